@@ -76,7 +76,7 @@ def test_a_damaged_index_is_refused() -> None:
 def test_shifts_are_those_of_the_formats() -> None:
     for form in BLOCK_FORMATS.values():
         table = None if form.table is None else np.array(form.table, np.int16)
-        assert shift_of(form.bits, form.block, form.zero, table) == form.shift, form.name
+        assert shift_of(form.bits, form.zero, table) == form.shift, form.name
 
 
 @pytest.mark.parametrize("kind", ["IQ2_XXS", "IQ2_XS", "IQ3_S"])
@@ -124,3 +124,12 @@ def test_bytes_that_are_missing_and_exponents_out_of_bounds_are_refused() -> Non
     wrong[-4:] = np.frombuffer(np.int32(500).tobytes(), np.uint8)
     with pytest.raises(ModelError, match="500: expected -200 to 120"):
         from_bytes(wrong)
+
+
+def test_blocks_of_16_have_half_the_room_of_those_of_32() -> None:
+    """Sixteen blocks of 16 share the 32-bit group of eight blocks of 32 (docs/numerics.md, section 4)."""
+    assert shift_of(6, 32, None) == 2
+    with pytest.raises(ModelError, match="too far"):
+        shift_of(6, 30, None)
+    with pytest.raises(ModelError, match="too far"):
+        shift_of(6, 0, None)

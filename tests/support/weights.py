@@ -28,5 +28,5 @@ def random_weight(
 
     scale, exponent = scales()
     low, low_exponent = scales() if minimum else (None, None)
-    shift = shift_of(bits, block, zero, entries)
+    shift = shift_of(bits, zero, entries)
     return BlockWeight(codes, bits, block, zero, shift, entries, scale, exponent, low, low_exponent, columns)

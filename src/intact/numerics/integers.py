@@ -82,21 +82,22 @@ def starts_integers(data: Bytes) -> bool:
     return data[: len(_MAGIC)].tobytes() == _MAGIC
 
 
-def shift_of(bits: int, block: int, zero: int, table: NDArray[np.int16] | None) -> int:
+def shift_of(bits: int, zero: int, table: NDArray[np.int16] | None) -> int:
     """Return r of docs/numerics.md, section 1: a block's sum of products is rounded right by it.
 
     Raises
     ------
     ModelError
-        If a block's sum could exceed what the kernels hold.
+        If the sums of a group of blocks (docs/numerics.md, section 4) could exceed 32 bits: those of 32 inputs, one
+        block or two, may come to 32512.
     """
     values = np.arange(1 << bits) if table is None else table.astype(np.int64)
-    most = (block if table is None else 32) * int(np.abs(values - zero).max()) * 127
+    most = 32 * int(np.abs(values - zero).max()) * 127
     shift = _UNTABLED_SHIFT[bits] if table is None else max(0, (most - 1).bit_length() - 15)
     while table is not None and most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
         shift += 1
     if most + (1 << shift >> 1) >> shift > _LARGEST_SUM:
-        raise ModelError(f"{bits}-bit codes about a zero of {zero}: a value lies too far from it for blocks of {block}")
+        raise ModelError(f"{bits}-bit codes about a zero of {zero}: a value lies too far from it")
     return shift
 
 
@@ -206,7 +207,7 @@ def from_bytes(data: Bytes) -> BlockWeight:
 
     scale, scale_exp = scales()
     minimum, minimum_exp = scales() if header.has_minimum else (None, None)
-    shift = shift_of(header.bits, header.block, header.zero, table)
+    shift = shift_of(header.bits, header.zero, table)
     return BlockWeight(
         codes, header.bits, header.block, header.zero, shift, table,
         scale, scale_exp, minimum, minimum_exp, header.columns, inputs,

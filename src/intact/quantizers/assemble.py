@@ -78,7 +78,7 @@ def assemble(
         return np.repeat(of[0], repeat, axis=1).astype(np.int16), (of[1] + exponent - FRACTION).astype(np.int32)
 
     minimum, minimum_exp = (None, None) if offsets is None else numbers(offsets)
-    shift = shift_of(layout.bits, layout.block, layout.zero, table)
+    shift = shift_of(layout.bits, layout.zero, table)
     return BlockWeight(
         codes, layout.bits, layout.block, layout.zero, shift, table,
         *numbers(scales), minimum, minimum_exp, own, inputs,

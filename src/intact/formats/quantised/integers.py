@@ -103,7 +103,7 @@ def _to_bytes(
     missing = ((0, 0), (0, padded.shape[1] // block - scale.shape[1]))
     whole, exponent = round_scales(np.pad(scale, missing))
     low, low_exponent = (None, None) if minimum is None else round_scales(np.pad(minimum, missing))
-    shift = shift_of(bits, block, zero, table)
+    shift = shift_of(bits, zero, table)
     return to_bytes(BlockWeight(padded, bits, block, zero, shift, table, whole, exponent, low, low_exponent, columns))
 
 
