@@ -166,7 +166,7 @@ def claims(result: LabResult) -> Table:
         rows.append(
             [
                 claim.text, short_name(one.spec), short_name(other.spec), seen,
-                f"{sign * found.difference:+.5f} ({low:+.5f} to {high:+.5f})", f"{one.kl / other.kl:.2f}",
+                f"{sign * found.difference:+.3g} ({low:+.3g} to {high:+.3g})", f"{one.kl / other.kl:.2f}",
             ]
         )  # fmt: skip
     return Table(("claim", "first", "second", "here", "second - first, nats", "ratio of KL"), rows)

@@ -33,7 +33,7 @@ def test_differences_are_paired_and_a_tie_covers_zero() -> None:
     found = order(other, one)
     assert (found.first, found.second, found.tie) == (one.spec, other.spec, False)
     assert found.difference == pytest.approx(0.1)
-    assert str(found).startswith("int4-32 before int3-16 by 0.10000 [0.09")
+    assert str(found).startswith("int4-32 before int3-16 by 0.1 [0.09")
     third = row("nf4-32", 4.5, (noise + np.array([0.1, -0.1, 0.1, -0.1, 0.01])).tolist())
     assert order(one, third).tie
     assert str(order(one, third)).startswith("tie: ")

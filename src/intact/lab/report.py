@@ -38,8 +38,8 @@ def table(result: LabResult) -> Table:
     rows = [
         [
             short_name(row.spec), marks[standing[row.spec]], f"{row.bits_per_weight:.2f}",
-            f"{row.file_bytes / 1e6:.1f}", f"{row.resident_bytes / 1e6:.1f}", f"{row.kl:.5f}",
-            f"{row.divergence.high - row.kl:.5f}", f"{row.same_top:.1%}",
+            f"{row.file_bytes / 1e6:.1f}", f"{row.resident_bytes / 1e6:.1f}", f"{row.kl:.3g}",
+            f"{row.divergence.high - row.kl:.2g}", f"{row.same_top:.1%}",
             f"{row.perplexity:.2f}",
         ]
         for row in sorted(result.rows, key=lambda row: (row.bits_per_weight, row.kl))
@@ -121,8 +121,8 @@ def ordering_table(orderings: Sequence[Ordering]) -> Table:
     """Return paired differences as a table."""
     rows = [
         [
-            short_name(one.first), "tie" if one.tie else "before", short_name(one.second), f"{one.difference:.5f}",
-            f"{one.low:.5f} to {one.high:.5f}",
+            short_name(one.first), "tie" if one.tie else "before", short_name(one.second), f"{one.difference:.3g}",
+            f"{one.low:.3g} to {one.high:.3g}",
         ]
         for one in orderings
     ]  # fmt: skip

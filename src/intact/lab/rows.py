@@ -113,7 +113,7 @@ class Ordering(NamedTuple):
         return self.low <= 0
 
     def __str__(self) -> str:
-        bounds = f"by {self.difference:.5f} [{self.low:.5f}, {self.high:.5f}]"
+        bounds = f"by {self.difference:.3g} [{self.low:.3g}, {self.high:.3g}]"
         names = f"{short_name(self.first)} before {short_name(self.second)}"
         return f"tie: {names} {bounds}" if self.tie else f"{names} {bounds}"
 
