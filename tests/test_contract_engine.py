@@ -183,7 +183,7 @@ def check(path, profile, row, expected):
         assert did["preemptions"] == 0
     if row["drafter"] == "off":
         assert counters.drafted == 0
-    elif not others and row["drafter"] != "lookup":  # which may find nothing to repeat
+    elif not (others or row["drafter"] == "lookup" or (row["capped"] and row["preempted"])):  # these may draft nothing
         assert did["drafted"] > did["accepted"]
         assert did["accepted"] > 0 or row["drafter"] != "prophet"
     engine.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from intact.engine import driver
 from serve.test_command import command
 from support.models import real_model
 from support.serving import PATIENCE, running
@@ -16,7 +17,8 @@ SLACK = 64 * MB
 """What a server may keep of all models that it has had: of the coder's, less than a tenth."""
 
 
-def test_nothing_keeps_an_unloaded_model(tiny_path):
+def test_nothing_keeps_an_unloaded_model(tiny_path, monkeypatch):
+    monkeypatch.setattr(driver, "LINGER", 10 * PATIENCE)  # a thread that waits for more to do must not keep it either
     with running({"tiny": tiny_path}, unload_seconds=0.2) as server:
         one = server.service.models.served["tiny"]
         server.settle(lambda: one.model is not None)
@@ -24,9 +26,7 @@ def test_nothing_keeps_an_unloaded_model(tiny_path):
         assert httpx.post(server.url + "/v1/completions", json=body, timeout=60).status_code == 200
         kept = weakref.ref(one.model.executor)
         server.settle(lambda: one.model is None)
-        began = time.monotonic()
         server.settle(lambda: kept() is None)
-        assert time.monotonic() - began < 1.5  # not only once its thread has waited for more to do
 
 
 def resident(process):

@@ -225,8 +225,8 @@ def test_a_damaged_or_hostile_export_is_refused_and_nothing_is_lost(page, tmp_pa
 
 
 def test_an_import_replaces_no_conversation(page, tmp_path):
-    for text in (export(talk(2)), export(talk(2)), export(talk(4))):
-        import_text(page, tmp_path / "one.json", text)
+    for i, text in enumerate((export(talk(2)), export(talk(2)), export(talk(4)))):
+        import_text(page, tmp_path / f"{i}.json", text)  # a file that changes while it is read is an error
     page.wait_for_selector("#conversations li:nth-child(2)")
     page.reload()
     page.wait_for_selector("#conversations li:nth-child(2)")
