@@ -44,7 +44,7 @@ def command(
         typer.Option(
             "--to",
             metavar="SPEC",
-            help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], a GGUF type, or mix:BITS[@COST](SPEC|...).",
+            help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], a GGUF type, or mix:BITS@COST(SPEC|...).",
         ),
     ] = None,
     folder: Annotated[
