@@ -1,4 +1,4 @@
-"""What formats cost: the tables, plots and orderings of docs/formats.md.
+"""The tables, plots and orderings of docs/formats.md: the KL divergence that formats cost.
 
     python benchmarks/formats.py smollm2-permuted --work DIR     measure what is missing of formats.txt, spec by spec
     python benchmarks/formats.py --page docs/formats.md          write the page and its pictures from the records

@@ -1,4 +1,4 @@
-"""What specs lose on Gaussian weights and on a model's matrices, without running the model.
+"""Errors of specs on Gaussian weights and on a model's matrices, without running the model.
 
     python benchmarks/quantizers.py MODEL --work DIR [--specs int4-32,nupes:nupes4] [--matrices 6] [--source permuted]
 

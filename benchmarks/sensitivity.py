@@ -1,4 +1,4 @@
-"""How well costs of quantised matrices rank what they cost: the KL divergence with one matrix quantised at a time.
+"""Rank correlation of the costs of mixtures with the KL divergence, one matrix quantised at a time.
 
     python benchmarks/sensitivity.py MODEL --work DIR [--specs int3-32,int2-32] [--matrices 24] [--source permuted]
 

@@ -130,8 +130,9 @@ class Lab:
         words, path = read_text(Path(plan.text), ParameterError), Path(resolve(plan.model))
         learnt = None if plan.calibrate is None else read_text(Path(plan.calibrate), ParameterError)
         with open_checkpoint(path) as checkpoint:
+            program = build_program(checkpoint)
             for spec in plan.full:
-                check_target(build_program(checkpoint), spec, plan.embeddings, calibrated=learnt is not None)
+                check_target(program, spec, plan.embeddings, calibrated=learnt is not None)
             tokens = tuple(Tokenizer.from_checkpoint(checkpoint).encode(words))
             self.sample = Calibration(tokens, plan.context, plan.windows)
         plan.folder.mkdir(parents=True, exist_ok=True)

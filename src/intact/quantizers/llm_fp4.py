@@ -73,7 +73,7 @@ class LlmFp4(Quantizer):
         count = len(padded) // width
         own = padded.reshape(count, width, count, width)[np.arange(count), :, np.arange(count)]
         scales = search_products(rows.blocks(width).x, own, spec.levels)
-        return QuantizedMatrix(round_rows(rows, Steps(scales, None), spec, columns)[0])
+        return round_rows(rows, Steps(scales, None), spec, columns)
 
 
 LLM_FP4 = LlmFp4()

@@ -36,7 +36,7 @@ class Lloyd(Quantizer):
         """Quantise a matrix; see `Quantizer`."""
         rows, columns = fix_rows(matrix), matrix.shape[1]
         steps = Steps(deviation_steps(rows, spec, columns), None)
-        return QuantizedMatrix(round_rows(rows, steps, spec, columns)[0])
+        return round_rows(rows, steps, spec, columns)
 
 
 LLOYD = Lloyd()

@@ -27,7 +27,7 @@ class SpecMixture:
     specs : tuple of Spec
         The candidates, at least two.
     transforms : tuple of str
-        What the model's weights go through before, in this order.
+        Applied to the model's weights before quantising, in this order.
     cost : str
         What is kept least: a key of `COSTS`.
     """

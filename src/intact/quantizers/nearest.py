@@ -8,21 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.numerics.encode import BlockScales
-from intact.numerics.weights import BlockWeight
 from intact.quantizers.assemble import assemble, assemble_blocks
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.block_scales import fit_block_scales
 from intact.quantizers.block_types import BLOCK_TYPES
-from intact.quantizers.fixed import (
-    FRACTION,
-    FixedRows,
-    Floats,
-    Int,
-    fix_rows,
-    nearest,
-    squared_error,
-    to_int16,
-)
+from intact.quantizers.fixed import FRACTION, FixedRows, Floats, Int, fix_rows, nearest, to_int16
 from intact.quantizers.grids import GRIDS
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import Spec
@@ -68,14 +58,11 @@ def fit_steps(rows: FixedRows, spec: Spec, columns: int, second: Int | None = No
     return Steps((scale, t), to_int16(low - grid.levels[0] * (scale << t[:, None])))
 
 
-def round_rows(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> tuple[BlockWeight, list[int]]:
-    """Return the weight of the levels nearest to the rows, and each row's squared error in units of its integers."""
+def round_rows(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> QuantizedMatrix:
+    """Return the matrix of the levels nearest to the rows."""
     blocks = rows.blocks(spec.width(columns))
-    x = blocks.x - steps.offset[..., None]
-    levels = nearest(x, steps.step, spec.levels)
-    error = squared_error(x, levels, steps.step).sum(axis=1)
-    weight = assemble(spec, columns, levels.reshape(rows.x.shape), steps.scales, rows.exponent, steps.offsets)
-    return weight, error.tolist()
+    levels = nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
+    return assemble_steps(spec, columns, levels, steps, rows.exponent)
 
 
 def block_steps(blocks: BlockScales, spec: Spec, exponent: Int) -> Steps:
@@ -118,9 +105,7 @@ class Nearest(Quantizer):
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
         steps = fit_steps(rows, spec, columns, None if inputs is None else inputs.second.diagonal()[:columns])
-        blocks = rows.blocks(spec.width(columns))
-        levels = nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
-        return assemble_steps(spec, columns, levels, steps, rows.exponent)
+        return round_rows(rows, steps, spec, columns)
 
 
 class Imatrix(Nearest):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
-from intact.quantizers.fixed import fix_rows
+from intact.quantizers.fixed import FixedRows, fix_rows, nearest, squared_error
 from intact.quantizers.nearest import fit_steps, round_rows
 from intact.quantizers.spec import Spec
 
@@ -21,6 +21,14 @@ EXPONENTS: Final = {
     10: "int4s", 9: "nupes4a9", 8: "nupes4a8", 7: "nupes4a7", 6: "nupes4a6", 5: "nupes4", 4: "nupes4a4", 3: "nupes4a3",
 }  # fmt: skip
 """The grids of the exponents, in tenths: of those of equal error the first is taken."""
+
+
+def total_error(rows: FixedRows, spec: Spec, columns: int) -> int:
+    """Return the squared error of rounding to nearest, added over all rows as integers of one unit."""
+    steps, x = fit_steps(rows, spec, columns).step, rows.blocks(spec.width(columns)).x
+    errors = squared_error(x, nearest(x, steps, spec.levels), steps).sum(axis=1).tolist()
+    shifts = (2 * (rows.exponent - rows.exponent.min())).tolist()
+    return sum(error << shift for error, shift in zip(errors, shifts, strict=True))
 
 
 class Nupes(Quantizer):
@@ -32,15 +40,11 @@ class Nupes(Quantizer):
     grids = ("nupes4",)
 
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:
-        """Quantise a matrix; see `Quantizer`. The errors of all rows are added as integers of one unit."""
+        """Quantise a matrix; see `Quantizer`."""
         rows, columns = fix_rows(matrix), matrix.shape[1]
-        shifts = (2 * (rows.exponent - rows.exponent.min())).tolist()
-        found = []
-        for grid in EXPONENTS.values():
-            one = replace(spec, grid=grid)
-            weight, errors = round_rows(rows, fit_steps(rows, one, columns), one, columns)
-            found.append((sum(e << s for e, s in zip(errors, shifts, strict=True)), weight))
-        return QuantizedMatrix(min(found, key=lambda pair: pair[0])[1])
+        specs = [replace(spec, grid=grid) for grid in EXPONENTS.values()]
+        best = min(specs, key=lambda one: total_error(rows, one, columns))
+        return round_rows(rows, fit_steps(rows, best, columns), best, columns)
 
 
 NUPES = Nupes()

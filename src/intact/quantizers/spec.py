@@ -33,7 +33,7 @@ class Spec:
     block: int
     rule: str
     transforms: tuple[str, ...] = ()
-    """What the model's weights go through before, in this order."""
+    """Applied to the model's weights before quantising, in this order."""
 
     def __str__(self) -> str:
         before = "".join(f"{name}+" for name in self.transforms)

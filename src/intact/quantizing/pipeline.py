@@ -167,9 +167,10 @@ def quantize(
         }
         work = _open_work(target, about)
 
+    folder = work / "statistics" if statistics is None else Path(statistics)
+
     def learn(program: Program) -> Callable[[int], InputStatistics]:
         assert sample is not None
-        folder = work / "statistics" if statistics is None else Path(statistics)
         total = windows * len(passes(program))
         count = iter(range(1, total + 1))
         progress("calibrate", 0, total)
@@ -183,7 +184,6 @@ def quantize(
     with open_checkpoint(path) as checkpoint:
         program = build_program(checkpoint)
         matrices = _plan(program, spec, other)
-        shapes = [program.tensors[matrix.name].shape for matrix in matrices if matrix.op is not None]
         read = learn(program) if sample is not None and _reads_statistics(spec) else None
         chosen, losses = [], []
         cost = spec.cost if isinstance(spec, SpecMixture) else None
@@ -193,19 +193,15 @@ def quantize(
         progress("quantize", len(matrices), len(matrices))
         picks = [0] * len(matrices)
         if isinstance(spec, SpecMixture):
-            names = [matrix.name for matrix in matrices[: len(shapes)]]
+            names = [matrix.name for matrix in matrices if matrix.op is not None]
             slopes = dict.fromkeys(names, 1.0)
             if COSTS[spec.cost].measured and sample is not None:
-                place = work / "statistics" if statistics is None else Path(statistics)
-                steps = iter(range(1, len(names) + 1))
-                slopes |= measure_slopes(
-                    program, sample, names, place, measure(program).root.hex(), threads,
-                    lambda: progress("measure divergence", next(steps), len(names)),
-                )  # fmt: skip
+                slopes = measure_slopes(program, sample, names, folder, measure(program).root.hex(), threads, progress)
+            shapes = [program.tensors[name].shape for name in names]
             costs = [
                 [slopes[name] * (one.cost or 0.0) for one in row] for name, row in zip(names, losses, strict=False)
             ]
-            picks[: len(shapes)] = assign(spec, shapes, costs)
+            picks[: len(names)] = assign(spec, shapes, costs)
         for matrix, pick, row in zip(matrices, picks, losses, strict=True):
             chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick].proxy))
         fixed = isinstance(spec, Spec) and all(one.spec in (spec, other) for one in chosen)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from hashlib import sha256, shake_128
@@ -86,8 +86,8 @@ def measure_slopes(
     folder: Path,
     model: str,
     threads: int | None = None,
-    advance: Callable[[], None] = lambda: None,
-) -> Mapping[str, float]:
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> dict[str, float]:
     """Return the slope of each matrix, by canonical name.
 
     Divergences that were measured are kept in a file in `folder`, named by model and text, after each matrix.
@@ -96,19 +96,19 @@ def measure_slopes(
     ----------
     model : str
         The digest of the model's weights.
-    advance : callable
-        Called after each matrix.
+    progress : callable
+        Called with a stage (``measure divergence``), and how many of how many matrices are done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"divergence-{sha256(f'{model} {text.digest}'.encode()).hexdigest()[:32]}.json"
     known: dict[str, list[float]] = json.loads(read_text(file)) if file.is_file() else {}
     meter: Meter | None = None
-    for name in names:
+    for done, name in enumerate(names, 1):
         if name not in known:
             meter = meter or Meter(program, text, threads)
             tensor = program.tensors[name]
             matrix = dequantize(tensor.kind, tensor.data, tensor.shape)
             known[name] = [meter.divergence(name, noisy(matrix, power, f"{name} {power}")) for power in POWERS]
             write_whole(file, json.dumps(known))
-        advance()
+        progress("measure divergence", done, len(names))
     return {name: slope(known[name]) for name in names}

@@ -21,7 +21,7 @@ class StreamNorm(NamedTuple):
 
     gain: str
     offset: float
-    """What is added to the stored gain."""
+    """Added to the stored gain."""
     matrices: tuple[str, ...]
     op: int | None
     """The operation whose input it is; None before the head."""
