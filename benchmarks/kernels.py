@@ -87,6 +87,16 @@ def measure(tier: str, f: Format, columns: int, outputs: int, rows: int, least: 
     return {"best": work / best, "median": work / median, "gb": w.nbytes / 1e9 / best}
 
 
+def limits(tier: str) -> tuple[float, float]:
+    """G multiply-adds a second in registers and GB/s from memory, of one core.
+
+    Both are wall-clock rates, which other work on the machine lowers: the best of several tries.
+    """
+    tries = [kernels.limits(tier, 1) for _ in range(8)]
+    peak, memory = (max(x) / 1e9 for x in zip(*tries, strict=True))
+    return peak, memory
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tier", default=kernels.tiers()[0])
@@ -96,9 +106,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.2, help="least time for a figure")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    # Both are wall-clock rates, which other work on the machine lowers: the best of several tries.
-    tries = [kernels.limits(options.tier, 1) for _ in range(8)]
-    peak, memory = (max(x) / 1e9 for x in zip(*tries, strict=True))
+    peak, memory = limits(options.tier)
     results, cliffs = [], []
     if not options.json:
         print(f"peak {peak:.0f} G multiply-adds/s, memory {memory:.1f} GB/s\n")
