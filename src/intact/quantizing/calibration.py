@@ -47,7 +47,7 @@ class Calibration:
         if len(self.tokens) < self.context * self.windows:
             raise ParameterError(
                 f"the text has {len(self.tokens)} tokens; {self.windows} windows of {self.context} need "
-                f"{self.context * self.windows}"
+                f"{self.context * self.windows}; take a longer text, or fewer windows"
             )
 
     def chunks(self) -> Iterator[NDArray[np.int32]]:

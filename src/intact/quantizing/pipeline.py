@@ -238,7 +238,7 @@ def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tu
     """Return the spec and that of the embeddings; raise ParameterError if a program cannot be quantised by them."""
     spec, other = parse_target(to), None if embeddings == "keep" else parse_spec(embeddings)
     if is_calibrated(spec) and not calibrated:
-        raise ParameterError(f"{spec} needs a text to calibrate on")
+        raise ParameterError(f"{spec} needs a text to calibrate on; name a file with `calibrate` (--calibrate)")
     if other is not None and other.transforms:
         raise ParameterError(f"embeddings: {other}: transforms stand in the spec of the matrices, --to")
     if other is not None and QUANTIZERS[other.quantizer].calibrated:
