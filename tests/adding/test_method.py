@@ -11,7 +11,7 @@ from intact.reason import Problem
 from intact.reason.driver import Driver
 from intact.reason.registry import METHODS, find
 from intact.reason.services import MethodJob
-from support.markov import MarkovBackend
+from intact.reason.testing.toy import MarkovBackend
 
 printed = io.StringIO()
 with contextlib.redirect_stdout(printed):

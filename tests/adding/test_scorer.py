@@ -12,7 +12,7 @@ from intact.reason.driver import Driver
 from intact.reason.registry import find
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
-from support.markov import MarkovBackend
+from intact.reason.testing.toy import MarkovBackend
 
 printed = io.StringIO()
 with contextlib.redirect_stdout(printed):

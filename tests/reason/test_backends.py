@@ -12,10 +12,10 @@ import intact
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai import OpenAIBackend
+from intact.reason.testing.toy import MarkovBackend
 from support.backend_contract import BackendContract
 from support.endpoint import Endpoint, serve
 from support.float_model import save_tiny_llama
-from support.markov import MarkovBackend
 from support.tiny import write_tiny
 
 CHAT = (("user", "ask?"),)

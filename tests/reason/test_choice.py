@@ -36,7 +36,7 @@ from intact.reason.choice import (
 )
 from intact.reason.driver import Driver
 from intact.reason.services import MethodJob
-from support.markov import MarkovBackend
+from intact.reason.testing.toy import MarkovBackend
 
 FOUR, MANY, TREE = pilot_arm(4), pilot_arm(16), Arm.of("uct_search", {})
 

@@ -32,8 +32,8 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.toy import MarkovBackend
 from intact.tools.sandbox import protection
-from support.markov import MarkovBackend
 from support.programs import SAMPLED, Asking, Length, comparable, problems, solve, tasks_of, tokens_of
 from support.script import ScriptBackend
 

@@ -15,9 +15,9 @@ from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
 from intact.reason.fixed import ONE, UNIT, exp, fixed, ln
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.toy import MarkovBackend
 from intact.tools.sandbox import protection
 from support.effort import effort
-from support.markov import MarkovBackend
 
 METHODS = all_methods()
 FEW = {"n": 4, "k": 3, "m": 2, "simulations": 4, "width": 2, "steps": 2, "iterations": 2, "warmup": 2, "rounds": 2}

@@ -27,9 +27,9 @@ from intact.reason.journal import Journal, key_of, seen
 from intact.reason.problem import Hidden, Piece, Why
 from intact.reason.requests import Extend
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.tools.sandbox import protection
 from support.journals import finished, unfinished
-from support.markov import WEIGHTS, MarkovBackend
 from support.programs import comparable, problems, solve, tasks_of
 
 KILLS = 50

@@ -17,7 +17,7 @@ from intact.reason.driver import Driver
 from intact.reason.limits import Count, above, at_least, filled, one_of, within
 from intact.reason.registry import Parameter
 from intact.reason.services import MethodJob, Services
-from support.markov import MarkovBackend
+from intact.reason.testing.toy import MarkovBackend
 
 
 class Half:

@@ -11,7 +11,7 @@ import pytest
 from intact.reason import Problem, State, find
 from intact.reason.driver import Driver
 from intact.reason.services import MethodJob, Services
-from support.markov import MarkovBackend
+from intact.reason.testing.toy import MarkovBackend
 
 LONGEST = 4
 

@@ -16,8 +16,8 @@ from intact.reason.driver import Driver
 from intact.reason.populations.thompson import Normal
 from intact.reason.populations.variates import RandomStream
 from intact.reason.services import MethodJob, Services
-from support.enumeration import Oracle, Player, law
-from support.markov import MarkovBackend
+from intact.reason.testing.enumeration import Oracle, Player, law
+from intact.reason.testing.toy import MarkovBackend
 from support.script import ScriptBackend
 
 PROBLEM = Problem("p", "ask")

@@ -17,8 +17,8 @@ from intact.reason.methods import particle_gibbs as gibbs
 from intact.reason.methods import smc
 from intact.reason.particles import Particle
 from intact.reason.services import MethodJob, Services
-from support.enumeration import Oracle, Player, ancestors, outcomes
-from support.markov import MarkovBackend
+from intact.reason.testing.enumeration import Oracle, Player, ancestors, outcomes
+from intact.reason.testing.toy import MarkovBackend
 
 MODEL = MarkovBackend()
 PROBLEM = Problem("p", "ask", read=lambda text: text or None)

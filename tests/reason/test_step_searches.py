@@ -15,8 +15,8 @@ from intact.reason.methods import entropic_particle_filter as entropic
 from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.weights import logit, relative
 from intact.reason.services import MethodJob, Services
-from support.enumeration import Oracle, Player
-from support.markov import MarkovBackend
+from intact.reason.testing.enumeration import Oracle, Player
+from intact.reason.testing.toy import MarkovBackend
 from support.script import ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text or None)

@@ -20,9 +20,9 @@ from intact.reason.backends.base import Generation, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.enumeration import Oracle, Player, law, outcomes
+from intact.reason.testing.toy import MarkovBackend
 from intact.score.scorers.certainty import LikelihoodScorer
-from support.enumeration import Oracle, Player, law, outcomes
-from support.markov import MarkovBackend
 from support.script import Reply, ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text[:1] if text[:1] != "c" else None)

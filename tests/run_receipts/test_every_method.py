@@ -5,11 +5,11 @@ import pytest
 import intact
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.registry import all_methods
+from intact.reason.testing.small import SMALL
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
 from intact.score.scorers import SCORERS
 from intact.tools.sandbox import protection
-from support.small import SMALL
 from support.tiny import write_tiny
 
 METHODS = all_methods()

@@ -14,10 +14,10 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Top
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.score.prompts import ask_about, share
 from intact.score.scorers import SCORERS, find_scorer
 from intact.tools.sandbox import protection
-from support.markov import WEIGHTS, MarkovBackend
 from support.programs import solve
 
 

@@ -28,12 +28,12 @@ from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.problem import Hidden
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.toy import MarkovBackend
 from intact.score.scorers import find_scorer
 from intact.score.value import Example, ValueHead, learn
 from intact.score.value.hidden import HiddenState, read_hidden
 from intact.stats.calibration import auroc
 from intact.tasks import Item
-from support.markov import MarkovBackend
 from support.tiny import write_tiny
 
 MODEL = "intact 1 int8 mixed 00"

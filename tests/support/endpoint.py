@@ -1,6 +1,6 @@
 """A small OpenAI-compatible server on loopback, which can be told to misbehave in every way that we can think of.
 
-Left alone it writes by the law of `support.markov`, so that methods have something to work on.
+Left alone it writes by the law of `intact.reason.testing.toy`, so that methods have something to work on.
 """
 
 import json
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from support.markov import END, WEIGHTS
+from intact.reason.testing.toy import END, WEIGHTS
 
 
 @dataclass

@@ -21,6 +21,8 @@ from intact.reason.driver import Driver
 from intact.reason.problem import Piece, Problem, State
 from intact.reason.registry import all_methods
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.checks import Anywhere, LetterScorer, ToyTrial
+from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.run_receipts.versions import versions_of
 from intact.score import answers, code, equations
 from intact.score.scorers import SCORERS, find_scorer
@@ -28,8 +30,6 @@ from intact.score.value.head import ValueHead
 from intact.score.value.hidden import HiddenState
 from intact.tasks import Item, Task, all_tasks
 from intact.tools.sandbox import protection
-from support.markov import WEIGHTS, MarkovBackend
-from support.small import SMALL
 
 FILE = Path(__file__).with_name("pins.json")
 COMMAND = "cd tests && python -m support.pins"
@@ -88,23 +88,6 @@ SUMS = ("1+2*3", "(4+8)*(6-4)", "8/(3-8/3)", "2**3", "1/0", "((1)", "-3+5", "0.1
 ARGUMENTS = {"p_true": "", "self_certainty": ":5", "unit_tests": ":60", "verification": "", "equations": ":0.25"}
 
 
-class Everywhere(dict[str, Any]):
-    """The toy's weights, that of the beginning behind whatever methods append."""
-
-    def __missing__(self, letter: str) -> Any:
-        return self[""]
-
-
-class Letters:
-    """A reward in (0, 1) for each text."""
-
-    name, digest = "letters", ""
-
-    def score(self, problem: Problem, states: list[State]) -> list[float]:
-        """Count letters."""
-        return [(1 + sum("abc.".find(letter) for letter in s.text)) / (4 + 4 * len(s.text)) for s in states]
-
-
 def read_of_reader(name: str) -> Any:
     """What a reader reads."""
     return [answers.READERS[name](text) for text in TEXTS]
@@ -133,16 +116,14 @@ def _correct(task: Task, item: Item, answer: str | None) -> bool:
 
 def of_method(name: str) -> Any:
     """What a method makes of three problems on the toy model."""
-    little = SMALL | {"delimiter": ".", "scorer": "letters", "end": ".", "vocabulary": 5}
-    chosen = all_methods()[name]
-    parameters = {one.name: little[one.name] for one in chosen.parameters if one.name in little}
+    parameters = dict(ToyTrial.of(all_methods()[name], name).parameters)
     with TemporaryDirectory() as folder:
         if name == "compute_optimal":
             arms = (Arm.of("uct_search", {"scorer": "letters"}), Arm.of("first_finish", {"n": 3}), pilot_arm(3))
             table = Path(folder) / "table.json"
             Policy(3, (0.5, 0.9), arms).write(table)
             parameters["table"] = str(table)
-        return json.dumps(_solved(name, parameters, lambda _: Letters())).replace(folder, "")
+        return json.dumps(_solved(name, parameters, lambda _: LetterScorer())).replace(folder, "")
 
 
 def of_scorer(name: str) -> Any:
@@ -161,7 +142,7 @@ def _first_two(text: str) -> str | None:
 
 
 def _solved(name: str, parameters: Mapping[str, Any], scorer: Callable[[str], Any]) -> Any:
-    backends = {model: MarkovBackend(Everywhere(WEIGHTS)) for model in ("toy", "large")}
+    backends = {model: MarkovBackend(Anywhere(WEIGHTS)) for model in ("toy", "large")}
     driver = Driver(backends, services=Services(scorer), sampling={"max_tokens": 12, "temperature": 1.0})
     data = {"tests": ["assert True", "assert aa"]}
     problems = [Problem(f"p{i}", "ask 3 and 4?", _first_two, data) for i in (0, 1)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Generation, Written
 from intact.reason.problem import Piece, Prompt
-from support.markov import END, MarkovBackend
+from intact.reason.testing.toy import END, MarkovBackend
 
 Reply = Callable[[str, str, int], str]
 """From the prompt's last turn, what was written since, and the number among its siblings, all that is written next."""

@@ -18,6 +18,7 @@ from intact.cli import (
     audit,
     bench,
     chat,
+    check,
     diff,
     doctor,
     info,
@@ -162,7 +163,7 @@ def _app(
 
 
 _PANELS = {
-    "Commands that answer": (run, chat, solve, methods, serve),
+    "Commands that answer": (run, chat, solve, methods, check, serve),
     "Commands that measure": (evaluation, report, tasks, perplexity, lab, bench),
     "Commands that prove": (verify, audit, diff),
     "Models and this machine": (pull, quantize, info, selftest, doctor),

@@ -10,8 +10,8 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, TypeVar
 
-from intact.reason import CallMethod, Extend, Piece, Problem, Race, Raced, Score, Scorer, State
-from support.markov import END, MarkovBackend
+from intact.reason import CallMethod, Extend, Piece, Problem, Race, Raced, Score, Scorer, State, find
+from intact.reason.testing.toy import END, MarkovBackend
 
 T = TypeVar("T")
 LONGEST = 4
@@ -27,10 +27,13 @@ class Oracle:
     """
 
     def __init__(self, path: Sequence[int] = ()) -> None:
-        self.path, self.taken, self.widths = list(path), [], []
+        self.path = list(path)
+        self.taken: list[int] = []
+        self.widths: list[int] = []
         self.chance = Fraction(1)
 
     def choose(self, options: Sequence[tuple[T, Fraction]]) -> T:
+        """Return one of the options, each given with its probability."""
         place = len(self.taken)
         number = self.path[place] if place < len(self.path) else 0
         self.taken.append(number)
@@ -41,7 +44,7 @@ class Oracle:
 
 
 def outcomes(run: Callable[[Oracle], T]) -> Iterator[tuple[T, Fraction]]:
-    """What a program gives for every sequence of choices, with the probability of each."""
+    """Yield the values of a program for every sequence of choices, with the probability of each."""
     paths: list[list[int]] = [[]]
     while paths:
         path = paths.pop()
@@ -54,11 +57,12 @@ def outcomes(run: Callable[[Oracle], T]) -> Iterator[tuple[T, Fraction]]:
 
 def law(run: Callable[[Oracle], T]) -> dict[T, Fraction]:
     """The distribution of what a program gives."""
-    result: Counter[T] = Counter()
+    result: dict[T, Fraction] = {}
     for value, chance in outcomes(run):
-        result[value] += chance
-    assert sum(result.values()) == 1
-    return dict(result)
+        result[value] = result.get(value, Fraction(0)) + chance
+    if sum(result.values()) != 1:
+        raise AssertionError(f"the probabilities sum to {sum(result.values())}")
+    return result
 
 
 def ancestors(oracle: Oracle) -> Callable[[int, Sequence[Any], int], list[int]]:
@@ -94,7 +98,7 @@ class Player:
         self._children: Counter[Any] = Counter()
 
     def play(self, steps: Any, problem: Problem) -> Any:
-        """What a method returns."""
+        """Return the answer of a method."""
         result: Any = None
         try:
             while True:
@@ -113,9 +117,11 @@ class Player:
             case Extend():
                 return self._extend(request)
             case Score():
-                return list(self.scorer.score(problem, request.states))
+                scorer: Any = self.scorer
+                return list(scorer.score(problem, request.states))
             case CallMethod():
-                return self.play(request.method(request.problem, **request.parameters), request.problem)
+                called = find(request.method) if isinstance(request.method, str) else request.method
+                return self.play(called(request.problem, **request.parameters), request.problem)
             case Race():
                 states = [self._extend(runner) for runner in request.runners]
                 arrivals = sorted((s.length, i) for i, s in enumerate(states) if s.complete)[: request.winners]
@@ -138,7 +144,7 @@ class Player:
 def pieces(
     model: MarkovBackend, longest: int, stop: str, begun: str, top_logprobs: int
 ) -> list[tuple[tuple[Piece, Any], Fraction]]:
-    """What may be written next, and why it ends, with its probability."""
+    """Return each text that may be written next, why it ends, and its probability."""
     options = []
     for text, chance, why in model.texts(longest, stop, begun):
         letters = text + (END if why == "end" else "")

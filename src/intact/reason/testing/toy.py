@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
 from intact.reason.backends.base import Generation, Written
-from intact.reason.problem import Piece, Prompt, Top
+from intact.reason.problem import Piece, Prompt, Top, Why
 
 END = "$"
 WEIGHTS: Mapping[str, Mapping[str, int]] = {
@@ -60,17 +60,21 @@ class MarkovBackend:
 
     @property
     def identity(self) -> str:
+        """Return the digest of the weights."""
         return "markov " + hashlib.sha256(repr(self.weights).encode()).hexdigest()
 
     def count(self, part: Prompt | Piece) -> int:
+        """Return the letters of a part."""
         if isinstance(part, Piece):
             return len(part.tokens) or len(part.text)
         return len(part) if isinstance(part, str) else sum(len(content) for _, content in part)
 
     def operations(self, start: int, count: int) -> int:
+        """Return what so many letters from a position on cost."""
         return sum(10 + position for position in range(start, start + count))
 
     def start(self, generations: Sequence[Generation]) -> None:
+        """Begin to write texts."""
         for generation in generations:
             self.started += 1
             self.live[generation] = ([], [])
@@ -78,6 +82,7 @@ class MarkovBackend:
         self.most = max(self.most, len(self.live))
 
     def step(self) -> list[Generation]:
+        """Move texts by a letter each; return those that have ended."""
         moving = list(self.live)
         if self._random is not None:
             self._random.shuffle(moving)
@@ -94,6 +99,7 @@ class MarkovBackend:
         return ended
 
     def cancel(self, generations: Sequence[Generation]) -> None:
+        """End texts that are being written."""
         for generation in generations:
             if generation in self.live:
                 self._end(generation, "cancelled")
@@ -154,7 +160,7 @@ class MarkovBackend:
         elif late:
             self._end(generation, "cancelled")
 
-    def _end(self, generation: Generation, why: str, error: str = "") -> None:
+    def _end(self, generation: Generation, why: Why, error: str = "") -> None:
         written, logprobs = self.live.pop(generation)
         text = "".join(written).replace(END, "")
         tokens = tuple(ord(letter) for letter in written)

@@ -1,0 +1,277 @@
+"""Properties of every method, checked on the toy model: `intact check`, and the tests of this package.
+
+Each check is a function of a `ToyTrial` that raises `CheckError` where the property does not hold. Its docstring says
+the property.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver
+from intact.reason.journal import Journal
+from intact.reason.problem import Problem, Result, State
+from intact.reason.registry import Method
+from intact.reason.services import MethodJob, Services
+from intact.reason.testing.small import SMALL
+from intact.reason.testing.toy import WEIGHTS, MarkovBackend
+
+PROBLEMS: Final = 5
+MOST_TOKENS: Final = 2_000
+"""A method that writes more for a problem of the toy model, with texts of 12 tokens, is taken not to end."""
+SAMPLING: Final = {"max_tokens": 12, "temperature": 1.0}
+CAPS: Final = ("tokens", "scores", "prefill", "runs")
+SECONDS: Final = 120.0
+"""The most that one run takes."""
+
+
+class CheckError(AssertionError):
+    """A property does not hold."""
+
+
+class Anywhere(dict[str, Any]):
+    """The toy's weights, with those of the beginning behind whatever a method appends."""
+
+    def __missing__(self, letter: str) -> Any:
+        """Return the weights of the beginning."""
+        return self[""]
+
+
+class LetterScorer:
+    """A reward in (0, 1) for each text: the better, the later its letters stand in "abc."."""
+
+    name, digest = "letters", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        """Return the rewards."""
+        return [(1 + sum("abc.".find(letter) for letter in s.text)) / (4 + 4 * len(s.text)) for s in states]
+
+
+class Stopped(Exception):  # noqa: N818
+    """Raised in the middle of a run, in place of a kill."""
+
+
+@dataclass
+class ToyTrial:
+    """A method with its parameters, and how it is run on the toy model.
+
+    Attributes
+    ----------
+    label : str
+        The method as `find` takes it, for a run in another process.
+    made : int
+        Tokens that the toy models wrote in the last run.
+    """
+
+    method: Method
+    label: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    made: int = 0
+
+    @classmethod
+    def of(cls, method: Method, label: str, given: Mapping[str, Any] | None = None) -> ToyTrial:
+        """Return a trial with parameters for which there is little to do, but for those given."""
+        little = SMALL | {"delimiter": ".", "end": ".", "vocabulary": 5}
+        values = {one.name: little[one.name] for one in method.parameters if one.name in little}
+        values |= {one.name: LetterScorer.name for one in method.parameters if one.names == "scorer"}
+        return cls(method, label, values | dict(given or {}))
+
+    def run(
+        self,
+        problems: Sequence[Problem],
+        *,
+        timing: int | None = None,
+        journal: Journal | None = None,
+        stop_at: int | None = None,
+        **caps: int,
+    ) -> dict[str, dict[str, Any]]:
+        """Solve problems and return what is the same in every run of them, by their ids.
+
+        Parameters
+        ----------
+        timing : int, optional
+            Seed of the order in which texts are written.
+        stop_at : int, optional
+            Raise `Stopped` when so many tokens are written.
+        **caps
+            Of `Budget`.
+        """
+        backends = {model: MarkovBackend(Anywhere(WEIGHTS), timing) for model in ("toy", "large")}
+
+        def watch(tokens: int) -> None:
+            if stop_at is not None and tokens >= stop_at:
+                raise Stopped
+
+        budget = Budget(**{"tokens": MOST_TOKENS} | caps)
+        driver = Driver(
+            backends, services=Services(lambda _: LetterScorer()), sampling=SAMPLING, budget=budget, journal=journal,
+            seconds=SECONDS, progress=watch,
+        )  # fmt: skip
+        try:
+            found = [r for _, r in driver.solve([MethodJob(self.method, p, self.parameters) for p in problems])]
+        finally:
+            self.made = sum(backend.made for backend in backends.values())
+        for result in found:
+            if result.why not in ("done", "spent"):
+                raise CheckError(f"{result.id} ended with {result.why!r}: {result.error}")
+            if journal is None and result.cost.tokens != tokens_of(result.trace["nodes"]):
+                raise CheckError(f"{result.id} was charged {result.cost.tokens} tokens, other than its trace has")
+        if journal is None and (charged := sum(result.cost.tokens for result in found)) != self.made:
+            raise CheckError(f"{charged} tokens were charged, {self.made} were written")
+        return {result.id: comparable(result) for result in found}
+
+
+def problems(count: int = PROBLEMS) -> list[Problem]:
+    """Return problems whose answer is the first two letters of a text."""
+    return [Problem(f"p{i}", "ask 3 and 4?", lambda text: text.strip("`python\n")[:2] or None) for i in range(count)]
+
+
+def tokens_of(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """Return the tokens in a trace."""
+    return sum(node.get("tokens", 0) + tokens_of(node.get("nodes", [])) for node in nodes)
+
+
+def comparable(result: Result) -> dict[str, Any]:
+    """Return all of a result but the seconds, as JSON has it."""
+    value = result.as_dict(trace=True)
+    value["cost"].pop("seconds")
+    return dict(json.loads(json.dumps(value)))
+
+
+def ends(trial: ToyTrial) -> None:
+    """Every problem comes to its end, without an error, and one of them at least to an answer."""
+    found = trial.run(problems())
+    for name, value in found.items():
+        if value["why"] != "done":
+            raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected an end of its own")
+    if "programs" not in trial.method.uses and not any(value["answer"] for value in found.values()):
+        raise CheckError(f"none of {PROBLEMS} problems has an answer")
+
+
+def ignores_company(trial: ToyTrial) -> None:
+    """A result does not depend on the problems that run beside it, their order, or which text is written first."""
+    together = trial.run(problems())
+    fewer = problems()[1:4]
+    random.Random(1).shuffle(fewer)
+    _same(trial.run(fewer, timing=1), {one.id: together[one.id] for one in fewer}, "beside others")
+
+
+def keeps_caps(trial: ToyTrial) -> None:
+    """No cap is exceeded, not by one; with too little a method says that it was spent, with enough nothing changes."""
+    one = problems(1)
+    (free,) = trial.run(one).values()
+    for cap in CAPS:
+        most = free["cost"][cap]
+        for value in sorted({0, 1, most // 3, most - 1, most} - {-1}):
+            (found,) = trial.run(one, timing=value, **{cap: value}).values()
+            if found["cost"][cap] > value:
+                raise CheckError(f"with at most {value} {cap} it took {found['cost'][cap]}")
+            if value < most and found["why"] != "spent":
+                raise CheckError(f"with {value} of {most} {cap} it ended as {found['why']!r}; expected 'spent'")
+            if value >= most and found["cost"] != free["cost"]:
+                raise CheckError(
+                    f"with {value} {cap}, which is enough, it cost {found['cost']} instead of {free['cost']}"
+                )
+
+
+def resumes(trial: ToyTrial) -> None:
+    """A run that was stopped goes on from its journal to the same result; nothing that is kept is written again."""
+    expected, whole = trial.run(problems()), trial.made
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (0, whole // 3, 2 * whole // 3):
+            path = Path(folder) / f"{part}.sqlite"
+            try:
+                with Journal(path) as journal:
+                    trial.run(problems(), journal=journal, stop_at=part)
+            except Stopped:
+                pass
+            with Journal(path) as journal:
+                _same(trial.run(problems(), timing=2, journal=journal), expected, f"stopped after {part} tokens")
+            with Journal(path) as journal:
+                _same(trial.run(problems(), journal=journal), expected, "from a whole journal")
+                if trial.made:
+                    raise CheckError(f"{trial.made} tokens were written although the journal had all")
+
+
+def replays(trial: ToyTrial) -> None:
+    """A run in another process, under another hash seed, gives the same bytes."""
+    expected = trial.run(problems())
+    words = [sys.executable, "-c", "from intact.reason.testing.checks import main; main()", trial.label]
+    words.append(json.dumps(dict(trial.parameters)))
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": path}
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    if ran.returncode:
+        raise CheckError(f"the other process failed: {ran.stderr.strip().rpartition(chr(10))[2]:.300}")
+    _same(json.loads(ran.stdout), expected, "in another process")
+
+
+class Check(NamedTuple):
+    """A property by its name."""
+
+    name: str
+    function: Callable[[ToyTrial], None]
+
+    @property
+    def meaning(self) -> str:
+        """Return the property in words."""
+        return " ".join((self.function.__doc__ or "").split())
+
+
+CHECKS: Final = tuple(
+    Check(function.__name__.replace("_", " "), function)
+    for function in (ends, ignores_company, keeps_caps, resumes, replays)
+)
+"""All checks, in the order in which they are made."""
+
+
+class CheckResult(NamedTuple):
+    """If `holds` is true, the property does; else `why` says what is wrong."""
+
+    check: str
+    meaning: str
+    holds: bool
+    why: str = ""
+
+
+def check_method(trial: ToyTrial) -> Iterator[CheckResult]:
+    """Make all checks of a method; yield a result after each.
+
+    An error that the method raises is a result too. Where the first check fails, that the method ends, no other is
+    made; after that each says something of its own.
+    """
+    for check in CHECKS:
+        try:
+            check.function(trial)
+        except CheckError as error:
+            yield CheckResult(check.name, check.meaning, False, str(error))
+            if check is CHECKS[0]:
+                return
+        else:
+            yield CheckResult(check.name, check.meaning, True)
+
+
+def main() -> None:
+    """Print the results of a method, named with its parameters in the command's arguments, as JSON."""
+    from intact.reason.registry import find
+
+    label, parameters = sys.argv[1:]
+    print(json.dumps(ToyTrial(find(label), label, json.loads(parameters)).run(problems())))
+
+
+def _same(found: Mapping[str, Any], expected: Mapping[str, Any], when: str) -> None:
+    """Raise unless results are equal, naming the first that is not."""
+    for name, value in expected.items():
+        if found.get(name) != value:
+            what = next((key for key in value if found.get(name, {}).get(key) != value[key]), "result")
+            raise CheckError(f"{name} has another {what} {when}")
