@@ -195,10 +195,10 @@ Weight weight_of(std::int64_t rows, std::int64_t columns, int bits, int block, i
         std::copy_n(from.data(), count, to);
     };
     fill(w.codes, codes, w.panels() * w.blocks() * w.block_bytes());
-    fill(w.scales, scales, w.panels() * w.pairs() * 2 * Weight::kPanel);
+    fill(w.scales.plain, scales, w.panels() * w.pairs() * 2 * Weight::kPanel);
     fill(w.scale_exp, scale_exp, w.panels() * Weight::kPanel);
     if (minima) {
-        fill(w.minima, *minima, w.panels() * w.pairs() * 2 * Weight::kPanel);
+        fill(w.minima.plain, *minima, w.panels() * w.pairs() * 2 * Weight::kPanel);
         fill(w.minimum_exp, *minimum_exp, w.panels() * Weight::kPanel);
     }
     return w;

@@ -103,6 +103,13 @@ Weight pack_checked(const Shaped<std::uint8_t, 2>& codes, std::int64_t columns, 
     return pack_integers(source, on_threads(std::max(1, threads)));
 }
 
+nb::object form_of(const Weight& w, const BlockNumbers& x) {
+    if (x.plain != nullptr) return nb::make_tuple(0, w.block);
+    if (x.coarse == nullptr) return nb::none();
+    const std::int64_t inputs = x.runs == 1 ? w.blocks() * Weight::kBlock : std::int64_t{2} * w.block << x.span;
+    return nb::make_tuple(x.fine == nullptr ? 0 : 1, inputs);
+}
+
 nb::object table_of(const Weight& w) {
     if (!w.has_table) return nb::none();
     auto table = uninitialised<std::int16_t>(16);
@@ -160,9 +167,19 @@ nb::tuple panels(const Weight& w) {
         std::copy_n(from, count, data.get());
         return nb::cast(array(std::move(data), {static_cast<std::size_t>(count)}));
     };
-    const std::int64_t pairs = w.panels() * w.pairs() * 2 * Weight::kPanel;
-    return nb::make_tuple(copy(w.codes, w.panels() * w.blocks() * w.block_bytes()), copy(w.scales, pairs),
-                          copy(w.minima, pairs), copy(w.scale_exp, w.panels() * Weight::kPanel),
+    const auto pairs = [&](const BlockNumbers& from) -> nb::object {
+        if (from.plain == nullptr && from.coarse == nullptr) return nb::none();
+        const std::int64_t count = w.panels() * w.pairs() * 2 * Weight::kPanel;
+        auto data = uninitialised<std::int16_t>(count);
+        for (std::int64_t panel = 0; panel < w.panels(); ++panel)
+            for (std::int64_t b = 0; b < 2 * w.pairs(); ++b)
+                for (int i = 0; i < Weight::kPanel; ++i)
+                    data[static_cast<std::size_t>(panel * w.pairs() * 2 * Weight::kPanel + Weight::pair_index(b, i))] =
+                        from.at(panel, w.pairs(), b, i);
+        return nb::cast(array(std::move(data), {static_cast<std::size_t>(count)}));
+    };
+    return nb::make_tuple(copy(w.codes, w.panels() * w.blocks() * w.block_bytes()), pairs(w.scales), pairs(w.minima),
+                          copy(w.scale_exp, w.panels() * Weight::kPanel),
                           copy(w.minimum_exp, w.panels() * Weight::kPanel));
 }
 
@@ -178,6 +195,11 @@ void bind_weights(nb::module_& m) {
         .def_ro("shift", &Weight::shift)
         .def_ro("has_minimum", &Weight::has_min)
         .def_prop_ro("nbytes", &Weight::nbytes)
+        .def_prop_ro(
+            "scale_form", [](const Weight& w) { return form_of(w, w.scales); },
+            "Return how scales are stored: factors a block (0 or 1), and the inputs that share one of int16.")
+        .def_prop_ro(
+            "minimum_form", [](const Weight& w) { return form_of(w, w.minima); }, "Return the same of minima.")
         .def_prop_ro("table", &table_of)
         .def("unpack", &unpack, "Return codes (N, Kpad), scale, scale_exp, minimum and minimum_exp, row-major.")
         .def("row", &row, nb::arg("n"), "Return T[code] - zero (Kpad), scales and minima of row n.")

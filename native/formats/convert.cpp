@@ -11,6 +11,8 @@
 #include <memory>
 #include <type_traits>
 
+#include "formats/factors.h"
+
 namespace intact {
 namespace {
 
@@ -433,6 +435,7 @@ Converted convert(const WeightFormat& format, const std::uint8_t* source, std::i
     FirstError error(columns);
     const Panel panel = is_float(format) && bits == 4 ? conversion.panel4 : conversion.panel;
     parallel_for(weight.panels(), [&](std::int64_t p) { panel(weight, source, p, error); });
+    if (!error.get()) factor_numbers(weight, parallel_for);
     return {std::move(weight), error.get()};
 }
 
@@ -477,6 +480,7 @@ Weight pack_integers(const IntegerRows& source, const ParallelFor& parallel_for)
                        : w.bits == 3 ? integer_panel<3>
                                      : integer_panel<2>;
     parallel_for(w.panels(), [&](std::int64_t p) { panel(w, source, p); });
+    factor_numbers(w, parallel_for);
     return w;
 }
 
@@ -520,8 +524,8 @@ void unpack_row(const Weight& w, std::int64_t n, std::int32_t* centred, std::int
         }
     }
     for (std::int64_t b = 0; b < w.scale_blocks(); ++b) {
-        if (scales != nullptr) scales[b] = w.panel_scales(panel)[Weight::pair_index(b, i)];
-        if (minima != nullptr && w.has_min) minima[b] = w.panel_minima(panel)[Weight::pair_index(b, i)];
+        if (scales != nullptr) scales[b] = w.scales.at(panel, w.pairs(), b, i);
+        if (minima != nullptr && w.has_min) minima[b] = w.minima.at(panel, w.pairs(), b, i);
     }
 }
 

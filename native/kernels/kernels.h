@@ -25,14 +25,22 @@ struct Activations {
     bool skip_minima32, skip_minima16;  // where no matrix will ask for them
 };
 
+// Scales or minima (BlockNumbers of weight.h), as pointers.
+struct Factored {
+    const std::int16_t* plain;   // [panel][pairs][16][2], 0 beyond an odd last block; null: fine times coarse
+    const std::int8_t* fine;     // [panel][pairs][16][2]; null: all 1
+    const std::int16_t* coarse;  // [panel][runs][16]
+    int span;                    // log2 of the pairs of a run
+    std::int64_t runs;
+};
+
 // An integer matrix (weight.h), as pointers.
 struct Matrix {
     std::int64_t rows, blocks;  // outputs; blocks of 32 inputs
     int bits, block, zero, shift;
     bool has_table, has_min;
-    const std::uint8_t* codes;   // [panel][blocks][bits * 64]
-    const std::int16_t* scales;  // [panel][pairs][16][2], 0 beyond an odd last block
-    const std::int16_t* minima;
+    const std::uint8_t* codes;  // [panel][blocks][bits * 64]
+    Factored scales, minima;
     const std::int32_t* scale_exp;
     const std::int32_t* minimum_exp;
     std::int64_t pairs;  // of blocks that own a scale

@@ -20,23 +20,32 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
     constexpr int kStored = BYTES ? 8 : BITS, kCodeBits = TABLE ? 8 : BITS;
     constexpr int kBytes = kStored * 64, kPairBytes = kBytes * BLOCK / 16;
     constexpr bool kJoin = kJoined<BITS, TABLE>;
-    constexpr int kGroups = BLOCK / 4, kGroupPairs = 128 / BLOCK, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
+    constexpr int kGroups = BLOCK / 4, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
     const FetchPlan plan = fetch_plan<T>();
-    const std::int64_t code_step = w.blocks * kBytes, scale_step = w.pairs * 32;  // from panel to panel
+    const bool factored = w.scales.plain == nullptr;
+    alignas(64) std::int16_t products[P * kGroupPairs<BLOCK> * 32];  // of factors of scales, for a group
+    const std::int64_t code_step = w.blocks * kBytes;                // from panel to panel
+    const std::int64_t scale_step = factored ? kGroupPairs<BLOCK> * 32 : w.pairs * 32;
+    const FetchPlan slower = factored ? FetchPlan{} : plan.slower();
     const std::uint8_t* codes = BYTES ? bytes : w.codes + panel * code_step;
-    const std::int16_t* scales = w.scales + panel * scale_step;
+    const std::int16_t* scales = factored ? products : w.scales.plain + panel * scale_step;
     Lanes table{};
     if constexpr (TABLE && !BYTES) table = load_table(w.table);
     if (w.has_min)
         for (int t = 0; t < P * T; t++) store(minima + t * 16, zero());
-    for (std::int64_t first = 0; first < w.pairs; first += kGroupPairs) {
+    for (std::int64_t first = 0; first < w.pairs; first += kGroupPairs<BLOCK>) {
+        const std::int64_t last = smaller<std::int64_t>(first + kGroupPairs<BLOCK>, w.pairs);
+        if (factored) [[unlikely]] {
+            for (int q = 0; q < P; q++)
+                multiply_factors(w.scales, w.pairs, panel + q, first, last - first, products + q * scale_step);
+            scales = products;
+        }
         Lanes group[P * T];
         repeat<P * T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(64); });
-        const std::int64_t last = smaller<std::int64_t>(first + kGroupPairs, w.pairs);
         for (std::int64_t p = first; p < last; p++, codes += kPairBytes, scales += 32, x += T) {
             // The panels lie one behind the other: at their end the next ones follow beyond the last.
             const FetchAhead fetch(plan, codes, p * kPairBytes, code_step, (P - 1) * code_step);
-            const FetchAhead fetch_scales(plan.slower(), scales, p * 64, 2 * scale_step, (P - 1) * 2 * scale_step);
+            const FetchAhead fetch_scales(slower, scales, p * 64, 2 * scale_step, (P - 1) * 2 * scale_step);
             Lanes low[P * T], acc[P * T], halves[P * T];
             if (streamed)
                 for (int line = 0; line < T * static_cast<int>(sizeof(*x)) / 64; line++)
@@ -93,11 +102,12 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
         });
         if (!w.has_min) continue;
         for (int q = 0; q < P; q++)
-            for (std::int64_t p = first; p < last; p += 4)
-                add_minima<BLOCK, T>(plan, w.minima + ((panel + q) * w.pairs + p) * 32,
-                                     smaller<std::int64_t>(4, last - p), minima + q * T * 16,
-                                     [&](int t, std::int64_t k)
-                                         INTACT_INLINE { return x[(p + k - last) * T + t].sum; });
+            for (std::int64_t p = first; p < last; p += 4) {
+                const std::int64_t count = smaller<std::int64_t>(4, last - p);
+                add_minima<BLOCK, T>(
+                    plan, numbers_of(w.minima, w.pairs, panel + q, p, count, products), count, minima + q * T * 16,
+                    [&](int t, std::int64_t k) INTACT_INLINE { return x[(p + k - last) * T + t].sum; });
+            }
     }
 }
 

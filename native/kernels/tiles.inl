@@ -136,15 +136,20 @@ private:
 template <int BITS, int BLOCK, bool TABLE, int T>
 void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, std::int64_t tiles,
                      const TileRows<BLOCK>* x, std::int32_t* out) {
-    constexpr int kGroupPairs = 128 / BLOCK, kBlocks = BLOCK / 16;  // pairs of a group; blocks of 32 of a pair
-    constexpr std::int64_t kLines = kBlocks * BITS;                 // of a pair's codes
-    alignas(64) std::uint8_t bytes[kTilePanels][kGroupPairs * kBlocks * 512];
+    constexpr int kBlocks = BLOCK / 16;              // blocks of 32 of a pair
+    constexpr std::int64_t kLines = kBlocks * BITS;  // of a pair's codes
+    constexpr int kGroup = kGroupPairs<BLOCK>;
+    alignas(64) std::uint8_t bytes[kTilePanels][kGroup * kBlocks * 512];
+    // Products of factors of scales: steps of the group before are still under way when those of a group begin.
+    alignas(64) std::int16_t products[2][kTilePanels][kGroup * 32];
+    const std::int16_t* scales[kTilePanels];
     TileRoom<BLOCK> room;
     const Lanes zero_point = broadcast(w.zero * 0x01010101);
     TileLine<kTileShift<BITS, TABLE>, BLOCK, T> line(w.shift, room);
-    for (std::int64_t p = 0; p < w.pairs; p += kGroupPairs) {
-        const std::int64_t pairs = smaller<std::int64_t>(kGroupPairs, w.pairs - p);
+    for (std::int64_t p = 0; p < w.pairs; p += kGroup) {
+        const std::int64_t pairs = smaller<std::int64_t>(kGroup, w.pairs - p);
         for (std::int64_t q = 0; q < panels; q++) {
+            scales[q] = numbers_of(w.scales, w.pairs, panel + q, p, pairs, products[p / kGroup % 2][q]);
             unpack_blocks<BITS, TABLE>(
                 w, panel + q, p * kBlocks, (p + pairs) * kBlocks, bytes[q],
                 [&](Lanes codes) INTACT_INLINE { return subtract_bytes(codes, zero_point); },
@@ -153,15 +158,16 @@ void multiply_panels(const Matrix& w, std::int64_t panel, std::int64_t panels, s
         for (std::int64_t i = 0; i < tiles; i++)
             for (std::int64_t q = 0; q < panels; q++) {
                 const TileRows<BLOCK>* rows = x + i * w.pairs + p;
-                const std::int64_t pair = (panel + q) * w.pairs + p, next = pair + kTilePanels * w.pairs;
+                const std::int64_t next = (panel + q + kTilePanels) * w.pairs + p;
                 const std::uint8_t* codes =
                     w.codes + ((panel + q + kTilePanels) * w.blocks + p * kBlocks) * BITS * 64;  // of the next panels
                 std::int32_t* sums = out + (q * tiles + i) * T * 16;
                 for (std::int64_t k = 0; k < pairs; k++, codes += kLines * 64) {
                     // A few lines a step: many at a time would hold up what is needed now.
                     for (std::int64_t l = i; l < kLines; l += tiles) prefetch<2>(codes + l * 64);
-                    if (i == 0) prefetch<2>(w.scales + (next + k) * 32);
-                    line.take({rows + k, w.scales + (pair + k) * 32, sums, k + 1 == pairs, p == 0},
+                    if (i == 0 && w.scales.plain) prefetch<2>(w.scales.plain + (next + k) * 32);
+                    if (i == 0 && w.scales.fine) prefetch<2>(w.scales.fine + (next + k) * 32);
+                    line.take({rows + k, scales[q] + k * 32, sums, k + 1 == pairs, p == 0},
                               bytes[q] + k * kBlocks * 512);
                 }
             }
@@ -175,13 +181,16 @@ void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, s
                  std::int64_t panel, const Output& out, const std::int32_t* sums) {
     const auto rows = [&]<int T>(std::int64_t t) INTACT_INLINE {
         alignas(64) std::int32_t minima[T * 16];
+        alignas(64) std::int16_t products[4 * 32];
         if (w.has_min) {
             repeat<T>([&]<int i>() INTACT_INLINE { store(minima + i * 16, zero()); });
-            for (std::int64_t p = 0; p < w.pairs; p += 4)
-                add_minima<BLOCK, T>(fetch_plan<T>(), w.minima + (panel * w.pairs + p) * 32,
-                                     smaller<std::int64_t>(4, w.pairs - p), minima,
-                                     [&](int i, std::int64_t k)
-                                         INTACT_INLINE { return minima_sums<BLOCK>(a, row + t + i) + 2 * (p + k); });
+            for (std::int64_t p = 0; p < w.pairs; p += 4) {
+                const std::int64_t count = smaller<std::int64_t>(4, w.pairs - p);
+                add_minima<BLOCK, T>(fetch_plan<T>(), numbers_of(w.minima, w.pairs, panel, p, count, products), count,
+                                     minima, [&](int i, std::int64_t k) INTACT_INLINE {
+                                         return minima_sums<BLOCK>(a, row + t + i) + 2 * (p + k);
+                                     });
+            }
         }
         finish<T, 1>(w, scale + t, row + t, panel, out, sums + t * 16, minima);
         // Rows of results lie far apart, where the hardware foresees nothing.

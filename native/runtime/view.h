@@ -9,6 +9,8 @@
 
 namespace intact {
 
+inline Factored view(const BlockNumbers& x) { return {x.plain, x.fine, x.coarse, x.span, x.runs}; }
+
 inline Matrix view(const Weight& w) {
     Matrix m{};
     m.rows = w.rows;
@@ -20,8 +22,8 @@ inline Matrix view(const Weight& w) {
     m.has_table = w.has_table;
     m.has_min = w.has_min;
     m.codes = w.codes;
-    m.scales = w.scales;
-    m.minima = w.minima;
+    m.scales = view(w.scales);
+    m.minima = view(w.minima);
     m.scale_exp = w.scale_exp;
     m.minimum_exp = w.minimum_exp;
     m.pairs = w.pairs();

@@ -10,7 +10,8 @@
 //     2-bit plane        (bits 2, 3) line l in 0..1: bits 2j, 2j+1 of a byte hold group 4l + j
 //     high plane         after the base plane; bits 5 and 3: eight little-endian u64 masks, bit i of mask g is the top
 //                        bit of code byte i of group g; bits 6: a 2-bit plane of the top two bits
-// scales and minima: int16, [panel][ceil(columns / block / 2)][16][2], two consecutive blocks adjacent, zero padded.
+// scales and minima: int16, [panel][ceil(columns / block / 2)][16][2], two consecutive blocks adjacent, zero padded; or
+// two factors whose product is that (BlockNumbers), where they take less room.
 // Outputs beyond `rows` have zero codes, scales, minima and exponents.
 #pragma once
 
@@ -69,6 +70,24 @@ private:
     std::shared_ptr<Buffer> chunk_;  // which the data are part of
 };
 
+// Scales or minima of all blocks, one of three ways, always the same integers: as they are; as a factor of each block
+// times one of a run of pairs of blocks; or the latter alone, where it is the number itself.
+struct BlockNumbers {
+    std::int16_t* plain = nullptr;   // [panel][pairs][16][2], or null
+    std::int8_t* fine = nullptr;     // [panel][pairs][16][2], or null: all 1
+    std::int16_t* coarse = nullptr;  // [panel][runs][16]; null where plain
+    int span = 0;                    // log2 of the pairs of a run, which starts at a multiple of its length
+    std::int64_t runs = 0;
+
+    // Of block b and output i of a panel.
+    std::int16_t at(std::int64_t panel, std::int64_t pairs, std::int64_t b, int i) const {
+        const std::int64_t place = panel * pairs * 32 + b / 2 * 32 + 2 * i + b % 2;
+        if (plain != nullptr) return plain[place];
+        const std::int16_t factor = coarse[(panel * runs + (b / 2 >> span)) * 16 + i];
+        return fine == nullptr ? factor : static_cast<std::int16_t>(factor * fine[place]);
+    }
+};
+
 struct Weight {
     static constexpr int kPanel = 16;  // outputs of a panel
     static constexpr int kBlock = 32;  // inputs of a block of codes
@@ -84,12 +103,11 @@ struct Weight {
     std::int16_t table[16] = {};  // T where has_table; otherwise T is the identity
 
     std::uint8_t* codes = nullptr;
-    std::int16_t* scales = nullptr;
-    std::int16_t* minima = nullptr;       // null without has_min
+    BlockNumbers scales, minima;          // no minima without has_min
     std::int32_t* scale_exp = nullptr;    // [panels() * 16]
     std::int32_t* minimum_exp = nullptr;  // [panels() * 16]; null without has_min
 
-    Buffer storage;
+    Buffer storage, numbers;  // of codes and exponents; of scales and minima
 
     Weight() = default;
     Weight(Weight&&) noexcept = default;
@@ -102,28 +120,29 @@ struct Weight {
     std::int64_t block_bytes() const { return std::int64_t{bits} * 64; }       // codes of 16 x 32
 
     std::uint8_t* panel_codes(std::int64_t panel) const { return codes + panel * blocks() * block_bytes(); }
-    std::int16_t* panel_scales(std::int64_t panel) const { return scales + panel * pairs() * 2 * kPanel; }
-    std::int16_t* panel_minima(std::int64_t panel) const { return minima + panel * pairs() * 2 * kPanel; }
+    std::int16_t* panel_scales(std::int64_t panel) const { return scales.plain + panel * pairs() * 2 * kPanel; }
+    std::int16_t* panel_minima(std::int64_t panel) const { return minima.plain + panel * pairs() * 2 * kPanel; }
 
     // Index in panel_scales and panel_minima of block b (of `block` inputs) of the panel's output i.
     static std::int64_t pair_index(std::int64_t b, int i) { return (b / 2) * 2 * kPanel + 2 * i + b % 2; }
 
-    std::size_t nbytes() const { return storage.size(); }
+    std::size_t nbytes() const { return storage.size() + numbers.size(); }
 
-    // Sets the storage for the fields above; contents are undefined.
+    static std::size_t round(std::int64_t bytes) { return static_cast<std::size_t>((bytes + 63) & ~std::int64_t{63}); }
+
+    // Sets the storage for the fields above, with plain scales and minima; contents are undefined.
     void allocate() {
-        const auto round = [](std::int64_t n) { return static_cast<std::size_t>((n + 63) & ~std::int64_t{63}); };
         // A kernel that takes blocks in pairs reads beyond an odd last one.
         const std::size_t code_bytes = round((panels() * blocks() + blocks() % 2) * block_bytes());
         const std::size_t scale_bytes = round(panels() * pairs() * 2 * kPanel * 2);
-        const std::size_t minimum_bytes = has_min ? scale_bytes : 0;
         const std::size_t exp_bytes = round(panels() * kPanel * 4);
-        storage = Buffer::packed(code_bytes + scale_bytes + minimum_bytes + exp_bytes * (has_min ? 2 : 1));
+        storage = Buffer::packed(code_bytes + exp_bytes * (has_min ? 2 : 1));
+        numbers = Buffer(scale_bytes * (has_min ? 2 : 1));
         std::uint8_t* at = storage.data();
         const auto take = [&at](std::size_t size) { return std::exchange(at, at + size); };
         codes = take(code_bytes);
-        scales = reinterpret_cast<std::int16_t*>(take(scale_bytes));
-        minima = has_min ? reinterpret_cast<std::int16_t*>(take(minimum_bytes)) : nullptr;
+        scales.plain = reinterpret_cast<std::int16_t*>(numbers.data());
+        minima.plain = has_min ? reinterpret_cast<std::int16_t*>(numbers.data() + scale_bytes) : nullptr;
         scale_exp = reinterpret_cast<std::int32_t*>(take(exp_bytes));
         minimum_exp = has_min ? reinterpret_cast<std::int32_t*>(take(exp_bytes)) : nullptr;
     }

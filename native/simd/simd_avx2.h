@@ -122,6 +122,7 @@ inline Lanes add_pairs(Lanes acc, Lanes x) { return dot_pairs(acc, x, {_mm256_se
 inline Lanes multiply_round15(Lanes x, Lanes y) {
     return {_mm256_mulhrs_epi16(x.a, y.a), _mm256_mulhrs_epi16(x.b, y.b)};
 }
+inline Lanes multiply_halves(Lanes x, Lanes y) { return {_mm256_mullo_epi16(x.a, y.a), _mm256_mullo_epi16(x.b, y.b)}; }
 inline __m128i half(const void* p, int i) { return _mm_loadu_si128(static_cast<const __m128i*>(p) + i); }
 inline Lanes widen_unsigned16(const void* p) {
     return {_mm256_cvtepu16_epi32(half(p, 0)), _mm256_cvtepu16_epi32(half(p, 1))};

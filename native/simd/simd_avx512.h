@@ -115,6 +115,8 @@ inline Lanes dot_pairs(Lanes acc, Lanes a, Lanes b) {
 }
 // (a * b + 2^14) >> 15 on 32 signed halves.
 inline Lanes multiply_round15(Lanes a, Lanes b) { return {_mm512_mulhrs_epi16(a.v, b.v)}; }
+// The low halves of products of 32 halves.
+inline Lanes multiply_halves(Lanes a, Lanes b) { return {_mm512_mullo_epi16(a.v, b.v)}; }
 
 inline Lanes widen_unsigned16(const void* p) {
     return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};

@@ -98,6 +98,9 @@ inline Lanes dot_pairs(const Lanes& acc, const Lanes& a, const Lanes& b) {
 inline Lanes multiply_round15(const Lanes& a, const Lanes& b) {
     return map([&](int i) { return vreinterpretq_s32_s16(vqrdmulhq_s16(halves(a, i), halves(b, i))); });
 }
+inline Lanes multiply_halves(const Lanes& a, const Lanes& b) {
+    return map([&](int i) { return vreinterpretq_s32_s16(vmulq_s16(halves(a, i), halves(b, i))); });
+}
 inline Lanes widen_unsigned16(const void* p) {
     return map([&](int i) {
         return vreinterpretq_s32_u32(vmovl_u16(vld1_u16(static_cast<const std::uint16_t*>(p) + 4 * i)));

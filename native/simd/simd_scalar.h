@@ -96,6 +96,10 @@ inline Lanes multiply_round15(const Lanes& a, const Lanes& b) {
     const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
     return map<std::int16_t>([&](int i) { return (x.v[i] * y.v[i] + (1 << 14)) >> 15; });
 }
+inline Lanes multiply_halves(const Lanes& a, const Lanes& b) {
+    const auto x = view<std::int16_t>(a), y = view<std::int16_t>(b);
+    return map<std::int16_t>([&](int i) { return x.v[i] * y.v[i]; });
+}
 inline Lanes widen_unsigned16(const void* p) {
     std::uint16_t h[16];
     std::memcpy(h, p, 32);

@@ -20,6 +20,8 @@ namespace {
 
 #include "kernels/narrow.inl"
 
+#include "kernels/factors.inl"
+
 #include "kernels/product.inl"
 
 #include "kernels/matmul.inl"

@@ -16,6 +16,8 @@ namespace {
 // Each builds on those before: the blank lines keep the formatter from sorting them.
 #include "kernels/integer.inl"
 
+#include "kernels/factors.inl"
+
 #include "kernels/product.inl"
 
 #include "kernels/tiles.inl"
