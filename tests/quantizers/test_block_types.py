@@ -1,5 +1,6 @@
 """GGUF's block types as specs: what is written is what was chosen, near the least error, as gguf-py reads it."""
 
+import itertools
 from functools import cache
 
 import numpy as np
@@ -12,14 +13,17 @@ from intact.numerics.encode import WRITTEN, BlockScales, encode
 from intact.numerics.weights import from_blocks, values
 from intact.quantizers import QUANTIZERS, InputStatistics, parse_spec
 from intact.quantizers.block_scales import round_half
-from intact.quantizers.block_types import BLOCK_SPECS, BLOCK_TYPES
+from intact.quantizers.block_types import BLOCK_SPECS, BLOCK_TYPES, PLAIN_TYPES
+from intact.quantizers.codebooks import sizes_of
 from intact.quantizers.grids import GRIDS
-from intact.weights import BLOCK_FORMATS
+from intact.weights import BLOCK_FORMATS, BlockFields
+from intact.weights.iq_grids import GRIDS as CODEBOOKS
 
 ROWS, COLUMNS = 12, 512
 RELATIVE = {  # of Gaussian weights: the error's root mean square in their standard deviations
     "q8_0": 0.005, "q6_k": 0.018, "q5_k": 0.036, "q5_1": 0.036, "q5_0": 0.043, "q4_k": 0.074, "q4_1": 0.074,
     "q4_0": 0.086, "iq4_nl": 0.078, "iq4_xs": 0.079, "mxfp4": 0.118, "q3_k": 0.155, "q2_k": 0.285,
+    "iq3_s": 0.135, "iq3_xxs": 0.187, "iq2_s": 0.252, "iq2_xs": 0.303, "iq2_xxs": 0.345,
 }  # fmt: skip
 
 
@@ -51,7 +55,7 @@ def test_every_type_that_is_written_is_a_spec() -> None:
         assert spec.stored_bits() == kind.form.bits + halves / kind.form.block
         table = np.array(kind.form.table or range(1 << kind.form.bits))
         levels = np.array(GRIDS[kind.grid].levels)
-        assert np.array_equal(table[kind.codes(len(levels))] - kind.form.zero, levels)
+        assert np.array_equal(table[kind.codes(GRIDS[kind.grid].levels)] - kind.form.zero, levels)
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -72,6 +76,10 @@ def test_random_blocks_are_packed_as_they_were_unpacked(name: str) -> None:
 @pytest.mark.parametrize("name", list(BLOCK_TYPES))
 @pytest.mark.parametrize("quantizer", ["nearest", "imatrix", "gptq"])
 def test_the_file_holds_the_weight_that_was_chosen(name: str, quantizer: str) -> None:
+    if quantizer == "gptq" and name not in PLAIN_TYPES:
+        with pytest.raises(ParameterError, match=f"gptq takes the rules .*, not {name}"):
+            parse_spec(f"gptq:{name}")
+        return
     spec = parse_spec(f"{quantizer}:{name}")
     matrix = matrix_of()
     made = QUANTIZERS[quantizer](matrix, spec, None if quantizer == "nearest" else statistics())
@@ -120,9 +128,64 @@ def test_weights_of_errors_lower_the_weighted_error(name: str) -> None:
     assert after < before
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", [name for name in BLOCK_TYPES if name not in PLAIN_TYPES])
+def test_no_entry_and_no_sign_of_a_codebook_errs_less(name: str, weighted: bool) -> None:
+    kind, matrix = BLOCK_TYPES[name], matrix_of()[[0, 4]]
+    inputs = statistics() if weighted else None
+    spec = parse_spec(f"imatrix:{name}" if weighted else name)
+    made = QUANTIZERS[spec.quantizer](matrix, spec, inputs).blocks
+    assert made is not None
+    scale = kind.form.unpack(made.reshape(2, COLUMNS // 256, -1)).scale
+    d = np.ascontiguousarray(made.reshape(2, -1, kind.form.size)[..., :2]).view("<f2")[..., 0].astype(np.float64)
+    assert scale is not None
+    steps = np.repeat(d[..., None] * scale * 2.0**-kind.form.fraction, kind.form.block, axis=-1).reshape(-1, 8)
+    entries = {tuple(sizes) for sizes in sizes_of(kind)}
+    width = len(next(iter(entries)))
+    sizes = np.array(sorted(entries))
+    read = dequantize(kind.name, made, matrix.shape).astype(np.float64).reshape(-1, 8)
+    wanted = matrix.astype(np.float64).reshape(-1, 8)
+    h = np.ones((2, COLUMNS))
+    if inputs is not None:
+        second = inputs.second.diagonal().reshape(-1, 256).astype(np.float64)
+        whole = np.maximum(1, np.floor(second / second.max(axis=1, keepdims=True) * 256 + 0.5))
+        h = np.broadcast_to(whole.reshape(-1), (2, COLUMNS))
+    h = h.reshape(-1, 8)
+    for i in range(0, len(read), 5):
+        chosen = (h[i] * (read[i] - wanted[i]) ** 2).sum()
+        best = np.inf
+        for signs in itertools.product((-1, 1), repeat=8) if kind.even_signs else [np.where(wanted[i] < 0, -1, 1)]:
+            if kind.even_signs and np.prod(signs) < 0:
+                continue
+            error = 0.0
+            for at in range(0, 8, width):
+                part = slice(at, at + width)
+                values_of = steps[i, part] * sizes * np.array(signs)[part]
+                error += (h[i, part] * (values_of - wanted[i, part]) ** 2).sum(axis=1).min()
+            best = min(best, error)
+        assert chosen <= best * (1 + 1e-5) + 1e-12
+
+
+def test_codes_outside_a_codebook_are_refused() -> None:
+    blocks = np.zeros((1, 1, 256), np.uint8)
+    fields = BlockFields(blocks, np.ones((1, 1, 8), np.int64))
+    missing = next(
+        i for i in range(3**8) if not np.isin(sum((i // 3**k % 3) << 2 * k for k in range(8)), CODEBOOKS["IQ2_XXS"])
+    )
+    blocks[0, 0, :8] = [missing // 3**k % 3 for k in range(8)]
+    pack = BLOCK_FORMATS["IQ2_XXS"].pack
+    assert pack is not None
+    with pytest.raises(ValueError, match="no entries of the codebook of IQ2_XXS"):
+        pack(fields)
+    blocks[0, 0, :8] = 0
+    blocks[0, 0, 0] = 4
+    with pytest.raises(ValueError, match="an odd number of negative values among eight"):
+        pack(fields)
+
+
 def test_a_row_does_not_depend_on_the_rows_beside_it() -> None:
     matrix = matrix_of(200)
-    for name in ("q4_k", "q6_k", "q5_0"):
+    for name in ("q4_k", "q6_k", "q5_0", "iq2_xs"):
         whole = values(QUANTIZERS["nearest"](matrix, parse_spec(name), None).weight)
         part = values(QUANTIZERS["nearest"](matrix[150:170], parse_spec(name), None).weight)
         assert np.array_equal(whole[150:170], part)

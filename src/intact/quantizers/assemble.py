@@ -92,6 +92,6 @@ def assemble_blocks(
     kind = spec.block_type
     assert kind is not None
     ascending = np.searchsorted(np.array(spec.levels.levels), levels[:, :columns].astype(np.int64))
-    codes = kind.codes(len(spec.levels.levels))[ascending]
+    codes = kind.codes(spec.levels.levels)[ascending]
     data = encode(kind.name, codes, scales)
     return QuantizedMatrix(from_blocks(kind.name, data, (len(codes), columns)), proxy, data)

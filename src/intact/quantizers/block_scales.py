@@ -32,7 +32,7 @@ _SQUARE: Final = 2.0**46
 """Squared errors are cut off there: 256 of them with weights fit int64."""
 
 
-class _Problem(NamedTuple):
+class Problem(NamedTuple):
     """Blocks to fit: R rows of S blocks of P sub-blocks, whose values lie along the first axis for long loops."""
 
     kind: BlockType
@@ -45,11 +45,12 @@ class _Problem(NamedTuple):
 
     @property
     def grid(self) -> NumberGrid:
+        """The grid of the type."""
         return GRIDS[self.kind.grid]
 
     def half(self, number: Floats) -> Floats:
-        """Round numbers of whole blocks to float16 but 0; (R, S, ...)."""
-        top = self.top.reshape(*self.top.shape, *(1,) * (number.ndim - 2)) - FRACTION
+        """Round numbers of whole blocks, (R, S, ...), to those that their float16 stands for, but 0."""
+        top = self.top.reshape(*self.top.shape, *(1,) * (number.ndim - 2)) - FRACTION + self.kind.form.fraction
         return np.ldexp(round_half(np.ldexp(number, top)), -top)
 
     def error(self, level: Floats, step: Floats, offset: Floats | float = 0.0) -> Int:
@@ -92,25 +93,37 @@ def fit_block_scales(kind: BlockType, rows: FixedRows, columns: int, second: Int
     ModelError
         If a value is too large for a scale in float16.
     """
-    form = kind.form
-    x = rows.x[:, :columns]
     if kind.name == "MXFP4":
         return _powers(rows, columns)
-    reach = GRIDS[kind.grid].largest * (1 if kind.scales is None else kind.scales[1])
+    return fit_parts(_affine if GRIDS[kind.grid].affine else _symmetric, kind, rows, columns, second)
+
+
+def fit_parts(
+    fit: Callable[[Problem], BlockScales],
+    kind: BlockType,
+    rows: FixedRows,
+    columns: int,
+    second: Int | None,
+    values: int = _CHUNK,
+) -> BlockScales:
+    """Fit the scales of a matrix, so many values at a time; see `fit_block_scales`."""
+    form = kind.form
+    x = rows.x[:, :columns]
+    reach = GRIDS[kind.grid].largest * (1 if kind.scales is None else kind.scales[1]) * 2.0**-form.fraction
     if np.abs(np.ldexp(x, rows.exponent[:, None] - FRACTION)).max(initial=0) > LARGEST_HALF * reach:
         raise ModelError(f"a value is too large for {kind.name}, whose scale is a float16 of at most {LARGEST_HALF:g}")
     blocks = columns // form.values
     weight = None
     if second is not None:
         weight = np.moveaxis(_weights(second, form.values).reshape(1, blocks, -1, form.block), -1, 0)
-    fit = _affine if GRIDS[kind.grid].affine else _symmetric
     parts = []
-    for at in _chunks(len(x), columns):
+    for at in _chunks(len(x), columns, values):
         whole = np.ldexp(x[at], rows.exponent[at, None] - FRACTION)
         whole = np.ascontiguousarray(np.moveaxis(whole.reshape(len(whole), blocks, -1, form.block), -1, 0))
         top = np.frexp(np.abs(whole).max(axis=(0, 3)))[1].astype(np.int64)
-        found = fit(_Problem(kind, np.ldexp(whole, FRACTION - top[..., None]), top, weight))
-        parts.append(found._replace(halves=tuple(np.ldexp(half, top - FRACTION) for half in found.halves)))
+        found = fit(Problem(kind, np.ldexp(whole, FRACTION - top[..., None]), top, weight))
+        halves = tuple(np.ldexp(half, top - FRACTION + form.fraction) for half in found.halves)
+        parts.append(found._replace(halves=halves))
     halves = tuple(np.concatenate(pieces) for pieces in zip(*(part.halves for part in parts), strict=True))
     scale, minimum = (
         None if numbers[0] is None else np.concatenate([n.reshape(len(n), -1) for n in numbers if n is not None])
@@ -127,8 +140,8 @@ def round_half(x: Floats) -> Floats:
     return half
 
 
-def _chunks(rows: int, columns: int) -> Iterator[slice]:
-    count = max(1, _CHUNK // columns)
+def _chunks(rows: int, columns: int, values: int) -> Iterator[slice]:
+    count = max(1, values // columns)
     for start in range(0, rows, count):
         yield slice(start, start + count)
 
@@ -141,25 +154,27 @@ def _weights(second: Int, values: int) -> Int:
     return whole
 
 
-def _not_zero(step: Floats, size: float = 1.0) -> Floats:
+def not_zero(step: Floats, size: float = 1.0) -> Floats:
+    """Return steps, `size` for 0."""
     return np.where(step == 0, size, step)
 
 
-def _keep(better: NDArray[np.bool_], new: Floats, old: Floats) -> Floats:
+def keep(better: NDArray[np.bool_], new: Floats, old: Floats) -> Floats:
+    """Return the new where it is better, else the old."""
     return np.where(better, new, old)
 
 
-def _symmetric(problem: _Problem) -> BlockScales:
+def _symmetric(problem: Problem) -> BlockScales:
     """Fit steps without minima."""
     y, grid, limits = problem.y, problem.grid, problem.kind.scales
-    fix: Callable[[Floats], Floats] = problem.half if limits is None else _not_zero
+    fix: Callable[[Floats], Floats] = problem.half if limits is None else not_zero
     extreme = np.take_along_axis(y, np.abs(y).argmax(axis=0)[None], axis=0)[0]
     best, step = np.full(extreme.shape, np.iinfo(np.int64).max), np.ones_like(extreme)
 
     def consider(new: Floats) -> None:
         nonlocal best, step
         error = problem.error(nearest_level(y / new, grid), new)
-        step, best = _keep(error < best, new, step), np.minimum(error, best)
+        step, best = keep(error < best, new, step), np.minimum(error, best)
 
     for end in sorted({grid.levels[-1], -grid.levels[0]}, reverse=True):
         for c in candidates(grid, end)[::2]:
@@ -167,17 +182,17 @@ def _symmetric(problem: _Problem) -> BlockScales:
     for _ in range(ROUNDS):
         v = nearest_level(y / step, grid)
         norm = problem.total(v * v)
-        consider(fix(_keep(norm > 0, problem.total(y * v) / _not_zero(norm), step)))
+        consider(fix(keep(norm > 0, problem.total(y * v) / not_zero(norm), step)))
     return BlockScales((step[..., 0],)) if limits is None else _integer_scales(problem, step, limits)
 
 
-def _integer_scales(problem: _Problem, step: Floats, limits: tuple[int, int]) -> BlockScales:
+def _integer_scales(problem: Problem, step: Floats, limits: tuple[int, int]) -> BlockScales:
     """Replace steps by small integers times one float16 for each block."""
     y, grid = problem.y, problem.grid
     low, high = limits
 
     def whole(ratio: Floats) -> Floats:
-        return _not_zero(np.clip(np.rint(ratio), low, high))
+        return not_zero(np.clip(np.rint(ratio), low, high))
 
     def errors(d: Floats, scale: Floats) -> Int:
         now = d[..., None] * scale
@@ -190,7 +205,7 @@ def _integer_scales(problem: _Problem, step: Floats, limits: tuple[int, int]) ->
         chosen = whole(step / new[..., None])
         error = errors(new, chosen).sum(axis=-1)
         better = error < best
-        best, d, scale = np.minimum(error, best), _keep(better, new, d), _keep(better[..., None], chosen, scale)
+        best, d, scale = np.minimum(error, best), keep(better, new, d), keep(better[..., None], chosen, scale)
 
     def settle() -> Int:
         nonlocal scale
@@ -198,7 +213,7 @@ def _integer_scales(problem: _Problem, step: Floats, limits: tuple[int, int]) ->
         for change in (-1, 1):
             chosen = whole(base + change)
             error = errors(d, chosen)
-            scale, least = _keep(error < least, chosen, scale), np.minimum(error, least)
+            scale, least = keep(error < least, chosen, scale), np.minimum(error, least)
         return least.sum(axis=-1)  # type: ignore[no-any-return]
 
     for _ in range(ROUNDS):
@@ -206,8 +221,8 @@ def _integer_scales(problem: _Problem, step: Floats, limits: tuple[int, int]) ->
         now = d[..., None] * scale
         a = nearest_level(y / now, grid) * scale
         norm = problem.whole(a * a)
-        new = problem.half(_keep(norm > 0, problem.whole(y * a) / _not_zero(norm), d))
-        d = _keep(errors(new, scale).sum(axis=-1) < best, new, d)
+        new = problem.half(keep(norm > 0, problem.whole(y * a) / not_zero(norm), d))
+        d = keep(errors(new, scale).sum(axis=-1) < best, new, d)
     settle()
     return BlockScales((d,), scale.astype(np.int64))
 
@@ -216,7 +231,7 @@ def _codes(y: Floats, step: Floats, offset: Floats, most: int) -> Floats:
     return np.clip(np.floor((y - offset) / step + 0.5), 0, most)
 
 
-def _affine(problem: _Problem) -> BlockScales:
+def _affine(problem: Problem) -> BlockScales:
     """Fit steps and minima: a value is step times a code from 0 plus an offset."""
     y, limits = problem.y, problem.kind.scales
     most = len(problem.grid.levels) - 1
@@ -228,12 +243,12 @@ def _affine(problem: _Problem) -> BlockScales:
 
     def consider(new: Floats, moved: Floats) -> Floats:
         nonlocal best, step, offset
-        new = _not_zero(np.maximum(new, 0))
+        new = not_zero(np.maximum(new, 0))
         new, moved = (problem.half(new), problem.half(moved)) if limits is None else (new, np.minimum(moved, 0))
         q = _codes(y, new, moved, most)
         error = problem.error(q, new, moved)
         better = error < best
-        best, step, offset = np.minimum(error, best), _keep(better, new, step), _keep(better, moved, offset)
+        best, step, offset = np.minimum(error, best), keep(better, new, step), keep(better, moved, offset)
         return q
 
     count, sum_y = problem.weights(), problem.total(y)
@@ -242,12 +257,12 @@ def _affine(problem: _Problem) -> BlockScales:
         """Consider the best step and offset of codes."""
         s, ss, sy = problem.total(q), problem.total(q * q), problem.total(q * y)
         determinant = count * ss - s * s
-        slope = (count * sy - s * sum_y) / _not_zero(determinant)
-        base = (ss * sum_y - s * sy) / _not_zero(determinant)
+        slope = (count * sy - s * sum_y) / not_zero(determinant)
+        base = (ss * sum_y - s * sy) / not_zero(determinant)
         if limits is not None:
-            slope, base = _keep(base > 0, sy / _not_zero(ss), slope), np.minimum(base, 0)
+            slope, base = keep(base > 0, sy / not_zero(ss), slope), np.minimum(base, 0)
         known = (determinant > 0) & (slope > 0)
-        consider(_keep(known, slope, step), _keep(known, base, offset))
+        consider(keep(known, slope, step), keep(known, base, offset))
 
     for i in range(-6, 7, 2):
         regress(consider((high - low) / (most + 0.15 * i), low))
@@ -258,7 +273,7 @@ def _affine(problem: _Problem) -> BlockScales:
     return _integer_minima(problem, step, -offset, limits[1])
 
 
-def _integer_minima(problem: _Problem, step: Floats, minimum: Floats, high: int) -> BlockScales:
+def _integer_minima(problem: Problem, step: Floats, minimum: Floats, high: int) -> BlockScales:
     """Replace steps and minima by small integers times two float16 for each block."""
     y, most = problem.y, len(problem.grid.levels) - 1
 
@@ -277,8 +292,8 @@ def _integer_minima(problem: _Problem, step: Floats, minimum: Floats, high: int)
             lows = np.clip(np.rint(minimum / down[..., None]), 0, high)
             error = errors(new, down, chosen, lows).sum(axis=-1)
             better = error < best
-            best, d, e = np.minimum(error, best), _keep(better, new, d), _keep(better, down, e)
-            scale, low = _keep(better[..., None], chosen, scale), _keep(better[..., None], lows, low)
+            best, d, e = np.minimum(error, best), keep(better, new, d), keep(better, down, e)
+            scale, low = keep(better[..., None], chosen, scale), keep(better[..., None], lows, low)
 
     def settle() -> Int:
         nonlocal scale, low
@@ -288,7 +303,7 @@ def _integer_minima(problem: _Problem, step: Floats, minimum: Floats, high: int)
                 chosen, lows = np.clip(bases[0] + up, 1, high), np.clip(bases[1] + down, 0, high)
                 error = errors(d, e, chosen, lows)
                 better = error < least
-                least, scale, low = np.minimum(error, least), _keep(better, chosen, scale), _keep(better, lows, low)
+                least, scale, low = np.minimum(error, least), keep(better, chosen, scale), keep(better, lows, low)
         return least.sum(axis=-1)  # type: ignore[no-any-return]
 
     for _ in range(ROUNDS):
@@ -297,11 +312,11 @@ def _integer_minima(problem: _Problem, step: Floats, minimum: Floats, high: int)
         b = np.broadcast_to(-low, y.shape)
         aa, ab, bb, ay, by = (problem.whole(p * q) for p, q in ((a, a), (a, b), (b, b), (a, y), (b, y)))
         determinant = aa * bb - ab * ab
-        new, down = (ay * bb - by * ab) / _not_zero(determinant), (by * aa - ay * ab) / _not_zero(determinant)
+        new, down = (ay * bb - by * ab) / not_zero(determinant), (by * aa - ay * ab) / not_zero(determinant)
         known = (determinant > 0) & (new > 0) & (down > 0)
-        new, down = problem.half(_keep(known, new, d)), problem.half(_keep(known, down, e))
+        new, down = problem.half(keep(known, new, d)), problem.half(keep(known, down, e))
         better = errors(new, down, scale, low).sum(axis=-1) < best
-        d, e = _keep(better, new, d), _keep(better, down, e)
+        d, e = keep(better, new, d), keep(better, down, e)
     settle()
     return BlockScales((d, e), scale.astype(np.int64), low.astype(np.int64))
 

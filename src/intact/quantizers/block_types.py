@@ -6,6 +6,7 @@ As the rule of a spec, such a name says that the scales are those that the type 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,16 +24,21 @@ class BlockType(NamedTuple):
     """The least and the largest scale of a sub-block; None if the float16 alone is the scale."""
     fallback: str | None = None
     """The type for rows that are no multiple of 256 values; those of llama-quantize."""
+    codebook: int = 0
+    """Bits of a field of its codebook, if it has one (`intact.weights.iq_grids`); its levels are chosen together."""
+    even_signs: bool = False
+    """If true, of each eight values an even number is negative."""
 
     @property
     def form(self) -> BlockFormat:
         """The format itself."""
         return BLOCK_FORMATS[self.name]
 
-    def codes(self, levels: int) -> Bytes:
-        """Return the codes of the levels of the grid, of which there are so many, in ascending order."""
+    def codes(self, levels: Sequence[int]) -> Bytes:
+        """Return the codes of the levels of the grid."""
         table = np.arange(1 << self.form.bits) if self.form.table is None else np.array(self.form.table)
-        return np.unique(table, return_index=True)[1][-levels:].astype(np.uint8)
+        entries, first = np.unique(table, return_index=True)
+        return first[np.searchsorted(entries, np.array(levels) + self.form.zero)].astype(np.uint8)
 
 
 _ALL: Final = (
@@ -49,8 +55,15 @@ _ALL: Final = (
     BlockType("IQ4_NL", "iq4nl"),
     BlockType("IQ4_XS", "iq4nl", (-32, 31), "iq4_nl"),
     BlockType("MXFP4", "e2m1"),
+    BlockType("IQ3_S", "iq3", (1, 31), "iq4_nl", codebook=4),
+    BlockType("IQ3_XXS", "iq3x", (1, 31), "iq4_nl", codebook=4, even_signs=True),
+    BlockType("IQ2_S", "iq2", (1, 31), "iq4_nl", codebook=2),
+    BlockType("IQ2_XS", "iq2", (1, 31), "iq4_nl", codebook=2, even_signs=True),
+    BlockType("IQ2_XXS", "iq2", (1, 31), "iq4_nl", codebook=2, even_signs=True),
 )
 BLOCK_TYPES: Final = {one.name.lower(): one for one in _ALL}
 """All that can be written, by the name in lower case."""
+PLAIN_TYPES: Final = {name: one for name, one in BLOCK_TYPES.items() if not one.codebook}
+"""Those whose values are chosen one by one."""
 BLOCK_SPECS: Final = {name: f"{one.grid}-{one.form.block}@{name}" for name, one in BLOCK_TYPES.items()}
 """Their specs in full."""

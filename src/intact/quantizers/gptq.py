@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from intact.errors import ParameterError
 from intact.exact import total
 from intact.quantizers.base import Floats, InputStatistics, QuantizedMatrix, Quantizer
-from intact.quantizers.block_types import BLOCK_TYPES
+from intact.quantizers.block_types import PLAIN_TYPES
 from intact.quantizers.columns import factor, round_columns
 from intact.quantizers.fixed import FRACTION, fix_rows
 from intact.quantizers.nearest import assemble_steps, fit_steps
@@ -44,7 +44,7 @@ class Gptq(Quantizer):
     """GPTQ with scales that are fitted before (`static-groups`), in the order of the inputs or of their moments."""
 
     calibrated = True
-    rules = (*RULES, *BLOCK_TYPES)
+    rules = (*RULES, *PLAIN_TYPES)
     source = "Frantar et al., arXiv 2210.17323; the order by activations: IST-DASLab/gptq"
 
     def __init__(self, name: str, summary: str, by_activation: bool) -> None:

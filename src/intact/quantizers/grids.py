@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from intact.errors import ParameterError
 from intact.numerics.integers import ENTRIES, LAYOUTS, TABLED
+from intact.weights.iq2 import SIZES as IQ2_SIZES
+from intact.weights.iq3 import HALVED, ODD
 from intact.weights.iq4 import VALUES as IQ4_VALUES
 
 
@@ -193,6 +195,11 @@ def _lloyd(*levels: float) -> NumberGrid:
     )
 
 
+def _mirrored(name: str, sizes: tuple[int, ...], source: str) -> NumberGrid:
+    """Return sizes with both signs, without 0."""
+    return NumberGrid(name, (*(-size for size in reversed(sizes)), *sizes), source)
+
+
 _ALL: Final = (
     *map(_integers, (2, 3, 4, 5, 6, 8)),
     *map(_symmetric, (3, 4, 5, 6, 8)),
@@ -200,6 +207,9 @@ _ALL: Final = (
     NumberGrid("ternary", (-1, 0, 1), "arXiv 2402.17764", block=64),
     NumberGrid("nf4", tuple(round(127 * x) for x in _NF4), "arXiv 2305.14314, rounded to 1/127", block=64),
     NumberGrid("iq4nl", IQ4_VALUES, "GGUF: IQ4_NL and IQ4_XS"),
+    _mirrored("iq3", ODD, "GGUF: IQ3_S; a codebook has 512 of the 4096 sizes of four"),
+    _mirrored("iq3x", HALVED, "GGUF: IQ3_XXS, halved; a codebook has 256 of the 4096 sizes of four"),
+    _mirrored("iq2", IQ2_SIZES, "GGUF: IQ2; codebooks have 256 to 1024 of the 6561 sizes of eight"),
     _float("e2m1", 2, 1, "OCP Microscaling 1.0"),
     _float("e1m2", 1, 2, "arXiv 2310.16836"),
     _float("e3m0", 3, 0, "arXiv 2310.16836"),

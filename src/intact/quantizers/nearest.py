@@ -12,6 +12,7 @@ from intact.quantizers.assemble import assemble, assemble_blocks
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.block_scales import fit_block_scales
 from intact.quantizers.block_types import BLOCK_TYPES
+from intact.quantizers.codebooks import fit_codebook
 from intact.quantizers.fixed import FRACTION, FixedRows, Floats, Int, fix_rows, nearest, to_int16
 from intact.quantizers.grids import GRIDS
 from intact.quantizers.scales import RULES
@@ -58,11 +59,28 @@ def fit_steps(rows: FixedRows, spec: Spec, columns: int, second: Int | None = No
     return Steps((scale, t), to_int16(low - grid.levels[0] * (scale << t[:, None])))
 
 
+def fit_levels(rows: FixedRows, spec: Spec, columns: int, second: Int | None = None) -> tuple[Floats, Steps]:
+    """Choose the scales of all blocks and the levels nearest to the rows, float64 (N, K padded); see `fit_steps`.
+
+    Types with a codebook have levels that are chosen together.
+    """
+    kind = spec.block_type
+    if kind is not None and kind.codebook:
+        levels, scales = fit_codebook(kind, rows, columns, second)
+        return levels, block_steps(scales, spec, rows.exponent)
+    steps = fit_steps(rows, spec, columns, second)
+    return nearest_levels(rows, steps, spec, columns), steps
+
+
+def nearest_levels(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> Floats:
+    """Return the levels nearest to the rows, float64 (N, K padded)."""
+    blocks = rows.blocks(spec.width(columns))
+    return nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
+
+
 def round_rows(rows: FixedRows, steps: Steps, spec: Spec, columns: int) -> QuantizedMatrix:
     """Return the matrix of the levels nearest to the rows."""
-    blocks = rows.blocks(spec.width(columns))
-    levels = nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels).reshape(rows.x.shape)
-    return assemble_steps(spec, columns, levels, steps, rows.exponent)
+    return assemble_steps(spec, columns, nearest_levels(rows, steps, spec, columns), steps, rows.exponent)
 
 
 def block_steps(blocks: BlockScales, spec: Spec, exponent: Int) -> Steps:
@@ -76,7 +94,7 @@ def block_steps(blocks: BlockScales, spec: Spec, exponent: Int) -> Steps:
     d, *e = (np.ldexp(half, 24).astype(np.int64) for half in blocks.halves)
     repeat = 1 if blocks.scale is None else blocks.scale.shape[1] // d.shape[1]
     scale = np.repeat(d, repeat, axis=1) * (1 if blocks.scale is None else blocks.scale)
-    t = FRACTION - 24 - exponent
+    t = FRACTION - 24 - exponent - (0 if spec.block_type is None else spec.block_type.form.fraction)
     if not e:
         return Steps((scale, t), None, blocks)
     added = np.repeat(e[0], repeat, axis=1) * (1 if blocks.minimum is None else -blocks.minimum)
@@ -104,8 +122,9 @@ class Nearest(Quantizer):
         """Quantise a matrix; see `Quantizer`."""
         columns = matrix.shape[1]
         rows = fix_rows(matrix)
-        steps = fit_steps(rows, spec, columns, None if inputs is None else inputs.second.diagonal()[:columns])
-        return round_rows(rows, steps, spec, columns)
+        second = None if inputs is None else inputs.second.diagonal()[:columns]
+        levels, steps = fit_levels(rows, spec, columns, second)
+        return assemble_steps(spec, columns, levels, steps, rows.exponent)
 
 
 class Imatrix(Nearest):

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from intact.weights.definition import BlockFields, BlockFormat, Bytes, Int, bit_fields
-from intact.weights.iq_grids import look_up, packed_signs, sign_bits
+from intact.weights.definition import BlockFields, BlockFormat, Bytes, Int, bit_fields, join, pack_bits
+from intact.weights.iq_grids import entry_parts, look_up, packed_signs, seven_signs, sign_bits, sign_words
 
+SIZES = (8, 25, 43)
 VALUES = (8, 25, 43, 0, -8, -25, -43, 0)
 """By code: a field of the codebook, plus 4 where the value is negative; codes 3 and 7 do not occur."""
 TABLE = tuple(value + 43 for value in VALUES + 8 * (0,))
@@ -36,15 +37,35 @@ def _iq2_s(blocks: Bytes) -> BlockFields:
     return BlockFields(_codes("IQ2_S", index, blocks[..., 34:66]), _odd(blocks[..., 74:]))
 
 
+def _pack_iq2_xxs(fields: BlockFields) -> Bytes:
+    index, signs, scale = entry_parts("IQ2_XXS", fields, 2, 2)
+    words = sign_words(signs) | scale.astype(np.uint32) << np.uint32(28)
+    low = index.astype(np.uint8).reshape(*words.shape, 4)
+    pairs = join(low, np.ascontiguousarray(words[..., None], "<u4").view(np.uint8))
+    return join(2, pairs.reshape(*words.shape[:-1], -1))
+
+
+def _pack_iq2_xs(fields: BlockFields) -> Bytes:
+    index, signs, scale = entry_parts("IQ2_XS", fields, 2, 2)
+    words = (index | seven_signs(signs).astype(np.int64) << 9).astype("<u2")
+    return join(2, words.view(np.uint8), pack_bits(scale.astype(np.uint8), 4, 1))
+
+
+def _pack_iq2_s(fields: BlockFields) -> Bytes:
+    index, signs, scale = entry_parts("IQ2_S", fields, 2, 2)
+    high = pack_bits((index >> 8).astype(np.uint8), 2, 1)
+    return join(2, index & 255, signs, high, pack_bits(scale.astype(np.uint8), 4, 1))
+
+
 IQ2_XXS = BlockFormat(
-    "IQ2_XXS", gguf=16, values=256, size=66, bits=3, block=32, zero=43, shift=3, unpack=_iq2_xxs, fraction=3,
-    table=TABLE, spread=53.0,
+    "IQ2_XXS", gguf=16, values=256, size=66, bits=3, block=32, zero=43, shift=3, unpack=_iq2_xxs, pack=_pack_iq2_xxs,
+    fraction=3, table=TABLE, spread=53.0,
 )  # fmt: skip
 IQ2_XS = BlockFormat(
-    "IQ2_XS", gguf=17, values=256, size=74, bits=3, block=16, zero=43, shift=3, unpack=_iq2_xs, fraction=3,
-    table=TABLE, spread=56.0,
+    "IQ2_XS", gguf=17, values=256, size=74, bits=3, block=16, zero=43, shift=3, unpack=_iq2_xs, pack=_pack_iq2_xs,
+    fraction=3, table=TABLE, spread=56.0,
 )  # fmt: skip
 IQ2_S = BlockFormat(
-    "IQ2_S", gguf=22, values=256, size=82, bits=3, block=16, zero=43, shift=3, unpack=_iq2_s, fraction=3,
-    table=TABLE, spread=57.0,
+    "IQ2_S", gguf=22, values=256, size=82, bits=3, block=16, zero=43, shift=3, unpack=_iq2_s, pack=_pack_iq2_s,
+    fraction=3, table=TABLE, spread=57.0,
 )  # fmt: skip

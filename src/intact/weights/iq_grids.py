@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.weights.definition import Bytes
+from intact.weights.definition import BlockFields, Bytes, Int
 
 Grid = NDArray[np.uint16]
 """A codebook: one entry an index."""
@@ -91,7 +91,7 @@ GRIDS: Final = {name: _grid(steps) for name, steps in _STEPS.items()}
 """The codebooks, by the type's name."""
 
 
-def look_up(kind: str, indices: NDArray[np.int64], width: int) -> Bytes:
+def look_up(kind: str, indices: Int, width: int) -> Bytes:
     """Return the fields of `width` bits of entries: indices (..., n) to uint8 (..., n * 16 / width)."""
     fields = GRIDS[kind][indices][..., None] >> np.arange(0, 16, width, dtype=np.uint16)
     return (fields & np.uint16((1 << width) - 1)).astype(np.uint8).reshape(*indices.shape[:-1], -1)
@@ -111,3 +111,59 @@ def packed_signs(words: NDArray[np.uint32]) -> Bytes:
     parity = np.bitwise_xor.reduce(np.unpackbits(fields[..., None], axis=-1), axis=-1)
     signs: Bytes = (fields | parity << np.uint8(7)).reshape(*words.shape[:-1], -1)
     return signs
+
+
+def find_entries(kind: str, fields: Bytes, width: int) -> Int:
+    """Return the indices of entries by their fields of `width` bits: the inverse of `look_up`.
+
+    Raises
+    ------
+    ValueError
+        If fields side by side are no entry of the codebook.
+    """
+    apart = fields.reshape(*fields.shape[:-1], -1, 16 // width).astype(np.int64)
+    entries = (apart << np.arange(0, 16, width)).sum(axis=-1)
+    found: Int = np.searchsorted(GRIDS[kind], entries).astype(np.int64)
+    if not np.array_equal(GRIDS[kind][np.minimum(found, len(GRIDS[kind]) - 1)], entries):
+        raise ValueError(f"codes that are no entries of the codebook of {kind}")
+    return found
+
+
+def sign_bytes(negative: Bytes) -> Bytes:
+    """Return the sign bytes of bits, 1 where a value is negative: the inverse of `sign_bits`."""
+    return np.packbits(negative, axis=-1, bitorder="little")
+
+
+def seven_signs(signs: Bytes) -> NDArray[np.uint32]:
+    """Return the lower 7 bits of sign bytes, the eighth being their parity.
+
+    Raises
+    ------
+    ValueError
+        If the number of negative values among eight is odd.
+    """
+    if np.bitwise_xor.reduce(np.unpackbits(signs[..., None], axis=-1), axis=-1).any():
+        raise ValueError("an odd number of negative values among eight")
+    return (signs & np.uint8(127)).astype(np.uint32)
+
+
+def sign_words(signs: Bytes) -> NDArray[np.uint32]:
+    """Return words of four fields of 7 bits, (..., 4 n) to (..., n): the inverse of `packed_signs`."""
+    fields = seven_signs(signs).reshape(*signs.shape[:-1], -1, 4)
+    words: NDArray[np.uint32] = np.bitwise_or.reduce(fields << np.arange(0, 28, 7, dtype=np.uint32), axis=-1)
+    return words
+
+
+def entry_parts(kind: str, fields: BlockFields, width: int, sign: int) -> tuple[Int, Bytes, Int]:
+    """Return indices, sign bytes and scales of 4 bits of blocks whose scales are odd numbers.
+
+    Parameters
+    ----------
+    width : int
+        Bits of a field of the codebook.
+    sign : int
+        The bit of a code that is set where the value is negative; the bits below it are the field.
+    """
+    assert fields.scale is not None
+    places = fields.codes & np.uint8((1 << sign) - 1)
+    return find_entries(kind, places, width), sign_bytes(fields.codes >> np.uint8(sign)), fields.scale >> 1

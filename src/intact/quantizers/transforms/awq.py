@@ -14,8 +14,8 @@ import numpy as np
 from intact.errors import ParameterError
 from intact.exact import exp, ln, total
 from intact.quantizers.base import Floats, InputStatistics
-from intact.quantizers.fixed import FRACTION, fix_rows, nearest
-from intact.quantizers.nearest import fit_steps
+from intact.quantizers.fixed import FRACTION, fix_rows
+from intact.quantizers.nearest import fit_levels
 from intact.quantizers.proxy import output_error
 from intact.quantizers.spec import Spec
 from intact.quantizers.transforms.base import FloatModel, TensorEdits, Transform, Weights
@@ -99,9 +99,9 @@ def rounding_error(matrix: Weights, scales: Floats, spec: Spec) -> Floats:
     """Return what rounding the scaled matrix to the nearest levels changes, float64 (N, K)."""
     columns = matrix.shape[1]
     rows = fix_rows((matrix * scales).astype(np.float32))
-    steps = fit_steps(rows, spec, columns)
+    levels, steps = fit_levels(rows, spec, columns)
     blocks = rows.blocks(spec.width(columns))
-    levels = nearest(blocks.x - steps.offset[..., None], steps.step, spec.levels)
+    levels = levels.reshape(blocks.x.shape)
     error = blocks.x - (levels * steps.step[..., None] + steps.offset[..., None])
     unit: Floats = np.ldexp(error.reshape(rows.x.shape)[:, :columns], (rows.exponent - FRACTION)[:, None])
     return unit
