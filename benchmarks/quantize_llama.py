@@ -18,8 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from intact.lab.divergence import compare
-from intact.lab.logits import scored, window_logits
 from numpy.typing import NDArray
 
 from intact.exact import exp, mean, total
@@ -32,6 +30,8 @@ from intact.models import build_program
 from intact.quantizers import InputStatistics
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.calibration import gather, products, read_statistics
+from intact.quantizing.divergence import compare
+from intact.quantizing.logits import scored, window_logits
 from intact.quantizing.output import write_gguf_checkpoint
 from intact.receipts.identity import measure
 from intact.text import Tokenizer
