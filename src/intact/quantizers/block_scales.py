@@ -32,7 +32,7 @@ _SQUARE: Final = 2.0**46
 """Squared errors are cut off there: 256 of them with weights fit int64."""
 
 
-class Problem(NamedTuple):
+class BlockProblem(NamedTuple):
     """Blocks to fit: R rows of S blocks of P sub-blocks, whose values lie along the first axis for long loops."""
 
     kind: BlockType
@@ -99,7 +99,7 @@ def fit_block_scales(kind: BlockType, rows: FixedRows, columns: int, second: Int
 
 
 def fit_parts(
-    fit: Callable[[Problem], BlockScales],
+    fit: Callable[[BlockProblem], BlockScales],
     kind: BlockType,
     rows: FixedRows,
     columns: int,
@@ -121,7 +121,7 @@ def fit_parts(
         whole = np.ldexp(x[at], rows.exponent[at, None] - FRACTION)
         whole = np.ascontiguousarray(np.moveaxis(whole.reshape(len(whole), blocks, -1, form.block), -1, 0))
         top = np.frexp(np.abs(whole).max(axis=(0, 3)))[1].astype(np.int64)
-        found = fit(Problem(kind, np.ldexp(whole, FRACTION - top[..., None]), top, weight))
+        found = fit(BlockProblem(kind, np.ldexp(whole, FRACTION - top[..., None]), top, weight))
         halves = tuple(np.ldexp(half, top - FRACTION + form.fraction) for half in found.halves)
         parts.append(found._replace(halves=halves))
     halves = tuple(np.concatenate(pieces) for pieces in zip(*(part.halves for part in parts), strict=True))
@@ -164,7 +164,7 @@ def keep(better: NDArray[np.bool_], new: Floats, old: Floats) -> Floats:
     return np.where(better, new, old)
 
 
-def _symmetric(problem: Problem) -> BlockScales:
+def _symmetric(problem: BlockProblem) -> BlockScales:
     """Fit steps without minima."""
     y, grid, limits = problem.y, problem.grid, problem.kind.scales
     fix: Callable[[Floats], Floats] = problem.half if limits is None else not_zero
@@ -186,7 +186,7 @@ def _symmetric(problem: Problem) -> BlockScales:
     return BlockScales((step[..., 0],)) if limits is None else _integer_scales(problem, step, limits)
 
 
-def _integer_scales(problem: Problem, step: Floats, limits: tuple[int, int]) -> BlockScales:
+def _integer_scales(problem: BlockProblem, step: Floats, limits: tuple[int, int]) -> BlockScales:
     """Replace steps by small integers times one float16 for each block."""
     y, grid = problem.y, problem.grid
     low, high = limits
@@ -231,7 +231,7 @@ def _codes(y: Floats, step: Floats, offset: Floats, most: int) -> Floats:
     return np.clip(np.floor((y - offset) / step + 0.5), 0, most)
 
 
-def _affine(problem: Problem) -> BlockScales:
+def _affine(problem: BlockProblem) -> BlockScales:
     """Fit steps and minima: a value is step times a code from 0 plus an offset."""
     y, limits = problem.y, problem.kind.scales
     most = len(problem.grid.levels) - 1
@@ -273,7 +273,7 @@ def _affine(problem: Problem) -> BlockScales:
     return _integer_minima(problem, step, -offset, limits[1])
 
 
-def _integer_minima(problem: Problem, step: Floats, minimum: Floats, high: int) -> BlockScales:
+def _integer_minima(problem: BlockProblem, step: Floats, minimum: Floats, high: int) -> BlockScales:
     """Replace steps and minima by small integers times two float16 for each block."""
     y, most = problem.y, len(problem.grid.levels) - 1
 

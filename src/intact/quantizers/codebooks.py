@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.numerics.encode import BlockScales
-from intact.quantizers.block_scales import ROUNDS, Problem, fit_parts, keep, not_zero
+from intact.quantizers.block_scales import ROUNDS, BlockProblem, fit_parts, keep, not_zero
 from intact.quantizers.block_types import BlockType
 from intact.quantizers.fixed import FixedRows, Floats, Int
 from intact.quantizers.scales import UNIT, candidates
@@ -42,17 +42,17 @@ def sizes_of(kind: BlockType) -> Floats:
 class EntrySearch:
     """Finds entries and signs for the steps of blocks.
 
-    Values lie as in `Problem`, (values, R, S, P), and their J groups of g values as (J, R, S, P).
+    Values lie as in `BlockProblem`, (values, R, S, P), and their J groups of g values as (J, R, S, P).
 
     Attributes
     ----------
-    problem : Problem
+    problem : BlockProblem
         Whose values are sizes, negative where a value gets the sign that it has not.
     sign : float64 (values, R, S, P)
         1 or -1: of the values as they are written.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: BlockProblem) -> None:
         self.sizes = sizes_of(problem.kind)
         weight = np.ones((len(problem.y), 1, 1, 1)) if problem.weight is None else problem.weight.astype(np.float64)
         self._square = self._groups(weight) @ np.square(self.sizes).T  # (J, 1, S or 1, P or 1, entries)
@@ -221,7 +221,7 @@ def fit_codebook(
     """
     levels: list[Floats] = []
 
-    def fit(problem: Problem) -> BlockScales:
+    def fit(problem: BlockProblem) -> BlockScales:
         search = EntrySearch(problem)
         found = _fit(search)
         assert found.scale is not None
