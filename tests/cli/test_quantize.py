@@ -82,7 +82,8 @@ def test_progress_is_written_in_lines_without_a_terminal(intact_command, tiny, t
     assert "measure int8-32  1 of 2" in measured.err
 
 
-def test_a_receipt_is_verified_and_a_changed_digit_is_found(intact_command, tiny, text, tmp_path):
+def test_a_receipt_is_verified_signed_and_a_changed_digit_is_found(intact_command, tiny, text, tmp_path):
+    pytest.importorskip("cryptography")
     file = tmp_path / "out.receipt"
     words = ["quantize", tiny, "--to", "gptq:int3-16", "--calibrate", text, "--context", "32", "--windows", "4"]
     assert intact_command(*words, "--out", tmp_path / "out", "--receipt", file).code == 0
@@ -91,6 +92,14 @@ def test_a_receipt_is_verified_and_a_changed_digit_is_found(intact_command, tiny
     assert intact_command("verify", file, "--model", tiny).code == 3
     (shown,) = intact_command("receipt", "show", file, "--json").json["receipts"]
     assert (shown["receipt_of"], shown["spec"]) == ("a quantised model", "gptq:int3-16@search")
+    assert intact_command("keys", "new", tmp_path / "key").code == 0
+    key = ["--signed-by", tmp_path / "key.pub"]
+    unsigned = intact_command("verify", file, "--model", tiny, "--text", text, *key)
+    assert (unsigned.code, "signature: it is not signed" in unsigned.out) == (3, True)
+    signed = tmp_path / "signed.receipt"
+    assert intact_command("keys", "sign", file, "--key", tmp_path / "key", "-o", signed).code == 0
+    checked = intact_command("verify", signed, "--model", tiny, "--text", text, *key)
+    assert (checked.code, "signed by" in checked.out) == (0, True)
     line = file.read_text()
     place = line.index('"digest":"') + len('"digest":"')
     file.write_text(line[:place] + ("1" if line[place] == "0" else "0") + line[place + 1 :])

@@ -14,6 +14,7 @@ from intact.quantizing.receipt import QuantizationReceipt, make_receipt
 from intact.quantizing.verify import verify_quantization
 from intact.receipts import canonical
 from intact.receipts.identity import measure
+from intact.receipts.signature import new_key
 from support.tiny import write_tiny
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
@@ -95,6 +96,26 @@ def test_another_version_of_the_package_is_no_proof_of_falsehood(
     verdict = verify_quantization(changed(other, "output", "digest", value="0" * 64), model, text)
     assert (verdict.outcome, verdict.what) == ("unverifiable", "quantizing")
     assert "the receipt is of '0.0.1'" in verdict.detail
+
+
+def test_a_signature_is_checked_before_anything_is_made_again(
+    receipt: QuantizationReceipt, model: Path, text: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography")
+    key, other = new_key(tmp_path / "key"), new_key(tmp_path / "other")
+    signed = QuantizationReceipt.parse(receipt.signed(key.sign(receipt.digest)).encode())
+    assert (signed.digest, signed.signature and signed.signature.key) == (receipt.digest, key.public)
+    assert verify_quantization(signed, model, text, signed_by=key.public).outcome == "true"
+    missing = tmp_path / "none.gguf"  # never opened
+    for one, by, outcome, detail in (
+        (receipt, key.public, "unverifiable", "it is not signed"),
+        (signed, other.public, "unverifiable", f"not by {other.public.hex()}"),
+        (changed(signed, "spec", value="gptq:int3-32"), None, "false", f"{key.public.hex()} has not signed this"),
+        (receipt.signed(other.sign(b"x" * 32)), None, "false", f"{other.public.hex()} has not signed this"),
+    ):
+        verdict = verify_quantization(one, missing, text, signed_by=by)
+        assert (verdict.outcome, verdict.what) == (outcome, "signature")
+        assert detail in verdict.detail
 
 
 def test_another_text_or_none_is_named(receipt: QuantizationReceipt, model: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, say
+from intact.cli.verify import parsers
 from intact.errors import ReceiptError
 
 NEW_EXAMPLES = """\
@@ -65,12 +66,11 @@ def sign(
     """Sign receipts; a signature that they had is replaced. Whose root is not that of its parts is not signed."""
     from intact.receipts.document import read_receipts, write_receipts
     from intact.receipts.signature import read_key
-    from intact.run_receipts import PARSERS
     from intact.run_receipts.document import RunReceipt
 
     private = read_key(key)
     signed = []
-    for number, receipt in enumerate(read_receipts(receipts, PARSERS), 1):
+    for number, receipt in enumerate(read_receipts(receipts, parsers()), 1):
         if isinstance(receipt, RunReceipt) and receipt.root != receipt.digest:
             raise ReceiptError(f"{receipts}, line {number}: its root is not that of its parts; nothing was signed")
         signed.append(receipt.signed(private.sign(receipt.digest)))

@@ -139,11 +139,9 @@ def command(
         return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off")
 
     def remake(receipt: QuantizationReceipt) -> QuantizationVerdict:
-        from intact.quantizing.verify import QuantizationVerdict, verify_quantization
+        from intact.quantizing.verify import verify_quantization
 
-        if key is not None:
-            return QuantizationVerdict("unverifiable", "signature", "receipts of quantisation are not signed")
-        return verify_quantization(receipt, fetch.locate(model), text, threads)
+        return verify_quantization(receipt, fetch.locate(model), text, threads, signed_by=key)
 
     numbered = []
     verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER, remake)
@@ -177,23 +175,25 @@ def command(
         raise typer.Exit(STATUS[outcome])
 
 
-def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[ReceiptLine]:
-    """Yield the lines of all files, or those of them whose numbers, over all files, are chosen."""
+def parsers() -> dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt]]:
+    """Return what reads receipts of other kinds than answers, by their formats."""
     from intact import run_receipts
     from intact.quantizing import receipt as quantization
+
+    return {**run_receipts.PARSERS, **quantization.PARSERS}
+
+
+def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[ReceiptLine]:
+    """Yield the lines of all files, or those of them whose numbers, over all files, are chosen."""
     from intact.receipts.document import read_any, read_lines
 
-    parsers: dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt]] = {
-        **run_receipts.PARSERS,
-        **quantization.PARSERS,
-    }
-
+    known = parsers()
     lines = ((file, number, line) for file in files for number, line in enumerate(read_lines(file), 1))
     for index, (file, number, line) in enumerate(lines):
         if chosen is not None and index not in chosen:
             continue
         try:
-            yield ReceiptLine(file, number, len(line), read_any(line, parsers))
+            yield ReceiptLine(file, number, len(line), read_any(line, known))
         except ReceiptError as error:
             yield ReceiptLine(file, number, len(line), error)
 

@@ -17,6 +17,7 @@ from intact.quantizing.pipeline import QuantizedModel
 from intact.receipts import canonical
 from intact.receipts.document import AnyReceipt
 from intact.receipts.identity import measure
+from intact.receipts.signature import Signature
 from intact.strict_json import Fields, check_kind
 
 FORMAT: Final = "intact-quantization-receipt"
@@ -105,7 +106,7 @@ class QuantizationReceipt(AnyReceipt):
         return self.output.matrices
 
     def unsigned(self) -> dict[str, Any]:
-        """Return its members."""
+        """Return its members, except for the signature."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -120,7 +121,7 @@ class QuantizationReceipt(AnyReceipt):
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of its canonical form."""
+        """SHA-256 of its canonical form without the signature: what a signature signs."""
         return canonical.digest("sha256", canonical.encode(self.unsigned()))
 
     @classmethod
@@ -136,7 +137,7 @@ class QuantizationReceipt(AnyReceipt):
         """
         value = canonical.read(data, "the receipt")
         check_kind(value, "receipt of a quantisation", FORMAT, VERSION)
-        fields = Fields(value, "the receipt", _MEMBERS)
+        fields = Fields(value, "the receipt", _MEMBERS, ("signature",))
         receipt = cls(
             fields.text("intact"),
             fields.text("numerics"),
@@ -145,6 +146,7 @@ class QuantizationReceipt(AnyReceipt):
             fields.text("embeddings"),
             None if value["text"] is None else CalibrationText.from_document(value["text"]),
             QuantizedOutput.from_document(value["output"]),
+            signature=Signature.from_document(value["signature"]) if "signature" in value else None,
         )
         canonical.require_canonical(receipt.to_document(), data, "the receipt")
         return receipt

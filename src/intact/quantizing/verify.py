@@ -19,6 +19,7 @@ from intact.quantizing.calibration import Calibration
 from intact.quantizing.pipeline import quantize
 from intact.quantizing.receipt import QuantizationReceipt, QuantizedOutput, measure_output
 from intact.receipts.identity import measure
+from intact.receipts.verify import signature_of
 from intact.text import Tokenizer
 
 
@@ -49,6 +50,7 @@ def verify_quantization(
     model: str | os.PathLike[str],
     text: str | os.PathLike[str] | None = None,
     threads: int | None = None,
+    signed_by: bytes | None = None,
 ) -> QuantizationVerdict:
     """Quantise a model again as a receipt says, in a temporary folder, and compare.
 
@@ -58,10 +60,15 @@ def verify_quantization(
         The source: a name or path, as for `intact.load`.
     text : path, optional
         The text of the calibration.
+    signed_by : bytes, optional
+        The public key that must have signed it. Without it a signature must hold, but may be missing.
     """
     if receipt.numerics != NUMERICS:
         detail = f"it was made with version {receipt.numerics!r:.40} of the numerics; this program has {NUMERICS}"
         return QuantizationVerdict("unverifiable", "numerics", detail)
+    unsigned = signature_of(receipt, signed_by)
+    if unsigned is not None:
+        return QuantizationVerdict(unsigned.outcome, "signature", unsigned.detail)
     try:
         with open_checkpoint(Path(resolve(model))) as checkpoint:
             if found := _other_input(receipt, checkpoint, model, text):
