@@ -29,7 +29,9 @@ SPECS = (
     "int2-32,int3-32,int4-32,int4-row,e2m1-32,e2m1-row,e2m3-32,e2m3-row,int6-16,nf4-64,fp4,shift2,shift3,shift4,"
     "nupes4,nupes:nupes4-32,nupes:nupes4-row,lloyd2,lloyd3,lloyd4,lloyd:lloyd3-row,lloyd:lloyd4-row,ternary,"
     "spectra:ternary,trits2-64,ptqtp:trits2-64,llm_fp4:e2m1-32,llm_fp4:e2m1-row,gptq:int3-32,gptq:e2m1-32,gptq:shift3,"
-    "gptq:lloyd3,gptq:lloyd4,gptq:trits2-64"
+    "gptq:lloyd3,gptq:lloyd4,gptq:trits2-64,gptq_ordered:int3-32,"
+    "adaround:int3-32,descent:int3-32,gptq:int4-32,adaround:int4-32,descent:int4-32,gptq:int2-16,adaround:int2-16,"
+    "descent:int2-16"
 )
 Pair = tuple[NDArray[np.float32], InputStatistics]
 

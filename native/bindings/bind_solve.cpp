@@ -60,6 +60,34 @@ std::tuple<Result, Result> round_in_order(const Grid& original, const Grid& step
     return {chosen, left};
 }
 
+std::tuple<Result, Result> descend_rows(const Grid& start, const Grid& wanted, const Grid& step, const Grid& offset,
+                                        const Grid& low, const Grid& high, const Grid& h, const Vector<double>& levels,
+                                        bool even, int sweeps, int threads) {
+    const std::size_t rows = start.shape(0), columns = start.shape(1);
+    for (const Grid* other : {&wanted, &step, &offset, &low, &high})
+        if (other->shape(0) != rows || other->shape(1) != columns)
+            throw std::invalid_argument("matrices whose shapes do not belong together");
+    if (h.shape(0) != columns || h.shape(1) != columns || levels.shape(0) == 0)
+        throw std::invalid_argument("matrices whose shapes do not belong together");
+    Result chosen = make_array<double>({rows, columns}), errors = make_array<double>({rows});
+    std::copy_n(start.data(), rows * columns, chosen.data());
+    const Descent c{static_cast<std::int64_t>(rows),
+                    static_cast<std::int64_t>(columns),
+                    wanted.data(),
+                    step.data(),
+                    offset.data(),
+                    low.data(),
+                    high.data(),
+                    h.data(),
+                    levels.data(),
+                    static_cast<std::int64_t>(levels.shape(0)),
+                    even,
+                    sweeps};
+    nb::gil_scoped_release release;
+    descend(c, chosen.data(), errors.data(), on_threads(threads));
+    return {chosen, errors};
+}
+
 }  // namespace
 
 void bind_solve(nb::module_& m) {
@@ -68,6 +96,9 @@ void bind_solve(nb::module_& m) {
     m.def("round_columns", &round_in_order, nb::arg("original"), nb::arg("step"), nb::arg("offset"), nb::arg("r"),
           nb::arg("d"), nb::arg("levels"), nb::arg("even"), nb::arg("threads") = 1,
           "Round columns one after the other; return the levels, and for each row the sum of d * error^2.");
+    m.def("descend", &descend_rows, nb::arg("start"), nb::arg("wanted"), nb::arg("step"), nb::arg("offset"),
+          nb::arg("low"), nb::arg("high"), nb::arg("h"), nb::arg("levels"), nb::arg("even"), nb::arg("sweeps"),
+          nb::arg("threads") = 1, "Lower the errors of rows' products level by level; return the levels and errors.");
 }
 
 }  // namespace intact

@@ -1,4 +1,4 @@
-// factor_upper and round_columns for Python.
+// factor_upper, round_columns and descend for Python.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -30,10 +30,27 @@ void subtract_in_order(double* x, const double* factors, const double* const* ve
     }
 }
 
-double nearest(double x, double step, const Columns& c, const std::vector<double>& middles) {
-    const double ratio = x / step;
+// The level nearest to a ratio, of a grid as Columns and Descent have it.
+template <typename Problem> double nearest(double ratio, const Problem& c, const std::vector<double>& middles) {
     if (c.even) return std::clamp(std::floor(ratio + 0.5), c.levels[0], c.levels[c.level_count - 1]);
     return c.levels[std::upper_bound(middles.begin(), middles.end(), ratio) - middles.begin()];
+}
+
+template <typename Problem> std::vector<double> middles_of(const Problem& c) {
+    std::vector<double> middles;
+    for (std::int64_t i = 0; i + 1 < c.level_count; i++) middles.push_back((c.levels[i + 1] + c.levels[i]) / 2);
+    return middles;
+}
+
+// The products of a row's errors with h, negated.
+void slopes_of(const double* error, const Descent& c, double* less) {
+    std::fill_n(less, c.columns, 0.0);
+    for (std::int64_t begin = 0; begin < c.columns; begin += kPanel) {
+        const std::int64_t count = std::min(kPanel, c.columns - begin);
+        const double* vectors[kPanel];
+        for (std::int64_t p = 0; p < count; p++) vectors[p] = c.h + (begin + p) * c.columns;
+        subtract_in_order(less, error + begin, vectors, count, 0, c.columns);
+    }
 }
 
 }  // namespace
@@ -73,8 +90,7 @@ std::int64_t factor_upper(double* h, double* d, std::int64_t k, const ParallelFo
 }
 
 void round_columns(const Columns& c, double* chosen, double* left, const ParallelFor& parallel_for) {
-    std::vector<double> middles;
-    for (std::int64_t i = 0; i + 1 < c.level_count; i++) middles.push_back((c.levels[i + 1] + c.levels[i]) / 2);
+    const std::vector<double> middles = middles_of(c);
     parallel_for((c.rows + kRows - 1) / kRows, [&](std::int64_t task) {
         const std::int64_t first = task * kRows, rows = std::min(kRows, c.rows - first);
         std::vector<double> room(static_cast<std::size_t>(rows * c.columns)),
@@ -90,7 +106,7 @@ void round_columns(const Columns& c, double* chosen, double* left, const Paralle
                 double* const losses = lost.data() + n * kPanel;
                 for (std::int64_t p = 0; p < count; p++) {
                     const std::int64_t j = begin + p, at = (first + n) * c.columns + j;
-                    const double level = nearest(wanted[j] - c.offset[at], c.step[at], c, middles);
+                    const double level = nearest((wanted[j] - c.offset[at]) / c.step[at], c, middles);
                     const double value = level * c.step[at] + c.offset[at], error = wanted[j] - value;
                     chosen[at] = level;
                     left[first + n] += c.d[j] * (error * error);
@@ -103,6 +119,41 @@ void round_columns(const Columns& c, double* chosen, double* left, const Paralle
                 subtract_in_order(room.data() + n * c.columns, lost.data() + n * kPanel, vectors, count, end,
                                   c.columns);
         }
+    });
+}
+
+void descend(const Descent& c, double* chosen, double* errors, const ParallelFor& parallel_for) {
+    const std::vector<double> middles = middles_of(c);
+    parallel_for(c.rows, [&](std::int64_t row) {
+        const std::int64_t first = row * c.columns;
+        double* const level = chosen + first;
+        const double *const step = c.step + first, *const offset = c.offset + first;
+        std::vector<double> error(static_cast<std::size_t>(c.columns)), less(error.size());
+        const auto measure = [&] {
+            for (std::int64_t k = 0; k < c.columns; k++)
+                error[k] = level[k] * step[k] + offset[k] - c.wanted[first + k];
+            slopes_of(error.data(), c, less.data());
+        };
+        measure();
+        bool changed = true;
+        for (std::int64_t sweep = 0; sweep < c.sweeps && changed; sweep++) {
+            changed = false;
+            for (std::int64_t k = 0; k < c.columns; k++) {
+                const double* const h = c.h + k * c.columns;
+                const double target = level[k] * step[k] + offset[k] + less[k] / h[k];
+                const double best = std::clamp(nearest((target - offset[k]) / step[k], c, middles), c.low[first + k],
+                                               c.high[first + k]);
+                const double move = (best - level[k]) * step[k];
+                if (!(move * (move * h[k] - 2 * less[k]) < 0)) continue;
+                level[k] = best;
+                for (std::int64_t j = 0; j < c.columns; j++) less[j] -= move * h[j];
+                changed = true;
+            }
+        }
+        measure();
+        double sum = 0;
+        for (std::int64_t k = 0; k < c.columns; k++) sum -= error[k] * less[k];
+        errors[row] = sum;
     });
 }
 

@@ -23,6 +23,11 @@ def round_columns(original: Annotated[NDArray[numpy.float64], dict(shape=(None, 
     Round columns one after the other; return the levels, and for each row the sum of d * error^2.
     """
 
+def descend(start: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], wanted: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], step: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], offset: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], low: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], high: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], h: Annotated[NDArray[numpy.float64], dict(shape=(None, None), order='C', device='cpu', writable=False)], levels: Annotated[NDArray[numpy.float64], dict(shape=(None,), order='C', device='cpu', writable=False)], even: bool, sweeps: int, threads: int = 1) -> tuple[NDArray[numpy.float64], NDArray[numpy.float64]]:
+    """
+    Lower the errors of rows' products level by level; return the levels and errors.
+    """
+
 class Weight:
     """
     A matrix of integer codes and int16 scales, packed into panels of 16 outputs.
