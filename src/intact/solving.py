@@ -32,7 +32,7 @@ JOURNAL = "journal.sqlite"
 
 
 class Graded(NamedTuple):
-    """An item of a task, its result, and whether that is correct; None where that is undecided."""
+    """An item of a task, its result, and whether that is correct: None where that is undecided, false if it failed."""
 
     item: Item
     result: Result
@@ -290,7 +290,8 @@ def solve_items(
     jobs = [MethodJob(method, task.problem(item, "chat" if chat else "base", seed), parameters or {}) for item in items]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
         for number, result in results:
-            yield Graded(items[number], result, task.grade(items[number], result.answer.answer))
+            failed = result.why == "failed"  # its answer is a vote of the texts, which the method never gave
+            yield Graded(items[number], result, not failed and task.grade(items[number], result.answer.answer))
 
 
 def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.cli import UNDECIDED
+from intact.cli import FAILED, UNDECIDED
 from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
@@ -227,6 +227,8 @@ def command(
         emit(summary(run, place))
     else:
         print_scores(run, place)
+    if any(record.why == "failed" for record in run.records):
+        raise typer.Exit(FAILED)
     if run.undecided:
         raise typer.Exit(UNDECIDED)
 

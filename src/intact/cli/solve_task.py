@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.cli import UNDECIDED
+from intact.cli import FAILED, UNDECIDED
 from intact.cli.options import ReceiptOption
 from intact.cli.output import emit, err, occasional_note, show, spinner, time_left
 from intact.errors import ParameterError
@@ -138,6 +138,8 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
     if run.work.receipt is not None:
         write_receipts(run.work.receipt, [one.result.receipt for one in results if one.result.receipt is not None])
     _check_receipts(run, results)
+    if summary["failed"]:
+        raise typer.Exit(FAILED)
     if summary["undecided"]:
         raise typer.Exit(UNDECIDED)
 

@@ -130,7 +130,8 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
 def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     """Start to judge a result's answer and its samples.
 
-    A sample whose answer could not be read, because algebra timed out, is undecided; so is the result's answer.
+    A sample whose answer could not be read, because algebra timed out, is undecided; so is the result's answer. A
+    method that failed has no answer: what `Result` holds then is a vote of the texts, which the method never gave.
     """
     task, item = plan.tasks[unit.task].task, plan.item(unit)
     found = list(leaves(result.trace["nodes"]))
@@ -140,8 +141,15 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
         with noting() as timeouts:
             answers.append(task.read_for(item, leaf.text))
         unread.append(bool(timeouts))
-    to_judge = zip([result.answer.answer, *answers], [any(unread), *unread], strict=True)
-    verdicts = [ready(None) if timed_out else judge.ask(task, item, answer) for answer, timed_out in to_judge]
+    verdicts = [
+        ready(None) if timed_out else judge.ask(task, item, answer)
+        for answer, timed_out in zip(answers, unread, strict=True)
+    ]
+    if result.why == "failed":
+        own = ready(False)
+    else:
+        own = ready(None) if any(unread) else judge.ask(task, item, result.answer.answer)
+    verdicts.insert(0, own)
     return _Pending(unit, result, found, answers, verdicts)
 
 
@@ -153,13 +161,15 @@ def _done(plan: Plan, one: _Pending) -> Done:
         for leaf, answer, verdict in zip(one.leaves, one.answers, verdicts, strict=True)
     )
     places = [leaf.branch for leaf in one.leaves]
-    chosen = places.index(result.trace["chosen"]) if result.trace["chosen"] in places else None
+    failed = result.why == "failed"
+    chosen = places.index(result.trace["chosen"]) if not failed and result.trace["chosen"] in places else None
+    answer, confidence = (None, None) if failed else (result.answer.answer, result.answer.confidence)
     seed = plan.seeds[one.unit.seed]
     measures = (
         task.measure(item, "") if chosen is None else samples[chosen].measures
     )  # without a text there is no answer
     record = ItemRecord(
-        one.unit.task, seed, item.id, item.answer, result.answer.answer, correct, chosen, result.answer.confidence,
+        one.unit.task, seed, item.id, item.answer, answer, correct, chosen, confidence,
         result.why, result.error, measures, dict(result.trace["cost"]), samples,
     )  # fmt: skip
     receipt = result.receipt or result.error or " ".join(result.caveats) or None

@@ -300,7 +300,8 @@ class Result:
     Attributes
     ----------
     why : {'done', 'spent', 'failed'}
-        The method came to its end; its budget was spent, and this is the best so far; or it raised `error`.
+        The method came to its end; its budget was spent, and this is the best so far; or it raised `error`: then the
+        answer is a vote of the texts that there are, which the method never gave, and is never graded as right.
     trace : mapping
         The tree of texts (docs/reasoning.md), as JSON has it.
     caveats : tuple of str
