@@ -22,7 +22,7 @@ from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services
 from intact.score.answers import read_answer as read_answer
-from intact.score.available import check_method, check_parts, check_reader
+from intact.score.available import check_data, check_method, check_parts, check_reader
 from intact.score.scorers import find_scorer
 from intact.tasks.task import Item, Task
 from intact.text.template import DEFAULT_NOW, read_time
@@ -286,6 +286,8 @@ def solve_items(
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
     """
     check_parts(task.uses)
+    check_method(method, parameters or {})
+    check_data(method, parameters or {}, [item.data for item in items])
     chat = takes_conversations(next(iter(backends.values())))
     jobs = [MethodJob(method, task.problem(item, "chat" if chat else "base", seed), parameters or {}) for item in items]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:

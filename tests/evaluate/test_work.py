@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-
 from intact.evaluate.plan import Plan
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.work import How, work

@@ -17,6 +17,7 @@ from intact.reason.methods.speculative_thinking import turns
 from intact.reason.prompting import make_prompt, question, read_value
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
+from intact.score.scorers.equations import Equations
 from intact.tools.sandbox import protection
 from support.script import Reply, ScriptBackend
 
@@ -225,7 +226,12 @@ def test_where_all_agree_nothing_is_verified() -> None:
         ("forward_backward", {"n": 2, "chains": 40_000}, "masks and chains make 160,000 texts at once", 2),
         ("forward_backward", {"n": 2, "backward": "{question}" * 400_000}, "a question may have 16,777,216", 2),
         ("forward_backward", {"n": 2, "backward": "{question}" * 100_000}, "candidates and masks make prompts of", 2),
-        ("best_of_n", {"n": 2, "reduction": "min", "delimiter": "7"}, "texts have 89,700 characters", 2),
+        (
+            "best_of_n",
+            {"n": 2, "scorer": Equations(), "reduction": "min", "delimiter": "7"},
+            "texts have 89,700 characters",
+            2,
+        ),
     ],
 )
 def test_what_multiplies_is_refused_before_it_is_made(

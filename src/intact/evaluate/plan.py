@@ -11,7 +11,7 @@ from intact.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.problem import Problem
 from intact.reason.registry import Method, find
-from intact.score.available import check_method, check_parts
+from intact.score.available import check_data, check_method, check_parts
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.task import Item, Style
@@ -139,4 +139,8 @@ def plan(
         *(tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method),
         others=dict(others or {}),
     )
-    return replace(empty, items=tuple(tuple(chosen.load(limit)) for chosen in tasks))  # read once all else makes sense
+    items = tuple(tuple(chosen.load(limit)) for chosen in tasks)  # read once all else makes sense
+    for chosen, own in zip(tasks, items, strict=True):
+        if not isinstance(chosen.task, LikelihoodTask):
+            check_data(found, parameters or {}, [item.data for item in own])
+    return replace(empty, items=items)

@@ -285,12 +285,14 @@ class Execution:
         Raises
         ------
         ParameterError
-            If there is no such scorer or model; and whatever making the scorer raises.
+            If there is no such scorer or model, or the scorer's numbers are of no use to the method; and whatever
+            making the scorer raises.
         """
         for parameter in method.parameters:
             value = parameters.get(parameter.name, parameter.default)
             if parameter.names == "scorer":
-                self._scorer(value)
+                scorer = self._scorer(value)
+                method.check_scorer(parameters, getattr(scorer, "name", repr(value)), scorer)
             elif parameter.names == "model":
                 self.driver.model(self, value)
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
@@ -55,10 +56,58 @@ def together(count: int, what: str) -> None:
         raise ParameterError(f"{what} make {count:,} texts at once; at most {TOGETHER:,} are asked for")
 
 
+class Need(NamedTuple):
+    """The requirement that a parameter's value sets to the scorer, checked before the method begins.
+
+    Attributes
+    ----------
+    least, most : float
+        The range that scores must lie in.
+    parts : bool
+        If true, parts of texts are judged, which have no tokens.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
+    parts: bool = False
+
+    def check(self, what: str, name: str, scorer: Any) -> None:
+        """Raise ParameterError if a scorer, or its class, says of itself that it does not meet what `what` requires.
+
+        A scorer states the range of its numbers in `least` and `most`, and in `reads` whether it reads "texts" or
+        "tokens" (`intact.reason.scorer.Scorer`); of one that does not, nothing is known before it has judged.
+        """
+        least, most = getattr(scorer, "least", self.least), getattr(scorer, "most", self.most)
+        if not (self.least <= least and most <= self.most):
+            wanted = f"in [{self.least:g}, {self.most:g}]" if self.most < math.inf else f"of at least {self.least:g}"
+            raise ParameterError(
+                f"{what} needs scores {wanted}; those of the scorer {name} lie in [{least:g}, {most:g}]"
+            )
+        if self.parts and getattr(scorer, "reads", "texts") == "tokens":
+            raise ParameterError(
+                f"{what} judges parts of texts, which have no tokens, and so no log-probabilities; the scorer {name} "
+                "reads these: judge whole texts (reduction=last), or choose a scorer that reads texts, such as p_true"
+            )
+
+
+class Needs:
+    """Says what the values of a parameter require of the method's scorer: ``Needs(weighted=Need(...))``."""
+
+    def __init__(self, **values: Need) -> None:
+        self.values = values
+
+
 class Named(NamedTuple):
-    """Says that a parameter names something that the driver has: it is looked up before the method begins."""
+    """Says that a parameter names something that the driver has: it is looked up before the method begins.
+
+    Attributes
+    ----------
+    need : Need or None
+        The requirement that the method always sets to the scorer.
+    """
 
     kind: Literal["scorer", "model"]
+    need: Need | None = None
 
 
 Count: TypeAlias = Annotated[int, partial(at_least, 1)]
@@ -71,5 +120,9 @@ Positive: TypeAlias = Annotated[float, partial(above, 0)]
 Filled: TypeAlias = Annotated[str, filled]
 ScorerName: TypeAlias = Annotated[str, Named("scorer")]
 """A scorer's name; a scorer itself does too."""
+ChanceScorer: TypeAlias = Annotated[str, Named("scorer", Need(0, 1))]
+"""The same, of a scorer whose numbers lie in [0, 1]."""
+WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0))]
+"""The same, of a scorer whose numbers are at least 0."""
 ModelName: TypeAlias = Annotated[str, Named("model")]
 """A model's name in the driver; empty is the one that writes."""

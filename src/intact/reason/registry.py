@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, SimpleNamespace
+from types import MappingProxyType, NoneType, SimpleNamespace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from intact.engine.sampling.definitions import whole
 from intact.errors import ParameterError
 from intact.plugins import Registry
-from intact.reason.limits import Named
+from intact.reason.limits import Named, Need, Needs
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
 from intact.suggest import unknown_name
@@ -43,6 +43,8 @@ class Parameter(NamedTuple):
         Told its value by its name, they raise ParameterError where it makes no sense (`intact.reason.limits`).
     names : {'', 'scorer', 'model'}
         What of the driver's its value is the name of.
+    needs : mapping
+        What its values require of the scorer; None stands for every value.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Parameter(NamedTuple):
     help: str
     checks: tuple[Callable[..., None], ...] = ()
     names: Literal["", "scorer", "model"] = ""
+    needs: Mapping[str | None, Need] = MappingProxyType({})
 
     @property
     def kind(self) -> Any:
@@ -157,6 +160,15 @@ class Method:
                 raise ParameterError(unknown_name(f"{self.name} has no parameter {name!r:.60}", name, known, "it has"))
         return {name: known[name].read(value) for name, value in parameters.items()}
 
+    def check_scorer(self, parameters: Mapping[str, Any], name: str, scorer: Any) -> None:
+        """Raise ParameterError if a scorer, or its class, is of no use with these parameters (`Need.check`)."""
+        for parameter in self.parameters:
+            value = parameters.get(parameter.name, parameter.default)
+            needs = [parameter.needs.get(None), parameter.needs.get(value) if isinstance(value, str) else None]
+            for need, what in zip(needs, (self.name, f"{self.name} with {parameter.name}={value}"), strict=True):
+                if need is not None:
+                    need.check(what, name, scorer)
+
     def with_sampling(self, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters; one that bears the name of a sampling parameter is the user's wish, where it is not given."""
         return {one.name: options[one.name] for one in self.parameters if one.name in options} | dict(parameters)
@@ -207,7 +219,19 @@ def _parameter(function: Callable[..., Steps], found: inspect.Parameter, words: 
         words,
         tuple([mark for mark in marks if callable(mark)]),
         next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
+        _needs(marks),
     )
+
+
+def _needs(marks: Sequence[Any]) -> Mapping[str | None, Need]:
+    """Return what an annotation's marks require of the scorer."""
+    found: dict[str | None, Need] = {}
+    for mark in marks:
+        if isinstance(mark, Named) and mark.need is not None:
+            found[None] = mark.need
+        elif isinstance(mark, Needs):
+            found.update(mark.values)
+    return found
 
 
 def _help(docstring: str, name: str) -> str:

@@ -27,6 +27,9 @@ class Scorer(Protocol):
     digest : str
         What its numbers depend on besides problem and texts (weights, parameters), to keep them in the journal; empty:
         they are quick to compute again.
+
+    A scorer may also state `least` and `most`, the range of its numbers, and `reads`, "tokens" if it judges by the
+    tokens' log-probabilities, else "texts": then what it is of no use for is refused before anything is written.
     """
 
     name: str

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from intact.errors import IntactError, ParameterError
 from intact.packages import check_installed
-from intact.reason.registry import Method
+from intact.reason.choice import Arm, Policy
+from intact.reason.registry import Method, find
+from intact.reason.services import read_text
 from intact.score import symbolic
 from intact.score.answers import expression, read_answer
 from intact.score.scorers import scorer_kind
@@ -14,7 +17,7 @@ from intact.tools import sandbox
 
 
 def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bool = False) -> None:
-    """Raise if a method, or a scorer that its parameters name, needs what is not here.
+    """Raise if a method, or a scorer that its parameters name, needs what is not here, or cannot go with the other.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
     NotInstalledError
         If a package is missing.
     ParameterError
-        If there is no such scorer.
+        If there is no such scorer, or its numbers are of no use to the method with these parameters.
     SandboxError
         If programs would run without protection.
     """
@@ -37,6 +40,31 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
             kind = scorer_kind(name)
             check_installed(f"the scorer {name}", *getattr(kind, "packages", ()))
             check_parts(getattr(kind, "uses", ()), untrusted=untrusted)
+            method.check_scorer(parameters, name, kind)
+    for arm in _arms(method, parameters):
+        check_method(find(arm.method), arm.settings, untrusted=untrusted)
+
+
+def _arms(method: Method, parameters: Mapping[str, Any]) -> Sequence[Arm]:
+    """Return the methods that a policy's table may choose; none if it cannot be read, which the run itself says."""
+    file = parameters.get("table", next((one.default for one in method.parameters if one.name == "table"), None))
+    if "policies" not in method.uses or not isinstance(file, str):
+        return ()
+    try:
+        return Policy.parse(read_text(file), file).arms
+    except IntactError:
+        return ()
+
+
+def check_data(method: Method, parameters: Mapping[str, Any], data: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ParameterError if a scorer judges by a field of problems' data that no problem of a task has."""
+    known = list(data)
+    for parameter in method.parameters:
+        name = parameters.get(parameter.name, parameter.default)
+        if parameter.names == "scorer" and isinstance(name, str):
+            for field in getattr(scorer_kind(name), "data", ()):
+                if known and not any(one.get(field) for one in known):
+                    raise ParameterError(f"the scorer {name} judges by {field}, which no problem of this task has")
 
 
 def check_reader(read: Callable[[str], str | None]) -> None:

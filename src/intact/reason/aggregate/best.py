@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 from intact.errors import ParameterError
 from intact.exact import mean, ranking
-from intact.reason.limits import one_of
+from intact.reason.limits import Need, Needs, one_of
 
 REDUCTIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "last": lambda rewards: rewards[-1],
@@ -17,7 +17,10 @@ REDUCTIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "prod": math.prod,
     "mean": mean,
 }
-Reduction: TypeAlias = Annotated[str, partial(one_of, REDUCTIONS)]
+_STEPS = Need(parts=True)
+Reduction: TypeAlias = Annotated[
+    str, partial(one_of, REDUCTIONS), Needs(min=_STEPS, mean=_STEPS, prod=Need(0, parts=True))
+]
 
 
 def reduce(rewards: Sequence[float], how: str) -> float:

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from intact.errors import ParameterError, SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, ScorerName, one_of
+from intact.reason.limits import ChanceScorer, Count, Filled, one_of
 from intact.reason.stepwise import advance, or_spent, until_spent
 
 COSTS = ("increase", "none")
@@ -33,7 +33,7 @@ def a_star(
     *,
     k: Count = 4,
     expansions: Count = 32,
-    scorer: ScorerName = "likelihood",
+    scorer: ChanceScorer = "likelihood",
     steps: Count = 40,
     delimiter: Filled = "\n\n",
     cost: Annotated[str, partial(one_of, COSTS)] = "increase",

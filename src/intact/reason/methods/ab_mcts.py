@@ -8,7 +8,7 @@ from typing import Annotated
 from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
-from intact.reason.limits import Count, ScorerName, one_of
+from intact.reason.limits import Count, Need, Needs, ScorerName, one_of
 from intact.reason.populations.thompson import PRIORS, wider_or_deeper
 from intact.reason.prompting import as_reply, make_prompt
 
@@ -37,7 +37,7 @@ def ab_mcts(
     *,
     n: Count = 16,
     scorer: ScorerName = "likelihood",
-    prior: Annotated[str, partial(one_of, PRIORS)] = "normal",
+    prior: Annotated[str, partial(one_of, PRIORS), Needs(beta=Need(0, 1))] = "normal",
     refine: str = REFINE,
 ) -> Steps:
     """Write n answers, each anew or refining an earlier one, as Thompson sampling thinks it promising.

@@ -8,7 +8,7 @@ from intact.errors import ParameterError
 from intact.reason import Extend, Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.best import Reduction, reduce
 from intact.reason.aggregate.votes import elect, pick
-from intact.reason.limits import Count, Filled, ScorerName
+from intact.reason.limits import Count, Filled, ScorerName, WeightScorer
 
 LONGEST: Final = 1 << 27
 """Characters that are judged where each step is judged with all before it."""
@@ -68,7 +68,7 @@ def weighted_best_of_n(
     problem: Problem,
     *,
     n: Count = 16,
-    scorer: ScorerName = "likelihood",
+    scorer: WeightScorer = "likelihood",
     reduction: Reduction = "last",
     delimiter: Filled = "\n\n",
 ) -> Steps:

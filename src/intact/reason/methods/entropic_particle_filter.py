@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from intact.reason import Problem, State, Steps, method
-from intact.reason.limits import Count, Filled, Natural, ScorerName, Share, one_of
+from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Share, one_of
 from intact.reason.populations.annealing import RULES, entropic_temperature
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import logit, relative
@@ -18,7 +18,7 @@ def entropic_particle_filter(
     problem: Problem,
     *,
     n: Count = 8,
-    scorer: ScorerName = "likelihood",
+    scorer: ChanceScorer = "likelihood",
     steps: Count = 40,
     delimiter: Filled = "\n\n",
     lookahead: Natural = 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.errors import SpentError
 from intact.reason import Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, Positive, ScorerName
+from intact.reason.limits import ChanceScorer, Count, Filled, Positive
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import logit, relative
 from intact.reason.stepwise import advance, settle
@@ -16,7 +16,7 @@ def particle_filter(
     problem: Problem,
     *,
     n: Count = 8,
-    scorer: ScorerName = "likelihood",
+    scorer: ChanceScorer = "likelihood",
     steps: Count = 40,
     delimiter: Filled = "\n\n",
     softness: Positive = 1.0,

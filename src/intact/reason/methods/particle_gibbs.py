@@ -9,7 +9,7 @@ from typing import Annotated
 from intact.errors import SpentError
 from intact.reason import Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.limits import Count, Filled, ScorerName, at_least
+from intact.reason.limits import ChanceScorer, Count, Filled, at_least
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import multinomial
 from intact.reason.populations.weights import relative
@@ -22,7 +22,7 @@ def particle_gibbs(
     *,
     n: Annotated[int, partial(at_least, 2)] = 8,
     sweeps: Count = 4,
-    scorer: ScorerName = "likelihood",
+    scorer: ChanceScorer = "likelihood",
     steps: Count = 40,
     delimiter: Filled = "\n\n",
     potential: Potential = "ratio",

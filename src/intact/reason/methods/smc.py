@@ -6,7 +6,7 @@ import math
 
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate.votes import elect
-from intact.reason.limits import Amount, Count, Filled, ScorerName
+from intact.reason.limits import Amount, ChanceScorer, Count, Filled
 from intact.reason.particles import Particle, Potential, dead, move
 from intact.reason.populations.resampling import SchemeName, resample
 from intact.reason.populations.weights import effective_size, log_mean, relative
@@ -18,7 +18,7 @@ def smc(
     problem: Problem,
     *,
     n: Count = 16,
-    scorer: ScorerName = "likelihood",
+    scorer: ChanceScorer = "likelihood",
     steps: Count = 40,
     delimiter: Filled = "\n\n",
     potential: Potential = "ratio",

@@ -5,6 +5,7 @@ Each raises ParameterError for texts whose log-probabilities are not known.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from intact.errors import ParameterError
@@ -22,6 +23,7 @@ class MeanLogprob:
 
     name, digest = "mean_logprob", ""
     version = 1
+    least, most, reads = -math.inf, 0.0, "tokens"
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
@@ -34,6 +36,7 @@ class LikelihoodScorer:
 
     name, digest = "likelihood", ""
     version = 1
+    least, most, reads = 0.0, 1.0, "tokens"
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
@@ -46,6 +49,7 @@ class PerplexityScorer:
 
     name, digest = "perplexity", ""
     version = 1
+    least, most, reads = -math.inf, -1.0, "tokens"
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
@@ -63,6 +67,7 @@ class Entropy:
 
     name, digest = "entropy", ""
     version = 1
+    least, most, reads = -math.inf, 0.0, "tokens"
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
@@ -90,6 +95,7 @@ class SelfCertainty:
 
     name, digest = "self_certainty", ""
     version = 1
+    least, most, reads = 0.0, math.inf, "tokens"
 
     def __init__(self, vocabulary: str | int = 100_000) -> None:
         try:

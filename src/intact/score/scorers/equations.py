@@ -27,6 +27,7 @@ class Equations:
             self._without = float(without)
         except ValueError as error:
             raise ParameterError(f"equations takes the score of a text without any, got {without!r}") from error
+        self.least, self.most = min(0.0, self._without), max(1.0, self._without)
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""

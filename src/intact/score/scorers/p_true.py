@@ -26,6 +26,7 @@ class PTrue:
 
     name, digest = "p_true", ""
     version = 1
+    least, most = 0.0, 1.0
 
     def __init__(self, model: str = "") -> None:
         self._model = model

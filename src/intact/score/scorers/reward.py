@@ -25,6 +25,7 @@ class Reward:
 
     name = "reward"
     version = 1
+    least, most = 0.0, 1.0
     packages = ("torch", "transformers")
 
     def __init__(self, model: str = "") -> None:

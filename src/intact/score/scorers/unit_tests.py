@@ -24,7 +24,9 @@ class UnitTests:
 
     name, digest = "unit_tests", ""
     version = 1
+    least, most = 0.0, 1.0
     uses = ("programs",)
+    data = ("tests",)
 
     def __init__(self, seconds: str | float = 10.0) -> None:
         try:

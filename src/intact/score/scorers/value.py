@@ -31,6 +31,7 @@ class ValueScorer:
 
     name = "value"
     version = 1
+    least, most = 0.0, 1.0
 
     def __init__(self, file: str = "", head: ValueHead | None = None) -> None:
         if not file:

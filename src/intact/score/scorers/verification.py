@@ -33,6 +33,7 @@ class Verification:
 
     name, digest = "verification", ""
     version = 1
+    least, most = 0.0, 1.0
 
     def __init__(self, model: str = "") -> None:
         self._model = model
