@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -123,6 +124,14 @@ Out gate(const std::string& tier, const std::string& kind, const In<float, 1>& g
     return y;
 }
 
+Out hadamard(const std::string& tier, const In<float, 1>& x, std::int64_t n) {
+    require(n >= 2 && n <= 256 && !(n & (n - 1)) && size(x.size()) % n == 0, "blocks must fill the row");
+    Out y = array({x.size()});
+    std::copy_n(x.data(), x.size(), y.data());
+    kernels_of(tier).hadamard(y.data(), size(x.size()), n);
+    return y;
+}
+
 Out add(const std::string& tier, const In<float, 1>& a, const In<float, 1>& b) {
     require(a.size() == b.size(), "a and b must have one size");
     Out y = array({a.size()});
@@ -204,6 +213,7 @@ void bind_fp32(nb::module_& module) {
     m.def("attend", &attend, nb::arg("tier"), nb::arg("q"), nb::arg("keys"), nb::arg("values"), nb::arg("pages"),
           nb::arg("head"), nb::arg("first"), nb::arg("last"), nb::arg("scale"));
     m.def("gate", &gate, nb::arg("tier"), nb::arg("kind"), nb::arg("g"), nb::arg("u"));
+    m.def("hadamard", &hadamard, nb::arg("tier"), nb::arg("x"), nb::arg("size"));
     m.def("add", &add, nb::arg("tier"), nb::arg("a"), nb::arg("b"));
     m.def("embed", &embed, nb::arg("tier"), nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
           nb::arg("ids"), nb::arg("scale") = 1.0f);

@@ -16,6 +16,7 @@
 
 #include "bindings/bind_draw.h"
 #include "bindings/bind_pool.h"
+#include "bindings/bind_scheme.h"
 #include "runtime/limits.h"
 #include "runtime/sample.h"
 #include "runtime/view.h"
@@ -70,6 +71,9 @@ nb::dict entry_points(const std::string& tier) {
     };
     put("quantize_narrow", k.quantize_narrow);
     put("quantize_wide", k.quantize_wide);
+    put("quantize_to", k.quantize_to);
+    put("sparsify", k.sparsify);
+    put("hadamard", k.hadamard);
     put("matmul", k.matmul);
     put("norm_narrow", k.norm_narrow);
     put("norm_wide", k.norm_wide);
@@ -157,11 +161,38 @@ Rows quantize_narrow(const std::string& tier, const Grid<const std::int32_t>& x,
     return out;
 }
 
-Rows quantize_wide(const std::string& tier, const Grid<const std::int64_t>& x) {
+Rows quantize_wide(const std::string& tier, const Grid<const std::int64_t>& x, int fraction) {
     const Kernels& k = tier_of(tier);
     Rows out(x.shape(0), x.shape(1));
     const auto n = static_cast<std::int64_t>(x.shape(1));
-    for (std::int64_t m = 0; m < out.rows; m++) k.quantize_wide(x.data() + m * n, n, out.view(), m);
+    for (std::int64_t m = 0; m < out.rows; m++) k.quantize_wide(x.data() + m * n, n, fraction, out.view(), m);
+    return out;
+}
+
+Rows quantize_to(const std::string& tier, const Grid<const std::int64_t>& x, int fraction, std::int32_t largest,
+                 int step_bits, int mantissa, bool power, bool whole_row) {
+    const Kernels& k = tier_of(tier);
+    const Scheme scheme = checked({largest, step_bits, mantissa, power, whole_row});
+    Rows out(x.shape(0), x.shape(1));
+    const auto n = static_cast<std::int64_t>(x.shape(1));
+    for (std::int64_t m = 0; m < out.rows; m++) k.quantize_to(x.data() + m * n, n, fraction, scheme, out.view(), m);
+    return out;
+}
+
+void sparsify(const std::string& tier, Rows& rows, std::int64_t columns, std::int64_t keep,
+              const std::optional<Vector<const std::int32_t>>& norms, bool random) {
+    demand(columns >= 1 && columns <= rows.blocks * 32 && keep >= 1 && keep <= columns, "a row keeps 1 to all inputs");
+    demand(!norms || static_cast<std::int64_t>(norms->shape(0)) == columns, "norms are as many as the inputs");
+    const Sparsity sparsity{keep, norms ? norms->data() : nullptr, random};
+    for (std::int64_t m = 0; m < rows.rows; m++) tier_of(tier).sparsify(rows.view(), m, columns, sparsity);
+}
+
+Array<std::int64_t> hadamard(const std::string& tier, const Grid<const std::int64_t>& x, std::int64_t size) {
+    demand(size >= 2 && size <= 256 && !(size & (size - 1)) && static_cast<std::int64_t>(x.shape(1)) % size == 0,
+           "blocks are a power of two up to 256 that fills a row");
+    auto out = make_array<std::int64_t>({x.shape(0), x.shape(1)});
+    std::copy_n(x.data(), x.shape(0) * x.shape(1), out.data());
+    tier_of(tier).hadamard(out.data(), static_cast<std::int64_t>(x.shape(0) * x.shape(1)), size);
     return out;
 }
 
@@ -324,7 +355,12 @@ void bind_rows(nb::module_& m) {
             "minima32_exp", [](const Rows& r) { return r.line(r.minima32_exp); }, copies)
         .def_prop_ro("minima16_exp", [](const Rows& r) { return r.line(r.minima16_exp); }, copies);
     m.def("quantize", &quantize_narrow, "tier"_a, "x"_a, "fraction"_a, "Quantise narrow rows (M, K).");
-    m.def("quantize_wide", &quantize_wide, "tier"_a, "x"_a, "Quantise wide rows (M, K) in Q20.");
+    m.def("quantize_wide", &quantize_wide, "tier"_a, "x"_a, "fraction"_a = 20, "Quantise wide rows (M, K).");
+    m.def("quantize_to", &quantize_to, "tier"_a, "x"_a, "fraction"_a, "largest"_a, "step_bits"_a, "mantissa"_a,
+          "power"_a, "whole_row"_a, "Quantise wide rows (M, K) on another grid.");
+    m.def("sparsify", &sparsify, "tier"_a, "rows"_a, "columns"_a, "keep"_a, "norms"_a.none(), "random"_a,
+          "Set all but the inputs of the largest scores to zero, in place.");
+    m.def("hadamard", &hadamard, "tier"_a, "x"_a, "size"_a, "Rotate blocks of rows (M, K).");
 }
 
 void bind_matmul(nb::module_& m) {

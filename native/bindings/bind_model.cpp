@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "bindings/bind_arrays.h"
+#include "bindings/bind_scheme.h"
 #include "formats/convert.h"
 #include "runtime/model.h"
 #include "runtime/plan.h"
@@ -96,7 +97,7 @@ void check(const Model& model, const Op& op) {
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
     if (op.kind != Op::kEmbed) buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather)
+        op.kind == Op::kGather || op.kind == Op::kHadamard)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kGate) buffer(op.second);
     if (op.kind == Op::kAttend) buffer(op.third);
@@ -111,6 +112,23 @@ void check(const Model& model, const Op& op) {
         for (const std::int32_t column : op.index)
             if (column < -1 || column >= from.width)
                 throw std::invalid_argument("a gather's index names no column of its source");
+    }
+    if (op.kind == Op::kHadamard) {
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (op.source == op.target || !to.wide || from.width != to.width)
+            throw std::invalid_argument("a rotation goes to a wide buffer of its source's width");
+        if (op.width < 2 || op.width > 256 || (op.width & (op.width - 1)) || from.width % op.width)
+            throw std::invalid_argument("a rotation's blocks are a power of two up to 256 that fills its rows");
+    }
+    if (op.keep) {
+        const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
+        if (op.kind != Op::kLinear || op.keep < 1 || op.keep > width)
+            throw std::invalid_argument("a product keeps one to all of its inputs");
+        if (!op.norms.empty() && std::ssize(op.norms) != width)
+            throw std::invalid_argument("norms are as many as a product's inputs");
+        for (const std::int32_t norm : op.norms)
+            if (norm < 0 || norm > 32767) throw std::invalid_argument("norms lie in 0 to 32767");
     }
     for (const LinearTarget& target : op.targets) {
         buffer(target.buffer);
@@ -247,6 +265,7 @@ void bind_model(nb::module_& m) {
         .value("EMBED", Op::kEmbed)
         .value("NORM", Op::kNorm)
         .value("GATHER", Op::kGather)
+        .value("HADAMARD", Op::kHadamard)
         .value("LINEAR", Op::kLinear)
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
@@ -271,6 +290,9 @@ void bind_model(nb::module_& m) {
         .def_rw("float_scale", &Op::float_scale)
         .def_rw("targets", &Op::targets)
         .def_rw("index", &Op::index)
+        .def_rw("keep", &Op::keep)
+        .def_rw("norms", &Op::norms)
+        .def_rw("random", &Op::random)
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },
             [](Op& self, const std::tuple<std::int64_t, int>& scale) {
@@ -292,6 +314,13 @@ void bind_model(nb::module_& m) {
         .def_prop_ro("page_bytes", &Model::page_bytes)
         .def_prop_ro("weight_bytes", &Model::weight_bytes)
         .def_ro("counters", &Model::counters)
+        .def(
+            "set_scheme",
+            [](Model& self, std::int32_t largest, int step_bits, int mantissa, bool power, bool whole_row) {
+                const Busy busy(self);
+                self.scheme = checked({largest, step_bits, mantissa, power, whole_row});
+            },
+            "largest"_a, "step_bits"_a, "mantissa"_a, "power"_a, "whole_row"_a)
         .def_prop_rw(
             "recording", [](const Model& self) { return self.recording; },
             [](Model& self, bool on) {

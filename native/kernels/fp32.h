@@ -46,6 +46,8 @@ struct Fp32Kernels {
     void (*gate)(FloatGate kind, const float* g, const float* u, float* y, std::int64_t n);
     // y = a + b. y may be a or b.
     void (*add)(const float* a, const float* b, float* y, std::int64_t n);
+    // In place on blocks of `size`, which fill n: for half = 1, 2, 4, ... sums and differences of floats half apart.
+    void (*hadamard)(float* x, std::int64_t n, std::int64_t size);
     // y[i] = weight[ids[i]] * scale.
     void (*embed)(const FloatWeight& weight, const std::int32_t* ids, std::int64_t m, float scale, float* y,
                   std::int64_t y_stride);

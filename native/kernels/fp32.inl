@@ -169,6 +169,16 @@ inline void rotate(float& a, float& b, float c, float s) {
     }
 }
 
+[[gnu::noinline]] void hadamard(float* x, int64_t n, int64_t size) {
+    for (int64_t half = 1; half < size; half *= 2)
+        for (int64_t first = 0; first < n; first += 2 * half)
+            for (int64_t i = first; i < first + half; i++) {
+                const float a = x[i], b = x[i + half];
+                x[i] = a + b;
+                x[i + half] = a - b;
+            }
+}
+
 [[gnu::noinline]] void add(const float* a, const float* b, float* y, int64_t n) {
     each(a, b, y, n, [](const Vector& u, const Vector& v) { return u + v; });
 }
@@ -241,6 +251,7 @@ constexpr Fp32Kernels kTable = {
     .attend = Guarded<attend>::call,
     .gate = Guarded<gate>::call,
     .add = Guarded<add>::call,
+    .hadamard = Guarded<hadamard>::call,
     .embed = Guarded<embed>::call,
     .exp = Guarded<exp>::call,
     .from_q30 = Guarded<from_q30>::call,

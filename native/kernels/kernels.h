@@ -59,6 +59,20 @@ struct Output {
     std::int64_t first = 0;    // element where output 0 of row 0 goes, or would go
 };
 
+// The grid and the scales of rows that enter products (numerics/activations.py).
+struct Scheme {
+    std::int32_t largest;     // code
+    int step_bits, mantissa;  // a code is 2^step_bits times a level, a level has so many significant bits
+    bool power, whole_row;    // scales are powers of two; one scale for a row
+};
+
+// Which inputs of a product stay (numerics/sparsity.py).
+struct Sparsity {
+    std::int64_t keep;          // inputs of a row
+    const std::int32_t* norms;  // of the columns, or null: all alike
+    bool random;
+};
+
 struct Gain {  // section 5
     const std::int32_t* factor;
     std::int64_t n;
@@ -100,7 +114,14 @@ struct Kernels {
 
     void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
                             std::int64_t row);
-    void (*quantize_wide)(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row);
+    void (*quantize_wide)(const std::int64_t* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row);
+    // The same on another grid.
+    void (*quantize_to)(const std::int64_t* x, std::int64_t n, int fraction, const Scheme& scheme, const Activations& a,
+                        std::int64_t row);
+    // Sets codes of a quantised row of n inputs to zero.
+    void (*sparsify)(const Activations& a, std::int64_t row, std::int64_t n, const Sparsity& sparsity);
+    // In place on blocks of `size`, which fill n.
+    void (*hadamard)(std::int64_t* x, std::int64_t n, std::int64_t size);
     // Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(). packed: it still holds these
     // very rows from a call for the same matrix and outputs; there are at most row_block() of them.
     void (*matmul)(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,

@@ -82,6 +82,24 @@ inline void sum_codes(const std::int8_t* codes, std::int64_t blocks, std::int32_
                  std::make_integer_sequence<int, kNarrow / 4>());
 }
 
+// Sums of a row's codes, and what minima need of them.
+inline void sum_row(const Activations& a, std::int64_t row) {
+    const std::int32_t* scale = a.scale + row * a.blocks;
+    std::int32_t* halves = a.half_sums + row * a.blocks * 2;
+    sum_codes(a.codes + row * a.stride, a.blocks, halves);
+    // |sum| <= 4064 and scale <= 8191: the products stay below 2^25.
+    std::int32_t* scratch = a.minima_scratch + row * a.blocks * 2;
+    if (!a.skip_minima32) {
+        for (std::int64_t b = 0; b < a.blocks; b++) scratch[b] = (halves[2 * b] + halves[2 * b + 1]) * scale[b];
+        a.minima32_exp[row] = scaled_sums(scratch, a.blocks, a.minima_stride, a.minima32 + row * a.minima_stride);
+    }
+    if (!a.skip_minima16) {
+        for (std::int64_t b = 0; b < 2 * a.blocks; b++) scratch[b] = halves[b] * scale[b / 2];
+        a.minima16_exp[row] =
+            scaled_sums(scratch, 2 * a.blocks, 2 * a.minima_stride, a.minima16 + row * 2 * a.minima_stride);
+    }
+}
+
 template <class T> void quantize(const T* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
     constexpr std::int64_t kLargest = 127 * 8191;
     const std::int64_t amax = largest_of_row(x, n);
@@ -93,7 +111,6 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
     a.exponent[row] = e - fraction;
     std::int8_t* codes = a.codes + row * a.stride;
     std::int32_t* scale = a.scale + row * a.blocks;
-    std::int32_t* halves = a.half_sums + row * a.blocks * 2;
     const Rounded rounded(e);
     // Several blocks go side by side, as in `gate`.
     const auto some = [&]<int N>(const T* from, std::int64_t b) INTACT_INLINE {
@@ -128,25 +145,107 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
         for (std::int64_t i = 0; i < 32; i++) padded[i] = b * 32 + i < n ? x[b * 32 + i] : 0;
         some.template operator()<1>(padded, b);
     }
-    sum_codes(codes, a.blocks, halves);
-    // |sum| <= 4064 and scale <= 8191: the products stay below 2^25.
-    std::int32_t* scratch = a.minima_scratch + row * a.blocks * 2;
-    if (!a.skip_minima32) {
-        for (std::int64_t b = 0; b < a.blocks; b++) scratch[b] = (halves[2 * b] + halves[2 * b + 1]) * scale[b];
-        a.minima32_exp[row] = scaled_sums(scratch, a.blocks, a.minima_stride, a.minima32 + row * a.minima_stride);
-    }
-    if (!a.skip_minima16) {
-        for (std::int64_t b = 0; b < 2 * a.blocks; b++) scratch[b] = halves[b] * scale[b / 2];
-        a.minima16_exp[row] =
-            scaled_sums(scratch, 2 * a.blocks, 2 * a.minima_stride, a.minima16 + row * 2 * a.minima_stride);
-    }
+    sum_row(a, row);
 }
 
 void quantize_narrow(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
     quantize(x, n, fraction, a, row);
 }
-void quantize_wide(const std::int64_t* x, std::int64_t n, const Activations& a, std::int64_t row) {
-    quantize(x, n, 20, a, row);
+void quantize_wide(const std::int64_t* x, std::int64_t n, int fraction, const Activations& a, std::int64_t row) {
+    quantize(x, n, fraction, a, row);
+}
+
+// |u| / 2^least rounded to so many significant bits or to an integer, ties to even.
+inline std::int64_t nearest_level(std::int64_t size, int least, int mantissa) {
+    const int drop = larger(bit_length(size) - mantissa, least);
+    const std::int64_t whole = size >> drop, rest = size & ((std::int64_t{1} << drop) - 1);
+    const bool up = 2 * rest + (whole & 1) > std::int64_t{1} << drop;
+    return (whole + up) << (drop - least);
+}
+
+// Plain loops: what other grids cost is not the matter yet.
+void quantize_to(const std::int64_t* x, std::int64_t n, int fraction, const Scheme& scheme, const Activations& a,
+                 std::int64_t row) {
+    const std::int64_t most = std::int64_t{scheme.largest} * (scheme.power ? 1 << 12 : 8191);
+    const std::int64_t amax = largest_magnitude(x, n);
+    int e = 0;
+    if (amax) {
+        e = bit_length(amax) - bit_length(most);
+        if (amax > (e >= 0 ? most << e : most >> -e)) e++;
+    }
+    a.exponent[row] = e - fraction;
+    std::int8_t* codes = a.codes + row * a.stride;
+    std::int32_t* scale = a.scale + row * a.blocks;
+    std::int32_t top = 0;
+    for (std::int64_t b = 0; b < a.blocks; b++) {
+        scale[b] = 0;  // first the block's largest
+        for (std::int64_t i = 32 * b; i < smaller<std::int64_t>(32 * b + 32, n); i++) {
+            const std::int64_t u = shift_either(x[i], e);
+            scale[b] = larger(scale[b], static_cast<std::int32_t>(larger(u, -u)));
+        }
+        top = larger(top, scale[b]);
+    }
+    for (std::int64_t b = 0; b < a.blocks; b++) {
+        const std::int32_t high = scheme.whole_row ? top : scale[b];
+        std::int32_t s = larger((high + scheme.largest - 1) / scheme.largest, 1);
+        const int power = bit_length(s - 1);
+        if (scheme.power) s = 1 << power;
+        const std::int64_t reciprocal = ((1 << 24) + (s >> 1)) / s;
+        scale[b] = s;
+        for (std::int64_t i = 32 * b; i < 32 * b + 32; i++) {
+            const std::int64_t u = i < n ? shift_either(x[i], e) : 0;
+            std::int64_t level;
+            if (scheme.power) {
+                level = nearest_level(larger(u, -u), power + scheme.step_bits, scheme.mantissa);
+                if (u < 0) level = -level;
+            } else {
+                level = round_shift(u * reciprocal, 24 + scheme.step_bits);
+            }
+            codes[i] = static_cast<std::int8_t>(level * (1 << scheme.step_bits));
+        }
+    }
+    sum_row(a, row);
+}
+
+// By halving: the least score that stays is the largest that at least `keep` inputs reach.
+void sparsify(const Activations& a, std::int64_t row, std::int64_t n, const Sparsity& sparsity) {
+    std::int8_t* codes = a.codes + row * a.stride;
+    const std::int32_t* scale = a.scale + row * a.blocks;
+    const auto score = [&](std::int64_t i) -> std::int64_t {
+        const std::int64_t x = (codes[i] < 0 ? -codes[i] : codes[i]) * scale[i / 32];
+        if (!sparsity.random) return sparsity.norms ? x * sparsity.norms[i] : x;
+        auto mixed = static_cast<std::uint32_t>(x) * 2654435761u + static_cast<std::uint32_t>(i) * 2246822519u;
+        mixed = (mixed ^ mixed >> 15) * 2246822519u;
+        return mixed ^ mixed >> 13;
+    };
+    const auto reach = [&](std::int64_t least) {
+        std::int64_t count = 0;
+        for (std::int64_t i = 0; i < n; i++) count += score(i) >= least;
+        return count;
+    };
+    std::int64_t low = 0, high = std::int64_t{1} << 36;
+    while (high - low > 1) {
+        const std::int64_t middle = (low + high) / 2;
+        (reach(middle) >= sparsity.keep ? low : high) = middle;
+    }
+    std::int64_t equal = sparsity.keep - reach(low + 1);  // of those with that very score the first so many
+    for (std::int64_t i = 0; i < n; i++) {
+        const std::int64_t own = score(i);
+        if (own < low || (own == low && equal-- <= 0)) codes[i] = 0;
+    }
+    sum_row(a, row);
+}
+
+void hadamard(std::int64_t* x, std::int64_t n, std::int64_t size) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 53;
+    for (std::int64_t i = 0; i < n; i++) x[i] = smaller(larger(x[i], -kMost), kMost);
+    for (std::int64_t half = 1; half < size; half *= 2)
+        for (std::int64_t first = 0; first < n; first += 2 * half)
+            for (std::int64_t i = first; i < first + half; i++) {
+                const std::int64_t a = x[i], b = x[i + half];
+                x[i] = a + b;
+                x[i + half] = a - b;
+            }
 }
 
 // x / |x| as Q30 is round_shift((x rounded by t) * r, drop).

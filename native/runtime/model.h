@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,7 +51,7 @@ struct LinearTarget {
 
 // One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
-    enum Kind { kEmbed, kNorm, kGather, kLinear, kRope, kAttend, kGate, kLogits };
+    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kRope, kAttend, kGate, kLogits };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate
     int second = -1;  // attend: the key; gate: up
@@ -59,7 +60,7 @@ struct Op {
     int weight = -1;                    // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                      // norm: 0 for whole rows
     int kv_heads = 0, layer = 0;        // attend
-    std::int64_t width = 0;             // of a head: rope, attend
+    std::int64_t width = 0;             // of a head: rope, attend; hadamard: of a block
     std::int64_t window = 0;            // attend: positions seen, 0 for all
     bool accumulate = false;            // norm
     bool interleaved = false;           // rope
@@ -69,6 +70,9 @@ struct Op {
     float float_scale = 0;              // profile fp32: attend's scale, embed's factor
     std::vector<LinearTarget> targets;  // linear
     std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: 0
+    std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all
+    std::vector<std::int32_t> norms;    // linear: of the columns, where they weight the choice
+    bool random = false;                // linear: that choice is random
 };
 
 // Tokens of one sequence: row i is kept in slot position + i of the sequence's pages.
@@ -99,9 +103,9 @@ struct Plan {
     std::vector<int> live;  // these buffers of theirs are read there
 };
 
-// What a thread keeps for itself: a row on its way from a norm to codes, and the codes of a single row.
+// What a thread keeps for itself: a row on its way from a norm to codes (and as int64), and the codes of a single row.
 struct Own {
-    Buffer row, quantized;
+    Buffer row, wide, quantized;
 };
 
 // What entered the head for the rows whose logits the last step gave: floats in profile fp32, else codes.
@@ -167,7 +171,8 @@ public:
     std::vector<Own> own;                                           // the same
     std::vector<Plan> plan;                                         // of the operations, made by the first step
     Counters counters;
-    bool recording = false;  // whether the inputs of products are kept, for calibration (profile int8)
+    std::optional<Scheme> scheme;  // of the rows that enter products other than the head's; none: int8
+    bool recording = false;        // whether the inputs of products are kept, for calibration (profile int8)
     std::vector<std::vector<std::uint8_t>> recorded;  // of the last step: for each operation its rows' bytes
     bool profiling = false;                           // whether the stopwatch runs
     Stopwatch stopwatch;

@@ -11,6 +11,7 @@ bool writes(const Op& op, int buffer) {
     switch (op.kind) {
         case Op::kEmbed:
         case Op::kGather:
+        case Op::kHadamard:
         case Op::kAttend:
         case Op::kGate:
             return op.target == buffer;
@@ -104,6 +105,7 @@ private:
                 share(plan, op.heads ? op.heads : kRows, {op.source, op.target});
                 break;
             case Op::kGather:
+            case Op::kHadamard:
                 share(plan, kRows, {op.source, op.target});
                 break;
             case Op::kRope:

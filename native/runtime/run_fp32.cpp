@@ -1,4 +1,5 @@
 // The fp32 profile (docs/numerics_fp32.md).
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/step.h"
@@ -40,6 +41,13 @@ struct Fp32Run : Run {
     }
 
     void gather(const Op& op) { gather_rows<float>(op); }
+
+    void hadamard(const Op& op) {
+        const std::int64_t n = mine_.size() * spec(op.source).width;
+        float* to = data(op.target, mine_.begin);
+        std::copy_n(data(op.source, mine_.begin), n, to);
+        kernel_.hadamard(to, n, op.width);
+    }
 
     void linear(const Op& op) {
         meet(Stopwatch::kRows);

@@ -11,8 +11,9 @@ namespace {
 constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide rows
 
 struct Int8Run : Run {
-    Int8Run(Model& model, Step& step, int thread)
-        : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {}
+    Int8Run(Model& model, Step& step, int thread) : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {
+        for (std::size_t b = 0; b < fraction_.size(); b++) fraction_[b] = usual(static_cast<int>(b));
+    }
 
     void run() {
         angles();
@@ -21,6 +22,8 @@ struct Int8Run : Run {
 
     std::int32_t* narrow(int buffer, std::int64_t m) const { return row<std::int32_t>(buffer, m); }
     std::int64_t* wide(int buffer, std::int64_t m) const { return row<std::int64_t>(buffer, m); }
+    // Fraction bits of what most operations write.
+    int usual(int buffer) const { return spec(buffer).wide ? kWide : kNarrow; }
     // The thread's own room.
     std::int32_t* scratch(std::int64_t count) const {
         Buffer& room = at(m_.scratch, thread_);
@@ -70,7 +73,7 @@ struct Int8Run : Run {
             for (std::int64_t m = mine_.begin; m < mine_.end; m++)
                 m_.kernel->norm_wide(wide(op.source, m), g, to_wide ? nullptr : narrow(op.target, m),
                                      to_wide ? wide(op.target, m) : nullptr, op.accumulate);
-        at(fraction_, op.target) = op.heads ? kNarrow : 30 - g.exponent;
+        at(fraction_, op.target) = op.heads || to_wide ? usual(op.target) : 30 - g.exponent;
     }
 
     void gather(const Op& op) {
@@ -78,6 +81,18 @@ struct Int8Run : Run {
             gather_rows<std::int64_t>(op);
         else
             gather_rows<std::int32_t>(op);
+        at(fraction_, op.target) = at(fraction_, op.source);
+    }
+
+    void hadamard(const Op& op) {
+        const std::int64_t width = spec(op.source).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            if (spec(op.source).wide)
+                std::copy_n(wide(op.source, m), width, wide(op.target, m));
+            else
+                std::copy_n(narrow(op.source, m), width, wide(op.target, m));
+            m_.kernel->hadamard(wide(op.target, m), width, op.width);
+        }
         at(fraction_, op.target) = at(fraction_, op.source);
     }
 
@@ -93,18 +108,25 @@ struct Int8Run : Run {
         a.skip_minima32 = a.skip_minima16 = true;
         for (const LinearTarget& target : targets) keep_minima(a, target.weight);
         const Span rows = own ? Span{0, 1} : part(count);
+        const bool other = m_.scheme && op.kind == Op::kLinear;
         for (std::int64_t k = rows.begin; k < rows.end; k++) {
             const std::int64_t m = row_of(k);
-            if (plan.norm >= 0) {
+            if (other) {
+                quantize_other(op, plan, m, a, k);
+            } else if (plan.norm >= 0) {
                 const Op& norm = at(m_.ops, plan.norm);
                 const Gain g = gain(norm);
                 auto* normed = reinterpret_cast<std::int32_t*>(at(m_.own, thread_).row.data());
                 m_.kernel->norm_wide(wide(norm.source, m), g, normed, nullptr, false);
                 m_.kernel->quantize_narrow(normed, from.width, 30 - g.exponent, a, k);
             } else if (from.wide) {
-                m_.kernel->quantize_wide(wide(op.source, m), from.width, a, k);
+                m_.kernel->quantize_wide(wide(op.source, m), from.width, at(fraction_, op.source), a, k);
             } else {
                 m_.kernel->quantize_narrow(narrow(op.source, m), from.width, at(fraction_, op.source), a, k);
+            }
+            if (op.keep) {
+                const std::int32_t* norms = op.norms.empty() ? nullptr : op.norms.data();
+                m_.kernel->sparsify(a, k, from.width, {op.keep, norms, op.random});
             }
         }
         if (own)
@@ -113,6 +135,28 @@ struct Int8Run : Run {
             meet(Stopwatch::kRows);
         if (m_.recording && thread_ == 0) record(i, a, count);
         return a;
+    }
+
+    // Row m by the model's scheme.
+    void quantize_other(const Op& op, const Plan& plan, std::int64_t m, const Activations& a, std::int64_t k) {
+        const std::int64_t width = spec(op.source).width;
+        Own& own = at(m_.own, thread_);
+        auto* room = reinterpret_cast<std::int64_t*>(own.wide.data());
+        const std::int64_t* x = room;
+        int fraction = at(fraction_, op.source);
+        if (plan.norm >= 0) {
+            const Op& norm = at(m_.ops, plan.norm);
+            const Gain g = gain(norm);
+            auto* normed = reinterpret_cast<std::int32_t*>(own.row.data());
+            m_.kernel->norm_wide(wide(norm.source, m), g, normed, nullptr, false);
+            std::copy_n(normed, width, room);
+            fraction = 30 - g.exponent;
+        } else if (spec(op.source).wide) {
+            x = wide(op.source, m);
+        } else {
+            std::copy_n(narrow(op.source, m), width, room);
+        }
+        m_.kernel->quantize_to(x, width, fraction, *m_.scheme, a, k);
     }
 
     void record(std::size_t i, const Activations& a, std::int64_t count) {
@@ -165,8 +209,8 @@ struct Int8Run : Run {
             mark(Stopwatch::kRows);
             enter(number(op));
         });
-        at(fraction_, gate.target) = at(fraction_, op.targets[0].buffer) = at(fraction_, op.targets[1].buffer) =
-            kNarrow;
+        for (const int buffer : {gate.target, op.targets[0].buffer, op.targets[1].buffer})
+            at(fraction_, buffer) = usual(buffer);
     }
 
     const std::int64_t* bias(const LinearTarget& target) const {
@@ -183,7 +227,7 @@ struct Int8Run : Run {
             out.narrow = narrow(target.buffer, 0);
         }
         multiply(target.weight, a, rows_, out);
-        at(fraction_, target.buffer) = kNarrow;
+        at(fraction_, target.buffer) = usual(target.buffer);
     }
 
     void rope(const Op& op) {

@@ -127,6 +127,9 @@ template <class R> void run_program(R& run) {
             case Op::kGather:
                 run.gather(op);
                 break;
+            case Op::kHadamard:
+                run.hadamard(op);
+                break;
             case Op::kLinear:
                 run.linear(op);
                 break;

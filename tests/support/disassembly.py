@@ -17,8 +17,8 @@ from pathlib import Path
 
 # A tier's kernels but for those that draw, which allocate: where the C++ runtime is part of the library they reach it.
 KERNELS = {
-    "quantize_narrow", "quantize_wide", "matmul", "norm_narrow", "norm_wide", "sine_cosine", "rotate", "gate", "append",
-    "attend", "weights", "multiply_adds", "read_bytes",
+    "quantize_narrow", "quantize_wide", "quantize_to", "sparsify", "hadamard", "matmul", "norm_narrow", "norm_wide",
+    "sine_cosine", "rotate", "gate", "append", "attend", "weights", "multiply_adds", "read_bytes",
 }  # fmt: skip
 
 # Arithmetic, comparison and conversion; moves, bitwise operations and shuffles of the same registers are not. Compilers

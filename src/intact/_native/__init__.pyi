@@ -118,15 +118,17 @@ class Op:
 
         GATHER = 2
 
-        LINEAR = 3
+        HADAMARD = 3
 
-        ROPE = 4
+        LINEAR = 4
 
-        ATTEND = 5
+        ROPE = 5
 
-        GATE = 6
+        ATTEND = 6
 
-        LOGITS = 7
+        GATE = 7
+
+        LOGITS = 8
 
     @property
     def source(self) -> int: ...
@@ -231,6 +233,24 @@ class Op:
     def index(self, arg: Sequence[int], /) -> None: ...
 
     @property
+    def keep(self) -> int: ...
+
+    @keep.setter
+    def keep(self, arg: int, /) -> None: ...
+
+    @property
+    def norms(self) -> list[int]: ...
+
+    @norms.setter
+    def norms(self, arg: Sequence[int], /) -> None: ...
+
+    @property
+    def random(self) -> bool: ...
+
+    @random.setter
+    def random(self, arg: bool, /) -> None: ...
+
+    @property
     def scale(self) -> tuple[int, int]: ...
 
     @scale.setter
@@ -253,6 +273,8 @@ class Model:
 
     @property
     def counters(self) -> Counters: ...
+
+    def set_scheme(self, largest: int, step_bits: int, mantissa: int, power: bool, whole_row: bool) -> None: ...
 
     @property
     def recording(self) -> bool:

@@ -59,8 +59,17 @@ class Rows:
 def quantize(tier: str, x: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], fraction: int) -> Rows:
     """Quantise narrow rows (M, K)."""
 
-def quantize_wide(tier: str, x: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> Rows:
-    """Quantise wide rows (M, K) in Q20."""
+def quantize_wide(tier: str, x: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], fraction: int = 20) -> Rows:
+    """Quantise wide rows (M, K)."""
+
+def quantize_to(tier: str, x: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], fraction: int, largest: int, step_bits: int, mantissa: int, power: bool, whole_row: bool) -> Rows:
+    """Quantise wide rows (M, K) on another grid."""
+
+def sparsify(tier: str, rows: Rows, columns: int, keep: int, norms: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, random: bool) -> None:
+    """Set all but the inputs of the largest scores to zero, in place."""
+
+def hadamard(tier: str, x: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order='C', device='cpu', writable=False)], size: int) -> NDArray[numpy.int64]:
+    """Rotate blocks of rows (M, K)."""
 
 def weight(rows: int, columns: int, bits: int, block: int, zero: int, shift: int, table: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, codes: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], scales: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)], minima: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, scale_exp: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], minimum_exp: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None) -> intact._native.Weight:
     """Make a weight of any integers from its panels."""

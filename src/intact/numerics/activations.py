@@ -1,8 +1,8 @@
-"""Eight-bit activations with a scale per block of 32 (docs/numerics.md, section 3)."""
+"""Activations in bytes with a scale per block of 32, on the grid of a scheme (docs/numerics.md, section 3)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,57 @@ class Quantized(NamedTuple):
     exponent: np.ndarray
 
 
-def quantize(x: np.ndarray, fraction: int) -> Quantized:
-    """Quantise rows x (M, K) of integers with `fraction` fraction bits to blocks of int8."""
+class Scheme(NamedTuple):
+    """A grid for the rows that enter products, and the rule of its scales (docs/numerics.md, section 3).
+
+    A code is `step` times a level of the grid: as large as a byte holds, so that the rounded shift of section 4 drops
+    the least.
+
+    Attributes
+    ----------
+    largest : int
+        The largest code.
+    mantissa : int
+        Significant bits of a level; 7 for grids of integers, whose levels are all integers.
+    power : bool
+        If true, scales are powers of two, and levels the nearest, ties to even; else scales are integers, and of two
+        levels equally near the greater is taken.
+    whole_row : bool
+        If true, all blocks of a row have the scale of the largest.
+    """
+
+    name: str
+    largest: int
+    step: int = 1
+    mantissa: int = 7
+    power: bool = False
+    whole_row: bool = False
+
+    @property
+    def largest_scale(self) -> int:
+        """The largest scale of a block."""
+        return 1 << 12 if self.power else 8191
+
+
+INT8: Final = Scheme("int8", 127)
+SCHEMES: Final = {
+    scheme.name: scheme
+    for scheme in (
+        INT8,
+        Scheme("int8_row", 127, whole_row=True),
+        Scheme("int4", 7 * 16, step=16),
+        Scheme("mxint8", 127, power=True),
+        Scheme("mxfp4", 12 * 8, step=8, mantissa=2, power=True),
+        Scheme("mxfp6", 60 * 2, step=2, mantissa=4, power=True),
+    )
+}
+"""Schemes of activations by name; the first is the usual one. mxfp4 is E2M1 in halves, mxfp6 E2M3 in eighths."""
+
+
+def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8) -> Quantized:
+    """Quantise rows x (M, K) of integers with `fraction` fraction bits to blocks of bytes."""
+    if scheme is not INT8:
+        return _quantize_to(scheme, x, fraction)
     rows, columns = x.shape
     x = np.pad(np.asarray(x, np.int64), ((0, 0), (0, -columns % BLOCK)))
     amax = np.abs(x).max(axis=1)
@@ -42,6 +91,38 @@ def quantize(x: np.ndarray, fraction: int) -> Quantized:
     reciprocal = ((1 << 24) + (scale >> 1)) // scale
     codes = rshift(u * reciprocal[:, :, None], 24)
     return Quantized(codes.reshape(rows, -1).astype(np.int8), scale.astype(np.int16), (e - fraction).astype(np.int32))
+
+
+def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int) -> Quantized:
+    rows, columns = x.shape
+    x = np.pad(np.asarray(x, np.int64), ((0, 0), (0, -columns % BLOCK)))
+    amax = np.abs(x).max(axis=1)
+    most = scheme.largest * scheme.largest_scale
+    e = bitlen(amax) - most.bit_length()
+    e = np.where(amax > np.where(e >= 0, most << np.maximum(e, 0), most >> np.maximum(-e, 0)), e + 1, e)
+    e = np.where(amax == 0, 0, e)
+    u = shift(x, e[:, None]).reshape(rows, -1, BLOCK)
+    tops = np.abs(u).max(axis=2)
+    if scheme.whole_row:
+        tops = np.broadcast_to(tops.max(axis=1, keepdims=True), tops.shape)
+    scale = np.maximum((tops + scheme.largest - 1) // scheme.largest, 1)
+    if scheme.power:
+        power = bitlen(scale - 1)
+        codes = _nearest_float(u, power[:, :, None] + bitlen(scheme.step - 1), scheme.mantissa) * scheme.step
+        scale = np.int64(1) << power
+    else:
+        reciprocal = ((1 << 24) + (scale >> 1)) // scale
+        codes = rshift(u * reciprocal[:, :, None], 24 + bitlen(scheme.step - 1)) * scheme.step
+    return Quantized(codes.reshape(rows, -1).astype(np.int8), scale.astype(np.int16), (e - fraction).astype(np.int32))
+
+
+def _nearest_float(u: np.ndarray, least: np.ndarray, mantissa: int) -> np.ndarray:
+    """Return u / 2^least rounded to `mantissa` significant bits or to an integer, ties to even."""
+    size = np.abs(u)
+    drop = np.maximum(bitlen(size) - mantissa, least)
+    whole, rest = size >> drop, size & (np.int64(1) << drop) - 1
+    up = 2 * rest + (whole & 1) > np.int64(1) << drop
+    return np.asarray(np.sign(u) * ((whole + up) << (drop - least)))
 
 
 def to_bytes(a: Quantized) -> np.ndarray:

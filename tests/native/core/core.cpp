@@ -93,7 +93,7 @@ std::vector<std::int32_t> multiply(const Kernels& kernels, const Weight& weight,
                            scratch_minima.data(),
                            false,
                            false};
-    for (std::int64_t m = 0; m < kTokens; m++) kernels.quantize_wide(x.data() + m * kColumns, kColumns, rows, m);
+    for (std::int64_t m = 0; m < kTokens; m++) kernels.quantize_wide(x.data() + m * kColumns, kColumns, 20, rows, m);
     std::vector<std::int32_t> out(size(kRows));
     const Buffer scratch(static_cast<std::size_t>(4 * matmul_scratch(blocks, kernels.row_bytes)));
     kernels.matmul(view(weight), rows, 0, kTokens, 0, weight.panels(), {16, out.data(), nullptr, false, kRows, nullptr},
