@@ -213,8 +213,8 @@ void bind_fp32(nb::module_& module) {
     m.def("attend", &attend, nb::arg("tier"), nb::arg("q"), nb::arg("keys"), nb::arg("values"), nb::arg("pages"),
           nb::arg("head"), nb::arg("first"), nb::arg("last"), nb::arg("scale"));
     m.def("gate", &gate, nb::arg("tier"), nb::arg("kind"), nb::arg("g"), nb::arg("u"));
-    m.def("hadamard", &hadamard, nb::arg("tier"), nb::arg("x"), nb::arg("size"));
     m.def("add", &add, nb::arg("tier"), nb::arg("a"), nb::arg("b"));
+    m.def("hadamard", &hadamard, nb::arg("tier"), nb::arg("x"), nb::arg("size"));
     m.def("embed", &embed, nb::arg("tier"), nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
           nb::arg("ids"), nb::arg("scale") = 1.0f);
     m.def("exp", &exponential, nb::arg("tier"), nb::arg("x"));

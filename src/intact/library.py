@@ -25,7 +25,8 @@ from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.engine.streaming import SampleStream
 from intact.errors import ModelError, ParameterError
-from intact.executors.base import LOGIT_FRACTION, PROFILES, Executor, Profile
+from intact.executors.base import LOGIT_FRACTION, Executor
+from intact.executors.profiles import Profile, parse_profile
 from intact.formats import open_checkpoint
 from intact.memory import usable
 from intact.models import build_program
@@ -541,9 +542,10 @@ def load(
     name_or_path : str or path
         A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a folder of
         safetensors (docs/guide.md). Nothing is fetched.
-    profile : {'int8', 'fp32'}
+    profile : {'int8', 'fp32'} or another
         Integer arithmetic (docs/numerics.md), or FP32 in one fixed order on the untouched weights
-        (docs/numerics_fp32.md).
+        (docs/numerics_fp32.md). Others are integer arithmetic with activations on another grid, or with sparse ones
+        (docs/profiles.md).
     threads : int, optional
         By default INTACT_THREADS, else the cores this process may use. Never changes a bit; nor does anything below but
         `bits`.
@@ -565,8 +567,7 @@ def load(
     FormatError, ModelError, ParameterError
         Naming the file and what in it was wrong.
     """
-    if profile not in PROFILES:
-        raise ParameterError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    parts = parse_profile(profile)
     width = whole(bits)
     if width not in (8, 4):
         raise ParameterError(f"bits must be 8 or 4, got {bits!r}")
@@ -581,7 +582,7 @@ def load(
         cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
     flag("prefix_cache", prefix_cache)
     check_drafter(drafter)
-    if executor not in ("native", "reference") or (executor == "reference" and profile != "int8"):
+    if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
 
@@ -594,12 +595,12 @@ def load(
             from intact.executors.native import NativeExecutor
 
             runner = NativeExecutor(program, profile, threads, bits=width, page_size=page_size)
-            if profile == "int8":
+            if not parts.float32:
                 checkpoint.rest()  # the weights have been converted
         else:
             from intact.executors.reference import ReferenceExecutor
 
-            runner = ReferenceExecutor(program, width, page_size)
+            runner = ReferenceExecutor(program, width, page_size, profile)
     except ModelError as error:
         if str(checkpoint.path) in str(error):
             raise

@@ -22,7 +22,7 @@ from intact.audit.engines import family
 from intact.audit.recompute import Scored
 from intact.audit.scores import Kind
 from intact.errors import LogError, NotInstalledError
-from intact.executors.base import Profile
+from intact.executors.profiles import Profile
 from intact.packages import install
 
 ALPHA = 0.01

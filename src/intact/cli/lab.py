@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.options import (
+    MODEL_HELP,
+    JsonOption,
+    Profile,
+    ThreadsOption,
+    check_output,
+    check_profile,
+    complete_model,
+)
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
 from intact.errors import ParameterError
 from intact.files import read_text, write_whole
@@ -28,7 +36,8 @@ Specs of a file, a line each; a report with a plot
 Accuracy of the best specs on multiple choice, and speed
   intact lab ./model.gguf --specs int4-32,int8-32 --text wiki.test.txt --work lab --tasks arc_easy_likelihood --speed
 
-All figures but speed are of FP32 arithmetic on the quantised weights, so that they show the format's cost alone.
+All figures but speed are of FP32 arithmetic on the quantised weights, so that they show the format's cost alone;
+--profile measures them with activations on a grid as well.
 """
 
 
@@ -57,6 +66,15 @@ def command(
         Literal["file", "permuted", "rotated"],
         typer.Option("--source", help="The float weights: the file's, or others of the same function."),
     ] = "file",
+    profile: Annotated[
+        Profile,
+        typer.Option(
+            "--profile",
+            callback=check_profile,
+            metavar="NAME",
+            help="Arithmetic of the rows; others than fp32 add the cost of activations (docs/profiles.md).",
+        ),
+    ] = "fp32",
     tasks: Annotated[
         list[str] | None,
         typer.Option("--tasks", metavar="NAME", help="A task of choices, for the best specs; may be given again."),
@@ -90,7 +108,17 @@ def command(
                 raise ParameterError(f"{option} must end in {ending}, got {file}")
     wanted = [spec.strip() for spec in specs.split(",") if spec.strip()] + read_specs(specs_file)
     plan = LabPlan(
-        fetch.locate(model), wanted, text, work, calibrate, context, windows, calibration_windows, embeddings, source
+        fetch.locate(model),
+        wanted,
+        text,
+        work,
+        calibrate,
+        context,
+        windows,
+        calibration_windows,
+        embeddings,
+        source,
+        profile,
     )
     compared = [plan.pair(pair) for pair in pairs or []]
     with stage_bar("reading") as progress:

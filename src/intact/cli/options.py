@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
 import typer
 
@@ -37,11 +37,30 @@ def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
                 yield name, place
 
 
-Profile = Literal["int8", "fp32"]
+Profile: TypeAlias = str
+
+
+def check_profile(profile: Profile) -> Profile:
+    """Return the profile; raise a usage error if there is none of that name."""
+    if profile not in ("int8", "fp32"):
+        from intact.executors.profiles import parse_profile
+
+        try:
+            parse_profile(profile)
+        except ParameterError as error:
+            raise typer.BadParameter(str(error)) from error
+    return profile
+
 
 ProfileOption = Annotated[
     Profile,
-    typer.Option("--profile", help="Arithmetic: int8 is fast, fp32 the yardstick. Each gives the same bits anywhere."),
+    typer.Option(
+        "--profile",
+        callback=check_profile,
+        metavar="NAME",
+        help="Arithmetic: int8 is fast, fp32 the yardstick, others have activations of fewer bits (docs/profiles.md). "
+        "Each gives the same bits anywhere.",
+    ),
 ]
 ThreadsOption = Annotated[
     int | None,

@@ -29,7 +29,7 @@ from intact.cli.output import bar, emit, note, one_line, out
 from intact.errors import IntactError, ParameterError, ReceiptError
 
 if TYPE_CHECKING:
-    from intact.executors.base import Profile
+    from intact.executors.profiles import Profile
     from intact.library import Model
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.quantizing.verify import QuantizationVerdict

@@ -15,7 +15,7 @@ from typing import Any
 
 from intact.errors import NotInstalledError, ParameterError
 from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
-from intact.executors.base import Profile
+from intact.executors.profiles import Profile
 from intact.library import Model, load
 from intact.packages import install
 from intact.reason.backends.native import NativeBackend

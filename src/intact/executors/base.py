@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ModelError, ParameterError
+from intact.executors.profiles import Profile, ProfileParts
 from intact.models.decoder import float_values
-from intact.models.program import Gather, Norm, Program, Target
+from intact.models.program import Gather, Linear, Norm, Program, Target
+from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_inputs
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
+from intact.numerics.sparsity import column_norms
 from intact.system import processors
 
-Profile = Literal["int8", "fp32"]
-PROFILES = ("int8", "fp32")
 LOGIT_FRACTION = 16
 
 
@@ -85,7 +86,7 @@ class Executor(Protocol):
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the head's input for some rows of the last step's logits, as bytes (rows, bytes of a row).
 
-        In the int8 profile they are codes, scales and exponent (`numerics.activations.to_bytes`); in fp32 floats.
+        In the integer profiles they are codes, scales and exponent (`numerics.activations.to_bytes`); in fp32 floats.
         """
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -139,6 +140,25 @@ def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:
     if inputs is None:
         raise ModelError(f"tensor {program.tensors[op.weight].name}: has no index of inputs to gather by")
     return inputs.index
+
+
+class KeptInputs(NamedTuple):
+    """How many inputs of a product's rows stay, how they are scored, and the norms of the columns where they count."""
+
+    keep: int
+    rule: str
+    norms: NDArray[np.int32] | None
+
+
+def kept_inputs(program: Program, op: Linear, profile: ProfileParts) -> KeptInputs | None:
+    """Return what a profile leaves of a product's inputs; None if all of them."""
+    if profile.sparsity is None:
+        return None
+    norms = None
+    if profile.sparsity.rule == "wina":
+        tensors = [program.tensors[target.weight] for target in op.targets]
+        norms = column_norms(dequantize(t.kind, t.data, t.shape) for t in tensors)
+    return KeptInputs(profile.sparsity.kept(program.buffers[op.source].width), profile.sparsity.rule, norms)
 
 
 def check_embedding(name: str, largest_exponent: int) -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
-    Profile,
     SequenceChunk,
     bias_values,
     check_embedding,
@@ -25,11 +24,13 @@ from intact.executors.base import (
     gather_index,
     integer_bias,
     integer_gain,
+    kept_inputs,
 )
 from intact.executors.profile import Record, StepWork
+from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Tensor
-from intact.models.program import Attend, Embed, Gate, Gather, Linear, Logits, Norm, Op, Program, Rope, Target
-from intact.numerics.activations import Quantized, from_row_bytes
+from intact.models.program import Attend, Embed, Gate, Gather, Hadamard, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.numerics.activations import INT8, Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import INTEGER, from_bytes
@@ -66,10 +67,10 @@ class NativeExecutor:
 
     Parameters
     ----------
-    profile : {'int8', 'fp32'}
-        The fp32 profile keeps the checkpoint's own bytes, mapped.
+    profile : str
+        As `parse_profile` reads it. The fp32 profile keeps the checkpoint's own bytes, mapped.
     bits : {8, 4}
-        Codes of matrices that the checkpoint stores as floats (int8 profile).
+        Codes of matrices that the checkpoint stores as floats (integer profiles).
     page_size : int
         Positions a page of the KV cache holds, a multiple of 16.
     """
@@ -84,12 +85,17 @@ class NativeExecutor:
         page_size: int = 32,
     ) -> None:
         self.profile, self.page_size, self.program = profile, page_size, program
-        self.trees = profile == "int8"
+        self._parts = parse_profile(profile)
+        self.trees = not self._parts.float32
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
         with _parameter_errors():
             self._model: Any = _native.Model(profile, tier, count, *shape, choose_pinned())
+            scheme = self._parts.scheme
+            if scheme is not INT8:
+                step_bits = scheme.step.bit_length() - 1
+                self._model.set_scheme(scheme.largest, step_bits, scheme.mantissa, scheme.power, scheme.whole_row)
         self.bits = bits
         self._weights: dict[str, int] = {}
         self._add_program()
@@ -144,7 +150,7 @@ class NativeExecutor:
 
     def _add_weight(self, tensor: Tensor) -> int:
         kind, data = tensor.kind, tensor.data
-        if kind == INTEGER and self.profile == "int8":
+        if kind == INTEGER and self.profile != "fp32":
             return int(self._model.add_packed(pack(from_bytes(data), self._model.threads)))
         if kind == INTEGER:
             kind, data = "F32", dequantize(kind, data, tensor.shape).reshape(-1).view(np.uint8)
@@ -186,7 +192,7 @@ class NativeExecutor:
         match op:
             case Embed():
                 weight = self._weight(op.weight)
-                if self.profile == "int8":
+                if self.profile != "fp32":
                     check_embedding(op.weight, self._model.largest_exponent(weight))
                 factor = {"multiplier": embed_multiplier(op.scale), "float_scale": float(op.scale)}
                 return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor}
@@ -201,12 +207,20 @@ class NativeExecutor:
             case Gather():
                 index = gather_index(self.program, op).tolist()
                 return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], "index": index}
+            case Hadamard():
+                return kind.HADAMARD, {"source": ids[op.source], "target": ids[op.target], "width": op.size}
             case Linear():
                 targets = [
                     _native.Target(ids[t.buffer], self._weight(t.weight), self._bias(t), t.accumulate)
                     for t in op.targets
                 ]
-                return kind.LINEAR, {"source": ids[op.source], "targets": targets}
+                fields: dict[str, Any] = {"source": ids[op.source], "targets": targets}
+                kept = kept_inputs(self.program, op, self._parts)
+                if kept is not None:
+                    fields |= {"keep": kept.keep, "random": kept.rule == "random"}
+                if kept is not None and kept.norms is not None:
+                    fields["norms"] = kept.norms.tolist()
+                return kind.LINEAR, fields
             case Rope():
                 shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
@@ -267,7 +281,7 @@ class NativeExecutor:
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step; return the logits in Q16 of the wanted rows, int32 (wanted, vocabulary), valid until the next."""
         raw = self._step(chunks, wanted)
-        return raw if self.profile == "int8" else fixed_logits(raw.view(np.float32))
+        return raw if self.profile != "fp32" else fixed_logits(raw.view(np.float32))
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Run a step; return the logits as float32 (wanted, vocabulary), valid until the next."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from intact import _native
 from intact.executors.base import SequenceChunk
-from intact.models.program import Attend, Embed, Gate, Gather, Linear, Logits, Norm, Op, Program, Rope
+from intact.models.program import Attend, Embed, Gate, Gather, Hadamard, Linear, Logits, Norm, Op, Program, Rope
 
 ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/runtime/stopwatch.h)
 
@@ -22,8 +22,8 @@ class Record(NamedTuple):
     Attributes
     ----------
     kind : str
-        embed, norm, gather, quantise (or both in one: "norm, quantise"), linear, rope, append, attention, gate, logits
-        or rest.
+        embed, norm, gather, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append, attention,
+        gate, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -142,6 +142,8 @@ class StepWork:
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
             case Gather():
                 return WorkSize(0, all_rows * 2 * self._size(op.target))
+            case Hadamard():
+                return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target)))
             case Linear() | Logits() if part == ROWS:
                 rows = all_rows if isinstance(op, Linear) else self.wanted
                 source = norm.source if isinstance(norm, Norm) else op.source
@@ -180,6 +182,8 @@ class StepWork:
                 return {ROWS: ("norm", _role([op.gain]))}
             case Gather():
                 return {ROWS: ("gather", op.source)}
+            case Hadamard():
+                return {ROWS: ("hadamard", op.source)}
             case Linear():
                 return {
                     ROWS: prepare or ("quantise", op.source),

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
     LOGIT_FRACTION,
-    Profile,
+    KeptInputs,
     SequenceChunk,
     check_embedding,
     embed_multiplier,
     gather_index,
     integer_bias,
     integer_gain,
+    kept_inputs,
 )
-from intact.models.program import Attend, Embed, Gate, Gather, Linear, Logits, Norm, Program, Rope
+from intact.executors.profiles import Profile, parse_profile
+from intact.models.program import Attend, Embed, Gate, Gather, Hadamard, Linear, Logits, Norm, Program, Rope
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
@@ -26,10 +28,12 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import gated
 from intact.numerics.gather import gather
+from intact.numerics.hadamard import hadamard
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
+from intact.numerics.sparsity import sparsify
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.weights import FLOAT_FORMATS
 
@@ -37,12 +41,13 @@ Rows = NDArray[np.int64]
 
 
 class ReferenceExecutor:
-    """The int8 profile, one operation after the other, on whole rows of int64."""
+    """The integer profiles, one operation after the other, on whole rows of int64."""
 
-    profile: Profile = "int8"
     trees = True
 
-    def __init__(self, program: Program, bits: int = 8, page_size: int = 32) -> None:
+    def __init__(self, program: Program, bits: int = 8, page_size: int = 32, profile: Profile = "int8") -> None:
+        self.profile, self._parts = profile, parse_profile(profile)
+        self._kept: dict[int, KeptInputs | None] = {}
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
         self.recording = False
@@ -134,8 +139,15 @@ class ReferenceExecutor:
                 case Gather():
                     fraction[op.target] = fraction[op.source]
                     rows[op.target] = gather(rows[op.source], gather_index(self.program, op))
+                case Hadamard():
+                    fraction[op.target] = fraction[op.source]
+                    rows[op.target] = hadamard(rows[op.source], op.size)
                 case Linear():
-                    a = quantize(rows[op.source], fraction[op.source])
+                    a = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
+                    if index not in self._kept:
+                        self._kept[index] = kept_inputs(self.program, op, self._parts)
+                    if (kept := self._kept[index]) is not None:
+                        a = sparsify(a, rows[op.source].shape[1], kept.keep, kept.norms, kept.rule)
                     if self.recording:
                         self._recorded[index] = a
                     for t in op.targets:

@@ -19,6 +19,7 @@ from intact.catalogue import resolve
 from intact.errors import ParameterError
 from intact.exact import exp, mean
 from intact.executors.native import NativeExecutor
+from intact.executors.profiles import Profile, parse_profile
 from intact.files import read_text, write_whole
 from intact.formats import open_checkpoint
 from intact.lab.accuracy import ChoiceAccuracy, choose_tasks, right_items
@@ -65,6 +66,9 @@ class LabPlan:
     source : {'file', 'permuted', 'rotated'}
         The float model that is quantised and compared with: the file's own weights, or others that compute the same
         function (`intact.lab.sources`).
+    profile : str
+        The arithmetic that quantised models are measured in; the source's is always ``fp32``. Without another one rows
+        show the cost of weights alone.
     """
 
     model: str | os.PathLike[str]
@@ -77,12 +81,14 @@ class LabPlan:
     calibration_windows: int = 32
     embeddings: str = "keep"
     source: SourceKind = "file"
+    profile: Profile = "fp32"
 
     def __post_init__(self) -> None:
         if not self.specs:
             raise ParameterError("no spec to measure; name at least one, such as int4-32")
         if self.windows < 2:
             raise ParameterError(f"windows must be at least 2, for an interval; got {self.windows}")
+        parse_profile(self.profile)
 
     @property
     def folder(self) -> Path:
@@ -187,7 +193,7 @@ class Lab:
         return json.loads(read_text(file))  # type: ignore[no-any-return]
 
     def rows(self, keep_models: bool = False) -> list[LabRow]:
-        """Measure all specs in FP32 arithmetic, which shows the formats' cost alone.
+        """Measure all specs in the plan's profile; FP32 arithmetic shows the formats' cost alone.
 
         Parameters
         ----------
@@ -203,7 +209,12 @@ class Lab:
 
     def row(self, spec: str) -> LabRow:
         """Measure a full spec, or return what the work folder keeps; a model that is made for it stays."""
-        return LabRow.from_dict(self.kept("rows", self.name(spec, self.sample.digest), partial(self._row, spec)))
+        return LabRow.from_dict(self.kept("rows", self.name(spec, self._scored_in), partial(self._row, spec)))
+
+    @property
+    def _scored_in(self) -> str:
+        """The digest of the scored text, and the profile where it is not ``fp32``."""
+        return self.sample.digest + ("" if self.plan.profile == "fp32" else f" {self.plan.profile}")
 
     def source_perplexity(self) -> float:
         """Return the perplexity of the source on the scored positions."""
@@ -265,7 +276,7 @@ class Lab:
         divergences, losses, same, whole = [], [], 0, self.sample.windows
         with open_checkpoint(folder) as checkpoint:
             program = build_program(checkpoint)
-            after = window_logits(program, self.sample, "fp32", self.threads)
+            after = window_logits(program, self.sample, self.plan.profile, self.threads)
             for i, (before, other, following) in enumerate(zip(logits, after, self._following(), strict=True)):
                 self.progress(f"measure {short_name(spec)}", i, whole)
                 found = compare(before, other, following)
@@ -319,7 +330,7 @@ def run_lab(
             measured = measure_speed(models, threads=threads, progress=progress)
         return LabResult(
             str(plan.model), plan.source, lab.weights, lab.sample.digest, plan.context, plan.windows,
-            plan.embeddings, lab.source_perplexity(), rows, accuracies, measured,
+            plan.embeddings, lab.source_perplexity(), rows, accuracies, measured, plan.profile,
         )  # fmt: skip
 
 

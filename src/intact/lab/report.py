@@ -75,6 +75,10 @@ def speed_table(result: LabResult) -> Table:
     return Table(("spec", *titles), rows)
 
 
+def _arithmetic(profile: str) -> str:
+    return "FP32 arithmetic" if profile == "fp32" else f"arithmetic of the profile {profile}"
+
+
 def report(result: LabResult, pairs: Sequence[tuple[str, str]] = ()) -> ReportDocument:
     """Build the report; without speed, the same inputs give the same bytes.
 
@@ -86,7 +90,8 @@ def report(result: LabResult, pairs: Sequence[tuple[str, str]] = ()) -> ReportDo
     what = {"file": "the file's own weights"}.get(result.source, f"the file's weights, {result.source}")
     about = (
         f"Source: {result.model}, {what} ({result.weights[:16]}). {result.windows} windows of {result.context} tokens "
-        f"({result.text[:16]}), scored in their second halves; FP32 arithmetic on the quantised weights. Embeddings: "
+        f"({result.text[:16]}), scored in their second halves; "
+        f"{_arithmetic(result.profile)} on the quantised weights. Embeddings: "
         f"{result.embeddings}. Bits are those of the quantised matrices, memory is that of all weights in the int8 "
         "profile, both sizes in MB. Top is the share of positions with the source's likeliest token. +- "
         "is half a 95% interval, windows being the units."

@@ -33,6 +33,8 @@ class LabResult:
         Of the source, the front and its neighbours.
     speed : mapping
         Measurements by spec in full, or ``source``: the only part that does not repeat.
+    profile : str
+        The arithmetic that the rows were measured in.
     """
 
     model: str
@@ -46,6 +48,7 @@ class LabResult:
     rows: Sequence[LabRow]
     accuracies: Sequence[ChoiceAccuracy] = ()
     speed: Mapping[str, Sequence[Measurement]] = field(default_factory=dict)
+    profile: str = "fp32"
 
     def orderings(self, pairs: Sequence[tuple[str, str]] = ()) -> list[Ordering]:
         """Compare pairs of specs in full; without any, each spec with the next one by KL divergence."""
@@ -65,6 +68,7 @@ class LabResult:
             "context": self.context,
             "windows": self.windows,
             "embeddings": self.embeddings,
+            "profile": self.profile,
             "source_perplexity": self.source_perplexity,
             "rows": [
                 asdict(row)

@@ -18,6 +18,7 @@ from intact.formats.metadata import Metadata
 from intact.models.config import Config, check_config, read_gguf_config, read_hf_config, text_config
 from intact.models.gathers import add_gathers, has_index, input_count
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.rotations import add_rotations, rotation_name, rotation_size
 from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import rotation
 from intact.weights import FLOAT_FORMATS
@@ -41,7 +42,7 @@ HF_NAMES: Final[dict[str, str]] = {
     "ffn_down": "mlp.down_proj",
 }
 """GGUF's names of tensors, which are canonical here, to those of most models of Transformers."""
-_HF_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_HF_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")
 _HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\..+|.*\.rotary_emb\.inv_freq")
 """What a text model may leave aside: a picture's tower, and the frequencies that old checkpoints store again."""
 
@@ -102,6 +103,7 @@ class Decoder(ABC):
         self.config = check_config(self.read_config(checkpoint), self.path)
         self.tensors = self.canonical_tensors(checkpoint)
         self.used: dict[str, Tensor] = {}
+        self.rotated: dict[str, int] = {}
         self.ops: list[Op] = []
 
     @classmethod
@@ -228,7 +230,8 @@ class Decoder(ABC):
                 raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs; {what}")
         rotations = self.rotations()
         self.refuse_unused({"output.weight"} if tied else set())
-        ops, buffers = add_gathers(tuple(self.ops), self.buffers(), self.used)
+        ops, buffers = add_rotations(tuple(self.ops), self.buffers(), self.rotated)
+        ops, buffers = add_gathers(ops, buffers, self.used)
         return Program(
             architecture=self.gguf,
             buffers=buffers,
@@ -290,7 +293,11 @@ class Decoder(ABC):
         bias = stem + ".bias" if wanted else None
         if bias:
             self.vector(bias, rows)
-        return Target(buffer, self.matrix(stem + ".weight", rows, columns), bias, accumulate)
+        weight = self.matrix(stem + ".weight", rows, columns)
+        if (rotation := rotation_name(weight)) in self.tensors:
+            values = self.vector(rotation, 1)
+            self.rotated[weight] = rotation_size(values, columns, f"{self.path}: tensor {self.tensors[rotation].name}")
+        return Target(buffer, weight, bias, accumulate)
 
     def attention(
         self, i: int, interleaved: bool = False, head_norms: bool = False, rotary: int = 0, window: int = 0

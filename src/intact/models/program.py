@@ -59,6 +59,18 @@ class Gather:
 
 
 @dataclass(frozen=True)
+class Hadamard:
+    """target = H source for each block of `size` columns, H the Hadamard matrix of that size.
+
+    The target is wide in memory, with the source's fraction.
+    """
+
+    source: str
+    target: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Target:
     """One matrix of a Linear and the buffer of its result: set, or added where `accumulate`."""
 
@@ -121,7 +133,7 @@ class Logits:
     weight: str
 
 
-Op: TypeAlias = Embed | Norm | Gather | Linear | Rope | Attend | Gate | Logits
+Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Rope | Attend | Gate | Logits
 
 
 @dataclass(frozen=True)

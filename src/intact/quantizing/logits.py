@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.executors.base import Profile, SequenceChunk, fixed_logits
+from intact.executors.base import SequenceChunk, fixed_logits
 from intact.executors.native import NativeExecutor
+from intact.executors.profiles import Profile
 from intact.models import Program
 from intact.quantizing.calibration import Calibration
 

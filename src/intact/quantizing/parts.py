@@ -17,6 +17,7 @@ from intact.formats import Tensor
 from intact.formats.stored_blocks import blocks_from_bytes, blocks_to_bytes, starts_blocks
 from intact.models import Program
 from intact.models.gathers import has_index
+from intact.models.program import Hadamard
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
 from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec
@@ -39,13 +40,19 @@ class Matrix:
 
 
 def check_source(program: Program) -> None:
-    """Raise ParameterError if a matrix of the model already has several planes, or columns in another order."""
+    """Raise ParameterError if a matrix already has several planes, columns in another order, or rotated inputs."""
     for tensor in program.tensors.values():
         if has_index(tensor):
             raise ParameterError(
                 f"tensor {tensor.name}: has an index of its inputs, as planes of quantised weights have; "
                 "use the model that it was made of"
             )
+    rotated = next((op for op in program.ops if isinstance(op, Hadamard)), None)
+    if rotated is not None:
+        raise ParameterError(
+            f"the inputs of products are rotated in blocks of {rotated.size} at run time; use the model that it was "
+            "made of"
+        )
 
 
 def stored_bits(part: Path) -> float:

@@ -246,6 +246,9 @@ def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tu
     if other is not None and other.levels.planes > 1:
         raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
     check_source(program)
+    for name in spec.transforms[:-1]:
+        if TRANSFORMS[name].last:
+            raise ParameterError(f"{spec}: no transform can follow {name}")
     for name in spec.transforms:
         TRANSFORMS[name].check(find_structure(program), _candidates(spec))
     matrices = _plan(program, spec, other)

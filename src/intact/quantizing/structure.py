@@ -26,6 +26,7 @@ def find_structure(program: Program) -> ModelStructure:
         tuple(op.gain for op in program.ops if isinstance(op, Norm) and op.accumulate),
         tuple(_feed_forwards(program)),
         tuple(_values(program)),
+        tuple(target.weight for target in targets),
     )
 
 

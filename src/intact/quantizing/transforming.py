@@ -14,6 +14,7 @@ from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.models import Program, build_program, find_architecture
+from intact.models.rotations import rotation_name
 from intact.numerics.dequantize import dequantize
 from intact.quantizers import InputStatistics, Spec
 from intact.quantizers.transforms import TRANSFORMS
@@ -110,6 +111,12 @@ def _write(
         origin[head] = new
         shape = program.tensors[old].shape
         stored.append(Stored(head, "F32", shape, 4 * int(np.prod(shape))))
+    sizes: dict[str, int] = {}
+    for weight, size in edits.rotated.items():
+        said = rotation_name(weight)
+        own_name = said if checkpoint.format == "gguf" else find_architecture(checkpoint).hf_name(said)
+        sizes[own_name] = size
+        stored.append(Stored(own_name, "F32", (1,), 4))
     for tensor in checkpoint.tensors.values():
         canonical = own.get(tensor.name)
         if tensor.name in origin:
@@ -122,6 +129,8 @@ def _write(
             stored.append(Stored(tensor.name, kept.kind, kept.shape, kept.data.nbytes))
 
     def content(tensor: str) -> bytes:
+        if tensor in sizes:
+            return np.array([sizes[tensor]], "<f4").tobytes()
         if tensor not in origin:
             return data[tensor].data.tobytes()
         canonical = origin[tensor]

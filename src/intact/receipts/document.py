@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeVar
 
-from intact.errors import ReceiptError
-from intact.executors.base import PROFILES, Profile
+from intact.errors import ParameterError, ReceiptError
+from intact.executors.profiles import PROFILES, Profile, parse_profile
 from intact.files import write_whole
 from intact.receipts import canonical
 from intact.receipts.canonical import HASHES, SIZE, HashName, digest
@@ -109,7 +109,11 @@ class Numerics:
     def from_document(cls, value: Any) -> Numerics:
         """Read what `to_document` returns."""
         fields = Fields(value, "numerics", ("version", "profile", "bits"))
-        profile = cast(Profile, fields.choice("profile", PROFILES))
+        profile = fields.text("profile")
+        try:
+            parse_profile(profile)
+        except ParameterError:
+            fields.fail("profile", f"one of {', '.join(PROFILES)}, or such as int8+wina50")
         return cls(fields.text("version"), profile, fields.choice("bits", (8, 4)))
 
 

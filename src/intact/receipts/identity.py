@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from intact.errors import ParameterError, ReceiptError
-from intact.executors.base import Profile, choose_threads
+from intact.executors.base import choose_threads
+from intact.executors.profiles import Profile
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Strings
 from intact.models import Program

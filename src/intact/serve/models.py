@@ -16,7 +16,7 @@ import intact
 from intact.catalogue import resolve
 from intact.catalogue.measured import remember_digests, state_of
 from intact.errors import IntactError, ParameterError
-from intact.executors.base import Profile
+from intact.executors.profiles import Profile
 from intact.formats import model_files
 from intact.library import Model
 from intact.memory import give_back

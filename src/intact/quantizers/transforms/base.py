@@ -32,10 +32,13 @@ class TensorEdits:
     ----------
     untied : Untied or None
         A head that becomes a matrix of its own.
+    rotated : dict
+        Matrices whose inputs the program is to rotate from now on, and the sizes of the blocks.
     """
 
     def __init__(self) -> None:
         self.untied: Untied | None = None
+        self.rotated: dict[str, int] = {}
         self._of: dict[str, list[Edit]] = {}
 
     def add(self, name: str, edit: Edit) -> None:
@@ -94,6 +97,8 @@ class Transform(ABC):
     source: ClassVar[str]
     calibrated: ClassVar[bool] = False
     """If true, it needs `InputStatistics`."""
+    last: ClassVar[bool] = False
+    """If true, no transform can follow: programs are then no longer as `ModelStructure` describes them."""
 
     def check(self, model: ModelStructure, specs: tuple[Spec, ...]) -> None:
         """Raise ParameterError if the model or the specs do not permit the transform; called before any work."""

@@ -66,6 +66,8 @@ class ModelStructure:
         Whose results are added to the stream, at once or after a norm.
     result_gains : tuple of str
         Gains of norms between those results and the stream.
+    products : tuple of str
+        The matrices of all products other than the head's.
     """
 
     architecture: str
@@ -77,3 +79,4 @@ class ModelStructure:
     result_gains: tuple[str, ...]
     feed_forwards: tuple[FeedForward, ...]
     values: tuple[ValuePath, ...]
+    products: tuple[str, ...]

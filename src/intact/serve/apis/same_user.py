@@ -9,7 +9,7 @@ import math
 from base64 import b64encode
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -43,7 +43,7 @@ class SameUserRequest(Form):
         That of the client's intact.
     digests : dict
         The model, as `ModelDigests.to_document` has it.
-    profile : {'int8', 'fp32'}
+    profile : str
         The arithmetic.
     prompt : str or None
         The text to continue; or else `messages`, and the time `now`, for the chat template.
@@ -55,7 +55,7 @@ class SameUserRequest(Form):
 
     version: str
     digests: dict[str, Any]
-    profile: Literal["int8", "fp32"]
+    profile: str
     prompt: str | None = None
     messages: Many[dict[str, Any]] = Field(default=[])
     now: str = ""

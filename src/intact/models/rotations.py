@@ -1,0 +1,71 @@
+"""Rotations before products: what a program gets where a matrix was made for inputs turned by a Hadamard matrix.
+
+A checkpoint says so by a tensor of one number beside the matrix, `NAME.hadamard` for `NAME.weight`: the size of blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from intact.errors import ModelError
+from intact.models.program import Buffer, Hadamard, Linear, Op
+from intact.numerics.fp32 import Floats
+from intact.numerics.hadamard import SIZES
+
+SUFFIX: Final = ".hadamard"
+"""Of the tensor that says the size, in place of the matrix's `.weight`."""
+
+
+def rotation_name(weight: str) -> str:
+    """Return the name of the tensor that says by what a matrix's inputs are rotated."""
+    return weight.removesuffix(".weight") + SUFFIX
+
+
+def rotation_size(values: Floats, columns: int, where: str) -> int:
+    """Return the size of blocks that a tensor says.
+
+    Raises
+    ------
+    ModelError
+        If there are no such blocks, or they do not fill a row.
+    """
+    size = float(values[0])
+    if size not in SIZES:
+        raise ModelError(f"{where}: blocks of {size:g} inputs; expected one of {', '.join(map(str, SIZES))}")
+    if columns % int(size):
+        raise ModelError(f"{where}: blocks of {size:g} do not fill rows of {columns} inputs")
+    return int(size)
+
+
+def add_rotations(
+    ops: tuple[Op, ...], buffers: Mapping[str, Buffer], sizes: Mapping[str, int]
+) -> tuple[tuple[Op, ...], dict[str, Buffer]]:
+    """Return operations and buffers with a rotation before each product of matrices that have one.
+
+    Matrices of one product with the same size share the rotation, and stay one product. Programs without rotated
+    matrices stay as they are.
+
+    Parameters
+    ----------
+    sizes : mapping
+        The size of blocks of each rotated matrix, by its canonical name.
+    """
+    result: list[Op] = []
+    widths = dict(buffers)
+    for op in ops:
+        if not isinstance(op, Linear) or not any(target.weight in sizes for target in op.targets):
+            result.append(op)
+            continue
+        groups: dict[int, Linear] = {}
+        for target in op.targets:
+            size, source = sizes.get(target.weight, 0), op.source
+            if size:
+                source = f"{op.source}.h{size}"
+                if size not in groups:
+                    widths[source] = Buffer(buffers[op.source].width, wide=True)
+                    result.append(Hadamard(op.source, source, size))
+            known = groups.setdefault(size, Linear(source, ()))
+            groups[size] = Linear(known.source, (*known.targets, target))
+        result += groups.values()
+    return tuple(result), widths
