@@ -203,12 +203,10 @@ Weight weight_of(std::int64_t rows, std::int64_t columns, int bits, int block, i
                  const Vector<const std::int32_t>& scale_exp,
                  const std::optional<Vector<const std::int32_t>>& minimum_exp) {
     demand(rows >= 1 && columns >= 1 && columns <= kMostColumns, "a weight needs outputs, and 1 to 32768 inputs");
-    demand((block == 32 && (bits == 8 || bits == 5 || bits == 4 || bits == 2 || (bits == 3 && table))) ||
-               (block == 16 && (bits == 6 || bits == 3 || bits == 2)),
-           "blocks are of 32 inputs with codes of 8, 5, 4 or 2 bits, or 3 with a table, or of 16 with 6, 3 or 2");
+    demand(Weight::has_product(bits, block, table.has_value()), "there is no product for codes of such bits and block");
     demand(shift >= 0 && shift <= 15, "shift must lie in 0..15");
-    demand(!table || (table->shape(0) == 16 && (bits == 3 || (bits == 4 && block == 32))),
-           "a table has 16 entries, for codes of 3 bits, or of 4 bits in blocks of 32");
+    demand(!table || table->shape(0) == static_cast<std::size_t>(Weight::entries(bits)),
+           "a table has an entry for each code, but 16 at least");
     demand(minima.has_value() == minimum_exp.has_value(), "minima and minimum_exp come together");
     Weight w;
     w.rows = rows;
@@ -218,8 +216,7 @@ Weight weight_of(std::int64_t rows, std::int64_t columns, int bits, int block, i
     w.zero = zero;
     w.shift = shift;
     w.has_min = minima.has_value();
-    w.has_table = table.has_value();
-    if (table) std::copy_n(table->data(), 16, w.table);
+    if (table) w.set_table(table->data());
     w.allocate();
     const auto fill = [](auto* to, const auto& from, std::int64_t count) {
         demand(static_cast<std::int64_t>(from.shape(0)) == count, "an array has the wrong length for the panels");
@@ -515,6 +512,8 @@ void bind_sampling(nb::module_& m) {
 
 void bind_kernels(nb::module_& parent) {
     nb::module_ m = parent.def_submodule("kernels", "Every kernel of every tier, one call each.");
+    m.def("has_product", &Weight::has_product, "bits"_a, "block"_a, "table"_a,
+          "Whether there is a product for codes of so many bits in such blocks, with a table or without.");
     m.def("tiers", &tiers, "Names of the tiers that this build and this machine have, best first.");
     m.def("entry_points", &entry_points, "tier"_a, "Addresses of a tier's kernels.");
     m.def(

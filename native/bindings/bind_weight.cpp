@@ -74,18 +74,17 @@ Weight pack_checked(const Shaped<std::uint8_t, 2>& codes, std::int64_t columns, 
                     const std::optional<Shaped<std::int16_t, 2>>& minimum,
                     const std::optional<Shaped<std::int32_t, 1>>& minimum_exp, int threads) {
     const auto rows = static_cast<std::int64_t>(codes.shape(0)), padded = static_cast<std::int64_t>(codes.shape(1));
-    const bool known = table                                 ? bits == 3 || (bits == 4 && block == 32)
-                       : bits == 8 || bits == 5 || bits == 4 ? block == 32
-                       : bits == 6 || bits == 3              ? block == 16
-                                                             : bits == 2;
     const auto fits = [&](const auto& scales, const auto& exponents) {
         return static_cast<std::int64_t>(scales.shape(0)) == rows &&
                static_cast<std::int64_t>(scales.shape(1)) * block == padded &&
                static_cast<std::int64_t>(exponents.shape(0)) == rows;
     };
-    if (!known || (block != 16 && block != 32) || rows < 1 || columns < 1 || padded != (columns + 31) / 32 * 32 ||
-        !fits(scale, scale_exp) || minimum.has_value() != minimum_exp.has_value() ||
-        (minimum && !fits(*minimum, *minimum_exp)) || (table && table->shape(0) != 16) || shift < 0 || shift > 15)
+    if (!Weight::has_product(bits, block, table.has_value()))
+        raise("ParameterError", "codes of " + std::to_string(bits) + " bits in blocks of " + std::to_string(block) +
+                                    (table ? " with a table" : "") + ": there is no product for them");
+    if (rows < 1 || columns < 1 || padded != (columns + 31) / 32 * 32 || !fits(scale, scale_exp) ||
+        minimum.has_value() != minimum_exp.has_value() || (minimum && !fits(*minimum, *minimum_exp)) ||
+        (table && table->shape(0) != static_cast<std::size_t>(Weight::entries(bits))) || shift < 0 || shift > 15)
         raise("ParameterError", "codes, scales and exponents whose shapes do not belong together");
     const IntegerRows source{rows,
                              columns,
@@ -112,9 +111,10 @@ nb::object form_of(const Weight& w, const BlockNumbers& x) {
 
 nb::object table_of(const Weight& w) {
     if (!w.has_table) return nb::none();
-    auto table = uninitialised<std::int16_t>(16);
-    std::copy_n(w.table, 16, table.get());
-    return nb::cast(array(std::move(table), {16}));
+    const int count = Weight::entries(w.bits);
+    auto table = uninitialised<std::int16_t>(count);
+    std::copy_n(w.table, count, table.get());
+    return nb::cast(array(std::move(table), {static_cast<std::size_t>(count)}));
 }
 
 // As intact.numerics.weights.BlockWeight has them: codes, scale, scale_exp, minimum, minimum_exp.

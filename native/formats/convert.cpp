@@ -387,8 +387,7 @@ template <class Format> Conversion block_conversion() {
         w.zero = Format::zero;
         w.shift = Format::shift;
         w.has_min = Format::has_min;
-        w.has_table = Format::table != nullptr;
-        if constexpr (Format::table != nullptr) std::copy_n(Format::table, 16, w.table);
+        if constexpr (Format::table != nullptr) w.set_table(Format::table);
         return w;
     };
     return {shape, block_panel<Format>};
@@ -470,8 +469,7 @@ Weight pack_integers(const IntegerRows& source, const ParallelFor& parallel_for)
     w.zero = source.zero;
     w.shift = source.shift;
     w.has_min = source.minimum != nullptr;
-    w.has_table = source.table != nullptr;
-    if (w.has_table) std::copy_n(source.table, 16, w.table);
+    if (source.table != nullptr) w.set_table(source.table);
     w.allocate();
     const auto panel = w.bits == 8   ? integer_panel<8>
                        : w.bits == 6 ? integer_panel<6>

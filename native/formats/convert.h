@@ -34,7 +34,7 @@ Converted convert(const WeightFormat& format, const std::uint8_t* source, std::i
 struct IntegerRows {
     std::int64_t rows, columns;
     int bits, block, zero, shift;
-    const std::int16_t* table;  // 16 entries, or null
+    const std::int16_t* table;  // Weight::entries(bits), or null
     const std::uint8_t* codes;  // rows x padded columns
     const std::int16_t* scale;  // rows x blocks
     const std::int32_t* scale_exp;

@@ -43,8 +43,10 @@ struct Matrix {
     Factored scales, minima;
     const std::int32_t* scale_exp;
     const std::int32_t* minimum_exp;
-    std::int64_t pairs;  // of blocks that own a scale
-    std::uint8_t table[16];
+    std::int64_t pairs;              // of blocks that own a scale
+    const std::uint8_t* table;       // the low bytes of 256 entries; null: the identity
+    const std::uint8_t* table_high;  // their high bytes; null where all are 0
+    bool signed_bytes;               // whether all T[code] - zero lie in -128..127
     std::int32_t scale_exp_low, scale_exp_high, minimum_exp_low, minimum_exp_high;  // over all outputs
 };
 
@@ -72,6 +74,24 @@ struct Sparsity {
     const std::int32_t* norms;  // of the columns, or null: all alike
     bool random;
 };
+
+// The kinds of matrices whose codes a product takes as they are: bits, inputs that share a scale, whether there is a
+// table, of bytes. Those with other tables have products of their own, for every number of bits and either block.
+#define INTACT_KINDS(KIND) \
+    KIND(4, 32, true)      \
+    KIND(4, 16, true)      \
+    KIND(3, 32, true)      \
+    KIND(3, 16, true)      \
+    KIND(8, 32, false)     \
+    KIND(6, 32, false)     \
+    KIND(6, 16, false)     \
+    KIND(5, 32, false)     \
+    KIND(4, 32, false)     \
+    KIND(4, 16, false)     \
+    KIND(3, 32, false)     \
+    KIND(3, 16, false)     \
+    KIND(2, 32, false)     \
+    KIND(2, 16, false)
 
 struct Gain {  // section 5
     const std::int32_t* factor;
@@ -175,8 +195,8 @@ inline constexpr std::int64_t row_block(std::int64_t blocks, std::int64_t row_by
     return rows < 16 ? 16 : rows > kMostRows ? kMostRows : rows;
 }
 inline constexpr std::int64_t matmul_scratch(std::int64_t blocks, std::int64_t row_bytes) {
-    // In int32: rows, and a panel's codes as bytes.
-    return kMostRows * kRowScale + (blocks + 1) * (row_block(blocks, row_bytes) * 12 + 128);
+    // In int32: rows, and a panel's codes as bytes, or two bytes each.
+    return kMostRows * kRowScale + (blocks + 1) * (row_block(blocks, row_bytes) * 12 + 256);
 }
 
 // Lanes of a row of scores: an odd number of lines, so that rows don't meet in the first-level cache.

@@ -13,12 +13,13 @@ INTACT_INLINE inline void add_group(L& sum, [[maybe_unused]] L& halves, L start,
     }
 }
 
-// A tile of T rows by P panels. streamed: x comes from the second-level cache. bytes: the unpacked panel, with BYTES.
-template <int BITS, int BLOCK, bool TABLE, bool BYTES, int T, int P>
+// A tile of T rows by P panels. streamed: x comes from the second-level cache. bytes: the unpacked panel, with BYTES;
+// with WIDE each block's low bytes, then its high ones.
+template <int BITS, int BLOCK, bool TABLE, bool BYTES, bool WIDE, int T, int P>
 void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8_t* bytes, const PackedPair<BLOCK>* x,
           bool streamed, std::int32_t* out, std::int32_t* minima) {
     constexpr int kStored = BYTES ? 8 : BITS, kCodeBits = TABLE ? 8 : BITS;
-    constexpr int kBytes = kStored * 64, kPairBytes = kBytes * BLOCK / 16;
+    constexpr int kBytes = kStored * (WIDE ? 128 : 64), kPairBytes = kBytes * BLOCK / 16;
     constexpr bool kJoin = kJoined<BITS, TABLE>;
     constexpr int kGroups = BLOCK / 4, kSpan = smaller(kShortProducts<kCodeBits>, kGroups);
     const FetchPlan plan = fetch_plan<T>();
@@ -52,6 +53,20 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                     prefetch(reinterpret_cast<const char*>(x + 8 * T) + 64 * line);
             repeat<2>([&]<int turn>() INTACT_INLINE {
                 constexpr int half = kJoin ? 1 - turn : turn;
+                [[maybe_unused]] Lanes high[WIDE ? T : 1];
+                if constexpr (WIDE) {
+                    repeat<T>([&]<int t>() INTACT_INLINE { high[t] = zero(); });
+                    repeat<kGroups>([&]<int i>() INTACT_INLINE {
+                        constexpr int g = half * kGroups + i;
+                        const Lanes part = load(codes + g / 8 * kBytes + 512 + g % 8 * 64);
+                        repeat<T>([&]<int t>() INTACT_INLINE {
+                            std::int32_t four;
+                            __builtin_memcpy(&four, x[t].codes + g * 4, 4);
+                            high[t] = dot_bytes(high[t], part, broadcast(four));
+                        });
+                    });
+                    repeat<T>([&]<int t>() INTACT_INLINE { high[t] = shift_left<8>(high[t]); });
+                }
                 repeat<kGroups>([&]<int i>() INTACT_INLINE {
                     constexpr int g = half * kGroups + i;  // of the pair
                     Lanes part[P];
@@ -64,7 +79,9 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                     repeat<T>([&]<int t>() INTACT_INLINE {
                         std::int32_t four;
                         __builtin_memcpy(&four, x[t].codes + g * 4, 4);
-                        const Lanes y = broadcast(four), start = broadcast(x[t].start[half]);
+                        const Lanes y = broadcast(four);
+                        Lanes start = broadcast(x[t].start[half]);
+                        if constexpr (WIDE && i == 0) start = add(start, high[t]);
                         repeat<P>([&]<int q>() INTACT_INLINE {
                             constexpr int to = q * T + t;
                             if constexpr (kJoin && half == 0 && i == 0)
@@ -111,7 +128,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
     }
 }
 
-template <int BITS, int BLOCK, bool TABLE, bool BYTES, int T, int P>
+template <int BITS, int BLOCK, bool TABLE, bool BYTES, bool WIDE, int T, int P>
 void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, std::int64_t panel,
                     const std::uint8_t* bytes, const PackedPair<BLOCK>* x, bool streamed, const Output& out) {
     alignas(64) std::int32_t main[P * T * 16], minima[P * T * 16];
@@ -130,7 +147,7 @@ void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, st
                 prefetch(out.wide + at + q * 16 + 8);
             }
     }
-    tile<BITS, BLOCK, TABLE, BYTES, T, P>(w, panel, bytes, x, streamed, main, minima);
+    tile<BITS, BLOCK, TABLE, BYTES, WIDE, T, P>(w, panel, bytes, x, streamed, main, minima);
     finish<T, P>(w, scale, row, panel, out, main, minima);
 }
 
@@ -159,9 +176,9 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {
                     if (height != T + 1) return;
-                    const auto run = unpacked ? rows_by_panels<BITS, BLOCK, TABLE, kUnpacks, T + 1, 1>
-                                     : both   ? rows_by_panels<BITS, BLOCK, TABLE, false, T + 1, kMaxPanels>
-                                              : rows_by_panels<BITS, BLOCK, TABLE, false, T + 1, 1>;
+                    const auto run = unpacked ? rows_by_panels<BITS, BLOCK, TABLE, kUnpacks, false, T + 1, 1>
+                                     : both   ? rows_by_panels<BITS, BLOCK, TABLE, false, false, T + 1, kMaxPanels>
+                                              : rows_by_panels<BITS, BLOCK, TABLE, false, false, T + 1, 1>;
                     run(w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
                 });
             }
@@ -170,8 +187,63 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
     }
 }
 
+// The entries of a panel's codes in a long table: of each block 512 low bytes and, with WIDE, 512 high ones.
+template <bool WIDE> void look_up_panel(const Matrix& w, std::int64_t panel, std::int64_t blocks, std::uint8_t* to) {
+    const FetchAhead fetch(fetch_plan<1>());
+    const auto of_bits = [&]<int BITS>() INTACT_INLINE {
+        constexpr int kParts = BITS <= 4 ? 1 : 1 << (BITS - 4);
+        const std::uint8_t* block = w.codes + panel * w.blocks * BITS * 64;
+        for (std::int64_t b = 0; b < blocks; b++, block += BITS * 64, to += WIDE ? 1024 : 512) {
+            for (int line = 0; line < BITS; line++) fetch(block + 64 * line);
+            repeat<8>([&]<int g>() INTACT_INLINE {
+                const Lanes codes = unpack<BITS, g>(block);
+                store(to + 64 * g, look_up_long<kParts>(w.table, codes));
+                if constexpr (WIDE) store(to + 512 + 64 * g, look_up_long<kParts>(w.table_high, codes));
+            });
+        }
+    };
+    if (w.bits == 2) return of_bits.template operator()<2>();
+    if (w.bits == 3) return of_bits.template operator()<3>();
+    if (w.bits == 4) return of_bits.template operator()<4>();
+    if (w.bits == 5) return of_bits.template operator()<5>();
+    if (w.bits == 6) return of_bits.template operator()<6>();
+    of_bits.template operator()<8>();
+}
+
+// Products of entries that were looked up before: one product for tables of any number of bits, and one for those whose
+// entries have two bytes, which are multiplied one after the other.
+template <int BLOCK, bool WIDE>
+void matmul_of_entries(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+                       std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
+    auto* scale = reinterpret_cast<RowScale*>(scratch);
+    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
+    const std::int64_t most = row_block(w.blocks, kRowBytes);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(x + most * w.pairs);
+    constexpr int kHeight = smaller(kMaxRows, 4);
+    for (std::int64_t first = row0; first < row1; first += most) {
+        const Tiles tiles(smaller(most, row1 - first), kHeight);
+        if (!packed) pack(w, a, first, tiles, out, scale, x);
+        for (std::int64_t panel = panel0; panel < panel1; panel++) {
+            look_up_panel<WIDE>(w, panel, w.pairs * BLOCK / 16, bytes);
+            for (std::int64_t i = 0; i < tiles.count; i++) {
+                const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
+                repeat<kHeight>([&]<int T>() {
+                    if (height == T + 1)
+                        rows_by_panels<8, BLOCK, true, true, WIDE, T + 1, 1>(
+                            w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
+                });
+            }
+        }
+    }
+}
+
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
             std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
+    if (has_long_table(w)) {
+        const auto run = w.block == 32 ? (w.table_high ? matmul_of_entries<32, true> : matmul_of_entries<32, false>)
+                                       : (w.table_high ? matmul_of_entries<16, true> : matmul_of_entries<16, false>);
+        return run(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+    }
     by_format(w, [&]<int BITS, int BLOCK, bool TABLE>() {
         matmul_of<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
     });

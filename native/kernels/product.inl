@@ -282,7 +282,8 @@ void pack_row(const Matrix& w, const Activations& a, std::int64_t row, PackedPai
     const std::int32_t* sums = a.half_sums + row * a.blocks * 2;
     const std::int16_t* minima = minima_sums<BLOCK>(a, row);
     const std::int32_t half = (1 << w.shift) >> 1;
-    const std::int32_t zero = w.zero - (w.bits == 8 || w.has_table ? kByteZero : 0);
+    const std::int32_t byte_zero = w.bits == 8 || w.has_table ? kByteZero : 0;  // that products take off
+    const std::int32_t zero = w.zero - (w.table_high ? 257 : 1) * byte_zero;
     const bool joined = joins(w.has_table, w.shift);
     for (std::int64_t p = 0; p < w.pairs; p++, to += step) {
         if (w.has_min) __builtin_memcpy(to->sum, minima + 2 * p, 4);
@@ -313,14 +314,11 @@ void pack(const Matrix& w, const Activations& a, std::int64_t first, const Tiles
 
 // Calls f<BITS, BLOCK, TABLE>() for a matrix's format.
 template <class F> INTACT_INLINE inline void by_format(const Matrix& w, F f) {
-    if (w.has_table && w.bits == 4) return f.template operator()<4, 32, true>();
-    if (w.has_table && w.block == 32) return f.template operator()<3, 32, true>();
-    if (w.has_table) return f.template operator()<3, 16, true>();
-    if (w.bits == 8) return f.template operator()<8, 32, false>();
-    if (w.bits == 6) return f.template operator()<6, 16, false>();
-    if (w.bits == 5) return f.template operator()<5, 32, false>();
-    if (w.bits == 4) return f.template operator()<4, 32, false>();
-    if (w.bits == 3) return f.template operator()<3, 16, false>();
-    if (w.block == 32) return f.template operator()<2, 32, false>();
-    f.template operator()<2, 16, false>();
+#define INTACT_TRY_KIND(BITS, BLOCK, TABLE) \
+    if (w.bits == BITS && w.block == BLOCK && w.has_table == TABLE) return f.template operator()<BITS, BLOCK, TABLE>();
+    INTACT_KINDS(INTACT_TRY_KIND)
+#undef INTACT_TRY_KIND
 }
+
+// Whether a matrix has a table that its kind's product does not take: of other than 16 entries, or of two bytes each.
+inline bool has_long_table(const Matrix& w) { return w.has_table && (w.table_high || (w.bits != 3 && w.bits != 4)); }

@@ -255,7 +255,10 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
 
 void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
             std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    if (row1 - row0 < kLeastRows) return kernels_vbmi2().matmul(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+    // Tiles multiply signed bytes. That tier packs fewer rows at a time: only few are still there.
+    const bool few = row1 - row0 < kLeastRows;
+    if (few || has_long_table(w) || !w.signed_bytes)
+        return kernels_vbmi2().matmul(w, a, row0, row1, panel0, panel1, out, scratch, packed && few);
     by_format(w, [&]<int BITS, int BLOCK, bool TABLE>() {
         matmul_of<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
     });

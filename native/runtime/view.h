@@ -27,7 +27,9 @@ inline Matrix view(const Weight& w) {
     m.scale_exp = w.scale_exp;
     m.minimum_exp = w.minimum_exp;
     m.pairs = w.pairs();
-    for (int i = 0; i < 16; i++) m.table[i] = static_cast<std::uint8_t>(w.table[i]);
+    m.table = w.table_bytes.get();
+    m.table_high = w.table_is_wide ? m.table + Weight::kTable : nullptr;
+    m.signed_bytes = w.signed_bytes();
     const auto scale = std::minmax_element(w.scale_exp, w.scale_exp + w.rows);
     m.scale_exp_low = *scale.first;
     m.scale_exp_high = *scale.second;

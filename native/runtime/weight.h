@@ -22,6 +22,7 @@
 #include <new>
 #include <utility>
 
+#include "kernels/kernels.h"
 #include "system.h"
 
 namespace intact {
@@ -89,8 +90,9 @@ struct BlockNumbers {
 };
 
 struct Weight {
-    static constexpr int kPanel = 16;  // outputs of a panel
-    static constexpr int kBlock = 32;  // inputs of a block of codes
+    static constexpr int kPanel = 16;   // outputs of a panel
+    static constexpr int kBlock = 32;   // inputs of a block of codes
+    static constexpr int kTable = 256;  // most entries of a table
 
     std::int64_t rows = 0;     // N: outputs
     std::int64_t columns = 0;  // K: inputs, before padding to a multiple of 32
@@ -100,7 +102,9 @@ struct Weight {
     int shift = 0;  // r: the block's sum is rounded right by it
     bool has_min = false;
     bool has_table = false;
-    std::int16_t table[16] = {};  // T where has_table; otherwise T is the identity
+    std::int16_t table[kTable] = {};              // T where has_table; otherwise T is the identity
+    std::unique_ptr<std::uint8_t[]> table_bytes;  // its entries' low bytes, then their high ones
+    bool table_is_wide = false;                   // whether any of these is not 0
 
     std::uint8_t* codes = nullptr;
     BlockNumbers scales, minima;          // no minima without has_min
@@ -130,6 +134,33 @@ struct Weight {
 
     static std::size_t round(std::int64_t bytes) { return static_cast<std::size_t>((bytes + 63) & ~std::int64_t{63}); }
 
+    // Whether there is a product for such codes; with a table, for any of so many entries.
+    static bool has_product(int bits, int block, bool table);
+
+    // Entries of a table for codes of so many bits: 16 for those of 2 and 3 too.
+    static int entries(int bits) { return bits < 4 ? 16 : 1 << bits; }
+
+    // Sets T: entries(bits) numbers from 0 on.
+    void set_table(const std::int16_t* values) {
+        has_table = true;
+        table_bytes = std::make_unique<std::uint8_t[]>(2 * kTable);
+        for (int i = 0; i < entries(bits); i++) {
+            table[i] = values[i];
+            table_bytes[i] = static_cast<std::uint8_t>(values[i]);
+            table_bytes[kTable + i] = static_cast<std::uint8_t>(values[i] >> 8);
+            table_is_wide |= values[i] > 255;
+        }
+    }
+
+    // Whether all values less the zero point are signed bytes.
+    bool signed_bytes() const {
+        const auto fits = [&](int value) { return value - zero >= -128 && value - zero <= 127; };
+        if (!has_table) return fits(0) && fits((1 << bits) - 1);
+        for (int i = 0; i < 1 << bits; i++)
+            if (!fits(table[i])) return false;
+        return true;
+    }
+
     // Sets the storage for the fields above, with plain scales and minima; contents are undefined.
     void allocate() {
         // A kernel that takes blocks in pairs reads beyond an odd last one.
@@ -147,5 +178,14 @@ struct Weight {
         minimum_exp = has_min ? reinterpret_cast<std::int32_t*>(take(exp_bytes)) : nullptr;
     }
 };
+
+inline bool Weight::has_product(int bits, int block, bool table) {
+    if (table) return (block == 32 || block == 16) && ((bits >= 2 && bits <= 6) || bits == 8);
+#define INTACT_IS_KIND(BITS, BLOCK, TABLE) \
+    if (!TABLE && bits == BITS && block == BLOCK) return true;
+    INTACT_KINDS(INTACT_IS_KIND)
+#undef INTACT_IS_KIND
+    return false;
+}
 
 }  // namespace intact

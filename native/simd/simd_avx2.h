@@ -164,6 +164,19 @@ inline Lanes load_table(const std::uint8_t* p) {
     const __m256i t = _mm256_broadcastsi128_si256(half(p, 0));
     return {t, t};
 }
+// In a table of 16 * PARTS bytes. Of each part, a code elsewhere gets 0: its place has bit 7 set then.
+template <int PARTS> Lanes look_up_long(const std::uint8_t* table, Lanes codes) {
+    Lanes found{_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int part = 0; part < PARTS; part++) {
+        const __m256i first = _mm256_set1_epi8(static_cast<char>(16 * part)), far = _mm256_set1_epi8(0x70);
+        const Lanes own = load_table(table + 16 * part);
+        found.a = _mm256_or_si256(found.a,
+                                  _mm256_shuffle_epi8(own.a, _mm256_adds_epu8(_mm256_sub_epi8(codes.a, first), far)));
+        found.b = _mm256_or_si256(found.b,
+                                  _mm256_shuffle_epi8(own.b, _mm256_adds_epu8(_mm256_sub_epi8(codes.b, first), far)));
+    }
+    return found;
+}
 
 template <class F> Lanes both(F f, Lanes x) { return {f(x.a), f(x.b)}; }
 inline Lanes subtract(Lanes x, Lanes y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }

@@ -153,6 +153,16 @@ inline Lanes look_up(Lanes table, Lanes codes) { return {_mm512_shuffle_epi8(tab
 inline Lanes load_table(const std::uint8_t* p) {  // 16 bytes, for look_up
     return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
+// In a table of 16 * PARTS bytes. Of each part, a code elsewhere gets 0: its place has bit 7 set then.
+template <int PARTS> Lanes look_up_long(const std::uint8_t* table, Lanes codes) {
+    __m512i found = _mm512_setzero_si512();
+    for (int part = 0; part < PARTS; part++) {
+        const __m512i own = _mm512_sub_epi8(codes.v, _mm512_set1_epi8(static_cast<char>(16 * part)));
+        const __m512i place = _mm512_adds_epu8(own, _mm512_set1_epi8(0x70));
+        found = _mm512_or_si512(found, _mm512_shuffle_epi8(load_table(table + 16 * part).v, place));
+    }
+    return {found};
+}
 
 inline Lanes subtract_bytes(Lanes a, Lanes b) { return {_mm512_sub_epi8(a.v, b.v)}; }
 inline Lanes subtract(Lanes a, Lanes b) { return {_mm512_sub_epi32(a.v, b.v)}; }

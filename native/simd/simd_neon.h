@@ -140,6 +140,17 @@ inline Lanes look_up(const Lanes& table, const Lanes& codes) {
 inline Lanes load_table(const std::uint8_t* p) {
     return map([&](int) { return pack(vld1q_u8(p)); });
 }
+// In a table of 16 * PARTS bytes. Of each part, a code elsewhere gets 0.
+template <int PARTS> Lanes look_up_long(const std::uint8_t* table, const Lanes& codes) {
+    return map([&](int i) {
+        uint8x16_t found = vdupq_n_u8(0);
+        for (int part = 0; part < PARTS; part++) {
+            const uint8x16_t own = vsubq_u8(codes8(codes, i), vdupq_n_u8(static_cast<std::uint8_t>(16 * part)));
+            found = vorrq_u8(found, vqtbl1q_u8(vld1q_u8(table + 16 * part), own));
+        }
+        return pack(found);
+    });
+}
 
 inline uint32x4_t unsigned_lanes(const Lanes& x, int i) { return vreinterpretq_u32_s32(x.v[i]); }
 inline int64x2_t wide(const Lanes& x, int i) { return vreinterpretq_s64_s32(x.v[i]); }

@@ -138,6 +138,10 @@ inline Lanes look_up(const Lanes& table, const Lanes& codes) {
 inline Lanes load_table(const std::uint8_t* p) {
     return map<std::uint8_t>([&](int i) { return p[i % 16]; });
 }
+template <int PARTS> Lanes look_up_long(const std::uint8_t* table, const Lanes& codes) {
+    const auto c = view<std::uint8_t>(codes);
+    return map<std::uint8_t>([&](int i) { return table[c.v[i] % (16 * PARTS)]; });
+}
 
 inline Lanes subtract(const Lanes& a, const Lanes& b) {
     return map<std::int32_t>([&](int i) {

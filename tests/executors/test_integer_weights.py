@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from intact import _native
+from intact._native import kernels
+from intact.errors import ParameterError
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers, pack
 from intact.executors.reference import ReferenceExecutor
@@ -11,8 +13,8 @@ from intact.formats import Tensor, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Linear, Logits
 from intact.numerics.dequantize import dequantize
-from intact.numerics.integers import INTEGER, LAYOUTS, to_bytes
-from intact.numerics.weights import BlockWeight, from_blocks, values
+from intact.numerics.integers import INTEGER, LAYOUTS, TABLED, to_bytes
+from intact.numerics.weights import BlockWeight, centred, from_blocks, values
 from intact.weights import BLOCK_FORMATS
 from support.tiny import write_tiny
 from support.weights import random_weight
@@ -25,7 +27,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 
 LAYOUT = [(bits, block) for bits, blocks in LAYOUTS.items() for block in blocks]
-VARIANTS = [(*layout, table, minimum) for layout in LAYOUT for table in (False, True) for minimum in (False, True)]
+TABLES = [(bits, block, most) for bits, blocks in TABLED.items() for block in blocks for most in (200, 1984)]
+"""Those whose entries fit a byte, and those with two of them."""
+VARIANTS = [(*layout, 0, minimum) for layout in LAYOUT for minimum in (False, True)]
+VARIANTS += [(*one, i % 2 == 0) for i, one in enumerate(TABLES)]
 
 
 def program_of(program: Program, weights: dict[str, BlockWeight]) -> Program:
@@ -43,10 +48,10 @@ def step(executor: NativeExecutor | ReferenceExecutor, tokens: int = 9) -> np.nd
     return np.array(executor.step([chunk], np.arange(tokens, dtype=np.int64)))
 
 
-@pytest.mark.parametrize(("bits", "block", "table", "minimum"), [v for v in VARIANTS if not v[2] or v[:2] == (4, 32)])
+@pytest.mark.parametrize(("bits", "block", "table", "minimum"), VARIANTS)
 @pytest.mark.parametrize("tier", available_tiers())
 def test_native_equals_the_reference(
-    bits: int, block: int, table: bool, minimum: bool, tier: str, base: Program
+    bits: int, block: int, table: int, minimum: bool, tier: str, base: Program
 ) -> None:
     names = [name for name in base.tensors if name.endswith(("attn_q.weight", "ffn_down.weight"))]
     weights = {}
@@ -57,10 +62,24 @@ def test_native_equals_the_reference(
     assert np.array_equal(step(NativeExecutor(program, tier=tier, threads=2)), step(ReferenceExecutor(program, 8, 32)))
 
 
+def test_the_lists_of_layouts_are_those_of_the_kernels() -> None:
+    for table, layouts in ((False, LAYOUTS), (True, TABLED)):
+        listed = {(bits, block) for bits, blocks in layouts.items() for block in blocks}
+        assert listed == {(b, n) for b in range(1, 10) for n in range(1, 65) if kernels.has_product(b, n, table)}
+
+
+def test_a_layout_without_a_kernel_is_refused() -> None:
+    weight = random_weight(1, (8, 32), (3, 32))
+    with pytest.raises(ParameterError, match="codes of 8 bits in blocks of 16: there is no product"):
+        pack(weight._replace(block=16, scale=np.repeat(weight.scale, 2, axis=1)))
+
+
 def test_panels_hold_the_same_integers() -> None:
-    for bits, block in LAYOUT:
-        weight = random_weight(bits, (bits, block), (37, 70), minimum=True)
+    for bits, block, table in [(*one, 0) for one in LAYOUT] + TABLES:
+        weight = random_weight(bits, (bits, block), (37, 70), table=table, minimum=True)
         packed = pack(weight, threads=2)
+        assert np.array_equal(packed.table, weight.table)
+        assert np.array_equal(packed.row(5)[0], centred(weight)[5])
         names = ("codes", "scale", "scale_exp", "minimum", "minimum_exp")
         for name, got in zip(names, packed.unpack(), strict=True):
             assert np.array_equal(got, getattr(weight, name)), name

@@ -14,6 +14,7 @@ from intact._native import kernels
 from intact.numerics import activations, weights
 from intact.numerics.activations import Quantized, block_sums
 from intact.numerics.fixed import LIMIT, bitlen, rshift, sat32
+from intact.numerics.integers import entries_of, shift_of
 from intact.numerics.matmul import matmul
 from intact.numerics.weights import BlockWeight
 from intact.weights import BLOCK_FORMATS
@@ -23,8 +24,17 @@ from support.panels import panels_by_the_plan
 pytestmark = pytest.mark.native
 
 TIERS = kernels.tiers()
-# Kinds of weights: each integer form that a source can become, under the name of one of its sources.
+# Bits, block, zero and largest entry of a table (0: none) of what quantisers make beside those of sources.
+LAYOUTS = {
+    "4-16": (4, 16, 8, 0), "6-32": (6, 32, 32, 0), "3-32": (3, 32, 4, 0), "4-16 table": (4, 16, 128, 255),
+    "4-32 one-sided": (4, 32, 0, 255), "2-32 table": (2, 32, 128, 255), "2-16 table": (2, 16, 2, 4),
+    "5-16 table": (5, 16, 100, 200), "6-32 table": (6, 32, 60, 120), "8-16 table": (8, 16, 128, 255),
+    "3-16 wide": (3, 16, 448, 896), "4-32 wide": (4, 32, 0, 256), "5-32 wide": (5, 32, 225, 450),
+    "6-32 wide": (6, 32, 448, 896), "8-32 wide": (8, 32, 1984, 3968), "8-16 wide": (8, 16, 16384, 32767),
+}  # fmt: skip
+# Kinds of weights: each integer form that a source can become, under the name of one of its sources, and these.
 KINDS = (
+    *LAYOUTS,
     "Q4_0",
     "Q4_1",
     "Q5_0",
@@ -45,7 +55,14 @@ WIDEST = 32768
 
 @functools.cache
 def form(kind: str) -> BlockWeight:
-    """A small weight of that kind."""
+    """A small weight of that kind, for its form."""
+    if kind in LAYOUTS:
+        bits, block, zero, most = LAYOUTS[kind]
+        table = np.round(np.linspace(0, most, entries_of(bits))).astype(np.int16) if most else None
+        if table is not None and bits < 4:
+            table = np.r_[np.round(np.linspace(0, most, 1 << bits)), np.full(16 - (1 << bits), zero)].astype(np.int16)
+        like = weights.from_blocks("Q4_0", np.zeros(18, np.uint8), (1, 32))
+        return like._replace(bits=bits, block=block, zero=zero, shift=shift_of(bits, zero, table), table=table)
     spec = BLOCK_FORMATS[kind]
     return weights.from_blocks(kind, np.zeros(spec.size, np.uint8), (1, spec.values))
 
@@ -180,7 +197,8 @@ def test_products_equal_the_reference(
 
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize(
-    ("kind", "columns"), [("Q4_1", 4864), ("Q6_K", 4864), ("Q8_0", 1536), ("Q2_K", 1536), ("MXFP4", 2880)]
+    ("kind", "columns"),
+    [("Q4_1", 4864), ("Q6_K", 4864), ("Q8_0", 1536), ("Q2_K", 1536), ("MXFP4", 2880), ("6-32 wide", 1536)],
 )
 def test_products_of_the_widths_of_models(tier: str, kind: str, columns: int) -> None:
     rng = np.random.default_rng(columns)

@@ -6,12 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ModelError
-from intact.numerics.integers import LAYOUTS, from_bytes, read_header, read_inputs, shift_of, starts_integers, to_bytes
+from intact.numerics.integers import (
+    LAYOUTS,
+    TABLED,
+    entries_of,
+    from_bytes,
+    read_header,
+    read_inputs,
+    shift_of,
+    starts_integers,
+    to_bytes,
+)  # fmt: skip
 from intact.numerics.weights import BlockWeight, InputIndex, from_blocks, from_floats, model_values, values
 from intact.weights import BLOCK_FORMATS
 from support.weights import random_weight
 
-LAYOUT = [(bits, block) for bits, blocks in LAYOUTS.items() for block in blocks]
+LAYOUT = [(bits, block, 0) for bits, blocks in LAYOUTS.items() for block in blocks]
+LAYOUT += [(bits, block, most) for bits, blocks in TABLED.items() for block in blocks for most in (200, 1984, 32767)]
 
 
 def equal(a: BlockWeight, b: BlockWeight) -> bool:
@@ -24,13 +35,13 @@ def equal(a: BlockWeight, b: BlockWeight) -> bool:
 
 
 @given(
-    layout=st.sampled_from(LAYOUT), rows=st.integers(1, 40), columns=st.integers(1, 100), table=st.booleans(),
+    layout=st.sampled_from(LAYOUT), rows=st.integers(1, 40), columns=st.integers(1, 100),
     minimum=st.booleans(), seed=st.integers(0, 1 << 32),
 )  # fmt: skip
 def test_what_is_written_is_read_again(
-    layout: tuple[int, int], rows: int, columns: int, table: bool, minimum: bool, seed: int
+    layout: tuple[int, int, int], rows: int, columns: int, minimum: bool, seed: int
 ) -> None:
-    weight = random_weight(seed, layout, (rows, columns), table=table and layout == (4, 32), minimum=minimum)
+    weight = random_weight(seed, (layout[0], layout[1]), (rows, columns), table=layout[2], minimum=minimum)
     data = to_bytes(weight)
     assert starts_integers(data)
     assert data.size == read_header(data).nbytes
@@ -124,6 +135,31 @@ def test_bytes_that_are_missing_and_exponents_out_of_bounds_are_refused() -> Non
     wrong[-4:] = np.frombuffer(np.int32(500).tobytes(), np.uint8)
     with pytest.raises(ModelError, match="500: expected -200 to 120"):
         from_bytes(wrong)
+
+
+def test_a_table_has_an_entry_for_each_code() -> None:
+    for bits, entries in ((2, 16), (3, 16), (4, 16), (5, 32), (6, 64), (8, 256)):
+        weight = random_weight(1, (bits, 16), (2, 32), table=200)
+        plain = 36 + 2 * 32 * bits // 8 + 2 * (2 * 2 + 4)
+        assert entries_of(bits) == entries
+        assert to_bytes(weight).size == plain + 2 * entries
+
+
+def test_a_table_with_negative_entries_is_refused() -> None:
+    data = to_bytes(random_weight(1, (6, 32), (3, 64), table=1984)).copy()
+    data[36:38] = 255
+    with pytest.raises(ModelError, match=r"a table with entries from -1 to \d+: expected 0 to 32767"):
+        from_bytes(data)
+
+
+def test_a_block_s_sum_of_the_widest_table_stays_in_its_bounds() -> None:
+    """r is the least shift that leaves 32,512 of the largest sum of 32 products, for tables of two bytes too."""
+    for most in (60, 448, 1984, 16383):
+        table = np.array([0, 2 * most, *[most] * 14], np.int16)
+        r = shift_of(4, most, table)
+        sums = 32 * 127 * most
+        assert sums + (1 << r >> 1) >> r <= 32512
+        assert sums + (1 << r - 1 >> 1) >> r - 1 > 32512
 
 
 def test_blocks_of_16_have_half_the_room_of_those_of_32() -> None:

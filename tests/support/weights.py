@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from intact.numerics.integers import shift_of
+from intact.numerics.integers import entries_of, shift_of
 from intact.numerics.weights import BlockWeight
 
 
 def random_weight(
-    seed: int, layout: tuple[int, int], shape: tuple[int, int], *, table: bool = False, minimum: bool = False
+    seed: int, layout: tuple[int, int], shape: tuple[int, int], *, table: int = 0, minimum: bool = False
 ) -> BlockWeight:
-    """A weight of `layout` bits and block with codes, scales and exponents of all sizes."""
+    """A weight of `layout` bits and block with codes, scales and exponents of all sizes; a table up to `table`."""
     draw = np.random.default_rng(seed)
     (bits, block), (rows, columns) = layout, shape
     padded = -(-columns // 32) * 32
-    zero = 100 if table else 1 << (bits - 1)
-    entries = np.sort(draw.integers(0, 201, 16)).astype(np.int16) if table else None
+    zero = table // 2 if table else 1 << (bits - 1)
+    entries = np.sort(draw.integers(0, table + 1, entries_of(bits))).astype(np.int16) if table else None
     if entries is not None:
         entries[3] = zero
     codes = draw.integers(0, 1 << bits, (rows, padded)).astype(np.uint8)

@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 import intact._native
 
 
+def has_product(bits: int, block: int, table: bool) -> bool:
+    """
+    Whether there is a product for codes of so many bits in such blocks, with a table or without.
+    """
+
 def tiers() -> list[str]:
     """Names of the tiers that this build and this machine have, best first."""
 

@@ -1,10 +1,10 @@
 """Integer weights as bytes: how a checkpoint stores a `BlockWeight` as it is (docs/numerics.md, section 1).
 
 All numbers are little-endian. A header of nine int32: the letters ``INTW``, the version, N, K, bits, block, zero,
-1 with a table, 1 with minima. Then, without gaps: the table (int16, 16 entries), codes, scales (int16, N x blocks),
-scale exponents (int32, N), minima (int16, N x blocks), minimum exponents (int32, N); table and minima only where they
-exist. Codes lie row by row as bit planes, the lowest first: bit i of byte k of plane j is bit j of code 8 k + i. K is
-padded to the next multiple of 32 with codes of the value 0.
+1 with a table, 1 with minima. Then, without gaps: the table (int16, an entry for each code, 16 at least), codes,
+scales (int16, N x blocks), scale exponents (int32, N), minima (int16, N x blocks), minimum exponents (int32, N); table
+and minima only where they exist. Codes lie row by row as bit planes, the lowest first: bit i of byte k of plane j is
+bit j of code 8 k + i. K is padded to the next multiple of 32 with codes of the value 0.
 
 The version is 1, or 2 where columns do not multiply the model's inputs in order: then the number of these inputs M
 (int32) and an index (int32, K) follow the header. Column k multiplies input index[k], from 0 to M - 1, or 0 where
@@ -25,11 +25,12 @@ from intact.weights import Bytes
 
 INTEGER: Final = "INTEGER"
 """The kind of a tensor that is stored so."""
-LAYOUTS: Final = {8: (32,), 6: (16,), 5: (32,), 4: (32,), 3: (16,), 2: (32, 16)}
-"""Blocks for each number of bits, for which kernels exist."""
-TABLED: Final = {4: (32,), 3: (32, 16)}
+LAYOUTS: Final = {8: (32,), 6: (32, 16), 5: (32,), 4: (32, 16), 3: (32, 16), 2: (32, 16)}
+"""Blocks for each number of bits, for which kernels exist: the one list of them beside native/kernels/kernels.h."""
+TABLED: Final = dict.fromkeys((8, 6, 5, 4, 3, 2), (32, 16))
 """The same with a table."""
-ENTRIES: Final = 16
+LARGEST_ENTRY: Final = 32767
+"""Of a table. Entries of up to 255 take one product, larger ones two: of their low bytes and of their high ones."""
 EXPONENTS: Final = (-200, 120)
 """Bounds of the exponents: what the block formats and floats can come to lies within."""
 _MAGIC: Final = b"INTW"
@@ -74,7 +75,12 @@ class IntegerHeader(NamedTuple):
         """Bytes of the whole."""
         scales = self.rows * (self.padded // self.block * 2 + 4) * (1 + self.has_minimum)
         codes = self.rows * self.padded // 8 * self.bits
-        return _HEADER.size + self.index_bytes + 2 * ENTRIES * self.has_table + codes + scales
+        return _HEADER.size + self.index_bytes + 2 * entries_of(self.bits) * self.has_table + codes + scales
+
+
+def entries_of(bits: int) -> int:
+    """Return the number of entries of a table for codes of so many bits."""
+    return max(16, 1 << bits)
 
 
 def starts_integers(data: Bytes) -> bool:
@@ -121,8 +127,9 @@ def read_header(data: Bytes) -> IntegerHeader:
             "expected one of "
             + ", ".join(f"{b} bits in blocks of {n}" for b, blocks in layouts.items() for n in blocks)
         )
-    if not 0 <= zero <= 255:
-        raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: expected 0 to 255")
+    most = LARGEST_ENTRY if table else 255
+    if not 0 <= zero <= most:
+        raise ModelError(f"an integer weight of {bits} bits with a zero of {zero}: expected 0 to {most}")
     inputs = None
     if version == 2:
         after = data[_HEADER.size : _HEADER.size + 4].tobytes()
@@ -187,9 +194,9 @@ def from_bytes(data: Bytes) -> BlockWeight:
         part, at = data[at : at + size].view(dtype).reshape(shape), at + size
         return part
 
-    table = take("<i2", ENTRIES).astype(np.int16) if header.has_table else None
-    if table is not None and not 0 <= int(table.min()) <= int(table.max()) <= 255:
-        raise ModelError(f"a table with entries from {table.min()} to {table.max()}: expected 0 to 255")
+    table = take("<i2", entries_of(header.bits)).astype(np.int16) if header.has_table else None
+    if table is not None and int(table.min()) < 0:
+        raise ModelError(f"a table with entries from {table.min()} to {table.max()}: expected 0 to {LARGEST_ENTRY}")
     planes = np.unpackbits(
         take("u1", header.rows, header.bits, header.padded // 8).astype(np.uint8), axis=-1, bitorder="little"
     )

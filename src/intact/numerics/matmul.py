@@ -18,17 +18,19 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
     """Rows times weights: int64 (M, N) with `fraction` fraction bits, clipped to +-2^50, without bias.
 
     Every partial sum stays below 2^31 (bounds in docs/numerics.md); blocks are visited one group at a time to keep
-    memory small, and float32 products of small integers are exact.
+    memory small. Products of float32 are exact where a block's sums stay below 2^24, those of float64 elsewhere.
     """
     rows, outputs = len(a.codes), len(w.codes)
     table = np.arange(1 << w.bits) if w.table is None else w.table
-    centred = (np.asarray(table, np.float32) - w.zero)[w.codes]
+    values = np.asarray(table, np.int64) - w.zero
+    exact = np.dtype(np.float32 if w.block * 127 * int(np.abs(values).max()) < 1 << 24 else np.float64)
+    centred: np.ndarray = values.astype(exact)[w.codes]
     total = np.zeros((rows, outputs), np.int64)
     span = GROUP * BLOCK
     for start in range(0, centred.shape[1], span):
         group = np.zeros((rows, outputs), np.int64)
         for k in range(start, min(start + span, centred.shape[1]), w.block):
-            acc = (a.codes[:, k : k + w.block].astype(np.float32) @ centred[:, k : k + w.block].T).astype(np.int64)
+            acc = (a.codes[:, k : k + w.block].astype(exact) @ centred[:, k : k + w.block].T).astype(np.int64)
             c = rshift(w.scale[:, k // w.block].astype(np.int64) * a.scale[:, k // BLOCK, None].astype(np.int64), 15)
             group += rshift(acc, w.shift) * c
         total += rshift(group, FOLD)

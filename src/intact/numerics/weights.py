@@ -44,6 +44,7 @@ class BlockWeight(NamedTuple):
     shift: int
     """r: a block's sum of products is rounded right by it."""
     table: NDArray[np.int16] | None
+    """An entry for each code, 16 at least: 0 to 32767."""
     scale: NDArray[np.int16]
     """(N, Kpad // block)."""
     scale_exp: NDArray[np.int32]
