@@ -7,14 +7,17 @@ from hypothesis import strategies as st
 
 from intact.errors import ParameterError
 from intact.numerics.integers import from_bytes, to_bytes
-from intact.numerics.weights import values
+from intact.numerics.weights import centred, values
 from intact.quantizers import ALIASES, QUANTIZERS, parse_spec
 from intact.quantizers.block_types import BLOCK_TYPES
 from intact.quantizers.fixed import fix_rows, nearest
-from intact.quantizers.grids import FP4_SIZES, GRIDS
+from intact.quantizers.grids import FP4_SIZES, GRIDS, NumberGrid
 
 E2M1 = [0, 0.5, 1, 1.5, 2, 3, 4, 6]  # OCP Microscaling 1.0, table 5
 E2M3 = [m / 8 for m in range(8)] + [(1 + m / 8) * 2**e for e in range(3) for m in range(8)]  # table 4, bias 1
+E3M2 = [m / 16 for m in range(4)] + [(1 + m / 4) * 2.0**e for e in range(-2, 5) for m in range(4)]  # table 3, bias 3
+E2M5 = [m / 32 for m in range(32)] + [(1 + m / 32) * 2.0**e for e in range(3) for m in range(32)]  # as E2M3
+E3M4 = [m / 64 for m in range(16)] + [(1 + m / 16) * 2.0**e for e in range(-2, 5) for m in range(16)]  # as E3M2
 E3M0 = [0, *(2.0**e for e in range(-2, 5))]
 NF4 = [  # arXiv 2305.14314, appendix E
     -1.0, -0.6961928, -0.52507305, -0.3949175, -0.28444138, -0.18477343, -0.09105004, 0.0,
@@ -22,7 +25,10 @@ NF4 = [  # arXiv 2305.14314, appendix E
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("e2m1", E2M1), ("e2m3", E2M3), ("e3m0", E3M0)])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("e2m1", E2M1), ("e2m3", E2M3), ("e3m2", E3M2), ("e2m5", E2M5), ("e3m4", E3M4), ("e3m0", E3M0)],
+)
 def test_small_floats_are_those_of_the_standard(name: str, sizes: list[float]) -> None:
     step = min(size for size in sizes if size)
     wanted = sorted({size / step for size in sizes} | {-size / step for size in sizes})
@@ -59,16 +65,37 @@ def test_nupes_of_one_half_has_the_squares() -> None:
     assert GRIDS["nupes4"].levels == tuple(q * abs(q) for q in range(-7, 8))
 
 
-@pytest.mark.parametrize(("name", "stored"), [("shift2", 3.5), ("shift3", 3.5), ("lloyd3-16", 4), ("shift4", 4.5)])
-def test_eight_levels_take_three_bits(name: str, stored: float) -> None:
+@pytest.mark.parametrize(("name", "stored"), [
+    ("shift2", 2.5), ("shift2-16", 3), ("shift3", 3.5), ("lloyd3-16", 4), ("shift4", 4.5), ("int3-32", 3.5),
+    ("int4-16", 5), ("nvfp4", 5), ("nvint4", 5), ("int6-32", 6.5), ("int6-16", 7), ("mxfp6", 6.5), ("mxfp6e3m2", 6.5),
+    ("e3m2-16", 7), ("e2m5", 8.5), ("e3m4", 8.5),
+])  # fmt: skip
+def test_levels_take_the_bits_that_tell_them_apart(name: str, stored: float) -> None:
     assert parse_spec(name).stored_bits() == stored
 
 
+def test_padded_rows_take_a_layout_with_a_zero() -> None:
+    """Four levels without zero fill two bits; where rows are padded they take three."""
+    spec = parse_spec("shift2")
+    assert (spec.layout(64).bits, spec.layout(40).bits) == (2, 3)
+    weight = QUANTIZERS["nearest"](np.ones((2, 40), np.float32), parse_spec("shift2-32@largest"), None).weight
+    assert np.array_equal(values(weight), np.ones((2, 40)))
+    assert not centred(weight)[:, 40:].any()
+
+
 @pytest.mark.parametrize("name", ["shift3", "shift4", "lloyd3", "lloyd4"])
-def test_levels_without_zero_need_whole_blocks(name: str) -> None:
-    """Rows are padded with zeros, for which such grids have no code."""
+def test_levels_without_zero_take_a_bit_more_in_padded_rows(name: str) -> None:
+    """Rows are padded with zeros, for which such grids have no code among so few."""
+    spec = parse_spec(name)
+    assert spec.layout(40).bits == spec.layout(64).bits + 1
+    weight = QUANTIZERS["nearest"](np.ones((2, 40), np.float32), spec, None).weight
+    assert not centred(weight)[:, 40:].any()
+
+
+def test_as_many_levels_as_codes_and_none_of_them_zero_need_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GRIDS, "odd", NumberGrid("odd", tuple(range(-255, 256, 2)), "none"))
     with pytest.raises(ParameterError, match="without a level 0 it needs rows of a multiple of 32 values, got 40"):
-        QUANTIZERS["nearest"](np.ones((2, 40), np.float32), parse_spec(name), None)
+        QUANTIZERS["nearest"](np.ones((2, 40), np.float32), parse_spec("odd"), None)
 
 
 ONE_PLANE = [name for name, grid in GRIDS.items() if grid.planes == 1]
@@ -125,7 +152,9 @@ def test_fixed_rows_are_within_half_a_unit() -> None:
         ("int4-24", "multiple of 16"),
         ("int4-", "no spec"),
         ("int4-16", None),
-        ("nf4-16", "no kernel"),
+        ("int8-16", "no kernel"),
+        ("e4m3", r"e4m3 spans \+-229,376 of its least steps, .* 32,767 in all"),
+        ("gptq:e5m2-32", r"e5m2 spans \+-3,758,096,384"),
         ("", "no spec"),
     ],
 )

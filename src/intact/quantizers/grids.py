@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ParameterError
-from intact.numerics.integers import ENTRIES, LAYOUTS, TABLED
+from intact.numerics.integers import LARGEST_ENTRY, LAYOUTS, TABLED, entries_of
 from intact.weights.iq2 import SIZES as IQ2_SIZES
 from intact.weights.iq3 import HALVED, ODD
 from intact.weights.iq4 import VALUES as IQ4_VALUES
@@ -58,8 +58,13 @@ class NumberGrid:
         """If true, the levels are consecutive integers."""
         return self.levels[-1] - self.levels[0] == len(self.levels) - 1
 
-    def layout(self, block: int) -> Layout:
+    def layout(self, block: int, padded: bool = False) -> Layout:
         """Return how integer weights hold its codes where `block` inputs share a scale: the fewest bits stored.
+
+        Parameters
+        ----------
+        block : inputs that share a scale
+        padded : if true, prefer layouts that have a code for 0, as padded rows need
 
         Raises
         ------
@@ -67,6 +72,8 @@ class NumberGrid:
             If no kernel holds the levels, or `block` is no multiple of a block for which there is one.
         """
         found = [option for option in self._layouts() if block % option.block == 0]
+        if padded:
+            found = [option for option in found if option.has_zero] or found
         if not found:
             raise ParameterError(f"{self.name}: no kernel has its codes in blocks of {block}; use a multiple of 32")
         return min(found, key=lambda option: (option.stored, option.bits))
@@ -80,12 +87,14 @@ class NumberGrid:
             for zero in [1 << (bits - 1) if bits > 2 or least < -1 else 1]
             if least + zero >= 0 and most + zero < 1 << bits
         ]
-        if self.even or most - least > 255:
+        if self.even:
             return plain
         low = max(0, -least)
+        if most + low > LARGEST_ENTRY:
+            return plain
         table = tuple(level + low for level in self.levels)
         tabled = [
-            Layout(bits, n, low, (*table, *(low,) * (ENTRIES - len(table))))
+            Layout(bits, n, low, (*table, *(low,) * (entries_of(bits) - len(table))))
             for bits, blocks in TABLED.items()
             for n in blocks
             if len(table) <= 1 << bits
@@ -214,6 +223,9 @@ _ALL: Final = (
     _float("e1m2", 1, 2, "arXiv 2310.16836"),
     _float("e3m0", 3, 0, "arXiv 2310.16836"),
     _float("e2m3", 2, 3, "OCP Microscaling 1.0"),
+    _float("e3m2", 3, 2, "OCP Microscaling 1.0"),
+    _float("e2m5", 2, 5, "arXiv 2303.17951"),
+    _float("e3m4", 3, 4, "arXiv 2303.17951"),
     NumberGrid(
         "fp4", tuple(sorted({*FP4_SIZES} | {-size for size in FP4_SIZES})), "bitsandbytes, 1/120 for 1/192", block=64
     ),
@@ -231,3 +243,5 @@ _ALL: Final = (
 )
 GRIDS: Final = {grid.name: grid for grid in _ALL}
 """All grids by name."""
+TOO_WIDE: Final = {"e4m3": 229_376, "e5m2": 3_758_096_384}
+"""Float formats that are no grids, and their largest value in units of the least."""

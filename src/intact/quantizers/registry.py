@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from intact.errors import ParameterError
+from intact.numerics.integers import LARGEST_ENTRY
 from intact.plugins import Registry
 from intact.quantizers.base import Quantizer
 from intact.quantizers.block_types import BLOCK_SPECS, BLOCK_TYPES
-from intact.quantizers.grids import GRIDS
+from intact.quantizers.grids import GRIDS, TOO_WIDE
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import ROW, Spec
 from intact.quantizers.transforms import TRANSFORMS
@@ -25,6 +26,7 @@ ALIASES: Final = {
     "mxint8": "int8s-32@power",
     "mxint4": "int4s-32@power",
     "mxfp6": "e2m3-32@power",
+    "mxfp6e3m2": "e3m2-32@power",
     "nf4": "nf4-64@largest",
     "fp4": "fp4-64@largest",
     "nvfp4": "e2m1-16@e4m3",
@@ -78,6 +80,11 @@ def parse_spec(text: str) -> Spec:
             f"{text!r:.80} is no spec; expected [TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32"
         )
     quantizer, grid, rule = match["quantizer"] or "nearest", match["grid"], match["rule"] or "search"
+    if grid in TOO_WIDE:
+        raise ParameterError(
+            f"{text!r:.80}: {grid} spans +-{TOO_WIDE[grid]:,} of its least steps, and the entries of a table "
+            f"{LARGEST_ENTRY:,} in all; the widest floats of 8 bits that products take are e3m4"
+        )
     for what, name, known in (
         ("quantizer", quantizer, list(QUANTIZERS)),
         ("grid", grid, list(GRIDS)),

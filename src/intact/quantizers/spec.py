@@ -82,7 +82,7 @@ class Spec:
         ParameterError
             If they cannot.
         """
-        layout = self.levels.layout(self.width(columns))
+        layout = self.levels.layout(self.width(columns), padded=columns % 32 > 0)
         if columns % 32 and not layout.has_zero:
             raise ParameterError(f"{self}: without a level 0 it needs rows of a multiple of 32 values, got {columns}")
         return layout
