@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from intact.conformance import EXPECTED, FEW_TOKENS, TOKENS, make_executor, make_kernels, model_digest
-from intact.conformance.digests import combined, operation_digests
+from intact.conformance.digests import combined, layout_digests, operation_digests
 from intact.conformance.synthetic import ALL_TOKENS, Case, _Builder, cases, random_floats
 from intact.executors.native import available_tiers
 from intact.models.program import Embed, Norm
 from intact.numerics import VERSION, attention, functions
+from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.sampling import philox4x32
 from support.models import real_model
 from support.modules import load
@@ -73,6 +74,12 @@ def test_every_tier_prints_the_documented_operations_digest(tier: str, threads: 
     digests = operation_digests(make_kernels("native", tier), make_executor("native", tier, threads))
     assert digests == reference
     assert combined(digests) == EXPECTED["operations"]
+
+
+@pytest.mark.parametrize("tier", ["reference", *TIERS])
+def test_every_tier_prints_the_documented_layouts_digest(tier: str) -> None:
+    kernels = make_kernels("reference") if tier == "reference" else make_kernels("native", tier)
+    assert combined(layout_digests(kernels)) == EXPECTED["layouts"]
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -163,7 +170,7 @@ def _unit() -> int:
 
 BOUNDS: dict[str, int] = {
     "a block's `u * R`, rounded": 127 * (1 << 24) + 127 * A // 2 + (1 << 23),
-    "`acc` of a block, before r": 32 * 128 * 127,
+    "`acc` of a block, before r": 32 * LARGEST_ENTRY * 127,
     "`h`": max(H.values()),
     "`c`": (32767 * A + (1 << 14)) >> 15,
     "`G`: 8 blocks of 32, or 16 of 16 (there h <= 16256)": max(8 * H[32] * A, 16 * H[16] * A),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from intact.catalogue import DEFAULT, entry, find
-from intact.conformance.digests import MakeExecutor, operations_digest, tokens_digest
+from intact.conformance.digests import MakeExecutor, combined, layout_digests, operations_digest, tokens_digest
 from intact.conformance.kernels import Kernels, NativeKernels, ReferenceKernels
 from intact.conformance.synthetic import PAGE
 from intact.executors.base import choose_tier
@@ -25,6 +25,7 @@ FEW_TOKENS = 4  # for the reference, which takes seconds a token
 
 EXPECTED = {
     "operations": "34b0000910ce42a551e40610168e7c72f36c292554880694dac32e779209ae0d",
+    "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
 }
@@ -58,12 +59,13 @@ def selftest(executor: ExecutorName = "native", tier: str | None = None, threads
     Returns
     -------
     dict
-        `operations`, over every operation and weight format; `tokens`, over 64 greedy and 64 sampled tokens of the
-        default model with their log-probabilities (of the reference `tokens, first 4`). Where the model's file is not
-        at hand the second is missing.
+        `operations`, over every operation and weight format; `layouts`, over products of every layout of integer
+        weights; `tokens`, over 64 greedy and 64 sampled tokens of the default model with their log-probabilities (of
+        the reference `tokens, first 4`). Where the model's file is not at hand the last is missing.
     """
     make = make_executor(executor, tier, threads)
-    digests = {"operations": operations_digest(make_kernels(executor, tier), make)}
+    kernels = make_kernels(executor, tier)
+    digests = {"operations": operations_digest(kernels, make), "layouts": combined(layout_digests(kernels))}
     path = default_model()
     if path is not None:
         count = FEW_TOKENS if executor == "reference" else TOKENS

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from intact.conformance.kernels import Kernels, results
+from intact.conformance.kernels import Kernels, layout_results, results
 from intact.conformance.synthetic import PAGE, Case, cases, random_bytes
 from intact.engine.engine import Engine
 from intact.engine.model import prompt_id
@@ -89,6 +89,11 @@ def combined(digests: Mapping[str, str]) -> str:
 def operations_digest(kernels: Kernels, make: MakeExecutor) -> str:
     """Compute the digest over all operations."""
     return combined(operation_digests(kernels, make))
+
+
+def layout_digests(kernels: Kernels) -> dict[str, str]:
+    """Compute a digest for the products of each layout of integer weights."""
+    return {name: _digest_of(arrays) for name, arrays in layout_results(kernels)}
 
 
 def tokens_digest(executor: Executor, program: Program, tokenizer: Tokenizer, count: int) -> str:

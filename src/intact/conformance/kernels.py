@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from intact import _native
 from intact.conformance.synthetic import DIGESTED, random_bytes, random_floats, random_tensor
+from intact.executors.native import pack
 from intact.models.decoder import inverse_root
 from intact.numerics import attention, rope
 from intact.numerics.activations import block_sums, quantize
@@ -21,11 +22,12 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.functions import exp2_neg
 from intact.numerics.gate import gated
+from intact.numerics.integers import INTEGER, LAYOUTS, TABLED, entries_of, from_bytes, shift_of, to_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, make_gain, rmsnorm
 from intact.numerics.rope import rotation
 from intact.numerics.sampling import log_probability
-from intact.numerics.weights import from_blocks, from_floats
+from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.weights import BLOCK_FORMATS, FLOAT_FORMATS
 
 Ints = NDArray[np.int64]
@@ -51,7 +53,9 @@ class ReferenceKernels:
 
     def matmul(self, x: Ints, weight: Source, bias: Ints) -> list[Ints]:
         """Multiply narrow rows: a narrow result, and as one added to a wide one."""
-        if weight.kind in FLOAT_FORMATS:
+        if weight.kind == INTEGER:
+            w = from_bytes(weight.data)
+        elif weight.kind in FLOAT_FORMATS:
             w = from_floats(dequantize(weight.kind, weight.data, weight.shape), weight.bits)
         else:
             w = from_blocks(weight.kind, weight.data, weight.shape)
@@ -105,7 +109,10 @@ class NativeKernels:
 
     def matmul(self, x: Ints, weight: Source, bias: Ints) -> list[Ints]:
         """See `ReferenceKernels`."""
-        w = _native.convert(weight.kind, weight.data, *weight.shape, weight.bits)
+        if weight.kind == INTEGER:
+            w = pack(from_bytes(weight.data))
+        else:
+            w = _native.convert(weight.kind, weight.data, *weight.shape, weight.bits)
         a = self.kernels.quantize(self.tier, _narrow(x), 16)
         narrow = np.zeros((len(x), weight.shape[0]), np.int32)
         wide = np.repeat(bias[None], len(x), axis=0)
@@ -174,6 +181,47 @@ def _source(kind: str, rows: int, columns: int, bits: int = 8) -> Source:
     sizes = np.asarray(2.0 ** (np.arange(rows) % 16 - 8), np.float64)
     data = np.frombuffer(random_tensor(f"kernel|{kind}", kind, (rows, columns), sizes), np.uint8)
     return Source(kind, (rows, columns), data, bits)
+
+
+def _layouts() -> Iterator[tuple[int, int, int]]:
+    """Yield bits, block and the largest entry of a table, 0 without one, of every layout of integer weights.
+
+    Entries of up to 255 take one product, others two.
+    """
+    for bits, blocks in LAYOUTS.items():
+        yield from ((bits, block, 0) for block in blocks)
+    for bits, blocks in TABLED.items():
+        yield from ((bits, block, most) for block in blocks for most in (255, 1984, 32767))
+
+
+def _integer_source(bits: int, block: int, most: int) -> Source:
+    """Give a matrix of a layout, with minima where its codes have an even number of bits."""
+    rows, columns, padded, name = 35, 333, 352, f"layout {bits} {block} {most}"
+    zero, table = 1 << (bits - 1), None
+    if most:
+        zero, drawn = most // 2, random_bytes(f"{name}|table", 2 * entries_of(bits)).view("<u2").astype(np.int64)
+        table = (drawn % (most + 1)).astype(np.int16)
+        table[:2] = 0, most
+    codes = (random_bytes(f"{name}|codes", rows * padded) & np.uint8((1 << bits) - 1)).reshape(rows, padded)
+
+    def scales(what: str) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+        scale = _integers(f"{name}|{what}", (rows, padded // block), 15)
+        return scale.astype(np.int16), (np.arange(rows) % 7 - 24).astype(np.int32)
+
+    scale, exponent = scales("scales")
+    low, low_exponent = scales("minima") if bits % 2 == 0 else (None, None)
+    shift = shift_of(bits, zero, table)
+    weight = BlockWeight(codes, bits, block, zero, shift, table, scale, exponent, low, low_exponent, columns)
+    return Source(INTEGER, (rows, columns), to_bytes(weight), 8)
+
+
+def layout_results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:
+    """Multiply by integer weights of every layout; results by name."""
+    x = np.stack([_large(f"matmul {size}", (333,), size) for size in (12, 17, 20, 31)]).clip(-LIMIT, LIMIT)
+    rows, bias = np.repeat(x, 3, axis=0) >> np.arange(12)[:, None], _large("bias", (35,), 20)
+    for layout in _layouts():
+        name = "matmul {} bits, blocks of {}, entries up to {}".format(*layout)
+        yield name, kernels.matmul(rows, _integer_source(*layout), bias)
 
 
 def results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:

@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from intact.formats.quantised.parts import Floats, Int, MatrixParts
 from intact.formats.tensor import Tensor
-from intact.numerics.integers import INTEGER, LAYOUTS, shift_of, to_bytes
+from intact.numerics.integers import INTEGER, shift_of, to_bytes
 from intact.numerics.weights import BlockWeight
 from intact.quantizers.grids import Layout
 from intact.weights import Bytes
 
 SCALE_MAX: Final = 32767
+BLOCKS: Final = {8: (32,), 4: (32,), 3: (16,), 2: (32, 16)}
+"""Blocks that a group is cut into, for each number of bits. There are kernels for more; results would be others."""
 
 
 class Affine(NamedTuple):
@@ -44,7 +46,7 @@ def affine_matrix(
     read : callable
         Return the matrix.
     """
-    found = ((block, groups_of_blocks(groups, block)) for block in sorted(LAYOUTS[bits], reverse=True))
+    found = ((block, groups_of_blocks(groups, block)) for block in BLOCKS[bits])
     block, places = next(((block, places) for block, places in found if places is not None), (0, None))
     if places is None:
         return parts.convert("F32", shape, lambda: _float_bytes(read(), bits, groups))
