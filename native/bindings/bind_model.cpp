@@ -389,11 +389,14 @@ void bind_model(nb::module_& m) {
             "bias"_a, "values"_a)
         .def(
             "add_rotation",
-            [](Model& self, const Vector<std::uint64_t>& turns) {
-                self.rotations.push_back({copy(turns)});
+            [](Model& self, const Vector<std::uint64_t>& turns, std::int64_t factor) {
+                if (factor < 1 || factor >= std::int64_t{7} << 28)
+                    throw std::invalid_argument("a rotation's factor in Q30 must lie in 1 to 7 * 2^28 - 1, got " +
+                                                std::to_string(factor));
+                self.rotations.push_back({copy(turns), factor});
                 return self.rotations.size() - 1;
             },
-            "turns"_a)
+            "turns"_a, "factor"_a = std::int64_t{1} << 30)
         .def(
             "add_op",
             [](Model& self, const Op& op) {

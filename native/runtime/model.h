@@ -35,6 +35,7 @@ struct NormGain {
 
 struct Rotation {
     std::vector<std::uint64_t> turns;
+    std::int64_t factor = std::int64_t{1} << 30;  // of sines and cosines, Q30, below 7/4
 };
 
 struct BufferSpec {

@@ -96,9 +96,16 @@ protected:
         for (std::size_t r = 0; r < m_.rotations.size(); r++) {
             const auto& turns = m_.rotations[r].turns;
             const auto n = static_cast<std::int64_t>(turns.size());
-            for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-                m_.kernel->sine_cosine(at(s_.position, m), turns.data(), n, &at(s_.sine[r], m * n),
-                                       &at(s_.cosine[r], m * n));
+            for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+                std::int32_t *sine = &at(s_.sine[r], m * n), *cosine = &at(s_.cosine[r], m * n);
+                m_.kernel->sine_cosine(at(s_.position, m), turns.data(), n, sine, cosine);
+                const std::int64_t factor = m_.rotations[r].factor, half = std::int64_t{1} << 29;
+                if (factor == 2 * half) continue;
+                for (std::int64_t i = 0; i < n; i++) {
+                    sine[i] = static_cast<std::int32_t>((sine[i] * factor + half) >> 30);
+                    cosine[i] = static_cast<std::int32_t>((cosine[i] * factor + half) >> 30);
+                }
+            }
         }
     }
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact.errors import ModelError
 from intact.numerics import rope
 from intact.numerics.fixed import LIMIT
+from intact.numerics.rope import attention_factor, rotation, sine_cosine
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
 
@@ -109,3 +111,43 @@ def test_rotations_saturate() -> None:
     assert second == LIMIT
     # Both products and their sum stay below 2^62.
     assert 2 * LIMIT * int(np.abs(np.concatenate([sine, cosine])).max()) < 1 << 62
+
+
+def yarn_in_floats(base: float, width: int, factor: float, original: int, fast: float, slow: float) -> np.ndarray:
+    """The frequencies of YaRN as its authors' program computes them, float64."""
+    plain = base ** (-np.arange(0, width, 2) / width)
+    low, high = (width * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base)) for turns in (fast, slow))
+    low, high = max(math.floor(low), 0), min(math.ceil(high), width - 1)
+    ramp = np.clip((np.arange(width // 2) - low) / ((high - low) or 0.001), 0, 1)
+    return plain / factor * ramp + plain * (1 - ramp)
+
+
+@pytest.mark.parametrize(
+    ("base", "width", "factor", "original", "fast", "slow"),
+    [(10000.0, 64, 4.0, 4096, 32.0, 1.0), (1e6, 128, 16.0, 32768, 32.0, 1.0), (500.0, 8, 2.0, 16, 2.0, 2.0)],
+)
+def test_yarn_is_that_of_the_paper(
+    base: float, width: int, factor: float, original: int, fast: float, slow: float
+) -> None:
+    scaling = {"type": "yarn", "factor": factor, "original": original, "beta_fast": fast, "beta_slow": slow}
+    found = rotation(base, width, scaling).astype(np.float64) / 2**64 * 2 * math.pi
+    assert np.allclose(found, yarn_in_floats(base, width, factor, original, fast, slow), rtol=1e-12, atol=1e-18)
+    assert float(attention_factor(scaling)) == np.float32(1 + math.log(factor) / 10)
+
+
+def test_attention_factors() -> None:
+    longrope = {"type": "longrope", "factor": 32.0, "original": 4096}
+    assert float(attention_factor(longrope)) == np.float32(math.sqrt(1 + math.log(32) / math.log(4096)))
+    assert float(attention_factor(longrope | {"attention_factor": 1.25})) == 1.25
+    assert attention_factor({"type": "linear", "factor": 4.0}) == attention_factor({}) == 1
+    both = {"type": "yarn", "factor": 8.0, "original": 64, "mscale": 1.0, "mscale_all_dim": 1.0}
+    assert attention_factor(both) == 1
+    with pytest.raises(ModelError, match="attention factor of 2"):
+        attention_factor(longrope | {"attention_factor": 2.0})
+
+
+def test_a_factor_multiplies_sines_and_cosines() -> None:
+    positions, turns = np.arange(50), rotation(10000.0, 32, {})
+    plain, scaled = sine_cosine(positions, turns), sine_cosine(positions, turns, Fraction(5, 4))
+    for one, other in zip(plain, scaled, strict=True):
+        assert np.abs(other - one * 1.25).max() <= 0.5

@@ -122,7 +122,8 @@ def gain_values(program: Program, op: Norm) -> NDArray[np.float32]:
     """A norm's gain as float32."""
     tensor = program.tensors[op.gain]
     values = float_values(tensor, tensor.shape[0], "gain")
-    return values + np.float32(op.offset) if op.offset else values
+    values = values + np.float32(op.offset) if op.offset else values
+    return values if op.factor == 1 else (values * float(op.factor)).astype(np.float32)
 
 
 def integer_gain(program: Program, op: Norm) -> Gain:

@@ -34,6 +34,7 @@ from intact.numerics.activations import INT8, Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import INTEGER, from_bytes
+from intact.numerics.rope import factor_q30
 from intact.numerics.sampling import Draw
 from intact.numerics.weights import BlockWeight
 
@@ -177,8 +178,8 @@ class NativeExecutor:
     def _add_program(self) -> None:
         program, model = self.program, self._model
         ids = {name: model.add_buffer(buffer.width, buffer.wide) for name, buffer in program.buffers.items()}
-        for turns in program.rotations:
-            model.add_rotation(turns)
+        for turns, factor in zip(program.rotations, program.factors(), strict=True):
+            model.add_rotation(turns, factor_q30(factor))
         for op in program.ops:
             kind, fields = self._lower(op, ids)
             native = _native.Op(kind)

@@ -127,7 +127,8 @@ class ReferenceExecutor:
         """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
         tokens = np.concatenate([c.tokens for c in chunks])
         positions = np.concatenate([_positions(c) for c in chunks])
-        angles = [sine_cosine(positions, turns) for turns in self.program.rotations]
+        rotations = zip(self.program.rotations, self.program.factors(), strict=True)
+        angles = [sine_cosine(positions, turns, factor) for turns, factor in rotations]
         rows: dict[str, Rows] = {}
         fraction = {name: 20 if buffer.wide else 16 for name, buffer in self.program.buffers.items()}
         for index, op in enumerate(self.program.ops):

@@ -34,7 +34,8 @@ class Embed:
 class Norm:
     """RMSNorm of a row, or of each of `heads` slices; set, or added to the target where `accumulate`.
 
-    The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one).
+    The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one), times `factor` (what
+    Granite multiplies its logits by).
     """
 
     source: str
@@ -44,6 +45,7 @@ class Norm:
     heads: int = 0
     accumulate: bool = False
     offset: float = 0.0
+    factor: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ class Program:
         For each kind of rotary layer the frequencies as 64-bit fractions of a turn (`intact.numerics.rope.turns`).
     context : int
         The most positions that the model was made for.
+    rotation_factors : tuple of Fraction
+        For each rotation what its sines and cosines are multiplied by, below 7/4 (YaRN, longrope); empty: all by 1.
     """
 
     architecture: str
@@ -158,3 +162,8 @@ class Program:
     head_width: int
     vocabulary: int
     context: int
+    rotation_factors: tuple[Fraction, ...] = ()
+
+    def factors(self) -> tuple[Fraction, ...]:
+        """Return the factor of each rotation."""
+        return self.rotation_factors or (Fraction(1),) * len(self.rotations)

@@ -6,6 +6,7 @@ A frequency is a 64-bit fraction of a turn, so the angle of any position is exac
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -18,6 +19,9 @@ from intact.numerics.fixed import rshift, sat32
 
 PRECISION = 160  # fraction bits of the Python integers in which frequencies are computed
 UNIT = 1 << PRECISION
+
+SCALINGS = ("linear", "llama3", "yarn", "longrope")
+"""The kinds of scaling of rotary frequencies."""
 
 # sin(pi/4 u) / u and cos(pi/4 u) for u in [0, 1], as polynomials in u^2 with coefficients in Q30
 SINE = (843314857, -86699833, 2674039, -39269, 332)
@@ -75,6 +79,11 @@ def turns(radians: Sequence[Fraction]) -> np.ndarray:
     return np.array([int(f / two_pi * 2**64 + Fraction(1, 2)) % 2**64 for f in radians], np.uint64)
 
 
+def _logarithm(x: Fraction) -> Fraction:
+    """Return the natural logarithm of x > 0, to about 2^-150."""
+    return Fraction(ln(x), UNIT) if x >= 1 else -Fraction(ln(1 / x), UNIT)
+
+
 def _exact(scaling: Mapping[str, Any], key: str, default: float | None = None) -> Fraction:
     value = scaling.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
@@ -96,6 +105,53 @@ def _llama3(frequencies: list[Fraction], scaling: Mapping[str, Any]) -> list[Fra
     return out
 
 
+def _yarn(frequencies: list[Fraction], scaling: Mapping[str, Any], base: float) -> list[Fraction]:
+    """Long waves are stretched by the factor, short ones kept, those between blended by index (YaRN, 2309.00071)."""
+    factor, original, width = _exact(scaling, "factor"), _exact(scaling, "original"), 2 * len(frequencies)
+    per_turn = width / (2 * _logarithm(Fraction(repr(float(base)))))
+
+    def index_of(turns_in_context: Fraction) -> Fraction:
+        """Return the index, not a whole number, of the wave that makes so many turns in the original context."""
+        return per_turn * _logarithm(original * UNIT / (turns_in_context * 2 * pi()))
+
+    low, high = index_of(_exact(scaling, "beta_fast", 32.0)), index_of(_exact(scaling, "beta_slow", 1.0))
+    if scaling.get("truncate", True):
+        low, high = Fraction(math.floor(low)), Fraction(math.ceil(high))
+    low, high = max(low, Fraction(0)), min(high, Fraction(width - 1))
+    high += Fraction(1, 1000) if low == high else 0
+    if low > high:
+        raise ModelError("rope scaling: beta_fast must be at least beta_slow")
+    blends = [min(max((i - low) / (high - low), Fraction(0)), Fraction(1)) for i in range(len(frequencies))]
+    return [f * (1 - blend + blend / factor) for f, blend in zip(frequencies, blends, strict=True)]
+
+
+def attention_factor(scaling: Mapping[str, Any]) -> Fraction:
+    """Return what sines and cosines of a scaled rotation are multiplied by, a float32 as GGUF files store it.
+
+    YaRN has ``m(1) / m(mscale_all_dim)``, or given `mscale` ``m(mscale) / m(mscale_all_dim)``, with
+    ``m(s) = 1 + s ln(factor) / 10`` (without `mscale_all_dim` the divisor is 1); longrope
+    ``sqrt(1 + ln(factor) / ln(original))``. The key `attention_factor` replaces either. Other kinds have 1.
+    """
+    kind = scaling.get("type")
+    if kind not in ("yarn", "longrope"):
+        return Fraction(1)
+    if scaling.get("attention_factor") is not None:
+        exact = _exact(scaling, "attention_factor")
+    elif (factor := _exact(scaling, "factor")) <= 1:
+        exact = Fraction(1)
+    elif kind == "yarn":
+        part, both = _logarithm(factor) / 10, scaling.get("mscale") and scaling.get("mscale_all_dim")
+        exact = 1 + part * (_exact(scaling, "mscale") if both else 1)
+        exact /= 1 + part * _exact(scaling, "mscale_all_dim") if both else 1
+    else:
+        square = 1 + _logarithm(factor) / _logarithm(_exact(scaling, "original"))
+        exact = Fraction(math.isqrt((square.numerator << 2 * PRECISION) // square.denominator), UNIT)
+    exact *= _exact(scaling, "factor_of_scores", 1.0)
+    if not Fraction(1, 128) <= exact < Fraction(7, 4):
+        raise ModelError(f"rope scaling: an attention factor of {float(exact):.6g} is beyond 1/128 to 7/4")
+    return Fraction(float(np.float32(float(exact))))
+
+
 def rotation(
     base: float, width: int, scaling: Mapping[str, Any], factors: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint64]:
@@ -104,27 +160,37 @@ def rotation(
     Parameters
     ----------
     scaling : mapping
-        Empty, or `type` ('linear', 'llama3') with its own numbers.
+        Empty, or `type` ('linear', 'llama3', 'yarn', 'longrope') with its own numbers.
     factors : float32 (width / 2,), optional
-        Divisors that the checkpoint itself lists (GGUF's rope_freqs.weight).
+        Divisors that the checkpoint itself lists (GGUF's rope_freqs.weight; longrope's long or short factors).
     """
     frequencies = inverse_frequencies(base, width)
     if factors is not None:
         if len(factors) != len(frequencies) or not np.all(np.isfinite(factors)) or np.any(factors <= 0):
-            raise ModelError(f"rope_freqs.weight: expected {len(frequencies)} positive numbers")
+            raise ModelError(f"rope_freqs.weight or longrope's factors: expected {len(frequencies)} positive numbers")
         frequencies = [f / Fraction(float(d)) for f, d in zip(frequencies, factors, strict=True)]
     kind = scaling.get("type")
     if kind == "linear":
         frequencies = [f / _exact(scaling, "factor") for f in frequencies]
     elif kind == "llama3":
         frequencies = _llama3(frequencies, scaling)
+    elif kind == "yarn":
+        frequencies = _yarn(frequencies, scaling, base)
+    elif kind == "longrope":
+        if factors is None:
+            raise ModelError("rope scaling of type longrope: its lists of factors are missing")
     elif kind is not None:
-        raise ModelError(f"rope scaling of type {kind!r} is not supported; expected linear or llama3")
+        raise ModelError(f"rope scaling of type {kind!r} is not supported; expected {', '.join(SCALINGS)}")
     return turns(frequencies)
 
 
-def sine_cosine(positions: np.ndarray, frequency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine, int64 in Q30, shape (positions, frequencies), of positions (M,) times turns (n,)."""
+def sine_cosine(
+    positions: np.ndarray, frequency: np.ndarray, factor: Fraction = Fraction(1)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine, int64 in Q30, shape (positions, frequencies), of positions (M,) times turns (n,).
+
+    Both are multiplied by the factor, in Q30, and rounded again.
+    """
     angle = positions.astype(np.uint64)[:, None] * frequency[None, :]
     quadrant = (angle + np.uint64(1 << 61)) >> np.uint64(62)
     u = rshift((angle - (quadrant << np.uint64(62))).astype(np.int64), 31)
@@ -139,7 +205,16 @@ def sine_cosine(positions: np.ndarray, frequency: np.ndarray) -> tuple[np.ndarra
     sine, cosine = rshift(u * horner(SINE), 30), horner(COSINE)
     quadrant = (quadrant & np.uint64(3)).astype(np.int64)
     sine, cosine = np.where(quadrant & 1, cosine, sine), np.where(quadrant & 1, sine, cosine)
-    return np.where(quadrant & 2, -sine, sine), np.where((quadrant + 1) & 2, -cosine, cosine)
+    sine, cosine = np.where(quadrant & 2, -sine, sine), np.where((quadrant + 1) & 2, -cosine, cosine)
+    if factor == 1:
+        return sine, cosine
+    q30 = factor_q30(factor)
+    return rshift(sine * q30, 30), rshift(cosine * q30, 30)
+
+
+def factor_q30(factor: Fraction) -> int:
+    """Return a factor of sines and cosines in Q30."""
+    return int(factor * (1 << 30) + Fraction(1, 2))
 
 
 def rotate(x: np.ndarray, sine: np.ndarray, cosine: np.ndarray, interleaved: bool) -> np.ndarray:

@@ -246,6 +246,7 @@ def describe(program: Program) -> dict[str, Any]:
         "buffers": {name: _members(buffer) for name, buffer in program.buffers.items()},
         "ops": [{"op": type(op).__name__.lower(), **_members(op)} for op in program.ops],
         "rotations": [[str(turn) for turn in rotation.tolist()] for rotation in program.rotations],
+        **({"rotation_factors": [str(f) for f in program.rotation_factors]} if program.rotation_factors else {}),
         "layers": program.layers,
         "kv_heads": program.kv_heads,
         "head_width": program.head_width,
