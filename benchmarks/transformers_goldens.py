@@ -1,6 +1,7 @@
 """What Transformers computes of tests/support/folders.py's tiny models, kept for tests/models/test_transformers.py.
 
     python benchmarks/transformers_goldens.py            # needs torch and transformers: logits, and our digests
+    python benchmarks/transformers_goldens.py --new      # the same, of models that there are no goldens of
     python benchmarks/transformers_goldens.py --digests  # our digests alone, after a change of the numerics version
 
 The logits are float32's on PyTorch, at some positions and tokens, with float64's distance from them; the digests are
@@ -65,10 +66,15 @@ def transformers_logits(folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--digests", action="store_true", help="keep the logits, renew our digests")
-    keep = parser.parse_args().digests
+    parser.add_argument("--new", action="store_true", help="keep what there is")
+    arguments = parser.parse_args()
+    keep = arguments.digests
     old = json.loads(GOLDENS.read_text()) if GOLDENS.exists() else {"models": {}}
     models = {}
     for name, variant in VARIANTS.items():
+        if arguments.new and name in old["models"]:
+            models[name] = old["models"][name]
+            continue
         with tempfile.TemporaryDirectory() as temporary:
             folder = write_folder(Path(temporary), variant, name)
             logits = old["models"][name]["transformers"] if keep else transformers_logits(folder)

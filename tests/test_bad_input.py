@@ -164,7 +164,11 @@ def test_values_beyond_what_fixed_point_holds(parts):
 
 @pytest.mark.parametrize("name", ["mamba", "", "LLAMA", "gpt2", 5, ["llama"]])
 def test_an_unknown_architecture(parts, name):
-    refused(parts.write(general__architecture=name), "general.architecture", "gemma3, llama, qwen2, qwen3")
+    refused(
+        parts.write(general__architecture=name),
+        "general.architecture",
+        "gemma3, granite, llama, olmo2, phi3, qwen2, qwen3",
+    )
     refused(parts.write(general__architecture=None), "general.architecture")
 
 
@@ -253,13 +257,23 @@ def test_a_tensor_that_the_program_would_leave_out(parts, name):
     [
         ("expert_count", 8), ("attn_logit_softcapping", 50.0), ("final_logit_softcapping", 30.0),
         ("attention.causal", False), ("attention.clamp_kqv", 8.0), ("attention.scale", 0.5), ("logit_scale", 0.25),
-        ("embedding_scale", 12.0), ("residual_scale", 0.2), ("rope.scaling.attn_factor", 1.2),
-        ("attention.sliding_window", 64), ("rope.scaling.type", "yarn"), ("rope.scaling.type", "longrope"),
-        ("rope.scaling.type", 3), ("use_parallel_residual", True),
+        ("embedding_scale", 12.0), ("residual_scale", 0.2), ("attention.sliding_window", 64),
+        ("rope.scaling.type", "dynamic"), ("rope.scaling.type", 3), ("use_parallel_residual", True),
     ],
 )  # fmt: skip
 def test_a_feature_that_would_be_left_out(parts, key, value):
     refused(parts.write(**{f"qwen2.{key}": value}), f"qwen2.{key}", str(value))
+
+
+@pytest.mark.parametrize(("key", "value"), [("rope.scaling.attn_factor", 1.2), ("rope.scaling.type", "longrope")])
+def test_longrope_without_its_factors(parts, key, value):
+    refused(parts.write(**{f"qwen2.{key}": value}), "rope_factors_short.weight is missing")
+
+
+@pytest.mark.parametrize("changes", [{"factor": 1e5}, {"yarn_beta_slow": 99.0}, {"yarn_ext_factor": 0.5}])
+def test_yarn_that_makes_no_sense(parts, changes):
+    changes = {"type": "yarn", "factor": 4.0} | changes
+    refused(parts.write(**{f"qwen2.rope.scaling.{key}": value for key, value in changes.items()}), "scaling")
 
 
 def test_features_at_rest_are_harmless(parts):
@@ -351,7 +365,7 @@ def spoiled_folder(tmp_path, name="llama", changes=None, **config):
         ("llama", {"num_attention_heads": 0}), ("llama", {"intermediate_size": "112"}), ("llama", {"vocab_size": 300}),
         ("llama", {"vocab_size": -1}), ("llama", {"head_dim": -16}), ("llama", {"rms_norm_eps": "x"}),
         ("llama", {"rope_theta": [1]}), ("llama", {"rope_theta": 0}), ("llama", {"rope_scaling": "linear"}),
-        ("llama", {"rope_scaling": {"type": "yarn", "factor": 4.0}}), ("llama", {"max_position_embeddings": 0}),
+        ("llama", {"rope_scaling": {"type": "yarn", "factor": 1e5}}), ("llama", {"max_position_embeddings": 0}),
         ("llama", {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0]}}),
         ("llama", {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}),
         ("llama", {"rope_scaling": {"factor": 2.0}}),

@@ -48,23 +48,34 @@ class FloatModel:
         return x / np.sqrt(mean + self.number("attention.layer_norm_rms_epsilon")) * self.weights[name + ".weight"]
 
     def rotate(self, x: np.ndarray, base: float) -> np.ndarray:
-        """Rotary embedding of (tokens, heads, width); Llama's GGUF files pair neighbours, the others halves."""
-        width = x.shape[-1]
+        """Rotary embedding of (tokens, heads, width); some GGUF files pair neighbours, the others halves."""
+        width = int(self.number("rope.dimension_count", x.shape[-1]))
         angles = np.arange(len(x))[:, None, None] * base ** (-np.arange(0, width, 2) / width)
-        pairs = slice(0, None, 2), slice(1, None, 2)
-        a, b = (x[..., s] for s in (pairs if self.kind == "llama" else (slice(width // 2), slice(width // 2, None))))
-        turned = a * np.cos(angles) - b * np.sin(angles), b * np.cos(angles) + a * np.sin(angles)
-        return np.stack(turned, -1).reshape(x.shape) if self.kind == "llama" else np.concatenate(turned, -1)
+        neighbours = self.kind in ("llama", "granite")
+        pairs = (
+            (slice(0, width, 2), slice(1, width, 2)) if neighbours else (slice(width // 2), slice(width // 2, width))
+        )
+        out, a, b = x.copy(), x[..., pairs[0]], x[..., pairs[1]]
+        out[..., pairs[0]] = a * np.cos(angles) - b * np.sin(angles)
+        out[..., pairs[1]] = b * np.cos(angles) + a * np.sin(angles)
+        return out
 
     def attention(self, x: np.ndarray, p: str, base: float, window: float) -> np.ndarray:
         heads, kv_heads = int(self.number("attention.head_count")), int(self.number("attention.head_count_kv"))
-        q, k, v = (self.linear(x, p + "attn_" + part) for part in "qkv")
+        width = int(self.number("attention.key_length", self.number("embedding_length") // heads))
+        if p + "attn_qkv.weight" in self.weights:
+            ends = [heads * width, (heads + kv_heads) * width]
+            q, k, v = np.split(self.linear(x, p + "attn_qkv"), ends, axis=-1)
+        else:
+            q, k, v = (self.linear(x, p + "attn_" + part) for part in "qkv")
+        if self.kind == "olmo2":  # over whole rows
+            q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
         q, k, v = (y.reshape(len(x), n, -1) for y, n in ((q, heads), (k, kv_heads), (v, kv_heads)))
-        if p + "attn_q_norm.weight" in self.weights:
+        if p + "attn_q_norm.weight" in self.weights and self.kind != "olmo2":
             q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
         q, k = self.rotate(q, base), self.rotate(k, base)
         k, v = (np.repeat(y, heads // kv_heads, axis=1) for y in (k, v))
-        scores = np.einsum("qhd,khd->hqk", q, k) / math.sqrt(q.shape[-1])
+        scores = np.einsum("qhd,khd->hqk", q, k) * self.number("attention.scale", 1 / math.sqrt(width))
         behind = np.arange(len(x))[:, None] - np.arange(len(x))
         scores = np.where((behind >= 0) & (behind < window), scores, -np.inf)
         e = np.exp(scores - scores.max(-1, keepdims=True))
@@ -76,23 +87,32 @@ class FloatModel:
             return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         return x / (1 + np.exp(-x))
 
+    def feed_forward(self, x: np.ndarray, p: str) -> np.ndarray:
+        if p + "ffn_gate.weight" in self.weights:
+            gate, up = self.linear(x, p + "ffn_gate"), self.linear(x, p + "ffn_up")
+        else:
+            gate, up = np.split(self.linear(x, p + "ffn_up"), 2, axis=-1)
+        return self.linear(self.activation(gate) * up, p + "ffn_down")
+
     def logits(self, tokens: list[int]) -> np.ndarray:
-        gemma = self.kind == "gemma3"
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
-        x = x * math.sqrt(x.shape[1]) if gemma else x
-        pattern, window = self.number("attention.sliding_window_pattern", 6), self.number("attention.sliding_window", 0)
+        x = x * (math.sqrt(x.shape[1]) if self.kind == "gemma3" else self.number("embedding_scale", 1.0))
+        pattern, window = self.number("attention.sliding_window_pattern", 0), self.number("attention.sliding_window", 0)
+        part = self.number("residual_scale", 1.0)
+
+        def before(y: np.ndarray, name: str) -> np.ndarray:
+            return self.norm(y, name) if name + ".weight" in self.weights else y
+
         for i in range(int(self.number("block_count"))):
             p = f"blk.{i}."
-            local = gemma and (i + 1) % pattern != 0
+            local = window > 0 and (not pattern or (i + 1) % pattern != 0)
             base = 10000.0 if local else self.number("rope.freq_base")
-            y = self.attention(self.norm(x, p + "attn_norm"), p, base, window if local else math.inf)
-            x = x + (self.norm(y, p + "post_attention_norm") if gemma else y)
-            y = self.norm(x, p + "ffn_norm")
-            y = self.activation(self.linear(y, p + "ffn_gate")) * self.linear(y, p + "ffn_up")
-            y = self.linear(y, p + "ffn_down")
-            x = x + (self.norm(y, p + "post_ffw_norm") if gemma else y)
+            y = self.attention(before(x, p + "attn_norm"), p, base, window if local else math.inf)
+            x = x + part * before(y, p + "post_attention_norm")
+            y = self.feed_forward(before(x, p + "ffn_norm"), p)
+            x = x + part * before(y, p + "post_ffw_norm")
         head = "output" if "output.weight" in self.weights else "token_embd"
-        return self.linear(self.norm(x, "output_norm"), head)
+        return self.linear(self.norm(x, "output_norm"), head) / self.number("logit_scale", 1.0)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:

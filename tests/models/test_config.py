@@ -10,8 +10,8 @@ import pytest
 from intact.errors import ModelError
 from intact.formats.metadata import Metadata
 from intact.models import build_program
-from intact.models.config import read_gguf_scaling, read_hf_rope
 from intact.models.gemma3 import Gemma3
+from intact.models.rotary import read_gguf_scaling, read_hf_rope
 from support.folders import VARIANTS, newer_gemma
 
 LINEAR = {"rope_type": "linear", "factor": 8.0}
@@ -70,10 +70,10 @@ def test_an_architecture_that_is_no_name_is_refused(kind: str, name: object) -> 
         build_program(Checkpoint({key: name}, kind))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", [np.array([1, 2]), [], "yarn", 3])
+@pytest.mark.parametrize("kind", [np.array([1, 2]), [], "dynamic", 3])
 def test_a_scaling_of_unknown_type_is_refused(kind: object) -> None:
     with pytest.raises(
-        ModelError, match=r"llama.rope.scaling.type must be none or linear \(others are not supported\)"
+        ModelError, match=r"llama.rope.scaling.type must be none or linear or yarn or longrope \(others are not "
     ):
         read_gguf_scaling(Metadata({"llama.rope.scaling.type": kind}, "some/model", prefix="llama."))
 
@@ -84,8 +84,8 @@ def test_a_scaling_of_unknown_type_is_refused(kind: object) -> None:
         ({"rope_scaling": LINEAR | {"partial_rotary_factor": 0.5}}, "rope scaling: partial_rotary_factor is 0.5"),
         ({"rope_parameters": LINEAR | {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}, "rope_scaling": LINEAR}, "partial_rotary_factor is 0.5"),
-        ({"rope_scaling": {"rope_type": ["linear"]}}, "rope scaling: rope_type must be default or linear or llama3"),
-        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope scaling: type must be default or linear or llama3"),
+        ({"rope_scaling": {"rope_type": ["linear"]}}, "rope scaling: rope_type must be default or linear"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope scaling: type must be default or linear or"),
     ],
 )
 def test_rotary_keys_that_would_be_ignored_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -13,6 +13,7 @@ from intact.errors import ModelError
 from support.folders import TOKENS, VARIANTS, newer_gemma, tensor_values, write_folder
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens.json").read_text())
+EXECUTORS = ("reference", "native")
 PROFILES = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}
 
 
@@ -49,6 +50,13 @@ def test_the_bits_are_those_of_numerics_version_1(named, profile):
     assert digest(raw) == GOLDENS["models"][name]["digests"][profile]
 
 
+@pytest.mark.native
+def test_the_reference_equals_native(named):
+    _, folder = named
+    reference, native = (intact.load(folder, executor=name).logits(TOKENS, raw=True)[0] for name in EXECUTORS)
+    assert np.array_equal(reference, native)
+
+
 def test_integers_stay_near_floats(named):
     _, folder = named
     exact, eight, four = (log_softmax(intact.load(folder, **options).logits(TOKENS)) for options in (
@@ -78,6 +86,15 @@ def _plain(name):
         ("llama", "rope_theta", 5000.0),
         ("llama-biases", "rope_scaling", {"type": "linear", "factor": 2.0}),
         ("qwen3", "rms_norm_eps", 1e-2),
+        ("phi3", "sliding_window", 11),
+        ("phi4-mini", "original_max_position_embeddings", 64),
+        ("phi4-mini", "max_position_embeddings", 256),
+        ("olmo3", "layer_types", ["full_attention"] * 3),
+        ("olmo3", "rope_scaling", None),
+        ("granite", "embedding_multiplier", 0.75),
+        ("granite", "attention_multiplier", 0.25),
+        ("granite", "residual_multiplier", 0.25),
+        ("granite", "logits_scaling", 5.0),
         ("gemma3", "sliding_window", 9),
         ("gemma3", "layer_types", ["sliding_attention"] * 3),
         ("gemma3", "rope_local_base_freq", 10000.0),

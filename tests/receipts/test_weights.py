@@ -39,6 +39,9 @@ GOLDEN = {
     "qwen2": "e88469f4224de9dd",
     "qwen3": "c268612fad5a4afb",
     "gemma3": "e493fa0f388b62a1",
+    "granite": "7c283a64ba94809d",
+    "olmo2": "1af825ac47fd1dc2",
+    "phi3": "97f66151bd4e3be7",
     "tokenizer": "4008ec90ce416ba1",
     "template": "9fe579a2c222698c",
 }

@@ -14,8 +14,8 @@ import numpy as np
 
 from intact.conformance.synthetic import random_floats
 from intact.formats import Checkpoint
-from intact.models import find_architecture
-from support.tiny import entry_of, tensor_shapes, tokenizer_metadata
+from intact.models import Decoder, find_architecture
+from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
 
 VOCABULARY = 301
 TOKENS = tuple((37 * i * i + 11 * i + 5) % VOCABULARY for i in range(40))
@@ -103,6 +103,55 @@ VARIANTS: dict[str, Variant] = {
     "qwen3-untied": Variant(
         _config("Qwen3ForCausalLM", "qwen3", head_dim=40, num_key_value_heads=4, rms_norm_eps=1e-6), files=2
     ),
+    "phi3": Variant(
+        _config("Phi3ForCausalLM", "phi3", sliding_window=12, tie_word_embeddings=True, partial_rotary_factor=1.0),
+        "BF16",
+    ),
+    "phi4-mini": Variant(
+        _config(
+            "Phi3ForCausalLM",
+            "phi3",
+            partial_rotary_factor=0.75,
+            original_max_position_embeddings=32,
+            rope_scaling={
+                "type": "longrope",
+                "short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.5],
+                "long_factor": [1.0, 1.25, 1.5, 2.5, 4.0, 8.0],
+            },
+        )
+    ),
+    "olmo2": Variant(_config("Olmo2ForCausalLM", "olmo2", rope_theta=5e5, attention_bias=False)),
+    "olmo3": Variant(
+        _config(
+            "Olmo3ForCausalLM",
+            "olmo3",
+            num_hidden_layers=3,
+            sliding_window=8,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            rope_theta=5e5,
+            rope_scaling={
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 32,
+                "beta_fast": 16.0,
+                "beta_slow": 1.0,
+                "attention_factor": 1.125,
+            },
+        ),
+        "BF16",
+    ),
+    "granite": Variant(
+        _config(
+            "GraniteForCausalLM",
+            "granite",
+            embedding_multiplier=0.5,
+            attention_multiplier=0.15625,
+            residual_multiplier=0.22,
+            logits_scaling=4.0,
+            tie_word_embeddings=True,
+        ),
+        "F16",
+    ),
     "gemma3": Variant(
         _config(
             "Gemma3ForCausalLM",
@@ -131,12 +180,28 @@ def newer_gemma() -> Variant:
     return Variant(whole, "BF16", prefix="language_model.")
 
 
-MATRICES = {"attn_q": 1.5, "attn_k": 1.5, "attn_v": 1.5, "ffn_gate": 1.5, "attn_output": 1.0, "output": 3.0}
+MATRICES = {
+    "attn_q": 1.5,
+    "attn_k": 1.5,
+    "attn_v": 1.5,
+    "attn_qkv": 1.5,
+    "ffn_gate": 1.5,
+    "attn_output": 1.0,
+    "output": 3.0,
+}
 """Sizes of random matrices by the ends of their names; 1 for others."""
 GAINS = {"attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
-OWN_SIZES = {"gemma3": (1.0, 3.0)}
+OWN_SIZES = {"gemma3": (1.0, 3.0), "granite": (4.0, 4.0)}
 """The size of an architecture's embedding and the mean of its last norm; 8 and 1 for others."""
+
+
+def hf_name(architecture: type[Decoder], name: str) -> str:
+    """The name in safetensors of a tensor, or of several that are stored as one."""
+    parts = name.split(".")
+    if len(parts) == 4 and parts[2] in architecture.fused:
+        return f"model.layers.{parts[1]}.{architecture.fused[parts[2]]}.{parts[3]}"
+    return architecture.hf_name(name)
 
 
 def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]:
@@ -147,8 +212,8 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
     matrices, gains = MATRICES | {"token_embd": embedding}, GAINS | {"output_norm": (last, 0.2)}
     out: dict[str, np.ndarray] = {}
     shapes = tensor_shapes(architecture, checkpoint, config["vocab_size"], config["tie_word_embeddings"])
-    for name, shape in shapes.items():
-        own, (stem, _, end) = architecture.hf_name(name), name.rpartition(".")
+    for name, shape in fused_shapes(shapes, architecture).items():
+        own, (stem, _, end) = hf_name(architecture, name), name.rpartition(".")
         if end == "bias":
             out[own] = random_floats(f"{seed}|{own}", shape, 0.5)
         elif len(shape) == 2:

@@ -13,6 +13,7 @@ import numpy as np
 from intact.conformance.synthetic import random_floats, random_tensor
 from intact.formats import Checkpoint
 from intact.models import ARCHITECTURES, Decoder
+from intact.models.names import PARTS
 from intact.weights import FORMATS
 from support.gguf_writer import write_gguf
 
@@ -28,6 +29,7 @@ MATRICES = {
     "attn_q": 1.5,
     "attn_k": 1.5,
     "attn_v": 1.5,
+    "attn_qkv": 1.5,
     "attn_output": 1.0,
     "ffn_gate": 1.5,
     "output": 3.0,
@@ -133,7 +135,8 @@ def write_tiny(
     tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
     turn = 0
     described = Checkpoint(path, "gguf", own, {})
-    for name, shape in tensor_shapes(ARCHITECTURES[architecture], described, vocabulary, tied).items():
+    shapes = tensor_shapes(ARCHITECTURES[architecture], described, vocabulary, tied)
+    for name, shape in fused_shapes(shapes, ARCHITECTURES[architecture]).items():
         if len(shape) == 1:
             mean, size = entry_of(name, VECTORS, (1.0, 0.2))
             values = random_floats(f"{seed}|{name}", shape, size) + np.float32(mean)
@@ -152,6 +155,19 @@ def write_tiny(
 def entry_of(name: str, table: Mapping[str, Any], default: Any) -> Any:
     """The entry of a table for the ending that a name has."""
     return next((value for ending, value in table.items() if name.endswith(ending)), default)
+
+
+def fused_shapes(shapes: Mapping[str, tuple[int, ...]], architecture: type[Decoder]) -> dict[str, tuple[int, ...]]:
+    """The same, where files of the architecture hold several matrices as one: `ffn_up` is then gate and up."""
+    whole = {part: stem for stem in architecture.fused for part in PARTS[stem]}
+    out: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes.items():
+        parts = name.split(".")
+        if len(parts) == 4 and parts[2] in whole:
+            name = ".".join((*parts[:2], whole[parts[2]], parts[3]))
+            shape = (out.get(name, (0,))[0] + shape[0], *shape[1:])
+        out[name] = shape
+    return out
 
 
 def tensor_shapes(

@@ -8,7 +8,7 @@ from intact.models.decoder import Decoder
 from intact.models.program import Program
 from intact.plugins import Registry
 
-__all__ = ["ARCHITECTURES", "Decoder", "Program", "build_program", "find_architecture"]
+__all__ = ["ARCHITECTURES", "Decoder", "Program", "build_program", "find_architecture", "split_matrices"]
 
 
 def _name_of(value: object) -> str | None:
@@ -39,6 +39,18 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     listed = ", ".join(architecture.gguf if gguf else architecture.hf[0] for architecture in known.values())
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
     raise ModelError(f"{checkpoint.path}: {key} is {str(named)[:80]!r}; known are {listed}{broken}")
+
+
+def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint in which no tensor holds several matrices, as those of Phi-3 do; others as they are.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is unknown, a hyper-parameter is wrong, or the rows do not add up.
+    """
+    architecture = find_architecture(checkpoint)
+    return architecture.split(checkpoint, architecture.read_config(checkpoint)) if architecture.fused else checkpoint
 
 
 def build_program(checkpoint: Checkpoint) -> Program:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from intact.errors import ModelError
 from intact.formats.metadata import Metadata
+from intact.models.rotary import read_gguf_scaling, read_hf_rope
 
 MOST_CONTEXT = 1 << 19
 """Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
@@ -26,8 +28,6 @@ _GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "logit_scale": (0.0, 1.0),
     "residual_scale": (0.0, 1.0),
     "use_parallel_residual": (False,),
-    "rope.scaling.attn_factor": (0.0, 1.0),
-    "rope.scaling.yarn_log_multiplier": (0.0,),
     "pooling_type": (0,),
 }
 _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
@@ -35,7 +35,6 @@ _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "final_logit_softcapping": (0,),
     "num_experts": (0,),
     "num_local_experts": (0,),
-    "partial_rotary_factor": (1,),
     "quantization_config": (),
     "use_bidirectional_attention": (False,),
     "use_sliding_window": (False,),
@@ -70,7 +69,21 @@ class Config:
     """Positions that local layers attend to."""
     local_layers: tuple[bool, ...] = ()
     """For each layer whether it attends only to its window."""
-    rope_local_base: float = 10000.0
+    rope_local_base: float | None = None
+    """The rotary base of local layers, where it is another."""
+    unrotated_layers: tuple[int, ...] = ()
+    """Layers without positions."""
+    score_scale: Fraction | None = None
+    """What the scores are multiplied by, where it does not follow from `query_width`."""
+    embedding_scale: Fraction = Fraction(1)
+    residual_scale: Fraction = Fraction(1)
+    """What the results of attention and feed-forward net are multiplied by before the residual sum."""
+    logit_scale: Fraction = Fraction(1)
+
+    @property
+    def is_local(self) -> tuple[bool, ...]:
+        """For each layer whether it attends only to its window."""
+        return self.local_layers or (False,) * self.layers
 
 
 def check_config(config: Config, path: object) -> Config:
@@ -94,7 +107,12 @@ def check_config(config: Config, path: object) -> Config:
     return replace(config, context=min(config.context, MOST_CONTEXT))
 
 
-def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str]) -> Config:
+def exact(value: float) -> Fraction:
+    """Return the decimal number that a float's repr shows."""
+    return Fraction(repr(float(value)))
+
+
+def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str], own: frozenset[str] = frozenset()) -> Config:
     """Read the common hyper-parameters of a GGUF file.
 
     Parameters
@@ -103,12 +121,14 @@ def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str]) -> Config:
         The file's, with the architecture's name as prefix.
     biases : mapping
         As `Decoder.biases`. GGUF has no flags for them: where a bias depends on one, the file's tensors decide.
+    own : set of str
+        Keys that the architecture reads itself, of those that others refuse.
     """
     width, heads = m.integer("embedding_length"), m.integer("attention.head_count", most=4096)
     head_width = m.integer("attention.key_length", width // heads)
     if m.integer("attention.value_length", head_width) != head_width:
         raise ModelError(f"{m.source}: keys and values of different width are not supported")
-    m.refuse_features(_GGUF_REFUSED)
+    m.refuse_features({key: values for key, values in _GGUF_REFUSED.items() if key not in own})
     return Config(
         from_gguf=True,
         layers=m.integer("block_count", most=1024),
@@ -127,15 +147,6 @@ def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str]) -> Config:
     )
 
 
-def read_gguf_scaling(m: Metadata) -> dict[str, Any]:
-    """Read the scaling of rotary frequencies; a factor without a type means linear, as it does for llama.cpp."""
-    kind = m.choice("rope.scaling.type", ("none", "linear"))
-    factor = m.number("rope.scaling.factor", m.number("rope.scale_linear", 1.0))
-    if kind == "none" or (kind is None and factor == 1.0):
-        return {}
-    return {"type": "linear", "factor": factor}
-
-
 def text_config(metadata: Mapping[str, Any], source: Any, defaults: Mapping[str, Any]) -> Metadata:
     """Return the part of a config.json that describes the text model, on top of an architecture's defaults.
 
@@ -147,12 +158,20 @@ def text_config(metadata: Mapping[str, Any], source: Any, defaults: Mapping[str,
     return Metadata({**defaults, **(whole.mapping("text_config") or metadata), **tied}, source)
 
 
-def read_hf_config(m: Metadata, biases: Mapping[str, bool | str]) -> Config:
-    """Read the common hyper-parameters of a config.json (`text_config`); biases as `Decoder.biases`."""
+def read_hf_config(m: Metadata, biases: Mapping[str, bool | str], partial: bool = False) -> Config:
+    """Read the common hyper-parameters of a config.json (`text_config`).
+
+    Parameters
+    ----------
+    biases : mapping
+        As `Decoder.biases`.
+    partial : bool
+        If true, heads may be rotated in part.
+    """
     m.refuse_features(_HF_REFUSED)
     width, heads = m.integer("hidden_size"), m.integer("num_attention_heads", most=4096)
     head_width = m.integer("head_dim", width // heads)
-    base, local_base, scaling = read_hf_rope(m)
+    rotary = read_hf_rope(m, partial)
     tied = m.get("tie_word_embeddings")
     if tied not in (None, True, False):
         m.refuse("tie_word_embeddings", "true or false", tied)
@@ -166,40 +185,12 @@ def read_hf_config(m: Metadata, biases: Mapping[str, bool | str]) -> Config:
         hidden=m.integer("intermediate_size"),
         context=m.integer("max_position_embeddings", most=1 << 30),
         eps=m.number("rms_norm_eps", 1e-6, most=1.0),
-        rope_base=base,
-        rope_width=head_width,
-        rope_scaling=scaling,
+        rope_base=rotary.base,
+        rope_width=int(head_width * rotary.part),
+        rope_scaling=rotary.scaling,
         query_width=head_width,
         biases={matrix: m.flag(has, False) if isinstance(has, str) else has for matrix, has in biases.items()},
         tied=tied,
         vocabulary=None if m.get("vocab_size") is None else m.integer("vocab_size"),
-        rope_local_base=local_base,
+        rope_local_base=rotary.local_base,
     )
-
-
-def read_hf_rope(m: Metadata) -> tuple[float, float, dict[str, Any]]:
-    """Read the rotary base, that of local layers, and the scaling of frequencies.
-
-    They are `rope_theta` and `rope_scaling`, or in newer files `rope_parameters`, which may have a set for each kind
-    of layer.
-    """
-    name = "rope_parameters: "
-    sets = m.within("rope_parameters", name)
-    full = sets.within("full_attention", name) if sets.mapping("full_attention") else sets
-    local = sets.within("sliding_attention", name + "sliding_attention: ")
-    local.choice("rope_type", ("default",))
-    local.choice("type", ("default",))
-    local.refuse_features({"factor": (1,)})
-    scaling = Metadata(m.mapping("rope_scaling") or full.values, m.source, inside="rope scaling: ")
-    for one in (sets, full, local, scaling):
-        one.refuse_features({"partial_rotary_factor": (1,)})
-    base = full.number("rope_theta", m.number("rope_theta", 10000.0, least=1.0), least=1.0)
-    local_base = local.number("rope_theta", m.number("rope_local_base_freq", 10000.0, least=1.0), least=1.0)
-    known = ("default", "linear", "llama3")
-    kind = scaling.choice("rope_type", known) or scaling.choice("type", known)
-    if kind in (None, "default"):
-        scaling.refuse_features({"factor": (1,)})
-        return base, local_base, {}
-    found = {key: value for key, value in scaling.values.items() if key not in ("rope_type", "rope_theta")}
-    original = scaling.values.get("original_max_position_embeddings", m.get("max_position_embeddings"))
-    return base, local_base, found | {"type": kind, "original": original}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,34 +15,17 @@ from numpy.typing import NDArray
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
-from intact.models.config import Config, check_config, read_gguf_config, read_hf_config, text_config
+from intact.models.config import Config, check_config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.gathers import add_gathers, has_index, input_count
+from intact.models.names import ATTENTION, FEED_FORWARD, HF_LAYER, HF_NAMES, PARTS, find_fused, split_rows
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.rotary import FACTORS, divisors
 from intact.models.rotations import add_rotations, rotation_name, rotation_size
+from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
 from intact.numerics.dequantize import dequantize
-from intact.numerics.rope import rotation
+from intact.numerics.rope import attention_factor, rotation
 from intact.weights import FLOAT_FORMATS
 
-ATTENTION: Final = ("attn_q", "attn_k", "attn_v")
-FEED_FORWARD: Final = ("ffn_gate", "ffn_up", "ffn_down")
-HF_NAMES: Final[dict[str, str]] = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-"""GGUF's names of tensors, which are canonical here, to those of most models of Transformers."""
-_HF_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")
 _HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\..+|.*\.rotary_emb\.inv_freq")
 """What a text model may leave aside: a picture's tower, and the frequencies that old checkpoints store again."""
 
@@ -67,7 +50,7 @@ def float_values(tensor: Tensor, length: int, where: object) -> NDArray[np.float
     return values
 
 
-class Decoder(ABC):
+class Decoder:
     """One architecture: how its files are read, and the Program that they become.
 
     Attention and gated feed-forward nets around a residual stream. A subclass with a name `gguf` of its own is an
@@ -91,7 +74,27 @@ class Decoder(ABC):
     }
     """For each matrix whether it has a bias, or the key in config.json that says so."""
     has_local_layers: ClassVar[bool] = False
-    """Whether layers that attend to a window are supported; `local_layers` and `window` must then be read."""
+    """Whether layers may attend to a window. Those that do are read from the files."""
+    local_but_each: ClassVar[int] = 0
+    """Where files have a window but don't say for which layers: for all but each n-th; 0: for all."""
+    partial_rotary: ClassVar[bool] = False
+    """Whether a config.json may have heads rotated in part (`partial_rotary_factor`)."""
+    norms: ClassVar[Literal["before", "after", "both"]] = "before"
+    """Where norms stand: before attention and feed-forward net, after them (before the residual sum), or both."""
+    head_norms: ClassVar[bool] = False
+    """Whether queries and keys pass norms."""
+    norms_rows: ClassVar[bool] = False
+    """Whether these norms are over whole rows, not over each head."""
+    norms_rotated: ClassVar[bool] = False
+    """Whether these norms follow the rotary embedding."""
+    gguf_interleaves: ClassVar[bool] = False
+    """Whether rotary pairs are neighbours in GGUF files, not half a head apart."""
+    hf_interleaves: ClassVar[bool] = False
+    """The same for safetensors."""
+    fused: ClassVar[Mapping[str, str]] = {}
+    """Matrices that files may hold as one (keys of `names.PARTS`), by their names in safetensors."""
+    multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Fields of `Config` that are factors, with their keys in GGUF and in config.json. A `logit_scale` is a divisor."""
     hf_gain_offset: ClassVar[float] = 0.0
     """What is added to the gains of norms that safetensors hold."""
     sample: ClassVar[Mapping[str, Any]] = {}
@@ -101,7 +104,7 @@ class Decoder(ABC):
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.path = checkpoint.path
         self.config = check_config(self.read_config(checkpoint), self.path)
-        self.tensors = self.canonical_tensors(checkpoint)
+        self.tensors = self.canonical_tensors(self.split(checkpoint, self.config))
         self.used: dict[str, Tensor] = {}
         self.rotated: dict[str, int] = {}
         self.ops: list[Op] = []
@@ -122,17 +125,21 @@ class Decoder(ABC):
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
         """Read the hyper-parameters of a GGUF file; an architecture with some of its own adds them."""
-        config = read_gguf_config(m, cls.biases)
+        own = {key for key, _ in cls.multipliers.values()}
+        config = read_gguf_config(m, cls.biases, frozenset(own))
+        config = replace(config, **cls.read_multipliers(m, 0))
         window = m.integer("attention.sliding_window", 0, least=0)
-        if not cls.has_local_layers and 0 < window < config.context:
+        if not 0 < window < config.context:
+            return config
+        if not cls.has_local_layers:
             key = "attention.sliding_window"
             m.refuse(key, "0 (local layers are not supported for this architecture)", window)
-        return config
+        return replace(config, window=window, local_layers=read_gguf_local_layers(m, config.layers, cls.local_but_each))
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
         """Read the hyper-parameters of a config.json; an architecture with some of its own adds them."""
-        config = read_hf_config(m, cls.biases)
+        config = replace(read_hf_config(m, cls.biases, cls.partial_rotary), **cls.read_multipliers(m, 1))
         key, activation = cls.hf_activation
         m.choice(key, (activation,))
         allowed = ("full_attention", "sliding_attention")[: 1 + cls.has_local_layers]
@@ -141,7 +148,43 @@ class Decoder(ABC):
             isinstance(kinds, list) and len(kinds) == config.layers and all(kind in allowed for kind in kinds)
         ):
             m.refuse("layer_types", f"a list that gives each of {config.layers} layers {' or '.join(allowed)}", kinds)
-        return config
+        if not cls.has_local_layers or m.get("sliding_window") is None:
+            return config
+        local, window = read_hf_local_layers(m, config.layers, cls.local_but_each), m.integer("sliding_window")
+        return replace(config, window=window, local_layers=local) if any(local) and window < config.context else config
+
+    @classmethod
+    def read_multipliers(cls, m: Metadata, form: int) -> dict[str, Any]:
+        """Read the factors that a file has: 0 for GGUF, where 0 means that there is none, 1 for config.json."""
+        found = {}
+        for field, keys in cls.multipliers.items():
+            if m.get(keys[form]):
+                value = exact(m.number(keys[form], least=1e-6, most=4095.0))
+                found[field] = 1 / value if field == "logit_scale" else value
+        return found
+
+    @classmethod
+    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
+        """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
+        gguf = checkpoint.format == "gguf"
+        found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, cls.fused)}
+        if not found:
+            return checkpoint
+        q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
+        rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in checkpoint.tensors.items():
+            if name not in found:
+                tensors[name] = tensor
+                continue
+            layer, stem, end = found[name]
+            own = {part: f"blk.{layer}.{part}.{end}" for part in PARTS[stem]}
+            parts = {own[part] if gguf else cls.hf_name(own[part]): rows[part] for part in PARTS[stem]}
+            try:
+                tensors |= {part.name: part for part in split_rows(tensor, parts)}
+            except ModelError as error:
+                raise ModelError(f"{checkpoint.path}: {error}") from error
+        return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -154,7 +197,7 @@ class Decoder(ABC):
             if _HF_UNUSED.fullmatch(name):
                 continue
             plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
-            if (match := _HF_LAYER.fullmatch(plain)) and match[2] in names:
+            if (match := HF_LAYER.fullmatch(plain)) and match[2] in names:
                 out[f"blk.{match[1]}.{names[match[2]]}.{match[3]}"] = tensor
             elif (stem := plain.removesuffix(".weight")) in names and stem != plain:
                 out[names[stem] + ".weight"] = tensor
@@ -171,26 +214,57 @@ class Decoder(ABC):
             return f"model.layers.{layer}.{cls.hf_names.get(part, part)}.{end}"
         return f"{cls.hf_names.get(stem, stem)}.{end}"
 
-    @abstractmethod
     def layer(self, i: int) -> None:
-        """Append the operations of layer i."""
+        """Append the operations of layer i: attention and feed-forward net, each with its norms and residual sum."""
+        c, p = self.config, f"blk.{i}."
+        window = c.window if c.is_local[i] else 0
+        interleaved = self.gguf_interleaves if c.from_gguf else self.hf_interleaves
+        after = self.norms != "before"
+        if self.norms != "after":
+            self.norm("x", "normed", p + "attn_norm.weight")
+        self.attention(i, interleaved=interleaved, head_norms=self.head_norms, rotary=self.rotary(i), window=window)
+        self.project(i, "result" if after else "x", accumulate=not after)
+        if after:
+            self.norm("result", "x", p + "post_attention_norm.weight", accumulate=True)
+        if self.norms != "after":
+            self.norm("x", "normed", p + "ffn_norm.weight")
+        self.feed_forward(i, "result" if after else "x", accumulate=not after)
+        if after:
+            self.norm("result", "x", p + "post_ffw_norm.weight", accumulate=True)
+
+    def rotary(self, i: int) -> int:
+        """Return which of the `rotations` layer i has; -1 for none."""
+        return -1 if i in self.config.unrotated_layers else 0
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return the frequencies of each kind of rotary layer."""
+        """Return the frequencies of each kind of rotary layer; the checkpoint's scaling is that of the first alone."""
         c = self.config
         factors = None
-        if "rope_freqs.weight" in self.tensors:
+        if c.rope_scaling.get("type") == "longrope":
+            name, factors = divisors(c.rope_scaling, c.context)
+            if factors is None:
+                factors = self.vector(name, c.rope_width // 2)
+        elif "rope_freqs.weight" in self.tensors:
             factors = self.vector("rope_freqs.weight", c.rope_width // 2)
         return (rotation(c.rope_base, c.rope_width, c.rope_scaling, factors),)
 
     def embed(self) -> None:
-        """Append the embedding."""
-        self.ops.append(Embed("x", self.matrix("token_embd.weight", None, self.config.width)))
+        """Append the embedding, times its factor.
+
+        Where results are multiplied by m before the residual sum, the stream holds the sum divided by m, which the
+        norms do not see but for their epsilon: so there is no multiplication in a layer.
+        """
+        c = self.config
+        scale = c.embedding_scale / c.residual_scale
+        if scale >= 1 << 12:
+            raise ModelError(f"{self.path}: an embedding times {float(scale):.6g} is too large for fixed point")
+        self.ops.append(Embed("x", self.matrix("token_embd.weight", None, c.width), scale))
 
     def buffers(self) -> dict[str, Buffer]:
         """Return the row vectors between operations, by their names."""
         c = self.config
         keys = c.kv_heads * c.head_width
+        result = {} if self.norms == "before" else {"result": Buffer(c.width, wide=True)}
         return {
             "x": Buffer(c.width, wide=True),
             "normed": Buffer(c.width),
@@ -201,6 +275,7 @@ class Decoder(ABC):
             "gate": Buffer(c.hidden),
             "up": Buffer(c.hidden),
             "hidden": Buffer(c.hidden, wide=True),
+            **result,
         }
 
     def build(self) -> Program:
@@ -215,7 +290,7 @@ class Decoder(ABC):
         self.embed()
         for i in range(c.layers):
             self.layer(i)
-        self.norm("x", "normed", "output_norm.weight")
+        self.norm("x", "normed", "output_norm.weight", factor=c.logit_scale)
         vocabulary = self.used["token_embd.weight"].shape[0]
         if c.vocabulary not in (None, vocabulary):
             raise ModelError(
@@ -229,7 +304,9 @@ class Decoder(ABC):
                 what = "embeddings and heads multiply the model's inputs in order"
                 raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs; {what}")
         rotations = self.rotations()
-        self.refuse_unused({"output.weight"} if tied else set())
+        factors = (attention_factor(c.rope_scaling), *(Fraction(1) for _ in rotations[1:]))
+        lists = FACTORS if c.rope_scaling.get("type") == "longrope" else ()
+        self.refuse_unused({"output.weight", *lists} if tied else set(lists))
         ops, buffers = add_rotations(tuple(self.ops), self.buffers(), self.rotated)
         ops, buffers = add_gathers(ops, buffers, self.used)
         return Program(
@@ -243,6 +320,7 @@ class Decoder(ABC):
             head_width=c.head_width,
             vocabulary=vocabulary,
             context=c.context,
+            rotation_factors=() if set(factors) == {Fraction(1)} else factors,
         )
 
     # What `layer` is written with: each method appends one operation and checks the tensors that it names.
@@ -281,11 +359,22 @@ class Decoder(ABC):
         """Return a vector's values as float32."""
         return float_values(self.tensor(name), length, self.path)
 
-    def norm(self, source: str, target: str, gain: str, heads: int = 0, accumulate: bool = False) -> None:
-        """Append a norm over a row or its heads."""
-        self.vector(gain, self.config.head_width if heads else self.config.width)
-        offset = 0.0 if self.config.from_gguf else self.hf_gain_offset
-        self.ops.append(Norm(source, target, gain, self.config.eps, heads, accumulate, offset))
+    def norm(
+        self,
+        source: str,
+        target: str,
+        gain: str,
+        heads: int = 0,
+        accumulate: bool = False,
+        factor: Fraction = Fraction(1),
+        width: int | None = None,
+    ) -> None:
+        """Append a norm over a row or its heads; `width` is a row's or a head's where it is not the model's."""
+        c = self.config
+        self.vector(gain, width or (c.head_width if heads else c.width))
+        offset = 0.0 if c.from_gguf else self.hf_gain_offset
+        eps = c.eps if source != "x" or c.residual_scale == 1 else float(exact(c.eps) / c.residual_scale**2)
+        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor))
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
@@ -302,12 +391,12 @@ class Decoder(ABC):
     def attention(
         self, i: int, interleaved: bool = False, head_norms: bool = False, rotary: int = 0, window: int = 0
     ) -> None:
-        """Append query, key and value of "normed", rotary embedding, and attention to "attended"."""
+        """Append query, key and value of a row, rotary embedding (none for -1), and attention to "attended"."""
         c, p = self.config, f"blk.{i}."
         q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
         self.ops.append(
             Linear(
-                "normed",
+                "x" if self.norms == "after" else "normed",
                 (
                     self.target("q", p + "attn_q", q, c.width),
                     self.target("k", p + "attn_k", kv, c.width),
@@ -315,12 +404,19 @@ class Decoder(ABC):
                 ),
             )
         )
+        turns = [
+            Rope("q", rotary, c.heads, c.head_width, interleaved),
+            Rope("k", rotary, c.kv_heads, c.head_width, interleaved),
+        ]
+        if rotary >= 0 and self.norms_rotated:
+            self.ops += turns
         if head_norms:
-            self.norm("q", "q", p + "attn_q_norm.weight", c.heads)
-            self.norm("k", "k", p + "attn_k_norm.weight", c.kv_heads)
-        self.ops.append(Rope("q", rotary, c.heads, c.head_width, interleaved))
-        self.ops.append(Rope("k", rotary, c.kv_heads, c.head_width, interleaved))
-        scale = inverse_root(c.query_width)
+            for buffer, heads, row in (("q", c.heads, q), ("k", c.kv_heads, kv)):
+                gain = f"{p}attn_{buffer}_norm.weight"
+                self.norm(buffer, buffer, gain, 1 if self.norms_rows else heads, width=row if self.norms_rows else None)
+        if rotary >= 0 and not self.norms_rotated:
+            self.ops += turns
+        scale = inverse_root(c.query_width) if c.score_scale is None else c.score_scale
         self.ops.append(Attend("q", "k", "v", "attended", i, c.heads, c.kv_heads, c.head_width, scale, window))
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
@@ -338,6 +434,6 @@ class Decoder(ABC):
             self.target("gate", p + "ffn_gate", c.hidden, c.width),
             self.target("up", p + "ffn_up", c.hidden, c.width),
         )
-        self.ops.append(Linear("normed", up))
+        self.ops.append(Linear("x" if self.norms == "after" else "normed", up))
         self.ops.append(Gate("gate", "up", "hidden", self.activation))
         self.ops.append(Linear("hidden", (self.target(buffer, p + "ffn_down", c.width, c.hidden, accumulate),)))

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
-from intact.models.decoder import HF_NAMES, Decoder
-from intact.models.program import Buffer, Embed
+from intact.models.decoder import Decoder
+from intact.models.names import HF_NAMES, NORMS_AFTER
+from intact.models.program import Embed
+from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
 from intact.numerics.rope import rotation
 
 
@@ -21,11 +23,9 @@ class Gemma3(Decoder):
 
     gguf = "gemma3"
     hf = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
-    hf_names = HF_NAMES | {
-        "post_attention_norm": "post_attention_layernorm",
-        "ffn_norm": "pre_feedforward_layernorm",
-        "post_ffw_norm": "post_feedforward_layernorm",
-    }
+    hf_names = HF_NAMES | NORMS_AFTER | {"ffn_norm": "pre_feedforward_layernorm"}
+    norms = "both"
+    head_norms = True
     hf_defaults = {  # Gemma3TextConfig's, which published files rely on
         "hidden_size": 2304,
         "intermediate_size": 9216,
@@ -52,7 +52,7 @@ class Gemma3(Decoder):
         return replace(
             config,
             window=window,
-            local_layers=_gguf_local_layers(m, config.layers) if window else (False,) * config.layers,
+            local_layers=read_gguf_local_layers(m, config.layers, 6) if window else (False,) * config.layers,
             rope_local_base=m.number("rope.freq_base_swa", 10000.0, least=1.0),
             query_width=config.width / config.heads if config.layers == 62 else config.head_width,  # 62: the 27B
         )
@@ -61,16 +61,13 @@ class Gemma3(Decoder):
     def read_hf(cls, m: Metadata) -> Config:
         """Read also the window, the local layers and the scale of the scores."""
         config = super().read_hf(m)
-        if (kinds := m.get("layer_types")) is not None:
-            local = tuple(kind == "sliding_attention" for kind in kinds)
-        else:
-            every = m.integer("sliding_window_pattern", m.integer("_sliding_window_pattern", 6))
-            local = _all_but_each(every, config.layers)
+        local = read_hf_local_layers(m, config.layers, 6)
         return replace(
             config,
             window=m.integer("sliding_window") if any(local) else 0,
             local_layers=local,
             query_width=m.number("query_pre_attn_scalar", least=1.0, most=1e6),
+            rope_local_base=config.rope_local_base or 10000.0,
         )
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
@@ -78,12 +75,8 @@ class Gemma3(Decoder):
         c = self.config
         return (
             rotation(c.rope_base, c.rope_width, c.rope_scaling),
-            rotation(c.rope_local_base, c.rope_width, {}),
+            rotation(c.rope_local_base or 10000.0, c.rope_width, {}),
         )
-
-    def buffers(self) -> dict[str, Buffer]:
-        """Add one more wide row: a block's result before its norm."""
-        return super().buffers() | {"result": Buffer(self.config.width, wide=True)}
 
     def embed(self) -> None:
         """Append the embedding times sqrt(width)."""
@@ -91,30 +84,6 @@ class Gemma3(Decoder):
         scale = Fraction(math.isqrt(width << 60), 1 << 30)
         self.ops.append(Embed("x", self.matrix("token_embd.weight", None, width), scale))
 
-    def layer(self, i: int) -> None:
-        """Norm, attention, norm, residual; norm, feed-forward, norm, residual."""
-        c, p = self.config, f"blk.{i}."
-        local = c.local_layers[i]
-        self.norm("x", "normed", p + "attn_norm.weight")
-        self.attention(i, head_norms=True, rotary=int(local), window=c.window if local else 0)
-        self.project(i, "result", accumulate=False)
-        self.norm("result", "x", p + "post_attention_norm.weight", accumulate=True)
-        self.norm("x", "normed", p + "ffn_norm.weight")
-        self.feed_forward(i, "result", accumulate=False)
-        self.norm("result", "x", p + "post_ffw_norm.weight", accumulate=True)
-
-
-def _gguf_local_layers(m: Metadata, layers: int) -> tuple[bool, ...]:
-    """Read which layers are local: all but each n-th, or those that a list says."""
-    key = "attention.sliding_window_pattern"
-    value = m.get(key)
-    if value is None or isinstance(value, int):
-        return _all_but_each(m.integer(key, 6), layers)
-    flags = value.tolist() if isinstance(value, np.ndarray) else value
-    if not isinstance(flags, list | tuple) or len(flags) != layers or not all(flag in (True, False) for flag in flags):
-        m.refuse(key, f"an integer or true or false for each of {layers} layers", value)
-    return tuple(bool(flag) for flag in flags)
-
-
-def _all_but_each(every: int, layers: int) -> tuple[bool, ...]:
-    return tuple((i + 1) % every != 0 for i in range(layers))
+    def rotary(self, i: int) -> int:
+        """Return 1 for local layers."""
+        return int(self.config.is_local[i])

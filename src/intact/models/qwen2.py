@@ -1,7 +1,8 @@
 """Qwen2 and Qwen2.5: Llama's graph with biases on query, key and value (arXiv 2407.10671)."""
 
-from intact.models.decoder import ATTENTION, Decoder
+from intact.models.decoder import Decoder
 from intact.models.llama import Llama
+from intact.models.names import ATTENTION
 
 
 class Qwen2(Llama):

@@ -20,7 +20,7 @@ from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, Tensor, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.formats.stored_blocks import blocks_from_bytes
-from intact.models import Program, build_program
+from intact.models import Program, build_program, split_matrices
 from intact.models.program import Embed, Logits
 from intact.quantizers import (
     COSTS,
@@ -148,7 +148,7 @@ def quantize(
     if target.exists():
         raise ParameterError(f"{target} exists already; expected a name that does not")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
-    with open_checkpoint(path) as checkpoint:
+    with split_matrices(open_checkpoint(path)) as checkpoint:
         program = build_program(checkpoint)
         spec, other = _checked(program, to, embeddings, text is not None)
         if is_gguf(target):
@@ -181,7 +181,7 @@ def quantize(
 
     if spec.transforms:
         path = transform_model(path, spec.transforms, _candidates(spec), learn, work, progress)
-    with open_checkpoint(path) as checkpoint:
+    with split_matrices(open_checkpoint(path)) as checkpoint:
         program = build_program(checkpoint)
         matrices = _plan(program, spec, other)
         read = learn(program) if sample is not None and _reads_statistics(spec) else None

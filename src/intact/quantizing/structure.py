@@ -27,6 +27,7 @@ def find_structure(program: Program) -> ModelStructure:
         tuple(_feed_forwards(program)),
         tuple(_values(program)),
         tuple(target.weight for target in targets),
+        tuple(t.weight for op in program.ops if isinstance(op, Linear) and op.source == stream for t in op.targets),
     )
 
 

@@ -13,7 +13,7 @@ from intact.errors import ModelError
 from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, open_checkpoint
 from intact.formats.safetensors import Stored
-from intact.models import Program, build_program, find_architecture
+from intact.models import Program, build_program, find_architecture, split_matrices
 from intact.models.rotations import rotation_name
 from intact.numerics.dequantize import dequantize
 from intact.quantizers import InputStatistics, Spec
@@ -74,7 +74,7 @@ def write_transformed(
         If a weight is NaN or infinite.
     """
     transform = TRANSFORMS[name]
-    with open_checkpoint(source) as checkpoint:
+    with split_matrices(open_checkpoint(source)) as checkpoint:
         program = build_program(checkpoint)
         check_source(program)
         structure = find_structure(program)

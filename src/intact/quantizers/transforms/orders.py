@@ -13,7 +13,12 @@ Order = NDArray[np.int64]
 
 def order_stream(edits: TensorEdits, model: ModelStructure, order: Order) -> None:
     """Put the channels of the residual stream into an order."""
-    columns = {model.embedding, model.head, *(name for norm in model.norms for name in norm.matrices)}
+    columns = {
+        model.embedding,
+        model.head,
+        *(name for norm in model.norms for name in norm.matrices),
+        *model.readers,
+    }
     for name in columns:
         edits.add(name, lambda w: w[:, order])
     for writer in model.writers:

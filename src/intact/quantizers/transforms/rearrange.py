@@ -48,6 +48,8 @@ class Rearrange(Transform):
             model.progress(done, len(structure.norms))
             for name in norm.matrices:
                 shares += column_shares(model.read(name))
+        for name in structure.readers:
+            shares += column_shares(model.read(name))
         order_stream(edits, structure, sorted_channels(shares))
         for net in structure.feed_forwards:
             hidden = np.zeros(len(model.read(net.gate.weight)))

@@ -68,6 +68,8 @@ class ModelStructure:
         Gains of norms between those results and the stream.
     products : tuple of str
         The matrices of all products other than the head's.
+    readers : tuple of str
+        Matrices that read the stream itself, with no norm before them.
     """
 
     architecture: str
@@ -80,3 +82,4 @@ class ModelStructure:
     feed_forwards: tuple[FeedForward, ...]
     values: tuple[ValuePath, ...]
     products: tuple[str, ...]
+    readers: tuple[str, ...] = ()

@@ -1,0 +1,23 @@
+"""Granite 3: Llama's graph with factors for embedding, scores, residual sums and logits (arXiv 2405.04324)."""
+
+from intact.models.llama import Llama
+
+
+class Granite(Llama):
+    """The logits are divided by their factor; no operation is added for any of them (`Decoder.embed`)."""
+
+    gguf = "granite"
+    hf = ("GraniteForCausalLM",)
+    hf_defaults = {"attention_multiplier": 1.0}
+    multipliers = {
+        "embedding_scale": ("embedding_scale", "embedding_multiplier"),
+        "score_scale": ("attention.scale", "attention_multiplier"),
+        "residual_scale": ("residual_scale", "residual_multiplier"),
+        "logit_scale": ("logit_scale", "logits_scaling"),
+    }
+    sample = {
+        "embedding_scale": 3.0,
+        "attention.scale": 0.15625,
+        "residual_scale": 0.25,
+        "logit_scale": 4.0,
+    }

@@ -1,0 +1,106 @@
+"""Names of tensors: GGUF's, which are canonical here, and those of Transformers; matrices stored as one are split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from intact.errors import ModelError
+from intact.formats import Tensor
+from intact.formats.tensor import byte_length
+from intact.numerics.integers import INTEGER, from_bytes, to_bytes
+from intact.numerics.weights import BlockWeight
+
+ATTENTION: Final = ("attn_q", "attn_k", "attn_v")
+FEED_FORWARD: Final = ("ffn_gate", "ffn_up", "ffn_down")
+HF_NAMES: Final[dict[str, str]] = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+"""GGUF's names of tensors, which are canonical here, to those of most models of Transformers."""
+NORMS_AFTER: Final = {
+    "post_attention_norm": "post_attention_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+"""Names of the norms that results pass before the residual sum, as most models with such norms have them."""
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {"attn_qkv": ATTENTION, "ffn_up": ("ffn_gate", "ffn_up")}
+"""Matrices that files may hold as one, by GGUF's name, and the matrices that are their rows, in order."""
+GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
+HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")
+
+
+def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
+    """Return consecutive rows of a stored matrix, or values of a bias, as tensors of their own.
+
+    Views of the file's bytes, whatever the type of blocks; integer weights are copied.
+
+    Parameters
+    ----------
+    parts : mapping
+        The names of the tensors and their numbers of rows.
+
+    Raises
+    ------
+    ModelError
+        If the rows do not add up.
+    """
+    if not tensor.shape or tensor.shape[0] != sum(parts.values()):
+        sizes = " + ".join(map(str, parts.values()))
+        raise ModelError(f"tensor {tensor.name} has shape {tensor.shape}, expected {sizes} rows")
+    out, begin, data = [], 0, tensor.data
+    weight = from_bytes(data) if tensor.kind == INTEGER else None
+    for name, rows in parts.items():
+        shape = (rows, *tensor.shape[1:])
+        if weight is None:
+            first, size = byte_length(tensor.kind, (begin, *tensor.shape[1:])), byte_length(tensor.kind, shape)
+            if first is None or size is None:
+                raise ModelError(f"tensor {tensor.name} of shape {tensor.shape} is no whole number of blocks a row")
+            out.append(Tensor(name, tensor.kind, shape, data[first : first + size]))
+        else:
+            out.append(Tensor(name, INTEGER, shape, to_bytes(_rows_of(weight, slice(begin, begin + rows)))))
+        begin += rows
+    return out
+
+
+def _rows_of(weight: BlockWeight, rows: slice) -> BlockWeight:
+    """Return some rows of an integer weight."""
+    return weight._replace(
+        codes=weight.codes[rows],
+        scale=weight.scale[rows],
+        scale_exp=weight.scale_exp[rows],
+        minimum=None if weight.minimum is None else weight.minimum[rows],
+        minimum_exp=None if weight.minimum_exp is None else weight.minimum_exp[rows],
+    )
+
+
+def find_fused(
+    names: Mapping[str, Tensor], gguf: bool, fused: Mapping[str, str]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Find the tensors of a file that hold several matrices; yield name, layer, canonical name, `weight` or `bias`.
+
+    Parameters
+    ----------
+    fused : mapping
+        Keys of `PARTS` to the names in safetensors.
+    """
+    pattern = GGUF_LAYER if gguf else HF_LAYER
+    stems = {name if gguf else own: name for name, own in fused.items()}
+    for name in names:
+        if (match := pattern.fullmatch(name)) and match[2] in stems:
+            stem = stems[match[2]]
+            if gguf and f"blk.{match[1]}.{PARTS[stem][0]}.{match[3]}" in names:
+                continue  # `ffn_up` beside `ffn_gate` is itself alone
+            yield name, match[1], stem, match[3]

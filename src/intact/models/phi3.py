@@ -1,0 +1,19 @@
+"""Phi-3 and Phi-4: Llama's graph, fused projections, heads rotated in part, longrope (arXiv 2404.14219, 2503.01743)."""
+
+from intact.models.decoder import Decoder
+
+
+class Phi3(Decoder):
+    """Files hold query, key and value as one matrix, gate and up as another; all layers attend to the window, if any.
+
+    The context that the file declares decides between longrope's lists of factors.
+    """
+
+    gguf = "phi3"
+    hf = ("Phi3ForCausalLM",)
+    hf_defaults = {"original_max_position_embeddings": 4096}
+    biases = dict.fromkeys(Decoder.biases, False)
+    fused = {"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"}
+    partial_rotary = True
+    has_local_layers = True
+    sample = {"rope.dimension_count": 18, "attention.sliding_window": 30}

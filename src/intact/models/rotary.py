@@ -1,0 +1,138 @@
+"""Rotary parameters of decoders, read from GGUF metadata or from config.json: base, width, scaling of frequencies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ModelError
+from intact.formats.metadata import Metadata
+from intact.numerics.rope import SCALINGS
+
+FACTORS: Final = ("rope_factors_long.weight", "rope_factors_short.weight")
+"""GGUF's tensors with longrope's divisors of frequencies: for contexts beyond the original one, and for others."""
+_GGUF_KINDS: Final = ("none", "linear", "yarn", "longrope")
+_HF_KINDS: Final = ("default", *SCALINGS)
+_HF_OTHER_NAMES: Final = {"su": "longrope"}
+"""Older names of kinds in config.json."""
+
+
+class Rotary(NamedTuple):
+    """Rotary parameters of a config.json.
+
+    Attributes
+    ----------
+    base : float
+        Of all layers.
+    local_base : float, optional
+        Of layers that attend to a window, where the file says.
+    part : float
+        The part of each head that is rotated, at most 1.
+    scaling : mapping
+        Empty, or `type` and its numbers, as `intact.numerics.rope.rotation` takes them. `divisors` are longrope's.
+    """
+
+    base: float
+    local_base: float | None
+    part: float
+    scaling: Mapping[str, Any]
+
+
+def read_gguf_scaling(m: Metadata) -> dict[str, Any]:
+    """Read the scaling of rotary frequencies; a factor without a type means linear, as it does for llama.cpp.
+
+    An attention factor without a type means longrope, as in files of Phi-3.
+    """
+    kind = m.choice("rope.scaling.type", _GGUF_KINDS)
+    factor = m.number("rope.scaling.factor", m.number("rope.scale_linear", 1.0))
+    times = m.get("rope.scaling.attn_factor") or 1.0
+    if kind is None and times != 1.0:
+        kind = "longrope"
+    if kind == "none" or (kind is None and factor == 1.0):
+        return {}
+    if kind in (None, "linear"):
+        m.refuse_features({"rope.scaling.attn_factor": (0.0, 1.0)})
+        return {"type": "linear", "factor": factor}
+    context = m.integer("context_length", most=1 << 30)
+    found = {"type": kind, "original": m.integer("rope.scaling.original_context_length", context, most=1 << 30)}
+    if kind == "longrope":
+        return found | {"attention_factor": times}
+    m.refuse_features({"rope.scaling.yarn_ext_factor": (1.0,), "rope.scaling.yarn_attn_factor": (1.0,)})
+    both = m.get("rope.scaling.yarn_log_multiplier")
+    return found | {
+        "factor": factor,
+        "beta_fast": m.number("rope.scaling.yarn_beta_fast", 32.0),
+        "beta_slow": m.number("rope.scaling.yarn_beta_slow", 1.0),
+        "factor_of_scores": times,
+        **({"mscale": 1.0, "mscale_all_dim": both} if both else {}),
+    }
+
+
+def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
+    """Read the rotary parameters of a config.json.
+
+    They are `rope_theta` and `rope_scaling`, or in newer files `rope_parameters`, which may have a set for each kind
+    of layer.
+
+    Parameters
+    ----------
+    partial : bool
+        If true, heads may be rotated in part (`partial_rotary_factor`).
+    """
+    name = "rope_parameters: "
+    sets = m.within("rope_parameters", name)
+    full = sets.within("full_attention", name) if sets.mapping("full_attention") else sets
+    local = sets.within("sliding_attention", name + "sliding_attention: ")
+    local.choice("rope_type", ("default",))
+    local.choice("type", ("default",))
+    local.refuse_features({"factor": (1,), "partial_rotary_factor": (1,)})
+    scaling = Metadata(m.mapping("rope_scaling") or full.values, m.source, inside="rope scaling: ")
+    part = 1.0
+    for one in (m, sets, full, scaling):
+        if not partial:
+            one.refuse_features({"partial_rotary_factor": (1,)})
+        elif one.get("partial_rotary_factor") is not None:
+            part = one.number("partial_rotary_factor", most=1.0)
+    base = full.number("rope_theta", m.number("rope_theta", 10000.0, least=1.0), least=1.0)
+    owner, key = (local, "rope_theta") if local.get("rope_theta") is not None else (m, "rope_local_base_freq")
+    local_base = None if owner.get(key) is None else owner.number(key, least=1.0)
+    return Rotary(base, local_base, part, _read_hf_scaling(m, scaling))
+
+
+def _read_hf_scaling(m: Metadata, scaling: Metadata) -> Mapping[str, Any]:
+    older = {key: _HF_OTHER_NAMES[value] for key, value in scaling.values.items() if value in ("su",)}
+    scaling = Metadata({**scaling.values, **older}, scaling.source, inside=scaling.inside)
+    kind = scaling.choice("rope_type", _HF_KINDS) or scaling.choice("type", _HF_KINDS)
+    if kind in (None, "default"):
+        scaling.refuse_features({"factor": (1,)})
+        return {}
+    found = {key: value for key, value in scaling.values.items() if key not in ("rope_type", "rope_theta")}
+    context = m.get("max_position_embeddings")
+    original = scaling.get("original_max_position_embeddings", m.get("original_max_position_embeddings", context))
+    found |= {"type": kind, "original": original}
+    if kind in ("yarn", "longrope") and found.get("factor") is None:
+        found["factor"] = m.integer("max_position_embeddings", most=1 << 30) / _positive(scaling, original)
+    if kind == "longrope":
+        long = m.integer("max_position_embeddings", most=1 << 30) > _positive(scaling, original)
+        values = scaling.array("long_factor" if long else "short_factor")
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            scaling.refuse("long_factor" if long else "short_factor", "a list of numbers", values)
+        found["divisors"] = np.array(values, np.float32)
+    return found
+
+
+def _positive(scaling: Metadata, original: object) -> int:
+    if isinstance(original, bool) or not isinstance(original, int) or original < 1:
+        scaling.refuse("original_max_position_embeddings", "a positive integer", original)
+    return original
+
+
+def divisors(scaling: Mapping[str, Any], context: int) -> tuple[str, NDArray[np.float32] | None]:
+    """Return the name of the tensor with longrope's divisors that serve a context, and those of a config.json."""
+    original = scaling.get("original", context)
+    if not isinstance(original, int):
+        raise ModelError(f"rope scaling: the original context must be an integer, found {original!r:.80}")
+    return FACTORS[0] if context > original else FACTORS[1], scaling.get("divisors")

@@ -1,0 +1,153 @@
+"""A model has the same bits as a GGUF file, named and ordered as llama.cpp's converter does, and as a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import intact
+from intact.formats import Tensor, open_checkpoint
+from intact.models import find_architecture, split_matrices
+from intact.models.names import split_rows
+from intact.numerics.integers import INTEGER, from_bytes, to_bytes
+from intact.numerics.weights import from_floats
+from intact.quantizing.pipeline import quantize
+from support.folders import TOKENS, VARIANTS, tensor_values, write_folder
+from support.gguf_writer import write_gguf
+from support.tiny import tokenizer_metadata, write_tiny
+
+gguf = pytest.importorskip("gguf", reason="needs the gguf package, which has llama.cpp's names of tensors")
+
+CONVERTED = {
+    "granite": ("granite", True),
+    "llama": ("llama", True),
+    "olmo2": ("olmo2", False),
+    "olmo3": ("olmo2", False),
+    "phi3": ("phi3", False),
+    "phi4-mini": ("phi3", False),
+    "qwen3": ("qwen3", False),
+}
+"""The variants with the name of their architecture in GGUF, and whether the converter brings rotary pairs together."""
+COMMON = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.key_length": "head_dim",
+    "attention.value_length": "head_dim",
+    "rope.freq_base": "rope_theta",
+    "attention.sliding_window": "sliding_window",
+    "embedding_scale": "embedding_multiplier",
+    "residual_scale": "residual_multiplier",
+    "attention.scale": "attention_multiplier",
+    "logit_scale": "logits_scaling",
+}
+CHANGES = {"rms_norm_eps": 2.0**-17, "residual_multiplier": 0.25}
+"""Numbers that float32, in which GGUF stores them, holds exactly."""
+
+
+def _together(matrix: np.ndarray, heads: int) -> np.ndarray:
+    """The rows of each head, so that the pairs (i, i + half a head) become neighbours."""
+    half = len(matrix) // heads // 2
+    return matrix.reshape(heads, 2, half, -1).swapaxes(1, 2).reshape(matrix.shape)
+
+
+def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], name: str, together: bool) -> Path:
+    """Write the GGUF file that llama.cpp's converter would make, in F32."""
+    metadata: dict[str, Any] = {"general.architecture": name}
+    metadata |= {f"{name}.{key}": config[own] for key, own in COMMON.items() if own in config}
+    metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["rms_norm_eps"]
+    width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
+    metadata[f"{name}.rope.dimension_count"] = int(width * config.get("partial_rotary_factor", 1))
+    tensors = {}
+    names = gguf.get_tensor_name_map(
+        next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]
+    )
+    heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
+    for own, array in values.items():
+        stem = own.split(".")[-2]
+        tensors[names.get_name(own, try_suffixes=(".weight", ".bias"))] = (
+            _together(array, heads[stem]) if together and stem in heads else array
+        )
+    scaling = config.get("rope_scaling") or {}
+    kind = scaling.get("rope_type", scaling.get("type"))
+    if kind == "llama3":  # as the converter: a divisor of each frequency
+        waves = 2 * np.pi * config["rope_theta"] ** (np.arange(0, width, 2) / width)
+        turns = scaling["original_max_position_embeddings"] / waves
+        low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+        blend = np.clip((turns - low) / (high - low), 0, 1)
+        tensors["rope_freqs.weight"] = (1 / (blend + (1 - blend) / scaling["factor"])).astype(np.float32)
+    elif kind == "longrope":
+        original = config["original_max_position_embeddings"]
+        factor = np.sqrt(1 + np.log(config["max_position_embeddings"] / original) / np.log(original))
+        metadata[f"{name}.rope.scaling.original_context_length"] = original
+        metadata[f"{name}.rope.scaling.attn_factor"] = float(factor)
+        for length in ("long", "short"):
+            tensors[f"rope_factors_{length}.weight"] = np.array(scaling[f"{length}_factor"], np.float32)
+    elif kind == "yarn":
+        metadata[f"{name}.rope.scaling.type"] = "yarn"
+        metadata[f"{name}.rope.scaling.factor"] = scaling["factor"]
+        metadata[f"{name}.rope.scaling.original_context_length"] = scaling["original_max_position_embeddings"]
+        metadata[f"{name}.rope.scaling.yarn_beta_fast"] = scaling["beta_fast"]
+    if "layer_types" in config:
+        flags = np.array([kind == "sliding_attention" for kind in config["layer_types"]], "?")
+        metadata[f"{name}.attention.sliding_window_pattern"] = flags.tolist()
+    stored = {key: ("F32", array.shape, array.astype("<f4").tobytes()) for key, array in tensors.items()}
+    return write_gguf(path, metadata | tokenizer_metadata(config["vocab_size"]), stored)
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_a_gguf_file_and_a_folder_are_one_model(tmp_path: Path, name: str) -> None:
+    config = {**VARIANTS[name].config, **{key: CHANGES[key] for key in CHANGES if key in VARIANTS[name].config}}
+    if name == "olmo3":  # GGUF has no factor of its own beside YaRN's
+        config["rope_scaling"] = {key: v for key, v in config["rope_scaling"].items() if key != "attention_factor"}
+    variant = VARIANTS[name]._replace(config=config, kind="F32", files=1)
+    folder = write_folder(tmp_path / "folder", variant, name)
+    file = _convert(tmp_path / "model.gguf", config, tensor_values(config, name), *CONVERTED[name])
+    one, other = intact.load(folder), intact.load(file)
+    if name == "llama":  # divisors are stored as float32, where a folder's are exact
+        difference = np.abs(one.logits(TOKENS) - other.logits(TOKENS)).max()
+        assert difference < 1e-3 * np.abs(one.logits(TOKENS)).max()
+        return
+    assert np.array_equal(one.logits(TOKENS, raw=True)[0], other.logits(TOKENS, raw=True)[0])
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q4_0", INTEGER])
+def test_rows_of_a_stored_matrix_are_its_rows(kind: str) -> None:
+    from intact.conformance.synthetic import random_floats, random_tensor
+    from intact.numerics.dequantize import dequantize
+
+    if kind == INTEGER:
+        data = to_bytes(from_floats(random_floats("rows", (7, 64), 1.0), 8))
+    else:
+        data = np.frombuffer(random_tensor("rows", kind, (7, 64), 1.0), np.uint8)
+    whole = dequantize(kind, data, (7, 64))
+    first, second = split_rows(Tensor("whole", kind, (7, 64), data), {"a": 3, "b": 4})
+    assert (first.name, first.shape, second.shape) == ("a", (3, 64), (4, 64))
+    parts = [dequantize(kind, part.data, part.shape) for part in (first, second)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    if kind == INTEGER:
+        assert from_bytes(second.data).codes.shape == (4, 64)
+
+
+def test_rows_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
+    wrong = {"model.layers.0.self_attn.qkv_proj.weight": np.zeros((127, 64), np.float32)}
+    folder = write_folder(tmp_path, VARIANTS["phi3"], "phi3", wrong)
+    with pytest.raises(intact.ModelError, match=r"qkv_proj.weight has shape \(127, 64\), expected 64 \+ 32 \+ 32 rows"):
+        intact.load(folder)
+
+
+def test_matrices_stored_as_one_are_quantised_apart(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", "phi3", ["F32"])
+    quantize(path, tmp_path / "out", "int8-32")
+    with open_checkpoint(tmp_path / "out") as checkpoint:
+        names = set(checkpoint.tensors)
+        assert split_matrices(checkpoint) is checkpoint
+        assert find_architecture(checkpoint).gguf == "phi3"
+    assert {"blk.0.attn_q.weight", "blk.1.ffn_gate.weight", "blk.1.ffn_up.weight"} <= names
+    assert not any("attn_qkv" in name for name in names)
+    whole, parts = (intact.load(p, "fp32").logits(TOKENS) for p in (path, tmp_path / "out"))
+    assert 0 < np.abs(whole - parts).max() < 0.05 * np.abs(whole).max()
