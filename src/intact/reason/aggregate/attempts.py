@@ -1,0 +1,109 @@
+"""Attempts until a verifier accepts one: how many are worth it, and what an accepted answer is worth.
+
+The law is that of `intact.stats.laws.verifier` (Stroebl et al. 2024, arXiv 2411.17501). Here it is in fractions, as the
+number of attempts decides what a method does, which must be the same on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from intact.errors import ParameterError
+from intact.exact import Number, written
+
+
+class ProblemKind(NamedTuple):
+    """A kind of problem.
+
+    Attributes
+    ----------
+    rate : Fraction
+        The chance that a sample is right.
+    prior : Fraction
+        The share of problems of this kind.
+    """
+
+    rate: Fraction
+    prior: Fraction
+
+
+class AcceptanceRates(NamedTuple):
+    """A verifier: the chances that it accepts a right answer, and that it rejects a wrong one."""
+
+    completeness: Fraction
+    soundness: Fraction
+
+    def right(self, kind: ProblemKind) -> Fraction:
+        """Return the chance that a sample is right and accepted."""
+        return self.completeness * kind.rate
+
+    def fluke(self, kind: ProblemKind) -> Fraction:
+        """Return the chance that a sample is wrong and accepted."""
+        return (1 - self.soundness) * (1 - kind.rate)
+
+
+def read_kinds(text: str) -> list[ProblemKind]:
+    """Read kinds of problems, such as ``0.87*0.58, 0.13*0.42``: rate times prior; one rate alone has the prior 1.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be read, a rate does not lie in [0, 1], or priors do not sum up to 1.
+    """
+    kinds = []
+    for part in text.split(","):
+        try:
+            rate, _, prior = part.partition("*")
+            kinds.append(ProblemKind(Fraction(rate.strip()), Fraction(prior.strip() or "1")))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ParameterError(f"rates are such as 0.87*0.58, 0.13*0.42, got {text!r:.60}") from error
+    if not all(0 <= kind.rate <= 1 and kind.prior >= 0 for kind in kinds) or sum(kind.prior for kind in kinds) != 1:
+        raise ParameterError(f"rates must lie in [0, 1], and their priors sum up to 1, got {text!r:.60}")
+    return kinds
+
+
+def check_of(completeness: Number, soundness: Number) -> AcceptanceRates:
+    """Return a verifier of these chances, as they were written."""
+    return AcceptanceRates(written(completeness, "completeness"), written(soundness, "soundness"))
+
+
+def best_number(kinds: Sequence[ProblemKind], check: AcceptanceRates, fluke: Number, most: int) -> int:
+    """Return the number of attempts, up to `most`, of the highest value; 0 if none is worth it.
+
+    Attempt k has the value `sum over kinds of prior (right - cost fluke) (1 - right - fluke)^(k - 1)`: a right answer
+    is worth 1, a fluke minus its cost, no answer 0. Of equal values the fewer attempts.
+
+    Parameters
+    ----------
+    fluke : number
+        The cost of a wrong answer.
+    """
+    cost = written(fluke, "the cost of a wrong answer")
+    value = highest = Fraction(0)
+    best = 0
+    open_ = [kind.prior for kind in kinds]
+    for attempt in range(1, most + 1):
+        value += sum(
+            left * (check.right(kind) - cost * check.fluke(kind)) for left, kind in zip(open_, kinds, strict=True)
+        )
+        open_ = _after(open_, kinds, check)
+        if value > highest:
+            highest, best = value, attempt
+    return best
+
+
+def chance_right(kinds: Sequence[ProblemKind], check: AcceptanceRates, attempt: int) -> Fraction | None:
+    """Return the chance that an answer is right which was accepted at this attempt, from 1; None if none can be."""
+    open_ = [kind.prior for kind in kinds]
+    for _ in range(attempt - 1):
+        open_ = _after(open_, kinds, check)
+    right = sum(left * check.right(kind) for left, kind in zip(open_, kinds, strict=True))
+    fluke = sum(left * check.fluke(kind) for left, kind in zip(open_, kinds, strict=True))
+    return Fraction(right) / (right + fluke) if right + fluke else None
+
+
+def _after(open_: Sequence[Fraction], kinds: Sequence[ProblemKind], check: AcceptanceRates) -> list[Fraction]:
+    """Return the chance of each kind and of one more rejection."""
+    return [left * (1 - check.right(kind) - check.fluke(kind)) for left, kind in zip(open_, kinds, strict=True)]

@@ -1,0 +1,54 @@
+"""Ranking by pairs: points for each comparison won."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import NamedTuple
+
+from intact.errors import ParameterError
+
+
+class Duel(NamedTuple):
+    """A comparison of two candidates, by their places.
+
+    Attributes
+    ----------
+    winner : int or None
+        One of the two; None is a draw.
+    """
+
+    first: int
+    second: int
+    winner: int | None
+
+
+def points(count: int, duels: Iterable[Duel]) -> list[Fraction]:
+    """Return each candidate's points: 1 for a comparison won, 1/2 for a draw (Copeland's score).
+
+    Raises
+    ------
+    ParameterError
+        If a candidate is none of `count`, is compared with itself, or the winner took no part.
+    """
+    result = [Fraction(0)] * count
+    for first, second, winner in duels:
+        pair = (first, second)
+        if first == second or not all(0 <= one < count for one in pair) or winner not in (*pair, None):
+            raise ParameterError(f"a duel of two among {count} candidates is won by one of them, got {pair}, {winner}")
+        for one in pair:
+            result[one] += Fraction(1, 2) if winner is None else Fraction(int(one == winner))
+    return result
+
+
+def consistent(first: int, second: int, forward: int | None, backward: int | None) -> Duel:
+    """Return the duel of a pair that was compared in both orders: won only if both comparisons name the same one.
+
+    Parameters
+    ----------
+    forward, backward : int or None
+        The place that won, 0 or 1, with `first` at place 0, and with `second` at place 0; None: neither.
+    """
+    named = None if forward is None else (first, second)[forward]
+    again = None if backward is None else (second, first)[backward]
+    return Duel(first, second, named if named == again else None)

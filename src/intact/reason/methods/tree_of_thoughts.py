@@ -1,0 +1,136 @@
+"""Tree of Thoughts: a breadth-first search whose judge is the model itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Final, NamedTuple
+
+from intact.errors import SpentError
+from intact.exact import total
+from intact.reason import Extend, Part, Problem, State, Steps, method
+from intact.reason.aggregate.votes import pick
+from intact.reason.comparing import choose, numbered
+from intact.reason.limits import Count, Filled, one_of, together
+from intact.reason.populations.beam import keep_best
+from intact.reason.prompting import make_prompt
+from intact.reason.stepwise import or_spent, until_spent
+
+VALUES: Final = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
+"""The worth of the words of a judgement, as in the authors' program."""
+
+VALUE = """\
+{question}
+
+Here is the beginning of a solution, or the whole of one:
+
+{answer}
+
+Judge whether this leads to the right answer. Reason briefly, then write one word on the last line: sure, likely or \
+impossible."""
+
+VOTE = """\
+{question}
+
+Here are beginnings of solutions, or whole ones:
+
+{answers}
+
+Compare them, and decide which is the most promising. End with the line "Choice: " and its number."""
+
+_WORD = re.compile(rf"\b({'|'.join(VALUES)})\b", re.IGNORECASE)
+
+
+class Thoughts(NamedTuple):
+    """Texts of one level, and how they are to be judged."""
+
+    problem: Problem
+    texts: Sequence[State]
+    checks: int
+    prompt: str
+
+
+def worth(judgement: str) -> float:
+    """Return the worth of the last of the three words in a judgement's last line; 0 without one."""
+    found = _WORD.findall(judgement.strip().rpartition("\n")[2])
+    return VALUES[found[-1].lower()] if found else 0.0
+
+
+def _values(level: Thoughts) -> Part[list[float]]:
+    """Judge each text alone, `checks` times, and add up; of equal texts only the first is judged, the others get 0."""
+    first: dict[str, int] = {}
+    for i, state in enumerate(level.texts):
+        first.setdefault(state.text, i)
+    distinct = sorted(first.values())
+    prompts = [
+        level.texts[i].ask(make_prompt(level.problem, level.prompt, answer=level.texts[i].text)) for i in distinct
+    ]
+    judged = yield [Extend(prompt) for prompt in prompts for _ in range(level.checks)]
+    if any(one.why == "budget" for one in judged):
+        raise SpentError("the budget does not pay for all judgements")
+    worths = [0.0 if one.why == "error" else worth(one.text) for one in judged]
+    result = [0.0] * len(level.texts)
+    for place, i in enumerate(distinct):
+        result[i] = total(worths[place * level.checks : (place + 1) * level.checks])
+    return result
+
+
+def _votes(level: Thoughts) -> Part[list[float]]:
+    """Have all texts compared in one prompt, `checks` times, and count the choices."""
+    prompt = make_prompt(level.problem, level.prompt, answers=numbered([state.text for state in level.texts]))
+    chosen = yield from choose([level.problem.ask(prompt)] * level.checks, len(level.texts))
+    return [float(chosen.count(i)) for i in range(len(level.texts))]
+
+
+JUDGES: dict[str, Callable[[Thoughts], Part[list[float]]]] = {"value": _values, "vote": _votes}
+
+
+@method("Yao et al. 2023, arXiv 2305.10601", group="search step by step", temperature=0.7)
+def tree_of_thoughts(
+    problem: Problem,
+    *,
+    k: Count = 5,
+    width: Count = 5,
+    checks: Count = 3,
+    steps: Count = 4,
+    delimiter: Filled = "\n",
+    judge: Annotated[str, partial(one_of, JUDGES)] = "value",
+    value: str = VALUE,
+    vote: str = VOTE,
+) -> Steps:
+    """Write k next thoughts of each text, have the model judge all texts, keep the best, and go on from these.
+
+    Parameters
+    ----------
+    k : int
+        Next thoughts that are sampled for each text.
+    width : int
+        Texts that are kept at each level.
+    checks : int
+        Judgements of each text, or votes on all of them.
+    steps : int
+        Levels; what has not ended by then is written to its end.
+    delimiter : str
+        What ends a thought.
+    judge : str
+        value, each text alone is called sure, likely or impossible; vote, the best of all is named.
+    value : str
+        How a text's value is asked for, with {question} and {answer}.
+    vote : str
+        How a vote is asked for, with {question} and {answers}.
+    """
+    together(k * width * checks, "k, width and checks")
+    kept, worths = [problem.start], [0.0]
+    levels = 0
+    with until_spent() as spent:
+        while levels < steps and not all(state.ended for state in kept):
+            going = [state for state in kept if not state.ended]
+            drawn = iter((yield [Extend(state, stop=(delimiter,)) for state in going for _ in range(k)]))
+            texts = [one for state in kept for one in ([state] if state.ended else [next(drawn) for _ in range(k)])]
+            values = yield from JUDGES[judge](Thoughts(problem, texts, checks, value if judge == "value" else vote))
+            best = keep_best(values, width)
+            kept, worths = [texts[i] for i in best], [values[i] for i in best]
+            levels += 1
+        kept = yield [Extend(state) for state in kept]
+    return or_spent(pick(problem, kept, worths, levels=levels), spent)
