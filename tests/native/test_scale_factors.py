@@ -69,7 +69,7 @@ def factor(values: list[int]) -> int | None:
 
 def smallest(x: NDArray[np.int16], block: int) -> tuple[int, int]:
     """Return (factors a block, inputs that share an int16) of the form of the fewest bytes, by trying all of them."""
-    rows, count = x.shape
+    count = x.shape[1]
     columns, pairs = count * block, -(-count // 2)
     padded = np.pad(x, ((0, 0), (0, count % 2))).astype(np.int64)
     found = [(4 * pairs, 0, block)]
@@ -87,7 +87,9 @@ def smallest(x: NDArray[np.int16], block: int) -> tuple[int, int]:
     return min(found)[1:]
 
 
-def random_weight(rng: np.random.Generator, form: tuple, kinds: tuple[str, str], rows: int, columns: int) -> BlockWeight:
+def random_weight(
+    rng: np.random.Generator, form: tuple, kinds: tuple[str, str], rows: int, columns: int
+) -> BlockWeight:
     bits, block, zero, shift, tabled, minima = form
     padded = -(-columns // 32) * 32
     table = np.sort(rng.choice(256, 16, replace=False)).astype(np.int16) if tabled else None
@@ -178,7 +180,8 @@ def test_products_equal_those_of_plain_scales_and_the_reference(
 
 
 @pytest.mark.parametrize(
-    ("kind", "bits"), [("any", 0.5), ("fine", 0.3125), ("fine row", 0.25), ("pairs", 0.25), ("runs", 0.0625), ("row", 0)]
+    ("kind", "bits"),
+    [("any", 0.5), ("fine", 0.3125), ("fine row", 0.25), ("pairs", 0.25), ("runs", 0.0625), ("row", 0)],
 )
 def test_memory_is_what_the_form_takes(kind: str, bits: float) -> None:
     """Bits a weight beside 4 bits of codes, to a line of the cache and an exponent for each row."""

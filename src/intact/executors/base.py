@@ -144,7 +144,7 @@ def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:
 
 
 class KeptInputs(NamedTuple):
-    """How many inputs of a product's rows stay, how they are scored, and the norms of the columns where they count."""
+    """The number of inputs of a product's rows that stay, their score's rule, and norms of columns where they count."""
 
     keep: int
     rule: str

@@ -113,8 +113,8 @@ def _write(
         stored.append(Stored(head, "F32", shape, 4 * int(np.prod(shape))))
     sizes: dict[str, int] = {}
     for weight, size in edits.rotated.items():
-        said = rotation_name(weight)
-        own_name = said if checkpoint.format == "gguf" else find_architecture(checkpoint).hf_name(said)
+        name = rotation_name(weight)
+        own_name = name if checkpoint.format == "gguf" else find_architecture(checkpoint).hf_name(name)
         sizes[own_name] = size
         stored.append(Stored(own_name, "F32", (1,), 4))
     for tensor in checkpoint.tensors.values():

@@ -19,7 +19,7 @@ from intact.quantizing.calibration import Calibration
 from intact.quantizing.pipeline import quantize
 from intact.quantizing.receipt import QuantizationReceipt, QuantizedOutput, measure_output
 from intact.receipts.identity import measure
-from intact.receipts.verify import signature_of
+from intact.receipts.verify import Outcome, signature_of
 from intact.text import Tokenizer
 
 
@@ -39,7 +39,7 @@ class QuantizationVerdict:
         Number of matrices that were found the same.
     """
 
-    outcome: Literal["true", "false", "unverifiable"]
+    outcome: Outcome
     what: Literal["numerics", "weights", "text", "quantizing", "output", "signature", "model"] | None = None
     detail: str = ""
     checked: int = 0
