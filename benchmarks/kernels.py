@@ -34,15 +34,21 @@ class Format(NamedTuple):
     zero: int
     shift: int
     minima: bool = False
-    table: bool = False
+    table: int = 0
+    """The largest entry; 0: none."""
 
 
 FORMATS = {
     "8": Format(8, 32, 128, 4), "6": Format(6, 16, 32, 2), "5": Format(5, 32, 16, 1),
     "5 min": Format(5, 32, 16, 1, True),
-    "4": Format(4, 32, 8, 0), "4 min": Format(4, 32, 8, 0, True), "table": Format(4, 32, 128, 4, table=True),
-    "3": Format(3, 16, 4, 0), "3 table": Format(3, 32, 128, 4, table=True),
-    "3 table 16": Format(3, 16, 128, 4, table=True), "2": Format(2, 32, 1, 0), "2 min": Format(2, 16, 2, 0, True),
+    "4": Format(4, 32, 8, 0), "4 min": Format(4, 32, 8, 0, True), "table": Format(4, 32, 128, 4, table=255),
+    "3": Format(3, 16, 4, 0), "3 table": Format(3, 32, 128, 4, table=255),
+    "3 table 16": Format(3, 16, 128, 4, table=255), "2": Format(2, 32, 1, 0), "2 min": Format(2, 16, 2, 0, True),
+    "4 of 16": Format(4, 16, 8, 0), "table of 16": Format(4, 16, 12, 1, table=24),
+    "6 of 32": Format(6, 32, 32, 2), "3 of 32": Format(3, 32, 4, 0),
+    "2 table": Format(2, 32, 2, 0, table=4), "5 table": Format(5, 32, 100, 4, table=200),
+    "6 table": Format(6, 32, 60, 3, table=120), "6 wide": Format(6, 32, 448, 6, table=896),
+    "8 wide": Format(8, 32, 1984, 8, table=3968),
 }  # fmt: skip
 
 
@@ -51,7 +57,8 @@ def weight(f: Format, columns: int, outputs: int, rng: np.random.Generator) -> A
     pairs = -(-blocks * (32 // f.block) // 2)
     size = panels * pairs * 32
     codes = rng.integers(0, 256, panels * blocks * f.bits * 64, np.uint8)
-    table = np.sort(rng.choice(256, 16, replace=False)).astype(np.int16) if f.table else None
+    entries = max(16, 1 << f.bits)
+    table = np.sort(rng.choice(f.table + 1, entries, entries > f.table)).astype(np.int16) if f.table else None
 
     def integers() -> Any:
         return rng.integers(-32767, 32768, size).astype(np.int16)
