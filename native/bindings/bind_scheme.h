@@ -7,11 +7,12 @@
 
 namespace intact {
 
-// Refuses a grid with a code that would not fit a byte.
+// Refuses a grid that no row could be quantised to. Codes beyond a byte are powers of two's alone (runtime/exact.h).
 inline Scheme checked(const Scheme& scheme) {
-    const bool fits = scheme.largest >= 1 && scheme.largest <= 127 && scheme.step_bits >= 0 && scheme.step_bits <= 6 &&
-                      scheme.mantissa >= 1 && scheme.mantissa <= 7;
-    if (!fits) throw std::invalid_argument("a scheme's codes lie in -127 to 127");
+    const bool wide = scheme.largest > 127 && scheme.power && scheme.step_bits == 0 && !scheme.whole_row;
+    const bool fits = scheme.largest >= 1 && scheme.largest <= (wide ? 1 << 18 : 127) && scheme.step_bits >= 0 &&
+                      scheme.step_bits <= 6 && scheme.mantissa >= 1 && scheme.mantissa <= 7;
+    if (!fits) throw std::invalid_argument("a scheme's codes lie in -127 to 127, or are floats up to 2^18");
     return scheme;
 }
 

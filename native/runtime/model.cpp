@@ -5,6 +5,7 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "runtime/exact.h"
 #include "runtime/plan.h"
 #include "runtime/step.h"
 #include "tiers/tiers.h"
@@ -218,6 +219,7 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         const std::int64_t width = at(buffers, op.source).width;
         if (!fp32) {
             lay_out(quantized, std::max(rows, wanted_count), width);
+            if (has_wide_codes(scheme)) ensure(wide_rows, rows * WideRow::ints(width) * 4);
             for (Own& o : own) {
                 lay_out(o.quantized, 1, width);
                 ensure(o.row, width * 4);

@@ -166,6 +166,7 @@ public:
 
     std::vector<Buffer> memory;                                     // of the buffers
     std::shared_ptr<Buffer> logits = std::make_shared<Buffer>(64);  // of the last step; views may outlive the model
+    Buffer wide_rows;                                               // the same of a scheme whose codes are wide
     Buffer quantized;                                               // rows on their way into a product
     HeadInputs head;                                                // of the last step
     std::vector<Buffer> scratch;                                    // one a thread

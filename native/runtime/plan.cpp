@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/exact.h"
 #include "runtime/step.h"
 
 namespace intact {
@@ -53,6 +54,7 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
             plan[i + 1].norm = static_cast<int>(i);
         }
         if (op.kind != Op::kLinear || next.kind != Op::kGate || op.targets.size() != 2) continue;
+        if (has_wide_codes(model.scheme)) continue;  // its products stand for themselves
         const LinearTarget &first = op.targets[0], &second = op.targets[1];
         const bool both = (first.buffer == next.source && second.buffer == next.second) ||
                           (first.buffer == next.second && second.buffer == next.source);

@@ -1,8 +1,10 @@
 // The int8 profile (docs/numerics.md).
 #include <algorithm>
+#include <utility>
 
 #include "formats/convert.h"
 #include "runtime/attend.h"
+#include "runtime/exact.h"
 #include "runtime/step.h"
 
 namespace intact {
@@ -139,6 +141,12 @@ struct Int8Run : Run {
 
     // Row m by the model's scheme.
     void quantize_other(const Op& op, const Plan& plan, std::int64_t m, const Activations& a, std::int64_t k) {
+        const auto [x, fraction] = source_row(op, plan, m);
+        m_.kernel->quantize_to(x, spec(op.source).width, fraction, *m_.scheme, a, k);
+    }
+
+    // Row m of what enters a product, after the norm that belongs to it, and its fraction.
+    std::pair<const std::int64_t*, int> source_row(const Op& op, const Plan& plan, std::int64_t m) {
         const std::int64_t width = spec(op.source).width;
         Own& own = at(m_.own, thread_);
         auto* room = reinterpret_cast<std::int64_t*>(own.wide.data());
@@ -156,7 +164,7 @@ struct Int8Run : Run {
         } else {
             std::copy_n(narrow(op.source, m), width, room);
         }
-        m_.kernel->quantize_to(x, width, fraction, *m_.scheme, a, k);
+        return {x, fraction};
     }
 
     void record(std::size_t i, const Activations& a, std::int64_t count) {
@@ -168,11 +176,43 @@ struct Int8Run : Run {
 
     void linear(const Op& op) {
         const std::size_t i = number(op);
+        if (has_wide_codes(m_.scheme)) return exact(op);
         const Activations a = quantize(i, op, rows_, op.targets, [](std::int64_t m) { return m; });
         if (m_.plan[i].gate >= 0) {
             gated(op, a, static_cast<std::size_t>(m_.plan[i].gate));
         } else {
             for (const LinearTarget& target : op.targets) multiply(target, a);
+        }
+        meet(Stopwatch::kProduct);
+    }
+
+    // Rows as wide codes, and products in int64.
+    void exact(const Op& op) {
+        const std::int64_t width = spec(op.source).width, ints = WideRow::ints(width);
+        auto* rows = reinterpret_cast<std::int32_t*>(m_.wide_rows.data());
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const auto [x, fraction] = source_row(op, m_.plan[number(op)], m);
+            quantize_wide_codes(x, width, fraction, *m_.scheme, rows + m * ints);
+        }
+        meet(Stopwatch::kRows);
+        for (const LinearTarget& target : op.targets) {
+            const MatrixWeight& w = *at(m_.weights, target.weight);
+            const BufferSpec& to = spec(target.buffer);
+            const std::int64_t* added = bias(target);
+            ExactOutput output(w.packed);
+            const Span mine = part(w.packed.rows);
+            for (std::int64_t n = mine.begin; n < mine.end; n++) {
+                output.read(n);
+                for (std::int64_t m = 0; m < rows_; m++) {
+                    const std::int64_t y = output.times(rows + m * ints, usual(target.buffer)) + (added ? added[n] : 0);
+                    if (to.wide)
+                        wide(target.buffer, m)[n] = y + (target.accumulate ? wide(target.buffer, m)[n] : 0);
+                    else
+                        narrow(target.buffer, m)[n] =
+                            static_cast<std::int32_t>(std::clamp<std::int64_t>(y, -INT32_MAX, INT32_MAX));
+                }
+            }
+            at(fraction_, target.buffer) = usual(target.buffer);
         }
         meet(Stopwatch::kProduct);
     }

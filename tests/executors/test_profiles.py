@@ -1,5 +1,6 @@
 """Profiles with other activations: each is what it says, every executor agrees, and receipts state it."""
 
+from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import intact
 from intact._native import kernels
+from intact.conformance.synthetic import random_tensor
 from intact.errors import ParameterError, ReceiptError
 from intact.executors.base import SequenceChunk, kept_inputs
 from intact.executors.native import NativeExecutor, available_tiers
@@ -19,15 +21,17 @@ from intact.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Linear
 from intact.numerics.activations import INT8, SCHEMES, Quantized, Scheme, block_sums, quantize
+from intact.numerics.exact_product import exact_product
 from intact.numerics.sparsity import Sparsity, column_norms, sparsify
+from intact.numerics.weights import from_blocks, model_values
 from intact.receipts.document import Numerics, Receipt
 from intact.receipts.verify import verify
 from support.examples import examples
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
-OTHERS = [scheme for scheme in SCHEMES.values() if scheme is not INT8]
-MIXED = ("int8_row", "int4", "mxint8", "mxfp4", "mxfp6", "int8+wina50", "mxfp4+teal25", "int8+random40")
+OTHERS = [scheme for scheme in SCHEMES.values() if scheme is not INT8 and not scheme.wide]
+MIXED = ("int8_row", "int4", "mxint8", "mxfp4", "mxfp6", "mxfp8", "int8+wina50", "mxfp4+teal25", "int8+random40")
 
 
 def native(tier: str, x: np.ndarray, fraction: int, scheme: Scheme) -> kernels.Rows:
@@ -79,6 +83,7 @@ LEVELS = {
     "int4": [*range(8)],
     "mxfp4": [0, 0.5, 1, 1.5, 2, 3, 4, 6],
     "mxfp6": [m / 8 for m in range(8)] + [2.0**e * (1 + m / 8) for e in range(3) for m in range(8)],
+    "mxfp8": [m / 512 for m in range(8)] + [2.0**e * (1 + m / 8) for e in range(-6, 9) for m in range(8)][:-1],
 }
 
 
@@ -86,7 +91,7 @@ LEVELS = {
 def test_levels_are_those_of_the_formats_and_the_nearest(name: str) -> None:
     """An independent search among the levels that the formats' definitions give."""
     scheme = SCHEMES[name]
-    unit = scheme.step * (1 if name == "int4" else {"mxfp4": 2, "mxfp6": 8}[name])
+    unit = scheme.step * (1 if name == "int4" else {"mxfp4": 2, "mxfp6": 8, "mxfp8": 512}[name])
     levels = np.unique(np.array([s * level for level in LEVELS[name] for s in (1, -1)]) * unit)
     assert levels.max() == scheme.largest
     x = draw(np.random.default_rng(3), 8, 64, 40)
@@ -97,6 +102,29 @@ def test_levels_are_those_of_the_formats_and_the_nearest(name: str) -> None:
     assert (np.abs(x / scale - a.codes) <= errors + 2.0**-6 * unit).all()
     if scheme.power:
         assert (np.log2(a.scale) % 1 == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_1", "Q6_K", "Q2_K"])
+def test_products_of_wide_codes_are_exact(kind: str) -> None:
+    """Python's integers, of weights with minima and without, in blocks of 32 and of 16."""
+    rng = np.random.default_rng(1)
+    columns = 512
+    w = from_blocks(kind, np.frombuffer(random_tensor("w", kind, (5, columns), 1.0), np.uint8), (5, columns))
+    a = quantize(draw(rng, 3, columns, 30), 16, SCHEMES["mxfp8"])
+    table = range(1 << w.bits) if w.table is None else w.table.tolist()
+    plain = w._replace(minimum=None, minimum_exp=None)
+    for m, n in np.ndindex(3, 5):
+        total = 0
+        for b in range(columns // w.block):
+            at = range(b * w.block, (b + 1) * w.block)
+            acc = sum(int(a.codes[m, i]) * (table[w.codes[n, i]] - w.zero) for i in at)
+            total += acc * ((int(w.scale[n, b]) * int(a.scale[m, b * w.block // 32]) + 32) >> 6)
+        left = 6 + 20 + int(w.scale_exp[n]) + int(a.exponent[m])
+        exact = Fraction(total) * Fraction(2) ** left
+        assert exact_product(a, plain, 20)[m, n] == (exact + Fraction(1, 2)).__floor__()
+    real = a.codes * np.repeat(a.scale.astype(float), 32, axis=1) * 2.0 ** a.exponent[:, None].astype(float)
+    expected = real @ model_values(w).astype(float).T
+    assert np.abs(exact_product(a, w, 20) / 2**20 - expected).max() < 2e-3 * np.abs(expected).max()
 
 
 def test_ties_go_to_the_even_level() -> None:
@@ -166,7 +194,7 @@ def test_no_setting_changes_a_bit(program: Program, profile: str) -> None:
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("profile", ["mxfp4", "int8+wina50"])
+@pytest.mark.parametrize("profile", ["mxfp4", "mxfp8", "int8+wina50"])
 def test_sequences_beside_each_other_change_no_bit(program: Program, profile: str) -> None:
     alone = run(ReferenceExecutor(program, profile=profile))
     executor = NativeExecutor(program, profile, threads=2)
@@ -192,10 +220,10 @@ def test_products_keep_their_share_of_inputs(program: Program) -> None:
     assert ((found.codes != 0).sum(axis=1) <= kept.keep).all()
 
 
-@pytest.mark.parametrize("name", ["int9", "", "fp32+wina50", "int8+wina0", "int8+wina100", "int8+", "mxfp4+top5"])
+@pytest.mark.parametrize("name", ["int9", "", "fp32+wina50", "int8+wina0", "int8+wina100", "int8+", "mxfp4+top5", "mxfp8+wina50"])
 def test_a_profile_that_does_not_exist_is_refused(name: str, tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf")
-    with pytest.raises(ParameterError, match="profile must be one of"):
+    with pytest.raises(ParameterError, match="profile must"):
         intact.load(path, name)
     with pytest.raises(ReceiptError, match="profile"):
         Numerics.from_document({"version": "1", "profile": name, "bits": 8})

@@ -164,6 +164,8 @@ class NativeExecutor:
 
     @recording.setter
     def recording(self, on: bool) -> None:
+        if on and self._parts.scheme.wide:
+            raise ParameterError(f"the profile {self.profile} records no inputs of products; use int8")
         self._model.recording = on
 
     def recorded(self, op: int) -> Quantized:

@@ -57,4 +57,6 @@ def parse_profile(profile: Profile) -> ProfileParts:
             f"to 99, such as int8+wina50 (rules: {', '.join(RULES)}); got {profile!r:.60}"
         )
     scheme, rule, percent = match.groups()
+    if rule and SCHEMES[scheme].wide:
+        raise ParameterError(f"profile must have activations of bytes to be sparse, got {profile!r:.60}")
     return ProfileParts(False, SCHEMES[scheme], Sparsity(rule, int(percent)) if rule else None)

@@ -25,6 +25,7 @@ from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.dequantize import dequantize
+from intact.numerics.exact_product import exact_product
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import gated
 from intact.numerics.gather import gather
@@ -154,7 +155,8 @@ class ReferenceExecutor:
                     for t in op.targets:
                         wide = self.program.buffers[t.buffer].wide
                         fraction[t.buffer] = 20 if wide else 16
-                        y = matmul(a, self._weight(t.weight), fraction[t.buffer])
+                        multiply = exact_product if self._parts.scheme.wide else matmul
+                        y = multiply(a, self._weight(t.weight), fraction[t.buffer])
                         y += 0 if t.bias is None else integer_bias(self.program, t)
                         y = y if wide else sat32(y)
                         rows[t.buffer] = rows[t.buffer] + y if t.accumulate else y

@@ -19,7 +19,7 @@ class Quantized(NamedTuple):
 
     Attributes
     ----------
-    codes : int8 (M, K), K padded to a multiple of 32 with zeros, |code| <= 127
+    codes : int8 (M, K), K padded to a multiple of 32 with zeros, |code| <= 127; int32 of wide schemes
     scale : int16 (M, K / 32), 1 to 8191
     exponent : int32 (M,)
     """
@@ -60,6 +60,11 @@ class Scheme(NamedTuple):
         """The largest scale of a block."""
         return 1 << 12 if self.power else 8191
 
+    @property
+    def wide(self) -> bool:
+        """If true, codes are int32, and products exact (`intact.numerics.exact_product`)."""
+        return self.largest > 127
+
 
 INT8: Final = Scheme("int8", 127)
 SCHEMES: Final = {
@@ -71,9 +76,11 @@ SCHEMES: Final = {
         Scheme("mxint8", 127, power=True),
         Scheme("mxfp4", 12 * 8, step=8, mantissa=2, power=True),
         Scheme("mxfp6", 60 * 2, step=2, mantissa=4, power=True),
+        Scheme("mxfp8", 448 << 9, mantissa=4, power=True),
     )
 }
-"""Schemes of activations by name; the first is the usual one. mxfp4 is E2M1 in halves, mxfp6 E2M3 in eighths."""
+"""Schemes of activations by name; the first is the usual one. mxfp4 is E2M1 in halves, mxfp6 E2M3 in eighths,
+mxfp8 E4M3 in units of 2^-9, whose codes do not fit a byte."""
 
 
 def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8) -> Quantized:
@@ -113,7 +120,8 @@ def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int) -> Quantized:
     else:
         reciprocal = ((1 << 24) + (scale >> 1)) // scale
         codes = rshift(u * reciprocal[:, :, None], 24 + bitlen(scheme.step - 1)) * scheme.step
-    return Quantized(codes.reshape(rows, -1).astype(np.int8), scale.astype(np.int16), (e - fraction).astype(np.int32))
+    codes = codes.reshape(rows, -1).astype(np.int32 if scheme.wide else np.int8)
+    return Quantized(codes, scale.astype(np.int16), (e - fraction).astype(np.int32))
 
 
 def _nearest_float(u: np.ndarray, least: np.ndarray, mantissa: int) -> np.ndarray:

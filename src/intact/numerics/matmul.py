@@ -35,12 +35,17 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
             group += rshift(acc, w.shift) * c
         total += rshift(group, FOLD)
     left = 22 + w.shift + fraction + w.scale_exp[None, :].astype(np.int64) + a.exponent[:, None]
-    result = shift(total, -left)
-    if w.minimum is not None and w.minimum_exp is not None:
-        left = MINIMA_FOLD[w.block] + fraction + w.minimum_exp[None, :].astype(np.int64) + a.exponent[:, None]
-        sums, exponent = block_sums(a, w.block)
-        result += shift(_minima(sums, w.minimum, MINIMA_FOLD[w.block]), -(left + exponent[:, None]))
-    return np.clip(result, -LARGEST, LARGEST)
+    return np.clip(add_minima(shift(total, -left), a, w, fraction), -LARGEST, LARGEST)
+
+
+def add_minima(result: np.ndarray, a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
+    """Return products (M, N) with what a weight's minima add to them, if it has any."""
+    if w.minimum is None or w.minimum_exp is None:
+        return result
+    left = MINIMA_FOLD[w.block] + fraction + w.minimum_exp[None, :].astype(np.int64) + a.exponent[:, None]
+    sums, exponent = block_sums(a, w.block)
+    more = shift(_minima(sums, w.minimum, MINIMA_FOLD[w.block]), -(left + exponent[:, None]))
+    return np.asarray(result + more)
 
 
 def _minima(sums: np.ndarray, minimum: np.ndarray, fold: int) -> np.ndarray:

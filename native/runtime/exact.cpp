@@ -1,0 +1,123 @@
+#include "runtime/exact.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <vector>
+
+#include "formats/convert.h"
+
+namespace intact {
+namespace {
+
+constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1, kLargest = std::int64_t{1} << 50;
+constexpr int kDrop = 6;
+
+int bit_length(std::int64_t x) { return std::bit_width(static_cast<std::uint64_t>(x)); }
+
+std::int64_t round_shift(std::int64_t x, std::int64_t s) {
+    return s >= 63 ? 0 : (x + ((std::int64_t{1} << s) >> 1)) >> s;
+}
+std::int64_t shift(std::int64_t x, std::int64_t s) {
+    return s >= 0 ? round_shift(x, s) : std::clamp(x, -kLimit, kLimit) << std::min<std::int64_t>(-s, 31);
+}
+
+// Sums of `block` codes times scales, rounded to 13 bits; returns by what they were shifted.
+std::int32_t block_sums(const WideRow& row, std::int64_t blocks, std::int64_t block, std::int32_t* to) {
+    std::vector<std::int64_t> sums(static_cast<std::size_t>(blocks * 32 / block));
+    std::int64_t most = 0;
+    for (std::size_t b = 0; b < sums.size(); b++) {
+        const std::int64_t first = static_cast<std::int64_t>(b) * block;
+        for (std::int64_t i = first; i < first + block; i++) sums[b] += row.codes[i];
+        sums[b] *= row.scale[first / 32];
+        most = std::max(most, std::abs(sums[b]));
+    }
+    int e = std::max(bit_length(most) - 13, 0);
+    if (round_shift(most, e) > 8191) e++;
+    for (std::size_t b = 0; b < sums.size(); b++) to[b] = static_cast<std::int32_t>(round_shift(sums[b], e));
+    return e;
+}
+
+}  // namespace
+
+void quantize_wide_codes(const std::int64_t* x, std::int64_t n, int fraction, const Scheme& scheme, std::int32_t* to) {
+    const WideRow row(to, n);
+    const std::int64_t most = std::int64_t{scheme.largest} << 12, blocks = (n + 31) / 32;
+    std::int64_t amax = 0;
+    for (std::int64_t i = 0; i < n; i++) amax = std::max(amax, std::abs(x[i]));
+    int e = 0;
+    if (amax) {
+        e = bit_length(amax) - bit_length(most);
+        if (amax > (e >= 0 ? most << e : most >> -e)) e++;
+    }
+    for (std::int64_t b = 0; b < blocks; b++) {
+        std::int64_t u[32] = {}, high = 0;
+        for (std::int64_t i = 0; i < std::min<std::int64_t>(32, n - 32 * b); i++) {
+            u[i] = shift(x[32 * b + i], e);
+            high = std::max(high, std::abs(u[i]));
+        }
+        const int power = bit_length(std::max<std::int64_t>((high + scheme.largest - 1) / scheme.largest, 1) - 1);
+        row.scale[b] = 1 << power;
+        for (std::int64_t i = 0; i < 32; i++) {
+            const std::int64_t size = std::abs(u[i]);
+            const int drop = std::max(bit_length(size) - scheme.mantissa, power);
+            const std::int64_t whole = size >> drop, rest = size & ((std::int64_t{1} << drop) - 1);
+            const bool up = 2 * rest + (whole & 1) > std::int64_t{1} << drop;
+            const auto code = static_cast<std::int32_t>((whole + up) << (drop - power));
+            row.codes[32 * b + i] = u[i] < 0 ? -code : code;
+        }
+    }
+    row.exponents[0] = e - fraction;
+    row.exponents[1] = block_sums(row, blocks, 32, row.sums32);
+    row.exponents[2] = block_sums(row, blocks, 16, row.sums16);
+}
+
+struct ExactOutput::Parts {
+    std::vector<std::int32_t> codes;
+    std::vector<std::int16_t> scales, minima;
+    std::int64_t scale_exp = 0, minimum_exp = 0;
+};
+
+ExactOutput::ExactOutput(const Weight& weight) : weight_(weight), parts_(std::make_unique<Parts>()) {
+    parts_->codes.resize(static_cast<std::size_t>(weight.blocks() * 32));
+    parts_->scales.resize(static_cast<std::size_t>(weight.scale_blocks()));
+    parts_->minima.resize(parts_->scales.size());
+}
+
+ExactOutput::~ExactOutput() = default;
+
+void ExactOutput::read(std::int64_t output) {
+    unpack_row(weight_, output, parts_->codes.data(), parts_->scales.data(), parts_->minima.data());
+    parts_->scale_exp = weight_.scale_exp[output];
+    if (weight_.has_min) parts_->minimum_exp = weight_.minimum_exp[output];
+}
+
+std::int64_t ExactOutput::times(std::int32_t* from, int fraction) const {
+    const WideRow row(from, weight_.columns);
+    const std::int64_t block = weight_.block;
+    std::int64_t total = 0;
+    for (std::size_t b = 0; b < parts_->scales.size(); b++) {
+        const std::int64_t first = static_cast<std::int64_t>(b) * block;
+        const std::int32_t* codes = parts_->codes.data() + first;
+        std::int64_t acc = 0;
+        for (std::int64_t i = 0; i < block; i++) acc += std::int64_t{codes[i]} * row.codes[first + i];
+        total += acc * round_shift(std::int64_t{parts_->scales[b]} * row.scale[first / 32], kDrop);
+    }
+    std::int64_t y = shift(total, -(kDrop + fraction + parts_->scale_exp + row.exponents[0]));
+    if (weight_.has_min) {
+        const std::int32_t* sums = block == 16 ? row.sums16 : row.sums32;
+        const int fold = block == 16 ? 8 : 7;
+        std::int64_t more = 0;
+        for (std::size_t b = 0; b < parts_->minima.size(); b += 8) {
+            std::int64_t group = 0;
+            for (std::size_t j = b; j < std::min(b + 8, parts_->minima.size()); j++)
+                group += std::int64_t{sums[j]} * parts_->minima[j];
+            more += round_shift(group, fold);
+        }
+        y += shift(more,
+                   -(fold + fraction + parts_->minimum_exp + row.exponents[0] + row.exponents[block == 16 ? 2 : 1]));
+    }
+    return std::clamp(y, -kLargest, kLargest);
+}
+
+}  // namespace intact

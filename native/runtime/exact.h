@@ -1,0 +1,49 @@
+// Products of activations whose codes do not fit a byte: exact in int64, in plain loops (numerics/exact_product.py).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "kernels/kernels.h"
+#include "runtime/weight.h"
+
+namespace intact {
+
+inline bool has_wide_codes(const std::optional<Scheme>& scheme) { return scheme && scheme->largest > 127; }
+
+// A row of n inputs in int32: codes, scales of blocks of 32, their rounded sums for minima of 32 and of 16 inputs; then
+// the exponent and those of the sums.
+struct WideRow {
+    std::int32_t *codes, *scale, *sums32, *sums16, *exponents;
+
+    WideRow(std::int32_t* from, std::int64_t n) {
+        const std::int64_t blocks = (n + 31) / 32;
+        codes = from;
+        scale = codes + 32 * blocks;
+        sums32 = scale + blocks;
+        sums16 = sums32 + blocks;
+        exponents = sums16 + 2 * blocks;
+    }
+    static std::int64_t ints(std::int64_t n) { return (n + 31) / 32 * 36 + 3; }
+};
+
+// Quantises n integers with so many fraction bits.
+void quantize_wide_codes(const std::int64_t* x, std::int64_t n, int fraction, const Scheme& scheme, std::int32_t* to);
+
+// An output of a weight, read once for many rows.
+class ExactOutput {
+public:
+    explicit ExactOutput(const Weight& weight);
+    ~ExactOutput();
+    void read(std::int64_t output);
+    // The product with a row, with so many fraction bits, before bias.
+    std::int64_t times(std::int32_t* row, int fraction) const;
+
+private:
+    struct Parts;
+    const Weight& weight_;
+    std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace intact
