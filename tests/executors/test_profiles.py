@@ -220,7 +220,9 @@ def test_products_keep_their_share_of_inputs(program: Program) -> None:
     assert ((found.codes != 0).sum(axis=1) <= kept.keep).all()
 
 
-@pytest.mark.parametrize("name", ["int9", "", "fp32+wina50", "int8+wina0", "int8+wina100", "int8+", "mxfp4+top5", "mxfp8+wina50"])
+@pytest.mark.parametrize(
+    "name", ["int9", "", "fp32+wina50", "int8+wina0", "int8+wina100", "int8+", "mxfp4+top5", "mxfp8+wina50"]
+)
 def test_a_profile_that_does_not_exist_is_refused(name: str, tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf")
     with pytest.raises(ParameterError, match="profile must"):

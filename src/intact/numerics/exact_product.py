@@ -1,4 +1,4 @@
-"""The product of block weights and activations whose codes do not fit a byte, exact in int64 (docs/numerics.md, section 4).
+"""The exact product, in int64, of block weights and activations whose codes do not fit a byte (docs/numerics.md).
 
 Within a block nothing is rounded; of a weight's scale times a block's the lowest six bits are, which are 0 where the
 block's scale is 64 or more. For 32,768 inputs of 229,376 and weights of 255 the sum stays below 2^62.
