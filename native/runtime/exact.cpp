@@ -15,6 +15,14 @@ constexpr int kDrop = 6;
 
 int bit_length(std::int64_t x) { return std::bit_width(static_cast<std::uint64_t>(x)); }
 
+// Bits of products of scales that are rounded off: more for values of more than 8 bits.
+int dropped(const Weight& w) {
+    int most = 0;
+    const int count = w.has_table ? std::max(16, 1 << w.bits) : 1 << w.bits;
+    for (int i = 0; i < count; i++) most = std::max(most, std::abs((w.has_table ? w.table[i] : i) - w.zero));
+    return kDrop + std::max(bit_length(most) - 8, 0);
+}
+
 std::int64_t round_shift(std::int64_t x, std::int64_t s) {
     return s >= 63 ? 0 : (x + ((std::int64_t{1} << s) >> 1)) >> s;
 }
@@ -78,7 +86,8 @@ struct ExactOutput::Parts {
     std::int64_t scale_exp = 0, minimum_exp = 0;
 };
 
-ExactOutput::ExactOutput(const Weight& weight) : weight_(weight), parts_(std::make_unique<Parts>()) {
+ExactOutput::ExactOutput(const Weight& weight)
+    : weight_(weight), drop_(dropped(weight)), parts_(std::make_unique<Parts>()) {
     parts_->codes.resize(static_cast<std::size_t>(weight.blocks() * 32));
     parts_->scales.resize(static_cast<std::size_t>(weight.scale_blocks()));
     parts_->minima.resize(parts_->scales.size());
@@ -100,10 +109,16 @@ std::int64_t ExactOutput::times(std::int32_t* from, int fraction) const {
         const std::int64_t first = static_cast<std::int64_t>(b) * block;
         const std::int32_t* codes = parts_->codes.data() + first;
         std::int64_t acc = 0;
-        for (std::int64_t i = 0; i < block; i++) acc += std::int64_t{codes[i]} * row.codes[first + i];
-        total += acc * round_shift(std::int64_t{parts_->scales[b]} * row.scale[first / 32], kDrop);
+        if (drop_ == kDrop) {  // 32 products of at most 255 and 2^18
+            std::int32_t small = 0;
+            for (std::int64_t i = 0; i < block; i++) small += codes[i] * row.codes[first + i];
+            acc = small;
+        } else {
+            for (std::int64_t i = 0; i < block; i++) acc += std::int64_t{codes[i]} * row.codes[first + i];
+        }
+        total += acc * round_shift(std::int64_t{parts_->scales[b]} * row.scale[first / 32], drop_);
     }
-    std::int64_t y = shift(total, -(kDrop + fraction + parts_->scale_exp + row.exponents[0]));
+    std::int64_t y = shift(total, -(drop_ + fraction + parts_->scale_exp + row.exponents[0]));
     if (weight_.has_min) {
         const std::int32_t* sums = block == 16 ? row.sums16 : row.sums32;
         const int fold = block == 16 ? 8 : 7;

@@ -43,6 +43,7 @@ public:
 private:
     struct Parts;
     const Weight& weight_;
+    int drop_;  // bits of products of scales that are rounded off
     std::unique_ptr<Parts> parts_;
 };
 

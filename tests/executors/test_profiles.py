@@ -21,9 +21,9 @@ from intact.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Linear
 from intact.numerics.activations import INT8, SCHEMES, Quantized, Scheme, block_sums, quantize
-from intact.numerics.exact_product import exact_product
+from intact.numerics.exact_product import dropped, exact_product
 from intact.numerics.sparsity import Sparsity, column_norms, sparsify
-from intact.numerics.weights import from_blocks, model_values
+from intact.numerics.weights import BlockWeight, from_blocks, model_values
 from intact.receipts.document import Numerics, Receipt
 from intact.receipts.verify import verify
 from support.examples import examples
@@ -182,6 +182,23 @@ def run(executor: NativeExecutor | ReferenceExecutor, cuts: tuple[int, ...] = ()
         chunk = SequenceChunk(start, np.arange(start, end, dtype=np.int32) + 5, np.arange(2, dtype=np.int32))
         rows.append(np.array(executor.step([chunk], np.arange(end - start, dtype=np.int64))))
     return np.concatenate(rows)
+
+
+@pytest.mark.native
+def test_wide_codes_and_values_of_many_bits_stay_within_int64(program: Program) -> None:
+    """Tables up to 32,767 as large as an input can be, over the most inputs: the sum keeps its sign and its size."""
+    columns = 32768
+    table = np.zeros(16, np.int16)
+    table[1] = 32767
+    w = BlockWeight(
+        np.ones((1, columns), np.uint8), 4, 32, 0, 5, table, np.full((1, columns // 32), 32767, np.int16),
+        np.array([-30], np.int32), None, None, columns,
+    )  # fmt: skip
+    a = quantize(np.full((1, columns), 448 << 21, np.int64), 16, SCHEMES["mxfp8"])
+    assert (a.scale == 1 << 12).all()
+    assert dropped(table.astype(np.int64)) == 13
+    exact = columns * 32767**2 * 2.0**-30 * 448 * 2**5
+    assert abs(exact_product(a, w, 0)[0, 0] / exact - 1) < 1e-4
 
 
 @pytest.mark.native

@@ -58,6 +58,16 @@ class Weight:
     def nbytes(self) -> int: ...
 
     @property
+    def scale_form(self) -> object:
+        """
+        Return how scales are stored: factors a block (0 or 1), and the inputs that share one of int16.
+        """
+
+    @property
+    def minimum_form(self) -> object:
+        """Return the same of minima."""
+
+    @property
     def table(self) -> object: ...
 
     def unpack(self) -> tuple[Any, ...]:

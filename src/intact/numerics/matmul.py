@@ -35,7 +35,8 @@ def matmul(a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
             group += rshift(acc, w.shift) * c
         total += rshift(group, FOLD)
     left = 22 + w.shift + fraction + w.scale_exp[None, :].astype(np.int64) + a.exponent[:, None]
-    return np.clip(add_minima(shift(total, -left), a, w, fraction), -LARGEST, LARGEST)
+    result: np.ndarray = np.clip(add_minima(shift(total, -left), a, w, fraction), -LARGEST, LARGEST)
+    return result
 
 
 def add_minima(result: np.ndarray, a: Quantized, w: BlockWeight, fraction: int) -> np.ndarray:
