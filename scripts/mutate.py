@@ -112,11 +112,11 @@ MUTATIONS = [
          "lost = bit_or(lost, subtract(signed_right_each(high, shift), x));", "(void)lost;"),
         ("a rescaling that goes one bit too far", "right + left_ + high <= 29)", "right + left_ + high <= 33)"),
     ),
+    *of("factors.inl", MATMUL, ("groups of another size", "kGroupPairs = 128 / BLOCK;", "kGroupPairs = 96 / BLOCK;")),
     *of(
         "matmul.inl", MATMUL,
         ("folding rounds", "group[t] = broadcast(64);", "group[t] = broadcast(63);", True),
         ("the other block's shift", "shift_left<16 - kShift<BITS>>", "shift_left<15 - kShift<BITS>>"),
-        ("groups of another size", "kGroupPairs = 128 / BLOCK,", "kGroupPairs = 96 / BLOCK,"),
         ("groups of minima of another size", "p < last; p += 4)", "p < last; p += 3)"),
     ),
     *of(
@@ -307,7 +307,7 @@ MUTATIONS = [
         ("a tile's shift rounds", "half_(broadcast((1 << shift_) >> 1))", "half_(broadcast((1 << shift_) >> 2))"),
         ("a tile's zero point", "w.zero * 0x01010101", "w.zero * 0x01010100", True),
         ("a tile's first group", "k + 1 == pairs, p == 0}", "k + 1 == pairs, false}"),
-        ("a tile's groups of another size", "kGroupPairs = 128 / BLOCK,", "kGroupPairs = 64 / BLOCK,"),
+        ("a tile's groups of another size", "kGroup = kGroupPairs<BLOCK>;", "kGroup = 64 / BLOCK;"),
         ("a tile's groups of minima of another size", "smaller<std::int64_t>(4, w.pairs - p)",
          "smaller<std::int64_t>(3, w.pairs - p)"),
         unit="tier_amx.cpp",
