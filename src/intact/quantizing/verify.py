@@ -68,7 +68,8 @@ def verify_quantization(
         return QuantizationVerdict("unverifiable", "numerics", detail)
     unsigned = signature_of(receipt, signed_by)
     if unsigned is not None:
-        return QuantizationVerdict(unsigned.outcome, "signature", unsigned.detail)
+        outcome: Literal["false", "unverifiable"] = "false" if unsigned.outcome == "false" else "unverifiable"
+        return QuantizationVerdict(outcome, "signature", unsigned.detail)
     try:
         with open_checkpoint(Path(resolve(model))) as checkpoint:
             if found := _other_input(receipt, checkpoint, model, text):
