@@ -5,5 +5,5 @@ An answer is any hashable value; None means that a sample has none, and does not
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of how answers are counted and weighed; raise it when that changes (`intact.run_receipts.versions`)."""

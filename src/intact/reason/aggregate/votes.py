@@ -78,9 +78,14 @@ CUT = ("cancelled", "budget", "error")
 def elect(problem: Problem, states: Sequence[State], weights: Sequence[Number] | None = None, **details: Any) -> Answer:
     """Elect the answer with the most weight (1 each by default); ties go to the answer seen first.
 
-    Texts without an answer do not vote. The chosen text is the first of the largest weight that gives the answer.
+    Texts without an answer do not vote. Where all that have one weigh 0, the weights tell nothing, and each has one
+    vote. The chosen text is the first of the largest weight that gives the answer.
     """
     answers = problem.answers(states)
+    if weights is not None:
+        check_lengths(answers=answers, weights=weights)
+        votes = [weight(w) for w, answer in zip(weights, answers, strict=True) if answer is not None]
+        weights = weights if any(votes) else None
     return _answer(vote(answers, weights), answers, states, weights, counted_share(answers, states, weights), details)
 
 

@@ -65,5 +65,4 @@ def code_verified(
     lines = iter(outputs)
     ruled = [None if answer is None else next(lines) for answer in answers]
     weights = [{"True": right, "False": wrong}.get(line or "", uncertain) for line in ruled]
-    voting = any(weight for weight, answer in zip(weights, answers, strict=True) if answer is not None)
-    return elect(problem, solutions, weights if voting else None, printed=outputs)
+    return elect(problem, solutions, weights, printed=outputs)
