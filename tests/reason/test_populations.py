@@ -185,4 +185,24 @@ def test_a_node_goes_where_scores_are(name: str) -> None:
     assert wide[None] > 50
 
 
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_child_is_chosen_by_its_own_score(name: str) -> None:
+    """Neither child has been gone down to, and something below a third makes deeper win at times."""
+    prior = PRIORS[name]
+    children = [(0.05, []), (0.95, []), (0.05, [0.9])]
+    found = Counter(wider_or_deeper(children, prior, key) for key in range(600))
+    assert found[1] > 2 * found[0]
+
+
+@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("key", range(12))
+def test_wider_or_deeper_by_hand(name: str, key: int) -> None:
+    """The draws in their order: new, deeper, then each child from its own score and those below it."""
+    prior, stream = PRIORS[name], RandomStream(key)
+    new, deeper = prior.observe([0.2, 0.7]).draw(stream), prior.observe([0.4, 0.9, 0.6]).draw(stream)
+    first, second = prior.observe([0.2, 0.4, 0.9]).draw(stream), prior.observe([0.7, 0.6]).draw(stream)
+    expected = None if new >= deeper else int(second > first)
+    assert wider_or_deeper([(0.2, [0.4, 0.9]), (0.7, [0.6])], prior, key) == expected
+
+
 PINNED = ["0x1.8013f3b9e8c0fp-1", "-0x1.0735cb548f29fp+1", "0x1.1c79b7c900801p+0"]

@@ -31,7 +31,7 @@ class _Node:
         self.below: list[float] = []
 
 
-@method("Inoue et al. 2025, arXiv 2503.04412", group="revision", temperature=0.8)
+@method("Inoue et al. 2025, arXiv 2503.04412", version=2, group="revision", temperature=0.8)
 def ab_mcts(
     problem: Problem,
     *,

@@ -82,8 +82,8 @@ def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: No
     """A node's choice in AB-MCTS-A: a new child (None), or which child to go down to.
 
     Two arms at first: a new child, which has seen the scores of the children themselves, and deeper, which has seen
-    those of everything below them. If deeper wins, each child is an arm that has seen the scores below it. A child
-    counts nowhere twice: its own score belongs to the arm that made it.
+    those of everything below them. If deeper wins, each child is an arm that has seen its own score first, as in the
+    authors' program, and then the scores below it.
 
     Parameters
     ----------
@@ -98,4 +98,4 @@ def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: No
     deeper = prior.observe([score for scores in below for score in scores])
     if thompson([new, deeper], stream) == 0:
         return None
-    return thompson([prior.observe(scores) for scores in below], stream)
+    return thompson([prior.observe([score, *scores]) for score, scores in children], stream)
