@@ -146,9 +146,21 @@ def test_majority_of_the_bests_is_the_exact_bootstrap(answers: list[str | None],
     rewards = data.draw(st.lists(REWARDS, min_size=n, max_size=n))
     wins: Counter[str | None] = Counter()
     for draws in itertools.product(range(n), repeat=m):
-        wins[answers[max(draws, key=lambda i: (rewards[i], -i))]] += 1
+        best = [i for i in draws if rewards[i] == max(rewards[j] for j in draws)]
+        for i in best:  # one of the best draws, each as likely as another
+            wins[answers[i]] += Fraction(1, len(best))  # type: ignore[assignment]
     expected = {a: Fraction(wins[a], n**m) for a in answers if a is not None}
     assert dict(majority_of_bests(answers, rewards, m).weights) == expected
+
+
+def test_the_order_of_samples_of_equal_reward_decides_nothing_in_majority_of_the_bests() -> None:
+    answers, rewards = ["a", "b", "b", "c", "b"], [1.0, 1.0, 1.0, 0.0, 0.0]
+    found = {
+        tuple(sorted(majority_of_bests([answers[i] for i in order], [rewards[i] for i in order], 3).weights.items()))
+        for order in itertools.permutations(range(5))
+    }
+    assert len(found) == 1
+    assert majority_of_bests(answers, rewards, 3).answer == "b", "two of the three best say so"
 
 
 @given(st.integers(1, 40), st.integers(1, 9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import groupby
 from math import isqrt
 
 from intact.errors import ParameterError
@@ -31,15 +32,20 @@ def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | Non
 
     Notes
     -----
-    Equal rewards rank by sample, as best-of-N breaks ties; equal weights of answers go to the one seen first. Samples
-    without an answer take part in the ranking, and what they win is nobody's. The expectation over resamples is
-    computed exactly, where the paper draws resamples and adapts m to the data.
+    Where the best of a resample is several samples of equal reward, each wins as often as another: they share the
+    chances of their ranks equally, so that the order of samples decides nothing. Equal weights of answers go to the one
+    seen first. Samples without an answer take part in the ranking, and what they win is nobody's. The expectation over
+    resamples is computed exactly, where the paper draws resamples and adapts m to the data.
     """
     check_lengths(answers=answers, rewards=rewards)
     order = ranking(rewards)
     weights = [Fraction(0)] * len(answers)
     if order:
         draws = isqrt(len(order)) if m is None else m
-        for i, weight in zip(order, bootstrap_weights(len(order), draws), strict=True):
-            weights[i] = weight
+        chances = dict(zip(order, bootstrap_weights(len(order), draws), strict=True))
+        for _, tied in groupby(order, key=rewards.__getitem__):
+            group = list(tied)
+            share = sum((chances[i] for i in group), Fraction(0)) / len(group)
+            for i in group:
+                weights[i] = share
     return vote(answers, weights)
