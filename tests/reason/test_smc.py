@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -186,6 +187,8 @@ def test_texts_of_weight_0_never_win_unless_all_are(method: str) -> None:
         if method == "smc":
             assert (result.answer.answer == "a") == (first == ["a", "a"])
             assert (result.answer.details["log_evidence"] == -math.inf) == (first == ["a", "a"])
+            written = json.loads(json.dumps(result.as_dict(), allow_nan=False))  # JSON has no infinities
+            assert (written["details"]["log_evidence"] is None) == (first == ["a", "a"])
         seen.add(result.answer.answer)
     assert len(seen) > 1
 

@@ -63,7 +63,7 @@ def _plain(value: Any) -> Any:
 
 def emit(value: Any) -> None:
     """Write a value to stdout as JSON; control characters are escaped, those too that JSON would let through."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     sys.stdout.write(_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 

@@ -129,7 +129,7 @@ def command(
     if work.receipt is not None and result.receipt is not None:
         write_receipts(work.receipt, [result.receipt])
     if work.trace is not None:
-        write_whole(work.trace, encoder.dumps(result.trace, ensure_ascii=False, indent=1) + "\n")
+        write_whole(work.trace, encoder.dumps(result.trace, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
     if result.why == "failed":
         raise ParameterError(f"{chosen.name} failed: {result.error}")
     if receipt and result.receipt is None:

@@ -207,7 +207,7 @@ def _lines(results: list[Graded], run: TaskRun) -> Iterator[str]:
     """Yield a line of JSON for each result."""
     for one in results:
         line = one.result.as_dict(trace=True) | {"model": run.model, "correct": one.correct, "right": one.item.answer}
-        yield encoder.dumps(line, ensure_ascii=False) + "\n"
+        yield encoder.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -329,7 +330,7 @@ class Result:
         return result_html(self)
 
     def as_dict(self, trace: bool = False) -> dict[str, Any]:
-        """The result as JSON has it."""
+        """The result as JSON has it: numbers of details that are infinite or none, which it has not, are null."""
         chosen = self.answer.chosen
         value: dict[str, Any] = {
             "id": self.id,
@@ -338,13 +339,24 @@ class Result:
             "votes": dict(self.answer.votes),
             "confidence": self.answer.confidence,
             "text": None if chosen is None else chosen.text,
-            "details": dict(self.answer.details),
+            "details": without_infinities(dict(self.answer.details)),
             "cost": self.cost.as_dict(),
             "why": self.why,
             "error": self.error,
             "caveats": list(self.caveats),
         }
         return value | ({"trace": dict(self.trace)} if trace else {})
+
+
+def without_infinities(value: Any) -> Any:
+    """Return a value with None for every number in it that JSON cannot write."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: without_infinities(one) for name, one in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return [without_infinities(one) for one in value]
+    return value
 
 
 def _short_answer(answer: Answer) -> str:

@@ -17,7 +17,7 @@ from intact.errors import IntactError, NotInstalledError, ParameterError, Sandbo
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
-from intact.reason.problem import Problem, Prompt, Result, path
+from intact.reason.problem import Problem, Prompt, Result, path, without_infinities
 from intact.reason.registry import Method
 from intact.reason.services import MethodJob, Services
 from intact.run_receipts.record import RecordingBackend, recording_driver
@@ -91,7 +91,7 @@ class MethodRequest:
             "answer": answer.answer,
             "votes": dict(answer.votes),
             "confidence": answer.confidence,
-            "details": dict(answer.details),
+            "details": without_infinities(dict(answer.details)),
             "chosen": None if answer.chosen is None else path(answer.chosen.branch),
             "why": result.why,
             "error": result.error,
