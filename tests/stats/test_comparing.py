@@ -119,13 +119,17 @@ def test_methods_that_differ_by_the_margin_are_called_equivalent_as_rarely_as_al
 def test_the_number_of_problems_tells_two_methods_apart_as_often_as_wanted():
     chances = Discordance.of(0.8, 0.75, correlation=0.6)
     assert chances.only_first - chances.only_second == pytest.approx(0.05)
-    problems = paired_problems(chances, power=0.8)
-    assert paired_power(chances, problems) == pytest.approx(0.8, abs=0.001)
     rng = np.random.default_rng(6)
-    b, c, _ = rng.multinomial(problems, (*chances, 1 - sum(chances)), 1500).T
-    told = {pair: mcnemar(*table(0, *pair, 0)).mid for pair in {*zip(b.tolist(), c.tolist(), strict=True)}}
-    power = np.mean([told[pair] <= 0.05 for pair in zip(b.tolist(), c.tolist(), strict=True)])
-    assert power == pytest.approx(0.8, abs=0.03)
+    for test in ("exact", "mid"):  # the first is the one that reports use
+        problems = paired_problems(chances, power=0.8, test=test)
+        assert paired_power(chances, problems, test=test) >= 0.8 > paired_power(chances, problems - 1, test=test)
+        b, c, _ = rng.multinomial(problems, (*chances, 1 - sum(chances)), 4000).T
+        told = {pair: getattr(mcnemar(*table(0, *pair, 0)), test) for pair in {*zip(b.tolist(), c.tolist())}}  # noqa: B905
+        power = np.mean([told[pair] <= 0.05 for pair in zip(b.tolist(), c.tolist(), strict=True)])
+        assert power == pytest.approx(0.8, abs=0.02)
+    problems = paired_problems(chances, power=0.8, test="normal")
+    assert paired_power(chances, problems, test="normal") == pytest.approx(0.8, abs=0.001)
+    assert paired_power(chances, problems) < 0.79, "planned for the normal test, the exact one of reports falls short"
     # the same accuracies on unlike problems need several times as many
     unpaired = unpaired_problems(0.8, 0.75, power=0.8)
     assert unpaired > 2.4 * problems
@@ -146,7 +150,20 @@ def test_more_samples_save_problems_but_never_what_problems_differ_by():
     gaps = 0.03 + rng.normal(0, math.sqrt(0.01 + 0.3 / 4), (2000, needed[1]))
     assert np.mean(stats.ttest_1samp(gaps, 0, axis=1).pvalue <= 0.05) == pytest.approx(0.8, abs=0.03)
     assert mean_problems(1.0, between=1e-6) == 2
-    assert [paired_power(Discordance(1, 0), problems) for problems in (3, 4)] == [0, 1]
+    assert [paired_power(Discordance(1, 0), problems, test="normal") for problems in (3, 4)] == [0, 1]
+    assert [paired_power(Discordance(1, 0), problems) for problems in (5, 6)] == [0, 1], "2 / 2^6 is below 5%"
+
+
+@pytest.mark.parametrize("test", ["exact", "mid"])
+@pytest.mark.parametrize(("chances", "problems"), [((0.3, 0.1), 9), ((0.5, 0.05), 12), ((0.02, 0.2), 10)])
+def test_power_is_the_chance_of_all_outcomes_that_the_test_rejects(test, chances, problems):
+    expected, rest = 0.0, 1 - sum(chances)
+    for b in range(problems + 1):
+        for c in range(problems + 1 - b):
+            ways = math.comb(problems, b) * math.comb(problems - b, c)
+            if getattr(mcnemar(*table(0, b, c, 1)), test) <= 0.05:
+                expected += ways * chances[0] ** b * chances[1] ** c * rest ** (problems - b - c)
+    assert paired_power(Discordance(*chances), problems, test=test) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +183,7 @@ def test_more_samples_save_problems_but_never_what_problems_differ_by():
         (lambda: paired_problems(Discordance(0.6, 0.5)), "sum to 1 at most"),
         (lambda: paired_problems(Discordance(0.2, 0.1), power=1), "the power must lie between 0 and 1"),
         (lambda: paired_power(Discordance(0.2, 0.1), 0), "at least one problem"),
+        (lambda: paired_power(Discordance(0.2, 0.1), 9, test="t"), "one of exact, mid, normal, got 't'"),
         (lambda: Discordance.of(0.9, 0.2, 0.9), "cannot have a correlation of 0.9"),
         (lambda: unpaired_problems(0.5, 0.5), "no number of problems tells them apart"),
         (lambda: unpaired_problems(0.5, 1), "an accuracy must lie between 0 and 1, got 1"),

@@ -6,10 +6,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from intact.errors import ParameterError
-from intact.stats.checks import inside, library
+from intact.stats.checks import Floats, inside, library
+
+Ints = NDArray[np.int64]
 
 
 class Discordance(NamedTuple):
@@ -34,10 +39,25 @@ class Discordance(NamedTuple):
         return cls(max(0.0, p - both), max(0.0, q - both))
 
 
-def paired_problems(chances: Discordance, *, power: float = 0.8, level: float = 0.05) -> int:
-    """Return the number of problems that McNemar's test needs, both methods on the same ones (Connor 1987).
+PairedTest: TypeAlias = Literal["exact", "mid", "normal"]
+"""Forms of McNemar's test: the exact one, which reports print; by mid-p values; by the normal distribution."""
+_TAIL = 1e-12
+"""The chance of counts of discordant problems that are left out."""
 
-    `(z_{1 - level/2} sqrt(s) + z_power sqrt(s - d^2))^2 / d^2` with s the chances' sum and d their difference.
+
+def paired_problems(
+    chances: Discordance, *, power: float = 0.8, level: float = 0.05, test: PairedTest = "exact"
+) -> int:
+    """Return the number of problems that McNemar's test needs, both methods on the same ones.
+
+    The power of an exact test is no smooth function of the number: it falls a little now and then as that grows. The
+    result is the least number that has the power.
+
+    Parameters
+    ----------
+    test : {"exact", "mid", "normal"}
+        As of `paired_power`. "normal": `(z_{1 - level/2} sqrt(s) + z_power sqrt(s - d^2))^2 / d^2` with s the chances'
+        sum and d their difference (Connor 1987); the exact test needs more.
 
     Raises
     ------
@@ -45,18 +65,65 @@ def paired_problems(chances: Discordance, *, power: float = 0.8, level: float = 
         If the chances are invalid, or equal: then no number suffices.
     """
     one, two, s, d = _quantiles(level, power) + _moments(chances)
-    return math.ceil((one * math.sqrt(s) + two * math.sqrt(s - d * d)) ** 2 / (d * d))
+    about = math.ceil((one * math.sqrt(s) + two * math.sqrt(s - d * d)) ** 2 / (d * d))
+    if test == "normal":
+        return about
+    low, high = about // 2, about
+    while paired_power(chances, max(1, high), level=level, test=test) < power:
+        low, high = high, high + max(8, high // 8)
+    return next(n for n in range(max(1, low), high + 1) if paired_power(chances, n, level=level, test=test) >= power)
 
 
-def paired_power(chances: Discordance, problems: int, *, level: float = 0.05) -> float:
-    """Return the power of McNemar's test on a number of problems (the inverse of `paired_problems`)."""
+def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, test: PairedTest = "exact") -> float:
+    """Return the power of McNemar's test on a number of problems.
+
+    Parameters
+    ----------
+    test : {"exact", "mid", "normal"}
+        "exact" and "mid": the chance that the p-value, or mid-p value, of `intact.stats.mcnemar` is at most the level,
+        summed over all outcomes: of N problems m are right by one method alone, binomial with the chances' sum s, and
+        of these X by the first, binomial with p_1 / s. "normal": by Connor's approximation (1987), the inverse of
+        `paired_problems`.
+
+    Raises
+    ------
+    ParameterError
+        If the chances are invalid or equal, there is no problem, or no such test.
+    """
     stats = library("scipy.stats")
     if problems < 1:
         raise ParameterError(f"there must be at least one problem, got {problems}")
+    if test not in get_args(PairedTest):
+        raise ParameterError(f"test must be one of {', '.join(get_args(PairedTest))}, got {test!r}")
     one, _, s, d = _quantiles(level, 0.5) + _moments(chances)
-    ahead = math.sqrt(problems) * abs(d) - one * math.sqrt(s)
-    spread = math.sqrt(s - d * d)  # none if one method is right just where the other is wrong
-    return float(stats.norm.cdf(ahead / spread)) if spread else float(ahead >= 0)
+    if test == "normal":
+        ahead = math.sqrt(problems) * abs(d) - one * math.sqrt(s)
+        spread = math.sqrt(s - d * d)  # none if one method is right just where the other is wrong
+        return float(stats.norm.cdf(ahead / spread)) if spread else float(ahead >= 0)
+    low, high = stats.binom.ppf(_TAIL, problems, s), stats.binom.isf(_TAIL, problems, s)
+    counts = np.arange(max(0, int(low)), min(problems, int(high)) + 1)
+    fewest = _rejected(counts, level, test == "mid")
+    share = chances.only_first / s
+    rejected = np.where(
+        fewest < 0, 0.0, stats.binom.cdf(fewest, counts, share) + stats.binom.sf(counts - fewest - 1, counts, share)
+    )
+    return float(stats.binom.pmf(counts, problems, s) @ np.minimum(rejected, 1.0))
+
+
+def _rejected(counts: Ints, level: float, mid: bool) -> Ints:
+    """Return for each number of discordant problems the largest count of the rarer kind that is rejected; -1: none."""
+    binom = library("scipy.stats").binom
+    fewest = binom.ppf(level / 2, counts, 0.5).astype(np.int64) + 1  # one that is too much; then down
+
+    def p(fewer: Ints) -> Floats:
+        known = np.maximum(fewer, 0)
+        seen = binom.pmf(known, counts, 0.5)
+        return np.asarray(np.minimum(1.0, 2 * binom.cdf(known, counts, 0.5)) - (seen if mid else 0.0))
+
+    fewest = np.where(counts > 0, np.minimum(fewest, counts // 2), -1)
+    while ((fewest >= 0) & (p(fewest) > level * (1 + 1e-12))).any():
+        fewest = np.where((fewest >= 0) & (p(fewest) > level * (1 + 1e-12)), fewest - 1, fewest)
+    return fewest
 
 
 def unpaired_problems(first: float, second: float, *, power: float = 0.8, level: float = 0.05) -> int:
