@@ -132,7 +132,7 @@ MUTATIONS = [
         ("a narrow row's rounding", "(v >> right) + ((v >> (right - 1)) & 1)", "(v >> right)"),
         ("a wide row's rounding", "std::int64_t{1} << (right - 1), right)", "0, right)"),
         ("a scale is the next integer", "+ 126) / 127", "+ 125) / 127"),
-        ("a reciprocal rounds", "((1 << 24) + (s >> 1)) / s;", "(1 << 24) / s;"),
+        ("a reciprocal rounds", "reciprocal[j] = ((1 << 24) + (s >> 1)) / s;", "reciprocal[j] = (1 << 24) / s;"),
         ("a code rounds", "* reciprocal[j] + (1 << 23)) >> 24,",
          "* reciprocal[j] + (1 << 23) - 1) >> 24,"),
         ("the largest block sum", "> 8191) e++;", "> 8190) e++;"),
