@@ -161,8 +161,8 @@ MUTATIONS = [
     ),
     *of(
         "rows.inl", FLOAT,
-        ("a division in floating point that gives the same integers", "((1 << 24) + (s >> 1)) / s;",
-         "static_cast<std::int32_t>(static_cast<double>((1 << 24) + (s >> 1)) / s);", True),
+        ("a division in floating point that gives the same integers", "reciprocal[j] = ((1 << 24) + (s >> 1)) / s;",
+         "reciprocal[j] = static_cast<std::int32_t>(static_cast<double>((1 << 24) + (s >> 1)) / s);", True),
     ),
     *of(
         "run_int8.cpp", FLOAT,
@@ -278,7 +278,7 @@ MUTATIONS = [
     ),
     *of(
         "matmul.inl", MATMUL,
-        ("a panel that is unpacked a block short", "w.pairs * BLOCK / 16, bytes", "w.pairs * BLOCK / 16 - 1, bytes"),
+        ("a panel that is unpacked a block short", "panel, 0, w.pairs * BLOCK / 16, bytes", "panel, 0, w.pairs * BLOCK / 16 - 1, bytes"),
         unit="tier_avx2.cpp",
     ),
     *of(

@@ -376,9 +376,9 @@ def test_marker_votes_leave_out_texts_that_doubt() -> None:
     def reply(prompt: str, text: str, place: int) -> str:
         return ["Maybe 41", "Wait, perhaps 41", "It is 42", "perhaps 41"][place]
 
-    assert solve("marker_vote", reply, n=4, keep=0.25)[0].answer == "42"
-    assert solve("marker_vote", reply, n=4, keep=1.0)[0].answer == "41"
-    assert law_of_answers("marker_vote", 2, n=3, keep=0.5) == law_of_votes(3, majority)
+    assert solve("marker_vote", reply, n=4, share=0.25)[0].answer == "42"
+    assert solve("marker_vote", reply, n=4, share=1.0)[0].answer == "41"
+    assert law_of_answers("marker_vote", 2, n=3, share=0.5) == law_of_votes(3, majority)
 
 
 def test_no_thinking_chosen_by_certainty_is_self_certainty_behind_a_prefill() -> None:

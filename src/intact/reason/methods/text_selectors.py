@@ -55,14 +55,14 @@ def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) ->
 
 
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", temperature=0.7)
-def marker_vote(problem: Problem, *, n: Count = 16, keep: Share = 0.5, markers: str = MARKERS) -> Steps:
+def marker_vote(problem: Problem, *, n: Count = 16, share: Share = 0.5, markers: str = MARKERS) -> Steps:
     """Sample n texts, and take the majority among those with the fewest words of doubt.
 
     Parameters
     ----------
     n : int
         Samples.
-    keep : float
+    share : float
         The share that votes, at least one text; who has as many markers for each 1,000 words as the last one votes too.
     markers : str
         Words and phrases that are counted, separated by commas.
@@ -71,6 +71,6 @@ def marker_vote(problem: Problem, *, n: Count = 16, keep: Share = 0.5, markers: 
     samples = yield [Extend(problem.start)] * n
     rates = [marker_rate(state.text, pattern) for state in samples]
     known = [rate for rate, answer in zip(rates, problem.answers(samples), strict=True) if answer is not None]
-    bound = sorted(known)[max(1, int(len(known) * keep)) - 1] if known else Fraction(0)
+    bound = sorted(known)[max(1, int(len(known) * share)) - 1] if known else Fraction(0)
     voters = [state for state, rate in zip(samples, rates, strict=True) if rate <= bound]
     return elect(problem, voters, rates=[float(rate) for rate in rates])
