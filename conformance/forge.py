@@ -77,7 +77,7 @@ FORMAT: tuple[tuple[str, Any], ...] = (
     ("model.more", 1), ("model.weights", ...), ("model.weights", "AB" * 32), ("model.weights", "ab" * 31),
     ("model.tensors", 0), ("model.tensors", (1 << 24) + 1), ("model.tensors", True), ("model.template", ""),
     ("model.ends", [2, 0]), ("model.ends", [2, 2]), ("model.ends", [-1]), ("model.name", 7),
-    ("numerics.version", 1), ("numerics.profile", "int4"), ("numerics.bits", 5), ("numerics.more", 1),
+    ("numerics.version", 1), ("numerics.profile", "int3"), ("numerics.bits", 5), ("numerics.more", 1),
     ("request.prompt", []), ("request.prompt", [-1]), ("request.prompt", [1 << 31]), ("request.prompt", ["1"]),
     ("request.branch", ["p"] * 17), ("request.branch", [True]), ("request.branch", [None]), ("request.branch", "p"),
     ("request.compiler", "llguidance 1.3.0"), ("request.source.kind", "file"), ("request.source.now", 0),

@@ -203,7 +203,7 @@ def test_all_pairs_are_covered():
         met = Counter((row[a], row[b]) for row in rows())
         assert set(met) == set(product(factors[a], factors[b]))
         assert min(met.values()) > 1
-    assert len(rows()) < 90
+    assert len(rows()) < 1.1 * 2 * len(MODELS) * len(FACTORS["drafter"])  # no fewer than twice the product can do
 
 
 @pytest.mark.parametrize(("architecture", "profile"), MODELS)
