@@ -70,6 +70,12 @@ CLAIMS = (
     Claim("GPTQ before rounding, 3 bits in blocks (arXiv 2210.17323)", "gptq:int3-16", "int3-16"),
     Claim("GPTQ before rounding, 3 bits, a scale a row", "gptq:int3-row", "int3-row"),
     Claim("GPTQ before rounding, 2 bits", "gptq:int2-16", "int2-16"),
+    Claim("a tenth of columns twice before blocks half as wide, 2 bits", "impact10:int2-32", "int2-16"),
+    Claim(
+        "shares of columns by layer before one share, 2 bits",
+        "mix:2.82(impact2:int2-32|impact5:int2-32|impact10:int2-32|impact15:int2-32|impact20:int2-32)",
+        "impact10:int2-32",
+    ),
     Claim("GPTQ in act-order before storage order", "gptq_ordered:int3-16", "gptq:int3-16"),
     Claim("two trit planes before 3-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int3-64"),
     Claim("two trit planes before 2-bit rounding, blocks of 64 (PTQTP)", "ptqtp:trits2-64", "int2-64"),

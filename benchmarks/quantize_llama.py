@@ -2,10 +2,11 @@
 
     python benchmarks/quantize_llama.py MODEL --llama PATH/TO/llama-quantize --text TEXT --calibrate TEXT --work FOLDER
 
-MODEL's weights are permuted or rotated (`intact.lab.sources`) and written as a GGUF file in F32. llama-quantize gets an
-importance matrix of the statistics that intact's calibration gathers, so that both learn from the same tokens. Token
-embeddings and head are Q8_0 in all files. In a spec, {bits} is replaced by the bits a weight of each of llama.cpp's
-files. Divergences are those of the lab, in FP32 arithmetic. A run that was cut goes on from FOLDER.
+MODEL's weights are permuted or rotated (`intact.lab.sources`) and written as a GGUF file in F32; with `--source file`
+MODEL is such a file (benchmarks/tiny_gguf.py). llama-quantize gets an importance matrix of the statistics that intact's
+calibration gathers, so that both learn from the same tokens. Token embeddings and head are Q8_0 in all files. In a
+spec, {bits} is replaced by the bits a weight of each of llama.cpp's files. Divergences are those of the lab, in FP32
+arithmetic. A run that was cut goes on from FOLDER.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from intact.receipts.identity import measure
 from intact.text import Tokenizer
 
 EMBEDDINGS = "q8_0"
+FILE = "file"
 
 
 def write_imatrix(path: Path, found: dict[str, InputStatistics], text: str) -> None:
@@ -68,7 +70,7 @@ class Comparison:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.work = options, Path(options.work)
         self.work.mkdir(parents=True, exist_ok=True)
-        self.source = self.work / "source.gguf"
+        self.source = Path(options.model) if options.source == FILE else self.work / "source.gguf"
         if not self.source.exists():
             folder = self.work / "source"
             write_source(options.model, options.source, folder)
@@ -155,7 +157,7 @@ def main() -> None:
     parser.add_argument("--text", required=True)
     parser.add_argument("--calibrate", required=True)
     parser.add_argument("--work", required=True)
-    parser.add_argument("--source", choices=SOURCES, default="permuted")
+    parser.add_argument("--source", choices=(*SOURCES, FILE), default="permuted")
     parser.add_argument("--types", default="Q2_K,Q3_K_S,Q3_K_M,IQ3_S,IQ2_M")
     parser.add_argument(
         "--specs", default="imatrix:q3_k,gptq:q3_k,mix:{bits}(gptq:q2_k|gptq:q3_k|gptq:iq4_nl|gptq:q5_0)"

@@ -278,7 +278,7 @@ MUTATIONS = [
     ),
     *of(
         "matmul.inl", MATMUL,
-        ("a panel that is unpacked a block short", "0, w.pairs * BLOCK / 16, bytes", "0, w.pairs * BLOCK / 16 - 1, bytes"),
+        ("a panel that is unpacked a block short", "0, w.pairs * BLOCK / 16, b", "0, w.pairs * BLOCK / 16 - 1, b"),
         unit="tier_avx2.cpp",
     ),
     *of(

@@ -9,6 +9,7 @@ from intact.quantizers import QUANTIZERS, InputStatistics, QuantizedMatrix, pars
 from intact.quantizers.fairy2i import phases, real_form, widely_linear
 from intact.quantizers.fixed import fix_rows
 from intact.quantizers.ptqtp import PAIRS, fit_planes, levels_of, nearest_pairs
+from intact.quantizing.mixing import size_of
 
 
 def quantized(text: str, matrix: np.ndarray, inputs: InputStatistics | None = None) -> QuantizedMatrix:
@@ -172,6 +173,41 @@ def test_without_outliers_it_is_rounding() -> None:
 def test_a_mixture_cannot_plan_with_outliers() -> None:
     with pytest.raises(ParameterError, match="how many bits llm_int8:int8s-row@largest needs depends on the text"):
         parse_target("mix:8.6(llm_int8:int8s-row@largest|int4-32)")
+
+
+@pytest.mark.parametrize("block", ["16", "32", "64", "row"])
+def test_columns_of_most_impact_are_rounded_twice(block: str) -> None:
+    """Against the rule in float64: the errors of one rounding rank the columns, and are rounded again in these."""
+    draw = np.random.default_rng(11)
+    matrix = draw.standard_normal((12, 192)).astype(np.float32)
+    matrix[4] *= 100
+    sizes = draw.uniform(0.1, 2, 192)
+    inputs = statistics(sizes)
+    once = model_values(quantized(f"int2-{block}", matrix).weight)
+    cost = ((once - matrix.astype(float)) ** 2).sum(axis=0) * inputs.second.diagonal()
+    apart = np.sort(np.argsort(-cost)[:32])
+    weight = quantized(f"impact5:int2-{block}", matrix, inputs).weight
+    assert weight.inputs is not None
+    assert weight.inputs.index.tolist() == [*range(192), *apart]
+    got = model_values(weight)
+    rest = np.delete(np.arange(192), apart)
+    assert np.abs(got - once)[:, rest].max() < 1e-3 * np.abs(matrix).max()
+    assert relative(got[:, apart], matrix[:, apart]) < 0.5 * relative(once[:, apart], matrix[:, apart])
+
+
+def test_shares_are_whole_blocks_and_mixtures_plan_with_them() -> None:
+    matrix = np.random.default_rng(12).standard_normal((8, 640)).astype(np.float32)
+    inputs = statistics(np.ones(640))
+    for share, columns in ((2, 32), (5, 32), (10, 64), (20, 128)):
+        spec = parse_spec(f"impact{share}:int2-16")
+        weight = QUANTIZERS[spec.quantizer](matrix, spec, inputs).weight
+        assert weight.columns == 640 + columns
+        assert size_of(matrix.shape, spec, in_file=False) == 16 * 3 * 8 * weight.columns
+    assert parse_target("mix:3.2(impact2:int2-16|impact10:int2-16|impact20:int2-16)")
+    with pytest.raises(ParameterError, match="impact5 takes the grids int2, int3, int4, not nf4"):
+        parse_spec("impact5:nf4")
+    with pytest.raises(ParameterError, match="impact5:int2-32@search: needs calibration"):
+        quantized("impact5:int2-32", matrix)
 
 
 def test_ridges_keep_the_first_round_apart() -> None:

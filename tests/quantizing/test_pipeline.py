@@ -56,7 +56,9 @@ def test_a_quantised_model_runs_and_both_executors_agree(spec: str, model: Path,
     assert not np.array_equal(logits(tmp_path / "out"), logits(model))
 
 
-@pytest.mark.parametrize("spec", ["ptqtp:trits-32", "fairy2i:phases1", "llm_int8:int8s-row@largest"])
+@pytest.mark.parametrize(
+    "spec", ["ptqtp:trits-32", "fairy2i:phases1", "llm_int8:int8s-row@largest", "impact20:int4-32"]
+)
 @pytest.mark.parametrize("name", ["llama", "gemma3"])
 def test_several_planes_run_as_one_matrix(spec: str, name: str, text: Path, tmp_path: Path) -> None:
     source = write_tiny(tmp_path / "tiny.gguf", name)

@@ -50,8 +50,8 @@ class Quantizer(ABC):
     a fixed order. Sums over floats by NumPy, whose order depends on the machine, have no place here.
     """
 
-    name: ClassVar[str]
-    summary: ClassVar[str]
+    name: str
+    summary: str
     source: ClassVar[str]
     calibrated: ClassVar[bool] = False
     """If true, it needs `InputStatistics`."""
@@ -61,6 +61,10 @@ class Quantizer(ABC):
     """If true, the bits of a matrix depend on its inputs, so that a mixture cannot plan with them."""
     rules: ClassVar[tuple[str, ...]] = tuple(RULES)
     """The rules of scales that it takes."""
+
+    def places(self, columns: int) -> int:
+        """Return how many weights the codes of a row of so many columns are in memory, for each of a spec's planes."""
+        return columns
 
     @abstractmethod
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:

@@ -57,6 +57,18 @@ def fix_rows(matrix: NDArray[np.float32]) -> FixedRows:
     return FixedRows(x, exponent)
 
 
+def coarser(scale: Int, by: Int) -> Int:
+    """Return rows' scales in units 2^by as large, rounded, none 0.
+
+    Parameters
+    ----------
+    scale : int64 (N, blocks)
+    by : int64 (N,), none negative
+    """
+    rounded = scale + (1 << by[:, None] >> 1) >> by[:, None]
+    return np.where(rounded == 0, 1, rounded)
+
+
 def nearest(x: Floats, step: Floats, grid: NumberGrid) -> Floats:
     """Return the level nearest to x / step, of two that are equally near the greater one.
 

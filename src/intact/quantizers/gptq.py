@@ -48,7 +48,7 @@ class Gptq(Quantizer):
     source = "Frantar et al., arXiv 2210.17323; the order by activations: IST-DASLab/gptq"
 
     def __init__(self, name: str, summary: str, by_activation: bool) -> None:
-        self.name, self.summary = name, summary  # type: ignore[misc]
+        self.name, self.summary = name, summary
         self.by_activation = by_activation
 
     def __call__(self, matrix: NDArray[np.float32], spec: Spec, inputs: InputStatistics | None) -> QuantizedMatrix:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from intact.errors import ParameterError
 from intact.quantizers.assemble import assemble, segments
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
-from intact.quantizers.fixed import Blocks, Floats, Int, fix_rows, nearest
+from intact.quantizers.fixed import Blocks, Floats, Int, coarser, fix_rows, nearest
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import Spec
 
@@ -80,9 +80,7 @@ class LlmInt8(Quantizer):
         index = segments([own, apart, apart] if len(apart) else [own], columns)
         if len(apart):
             low, raised = wide_scales(np.abs(large).max(axis=1).astype(np.int64), t)
-            by = (raised - t)[:, None]
-            lower = scale + (1 << by >> 1) >> by
-            scale, t = np.where(lower == 0, 1, lower), raised
+            scale, t = coarser(scale, raised - t), raised
         steps = np.ldexp(scale.astype(np.float64), t[:, None])
         parts = [nearest(blocks.x, steps, spec.levels).reshape(rest.shape)]
         scales = [np.repeat(scale, width // 32, axis=1)]

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.quantizers import Spec, SpecMixture
+from intact.quantizers import QUANTIZERS, Spec, SpecMixture
 from intact.quantizers.spec import fitting
 from intact.quantizing.allocate import allocate
 
@@ -25,7 +25,7 @@ UNIT: Final = 16
 def size_of(shape: tuple[int, ...], spec: Spec, in_file: bool) -> int:
     """Return the size of a matrix, in memory (`Spec.stored_bits`) or as blocks in a file, in 16ths of a bit."""
     bits = spec.bits_per_weight(shape[1]) if in_file else spec.stored_bits(shape[1])
-    return round(UNIT * bits) * shape[0] * shape[1]
+    return round(UNIT * bits) * shape[0] * QUANTIZERS[spec.quantizer].places(shape[1])
 
 
 def check_budget(mixture: SpecMixture, shapes: Shapes) -> None:
