@@ -54,7 +54,7 @@ def test_self_refine_shows_all_that_was_said_and_stops_when_content() -> None:
 
     result, backend = solve("self_refine", reply, rounds=5)
     assert result.answer.answer == "17"
-    assert result.answer.details == {"refinements": 2, "satisfied": True}
+    assert result.answer.details == {"refinements": 2, "satisfied": True, "turns": [["15", "16", "17"]]}
     assert len(backend.asked) == 1 + 3 + 2
     assert backend.asked[4].count(QUESTION) == 1
     assert re.findall(r"(?:Answer|Feedback):\n(.+)", backend.asked[4]) == ["15", "Off by one", "16", "Still off"]

@@ -9,7 +9,7 @@ import pytest
 
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason import Answer, Extend, Method, Problem, Race, Result, Steps, all_methods, find, method
-from intact.reason.backends.base import Backend, Generation, Written
+from intact.reason.backends.base import Backend, Generation, Spelling, Written
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
@@ -98,6 +98,20 @@ class BackendContract:
             assert not written.error
         lengths = [len(written.tokens) for written in self.run(backend, [self.generation(i) for i in range(8)])]
         assert max(lengths) <= 8
+
+    def test_what_it_spells_is_the_text(self, backend: Backend) -> None:
+        """The characters behind each token are those of the text that is cut there."""
+        if not isinstance(backend, Spelling):
+            pytest.skip("tells no tokens")
+        request = self.generation(max_tokens=12)
+        (written,) = self.run(backend, [request])
+        lengths = backend.lengths(request.state, written.tokens)
+        assert len(lengths) == len(written.tokens)
+        assert lengths == sorted(lengths)
+        for i, length in enumerate(lengths):
+            (shorter,) = self.run(backend, [self.generation(max_tokens=i + 1)])
+            assert written.text[:length] == shorter.text[:length]
+            assert len(shorter.text) - length <= 1, "half a character at most"
 
     def test_branches_differ_and_repeat(self, backend: Backend) -> None:
         once = [written.text for written in self.run(backend, [self.generation(i) for i in range(8)])]

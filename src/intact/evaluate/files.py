@@ -100,7 +100,7 @@ def read(path: Path) -> EvaluationRun:
     if not isinstance(first, dict) or first.get("format") != FORMAT:
         raise FormatError(f"{path} is not a result file of `intact eval`")
     if first.get("version") not in READABLE:
-        known = " and ".join(map(str, READABLE))
+        known = ", ".join(map(str, READABLE))
         raise FormatError(f"{path} is of version {first.get('version')!r}; this program reads {known}")
     if len(values) < 2 or not isinstance(values[-1], dict) or "scores" not in values[-1]:
         raise FormatError(f"{path} is cut off: its last line holds no scores")
@@ -113,7 +113,7 @@ def read(path: Path) -> EvaluationRun:
             typed(task, {"name": (str,), "label": (str,)})
             typed(task["digests"], dict.fromkeys(("items", "prompts", "grader"), (str,)))
         typed(manifest["method"], {"name": (str,), "parameters": (dict,)})
-        records = tuple(ItemRecord.of(value) for value in values[1:-1])
+        records = tuple(ItemRecord.of(value, first["version"]) for value in values[1:-1])
         if len(records) != manifest["records"]:
             raise FormatError(f"{path} should have {manifest['records']} records, but has {len(records)}")
         scores = tuple(TaskScore(**typed(score, _SCORE)) for score in values[-1]["scores"])
@@ -124,7 +124,7 @@ def read(path: Path) -> EvaluationRun:
         check(scores, records, nearly=first["version"] == 1)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error!r:.200}") from error
-    run = EvaluationRun(manifest, records, scores, _traces(traces_of(path), digest))
+    run = EvaluationRun(manifest, records, scores, _traces(traces_of(path), digest), version=first["version"])
     if run.undecided:
         raise ParameterError(
             f"{path} holds verdicts that are undecided, on {len(run.undecided)} of {len(records)} records, the first "

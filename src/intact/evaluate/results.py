@@ -16,9 +16,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from intact.receipts.document import AnyReceipt
 
-FORMAT, VERSION = "intact evaluation", 2
-READABLE = (1, VERSION)
-"""Versions that can be read: in files of version 1 a grader is a digest of source files."""
+FORMAT, VERSION = "intact evaluation", 3
+READABLE = (1, 2, VERSION)
+"""Versions that can be read: in files of version 1 a grader is a digest of source files; see also `SINCE_3`."""
+SINCE_3 = (("independent", "turns"), ("cut", "other_prompt", "rewards", "verdicts", "steps"))
+"""The fields of records and of samples that files of earlier versions lack."""
+CUT = ("length", "context", "budget", "cancelled")
+"""Stop reasons of texts that were cut: by a cap on tokens, the context's end, a budget, a lost race."""
+
+
+def was_cut(why: str, other_prompt: bool) -> bool:
+    """If true, a text might have gone on: it was cut (`CUT`), or a search left it at the end of a step.
+
+    That is a stop string of the method's own; behind another prompt, such as one for a program, it ends the reply.
+    """
+    return why in CUT or (why == "stop" and not other_prompt)
 
 
 _NUMBER, _TEXT = (int, float), (str,)
@@ -28,10 +40,15 @@ _RECORD = {
     "task": (int,), "seed": (int,), "id": _TEXT, "right": _TEXT, "answer": _MAYBE, "correct": _VERDICT,
     "chosen": (int, type(None)), "confidence": (*_NUMBER, type(None)), "why": _TEXT, "error": _TEXT, "samples": (list,),
 }  # fmt: skip
+_SAMPLE_3 = {"cut": (bool,), "other_prompt": (bool,), "rewards": (dict,), "verdicts": (list,), "steps": (list,)}
+_RECORD_3 = {"independent": (bool,), "turns": (list,)}
+_VERDICT_OF = {"by": _TEXT, "value": (*_NUMBER, type(None)), "tokens": (int,)}
+_STEP = {"tokens": (int,), "answer": _MAYBE, "rewards": (dict,)}
+_TURN = {"answer": _MAYBE, "correct": _VERDICT}
 
 
 def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
-    """Validate a mapping: its fields have these types, and its measures and costs are numbers.
+    """Validate a mapping: its fields have these types, and its measures, costs and rewards are numbers.
 
     Raises
     ------
@@ -43,10 +60,53 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     for name, kind in kinds.items():
         if type(value[name]) not in kind:
             raise TypeError(f"{name} is {value[name]!r:.80}")
-    for name in ("measures", "cost"):
+    for name in ("measures", "cost", "rewards"):
         if any(type(figure) not in _NUMBER for figure in dict(value.get(name, {})).values()):
             raise TypeError(f"{name} must hold numbers only")
     return value
+
+
+class SingleVerdict(NamedTuple):
+    """A verdict on a text, one of several perhaps.
+
+    Attributes
+    ----------
+    by : str
+        The method or scorer that asked for it.
+    value : float or None
+        From 0, wrong, to 1, right, or what the scorer gave; None if it could not be read.
+    tokens : int
+        The tokens that it took.
+    """
+
+    by: str
+    value: float | None
+    tokens: int
+
+
+class SampleStep(NamedTuple):
+    """A text as it stood at the end of a step: of a paragraph, or of an extension where it was written in several.
+
+    Attributes
+    ----------
+    tokens : int
+        Tokens from the root up to there.
+    answer : str or None
+        What is read in the text up to there: no model was made to answer there.
+    rewards : mapping
+        Its rewards there, by scorer; only extensions are judged.
+    """
+
+    tokens: int
+    answer: str | None
+    rewards: Mapping[str, float]
+
+
+class AnswerTurn(NamedTuple):
+    """An answer that a method gave on its way, and whether it was right (None: undecided)."""
+
+    answer: str | None
+    correct: bool | None
 
 
 class ItemSample(NamedTuple):
@@ -68,6 +128,17 @@ class ItemSample(NamedTuple):
         The stop reason.
     measures : mapping
         The task's further measures.
+    cut : bool
+        If true, the text might have gone on (`was_cut`).
+    other_prompt : bool
+        If true, the text replies to another prompt than the problem's own, such as a demand for feedback.
+    rewards : mapping of str to float
+        The last reward of each scorer that judged the text, chosen or not.
+    verdicts : tuple of SingleVerdict
+        Each single verdict on the text, by a method that verifies or a scorer that asks a model.
+    steps : tuple of SampleStep
+        The ends of its steps, if it has more than one; the last is the whole. Endpoints tell no tokens: of their texts
+        only the ends of extensions are known.
     """
 
     branch: str
@@ -77,6 +148,36 @@ class ItemSample(NamedTuple):
     logprob: float
     why: str
     measures: Mapping[str, float] = {}
+    cut: bool = False
+    other_prompt: bool = False
+    rewards: Mapping[str, float] = {}
+    verdicts: tuple[SingleVerdict, ...] = ()
+    steps: tuple[SampleStep, ...] = ()
+
+    def as_dict(self, version: int = VERSION) -> dict[str, Any]:
+        """Return the sample as JSON has it, in a version of the format."""
+        value = self._asdict()
+        if version < 3:
+            return {name: one for name, one in value.items() if name not in SINCE_3[1]}
+        lists = {"verdicts": [one._asdict() for one in self.verdicts], "steps": [one._asdict() for one in self.steps]}
+        return value | lists
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any], version: int = VERSION) -> ItemSample:
+        """Build a sample from the result of `as_dict`; errors as of `ItemRecord.of`."""
+        if version < 3:
+            return cls(**typed(value, _SAMPLE))
+        found = cls(**typed(value, _SAMPLE | _SAMPLE_3))
+        if found.cut != was_cut(found.why, found.other_prompt):
+            raise TypeError(f"cut is {found.cut} of a text that ended by {found.why!r}")
+        verdicts = tuple(SingleVerdict(**typed(one, _VERDICT_OF)) for one in value["verdicts"])
+        return found._replace(verdicts=verdicts, steps=tuple(SampleStep(**typed(one, _STEP)) for one in value["steps"]))
+
+    @property
+    def first_answer(self) -> int | None:
+        """The number of the step, from 0, after which the text first gives an answer; None if it never does."""
+        steps = self.steps or (SampleStep(self.tokens, self.answer, self.rewards),)
+        return next((i for i, step in enumerate(steps) if step.answer is not None), None)
 
 
 class ItemRecord(NamedTuple):
@@ -98,6 +199,11 @@ class ItemRecord(NamedTuple):
         The task's further measures of the chosen sample.
     cost : mapping
         Tokens, prefill, operations, ..., without seconds.
+    independent : bool or None
+        If true, the samples that answer the problem's own prompt are independent draws whose number was settled
+        beforehand (`intact.reason.registry.Method`); None: not known, in a file of an earlier version.
+    turns : tuple of tuple of AnswerTurn
+        Of methods that revise: for each draft its answers, turn by turn, the last one included.
     """
 
     task: int
@@ -113,27 +219,36 @@ class ItemRecord(NamedTuple):
     measures: Mapping[str, float]
     cost: Mapping[str, int]
     samples: tuple[ItemSample, ...]
+    independent: bool | None = None
+    turns: tuple[tuple[AnswerTurn, ...], ...] = ()
 
     @property
     def undecided(self) -> bool:
-        """If true, the verdict on the answer, or on one of the samples, is undecided."""
-        return self.correct is None or any(sample.correct is None for sample in self.samples)
+        """If true, the verdict on the answer, or on one of the samples or turns, is undecided."""
+        verdicts = [turn.correct for draft in self.turns for turn in draft]
+        return None in (self.correct, *(sample.correct for sample in self.samples), *verdicts)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record as JSON has it."""
-        return self._asdict() | {"samples": [sample._asdict() for sample in self.samples]}
+    def as_dict(self, version: int = VERSION) -> dict[str, Any]:
+        """Return the record as JSON has it, in a version of the format."""
+        value = self._asdict() | {"samples": [sample.as_dict(version) for sample in self.samples]}
+        if version < 3:
+            return {name: one for name, one in value.items() if name not in SINCE_3[0]}
+        turns = [[turn._asdict() for turn in draft] for draft in self.turns]
+        return value | {"independent": bool(self.independent), "turns": turns}
 
     @classmethod
-    def of(cls, value: Mapping[str, Any]) -> ItemRecord:
-        """Build a record from the result of `as_dict`.
+    def of(cls, value: Mapping[str, Any], version: int = VERSION) -> ItemRecord:
+        """Build a record from the result of `as_dict` in a version of the format.
 
         Raises
         ------
         TypeError, KeyError
             If a field is missing or of another type.
         """
-        samples = tuple(ItemSample(**typed(sample, _SAMPLE)) for sample in value["samples"])
-        found = cls(**{**typed(value, _RECORD), "samples": samples})
+        samples = tuple(ItemSample.of(sample, version) for sample in value["samples"])
+        found = cls(**{**typed(value, _RECORD | (_RECORD_3 if version >= 3 else {})), "samples": samples})
+        turns = tuple(tuple(AnswerTurn(**typed(turn, _TURN)) for turn in draft) for draft in found.turns)
+        found = found._replace(turns=turns)
         if found.chosen is not None and not 0 <= found.chosen < len(samples):
             raise TypeError(f"sample {found.chosen} was chosen, of {len(samples)}")
         return found
@@ -163,6 +278,8 @@ class EvaluationRun:
         The line of each record's tree of texts; empty if unknown.
     receipts : tuple of AnyReceipt, str or None
         Each record's receipt, or the reason it has none, if receipts were requested. No part of the result file.
+    version : int
+        Of the format: that of the file it was read from.
     """
 
     manifest: Mapping[str, Any]
@@ -170,10 +287,16 @@ class EvaluationRun:
     scores: tuple[TaskScore, ...]
     traces: tuple[str, ...] = ()
     receipts: tuple[AnyReceipt | str | None, ...] = ()
+    version: int = VERSION
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{score.metric} {score.value:.4g}" for score in self.scores[:4])
         return f"EvaluationRun({len(self.records)} records, {scores})"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The fields of records and samples that a file of this version lacks; reports that read them refuse it."""
+        return () if self.version >= 3 else (*SINCE_3[0], *(f"samples.{name}" for name in SINCE_3[1]))
 
     @property
     def undecided(self) -> list[ItemRecord]:
@@ -186,8 +309,8 @@ class EvaluationRun:
             "scores": [score._asdict() for score in self.scores],
             "traces": hashlib.sha256(self.trees()).hexdigest(),
         }
-        values = [{"format": FORMAT, "version": VERSION} | dict(self.manifest)]
-        values += [record.as_dict() for record in self.records]
+        values = [{"format": FORMAT, "version": self.version} | dict(self.manifest)]
+        values += [record.as_dict(self.version) for record in self.records]
         return _bytes(line(value) for value in [*values, last])
 
     def trees(self) -> bytes:

@@ -2,53 +2,162 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from types import NoneType
 from typing import Any, NamedTuple
 
-from intact.evaluate.results import ItemRecord
+from intact.evaluate.results import ItemRecord, ItemSample, SingleVerdict
+from intact.reason.writing import paragraph_ends
+
+
+class StepEnd(NamedTuple):
+    """The end of a step: the text up to there, its number of tokens, and its branch where an extension ended.
+
+    A step is a paragraph, or an extension.
+    """
+
+    branch: str
+    text: str
+    tokens: int
 
 
 class Leaf(NamedTuple):
-    """A complete text, from the root on."""
+    """A complete text, from the root on.
+
+    Attributes
+    ----------
+    other_prompt : bool
+        If true, it replies to another prompt than the problem's own.
+    ends : tuple of StepEnd
+        The ends of its steps, in order.
+    """
 
     branch: str
     text: str
     tokens: int
     logprob: float
     why: str
+    other_prompt: bool = False
+    ends: tuple[StepEnd, ...] = ()
 
 
 def leaves(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Leaf]:
-    """Yield the leaves of a tree in the order of requests, without the texts of methods that were called."""
+    """Yield the leaves of a tree in the order of requests, without the texts of methods that were called.
+
+    A reply to another prompt, such as a demand to verify a text, is a text of its own: it continues nothing.
+    """
     texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
-    inner = {node["parent"] for node in texts.values()}
+
+    def before(node: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the node whose text this one continues."""
+        return None if node.get("other_prompt") else texts.get(node["parent"])
+
+    inner = {parent["branch"] for node in texts.values() if (parent := before(node)) is not None}
     for branch, node in texts.items():
         if branch in inner:
             continue
         path = [node]
-        while (parent := texts.get(path[-1]["parent"])) is not None:
+        while (parent := before(path[-1])) is not None:
             path.append(parent)
-        whole = "".join(part.get("appended", "") + part["text"] for part in reversed(path))
-        tokens, logprob = sum(part["tokens"] for part in path), sum(part["logprob"] for part in path)
-        yield Leaf(branch, whole, tokens, logprob, node["why"])
+        text, tokens, ends = "", 0, list[StepEnd]()
+        for part in reversed(path):
+            text += part.get("appended", "")
+            for place, count in zip(paragraph_ends(part["text"]), part.get("ends", ()), strict=False):
+                ends.append(StepEnd("", text + part["text"][:place], tokens + count))
+            text += part["text"]
+            tokens += part["tokens"]
+            ends.append(StepEnd(part["branch"], text, tokens))
+        logprob = sum(part["logprob"] for part in path)
+        yield Leaf(branch, text, tokens, logprob, node["why"], bool(path[-1].get("other_prompt")), tuple(ends))
+
+
+def rewards_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the last reward of each scorer for each branch that it judged."""
+    found: dict[str, dict[str, float]] = {}
+    for node in nodes:
+        if node["kind"] == "score":
+            for branch, reward in node["scores"]:
+                found.setdefault(branch, {})[node["scorer"]] = reward
+    return found
+
+
+def verdicts_of(
+    nodes: Sequence[Mapping[str, Any]], method: str, details: Mapping[str, Any]
+) -> dict[str, list[SingleVerdict]]:
+    """Return the single verdicts on each branch: those that a method notes, and those of scorers that asked a model.
+
+    A method notes them in its answer's details, as ``verdicts``: for each branch, pairs of value and tokens. What has
+    another form is a detail of its own, and no verdict.
+    """
+    found: dict[str, list[SingleVerdict]] = {}
+    noted = details.get("verdicts")
+    if isinstance(noted, Mapping) and all(map(_are_verdicts, noted.values())):
+        found = {branch: [SingleVerdict(method, *pair) for pair in pairs] for branch, pairs in noted.items()}
+    for call, score in pairwise(nodes):
+        if call["kind"] == "call" and score["kind"] == "score" and call.get("scorer") == score["scorer"]:
+            seen = Counter[str]()
+            for branch, value in score["scores"]:
+                several = sum(other == branch for other, _ in score["scores"]) > 1  # prefixes of a text
+                tokens = _reply_tokens(call["nodes"], branch, seen[branch] if several else None)
+                seen[branch] += 1
+                if tokens:
+                    found.setdefault(branch, []).append(SingleVerdict(score["scorer"], value, tokens))
+    return found
+
+
+def _are_verdicts(value: Any) -> bool:
+    """If true, a value is a list of pairs: a number or none, and a number of tokens."""
+    return isinstance(value, list | tuple) and all(
+        isinstance(pair, list | tuple) and [type(one) for one in pair] in ([float, int], [int, int], [NoneType, int])
+        for pair in value
+    )
+
+
+def turns_of(details: Mapping[str, Any]) -> list[list[str | None]]:
+    """Return the answers of each draft turn by turn, which a method that revises notes in its details as ``turns``."""
+    noted = details.get("turns")
+    well = isinstance(noted, list | tuple) and all(
+        isinstance(draft, list | tuple) and all(one is None or isinstance(one, str) for one in draft) for draft in noted
+    )
+    return [list(draft) for draft in noted] if well and noted else []
+
+
+def _reply_tokens(nodes: Sequence[Mapping[str, Any]], branch: str, number: int | None) -> int:
+    """Return the tokens that a scorer's call has written about a branch: all, or those of a child with its replies.
+
+    `Execution._child` names them by the branch, the call (``s0``), the child's number.
+    """
+    own = re.compile(rf"{re.escape(branch)}/s\d+/" + (r"\d" if number is None else rf"{number}(/|$)"))
+    return sum(node["tokens"] for node in nodes if node["kind"] == "extend" and own.match(node["branch"]))
 
 
 def direct(records: Sequence[ItemRecord]) -> int:
     """Return the number of samples of each problem if they are independent draws of answers; else 0.
 
-    Curves over the number of samples are valid only if every problem has the same number, all forked from the prompt
-    itself and none cut off by others' ends or by a budget, and if the method's answer is that of the sample it chose.
-    Choices whose likelihoods are compared are not draws.
+    Curves over the number of samples are valid only if the method settles that number before the first is drawn (it
+    says so of itself: one that stops when its samples agree chooses the number by what it has seen, also where that
+    comes to the same for all problems), every problem has as many, all forked from the prompt itself and none cut off
+    by others' ends or by a budget, and the method's answer is that of the sample it chose. Replies to other prompts do
+    not count; choices whose likelihoods are compared are not draws. Of records of earlier versions, which do not say
+    whether the number was settled, the rest decides (`intact.evaluate.report` goes by the method's name).
     """
-    counts = {len(record.samples) for record in records}
-    if len(counts) != 1:
+    own = [own_samples(record) for record in records]
+    counts = set(map(len, own))
+    if len(counts) != 1 or any(record.independent is False for record in records):
         return 0
-    for record in records:
-        places = [sample.branch.rpartition("/")[0] for sample in record.samples]
-        if any(place != record.id for place in places):
+    for record, samples in zip(records, own, strict=True):
+        if any(sample.branch.rpartition("/")[0] != record.id for sample in samples):
             return 0
-        if any(sample.why not in ("end", "closed", "stop", "length") for sample in record.samples):
+        if any(sample.why not in ("end", "closed", "stop", "length") for sample in samples):
             return 0
         if record.answer != (None if record.chosen is None else record.samples[record.chosen].answer):
             return 0
     return counts.pop()
+
+
+def own_samples(record: ItemRecord) -> list[ItemSample]:
+    """Return the samples that answer the problem's own prompt."""
+    return [sample for sample in record.samples if not sample.other_prompt]

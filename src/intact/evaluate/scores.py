@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from intact.evaluate.results import ItemRecord, TaskScore
-from intact.evaluate.samples import direct
+from intact.evaluate.samples import direct, own_samples
 from intact.exact import integers, significant
 from intact.stats.choosing_at_k import majority_at_k
 from intact.stats.coverage import pass_at_k
@@ -85,9 +85,10 @@ def _curves(records: Sequence[ItemRecord]) -> Iterator[tuple[str, list[float]]]:
     count = direct(records)
     if count < 2:
         return
-    right = [sum(bool(sample.correct) for sample in record.samples) for record in records]
-    answers = [[sample.answer for sample in record.samples] for record in records]
-    verdicts = [[bool(sample.correct) for sample in record.samples] for record in records]
+    drawn = [own_samples(record) for record in records]
+    answers = [[sample.answer for sample in samples] for samples in drawn]
+    verdicts = [[bool(sample.correct) for sample in samples] for samples in drawn]
+    right = [sum(own) for own in verdicts]
     for k in curve(count):
         yield f"pass@{k}", [float(pass_at_k(count, c, k)) for c in right]
     for k in curve(count)[1:]:

@@ -13,8 +13,8 @@ from intact.errors import ParameterError
 from intact.evaluate.judging import Judge, ready
 from intact.evaluate.likelihood import Likelihoods, likeliest
 from intact.evaluate.plan import Plan, Unit
-from intact.evaluate.results import ItemRecord, ItemSample, line
-from intact.evaluate.samples import Leaf, leaves
+from intact.evaluate.results import AnswerTurn, ItemRecord, ItemSample, SampleStep, line, was_cut
+from intact.evaluate.samples import Leaf, leaves, rewards_of, turns_of, verdicts_of
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL
 from intact.reason.problem import Result
@@ -58,13 +58,22 @@ class How:
 
 @dataclass
 class _Pending:
-    """A result whose answers are being judged."""
+    """A result whose answers are being judged; `before` are the answers at the ends of each text's earlier steps."""
 
     unit: Unit
     result: Result
     leaves: list[Leaf] = field(default_factory=list)
     answers: list[str | None] = field(default_factory=list)
     verdicts: list[Future[bool | None]] = field(default_factory=list)
+    before: list[list[str | None]] = field(default_factory=list)
+    turns: list[list[tuple[str | None, Future[bool | None]]]] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """If true, all verdicts are there."""
+        return all(verdict.done() for verdict in self.verdicts) and all(
+            verdict.done() for draft in self.turns for _, verdict in draft
+        )
 
 
 def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
@@ -100,7 +109,7 @@ def _solve(
         for number, result in results:
             pending.append(_judged(plan, units[number], result, judge))
             judge.keep()
-            for one in [one for one in pending if all(verdict.done() for verdict in one.verdicts)]:
+            for one in [one for one in pending if one.done]:
                 pending.remove(one)
                 yield _done(plan, one)
     for one in pending:
@@ -124,7 +133,7 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
             correct, measures = str(best) == item.answer, {"acc_norm": float(str(by_length) == item.answer)}
             answer = item.answer, str(best), correct, best, None, "done", "", measures, cost, samples
             tree = line({"task": unit.task, "id": item.id, "nodes": []})
-            yield Done(unit, ItemRecord(unit.task, 0, item.id, *answer), tree)
+            yield Done(unit, ItemRecord(unit.task, 0, item.id, *answer, False), tree)
 
 
 def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
@@ -136,10 +145,12 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     task, item = plan.tasks[unit.task].task, plan.item(unit)
     found = list(leaves(result.trace["nodes"]))
     answers: list[str | None] = []
+    before: list[list[str | None]] = []
     unread: list[bool] = []
     for leaf in found:
         with noting() as timeouts:
             answers.append(task.read_for(item, leaf.text))
+            before.append([task.read_for(item, end.text) for end in leaf.ends[:-1]])
         unread.append(bool(timeouts))
     verdicts = [
         ready(None) if timed_out else judge.ask(task, item, answer)
@@ -150,16 +161,31 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     else:
         own = ready(None) if any(unread) else judge.ask(task, item, result.answer.answer)
     verdicts.insert(0, own)
-    return _Pending(unit, result, found, answers, verdicts)
+    noted = [] if result.why == "failed" else turns_of(result.answer.details)
+    turns = [[(answer, judge.ask(task, item, answer)) for answer in draft] for draft in noted]
+    return _Pending(unit, result, found, answers, verdicts, before, turns)
 
 
 def _done(plan: Plan, one: _Pending) -> Done:
     task, item, result = plan.tasks[one.unit.task].task, plan.item(one.unit), one.result
     correct, *verdicts = [verdict.result() for verdict in one.verdicts]
+    nodes = result.trace["nodes"]
+    rewards = rewards_of(nodes)
+    single = verdicts_of(nodes, result.method, result.answer.details)
+
+    def steps_of(leaf: Leaf, answers: Sequence[str | None]) -> tuple[SampleStep, ...]:
+        pairs = zip(leaf.ends, answers, strict=True) if len(leaf.ends) > 1 else ()
+        return tuple([SampleStep(end.tokens, answer, rewards.get(end.branch, {})) for end, answer in pairs])
+
     samples = tuple(
-        ItemSample(leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why, task.measure(item, leaf.text))
-        for leaf, answer, verdict in zip(one.leaves, one.answers, verdicts, strict=True)
-    )
+        ItemSample(
+            leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why, task.measure(item, leaf.text),
+            was_cut(leaf.why, leaf.other_prompt), leaf.other_prompt,
+            rewards.get(leaf.branch, {}), tuple(single.get(leaf.branch, ())), steps_of(leaf, [*before, answer]),
+        )
+        for leaf, answer, verdict, before in zip(one.leaves, one.answers, verdicts, one.before, strict=True)
+    )  # fmt: skip
+    turns = tuple(tuple(AnswerTurn(answer, verdict.result()) for answer, verdict in draft) for draft in one.turns)
     places = [leaf.branch for leaf in one.leaves]
     failed = result.why == "failed"
     chosen = places.index(result.trace["chosen"]) if not failed and result.trace["chosen"] in places else None
@@ -171,6 +197,7 @@ def _done(plan: Plan, one: _Pending) -> Done:
     record = ItemRecord(
         one.unit.task, seed, item.id, item.answer, answer, correct, chosen, confidence,
         result.why, result.error, measures, dict(result.trace["cost"]), samples,
+        plan.method.independent, turns,
     )  # fmt: skip
     receipt = result.receipt or result.error or " ".join(result.caveats) or None
     return Done(one.unit, record, line({"task": one.unit.task, **result.trace}), receipt)

@@ -24,7 +24,7 @@ from intact.reason.services import MethodJob, Root, Services
 from intact.reason.writing import ReadTexts
 from intact.suggest import unknown_name
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of how requests are served (places, draws, races, budgets, costs); see `intact.run_receipts.versions`."""
 PARALLEL = 64
 """The most problems in work at a time."""

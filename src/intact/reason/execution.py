@@ -98,14 +98,17 @@ class Execution:
         ends = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
         fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) not in (None, ())}
         own = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
-        if request.state.prompt != self.problem.prompt:
+        other = request.state.prompt != self.problem.prompt
+        begins = all(piece.model is None for piece in request.state.pieces)
+        if other:
             ends = () if own else ends  # another question's text may hold what ends an answer
         fields["stop"] = tuple(dict.fromkeys([*own, *ends]))
         parameters = _parameters(tuple(sorted(fields.items())))
         state = self._readable(request.model, backend, request.state)
         if self.root.now is None and not isinstance(state.prompt, str) and self.driver.needs_time(backend):
             self.root.now = self.driver.now
-        return Writing(request, request.model, backend, state, self._child(request.state), parameters, ends)
+        resolved = state, self._child(request.state), parameters, ends, other and begins
+        return Writing(request, request.model, backend, *resolved)
 
     def _child(self, state: State) -> Branch:
         """Return the branch of the next text that continues a state, numbered among all of this execution."""

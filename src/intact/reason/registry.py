@@ -113,6 +113,9 @@ class Method:
         Shared parts that it uses and that have a version of their own, such as ``programs``.
     group : str
         The kind of method it is, under which lists show it.
+    independent : bool
+        If true, the texts that answer the problem's own prompt are independent draws, as many as the parameters say:
+        their number is settled before the first is drawn. Only then are curves over that number unbiased.
     """
 
     name: str
@@ -124,6 +127,7 @@ class Method:
     version: int = 1
     uses: tuple[str, ...] = ()
     group: str = "others"
+    independent: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the method as JSON has it."""
@@ -175,7 +179,13 @@ class Method:
 
 
 def method(
-    paper: str, *, version: int = 1, uses: tuple[str, ...] = (), group: str = "others", **sampling: Any
+    paper: str,
+    *,
+    version: int = 1,
+    uses: tuple[str, ...] = (),
+    group: str = "others",
+    independent: bool = False,
+    **sampling: Any,
 ) -> Callable[[Callable[..., Steps]], Method]:
     """Make a method of a generator function, whose keyword-only parameters become the method's.
 
@@ -183,7 +193,7 @@ def method(
     ----------
     paper : str
         The source: authors, year, arXiv number.
-    version, uses, group
+    version, uses, group, independent
         As of `Method`.
     **sampling
         Defaults of `Extend` for its requests, such as ``temperature=0.8``.
@@ -197,7 +207,8 @@ def method(
             if p.kind is inspect.Parameter.KEYWORD_ONLY
         ]
         line = text.partition("\n")[0]
-        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), version, uses, group)
+        about = version, uses, group, independent
+        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), *about)
 
     return decorate
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -9,7 +11,7 @@ from typing import Any, NamedTuple
 
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.numerics.sampling import LOGPROB_SCALE
-from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Written
+from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Spelling, Written
 from intact.reason.budget import Cost, Ledger
 from intact.reason.journal import key_of, plain
 from intact.reason.problem import Branch, Piece, State, Why, path
@@ -70,6 +72,8 @@ class Writing:
         Everything resolved; `max_tokens` as it was asked for.
     ends : tuple of str
         The user's stop strings, which end the text and not only the extension.
+    other_prompt : bool
+        If true, this is the beginning of a reply to another prompt than the problem's own.
     allowed : int
         The most tokens that context and budget leave.
     """
@@ -81,6 +85,7 @@ class Writing:
     branch: Branch
     parameters: SamplingParameters
     ends: tuple[str, ...] = ()
+    other_prompt: bool = False
     context: Context = NOTHING
     allowed: int = 0
 
@@ -186,8 +191,29 @@ def extension(writing: Writing, state: State, written: Written) -> dict[str, Any
         "why": state.why,
     }
     appended = _appended(writing.request.state)
-    extras = {"appended": appended, "model": writing.model, "error": written.error}
+    ends = paragraph_tokens(writing, node["text"], written)
+    extras = {
+        "appended": appended,
+        "model": writing.model,
+        "error": written.error,
+        "other_prompt": writing.other_prompt,
+        "ends": ends,
+    }
     return node | {name: value for name, value in extras.items() if value}
+
+
+def paragraph_ends(text: str) -> list[int]:
+    """Return where paragraphs end, behind their blank lines: the steps of a text written in one go, but for its end."""
+    return [found.end() for found in re.finditer(r"\n\n+", text) if found.end() < len(text)]
+
+
+def paragraph_tokens(writing: Writing, text: str, written: Written) -> list[int]:
+    """Return the tokens up to each of `paragraph_ends`; none where the back end cannot tell them."""
+    places, backend = paragraph_ends(text), writing.backend
+    if not places or not written.tokens or not isinstance(backend, Spelling):
+        return []
+    lengths = backend.lengths(writing.state, written.tokens)
+    return [min(bisect_left(lengths, place) + 1, len(lengths)) for place in places]
 
 
 def _appended(state: State) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 
 from intact.errors import ParameterError
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
-from intact.evaluate.samples import direct
+from intact.evaluate.samples import direct, own_samples
+from intact.reason.registry import all_methods
 from intact.stats.checks import Floats
 
 
@@ -62,9 +63,18 @@ class ReportArm:
         """Return the score of the first of some metrics that exists."""
         return next((score for score in self.scores if score.metric in metrics), None)
 
+    @cached_property
+    def settled(self) -> bool:
+        """If true, the number of samples was settled beforehand: by the records, or else by the method's name."""
+        known = {record.independent for record in self.records}
+        if known != {None}:
+            return known == {True}
+        method = all_methods().get(self.run.manifest["method"]["name"])
+        return method is not None and method.independent
+
     def curve(self, kind: str) -> list[TaskScore]:
-        """Return the scores over numbers of samples, such as those of `pass@`."""
-        return [score for score in self.scores if score.metric.startswith(kind)]
+        """Return the scores over numbers of samples, such as those of `pass@`; none after optional stopping."""
+        return [score for score in self.scores if self.settled and score.metric.startswith(kind)]
 
     @cached_property
     def rates(self) -> dict[str, float]:
@@ -76,10 +86,10 @@ class ReportArm:
     @cached_property
     def samples(self) -> dict[str, tuple[int, int]]:
         """The samples of each problem and the right ones among them; empty unless they are independent draws."""
-        if direct(self.records) < 2:
+        if direct(self.records) < 2 or not self.settled:
             return {}
-        drawn = Counter(record.id for record in self.records for _ in record.samples)
-        right = Counter(record.id for record in self.records for sample in record.samples if sample.correct)
+        drawn = Counter(record.id for record in self.records for _ in own_samples(record))
+        right = Counter(record.id for record in self.records for one in own_samples(record) if one.correct)
         return {name: (count, right[name]) for name, count in drawn.items()}
 
     @cached_property

@@ -104,6 +104,9 @@ def _caveats(runs: Mapping[Path, EvaluationRun]) -> Iterator[Paragraph]:
             count = sum(record.why == why for record in run.records)
             if count:
                 yield Paragraph(f"{path.name}: {count} of {len(run.records)} problems {words}.", True)
+        if run.missing:
+            lacks = f"of version {run.version} of the format, and lacks {', '.join(run.missing)}"
+            yield Paragraph(f"{path.name} is {lacks}.", True)
         for caveat in run.manifest["caveats"]:
             yield Paragraph(f"{path.name}: {caveat}", True)
 

@@ -115,6 +115,15 @@ class Cutting(Protocol):
 
 
 @runtime_checkable
+class Spelling(Protocol):
+    """A back end that can tell how long a text was behind each of its tokens."""
+
+    def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
+        """Characters of the new text behind each token that goes on from a state, as far as these are complete."""
+        ...
+
+
+@runtime_checkable
 class Rendering(Protocol):
     """A back end that applies a chat template of its own to conversations.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from itertools import chain, takewhile
+from itertools import accumulate, chain, takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.problem import Hidden, Piece, Prompt, State, Top, Why
 from intact.receipts.identity import version_of
 from intact.text import Tokenizer
+from intact.text.stream import Detokenizer
 from intact.text.template import DEFAULT_NOW
 
 
@@ -105,6 +106,10 @@ class TokenizerBackend:
         shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
         return shorter._replace(top=written.top[:tokens])
 
+    def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
+        """Characters of the new text behind each token that goes on from a state, as far as these are complete."""
+        return list(accumulate(map(len, self._parts(self._stream(state), tokens))))
+
     def start(self, generations: Sequence[Generation]) -> None:
         """Queue texts to extend."""
         self._waiting += generations
@@ -159,13 +164,20 @@ class TokenizerBackend:
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
         """The text of new tokens: of a character that two pieces share, the second has all."""
-        before = list(takewhile(lambda piece: piece.tokens, reversed(state.pieces)))
-        stream, size = self.tokenizer.stream(), self.tokenizer.size
-        for token in chain.from_iterable(piece.tokens for piece in reversed(before)):
-            if token < size:
-                stream.push(token)
-        text = "".join([stream.push(token) for token in tokens if token < size])
+        stream = self._stream(state)
+        text = "".join(self._parts(stream, tokens))
         return text + (stream.flush() if why in ("end", "context", "error") else "")
+
+    def _stream(self, state: State) -> Detokenizer:
+        """Return a stream that has had the tokens right before."""
+        before = takewhile(lambda piece: piece.tokens, reversed(state.pieces))
+        stream = self.tokenizer.stream()
+        self._parts(stream, chain.from_iterable(piece.tokens for piece in reversed(list(before))))
+        return stream
+
+    def _parts(self, stream: Detokenizer, tokens: Iterable[int]) -> list[str]:
+        """Return the text that each token completes."""
+        return [stream.push(token) if token < self.tokenizer.size else "" for token in tokens]
 
 
 LIVE = 256  # samples in the engine at a time; more only wait there

@@ -8,7 +8,7 @@ from intact.reason.aggregate import best_of_majority as formula
 from intact.reason.limits import Count, ScorerName, Share
 
 
-@method("Di et al. 2025, arXiv 2510.03199", group="samples, chosen by a scorer", temperature=0.7)
+@method("Di et al. 2025, arXiv 2510.03199", group="samples, chosen by a scorer", independent=True, temperature=0.7)
 def best_of_majority(
     problem: Problem, *, n: Count = 16, scorer: ScorerName = "likelihood", alpha: Share = 0.1
 ) -> Steps:

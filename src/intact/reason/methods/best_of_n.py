@@ -33,6 +33,7 @@ def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -
 @method(
     "Cobbe et al. 2021, arXiv 2110.14168; Lightman et al. 2023, arXiv 2305.20050 (reductions)",
     group="samples, chosen by a scorer",
+    independent=True,
     temperature=0.8,
 )
 def best_of_n(
@@ -63,7 +64,7 @@ def best_of_n(
     return pick(problem, samples, rewards)
 
 
-@method("Li et al. 2022, arXiv 2206.02336", group="samples, chosen by a scorer", temperature=0.8)
+@method("Li et al. 2022, arXiv 2206.02336", group="samples, chosen by a scorer", independent=True, temperature=0.8)
 def weighted_best_of_n(
     problem: Problem,
     *,

@@ -22,7 +22,9 @@ def without(state: State, stop: str) -> State:
     return replace(state, pieces=(*before, kept), why="")
 
 
-@method("Muennighoff et al. 2025, arXiv 2501.19393", group="races, and how long a text thinks", temperature=0.0)
+@method(
+    "Muennighoff et al. 2025, arXiv 2501.19393", version=2, group="races, and how long a text thinks", temperature=0.0
+)
 def budget_forcing(
     problem: Problem,
     *,
@@ -52,6 +54,7 @@ def budget_forcing(
     """
     thought = problem.start
     spent = ignored = 0
+    turns: list[str | None] = []  # what it would have answered at each end of thinking that was ignored
     while True:
         before = thought.length
         thought = yield Extend(thought, stop=(end,), max_tokens=thinking - spent)
@@ -60,10 +63,11 @@ def budget_forcing(
         if not thought.complete or ignored == waits or spent >= thinking:
             break
         ignored += 1
+        turns.append(problem.answer(thought))
         thought = (without(thought, end) if stopped else thought).append(wait)
     if thought.complete and thought.ended:
-        return take(problem, thought, waits=ignored)
+        return take(problem, thought, waits=ignored, turns=[[*turns, problem.answer(thought)]])
     if not stopped:
         thought = thought.append(end + final)
     answer = yield Extend(thought, max_tokens=answering)
-    return take(problem, answer, waits=ignored, thought=spent)
+    return take(problem, answer, waits=ignored, thought=spent, turns=[[*turns, problem.answer(answer)]])

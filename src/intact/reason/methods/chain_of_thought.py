@@ -9,6 +9,7 @@ from intact.reason.aggregate.votes import take
 @method(
     "Wei et al. 2022, arXiv 2201.11903; Kojima et al. 2022, arXiv 2205.11916",
     group="samples and a vote",
+    independent=True,
     temperature=0.0,
 )
 def chain_of_thought(problem: Problem, *, cue: str = "") -> Steps:

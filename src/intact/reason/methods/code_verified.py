@@ -7,6 +7,7 @@ from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Amount, Count, Positive
 from intact.reason.methods.program_aided import FENCE, printed
+from intact.reason.problem import path
 from intact.reason.prompting import make_prompt
 
 CHECK = """\
@@ -21,6 +22,8 @@ It prints True if the claim is right, and False if it is wrong."""
 @method(
     "Zhou et al. 2023, arXiv 2308.07921 (CSV)",
     group="programs, run in the sandbox",
+    version=2,
+    independent=True,
     uses=("programs",),
     temperature=0.7,
 )
@@ -65,4 +68,8 @@ def code_verified(
     lines = iter(outputs)
     ruled = [None if answer is None else next(lines) for answer in answers]
     weights = [{"True": right, "False": wrong}.get(line or "", uncertain) for line in ruled]
-    return elect(problem, solutions, weights, printed=outputs)
+    verdicts = {
+        path(state.branch): [[{"True": 1.0, "False": 0.0}.get(line), program.length]]
+        for (state, _), line, program in zip(answered, outputs, written, strict=True)
+    }
+    return elect(problem, solutions, weights, printed=outputs, verdicts=verdicts)

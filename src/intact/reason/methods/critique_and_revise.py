@@ -38,6 +38,7 @@ Check whether the draft answers what was asked, and states its answer clearly at
 
 @method(
     "Bai et al. 2022, arXiv 2212.08073; Saunders et al. 2022, arXiv 2206.05802 (another critic)",
+    version=2,
     group="revision",
     temperature=0.7,
 )
@@ -70,6 +71,7 @@ def critique_and_revise(
     """
     rules = principles.splitlines() or [""]
     drafts = yield [Extend(problem.start)] * n
+    turns = [[answer] for answer in problem.answers(drafts)]
     try:
         for turn in range(rounds):
             rule = rules[turn % len(rules)]
@@ -84,6 +86,8 @@ def critique_and_revise(
                 as_reply(problem, new) if whole(problem, new) else draft
                 for draft, new in zip(drafts, revised, strict=True)
             ]
+            for own, answer in zip(turns, problem.answers(drafts), strict=True):
+                own.append(answer)
     except SpentError:
         pass  # the newest drafts vote
-    return elect(problem, drafts)
+    return elect(problem, drafts, turns=turns)

@@ -36,7 +36,7 @@ def confidences(state: State) -> list[float]:
     return token_confidences(rivals(state))
 
 
-@method("Fu et al. 2025, arXiv 2508.15260", group="samples and a vote", temperature=0.6, top_p=0.95)
+@method("Fu et al. 2025, arXiv 2508.15260", group="samples and a vote", independent=True, temperature=0.6, top_p=0.95)
 def deepconf(
     problem: Problem,
     *,

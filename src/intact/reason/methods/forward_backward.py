@@ -31,7 +31,7 @@ def masked(text: str) -> Iterator[tuple[str, str]]:
         yield text[: found.start()] + "x" + text[found.end() :], found[0].replace(",", "")
 
 
-@method("Jiang et al. 2023, arXiv 2308.07758 (FOBAR)", group="samples and a vote", temperature=0.7)
+@method("Jiang et al. 2023, arXiv 2308.07758 (FOBAR)", group="samples and a vote", independent=True, temperature=0.7)
 def forward_backward(
     problem: Problem,
     *,

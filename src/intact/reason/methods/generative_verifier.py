@@ -9,6 +9,7 @@ from intact.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import Count, ModelName, together
+from intact.reason.problem import path
 from intact.reason.prompting import make_prompt
 
 VERIFY = """\
@@ -40,7 +41,9 @@ def _ruling(verification: State) -> float | None:
 
 @method(
     "Zhang et al. 2024, arXiv 2408.15240 (GenRM); Singhi et al. 2025, arXiv 2504.01005 (prompted verifiers)",
+    version=2,
     group="samples, chosen by a scorer",
+    independent=True,
     temperature=0.7,
 )
 def generative_verifier(
@@ -82,8 +85,10 @@ def generative_verifier(
         verifications = []
     if not verifications or any(one.why == "budget" for one in verifications):
         return elect(problem, solutions)  # who was verified less must not lose by that
+    rulings = [[_ruling(one), one.length] for one in verifications]
+    by_text = {path(solution.branch): rulings[i * checks : (i + 1) * checks] for i, solution in enumerate(solutions)}
     verdicts = [0.5 if (value := _ruling(one)) is None else value for one in verifications]
     shares = [mean(verdicts[i * checks : (i + 1) * checks]) for i in range(n)]
     if weighted:
-        return elect(problem, solutions, shares, rewards=shares)
-    return pick(problem, solutions, shares)
+        return elect(problem, solutions, shares, rewards=shares, verdicts=by_text)
+    return pick(problem, solutions, shares, verdicts=by_text)

@@ -31,7 +31,12 @@ Compare them step by step, and decide which is right, or better. Do not let thei
 line "Choice: " and its number."""
 
 
-@method("Chen et al. 2023, arXiv 2311.17311 (universal self-consistency)", group="samples and a vote", temperature=0.7)
+@method(
+    "Chen et al. 2023, arXiv 2311.17311 (universal self-consistency)",
+    group="samples and a vote",
+    independent=True,
+    temperature=0.7,
+)
 def judge_selection(
     problem: Problem, *, n: Count = 8, checks: Count = 3, judge: ModelName = "", select: str = SELECT
 ) -> Steps:
@@ -65,7 +70,12 @@ def judge_selection(
     return pick(problem, known, [float(named.count(i)) for i in range(len(known))], choices=named)
 
 
-@method("Zheng et al. 2023, arXiv 2306.05685 (both orders)", group="samples, chosen by a scorer", temperature=0.7)
+@method(
+    "Zheng et al. 2023, arXiv 2306.05685 (both orders)",
+    group="samples, chosen by a scorer",
+    independent=True,
+    temperature=0.7,
+)
 def pairwise_selection(
     problem: Problem, *, n: Count = 8, most: Count = 4, judge: ModelName = "", compare: str = COMPARE
 ) -> Steps:

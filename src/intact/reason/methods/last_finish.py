@@ -11,6 +11,7 @@ from intact.reason.limits import Count
 @method(
     "Agarwal, Sengupta & Chakraborty 2025, arXiv 2512.02008",
     group="races, and how long a text thinks",
+    independent=True,
     temperature=0.7,
 )
 def last_finish(problem: Problem, *, n: Count = 8, k: Count = 1) -> Steps:

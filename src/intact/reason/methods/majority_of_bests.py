@@ -14,7 +14,13 @@ Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]
 """Chances are exact: so many digits have they."""
 
 
-@method("Rakhsha et al. 2025, arXiv 2511.18630", version=2, group="samples, chosen by a scorer", temperature=0.7)
+@method(
+    "Rakhsha et al. 2025, arXiv 2511.18630",
+    version=2,
+    group="samples, chosen by a scorer",
+    independent=True,
+    temperature=0.7,
+)
 def majority_of_bests(
     problem: Problem, *, n: Count = 16, scorer: ScorerName = "likelihood", m: Draws | None = None
 ) -> Steps:

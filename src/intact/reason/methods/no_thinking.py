@@ -10,7 +10,7 @@ from intact.text.thinking import THINK_TAGS
 PREFILL = f"{THINK_TAGS.opens}\nOkay, I think I have finished thinking.\n{THINK_TAGS.closes}\n\n"
 
 
-@method("Ma et al. 2025, arXiv 2504.09858", group="samples and a vote", temperature=0.6, top_p=0.95)
+@method("Ma et al. 2025, arXiv 2504.09858", group="samples and a vote", independent=True, temperature=0.6, top_p=0.95)
 def no_thinking(problem: Problem, *, n: Count = 16, prefill: str = PREFILL) -> Steps:
     """Tell a thinking model that it has thought already, sample n answers, and take the majority's.
 

@@ -12,7 +12,7 @@ from intact.reason.methods.no_thinking import PREFILL
 from intact.reason.methods.self_certainty import MOST_VOCABULARY, Power
 
 
-@method("Ma et al. 2025, arXiv 2504.09858", group="samples and a vote", temperature=0.6, top_p=0.95)
+@method("Ma et al. 2025, arXiv 2504.09858", group="samples and a vote", independent=True, temperature=0.6, top_p=0.95)
 def no_thinking_certain(
     problem: Problem,
     *,

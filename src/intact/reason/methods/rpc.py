@@ -9,7 +9,7 @@ from intact.reason.likeliest import check_likeliest
 from intact.reason.limits import Count
 
 
-@method("Zhou et al. 2025, arXiv 2510.15444", group="samples and a vote", temperature=1.0)
+@method("Zhou et al. 2025, arXiv 2510.15444", group="samples and a vote", independent=True, temperature=1.0)
 def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
     """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
 

@@ -17,7 +17,7 @@ Power: TypeAlias = Annotated[float, partial(within, 0, 50)]
 """Votes are exact powers of ranks: beyond, they would fit no float."""
 
 
-@method("Kang et al. 2025, arXiv 2502.18581", group="samples and a vote", temperature=0.7)
+@method("Kang et al. 2025, arXiv 2502.18581", group="samples and a vote", independent=True, temperature=0.7)
 def self_certainty(
     problem: Problem, *, n: Count = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
 ) -> Steps:

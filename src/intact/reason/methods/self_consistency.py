@@ -7,7 +7,7 @@ from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count
 
 
-@method("Wang et al. 2022, arXiv 2203.11171", group="samples and a vote", temperature=0.7)
+@method("Wang et al. 2022, arXiv 2203.11171", group="samples and a vote", independent=True, temperature=0.7)
 def self_consistency(problem: Problem, *, n: Count = 16) -> Steps:
     """Sample n texts, and give the answer that most of them end with.
 

@@ -29,7 +29,7 @@ Write an improved answer in full."""
 ROUND = "Answer:\n{answer}\n\nFeedback:\n{feedback}"
 
 
-@method("Madaan et al. 2023, arXiv 2303.17651", group="revision", temperature=0.7)
+@method("Madaan et al. 2023, arXiv 2303.17651", version=2, group="revision", temperature=0.7)
 def self_refine(
     problem: Problem,
     *,
@@ -67,4 +67,5 @@ def self_refine(
     except SpentError:
         pass  # the newest answer is the best there is
     usable = [state for state in answers if whole(problem, state)]
-    return take(problem, (usable or answers)[-1], refinements=len(answers) - 1, satisfied=content)
+    turns = [problem.answers(answers)]
+    return take(problem, (usable or answers)[-1], refinements=len(answers) - 1, satisfied=content, turns=turns)

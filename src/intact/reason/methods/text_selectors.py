@@ -38,7 +38,7 @@ def marker_pattern(markers: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE)
 
 
-@method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", temperature=0.7)
+@method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
 def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) -> Steps:
     """Sample n texts, and let each vote with the weight of 1 over its length in tokens.
 
@@ -54,7 +54,7 @@ def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) ->
     return elect(problem, samples, weights, lengths=[state.length for state in samples])
 
 
-@method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", temperature=0.7)
+@method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
 def marker_vote(problem: Problem, *, n: Count = 16, share: Share = 0.5, markers: str = MARKERS) -> Steps:
     """Sample n texts, and take the majority among those with the fewest words of doubt.
 

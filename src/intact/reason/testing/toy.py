@@ -9,10 +9,11 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import accumulate
 
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
 from intact.reason.backends.base import Generation, Written
-from intact.reason.problem import Piece, Prompt, Top, Why
+from intact.reason.problem import Piece, Prompt, State, Top, Why
 
 END = "$"
 WEIGHTS: Mapping[str, Mapping[str, int]] = {
@@ -97,6 +98,10 @@ class MarkovBackend:
                 self._end(generation, "cancelled")
         ended, self._ended = self._ended, []
         return ended
+
+    def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
+        """Return the characters behind each letter; an end has none."""
+        return list(accumulate(chr(token) != END for token in tokens))
 
     def cancel(self, generations: Sequence[Generation]) -> None:
         """End texts that are being written."""
