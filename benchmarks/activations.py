@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("--profiles", default="int8")
     parser.add_argument("--specs", default="file", help="specs of weights; `file` are the source's own")
+    parser.add_argument("--calibrate", type=Path, help="a text for specs and transforms that need one")
     parser.add_argument("--source", choices=("file", "permuted", "rotated"), default="file")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--context", type=int, default=256)
@@ -42,7 +43,7 @@ def main() -> None:
     specs, profiles = options.specs.split(","), options.profiles.split(",")
     plan = LabPlan(
         options.model, [spec for spec in specs if spec != "file"] or ["int8-32"], options.text, options.work,
-        context=options.context, windows=options.windows, source=options.source,
+        calibrate=options.calibrate, context=options.context, windows=options.windows, source=options.source,
     )  # fmt: skip
     found = {}
     with Lab(plan, options.threads) as lab:

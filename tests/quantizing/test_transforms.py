@@ -1,6 +1,7 @@
 """Transforms: the function stays, the scales are the papers', and the same bits come of every run."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.dequantize import dequantize
 from intact.quantizers import TRANSFORMS, InputStatistics, parse_spec, parse_target
+from intact.quantizers.transforms.agile import powers
 from intact.quantizers.transforms.awq import best_scales, rounding_error
 from intact.quantizers.transforms.folding import ScalableInput
 from intact.quantizers.transforms.pcg64 import Pcg64
@@ -111,6 +113,31 @@ def test_smooth_has_the_authors_scales_and_its_powers_of_two_are_the_nearest(tmp
         assert got == pytest.approx(scales, rel=1e-6)
         assert read(tmp_path / name, norm.matrices[0]) == pytest.approx(matrices[0] * scales, rel=1e-6)
     assert power_of_two_root(np.array([1.0, 1.99, 2.0, 7.99, 8.0, 0.5, 0.49])).tolist() == [1, 1, 2, 2, 4, 1, 0.5]
+
+
+def test_factors_of_channels_are_the_best_of_all_and_leave_all_bits() -> None:
+    """Against all 3^6 choices; a block of others is not looked at."""
+    draw = np.random.default_rng(3)
+
+    def error(largest: np.ndarray, powers: Any) -> int:
+        return int(sum(4 ** int(a) for a in powers) * max(float(x) / 2**a for x, a in zip(largest, powers)) ** 2 * 16)
+
+    for _ in range(40):
+        largest = draw.integers(0, 1000, 64) * draw.choice([1, 1, 10], 64)
+        largest[6:32] = 0
+        got = powers(largest)
+        choices = [(*some, *[0] * 26) for some in product(range(3), repeat=6)]
+        assert error(largest[:32], got[:32]) == min(error(largest[:32], choice) for choice in choices)
+        assert np.array_equal(got[32:], powers(largest[32:]))
+    assert powers(np.array([8, 8, 80])).tolist() == [0, 0, 2]
+    assert powers(np.zeros(5, np.int64)).tolist() == [0] * 5
+
+
+def test_agile_changes_nothing_but_exponents(tmp_path: Path) -> None:
+    path, out = write_tiny(tmp_path / "tiny.gguf"), tmp_path / "out"
+    write_transformed(path, "agile", out, (), collect)
+    ratio = read(out, "blk.0.ffn_gate.weight") / read(path, "blk.0.ffn_gate.weight")
+    assert set(np.unique(ratio[np.isfinite(ratio)])) <= {1, 2, 4}
 
 
 def test_awq_finds_the_exponent_of_the_least_error() -> None:
