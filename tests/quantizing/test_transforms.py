@@ -120,7 +120,8 @@ def test_factors_of_channels_are_the_best_of_all_and_leave_all_bits() -> None:
     draw = np.random.default_rng(3)
 
     def error(largest: np.ndarray, powers: Any) -> int:
-        return int(sum(4 ** int(a) for a in powers) * max(float(x) / 2**a for x, a in zip(largest, powers)) ** 2 * 16)
+        step = (largest * 4 >> np.array(powers)).max()
+        return int((4 ** np.array(powers)).sum() * step**2)
 
     for _ in range(40):
         largest = draw.integers(0, 1000, 64) * draw.choice([1, 1, 10], 64)
@@ -241,7 +242,7 @@ def test_a_mixture_of_a_transformed_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "embeddings", "message"),
     [
-        ("nothing+int4", "keep", "there is no transform 'nothing'; known are awq"),
+        ("nothing+int4", "keep", "there is no transform 'nothing'; known are agile, awq"),
         ("awq+awq+int4", "keep", "the transform awq stands there twice"),
         ("mix:4(awq+int3|int8)", "keep", r"transforms stand before the mixture, for all its specs: awq\+mix"),
         ("awq+int4", "keep", "needs a text"),

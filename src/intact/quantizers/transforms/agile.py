@@ -59,7 +59,7 @@ class Agile(Transform):
             model.progress(done, len(inputs))
             columns = model.read(where.matrices[0]).shape[1]
             largest = where.pool(model.statistics(where.op).largest[:columns], np.maximum)
-            where.fold(edits, 2.0 ** powers(largest))
+            where.fold(edits, np.ldexp(1.0, powers(largest)))
         return edits
 
 
