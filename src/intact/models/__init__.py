@@ -5,6 +5,7 @@ from __future__ import annotations
 from intact.errors import ModelError
 from intact.formats import Checkpoint
 from intact.models.decoder import Decoder
+from intact.models.needs import NEEDS
 from intact.models.program import Program
 from intact.plugins import Registry
 
@@ -12,12 +13,15 @@ __all__ = ["ARCHITECTURES", "Decoder", "Program", "build_program", "find_archite
 
 
 def _name_of(value: object) -> str | None:
-    """Return the GGUF name of an architecture; None for other objects and for classes that architectures share."""
-    return vars(value).get("gguf") if isinstance(value, type) and issubclass(value, Decoder) else None
+    """Return the name of an architecture; None for other objects and for classes that architectures share."""
+    return value.own_name() if isinstance(value, type) and issubclass(value, Decoder) else None
 
 
 ARCHITECTURES: Registry[type[Decoder]] = Registry("intact.architectures", __name__, _name_of)
-"""The architectures by their names in GGUF: those of this package's files, and those of other packages."""
+"""The architectures by their names: those of this package's files, and those of other packages.
+
+A name is that in GGUF, but for architectures whose GGUF files are another's (`Decoder.name`).
+"""
 
 
 def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
@@ -32,13 +36,19 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     key = "general.architecture" if gguf else "architectures"
     named = checkpoint.metadata.get(key)
     names = [named] if gguf else named if isinstance(named, list) else []
-    known = ARCHITECTURES.working()
-    for architecture in known.values():
-        if any(isinstance(name, str) and name in ((architecture.gguf,) if gguf else architecture.hf) for name in names):
-            return architecture
-    listed = ", ".join(architecture.gguf if gguf else architecture.hf[0] for architecture in known.values())
+    names = [name for name in names if isinstance(name, str)]
+    known: dict[str, type[Decoder]] = {}
+    for own, architecture in ARCHITECTURES.working().items():
+        if not gguf:
+            known |= dict.fromkeys(architecture.hf, architecture)
+        elif own == architecture.gguf:
+            known[own] = architecture
+    for name in names:
+        if name in known:
+            return known[name]
+    lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
-    raise ModelError(f"{checkpoint.path}: {key} is {str(named)[:80]!r}; known are {listed}{broken}")
+    raise ModelError(f"{checkpoint.path}: {key} is {str(named)[:80]!r}{lacks}; known are {', '.join(known)}{broken}")
 
 
 def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
@@ -50,7 +60,8 @@ def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
         If the architecture is unknown, a hyper-parameter is wrong, or the rows do not add up.
     """
     architecture = find_architecture(checkpoint)
-    return architecture.split(checkpoint, architecture.read_config(checkpoint)) if architecture.fused else checkpoint
+    fused = architecture.gguf_fused if checkpoint.format == "gguf" else architecture.fused
+    return architecture.split(checkpoint, architecture.read_config(checkpoint)) if fused else checkpoint
 
 
 def build_program(checkpoint: Checkpoint) -> Program:

@@ -9,7 +9,7 @@ from typing import Any
 
 from intact.errors import ModelError
 from intact.formats.metadata import Metadata
-from intact.models.rotary import read_gguf_scaling, read_hf_rope
+from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
 
 MOST_CONTEXT = 1 << 19
 """Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
@@ -33,7 +33,7 @@ _GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {
 _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "attn_logit_softcapping": (0,),
     "final_logit_softcapping": (0,),
-    "num_experts": (0,),
+    "num_experts": (0, 1),
     "num_local_experts": (0,),
     "quantization_config": (),
     "use_bidirectional_attention": (False,),
@@ -129,6 +129,9 @@ def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str], own: frozens
     if m.integer("attention.value_length", head_width) != head_width:
         raise ModelError(f"{m.source}: keys and values of different width are not supported")
     m.refuse_features({key: values for key, values in _GGUF_REFUSED.items() if key not in own})
+    scaling = read_gguf_scaling(m)
+    context = m.integer("context_length", most=1 << 30)
+    has_temperature = m.get("attention.temperature_scale", 0) != 0
     return Config(
         from_gguf=True,
         layers=m.integer("block_count", most=1024),
@@ -137,14 +140,26 @@ def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str], own: frozens
         kv_heads=m.integer("attention.head_count_kv", heads, most=4096),
         head_width=head_width,
         hidden=m.integer("feed_forward_length"),
-        context=m.integer("context_length", most=1 << 30),
+        context=context_without_temperature(m, context, scaling) if has_temperature else context,
         eps=m.number("attention.layer_norm_rms_epsilon", most=1.0),
         rope_base=m.number("rope.freq_base", 10000.0, least=1.0),
         rope_width=m.integer("rope.dimension_count", head_width),
-        rope_scaling=read_gguf_scaling(m),
+        rope_scaling=scaling,
         query_width=head_width,
         biases={matrix: True for matrix, has in biases.items() if has is True},
     )
+
+
+def context_without_temperature(m: Metadata, context: int, scaling: Mapping[str, Any]) -> int:
+    """Return the positions at which a query is multiplied by 1, where the file has a temperature of attention.
+
+    It multiplies the query at position p by ``1 + beta ln(1 + floor(p / original))`` (Llama 4, Ministral 3). No
+    operation does so: the context ends where the factor begins to differ from 1.
+    """
+    original = scaling.get("original")
+    if isinstance(original, bool) or not isinstance(original, int) or original < 1:
+        raise ModelError(f"{m.source}: a temperature of attention needs rope scaling with an original context")
+    return min(context, original)
 
 
 def text_config(metadata: Mapping[str, Any], source: Any, defaults: Mapping[str, Any]) -> Metadata:
@@ -172,6 +187,9 @@ def read_hf_config(m: Metadata, biases: Mapping[str, bool | str], partial: bool 
     width, heads = m.integer("hidden_size"), m.integer("num_attention_heads", most=4096)
     head_width = m.integer("head_dim", width // heads)
     rotary = read_hf_rope(m, partial)
+    rope_width = int(head_width * rotary.part)
+    context = m.integer("max_position_embeddings", most=1 << 30)
+    has_temperature = rotary.scaling.get("llama_4_scaling_beta") not in (None, 0)
     tied = m.get("tie_word_embeddings")
     if tied not in (None, True, False):
         m.refuse("tie_word_embeddings", "true or false", tied)
@@ -183,10 +201,10 @@ def read_hf_config(m: Metadata, biases: Mapping[str, bool | str], partial: bool 
         kv_heads=m.integer("num_key_value_heads", heads, most=4096),
         head_width=head_width,
         hidden=m.integer("intermediate_size"),
-        context=m.integer("max_position_embeddings", most=1 << 30),
+        context=context_without_temperature(m, context, rotary.scaling) if has_temperature else context,
         eps=m.number("rms_norm_eps", 1e-6, most=1.0),
-        rope_base=rotary.base,
-        rope_width=int(head_width * rotary.part),
+        rope_base=stretched_base(rotary, rope_width),
+        rope_width=rope_width,
         rope_scaling=rotary.scaling,
         query_width=head_width,
         biases={matrix: m.flag(has, False) if isinstance(has, str) else has for matrix, has in biases.items()},

@@ -17,11 +17,26 @@ from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config, check_config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.gathers import add_gathers, has_index, input_count
-from intact.models.names import ATTENTION, FEED_FORWARD, HF_LAYER, HF_NAMES, PARTS, find_fused, split_rows
+from intact.models.names import (
+    ATTENTION,
+    FEED_FORWARD,
+    HF_LAYER,
+    HF_NAMES,
+    PARTS,
+    find_fused,
+    split_rows,
+    ungroup_heads,
+)
 from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
 from intact.models.rotary import FACTORS, divisors
 from intact.models.rotations import add_rotations, rotation_name, rotation_size
-from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
+from intact.models.windows import (
+    each,
+    global_layers,
+    read_gguf_local_layers,
+    read_hf_local_layers,
+    read_hf_unrotated_layers,
+)
 from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import attention_factor, rotation
 from intact.weights import FLOAT_FORMATS
@@ -57,6 +72,8 @@ class Decoder:
     architecture; it is found by its file (`intact.models.ARCHITECTURES`). The attributes describe its files.
     """
 
+    name: ClassVar[str]
+    """Name of an architecture whose GGUF files have another's name and form; it is `gguf` where it is not given."""
     gguf: ClassVar[str]
     """Name of the architecture in GGUF (general.architecture)."""
     hf: ClassVar[tuple[str, ...]]
@@ -65,6 +82,8 @@ class Decoder:
     """Canonical names of tensors to those in safetensors."""
     hf_defaults: ClassVar[Mapping[str, Any]] = {}
     """What a config.json may leave out: the defaults of Transformers' configuration class, where they matter."""
+    hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+    """Keys in config.json that would change the answer in a way that no operation here has, and harmless values."""
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
     """The key in config.json that names the activation, and its only value that is supported."""
     activation: ClassVar[Literal["silu", "gelu"]] = "silu"
@@ -77,10 +96,16 @@ class Decoder:
     """Whether layers may attend to a window. Those that do are read from the files."""
     local_but_each: ClassVar[int] = 0
     """Where files have a window but don't say for which layers: for all but each n-th; 0: for all."""
+    unrotated_each: ClassVar[int] = 0
+    """Each n-th layer has no positions, where a config.json doesn't say which (`no_rope_layers`); 0: all have them."""
+    rotates_local_alone: ClassVar[bool] = False
+    """Whether in files with a window only the layers that attend to it have positions."""
     partial_rotary: ClassVar[bool] = False
     """Whether a config.json may have heads rotated in part (`partial_rotary_factor`)."""
     norms: ClassVar[Literal["before", "after", "both"]] = "before"
     """Where norms stand: before attention and feed-forward net, after them (before the residual sum), or both."""
+    ffn_norm: ClassVar[str] = "ffn_norm"
+    """GGUF's name of the norm before the feed-forward net."""
     head_norms: ClassVar[bool] = False
     """Whether queries and keys pass norms."""
     norms_rows: ClassVar[bool] = False
@@ -92,7 +117,11 @@ class Decoder:
     hf_interleaves: ClassVar[bool] = False
     """The same for safetensors."""
     fused: ClassVar[Mapping[str, str]] = {}
-    """Matrices that files may hold as one (keys of `names.PARTS`), by their names in safetensors."""
+    """Matrices that safetensors hold as one (keys of `names.PARTS`), and their names there."""
+    gguf_fused: ClassVar[tuple[str, ...]] = ()
+    """Matrices that GGUF files may hold as one."""
+    hf_groups_heads: ClassVar[bool] = False
+    """Whether the rows of a fused `attn_qkv` in safetensors stand by KV head: its queries, its key, its value."""
     multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Fields of `Config` that are factors, with their keys in GGUF and in config.json. A `logit_scale` is a divisor."""
     hf_gain_offset: ClassVar[float] = 0.0
@@ -127,8 +156,11 @@ class Decoder:
         """Read the hyper-parameters of a GGUF file; an architecture with some of its own adds them."""
         own = {key for key, _ in cls.multipliers.values()}
         config = read_gguf_config(m, cls.biases, frozenset(own))
-        config = replace(config, **cls.read_multipliers(m, 0))
+        config = replace(config, **cls.read_multipliers(m, 0), unrotated_layers=each(cls.unrotated_each, config.layers))
         window = m.integer("attention.sliding_window", 0, least=0)
+        if window and cls.rotates_local_alone:
+            local = read_gguf_local_layers(m, config.layers, cls.local_but_each)
+            config = replace(config, unrotated_layers=global_layers(local))
         if not 0 < window < config.context:
             return config
         if not cls.has_local_layers:
@@ -139,6 +171,7 @@ class Decoder:
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
         """Read the hyper-parameters of a config.json; an architecture with some of its own adds them."""
+        m.refuse_features(cls.hf_refused)
         config = replace(read_hf_config(m, cls.biases, cls.partial_rotary), **cls.read_multipliers(m, 1))
         key, activation = cls.hf_activation
         m.choice(key, (activation,))
@@ -148,9 +181,12 @@ class Decoder:
             isinstance(kinds, list) and len(kinds) == config.layers and all(kind in allowed for kind in kinds)
         ):
             m.refuse("layer_types", f"a list that gives each of {config.layers} layers {' or '.join(allowed)}", kinds)
+        config = replace(config, unrotated_layers=read_hf_unrotated_layers(m, config.layers, cls.unrotated_each))
         if not cls.has_local_layers or m.get("sliding_window") is None:
             return config
         local, window = read_hf_local_layers(m, config.layers, cls.local_but_each), m.integer("sliding_window")
+        if cls.rotates_local_alone:
+            config = replace(config, unrotated_layers=global_layers(local))
         return replace(config, window=window, local_layers=local) if any(local) and window < config.context else config
 
     @classmethod
@@ -167,7 +203,8 @@ class Decoder:
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
         """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
         gguf = checkpoint.format == "gguf"
-        found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, cls.fused)}
+        stems = {stem: stem for stem in cls.gguf_fused} if gguf else {own: stem for stem, own in cls.fused.items()}
+        found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, stems)}
         if not found:
             return checkpoint
         q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
@@ -178,6 +215,8 @@ class Decoder:
                 tensors[name] = tensor
                 continue
             layer, stem, end = found[name]
+            if cls.hf_groups_heads and not gguf and stem == "attn_qkv":
+                tensor = ungroup_heads(tensor, config.heads, config.kv_heads, config.head_width)
             own = {part: f"blk.{layer}.{part}.{end}" for part in PARTS[stem]}
             parts = {own[part] if gguf else cls.hf_name(own[part]): rows[part] for part in PARTS[stem]}
             try:
@@ -214,6 +253,12 @@ class Decoder:
             return f"model.layers.{layer}.{cls.hf_names.get(part, part)}.{end}"
         return f"{cls.hf_names.get(stem, stem)}.{end}"
 
+    @classmethod
+    def own_name(cls) -> str | None:
+        """Return the name in the registry; None for classes that architectures share."""
+        found: str | None = vars(cls).get("name", vars(cls).get("gguf"))
+        return found
+
     def layer(self, i: int) -> None:
         """Append the operations of layer i: attention and feed-forward net, each with its norms and residual sum."""
         c, p = self.config, f"blk.{i}."
@@ -227,7 +272,7 @@ class Decoder:
         if after:
             self.norm("result", "x", p + "post_attention_norm.weight", accumulate=True)
         if self.norms != "after":
-            self.norm("x", "normed", p + "ffn_norm.weight")
+            self.norm("x", "normed", p + self.ffn_norm + ".weight")
         self.feed_forward(i, "result" if after else "x", accumulate=not after)
         if after:
             self.norm("result", "x", p + "post_ffw_norm.weight", accumulate=True)

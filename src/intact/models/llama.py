@@ -1,5 +1,7 @@
 """Llama, and what shares its graph (SmolLM2, TinyLlama): pre-norm, rotary attention, SwiGLU (arXiv 2302.13971)."""
 
+from typing import ClassVar
+
 from intact.models.decoder import Decoder
 from intact.models.names import FEED_FORWARD
 
@@ -8,6 +10,6 @@ class Llama(Decoder):
     """GGUF files hold query and key rows in the order of neighbouring rotary pairs; safetensors half a head apart."""
 
     gguf = "llama"
-    hf = ("LlamaForCausalLM",)
+    hf: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM",)
     biases = Decoder.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
     gguf_interleaves = True

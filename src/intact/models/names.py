@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from intact.errors import ModelError
 from intact.formats import Tensor
 from intact.formats.tensor import byte_length
@@ -75,7 +78,24 @@ def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
     return out
 
 
-def _rows_of(weight: BlockWeight, rows: slice) -> BlockWeight:
+def ungroup_heads(tensor: Tensor, heads: int, kv_heads: int, width: int) -> Tensor:
+    """Return a matrix or bias whose rows stand by KV head (its queries, its key, its value) as queries, keys, values.
+
+    A copy; heads are `width` rows. A tensor with another number of rows is returned as it is.
+    """
+    per = heads // kv_heads
+    order = np.arange((heads + 2 * kv_heads) * width).reshape(kv_heads, per + 2, width)
+    rows = np.concatenate([order[:, :per].ravel(), order[:, per].ravel(), order[:, per + 1].ravel()])
+    if not tensor.shape or tensor.shape[0] != len(rows):
+        return tensor
+    if tensor.kind == INTEGER:
+        data = to_bytes(_rows_of(from_bytes(tensor.data), rows))
+    else:
+        data = tensor.data.reshape(len(rows), -1)[rows].ravel()
+    return Tensor(tensor.name, tensor.kind, tensor.shape, data)
+
+
+def _rows_of(weight: BlockWeight, rows: slice | NDArray[np.int64]) -> BlockWeight:
     """Return some rows of an integer weight."""
     return weight._replace(
         codes=weight.codes[rows],
@@ -87,17 +107,16 @@ def _rows_of(weight: BlockWeight, rows: slice) -> BlockWeight:
 
 
 def find_fused(
-    names: Mapping[str, Tensor], gguf: bool, fused: Mapping[str, str]
+    names: Mapping[str, Tensor], gguf: bool, stems: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str, str]]:
     """Find the tensors of a file that hold several matrices; yield name, layer, canonical name, `weight` or `bias`.
 
     Parameters
     ----------
-    fused : mapping
-        Keys of `PARTS` to the names in safetensors.
+    stems : mapping
+        The names that the file has for them, to keys of `PARTS`.
     """
     pattern = GGUF_LAYER if gguf else HF_LAYER
-    stems = {name if gguf else own: name for name, own in fused.items()}
     for name in names:
         if (match := pattern.fullmatch(name)) and match[2] in stems:
             stem = stems[match[2]]

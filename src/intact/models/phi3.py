@@ -14,6 +14,7 @@ class Phi3(Decoder):
     hf_defaults = {"original_max_position_embeddings": 4096}
     biases = dict.fromkeys(Decoder.biases, False)
     fused = {"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"}
+    gguf_fused = ("attn_qkv", "ffn_up")
     partial_rotary = True
     has_local_layers = True
     sample = {"rope.dimension_count": 18, "attention.sliding_window": 30}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 
 from intact.errors import ModelError
 from intact.formats.metadata import Metadata
-from intact.numerics.rope import SCALINGS
+from intact.numerics.rope import SCALINGS, UNIT, exp, ln
 
 FACTORS: Final = ("rope_factors_long.weight", "rope_factors_short.weight")
 """GGUF's tensors with longrope's divisors of frequencies: for contexts beyond the original one, and for others."""
 _GGUF_KINDS: Final = ("none", "linear", "yarn", "longrope")
-_HF_KINDS: Final = ("default", *SCALINGS)
+_HF_KINDS: Final = ("default", "dynamic", *SCALINGS)
 _HF_OTHER_NAMES: Final = {"su": "longrope"}
 """Older names of kinds in config.json."""
 
@@ -33,12 +34,15 @@ class Rotary(NamedTuple):
         The part of each head that is rotated, at most 1.
     scaling : mapping
         Empty, or `type` and its numbers, as `intact.numerics.rope.rotation` takes them. `divisors` are longrope's.
+    alpha : float
+        What stretches the base (`stretched_base`).
     """
 
     base: float
     local_base: float | None
     part: float
     scaling: Mapping[str, Any]
+    alpha: float = 1.0
 
 
 def read_gguf_scaling(m: Metadata) -> dict[str, Any]:
@@ -99,15 +103,30 @@ def read_hf_rope(m: Metadata, partial: bool = False) -> Rotary:
     base = full.number("rope_theta", m.number("rope_theta", 10000.0, least=1.0), least=1.0)
     owner, key = (local, "rope_theta") if local.get("rope_theta") is not None else (m, "rope_local_base_freq")
     local_base = None if owner.get(key) is None else owner.number(key, least=1.0)
-    return Rotary(base, local_base, part, _read_hf_scaling(m, scaling))
+    alpha = scaling.number("alpha", 1.0, least=1.0, most=1e6)
+    return Rotary(base, local_base, part, _read_hf_scaling(m, scaling), alpha)
+
+
+def stretched_base(rotary: Rotary, width: int) -> float:
+    """Return ``base * alpha^(width / (width - 2))``, in float32 as GGUF files hold it; the base for an alpha of 1.
+
+    "NTK-aware" scaling with a fixed factor, as Hunyuan has it. Computed in integers, so that it is the same everywhere.
+    """
+    if rotary.alpha == 1 or width <= 2:
+        return rotary.base
+    power = ln(Fraction(repr(rotary.alpha))) * width // (width - 2)
+    return float(np.float32(float(Fraction(repr(rotary.base)) * UNIT / exp(-power))))
 
 
 def _read_hf_scaling(m: Metadata, scaling: Metadata) -> Mapping[str, Any]:
     older = {key: _HF_OTHER_NAMES[value] for key, value in scaling.values.items() if value in ("su",)}
     scaling = Metadata({**scaling.values, **older}, scaling.source, inside=scaling.inside)
     kind = scaling.choice("rope_type", _HF_KINDS) or scaling.choice("type", _HF_KINDS)
+    if kind == "dynamic":  # changes frequencies only beyond max_position_embeddings, where the context ends
+        return {}
+    scaling.refuse_features({"alpha": (1,)})
     if kind in (None, "default"):
-        scaling.refuse_features({"factor": (1,)})
+        scaling.refuse_features({"factor": (1,), "llama_4_scaling_beta": (0,)})
         return {}
     found = {key: value for key, value in scaling.values.items() if key not in ("rope_type", "rope_theta")}
     context = m.get("max_position_embeddings")

@@ -1,6 +1,8 @@
-"""Layers that attend only to a window of positions: which they are, read from GGUF metadata or from config.json."""
+"""Layers with a window of positions, layers without positions: which they are, by GGUF metadata or config.json."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +29,38 @@ def read_gguf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, 
 def read_hf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, ...]:
     """Read which layers are local: those that `layer_types` says, else all but each n-th.
 
-    `layer_types` must be checked before (`Decoder.read_hf`).
+    `layer_types` must be checked before (`Decoder.read_hf`). A pattern may also be spelt as letters, such as LLLG for
+    three local layers and a global one.
     """
     if (kinds := m.get("layer_types")) is not None:
         return tuple(kind == "sliding_attention" for kind in kinds)
     key = "sliding_window_pattern" if m.get("sliding_window_pattern") is not None else "_sliding_window_pattern"
-    return all_but_each(every if m.get(key) is None else m.integer(key), layers)
+    value = m.get(key)
+    if isinstance(value, str):
+        if not value or not set(value) <= {"L", "G"}:
+            m.refuse(key, "an integer, or letters L and G", value)
+        return tuple(value[i % len(value)] == "L" for i in range(layers))
+    return all_but_each(every if value is None else m.integer(key), layers)
+
+
+def read_hf_unrotated_layers(m: Metadata, layers: int, every: int) -> tuple[int, ...]:
+    """Read which layers have no positions: those that `no_rope_layers` has 0 for, else each n-th; none for 0."""
+    if not every:
+        return ()
+    key = "no_rope_layers"
+    flags: Any = m.get(key)
+    if flags is None:
+        return each(m.integer("no_rope_layer_interval", every), layers)
+    if not isinstance(flags, list) or len(flags) < layers or not all(flag in (0, 1) for flag in flags):
+        m.refuse(key, f"0 or 1 for each of {layers} layers", flags)
+    return tuple(i for i in range(layers) if not flags[i])
+
+
+def each(every: int, layers: int) -> tuple[int, ...]:
+    """Return each n-th layer; none where every is 0."""
+    return tuple(range(every - 1, layers, every)) if every else ()
+
+
+def global_layers(local: tuple[bool, ...]) -> tuple[int, ...]:
+    """Return the layers that are not local."""
+    return tuple(i for i, is_local in enumerate(local) if not is_local)
