@@ -4,8 +4,8 @@
     python benchmarks/transformers_goldens.py --new      # the same, of models that there are no goldens of
     python benchmarks/transformers_goldens.py --digests  # our digests alone, after a change of the numerics version
 
-The logits are float32's on PyTorch, at some positions and tokens, with float64's distance from them; the digests are
-ours.
+The logits are float32's on PyTorch, at some positions and tokens, with float64's distance from them, and the distance
+of ours in the fp32 profile from float64's as a part of the logits' range; the digests are ours.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import intact  # noqa: E402
-from support.folders import TOKENS, VARIANTS, write_folder  # noqa: E402
+from support.folders import (  # noqa: E402
+    TOKENS,
+    VARIANTS,
+    stored,
+    tensor_values,
+    write_folder,
+    write_safetensors,
+)
 
 GOLDENS = ROOT / "tests" / "models" / "goldens.json"
 POSITIONS = (0, 1, 6, 7, 8, 9, 23, 31, 32, 38, 39)
@@ -43,8 +51,8 @@ def digests(folder: Path) -> dict[str, str]:
     return out
 
 
-def transformers_logits(folder: Path) -> dict[str, Any]:
-    """Logits by Transformers, rounded."""
+def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
+    """Logits by Transformers, rounded, and how far ours of the same model in `own` are from float64's."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -54,13 +62,74 @@ def transformers_logits(folder: Path) -> dict[str, Any]:
         with torch.no_grad():
             found[dtype] = model(torch.tensor([TOKENS])).logits[0].double().numpy()
     single, double = found[torch.float32], found[torch.float64]
+    ours = intact.load(own, profile="fp32").logits(TOKENS)
     part = single[np.ix_(POSITIONS, range(0, single.shape[1], EVERY))]
     return {
         "range": round(float(np.abs(single).max()), 3),
         "float64": float(f"{np.abs(single - double).max():.2g}"),
+        "ours": float(f"{np.abs(ours - double).max() / np.ptp(double):.2g}"),
         "best": single.argmax(axis=1).tolist(),
         "logits": [[round(float(x), 5) for x in row] for row in part],
     }
+
+
+def as_granite(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[dict[str, Any], Any]:
+    """Return MiniCPM's model as one of Granite's class: Transformers has none of MiniCPM's own."""
+    return {
+        **config,
+        "architectures": ["GraniteForCausalLM"],
+        "model_type": "granite",
+        "embedding_multiplier": config["scale_emb"],
+        "attention_multiplier": (config["hidden_size"] // config["num_attention_heads"]) ** -0.5,
+        "residual_multiplier": config["scale_depth"] / config["num_hidden_layers"] ** 0.5,
+        "logits_scaling": config["hidden_size"] / config["dim_model_base"],
+    }, values
+
+
+LLAMA_NAMES = {
+    "model.tok_embeddings": "model.embed_tokens",
+    "output": "lm_head",
+    "attention.wo": "self_attn.o_proj",
+    "attention_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "feed_forward.w1": "mlp.gate_proj",
+    "feed_forward.w2": "mlp.down_proj",
+    "feed_forward.w3": "mlp.up_proj",
+}
+"""InternLM2's names of tensors, and Llama's."""
+
+
+def as_llama(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[dict[str, Any], Any]:
+    """Return InternLM2's model as one of Llama's class: Transformers has none of InternLM2's own."""
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    out = {}
+    for name, array in values.items():
+        stem, _, end = name.rpartition(".")
+        layer = stem.partition(".layers.")[2].partition(".")[0]
+        begin = f"model.layers.{layer}." if layer else ""
+        part = stem.removeprefix(begin)
+        if part == "attention.wqkv":  # for each KV head its queries, its key, its value
+            groups = array.reshape(kv_heads, heads // kv_heads + 2, -1, array.shape[1])
+            for letter, rows in (("q", groups[:, :-2]), ("k", groups[:, -2]), ("v", groups[:, -1])):
+                out[f"{begin}self_attn.{letter}_proj.{end}"] = rows.reshape(-1, array.shape[1])
+        else:
+            out[f"{begin}{LLAMA_NAMES.get(part, part)}.{end}"] = array
+    return {**config, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}, out
+
+
+PEERS = {"minicpm": as_granite, "internlm2": as_llama}
+"""Models that Transformers has no class for, and how a class of the same formulas gets them."""
+
+
+def peer_folder(folder: Path, name: str) -> Path:
+    """Write a model as Transformers can read it."""
+    variant = VARIANTS[name]
+    config, values = PEERS[name](variant.config, tensor_values(variant.config, name))
+    folder.mkdir()
+    stored_values = {key: (variant.kind, array.shape, stored(array, variant.kind)) for key, array in values.items()}
+    write_safetensors(folder / "model.safetensors", stored_values)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 def main() -> None:
@@ -77,7 +146,8 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as temporary:
             folder = write_folder(Path(temporary), variant, name)
-            logits = old["models"][name]["transformers"] if keep else transformers_logits(folder)
+            theirs = peer_folder(Path(temporary) / "peer", name) if name in PEERS else folder
+            logits = old["models"][name]["transformers"] if keep else transformers_logits(theirs, folder)
             models[name] = {"transformers": logits, "digests": digests(folder)}
         print(name, logits["range"], logits["float64"], models[name]["digests"], flush=True)
     if keep:

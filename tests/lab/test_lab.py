@@ -20,6 +20,7 @@ from intact.lab.sources import write_source
 from intact.models import ARCHITECTURES
 from intact.quantizing.divergence import compare
 from intact.tasks.choose import choose
+from support.architectures import STORED
 from support.tiny import write_tiny
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
@@ -42,7 +43,7 @@ def test_divergences_are_those_of_float64() -> None:
     assert np.all(compare(a, a, tokens).kl == 0)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", STORED)
 @pytest.mark.parametrize("kind", ["permuted", "rotated"])
 def test_sources_compute_the_same_function(architecture: str, kind: str, tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture)

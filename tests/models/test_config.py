@@ -9,8 +9,10 @@ import pytest
 
 from intact.errors import ModelError
 from intact.formats.metadata import Metadata
-from intact.models import build_program
+from intact.models import ARCHITECTURES, build_program, find_architecture
+from intact.models.config import Config
 from intact.models.gemma3 import Gemma3
+from intact.models.needs import NEEDS
 from intact.models.rotary import read_gguf_scaling, read_hf_rope
 from support.folders import VARIANTS, newer_gemma
 
@@ -84,8 +86,14 @@ def test_a_scaling_of_unknown_type_is_refused(kind: object) -> None:
         ({"rope_scaling": LINEAR | {"partial_rotary_factor": 0.5}}, "rope scaling: partial_rotary_factor is 0.5"),
         ({"rope_parameters": LINEAR | {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}, "rope_scaling": LINEAR}, "partial_rotary_factor is 0.5"),
-        ({"rope_scaling": {"rope_type": ["linear"]}}, "rope scaling: rope_type must be default or linear"),
-        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope scaling: type must be default or linear or"),
+        ({"rope_scaling": {"rope_type": ["linear"]}}, "rope scaling: rope_type must be default or dynamic or linear"),
+        (
+            {"rope_scaling": {"type": "ntk", "factor": 2.0}},
+            "rope scaling: type must be default or dynamic or linear or",
+        ),
+        ({"rope_scaling": LINEAR | {"alpha": 50.0}}, "rope scaling: alpha is 50.0, which is not supported"),
+        ({"rope_scaling": {"rope_type": "dynamic", "alpha": 0.5}}, "rope scaling: alpha must be a positive number"),
+        ({"rope_parameters": {"llama_4_scaling_beta": 0.1}}, "llama_4_scaling_beta is 0.1, which is not supported"),
     ],
 )
 def test_rotary_keys_that_would_be_ignored_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -102,3 +110,96 @@ def test_local_layers_have_plain_rotations(key: str, value: object) -> None:
     config["text_config"]["rope_parameters"]["sliding_attention"][key] = value
     with pytest.raises(ModelError, match=f"rope_parameters: sliding_attention: {key} "):
         Gemma3.read_config(Checkpoint(config))
+
+
+def read(name: str, **changes: Any) -> Config:
+    """The configuration of a variant, with other values of some keys; None for a key that is left out."""
+    changed = (dict(VARIANTS[name].config) | changes).items()
+    config = {key: value for key, value in changed if value is not None or key not in changes}
+    return find_architecture(Checkpoint(config)).read_config(Checkpoint(config))
+
+
+def test_a_stretched_base_is_the_float32_that_files_hold() -> None:
+    scaling = {"type": "dynamic", "alpha": 1000.0, "factor": 1.0}
+    found = read("hunyuan-dense", head_dim=128, rope_scaling=scaling).rope_base
+    assert found == np.float32(10000 * 1000 ** (128 / 126)) == 11158840.0
+    assert read("hunyuan-dense", rope_scaling=scaling | {"alpha": 1.0}).rope_base == 10000.0
+
+
+def test_dynamic_scaling_begins_where_the_context_ends() -> None:
+    found, plain = read("internlm3"), read("internlm3", rope_scaling=None)
+    assert found == plain
+    assert found.context == VARIANTS["internlm3"].config["max_position_embeddings"]
+
+
+def test_the_context_ends_where_a_temperature_begins() -> None:
+    assert read("ministral3").context == 64
+    rope = dict(VARIANTS["ministral3"].config["rope_parameters"])
+    assert read("ministral3", rope_parameters=rope | {"llama_4_scaling_beta": 0}).context == 256
+    rope["original_max_position_embeddings"] = "64"
+    with pytest.raises(ModelError, match="needs rope scaling with an original context"):
+        read("ministral3", rope_parameters=rope)
+
+
+@pytest.mark.parametrize("pattern", ["LLLG", 4, None])
+def test_a_pattern_of_windows_is_letters_or_a_number(pattern: str | int | None) -> None:
+    changes = {"sliding_window_pattern": pattern, "layer_types": None, "num_hidden_layers": 8}
+    found = read("exaone4", **changes)
+    assert found.local_layers == (True, True, True, False) * 2
+    assert found.unrotated_layers == (3, 7)
+    with pytest.raises(ModelError, match="sliding_window_pattern must be an integer, or letters L and G, found 'LLx'"):
+        read("exaone4", **changes | {"sliding_window_pattern": "LLx"})
+
+
+def test_a_window_as_long_as_the_context_still_says_which_layers_have_positions() -> None:
+    found = read("exaone4", sliding_window=128)
+    assert (found.window, found.local_layers, found.unrotated_layers) == (0, (), (3,))
+    assert read("exaone4-global").unrotated_layers == ()
+
+
+def test_layers_without_positions_are_those_of_the_list_or_each_fourth() -> None:
+    assert read("smollm3", no_rope_layers=None, num_hidden_layers=9).unrotated_layers == (3, 7)
+    assert read("smollm3", no_rope_layers=None, no_rope_layer_interval=2).unrotated_layers == (1, 3)
+    assert read("smollm3", no_rope_layers=[0, 1, 1, 0]).unrotated_layers == (0, 3)
+    for wrong in ([1, 1, 1], [1, 1, 1, 2], 4):
+        with pytest.raises(ModelError, match="no_rope_layers must be 0 or 1 for each of 4 layers"):
+            read("smollm3", no_rope_layers=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("minicpm", "sparse_config", {"window": 1}),
+        ("hunyuan-dense", "use_qk_norm", False),
+        ("minicpm", "num_experts", 8),
+    ],
+)
+def test_features_of_a_family_that_are_not_there_are_refused(name: str, key: str, value: object) -> None:
+    with pytest.raises(ModelError, match=f"some/model: {key} is .*, which is not supported"):
+        read(name, **{key: value})
+
+
+def test_files_of_minicpm_must_say_their_factors() -> None:
+    with pytest.raises(ModelError, match=r"minicpm\.embedding_scale is missing; convert the model again"):
+        build_program(Checkpoint({"general.architecture": "minicpm"}, "gguf"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "needs"),
+    [
+        ("MixtralForCausalLM", "safetensors", "experts"),
+        ("qwen3moe", "gguf", "experts"),
+        ("gemma2", "gguf", "soft caps of scores and logits"),
+        ("ArceeForCausalLM", "safetensors", "squared ReLU without a gate"),
+        ("lfm2", "gguf", "a recurrent state"),
+    ],
+)
+def test_an_architecture_that_cannot_run_names_what_it_needs(name: str, kind: str, needs: str) -> None:
+    key, value = ("general.architecture", name) if kind == "gguf" else ("architectures", [name])
+    with pytest.raises(ModelError, match=rf"\(it needs {needs}, which intact does not have\); known are"):
+        build_program(Checkpoint({key: value}, kind))  # type: ignore[arg-type]
+
+
+def test_no_architecture_is_both_there_and_missing() -> None:
+    for architecture in ARCHITECTURES.values():
+        assert not NEEDS.keys() & {architecture.gguf, *architecture.hf}

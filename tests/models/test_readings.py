@@ -1,5 +1,6 @@
 """A model has the same bits as a GGUF file, named and ordered as llama.cpp's converter does, and as a folder."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,26 @@ from support.tiny import tokenizer_metadata, write_tiny
 gguf = pytest.importorskip("gguf", reason="needs the gguf package, which has llama.cpp's names of tensors")
 
 CONVERTED = {
+    "ernie4.5": ("ernie4_5", False),
+    "exaone4": ("exaone4", False),
+    "exaone4-global": ("exaone4", False),
+    "glm": ("chatglm", False),
+    "glm4": ("glm4", False),
     "granite": ("granite", True),
+    "hunyuan-dense": ("hunyuan-dense", False),
+    "internlm2": ("internlm2", True),
+    "internlm3": ("llama", True),
     "llama": ("llama", True),
+    "minicpm": ("minicpm", True),
+    "ministral3": ("mistral3", True),
+    "mistral": ("llama", True),
     "olmo2": ("olmo2", False),
     "olmo3": ("olmo2", False),
     "phi3": ("phi3", False),
     "phi4-mini": ("phi3", False),
     "qwen3": ("qwen3", False),
+    "seed-oss": ("seed_oss", False),
+    "smollm3": ("smollm3", True),
 }
 """The variants with the name of their architecture in GGUF, and whether the converter brings rotary pairs together."""
 COMMON = {
@@ -45,6 +59,11 @@ COMMON = {
     "attention.scale": "attention_multiplier",
     "logit_scale": "logits_scaling",
 }
+MINICPM = {
+    "embedding_scale": lambda c: float(c["scale_emb"]),
+    "residual_scale": lambda c: c["scale_depth"] / c["num_hidden_layers"] ** 0.5,
+    "logit_scale": lambda c: c["hidden_size"] / c["dim_model_base"],
+}
 CHANGES = {"rms_norm_eps": 2.0**-17, "residual_multiplier": 0.25}
 """Numbers that float32, in which GGUF stores them, holds exactly."""
 
@@ -55,10 +74,26 @@ def _together(matrix: np.ndarray, heads: int) -> np.ndarray:
     return matrix.reshape(heads, 2, half, -1).swapaxes(1, 2).reshape(matrix.shape)
 
 
+def _apart(config: dict[str, Any], values: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors with InternLM2's `wqkv` as three: for each KV head it has its queries, its key, its value."""
+    kv_heads = config["num_key_value_heads"]
+    per = config["num_attention_heads"] // kv_heads
+    for name, array in values.items():
+        if "attention.wqkv" not in name:
+            yield name, array
+            continue
+        groups = array.reshape(kv_heads, per + 2, -1, array.shape[1])
+        for part, rows in (("q", groups[:, :per]), ("k", groups[:, per]), ("v", groups[:, per + 1])):
+            own = name.replace("attention.wqkv", f"self_attn.{part}_proj")
+            yield own, rows.reshape(-1, array.shape[1])
+
+
 def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], name: str, together: bool) -> Path:
     """Write the GGUF file that llama.cpp's converter would make, in F32."""
     metadata: dict[str, Any] = {"general.architecture": name}
-    metadata |= {f"{name}.{key}": config[own] for key, own in COMMON.items() if own in config}
+    metadata |= {f"{name}.{key}": config[own] for key, own in COMMON.items() if config.get(own)}
+    if name == "minicpm":
+        metadata |= {f"{name}.{key}": value(config) for key, value in MINICPM.items()}
     metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["rms_norm_eps"]
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     metadata[f"{name}.rope.dimension_count"] = int(width * config.get("partial_rotary_factor", 1))
@@ -67,12 +102,12 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
         next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]
     )
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
-    for own, array in values.items():
+    for own, array in _apart(config, values):
         stem = own.split(".")[-2]
         tensors[names.get_name(own, try_suffixes=(".weight", ".bias"))] = (
             _together(array, heads[stem]) if together and stem in heads else array
         )
-    scaling = config.get("rope_scaling") or {}
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind == "llama3":  # as the converter: a divisor of each frequency
         waves = 2 * np.pi * config["rope_theta"] ** (np.arange(0, width, 2) / width)
@@ -92,7 +127,13 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
         metadata[f"{name}.rope.scaling.factor"] = scaling["factor"]
         metadata[f"{name}.rope.scaling.original_context_length"] = scaling["original_max_position_embeddings"]
         metadata[f"{name}.rope.scaling.yarn_beta_fast"] = scaling["beta_fast"]
-    if "layer_types" in config:
+        if "mscale_all_dim" in scaling:
+            metadata[f"{name}.rope.scaling.yarn_log_multiplier"] = scaling["mscale_all_dim"]
+            metadata[f"{name}.attention.temperature_scale"] = scaling["llama_4_scaling_beta"]
+            metadata[f"{name}.rope.freq_base"] = scaling["rope_theta"]
+    elif "alpha" in scaling:
+        metadata[f"{name}.rope.freq_base"] = config["rope_theta"] * scaling["alpha"] ** (width / (width - 2))
+    if config.get("sliding_window") and "layer_types" in config:
         flags = np.array([kind == "sliding_attention" for kind in config["layer_types"]], "?")
         metadata[f"{name}.attention.sliding_window_pattern"] = flags.tolist()
     stored = {key: ("F32", array.shape, array.astype("<f4").tobytes()) for key, array in tensors.items()}
@@ -102,13 +143,15 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
 @pytest.mark.parametrize("name", CONVERTED)
 def test_a_gguf_file_and_a_folder_are_one_model(tmp_path: Path, name: str) -> None:
     config = {**VARIANTS[name].config, **{key: CHANGES[key] for key in CHANGES if key in VARIANTS[name].config}}
+    if name == "mistral":  # Llama's GGUF files have no window
+        config["sliding_window"] = None
     if name == "olmo3":  # GGUF has no factor of its own beside YaRN's
         config["rope_scaling"] = {key: v for key, v in config["rope_scaling"].items() if key != "attention_factor"}
     variant = VARIANTS[name]._replace(config=config, kind="F32", files=1)
     folder = write_folder(tmp_path / "folder", variant, name)
     file = _convert(tmp_path / "model.gguf", config, tensor_values(config, name), *CONVERTED[name])
     one, other = intact.load(folder), intact.load(file)
-    if name == "llama":  # divisors are stored as float32, where a folder's are exact
+    if name in ("llama", "exaone4"):  # divisors are stored as float32, where a folder's are exact
         difference = np.abs(one.logits(TOKENS) - other.logits(TOKENS)).max()
         assert difference < 1e-3 * np.abs(one.logits(TOKENS)).max()
         return

@@ -152,6 +152,123 @@ VARIANTS: dict[str, Variant] = {
         ),
         "F16",
     ),
+    "mistral": Variant(_config("MistralForCausalLM", "mistral", head_dim=24, sliding_window=12), "BF16"),
+    "ministral": Variant(
+        _config(
+            "MinistralForCausalLM",
+            "ministral",
+            num_hidden_layers=3,
+            head_dim=16,
+            sliding_window=8,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        )
+    ),
+    "ministral3": Variant(
+        _config(
+            "Ministral3ForCausalLM",
+            "ministral3",
+            head_dim=24,
+            max_position_embeddings=256,
+            rope_parameters={
+                "rope_type": "yarn",
+                "type": "yarn",
+                "rope_theta": 1e6,
+                "factor": 4.0,
+                "original_max_position_embeddings": 64,
+                "max_position_embeddings": 256,
+                "beta_fast": 4.0,
+                "beta_slow": 1.0,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+                "llama_4_scaling_beta": 0.1,
+            },
+        )
+    ),
+    "smollm3": Variant(
+        _config(
+            "SmolLM3ForCausalLM",
+            "smollm3",
+            num_hidden_layers=4,
+            no_rope_layers=[1, 1, 1, 0],
+            use_sliding_window=False,
+        ),
+        "BF16",
+    ),
+    "exaone4": Variant(
+        _config(
+            "Exaone4ForCausalLM",
+            "exaone4",
+            num_hidden_layers=4,
+            sliding_window=8,
+            sliding_window_pattern="LLLG",
+            layer_types=[*["sliding_attention"] * 3, "full_attention"],
+            rope_scaling=_STRETCH | {"original_max_position_embeddings": 32},
+        )
+    ),
+    "exaone4-global": Variant(
+        _config(
+            "Exaone4ForCausalLM",
+            "exaone4",
+            sliding_window=None,
+            layer_types=["full_attention"] * 2,
+            tie_word_embeddings=True,
+        ),
+        "F16",
+    ),
+    "glm4": Variant(
+        _config("Glm4ForCausalLM", "glm4", head_dim=24, attention_bias=False, partial_rotary_factor=0.5), "BF16"
+    ),
+    "glm": Variant(_config("GlmForCausalLM", "glm", head_dim=20, attention_bias=True, partial_rotary_factor=0.5)),
+    "seed-oss": Variant(
+        _config("SeedOssForCausalLM", "seed_oss", head_dim=24, attention_bias=True, attention_out_bias=False), "F16"
+    ),
+    "hunyuan-dense": Variant(
+        _config(
+            "HunYuanDenseV1ForCausalLM",
+            "hunyuan_v1_dense",
+            head_dim=16,
+            attention_bias=False,
+            use_qk_norm=True,
+            rope_scaling={"type": "dynamic", "alpha": 1000.0, "factor": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0},
+            tie_word_embeddings=True,
+        )
+    ),
+    "ernie4.5": Variant(
+        _config("Ernie4_5ForCausalLM", "ernie4_5", head_dim=24, rope_theta=5e5, tie_word_embeddings=True), "BF16"
+    ),
+    "ernie4.5-biases": Variant(_config("Ernie4_5ForCausalLM", "ernie4_5", head_dim=16, use_bias=True)),
+    "internlm3": Variant(
+        _config(
+            "InternLM3ForCausalLM",
+            "internlm3",
+            head_dim=16,
+            qkv_bias=True,
+            bias=True,
+            rope_scaling={"rope_type": "dynamic", "factor": 6.0},
+        )
+    ),
+    "internlm2": Variant(
+        _config(
+            "InternLM2ForCausalLM",
+            "internlm2",
+            num_attention_heads=8,
+            bias=False,
+            rope_scaling={"type": "dynamic", "factor": 2.0},
+        ),
+        "F16",
+    ),
+    "minicpm": Variant(
+        _config(
+            "MiniCPMForCausalLM",
+            "minicpm",
+            num_hidden_layers=3,
+            scale_emb=12,
+            scale_depth=1.4,
+            dim_model_base=16,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
     "gemma3": Variant(
         _config(
             "Gemma3ForCausalLM",
@@ -192,7 +309,7 @@ MATRICES = {
 """Sizes of random matrices by the ends of their names; 1 for others."""
 GAINS = {"attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
-OWN_SIZES = {"gemma3": (1.0, 3.0), "granite": (4.0, 4.0)}
+OWN_SIZES = {"gemma3": (1.0, 3.0), "granite": (4.0, 4.0), "minicpm": (1.0, 4.0)}
 """The size of an architecture's embedding and the mean of its last norm; 8 and 1 for others."""
 
 
@@ -212,7 +329,7 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
     matrices, gains = MATRICES | {"token_embd": embedding}, GAINS | {"output_norm": (last, 0.2)}
     out: dict[str, np.ndarray] = {}
     shapes = tensor_shapes(architecture, checkpoint, config["vocab_size"], config["tie_word_embeddings"])
-    for name, shape in fused_shapes(shapes, architecture).items():
+    for name, shape in fused_shapes(shapes, architecture.fused).items():
         own, (stem, _, end) = hf_name(architecture, name), name.rpartition(".")
         if end == "bias":
             out[own] = random_floats(f"{seed}|{own}", shape, 0.5)

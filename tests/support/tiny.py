@@ -136,7 +136,7 @@ def write_tiny(
     turn = 0
     described = Checkpoint(path, "gguf", own, {})
     shapes = tensor_shapes(ARCHITECTURES[architecture], described, vocabulary, tied)
-    for name, shape in fused_shapes(shapes, ARCHITECTURES[architecture]).items():
+    for name, shape in fused_shapes(shapes, ARCHITECTURES[architecture].gguf_fused).items():
         if len(shape) == 1:
             mean, size = entry_of(name, VECTORS, (1.0, 0.2))
             values = random_floats(f"{seed}|{name}", shape, size) + np.float32(mean)
@@ -157,9 +157,9 @@ def entry_of(name: str, table: Mapping[str, Any], default: Any) -> Any:
     return next((value for ending, value in table.items() if name.endswith(ending)), default)
 
 
-def fused_shapes(shapes: Mapping[str, tuple[int, ...]], architecture: type[Decoder]) -> dict[str, tuple[int, ...]]:
-    """The same, where files of the architecture hold several matrices as one: `ffn_up` is then gate and up."""
-    whole = {part: stem for stem in architecture.fused for part in PARTS[stem]}
+def fused_shapes(shapes: Mapping[str, tuple[int, ...]], fused: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """The same, where files hold several matrices as one: `ffn_up` is then gate and up."""
+    whole = {part: stem for stem in fused for part in PARTS[stem]}
     out: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         parts = name.split(".")

@@ -1,0 +1,14 @@
+"""InternLM3: Llama's graph under other names of biases (https://github.com/InternLM/InternLM)."""
+
+from intact.models.decoder import Decoder
+from intact.models.llama import Llama
+from intact.models.names import ATTENTION
+
+
+class InternLM3(Llama):
+    """GGUF files are Llama's."""
+
+    name = "internlm3"
+    hf = ("InternLM3ForCausalLM",)
+    hf_defaults = {"head_dim": 128, "num_key_value_heads": 2, "rms_norm_eps": 1e-5}
+    biases = {matrix: "qkv_bias" if matrix in ATTENTION else "bias" for matrix in Decoder.biases}

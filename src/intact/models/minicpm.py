@@ -1,0 +1,45 @@
+"""MiniCPM 1 and 2: Llama's graph with factors for embedding, residual sums by depth, and logits (arXiv 2404.06395)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from intact.formats.metadata import Metadata
+from intact.models.config import Config, exact
+from intact.models.llama import Llama
+
+
+class MiniCPM(Llama):
+    """Results are multiplied by scale_depth / sqrt(layers), in float32 as GGUF files hold it."""
+
+    gguf = "minicpm"
+    hf = ("MiniCPMForCausalLM",)
+    hf_defaults = {"tie_word_embeddings": True}
+    hf_refused = {"sparse_config": (), "num_experts": (0,)}
+    multipliers = {
+        "embedding_scale": ("embedding_scale", "scale_emb"),
+        "residual_scale": ("residual_scale", "residual_scale"),
+        "logit_scale": ("logit_scale", "logit_scale"),
+    }
+    sample = {"embedding_scale": 3.0, "residual_scale": 0.25, "logit_scale": 4.0}
+
+    @classmethod
+    def read_gguf(cls, m: Metadata) -> Config:
+        """Refuse files that were made before converters wrote the factors."""
+        for key, _ in cls.multipliers.values():
+            if m.get(key) is None:
+                m.fail(key, "is missing; convert the model again with a newer llama.cpp")
+        return super().read_gguf(m)
+
+    @classmethod
+    def read_hf(cls, m: Metadata) -> Config:
+        """Read also the factors that depend on depth and width."""
+        config = super().read_hf(m)
+        part = np.float32(m.number("scale_depth", most=1e3) / math.sqrt(config.layers))
+        base = m.number("dim_model_base", most=1e6)
+        return replace(
+            config, residual_scale=exact(float(part)), logit_scale=1 / exact(float(np.float32(config.width / base)))
+        )

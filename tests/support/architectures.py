@@ -1,0 +1,72 @@
+"""The architectures that a test has to run: all with GGUF files of their own, or those whose programs have a new part.
+
+Readings and fidelity are compared for every architecture. The contract, which takes seconds a model, is about what an
+executor and the engine do with a program: an architecture whose program consists of parts that others have shows
+nothing more. So it runs over the fewest architectures that have all parts, which are found here, not listed: one with
+a part of its own is among them by itself.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from intact.formats import open_checkpoint
+from intact.models import ARCHITECTURES, Program, build_program
+from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Rope
+from support.tiny import write_tiny
+
+STORED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.gguf == name)
+"""All whose GGUF files are not another's."""
+FIRST = ("llama", "gemma3")
+"""Tests name these: they are always among the representatives."""
+
+
+def kind_of(op: Op, program: Program) -> tuple[object, ...]:
+    """What tells operations apart for an executor, but for sizes and names."""
+    match op:
+        case Embed():
+            return "embed", op.scale != 1
+        case Norm():
+            return "norm", min(op.heads, 2), op.accumulate, op.offset != 0, op.factor != 1
+        case Linear():
+            wide = program.buffers[op.source].wide
+            return "linear", wide, *((t.accumulate, t.bias is not None) for t in op.targets)
+        case Rope():
+            return "rope", op.interleaved, op.rotation, 2 * len(program.rotations[op.rotation]) < op.width
+        case Attend():
+            return "attend", op.window > 0
+        case Gate():
+            return "gate", op.kind
+        case Logits():
+            return ("logits",)
+    raise AssertionError(f"{op}: say here what tells it from others of its kind")
+
+
+def parts_of(program: Program) -> Iterator[object]:
+    """The kinds of operations of a program, and which follow each other: a plan may join some that do."""
+    kinds = [kind_of(op, program) for op in program.ops]
+    yield from kinds
+    yield from pairwise(kinds)
+
+
+@cache
+def representatives(pairs: bool = False) -> tuple[str, ...]:
+    """The fewest architectures, found greedily, that have all kinds of operations, sorted.
+
+    Parameters
+    ----------
+    pairs : bool
+        If true, they also have all pairs of operations that follow each other.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {}
+        for name in STORED:
+            with open_checkpoint(write_tiny(Path(folder) / f"{name}.gguf", name)) as checkpoint:
+                program = build_program(checkpoint)
+            parts[name] = set(parts_of(program) if pairs else (kind_of(op, program) for op in program.ops))
+    chosen = list(FIRST)
+    while missing := set.union(*parts.values()) - set.union(*(parts[name] for name in chosen)):
+        chosen.append(max(parts, key=lambda name: len(parts[name] & missing)))
+    return tuple(sorted(chosen))
