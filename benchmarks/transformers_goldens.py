@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import intact  # noqa: E402
+from intact.formats import Checkpoint  # noqa: E402
+from intact.models import find_architecture  # noqa: E402
 from support.folders import (  # noqa: E402
     TOKENS,
     VARIANTS,
@@ -33,6 +35,7 @@ from support.folders import (  # noqa: E402
 )
 
 GOLDENS = ROOT / "tests" / "models" / "goldens.json"
+COMPARISONS = ROOT / "src" / "intact" / "models" / "comparisons.json"
 POSITIONS = (0, 1, 6, 7, 8, 9, 23, 31, 32, 38, 39)
 EVERY = 8
 
@@ -117,6 +120,7 @@ def as_llama(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[
     return {**config, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}, out
 
 
+PEER_CLASSES = {"minicpm": "GraniteForCausalLM", "internlm2": "LlamaForCausalLM"}
 PEERS = {"minicpm": as_granite, "internlm2": as_llama}
 """Models that Transformers has no class for, and how a class of the same formulas gets them."""
 
@@ -130,6 +134,20 @@ def peer_folder(folder: Path, name: str) -> Path:
     write_safetensors(folder / "model.safetensors", stored_values)
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+def comparisons(goldens: Mapping[str, Any]) -> dict[str, Any]:
+    """What the package says of each architecture: classes, number of models, the largest distance of ours."""
+    found: dict[str, Any] = {}
+    for name, golden in goldens["models"].items():
+        config = VARIANTS[name].config
+        own = find_architecture(Checkpoint(Path(name), "safetensors", config, {})).own_name()
+        one = found.setdefault(own, {"classes": [], "models": 0, "difference": 0.0})
+        peer = PEER_CLASSES.get(name, config["architectures"][0])
+        one["classes"] = sorted({*one["classes"], peer})
+        one["models"] += 1
+        one["difference"] = max(one["difference"], golden["transformers"]["ours"])
+    return goldens["versions"] | {"architectures": dict(sorted(found.items()))}
 
 
 def main() -> None:
@@ -159,6 +177,7 @@ def main() -> None:
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     whole = {"versions": versions, "positions": POSITIONS, "every": EVERY, "models": models}
     GOLDENS.write_text(json.dumps(whole, indent=None, separators=(", ", ": ")).replace('"models"', '\n"models"') + "\n")
+    COMPARISONS.write_text(json.dumps(comparisons(whole), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ Architecture, layers, weight formats, context
   intact info ./model.gguf --json
 Its digests, as receipts name it: weights, tokenizer, chat template
   intact info smollm2-135m-instruct --digests
+The architectures that can run, their names in files, and how they were compared
+  intact info --architectures
 """
 
 
@@ -45,16 +47,40 @@ def command(
     digests: Annotated[
         bool, typer.Option("--digests", help="Also the model's digests, as receipts have them (docs/receipts.md).")
     ] = False,
+    architectures: Annotated[
+        bool, typer.Option("--architectures", help="The architectures that can run (docs/families.md).")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Tell about this installation, or about a model."""
+    """Tell about this installation, about a model, or about architectures."""
+    if architectures and (model is not None or digests):
+        raise ParameterError("--architectures are this installation's: name no model")
     if model is None and digests:
         raise ParameterError("--digests are a model's: name one")
+    if architectures:
+        show_architectures(json)
+        return
     facts = installation() if model is None else describe(fetch.locate(model), digests)
     if json:
         emit(facts)
         return
     show_rows((Text(key.replace("_", " "), "dim"), format_fact(key, value)) for key, value in facts.items())
+
+
+def show_architectures(json: bool) -> None:
+    """Print the architectures, a line each, or as JSON with all that is known."""
+    from intact.models.descriptions import describe_architectures
+
+    found = describe_architectures()
+    if json:
+        emit([one.as_dict() for one in found])
+        return
+    programs = sorted({one.compared.program for one in found if one.compared})
+    rows = [("name", "worst difference", f"from {', '.join(programs)} in float64; what it is, names in config.json")]
+    for one in found:
+        worst = "-" if one.compared is None else f"{one.compared.difference:.1e}"
+        rows.append((one.name, worst, f"{one.title}: {one.summary}; {', '.join(one.hf)}"))
+    show_rows(rows)
 
 
 def installation() -> dict[str, Any]:

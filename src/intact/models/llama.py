@@ -1,4 +1,4 @@
-"""Llama, and what shares its graph (SmolLM2, TinyLlama): pre-norm, rotary attention, SwiGLU (arXiv 2302.13971)."""
+"""Llama, SmolLM2, TinyLlama, Falcon 3: norms before, rotary attention, SwiGLU (arXiv 2302.13971)."""
 
 from typing import ClassVar
 

@@ -4,7 +4,7 @@ from intact.models.decoder import Decoder
 from intact.models.llama import Llama
 
 
-class Mistral(Llama):
+class MistralDecoder(Llama):
     """GGUF files are Llama's, without the window; all layers of Mistral attend to it, of Ministral those listed."""
 
     name = "mistral"

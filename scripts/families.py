@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Write docs/families.md: the architectures that run, how each was compared, and what others need.
+
+    scripts/families.py [--check]
+
+It says what `intact info --architectures --json` says. With --check nothing is written; the exit status is 1 if the
+page would change. `tests/models/test_descriptions.py` checks the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from intact.models.descriptions import ArchitectureDescription, describe_architectures
+from intact.models.needs import NEEDS
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "families.md"
+BEGIN = """\
+# Model families
+
+`intact` runs the models of these families, from GGUF files and from folders of safetensors. A family is one file in
+`src/intact/models/`; [adding things](adding.md#an-architecture) says how to write another.
+`intact info --architectures` prints the table, with `--json` for programs; `scripts/families.py` writes this page from
+the same data.
+
+**Compared.** For each family tiny random models were made, with every feature that the family has, and their logits
+computed by Transformers' own class in float64 (`benchmarks/transformers_goldens.py`). The number is the largest
+difference of the `fp32` profile's logits, as a part of their range; 1e-4 would pass. Families that Transformers has no
+class for were compared with a class of the same formulas, which is named. A GGUF file, named and ordered as llama.cpp's
+converter does, and a folder give the same bits (`tests/models/test_readings.py`); where a file stores rotary divisors
+in float32 (Llama 3.x, EXAONE 4) a folder has them exactly, so that logits may differ in the last places. What the
+default profile's integers cost beside `fp32` is in [profiles](profiles.md).
+
+| family | what it is | GGUF | config.json | compared with | difference |
+|---|---|---|---|---|---|
+"""
+BETWEEN = """
+**Limits.** Ministral 3 multiplies queries by a temperature that grows beyond its original context of 16,384 positions:
+no operation does so, and the context ends there. Dynamic rotary scaling (InternLM) begins beyond
+`max_position_embeddings`, where the context ends too. Llama.cpp's converter writes a context of 262,144 for Hunyuan,
+whatever its config.json says; each file is taken at its word. It writes no window for Mistral. Of models that read
+pictures the text part runs.
+
+**Not there.** An architecture that cannot run is refused with what it needs:
+
+| needed | names in files |
+|---|---|
+"""
+
+
+def row(one: ArchitectureDescription) -> str:
+    """Return a family's row of the table."""
+    what = f"{one.summary}; {one.source}" if one.source else one.summary
+    compared = one.compared
+    classes = "-" if compared is None else f"{compared.program}, {', '.join(f'`{name}`' for name in compared.classes)}"
+    difference = "-" if compared is None else f"{compared.difference:.1e}"
+    names = ", ".join(f"`{name}`" for name in one.hf)
+    return f"| {one.title} | {what} | `{one.gguf}` | {names} | {classes} | {difference} |\n"
+
+
+def page() -> str:
+    """Return the page."""
+    needs = defaultdict(list)
+    for name, need in NEEDS.items():
+        needs[need].append(f"`{name}`")
+    own = sorted(
+        (one for one in describe_architectures() if one.origin == "intact"), key=lambda one: one.title.casefold()
+    )
+    rows = "".join(map(row, own))
+    return BEGIN + rows + BETWEEN + "".join(f"| {need} | {', '.join(names)} |\n" for need, names in needs.items())
+
+
+def main() -> int:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page would change")
+    check = parser.parse_args().check
+    if check:
+        return int(PAGE.read_text(encoding="utf-8") != page())
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Descriptions of the architectures: names, what differs, and the distance of their logits from Transformers'."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from intact.models import ARCHITECTURES
+from intact.models.decoder import Decoder
+
+
+class Comparison(NamedTuple):
+    """A comparison of an architecture with another program on tiny random models.
+
+    Attributes
+    ----------
+    program : str
+        The other program and its version.
+    classes : tuple of str
+        Its classes.
+    models : int
+        How many models.
+    difference : float
+        The largest difference of logits of the fp32 profile from the other program's in float64, as a part of these'
+        range.
+    """
+
+    program: str
+    classes: tuple[str, ...]
+    models: int
+    difference: float
+
+
+class ArchitectureDescription(NamedTuple):
+    """One architecture.
+
+    Attributes
+    ----------
+    name : str
+        Its name in `ARCHITECTURES`.
+    gguf : str
+        Its name in GGUF files (general.architecture).
+    hf : tuple of str
+        Its names in config.json (architectures).
+    title, summary : str
+        Which models it is of, and what differs from others.
+    source : str
+        The paper, or another source; empty if its file names none.
+    origin : str
+        The package that it comes from.
+    compared : Comparison, optional
+        None for architectures of other packages.
+    """
+
+    name: str
+    gguf: str
+    hf: tuple[str, ...]
+    title: str
+    summary: str
+    source: str
+    origin: str
+    compared: Comparison | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as values of JSON."""
+        compared = None if self.compared is None else self.compared._asdict()
+        return self._asdict() | {"compared": compared}
+
+
+def describe_architectures() -> list[ArchitectureDescription]:
+    """Return the architectures that can be loaded, sorted by name."""
+    return [_describe(name, architecture) for name, architecture in ARCHITECTURES.working().items()]
+
+
+def _describe(name: str, architecture: type[Decoder]) -> ArchitectureDescription:
+    first = (sys.modules[architecture.__module__].__doc__ or "").strip().partition("\n")[0].removesuffix(".")
+    words, bracket, source = first.removesuffix(")").rpartition(" (") if first.endswith(")") else (first, "", "")
+    title, colon, summary = words.partition(": ")
+    return ArchitectureDescription(
+        name,
+        architecture.gguf,
+        architecture.hf,
+        title if colon else name,
+        summary if colon else words,
+        source if bracket else "",
+        ARCHITECTURES.origin(name),
+        _comparisons().get(name),
+    )
+
+
+@cache
+def _comparisons() -> dict[str, Comparison]:
+    """Return the comparisons that benchmarks/transformers_goldens.py has made."""
+    stored = json.loads(files("intact.models").joinpath("comparisons.json").read_text("utf-8"))
+    program = f"Transformers {stored['transformers']}"
+    return {
+        name: Comparison(program, tuple(one["classes"]), one["models"], one["difference"])
+        for name, one in stored["architectures"].items()
+    }
