@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.text.thinking import THINK_TAGS, ThoughtReader
+from intact.text.thinking import SEED_TAGS, THINK_TAGS, ThoughtReader, find_thinking
 
 TEXTS = {
     "": ("", ""),
@@ -41,6 +41,13 @@ def test_thoughts_are_read_however_a_text_is_cut(text, cuts):
 @pytest.mark.parametrize("text", [text for text in sorted(TEXTS) if text.startswith("<think>")])
 def test_a_text_may_begin_within_thoughts(text):
     assert read(ThoughtReader(THINK_TAGS, begun=True), text.removeprefix("<think>")) == TEXTS[text]
+
+
+def test_templates_show_the_marks_of_thoughts():
+    assert find_thinking("{{ '<think>' }}") is THINK_TAGS
+    assert find_thinking("{{ '<seed:think>' }}") is SEED_TAGS
+    assert find_thinking("{{ 'think' }}") is None
+    assert read(ThoughtReader(SEED_TAGS), ["<seed:th", "ink>Hm.</seed:think>\nAir."]) == ("Hm.", "Air.")
 
 
 def test_thoughts_come_as_soon_as_they_are_certain():

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import Split
 
 from intact.errors import FormatError, ModelError, ParameterError
 from intact.formats import Checkpoint, Tensor
@@ -53,6 +55,24 @@ def test_every_kind_of_pretokenizer_keeps_the_text(kind: str) -> None:
     tokenizer = Tokenizer.from_gguf(byte_level(kind))
     text = "Hello  wor12345 é 😀's\n\n \t x\r\n"
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("seed-coder", ["I", "'Ll", " pay", " ", "1", "2", "!!", "\n\n", "ok"]),
+        ("gpt-4o", ["Hello", "World's", " ", "123", "4", "/x"]),
+        ("hunyuan-dense", ["价格", "123", "45", "元", " (", "ok", ")!"]),
+        ("glm4", ["I", "'m", " ", "123", "45", " "]),
+        ("hunyuan", ["I", "'m", " ", "1", "2"]),
+    ],
+)
+def test_words_are_split_as_the_models_own_tokenizers_do(kind: str, words: list[str]) -> None:
+    pieces = ["".join(words)]
+    for pattern in KINDS[kind].patterns:
+        split = Split(Regex(pattern), "isolated")
+        pieces = [word for piece in pieces for word, _ in split.pre_tokenize_str(piece)]
+    assert pieces == words
 
 
 def test_merges_join_from_the_first() -> None:

@@ -13,6 +13,8 @@ from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
+from intact.text.tool_calls.seed import Seed
+from intact.text.tool_calls.tool_list import ToolList
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}, "days": {}}, "required": ["city"]}
 CLOSED = {"type": "object", "properties": {"a": {}, "b": {}}, "additionalProperties": False}
@@ -24,7 +26,9 @@ TOOLS = Signatures(
         ToolSignature.of("exact", {"type": "object", "properties": {"n": {}}, "required": ["n"]}, strict=True),
     ]
 )
-FORMS = {"hermes": Hermes, "bare": BareJson, "llama": LlamaJson, "mistral": Mistral}
+FORMS = {
+    "hermes": Hermes, "bare": BareJson, "llama": LlamaJson, "mistral": Mistral, "seed": Seed, "tool_list": ToolList,
+}  # fmt: skip
 OSLO = '{"name": "weather", "arguments": {"city": "Oslo", "days": 3}}'
 ROME = '{\n  "name": "weather",\n  "arguments": {\n    "city": "Rome"\n  }\n}'
 TO_OSLO, TO_ROME = ("weather", {"city": "Oslo", "days": 3}), ("weather", {"city": "Rome"})
@@ -201,12 +205,50 @@ def test_without_plain_json_calls_stand_between_marks_alone():
     assert read(CallReader(Hermes()), text, range(200)) == (OSLO, [TO_ADD])
 
 
-@pytest.mark.parametrize(("form", "name"), [(Hermes, "hermes"), (LlamaJson, "llama"), (Mistral, "mistral")])
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [(Hermes, "hermes"), (LlamaJson, "llama"), (Mistral, "mistral"), (Seed, "seed"), (ToolList, "tool_list")],
+)
 def test_what_a_format_frames_it_reads(form, name):
     before, after = form().frame("weather")
     text = form.opens + before + '{"city": "Rome"}' + after + form.closes
     assert read(CallReader(form(), tools=TOOLS), text, []) == ("", [TO_ROME])
     assert find_format("{% if tools %}" + form.opens + "{% endif %}").name == name
+
+
+SEED_ROME = "<function=weather>\n<parameter=city>\nRome\n</parameter>\n</function>"
+SEED_CALLS = {
+    SEED_ROME: [TO_ROME],
+    f"\n{SEED_ROME}\n<function=time>\n</function>\n": [TO_ROME, ("time", {})],
+    "<function=weather><parameter=city>Rome</parameter><parameter=days>3</parameter></function>": [
+        ("weather", {"city": "Rome", "days": 3})
+    ],
+    "<function=time><parameter=a>[1, {}]</parameter><parameter=b>\n  if x:\n    y\n</parameter></function>": [
+        ("time", {"a": [1, {}], "b": "  if x:\n    y"})
+    ],
+    '<function=time><parameter=a>"3"</parameter><parameter=b>007</parameter></function>': [
+        ("time", {"a": '"3"', "b": "007"})
+    ],
+    '<function=time>{"a": true}</function>': [("time", {"a": True})],
+    "<function=time>{a}</function>": [],
+    "<function=time><parameter=a>1</function>": [],
+    "<function=time>x</function>": [],
+    f"{SEED_ROME} and then": [],
+    "<function=>{}</function>": [],
+    "": [],
+}
+
+
+@pytest.mark.parametrize("text", SEED_CALLS)
+def test_calls_of_tags_are_read_as_arguments(text):
+    assert [(call.name, json.loads(call.arguments)) for call in Seed().parse(text)] == SEED_CALLS[text]
+
+
+@given(st.lists(st.integers(0, 120)))
+def test_calls_of_tags_are_found_however_a_text_is_cut(cuts):
+    text = f"<seed:think>{SEED_ROME}</seed:think>So: <seed:tool_call>{SEED_ROME}</seed:tool_call>"
+    found = read(CallReader(Seed(), tools=TOOLS), text, cuts)
+    assert found == (f"<seed:think>{SEED_ROME}</seed:think>So:", [TO_ROME])
 
 
 def test_templates_and_their_formats():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.serve.chat import Chat
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
-from intact.text.thinking import THINK_TAGS, ThoughtReader
+from intact.text.thinking import THINK_TAGS, ThoughtReader, find_thinking
 
 SWITCH = "enable_thinking"
 """The variable by which chat templates know whether a model should think first."""
@@ -17,7 +17,7 @@ _TAIL = 8
 
 def can_think(source: str) -> bool:
     """Return whether a chat template is that of a model that can think first."""
-    return SWITCH in source or THINK_TAGS.opens in source
+    return SWITCH in source or find_thinking(source) is not None
 
 
 def template_source(served: Served) -> str:
@@ -33,5 +33,6 @@ def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatReq
 
 def thought_reader(chat: Chat) -> ThoughtReader:
     """Return a reader of the thoughts at the beginning of an answer; some prompts end with their opening mark."""
+    form = find_thinking(template_source(chat.served)) or THINK_TAGS
     end = chat.served.loaded.tokenizer.decode(chat.job.prompt[-_TAIL:], skip_special=False)
-    return ThoughtReader(THINK_TAGS, end.rstrip().endswith(THINK_TAGS.opens))
+    return ThoughtReader(form, end.rstrip().endswith(form.opens))

@@ -18,6 +18,19 @@ _TEKKEN: Final = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_SEED: Final = rf"{_ENDINGS}|{_WORD}|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+_O200K: Final = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDINGS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDINGS}?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_DEEPSEEK3: Final = (
+    r"\p{N}{1,3}",
+    r"[一-龥぀-ゟ゠-ヿ]+",
+    (
+        r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
+        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+)
 
 
 class PreTokenizerKind(NamedTuple):
@@ -51,8 +64,11 @@ KINDS: Final[dict[str, PreTokenizerKind]] = {
     **dict.fromkeys(("gpt-2", "olmo", "mpt", "exaone4"), _GPT2_KIND),
     **dict.fromkeys(("smollm", "starcoder", "refact", "command-r", "codeshell", "minerva-7b"), _DIGITS_KIND),
     **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "falcon3", "pixtral", "lfm2"), _LLAMA3_KIND),
-    **dict.fromkeys(("dbrx", "smaug-bpe"), PreTokenizerKind((_LLAMA3,))),
+    **dict.fromkeys(("dbrx", "smaug-bpe", "glm4", "chatglm-bpe"), PreTokenizerKind((_LLAMA3,))),
     "qwen2": PreTokenizerKind((_QWEN2,), nfc=True),
-    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2"), PreTokenizerKind((_QWEN2,))),
+    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan"), PreTokenizerKind((_QWEN2,))),
+    "seed-coder": PreTokenizerKind((_SEED,)),
+    **dict.fromkeys(("gpt-4o", "llama4"), PreTokenizerKind((_O200K,))),
+    **dict.fromkeys(("deepseek-v3", "hunyuan-dense"), PreTokenizerKind(_DEEPSEEK3)),
     "tekken": PreTokenizerKind((_TEKKEN,), whole_words=True, bos=True),
 }

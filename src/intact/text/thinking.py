@@ -104,4 +104,12 @@ class ThoughtReader:
 
 
 THINK_TAGS = ThinkingFormat("<think>", "</think>")
-"""Thoughts as DeepSeek-R1, Qwen3 and many others mark them."""
+"""Thoughts as DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others mark them."""
+SEED_TAGS = ThinkingFormat("<seed:think>", "</seed:think>")
+"""Thoughts as Seed-OSS marks them."""
+FORMATS = (THINK_TAGS, SEED_TAGS)
+
+
+def find_thinking(source: str) -> ThinkingFormat | None:
+    """Return the marks that a chat template shows, or None if it shows none."""
+    return next((form for form in FORMATS if form.opens in source), None)

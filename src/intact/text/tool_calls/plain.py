@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from intact.text.thinking import FORMATS
 from intact.text.tool_calls.base import SEPARATORS, ParsedCall, read_calls
 from intact.text.tool_calls.scan import CallScan, ScanState
 from intact.text.tool_calls.signatures import Signatures
 
 FENCE = "```"
-_THOUGHT = ("<think>", "</think>")
+_THOUGHTS = {form.opens: form.closes for form in FORMATS}
 _FENCE_LINE = re.compile(r"```[ \t]*+(?:json|tool_call|tool_code|tool)?+[ \t]*+\r?\n", re.IGNORECASE)
 _FENCE_PART = re.compile(r"```[ \t]*+[a-z_]{0,9}+[ \t]*+\r?", re.IGNORECASE)
 _TAGS = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}
@@ -48,8 +49,8 @@ class PlainCalls:
 
     def __init__(self, tools: Signatures, mark: str = "") -> None:
         self._tools, self._mark = tools, mark
-        begins = [one for one in (FENCE, *_TAGS, _THOUGHT[0], mark) if one]
-        self.literals = (*begins, _THOUGHT[1])
+        begins = [one for one in (FENCE, *_TAGS, *_THOUGHTS, mark) if one]
+        self.literals = (*begins, *_THOUGHTS.values())
         """Texts of which a part, at the end of the text so far, must not be taken for content."""
         self._begins = re.compile("|".join([*map(re.escape, begins), r"[{\[]"]))
         self._longest = max(map(len, begins))
@@ -86,8 +87,8 @@ class PlainCalls:
             if limit is not None and begin.start() >= limit:
                 return None
             start = begin.start()
-            if begin[0] == _THOUGHT[0]:
-                self._closing, self._decided = _THOUGHT[1], offset + start + len(begin[0])
+            if begin[0] in _THOUGHTS:
+                self._closing, self._decided = _THOUGHTS[begin[0]], offset + start + len(begin[0])
                 continue
             if self._is_known_none(text, begin[0], start, offset):
                 self._decided = offset + start + 1
