@@ -10,7 +10,7 @@ import pytest
 import intact
 from intact.formats import Tensor, open_checkpoint
 from intact.models import find_architecture, split_matrices
-from intact.models.names import split_rows
+from intact.models.names import split_rows, ungroup_heads
 from intact.numerics.integers import INTEGER, from_bytes, to_bytes
 from intact.numerics.weights import from_floats
 from intact.quantizing.pipeline import quantize
@@ -174,6 +174,24 @@ def test_rows_of_a_stored_matrix_are_its_rows(kind: str) -> None:
     assert np.array_equal(np.concatenate(parts), whole)
     if kind == INTEGER:
         assert from_bytes(second.data).codes.shape == (4, 64)
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q4_0", INTEGER])
+def test_rows_by_kv_head_become_queries_keys_and_values(kind: str) -> None:
+    from intact.conformance.synthetic import random_floats, random_tensor
+    from intact.numerics.dequantize import dequantize
+
+    heads, kv_heads, width, shape = 6, 2, 2, (20, 64)
+    if kind == INTEGER:
+        data = to_bytes(from_floats(random_floats("rows", shape, 1.0), 8))
+    else:
+        data = np.frombuffer(random_tensor("rows", kind, shape, 1.0), np.uint8)
+    whole = dequantize(kind, data, shape)
+    found = ungroup_heads(Tensor("wqkv", kind, shape, data), heads, kv_heads, width)
+    order = [*range(6), *range(10, 16), 6, 7, 16, 17, 8, 9, 18, 19]
+    assert np.array_equal(dequantize(kind, found.data, shape), whole[order])
+    wrong = Tensor("wqkv", "F32", (19, 64), np.zeros(19 * 256, np.uint8))
+    assert ungroup_heads(wrong, heads, kv_heads, width) is wrong
 
 
 def test_rows_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
