@@ -15,10 +15,10 @@ from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.driver import Driver
 from intact.reason.methods import particle_gibbs as gibbs
-from intact.reason.methods import smc
-from intact.reason.particles import Particle
+from intact.reason.particles import Trajectory
+from intact.reason.populations.weighted import logarithm
 from intact.reason.services import MethodJob, Services
-from intact.reason.testing.enumeration import Oracle, Player, ancestors, outcomes
+from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
 from intact.reason.testing.toy import MarkovBackend
 
 MODEL = MarkovBackend()
@@ -63,9 +63,7 @@ def target(steps: int, potential: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("potential", ["ratio", "product"])
 @pytest.mark.parametrize(("n", "steps", "least"), [(2, 2, 2.0), (2, 2, 0.9), (3, 2, 0.0), (1, 3, 0.5)])
-def test_evidence_and_posterior_masses_are_unbiased(
-    n: int, steps: int, least: float, potential: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evidence_and_posterior_masses_are_unbiased(n: int, steps: int, least: float, potential: str) -> None:
     """E[Z] = sum of the target, and E[Z W(text)] = the target of each text; least = 2 resamples at every step."""
     exact = target(steps, potential)
     found: Counter[str] = Counter()
@@ -73,9 +71,9 @@ def test_evidence_and_posterior_masses_are_unbiased(
     method = find("smc")
 
     def run(oracle: Oracle) -> Answer:
-        monkeypatch.setattr(smc, "resample", lambda scheme, *arguments: ancestors(oracle)(*arguments))
-        begun = method(PROBLEM, n=n, steps=steps, least=least, potential=potential)
-        return Player(MODEL, oracle, 1, Letters()).play(begun, PROBLEM)
+        problem = EnumeratedProblem.of(PROBLEM, oracle)
+        begun = method(problem, n=n, steps=steps, least=least, potential=potential, scheme="multinomial")
+        return Player(MODEL, oracle, 1, Letters()).play(begun, problem)
 
     for answer, chance in outcomes(run):
         z = float(chance) * math.exp(answer.details["log_evidence"])
@@ -115,18 +113,16 @@ def test_many_particles_find_the_posterior(scheme: str) -> None:
     ("n", "steps", "potential"),
     [(2, 2, "ratio"), (2, 3, "product"), pytest.param(3, 2, "ratio", marks=pytest.mark.slow)],
 )
-def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(
-    n: int, steps: int, potential: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def swept(oracle: Oracle, size: int, reference: Particle | None) -> list[Particle]:
-        monkeypatch.setattr(gibbs, "multinomial", ancestors(oracle))
-        method = gibbs.sweep(PROBLEM, size, reference, "letters", steps, "\0", potential, 0)
-        particles, spent = Player(MODEL, oracle, 1, Letters()).play(method, PROBLEM)
+def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(n: int, steps: int, potential: str) -> None:
+    def swept(oracle: Oracle, size: int, reference: Trajectory | None) -> list[tuple[Trajectory, float]]:
+        problem = EnumeratedProblem.of(PROBLEM, oracle)
+        method = gibbs.sweep(problem, size, reference, "letters", steps, "\0", potential, 0)
+        texts, spent = Player(MODEL, oracle, 1, Letters()).play(method, problem)
         assert not spent
-        return list(particles)
+        return list(zip(texts, map(logarithm, texts.weights), strict=True))
 
     references = []
-    for (particle,), chance in outcomes(lambda oracle: swept(oracle, 1, None)):
+    for ((particle, _),), chance in outcomes(lambda oracle: swept(oracle, 1, None)):
         rewards = particle.rewards
         weight = rewards[-1] if potential == "ratio" else math.prod(rewards)
         references.append((particle, float(chance) * weight))
@@ -137,18 +133,18 @@ def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(
     for reference, weight in references:
         before[texts_of(reference)] += weight / z  # type: ignore[assignment]
         for particles, chance in outcomes(lambda oracle, held=reference: swept(oracle, n, held)):  # type: ignore[misc]
-            assert particles[0].path == reference.path
+            assert particles[0][0].path == reference.path
             assert len(particles) == n
-            total = sum(math.exp(particle.log) for particle in particles)
-            for i, particle in enumerate(particles):
-                share = weight / z * float(chance) * math.exp(particle.log) / total
+            total = sum(math.exp(log) for _, log in particles)
+            for i, (particle, log) in enumerate(particles):
+                share = weight / z * float(chance) * math.exp(log) / total
                 after[texts_of(particle)] += share  # type: ignore[assignment]
                 kept += share * (i == 0)
     assert after == pytest.approx(before, rel=1e-9)
     assert 1 / n < kept < 0.9, "the sweep does move"
 
 
-def texts_of(particle: Particle) -> tuple[str, ...]:
+def texts_of(particle: Trajectory) -> tuple[str, ...]:
     return tuple(state.text + "$" * state.ended for state in particle.path)
 
 

@@ -11,7 +11,7 @@ from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
-from intact.reason.methods import entropic_particle_filter as entropic
+from intact.reason.populations import transformers
 from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.weights import logit, relative
 from intact.reason.services import MethodJob, Services
@@ -152,7 +152,7 @@ def test_entropic_weights_are_flattened_early(monkeypatch: pytest.MonkeyPatch) -
         seen.append(list(weights))
         return list(range(n))
 
-    monkeypatch.setattr(entropic, "resample", resample)
+    monkeypatch.setattr(transformers, "ancestors", resample)
     table = Table(a=0.999, b=0.01, c=0.02)
     path = [A, B, B, C, 3, 2, 2, 2, 0, 0, 0, 0]
     answer, _ = play("entropic_particle_filter", path, table, n=4, steps=8)

@@ -1,15 +1,16 @@
-"""Weighted texts that are written step by step: what sequential Monte Carlo moves."""
+"""Texts that are written step by step, each judged: the values of particle methods' and searches' populations."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
-from intact.exact import ln
 from intact.reason.limits import one_of
+from intact.reason.populations.transformers import Kernel
+from intact.reason.populations.weighted import Log, Weight
+from intact.reason.populations.weights import logit
 from intact.reason.problem import State
 from intact.reason.registry import Part
 from intact.reason.stepwise import advance
@@ -18,7 +19,7 @@ POTENTIALS = ("ratio", "product")
 Potential: TypeAlias = Annotated[str, partial(one_of, POTENTIALS)]
 
 
-class Particle(NamedTuple):
+class Trajectory(NamedTuple):
     """A text on its way, with its history.
 
     Attributes
@@ -26,14 +27,16 @@ class Particle(NamedTuple):
     path : tuple of State
         The text after each of its steps; the first is the prompt alone.
     rewards : tuple of float
-        Those of its steps.
-    log : float
-        Its log-weight.
+        Those of `path`; the first is the one that texts begin with.
     """
 
     path: tuple[State, ...]
-    rewards: tuple[float, ...] = ()
-    log: float = 0.0
+    rewards: tuple[float, ...]
+
+    @classmethod
+    def begin(cls, state: State, reward: float = 1.0) -> Trajectory:
+        """Begin with a prompt, and a reward of nothing written yet."""
+        return cls((state,), (reward,))
 
     @property
     def state(self) -> State:
@@ -41,49 +44,69 @@ class Particle(NamedTuple):
         return self.path[-1]
 
     @property
+    def reward(self) -> float:
+        """The newest reward."""
+        return self.rewards[-1]
+
+    @property
     def ended(self) -> bool:
         """If true, nothing can follow."""
         return self.state.ended
 
-    def follow(self, state: State, reward: float, potential: str) -> Particle:
-        """The particle a step later, its weight multiplied by the step's potential.
+    @property
+    def unended(self) -> bool:
+        """If true, another step can follow."""
+        return not self.state.ended
 
-        ratio: r_t / r_(t-1), with r_0 = 1, so that the product is the last reward; product: r_t. A weight of 0 stays 0.
+    def follow(self, state: State, reward: float) -> Trajectory:
+        """Return the trajectory a step later."""
+        return Trajectory((*self.path, state), (*self.rewards, reward))
 
-        Raises
-        ------
-        ParameterError
-            If the reward lies outside of [0, 1], or the potential is unknown.
-        """
-        if not 0 <= reward <= 1:
-            raise ParameterError(f"sequential Monte Carlo needs rewards in [0, 1], got {reward!r}")
-        one_of(POTENTIALS, potential=potential)
-        log = self.log
-        if log > -math.inf:
-            log += ln(reward)
-            if potential == "ratio" and self.rewards:
-                log -= ln(self.rewards[-1])
-        return Particle((*self.path, state), (*self.rewards, reward), log)
-
-    def retrace(self, reference: Particle, potential: str) -> Particle:
-        """The particle a step later along a reference that it has followed so far; where that has ended, itself."""
-        step = len(self.path)
-        if step == len(reference.path):
-            return self
-        return self.follow(reference.path[step], reference.rewards[step - 1], potential)
+    def retrace(self, reference: Trajectory) -> Trajectory:
+        """Return it a step later along a reference that it has followed so far; where that has ended, itself."""
+        size = min(len(self.path) + 1, len(reference.path))
+        return Trajectory(reference.path[:size], reference.rewards[:size])
 
 
-def move(particles: Sequence[Particle], scorer: str, delimiter: str, potential: str) -> Part[list[Particle]]:
-    """Write a step of each text that has not ended, and weigh it."""
-    active = [i for i, particle in enumerate(particles) if not particle.ended]
-    moved = list(particles)
-    if active:
-        extended, rewards = yield from advance([particles[i].state for i in active], scorer, delimiter)
-        for i, state, reward in zip(active, extended, rewards, strict=True):
-            moved[i] = particles[i].follow(state, reward, potential)
-    return moved
+def next_step(scorer: str, delimiter: str, lookahead: int = 0) -> Kernel[Trajectory, Trajectory]:
+    """Return the kernel that writes and judges the next step of each text that has not ended (`advance`)."""
+
+    def write(texts: Sequence[Trajectory]) -> Part[list[Trajectory]]:
+        active = [i for i, text in enumerate(texts) if text.unended]
+        moved = list(texts)
+        if active:
+            states, rewards = yield from advance([texts[i].state for i in active], scorer, delimiter, lookahead)
+            for i, state, reward in zip(active, states, rewards, strict=True):
+                moved[i] = texts[i].follow(state, reward)
+        return moved
+
+    return write
 
 
-def dead(particles: Sequence[Particle]) -> bool:
-    """If true, all weights are 0."""
-    return all(particle.log == -math.inf for particle in particles)
+def newest(text: Trajectory) -> Log:
+    """Return the newest reward as a weight.
+
+    Raises
+    ------
+    ParameterError
+        If it lies outside of [0, 1].
+    """
+    if not 0 <= text.reward <= 1:
+        raise ParameterError(f"sequential Monte Carlo needs rewards in [0, 1], got {text.reward!r}")
+    return Log.of(text.reward)
+
+
+def before(text: Trajectory) -> Log:
+    """Return the reward before the newest one as a weight."""
+    return Log.of(text.rewards[-2])
+
+
+def divisor(potential: str) -> Callable[[Trajectory], Weight] | None:
+    """Return what the newest reward is divided by: with ratio the one before, so that the last one counts."""
+    one_of(POTENTIALS, potential=potential)
+    return before if potential == "ratio" else None
+
+
+def odds(text: Trajectory) -> Log:
+    """Return `r / (1 - r)` of the newest reward, clipped (`intact.reason.populations.weights.logit`)."""
+    return Log(logit(text.reward))

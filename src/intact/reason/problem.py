@@ -13,6 +13,7 @@ from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.reason.budget import Cost
 
 if TYPE_CHECKING:
+    from intact.reason.populations.weighted import Weighted
     from intact.receipts.document import AnyReceipt
 
 Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
@@ -279,6 +280,8 @@ class Answer:
         The text that the answer is taken from.
     details : mapping
         What else is worth keeping, as JSON could.
+    population : Weighted or None
+        The weighted texts that were decided upon, where the method is a composition; no record holds it.
     """
 
     answer: str | None
@@ -286,6 +289,7 @@ class Answer:
     confidence: float | None = None
     chosen: State | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    population: Weighted[Any] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return f"Answer({_short_answer(self)})"

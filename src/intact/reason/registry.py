@@ -116,6 +116,10 @@ class Method:
     independent : bool
         If true, the texts that answer the problem's own prompt are independent draws, as many as the parameters say:
         their number is settled before the first is drawn. Only then are curves over that number unbiased.
+    composition : str
+        The transformers that it applies, where it is a composition of them (`intact.reason.composing.composed`).
+    laws : tuple of str
+        The laws that it obeys by that (`intact.reason.testing.laws.METHOD_LAWS`).
     """
 
     name: str
@@ -128,10 +132,12 @@ class Method:
     uses: tuple[str, ...] = ()
     group: str = "others"
     independent: bool = False
+    composition: str = ""
+    laws: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the method as JSON has it."""
-        return {
+        """Return the method as JSON has it; only a composition has the members `composition` and `laws`."""
+        value: dict[str, Any] = {
             "name": self.name,
             "group": self.group,
             "line": self.line,
@@ -139,6 +145,7 @@ class Method:
             "sampling": dict(self.sampling),
             "parameters": [parameter.as_dict() for parameter in self.parameters],
         }
+        return value | ({"composition": self.composition, "laws": list(self.laws)} if self.composition else {})
 
     def __call__(self, problem: Problem, **parameters: Any) -> Steps:
         """Begin to run.

@@ -5,14 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from intact.reason import Problem, State, Steps, method
+from intact.reason import Problem, Steps, method
+from intact.reason.composing import composed, decide
 from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Share, one_of
+from intact.reason.particles import Trajectory, next_step, odds
 from intact.reason.populations.annealing import RULES, entropic_temperature
-from intact.reason.populations.resampling import SchemeName, resample
-from intact.reason.populations.weights import logit, relative
-from intact.reason.stepwise import FinalRule, advance, settle, until_spent
+from intact.reason.populations.resampling import SchemeName
+from intact.reason.populations.transformers import normalise, resample, sample, start, weigh
+from intact.reason.stepwise import FinalRule, until_spent
 
 
+@composed("start (sample weigh resample normalise)* (choose|vote)")
 @method("Giannone et al. 2025, arXiv 2510.05825", group="particles", temperature=0.8)
 def entropic_particle_filter(
     problem: Problem,
@@ -53,19 +56,14 @@ def entropic_particle_filter(
     final : str
         How texts make the answer: best, weighted or majority.
     """
-    states: list[State] = [problem.start] * n
-    rewards = [0.5] * n
-    heats: list[float] = []
+    texts, heats = start(Trajectory.begin(problem.start, 0.5), n), list[float]()
     with until_spent() as spent:
         for step in range(steps):
-            active = [i for i, state in enumerate(states) if not state.ended]
-            if not active:
+            if not any(text.unended for text in texts):
                 break
-            extended, judged = yield from advance([states[i] for i in active], scorer, delimiter, lookahead)
-            for i, state, reward in zip(active, extended, judged, strict=True):
-                states[i], rewards[i] = state, reward
-            logs = [logit(reward) for reward in rewards]
+            texts = weigh((yield from sample(texts, next_step(scorer, delimiter, lookahead))), odds)
+            logs = [odds(text).value for text in texts]
             heats.append(entropic_temperature(logs, (step + 1) / steps, rule, collapse=collapse, early=early))
-            ancestors = resample(scheme, problem.key("resample", step), relative(logs, heats[-1]), n)
-            states, rewards = [states[i] for i in ancestors], [rewards[i] for i in ancestors]
-    return settle(problem, states, rewards, final, spent, temperatures=heats)
+            key = problem.key("resample", step)
+            texts = normalise(resample(texts, key, scheme=scheme, temperature=heats[-1]))
+    return decide(problem, texts, final, spent, temperatures=heats)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from intact.errors import SpentError
-from intact.reason import Problem, State, Steps, method
-from intact.reason.aggregate.votes import take
+from functools import partial
+
+from intact.reason import Problem, Steps, method
+from intact.reason.composing import choose_any, composed, decide
 from intact.reason.limits import ChanceScorer, Count, Filled, Positive
-from intact.reason.populations.resampling import SchemeName, resample
-from intact.reason.populations.weights import logit, relative
-from intact.reason.stepwise import advance, settle
+from intact.reason.particles import Trajectory, next_step, odds
+from intact.reason.populations.resampling import SchemeName
+from intact.reason.populations.transformers import normalise, resample, sample, start, weigh, within_places
+from intact.reason.populations.weighted import Weight, Weighted
+from intact.reason.stepwise import until_spent
 
 
+@composed("start (sample weigh resample normalise)* choose")
 @method("Puri et al. 2025, arXiv 2502.01618", group="particles", temperature=0.8)
 def particle_filter(
     problem: Problem,
@@ -48,23 +52,26 @@ def particle_filter(
     inactive : bool
         Whether texts that have ended are resampled too; otherwise they stay.
     """
-    states: list[State] = [problem.start] * n
-    rewards = [0.5] * n
-    try:
+    texts = start(Trajectory.begin(problem.start, 0.5), n)
+
+    def renewed(pool: Weighted[Trajectory], step: int) -> Weighted[Trajectory]:
+        key = problem.key("resample", step)
+        return normalise(resample(weigh(pool, factor), key, scheme=scheme, temperature=softness))
+
+    with until_spent() as spent:
         for step in range(steps):
-            active = [i for i, state in enumerate(states) if not state.ended]
+            active = texts.where(lambda text: text.unended)
             if not active:
                 break
-            extended, judged = yield from advance([states[i] for i in active], scorer, delimiter)
-            for i, state, reward in zip(active, extended, judged, strict=True):
-                states[i], rewards[i] = state, reward
-            pool = list(range(n)) if inactive else active
-            weights = relative([logit(rewards[i]) for i in pool], softness)
-            ancestors = [pool[j] for j in resample(scheme, problem.key("resample", step), weights, len(pool))]
-            chosen = [(states[i], rewards[i]) for i in ancestors]
-            for i, (state, reward) in zip(pool, chosen, strict=True):
-                states[i], rewards[i] = state, reward
-    except SpentError as spent:
-        return settle(problem, states, rewards, "best", [spent])
-    best = max(range(n), key=lambda i: (rewards[i], -i))
-    return take(problem, states[best], rewards=rewards)
+            texts = yield from sample(texts, next_step(scorer, delimiter))
+            texts = within_places(texts, range(n) if inactive else active, partial(renewed, step=step))
+    return decide(problem, texts, "best", spent) if spent else choose_any(problem, texts)
+
+
+def factor(text: Trajectory) -> Weight:
+    """Return what a text's weight is multiplied by at a step: the odds of its newest reward.
+
+    This is the authors' rule. A text that has ended counts by its last odds once more at every later step, so that what
+    it weighs depends on when the last of all texts ends: the filter has no fixed target.
+    """
+    return odds(text)

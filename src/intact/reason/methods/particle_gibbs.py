@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from functools import partial
+from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Annotated
 
 from intact.errors import SpentError
-from intact.reason import Part, Problem, State, Steps, method
-from intact.reason.aggregate.votes import elect
+from intact.reason import Part, Problem, Steps, method
+from intact.reason.composing import composed, vote
 from intact.reason.limits import ChanceScorer, Count, Filled, at_least
-from intact.reason.particles import Particle, Potential, dead, move
-from intact.reason.populations.resampling import multinomial
-from intact.reason.populations.weights import relative
+from intact.reason.particles import Potential, Trajectory, divisor, newest, next_step
+from intact.reason.populations.transformers import Kernel, join, normalise, resample, sample, start, weigh
+from intact.reason.populations.weighted import Weighted
 from intact.reason.stepwise import or_spent, until_spent
 
+SWEEP = "start (sample weigh|resample normalise)* normalise"
 
+
+@composed(f"{SWEEP} ({SWEEP} join)* vote")
 @method("Puri et al. 2025, arXiv 2502.01618; Andrieu, Doucet & Holenstein 2010", group="particles", temperature=1.0)
 def particle_gibbs(
     problem: Problem,
@@ -44,37 +47,30 @@ def particle_gibbs(
     potential : str
         ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
     """
-    states: list[State] = []
-    shares: list[Fraction] = []
-    reference: Particle | None = None
-    spent: list[SpentError] = []
+    swept: list[Weighted[Trajectory]] = []
+    reference: Trajectory | None = None
     for number in range(sweeps):
-        particles, spent = yield from sweep(problem, n, reference, scorer, steps, delimiter, potential, number)
+        texts, spent = yield from sweep(problem, n, reference, scorer, steps, delimiter, potential, number)
         if spent and number:
             break  # half a sweep draws no texts; of the first one, which is plain, those that there are count
-        states += [particle.state for particle in particles]
-        if dead(particles):
-            shares += [Fraction(0)] * n
-        else:
-            weights = [Fraction(weight) for weight in relative([particle.log for particle in particles])]
-            shares += [weight / sum(weights) for weight in weights]
-            (drawn,) = multinomial(problem.key("reference", number), weights, 1)
-            reference = particles[drawn]
+        swept.append(normalise(texts, 1))
+        if texts.mass:
+            reference = resample(texts, problem.key("reference", number), 1).values[0]
         if spent:
             break
-    return or_spent(elect(problem, states, shares if any(shares) else None), spent)
+    return or_spent(vote(problem, reduce(join, swept)), spent)
 
 
 def sweep(
     problem: Problem,
     n: int,
-    reference: Particle | None,
+    reference: Trajectory | None,
     scorer: str,
     steps: int,
     delimiter: str,
     potential: str,
     number: int,
-) -> Part[tuple[list[Particle], list[SpentError]]]:
+) -> Part[tuple[Weighted[Trajectory], list[SpentError]]]:
     """One pass of conditional sequential Monte Carlo; without a reference, of the plain kind.
 
     Where the budget ends it, also that error: then the particles are those of the last step that it paid for.
@@ -82,19 +78,28 @@ def sweep(
     Particle 0 follows the reference step by step and is always its own ancestor. The others are resampled before every
     step but the first, from all and in proportion to the weights of the step before, one independently of the other.
     """
-    particles = [Particle((problem.start,))] * n
+    texts, kernel = start(Trajectory.begin(problem.start), n), next_step(scorer, delimiter)
+    if reference is not None:
+        kernel = retracing(reference, kernel)
     with until_spent() as spent:
         for step in range(steps):
-            retraced = reference is None or len(particles[0].path) == len(reference.path)
-            if all(particle.ended for particle in particles) and retraced:
+            if not any(text.unended for text in texts):
                 break
             if step:
-                weights = relative([particle.log for particle in particles])
                 kept = [] if reference is None else [0]
-                drawn = multinomial(problem.key("resample", number, step), weights, n - len(kept))
-                particles = [particles[i]._replace(log=0.0) for i in kept + drawn]
-            first = [] if reference is None else [particles[0].retrace(reference, potential)]
-            particles = first + (yield from move(particles[len(first) :], scorer, delimiter, potential))
-            if dead(particles):
+                texts = normalise(resample(texts, problem.key("resample", number, step), kept=kept))
+            active = texts.where(lambda text: text.unended)
+            texts = yield from sample(texts, kernel)
+            texts = weigh(texts, newest, over=divisor(potential), where=active)
+            if not texts.mass:
                 break
-    return particles, spent
+    return texts, spent
+
+
+def retracing(reference: Trajectory, kernel: Kernel[Trajectory, Trajectory]) -> Kernel[Trajectory, Trajectory]:
+    """Return the kernel that moves the first text along a reference, and the others as they would be."""
+
+    def write(texts: Sequence[Trajectory]) -> Part[list[Trajectory]]:
+        return [texts[0].retrace(reference), *(yield from kernel(texts[1:]))]
+
+    return write

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from intact.reason import Problem, Steps, method
-from intact.reason.aggregate.votes import elect
+from intact.reason.composing import composed, vote
 from intact.reason.limits import Amount, ChanceScorer, Count, Filled
-from intact.reason.particles import Particle, Potential, dead, move
-from intact.reason.populations.resampling import SchemeName, resample
-from intact.reason.populations.weights import effective_size, log_mean, relative
+from intact.reason.particles import Potential, Trajectory, divisor, newest, next_step
+from intact.reason.populations.resampling import SchemeName
+from intact.reason.populations.transformers import resample, sample, start, weigh
 from intact.reason.stepwise import or_spent, until_spent
 
 
+@composed("start (sample weigh resample?)* vote", "measure", "evidence")
 @method("Lew et al. 2023, arXiv 2306.03081", group="particles", temperature=1.0)
 def smc(
     problem: Problem,
@@ -47,23 +46,17 @@ def smc(
     scheme : str
         multinomial, stratified, systematic or residual.
     """
-    particles = [Particle((problem.start,))] * n
-    sizes: list[float] = []
+    texts, sizes = start(Trajectory.begin(problem.start), n), list[float]()
     with until_spent() as spent:
         for step in range(steps):
-            if all(particle.ended for particle in particles):
+            active = texts.where(lambda text: text.unended)
+            if not active:
                 break
-            particles = yield from move(particles, scorer, delimiter, potential)
-            if dead(particles):
+            texts = yield from sample(texts, next_step(scorer, delimiter))
+            texts = weigh(texts, newest, over=divisor(potential), where=active)
+            if not texts.mass:
                 break
-            logs = [particle.log for particle in particles]
-            weights = relative(logs)
-            sizes.append(effective_size(weights))
+            sizes.append(texts.effective_size)
             if sizes[-1] < least * n:
-                ancestors = resample(scheme, problem.key("resample", step), weights, n)
-                average = log_mean(logs)
-                particles = [particles[i]._replace(log=average) for i in ancestors]
-    states, logs = [particle.state for particle in particles], [particle.log for particle in particles]
-    if dead(particles):
-        return or_spent(elect(problem, states, log_evidence=-math.inf, sizes=sizes), spent)
-    return or_spent(elect(problem, states, relative(logs), log_evidence=log_mean(logs), sizes=sizes), spent)
+                texts = resample(texts, problem.key("resample", step), scheme=scheme)
+    return or_spent(vote(problem, texts, log_evidence=texts.log_mass, sizes=sizes), spent)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from itertools import accumulate
-from typing import Annotated, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 from intact.errors import ParameterError
 from intact.exact import Number, weight
@@ -21,6 +22,22 @@ from intact.numerics.sampling import uniform64
 from intact.reason.limits import one_of
 
 Scheme = Callable[[int, Sequence[Number], int], list[int]]
+
+
+class DrawSource(Protocol):
+    """A source of a method's own draws in place of a key: of tests, which go through all of them."""
+
+    def ancestors(self, scheme: str, weights: Sequence[Number], n: int) -> list[int]:
+        """Return an outcome of a resampling scheme."""
+        ...
+
+    def flips(self, chances: Sequence[Fraction]) -> list[bool]:
+        """Return one outcome for each chance, independent of each other."""
+        ...
+
+
+Key: TypeAlias = int | DrawSource
+"""The source of a method's own draws: a number of `Problem.key`."""
 
 
 def uniforms(key: int, n: int) -> list[int]:
@@ -85,8 +102,8 @@ SCHEMES: dict[str, Scheme] = {scheme.__name__: scheme for scheme in (multinomial
 SchemeName: TypeAlias = Annotated[str, partial(one_of, SCHEMES)]
 
 
-def resample(scheme: str, key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """Draw n ancestors by a scheme's name.
+def resample(scheme: str, key: Key, weights: Sequence[Number], n: int) -> list[int]:
+    """Draw n ancestors by a scheme's name, or have them drawn where the key is no number.
 
     Raises
     ------
@@ -94,4 +111,4 @@ def resample(scheme: str, key: int, weights: Sequence[Number], n: int) -> list[i
         If the scheme is unknown, a weight is negative or not finite, or none is above 0.
     """
     one_of(SCHEMES, scheme=scheme)
-    return SCHEMES[scheme](key, weights, n)
+    return SCHEMES[scheme](key, weights, n) if isinstance(key, int) else key.ancestors(scheme, weights, n)

@@ -62,12 +62,18 @@ def normalised_entropy(weights: Sequence[Number]) -> float:
     return -total(p * ln(p) for p in shares) / ln(len(exact))
 
 
-def log_mean(logs: Sequence[float]) -> float:
-    """`ln((1 / N) sum_i exp(s_i))`: what a step of sequential Monte Carlo adds to the log-evidence.
+def log_mean(logs: Sequence[float], count: Number | None = None, temperature: float = 1.0) -> float:
+    """`ln((1 / N) sum_i exp(s_i / temperature))`: what a step of sequential Monte Carlo adds to the log-evidence.
+
+    Parameters
+    ----------
+    count : number, optional
+        N; by default the number of log-weights.
 
     Raises
     ------
     ParameterError
-        If no log-weight is finite.
+        If no log-weight is finite, or the temperature is not above 0.
     """
-    return ln(total(relative(logs)) / len(logs)) + max(logs)
+    mean = total(relative(logs, temperature)) / float(len(logs) if count is None else count)
+    return ln(mean) + max(logs) / temperature

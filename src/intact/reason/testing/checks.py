@@ -14,15 +14,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from intact.reason.budget import Budget
+from intact.reason.composing import composition_pattern
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
+from intact.reason.limits import one_of
 from intact.reason.problem import Problem, Result, State
 from intact.reason.registry import Method
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.laws import METHOD_LAWS, LawError, MethodLaw
 from intact.reason.testing.small import SMALL
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 
@@ -106,6 +110,19 @@ class ToyTrial:
         **caps
             Of `Budget`.
         """
+        found = self.results(problems, timing=timing, journal=journal, stop_at=stop_at, **caps)
+        return {result.id: comparable(result) for result in found}
+
+    def results(
+        self,
+        problems: Sequence[Problem],
+        *,
+        timing: int | None = None,
+        journal: Journal | None = None,
+        stop_at: int | None = None,
+        **caps: int,
+    ) -> list[Result]:
+        """Solve problems and return their results in the order in which they end (`run`)."""
         backends = {model: MarkovBackend(Anywhere(WEIGHTS), timing) for model in ("toy", "large")}
 
         def watch(tokens: int) -> None:
@@ -128,7 +145,7 @@ class ToyTrial:
                 raise CheckError(f"{result.id} was charged {result.cost.tokens} tokens, other than its trace has")
         if journal is None and (charged := sum(result.cost.tokens for result in found)) != self.made:
             raise CheckError(f"{charged} tokens were charged, {self.made} were written")
-        return {result.id: comparable(result) for result in found}
+        return found
 
 
 def problems(count: int = PROBLEMS) -> list[Problem]:
@@ -216,23 +233,53 @@ def replays(trial: ToyTrial) -> None:
     _same(json.loads(ran.stdout), expected, "in another process")
 
 
+def applies_its_composition(trial: ToyTrial) -> None:
+    """The transformers that a run applies are those of the method's declared composition, in its order."""
+    pattern = composition_pattern(trial.method.composition)
+    for result in trial.results(problems()):
+        population = result.answer.population
+        if population is None:
+            raise CheckError(f"{result.id} was not decided by a decision of intact.reason.composing")
+        if not pattern.fullmatch("".join(f"{law.name}," for law in population.history)):
+            raise CheckError(f"{result.id} applied {population.composition}; declared is {trial.method.composition}")
+
+
 class Check(NamedTuple):
     """A property by its name."""
 
     name: str
     function: Callable[[ToyTrial], None]
+    words: str = ""
 
     @property
     def meaning(self) -> str:
         """Return the property in words."""
-        return " ".join((self.function.__doc__ or "").split())
+        return " ".join((self.words or self.function.__doc__ or "").split())
 
 
 CHECKS: Final = tuple(
     Check(function.__name__.replace("_", " "), function)
     for function in (ends, ignores_company, keeps_caps, resumes, replays)
 )
-"""All checks, in the order in which they are made."""
+"""The checks of every method, in the order in which they are made."""
+
+
+def checks_of(method: Method) -> list[Check]:
+    """Return the checks of a method: those of every method, and of a composition its own and its declared laws.
+
+    Raises
+    ------
+    ParameterError
+        If there is no law of a declared name.
+    """
+    one_of(METHOD_LAWS, **{f"a law of {method.name}": law for law in method.laws})
+    own = [Check("applies its composition", applies_its_composition)] if method.composition else []
+    laws = [(name, METHOD_LAWS[name]) for name in method.laws]
+    return [*CHECKS, *own, *(Check(f"law {name}", partial(_obey, law), law.__doc__ or "") for name, law in laws)]
+
+
+def _obey(law: MethodLaw, trial: ToyTrial) -> None:
+    law(trial.method, trial.parameters)
 
 
 class CheckResult(NamedTuple):
@@ -249,11 +296,16 @@ def check_method(trial: ToyTrial) -> Iterator[CheckResult]:
 
     An error that the method raises is a result too. Where the first check fails, that the method ends, no other is
     made; after that each says something of its own.
+
+    Raises
+    ------
+    ParameterError
+        If the method declares a law that there is not.
     """
-    for check in CHECKS:
+    for check in checks_of(trial.method):
         try:
             check.function(trial)
-        except CheckError as error:
+        except (CheckError, LawError) as error:
             yield CheckResult(check.name, check.meaning, False, str(error))
             if check is CHECKS[0]:
                 return

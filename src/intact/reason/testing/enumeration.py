@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
+from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
+from intact.exact import Number
 from intact.reason import CallMethod, Extend, Piece, Problem, Race, Raced, Score, Scorer, State, find
 from intact.reason.testing.toy import END, MarkovBackend
 
@@ -42,6 +44,16 @@ class Oracle:
         self.chance *= chance
         return value
 
+    def ancestors(self, scheme: str, weights: Sequence[Number], n: int) -> list[int]:
+        """Return an outcome of a resampling scheme, as `intact.reason.populations.resampling.DrawSource` has it."""
+        return [place for options in ancestries(scheme, weights, n) for place in self.choose(options)]
+
+    def flips(self, chances: Sequence[Fraction]) -> list[bool]:
+        """Return one outcome for each chance."""
+        return [
+            self.choose([(True, chance), (False, 1 - chance)] if chance < 1 else [(True, chance)]) for chance in chances
+        ]
+
 
 def outcomes(run: Callable[[Oracle], T]) -> Iterator[tuple[T, Fraction]]:
     """Yield the values of a program for every sequence of choices, with the probability of each."""
@@ -65,15 +77,49 @@ def law(run: Callable[[Oracle], T]) -> dict[T, Fraction]:
     return result
 
 
-def ancestors(oracle: Oracle) -> Callable[[int, Sequence[Any], int], list[int]]:
-    """Multinomial resampling by an oracle, in place of that by a key; chances are floats from then on."""
+Options = list[tuple[tuple[int, ...], Fraction]]
 
-    def draw(key: int, weights: Sequence[Any], n: int) -> list[int]:
-        mass = math.fsum(weights)
-        options: list[Any] = [(j, weight / mass) for j, weight in enumerate(map(float, weights)) if weight]
-        return [oracle.choose(options) for _ in range(n)]
 
-    return draw
+def ancestries(scheme: str, weights: Sequence[Number], n: int) -> list[Options]:
+    """Return the exact law of a resampling scheme: independent choices, whose outcomes are put one after the other.
+
+    Written from the definitions, for continuous uniforms: multinomial, n draws by weight; stratified, one draw at a
+    uniform point of each n-th of the distribution; systematic, the same with one uniform for all; residual, the whole
+    parts of ``n w / sum(w)``, and multinomial draws by what is left.
+    """
+    masses = [Fraction(one) for one in weights]
+    total = sum(masses)
+    edges = [n * edge / total for edge in accumulate(masses)]  # child i looks at a point of [i, i + 1)
+    by_weight: Options = [((j,), mass / total) for j, mass in enumerate(masses) if mass]
+    if scheme == "multinomial":
+        return [by_weight] * n
+    if scheme == "stratified":
+        rows = [[min(max(edge - i, Fraction(0)), Fraction(1)) for edge in (Fraction(0), *edges)] for i in range(n)]
+        return [[((j,), high - low) for j, (low, high) in enumerate(pairwise(row)) if high > low] for row in rows]
+    if scheme == "systematic":
+        cuts = sorted({edge % 1 for edge in edges} | {Fraction(0), Fraction(1)})
+        return [[(tuple(bisect_right(edges, i + low) for i in range(n)), high - low) for low, high in pairwise(cuts)]]
+    copies = [int(n * mass / total) for mass in masses]
+    whole = tuple(j for j, count in enumerate(copies) for _ in range(count))
+    left, rest = n - len(whole), [n * mass / total - count for mass, count in zip(masses, copies, strict=True)]
+    drawn: Options = [((j,), part / left) for j, part in enumerate(rest) if part]
+    return [[(whole, Fraction(1))], *[drawn] * left]
+
+
+@dataclass(frozen=True, repr=False)
+class EnumeratedProblem(Problem):
+    """A problem whose methods' own draws an oracle makes, in place of keys."""
+
+    oracle: Oracle = field(default_factory=Oracle)
+
+    @classmethod
+    def of(cls, problem: Problem, oracle: Oracle) -> EnumeratedProblem:
+        """Return a problem with other draws."""
+        return cls(**vars(problem), oracle=oracle)
+
+    def key(self, *path: str | int) -> Any:
+        """Return the oracle, which transformers take in place of a key."""
+        return self.oracle
 
 
 class Player:

@@ -1,0 +1,98 @@
+"""Methods as compositions of transformers: how they say so, and the decisions that end them (docs/reasoning.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from intact.errors import ParameterError, SpentError
+from intact.reason.aggregate.votes import elect, pick, take
+from intact.reason.particles import Trajectory
+from intact.reason.populations.weighted import Law, Weighted
+from intact.reason.problem import Answer, Problem, State
+from intact.reason.registry import Method, Part
+from intact.reason.requests import Extend
+from intact.reason.stepwise import settle
+
+Texts: TypeAlias = Weighted[State] | Weighted[Trajectory]
+
+VOTE = Law("vote", "the answer of the largest mass", "no")
+CHOOSE = Law("choose", "the answer of the text with the largest reward", "no")
+
+
+def composed(composition: str, *laws: str) -> Callable[[Method], Method]:
+    """Say of a method which composition of transformers it is, and which laws it obeys; written above ``@method``.
+
+    Parameters
+    ----------
+    composition : str
+        Names of transformers in the order in which they are applied, such as ``start (sample weigh resample?)* vote``,
+        with ``*``, ``?``, ``|`` and parentheses as in regular expressions.
+    *laws : str
+        Names of `intact.reason.testing.laws.METHOD_LAWS`.
+    """
+    composition_pattern(composition)
+
+    def declare(method: Method) -> Method:
+        return replace(method, composition=composition, laws=laws)
+
+    return declare
+
+
+def composition_pattern(composition: str) -> re.Pattern[str]:
+    """Return the pattern of the histories that a composition allows, a comma after each name.
+
+    Raises
+    ------
+    ParameterError
+        If it is no pattern of names.
+    """
+    try:
+        return re.compile(re.sub(r"\w+", r"(?:\g<0>,)", composition).replace(" ", ""))
+    except re.error as error:
+        raise ParameterError(f"{composition!r:.80} is no composition: {error}") from error
+
+
+def write(states: Sequence[State]) -> Part[list[State]]:
+    """Write texts to their ends: the kernel of methods that sample."""
+    written: list[State] = yield [Extend(state) for state in states]
+    return written
+
+
+def state_of(value: State | Trajectory) -> State:
+    """Return the text of a value."""
+    return value if isinstance(value, State) else value.state
+
+
+def vote(problem: Problem, texts: Texts, **details: Any) -> Answer:
+    """Return the answer of the largest mass (`elect`); if all weights are 0, each text has one vote."""
+    states = [state_of(value) for value in texts.values]
+    weights = texts.relative() if any(texts.weights) else None
+    return _decided(elect(problem, states, weights, **details), texts, VOTE)
+
+
+def choose(problem: Problem, texts: Texts, rewards: Sequence[float], **details: Any) -> Answer:
+    """Return the answer of the text with the largest reward, of equals the first; texts without one come last."""
+    states = [state_of(value) for value in texts.values]
+    return _decided(pick(problem, states, rewards, **details), texts, CHOOSE)
+
+
+def choose_any(problem: Problem, texts: Weighted[Trajectory]) -> Answer:
+    """Return the answer of the text with the largest newest reward, of equals the first, or none if it gives none."""
+    rewards = [text.reward for text in texts]
+    best = max(range(len(texts)), key=lambda i: (rewards[i], -i))
+    return _decided(take(problem, texts.values[best].state, rewards=rewards), texts, CHOOSE)
+
+
+def decide(
+    problem: Problem, texts: Weighted[Trajectory], final: str, spent: Sequence[SpentError] = (), **details: Any
+) -> Answer:
+    """Return the answer of texts that are over, by their newest rewards: best, weighted or majority (`settle`)."""
+    answer = settle(problem, [text.state for text in texts], [text.reward for text in texts], final, spent, **details)
+    return _decided(answer, texts, CHOOSE if final == "best" else VOTE)
+
+
+def _decided(answer: Answer, texts: Texts, decision: Law) -> Answer:
+    return replace(answer, population=replace(texts, history=(*texts.history, decision)))

@@ -1,0 +1,335 @@
+"""Transformers of weighted populations, of which methods are composed; each has a meaning as a measure.
+
+A population means the measure gamma that gives each value the sum of its weights (`Weighted`). A transformer states
+what its result means, and how far that holds (`Keeps`). Where every part of a composition means what it states, exactly
+or in expectation, so does the whole (Ścibior et al. 2018, Denotational validation of higher-order Bayesian inference,
+arXiv 1711.03219). `intact.reason.testing.laws` checks the statements by exact enumeration.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, TypeVar, cast
+
+from intact.errors import ParameterError
+from intact.exact import Number
+from intact.exact import weight as exact_weight
+from intact.numerics.sampling import uniform64
+from intact.reason.limits import above, at_least
+from intact.reason.populations.resampling import Key
+from intact.reason.populations.resampling import resample as ancestors
+from intact.reason.populations.weighted import Keeps, Law, Log, Weight, Weighted, mean_weight
+from intact.reason.registry import Part
+
+X = TypeVar("X")
+Y = TypeVar("Y")
+H = TypeVar("H", bound=Hashable)
+F = TypeVar("F", bound=Callable[..., Any])
+Kernel = Callable[[Sequence[X]], Part[Sequence[Y]]]
+"""DrawSource one value after each of several, side by side; a generator, as it may have to ask a model."""
+
+
+def transformer(meaning: str, keeps: Keeps) -> Callable[[F], F]:
+    """Make a transformer of a function from populations (its first arguments) to one, or of a generator of one.
+
+    Parameters
+    ----------
+    meaning : str
+        The measure that the result stands for, where gamma is that of the argument.
+    keeps : Keeps
+        How the result stands for it.
+    """
+
+    def decorate(function: F) -> F:
+        law = Law(function.__name__, meaning, keeps)
+
+        def recorded(result: Weighted[Any], arguments: Iterable[Any]) -> Weighted[Any]:
+            before = [one.history for one in arguments if isinstance(one, Weighted)]
+            return replace(result, history=(*sum(before, ()), law))
+
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def part(*args: Any, **options: Any) -> Part[Weighted[Any]]:
+                return recorded((yield from function(*args, **options)), args)
+
+            part.law = law  # type: ignore[attr-defined]
+            return cast(F, part)
+
+        @functools.wraps(function)
+        def whole(*args: Any, **options: Any) -> Weighted[Any]:
+            return recorded(function(*args, **options), args)
+
+        whole.law = law  # type: ignore[attr-defined]
+        return cast(F, whole)
+
+    return decorate
+
+
+@transformer("the point mass at the value", "exactly")
+def start(value: X, n: int = 1) -> Weighted[X]:
+    """Put the mass 1 on a value, as n particles."""
+    at_least(1, n=n)
+    return Weighted((value,) * n, (1,) * n, n)
+
+
+@transformer("gamma(dx) q(x, dy)", "in expectation")
+def sample(population: Weighted[X], kernel: Kernel[X, Y]) -> Part[Weighted[Y]]:
+    """Replace each value by one that a kernel draws after it.
+
+    DrawSource of several particles may depend on each other, as long as each has the kernel's law.
+    """
+    return Weighted(tuple((yield from kernel(population.values))), population.weights, population.whole)
+
+
+@transformer("gamma, if the kernel leaves it as it is", "in expectation")
+def move(population: Weighted[X], kernel: Kernel[X, X]) -> Part[Weighted[X]]:
+    """Draw each value anew by a kernel that has the population's measure as its invariant one.
+
+    What the kernel does must not depend on the population that it moves.
+    """
+    return replace(population, values=tuple((yield from kernel(population.values))))
+
+
+@transformer("gamma(dx) q(x, dy)", "exactly")
+def enumerate_all(population: Weighted[X], outcomes: Callable[[X], Iterable[tuple[Y, Number]]]) -> Weighted[Y]:
+    """Replace each value by all that may follow it, each with its chance times the weight."""
+    pairs = [
+        (value, _times(weight, exact_weight(chance, "a chance")))
+        for old, weight in zip(population.values, population.weights, strict=True)
+        for value, chance in outcomes(old)
+    ]
+    return _population(pairs, population.whole)
+
+
+@transformer("f(x) gamma(dx)", "exactly")
+def weigh(
+    population: Weighted[X],
+    factor: Callable[[X], Weight],
+    *,
+    over: Callable[[X], Weight] | None = None,
+    where: Collection[int] | None = None,
+) -> Weighted[X]:
+    """Multiply each weight by a factor of its value.
+
+    Parameters
+    ----------
+    factor, over : callable
+        Of a value; the weight is multiplied by the one, then divided by the other. A potential of which each step's
+        value is divided out at the next one (a twist) counts by its last value alone.
+    where : collection of int, optional
+        Places where the factor counts; elsewhere it is 1. By default everywhere.
+    """
+    chosen = range(len(population)) if where is None else set(where)
+    weights = list(population.weights)
+    for i, value in enumerate(population.values):
+        if i in chosen:
+            weights[i] = _times(weights[i], factor(value))
+            if over is not None:
+                weights[i] = _divided(weights[i], over(value))
+    return replace(population, weights=tuple(weights))
+
+
+@transformer("gamma", "in expectation")
+def resample(
+    population: Weighted[X],
+    key: Key,
+    n: int | None = None,
+    *,
+    scheme: str = "multinomial",
+    temperature: float = 1.0,
+    kept: Sequence[int] = (),
+) -> Weighted[X]:
+    """Draw n particles by their weights; each has the mean weight then. If all weights are 0 nothing changes.
+
+    Parameters
+    ----------
+    key : int or DrawSource
+        The key of the draws, which must be fresh.
+    n : int, optional
+        By default as many as there are.
+    scheme : str
+        multinomial, stratified, systematic or residual: each expects ``n w_i / sum(w)`` children of particle i.
+    temperature : float
+        Weights are raised to 1/temperature first, which only 1 leaves as they are.
+    kept : sequence of int
+        Places that have one child each, before the n minus so many drawn ones: the conditional resampling of particle
+        Gibbs, which keeps gamma only if the kept value was drawn by its weight.
+    """
+    count = len(population) if n is None else n
+    at_least(max(1, len(kept)), n=count)
+    above(0, temperature=temperature)
+    if not any(population.weights):
+        return population
+    drawn = ancestors(scheme, key, population.relative(temperature), count - len(kept))
+    mean = mean_weight(population.weights, len(population), temperature)
+    whole = Fraction(population.whole) * count / len(population)
+    return Weighted(tuple(population.values[i] for i in (*kept, *drawn)), (mean,) * count, _plain(whole))
+
+
+@transformer("gamma", "in expectation")
+def prune(population: Weighted[X], key: Key, chances: Sequence[Number]) -> Weighted[X]:
+    """Keep particle i with the chance of its place, and divide its weight by that.
+
+    Raises
+    ------
+    ParameterError
+        If a chance lies outside of (0, 1].
+    """
+    exact = [exact_weight(chance, "a chance") for chance in chances]
+    if not all(0 < chance <= 1 for chance in exact):
+        raise ParameterError(f"chances must lie in (0, 1], got {list(chances)}")
+    pairs = zip(population.values, population.weights, exact, strict=True)
+    kept = key.flips(exact) if not isinstance(key, int) else _flips(key, exact)
+    return _population(
+        [
+            (value, _divided(weight, chance))
+            for (value, weight, chance), stays in zip(pairs, kept, strict=True)
+            if stays
+        ],
+        population.whole,
+    )
+
+
+@transformer("gamma of those that have a child", "exactly")
+def expand(population: Weighted[X], places: int | Sequence[int]) -> Weighted[X]:
+    """Give particles several children, which share the weight of their parent.
+
+    Parameters
+    ----------
+    places : int or sequence of int
+        The number of children of each, or the parent of each child. A particle without a child is lost: then the
+        measure is that of the others.
+    """
+    if isinstance(places, int):
+        at_least(1, places=places)
+        places = [i for i in range(len(population)) for _ in range(places)]
+    shares = Counter(places)
+    return _population(
+        [(population.values[i], _divided(population.weights[i], shares[i])) for i in places], population.whole
+    )
+
+
+@transformer("gamma", "exactly")
+def merge(population: Weighted[H]) -> Weighted[H]:
+    """Make one particle of equal values, in the place of the first; its weight is the sum."""
+    groups: dict[H, list[Weight]] = {}
+    for value, weight in zip(population.values, population.weights, strict=True):
+        groups.setdefault(value, []).append(weight)
+    return _population([(value, mean_weight(weights, 1)) for value, weights in groups.items()], population.whole)
+
+
+@transformer("gamma pushed through the function", "exactly")
+def push(population: Weighted[X], function: Callable[[X], Y]) -> Weighted[Y]:
+    """Replace each value by a function of it, such as the answer of a text."""
+    return Weighted(tuple(map(function, population.values)), population.weights, population.whole)
+
+
+@transformer("share gamma + (1 - share) delta", "exactly")
+def mix(population: Weighted[X], other: Weighted[X], share: Number) -> Weighted[X]:
+    """Put two populations together, weighted by a share in [0, 1] and what is left of it."""
+    portion = exact_weight(share, "a share")
+    if portion > 1:
+        raise ParameterError(f"a share must lie in [0, 1], got {share}")
+    return _joined([(population, portion), (other, 1 - portion)])
+
+
+@transformer("gamma + delta", "exactly")
+def join(population: Weighted[X], other: Weighted[X]) -> Weighted[X]:
+    """Put two populations side by side."""
+    return _joined([(population, Fraction(1)), (other, Fraction(1))])
+
+
+@transformer("gamma / its mass", "up to a factor")
+def normalise(population: Weighted[X], whole: Number | None = None) -> Weighted[X]:
+    """Divide by the mass, so that weights sum up to `whole`, by default their number; weights that are all 0 stay.
+
+    The measure of every population is right up to a factor; that of their mean is not, as each has another factor.
+    """
+    some = any(population.weights)
+    parts = [Fraction(weight) for weight in (population.relative() if some else [0] * len(population))]
+    size = len(parts) if whole is None else whole
+    share = Fraction(size) / (sum(parts) or 1)
+    return replace(population, weights=tuple(part * share for part in parts), whole=size)
+
+
+@transformer("gamma of those that are kept", "no")
+def cut(population: Weighted[X], places: Sequence[int]) -> Weighted[X]:
+    """Keep the particles at some places, in this order, with their weights; the mass of the others is lost."""
+    return _population([(population.values[i], population.weights[i]) for i in places], population.whole)
+
+
+@transformer("any weights instead of gamma's", "no")
+def reweigh(population: Weighted[X], weights: Sequence[Weight]) -> Weighted[X]:
+    """Give particles other weights, which may depend on all of them, such as ranks."""
+    return _population(list(zip(population.values, weights, strict=True)), population.whole)
+
+
+def within_places(
+    population: Weighted[X], places: Sequence[int], change: Callable[[Weighted[X]], Weighted[X]]
+) -> Weighted[X]:
+    """Apply transformers that leave the number of particles to those at some places; the others stay as they are.
+
+    The measure is the sum of both parts, so it is kept as the transformers keep it, but for a factor: a factor of one
+    part is none of the whole.
+    """
+    part = Weighted(
+        tuple(population.values[i] for i in places),
+        tuple(population.weights[i] for i in places),
+        population.whole,
+        population.history,
+    )
+    changed = change(part)
+    if len(changed) != len(places):
+        raise ParameterError(f"{len(places)} particles must stay as many, got {len(changed)}")
+    values, weights = list(population.values), list(population.weights)
+    for i, value, weight in zip(places, changed.values, changed.weights, strict=True):
+        values[i], weights[i] = value, weight
+    return Weighted(tuple(values), tuple(weights), population.whole, changed.history)
+
+
+def _population(pairs: Sequence[tuple[X, Weight]], whole: Number) -> Weighted[X]:
+    return Weighted(tuple(value for value, _ in pairs), tuple(weight for _, weight in pairs), whole)
+
+
+def _joined(parts: Sequence[tuple[Weighted[X], Fraction]]) -> Weighted[X]:
+    """Return populations side by side over a common whole, each multiplied by a number."""
+    wholes = [Fraction(population.whole) for population, _ in parts]
+    whole = math.lcm(*(one.numerator for one in wholes)) if all(wholes) else 1
+    pairs = [
+        (value, _times(weight, factor * whole / one))
+        for (population, factor), one in zip(parts, wholes, strict=True)
+        for value, weight in zip(population.values, population.weights, strict=True)
+    ]
+    return _population(pairs, whole)
+
+
+def _plain(number: Fraction) -> Number:
+    return number.numerator if number.denominator == 1 else number
+
+
+def _times(weight: Weight, factor: Weight) -> Weight:
+    if isinstance(factor, Log):
+        return weight * factor
+    if factor == 1:
+        return weight
+    exact = exact_weight(factor, "a factor")
+    return Log.of(exact) * weight if isinstance(weight, Log) else Fraction(weight) * exact
+
+
+def _divided(weight: Weight, divisor: Weight) -> Weight:
+    if isinstance(divisor, Log) or isinstance(weight, Log):
+        left = weight if isinstance(weight, Log) else Log.of(weight)
+        return left if divisor == 1 else left / (divisor if isinstance(divisor, Log) else Log.of(divisor))
+    return weight if divisor == 1 else Fraction(weight) / exact_weight(divisor, "a divisor")
+
+
+def _flips(key: int, chances: Sequence[Fraction]) -> list[bool]:
+    """Return for each chance whether its uniform of the key lies below it."""
+    return [uniform64(key, i) < math.ceil(chance * (1 << 64)) for i, chance in enumerate(chances)]

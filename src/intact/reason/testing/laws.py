@@ -1,0 +1,326 @@
+"""Laws of transformers, kernels, decisions and methods, checked by exact enumeration on models that are small enough.
+
+The meaning of a program with random choices is the expected measure of the population that it makes. Here every outcome
+of every choice is gone through, with its probability as a fraction, so a law holds or it does not. Populations are
+tried from the smallest up: the one that an error names is the smallest that breaks the law.
+
+    from intact.reason.testing.laws import check_transformer
+
+    check_transformer(lambda population, draws: my_resample(population, draws))
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from intact.reason.populations.transformers import Kernel, expand, reweigh, sample, start, weigh
+from intact.reason.populations.weighted import Keeps, Log, Weighted
+from intact.reason.problem import Problem, State
+from intact.reason.registry import Method
+from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
+from intact.reason.testing.toy import END, MarkovBackend
+
+X = TypeVar("X", bound=Hashable)
+Y = TypeVar("Y", bound=Hashable)
+T = TypeVar("T")
+Measure: TypeAlias = Mapping[X, Fraction]
+"""The mass of each value; those without mass may be missing."""
+Change: TypeAlias = Callable[[Weighted[str], Oracle], Any]
+"""A transformer, or several, of a population of letters; draws are taken from the oracle, in place of a key."""
+WEIGHTS: Final = (Fraction(1), Fraction(0), Fraction(3), Fraction(1, 2))
+TWO_LETTERS: Final = {"": {"a": 2, "b": 1}, "a": {"a": 1, END: 1}, "b": {"a": 1, "b": 2, END: 1}}
+"""The model on which laws of methods are enumerated."""
+
+
+class LawError(AssertionError):
+    """A law does not hold."""
+
+
+def finish(part: Any) -> Any:
+    """Return the result of a generator that asks nothing of a model; of anything else, itself."""
+    if not isinstance(part, Generator):
+        return part
+    try:
+        request = next(part)
+    except StopIteration as stop:
+        return stop.value
+    raise LawError(f"on a finite model nothing can be asked for, got {request!r:.60}")
+
+
+def expected(run: Callable[[Oracle], Weighted[X]]) -> dict[X, Fraction]:
+    """Return the expected measure of the population that a program makes, over all its choices."""
+    found: dict[X, Fraction] = {}
+    for population, chance in outcomes(run):
+        for value, mass in population.measure().items():
+            found[value] = found.get(value, Fraction(0)) + chance * mass
+    return without_zeros(found)
+
+
+def without_zeros(measure: Measure[X]) -> dict[X, Fraction]:
+    """Return a measure without the values that have no mass."""
+    return {value: mass for value, mass in measure.items() if mass}
+
+
+def populations(most: int = 3, weights: Sequence[Fraction] = WEIGHTS) -> Iterator[Weighted[str]]:
+    """Yield populations of letters with exact weights, the smallest first; the whole is their number, or 2."""
+    for size in range(1, most + 1):
+        for values in itertools.product("ab", repeat=size):
+            for chosen in itertools.product(weights[: 5 - size], repeat=size):
+                for whole in sorted({size, 2}):
+                    yield Weighted(values, chosen, whole)
+
+
+def check_transformer(
+    change: Change,
+    meaning: Callable[[Measure[str]], Measure[Any]] = without_zeros,
+    keeps: Keeps = "in expectation",
+    most: int = 3,
+) -> None:
+    """Check that a transformer's result has the measure that is stated, for all small populations.
+
+    Parameters
+    ----------
+    change : callable
+        Of a population and an oracle, which is passed on in place of a key.
+    meaning : callable
+        Of the population's measure; by default the result has the same.
+    keeps : {'exactly', 'in expectation', 'up to a factor'}
+        For every outcome, on average over outcomes, or for every outcome up to a factor.
+    most : int
+        The most particles.
+
+    Raises
+    ------
+    LawError
+        If it has not, naming the smallest population.
+    """
+    for population in populations(most):
+        stated = without_zeros(meaning(population.measure()))
+        run = partial(_changed, change, population)
+        if keeps == "in expectation":
+            _require(expected(run), stated, population)
+            continue
+        for result, _ in outcomes(run):
+            found = without_zeros(result.measure())
+            if keeps == "up to a factor" and found and stated:
+                found, stated = _normalised(found), _normalised(stated)
+            _require(found, stated, population)
+
+
+def _changed(change: Change, population: Weighted[str], oracle: Oracle) -> Weighted[Any]:
+    result: Weighted[Any] = finish(change(population, oracle))
+    return result
+
+
+def _normalised(measure: Measure[X]) -> dict[X, Fraction]:
+    mass = sum(measure.values())
+    return {value: one / mass for value, one in measure.items()}
+
+
+def _require(found: Measure[Any], stated: Measure[Any], population: Weighted[Any]) -> None:
+    if found != stated:
+        weights = ", ".join(f"{value}: {weight}" for value, weight in zip(population, population.weights, strict=True))
+        raise LawError(
+            f"of the particles {weights} over {population.whole} the result means {_written(found)}; "
+            f"stated is {_written(stated)}"
+        )
+
+
+def _written(measure: Measure[Any]) -> str:
+    return "{" + ", ".join(f"{value}: {mass}" for value, mass in sorted(measure.items(), key=str)) + "}"
+
+
+def check_kernel(kernel: Callable[[Oracle], Kernel[X, X]], invariant: Measure[X]) -> None:
+    """Check that a kernel leaves a measure as it is, so that `move` may be used with it.
+
+    Raises
+    ------
+    LawError
+        If it does not.
+    """
+    population = Weighted(tuple(invariant), tuple(invariant.values()))
+    _require(expected(lambda oracle: finish(sample(population, kernel(oracle)))), without_zeros(invariant), population)
+
+
+def check_decision(decide: Callable[[Weighted[str]], str | None], most: int = 3) -> None:
+    """Check what every decision by mass obeys, on all small populations.
+
+    The answer stays when all weights are doubled, when each particle is split in two, when the order is turned around
+    (but for ties), and when the weight of a particle with that answer is raised.
+
+    Parameters
+    ----------
+    decide : callable
+        Of a population of answers.
+
+    Raises
+    ------
+    LawError
+        If it does not.
+    """
+    for population in populations(most):
+        answer = decide(population)
+        masses = sorted(population.measure().values(), reverse=True)
+        tied = len(masses) > 1 and masses[0] == masses[1]
+        raised = list(population.weights)
+        for i in population.where(lambda value, winner=answer: value == winner):  # type: ignore[misc]
+            raised[i] = Fraction(1) + raised[i]  # type: ignore[operator]
+        reverse = Weighted(population.values[::-1], population.weights[::-1], population.whole)
+        others = {
+            "with doubled weights": weigh(population, lambda _: 2),
+            "with each particle split in two": expand(population, 2),
+            "with more weight for its own particles": reweigh(population, raised),
+            "in the other order": population if tied else reverse,
+        }
+        for how, other in others.items():
+            if (found := decide(other)) != answer:
+                raise LawError(f"of {population.values} with {population.weights} it is {answer}, {how} {found}")
+
+
+@dataclass(frozen=True)
+class FiniteModel:
+    """A model of words of letters, so many of them: how they are drawn, and how words are weighed on the way.
+
+    Attributes
+    ----------
+    chances : mapping
+        For each beginning the chance of each next letter.
+    factors : mapping
+        For each word that is not empty what its weight is multiplied by.
+    """
+
+    depth: int
+    chances: Mapping[str, Mapping[str, Fraction]]
+    factors: Mapping[str, Fraction]
+
+    def outcomes(self, word: str) -> list[tuple[str, Fraction]]:
+        """Return the words that may follow, with their chances."""
+        return [(word + letter, chance) for letter, chance in self.chances[word].items()]
+
+    def kernel(self, oracle: Oracle) -> Kernel[str, str]:
+        """Return the kernel that appends a letter."""
+
+        def draw(words: Sequence[str]) -> Generator[Any, Any, list[str]]:
+            yield from ()
+            return [oracle.choose(self.outcomes(word)) for word in words]
+
+        return draw
+
+    def measure(self) -> dict[str, Fraction]:
+        """Return the mass of each word: the product of its chances and factors."""
+        masses = {"": Fraction(1)}
+        for _ in range(self.depth):
+            masses = {
+                longer: mass * chance * self.factors[longer]
+                for word, mass in masses.items()
+                for longer, chance in self.outcomes(word)
+            }
+        return without_zeros(masses)
+
+    def prefix_measure(self, length: int) -> dict[str, Fraction]:
+        """Return the measure of the words after so many steps."""
+        return FiniteModel(length, self.chances, self.factors).measure()
+
+    def run(self, oracle: Oracle, n: int, between: Sequence[Change]) -> Weighted[str]:
+        """Write words as n particles, and apply a transformer after each step."""
+        words = start("", n)
+        for change in between:
+            words = finish(sample(words, self.kernel(oracle)))
+            words = finish(change(weigh(words, self.factors.__getitem__), oracle))
+        return words
+
+
+def check_composition(model: FiniteModel, n: int, between: Sequence[Change]) -> None:
+    """Check that n particles with transformers between the steps mean what the model means.
+
+    Raises
+    ------
+    LawError
+        If they do not.
+    """
+    found = expected(lambda oracle: model.run(oracle, n, between))
+    if found != model.measure():
+        raise LawError(f"{n} particles mean {_written(found)}; the model means {_written(model.measure())}")
+
+
+MethodLaw: TypeAlias = Callable[[Method, Mapping[str, Any]], None]
+"""A check of a method with parameters, which raises `LawError`."""
+
+
+class _Position:
+    """Scores texts of two letters: exact doubles in (0, 1), which differ from step to step."""
+
+    name, digest = "letters", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        return [(1 + state.text.count("b") + (state.text[:1] == "a")) / 8 for state in states]
+
+
+def method_measures(
+    method: Method, parameters: Mapping[str, Any], n: int
+) -> tuple[dict[str, float], list[tuple[Any, float]]]:
+    """Return the expected measure of the texts that a method decides upon, and its answers with their chances.
+
+    It writes texts of at most two letters (`TWO_LETTERS`), by two steps of one letter where it has steps.
+
+    Raises
+    ------
+    LawError
+        If it has no parameter n, or is decided by no decision of `intact.reason.composing`.
+    """
+    own = {parameter.name for parameter in method.parameters}
+    if "n" not in own:
+        raise LawError(f"{method.name} has no parameter n, the number of its texts")
+    values = {**parameters, "n": n} | ({"steps": 2, "delimiter": "\0"} if "steps" in own else {})
+    begun, masses, answers = (
+        Problem("p", "ask", lambda text: text or None),
+        dict[str, float](),
+        list[tuple[Any, float]](),
+    )
+
+    def run(oracle: Oracle) -> Any:
+        problem = EnumeratedProblem.of(begun, oracle)
+        player = Player(MarkovBackend(TWO_LETTERS), oracle, 1 if "steps" in own else 2, _Position())
+        return player.play(method(problem, **values), problem)
+
+    for answer, chance in outcomes(run):
+        if answer.population is None:
+            raise LawError(f"{method.name} is decided by no decision of intact.reason.composing")
+        answers.append((answer, float(chance)))
+        population = answer.population
+        for value, weight in zip(population.values, population.weights, strict=True):
+            text = value if isinstance(value, State) else value.state
+            mass = math.exp(weight.value) if isinstance(weight, Log) else float(weight)
+            masses[text.text] = masses.get(text.text, 0.0) + float(chance) * mass / float(population.whole)
+    return masses, answers
+
+
+def measure(method: Method, parameters: Mapping[str, Any]) -> None:
+    """The texts that are decided upon mean the same measure for n = 1 and n = 2: what one text alone would mean."""
+    one, _ = method_measures(method, parameters, 1)
+    two, _ = method_measures(method, parameters, 2)
+    for text in sorted(one.keys() | two.keys()):
+        if not math.isclose(one.get(text, 0.0), two.get(text, 0.0), rel_tol=1e-9, abs_tol=1e-12):
+            raise LawError(
+                f"the text {text!r} has the mass {one.get(text, 0.0):.9g} with one particle, and "
+                f"{two.get(text, 0.0):.9g} with two"
+            )
+
+
+def evidence(method: Method, parameters: Mapping[str, Any]) -> None:
+    """The detail `log_evidence` is the logarithm of an estimate, whose mean is the mass that one text alone has."""
+    one, _ = method_measures(method, parameters, 1)
+    _, answers = method_measures(method, parameters, 2)
+    mean = math.fsum(chance * math.exp(answer.details["log_evidence"]) for answer, chance in answers)
+    if not math.isclose(mean, math.fsum(one.values()), rel_tol=1e-9):
+        raise LawError(f"the evidence is {mean:.9g} on average; expected {math.fsum(one.values()):.9g}")
+
+
+METHOD_LAWS: Final[Mapping[str, MethodLaw]] = {"measure": measure, "evidence": evidence}
+"""The laws that a method may declare (`intact.reason.composing.composed`), by name."""
