@@ -74,3 +74,63 @@ def test_a_method_that_fails_gives_a_status_and_the_reason(tmp_path: Path) -> No
     assert ran.exit_code == 1
     assert "FAILS ends" in ran.stdout
     assert "a key" in ran.stdout
+
+
+COMPOSED = '''
+from intact.reason.composing import composed, vote, write
+from intact.reason.particles import Trajectory, newest, next_step
+from intact.reason.populations.transformers import cut, resample, sample, start, weigh
+from intact.reason.problem import Problem
+from intact.reason.registry import Steps, method
+
+@composed("start (sample weigh resample)* vote", "measure")
+@method(paper="none")
+def mine(problem: Problem, *, n: int = 3, scorer: str = "letters", steps: int = 3) -> Steps:
+    """A method."""
+    texts = start(Trajectory.begin(problem.start), n)
+    for step in range(steps):
+        if all(text.ended for text in texts):
+            break
+        active = texts.where(lambda text: not text.ended)
+        texts = yield from sample(texts, next_step(scorer, "."))
+        texts = weigh(texts, newest, where=active)
+        texts = resample(texts, problem.key("resample", step))
+    return vote(problem, texts)
+'''
+DEPARTURES = {
+    "law measure": ("newest, where=active", "newest"),
+    "applies its composition": ("    return vote(problem, texts)", "    return vote(problem, cut(texts, range(n)))"),
+    "law evidence": ('"measure"', '"measure", "evidence"'),
+}
+
+
+def test_a_composition_of_a_users_own_is_checked_by_its_declared_laws(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(COMPOSED)
+    ran = CliRunner().invoke(app, ["check", f"{path}:mine", "--json"])
+    told = json.loads(ran.stdout)
+    assert told["holds"], told
+    assert [one["check"] for one in told["checks"]][-2:] == ["applies its composition", "law measure"]
+    ran = CliRunner().invoke(app, ["methods", f"{path}:mine", "--json"])
+    (described,) = json.loads(ran.stdout)
+    assert described["composition"] == "start (sample weigh resample)* vote"
+    assert described["laws"] == ["measure"]
+
+
+@pytest.mark.parametrize("check", DEPARTURES)
+def test_a_composition_that_is_not_what_it_declares_is_found_out(check: str, tmp_path: Path) -> None:
+    """Ended texts that are weighed again, a cut that is not declared, an evidence that is not there."""
+    path = tmp_path / "mine.py"
+    path.write_text(COMPOSED.replace(*DEPARTURES[check]))
+    trial = ToyTrial.of(find(f"{path}:mine"), f"{path}:mine")
+    failed = {result.check: result.why for result in check_method(trial) if not result.holds}
+    assert failed.keys() == {check}
+    assert failed[check]
+
+
+def test_a_law_that_there_is_not_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(COMPOSED.replace('"measure"', '"fairness"'))
+    ran = CliRunner().invoke(app, ["check", f"{path}:mine"])
+    assert ran.exit_code == 2
+    assert "measure, evidence" in ran.stderr

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +41,7 @@ from intact.reason.populations.transformers import (
 )
 from intact.reason.populations.weighted import Log, Weighted
 from intact.reason.problem import Piece, State
-from intact.reason.testing.checks import Check, ToyTrial, checks_of
+from intact.reason.testing.checks import CHECKS, Check, ToyTrial, checks_of
 from intact.reason.testing.enumeration import Oracle, ancestries, outcomes
 from intact.reason.testing.laws import (
     METHOD_LAWS,
@@ -443,8 +445,6 @@ DECISIONS = {"vote", "choose"}
 
 @pytest.mark.parametrize("name", COMPOSED)
 def test_a_method_declares_transformers_and_laws_that_there_are(name: str) -> None:
-    import re
-
     method = COMPOSED[name]
     assert set(re.findall(r"\w+", method.composition)) <= ALL.keys() | DECISIONS
     assert set(method.laws) <= METHOD_LAWS.keys()
@@ -455,7 +455,7 @@ def test_a_method_declares_transformers_and_laws_that_there_are(name: str) -> No
 OWN: list[Any] = [
     pytest.param(name, check, id=f"{name} {check.name}")
     for name, one in COMPOSED.items()
-    for check in checks_of(one)[5:]
+    for check in checks_of(one)[len(CHECKS) :]
 ]
 
 
@@ -478,13 +478,33 @@ def test_the_particle_filter_means_something_else_for_each_number_of_particles()
 
 
 def test_the_measure_of_smc_is_the_model_times_the_last_reward() -> None:
-    """By hand: a 2/3, b 1/3 first; then a: a, end; b: a, b, end with 1/4, 1/2, 1/4."""
+    """By hand: a 1/2, b 1/4, end 1/4 first; after a: a, end; after b: a, b, end with 1/4, 1/2, 1/4."""
     found, _ = method_measures(COMPOSED["smc"], {"potential": "ratio"}, 2)
-    stated = {"a": F(1, 3) * F(2, 8), "aa": F(1, 3) * F(2, 8), "b": F(1, 12) * F(2, 8), "ba": F(1, 12) * F(2, 8),
-              "bb": F(1, 6) * F(3, 8)}  # fmt: skip
+    chances = {"": F(1, 4), "a": F(1, 4), "aa": F(1, 4), "b": F(1, 16), "ba": F(1, 16), "bb": F(1, 8)}
+    stated = {text: chance * {"": 1, "bb": 3}.get(text, 2) / 8 for text, chance in chances.items()}
     assert found == pytest.approx({text: float(mass) for text, mass in stated.items()})
 
 
 def test_outcomes_are_all_and_their_chances_sum_to_1() -> None:
     found = list(outcomes(lambda oracle: oracle.ancestors("stratified", [1, 2, 3], 2)))
     assert sum(chance for _, chance in found) == 1
+
+
+# What documents say
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_table_of_transformers_is_what_the_code_declares() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)\(.*\)` \| (.+) \| (.+) \|$", (DOCS / "reasoning.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert rows == [(law.name, law.meaning, law.keeps) for law in (ALL[name].law for name, *_ in rows)]
+    assert {name for name, *_ in rows} == ALL.keys()
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_the_page_of_a_composition_has_it_with_its_laws(name: str) -> None:
+    page = (DOCS / "methods" / f"{name}.md").read_text("utf-8")
+    assert f"**Composition.** `{COMPOSED[name].composition}`" in page
+    assert all(f"`{law}`" in page for law in COMPOSED[name].laws)

@@ -26,6 +26,8 @@ def command(
 ) -> None:
     """Check that a method ends, keeps caps, resumes, replays, and does not depend on what runs beside it.
 
+    Of a method that declares the composition that it is, this and its declared laws are checked too.
+
     It runs on a toy model of a few letters, in seconds and without an engine. The status is 1 if a property does not
     hold.
     """

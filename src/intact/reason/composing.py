@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from intact.errors import ParameterError, SpentError
-from intact.reason.aggregate.votes import elect, pick, take
+from intact.reason.aggregate.votes import elect, elected, pick, take
+from intact.reason.aggregate.votes import vote as tally_of
 from intact.reason.particles import Trajectory
 from intact.reason.populations.weighted import Law, Weighted
 from intact.reason.problem import Answer, Problem, State
@@ -55,9 +56,9 @@ def composition_pattern(composition: str) -> re.Pattern[str]:
         raise ParameterError(f"{composition!r:.80} is no composition: {error}") from error
 
 
-def write(states: Sequence[State]) -> Part[list[State]]:
-    """Write texts to their ends: the kernel of methods that sample."""
-    written: list[State] = yield [Extend(state) for state in states]
+def write(states: Sequence[State], **options: Any) -> Part[list[State]]:
+    """Write texts to their ends, with options of `Extend`: the kernel of methods that sample."""
+    written: list[State] = yield [Extend(state, **options) for state in states]
     return written
 
 
@@ -71,6 +72,14 @@ def vote(problem: Problem, texts: Texts, **details: Any) -> Answer:
     states = [state_of(value) for value in texts.values]
     weights = texts.relative() if any(texts.weights) else None
     return _decided(elect(problem, states, weights, **details), texts, VOTE)
+
+
+def vote_by(problem: Problem, texts: Texts, by: Sequence[float], **details: Any) -> Answer:
+    """Return the answer of the largest mass; the text is the one of its texts of the largest number (`elected`)."""
+    states = [state_of(value) for value in texts.values]
+    answers = problem.answers(states)
+    tally = tally_of(answers, texts.relative() if any(texts.weights) else [0] * len(texts))
+    return _decided(elected(tally, answers, states, by, **details), texts, VOTE)
 
 
 def choose(problem: Problem, texts: Texts, rewards: Sequence[float], **details: Any) -> Answer:

@@ -8,11 +8,11 @@ from intact.exact import Number, power, ranking
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
-def borda_vote(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> Tally[A]:
-    """The answer with the most votes, where the sample of rank r casts `(N - r + 1)^p` (arXiv 2502.18581).
+def borda_weights(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> list[Number]:
+    """Return the votes of each sample, where that of rank r casts `(N - r + 1)^p` (arXiv 2502.18581).
 
     Rank 1 is the most confident; equals rank by sample. N counts samples that have an answer and a confidence, and only
-    these are ranked. p = 0 is the majority vote, a large p best-of-N. Ties go to the answer seen first.
+    these are ranked. p = 0 is the majority vote, a large p best-of-N.
     """
     check_lengths(answers=answers, confidences=confidences)
     voters = [None if answer is None else value for answer, value in zip(answers, confidences, strict=True)]
@@ -21,4 +21,9 @@ def borda_vote(answers: Sequence[A | None], confidences: Sequence[float | None],
     for rank, i in enumerate(order):
         votes = len(order) - rank
         weights[i] = votes ** int(p) if p >= 0 and p == int(p) else power(votes, p)
-    return vote(answers, weights)
+    return weights
+
+
+def borda_vote(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> Tally[A]:
+    """The answer with the most votes by rank (`borda_weights`). Ties go to the answer seen first."""
+    return vote(answers, borda_weights(answers, confidences, p))

@@ -22,8 +22,8 @@ def bootstrap_weights(n: int, m: int) -> list[Fraction]:
     return [Fraction((n - rank + 1) ** m - (n - rank) ** m, n**m) for rank in range(1, n + 1)]
 
 
-def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | None], m: int | None = None) -> Tally[A]:
-    """Vote with each sample's chance to be the best in an m-out-of-n bootstrap (Rakhsha et al. 2025, arXiv 2511.18630).
+def chances_to_be_best(rewards: Sequence[float | None], m: int | None = None) -> list[Fraction]:
+    """Return each sample's chance to be the best in an m-out-of-n bootstrap (Rakhsha et al. 2025, arXiv 2511.18630).
 
     Parameters
     ----------
@@ -33,13 +33,11 @@ def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | Non
     Notes
     -----
     Where the best of a resample is several samples of equal reward, each wins as often as another: they share the
-    chances of their ranks equally, so that the order of samples decides nothing. Equal weights of answers go to the one
-    seen first. Samples without an answer take part in the ranking, and what they win is nobody's. The expectation over
-    resamples is computed exactly, where the paper draws resamples and adapts m to the data.
+    chances of their ranks equally, so that the order of samples decides nothing. The expectation over resamples is
+    computed exactly, where the paper draws resamples and adapts m to the data.
     """
-    check_lengths(answers=answers, rewards=rewards)
     order = ranking(rewards)
-    weights = [Fraction(0)] * len(answers)
+    weights = [Fraction(0)] * len(rewards)
     if order:
         draws = isqrt(len(order)) if m is None else m
         chances = dict(zip(order, bootstrap_weights(len(order), draws), strict=True))
@@ -48,4 +46,14 @@ def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | Non
             share = sum((chances[i] for i in group), Fraction(0)) / len(group)
             for i in group:
                 weights[i] = share
-    return vote(answers, weights)
+    return weights
+
+
+def majority_of_bests(answers: Sequence[A | None], rewards: Sequence[float | None], m: int | None = None) -> Tally[A]:
+    """Vote with each sample's chance to be the best of a resample (`chances_to_be_best`).
+
+    Equal weights of answers go to the one seen first. Samples without an answer take part in the ranking, and what they
+    win is nobody's.
+    """
+    check_lengths(answers=answers, rewards=rewards)
+    return vote(answers, chances_to_be_best(rewards, m))

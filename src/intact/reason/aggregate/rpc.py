@@ -69,6 +69,31 @@ def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mi
     return Pruned(kept, mixture)
 
 
+def distinct_weights(
+    completions: Sequence[Hashable], probabilities: Sequence[float], kept: Sequence[bool] | None = None
+) -> list[Fraction]:
+    """Return the probability of each sample's text where it is drawn first; copies and pruned samples weigh nothing.
+
+    Raises
+    ------
+    ParameterError
+        If lengths differ, a probability is negative or not finite, or one text has two probabilities.
+    """
+    check_lengths(completions=completions, probabilities=probabilities, kept=completions if kept is None else kept)
+    seen: dict[Hashable, float] = {}
+    weights = [Fraction(0)] * len(completions)
+    for i, (text, p) in enumerate(zip(completions, probabilities, strict=True)):
+        if seen.setdefault(text, p) != p:
+            raise ParameterError(f"sample {i} is a text seen before with probability {seen[text]!r}, got {p!r}")
+        if kept is None or kept[i]:
+            weights[i] = weight(p, "a probability")
+    first: dict[Hashable, int] = {}
+    for i, text in enumerate(completions):
+        if weights[i] and first.setdefault(text, i) != i:
+            weights[i] = Fraction(0)
+    return weights
+
+
 def perplexity_consistency(
     answers: Sequence[A | None],
     completions: Sequence[Hashable],
@@ -83,20 +108,7 @@ def perplexity_consistency(
     Raises
     ------
     ParameterError
-        If lengths differ, a probability is negative or not finite, or one text has two probabilities.
+        As for `distinct_weights`.
     """
-    check_lengths(
-        answers=answers, completions=completions, probabilities=probabilities, kept=answers if kept is None else kept
-    )
-    seen: dict[Hashable, float] = {}
-    weights = [Fraction(0)] * len(answers)
-    for i, (text, p) in enumerate(zip(completions, probabilities, strict=True)):
-        if seen.setdefault(text, p) != p:
-            raise ParameterError(f"sample {i} is a text seen before with probability {seen[text]!r}, got {p!r}")
-        if kept is None or kept[i]:
-            weights[i] = weight(p, "a probability")
-    first: dict[Hashable, int] = {}
-    for i, text in enumerate(completions):
-        if weights[i] and first.setdefault(text, i) != i:
-            weights[i] = Fraction(0)
-    return vote(answers, weights)
+    check_lengths(answers=answers, completions=completions)
+    return vote(answers, distinct_weights(completions, probabilities, kept))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from intact.errors import ParameterError
-from intact.reason import Problem, State, Steps, method
+from intact.reason import Problem, Steps, method
+from intact.reason.composing import composed, decide
 from intact.reason.limits import Count, Filled, Natural, ScorerName
+from intact.reason.particles import Trajectory, next_step
 from intact.reason.populations.beam import best_of_trees, keep_best
-from intact.reason.stepwise import FinalRule, advance, settle, until_spent
+from intact.reason.populations.transformers import cut, expand, sample, start
+from intact.reason.searching import search
+from intact.reason.stepwise import FinalRule, until_spent
 
 
+@composed("start (expand sample cut)* cut (choose|vote)")
 @method("Snell et al. 2024, arXiv 2408.03314", group="search step by step", temperature=0.8)
 def beam_search(
     problem: Problem,
@@ -44,23 +51,17 @@ def beam_search(
         How ended texts make the answer: best, weighted or majority.
     """
     check(n, width)
-    ended: list[tuple[State, float]] = []
-    beams, kept = [problem.start] * n, [(problem.start, 0.0)]
-    with until_spent() as spent:
-        for _ in range(steps):
-            states, rewards = yield from advance(beams, scorer, delimiter, lookahead)
-            ended += [(s, r) for s, r in zip(states, rewards, strict=True) if s.ended]
-            going = [(s, r) for s, r in zip(states, rewards, strict=True) if not s.ended]
-            left = n - len(ended)
-            texts = [s.text for s, _ in going] if unique else None
-            kept = [going[i] for i in keep_best([r for _, r in going], -(-left // width), texts)]
-            if not kept:
-                break
-            beams = [kept[i % len(kept)][0] for i in range(left)]
-    pairs = ended or kept
-    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final, spent)
+
+    def keep(going: Sequence[Trajectory], left: int) -> list[int]:
+        texts = [text.state.text for text in going] if unique else None
+        return keep_best([text.reward for text in going], -(-left // width), texts)
+
+    step = next_step(scorer, delimiter, lookahead)
+    texts, spent = yield from search(problem, n, steps, step, dealt, keep)
+    return decide(problem, texts, final, spent)
 
 
+@composed("start (expand sample cut)* (choose|vote)")
 @method(
     "Beeching, Tunstall & Rush 2024, Scaling test-time compute with open models",
     group="search step by step",
@@ -97,19 +98,19 @@ def dvts(
         How the trees' texts make the answer: best, weighted or majority.
     """
     check(n, width)
-    trees = [(problem.start, 0.0)] * (n // width)
-    growing = list(range(len(trees)))
+    texts, step = start(Trajectory.begin(problem.start, 0.0), n // width), next_step(scorer, delimiter, lookahead)
     with until_spent() as spent:
         for _ in range(steps):
-            states, rewards = yield from advance(
-                [trees[tree][0] for tree in growing for _ in range(width)], scorer, delimiter, lookahead
-            )
-            for tree, best in zip(growing, best_of_trees(rewards, width), strict=True):
-                trees[tree] = states[best], rewards[best]
-            growing = [tree for tree in growing if not trees[tree][0].ended]
-            if not growing:
+            if not any(text.unended for text in texts):
                 break
-    return settle(problem, [s for s, _ in trees], [r for _, r in trees], final, spent)
+            grown = yield from sample(expand(texts, width), step)  # of an ended text, copies
+            texts = cut(grown, best_of_trees([text.reward for text in grown], width))
+    return decide(problem, texts, final, spent)
+
+
+def dealt(going: Sequence[Trajectory], left: int) -> list[int]:
+    """Deal out places among texts in turn, the first text first."""
+    return [i % len(going) for i in range(left)]
 
 
 def check(n: int, width: int) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from intact.errors import ParameterError
-from intact.reason import Extend, Part, Problem, Score, State, Steps, method
+from intact.reason import Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.best import Reduction, reduce
-from intact.reason.aggregate.votes import elect, pick
+from intact.reason.composing import choose, composed, vote, write
 from intact.reason.limits import Count, Filled, ScorerName, WeightScorer
+from intact.reason.populations.transformers import sample, start, weigh
 
 LONGEST: Final = 1 << 27
 """Characters that are judged where each step is judged with all before it."""
 
 
-def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -> Part[list[float]]:
+def _rewards(scorer: str, states: Sequence[State], reduction: str, delimiter: str) -> Part[list[float]]:
     """A reward for each text: its score as a whole, or the scores of its steps reduced to one."""
     if reduction == "last":
         whole: list[float] = yield Score(scorer, states)
@@ -30,6 +32,7 @@ def _rewards(scorer: str, states: list[State], reduction: str, delimiter: str) -
     return [reduce([next(scores) for _ in prefixes], reduction) for prefixes in steps]
 
 
+@composed("start sample choose", "measure")
 @method(
     "Cobbe et al. 2021, arXiv 2110.14168; Lightman et al. 2023, arXiv 2305.20050 (reductions)",
     group="samples, chosen by a scorer",
@@ -59,11 +62,12 @@ def best_of_n(
     delimiter : str
         What stands between steps.
     """
-    samples = yield [Extend(problem.start)] * n
-    rewards = yield from _rewards(scorer, samples, reduction, delimiter)
-    return pick(problem, samples, rewards)
+    texts = yield from sample(start(problem.start, n), write)
+    rewards = yield from _rewards(scorer, texts.values, reduction, delimiter)
+    return choose(problem, texts, rewards)
 
 
+@composed("start sample weigh vote", "measure")
 @method("Li et al. 2022, arXiv 2206.02336", group="samples, chosen by a scorer", independent=True, temperature=0.8)
 def weighted_best_of_n(
     problem: Problem,
@@ -88,6 +92,6 @@ def weighted_best_of_n(
     delimiter : str
         What stands between steps.
     """
-    samples = yield [Extend(problem.start)] * n
-    rewards = yield from _rewards(scorer, samples, reduction, delimiter)
-    return elect(problem, samples, rewards, rewards=rewards)
+    texts = yield from sample(start(problem.start, n), write)
+    rewards = yield from _rewards(scorer, texts.values, reduction, delimiter)
+    return vote(problem, weigh(texts, rewards), rewards=rewards)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, TypeAlias
 
-from intact.reason import Extend, Problem, Score, Steps, method
-from intact.reason.aggregate import majority_of_bests as formula
-from intact.reason.aggregate.votes import elected
+from intact.reason import Problem, Score, Steps, method
+from intact.reason.aggregate.majority_of_bests import chances_to_be_best
+from intact.reason.composing import composed, vote_by, write
 from intact.reason.limits import Count, ScorerName, within
+from intact.reason.populations.transformers import reweigh, sample, start
 
 Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]
 """Chances are exact: so many digits have they."""
 
 
+@composed("start sample reweigh vote")
 @method(
     "Rakhsha et al. 2025, arXiv 2511.18630",
     version=2,
@@ -35,7 +37,6 @@ def majority_of_bests(
     m : int
         Samples of a resample, to 1,024; by default the square root of n, rounded down.
     """
-    samples = yield [Extend(problem.start)] * n
-    rewards = yield Score(scorer, samples)
-    answers = problem.answers(samples)
-    return elected(formula.majority_of_bests(answers, rewards, m), answers, samples, rewards, rewards=rewards)
+    texts = yield from sample(start(problem.start, n), write)
+    rewards = yield Score(scorer, texts.values)
+    return vote_by(problem, reweigh(texts, chances_to_be_best(rewards, m)), rewards, rewards=rewards)

@@ -15,10 +15,8 @@ from intact.reason.populations.transformers import Kernel, join, normalise, resa
 from intact.reason.populations.weighted import Weighted
 from intact.reason.stepwise import or_spent, until_spent
 
-SWEEP = "start (sample weigh|resample normalise)* normalise"
 
-
-@composed(f"{SWEEP} ({SWEEP} join)* vote")
+@composed("(start (sample weigh|resample normalise)* normalise join?)* vote")
 @method("Puri et al. 2025, arXiv 2502.01618; Andrieu, Doucet & Holenstein 2010", group="particles", temperature=1.0)
 def particle_gibbs(
     problem: Problem,

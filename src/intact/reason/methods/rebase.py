@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from intact.reason import Problem, State, Steps, method
+from collections.abc import Sequence
+
+from intact.reason import Problem, Steps, method
+from intact.reason.composing import composed, decide
 from intact.reason.limits import Count, Filled, Positive, ScorerName
+from intact.reason.particles import Trajectory, next_step
 from intact.reason.populations.rebase import allot
-from intact.reason.stepwise import FinalRule, advance, settle, until_spent
+from intact.reason.searching import search
+from intact.reason.stepwise import FinalRule
 
 
+@composed("start (expand sample cut)* cut (choose|vote)")
 @method("Wu et al. 2024, arXiv 2408.00724", group="search step by step", temperature=1.0)
 def rebase(
     problem: Problem,
@@ -36,17 +42,10 @@ def rebase(
     final : str
         How ended texts make the answer: best, weighted or majority.
     """
-    ended: list[tuple[State, float]] = []
-    going: list[tuple[State, float]] = [(problem.start, 0.0)]
-    counts = [n]
-    with until_spent() as spent:
-        for _ in range(steps):
-            parents = [state for (state, _), count in zip(going, counts, strict=True) for _ in range(count)]
-            states, rewards = yield from advance(parents, scorer, delimiter)
-            ended += [(s, r) for s, r in zip(states, rewards, strict=True) if s.ended]
-            going = [(s, r) for s, r in zip(states, rewards, strict=True) if not s.ended]
-            if not going:
-                break
-            counts = allot([r for _, r in going], n - len(ended), balance)
-    pairs = ended or going
-    return settle(problem, [s for s, _ in pairs], [r for _, r in pairs], final, spent)
+
+    def parents(going: Sequence[Trajectory], left: int) -> list[int]:
+        counts = allot([text.reward for text in going], left, balance)
+        return [i for i, count in enumerate(counts) for _ in range(count)]
+
+    texts, spent = yield from search(problem, n, steps, next_step(scorer, delimiter), parents)
+    return decide(problem, texts, final, spent)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from intact.reason import Extend, Problem, Steps, method
+from intact.reason import Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
-from intact.reason.aggregate.votes import elected
+from intact.reason.composing import composed, vote_by, write
 from intact.reason.likeliest import check_likeliest
 from intact.reason.limits import Count
+from intact.reason.populations.transformers import cut, reweigh, sample, start
 
 
+@composed("start sample cut reweigh vote")
 @method("Zhou et al. 2025, arXiv 2510.15444", group="samples and a vote", independent=True, temperature=1.0)
 def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
     """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
@@ -24,14 +26,13 @@ def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
         Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
         whole text, as in the paper.
     """
-    drawn = yield [Extend(problem.start)] * n
-    check_likeliest(drawn)
-    samples = [state for state in drawn if state.logprobs]
-    answers = problem.answers(samples)
+    texts = yield from sample(start(problem.start, n), write)
+    check_likeliest(texts.values)
+    texts = cut(texts, texts.where(lambda text: bool(text.logprobs)))
     likely: dict[tuple[int, ...], float] = {}
-    logprobs = [likely.setdefault(state.tokens, state.logprob) for state in samples]
-    lengths = [state.length for state in samples] if normalised else None
+    logprobs = [likely.setdefault(state.tokens, state.logprob) for state in texts]
+    lengths = [state.length for state in texts] if normalised else None
     probabilities = formula.probabilities(logprobs, lengths)
     pruned = formula.prune(probabilities)
-    tally = formula.perplexity_consistency(answers, [state.tokens for state in samples], probabilities, pruned.kept)
-    return elected(tally, answers, samples, probabilities, kept=sum(pruned.kept), mixture=pruned.mixture)
+    texts = reweigh(texts, formula.distinct_weights([state.tokens for state in texts], probabilities, pruned.kept))
+    return vote_by(problem, texts, probabilities, kept=sum(pruned.kept), mixture=pruned.mixture)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Final, TypeAlias
 
-from intact.reason import Extend, Problem, Steps, method
-from intact.reason.aggregate.borda import borda_vote
+from intact.reason import Problem, Steps, method
+from intact.reason.aggregate.borda import borda_weights
 from intact.reason.aggregate.confidence import self_certainty as certainty
-from intact.reason.aggregate.votes import elected
+from intact.reason.composing import composed, vote_by, write
 from intact.reason.likeliest import rivals
 from intact.reason.limits import Count, Likeliest, within
+from intact.reason.populations.transformers import reweigh, sample, start
 
 MOST_VOCABULARY: Final = (1 << 31) - 1
 Power: TypeAlias = Annotated[float, partial(within, 0, 50)]
 """Votes are exact powers of ranks: beyond, they would fit no float."""
 
 
+@composed("start sample reweigh vote")
 @method("Kang et al. 2025, arXiv 2502.18581", group="samples and a vote", independent=True, temperature=0.7)
 def self_certainty(
     problem: Problem, *, n: Count = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
@@ -35,7 +37,7 @@ def self_certainty(
         Tokens of the model, among which the rest of the probability is spread evenly.
     """
     within(top, MOST_VOCABULARY, vocabulary=vocabulary)
-    samples = yield [Extend(problem.start, top_logprobs=top)] * n
-    answers = problem.answers(samples)
-    certainties = [certainty(rivals(state), vocabulary) for state in samples]
-    return elected(borda_vote(answers, certainties, p), answers, samples, certainties, certainties=certainties)
+    texts = yield from sample(start(problem.start, n), partial(write, top_logprobs=top))
+    certainties = [certainty(rivals(state), vocabulary) for state in texts]
+    votes = borda_weights(problem.answers(texts.values), certainties, p)
+    return vote_by(problem, reweigh(texts, votes), certainties, certainties=certainties)

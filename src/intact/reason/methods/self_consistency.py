@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from intact.reason import Extend, Problem, Steps, method
-from intact.reason.aggregate.votes import elect
+from intact.reason import Problem, Steps, method
+from intact.reason.composing import composed, vote, write
 from intact.reason.limits import Count
+from intact.reason.populations.transformers import sample, start
 
 
+@composed("start sample vote", "measure")
 @method("Wang et al. 2022, arXiv 2203.11171", group="samples and a vote", independent=True, temperature=0.7)
 def self_consistency(problem: Problem, *, n: Count = 16) -> Steps:
     """Sample n texts, and give the answer that most of them end with.
@@ -18,5 +20,5 @@ def self_consistency(problem: Problem, *, n: Count = 16) -> Steps:
     n : int
         Samples.
     """
-    samples = yield [Extend(problem.start)] * n
-    return elect(problem, samples)
+    texts = yield from sample(start(problem.start, n), write)
+    return vote(problem, texts)

@@ -11,7 +11,9 @@ from intact.errors import ParameterError
 from intact.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
+from intact.reason.composing import composed, vote, write
 from intact.reason.limits import Count, Share, within
+from intact.reason.populations.transformers import sample, start, weigh
 
 MARKERS = "perhaps, maybe, wait, hmm, let me check, not sure, alternatively"
 """Words of hedging and of second thoughts; the list is this package's own."""
@@ -38,6 +40,7 @@ def marker_pattern(markers: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE)
 
 
+@composed("start sample weigh vote", "measure")
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
 def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) -> Steps:
     """Sample n texts, and let each vote with the weight of 1 over its length in tokens.
@@ -49,9 +52,9 @@ def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) ->
     exponent : float
         Of 1 over the length, to 50: 0 is the majority vote, a large one trusts the shortest text.
     """
-    samples = yield [Extend(problem.start)] * n
-    weights = [1 / power(max(1, state.length), exponent) for state in samples]
-    return elect(problem, samples, weights, lengths=[state.length for state in samples])
+    texts = yield from sample(start(problem.start, n), write)
+    texts = weigh(texts, lambda text: 1 / power(max(1, text.length), exponent))
+    return vote(problem, texts, lengths=[text.length for text in texts])
 
 
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)

@@ -111,18 +111,20 @@ def enumerate_all(population: Weighted[X], outcomes: Callable[[X], Iterable[tupl
 @transformer("f(x) gamma(dx)", "exactly")
 def weigh(
     population: Weighted[X],
-    factor: Callable[[X], Weight],
+    factor: Callable[[X], Weight] | Sequence[Weight],
     *,
     over: Callable[[X], Weight] | None = None,
     where: Collection[int] | None = None,
 ) -> Weighted[X]:
-    """Multiply each weight by a factor of its value.
+    """Multiply each weight by a factor of its value. A random factor of that mean does as well.
 
     Parameters
     ----------
-    factor, over : callable
-        Of a value; the weight is multiplied by the one, then divided by the other. A potential of which each step's
-        value is divided out at the next one (a twist) counts by its last value alone.
+    factor : callable or sequence
+        Of a value, or one for each place, which then depends on the value there alone.
+    over : callable, optional
+        What the weight is divided by afterwards. A potential of which each step's value is divided out at the next one
+        (a twist) counts by its last value alone.
     where : collection of int, optional
         Places where the factor counts; elsewhere it is 1. By default everywhere.
     """
@@ -130,7 +132,7 @@ def weigh(
     weights = list(population.weights)
     for i, value in enumerate(population.values):
         if i in chosen:
-            weights[i] = _times(weights[i], factor(value))
+            weights[i] = _times(weights[i], factor(value) if callable(factor) else factor[i])
             if over is not None:
                 weights[i] = _divided(weights[i], over(value))
     return replace(population, weights=tuple(weights))

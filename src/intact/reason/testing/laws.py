@@ -34,8 +34,8 @@ Measure: TypeAlias = Mapping[X, Fraction]
 Change: TypeAlias = Callable[[Weighted[str], Oracle], Any]
 """A transformer, or several, of a population of letters; draws are taken from the oracle, in place of a key."""
 WEIGHTS: Final = (Fraction(1), Fraction(0), Fraction(3), Fraction(1, 2))
-TWO_LETTERS: Final = {"": {"a": 2, "b": 1}, "a": {"a": 1, END: 1}, "b": {"a": 1, "b": 2, END: 1}}
-"""The model on which laws of methods are enumerated."""
+TWO_LETTERS: Final = {"": {"a": 2, "b": 1, END: 1}, "a": {"a": 1, END: 1}, "b": {"a": 1, "b": 2, END: 1}}
+"""The model on which laws of methods are enumerated; its texts end after none, one or two letters."""
 
 
 class LawError(AssertionError):
@@ -277,7 +277,8 @@ def method_measures(
     own = {parameter.name for parameter in method.parameters}
     if "n" not in own:
         raise LawError(f"{method.name} has no parameter n, the number of its texts")
-    values = {**parameters, "n": n} | ({"steps": 2, "delimiter": "\0"} if "steps" in own else {})
+    fixed = {"n": n, "steps": 2, "delimiter": "\0"}
+    values = {**parameters, **{name: value for name, value in fixed.items() if name in own}}
     begun, masses, answers = (
         Problem("p", "ask", lambda text: text or None),
         dict[str, float](),
@@ -317,6 +318,8 @@ def evidence(method: Method, parameters: Mapping[str, Any]) -> None:
     """The detail `log_evidence` is the logarithm of an estimate, whose mean is the mass that one text alone has."""
     one, _ = method_measures(method, parameters, 1)
     _, answers = method_measures(method, parameters, 2)
+    if not all("log_evidence" in answer.details for answer, _ in answers):
+        raise LawError(f"{method.name} has no detail log_evidence")
     mean = math.fsum(chance * math.exp(answer.details["log_evidence"]) for answer, chance in answers)
     if not math.isclose(mean, math.fsum(one.values()), rel_tol=1e-9):
         raise LawError(f"the evidence is {mean:.9g} on average; expected {math.fsum(one.values()):.9g}")
