@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from intact.exact import Number, ln
+from intact.exact import Number, exp, ln
 from intact.exact import weight as exact_weight
 from intact.reason.populations.weights import effective_size, log_mean, relative
 
@@ -125,7 +125,7 @@ class Weighted(Generic[X]):
         """Return the mass of each value, exactly; weights that are logarithms are rounded to doubles first."""
         found: dict[X, Fraction] = {}
         for value, one in zip(self.values, self.weights, strict=True):
-            mass = Fraction(math.exp(one.value) if isinstance(one, Log) else one) / Fraction(self.whole)
+            mass = Fraction(exp(one.value) if isinstance(one, Log) else one) / Fraction(self.whole)
             found[value] = found.get(value, Fraction(0)) + mass
         return found
 

@@ -279,7 +279,13 @@ def checks_of(method: Method) -> list[Check]:
 
 
 def _obey(law: MethodLaw, trial: ToyTrial) -> None:
-    law(trial.method, trial.parameters)
+    """Check a law; of a method that cannot be enumerated, such as one that computes with keys, it does not hold."""
+    try:
+        law(trial.method, trial.parameters)
+    except LawError:
+        raise
+    except Exception as error:  # whatever a user's method raises
+        raise CheckError(f"its outcomes cannot be enumerated: {type(error).__name__}: {error}") from error
 
 
 class CheckResult(NamedTuple):
