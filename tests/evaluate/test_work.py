@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from intact.errors import FormatError
+from intact.errors import FormatError, ParameterError
 from intact.evaluate import files
 from intact.evaluate.plan import Plan
 from intact.evaluate.report.arms import arms_of
@@ -23,8 +23,10 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Method, Problem, Steps, find, method
 from intact.reason.aggregate.votes import take
 from intact.reason.backends.base import Generation, Written
+from intact.reason.problem import CUT, Piece, State
+from intact.score.answers import number, stated_number
 from intact.solving import solve_items
-from intact.tasks.choose import choose
+from intact.tasks.choose import Chosen, choose
 from support.script import Reply, ScriptBackend
 
 CHOSEN = choose("gsm_ranges:size=2")
@@ -52,9 +54,10 @@ def records(
     parameters: Mapping[str, Any] | None = None,
     reply: Reply = right_answer,
     kind: type[ScriptBackend] = ScriptBackend,
+    chosen_task: Chosen = CHOSEN,
 ) -> list[ItemRecord]:
     """Evaluate two problems by a method, with a model that follows a script."""
-    plan = Plan((CHOSEN,), (ITEMS,), chosen, parameters or {}, {"max_tokens": 400})
+    plan = Plan((chosen_task,), (ITEMS,), chosen, parameters or {}, {"max_tokens": 400})
     done = list(work({"toy": kind(reply)}, plan, list(plan.units()), How()))
     return [one.record for one in sorted(done, key=lambda one: one.unit)]
 
@@ -270,3 +273,43 @@ def test_the_page_states_every_field(kind: Any, root: Path) -> None:
     page = (root / "docs" / "evaluation.md").read_text("utf-8")
     rows = page.partition("## What a record holds")[2].partition("\n## ")[0]
     assert [name for name in kind._fields if f"`{name}`" not in rows] == []
+
+
+@pytest.mark.parametrize("cut", ["any", "stated"])
+def test_cut_texts_vote_only_by_a_stated_answer_on_request(cut: str) -> None:
+    """Two texts end in the midst of the same calculation; one of four says its answer before it is cut."""
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        whole = right_answer(prompt, text, place)
+        return ["First 3 + 4 = 7 and then…", whole + ". So…", "First 3 + 4 = 7 and then…", "no idea"][place]
+
+    chosen = choose(f"gsm_ranges:size=2,cut={cut}")
+    for record in records(find("self_consistency"), {"n": 4}, reply, chosen_task=chosen):
+        unfinished = "7" if cut == "any" else None
+        assert [one.answer for one in record.samples] == [unfinished, record.right, unfinished, None]
+        assert record.answer == ("7" if cut == "any" else record.right)
+        assert record.correct == (cut == "stated")
+    assert chosen.label == ("gsm_ranges:size=2" if cut == "any" else "gsm_ranges:size=2,cut=stated")
+
+
+def test_a_budget_cuts_texts_too() -> None:
+    problem = Problem("p", "ask", number, read_cut=stated_number)
+    for text, found in (
+        ("1 + 2 = 3 and", None),
+        ("The answer is 3, so", "3"),
+        ("#### 3\nthat", "3"),
+        ("\\boxed{3", None),
+    ):
+        state = State("ask", ("p", 0), (Piece(text, model=""),))
+        assert [problem.answer(replace(state, why=why)) for why in CUT] == [found] * 4
+        assert problem.answer(replace(state, why="end")) == number(text)
+
+
+def test_tasks_that_cannot_tell_stated_answers_refuse() -> None:
+    with pytest.raises(ParameterError, match="humaneval does not tell stated answers"):
+        choose("humaneval:cut=stated")
+    with pytest.raises(ParameterError, match="cut must be any or stated, got 'no'"):
+        choose("gsm8k:cut=no")
+    assert choose("arc_easy:cut=stated").read(ITEMS[0], "I think of C and so", True) is None
+    assert choose("arc_easy:cut=stated").read(ITEMS[0], "The answer is C, as", True) == "C"
+    assert choose("math500:cut=stated").cut == "stated"

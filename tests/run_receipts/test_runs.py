@@ -12,6 +12,7 @@ import pytest
 import intact
 from intact.errors import NewerReceiptError, ParameterError, ReceiptError
 from intact.reason import Answer, Extend, Problem, method
+from intact.reason.problem import whole_text
 from intact.receipts.identity import check_proof
 from intact.run_receipts.document import RunReceipt, leaf_of
 from intact.run_receipts.entries import ScoreEntry, TextEntry
@@ -458,6 +459,9 @@ def test_a_run_that_fails_has_no_receipt(model):
 def test_who_reads_answers_must_have_a_name(model):
     with pytest.raises(ParameterError, match="a question as a text"):
         intact.solve(model, "chain_of_thought", Problem("own", "Why?", lambda text: text), receipt=True)
+    with pytest.raises(ParameterError, match="texts which were cut are read otherwise"):
+        cut = Problem("own", "Why?", read_cut=whole_text)
+        intact.solve(model, "chain_of_thought", cut, max_tokens=9, receipt=True)
     for data in ({"x": object()}, {"x": [["nested"]]}, {"x": "y" * 65_537}):
         with pytest.raises(ParameterError, match="no receipt can hold x of the problem's data"):
             intact.solve(model, "chain_of_thought", Problem("own", "Why?", data=data), receipt=True)

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from intact.reason.problem import CUT
+
 if TYPE_CHECKING:
     from intact.receipts.document import AnyReceipt
 
@@ -21,8 +23,6 @@ READABLE = (1, 2, VERSION)
 """Versions that can be read: in files of version 1 a grader is a digest of source files; see also `SINCE_3`."""
 SINCE_3 = (("independent", "turns"), ("cut", "other_prompt", "rewards", "verdicts", "steps"))
 """The fields of records and of samples that files of earlier versions lack."""
-CUT = ("length", "context", "budget", "cancelled")
-"""Stop reasons of texts that were cut: by a cap on tokens, the context's end, a budget, a lost race."""
 
 
 def was_cut(why: str, other_prompt: bool) -> bool:

@@ -17,7 +17,7 @@ from intact.evaluate.results import AnswerTurn, ItemRecord, ItemSample, SampleSt
 from intact.evaluate.samples import Leaf, leaves, rewards_of, turns_of, verdicts_of
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL
-from intact.reason.problem import Result
+from intact.reason.problem import CUT, Result
 from intact.reason.services import MethodJob
 from intact.receipts.document import AnyReceipt
 from intact.score.judging import noting
@@ -142,15 +142,16 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     A sample whose answer could not be read, because algebra timed out, is undecided; so is the result's answer. A
     method that failed has no answer: what `Result` holds then is a vote of the texts, which the method never gave.
     """
-    task, item = plan.tasks[unit.task].task, plan.item(unit)
+    chosen, item = plan.tasks[unit.task], plan.item(unit)
+    task = chosen.task
     found = list(leaves(result.trace["nodes"]))
     answers: list[str | None] = []
     before: list[list[str | None]] = []
     unread: list[bool] = []
     for leaf in found:
         with noting() as timeouts:
-            answers.append(task.read_for(item, leaf.text))
-            before.append([task.read_for(item, end.text) for end in leaf.ends[:-1]])
+            answers.append(chosen.read(item, leaf.text, leaf.why in CUT))
+            before.append([chosen.read(item, end.text, True) for end in leaf.ends[:-1]])
         unread.append(bool(timeouts))
     verdicts = [
         ready(None) if timed_out else judge.ask(task, item, answer)

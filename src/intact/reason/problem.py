@@ -26,6 +26,9 @@ Why = Literal["", "end", "closed", "stop", "length", "context", "cancelled", "bu
 """Why writing paused: not begun, an end token, a stop string of the user's, one of the request's, `max_tokens`, no room
 in the context, a lost race, a budget that is spent, an error."""
 
+CUT = ("length", "context", "budget", "cancelled")
+"""Stop reasons of texts that were cut: by a cap on tokens, the context's end, a budget, a lost race."""
+
 Top: TypeAlias = tuple[tuple[str, int], ...]
 
 
@@ -216,6 +219,8 @@ class Problem:
         A text, or a conversation.
     read : callable
         The canonical answer in a text, or None where there is none. Answers are the same if these texts are.
+    read_cut : callable, optional
+        The same of a text that was cut (`CUT`): the last number of such a text is no answer. By default `read`.
     data : mapping
         What else a method may know, such as tests that are public. Never the solution.
     seed : int
@@ -230,6 +235,7 @@ class Problem:
     data: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     branch: Branch = ()
+    read_cut: Callable[[str], str | None] | None = None
 
     def __repr__(self) -> str:
         text = self.prompt if isinstance(self.prompt, str) else self.prompt[-1][1] if self.prompt else ""
@@ -255,7 +261,10 @@ class Problem:
 
     def answer(self, state: State) -> str | None:
         """The answer in a state's text; a text that broke off with an error has none."""
-        return None if state.why == "error" else self.read(state.text)
+        if state.why == "error":
+            return None
+        read = self.read_cut if self.read_cut is not None and state.why in CUT else self.read
+        return read(state.text)
 
     def answers(self, states: Sequence[State]) -> list[str | None]:
         """The answer in each state's text."""

@@ -203,6 +203,8 @@ class RunRecorder(SealedServices):
         require_own_method(job.method)
         if job.problem.branch:
             raise ParameterError("a run with a receipt is of a whole problem, not of a part of another's")
+        if job.problem.read_cut is not None:
+            raise ParameterError("no receipt can state that texts which were cut are read otherwise (cut=stated)")
         wrong = unbounded(job.parameters)
         if wrong is not None:
             raise ParameterError(f"no receipt can hold the parameter {wrong} = {job.parameters[wrong]!r:.80}")

@@ -120,18 +120,32 @@ def number(text: str) -> str | None:
 
     Negative numbers, decimals, fractions, thousands and money survive; of "50%" the 50 counts.
     """
+    in_box, value = _stated_number(text)
+    if value is None and not in_box:
+        value = last_number(plain(text))
+    return None if value is None else numbers.canonical(value)
+
+
+def stated_number(text: str) -> str | None:
+    """Return the number that a text states as its answer: as `number`, but the last number of a text is none.
+
+    Of a text that was cut that may be any number of its calculations.
+    """
+    value = _stated_number(text)[1]
+    return None if value is None else numbers.canonical(value)
+
+
+def _stated_number(text: str) -> tuple[bool, Fraction | None]:
+    """Return true if there is a box, and the number in a box, behind ``####`` or behind "the answer is"."""
     in_box, inside = _box(text)
     if in_box:
-        value = None if inside is None else _first_of_last(plain(inside))
-        return None if value is None else numbers.canonical(value)
+        return True, None if inside is None else _first_of_last(plain(inside))
     _, mark, rest = text.rpartition("####")
     value = numbers.as_number(rest.partition("\n")[0]) if mark else None
     if value is None:
         sentence = _after_cue(text)
         value = None if sentence is None else _first_of_last(plain(sentence))
-    if value is None:
-        value = last_number(plain(text))
-    return None if value is None else numbers.canonical(value)
+    return False, value
 
 
 def expression(text: str) -> str | None:

@@ -37,17 +37,23 @@ class Choice(Task):
 
         A small letter counts in brackets, or where nothing follows it on its line: "a" may be a word.
         """
-        inside = answers.boxed(text)
-        if inside is not None:
-            return self._meant(plain(inside))
-        if "\\boxed" in text:
-            return None
-        for cue in reversed(list(_CUE.finditer(text))):
-            found = self._meant(text[cue.end() :])
-            if found:
-                return found
+        in_box, found = self._stated(text)
+        if in_box or found is not None:
+            return found
         alone = [next(filter(None, groups)) for groups in _ALONE.findall(text)]
         return alone[-1] if alone else self._last_word(text)
+
+    def read_stated(self, item: Item, text: str) -> str | None:
+        """Return the letter in the last box, or behind the last "answer is"; one that stands alone is none."""
+        return self._stated(text)[1]
+
+    def _stated(self, text: str) -> tuple[bool, str | None]:
+        """Return true if there is a box, and the letter in the last box or behind the last "answer is"."""
+        inside = answers.boxed(text)
+        if inside is not None or "\\boxed" in text:
+            return True, None if inside is None else self._meant(plain(inside))
+        after = (self._meant(text[cue.end() :]) for cue in reversed(list(_CUE.finditer(text))))
+        return False, next(filter(None, after), None)
 
     def _meant(self, text: str) -> str | None:
         """Return the letter at the beginning of a text, or that of the word there."""

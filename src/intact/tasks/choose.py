@@ -12,6 +12,7 @@ from intact.suggest import unknown_name
 from intact.tasks.task import Item, Style, Task, all_tasks, find_task
 
 STYLES = ("chat", "base")
+CUTS = ("any", "stated")
 
 
 class Chosen(NamedTuple):
@@ -27,6 +28,8 @@ class Chosen(NamedTuple):
         None: as the model takes it.
     shots : int or None
         Examples before the question; None: as the style has it.
+    cut : {'any', 'stated'}
+        Which answers of texts that were cut count: any that is read, or those that are stated as such alone.
     """
 
     task: Task
@@ -34,10 +37,16 @@ class Chosen(NamedTuple):
     split: str
     style: Style | None = None
     shots: int | None = None
+    cut: str = CUTS[0]
 
     def load(self, limit: int | None = None) -> list[Item]:
         """Return the first items."""
         return self.task.load(self.split, limit)
+
+    def read(self, item: Item, text: str, cut: bool) -> str | None:
+        """Return the answer in a text, which was cut or not."""
+        stated = cut and self.cut == "stated"
+        return self.task.read_stated(item, text) if stated else self.task.read_for(item, text)
 
     @property
     def label(self) -> str:
@@ -47,6 +56,7 @@ class Chosen(NamedTuple):
         if self.split != next(iter(self.task.files)):
             given["split"] = self.split
         given |= {name: value for name, value in (("style", self.style), ("shots", self.shots)) if value is not None}
+        given |= {"cut": self.cut} if self.cut != CUTS[0] else {}
         options = ",".join(f"{name}={value}" for name, value in given.items())
         name = self.task.called or self.task.name
         return f"{name}:{options}" if options else name
@@ -77,7 +87,7 @@ def choose(text: str) -> Chosen:
     else:
         kind = type(find_task(name))
         own = parameters_of(kind)
-    common = {"split", "style", "shots"}
+    common = {"split", "style", "shots", "cut"}
     for key in given:
         if key not in own and key not in common:
             problem = f"{name} takes no {key!r:.60}"
@@ -93,7 +103,12 @@ def choose(text: str) -> Chosen:
     shots = _value(name, "shots", given["shots"], 0) if "shots" in given else None
     if shots is not None and not 0 <= shots <= len(task.shots):
         raise ParameterError(f"{name} has {len(task.shots)} examples; shots must be from 0 to that, got {shots}")
-    return Chosen(task, parameters, split, style, shots)  # type: ignore[arg-type]
+    cut = given.get("cut", CUTS[0])
+    if cut not in CUTS:
+        raise ParameterError(f"{name}: cut must be any or stated, got {cut!r}")
+    if cut == "stated":
+        task.read_stated(Item("", "", "", {}), "")  # raises where it cannot
+    return Chosen(task, parameters, split, style, shots, cut)  # type: ignore[arg-type]
 
 
 def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:

@@ -47,6 +47,10 @@ class Numeric(Task):
         """Return the number that a text answers with."""
         return answers.number(text)
 
+    def read_stated(self, item: Item, text: str) -> str | None:
+        """Return the number in a box, behind ``####`` or behind "the answer is"; the last number alone is none."""
+        return answers.stated_number(text)
+
     def can_judge(self, item: Item) -> bool:
         """A number."""
         return numbers.as_number(item.answer) is not None

@@ -223,6 +223,16 @@ class Task(ABC):
         """
         return self.read(text)
 
+    def read_stated(self, item: Item, text: str) -> str | None:
+        """Return the canonical answer that a text states as such, or None: of texts that were cut, on request.
+
+        Raises
+        ------
+        ParameterError
+            If the task does not tell such answers from others.
+        """
+        raise ParameterError(f"{self.name} does not tell stated answers from others, so that it takes no cut=stated")
+
     def problem(self, item: Item, style: Style = "chat", seed: int = 0, shots: int | None = None) -> Problem:
         """Return an item as methods see it: without its answer.
 
