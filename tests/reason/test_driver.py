@@ -577,6 +577,39 @@ def test_a_program_may_compute_all_the_seconds_it_is_given() -> None:
     assert result.answer.details["error"] == "seconds must be positive and finite, got nan"
 
 
+@method("none", temperature=1.0)
+def four_steps(problem: Problem, *, n: int = 64) -> Steps:
+    """Write texts in four steps, and have a scorer that writes judge them."""
+    states = [problem.start] * n
+    for _ in range(4):
+        states = yield [Extend(state, max_tokens=3) for state in states]
+    scores = yield Score(Asking(), states)
+    return Answer(None, details={"states": states, "scores": scores})
+
+
+def test_a_cap_of_each_text_holds_over_all_its_steps(tmp_path: Path) -> None:
+    def states(text: int | None, journal: Journal | None = None) -> list[State]:
+        budget = Budget(text=text)
+        (result,) = solve(MarkovBackend(), [MethodJob(four_steps, problems(1)[0], {})], budget=budget, journal=journal)
+        assert result.why == "done", "a text at its cap is ended; no budget is spent"
+        assert all(isinstance(score, float) for score in result.answer.details["scores"]), "scorers write on"
+        return list(result.answer.details["states"])
+
+    free = states(None)
+    assert max(state.length for state in free) == 12
+    for cap in (0, 1, 3, 5, 7, 12):
+        with Journal(tmp_path / f"{cap}.sqlite") as journal:
+            states(None, journal)
+            known = states(cap, journal)
+        capped = states(cap)
+        assert capped == known, "of texts that are known in full the cap leaves the same"
+        for one, other in zip(free, capped, strict=True):
+            assert other.tokens == one.tokens[:cap]
+            assert other.ended or other.tokens == one.tokens
+            assert other.why == ("context" if one.length > cap else other.why)
+    assert Budget.parse("text=512,tokens=4k").divide(4) == Budget(text=512, tokens=1000)
+
+
 def test_called_methods_share_what_is_left() -> None:
     @method("none")
     def calling(problem: Problem, *, k: int = 3) -> Steps:

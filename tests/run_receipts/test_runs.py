@@ -459,8 +459,8 @@ def test_a_run_that_fails_has_no_receipt(model):
 def test_who_reads_answers_must_have_a_name(model):
     with pytest.raises(ParameterError, match="a question as a text"):
         intact.solve(model, "chain_of_thought", Problem("own", "Why?", lambda text: text), receipt=True)
+    cut = Problem("own", "Why?", read_cut=whole_text)
     with pytest.raises(ParameterError, match="texts which were cut are read otherwise"):
-        cut = Problem("own", "Why?", read_cut=whole_text)
         intact.solve(model, "chain_of_thought", cut, max_tokens=9, receipt=True)
     for data in ({"x": object()}, {"x": [["nested"]]}, {"x": "y" * 65_537}):
         with pytest.raises(ParameterError, match="no receipt can hold x of the problem's data"):

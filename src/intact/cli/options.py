@@ -141,7 +141,7 @@ def check_output(option: str, path: Path | None) -> None:
 Command = Callable[..., None]
 _TYPES: dict[Kind, Any] = {"integer": int, "decimal": float, "flag": bool, "stops": list[str], "biases": list[str]}
 _METHOD_HELP = {
-    "max_tokens": "Of one extension at most: 512, unless the method says otherwise.",
+    "max_tokens": "Of one extension (in searches a step) at most: 512, unless the method says otherwise.",
     "temperature": "By default as the method prefers.",
 }
 """Helps of options that methods have defaults of their own for."""

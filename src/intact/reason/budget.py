@@ -63,6 +63,9 @@ class Budget:
     ----------
     tokens, prefill, operations, scores, runs : int, optional
         As in `Cost`.
+    text : int, optional
+        Tokens of each text that a method writes, from its beginning, in however many extensions; those that scorers
+        have written do not count. A text that has as many is ended, as at the end of the context.
     seconds : float, optional
         Wall time. It cannot be repeated exactly: the journal notes where it struck, so that a replay stops there too.
     """
@@ -72,6 +75,7 @@ class Budget:
     operations: int | None = None
     scores: int | None = None
     runs: int | None = None
+    text: int | None = None
     seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -110,8 +114,12 @@ class Budget:
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     def divide(self, parts: int) -> Budget:
-        """An equal part of every cap, rounded down; seconds are not divided, as parts may run at the same time."""
-        shares = {name: value if name == "seconds" else int(value) // parts for name, value in self.as_dict().items()}
+        """An equal part of every cap, rounded down.
+
+        The cap of each text is not divided, nor are seconds, as parts may run at the same time.
+        """
+        caps = self.as_dict().items()
+        shares = {name: value if name in ("text", "seconds") else int(value) // parts for name, value in caps}
         return Budget(**shares)  # type: ignore[arg-type]
 
 
@@ -139,7 +147,7 @@ class Ledger:
     def rest(self, parts: int) -> Budget:
         """An equal part of what is left, as a budget of its own."""
         caps = {name: int(left) for name in CAPPED if (left := self.left(name)) != math.inf}
-        return Budget(**caps).divide(parts)
+        return Budget(**caps, text=self.budget.text).divide(parts)
 
     def fits(self, cost: Cost) -> bool:
         """Return whether the caps allow a cost."""

@@ -13,7 +13,7 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason.aggregate.votes import elect
 from intact.reason.backends.base import Backend
-from intact.reason.budget import Budget, Cost, Ledger
+from intact.reason.budget import CAPPED, Budget, Cost, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State
 from intact.reason.registry import Method
@@ -108,7 +108,9 @@ class Execution:
         if self.root.now is None and not isinstance(state.prompt, str) and self.driver.needs_time(backend):
             self.root.now = self.driver.now
         resolved = state, self._child(request.state), parameters, ends, other and begins
-        return Writing(request, request.model, backend, *resolved)
+        cap = self.ledger.budget.text
+        left = None if cap is None else max(0, cap - state.length)
+        return Writing(request, request.model, backend, *resolved, left)
 
     def _child(self, state: State) -> Branch:
         """Return the branch of the next text that continues a state, numbered among all of this execution."""
@@ -366,12 +368,12 @@ class CallSlot(Slot):
 
     def begin(self, alone: bool) -> bool:
         """Begin, with its share of what is left."""
-        caps = self.share.as_dict()
-        caps.pop("seconds", None)
+        caps = {name: cap for name, cap in self.share.as_dict().items() if name in CAPPED}
         share = Cost(**caps)  # type: ignore[arg-type]
         self.execution.ledger.set_aside(share)
         self._aside = self._own.plus(share)
-        self.child.ledger = Ledger(self.share)
+        judging = isinstance(self._request, Score)  # what a scorer has written is no text of the method's
+        self.child.ledger = Ledger(replace(self.share, text=None) if judging else self.share)
         self.child.waiter = self._concluded
         self.execution.driver.ready.append(self.child)
         return True

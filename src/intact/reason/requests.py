@@ -25,7 +25,7 @@ class Extend:
     stop : tuple of str
         Texts that end the extension; the one that did stays in the text. By default the user's wish, as for the rest.
     max_tokens : int
-        The most tokens of this extension.
+        The most tokens of this extension; a whole text is capped by the budget (`Budget.text`).
     temperature, top_p, top_k, min_p
         As in docs/sampling.md; temperature 0 is greedy.
     top_logprobs : int

@@ -74,6 +74,8 @@ class Writing:
         The user's stop strings, which end the text and not only the extension.
     other_prompt : bool
         If true, this is the beginning of a reply to another prompt than the problem's own.
+    left : int, optional
+        The most tokens that the budget's cap of each text leaves.
     allowed : int
         The most tokens that context and budget leave.
     """
@@ -86,13 +88,14 @@ class Writing:
     parameters: SamplingParameters
     ends: tuple[str, ...] = ()
     other_prompt: bool = False
+    left: int | None = None
     context: Context = NOTHING
     allowed: int = 0
 
     def look(self, reader: ReadTexts, besides: set[int]) -> None:
         """Set what must be read, and how much room the context leaves."""
         self.context = reader.look(self.backend, self.model, self.state, besides)
-        self.allowed = self.room
+        self.allowed = self.room if self.left is None else min(self.room, self.left)
 
     @property
     def room(self) -> int:
@@ -125,6 +128,7 @@ class Writing:
         """Return the new state."""
         why: Why = written.why
         room = self.backend.context - self.context.length
+        room = room if self.left is None else min(room, self.left)
         if why == "length" and not written.tokens:  # who could write nothing has no room, whatever it says of itself:
             why = "context"  # asked again it would write as little, for ever
         elif why in ("length", "context"):

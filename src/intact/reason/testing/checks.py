@@ -158,6 +158,21 @@ def tokens_of(nodes: Sequence[Mapping[str, Any]]) -> int:
     return sum(node.get("tokens", 0) + tokens_of(node.get("nodes", [])) for node in nodes)
 
 
+def longest_text(nodes: Sequence[Mapping[str, Any]]) -> int:
+    """Return the most tokens of a text in a trace, from its beginning, without what scorers have written."""
+    lengths, called, ended = dict[str, int](), list[int](), set[str]()
+    for node in nodes:
+        if node["kind"] == "extend":
+            before = 0 if node.get("other_prompt") else lengths.get(node["parent"], 0)
+            if before and node.get("appended") and node["parent"] in ended:
+                before -= 1  # its end token was taken away
+            lengths[node["branch"]] = before + node["tokens"]
+            ended.update([node["branch"]] if node["why"] == "end" else [])
+        elif node["kind"] == "call" and "method" in node:
+            called.append(longest_text(node["nodes"]))
+    return max([*lengths.values(), *called], default=0)
+
+
 def comparable(result: Result) -> dict[str, Any]:
     """Return all of a result but the seconds, as JSON has it."""
     value = result.as_dict(trace=True)
@@ -199,6 +214,11 @@ def keeps_caps(trial: ToyTrial) -> None:
                 raise CheckError(
                     f"with {value} {cap}, which is enough, it cost {found['cost']} instead of {free['cost']}"
                 )
+    for value in (1, 5):
+        (found,) = trial.run(one, text=value).values()
+        longest = longest_text(found["trace"]["nodes"])
+        if longest > value:
+            raise CheckError(f"with at most {value} tokens a text one has {longest}")
 
 
 def resumes(trial: ToyTrial) -> None:
