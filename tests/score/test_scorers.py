@@ -9,7 +9,7 @@ import pytest
 
 from intact.errors import ParameterError, ScorerError
 from intact.numerics.sampling import LOGPROB_SCALE
-from intact.reason import Answer, Extend, Piece, Problem, Score, State, Steps, method
+from intact.reason import Answer, CallMethod, Extend, Piece, Problem, Score, State, Steps, find, method
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Top
@@ -235,6 +235,55 @@ def test_texts_without_any_program_cost_nothing():
     )
     assert result.answer.details["scores"] == [0.0] * 3
     assert result.cost.runs == 0
+
+
+@method("none")
+def calling(problem: Problem, *, scorer: str = "entropy") -> Steps:
+    """Call a method that has texts judged."""
+    return (yield CallMethod("best_of_n", problem, {"n": 4, "scorer": scorer}))
+
+
+def judged_texts(nodes):
+    """Yield each text that was judged, with its end token, and its score."""
+    texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
+
+    def whole(branch):
+        node = texts.get(branch)
+        return "" if node is None else whole(node["parent"]) + node["text"] + ("$" if node["why"] == "end" else "")
+
+    for node in nodes:
+        if node["kind"] == "call":
+            yield from judged_texts(node["nodes"])
+        for branch, score in node.get("scores", ()):
+            yield whole(branch), score
+
+
+CHAIN = MarkovBackend()
+CERTAINTY = {
+    "entropy": lambda law: sum(p * math.log(p) for p in law),
+    # from the uniform law over ten tokens: what cannot come has the least mass that counts, spread evenly
+    "self_certainty:10": lambda law: (
+        -sum(math.log(10 * p) for p in law) / 10 - (10 - len(law)) / 10 * math.log(10 / ((10 - len(law)) * 2**24))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CERTAINTY)
+@pytest.mark.parametrize(
+    ("chosen", "parameters"),
+    [(find("best_of_n"), {"n": 4}), (find("beam_search"), {"n": 4, "width": 2, "delimiter": "."}), (calling, {})],
+)
+def test_scorers_of_certainty_have_the_rivals_that_they_need(chosen, parameters, name):
+    """The toy's whole distributions are known: entropy and divergence are those of its chain."""
+    sampling = {"max_tokens": 9, "temperature": 1.0}
+    job = MethodJob(chosen, PROBLEM, parameters | {"scorer": name})
+    (result,) = solve(MarkovBackend(), [job], services=Services(find_scorer), sampling=sampling)
+    assert (result.why, result.error) == ("done", "")
+    found = list(judged_texts(result.trace["nodes"]))
+    assert found
+    for text, score in found:
+        laws = [list(map(float, CHAIN.distribution(text[:i]).values())) for i in range(len(text))]
+        assert score == pytest.approx(sum(map(CERTAINTY[name], laws)) / len(laws), abs=1e-5)
 
 
 def test_scorer_errors_are_raised_where_the_method_waits():

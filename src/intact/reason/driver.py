@@ -203,7 +203,7 @@ class Driver:
         root, ledger = Root(key, timed, timed_out), Ledger(replace(self.budget, seconds=None))
         generator = method(problem, **method.with_sampling(self.sampling, parameters))
         execution = Execution(self, root, problem, generator, sampling, self.sampling, ledger, ReadTexts())
-        execution.look_up(method, parameters)
+        execution.rivals = execution.look_up(method, parameters)
         self._active.append(Active(number, job, execution, self._clock()))
         self.ready.append(execution)
 

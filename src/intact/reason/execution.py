@@ -53,6 +53,8 @@ class Execution:
     ----------
     conclusion, value, error
         Why it ended, what it returned, what it raised; None while it runs.
+    rivals : int
+        The likeliest tokens to report at each place at least, which a scorer needs.
     text_error : str
         The first error of a text that could not be written.
     """
@@ -75,6 +77,7 @@ class Execution:
         self.value: Any = None
         self.error: Exception | None = None
         self.text_error = ""
+        self.rivals = 0
         self.spent = False  # whether it had to do with less than it asked for
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
@@ -97,6 +100,8 @@ class Execution:
         )
         ends = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
         fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) not in (None, ())}
+        if self.rivals > fields.get("top_logprobs", 0):
+            fields["top_logprobs"] = self.rivals
         own = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
         other = request.state.prompt != self.problem.prompt
         begins = all(piece.model is None for piece in request.state.pieces)
@@ -284,8 +289,13 @@ class Execution:
     def _scorer(self, wanted: Scorer | str) -> Scorer:
         return self.driver.services.scorer(self.root, wanted) if isinstance(wanted, str) else wanted
 
-    def look_up(self, method: Method, parameters: Mapping[str, Any]) -> None:
+    def look_up(self, method: Method, parameters: Mapping[str, Any]) -> int:
         """Find the scorers and models that parameters name, before a token is spent on a name that is none.
+
+        Returns
+        -------
+        int
+            How many of the likeliest tokens at each place the scorers need (`rivals`).
 
         Raises
         ------
@@ -293,13 +303,16 @@ class Execution:
             If there is no such scorer or model, or the scorer's numbers are of no use to the method; and whatever
             making the scorer raises.
         """
+        rivals = 0
         for parameter in method.parameters:
             value = parameters.get(parameter.name, parameter.default)
             if parameter.names == "scorer":
                 scorer = self._scorer(value)
+                rivals = max(rivals, getattr(scorer, "rivals", 0))
                 method.check_scorer(parameters, getattr(scorer, "name", repr(value)), scorer)
             elif parameter.names == "model":
                 self.driver.model(self, value)
+        return rivals
 
     def call(self, request: CallMethod | Score) -> tuple[str, Execution]:
         """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""
@@ -309,10 +322,11 @@ class Execution:
         problem = replace(problem, seed=self.problem.seed, branch=(*self.problem.root, label))
         sampling = self.sampling
         generator: Generator[Any, Any, Any]
+        rivals = 0
         if isinstance(request, CallMethod):
             method = self.driver.services.method(request)
             name, generator = method.name, method(problem, **method.with_sampling(self.options, request.parameters))
-            self.look_up(method, request.parameters)
+            rivals = self.look_up(method, request.parameters)
             sampling = dict(method.sampling) | dict(self.options)
         else:
             scorer = self._scorer(request.scorer)
@@ -320,9 +334,11 @@ class Execution:
         if self._depth >= DEPTH:
             raise ParameterError(f"methods call methods more than {DEPTH} deep")
         ledger, reader = Ledger(Budget()), ReadTexts(self.reader)
-        return name, Execution(
+        child = Execution(
             self.driver, self.root, problem, generator, sampling, self.options, ledger, reader, self._depth + 1
         )
+        child.rivals = rivals
+        return name, child
 
     def _conclude(self, conclusion: Conclusion, value: Any, error: Exception | None = None) -> None:
         self._generator.close()

@@ -29,7 +29,8 @@ class Scorer(Protocol):
         they are quick to compute again.
 
     A scorer may also state `least` and `most`, the range of its numbers, and `reads`, "tokens" if it judges by the
-    tokens' log-probabilities, else "texts": then what it is of no use for is refused before anything is written.
+    tokens' log-probabilities, else "texts": then what it is of no use for is refused before anything is written. With
+    `rivals`, methods that name it in a parameter have so many of the likeliest tokens reported with each token.
     """
 
     name: str

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from intact.errors import ParameterError
 from intact.exact import exp
 from intact.reason.aggregate.confidence import entropy, self_certainty
-from intact.reason.likeliest import check_likeliest, rivals
+from intact.reason.likeliest import check_likeliest
+from intact.reason.likeliest import rivals as rivals_of
 from intact.reason.problem import Problem, State
 
+RIVALS = 20
+"""The likeliest tokens at each place that are known, the most that can be: the rest of a distribution is bounded."""
 UNWRITTEN = -1000.0
 """The score of a text in which the model wrote nothing; below that of any other."""
 
@@ -60,14 +63,15 @@ class PerplexityScorer:
 class Entropy:
     """Minus the mean entropy of the distributions that a text's tokens were drawn from, in nats, at most 0.
 
-    Where only the likeliest tokens are known, the rest counts as one more token, so this is the least entropy that the
-    given probabilities allow. Where none are known, minus the mean log-probability of the tokens that were drawn stands
-    for the entropy: its expectation, if they were drawn at temperature 1.
+    Texts are written with the 20 likeliest tokens at each place; the rest counts as one more token, so this is the
+    least entropy that their probabilities allow. Where none are known, as of some endpoints, minus the mean
+    log-probability of the tokens that were drawn stands for the entropy: its expectation, if they were drawn at
+    temperature 1.
     """
 
     name, digest = "entropy", ""
-    version = 1
-    least, most, reads = -math.inf, 0.0, "tokens"
+    version = 2
+    least, most, reads, rivals = -math.inf, 0.0, "tokens", RIVALS
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
@@ -79,13 +83,14 @@ class Entropy:
             return UNWRITTEN
         if len(state.top) != state.length or not all(state.top):
             return state.mean_logprob
-        return -entropy(rivals(state))
+        return -entropy(rivals_of(state))
 
 
 class SelfCertainty:
     """The mean divergence of the tokens' distributions from the uniform one (Kang et al. 2025, arXiv 2502.18581).
 
-    Needs extensions with ``top_logprobs``; the rest of the probability is spread evenly over the other tokens.
+    Texts are written with the 20 likeliest tokens at each place; the rest of the probability is spread evenly over the
+    other tokens, which gives the least certainty that is possible.
 
     Parameters
     ----------
@@ -94,8 +99,8 @@ class SelfCertainty:
     """
 
     name, digest = "self_certainty", ""
-    version = 1
-    least, most, reads = 0.0, math.inf, "tokens"
+    version = 2
+    least, most, reads, rivals = 0.0, math.inf, "tokens", RIVALS
 
     def __init__(self, vocabulary: str | int = 100_000) -> None:
         try:
@@ -108,4 +113,4 @@ class SelfCertainty:
         if any(len(state.top) != state.length for state in states):
             raise ParameterError("self_certainty needs texts that were written with top_logprobs")
         check_likeliest(states)
-        return [self_certainty(rivals(state), self._vocabulary) for state in states]
+        return [self_certainty(rivals_of(state), self._vocabulary) for state in states]
