@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from fractions import Fraction
 from typing import Any
@@ -10,8 +11,13 @@ import pytest
 
 from intact.reason import Problem, State, find
 from intact.reason.driver import Driver
+from intact.reason.methods import particle_filter as filtering
+from intact.reason.particles import Trajectory
+from intact.reason.populations.transformers import normalise
+from intact.reason.populations.weighted import Weighted
 from intact.reason.services import MethodJob, Services
-from intact.reason.testing.toy import MarkovBackend
+from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
+from intact.reason.testing.toy import END, MarkovBackend
 
 LONGEST = 4
 
@@ -138,6 +144,73 @@ def test_a_step_of_the_particle_filter_follows_its_exact_law() -> None:
     assert abs(sum(expected.values()) - 1) < Fraction(1, 10**9)
     found = Counter(a.answer for a in answers("particle_filter", runs, n=2, scorer="letters", steps=1))
     assert_follows(found, expected, runs)
+
+
+ENDING = {"": {"a": 1, "b": 1}, "a": {END: 1}, "b": {".": 1}, ".": {"c": 1}, "c": {END: 1}}
+"""Either "a", which ends at once, or "b." and "c"."""
+ODDS = {"a": 2, "b.": 2, "b.c": 8}
+
+
+class Odds:
+    """Rewards with the odds of `ODDS`."""
+
+    name, digest = "odds", ""
+
+    def score(self, problem: Problem, states: list[State]) -> list[float]:
+        return [ODDS[state.text] / (1 + ODDS[state.text]) for state in states]
+
+
+def masses(ended: str, n: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The mean, over all that is random, of the evidence times the share of each text in the last population."""
+    found = {"a": 0.0, "b.c": 0.0}
+    steps: list[float] = []
+
+    def recorded(pool: Weighted[Trajectory]) -> Weighted[Trajectory]:
+        steps.append(pool.log_mass - math.log(len(pool) / n))
+        return normalise(pool)
+
+    monkeypatch.setattr(filtering, "normalise", recorded)
+
+    def run(oracle: Oracle) -> dict[str, float]:
+        steps.clear()
+        problem = EnumeratedProblem.of(Problem("p", "?", lambda text: text), oracle)
+        begun = find("particle_filter")(problem, n=n, delimiter=".", ended=ended)
+        answer = Player(MarkovBackend(ENDING), oracle, scorer=Odds()).play(begun, problem)
+        if ended == "product":
+            assert answer.details["log_evidence"] == sum(steps)
+        assert answer.population is not None
+        last = Counter(text.state.text for text in answer.population)
+        return {text: math.exp(sum(steps)) * last[text] / n for text in found}
+
+    for masses, chance in outcomes(run):
+        for text, mass in masses.items():
+            found[text] += float(chance) * mass
+    return found
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_particle_filter_has_a_target_where_ended_texts_weigh_1(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the model's mass each, times the odds on the way: 2, and 2 * 8."""
+    assert masses("product", n, monkeypatch) == pytest.approx({"a": 1, "b.c": 8})
+
+
+@pytest.mark.parametrize("ended", ["authors", "apart"])
+def test_the_authors_rules_have_no_target(ended: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the population stands for depends on the number of particles."""
+    one, two = (masses(ended, n, monkeypatch) for n in (1, 2))
+    assert one == pytest.approx({"a": 1, "b.c": 8})
+    assert abs(two["a"] - one["a"]) > 0.2
+
+
+@pytest.mark.parametrize(("ended", "odds"), [("authors", 4), ("apart", 1), ("product", 8)])
+def test_many_particles_come_to_the_odds_that_the_page_states(ended: str, odds: int) -> None:
+    driver = Driver({"toy": MarkovBackend(ENDING)}, sampling={"temperature": 1.0}, services=Services(lambda _: Odds()))
+    parameters = {"n": 1000, "delimiter": ".", "ended": ended}
+    problems = [Problem(f"p{i}", "?", lambda text: text) for i in range(4)]
+    last = Counter[str]()
+    for _, result in driver.solve([MethodJob(find("particle_filter"), problem, parameters) for problem in problems]):
+        last.update(text.state.text for text in result.answer.population)
+    assert last["b.c"] / last["a"] == pytest.approx(odds, rel=0.15)
 
 
 @pytest.mark.parametrize("reduction", ["last", "min", "prod", "mean"])

@@ -88,11 +88,11 @@ def choose(problem: Problem, texts: Texts, rewards: Sequence[float], **details: 
     return _decided(pick(problem, states, rewards, **details), texts, CHOOSE)
 
 
-def choose_any(problem: Problem, texts: Weighted[Trajectory]) -> Answer:
+def choose_any(problem: Problem, texts: Weighted[Trajectory], **details: Any) -> Answer:
     """Return the answer of the text with the largest newest reward, of equals the first, or none if it gives none."""
     rewards = [text.reward for text in texts]
     best = max(range(len(texts)), key=lambda i: (rewards[i], -i))
-    return _decided(take(problem, texts.values[best].state, rewards=rewards), texts, CHOOSE)
+    return _decided(take(problem, texts.values[best].state, rewards=rewards, **details), texts, CHOOSE)
 
 
 def decide(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
 from intact.reason import Problem, Steps, method
 from intact.reason.composing import choose_any, composed, decide
-from intact.reason.limits import ChanceScorer, Count, Filled, Positive
+from intact.reason.limits import ChanceScorer, Count, Filled, Positive, one_of
 from intact.reason.particles import Trajectory, next_step, odds
 from intact.reason.populations.resampling import SchemeName
 from intact.reason.populations.transformers import normalise, resample, sample, start, weigh, within_places
-from intact.reason.populations.weighted import Weight, Weighted
+from intact.reason.populations.weighted import Weighted
 from intact.reason.stepwise import until_spent
+
+ENDED = ("authors", "apart", "product")
 
 
 @composed("start (sample weigh resample normalise)* choose")
-@method("Puri et al. 2025, arXiv 2502.01618", group="particles", temperature=0.8)
+@method("Puri et al. 2025, arXiv 2502.01618", version=2, group="particles", temperature=0.8)
 def particle_filter(
     problem: Problem,
     *,
@@ -25,13 +29,19 @@ def particle_filter(
     delimiter: Filled = "\n\n",
     softness: Positive = 1.0,
     scheme: SchemeName = "multinomial",
-    inactive: bool = True,
+    ended: Annotated[str, partial(one_of, ENDED)] = "authors",
 ) -> Steps:
     """Write n texts step by step; after each step resample them by their newest reward.
 
     A text's weight is exp(s / softness) with s = ln(r / (1 - r)), r the reward of the newest step clipped to
     [1e-7, 1 - 1e-7]; weights of earlier steps do not count. Resampling is multinomial at every step, as the authors'
     program has it. The answer is that of the text with the largest last reward, the first of equals.
+
+    What is done with texts that have ended decides what the population stands for. With `product` it is the measure
+    of the model times the product of all weights that a text had on its way, whatever n: as many particles as one
+    likes approach it, and exp of the detail `log_evidence` times a share of the last population has its mass as mean.
+    The authors' two rules have no such target: with `authors` an ended text is weighed once more for each step that
+    others take longer, with `apart` the pools of ended and of unfinished texts keep their sizes, whatever they weigh.
 
     Deviation: a text that has ended keeps its reward and is not judged again, which gives the same numbers.
 
@@ -49,14 +59,17 @@ def particle_filter(
         Temperature of the weights.
     scheme : str
         multinomial, stratified, systematic or residual.
-    inactive : bool
-        Whether texts that have ended are resampled too; otherwise they stay.
+    ended : str
+        How texts take part that ended at an earlier step: authors, by their last weight again (`--resample-inactive`
+        of the authors' program); apart, not at all (that program without the option); product, by the weight 1.
     """
-    texts = start(Trajectory.begin(problem.start, 0.5), n)
+    texts, evidence = start(Trajectory.begin(problem.start, 0.5), n), list[float]()
 
-    def renewed(pool: Weighted[Trajectory], step: int) -> Weighted[Trajectory]:
-        key = problem.key("resample", step)
-        return normalise(resample(weigh(pool, factor), key, scheme=scheme, temperature=softness))
+    def renewed(pool: Weighted[Trajectory], step: int, weighed: Sequence[int] | None) -> Weighted[Trajectory]:
+        pool = weigh(pool, odds, where=weighed)
+        pool = resample(pool, problem.key("resample", step), scheme=scheme, temperature=softness)
+        evidence.append(pool.log_mass)
+        return normalise(pool)
 
     with until_spent() as spent:
         for step in range(steps):
@@ -64,14 +77,9 @@ def particle_filter(
             if not active:
                 break
             texts = yield from sample(texts, next_step(scorer, delimiter))
-            texts = within_places(texts, range(n) if inactive else active, partial(renewed, step=step))
-    return decide(problem, texts, "best", spent) if spent else choose_any(problem, texts)
-
-
-def factor(text: Trajectory) -> Weight:
-    """Return what a text's weight is multiplied by at a step: the odds of its newest reward.
-
-    This is the authors' rule. A text that has ended counts by its last odds once more at every later step, so that what
-    it weighs depends on when the last of all texts ends: the filter has no fixed target.
-    """
-    return odds(text)
+            weighed = active if ended == "product" else None
+            pool = active if ended == "apart" else range(n)
+            texts = within_places(texts, pool, partial(renewed, step=step, weighed=weighed))
+    if spent:
+        return decide(problem, texts, "best", spent)
+    return choose_any(problem, texts, **({"log_evidence": sum(evidence)} if ended == "product" else {}))

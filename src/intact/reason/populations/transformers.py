@@ -32,7 +32,7 @@ Y = TypeVar("Y")
 H = TypeVar("H", bound=Hashable)
 F = TypeVar("F", bound=Callable[..., Any])
 Kernel = Callable[[Sequence[X]], Part[Sequence[Y]]]
-"""DrawSource one value after each of several, side by side; a generator, as it may have to ask a model."""
+"""Draw one value after each of several, side by side; a generator, as it may have to ask a model."""
 
 
 def transformer(meaning: str, keeps: Keeps) -> Callable[[F], F]:
@@ -83,7 +83,7 @@ def start(value: X, n: int = 1) -> Weighted[X]:
 def sample(population: Weighted[X], kernel: Kernel[X, Y]) -> Part[Weighted[Y]]:
     """Replace each value by one that a kernel draws after it.
 
-    DrawSource of several particles may depend on each other, as long as each has the kernel's law.
+    Draws of several particles may depend on each other, as long as each has the kernel's law.
     """
     return Weighted(tuple((yield from kernel(population.values))), population.weights, population.whole)
 
