@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -16,91 +14,27 @@ from hypothesis import strategies as st
 
 from intact.errors import ParameterError
 from intact.exact import power
-from intact.reason import Answer, Extend, Piece, Problem, State, find
+from intact.reason import Extend, find
 from intact.reason.aggregate.attempts import best_number, chance_right, check_of, read_kinds
 from intact.reason.aggregate.pairs import Duel, consistent, points
 from intact.reason.budget import Budget
 from intact.reason.comparing import numbered, read_choice
-from intact.reason.driver import Driver
 from intact.reason.methods.text_selectors import marker_pattern, marker_rate
 from intact.reason.methods.tree_of_thoughts import worth
-from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import Oracle, Player, law, pieces
 from intact.reason.testing.toy import END, MarkovBackend
 from intact.stats.laws.verifier import Verifier, best_attempts, ceiling
-from support.script import Reply, ScriptBackend
-
-PROBLEM = Problem("p", "ask", read=lambda text: text[:1] if text[:1] != "c" else None)
-FIRST = {"a": Fraction(4, 8), "b": Fraction(3, 8), None: Fraction(1, 8)}
-REWARDS = {"a": 0.25, "b": 0.5, "c": 0.75}
-
-
-class Reward:
-    """Likes b best of what is an answer."""
-
-    name, digest = "reward", ""
-
-    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
-        return [REWARDS[state.text[0]] for state in states]
-
-
-class JudgingPlayer(Player):
-    """Texts that answer the problem are drawn by an oracle; other prompts get the reply of a function."""
-
-    def __init__(self, oracle: Oracle, longest: int, judge: Callable[[str], str]) -> None:
-        super().__init__(MarkovBackend(), oracle, longest, Reward())
-        self.judge, self.prompts = judge, list[str]()
-
-    def _extend(self, request: Extend) -> State:
-        state = request.state
-        if state.prompt == PROBLEM.prompt:
-            return super()._extend(request)
-        assert isinstance(state.prompt, str)
-        self.prompts.append(state.prompt)
-        reply = self.judge(state.prompt + state.text)
-        return State(state.prompt, (*state.branch, 0), (*state.pieces, Piece(reply, (1,), (0,), model="")), "end")
-
-
-def silence(prompt: str) -> str:
-    raise AssertionError(prompt)
-
-
-def played(name: str, oracle: Oracle, longest: int = 1, judge: Callable[[str], str] = silence, **values: Any) -> Answer:
-    return JudgingPlayer(oracle, longest, judge).play(find(name)(PROBLEM, **values), PROBLEM)
-
-
-def law_of_answers(name: str, longest: int = 1, judge: Callable[[str], str] = silence, **values: Any) -> dict[Any, Any]:
-    return law(lambda oracle: played(name, oracle, longest, judge, **values).answer)
-
-
-def law_of_votes(n: int, choose: Callable[[list[str | None]], Any]) -> dict[Any, Fraction]:
-    """What n independent answers lead to."""
-    result: Counter[Any] = Counter()
-    for answers in itertools.product(FIRST, repeat=n):
-        result[choose(list(answers))] += math.prod((FIRST[a] for a in answers), start=Fraction(1))
-    return dict(result)
-
-
-def majority(answers: list[str | None]) -> str | None:
-    known = [answer for answer in answers if answer is not None]
-    return max(known, key=lambda a: (known.count(a), -known.index(a)), default=None)
-
-
-def number(text: str) -> str | None:
-    found = re.findall(r"\d+", text)
-    return found[-1] if found else None
-
-
-def solve(name: str, reply: Reply, budget: Budget | None = None, **parameters: Any) -> tuple[Answer, ScriptBackend]:
-    backend = ScriptBackend(reply)
-    driver = Driver(
-        {"main": backend}, budget=budget, sampling={"max_tokens": 400}, services=Services(lambda _: Reward())
-    )
-    ((_, result),) = driver.solve([MethodJob(find(name), Problem("p", "6 * 7?", number), parameters)])
-    assert result.why in ("done", "spent"), result.error
-    assert result.cost.tokens == backend.made
-    return result.answer, backend
-
+from support.judging import (
+    FIRST,
+    PROBLEM,
+    JudgingPlayer,
+    law_of_answers,
+    law_of_votes,
+    majority,
+    played,
+    silence,
+    solve,
+)
 
 # Choices that a model makes
 

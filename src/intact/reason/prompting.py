@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -39,6 +40,13 @@ def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
     return text if isinstance(problem.prompt, str) else (("user", text),)
 
 
+def follow_up(problem: Problem, replies: Sequence[State], message: str) -> Prompt:
+    """The problem's prompt, and behind it each reply with the same message as the user's next turn."""
+    if isinstance(problem.prompt, str):
+        return problem.prompt + "".join([f"{reply.text}\n\n{message}\n\n" for reply in replies])
+    return (*problem.prompt, *[turn for one in replies for turn in (("assistant", one.text), ("user", message))])
+
+
 def as_reply(problem: Problem, state: State) -> State:
     """A text that came of another prompt, as if it replied to the problem's own: for scorers, which read both."""
     return replace(state, prompt=problem.prompt)
@@ -54,6 +62,16 @@ def read_value(problem: Problem, text: str) -> str | None:
         return None
     answer = problem.read(text)
     return problem.read(rf"\boxed{{{text}}}") if answer is None else answer
+
+
+def read_list(text: str, most: int) -> list[str]:
+    """Return the items of a list, at most so many: lines behind a number or a dash; else every line that is not empty.
+
+    Of equal items only the first counts.
+    """
+    items = re.findall(r"^[ \t]*(?:\d{1,4}[.)]|[-*•])[ \t]+(\S.*)$", text, re.MULTILINE)
+    lines = [line.strip() for line in items or text.splitlines()]
+    return list(dict.fromkeys(filter(None, lines)))[:most]
 
 
 def whole(problem: Problem, state: State) -> bool:

@@ -6,7 +6,8 @@ from intact.errors import SpentError
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count, ModelName, Natural
-from intact.reason.prompting import as_reply, make_prompt, whole
+from intact.reason.prompting import make_prompt
+from intact.reason.revising import rewrite
 
 CRITIQUE = """\
 {question}
@@ -81,11 +82,8 @@ def critique_and_revise(
                 make_prompt(problem, revise, answer=draft.text, critique=one.text)
                 for draft, one in zip(drafts, critiques, strict=True)
             ]
-            revised = yield [Extend(one.ask(prompt)) for one, prompt in zip(critiques, prompts, strict=True)]
-            drafts = [
-                as_reply(problem, new) if whole(problem, new) else draft
-                for draft, new in zip(drafts, revised, strict=True)
-            ]
+            asked = [Extend(one.ask(prompt)) for one, prompt in zip(critiques, prompts, strict=True)]
+            drafts = yield from rewrite(problem, drafts, asked)
             for own, answer in zip(turns, problem.answers(drafts), strict=True):
                 own.append(answer)
     except SpentError:
