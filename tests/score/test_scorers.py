@@ -173,12 +173,12 @@ class Approving(MarkovBackend):
         return tuple((word, logprob(p)) for word, p in [("True", 0.3), ("Yes", 0.3), ("False", 0.1), ("No", 0.1)])
 
 
-@pytest.mark.parametrize("scorer", ["p_true", "verification"])
-def test_a_text_that_the_budget_leaves_unjudged_has_no_score(scorer):
+@pytest.mark.parametrize(("scorer", "score"), [("p_true", 0.75), ("restart", 0.25), ("verification", 0.75)])
+def test_a_text_that_the_budget_leaves_unjudged_has_no_score(scorer, score):
     """With any budget there are the scores of the full run, or none: never a guess for what was not asked."""
     task = MethodJob(judged, PROBLEM, {"scorer": scorer})
     (whole,) = solve(Approving(), [task], services=Services(find_scorer))
-    assert whole.answer.details["scores"] == pytest.approx([0.75] * 3)
+    assert whole.answer.details["scores"] == pytest.approx([score] * 3)
     seen = set()
     for tokens in range(1, whole.cost.tokens + 1):
         (result,) = solve(Approving(), [task], services=Services(find_scorer), budget=Budget(tokens=tokens))

@@ -85,7 +85,14 @@ EQUATIONS = (
     "12 * (3 + 4) = 84 and (2 + 3 = 5",
 )
 SUMS = ("1+2*3", "(4+8)*(6-4)", "8/(3-8/3)", "2**3", "1/0", "((1)", "-3+5", "0.1+0.2")
-ARGUMENTS = {"p_true": "", "self_certainty": ":5", "unit_tests": ":60", "verification": "", "equations": ":0.25"}
+ARGUMENTS = {
+    "p_true": "",
+    "restart": "",
+    "self_certainty": ":5",
+    "unit_tests": ":60",
+    "verification": "",
+    "equations": ":0.25",
+}
 
 
 def read_of_reader(name: str) -> Any:
@@ -132,7 +139,7 @@ def of_scorer(name: str) -> Any:
     if name == "value":
         head = ValueHead("pinned", (1, -2, 3, 5), 4, -7)
         return [head.value(HiddenState(np.array(values), -3)) for values in ([5, 1, -4, 2], [0, 0, 0, 0])]
-    if argument is not None and name in ("p_true", "verification", "unit_tests"):
+    if argument is not None and name in ("p_true", "restart", "verification", "unit_tests"):
         return _solved("best_of_n", {"n": 4, "scorer": name + argument}, find_scorer)
     return list(find_scorer(name + (argument or "")).score(Problem("p", "ask"), STATES))
 

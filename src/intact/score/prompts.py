@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from intact.errors import ParameterError, ScorerError
 from intact.exact import exp
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.problem import Problem, State
 from intact.reason.prompting import make_prompt
+from intact.reason.registry import Part
+from intact.reason.requests import Extend
 
 
 def ask_about(problem: Problem, state: State, task: str) -> State:
@@ -14,6 +18,17 @@ def ask_about(problem: Problem, state: State, task: str) -> State:
     cue = "\nReply:" if isinstance(problem.prompt, str) else ""
     template = "Question: {question}\n\nProposed answer: {text}\n\n{task}{cue}"
     return state.ask(make_prompt(problem, template, text=state.text, task=task, cue=cue))
+
+
+def word_shares(
+    problem: Problem, states: Sequence[State], task: str, words: tuple[str, str], model: str
+) -> Part[list[float]]:
+    """Ask a model about every text, and return the share of the first word in the first token of each reply."""
+    replies = yield [
+        Extend(ask_about(problem, state, task), max_tokens=1, temperature=0.0, top_logprobs=20, model=model)
+        for state in states
+    ]
+    return [share(state, *words) for state in replies]
 
 
 def share(state: State, word: str, other: str) -> float:

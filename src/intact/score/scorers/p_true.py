@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from intact.reason.problem import Problem, State
 from intact.reason.registry import Part
-from intact.reason.requests import Extend
-from intact.score.prompts import ask_about, share
+from intact.score.prompts import word_shares
 
 _QUESTION = "Is the proposed answer correct, as far as it goes? Reply with one word, True or False."
 
@@ -33,10 +32,4 @@ class PTrue:
 
     def score(self, problem: Problem, states: Sequence[State]) -> Part[list[float]]:
         """Return the scores, in order."""
-        replies = yield [
-            Extend(
-                ask_about(problem, state, _QUESTION), max_tokens=1, temperature=0.0, top_logprobs=20, model=self._model
-            )
-            for state in states
-        ]
-        return [share(state, "true", "false") for state in replies]
+        return (yield from word_shares(problem, states, _QUESTION, ("true", "false"), self._model))
