@@ -56,6 +56,11 @@ def together(count: int, what: str) -> None:
         raise ParameterError(f"{what} make {count:,} texts at once; at most {TOGETHER:,} are asked for")
 
 
+def model_names(text: str) -> list[str]:
+    """Return models' names, which commas separate; of an empty text one empty name, the model that writes."""
+    return [name.strip() for name in text.split(",") if name.strip()] or [""]
+
+
 class Need(NamedTuple):
     """The requirement that a parameter's value sets to the scorer, checked before the method begins.
 

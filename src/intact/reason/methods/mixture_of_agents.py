@@ -1,0 +1,61 @@
+"""Mixture of agents: layers of models, each of which sees the replies of the layer before."""
+
+from __future__ import annotations
+
+from intact.reason import Extend, Problem, Steps, method
+from intact.reason.aggregate.votes import elect, take
+from intact.reason.comparing import numbered
+from intact.reason.limits import Count, ModelName, model_names
+from intact.reason.prompting import as_reply, make_prompt, whole
+from intact.reason.stepwise import until_spent
+
+AGGREGATE = """\
+{question}
+
+Several models have answered this:
+
+{answers}
+
+Make of these one answer of high quality. Examine them critically, as some of them may be one-sided or wrong; do not \
+simply repeat them, but write a complete, accurate and well-ordered answer."""
+
+
+@method("Wang et al. 2024, arXiv 2406.04692", group="plans, roles and layers of models", temperature=0.7)
+def mixture_of_agents(
+    problem: Problem,
+    *,
+    n: Count = 4,
+    layers: Count = 3,
+    models: str = "",
+    aggregator: ModelName = "",
+    aggregate: str = AGGREGATE,
+) -> Steps:
+    """Have several models answer, have them answer again with all replies before them, and have one model conclude.
+
+    Parameters
+    ----------
+    n : int
+        Replies of each layer.
+    layers : int
+        Layers, the last of which is the aggregator alone; 1 is the aggregator without any other.
+    models : str
+        Who writes the replies, by the driver's names, separated by commas, in turn; by default the model that writes.
+    aggregator : str
+        Who writes the last reply, by the driver's name; by default the model that writes.
+    aggregate : str
+        How replies are put together, with {question} and {answers}.
+    """
+    names = model_names(models)
+    replies = []
+    asked = problem.start
+    with until_spent() as spent:
+        for _ in range(layers - 1):
+            replies = yield [Extend(asked, model=names[i % len(names)]) for i in range(n)]
+            replies = [as_reply(problem, reply) for reply in replies]
+            asked = problem.ask(make_prompt(problem, aggregate, answers=numbered([reply.text for reply in replies])))
+        conclusion = as_reply(problem, (yield Extend(asked, model=aggregator)))
+        if whole(problem, conclusion) or not replies:
+            return take(problem, conclusion, replies=problem.answers(replies))
+    if spent and not replies:
+        raise spent[0]
+    return elect(problem, replies)
