@@ -16,6 +16,8 @@ from intact.tools.sandbox import protection
 METHODS = all_methods()
 PROGRAMS = ("program_aided", "code_verified")
 """Methods that run programs."""
+PLANNING = ("plan_search",)
+"""Methods whose first texts are plans and no answers: what a third of the budget pays for may be these alone."""
 DOCS = Path(__file__).parents[2] / "docs" / "methods"
 
 
@@ -59,7 +61,7 @@ def test_a_method_whose_budget_ends_answers_with_what_it_has(trial: ToyTrial, ca
     one = problems(1)
     (free,) = trial.run(one).values()
     for value in (free["cost"][cap] // 3, free["cost"][cap] - 1):
-        if value < 0:
+        if value < 0 or (trial.method.name in PLANNING and value < free["cost"][cap] - 1):
             continue
         (told,) = trial.run(one, **{cap: value}).values()
         assert told["answer"] is not None or not any(map(one[0].read, written(told)))

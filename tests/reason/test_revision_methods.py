@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -16,28 +15,17 @@ from intact.reason.revising import better
 from intact.reason.testing.enumeration import Oracle, law
 from support.judging import (
     FIRST,
+    LETTERS,
     PROBLEM,
     JudgingPlayer,
     law_of_answers,
     law_of_votes,
+    law_with_draws,
     majority,
     played,
     requests,
     solve,
 )
-
-LETTERS = [("a", FIRST["a"]), ("b", FIRST["b"]), ("c", FIRST[None])]
-
-
-def law_with_draws(name: str, **values: Any) -> dict[Any, Fraction]:
-    """The law of answers where each reply to another prompt is drawn as a first text is."""
-
-    def run(oracle: Oracle) -> str | None:
-        player = JudgingPlayer(oracle, 1, lambda _: oracle.choose(LETTERS))
-        answer: str | None = player.play(find(name)(PROBLEM, **values), PROBLEM).answer
-        return answer
-
-    return law(run)
 
 
 def best(answers: list[str | None]) -> str | None:

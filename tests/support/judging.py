@@ -20,6 +20,7 @@ from support.script import Reply, ScriptBackend
 
 PROBLEM = Problem("p", "ask", read=lambda text: text[:1] if text[:1] != "c" else None)
 FIRST = {"a": Fraction(4, 8), "b": Fraction(3, 8), None: Fraction(1, 8)}
+LETTERS = [("a", FIRST["a"]), ("b", FIRST["b"]), ("c", FIRST[None])]
 REWARDS = {"a": 0.25, "b": 0.5, "c": 0.75}
 
 
@@ -59,6 +60,17 @@ def played(name: str, oracle: Oracle, longest: int = 1, judge: Callable[[str], s
 
 def law_of_answers(name: str, longest: int = 1, judge: Callable[[str], str] = silence, **values: Any) -> dict[Any, Any]:
     return law(lambda oracle: played(name, oracle, longest, judge, **values).answer)
+
+
+def law_with_draws(name: str, **values: Any) -> dict[Any, Fraction]:
+    """The law of answers where each reply to another prompt is drawn as a first text is."""
+
+    def run(oracle: Oracle) -> str | None:
+        player = JudgingPlayer(oracle, 1, lambda _: oracle.choose(LETTERS))
+        answer: str | None = player.play(find(name)(PROBLEM, **values), PROBLEM).answer
+        return answer
+
+    return law(run)
 
 
 def law_of_votes(n: int, choose: Callable[[list[str | None]], Any]) -> dict[Any, Fraction]:

@@ -1,0 +1,120 @@
+"""PlanSearch: a search over observations in words, whose combinations become plans, and these become solutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain, combinations
+from typing import Annotated, TypeAlias
+
+from intact.reason import Extend, Part, Problem, Score, Steps, method
+from intact.reason.aggregate.votes import elect
+from intact.reason.limits import Count, ScorerName, together, within
+from intact.reason.populations.resampling import uniforms
+from intact.reason.prompting import as_reply, make_prompt, read_list
+from intact.reason.stepwise import FinalRule, settle, until_spent
+
+OBSERVE = """\
+{question}
+
+What is known so far about this:
+{known}
+
+Do not solve it yet. List {count} further observations that could help to solve it, each on a line of its own behind \
+its number: short, different from one another, and not trivial."""
+
+PLAN = """\
+{question}
+
+Observations about this:
+{known}
+
+Use them to describe in words how to solve it, step by step. Do not write the solution itself."""
+
+SOLVE = """\
+{question}
+
+Here is a plan:
+
+{plan}
+
+Follow the plan, and write the solution in full, in the form that the question asks for."""
+
+NOTHING = "(nothing yet)"
+
+Combination: TypeAlias = tuple[str, ...]
+Few: TypeAlias = Annotated[int, partial(within, 1, 16)]
+Levels: TypeAlias = Annotated[int, partial(within, 1, 3)]
+
+
+def subsets(items: Sequence[str], most: int) -> list[Combination]:
+    """Return all subsets of at most so many items, the empty one first, each in the items' order."""
+    return list(chain.from_iterable(combinations(items, size) for size in range(min(most, len(items)) + 1)))
+
+
+def _known(observations: Combination) -> str:
+    return "\n".join([f"- {one}" for one in observations]) or NOTHING
+
+
+def _observe(problem: Problem, template: str, count: int, combine: int, levels: int) -> Part[list[Combination]]:
+    """Return all combinations of observations: level after level, further ones are made of each combination."""
+    found: dict[Combination, None] = {}
+    newest: list[Combination] = [()]
+    for _ in range(levels):
+        prompts = [make_prompt(problem, template, known=_known(known), count=str(count)) for known in newest]
+        replies = yield [Extend(problem.ask(prompt)) for prompt in prompts]
+        made = chain(*[subsets(read_list(reply.text, count), combine) for reply in replies])
+        newest = [one for one in dict.fromkeys(made) if one not in found]
+        found |= dict.fromkeys(newest)
+    return list(found)
+
+
+@method("Wang et al. 2024, arXiv 2409.03733", group="plans, roles and layers of models", temperature=0.8)
+def plan_search(
+    problem: Problem,
+    *,
+    n: Count = 16,
+    observations: Few = 5,
+    combine: Few = 2,
+    levels: Levels = 2,
+    scorer: ScorerName = "likelihood",
+    final: FinalRule = "best",
+    observe: str = OBSERVE,
+    plan: str = PLAN,
+    solve: str = SOLVE,
+) -> Steps:
+    """List observations about a problem, make plans of combinations of them, and solutions of the plans; take the best.
+
+    Parameters
+    ----------
+    n : int
+        Plans at most, each with one solution; of more combinations so many are drawn.
+    observations : int
+        Observations that each reply lists, at most; to 16.
+    combine : int
+        Observations of a combination, at most; to 16.
+    levels : int
+        1 to 3: from the second on, further observations are made from each combination.
+    scorer : str
+        Who judges solutions.
+    final : str
+        Which answer it is: best, weighted or majority.
+    observe : str
+        How observations are asked for, with {question}, {known} and {count}.
+    plan : str
+        How a plan is asked for, with {question} and {known}.
+    solve : str
+        How a solution is asked for, with {question} and {plan}.
+    """
+    together(len(subsets([""] * observations, combine)) ** (levels - 1), "combinations of observations at all levels")
+    combos = yield from _observe(problem, observe, observations, combine, levels)
+    places = uniforms(problem.key("shuffle"), len(combos))
+    drawn = sorted(range(len(combos)), key=places.__getitem__)[:n]
+    asked = [problem.ask(make_prompt(problem, plan, known=_known(combos[i]))) for i in drawn]
+    plans = yield [Extend(one) for one in asked]
+    written = yield [Extend(one.ask(make_prompt(problem, solve, plan=one.text))) for one in plans]
+    solutions = [as_reply(problem, one) for one in written]
+    with until_spent():
+        rewards = yield Score(scorer, solutions)
+        return settle(problem, solutions, rewards, final, combinations=len(combos))
+    return elect(problem, solutions, combinations=len(combos))
