@@ -50,6 +50,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
 """What is of another type than the declared one, or no number."""
 FREE = {"backward", "check", "critique", "cue", "end", "feedback", "final", "hint", "prefill", "principles", "program"}
 FREE |= {"refine", "revise", "satisfied", "table", "verify", "wait"}
+FREE |= {"ask", "code", "constrain", "execute", "guide", "improve", "step", "think"}
 FREE |= {"aggregate", "models", "observe", "plan", "retry", "solve", "syzygy"}
 FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
 """Texts that may be any."""
