@@ -51,3 +51,8 @@ class RandomStream:
         """A beta variate, as a ratio of gammas."""
         x, y = self.gamma(a), self.gamma(b)
         return x / (x + y)
+
+
+def happens(key: int, chance: float) -> bool:
+    """Return true with a chance: always at 1 and above, never at 0."""
+    return RandomStream(key).uniform() < chance

@@ -1,0 +1,94 @@
+"""PRISM: a population of whole texts, resampled by their scores, rewritten, and accepted by a ratio of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.reason import Extend, Problem, Score, State, Steps, method
+from intact.reason.aggregate.votes import elect
+from intact.reason.limits import Count, Natural, Positive, ScorerName, Share
+from intact.reason.populations.resampling import systematic
+from intact.reason.populations.variates import happens
+from intact.reason.populations.weights import effective_size, relative
+from intact.reason.prompting import make_prompt
+from intact.reason.revising import rewrite
+from intact.reason.stepwise import until_spent
+
+REFINE = """\
+{question}
+
+Here is an earlier solution, which a verifier gave a score of {score}:
+
+{answer}
+
+Check it step by step, keep what is right, mend what is wrong, and write the whole solution anew."""
+
+
+def limited(ancestors: Sequence[int], clones: int) -> list[int]:
+    """Return ancestors of which none takes more than so many places: a place whose ancestor has them keeps its own."""
+    taken: dict[int, int] = {}
+    result = []
+    for place, ancestor in enumerate(ancestors):
+        taken[ancestor] = taken.get(ancestor, 0) + 1
+        result.append(ancestor if taken[ancestor] <= clones else place)
+    return result
+
+
+@method("Sharma et al. 2026, arXiv 2603.02479", group="particles", temperature=0.7)
+def prism(
+    problem: Problem,
+    *,
+    n: Count = 10,
+    rounds: Natural = 5,
+    scorer: ScorerName = "likelihood",
+    heat: Positive = 0.1,
+    least: Share = 0.5,
+    clones: Count = 3,
+    refine: str = REFINE,
+) -> Steps:
+    """Sample n texts; resample them by their scores, have each rewritten, and accept that by chance; then vote.
+
+    Parameters
+    ----------
+    n : int
+        Texts.
+    rounds : int
+        Rewritings of each.
+    scorer : str
+        Who judges.
+    heat : float
+        The weight of a text is e^(score / heat).
+    least : float
+        Texts are resampled where their effective number falls below this share of n.
+    clones : int
+        Places that one text takes by resampling, at most.
+    refine : str
+        How a text is rewritten, with {question}, {answer} and {score}.
+    """
+    texts: list[State] = yield [Extend(problem.start)] * n
+    scores: list[float] = [0.0] * n
+    accepted, resampled = list[int](), list[int]()
+    with until_spent():
+        scores = yield Score(scorer, texts)
+        for turn in range(rounds):
+            weights = relative(scores, heat)
+            if effective_size(weights) < least * n:
+                places = limited(systematic(problem.key("resample", turn), weights, n), clones)
+                texts, scores = [texts[i] for i in places], [scores[i] for i in places]
+                resampled.append(turn)
+            prompts = [
+                make_prompt(problem, refine, answer=text.text, score=f"{score:.3f}")
+                for text, score in zip(texts, scores, strict=True)
+            ]
+            asked = [Extend(text.ask(prompt)) for text, prompt in zip(texts, prompts, strict=True)]
+            rewritten = yield from rewrite(problem, texts, asked)
+            new = yield Score(scorer, rewritten)
+            ratios = [relative([a, b], heat) for a, b in zip(new, scores, strict=True)]
+            moves = [
+                happens(problem.key("accept", turn, i), after / before if before else 1.0)
+                for i, (after, before) in enumerate(ratios)
+            ]
+            texts = [b if move else a for a, b, move in zip(texts, rewritten, moves, strict=True)]
+            scores = [b if move else a for a, b, move in zip(scores, new, moves, strict=True)]
+            accepted.append(sum(moves))
+    return elect(problem, texts, relative(scores, heat), accepted=accepted, resampled=resampled)
