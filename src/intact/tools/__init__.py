@@ -1,1 +1,1 @@
-"""Tools that a method may use besides the model: today the sandbox that runs programs."""
+"""Tools that a method may use besides the model: the sandbox that runs programs, and retrieval."""

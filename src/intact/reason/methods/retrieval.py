@@ -1,0 +1,137 @@
+"""Answers with passages from a local collection: read once, or searched again for follow-up questions."""
+
+from __future__ import annotations
+
+import re
+
+from intact.reason import Extend, Part, Problem, Read, State, Steps, method
+from intact.reason.aggregate.votes import elect
+from intact.reason.limits import Count, Natural
+from intact.reason.prompting import as_reply, make_prompt, question
+from intact.reason.stepwise import until_spent
+from intact.tools.retrieve import Index, passages
+
+WITH_PASSAGES = """\
+Here are passages that may help:
+
+{passages}
+
+{question}"""
+
+FOLLOW_UP = """\
+{question}
+
+What is known so far:
+{known}
+
+If a fact is still missing to answer this, ask for it with the line "Follow-up: " and one short question that a search \
+can answer. If none is missing, write the line "No follow-up"."""
+
+INTERMEDIATE = """\
+Here are passages that may help:
+
+{passages}
+
+Answer in one sentence, from these passages alone: {follow_up}"""
+
+NOTHING = "(nothing yet)"
+
+_FOLLOW_UP = re.compile(r"^[^\w\n]*follow-?up\b[^\w\n]*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE)
+
+
+def read_follow_up(text: str) -> str | None:
+    """Return the question of the last line of the form "Follow-up: QUESTION"; None if there is none."""
+    found = _FOLLOW_UP.findall(text)
+    return found[-1].strip() if found else None
+
+
+def listed(index: Index, places: list[int]) -> str:
+    """Return passages, the best last, so that it stands nearest to the question."""
+    return "\n\n".join([index.texts[place] for place in reversed(places)])
+
+
+def _index(file: str) -> Part[Index]:
+    """Read a collection; without a file it is empty."""
+    text = (yield Read(file)) if file else ""
+    return Index(passages(text))
+
+
+def _asked(problem: Problem, template: str, context: str) -> State:
+    return problem.ask(make_prompt(problem, template, passages=context)) if context else problem.start
+
+
+@method(
+    "Lewis et al. 2020, arXiv 2005.11401; Yue et al. 2024, arXiv 2410.04343 (DRAG)",
+    group="passages and memory, read from files",
+    temperature=0.7,
+)
+def retrieval(
+    problem: Problem, *, file: str = "", k: Count = 5, n: Count = 1, with_passages: str = WITH_PASSAGES
+) -> Steps:
+    """Find the k passages of a collection that are nearest to a question, and answer with these before it.
+
+    Parameters
+    ----------
+    file : str
+        The collection: passages separated by empty lines; without it there are none.
+    k : int
+        Passages at most.
+    n : int
+        Answers, among which a vote decides.
+    with_passages : str
+        How the question is asked, with {question} and {passages}.
+    """
+    index = yield from _index(file)
+    places = [hit.place for hit in index.search(question(problem), k)]
+    texts = yield [Extend(_asked(problem, with_passages, listed(index, places)))] * n
+    return elect(problem, [as_reply(problem, text) for text in texts], passages=places)
+
+
+@method("Yue et al. 2024, arXiv 2410.04343 (IterDRAG)", group="passages and memory, read from files", temperature=0.7)
+def iterative_retrieval(
+    problem: Problem,
+    *,
+    file: str = "",
+    k: Count = 5,
+    n: Count = 1,
+    rounds: Natural = 5,
+    with_passages: str = WITH_PASSAGES,
+    follow_up: str = FOLLOW_UP,
+    intermediate: str = INTERMEDIATE,
+) -> Steps:
+    """Ask follow-up questions, answer each from the passages nearest to it, and then the question from all of them.
+
+    Parameters
+    ----------
+    file : str
+        The collection: passages separated by empty lines; without it there are none.
+    k : int
+        Passages that each search finds, at most.
+    n : int
+        Answers, among which a vote decides.
+    rounds : int
+        Follow-up questions at most.
+    with_passages : str
+        How the question is asked at last, with {question} and {passages}.
+    follow_up : str
+        How a follow-up question is asked for, with {question} and {known}.
+    intermediate : str
+        How it is answered, with {question}, {passages} and {follow_up}.
+    """
+    index = yield from _index(file)
+    places = [hit.place for hit in index.search(question(problem), k)]
+    known: list[str] = []
+    with until_spent():
+        while places and len(known) < rounds:
+            prompt = make_prompt(problem, follow_up, known="\n".join(known) or NOTHING)
+            asked = read_follow_up((yield Extend(problem.ask(prompt))).text)
+            if asked is None:
+                break
+            found = [hit.place for hit in index.search(asked, k)]
+            values = {"passages": listed(index, found), "follow_up": asked}
+            reply = yield Extend(problem.ask(make_prompt(problem, intermediate, **values)))
+            known.append(f"{asked} {reply.text.strip()}")
+            places = [place for place in found if place not in places] + places
+    context = "\n\n".join(filter(None, [listed(index, places), *known]))
+    texts = yield [Extend(_asked(problem, with_passages, context))] * n
+    return elect(problem, [as_reply(problem, text) for text in texts], passages=places, known=known)

@@ -1,0 +1,84 @@
+"""Retrieval from a local collection of passages by BM25: the same order on every machine.
+
+Libraries compute the scores in floating-point numbers whose last bits depend on the machine, so that equal runs could
+read other passages. Here a score is a sum that is exact before it is rounded once, and ties go to the earlier passage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from intact.exact import ln, total
+
+WORD: Final = re.compile(r"\w+")
+
+
+class Hit(NamedTuple):
+    """A passage that was found: its place in the collection, and its score, above 0."""
+
+    place: int
+    score: float
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, in small letters; digits and letters of every script count."""
+    return WORD.findall(text.casefold())
+
+
+def passages(text: str) -> list[str]:
+    """Return the passages of a text: what empty lines separate, without white space around."""
+    return [part.strip() for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
+
+
+class Index:
+    """Passages, and how often each word occurs in each.
+
+    The score of a passage d is the sum of ``idf(q) f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|))`` over the distinct
+    words q of the query; f is the number of times that d has q, and ``idf(q) = ln(1 + (N - n + 1/2) / (n + 1/2))``
+    if n of N passages have q. Robertson & Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond, with
+    Lucene's idf, which is never negative.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The passages.
+    k1, b : float
+        How soon repetitions stop to count, and how much length does, in [0, 1].
+    """
+
+    def __init__(self, texts: Sequence[str], k1: float = 1.2, b: float = 0.75) -> None:
+        self.texts, self._k1, self._b = list(texts), k1, b
+
+    @cached_property
+    def _counts(self) -> list[Counter[str]]:
+        return [Counter(words(text)) for text in self.texts]
+
+    @cached_property
+    def _having(self) -> Counter[str]:
+        return Counter([word for counts in self._counts for word in counts])
+
+    def search(self, query: str, most: int) -> list[Hit]:
+        """Return the best passages that share a word with a query, at most so many; equals in their order."""
+        asked = list(dict.fromkeys(words(query)))
+        known = {word: self._idf(word) for word in asked if word in self._having}
+        lengths = [counts.total() for counts in self._counts]
+        average = sum(lengths) / max(1, len(lengths))
+        hits = []
+        for place, counts in enumerate(self._counts):
+            norm = self._k1 * (1 - self._b + self._b * lengths[place] / average) if average else 0.0
+            terms = [
+                idf * counts[word] * (self._k1 + 1) / (counts[word] + norm)
+                for word, idf in known.items()
+                if counts[word]
+            ]
+            if terms:
+                hits.append(Hit(place, total(terms)))
+        return sorted(hits, key=lambda hit: (-hit.score, hit.place))[:most]
+
+    def _idf(self, word: str) -> float:
+        having = self._having[word]
+        return ln(1 + (len(self.texts) - having + 0.5) / (having + 0.5))
