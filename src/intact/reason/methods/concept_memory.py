@@ -1,0 +1,83 @@
+"""ArcMemo: a memory of concepts, of which the model chooses those that fit the problem."""
+
+from __future__ import annotations
+
+import re
+
+from intact.reason import Extend, Problem, Read, Steps, method
+from intact.reason.aggregate.votes import elect
+from intact.reason.comparing import demand
+from intact.reason.limits import Count
+from intact.reason.prompting import as_reply, make_prompt, question
+from intact.reason.stepwise import until_spent
+from intact.tools.retrieve import Index, passages
+
+SELECT = """\
+{question}
+
+Here are concepts from earlier problems:
+
+{concepts}
+
+Name those that help with this problem, {most} at most. End with the line "Concepts: " and their numbers, or \
+"Concepts: none"."""
+
+USE = """\
+Here are concepts that helped with earlier problems; use them where they fit:
+
+{concepts}
+
+{question}"""
+
+
+def read_concepts(text: str, count: int) -> list[int] | None:
+    """Return the places, from 0, that the last line of the form "Concepts: 1, 3" names; None without such a line."""
+    found = re.findall(r"^[^\w\n]*concepts\b([^\n]*)$", text, re.IGNORECASE | re.MULTILINE)
+    if not found or not re.search(r"\w", found[-1]):
+        return None
+    named = [int(number) - 1 for number in re.findall(r"\d{1,9}", found[-1])]
+    return list(dict.fromkeys(place for place in named if 0 <= place < count))
+
+
+@method("Ho et al. 2025, arXiv 2509.04439", group="passages and memory, read from files", temperature=0.7)
+def concept_memory(
+    problem: Problem,
+    *,
+    file: str = "",
+    n: Count = 4,
+    most: Count = 5,
+    shown: Count = 40,
+    select: str = SELECT,
+    use: str = USE,
+) -> Steps:
+    """Have the model choose concepts of a memory that fit the problem, answer with these before it, and vote.
+
+    Parameters
+    ----------
+    file : str
+        The memory: concepts in words, separated by empty lines; without it there are none.
+    n : int
+        Answers, among which a vote decides.
+    most : int
+        Concepts that are used, at most.
+    shown : int
+        Concepts that are shown to choose from, those that share most with the question by BM25 if there are more.
+    select : str
+        How a choice is asked for, with {question}, {concepts} and {most}; it ends in "Concepts: NUMBERS".
+    use : str
+        How the question is asked, with {question} and {concepts}.
+    """
+    memory = passages((yield Read(file)) if file else "")
+    near = [hit.place for hit in Index(memory).search(question(problem), shown)]
+    near = sorted([*near, *[i for i in range(len(memory)) if i not in near]][:shown])
+    chosen: list[int] = []
+    with until_spent():
+        if near:
+            listed = "\n\n".join([f"Concept {number}: {memory[i]}" for number, i in enumerate(near, 1)])
+            prompt = problem.ask(make_prompt(problem, select, concepts=listed, most=str(most)))
+            ((_, named),) = yield from demand([prompt], lambda text: read_concepts(text, len(near)), "\n\nConcepts:")
+            chosen = [near[place] for place in named or ()][:most]
+    concepts = "\n\n".join([memory[i] for i in chosen])
+    asked = problem.ask(make_prompt(problem, use, concepts=concepts)) if concepts else problem.start
+    texts = yield [Extend(asked)] * n
+    return elect(problem, [as_reply(problem, text) for text in texts], concepts=chosen)
