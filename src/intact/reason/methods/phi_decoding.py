@@ -1,0 +1,123 @@
+"""Phi-decoding: steps are drawn by what the rest of the text would be like, foreseen for each of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+from intact.exact import mean, total
+from intact.reason import Extend, Problem, State, Steps, method
+from intact.reason.aggregate.votes import take
+from intact.reason.limits import Amount, Count, Filled, Positive, Share, together
+from intact.reason.methods.mur import newest
+from intact.reason.populations.resampling import integer_weights, invert, uniforms
+from intact.reason.populations.weights import relative
+from intact.reason.stepwise import or_spent, until_spent
+
+
+def probable(values: Sequence[float], sigma: float) -> list[int]:
+    """Return the places of the values above their mean minus so many standard deviations; all, if none is."""
+    center = mean(values)
+    bound = center - sigma * math.sqrt(mean([(value - center) ** 2 for value in values]))
+    return [i for i, value in enumerate(values) if value > bound] or list(range(len(values)))
+
+
+def softmax(values: Sequence[float], heat: float) -> list[float]:
+    """Return `e^(value / heat)` over their sum."""
+    weights = relative(values, heat)
+    return [weight / total(weights) for weight in weights]
+
+
+def joint(gains: Sequence[float], groups: Sequence[Hashable], heat: float) -> list[float]:
+    """Return the mean of two distributions: by gains, and by the share of texts in each one's group."""
+    shares = [groups.count(group) / len(groups) for group in groups]
+    return [(a + b) / 2 for a, b in zip(softmax(gains, heat), softmax(shares, 1.0), strict=True)]
+
+
+def draw(key: int, weights: Sequence[float], n: int) -> list[int]:
+    """Draw n places by their weights one after the other, none twice; all, where there are no more.
+
+    Where all that are left weigh 0, each is as likely.
+    """
+    left = list(range(len(weights)))
+    drawn: list[int] = []
+    for point in uniforms(key, min(n, len(weights))):
+        kept = [weights[place] for place in left]
+        masses = integer_weights(kept if any(kept) else [1] * len(kept))
+        (chosen,) = invert([point * sum(masses)], masses, 1 << 64)
+        drawn.append(left.pop(chosen))
+    return drawn
+
+
+@method("Xu et al. 2025, arXiv 2503.13288", group="search step by step", temperature=0.6)
+def phi_decoding(
+    problem: Problem,
+    *,
+    k: Count = 4,
+    width: Count = 4,
+    steps: Count = 8,
+    least: Count = 4,
+    threshold: Share = 0.7,
+    heat: Positive = 0.1,
+    sigma: Amount = 1.0,
+    delimiter: Filled = "\n",
+) -> Steps:
+    """Write next steps, foresee how each would go on to the end, and draw steps by the gain and agreement of that.
+
+    Parameters
+    ----------
+    k : int
+        Next steps of each text.
+    width : int
+        Texts that are kept.
+    steps : int
+        Steps with foresight at most; then the texts are written to their ends.
+    least : int
+        Steps before foresight may end early.
+    threshold : float
+        Foresight ends early where more than this share of the foreseen texts have one answer.
+    heat : float
+        Of the distribution by gains.
+    sigma : float
+        Steps are not followed up whose mean log-probability lies so many standard deviations below that of all.
+    delimiter : str
+        What ends a step.
+    """
+    together(k * width, "k and width")
+    texts, values, done = [problem.start] * width, [0.0] * width, 0
+    foreseen: list[State] = []
+    with until_spent() as spent:
+        while done < steps and not all(text.ended for text in texts):
+            parents = [
+                (text, value) for text, value in zip(texts, values, strict=True) for _ in range(1 if text.ended else k)
+            ]
+            drawn_on = iter((yield [Extend(text, stop=(delimiter,)) for text, _ in parents if not text.ended]))
+            written = [text if text.ended else next(drawn_on) for text, _ in parents]
+            kept = probable([newest(step) for step in written], sigma)
+            ahead = iter((yield [Extend(written[i]) for i in kept if not written[i].ended]))
+            foreseen = [written[i] if written[i].ended else next(ahead) for i in kept]
+            futures = [newest(text) for text in foreseen]
+            gains = [future - parents[i][1] for i, future in zip(kept, futures, strict=True)]
+            best = [j for j, gain in enumerate(gains) if gain > 0]
+            answers = problem.answers(foreseen)
+            groups: list[Hashable] = [j if answer is None else answer for j, answer in enumerate(answers)]
+            if len(best) < width:
+                best, weights = list(range(len(gains))), softmax(gains, heat)
+            else:
+                weights = joint([gains[j] for j in best], [groups[j] for j in best], heat)
+            drawn = [best[place] for place in draw(problem.key("draw", done), weights, width)]
+            texts, values = [written[kept[j]] for j in drawn], [futures[j] for j in drawn]
+            done += 1
+            agree = max([groups.count(group) for group in groups]) / len(groups)
+            if done >= least and agree > threshold:
+                break
+        going_on = iter((yield [Extend(text) for text in texts if not text.ended]))
+        foreseen = [text if text.ended else next(going_on) for text in texts]
+        futures = [newest(text) for text in foreseen]
+    if not foreseen:
+        raise spent[0]
+    answers = problem.answers(foreseen)
+    groups = [j if answer is None else answer for j, answer in enumerate(answers)]
+    weights = joint([newest(text) for text in foreseen], groups, heat)
+    (chosen,) = draw(problem.key("last"), weights, 1)
+    return or_spent(take(problem, foreseen[chosen], steps=done), spent)
