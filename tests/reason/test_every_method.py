@@ -16,8 +16,6 @@ from intact.tools.sandbox import protection
 METHODS = all_methods()
 PROGRAMS = ("program_aided", "code_verified")
 """Methods that run programs."""
-PLANNING = ("plan_search", "step_guidance")
-"""Methods whose first texts are plans and no answers: what a third of the budget pays for may be these alone."""
 DOCS = Path(__file__).parents[2] / "docs" / "methods"
 
 
@@ -39,8 +37,9 @@ def trial(name: str, tmp_path: Path) -> ToyTrial:
 
 
 def written(told: dict[str, Any]) -> list[str]:
-    """The texts that a method itself wrote from the question on, each to its end."""
-    return [leaf.text for leaf in leaves(told["trace"]["nodes"]) if leaf.branch.startswith("p0/") and leaf.tokens]
+    """The texts that a method itself wrote behind the question as it is, each to its end."""
+    own = [leaf for leaf in leaves(told["trace"]["nodes"]) if leaf.branch.startswith("p0/") and not leaf.other_prompt]
+    return [leaf.text for leaf in own if leaf.tokens]
 
 
 @pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in CHECKS])
@@ -58,12 +57,12 @@ def test_what_a_method_spends_it_says(trial: ToyTrial) -> None:
 
 @pytest.mark.parametrize("cap", ["tokens", "scores", "prefill"])
 def test_a_method_whose_budget_ends_answers_with_what_it_has(trial: ToyTrial, cap: str) -> None:
-    if trial.method.name in ("program_aided", "think_and_execute"):
-        pytest.skip("its answers are what programs print, or its first text is one")
+    if trial.method.name == "program_aided":
+        pytest.skip("its answers are what its texts print")
     one = problems(1)
     (free,) = trial.run(one).values()
     for value in (free["cost"][cap] // 3, free["cost"][cap] - 1):
-        if value < 0 or (trial.method.name in PLANNING and value < free["cost"][cap] - 1):
+        if value < 0:
             continue
         (told,) = trial.run(one, **{cap: value}).values()
         assert told["answer"] is not None or not any(map(one[0].read, written(told)))

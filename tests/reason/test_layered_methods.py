@@ -251,11 +251,11 @@ def test_trimr_stops_when_answers_agree() -> None:
 
     for agree, looked in [(1, 1), (2, 4), (3, 5)]:
         answer, backend = solve("trimr", reply, agree=agree, steps=8)
-        assert answer.details["answers"] == said[:looked]
+        assert answer.details["turns"] == [said[:looked]]
         assert answer.answer == said[looked - 1]
         assert len(backend.asked) == 2 * looked
     answer, _ = solve("trimr", reply, agree=9, steps=4)
-    assert (answer.answer, answer.details["answers"]) == ("42", said[:4])
+    assert (answer.answer, answer.details["turns"]) == ("42", [said[:4]])
 
 
 def test_trimr_ends_thoughts_in_circles_and_keeps_texts_that_end() -> None:
@@ -263,7 +263,7 @@ def test_trimr_ends_thoughts_in_circles_and_keeps_texts_that_end() -> None:
         return f" {40 + text.count('so')}" if text.endswith("Answer:") else "so\n\nmore…"
 
     answer, backend = solve("trimr", circle, agree=3)
-    assert (answer.answer, answer.details["answers"], len(backend.asked)) == ("42", ["41"], 4)
+    assert (answer.answer, answer.details["turns"], len(backend.asked)) == ("42", [["41"]], 4)
     answer, backend = solve("trimr", lambda prompt, text, place: "It is 42.", agree=3)
     assert (answer.answer, len(backend.asked)) == ("42", 1)
 

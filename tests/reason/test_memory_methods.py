@@ -207,5 +207,5 @@ def test_chosen_concepts_stand_before_the_question(collection: str) -> None:
     assert asked[0].startswith("select:Concept 1: Rome is in Italy.\n\nConcept 2: The Tiber")
     assert asked[1:] == ["Paris is in France.\n\nRome is in Italy.|Rome?"]
     assert answer.details == {"concepts": [2, 0]}
-    _, asked = asked_with("concept_memory", "In Paris?", reply, file=collection, n=1, shown=1, **values)
+    _, asked = asked_with("concept_memory", "In Paris?", reply, file=collection, n=1, candidates=1, **values)
     assert asked == ["select:Concept 1: Paris is in France.", "Paris is in France.|In Paris?"]

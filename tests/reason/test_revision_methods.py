@@ -87,7 +87,7 @@ def test_rise_shows_the_newest_answers_alone() -> None:
         "6 * 7?It is 40\n\nwrong\n\nIt is 41\n\nwrong\n\n",
         "6 * 7?It is 41\n\nwrong\n\nIt is 42\n\nwrong\n\n",
     ]
-    assert answer.details == {"turns": ["40", "41", "42", "42"]}
+    assert answer.details == {"turns": [["40", "41", "42", "42"]]}
     assert answer.answer == "42"
 
 

@@ -68,18 +68,18 @@ def demand(
         If the budget does not pay for all replies: which of them are missing must not decide.
     """
 
-    def said(reply: State) -> T | None:
+    def read_reply(reply: State) -> T | None:
         return None if reply.why == "error" else read(reply.text)
 
     replies: list[State] = yield [Extend(prompt, model=model) for prompt in prompts]
-    silent = [i for i, reply in enumerate(replies) if said(reply) is None and reply.why != "budget"]
+    silent = [i for i, reply in enumerate(replies) if read_reply(reply) is None and reply.why != "budget"]
     if silent:
         further = yield [Extend(replies[i].append(words), max_tokens=4, temperature=0.0, model=model) for i in silent]
         for i, reply in zip(silent, further, strict=True):
             replies[i] = reply
     if any(reply.why == "budget" for reply in replies):
         raise SpentError("the budget does not pay for all replies about texts")
-    return [(reply, said(reply)) for reply in replies]
+    return [(reply, read_reply(reply)) for reply in replies]
 
 
 def choose(prompts: Sequence[State], options: int, model: str = "") -> Part[list[int | None]]:

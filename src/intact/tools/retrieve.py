@@ -63,8 +63,8 @@ class Index:
 
     def search(self, query: str, most: int) -> list[Hit]:
         """Return the best passages that share a word with a query, at most so many; equals in their order."""
-        asked = list(dict.fromkeys(words(query)))
-        known = {word: self._idf(word) for word in asked if word in self._having}
+        distinct = list(dict.fromkeys(words(query)))
+        known = {word: self._idf(word) for word in distinct if word in self._having}
         lengths = [counts.total() for counts in self._counts]
         average = sum(lengths) / max(1, len(lengths))
         hits = []

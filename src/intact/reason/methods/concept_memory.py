@@ -46,7 +46,7 @@ def concept_memory(
     file: str = "",
     n: Count = 4,
     most: Count = 5,
-    shown: Count = 40,
+    candidates: Count = 40,
     select: str = SELECT,
     use: str = USE,
 ) -> Steps:
@@ -60,7 +60,7 @@ def concept_memory(
         Answers, among which a vote decides.
     most : int
         Concepts that are used, at most.
-    shown : int
+    candidates : int
         Concepts that are shown to choose from, those that share most with the question by BM25 if there are more.
     select : str
         How a choice is asked for, with {question}, {concepts} and {most}; it ends in "Concepts: NUMBERS".
@@ -68,8 +68,8 @@ def concept_memory(
         How the question is asked, with {question} and {concepts}.
     """
     memory = passages((yield Read(file)) if file else "")
-    near = [hit.place for hit in Index(memory).search(question(problem), shown)]
-    near = sorted([*near, *[i for i in range(len(memory)) if i not in near]][:shown])
+    near = [hit.place for hit in Index(memory).search(question(problem), candidates)]
+    near = sorted([*near, *[i for i in range(len(memory)) if i not in near]][:candidates])
     chosen: list[int] = []
     with until_spent():
         if near:
@@ -78,6 +78,6 @@ def concept_memory(
             ((_, named),) = yield from demand([prompt], lambda text: read_concepts(text, len(near)), "\n\nConcepts:")
             chosen = [near[place] for place in named or ()][:most]
     concepts = "\n\n".join([memory[i] for i in chosen])
-    asked = problem.ask(make_prompt(problem, use, concepts=concepts)) if concepts else problem.start
-    texts = yield [Extend(asked)] * n
+    start = problem.ask(make_prompt(problem, use, concepts=concepts)) if concepts else problem.start
+    texts = yield [Extend(start)] * n
     return elect(problem, [as_reply(problem, text) for text in texts], concepts=chosen)

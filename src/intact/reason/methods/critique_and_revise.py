@@ -82,8 +82,8 @@ def critique_and_revise(
                 make_prompt(problem, revise, answer=draft.text, critique=one.text)
                 for draft, one in zip(drafts, critiques, strict=True)
             ]
-            asked = [Extend(one.ask(prompt)) for one, prompt in zip(critiques, prompts, strict=True)]
-            drafts = yield from rewrite(problem, drafts, asked)
+            requests = [Extend(one.ask(prompt)) for one, prompt in zip(critiques, prompts, strict=True)]
+            drafts = yield from rewrite(problem, drafts, requests)
             for own, answer in zip(turns, problem.answers(drafts), strict=True):
                 own.append(answer)
     except SpentError:

@@ -47,13 +47,13 @@ def mixture_of_agents(
     """
     names = model_names(models)
     replies = []
-    asked = problem.start
+    start = problem.start
     with until_spent() as spent:
         for _ in range(layers - 1):
-            replies = yield [Extend(asked, model=names[i % len(names)]) for i in range(n)]
+            replies = yield [Extend(start, model=names[i % len(names)]) for i in range(n)]
             replies = [as_reply(problem, reply) for reply in replies]
-            asked = problem.ask(make_prompt(problem, aggregate, answers=numbered([reply.text for reply in replies])))
-        conclusion = as_reply(problem, (yield Extend(asked, model=aggregator)))
+            start = problem.ask(make_prompt(problem, aggregate, answers=numbered([reply.text for reply in replies])))
+        conclusion = as_reply(problem, (yield Extend(start, model=aggregator)))
         if whole(problem, conclusion) or not replies:
             return take(problem, conclusion, replies=problem.answers(replies))
     if spent and not replies:

@@ -110,8 +110,8 @@ def plan_search(
     combos = yield from _observe(problem, observe, observations, combine, levels)
     places = uniforms(problem.key("shuffle"), len(combos))
     drawn = sorted(range(len(combos)), key=places.__getitem__)[:n]
-    asked = [problem.ask(make_prompt(problem, plan, known=_known(combos[i]))) for i in drawn]
-    plans = yield [Extend(one) for one in asked]
+    starts = [problem.ask(make_prompt(problem, plan, known=_known(combos[i]))) for i in drawn]
+    plans = yield [Extend(one) for one in starts]
     written = yield [Extend(one.ask(make_prompt(problem, solve, plan=one.text))) for one in plans]
     solutions = [as_reply(problem, one) for one in written]
     with until_spent():

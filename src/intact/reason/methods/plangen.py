@@ -83,8 +83,8 @@ def plangen(
     improve : str
         How a better answer is asked for, with {question}, {constraints}, {answer} and {feedback}.
     """
-    asked = problem.ask(make_prompt(problem, constrain))
-    *answers, listed = yield [*[Extend(problem.start)] * n, Extend(asked, model=verifier)]
+    constraining = problem.ask(make_prompt(problem, constrain))
+    *answers, listed = yield [*[Extend(problem.start)] * n, Extend(constraining, model=verifier)]
     best, feedback, scores = (answers[0], float(LOWEST - 1)), "", list[list[int]]()
     try:
         while True:

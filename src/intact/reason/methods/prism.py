@@ -80,8 +80,8 @@ def prism(
                 make_prompt(problem, refine, answer=text.text, score=f"{score:.3f}")
                 for text, score in zip(texts, scores, strict=True)
             ]
-            asked = [Extend(text.ask(prompt)) for text, prompt in zip(texts, prompts, strict=True)]
-            rewritten = yield from rewrite(problem, texts, asked)
+            requests = [Extend(text.ask(prompt)) for text, prompt in zip(texts, prompts, strict=True)]
+            rewritten = yield from rewrite(problem, texts, requests)
             new = yield Score(scorer, rewritten)
             ratios = [relative([a, b], heat) for a, b in zip(new, scores, strict=True)]
             moves = [

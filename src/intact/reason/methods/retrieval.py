@@ -56,7 +56,7 @@ def _index(file: str) -> Part[Index]:
     return Index(passages(text))
 
 
-def _asked(problem: Problem, template: str, context: str) -> State:
+def _start(problem: Problem, template: str, context: str) -> State:
     return problem.ask(make_prompt(problem, template, passages=context)) if context else problem.start
 
 
@@ -83,7 +83,7 @@ def retrieval(
     """
     index = yield from _index(file)
     places = [hit.place for hit in index.search(question(problem), k)]
-    texts = yield [Extend(_asked(problem, with_passages, listed(index, places)))] * n
+    texts = yield [Extend(_start(problem, with_passages, listed(index, places)))] * n
     return elect(problem, [as_reply(problem, text) for text in texts], passages=places)
 
 
@@ -124,14 +124,14 @@ def iterative_retrieval(
     with until_spent():
         while places and len(known) < rounds:
             prompt = make_prompt(problem, follow_up, known="\n".join(known) or NOTHING)
-            asked = read_follow_up((yield Extend(problem.ask(prompt))).text)
-            if asked is None:
+            further = read_follow_up((yield Extend(problem.ask(prompt))).text)
+            if further is None:
                 break
-            found = [hit.place for hit in index.search(asked, k)]
-            values = {"passages": listed(index, found), "follow_up": asked}
+            found = [hit.place for hit in index.search(further, k)]
+            values = {"passages": listed(index, found), "follow_up": further}
             reply = yield Extend(problem.ask(make_prompt(problem, intermediate, **values)))
-            known.append(f"{asked} {reply.text.strip()}")
+            known.append(f"{further} {reply.text.strip()}")
             places = [place for place in found if place not in places] + places
     context = "\n\n".join(filter(None, [listed(index, places), *known]))
-    texts = yield [Extend(_asked(problem, with_passages, context))] * n
+    texts = yield [Extend(_start(problem, with_passages, context))] * n
     return elect(problem, [as_reply(problem, text) for text in texts], passages=places, known=known)

@@ -31,4 +31,4 @@ def rise(problem: Problem, *, turns: Count = 5, window: Count = 2, retry: str = 
         while len(answers) < turns:
             prompt = follow_up(problem, answers[-window:], retry)
             answers.append(as_reply(problem, (yield Extend(problem.ask(prompt)))))
-    return elect(problem, answers, turns=problem.answers(answers))
+    return elect(problem, answers, turns=[problem.answers(answers)])

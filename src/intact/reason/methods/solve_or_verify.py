@@ -10,14 +10,14 @@ from intact.reason import Answer, CallMethod, Problem, Steps, method
 from intact.reason.limits import Count, ModelName, Natural, Positive, Share
 
 
-class Split(NamedTuple):
+class BudgetSplit(NamedTuple):
     """Solutions, and verifications of each."""
 
     solutions: int
     checks: int
 
 
-def split(budget: int, ratio: float, exponent: float) -> Split:
+def split(budget: int, ratio: float, exponent: float) -> BudgetSplit:
     """Return the split of a budget: `S = budget^exponent`, rounded, and as many checks V as `S (1 + ratio V)` leaves.
 
     Without a check of each, all are solutions.
@@ -33,7 +33,7 @@ def split(budget: int, ratio: float, exponent: float) -> Split:
     """
     solutions = min(budget, int(power(budget, exponent) + 0.5))
     checks = int((budget / solutions - 1) / ratio)
-    return Split(solutions, checks) if checks else Split(budget, 0)
+    return BudgetSplit(solutions, checks) if checks else BudgetSplit(budget, 0)
 
 
 @method("Singhi et al. 2025, arXiv 2504.01005", group="samples, chosen by a scorer", temperature=0.7)
@@ -46,7 +46,7 @@ def solve_or_verify(
     crossover: Natural = 0,
     verifier: ModelName = "",
 ) -> Steps:
-    """Split a budget between solutions and written verifications of them, and choose by the verdicts; or vote.
+    """BudgetSplit a budget between solutions and written verifications of them, and choose by the verdicts; or vote.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def solve_or_verify(
     verifier : str
         Who verifies, by the driver's name; by default the model that solves.
     """
-    parts = split(budget, ratio, exponent) if budget >= crossover else Split(budget, 0)
+    parts = split(budget, ratio, exponent) if budget >= crossover else BudgetSplit(budget, 0)
     if parts.checks:
         values = {"n": parts.solutions, "checks": parts.checks, "verifier": verifier}
         answer: Answer = yield CallMethod("generative_verifier", problem, values)

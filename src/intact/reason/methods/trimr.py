@@ -60,4 +60,4 @@ def trimr(
 
 
 def _taken(problem: Problem, state: State, thought: State, answers: list[str | None]) -> Answer:
-    return take(problem, state, answers=answers, thought=thought.length)
+    return take(problem, state, turns=[answers], thought=thought.length)
