@@ -264,6 +264,8 @@ def test_trimr_ends_thoughts_in_circles_and_keeps_texts_that_end() -> None:
 
     answer, backend = solve("trimr", circle, agree=3)
     assert (answer.answer, answer.details["turns"], len(backend.asked)) == ("42", [["41"]], 4)
+    answer, _ = solve("trimr", lambda *_: "\n\nmore…", agree=9, steps=3)
+    assert len(answer.details["turns"][0]) == 3, "empty steps are no circle"
     answer, backend = solve("trimr", lambda prompt, text, place: "It is 42.", agree=3)
     assert (answer.answer, len(backend.asked)) == ("42", 1)
 

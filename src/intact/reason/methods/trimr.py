@@ -38,15 +38,16 @@ def trimr(
     cue : str
         What is added to the thought to have its answer.
     """
-    thought, forced = problem.start, None
+    thought, forced, taken = problem.start, None, 0
     answers: list[str | None] = []
     seen: set[str] = set()
     with until_spent() as spent:
-        while len(seen) < steps:
+        while taken < steps:
             thought = yield Extend(thought, stop=(delimiter,))
-            if thought.ended or thought.last.strip() in seen:
+            if thought.ended or (step := thought.last.strip()) in seen:
                 break
-            seen.add(thought.last.strip())
+            seen |= {step} - {""}  # an empty line is no circle
+            taken += 1
             if thought.length >= least:
                 forced = yield Extend(thought.append(cue), max_tokens=answering, temperature=0.0)
                 answers.append(problem.answer(forced))
