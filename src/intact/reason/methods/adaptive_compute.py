@@ -31,7 +31,7 @@ def adaptive_sampling(
     accepted = False
     with until_spent() as spent:
         while len(samples) < n and not accepted:
-            heat = 1 - 0.5 ** len(samples) if anneal else None
+            heat = round(1 - 0.5 ** len(samples), 6) if anneal else None  # temperatures have 6 decimals
             sample = yield Extend(problem.start, temperature=heat)
             (reward,) = yield Score(scorer, [sample])
             samples.append(sample)
