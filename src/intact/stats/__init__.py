@@ -7,6 +7,7 @@ from intact.stats.intervals import Interval, bootstrap, clustered, wilson
 from intact.stats.multiple import benjamini_hochberg, holm
 from intact.stats.paired import mcnemar, paired_bootstrap, permutation
 from intact.stats.power import Discordance, mean_problems, paired_power, paired_problems, unpaired_problems
+from intact.stats.prediction import predict_right
 from intact.stats.variance import split, split_counts
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "pass_at_k",
     "pass_hat_k",
     "permutation",
+    "predict_right",
     "split",
     "split_counts",
     "tost",
