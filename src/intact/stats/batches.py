@@ -1,0 +1,253 @@
+"""Bounds for a whole batch of problems to come: Batch Predictive Inference (Lee, Tchetgen Tchetgen and Dobriban 2024).
+
+Source: arXiv 2409.13990. Given are scores of n graded problems, exchangeable with those of m to come (ties in random
+order). Let R_j be 1 + the number of graded scores below the j-th score to come. The sorted ranks R_(1) <= ... <= R_(m)
+are uniform over all `C(n + m, m)` non-decreasing sequences in 1 ... n + 1, whatever the scores are like, so
+
+    P(R_(i) = k) = C(k + i - 2, i - 1) C(n + m - k - i + 1, m - i) / C(n + m, m),
+
+and the sum of R_j - 1 has the Gaussian binomial coefficient [n + m choose m] as its generating function (the law of
+Mann and Whitney's U). A score to come is at most S_(R_j), the R_j-th smallest graded score, or has no bound if
+R_j = n + 1. Everything is computed with integers.
+
+The authors' program draws the ranks of the mean independently of each other, which is another law: of 40 graded and 10
+to come, its bound of the sum at level 0.9 is 258 for 263, and holds in 87.8% only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import accumulate
+from typing import NamedTuple
+
+import numpy as np
+
+from intact.errors import ParameterError
+from intact.exact import Number, rational, written
+
+
+class PredictedMean(NamedTuple):
+    """The bounds of a mean of scores to come."""
+
+    low: Fraction
+    high: Fraction
+
+
+def rank_law(graded: int, to_come: int, place: int) -> list[Fraction]:
+    """Return the probabilities that the score of a place has the ranks 1 to n + 1; `place` 1 is the smallest to come.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem on one side, or the place does not lie in 1 ... m.
+    """
+    _check(graded, to_come)
+    if not 1 <= place <= to_come:
+        raise ParameterError(f"a place of {to_come} scores lies in 1 ... {to_come}, got {place}")
+    whole = math.comb(graded + to_come, to_come)
+    return [
+        Fraction(
+            math.comb(k + place - 2, place - 1) * math.comb(graded + to_come - k - place + 1, to_come - place), whole
+        )
+        for k in range(1, graded + 2)
+    ]
+
+
+def rank_quantile(graded: int, to_come: int, place: int, level: float = 0.9) -> int:
+    """Return the least rank that the score of a place does not exceed with a chance of `level` or more.
+
+    Raises
+    ------
+    ParameterError
+        As `rank_law`, and if the level does not lie between 0 and 1.
+    """
+    return 1 + _first(rank_law(graded, to_come, place), _level(level))
+
+
+def batch_quantile(scores: Sequence[Number], to_come: int, place: int, level: float = 0.9) -> Number:
+    """Return a bound of the place-th smallest score to come, which holds with a chance of `level` or more.
+
+    With place = ceil((1 - delta) m) it is a bound that a share of 1 - delta of the batch or more keeps, at once.
+
+    Returns
+    -------
+    number
+        One of the scores, or `math.inf` if the scores are too few for a bound.
+
+    Raises
+    ------
+    ParameterError
+        If there is no score, one is not a number, the place does not lie in 1 ... m, or the level not in (0, 1).
+    """
+    if any(score != score for score in scores):
+        raise ParameterError("a score is not a number")
+    rank = rank_quantile(len(scores), to_come, place, level)
+    return sorted(scores)[rank - 1] if rank <= len(scores) else math.inf
+
+
+def at_most_wrong(
+    confidences: Sequence[Number], right: Sequence[bool], to_come: int, wrong: int, level: float = 0.9
+) -> Number:
+    """Return a confidence above which at most `wrong` of the next answers are wrong, with a chance of `level` or more.
+
+    To answer only above it, and to abstain else, is thus safe for the whole batch. A score is the confidence of a wrong
+    answer, and the lowest of all for a right one; its bound for the place m - wrong is returned.
+
+    Parameters
+    ----------
+    confidences : sequence of numbers, one for each graded problem
+        Of any scale, such as shares of votes.
+    right : sequence of bool
+        If true, the answer is right.
+    to_come : int
+        Problems to come, m.
+    wrong : int
+        Wrong answers that can be borne, below m.
+
+    Returns
+    -------
+    number
+        A confidence; `-math.inf` if everything may be answered, `math.inf` if nothing may.
+
+    Raises
+    ------
+    ParameterError
+        If lengths differ, a confidence is not a number, or `wrong` does not lie in 0 ... m - 1.
+    """
+    if len(confidences) != len(right):
+        raise ParameterError(f"there must be as many confidences as verdicts: {len(confidences)}, {len(right)}")
+    if any(confidence != confidence for confidence in confidences):
+        raise ParameterError("a confidence is not a number")
+    _check(len(right), to_come)
+    if not 0 <= wrong < to_come:
+        raise ParameterError(f"of {to_come} answers 0 to {to_come - 1} can be borne to be wrong, got {wrong}")
+    scores = [-math.inf if flag else value for value, flag in zip(confidences, right, strict=True)]
+    return batch_quantile(scores, to_come, to_come - wrong, level)
+
+
+def rank_sum_counts(graded: int, to_come: int) -> list[int]:
+    """Return the numbers of rank sequences whose sum of R_j - 1 is 0, 1, ..., n m: coefficients of [n + m choose m].
+
+    The product of `(1 - x^(n + i)) / (1 - x^i)` over i = 1 ... m, a factor at a time, up to the middle; the other half
+    mirrors it. It takes about `n m min(n, m)` additions of long integers: 1 s for n = 164, m = 100.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem on one side.
+    """
+    _check(graded, to_come)
+    most, fewer = max(graded, to_come), min(graded, to_come)  # the coefficient is symmetric in its two arguments
+    degrees = graded * to_come
+    counts = np.zeros(degrees // 2 + 1, object)
+    counts[0] = 1
+    for i in range(1, fewer + 1):
+        counts[most + i :] -= counts[: -most - i].copy()
+        for start in range(i):
+            counts[start::i] = np.add.accumulate(counts[start::i])
+    half = [int(count) for count in counts]
+    return half + half[: (degrees + 1) // 2][::-1]
+
+
+def rank_sum_quantile(graded: int, to_come: int, level: float = 0.9) -> int:
+    """Return the least number that the sum of the ranks to come does not exceed with a chance of `level` or more.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem on one side, or the level does not lie between 0 and 1.
+    """
+    return to_come + _first(rank_sum_counts(graded, to_come), _level(level))
+
+
+def batch_mean(scores: Sequence[Number], to_come: int, level: float = 0.9, highest: Number = 1) -> Fraction:
+    """Return an upper bound of the mean score to come, which holds with a chance of `level` or more.
+
+    It is the largest mean of S_(r_j) over ranks whose sum is at most its quantile, found by dynamic programming over
+    the m scores: some m^2 n steps for each distinct score.
+
+    Parameters
+    ----------
+    scores : sequence of numbers, one for each graded problem
+        Taken exactly; none above `highest`.
+    to_come : int
+        Problems to come, m.
+    highest : number
+        The largest score possible, which stands for S_(n + 1).
+
+    Raises
+    ------
+    ParameterError
+        If there is no score, one is not finite or above the highest, or the level does not lie in (0, 1).
+    """
+    exact, top = _bounded(scores, to_come, highest)
+    return _largest_mean(exact, top, to_come, _first(rank_sum_counts(len(scores), to_come), _level(level)))
+
+
+def _bounded(scores: Sequence[Number], to_come: int, highest: Number) -> tuple[list[Fraction], Fraction]:
+    """Return scores and the highest possible one as fractions."""
+    _check(len(scores), to_come)
+    exact, top = [rational(score, "a score") for score in scores], rational(highest, "the highest score")
+    if max(exact) > top:
+        raise ParameterError(f"a score of {float(max(exact)):g} is above the highest possible one, {float(top):g}")
+    return exact, top
+
+
+def _largest_mean(exact: Sequence[Fraction], top: Fraction, to_come: int, spare: int) -> Fraction:
+    """Return the largest mean of scores at ranks whose sum is at most `spare` above its least."""
+    least = min(exact)
+    unit = math.lcm(top.denominator, *(score.denominator for score in exact))
+    ranks: dict[int, int] = {}  # the cheapest rank, less 1, of each gain over the least score
+    for rank, score in enumerate([*sorted(exact), top]):
+        ranks.setdefault(int((score - least) * unit), rank)
+    small = max(ranks) * to_come < 2**62
+    best = np.zeros(spare + 1, np.int64 if small else object)
+    for _ in range(to_come):
+        longer = best.copy()
+        for gain, cost in ranks.items():
+            if 0 < cost <= spare:
+                np.maximum(longer[cost:], best[: best.size - cost] + gain, out=longer[cost:])
+        best = longer
+    return least + Fraction(int(best[spare]), unit * to_come)
+
+
+def predict_mean(
+    scores: Sequence[Number], to_come: int, level: float = 0.9, lowest: Number = 0, highest: Number = 1
+) -> PredictedMean:
+    """Return bounds of the mean score to come, such as of shares of right samples: `batch_mean` from both sides.
+
+    Each side holds with a chance of `(1 + level) / 2` or more. For scores that are 0 or 1, `predict_right` has tighter
+    bounds.
+
+    Raises
+    ------
+    ParameterError
+        As `batch_mean`, or if a score is below the lowest.
+    """
+    exact, top = _bounded(scores, to_come, highest)
+    bottom = rational(lowest, "the lowest score")
+    if min(exact) < bottom:
+        raise ParameterError(f"a score of {float(min(exact)):g} is below the lowest possible one, {float(bottom):g}")
+    spare = _first(rank_sum_counts(len(scores), to_come), (1 + _level(level)) / 2)
+    low = -_largest_mean([-score for score in exact], -bottom, to_come, spare)
+    return PredictedMean(low, _largest_mean(exact, top, to_come, spare))
+
+
+def _first(masses: Sequence[int | Fraction], level: Fraction) -> int:
+    """Return the first place up to which a share of `level` or more of all mass lies."""
+    sums = list(accumulate(masses))
+    return next(place for place, held in enumerate(sums) if held >= level * sums[-1])
+
+
+def _level(level: Number) -> Fraction:
+    exact = written(level, "the level")
+    if not 0 < exact < 1:
+        raise ParameterError(f"the level must lie between 0 and 1, got {float(level):g}")
+    return exact
+
+
+def _check(graded: int, to_come: int) -> None:
+    if graded < 1 or to_come < 1:
+        raise ParameterError(f"there must be a problem graded and one to come, got {graded} and {to_come}")
