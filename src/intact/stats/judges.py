@@ -1,0 +1,205 @@
+"""Conclusions from the levels that a judge gives: judges and candidates on a simplex.
+
+Source: Judging LLMs on a Simplex, arXiv 2505.21972. Candidate k's texts have the true level m with chance pi_km, and a
+judge gives a text of true level m the level l with chance theta_ml: candidates are seen as `gamma_k = sum_m pi_km
+theta_m`. With two levels `gamma = theta_0 + pi (theta_1 - theta_0)`, so candidates rank by what is seen as they rank
+truly, if the judge is better than chance and the same for all of them. With three or more levels they need not: two
+judges, each of which prefers better texts, can show the same numbers of candidates that rank in opposite orders
+(`true_levels` has an example), and no number of judged texts tells which. Then an order has only a chance, which
+depends on prior assumptions (`order_chances`). Judging with two levels avoids that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.exact import Number, written
+from intact.stats.checks import Floats, whole
+
+PROPOSALS = 8
+"""Shares of true levels that are proposed for each candidate and judge from the prior, and as many from the counts."""
+
+
+class OrderChances(NamedTuple):
+    """The chances of orders of candidates.
+
+    Attributes
+    ----------
+    orders : mapping of tuple of int to float
+        Posterior chances of orders, candidates from the best to the worst by true mean level; likely ones first.
+    means : array
+        Posterior mean of each candidate's true mean level, from 0.
+    effective : float
+        The effective number of draws, `(sum w)^2 / sum w^2`: chances have an error of `0.5 / sqrt(effective)` or less.
+    """
+
+    orders: dict[tuple[int, ...], float]
+    means: Floats
+    effective: float
+
+    def above(self, first: int, second: int) -> float:
+        """Return the chance that a candidate is better than another."""
+        return math.fsum(p for order, p in self.orders.items() if order.index(first) < order.index(second))
+
+
+def true_levels(observed: Sequence[Number], judge: Sequence[Sequence[Number]]) -> list[Fraction]:
+    """Return the shares of true levels that a known judge shows as the observed ones: pi with `pi theta = gamma`.
+
+    With two levels this is the estimate of Rogan and Gladen (1978). Shares outside [0, 1] say that no candidate looks
+    like this to that judge, but for chance.
+
+    Both judges here prefer better texts (each row has more mass on high levels than the one before), and both show A as
+    (.4, .2, .4) and B as (.3, .4, .3). To the first A is better, with a mean level of 8/7 against 16/21, to the second
+    B, with 26/21 against 6/7:
+
+    >>> one = [[.8, .2, 0], [.1, .5, .4], [.1, .2, .7]]
+    >>> other = [[.7, .2, .1], [.4, .5, .1], [0, .2, .8]]
+    >>> [str(mean_level(true_levels(seen, judge))) for judge in (one, other) for seen in ([.4, .2, .4], [.3, .4, .3])]
+    ['8/7', '16/21', '6/7', '26/21']
+
+    Parameters
+    ----------
+    observed : sequence of numbers, one for each level
+        Shares of the judge's levels, of sum 1; a double is the decimal that is written.
+    judge : sequence of rows, one for each true level
+        Shares of the judge's levels for texts of that level, of sum 1.
+
+    Raises
+    ------
+    ParameterError
+        If shapes do not agree, a share is negative or a sum is not 1, or several candidates look the same to the judge.
+    """
+    size = len(observed)
+    if size < 2 or len(judge) != size or any(len(row) != size for row in judge):
+        raise ParameterError(f"a judge of {size} levels has {size} rows of {size} shares, 2 or more")
+    rows = [_shares(row, f"row {place} of the judge") for place, row in enumerate(judge)]
+    # eliminate on the transposed system, theta^T pi = gamma
+    system = [[row[level] for row in rows] + [value] for level, value in enumerate(_shares(observed, "observed"))]
+    for column in range(size):
+        pivot = next((place for place in range(column, size) if system[place][column]), None)
+        if pivot is None:
+            raise ParameterError("the judge's rows are linearly dependent: different candidates look the same to it")
+        system[column], system[pivot] = system[pivot], system[column]
+        head = system[column] = [value / system[column][column] for value in system[column]]
+        for place in range(size):
+            if place != column and (factor := system[place][column]):
+                system[place] = [value - factor * one for value, one in zip(system[place], head, strict=True)]
+    return [row[-1] for row in system]
+
+
+def mean_level(shares: Sequence[Fraction]) -> Fraction:
+    """Return the mean of levels 0, 1, ... with these shares."""
+    return sum((level * share for level, share in enumerate(shares)), Fraction(0))
+
+
+def order_chances(
+    counts: ArrayLike, gold: ArrayLike | None = None, agreement: float = 1.0, draws: int = 5_000, seed: int = 0
+) -> OrderChances:
+    """Return the chances of all orders of candidates, given how often a judge gave them each level.
+
+    The prior: shares of true levels are uniform on the simplex; row m of the judge is Dirichlet with 1 for each level
+    and `agreement` more for m itself, and better texts get better levels (each row dominates the one before). Draws
+    of theta come from that prior and the gold labels, by rejection. For each, pi is proposed several times, by halves
+    from its prior and from the posterior of gamma mapped back; one proposal is kept, and the mean of their importance
+    weights, which are bounded, is the weight of theta. Where the chances change much with `agreement`, assumptions
+    decide, not data.
+
+    Parameters
+    ----------
+    counts : array, candidates x levels
+        The number of texts to which the judge gave each level, from the worst level to the best.
+    gold : array, levels x levels, optional
+        Of texts whose true level is known, the number by true level (row) and the judge's level (column).
+    agreement : float
+        The prior's weight, in texts, for a judge that is right.
+    draws : int
+        Draws of theta that are kept or rejected.
+    seed : int
+        Equal seeds give equal chances with one version of NumPy, to some nine digits.
+
+    Raises
+    ------
+    ParameterError
+        If shapes do not agree, a count is negative or missing, there are fewer than two candidates or levels, or no
+        draw agrees with the data.
+    """
+    table, known = _counts(counts, gold)
+    candidates, levels = table.shape
+    if not (math.isfinite(agreement) and agreement >= 0) or draws < 1:
+        raise ParameterError(f"agreement is 0 or more, with at least 1 draw, got {agreement} and {draws}")
+    rng = np.random.default_rng(seed)
+    judges = _judges(1 + agreement * np.eye(levels) + known, draws, rng)
+    determinants = np.abs(np.linalg.det(judges))
+    judges, determinants = judges[determinants > 1e-12], determinants[determinants > 1e-12]
+    weights = np.ones(len(judges))
+    means = np.empty((len(judges), candidates))
+    for k, row in enumerate(table):
+        kept, weight = _candidate(row, judges, determinants, rng)
+        weights *= weight
+        means[:, k] = kept @ np.arange(levels)
+    total = math.fsum(weights)
+    if not total > 0:
+        raise ParameterError(f"none of {draws} draws agrees with the data: the judge is unlike the prior, or draw more")
+    held: dict[tuple[int, ...], list[float]] = {}
+    for order, mass in zip(np.argsort(-means, axis=1).tolist(), weights.tolist(), strict=True):
+        if mass:
+            held.setdefault(tuple(order), []).append(mass)
+    chances = {order: math.fsum(masses) / total for order, masses in held.items()}
+    ranked = dict(sorted(chances.items(), key=lambda pair: (-pair[1], pair[0])))
+    return OrderChances(ranked, weights @ means / total, total**2 / math.fsum(weights * weights))
+
+
+def _judges(concentrations: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Draw judges, and keep those that give better texts better levels."""
+    drawn = np.stack([rng.dirichlet(row, draws) for row in concentrations], axis=1)
+    above = np.cumsum(drawn[:, :, ::-1], axis=2)[:, :, ::-1]  # the chance of a level or a better one
+    return np.asarray(drawn[(np.diff(above[:, :, 1:], axis=1) >= 0).all(axis=(1, 2))])
+
+
+def _candidate(counts: Floats, judges: Floats, determinants: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Draw a candidate's shares of true levels for each judge, with the judge's weight.
+
+    Densities are relative to the uniform one. The posterior of gamma under a uniform prior, of density d(gamma), is
+    mapped to pi with density `d(gamma) |det theta|`; the target is `d(gamma)` for pi within the simplex.
+    """
+    draws, levels = len(judges), counts.size
+    flat = rng.dirichlet(np.ones(levels), (draws, PROPOSALS))
+    mapped = rng.dirichlet(1 + counts, (draws, PROPOSALS)) @ np.linalg.inv(judges)
+    shares = np.concatenate([flat, mapped], axis=1)
+    possible = np.asarray((shares >= 0).all(axis=2))
+    seen = np.where(possible[:, :, None], shares, 1 / levels) @ judges
+    constant = math.lgamma(counts.sum() + levels) - sum(math.lgamma(1 + c) for c in counts) - math.lgamma(levels)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        density = np.exp(constant + np.where(counts > 0, counts * np.log(seen), 0.0).sum(axis=2))
+    weights = np.where(possible, density / (0.5 + 0.5 * density * determinants[:, None]), 0.0)
+    sums = np.cumsum(weights, axis=1)
+    chosen = (sums <= rng.random((draws, 1)) * sums[:, -1:]).sum(axis=1).clip(max=2 * PROPOSALS - 1)
+    return shares[np.arange(draws), chosen], sums[:, -1] / (2 * PROPOSALS)
+
+
+def _counts(counts: ArrayLike, gold: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Return the judge's levels of candidates, and of texts with a known level, as two tables."""
+    table = whole(counts, "counts")
+    if table.ndim != 2 or min(table.shape) < 2:
+        raise ParameterError(f"counts are of two candidates and two levels or more, got the shape {table.shape}")
+    levels = table.shape[1]
+    known = np.zeros((levels, levels), np.int64) if gold is None else whole(gold, "gold")
+    if known.shape != (levels, levels):
+        raise ParameterError(f"gold labels are counted by {levels} x {levels} levels, got the shape {known.shape}")
+    if min(table.min(), known.min()) < 0:
+        raise ParameterError(f"counts must be at least 0, got {min(table.min(), known.min())}")
+    return table.astype(np.float64), known.astype(np.float64)
+
+
+def _shares(values: Sequence[Number], name: str) -> list[Fraction]:
+    exact = [written(value, name) for value in values]
+    if min(exact) < 0 or sum(exact) != 1:
+        raise ParameterError(f"shares ({name}) are at least 0 and sum to 1, got {[str(value) for value in exact]}")
+    return exact
