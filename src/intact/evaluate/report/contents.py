@@ -14,6 +14,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm, arms_of, pairs_of
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, ReportDocument, Section, Table, TextTrees
 from intact.evaluate.report.failures import failures
+from intact.evaluate.report.prediction import prediction
 from intact.evaluate.results import EvaluationRun
 from intact.evaluate.scores import DIGITS
 from intact.exact import significant
@@ -282,6 +283,7 @@ def _failures(arms: Sequence[ReportArm]) -> Iterator[Block]:
 _OF_TASK = {
     "Scaling": _scaling,
     "Cost and accuracy": _costs,
+    "What was not run": prediction,
     "Calibration": _calibration,
     "Problems": _problems,
     "Failures": _failures,
