@@ -6,7 +6,8 @@ import pytest
 
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph, Table
-from intact.evaluate.report.prediction import prediction
+from intact.evaluate.report.sections.base import NotShown
+from intact.evaluate.report.sections.prediction import SECTION
 from intact.evaluate.results import EvaluationRun, ItemRecord, ItemSample
 
 
@@ -31,8 +32,13 @@ def arm(texts, seeds=1, method="self_consistency"):
     return ReportArm("toy run", Path("toy.jsonl"), EvaluationRun(manifest, tuple(records), ()), 0)
 
 
+def shown(arms):
+    """Return the section's blocks."""
+    return SECTION.make(arms).blocks
+
+
 def test_a_sentence_bounds_the_right_answers_among_the_next():
-    said = [block.text for block in prediction([arm([["a"]] * 24 + [["b"]] * 76)])]
+    said = [block.text for block in shown([arm([["a"]] * 24 + [["b"]] * 76)])]
     assert said[0] == (
         "toy run: 24 of 100 are right. 90% sure that between 14 and 35 of the next 100 are right, "
         "and between 2 and 9 of the next 20."
@@ -41,19 +47,19 @@ def test_a_sentence_bounds_the_right_answers_among_the_next():
 
 
 def test_one_answer_to_each_problem_counts():
-    once = next(iter(prediction([arm([["a"]] * 24 + [["b"]] * 76)])))
-    assert next(iter(prediction([arm([["a"]] * 24 + [["b"]] * 76, seeds=3)]))) == once
+    once = next(iter(shown([arm([["a"]] * 24 + [["b"]] * 76)])))
+    assert next(iter(shown([arm([["a"]] * 24 + [["b"]] * 76, seeds=3)]))) == once
 
 
 def test_few_problems_predict_nothing():
-    assert list(prediction([arm([["a"]] * 19)])) == []
-    assert len(list(prediction([arm([["a"]] * 20)]))) == 2
+    assert isinstance(SECTION.make([arm([["a"]] * 19)]), NotShown)
+    assert len(list(shown([arm([["a"]] * 20)]))) == 2
 
 
 def test_sets_of_answers_by_level():
     """Of 40 problems 24 have all four votes right, 13 one vote in four, 3 none."""
     texts = [["a"] * 4] * 24 + [["b", "b", "b", "a"]] * 13 + [["b", "b", "c", "c"]] * 3
-    *_, table, note = prediction([arm(texts)])
+    *_, table, note = shown([arm(texts)])
     assert isinstance(table, Table)
     assert isinstance(note, Paragraph)
     assert [row[1:] for row in table.rows] == [
@@ -62,10 +68,10 @@ def test_sets_of_answers_by_level():
         ["90%", "25.0%", "92.5%", "1.40", "60.0%", "0.0%"],
     ]
     texts = texts[:32] + [["b", "b", "c", "c"]] * 8
-    *_, table, _ = prediction([arm(texts)])
+    *_, table, _ = shown([arm(texts)])
     assert table.rows[2][1:3] == ["90%", "no sampled answers will do: abstain"]
 
 
 @pytest.mark.parametrize("answers", [["a", "b", "c", "d"], ["b", "c", "d", "a"]])
 def test_answers_that_never_repeat_have_no_sets(answers):
-    assert not any(isinstance(block, Table) for block in prediction([arm([answers] * 30)]))
+    assert not any(isinstance(block, Table) for block in shown([arm([answers] * 30)]))

@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Report runs: tables with intervals, curves with fitted laws, costs, calibration, failures with their texts."""
     from intact.evaluate.files import read
-    from intact.evaluate.report.contents import report
+    from intact.evaluate.report.contents import as_list, report
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
 
@@ -55,6 +55,6 @@ def command(
     for name, content in files.items():
         write_whole(out_file.with_name(name), content)
     if json:
-        emit({"files": [str(out_file.with_name(name)) for name in files], "sections": [s.title for s in made.sections]})
+        emit({"files": [str(out_file.with_name(name)) for name in files], "sections": as_list(made)})
     else:
         note(f"{out_file}: {', '.join(section.title for section in made.sections)}")

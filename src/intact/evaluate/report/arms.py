@@ -123,6 +123,11 @@ def arms_of(runs: Mapping[Path, EvaluationRun]) -> list[ReportArm]:
     ]
 
 
+def runs_of(arms: Sequence[ReportArm]) -> dict[Path, EvaluationRun]:
+    """Return the runs that arms are of, each once."""
+    return {arm.path: arm.run for arm in arms}
+
+
 def _names(runs: Mapping[Path, EvaluationRun]) -> list[str]:
     """Return short names that distinguish the runs: method and parameters, then the model, then the file."""
     methods = [_method(run) for run in runs.values()]

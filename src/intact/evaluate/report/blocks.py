@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 
 class Paragraph(NamedTuple):
@@ -53,14 +53,17 @@ Block: TypeAlias = Paragraph | Table | Picture | Code | TextTrees
 
 
 class Section(NamedTuple):
-    """A title with blocks."""
+    """A title with blocks; also the papers of its formulas, and its numbers unrounded, by run."""
 
     title: str
     blocks: Sequence[Block]
+    sources: Sequence[str] = ()
+    numbers: Mapping[str, Any] = {}
 
 
 class ReportDocument(NamedTuple):
-    """A whole report."""
+    """A whole report; `not_shown` has the titles of sections that it lacks, each with the reason."""
 
     title: str
     sections: Sequence[Section]
+    not_shown: Mapping[str, str] = {}

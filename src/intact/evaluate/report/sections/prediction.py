@@ -1,7 +1,4 @@
-"""The section on what was not run: how many of the next problems are right, and sets of answers that hold a right one.
-
-Sources: two hypergeometric tails (`intact.stats.prediction`), conformal sets (`intact.stats.answer_sets`).
-"""
+"""What was not run: how many of the next problems are right, and sets of answers that hold a right one."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from intact.errors import ParameterError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
+from intact.evaluate.report.sections.base import NotShown, ReportSection, Shown
 from intact.evaluate.samples import own_samples
 from intact.evaluate.scores import DIGITS
 from intact.exact import significant
@@ -24,27 +22,31 @@ AHEAD = (100, 20)
 SET_LEVELS = (0.5, 0.7, 0.9)
 
 
-def prediction(arms: Sequence[ReportArm]) -> Iterator[Block]:
-    """Yield bounds of the right answers among the next problems, and how sets of answers fare."""
+def _make(arms: Sequence[ReportArm]) -> Shown | NotShown:
+    """Show bounds of the right answers among the next problems, and how sets of answers fare."""
     predicted = list(_predicted(arms))
     if not predicted:
-        return
-    yield from predicted
-    yield Paragraph(
-        "By two hypergeometric tails, exact whatever the problems are like, if those to come are drawn as these were: "
-        "from the same source, in an order that says nothing. Of each problem one answer counts, the first seed's."
-    )
+        return NotShown(f"no run has graded answers to {PROBLEMS} problems or more")
+    blocks: list[Block] = [
+        *predicted,
+        Paragraph(
+            "By two hypergeometric tails, exact whatever the problems are like, if those to come are drawn as these "
+            "were: from the same source, in an order that says nothing. Of each problem one answer counts, the first "
+            "seed's."
+        ),
+    ]
     rows = [row for arm in arms for row in _sets(arm)]
     if rows:
-        yield Table(
-            ["run", "level", "votes needed", "sets with a right answer", "mean size", "of one answer", "empty"],
-            rows,
+        headings = ["run", "level", "votes needed", "sets with a right answer", "mean size", "of one answer", "empty"]
+        blocks.append(Table(headings, rows))
+        blocks.append(
+            Paragraph(
+                "Conformal sets: all answers with so large a share of the votes that a right one is among them with a "
+                "chance of the level or more, for one more problem drawn as these were. How sets fare is counted on "
+                "these problems, each with the share of votes that the others ask for."
+            )
         )
-        yield Paragraph(
-            "Conformal sets: all answers with so large a share of the votes that a right one is among them with a "
-            "chance of the level or more, for one more problem drawn as these were. How sets fare is counted on these "
-            "problems, each with the share of votes that the others ask for."
-        )
+    return Shown(blocks)
 
 
 def _predicted(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
@@ -92,3 +94,6 @@ def _sets(arm: ReportArm) -> Iterator[list[str]]:
             f"{significant(part, DIGITS):.1%}" for part in (float(least), found.covered, found.single, found.empty)
         ]
         yield [arm.name, f"{level:.0%}", *parts[:2], f"{significant(found.size, DIGITS):.2f}", *parts[2:]]
+
+
+SECTION = ReportSection("What was not run", _make)

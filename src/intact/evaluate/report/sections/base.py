@@ -1,0 +1,90 @@
+"""What a section of a report is: a title, a function from runs to blocks, and the sources of its formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.blocks import Block, Paragraph
+
+T = TypeVar("T")
+
+
+class NotShown(NamedTuple):
+    """The reason not to show a section, or a run within it: words that go on after "not shown, because"."""
+
+    because: str
+
+
+class Shown(NamedTuple):
+    """The contents of a section.
+
+    Attributes
+    ----------
+    blocks : sequence of Block
+        Tables, pictures, paragraphs.
+    numbers : mapping
+        The same unrounded for `intact report --json`, by run: dictionaries, lists, named tuples, numbers, texts.
+    """
+
+    blocks: Sequence[Block]
+    numbers: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class ReportSection:
+    """A section.
+
+    Attributes
+    ----------
+    title : str
+    make : callable
+        Takes the runs of one task and returns what to show, or the reason to show nothing.
+    sources : tuple of str
+        The papers of its formulas, printed below it.
+    all_tasks : bool
+        If true, it stands once in the report and `make` takes the runs of all tasks.
+    """
+
+    title: str
+    make: Callable[[Sequence[ReportArm]], Shown | NotShown]
+    sources: tuple[str, ...] = ()
+    all_tasks: bool = False
+
+
+def by_run(
+    arms: Sequence[ReportArm], measure: Callable[[ReportArm], T | NotShown]
+) -> tuple[dict[str, T], dict[str, str]]:
+    """Measure each run, and return what was found by the run's name, and why others have nothing."""
+    found: dict[str, T] = {}
+    lacking: dict[str, str] = {}
+    for arm in arms:
+        value = measure(arm)
+        if isinstance(value, NotShown):
+            lacking[arm.name] = value.because
+        else:
+            found[arm.name] = value
+    return found, lacking
+
+
+def none_shown(lacking: Mapping[str, str]) -> NotShown:
+    """Join the reasons of several runs, each reason once."""
+    runs: dict[str, list[str]] = {}
+    for name, because in lacking.items():
+        runs.setdefault(because, []).append(name)
+    if len(runs) == 1:
+        return NotShown(next(iter(runs)))
+    return NotShown("; ".join(f"{because} ({', '.join(names)})" for because, names in runs.items()))
+
+
+def lacking_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
+    """Say of each run that a section leaves out why it does."""
+    return [Paragraph(f"{name} is not shown, because {because}.") for name, because in lacking.items()]
+
+
+def shown_if_any(blocks: Iterable[Block], because: str) -> Shown | NotShown:
+    """Return what to show, or the reason where there is no block."""
+    found = list(blocks)
+    return Shown(found) if found else NotShown(because)

@@ -1,0 +1,47 @@
+"""Accuracy over tokens, and the runs that nothing beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from intact.evaluate.report import figures
+from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.blocks import Block, Picture, Table
+from intact.evaluate.report.formatting import or_nan, percent
+from intact.evaluate.report.sections.base import ReportSection, shown_if_any
+from intact.stats.laws.frontier import Point, frontier
+
+_COUNTED = ("accuracy", "acc")
+
+
+def _costs(arms: Sequence[ReportArm]) -> Iterator[Block]:
+    points, places = [], {}
+    for arm in arms:
+        score, tokens = arm.score(*_COUNTED), arm.score("tokens")
+        if score is None or tokens is None:
+            continue
+        operations = sum(record.cost["operations"] for record in arm.records) / len(arm.records)
+        points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
+        places[arm.name] = tokens.value, score.value, or_nan(score.low), or_nan(score.high)
+    if len(points) < 2:
+        return
+    sorted_out = frontier(points)
+    kept = [point.name for point in sorted_out.kept]
+    caption = "Accuracy over tokens a problem; filled marks are on the frontier: nothing is as good for less."
+    yield Picture(figures.frontier(f"frontier {arms[0].label}", places, kept), caption)
+    rows = [
+        [
+            point.name,
+            percent(point.accuracy),
+            f"{point.cost['tokens']:,.0f}",
+            f"{point.cost['operations'] / 1e9:,.1f}",
+            "on it" if point.name in kept else f"beaten by {sorted_out.dominated[point.name]}",
+        ]
+        for point in sorted(points, key=lambda point: point.cost["tokens"])
+    ]
+    yield Table(["run", "accuracy", "tokens", "G multiply-adds", "frontier"], rows)
+
+
+SECTION = ReportSection(
+    "Cost and accuracy", lambda arms: shown_if_any(_costs(arms), "there are no two runs with accuracy and tokens")
+)

@@ -1,0 +1,74 @@
+"""Coverage and majority over the number of samples, and what laws foretell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from intact.errors import IntactError
+from intact.evaluate.report import figures
+from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
+from intact.evaluate.report.formatting import bounds, or_nan, percent, settled
+from intact.evaluate.report.sections.base import ReportSection, shown_if_any
+from intact.stats.checks import Floats
+from intact.stats.laws.extrapolation import extrapolate
+
+EXTRAPOLATED = (100, 1_000, 10_000)
+"""Numbers of samples for which coverage is extrapolated."""
+
+
+def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
+    """Yield pass@k and majority@k over k, and extrapolations of the former."""
+    lines: list[figures.PlotLine] = []
+    rows: list[list[str]] = []
+    notes: list[Paragraph] = []
+    for arm in arms:
+        for kind in ("pass@", "majority@"):
+            own = arm.curve(kind)
+            if len(own) < 2:
+                continue
+            k = [int(score.metric.partition("@")[2]) for score in own]
+            low, high = ([or_nan(getattr(score, bound)) for score in own] for bound in ("low", "high"))
+            line = figures.PlotLine(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
+            if kind == "pass@":
+                try:
+                    line = line._replace(fit=_law(arm, max(k), rows, notes))
+                except IntactError as error:
+                    notes.append(Paragraph(f"No law is fitted to {arm.name}: {error}."))
+            lines.append(line)
+    if not lines:
+        return
+    name = f"scaling {arms[0].label}"
+    caption = "Coverage (pass@k) and majority@k over the number of samples, unbiased, with 95% intervals over problems"
+    fitted = "; thin lines and bands are fitted laws" if rows else ""
+    yield Picture(figures.curves(name, lines, "samples a problem (k)", "right"), f"{caption}{fitted}.")
+    if rows:
+        yield Table(["run", "law", "exponent", *[f"pass@{k:,}" for k in EXTRAPOLATED]], rows)
+        yield Paragraph("Foretold, with 95% intervals by resampling problems, the law chosen anew each time.")
+    yield from notes
+
+
+def _law(
+    arm: ReportArm, most: int, rows: list[list[str]], notes: list[Paragraph]
+) -> tuple[Floats, Floats, Floats, Floats]:
+    n, c = arm.counts
+    k = np.unique(np.concatenate([np.geomspace(1, 8 * most, 40).round(), EXTRAPOLATED]))
+    found = extrapolate(n, c, k)
+    law = getattr(found.law, "family", "exp(a k^b)")
+    of = {int(at): i for i, at in enumerate(found.k)}
+    predicted = [
+        f"{percent(found.coverage[of[at]])} ({bounds(found.low[of[at]], found.high[of[at]])})" for at in EXTRAPOLATED
+    ]
+    estimate, low, high = map(settled, found.exponent)
+    exponent = f"{estimate:.2f} ({low:.2f} to {high:.2f})"
+    rows.append([arm.name, law, exponent, *predicted])
+    notes += [Paragraph(f"{arm.name}: {caution}.", True) for caution in found.cautions]
+    near = found.k <= 8 * most
+    return found.k[near], found.coverage[near], found.low[near], found.high[near]
+
+
+SECTION = ReportSection(
+    "Scaling", lambda arms: shown_if_any(_scaling(arms), "no run has several independent samples of each problem")
+)

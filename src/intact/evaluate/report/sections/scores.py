@@ -1,0 +1,44 @@
+"""The scores of all runs with their intervals, and what the runs warn of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from intact.evaluate.report.arms import ReportArm, runs_of
+from intact.evaluate.report.blocks import Paragraph, Table
+from intact.evaluate.report.formatting import bounds, percent
+from intact.evaluate.report.sections.base import ReportSection, Shown
+
+
+def _scores(arms: Sequence[ReportArm]) -> Table:
+    rows = []
+    for arm in arms:
+        passed, voted = arm.curve("pass@"), arm.curve("majority@")
+        chosen = [score for score in arm.scores if "@" not in score.metric]
+        for score in [*chosen, *passed[:1], *passed[1:][-1:], *voted[-1:]]:
+            count = score.metric == "tokens"
+            value = f"{score.value:,.0f}" if count else percent(score.value)
+            between = bounds(score.low, score.high, "{:,.0f}".format if count else percent)
+            rows.append([arm.name, arm.label, score.metric, value, between, score.interval, f"{score.problems:,}"])
+    return Table(["run", "task", "metric", "value", "95% interval", "interval by", "problems"], rows)
+
+
+def _caveats(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
+    for path, run in runs_of(arms).items():
+        for why, words in (("failed", "failed"), ("spent", "had spent their budget")):
+            count = sum(record.why == why for record in run.records)
+            if count:
+                yield Paragraph(f"{path.name}: {count} of {len(run.records)} problems {words}.", True)
+        if run.missing:
+            lacks = f"of version {run.version} of the format, and lacks {', '.join(run.missing)}"
+            yield Paragraph(f"{path.name} is {lacks}.", True)
+        for caveat in run.manifest["caveats"]:
+            yield Paragraph(f"{path.name}: {caveat}", True)
+
+
+def _make(arms: Sequence[ReportArm]) -> Shown:
+    numbers = {f"{arm.name}, {arm.label}": arm.scores for arm in arms}
+    return Shown([_scores(arms), *_caveats(arms)], numbers)
+
+
+SECTION = ReportSection("Scores", _make, all_tasks=True)
