@@ -62,8 +62,8 @@ class Section(NamedTuple):
 
 
 class ReportDocument(NamedTuple):
-    """A whole report; `not_shown` has the titles of sections that it lacks, each with the reason."""
+    """A whole report; `omitted` has the titles of sections that it lacks, each with the reason."""
 
     title: str
     sections: Sequence[Section]
-    not_shown: Mapping[str, str] = {}
+    omitted: Mapping[str, str] = {}

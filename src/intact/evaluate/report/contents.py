@@ -23,7 +23,7 @@ from intact.evaluate.report.sections import (
     scaling,
     scores,
 )
-from intact.evaluate.report.sections.base import NotShown, ReportSection
+from intact.evaluate.report.sections.base import Omission, ReportSection
 from intact.evaluate.results import EvaluationRun
 
 SECTIONS = (
@@ -59,7 +59,7 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "") -> ReportDocumen
     lacking: dict[str, str] = {}
     for title_of, section, own in _in_order(arms, labels):
         made = section.make(own)
-        if isinstance(made, NotShown):
+        if isinstance(made, Omission):
             lacking[title_of] = made.because
         else:
             blocks = [*made.blocks, *_sources(section)]
@@ -80,7 +80,7 @@ def as_list(document: ReportDocument) -> list[dict[str, Any]]:
         }
         for section in document.sections
     ]
-    lacking = document.not_shown.items()
+    lacking = document.omitted.items()
     return [*shown, *({"title": title, "shown": False, "because": because} for title, because in lacking)]
 
 

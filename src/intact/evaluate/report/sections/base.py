@@ -1,4 +1,4 @@
-"""What a section of a report is: a title, a function from runs to blocks, and the sources of its formulas."""
+"""The parts of a section of a report: its title, a function from runs to blocks, the sources of its formulas."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from intact.evaluate.report.blocks import Block, Paragraph
 T = TypeVar("T")
 
 
-class NotShown(NamedTuple):
+class Omission(NamedTuple):
     """The reason not to show a section, or a run within it: words that go on after "not shown, because"."""
 
     because: str
 
 
-class Shown(NamedTuple):
+class Contents(NamedTuple):
     """The contents of a section.
 
     Attributes
@@ -49,42 +49,42 @@ class ReportSection:
     """
 
     title: str
-    make: Callable[[Sequence[ReportArm]], Shown | NotShown]
+    make: Callable[[Sequence[ReportArm]], Contents | Omission]
     sources: tuple[str, ...] = ()
     all_tasks: bool = False
 
 
 def by_run(
-    arms: Sequence[ReportArm], measure: Callable[[ReportArm], T | NotShown]
+    arms: Sequence[ReportArm], measure: Callable[[ReportArm], T | Omission]
 ) -> tuple[dict[str, T], dict[str, str]]:
     """Measure each run, and return what was found by the run's name, and why others have nothing."""
     found: dict[str, T] = {}
     lacking: dict[str, str] = {}
     for arm in arms:
         value = measure(arm)
-        if isinstance(value, NotShown):
+        if isinstance(value, Omission):
             lacking[arm.name] = value.because
         else:
             found[arm.name] = value
     return found, lacking
 
 
-def none_shown(lacking: Mapping[str, str]) -> NotShown:
+def join_reasons(lacking: Mapping[str, str]) -> Omission:
     """Join the reasons of several runs, each reason once."""
     runs: dict[str, list[str]] = {}
     for name, because in lacking.items():
         runs.setdefault(because, []).append(name)
     if len(runs) == 1:
-        return NotShown(next(iter(runs)))
-    return NotShown("; ".join(f"{because} ({', '.join(names)})" for because, names in runs.items()))
+        return Omission(next(iter(runs)))
+    return Omission("; ".join(f"{because} ({', '.join(names)})" for because, names in runs.items()))
 
 
-def lacking_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
+def omission_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
     """Say of each run that a section leaves out why it does."""
     return [Paragraph(f"{name} is not shown, because {because}.") for name, because in lacking.items()]
 
 
-def shown_if_any(blocks: Iterable[Block], because: str) -> Shown | NotShown:
+def contents_or_reason(blocks: Iterable[Block], because: str) -> Contents | Omission:
     """Return what to show, or the reason where there is no block."""
     found = list(blocks)
-    return Shown(found) if found else NotShown(because)
+    return Contents(found) if found else Omission(because)

@@ -1,4 +1,4 @@
-"""How often answers are right, over the confidence that methods state."""
+"""The share of right answers over the confidence that methods state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Picture, Table
 from intact.evaluate.report.formatting import percent, settled
-from intact.evaluate.report.sections.base import ReportSection, shown_if_any
+from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
 from intact.stats.calibration import brier, calibration_error, reliability, selective, selective_accuracy
 
 
@@ -33,5 +33,6 @@ def _calibration(arms: Sequence[ReportArm]) -> Iterator[Block]:
 
 
 SECTION = ReportSection(
-    "Calibration", lambda arms: shown_if_any(_calibration(arms), "no method states the confidence of all its answers")
+    "Calibration",
+    lambda arms: contents_or_reason(_calibration(arms), "no method states the confidence of all its answers"),
 )

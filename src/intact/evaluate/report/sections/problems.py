@@ -1,4 +1,4 @@
-"""How often each run solves each problem."""
+"""The share of right answers of each run to each problem."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture
-from intact.evaluate.report.sections.base import ReportSection, shown_if_any
+from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
 
 
 def _problems(arms: Sequence[ReportArm]) -> Iterator[Block]:
@@ -28,4 +28,4 @@ def _problems(arms: Sequence[ReportArm]) -> Iterator[Block]:
     yield Paragraph(f"{never} of {all_of.shape[1]} problems are never solved, {always} always.")
 
 
-SECTION = ReportSection("Problems", lambda arms: shown_if_any(_problems(arms), "there is one problem only"))
+SECTION = ReportSection("Problems", lambda arms: contents_or_reason(_problems(arms), "there is one problem only"))

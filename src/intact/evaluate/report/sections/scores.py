@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from intact.evaluate.report.arms import ReportArm, runs_of
 from intact.evaluate.report.blocks import Paragraph, Table
 from intact.evaluate.report.formatting import bounds, percent
-from intact.evaluate.report.sections.base import ReportSection, Shown
+from intact.evaluate.report.sections.base import Contents, ReportSection
 
 
 def _scores(arms: Sequence[ReportArm]) -> Table:
@@ -36,9 +36,9 @@ def _caveats(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
             yield Paragraph(f"{path.name}: {caveat}", True)
 
 
-def _make(arms: Sequence[ReportArm]) -> Shown:
+def _make(arms: Sequence[ReportArm]) -> Contents:
     numbers = {f"{arm.name}, {arm.label}": arm.scores for arm in arms}
-    return Shown([_scores(arms), *_caveats(arms)], numbers)
+    return Contents([_scores(arms), *_caveats(arms)], numbers)
 
 
 SECTION = ReportSection("Scores", _make, all_tasks=True)
