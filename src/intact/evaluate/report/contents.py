@@ -18,6 +18,7 @@ from intact.evaluate.report.sections import (
     comparisons,
     costs,
     failures,
+    length,
     prediction,
     problems,
     scaling,
@@ -34,6 +35,7 @@ SECTIONS = (
     prediction.SECTION,
     calibration.SECTION,
     problems.SECTION,
+    length.SECTION,
     failures.SECTION,
     commands.SECTION,
 )
@@ -69,7 +71,7 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "") -> ReportDocumen
 
 def as_list(document: ReportDocument) -> list[dict[str, Any]]:
     """Return a report as JSON has it: an object for each section, those that are not shown last, with the reason."""
-    shown = [
+    present = [
         {
             "title": section.title,
             "shown": True,
@@ -81,7 +83,7 @@ def as_list(document: ReportDocument) -> list[dict[str, Any]]:
         for section in document.sections
     ]
     lacking = document.omitted.items()
-    return [*shown, *({"title": title, "shown": False, "because": because} for title, because in lacking)]
+    return [*present, *({"title": title, "shown": False, "because": because} for title, because in lacking)]
 
 
 def _in_order(

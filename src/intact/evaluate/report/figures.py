@@ -87,6 +87,8 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
                 axes.plot(line.x, line.y, label=line.name, **style)
         axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(0, 1.02))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+        if max(max(line.x) for line in lines) < 10 * min(min(line.x) for line in lines):  # few powers of ten, or none
+            axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}")
         _finish(axes, figure)
 
     return _draw(name, paint, HEIGHT + 0.17 * len(lines))

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph
+from intact.evaluate.results import ItemSample, was_cut
+from intact.evaluate.samples import own_samples
 
 T = TypeVar("T")
 
@@ -18,7 +20,7 @@ class Omission(NamedTuple):
     because: str
 
 
-class Contents(NamedTuple):
+class SectionBody(NamedTuple):
     """The contents of a section.
 
     Attributes
@@ -49,7 +51,7 @@ class ReportSection:
     """
 
     title: str
-    make: Callable[[Sequence[ReportArm]], Contents | Omission]
+    make: Callable[[Sequence[ReportArm]], SectionBody | Omission]
     sources: tuple[str, ...] = ()
     all_tasks: bool = False
 
@@ -84,7 +86,28 @@ def omission_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
     return [Paragraph(f"{name} is not shown, because {because}.") for name, because in lacking.items()]
 
 
-def contents_or_reason(blocks: Iterable[Block], because: str) -> Contents | Omission:
+def body_or_reason(blocks: Iterable[Block], because: str) -> SectionBody | Omission:
     """Return what to show, or the reason where there is no block."""
     found = list(blocks)
-    return Contents(found) if found else Omission(because)
+    return SectionBody(found) if found else Omission(because)
+
+
+MIXED = 10
+"""The fewest problems with both right and wrong texts from which an effect within problems is printed."""
+
+
+def too_few_mixed(count: int, of: str = "texts") -> Omission:
+    """Return the reason where too few problems tell of effects within problems."""
+    return Omission(f"only {count} problems have both right and wrong {of}, and {MIXED} are needed")
+
+
+def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]] | Omission:
+    """Return the independent samples of each problem, over all seeds, or the reason why there are none."""
+    if not arm.samples:
+        return Omission("it has not several independent samples of each problem, their number settled beforehand")
+    found: dict[str, list[ItemSample]] = {}
+    for record in arm.records:
+        found.setdefault(record.id, []).extend(
+            one if arm.run.version >= 3 else one._replace(cut=was_cut(one.why, False)) for one in own_samples(record)
+        )
+    return found

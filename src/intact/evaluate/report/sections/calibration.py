@@ -8,7 +8,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Picture, Table
 from intact.evaluate.report.formatting import percent, settled
-from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
+from intact.evaluate.report.sections.base import ReportSection, body_or_reason
 from intact.stats.calibration import brier, calibration_error, reliability, selective, selective_accuracy
 
 
@@ -34,5 +34,5 @@ def _calibration(arms: Sequence[ReportArm]) -> Iterator[Block]:
 
 SECTION = ReportSection(
     "Calibration",
-    lambda arms: contents_or_reason(_calibration(arms), "no method states the confidence of all its answers"),
+    lambda arms: body_or_reason(_calibration(arms), "no method states the confidence of all its answers"),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from intact.evaluate.report.arms import ReportArm, runs_of
 from intact.evaluate.report.blocks import Block, Code, Paragraph, Table
-from intact.evaluate.report.sections.base import Contents, ReportSection
+from intact.evaluate.report.sections.base import ReportSection, SectionBody
 
 _DIGEST = 16
 """Digits of digests in a report."""
@@ -27,4 +27,4 @@ def _again(arms: Sequence[ReportArm]) -> Iterator[Block]:
     yield Paragraph("The same weights and numerics give the same bytes, with any threads, batch, order or machines.")
 
 
-SECTION = ReportSection("How to make it again", lambda arms: Contents(list(_again(arms))), all_tasks=True)
+SECTION = ReportSection("How to make it again", lambda arms: SectionBody(list(_again(arms))), all_tasks=True)

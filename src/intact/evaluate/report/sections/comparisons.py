@@ -10,7 +10,7 @@ from intact.errors import ParameterError
 from intact.evaluate.report.arms import ReportArm, pairs_of
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, points, settled
-from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
+from intact.evaluate.report.sections.base import ReportSection, body_or_reason
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar, paired_bootstrap
 
@@ -59,5 +59,5 @@ def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, 
 
 
 SECTION = ReportSection(
-    "Comparisons", lambda arms: contents_or_reason(_comparisons(arms), "no two runs are of one task"), all_tasks=True
+    "Comparisons", lambda arms: body_or_reason(_comparisons(arms), "no two runs are of one task"), all_tasks=True
 )

@@ -8,7 +8,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Picture, Table
 from intact.evaluate.report.formatting import or_nan, percent
-from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
+from intact.evaluate.report.sections.base import ReportSection, body_or_reason
 from intact.stats.laws.frontier import Point, frontier
 
 _COUNTED = ("accuracy", "acc")
@@ -43,5 +43,5 @@ def _costs(arms: Sequence[ReportArm]) -> Iterator[Block]:
 
 
 SECTION = ReportSection(
-    "Cost and accuracy", lambda arms: contents_or_reason(_costs(arms), "there are no two runs with accuracy and tokens")
+    "Cost and accuracy", lambda arms: body_or_reason(_costs(arms), "there are no two runs with accuracy and tokens")
 )

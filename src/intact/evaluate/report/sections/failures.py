@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, TextTrees
 from intact.evaluate.report.failures import failures
-from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
+from intact.evaluate.report.sections.base import ReportSection, body_or_reason
 
 
 def _failures(arms: Sequence[ReportArm]) -> Iterator[Block]:
@@ -21,4 +21,4 @@ def _failures(arms: Sequence[ReportArm]) -> Iterator[Block]:
             yield Paragraph(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
 
 
-SECTION = ReportSection("Failures", lambda arms: contents_or_reason(_failures(arms), "no answer is wrong"))
+SECTION = ReportSection("Failures", lambda arms: body_or_reason(_failures(arms), "no answer is wrong"))

@@ -9,7 +9,7 @@ import numpy as np
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture
-from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
+from intact.evaluate.report.sections.base import ReportSection, body_or_reason
 
 
 def _problems(arms: Sequence[ReportArm]) -> Iterator[Block]:
@@ -28,4 +28,4 @@ def _problems(arms: Sequence[ReportArm]) -> Iterator[Block]:
     yield Paragraph(f"{never} of {all_of.shape[1]} problems are never solved, {always} always.")
 
 
-SECTION = ReportSection("Problems", lambda arms: contents_or_reason(_problems(arms), "there is one problem only"))
+SECTION = ReportSection("Problems", lambda arms: body_or_reason(_problems(arms), "there is one problem only"))

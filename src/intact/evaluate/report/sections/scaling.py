@@ -11,7 +11,7 @@ from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
 from intact.evaluate.report.formatting import bounds, or_nan, percent, settled
-from intact.evaluate.report.sections.base import ReportSection, contents_or_reason
+from intact.evaluate.report.sections.base import ReportSection, body_or_reason
 from intact.stats.checks import Floats
 from intact.stats.laws.extrapolation import extrapolate
 
@@ -70,5 +70,5 @@ def _law(
 
 
 SECTION = ReportSection(
-    "Scaling", lambda arms: contents_or_reason(_scaling(arms), "no run has several independent samples of each problem")
+    "Scaling", lambda arms: body_or_reason(_scaling(arms), "no run has several independent samples of each problem")
 )

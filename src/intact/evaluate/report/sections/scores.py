@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from intact.evaluate.report.arms import ReportArm, runs_of
 from intact.evaluate.report.blocks import Paragraph, Table
 from intact.evaluate.report.formatting import bounds, percent
-from intact.evaluate.report.sections.base import Contents, ReportSection
+from intact.evaluate.report.sections.base import ReportSection, SectionBody
 
 
 def _scores(arms: Sequence[ReportArm]) -> Table:
@@ -36,9 +36,9 @@ def _caveats(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
             yield Paragraph(f"{path.name}: {caveat}", True)
 
 
-def _make(arms: Sequence[ReportArm]) -> Contents:
+def _make(arms: Sequence[ReportArm]) -> SectionBody:
     numbers = {f"{arm.name}, {arm.label}": arm.scores for arm in arms}
-    return Contents([_scores(arms), *_caveats(arms)], numbers)
+    return SectionBody([_scores(arms), *_caveats(arms)], numbers)
 
 
 SECTION = ReportSection("Scores", _make, all_tasks=True)

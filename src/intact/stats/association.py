@@ -1,0 +1,144 @@
+"""Slopes and effect sizes of a number that samples of problems have, such as their length, on being right.
+
+Samples of one problem are a cluster: standard errors are those of Liang and Zeger (1986), over problems. What is
+measured `within` problems cannot come from easy problems that have short texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats.checks import Floats, finite
+from intact.stats.intervals import Interval, two_sided
+from intact.stats.quantiles import student_quantile
+
+
+class Slope(NamedTuple):
+    """A slope with its interval.
+
+    Attributes
+    ----------
+    estimate, low, high
+        The change of y for each unit of x.
+    error
+        Its standard error, robust to clusters.
+    clusters
+        The number of clusters.
+    mixed
+        Those in which y differs; within clusters the interval has one degree of freedom less than these.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    error: float
+    clusters: int
+    mixed: int
+
+
+def slope(
+    x: ArrayLike, y: ArrayLike, clusters: Sequence[object], *, within: bool = False, level: float = 0.95
+) -> Slope:
+    """Return the least-squares slope of y on x, pooled or with a constant for each cluster (fixed effects).
+
+    With `x' = x - mean` (within: minus the cluster's mean), `b = sum x' y / sum x'^2` and, of residuals e,
+    `SE^2 = G / (G - 1) (N - 1) / (N - 2) sum_g (sum_{i in g} x'_i e_i)^2 / (sum x'^2)^2`, the estimate of Stata and
+    statsmodels for clusters; constants of clusters are not counted as parameters (Cameron and Miller 2015, section
+    III.B). The quantile is Student's of G - 1 degrees of freedom, G counting within clusters those alone in which y
+    differs: the others have no say on the sign.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two clusters (within: in which y differs), or x does not vary.
+    """
+    xs, ys = finite(x, "x", 3), finite(y, "y", 3)
+    if not xs.size == ys.size == len(clusters):
+        raise ParameterError(f"there are {xs.size} of x, {ys.size} of y, {len(clusters)} names of clusters")
+    groups = _numbered(clusters)
+    count = int(groups.max()) + 1
+    mixed = int((_largest(ys, groups, count) > -_largest(-ys, groups, count)).sum())
+    if (mixed if within else count) < 2:
+        raise ParameterError(f"a slope needs two clusters{' in which y differs' if within else ''}, got {mixed}")
+    if within:
+        sizes = np.bincount(groups)
+        centred, residual = (one - (np.bincount(groups, one) / sizes)[groups] for one in (xs, ys))
+    else:
+        centred, residual = xs - xs.mean(), ys - ys.mean()
+    spread = float(centred @ centred)
+    if spread <= 1e-12 * max(1.0, float(xs @ xs)):
+        raise ParameterError("x does not vary" + " within clusters" * within)
+    estimate = float(centred @ residual) / spread
+    sums = np.bincount(groups, centred * (residual - estimate * centred))
+    factor = count / (count - 1) * (xs.size - 1) / (xs.size - 2)
+    error = float(np.sqrt(factor * (sums @ sums))) / spread
+    half = student_quantile(two_sided(level), (mixed if within else count) - 1) * error
+    return Slope(estimate, estimate - half, estimate + half, error, count, mixed)
+
+
+def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the ratio of two sums over problems, by linearisation: `SE^2 = G / (G - 1) sum (u - r v)^2 / (sum v)^2`.
+
+    A share of samples where problems have different numbers of them, or of pairs of samples (Cochran 1977, section
+    6.4). Problems whose denominator is 0 are left out.
+
+    Raises
+    ------
+    ParameterError
+        If fewer than two problems have a denominator.
+    """
+    above, below = finite(numerators, "numerators"), finite(denominators, "denominators")
+    if above.size != below.size or below.min() < 0:
+        raise ParameterError(f"there must be as many denominators of at least 0, got {above.size} and {below.size}")
+    above, below = above[below > 0], below[below > 0]
+    if below.size < 2:
+        raise ParameterError(f"a ratio over problems needs two of them, got {below.size}")
+    ratio = float(above.sum() / below.sum())
+    rest = above - ratio * below
+    error = float(np.sqrt(below.size / (below.size - 1) * (rest @ rest))) / float(below.sum())
+    half = float(Fraction(student_quantile(two_sided(level), below.size - 1))) * error
+    return Interval(ratio, ratio - half, ratio + half)
+
+
+def cliffs_delta(values: ArrayLike, right: ArrayLike, clusters: Sequence[object], level: float = 0.95) -> Interval:
+    """Return Cliff's delta of right samples against wrong ones, over pairs of one problem.
+
+    P(the right one has more) - P(it has less), that is 2 AUROC - 1 (Cliff 1993): 1 if right samples always have more,
+    0 without an effect. Its interval is that of `ratio_of_sums`, cut at -1 and 1.
+
+    Raises
+    ------
+    ParameterError
+        If fewer than two clusters have both right and wrong samples.
+    """
+    numbers, truths = finite(values, "values"), finite(right, "truths")
+    if not numbers.size == truths.size == len(clusters):
+        raise ParameterError(
+            f"there are {numbers.size} values, {truths.size} truths, {len(clusters)} names of clusters"
+        )
+    groups = _numbered(clusters)
+    wins, pairs = [], []
+    for group in range(int(groups.max()) + 1):
+        own, good = numbers[groups == group], truths[groups == group] > 0
+        signs = np.sign(own[good][:, None] - own[~good][None, :])
+        wins.append(float(signs.sum()))
+        pairs.append(float(signs.size))
+    found = ratio_of_sums(wins, pairs, level)
+    return Interval(found.estimate, max(-1.0, found.low), min(1.0, found.high))
+
+
+def _numbered(clusters: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    return np.array([numbers[name] for name in clusters], np.int64)
+
+
+def _largest(values: Floats, groups: np.ndarray[tuple[int], np.dtype[np.int64]], count: int) -> Floats:
+    found = np.full(count, -np.inf)
+    np.maximum.at(found, groups, values)
+    return found

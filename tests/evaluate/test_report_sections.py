@@ -1,0 +1,94 @@
+"""Sections of reports on records of known truth: what they find, and when they are not shown."""
+
+import json
+
+import numpy as np
+import pytest
+
+from intact.evaluate.report.contents import SECTIONS, as_list, report
+from intact.evaluate.report.sections import length
+from intact.evaluate.report.sections.base import Omission, SectionBody
+from support.report_runs import arm
+
+
+def test_titles_differ_and_sections_that_print_formulas_name_their_sources():
+    assert len({section.title for section in SECTIONS}) == len(SECTIONS)
+    assert all("arXiv" in source for section in SECTIONS for source in section.sources)
+
+
+def lengthy(seed, effect=0.0, problems=60, samples=8):
+    """Texts that are longer where problems are hard; within a problem `effect` points for each 100 tokens."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for hard in rng.uniform(-1, 1, problems):
+        tokens = (200 + 100 * hard + rng.uniform(-80, 80, samples)).round()
+        chance = 0.5 - 0.3 * hard + effect * (tokens - 200 - 100 * hard) / 100
+        right = rng.random(samples) < chance
+        made.append([{"correct": one, "tokens": int(count)} for one, count in zip(right, tokens, strict=True)])
+    return made
+
+
+def test_length_by_difficulty_alone_has_no_effect_within_problems():
+    (found,) = length.SECTION.make([arm(lengthy(1))]).numbers.values()
+    assert found.pooled.high < 0
+    assert found.within.low < 0 < found.within.high
+    assert found.delta.low < 0 < found.delta.high
+    for part in found.bins:
+        assert part.right.low - 0.05 < part.expected < part.right.high + 0.05
+
+
+def test_an_effect_of_length_is_found_beside_difficulty():
+    (found,) = length.SECTION.make([arm(lengthy(2, effect=0.4))]).numbers.values()
+    assert found.within.low <= 0.004 <= found.within.high
+    assert found.within.low > 0
+    assert found.delta.low > 0
+
+
+def test_cut_texts_are_left_out_and_counted():
+    made = lengthy(3)
+    for own in made:
+        own.append({"correct": False, "tokens": 512, "why": "length", "cut": True})
+    (found,) = length.SECTION.make([arm(made)]).numbers.values()
+    (known,) = length.SECTION.make([arm(lengthy(3))]).numbers.values()
+    assert (found.cut, found.cut_right) == (60, 0)
+    assert found.within == known.within
+
+
+def test_votes_by_length_count_short_texts_more():
+    made = lengthy(4)
+    short, long = {"tokens": 10, "answer": "a", "correct": True}, {"tokens": 100, "answer": "b", "correct": False}
+    made += [[long, short, long, *[{"tokens": 50, "answer": None, "correct": False}] * 5]] * 5
+    (found,) = length.SECTION.make([arm(made)]).numbers.values()
+    assert found.votes.only_first >= 5
+
+
+@pytest.mark.parametrize(
+    ("arms", "because"),
+    [
+        ([arm(lengthy(1), independent=False)], "several independent samples"),
+        ([arm(lengthy(1, problems=5))], "problems have both right and wrong whole texts, and 10 are needed"),
+    ],
+)
+def test_length_is_not_shown_without_its_data(arms, because):
+    made = length.SECTION.make(arms)
+    assert isinstance(made, Omission)
+    assert because in made.because
+
+
+def test_a_run_that_lacks_data_is_named_beside_one_that_has_them():
+    made = length.SECTION.make([arm(lengthy(1)), arm(lengthy(1), "other", independent=False)])
+    assert isinstance(made, SectionBody)
+    assert list(made.numbers) == ["made"]
+    assert "other is not shown, because it has not several independent samples" in made.blocks[-1].text
+
+
+def test_json_has_an_object_for_each_section_shown_or_not():
+    one = arm(lengthy(1))
+    document = report({one.path: one.run})
+    sections = json.loads(json.dumps(as_list(document), allow_nan=False))
+    assert {one["title"] for one in sections} == {section.title for section in SECTIONS}
+    of = {one["title"]: one for one in sections}
+    assert of["Comparisons"] == {"title": "Comparisons", "shown": False, "because": "no two runs are of one task"}
+    (numbers,) = of["Length"]["numbers"].values()
+    assert numbers["within"]["low"] < numbers["within"]["estimate"] < numbers["within"]["high"]
+    assert any("arXiv 2502.15631" in source for source in of["Length"]["sources"])
