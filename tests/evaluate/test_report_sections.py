@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.contents import SECTIONS, as_list, report
-from intact.evaluate.report.sections import length
+from intact.evaluate.report.sections import checkers, length
 from intact.evaluate.report.sections.base import Omission, SectionBody
+from intact.evaluate.results import SingleVerdict, TaskScore
+from intact.stats.laws.verifier import Verifier, ceiling
 from support.report_runs import arm
 
 
@@ -92,3 +95,45 @@ def test_json_has_an_object_for_each_section_shown_or_not():
     (numbers,) = of["Length"]["numbers"].values()
     assert numbers["within"]["low"] < numbers["within"]["estimate"] < numbers["within"]["high"]
     assert any("arXiv 2502.15631" in source for source in of["Length"]["sources"])
+
+
+def checked(seed, rates, completeness=0.9, soundness=0.7, samples=32):
+    """Texts that a checker judged, with verdicts and a reward that says the same."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for rate in rates:
+        own = []
+        for correct in rng.random(samples) < rate:
+            accepted = rng.random() < (completeness if correct else 1 - soundness)
+            values = (float(accepted), None, float(accepted))
+            verdicts = tuple(SingleVerdict("judge", value, 5) for value in values)
+            own.append({"correct": correct, "verdicts": verdicts, "rewards": {"raw": 3.0 * accepted - 1}})
+        made.append(own)
+    return made
+
+
+def test_a_checker_of_known_quality_is_measured_from_verdicts_and_from_rewards():
+    made = checkers.SECTION.make([arm(checked(1, np.linspace(0.05, 0.95, 40)))])
+    (found,) = made.numbers.values()
+    verdicts = found["verdicts of judge"]
+    assert verdicts.completeness.low <= 0.9 <= verdicts.completeness.high
+    assert verdicts.soundness.low <= 0.7 <= verdicts.soundness.high
+    assert found["raw from 2 on"]._replace(best=[]) == verdicts._replace(best=[])
+    true = ceiling(np.linspace(0.05, 0.95, 40), verifier=Verifier(0.9, 0.7))
+    assert verdicts.ceiling.low <= true <= verdicts.ceiling.high
+    assert verdicts.best[-1].attempts <= verdicts.best[0].attempts
+
+
+def test_texts_that_no_checker_judged_give_no_section():
+    made = checked(1, np.linspace(0.05, 0.95, 40))
+    made[7][3] |= {"verdicts": (), "rewards": {}}
+    omitted = checkers.SECTION.make([arm(made)])
+    assert omitted == Omission("no verdict or reward is recorded of each of its texts")
+
+
+def test_a_run_beyond_the_reach_of_resampling_is_named():
+    score = TaskScore(0, "pass@1", 0.99, None, None, 40, "")
+    better = arm(lengthy(1), "better", scores=[score])
+    made = checkers.SECTION.make([arm(checked(1, np.linspace(0.05, 0.95, 40))), better])
+    texts = [block.text for block in made.blocks if isinstance(block, Paragraph)]
+    assert any(text.startswith("better is at 99.0% from its first text") for text in texts)

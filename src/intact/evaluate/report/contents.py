@@ -14,6 +14,7 @@ from intact.evaluate.report.arms import ReportArm, arms_of
 from intact.evaluate.report.blocks import Block, Paragraph, ReportDocument, Section, Table
 from intact.evaluate.report.sections import (
     calibration,
+    checkers,
     commands,
     comparisons,
     costs,
@@ -36,6 +37,7 @@ SECTIONS = (
     calibration.SECTION,
     problems.SECTION,
     length.SECTION,
+    checkers.SECTION,
     failures.SECTION,
     commands.SECTION,
 )
