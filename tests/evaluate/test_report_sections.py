@@ -1,15 +1,16 @@
 """Sections of reports on records of known truth: what they find, and when they are not shown."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.contents import SECTIONS, as_list, report
-from intact.evaluate.report.sections import checkers, length
+from intact.evaluate.report.sections import checkers, length, saturation
 from intact.evaluate.report.sections.base import Omission, SectionBody
-from intact.evaluate.results import SingleVerdict, TaskScore
+from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.verifier import Verifier, ceiling
 from support.report_runs import arm
 
@@ -137,3 +138,35 @@ def test_a_run_beyond_the_reach_of_resampling_is_named():
     made = checkers.SECTION.make([arm(checked(1, np.linspace(0.05, 0.95, 40))), better])
     texts = [block.text for block in made.blocks if isinstance(block, Paragraph)]
     assert any(text.startswith("better is at 99.0% from its first text") for text in texts)
+
+
+def test_saturation_is_that_of_the_known_rates():
+    rng = np.random.default_rng(6)
+    made = [[{"correct": one} for one in rng.random(16) < 0.3 * able] for able in rng.random(80) < 0.75]
+    (found,) = saturation.SECTION.make([arm(made)]).numbers.values()
+    fitted = found["samples"]["pass@k"]
+    assert fitted.f_max.low <= 0.75 <= fitted.f_max.high
+    assert fitted.p.estimate == pytest.approx(0.3, abs=0.05)
+    assert found["foretold"].samples == 32
+    assert found["foretold"].coverage.low <= 0.75 <= found["foretold"].coverage.high
+
+
+def test_rounds_of_revision_mend_and_spoil_as_often_as_they_do():
+    rng = np.random.default_rng(7)
+    made = arm([[{"correct": True}]] * 60, independent=False)
+    records = []
+    for record in made.records:
+        right = [bool(rng.random() < 0.5)]
+        while len(right) < 9:
+            right.append(bool(rng.random() < (0.9 if right[-1] else 0.3)))
+        records.append(record._replace(turns=(tuple(AnswerTurn(None, one) for one in right),)))
+    revised = replace(made, run=replace(made.run, records=tuple(records)))
+    (found,) = saturation.SECTION.make([revised]).numbers.values()
+    rounds = found["rounds"]
+    assert rounds.rounds == 480
+    assert rounds.mended.low <= 0.3 <= rounds.mended.high
+    assert rounds.spoilt.low <= 0.1 <= rounds.spoilt.high
+    assert rounds.limit == pytest.approx(0.75, abs=0.08)
+    assert saturation.SECTION.make([made]) == Omission(
+        "it has not several independent samples of each problem, their number settled beforehand"
+    )

@@ -18,6 +18,10 @@ from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
 from intact.reason.registry import all_methods
 from intact.stats.checks import Floats
+from intact.stats.laws.extrapolation import Extrapolation, extrapolate
+
+EXTRAPOLATED = (100, 1_000, 10_000)
+"""Numbers of samples for which coverage is extrapolated."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,20 @@ class ReportArm:
         """The samples and right ones of each problem, as two arrays."""
         pairs = np.array(list(self.samples.values()) or np.zeros((0, 2)))
         return pairs[:, 0], pairs[:, 1]
+
+    @cached_property
+    def law(self) -> Extrapolation:
+        """The law of coverage that fits the samples best, at `EXTRAPOLATED` and at numbers up to 8 times those drawn.
+
+        Raises
+        ------
+        IntactError
+            If no law can be fitted.
+        """
+        n, c = self.counts
+        most = int(n.max()) if n.size else 1
+        k = np.concatenate([np.geomspace(1, 8 * most, 40).round(), EXTRAPOLATED, [2 * most]])
+        return extrapolate(n, c, np.unique(k))
 
     def trees(self) -> Iterator[tuple[ItemRecord, Mapping[str, Any]]]:
         """Yield the task's records with their trees of texts, if these are known."""

@@ -22,6 +22,7 @@ from intact.evaluate.report.sections import (
     length,
     prediction,
     problems,
+    saturation,
     scaling,
     scores,
 )
@@ -36,6 +37,7 @@ SECTIONS = (
     prediction.SECTION,
     calibration.SECTION,
     problems.SECTION,
+    saturation.SECTION,
     length.SECTION,
     checkers.SECTION,
     failures.SECTION,

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Floats, finite, library
+from intact.stats.checks import Floats, finite, library, table
+from intact.stats.intervals import Interval
 
 
 class Saturation(NamedTuple):
@@ -87,3 +88,78 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
     (f_max, log_miss), _ = optimize.curve_fit(law, numbers, shares, start, bounds=((0, 1e-9), (1, 40)))
     model = Saturation(float(f_max), -math.expm1(-log_miss))
     return model._replace(error=float(np.sqrt(np.mean((model.accuracy(numbers) - shares) ** 2))))
+
+
+class SaturationInterval(NamedTuple):
+    """A fitted model with 95% intervals by resampling problems.
+
+    Attributes
+    ----------
+    model : Saturation
+    most : int
+        The largest number of samples that was observed.
+    f_max, p : Interval
+    point : Interval
+        N*, the first number of samples from which another one gains epsilon or less.
+    seen : float
+        The accuracy observed at `most`.
+    last_doubling : Interval
+        The gain observed from half of `most`, or the largest number below, to `most`.
+    next_doubling : Interval
+        The gain that the model foretells from `most` to twice as many.
+    failed : int
+        Resamples in which accuracy did not grow, which are left out.
+    """
+
+    model: Saturation
+    most: int
+    f_max: Interval
+    p: Interval
+    point: Interval
+    seen: float
+    last_doubling: Interval
+    next_doubling: Interval
+    failed: int
+
+
+def saturation_interval(
+    n: ArrayLike, values: ArrayLike, epsilon: float = 0.001, *, resamples: int = 200, seed: int = 0
+) -> SaturationInterval:
+    """Fit the model to the mean of problems' curves, with percentile intervals over problems.
+
+    Parameters
+    ----------
+    n : array
+        Numbers of samples, ascending.
+    values : array, problems x numbers
+        Such as pass@k or majority@k of each problem.
+
+    Raises
+    ------
+    ParameterError
+        As for `fit_saturation`, or if there are fewer than two problems.
+    """
+    numbers, curves = finite(n, "numbers of samples", 3), table(values, "accuracies")
+    if curves.ndim != 2 or curves.shape[1] != numbers.size or curves.shape[0] < 2:
+        raise ParameterError(f"two problems or more need {numbers.size} accuracies each, got shape {curves.shape}")
+    most = int(numbers[-1])
+    half = int(np.flatnonzero(numbers <= max(most / 2, numbers[0]))[-1])
+
+    def figures(mean: Floats) -> tuple[Saturation, tuple[float, ...]]:
+        model = fit_saturation(numbers, mean)
+        foretold = float(model.accuracy(2 * most) - model.accuracy(most))
+        return model, (model.f_max, model.p, model.point(epsilon), float(mean[-1] - mean[half]), foretold)
+
+    model, own = figures(curves.mean(axis=0))
+    rng = np.random.default_rng(seed)
+    others, failed = [], 0
+    for _ in range(resamples):
+        try:
+            others.append(figures(curves[rng.integers(0, len(curves), len(curves))].mean(axis=0))[1])
+        except ParameterError:
+            failed += 1
+    if len(others) < resamples / 2:
+        raise ParameterError("in most resamples accuracy does not grow with the number of samples")
+    low, high = np.quantile(others, (0.025, 0.975), axis=0, method="inverted_cdf")
+    f_max, p, point, last, foretold = (Interval(*map(float, one)) for one in zip(own, low, high, strict=True))
+    return SaturationInterval(model, most, f_max, p, point, float(curves[:, -1].mean()), last, foretold, failed)

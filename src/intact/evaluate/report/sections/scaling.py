@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from intact.errors import IntactError
 from intact.evaluate.report import figures
-from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.arms import EXTRAPOLATED, ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
 from intact.evaluate.report.formatting import bounds, or_nan, percent, settled
 from intact.evaluate.report.sections.base import ReportSection, body_or_reason
 from intact.stats.checks import Floats
-from intact.stats.laws.extrapolation import extrapolate
-
-EXTRAPOLATED = (100, 1_000, 10_000)
-"""Numbers of samples for which coverage is extrapolated."""
 
 
 def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
@@ -53,9 +47,7 @@ def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
 def _law(
     arm: ReportArm, most: int, rows: list[list[str]], notes: list[Paragraph]
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    n, c = arm.counts
-    k = np.unique(np.concatenate([np.geomspace(1, 8 * most, 40).round(), EXTRAPOLATED]))
-    found = extrapolate(n, c, k)
+    found = arm.law
     law = getattr(found.law, "family", "exp(a k^b)")
     of = {int(at): i for i, at in enumerate(found.k)}
     predicted = [

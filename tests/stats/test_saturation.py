@@ -1,0 +1,57 @@
+"""Intervals of the law of saturation: of curves that follow it, and of such that do not."""
+
+import numpy as np
+import pytest
+
+from intact.errors import ParameterError
+from intact.stats.coverage import pass_at_k
+from intact.stats.laws.saturation import Saturation, saturation_interval
+
+NUMBERS = [1, 2, 4, 8, 16, 32]
+
+
+def coverage(right, samples=32):
+    return np.array([pass_at_k(samples, right, k) for k in NUMBERS]).T
+
+
+def test_equally_hard_problems_are_described_and_the_intervals_hold_the_truth():
+    """Four of five problems can be solved, with chance 0.2."""
+    true = Saturation(0.8, 0.2)
+    held = np.zeros(3)
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        right = rng.binomial(32, 0.2, 100) * (rng.random(100) < 0.8)
+        found = saturation_interval(NUMBERS, coverage(right), resamples=60, seed=seed)
+        gain = float(true.accuracy(64) - true.accuracy(32))
+        for i, (one, truth) in enumerate(((found.f_max, 0.8), (found.p, 0.2), (found.next_doubling, gain))):
+            held[i] += one.low <= truth <= one.high
+    assert (held >= 0.8 * 24).all()
+    assert found.point.low <= true.point() <= found.point.high
+    assert found.model.error < 0.01
+
+
+def test_problems_that_differ_are_misfitted_and_gain_more_than_foretold():
+    right = np.random.default_rng(1).binomial(32, np.random.default_rng(2).beta(0.3, 1, 200))
+    found = saturation_interval(NUMBERS, coverage(right), resamples=50)
+    assert found.model.error > 0.02
+    assert found.last_doubling.low > found.next_doubling.high
+
+
+def test_the_last_doubling_is_what_was_seen():
+    values = coverage(np.arange(1, 9))
+    found = saturation_interval(NUMBERS, values, resamples=50)
+    assert found.last_doubling.estimate == pytest.approx((values[:, 5] - values[:, 4]).mean())
+    assert (found.seen, found.most) == (values[:, 5].mean(), 32)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.ones((5, 6)), "does not grow"),
+        (np.linspace(0, 1, 6)[None], "two problems or more"),
+        (np.ones((5, 4)), "6 accuracies each"),
+    ],
+)
+def test_bad_curves_are_named(values, message):
+    with pytest.raises(ParameterError, match=message):
+        saturation_interval(NUMBERS, values)
