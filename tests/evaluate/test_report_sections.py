@@ -8,7 +8,7 @@ import pytest
 
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.contents import SECTIONS, as_list, report
-from intact.evaluate.report.sections import checkers, length, saturation
+from intact.evaluate.report.sections import checkers, length, saturation, summary
 from intact.evaluate.report.sections.base import Omission, SectionBody
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.verifier import Verifier, ceiling
@@ -90,7 +90,7 @@ def test_json_has_an_object_for_each_section_shown_or_not():
     one = arm(lengthy(1))
     document = report({one.path: one.run})
     sections = json.loads(json.dumps(as_list(document), allow_nan=False))
-    assert {one["title"] for one in sections} == {section.title for section in SECTIONS}
+    assert {one["title"] for one in sections} == {section.title for section in SECTIONS} | {"Not shown"}
     of = {one["title"]: one for one in sections}
     assert of["Comparisons"] == {"title": "Comparisons", "shown": False, "because": "no two runs are of one task"}
     (numbers,) = of["Length"]["numbers"].values()
@@ -170,3 +170,30 @@ def test_rounds_of_revision_mend_and_spoil_as_often_as_they_do():
     assert saturation.SECTION.make([made]) == Omission(
         "it has not several independent samples of each problem, their number settled beforehand"
     )
+
+
+def test_the_summary_counts_every_wrong_answer_once_by_what_went_wrong():
+    made = arm(
+        [
+            [{"correct": True}],
+            [{"correct": False}, {"correct": True}],
+            [{"correct": False}, {"correct": False}],
+            [{"correct": False, "answer": None}, {"correct": False}],
+            [{"correct": False, "why": "length", "cut": True}],
+        ]
+    )
+    texts = [block.text for block in summary.SECTION.make([made]).blocks]
+    (failures,) = [text for text in texts if " are wrong: " in text]
+    assert failures == (
+        "made: 4 answers of 5 are wrong: 1 where a right sample was there but not chosen, 1 where no text is right, "
+        "1 where no answer was found in the texts, 1 where the chosen text was cut."
+    )
+
+
+@pytest.mark.parametrize(("apart", "verdict"), [(12, "they differ"), (2, "a difference is not shown")])
+def test_the_summary_says_whether_runs_differ(apart, verdict):
+    one = arm([[{"correct": True}]] * 20, "one")
+    other = arm([[{"correct": number >= apart}] for number in range(20)], "other")
+    texts = [block.text for block in summary.SECTION.make([one, other]).blocks]
+    assert texts[-1].startswith(f"one − other on made: +{100 * apart / 20:.1f} points")
+    assert texts[-1].endswith(f": {verdict}.")

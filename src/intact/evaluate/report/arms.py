@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -36,12 +36,15 @@ class ReportArm:
         The run's file.
     task : int
         The task's place in the run.
+    kept : dict
+        What one section has measured and another one needs too, by the section's name.
     """
 
     name: str
     path: Path
     run: EvaluationRun
     task: int
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def about(self) -> Mapping[str, Any]:

@@ -25,11 +25,13 @@ from intact.evaluate.report.sections import (
     saturation,
     scaling,
     scores,
+    summary,
 )
 from intact.evaluate.report.sections.base import Omission, ReportSection
 from intact.evaluate.results import EvaluationRun
 
 SECTIONS = (
+    summary.SECTION,
     scores.SECTION,
     comparisons.SECTION,
     scaling.SECTION,
@@ -70,6 +72,9 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "") -> ReportDocumen
         else:
             blocks = [*made.blocks, *_sources(section)]
             found.append(Section(title_of, blocks, section.sources, made.numbers))
+    if lacking:
+        rows = [[title_of, because] for title_of, because in lacking.items()]
+        found.insert(len(found) - 1, Section("Not shown", [Table(["section", "because"], rows)]))
     return ReportDocument(title or "Evaluation: " + ", ".join(labels), found, lacking)
 
 

@@ -38,9 +38,9 @@ def checkers_of(samples: Mapping[str, Sequence[ItemSample]]) -> Iterator[tuple[s
         values = {name: [[v.value for v in one.verdicts if v.by == by] for one in own] for name, own in samples.items()}
         if all(given for own in values.values() for given in own):
             yield f"verdicts of {by}", {name: [_mean(given) >= 0.5 for given in own] for name, own in values.items()}
-    asked = {verdict.by for one in every for verdict in one.verdicts}
+    verdict_givers = {verdict.by for one in every for verdict in one.verdicts}
     for scorer in dict.fromkeys(scorer for one in every for scorer in one.rewards):
-        if scorer in asked or not all(scorer in one.rewards for one in every):
+        if scorer in verdict_givers or not all(scorer in one.rewards for one in every):
             continue
         rewards = np.array([one.rewards[scorer] for one in every])
         unit = rewards.min() >= 0 and rewards.max() <= 1

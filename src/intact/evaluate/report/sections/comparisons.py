@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,31 +11,60 @@ from intact.errors import ParameterError
 from intact.evaluate.report.arms import ReportArm, pairs_of
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, points, settled
-from intact.evaluate.report.sections.base import ReportSection, body_or_reason
+from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.stats.multiple import holm
 from intact.stats.paired import mcnemar, paired_bootstrap
 
 
-def _comparisons(arms: Sequence[ReportArm]) -> Iterator[Block]:
-    """Yield differences on the same problems; p-values are corrected for their number."""
-    found, refused, flagged = [], [], []
+class RunDifference(NamedTuple):
+    """The first run's share of right answers less the second's; p is corrected for the number of comparisons."""
+
+    first: str
+    second: str
+    label: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def differences_of(arms: Sequence[ReportArm]) -> list[RunDifference]:
+    """Return the differences of runs that can be compared; p-values are corrected for their number."""
+    found = [
+        RunDifference(one.name, other.name, one.label, *_difference(one, other))
+        for one, other, forbidden, _ in pairs_of(arms)
+        if not forbidden
+    ]
+    ps = [one.p for one in found if one.p is not None]
+    corrected = iter(holm(ps).p.tolist() if ps else [])
+    return [one if one.p is None else one._replace(p=next(corrected)) for one in found]
+
+
+def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
+    differences = differences_of(arms)
+    blocks = list(_comparisons(arms, differences))
+    if not blocks:
+        return Omission("no two runs are of one task")
+    return SectionBody(blocks, {f"{one.first} − {one.second}, {one.label}": one for one in differences})
+
+
+def _comparisons(arms: Sequence[ReportArm], differences: Sequence[RunDifference]) -> Iterator[Block]:
+    refused, flagged = [], []
     for one, other, forbidden, differing in pairs_of(arms):
         if forbidden:
             refused.append(
                 Paragraph(f"{one.name} and {other.name} on {one.label} are not compared: {forbidden}.", True)
             )
-            continue
-        if differing:
+        elif differing:
             what = " and ".join(differing)
             flagged.append(Paragraph(f"{one.name} and {other.name} on {one.label} differ in their {what} too.", True))
-        found.append((one, other, *_difference(one, other)))
-    ps = [p for *_, p in found if p is not None]
-    corrected = iter(holm(ps).p.tolist() if ps else [])
-    rows = []
-    for one, other, difference, low, high, p in found:
-        between = bounds(low, high, points)
-        corrected_p = "" if p is None else f"{settled(next(corrected)):.3g}"
-        rows.append([f"{one.name} − {other.name}", one.label, points(difference), between, corrected_p])
+    rows = [
+        [
+            f"{one.first} − {one.second}", one.label, points(one.difference), bounds(one.low, one.high, points),
+            "" if one.p is None else f"{settled(one.p):.3g}",
+        ]
+        for one in differences
+    ]  # fmt: skip
     if rows:
         yield Table(["difference", "task", "points", "95% interval", "p (Holm)"], rows)
         yield Paragraph(
@@ -58,6 +88,4 @@ def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, 
     return between.estimate, between.low, between.high, None
 
 
-SECTION = ReportSection(
-    "Comparisons", lambda arms: body_or_reason(_comparisons(arms), "no two runs are of one task"), all_tasks=True
-)
+SECTION = ReportSection("Comparisons", _make, all_tasks=True)

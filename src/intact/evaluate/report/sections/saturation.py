@@ -67,12 +67,18 @@ class Revision(NamedTuple):
 
 
 def curves_of(arm: ReportArm) -> dict[str, SaturationInterval] | Omission:
-    """Fit the model of saturation to coverage and to the vote of a run."""
+    """Fit the model of saturation to coverage and to the vote of a run, once."""
+    if "saturation" not in arm.kept:
+        arm.kept["saturation"] = _curves_of(arm)
+    return arm.kept["saturation"]  # type: ignore[no-any-return]
+
+
+def _curves_of(arm: ReportArm) -> dict[str, SaturationInterval] | Omission:
     samples = drawn_samples(arm)
     if isinstance(samples, Omission):
         return samples
     count = min(map(len, samples.values()))
-    numbers = curve(count)
+    numbers = sorted({*curve(count), max(count // 2, 1)})
     if len(numbers) < 3 or len(samples) < MIXED:
         return Omission(f"a law of saturation needs 4 samples of each of {MIXED} problems")
     verdicts = [[bool(one.correct) for one in own[:count]] for own in samples.values()]

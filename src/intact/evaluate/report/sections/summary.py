@@ -1,0 +1,102 @@
+"""The first screen of a report, in plain words: what was run, the score, differences, more samples, failures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.blocks import Paragraph
+from intact.evaluate.report.formatting import bounds, percent, points
+from intact.evaluate.report.sections import comparisons, saturation
+from intact.evaluate.report.sections.base import ReportSection, SectionBody
+from intact.evaluate.results import CUT
+
+_MOST = 5
+"""Most differences in the summary; Comparisons has all."""
+
+
+def _make(arms: Sequence[ReportArm]) -> SectionBody:
+    sentences = [sentence for arm in arms for sentence in _of_arm(arm)]
+    return SectionBody([*map(Paragraph, sentences), *map(Paragraph, _differences(arms))])
+
+
+def _of_arm(arm: ReportArm) -> Iterator[str]:
+    model = arm.run.manifest["models"][0]["name"]
+    tokens = sum(record.cost["tokens"] for record in arm.records)
+    answered = f"{model} answered the {len(arm.rates):,} problems of {arm.label} by {arm.name}"
+    yield f"{answered}, {tokens:,} tokens in all. {_score(arm)}"
+    more = _more_samples(arm)
+    if more:
+        yield f"{arm.name}: {more}"
+    where = _failures(arm)
+    if where:
+        yield f"{arm.name}: {where}"
+
+
+def _score(arm: ReportArm) -> str:
+    score = arm.score("accuracy", "acc")
+    if score is None:
+        return "Its measures are under Scores."
+    between = bounds(score.low, score.high)
+    words = f"{percent(score.value)} of the answers are right"
+    return f"{words}; for other problems of the same kind, {between} are likely." if between else f"{words}."
+
+
+def _more_samples(arm: ReportArm) -> str:
+    """Return what more samples would buy, if they are independent draws."""
+    found = saturation.curves_of(arm)
+    if not isinstance(found, dict):
+        return ""
+    parts = []
+    vote = found.get("majority@k")
+    if vote is not None:
+        low, high = vote.last_doubling.low, vote.last_doubling.high
+        gained = f"{points(vote.last_doubling.estimate)} points ({bounds(low, high, points)})"
+        verdict = "no gain by more is shown" if low <= 0 else "more may still help"
+        parts.append(f"the last doubling of samples, to {vote.most}, changed the vote by {gained}: {verdict}")
+    if "pass@k" in found:
+        one = found["pass@k"]
+        parts.append(f"some sample is right for {percent(one.seen)} of the problems")
+        twice = saturation.foretold(arm)
+        if twice is not None:
+            between = bounds(twice.coverage.low, twice.coverage.high)
+            parts[-1] += f", with {twice.samples} samples for {percent(twice.coverage.estimate)} ({between}) by the law"
+        parts[-1] += ", if one could choose"
+    return "; ".join(parts) + "." if parts else ""
+
+
+def _failures(arm: ReportArm) -> str:
+    wrong = [record for record in arm.records if not record.correct]
+    if not wrong:
+        return "no answer is wrong."
+    kinds = Counter[str]()
+    for record in wrong:
+        if record.why != "done":
+            kinds["the run failed or had spent its budget"] += 1
+        elif record.answer is None:
+            kinds["no answer was found in the texts"] += 1
+        elif record.chosen is not None and record.samples[record.chosen].why in CUT:
+            kinds["the chosen text was cut"] += 1
+        elif any(one.correct for one in record.samples):
+            kinds["a right sample was there but not chosen"] += 1
+        else:
+            kinds["no text is right"] += 1
+    parts = ", ".join(f"{count:,} where {kind}" for kind, count in kinds.most_common())
+    return f"{len(wrong):,} answers of {len(arm.records):,} are wrong: {parts}."
+
+
+def _differences(arms: Sequence[ReportArm]) -> Iterator[str]:
+    for one in comparisons.differences_of(arms)[:_MOST]:
+        what = f"{one.first} − {one.second} on {one.label}: {points(one.difference)} points"
+        if one.low is None or one.high is None:
+            yield f"{what}, on every problem alike."
+            continue
+        apart = one.low > 0 or one.high < 0
+        if one.p is not None:
+            apart = one.p < 0.05
+        verdict = "they differ" if apart else "a difference is not shown"
+        yield f"{what} ({bounds(one.low, one.high, points)}): {verdict}."
+
+
+SECTION = ReportSection("In short", _make, all_tasks=True)
