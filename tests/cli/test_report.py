@@ -199,7 +199,7 @@ def test_markdown_has_a_line_of_a_handful_of_failures(report, runs):
 
 
 def test_files_of_version_1_are_still_read(report, runs, tmp_path):
-    (tmp_path / "old.jsonl").write_text(runs["vote"].read_text().replace('"version":2', '"version":1', 1))
+    (tmp_path / "old.jsonl").write_text(runs["vote"].read_text().replace('"version":3', '"version":1', 1))
     assert "self_consistency" in report(tmp_path / "old.jsonl")
 
 
@@ -218,7 +218,7 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
     for content, message in (
         ("{}\n", "is not a result file"),
         ("not json", "line 1 is no JSON"),
-        (lines[0].replace('"version":2', '"version":9', 1), "is of version 9"),
+        (lines[0].replace('"version":3', '"version":9', 1), "is of version 9"),
         ("".join(lines[:-1]), "is cut off"),
         ("".join([lines[0], *lines[2:]]), "should have 8 records, but has 7"),
         ("".join([lines[0], lines[1].replace('"answer"', '"reply"'), *lines[2:]]), "is damaged"),

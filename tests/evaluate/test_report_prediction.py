@@ -6,7 +6,7 @@ import pytest
 
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph, Table
-from intact.evaluate.report.sections.base import NotShown
+from intact.evaluate.report.sections.base import Omission
 from intact.evaluate.report.sections.prediction import SECTION
 from intact.evaluate.results import EvaluationRun, ItemRecord, ItemSample
 
@@ -52,7 +52,7 @@ def test_one_answer_to_each_problem_counts():
 
 
 def test_few_problems_predict_nothing():
-    assert isinstance(SECTION.make([arm([["a"]] * 19)]), NotShown)
+    assert isinstance(SECTION.make([arm([["a"]] * 19)]), Omission)
     assert len(list(shown([arm([["a"]] * 20)]))) == 2
 
 

@@ -207,7 +207,11 @@ class BackendContract:
 
 def small(chosen: Method) -> dict[str, Any]:
     """Parameters for a few tokens."""
-    return {p.name: SMALL[p.name] for p in chosen.parameters if p.name in SMALL and p.default is not None}
+    return {
+        p.name: SMALL[p.name]
+        for p in chosen.parameters
+        if p.name in SMALL and p.default is not None and type(p.default) is type(SMALL[p.name])
+    }
 
 
 def tokens_of(nodes: Sequence[dict[str, Any]]) -> int:

@@ -8,6 +8,7 @@ from intact.models.decoder import Decoder
 from intact.models.needs import NEEDS
 from intact.models.program import Program
 from intact.plugins import Registry
+from intact.suggest import did_you_mean
 
 __all__ = ["ARCHITECTURES", "Decoder", "Program", "build_program", "find_architecture", "split_matrices"]
 
@@ -47,8 +48,12 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
         if name in known:
             return known[name]
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
+    hint = next((f" {found}" for name in names if (found := did_you_mean(name, known))), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
-    raise ModelError(f"{checkpoint.path}: {key} is {str(named)[:80]!r}{lacks}; known are {', '.join(known)}{broken}")
+    raise ModelError(
+        f"{checkpoint.path}: {key} is {str(named)[:80]!r}{lacks}, which is not known;{hint} "
+        f"intact info --architectures lists the {len(known)} that are{broken}"
+    )
 
 
 def split_matrices(checkpoint: Checkpoint) -> Checkpoint:

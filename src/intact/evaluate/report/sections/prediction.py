@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from intact.errors import ParameterError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
-from intact.evaluate.report.sections.base import NotShown, ReportSection, Shown
+from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.evaluate.samples import own_samples
 from intact.evaluate.scores import DIGITS
 from intact.exact import significant
@@ -22,11 +22,11 @@ AHEAD = (100, 20)
 SET_LEVELS = (0.5, 0.7, 0.9)
 
 
-def _make(arms: Sequence[ReportArm]) -> Shown | NotShown:
+def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     """Show bounds of the right answers among the next problems, and how sets of answers fare."""
     predicted = list(_predicted(arms))
     if not predicted:
-        return NotShown(f"no run has graded answers to {PROBLEMS} problems or more")
+        return Omission(f"no run has graded answers to {PROBLEMS} problems or more")
     blocks: list[Block] = [
         *predicted,
         Paragraph(
@@ -46,7 +46,7 @@ def _make(arms: Sequence[ReportArm]) -> Shown | NotShown:
                 "these problems, each with the share of votes that the others ask for."
             )
         )
-    return Shown(blocks)
+    return SectionBody(blocks)
 
 
 def _predicted(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
