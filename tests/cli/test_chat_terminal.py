@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -94,7 +95,10 @@ def test_ctrl_c_ends_the_answer_and_keeps_it(tiny, state):
         terminal.press("\x03")
         terminal.expect("(cut short)")
         terminal.expect(PROMPT)
-        terminal.press("half a line\x03")
+        terminal.press("half a line")
+        terminal.expect("half a line")
+        time.sleep(0.3)  # readline sees a signal only while it waits for keys, which it does soon after its echo
+        terminal.press("\x03")
         terminal.expect("(Ctrl-D leaves)")
         terminal.expect(PROMPT)
         terminal.press("/show\r")
