@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from intact.exact import exp, mean, total
 from intact.files import read_text, write_whole
 from intact.formats import open_checkpoint
-from intact.formats.gguf_writer import number_pair, text_pair, write_gguf
+from intact.formats.gguf_writer import pair, write_gguf
 from intact.formats.safetensors import Stored
 from intact.lab.sources import SOURCES, write_source
 from intact.models import build_program
@@ -50,18 +50,10 @@ def write_imatrix(path: Path, found: dict[str, InputStatistics], text: str) -> N
             data[name + suffix] = value.tobytes()
             stored.append(Stored(name + suffix, "F32", value.shape, value.nbytes))
     chunks = {"imatrix.chunk_count": 1, "imatrix.chunk_size": next(iter(found.values())).rows}
-    pairs = {key: number_pair(key, value) for key, value in chunks.items()}
-    pairs["general.type"] = text_pair("general.type", "imatrix")
-    pairs["imatrix.datasets"] = text_array_pair("imatrix.datasets", text)
+    pairs = {key: pair(key, value) for key, value in chunks.items()}
+    pairs["general.type"] = pair("general.type", "imatrix")
+    pairs["imatrix.datasets"] = pair("imatrix.datasets", [text])
     write_gguf(path, pairs, stored, data.__getitem__)
-
-
-def text_array_pair(key: str, value: str) -> bytes:
-    """Return the pair of a key and an array of one text: the text's type becomes that of the array's elements."""
-    pair = text_pair(key, value)
-    head = 8 + len(key.encode())
-    array, one = (9).to_bytes(4, "little"), (1).to_bytes(8, "little")
-    return pair[:head] + array + pair[head : head + 4] + one + pair[head + 4 :]
 
 
 class Comparison:

@@ -27,7 +27,7 @@ from intact.engine.streaming import SampleStream
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, Executor
 from intact.executors.profiles import Profile, parse_profile
-from intact.formats import open_checkpoint
+from intact.formats import Checkpoint, open_checkpoint
 from intact.memory import usable
 from intact.models import build_program
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
@@ -522,7 +522,7 @@ def _sequence(value: Any, what: str) -> Sequence[Any]:
 
 
 def load(
-    name_or_path: str | os.PathLike[str] = DEFAULT,
+    name_or_path: str | os.PathLike[str] | Checkpoint = DEFAULT,
     profile: Profile = "int8",
     threads: int | None = None,
     *,
@@ -539,9 +539,9 @@ def load(
 
     Parameters
     ----------
-    name_or_path : str or path
+    name_or_path : str, path or Checkpoint
         A name of the catalogue or the hub (``hf:owner/repo``), an alias, or the path of a GGUF file or of a folder of
-        safetensors (docs/guide.md). Nothing is fetched.
+        safetensors (docs/guide.md). Nothing is fetched. Or a checkpoint that is open.
     profile : {'int8', 'fp32'} or another
         Integer arithmetic (docs/numerics.md), or FP32 in one fixed order on the untouched weights
         (docs/numerics_fp32.md). Others are integer arithmetic with activations on another grid, or with sparse ones
@@ -586,7 +586,7 @@ def load(
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
 
-    checkpoint = open_checkpoint(Path(resolve(name_or_path)))
+    checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
     try:
         program = build_program(checkpoint)
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment

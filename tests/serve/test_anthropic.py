@@ -9,11 +9,12 @@ from pydantic import BaseModel
 
 anthropic = pytest.importorskip("anthropic")
 
+from intact.bench.shapes import tokenizer_metadata  # noqa: E402
 from serve.test_messages import DEADLINES, KEY, QUESTION, THINKING, TIME, WEATHER  # noqa: E402
 from serve.test_tools import OPENS, TEMPLATE  # noqa: E402
 from support.models import real_model  # noqa: E402
 from support.serving import running  # noqa: E402
-from support.tiny import tokenizer_metadata, write_tiny  # noqa: E402
+from support.tiny import write_tiny  # noqa: E402
 
 ASKED = {"model": "tiny", "messages": QUESTION, "max_tokens": 16, "extra_body": {"seed": 7, "temperature": 0.8}}
 

@@ -8,12 +8,13 @@ import threading
 import httpx
 import pytest
 
+from intact.bench.shapes import tokenizer_metadata
 from intact.serve.apis.anthropic.content import Content
 from intact.text.thinking import THINK_TAGS, ThoughtReader
 from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE
 from support.serving import running
-from support.tiny import tokenizer_metadata, write_tiny
+from support.tiny import write_tiny
 
 KEY = "correct-horse-battery-staple"
 QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from intact.bench.shapes import tokenizer_metadata
 from intact.engine.sampling import grammars
 from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
@@ -26,7 +27,7 @@ from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
 from support.models import real_model
 from support.serving import running
-from support.tiny import tokenizer_metadata, write_tiny
+from support.tiny import write_tiny
 
 TEMPLATE = (
     "{% if tools %}tools: {% for tool in tools %}{{ tool | tojson }}{% endfor %} call: <tool_call>\n{% endif %}"

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from intact.bench.shapes import tokenizer_metadata
 from intact.conformance.synthetic import random_floats, random_tensor
 from intact.formats import Checkpoint
-from intact.models import ARCHITECTURES, Decoder
-from intact.models.names import PARTS
+from intact.models import ARCHITECTURES
+from intact.models.tensor_shapes import fused_shapes, tensor_shapes
 from intact.weights import FORMATS
 from support.gguf_writer import write_gguf
 
@@ -49,34 +50,6 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-
-
-def _byte_spellings() -> list[str]:
-    """How byte-level BPE spells the 256 bytes (GPT-2)."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = iter(range(256, 512))
-    return [chr(b) if b in plain else chr(next(others)) for b in range(256)]
-
-
-def tokenizer_metadata(vocabulary: int) -> dict[str, Any]:
-    """A byte-level tokenizer: three control tokens, 256 bytes, and pairs of letters to fill the vocabulary."""
-    letters = "etaoinshrdlucmfwypvbgkjqxz"
-    pairs = [(a, b) for a in "Ġ" + letters for b in letters][: vocabulary - 259]
-    if len(pairs) < vocabulary - 259 or vocabulary < 259:
-        raise ValueError(f"a tiny vocabulary has 259 to {259 + 27 * 26} tokens, got {vocabulary}")
-    controls = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    tokens = controls + _byte_spellings() + [a + b for a, b in pairs]
-    return {
-        "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": "default",
-        "tokenizer.ggml.tokens": tokens,
-        "tokenizer.ggml.token_type": [3] * 3 + [1] * (len(tokens) - 3),
-        "tokenizer.ggml.merges": [f"{a} {b}" for a, b in pairs],
-        "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2,
-        "tokenizer.ggml.add_bos_token": False,
-        "tokenizer.chat_template": TEMPLATE,
-    }
 
 
 def write_tiny(
@@ -149,60 +122,10 @@ def write_tiny(
         stem = name.removesuffix(".weight")
         size = entry_of(stem, MATRICES, 1.0) / shape[1] ** 0.5
         tensors[name] = (kind, shape, random_tensor(f"{seed}|{stem}", kind, shape, size))
-    return write_gguf(path, own | tokenizer_metadata(vocabulary) | dict(metadata or {}), tensors)
+    own |= tokenizer_metadata(vocabulary) | {"tokenizer.chat_template": TEMPLATE}
+    return write_gguf(path, own | dict(metadata or {}), tensors)
 
 
 def entry_of(name: str, table: Mapping[str, Any], default: Any) -> Any:
     """The entry of a table for the ending that a name has."""
     return next((value for ending, value in table.items() if name.endswith(ending)), default)
-
-
-def fused_shapes(shapes: Mapping[str, tuple[int, ...]], fused: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """The same, where files hold several matrices as one: `ffn_up` is then gate and up."""
-    whole = {part: stem for stem in fused for part in PARTS[stem]}
-    out: dict[str, tuple[int, ...]] = {}
-    for name, shape in shapes.items():
-        parts = name.split(".")
-        if len(parts) == 4 and parts[2] in whole:
-            name = ".".join((*parts[:2], whole[parts[2]], parts[3]))
-            shape = (out.get(name, (0,))[0] + shape[0], *shape[1:])
-        out[name] = shape
-    return out
-
-
-def tensor_shapes(
-    architecture: type[Decoder], checkpoint: Checkpoint, vocabulary: int, tied: bool
-) -> dict[str, tuple[int, ...]]:
-    """The tensors that an architecture's program names, with their shapes, in the order in which files have them.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Its metadata alone are read.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    class Described(architecture):  # type: ignore[misc]
-        def matrix(self, name: str, rows: int | None, columns: int) -> str:
-            shapes[name] = (rows or vocabulary, columns)
-            return name
-
-        def vector(self, name: str, length: int) -> None:
-            shapes[name] = (length,)
-
-    decoder = Described(checkpoint)
-    decoder.embed()
-    layers = decoder.config.layers
-    for i in range(layers):
-        decoder.layer(i)
-    decoder.norm("x", "normed", "output_norm.weight")
-    if not tied:
-        decoder.matrix("output.weight", vocabulary, decoder.config.width)
-
-    def place(name: str) -> tuple[int, bool, int, bool]:
-        """Layers in turn, in each first what all architectures have, a bias behind its matrix."""
-        layer = int(name.split(".")[1]) if name.startswith("blk.") else layers if "output" in name else -1
-        matrix = name.replace(".bias", ".weight")
-        return layer, ".post_" in name, list(shapes).index(matrix), matrix != name
-
-    return {name: shapes[name] for name in sorted(shapes, key=place)}

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from intact.bench.shapes import tokenizer_metadata
 from intact.errors import FormatError, ParameterError
 from intact.text import Tokenizer, infill
 from support.folders import tokenizer_json
-from support.tiny import tokenizer_metadata
 
 KEY = "tokenizer.ggml.{}_token_id"
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from tokenizers import Regex
 from tokenizers.pre_tokenizers import Split
 
+from intact.bench.shapes import tokenizer_metadata
 from intact.errors import FormatError, ModelError, ParameterError
 from intact.formats import Checkpoint, Tensor
 from intact.text import Tokenizer, gguf_tokenizer, json_tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
-from support.tiny import tokenizer_metadata
 
 from .vocabularies import byte_level, pieces
 

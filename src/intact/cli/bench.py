@@ -11,7 +11,7 @@ from rich.table import Table
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
-from intact.cli.output import bar, emit, new_table, note, out, show
+from intact.cli.output import bar, emit, new_table, note, out, show, spinner
 from intact.errors import NotInstalledError, ParameterError
 from intact.packages import install
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from intact.bench.speed import Measurement
     from intact.bench.workloads import Workload
     from intact.executors.profile import MachineLimits
+    from intact.library import Model
 
 EXAMPLES = """\
 Prompt, one stream, samples of one prompt, forks, a mixed load
@@ -29,6 +30,9 @@ Only some of it, more often, with a picture
   intact bench ./model.gguf --only samples --only mixed --repeats 9 --plot speed.png
 The time of each operation of a step
   intact bench ./model.gguf --only prompt --profile
+How fast a model of another size would be; and its file for other programs
+  intact bench --shape llama-8b --only stream
+  intact bench --shape llama-8b --gguf llama-8b.gguf
 For programs
   intact bench --json | jq '.figures[] | {what, unit, median}'
 
@@ -43,6 +47,25 @@ def command(
         str,
         typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model),
     ] = DEFAULT,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--shape",
+            metavar="NAME",
+            help="Measure random weights in the shape of a well-known model, such as llama-8b, instead of a model.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")] = "Q4_0",
+    gguf: Annotated[
+        Path | None,
+        typer.Option(
+            "--gguf",
+            metavar="FILE",
+            help="Only write the model of --shape, for other programs to run.",
+            show_default=False,
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,9 +89,16 @@ def command(
 
     choose(only, 1 << 30)  # raises before the model is loaded
     check_output("--plot", plot)
+    check_output("--gguf", gguf)
     if plot is not None:
         _check_plot(plot)
-    loaded = fetch.load(model, "int8", threads)
+    if shape is None and gguf is not None:
+        raise ParameterError("--gguf writes the model of --shape NAME, which is not given")
+    if gguf is not None and shape is not None:
+        _write(shape, kind, gguf)
+        return
+    loaded = fetch.load(model, "int8", threads) if shape is None else _random(shape, kind, threads)
+    model = model if shape is None else f"{shape} in {kind}, random"
     workloads, left_out = choose(only, loaded.context)
     for workload in left_out:
         note(f"left out: {workload.title} ({workload.positions} positions, the context has {loaded.context})")
@@ -98,6 +128,24 @@ def command(
     if limits:
         rates = f"{limits.macs / 1e9:.0f} G multiply-adds/s of a thread, {limits.bytes / 1e9:.1f} GB/s"
         show(f"limits measured: {rates}", style="dim")
+
+
+def _random(shape: str, kind: str, threads: int | None) -> Model:
+    import intact
+    from intact.bench.shapes import random_checkpoint
+
+    checkpoint = random_checkpoint(shape, kind)
+    with spinner(f"making {checkpoint.path}"):
+        return intact.load(checkpoint, threads=threads)
+
+
+def _write(shape: str, kind: str, path: Path) -> None:
+    from intact.bench.shapes import random_checkpoint, write_random
+
+    checkpoint = random_checkpoint(shape, kind)
+    with spinner(f"writing {path.name}"):
+        write_random(checkpoint, path)
+    note(f"wrote {path}: {path.stat().st_size / 1e9:.2f} GB")
 
 
 def _profiles(model: Any, workloads: list[Workload], passage: Passage) -> tuple[list[Profile], MachineLimits]:

@@ -17,7 +17,7 @@ from intact.weights import Bytes
 
 NUMBERS: Final = {kind: number for number, kind in TENSOR_KINDS.items()}
 """Kinds of tensors that a file can hold, with their numbers."""
-_UINT32, _STRING = 4, 8
+_UINT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 6, 7, 8, 9
 
 
 def _string(text: str) -> bytes:
@@ -25,14 +25,35 @@ def _string(text: str) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def number_pair(key: str, value: int) -> bytes:
-    """Return the pair of a key and an unsigned 32-bit integer."""
-    return _string(key) + struct.pack("<II", _UINT32, value)
+def _typed(value: object) -> tuple[int, bytes]:
+    """Return the number of a value's type, and its bytes."""
+    if isinstance(value, str):
+        return _STRING, _string(value)
+    if isinstance(value, bool):
+        return _BOOL, struct.pack("<?", value)
+    if isinstance(value, int):
+        return _UINT32, struct.pack("<I", value)
+    if isinstance(value, float):
+        return _FLOAT32, struct.pack("<f", value)
+    if isinstance(value, Sequence) and value:
+        kinds, items = zip(*map(_typed, value), strict=True)
+        if len(set(kinds)) == 1:
+            return _ARRAY, struct.pack("<IQ", kinds[0], len(items)) + b"".join(items)
+    raise TypeError(f"a pair holds texts, bools, integers, floats, or several of one type, got {value!r:.80}")
 
 
-def text_pair(key: str, value: str) -> bytes:
-    """Return the pair of a key and a text."""
-    return _string(key) + struct.pack("<I", _STRING) + _string(value)
+def pair(key: str, value: object) -> bytes:
+    """Return the pair of a key and a value: a text, a bool, an unsigned 32-bit integer, a float32, or a list of these.
+
+    Raises
+    ------
+    TypeError
+        If the value is another, or an empty list.
+    struct.error
+        If an integer is negative or takes more than 32 bits.
+    """
+    kind, data = _typed(value)
+    return _string(key) + struct.pack("<I", kind) + data
 
 
 FILE_TYPES: Final = {

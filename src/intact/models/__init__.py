@@ -36,8 +36,8 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     gguf = checkpoint.format == "gguf"
     key = "general.architecture" if gguf else "architectures"
     named = checkpoint.metadata.get(key)
-    names = [named] if gguf else named if isinstance(named, list) else []
-    names = [name for name in names if isinstance(name, str)]
+    listed = [named] if gguf else named if isinstance(named, list) else []
+    names = [name for name in listed if isinstance(name, str)]
     known: dict[str, type[Decoder]] = {}
     for own, architecture in ARCHITECTURES.working().items():
         if not gguf:

@@ -13,7 +13,7 @@ from intact.errors import ParameterError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.checkpoint import METADATA_FILE
 from intact.formats.gguf import read_pairs
-from intact.formats.gguf_writer import FILE_TYPES, NUMBERS, QUANTIZATION_VERSION, number_pair, text_pair, write_gguf
+from intact.formats.gguf_writer import FILE_TYPES, NUMBERS, QUANTIZATION_VERSION, pair, write_gguf
 from intact.formats.safetensors import Stored, write_safetensors
 from intact.formats.stored_blocks import blocks_to_bytes
 from intact.numerics.integers import INTEGER
@@ -89,10 +89,10 @@ def write_gguf_checkpoint(like: Checkpoint, tensors: Sequence[Tensor], path: Pat
         if len(tensor.shape) > 1:
             weights[tensor.kind] += prod(tensor.shape)
     most = max(weights, key=lambda kind: (weights[kind], kind in BLOCK_FORMATS))
-    pairs = {key: pair for key, pair in _pairs(like).items() if not key.startswith(("quantize.", "intact."))}
-    pairs["general.file_type"] = number_pair("general.file_type", FILE_TYPES[most])
-    pairs["general.quantization_version"] = number_pair("general.quantization_version", QUANTIZATION_VERSION)
-    pairs["intact.quantization"] = text_pair("intact.quantization", record)
+    pairs = {key: data for key, data in _pairs(like).items() if not key.startswith(("quantize.", "intact."))}
+    pairs["general.file_type"] = pair("general.file_type", FILE_TYPES[most])
+    pairs["general.quantization_version"] = pair("general.quantization_version", QUANTIZATION_VERSION)
+    pairs["intact.quantization"] = pair("intact.quantization", record)
     data = {tensor.name: tensor.data for tensor in tensors}
     stored = [Stored(tensor.name, tensor.kind, tensor.shape, tensor.data.nbytes) for tensor in tensors]
     write_gguf(path, pairs, stored, data.__getitem__)
@@ -102,7 +102,7 @@ def _pairs(like: Checkpoint) -> dict[str, bytes]:
     """Return the metadata of a checkpoint that has those of a GGUF file."""
     source = like.folder / METADATA_FILE if like.path.is_dir() or like.path.suffix == ".safetensors" else like.path
     left_out = ("split.", "general.alignment")
-    return {key: pair for key, pair in read_pairs(source).items() if not key.startswith(left_out)}
+    return {key: data for key, data in read_pairs(source).items() if not key.startswith(left_out)}
 
 
 def storable(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What was not run: how many of the next problems are right, and sets of answers that hold a right one."""
+"""Predictions: how many of the next problems are right, and sets of answers that hold a right one."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.formatting import bounds, percent, points
 from intact.evaluate.report.sections import comparisons, saturation
 from intact.evaluate.report.sections.base import ReportSection, SectionBody
-from intact.evaluate.results import CUT
+from intact.reason.problem import CUT
 
 _MOST = 5
 """Most differences in the summary; Comparisons has all."""

@@ -1,0 +1,63 @@
+"""The tensors that a model of an architecture has, from its hyper-parameters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from intact.formats import Checkpoint
+from intact.models.decoder import Decoder
+from intact.models.names import PARTS
+
+
+def tensor_shapes(
+    architecture: type[Decoder], checkpoint: Checkpoint, vocabulary: int, tied: bool
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors that an architecture's program names, in the order in which files have them.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Its metadata alone are read.
+    tied : bool
+        If true, the head is the embedding.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    class Described(architecture):  # type: ignore[misc, valid-type]
+        def matrix(self, name: str, rows: int | None, columns: int) -> str:
+            shapes[name] = (rows or vocabulary, columns)
+            return name
+
+        def vector(self, name: str, length: int) -> None:
+            shapes[name] = (length,)
+
+    decoder = Described(checkpoint)
+    decoder.embed()
+    layers = decoder.config.layers
+    for i in range(layers):
+        decoder.layer(i)
+    decoder.norm("x", "normed", "output_norm.weight")
+    if not tied:
+        decoder.matrix("output.weight", vocabulary, decoder.config.width)
+    places = {name: i for i, name in enumerate(shapes)}
+
+    def place(name: str) -> tuple[int, bool, int, bool]:
+        """Layers in turn, in each first what all architectures have, a bias behind its matrix."""
+        layer = int(name.split(".")[1]) if name.startswith("blk.") else layers if "output" in name else -1
+        matrix = name.replace(".bias", ".weight")
+        return layer, ".post_" in name, places[matrix], matrix != name
+
+    return {name: shapes[name] for name in sorted(shapes, key=place)}
+
+
+def fused_shapes(shapes: Mapping[str, tuple[int, ...]], fused: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the same where files hold several matrices as one: `ffn_up` is then gate and up."""
+    whole = {part: stem for stem in fused for part in PARTS[stem]}
+    out: dict[str, tuple[int, ...]] = {}
+    for name, shape in shapes.items():
+        parts = name.split(".")
+        if len(parts) == 4 and parts[2] in whole:
+            name = ".".join((*parts[:2], whole[parts[2]], parts[3]))
+            shape = (out.get(name, (0,))[0] + shape[0], *shape[1:])
+        out[name] = shape
+    return out

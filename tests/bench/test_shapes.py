@@ -1,0 +1,79 @@
+"""Models with random weights in the shapes of well-known ones."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import intact
+from intact.bench import shapes
+from intact.bench.shapes import SHAPES, ModelShape, random_checkpoint, write_random
+from intact.cli.app import app
+from intact.errors import ParameterError
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.receipts.identity import measure
+
+WEIGHTS = {
+    "smollm2-135m": 134.5e6, "qwen2.5-0.5b": 494.0e6, "llama-1b": 1.236e9, "qwen2.5-1.5b": 1.544e9, "llama-3b": 3.213e9,
+    "qwen3-4b": 4.022e9, "llama-8b": 8.030e9, "qwen3-8b": 8.191e9, "phi-4": 14.66e9,
+}  # fmt: skip
+"""Parameters, as the models' cards state them."""
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two shapes of a few thousand weights, one of an architecture whose files hold several matrices as one."""
+    made = {
+        "llama": ModelShape("llama", 2, 64, 96, 4, 2, 32, 1100, 256, 1e4, True),
+        "phi": ModelShape("phi3", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False),
+    }
+    monkeypatch.setattr(shapes, "SHAPES", made)
+    return made
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_have_as_many_weights_as_their_models(name):
+    tensors = random_checkpoint(name).tensors.values()
+    count = sum(int(np.prod(tensor.shape)) for tensor in tensors)
+    assert count == pytest.approx(WEIGHTS[name], rel=1e-3)
+    assert WEIGHTS.keys() == SHAPES.keys()
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q8_0", "F16"])
+@pytest.mark.parametrize("name", ["llama", "phi"])
+def test_a_written_file_is_the_model_in_memory(small, tmp_path, name, kind):
+    checkpoint = random_checkpoint(name, kind)
+    path = tmp_path / "random.gguf"
+    write_random(checkpoint, path)
+    tokens = [5, 9, 200, 17]
+    with open_checkpoint(path) as written:
+        assert measure(build_program(written)).root == measure(build_program(checkpoint)).root
+        assert written.metadata["general.architecture"] == small[name].architecture
+    answers = [intact.load(model).generate(tokens, max_tokens=8, seed=3)[0][0].tokens for model in (checkpoint, path)]
+    assert answers[0] == answers[1]
+
+
+def test_the_same_shape_is_the_same_model_everywhere(small):
+    assert measure(build_program(random_checkpoint("llama"))).root.hex()[:16] == "0e53b98659e3d0b4"
+
+
+def test_what_cannot_be_made_is_refused():
+    with pytest.raises(ParameterError, match="did you mean llama-8b"):
+        random_checkpoint("lama-8b")
+    with pytest.raises(ParameterError, match="there is no type 'Q4'"):
+        random_checkpoint("llama-8b", "Q4")
+    with pytest.raises(ParameterError, match="no whole number of blocks of Q4_K"):
+        random_checkpoint("smollm2-135m", "Q4_K")
+    with pytest.raises(ParameterError, match="at least 259 tokens"):
+        shapes.tokenizer_metadata(258)
+
+
+def test_the_command_measures_and_writes(small, tmp_path):
+    run = CliRunner().invoke
+    measured = run(app, ["bench", "--shape", "llama", "--only", "stream", "--repeats", "1", "--json"])
+    assert measured.exit_code == 0, measured.output
+    assert '"llama in Q4_0, random"' in measured.stdout
+    path = tmp_path / "made.gguf"
+    assert run(app, ["bench", "--shape", "llama", "--gguf", str(path)]).exit_code == 0
+    assert open_checkpoint(path).metadata["general.name"] == "llama with random weights"
+    assert run(app, ["bench", "--gguf", str(path)]).exit_code == 2
