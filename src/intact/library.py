@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from intact.catalogue import DEFAULT, resolve
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Listener
 from intact.engine.draft.drafting import check_drafter, make_drafting
+from intact.engine.embedding import Embedding, EmbeddingJob
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import LoadedModel, prompt_id
 from intact.engine.sampling.definitions import check_unicode, flag, integer, whole
@@ -30,6 +31,8 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.memory import usable
 from intact.models import build_program
+from intact.models.pooling import read_pooling
+from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.receipts.canonical import HashName
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
@@ -396,6 +399,91 @@ class Model(LoadedModel):
             with self._posted([scoring]):
                 await finished.wait()
         return scoring.result()
+
+    def embed(
+        self, texts: Prompt | Sequence[Prompt], *, dimensions: int | None = None, pooling: Literal["last"] | None = None
+    ) -> list[Embedding]:
+        """Turn texts into vectors of length 1, of what the model makes of them behind their last token.
+
+        Parameters
+        ----------
+        texts : str, token ids, or a list of these
+            As in `generate`. Many models want an instruction before a question, which their cards state.
+        dimensions : int, optional
+            The first so many components alone, made of length 1 again; all by default.
+        pooling : 'last', optional
+            Asks a model for vectors whose files name no pooling, as those of models that write texts.
+
+        Raises
+        ------
+        ParameterError
+            If the model gives none, or pools in another way; or if dimensions are not in [1, width].
+        """
+        jobs = self._embeddings(texts, dimensions, pooling)
+        self.run(jobs)
+        return [job.result() for job in jobs]
+
+    async def aembed(
+        self,
+        texts: Prompt | Sequence[Prompt],
+        *,
+        dimensions: int | None = None,
+        pooling: Literal["last"] | None = None,
+        priority: int = 0,
+    ) -> list[Embedding]:
+        """`embed` for coroutines: texts share steps with whatever else runs; cancelling the task ends them."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        jobs = await asyncio.to_thread(
+            lambda: self._embeddings(
+                texts, dimensions, pooling, priority, lambda: self._driver.notify(loop, changed.set)
+            )
+        )
+        with self._posted(jobs):
+            while not all(job.done for job in jobs):
+                await changed.wait()
+                changed.clear()
+        return [job.result() for job in jobs]
+
+    def _embeddings(
+        self,
+        texts: Prompt | Sequence[Prompt],
+        dimensions: int | None,
+        pooling: str | None,
+        priority: int = 0,
+        listen: Callable[[], None] = lambda: None,
+    ) -> list[EmbeddingJob]:
+        size = self.embedding_size(dimensions, pooling)
+        prompts = self._prompts(texts)
+        several = len(prompts) > 1
+        jobs = []
+        for i, prompt in enumerate(prompts):
+            tokens = self._tokens(prompt, f"text {i}" if several else "the text")
+            try:
+                self.engine.check(tokens)
+            except ParameterError as error:
+                raise ParameterError(f"text {i}: {error}" if several else str(error)) from None
+            jobs.append(EmbeddingJob(tokens, self.executor.profile, size, priority, listen))
+        return jobs
+
+    def embedding_size(self, dimensions: int | None = None, pooling: str | None = None) -> int:
+        """Return the components of an embedding that is requested so; see `embed`.
+
+        Raises
+        ------
+        ParameterError
+            If the model gives no embeddings, or none of so many dimensions.
+        """
+        own = read_pooling(self.checkpoint)
+        if pooling not in (None, "last"):
+            raise ParameterError(f"pooling must be 'last' or None, got {pooling!r:.60}")
+        if (pooling or own) != "last":
+            why = "its files name no pooling (pooling='last' takes the last token's state nevertheless)"
+            if own is not None:
+                why = f"it pools by {own!r}, of which only 'last' is supported"
+            raise ParameterError(f"{self.path.name} gives no embeddings: {why}")
+        head = next(op for op in self.program.ops if isinstance(op, Logits))
+        width = self.program.buffers[head.source].width
+        return width if dimensions is None else integer("dimensions", dimensions, 1, width)
 
     def _scoring(self, tokens: Prompt, top: int = 0, listen: Callable[[], None] = lambda: None) -> Scoring:
         """Return a checked request for the log-probabilities of a text."""

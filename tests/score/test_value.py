@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import intact
+from intact.engine.hidden import HiddenState, read_hidden
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.values import GradedTexts, examples_of, figures, learn_value, places_of, samples
 from intact.library import Model
@@ -31,7 +32,6 @@ from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 from intact.score.scorers import find_scorer
 from intact.score.value import Example, ValueHead, learn
-from intact.score.value.hidden import HiddenState, read_hidden
 from intact.stats.calibration import auroc
 from intact.tasks import Item
 from support.tiny import write_tiny

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from intact.engine.hidden import HiddenState
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
@@ -27,7 +28,6 @@ from intact.run_receipts.versions import versions_of
 from intact.score import answers, code, equations
 from intact.score.scorers import SCORERS, find_scorer
 from intact.score.value.head import ValueHead
-from intact.score.value.hidden import HiddenState
 from intact.tasks import Item, Task, all_tasks
 from intact.tools.sandbox import protection
 

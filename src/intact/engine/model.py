@@ -12,6 +12,7 @@ import numpy as np
 
 from intact.engine.completion import Job, JobOptions
 from intact.engine.driver import EngineDriver
+from intact.engine.embedding import EmbeddingJob
 from intact.engine.engine import Engine
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
@@ -23,7 +24,7 @@ from intact.models import Program
 from intact.numerics import VERSION
 from intact.text import Tokenizer
 
-Submittable: TypeAlias = Job | Scoring
+Submittable: TypeAlias = Job | Scoring | EmbeddingJob
 """A request with its owner."""
 _PARTS: Final = {"_driver", "checkpoint", "engine", "executor", "program", "tokenizer"}
 """The attributes that hold the model, which a closed one no longer has."""

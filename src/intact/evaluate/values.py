@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from intact.engine.hidden import read_hidden
 from intact.errors import ParameterError
 from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
@@ -13,7 +14,6 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.services import MethodJob
 from intact.score.value import Example, Learnt, ValueHead, learn
 from intact.score.value.head import profile_of
-from intact.score.value.hidden import read_hidden
 from intact.score.value.learning import check_installed
 from intact.solving import solve_all, task_sampling
 from intact.stats.calibration import auroc, brier, calibration_error, choice

@@ -28,7 +28,7 @@ _GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "logit_scale": (0.0, 1.0),
     "residual_scale": (0.0, 1.0),
     "use_parallel_residual": (False,),
-    "pooling_type": (0,),
+    "pooling_type": (0, 3),
 }
 _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "attn_logit_softcapping": (0,),

@@ -15,7 +15,6 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -162,20 +161,6 @@ def _model(service: Service, name: str) -> dict[str, Any]:
 async def list_methods() -> Response:
     """List the reasoning methods with their parameters."""
     return reply({"object": "list", "data": methods.catalogue()})
-
-
-class EmbeddingRequest(BaseModel):
-    """`/v1/embeddings`."""
-
-    model: str
-    input: Any
-
-
-@router.post("/v1/embeddings")
-async def embeddings(body: EmbeddingRequest, service: TheService) -> Response:
-    """Refuse: none of the supported architectures gives embeddings."""
-    service.models.find(body.model)
-    raise ApiError(400, f"{body.model} writes text; it gives no embeddings", "model", "unsupported")
 
 
 @router.head("/", include_in_schema=False)  # by which Ollama's clients see that a server runs

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from intact import strict_json
+from intact.engine.hidden import HiddenState, read_hidden
 from intact.errors import FormatError, ParameterError
 from intact.exact import exp
 from intact.files import write_whole
 from intact.reason.problem import Hidden
 from intact.reason.services import read_text
-from intact.score.value.hidden import HiddenState, read_hidden
 
 KIND = "intact value head"
 VERSION = 1

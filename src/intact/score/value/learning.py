@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.engine.hidden import HiddenState
 from intact.errors import NotInstalledError, ParameterError
 from intact.packages import install
-from intact.score.value.hidden import HiddenState
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Inverse strengths of the L2 penalty that are tried, on standardised components."""

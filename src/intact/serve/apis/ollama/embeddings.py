@@ -1,33 +1,69 @@
-"""`/api/embed` and `/api/embeddings`: errors, as no model here gives embeddings."""
+"""`/api/embed` and the older `/api/embeddings`: texts as vectors."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel
-from starlette.responses import Response
 
 from intact.serve.apis.ollama import forms
 from intact.serve.apis.ollama.forms import JsonRoute, find_name
-from intact.serve.errors import ApiError
-from intact.serve.service import TheService
+from intact.serve.apis.openai.embeddings import embed
+from intact.serve.forms import Count, Form, Many, Number
+from intact.serve.replies import JsonReply
+from intact.serve.requests import Extension
+from intact.serve.service import Client, TheService
 
 ERRORS = forms.ERRORS
 router = APIRouter(route_class=JsonRoute)
 
 
-class EmbedRequest(BaseModel):
-    """`/api/embed` and the older `/api/embeddings`."""
+class EmbedForm(Form):
+    """`/api/embed`. `keep_alive` has no effect; a text that is too long is an error, whatever `truncate` says."""
 
     model: str
-    input: Any = None
-    prompt: Any = None
+    input: str | Many[str] = ""
+    dimensions: Count | None = None
+    truncate: bool | None = None
+    keep_alive: str | Number | None = None
+    options: dict[str, Any] | None = None
+
+
+class EmbeddingsForm(Form):
+    """`/api/embeddings`."""
+
+    model: str
+    prompt: str = ""
+    keep_alive: str | Number | None = None
+    options: dict[str, Any] | None = None
+
+
+@router.post("/api/embed")
+async def embed_texts(body: EmbedForm, service: TheService, client: Client) -> JsonReply:
+    """Turn texts into vectors."""
+    name, began = find_name(service, body.model), time.perf_counter_ns()
+
+    async def answer() -> dict[str, Any]:
+        found = await embed(service, name, body.input, body.dimensions, client, Extension())
+        return {
+            "model": body.model,
+            "embeddings": [one.vector.tolist() for one in found],
+            "total_duration": time.perf_counter_ns() - began,
+            "load_duration": 0,
+            "prompt_eval_count": sum(one.tokens for one in found),
+        }
+
+    return JsonReply(answer, service.seconds())
 
 
 @router.post("/api/embeddings")
-@router.post("/api/embed")
-async def embed(body: EmbedRequest, service: TheService) -> Response:
-    """Refuse: none of the supported architectures gives embeddings."""
+async def embed_text(body: EmbeddingsForm, service: TheService, client: Client) -> JsonReply:
+    """Turn a text into a vector."""
     name = find_name(service, body.model)
-    raise ApiError(400, f"{name} writes text; this model does not support embeddings", "model", "unsupported")
+
+    async def answer() -> dict[str, Any]:
+        (found,) = await embed(service, name, body.prompt, None, client, Extension())
+        return {"embedding": found.vector.tolist()}
+
+    return JsonReply(answer, service.seconds())

@@ -45,7 +45,7 @@ async def _admitted(
     request.intact.accept_only(TEXT_FIELDS, "on /v1/completions")
     n, most = request.choices(service.settings), service.settings.max_choices
     limit = LENGTH if request.max_tokens is None else request.max_tokens
-    prompts = _prompts(request.prompt)
+    prompts = each_prompt(request.prompt)
     if n * len(prompts) > most:
         raise ApiError(400, f"{n} texts of {len(prompts)} prompts are more than {most}", "prompt")
     if request.best_of not in (None, n):
@@ -61,7 +61,7 @@ async def _admitted(
         for i, prompt in enumerate(prompts):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
             if isinstance(prompt, list):
-                _check_vocabulary(prompt, served, where)
+                check_vocabulary(prompt, served, where)
             ids = await encode_text(served, prompt, request.suffix, where)
             text = prompt if isinstance(prompt, str) else None
             jobs.append(TextJob(ids, n, parameters, client, request.intact, text=text))
@@ -69,15 +69,19 @@ async def _admitted(
             yield served, jobs, admission
 
 
-def _prompts(prompt: str | list[str] | list[int] | list[list[int]]) -> Sequence[str | list[int]]:
+def each_prompt(
+    prompt: str | list[str] | list[int] | list[list[int]], field: str = "prompt"
+) -> Sequence[str | list[int]]:
+    """Return the prompts of a field, of which there is at least one."""
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
-        raise ApiError(400, "there is no prompt", "prompt")
+        raise ApiError(400, f"there is no {field}", field)
     return [prompt] if isinstance(prompt[0], int) else prompt
 
 
-def _check_vocabulary(ids: list[int], served: Served, where: str) -> None:
+def check_vocabulary(ids: list[int], served: Served, where: str) -> None:
+    """Raise ApiError if one of a prompt's tokens is none of the model's."""
     vocabulary = served.loaded.program.vocabulary
     for i, token in enumerate(ids):
         if not 0 <= token < vocabulary:
