@@ -92,6 +92,21 @@ CLAIMS = (
     Claim("NF4 before INT4 in blocks of 64 (arXiv 2305.14314)", "nf4", "int4-64@largest"),
     Claim("the power 1/2 before even levels, 4 bits (NUPES)", "nupes4", "int4s"),
     Claim("a mixture before one spec of its size, 3.5 to 4 bits", "mix:4(int2-16|int3-16|int4-32|int5-32)", "int3-16"),
+    Claim(
+        "a mixture by measured slopes before one spec, 4 bits",
+        "mix:4@divergence(int2-16|int3-16|int4-32|int5-32)",
+        "int3-16",
+    ),
+    Claim(
+        "a mixture by measured slopes before one spec, 4.5 bits",
+        "mix:4.5@divergence(int3-32|int4-32|int5-32|int6-32|int8-32)",
+        "int4-32",
+    ),
+    Claim(
+        "a mixture of GPTQ by measured slopes before one spec, 4.5 bits",
+        "mix:4.5@divergence(gptq:int3-16|gptq:int4-32|gptq:int5-32|gptq:int8-32)",
+        "gptq:int4-32",
+    ),
     Claim("a mixture before one spec of its size, 4.5 bits", "mix:4.5(int3-16|int4-32|int5-32|int8-32)", "int4-32"),
     Claim(
         "a mixture of GPTQ before one spec of its size, 4.5 bits",
