@@ -8,8 +8,10 @@ import math
 import httpx
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import intact
+from intact.cli.app import app
 from intact.engine.hidden import read_hidden
 from intact.errors import ParameterError
 from intact.formats import Checkpoint, open_checkpoint
@@ -139,6 +141,34 @@ def test_a_path_out_of_the_folder_is_not_followed(tmp_path):
 def test_gguf_files_name_their_pooling(path, plain):
     with open_checkpoint(path) as one, open_checkpoint(plain) as other:
         assert (read_pooling(one), read_pooling(other)) == ("last", None)
+
+
+class TestCommand:
+    def run(self, *words, stdin=""):
+        return CliRunner().invoke(app, ["embed", *map(str, words)], input=stdin)
+
+    def test_texts_are_compared(self, path):
+        found = self.run(path, "A sea.", "An ocean.")
+        assert found.exit_code == 0, found.output
+        assert "1.0000" in found.stdout
+        assert "96 dimensions" in found.stdout
+
+    def test_lines_become_json(self, path, model):
+        found = self.run(path, "--json", "--dimensions", 8, stdin="A sea.\n\nAn ocean.\n")
+        document = json.loads(found.stdout)
+        wanted = model.embed(["A sea.", "An ocean."], dimensions=8)
+        assert [one["vector"] for one in document["embeddings"]] == [one.vector.tolist() for one in wanted]
+        assert [one["text"] for one in document["embeddings"]] == ["A sea.", "An ocean."]
+
+    def test_errors(self, path, plain):
+        for words, message in (
+            ((path,), "there is no text"),
+            ((plain, "x"), "gives no embeddings"),
+            ((path, "x", "--pooling", "mean"), "--pooling must be last"),
+            ((path, "x", "--dimensions", "0"), "dimensions must be"),
+        ):
+            found = self.run(*words)
+            assert (found.exit_code, message in found.output) == (2, True), found.output
 
 
 @pytest.fixture(scope="module")

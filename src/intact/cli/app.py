@@ -21,6 +21,7 @@ from intact.cli import (
     check,
     diff,
     doctor,
+    embed,
     info,
     keys,
     lab,
@@ -163,7 +164,7 @@ def _app(
 
 
 _PANELS = {
-    "Commands that answer": (run, chat, solve, methods, check, serve),
+    "Commands that answer": (run, chat, solve, methods, check, embed, serve),
     "Commands that measure": (evaluation, report, tasks, perplexity, lab, bench),
     "Commands that prove": (verify, audit, diff),
     "Models and this machine": (pull, quantize, info, selftest, doctor),

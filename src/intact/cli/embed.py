@@ -1,0 +1,73 @@
+"""``intact embed``: turn texts into vectors, and compare them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.output import emit, new_table, out, show
+from intact.cli.run import decode
+from intact.errors import ParameterError
+
+EXAMPLES = """\
+How like the first are the others
+  intact embed ./Qwen3-Embedding-0.6B-Q8_0.gguf "The sky is blue." "What colour is the sky?" "Bread is baked."
+Each line of a file, as JSON
+  intact embed ./model.gguf --json < lines.txt
+A model that writes texts, by the state of its last token
+  intact embed smollm2-135m-instruct --pooling last "A sea." "An ocean."
+
+Many models want an instruction before a question, which their cards state.
+"""
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT]...", help="By default each line that is piped in.", show_default=False),
+    ] = None,
+    dimensions: Annotated[
+        int | None,
+        typer.Option("--dimensions", metavar="N", help="Keep the first N components alone.", show_default=False),
+    ] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option("--pooling", metavar="last", help="Ask a model whose files name no pooling.", show_default=False),
+    ] = None,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Turn texts into vectors, and compare them."""
+    read = texts or _lines()
+    if not read:
+        raise ParameterError("there is no text: give some, or pipe in a text a line")
+    if pooling not in (None, "last"):
+        raise ParameterError(f"--pooling must be last, got {pooling!r:.60}")
+    loaded: Any = fetch.load(model, profile, threads)
+    found = loaded.embed(read, dimensions=dimensions, pooling=pooling)
+    if json:
+        each = [
+            {"text": text, "tokens": one.tokens, "vector": one.vector.tolist()}
+            for text, one in zip(read, found, strict=True)
+        ]
+        emit({"model": model, "profile": profile, "dimensions": len(found[0].vector), "embeddings": each})
+        return
+    first = found[0].vector
+    rows = new_table("cosine with the first", "tokens", "text", right=("cosine with the first", "tokens"))
+    for text, one in zip(read, found, strict=True):
+        rows.add_row(f"{float(one.vector @ first):.4f}", str(one.tokens), text)
+    out().print(rows)
+    show(f"{len(first)} dimensions; --json prints the vectors", style="dim")
+
+
+def _lines() -> list[str]:
+    """Return the lines of standard input that hold something; none where it is a terminal."""
+    if sys.stdin.isatty():
+        return []
+    return [line for line in decode(sys.stdin.buffer.read(), "standard input").splitlines() if line.strip()]
