@@ -111,8 +111,9 @@ def main() -> None:
         true = np.array([row["output"] for row in rows])
         best = gain(rows, true, args.bits)
         predicted = design(rows) @ fitted
-        left = np.log(true) - predicted
-        explained = 1 - float(left.var() / np.log(true).var())
+        lossy = true > 0  # a matrix whose values lie on the grid costs nothing
+        logarithms = np.log(true[lossy])
+        explained = 1 - float((logarithms - predicted[lossy]).var() / logarithms.var())
         policy, norm = (gain(rows, one, args.bits) for one in (np.exp(predicted), np.array([r["norm"] for r in rows])))
         table.append([name, len(rows), best, policy / best, norm / best, explained])
     if args.json:
