@@ -6,7 +6,9 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,9 +16,11 @@ import pytest
 from intact.errors import ParameterError
 from intact.reason import Answer, Problem, State, find
 from intact.reason.driver import Driver
+from intact.reason.forcing import force
 from intact.reason.methods import particle_gibbs as gibbs
-from intact.reason.particles import Trajectory
-from intact.reason.populations.weighted import logarithm
+from intact.reason.methods.ancestor_gibbs import choose_ancestor
+from intact.reason.particles import Trajectory, next_step
+from intact.reason.populations.weighted import Weighted, logarithm
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
 from intact.reason.testing.toy import MarkovBackend
@@ -114,9 +118,27 @@ def test_many_particles_find_the_posterior(scheme: str) -> None:
     [(2, 2, "ratio"), (2, 3, "product"), pytest.param(3, 2, "ratio", marks=pytest.mark.slow)],
 )
 def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(n: int, steps: int, potential: str) -> None:
+    hold_the_posterior(n, steps, potential)
+
+
+@pytest.mark.parametrize(
+    ("n", "steps", "potential"),
+    [(2, 2, "ratio"), (2, 2, "product"), pytest.param(2, 3, "ratio", marks=pytest.mark.slow)],
+)
+def test_a_sweep_that_chooses_ancestors_leaves_the_posterior_too(n: int, steps: int, potential: str) -> None:
+    hold_the_posterior(n, steps, potential, ancestors=True)
+
+
+def hold_the_posterior(n: int, steps: int, potential: str, ancestors: bool = False) -> None:
+    """A reference drawn from the target, a sweep around it, and a text drawn by its weights: from the target again."""
+
     def swept(oracle: Oracle, size: int, reference: Trajectory | None) -> list[tuple[Trajectory, float]]:
         problem = EnumeratedProblem.of(PROBLEM, oracle)
-        method = gibbs.sweep(problem, size, reference, "letters", steps, "\0", potential, 0)
+        kernel = next_step("letters", "\0")
+        reselect = partial(choose_ancestor, problem, scorer="letters", potential=potential) if ancestors else None
+        method = gibbs.sweep(
+            problem, size, reference, kernel, steps=steps, potential=potential, number=0, reselect=reselect
+        )
         texts, spent = Player(MODEL, oracle, 1, Letters()).play(method, problem)
         assert not spent
         return list(zip(texts, map(logarithm, texts.weights), strict=True))
@@ -129,37 +151,65 @@ def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(n: i
     z = sum(weight for _, weight in references)
     before: Counter[tuple[str, ...]] = Counter()
     after: Counter[tuple[str, ...]] = Counter()
-    kept = 0.0
+    kept = moved = 0.0
     for reference, weight in references:
         before[texts_of(reference)] += weight / z  # type: ignore[assignment]
         for particles, chance in outcomes(lambda oracle, held=reference: swept(oracle, n, held)):  # type: ignore[misc]
-            assert particles[0][0].path == reference.path
+            changed = texts_of(particles[0][0]) != texts_of(reference)
+            moved += weight / z * float(chance) * changed
             assert len(particles) == n
             total = sum(math.exp(log) for _, log in particles)
             for i, (particle, log) in enumerate(particles):
                 share = weight / z * float(chance) * math.exp(log) / total
                 after[texts_of(particle)] += share  # type: ignore[assignment]
                 kept += share * (i == 0)
-    assert after == pytest.approx(before, rel=1e-9)
+    assert after == pytest.approx(before, rel=1e-6 if ancestors else 1e-9), "log-probabilities are rounded to 2^-24"
     assert 1 / n < kept < 0.9, "the sweep does move"
+    assert (moved > 0.05) == ancestors, "ancestors do change"
+
+
+def test_a_beginning_that_the_rest_follows_in_other_tokens_is_no_ancestor() -> None:
+    """A reference whose last letter was written as another token than the likeliest that spells it stays as it is."""
+    player = Player(MODEL, Oracle(), 1, Letters())
+
+    def trajectory(text: str, token: int | None = None) -> Trajectory:
+        found = Trajectory.begin(PROBLEM.start)
+        for letter in text:
+            (state,) = player.play(force([found.state], letter, 1), PROBLEM)
+            found = found.follow(state, reward(state.text))
+        if token is not None:
+            last = found.state.pieces[-1]
+            state = replace(found.state, pieces=(*found.state.pieces[:-1], replace(last, tokens=(token,))))
+            found = Trajectory((*found.path[:-1], state), found.rewards)
+        return found
+
+    texts = Weighted((trajectory("a"), trajectory("b")), (Fraction(1), Fraction(10**9)), 2)
+    for token, expected in ((None, "ba"), (7, "aa")):
+        reference = trajectory("aa", token)
+        steps = choose_ancestor(PROBLEM, texts, reference, (0, 1), scorer="letters", potential="ratio")
+        place, chosen = player.play(steps, PROBLEM)
+        assert chosen.state.text == expected
+        assert place == ["aa", "ba"].index(expected)
+        assert (chosen is reference) == (token is not None)
 
 
 def texts_of(particle: Trajectory) -> tuple[str, ...]:
     return tuple(state.text + "$" * state.ended for state in particle.path)
 
 
-def test_particle_gibbs_finds_the_posterior() -> None:
+@pytest.mark.parametrize(("method", "sweeps"), [("particle_gibbs", 120), ("ancestor_gibbs", 120)])
+def test_particle_gibbs_finds_the_posterior(method: str, sweeps: int) -> None:
     exact = target(3, "product")
     z = sum(exact.values())
     driver = Driver(
         {"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}, services=Services(Letters)
     )
-    parameters = {"n": 16, "sweeps": 120, "steps": 3, "potential": "product"}
-    ((_, result),) = driver.solve([MethodJob(find("particle_gibbs"), PROBLEM, parameters)])
+    parameters = {"n": 16, "sweeps": sweeps, "steps": 3, "potential": "product"}
+    ((_, result),) = driver.solve([MethodJob(find(method), PROBLEM, parameters)])
     assert result.why == "done", result.error
-    assert sum(result.answer.votes.values()) == pytest.approx(120)
+    assert sum(result.answer.votes.values()) == pytest.approx(sweeps)
     for text, expected in exact.items():
-        assert abs(result.answer.votes.get(text, 0.0) / 120 - expected / z) < 0.035
+        assert abs(result.answer.votes.get(text, 0.0) / sweeps - expected / z) < 0.035
 
 
 class Cruel(Letters):
@@ -169,7 +219,7 @@ class Cruel(Letters):
         return [0.0 if state.text.startswith("a") else 0.5 for state in states]
 
 
-@pytest.mark.parametrize("method", ["smc", "particle_gibbs"])
+@pytest.mark.parametrize("method", ["smc", "particle_gibbs", "ancestor_gibbs"])
 def test_texts_of_weight_0_never_win_unless_all_are(method: str) -> None:
     seen: set[Any] = set()
     for seed in range(40):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
 from intact.reason.limits import one_of
@@ -68,14 +68,16 @@ class Trajectory(NamedTuple):
         return Trajectory(reference.path[:size], reference.rewards[:size])
 
 
-def next_step(scorer: str, delimiter: str, lookahead: int = 0) -> Kernel[Trajectory, Trajectory]:
+def next_step(scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any) -> Kernel[Trajectory, Trajectory]:
     """Return the kernel that writes and judges the next step of each text that has not ended (`advance`)."""
 
     def write(texts: Sequence[Trajectory]) -> Part[list[Trajectory]]:
         active = [i for i, text in enumerate(texts) if text.unended]
         moved = list(texts)
         if active:
-            states, rewards = yield from advance([texts[i].state for i in active], scorer, delimiter, lookahead)
+            states, rewards = yield from advance(
+                [texts[i].state for i in active], scorer, delimiter, lookahead, **sampling
+            )
             for i, state, reward in zip(active, states, rewards, strict=True):
                 moved[i] = texts[i].follow(state, reward)
         return moved

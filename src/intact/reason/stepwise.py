@@ -19,14 +19,14 @@ FinalRule: TypeAlias = Annotated[str, partial(one_of, FINALS), Needs(weighted=Ne
 
 
 def advance(
-    states: Sequence[State], scorer: str, delimiter: str, lookahead: int = 0
+    states: Sequence[State], scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any
 ) -> Part[tuple[list[State], list[float]]]:
     """Write the next step of each text, side by side, and judge the texts up to there.
 
     With lookahead, texts are judged as they stand after so many further steps, each the likeliest by temperature 0;
-    these are charged, and thrown away.
+    these are charged, and thrown away. Other options are those of `Extend` by which steps are written.
     """
-    extended = yield [Extend(state, stop=(delimiter,)) for state in states]
+    extended = yield [Extend(state, stop=(delimiter,), **sampling) for state in states]
     seen = extended
     for _ in range(lookahead):
         if not all(state.ended for state in seen):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from intact.errors import SpentError
-from intact.reason import Part, Problem, Steps, method
+from intact.reason import Answer, Part, Problem, Steps, method
 from intact.reason.composing import composed, vote
 from intact.reason.limits import ChanceScorer, Count, Filled, at_least
 from intact.reason.particles import Potential, Trajectory, divisor, newest, next_step
@@ -45,10 +45,32 @@ def particle_gibbs(
     potential : str
         ratio: the target is p(text) r(text), r the last reward; product: p(text) times the rewards of all its steps.
     """
+    kernel = next_step(scorer, delimiter)
+    return (yield from gibbs(problem, n, sweeps, kernel, steps=steps, potential=potential))
+
+
+Reselect: TypeAlias = Callable[[Weighted[Trajectory], Trajectory, tuple[int, int]], Part[tuple[int, Trajectory]]]
+"""Chooses the text that the rest of the reference follows, by the particles, the reference, and the numbers of sweep
+and step; returns the place of that text, and the reference that comes of it."""
+
+
+def gibbs(
+    problem: Problem,
+    n: int,
+    sweeps: int,
+    kernel: Kernel[Trajectory, Trajectory],
+    *,
+    steps: int,
+    potential: str,
+    reselect: Reselect | None = None,
+) -> Part[Answer]:
+    """Sweep so many times, each time around a text that the last sweep drew; vote by the weights of all sweeps."""
     swept: list[Weighted[Trajectory]] = []
     reference: Trajectory | None = None
     for number in range(sweeps):
-        texts, spent = yield from sweep(problem, n, reference, scorer, steps, delimiter, potential, number)
+        texts, spent = yield from sweep(
+            problem, n, reference, kernel, steps=steps, potential=potential, number=number, reselect=reselect
+        )
         if spent and number:
             break  # half a sweep draws no texts; of the first one, which is plain, those that there are count
         swept.append(normalise(texts, 1))
@@ -63,31 +85,33 @@ def sweep(
     problem: Problem,
     n: int,
     reference: Trajectory | None,
-    scorer: str,
+    kernel: Kernel[Trajectory, Trajectory],
+    *,
     steps: int,
-    delimiter: str,
     potential: str,
     number: int,
+    reselect: Reselect | None = None,
 ) -> Part[tuple[Weighted[Trajectory], list[SpentError]]]:
     """One pass of conditional sequential Monte Carlo; without a reference, of the plain kind.
 
     Where the budget ends it, also that error: then the particles are those of the last step that it paid for.
 
-    Particle 0 follows the reference step by step and is always its own ancestor. The others are resampled before every
-    step but the first, from all and in proportion to the weights of the step before, one independently of the other.
+    Particle 0 follows the reference step by step and is always its own ancestor, unless another is chosen. The others
+    are resampled before every step but the first, from all and in proportion to the weights of the step before, one
+    independently of the other.
     """
-    texts, kernel = start(Trajectory.begin(problem.start), n), next_step(scorer, delimiter)
-    if reference is not None:
-        kernel = retracing(reference, kernel)
+    texts = start(Trajectory.begin(problem.start), n)
     with until_spent() as spent:
         for step in range(steps):
             if not any(text.unended for text in texts):
                 break
             if step:
                 kept = [] if reference is None else [0]
+                if reference is not None and reselect is not None:
+                    kept[0], reference = yield from reselect(texts, reference, (number, step))
                 texts = normalise(resample(texts, problem.key("resample", number, step), kept=kept))
             active = texts.where(lambda text: text.unended)
-            texts = yield from sample(texts, kernel)
+            texts = yield from sample(texts, kernel if reference is None else retracing(reference, kernel))
             texts = weigh(texts, newest, over=divisor(potential), where=active)
             if not texts.mass:
                 break

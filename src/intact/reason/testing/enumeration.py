@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from intact.exact import Number
 from intact.reason import CallMethod, Extend, Piece, Problem, Race, Raced, Score, Scorer, State, find
-from intact.reason.testing.toy import END, MarkovBackend
+from intact.reason.testing.toy import END, MarkovBackend, forced_letter
 
 T = TypeVar("T")
 LONGEST = 4
@@ -179,7 +179,10 @@ class Player:
         state = request.state
         longest = self.longest if request.max_tokens is None else request.max_tokens
         (stop,) = request.stop or ("\0",)
-        piece, why = self.oracle.choose(pieces(self.model, longest, stop, state.text, request.top_logprobs))
+        if request.regex is None:
+            piece, why = self.oracle.choose(pieces(self.model, longest, stop, state.text, request.top_logprobs))
+        else:
+            piece, why = forced(self.model, longest, request.regex, state.text)
         number = self._children[state.branch]
         self._children[state.branch] += 1
         self.written.append(State(state.prompt, (*state.branch, number), (*state.pieces, piece), why))
@@ -204,6 +207,21 @@ def pieces(
         )
         options.append(((piece, why), chance))
     return options
+
+
+def forced(model: MarkovBackend, longest: int, regex: str, begun: str) -> tuple[Piece, Any]:
+    """Return the only text that an expression matches, and why it ends; the beginning of it that is possible."""
+    letters, why = "", "length"
+    while len(letters) < longest and not letters.endswith(END):
+        letter = forced_letter(regex, letters)
+        if letter not in model.distribution(begun + letters):
+            why = "error"
+            break
+        letters += letter
+    tops = [dict(model.top(begun + letters[:i], 26)) for i in range(len(letters))]
+    logprobs = tuple([top[letter] for top, letter in zip(tops, letters, strict=True)])
+    ended = letters.endswith(END)
+    return Piece(letters.removesuffix(END), tuple(map(ord, letters)), logprobs, model=""), "end" if ended else why
 
 
 def cut(state: State, limit: int) -> State:

@@ -1,12 +1,13 @@
 """A back end small enough to enumerate every text: a Markov chain over a few letters, with exact probabilities.
 
 It draws by key and position as the engine does, and can be told to work in any order, so that what timing must not
-decide shows.
+decide shows. Of regular expressions it knows those that match one text alone.
 """
 
 import hashlib
 import math
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate
@@ -23,6 +24,12 @@ WEIGHTS: Mapping[str, Mapping[str, int]] = {
     "c": {"b": 3, ".": 1, END: 4},
     ".": {"a": 2, "b": 1, "c": 1, END: 4},
 }
+
+
+def forced_letter(regex: str, written: str) -> str:
+    """Return the next letter of the only text that an expression matches, or its end."""
+    text = re.sub(r"\\(.)", r"\1", regex, flags=re.DOTALL) if regex != "()" else ""
+    return text[len(written) : len(written) + 1] or END
 
 
 class MarkovBackend:
@@ -146,6 +153,12 @@ class MarkovBackend:
             return
         position = self.count(state.prompt) + sum(map(self.count, state.pieces)) + len(written)
         law = self.distribution(text, parameters.temperature)
+        if parameters.regex is not None:
+            letter = forced_letter(str(parameters.regex), "".join(written))
+            if letter not in self.distribution(text):
+                self._end(generation, "error", "no token is left")
+                return
+            law = {letter: Fraction(1)}
         u = uniform64(branch_key(parameters.seed, generation.branch), position)
         for letter, chance in law.items():  # noqa: B007
             u -= math.ceil(chance * 2**64)
