@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from fractions import Fraction
@@ -14,13 +15,21 @@ from scipy.optimize import minimize
 from scipy.stats import weibull_min
 
 from intact.errors import ParameterError
+from intact.exact import exp
+from intact.reason import Problem, find
 from intact.reason.aggregate import mixture as mixtures
 from intact.reason.aggregate.mixture import Mixture, Weibull, fit, ordered
 from intact.reason.aggregate.rpc import (
+    expected_errors,
+    inclusion_weight,
+    inclusion_weights,
     perplexity_consistency,
     probabilities,
     prune,
 )
+from intact.reason.driver import Driver
+from intact.reason.services import MethodJob
+from intact.reason.testing.toy import MarkovBackend
 
 # Two exponential distributions of means 1 and 1/4: the low one is preferred where 4 exp(-4 x) > exp(-x), below ln(4) /
 # 3 = 0.462.
@@ -203,3 +212,72 @@ def test_the_fit_needs_no_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     assert fit(drawn(1, 20)) is not None
+
+
+def errors_by_enumeration(chances: list[Fraction], n: int) -> tuple[Fraction, Fraction, Fraction]:
+    """The mean squared distance to 1 of three estimates, over all sequences of n texts; what is left is a wrong one."""
+    laws = [*chances, 1 - sum(chances)]
+    found = [Fraction(0)] * 3
+    for drawn in itertools.product(range(len(laws)), repeat=n):
+        chance = math.prod((laws[i] for i in drawn), start=Fraction(1))
+        right = [i for i in drawn if i < len(chances)]
+        estimates = (
+            Fraction(len(right), n),
+            sum((chances[i] for i in set(right)), Fraction(0)),
+            sum((chances[i] / (1 - (1 - chances[i]) ** n) for i in set(right)), Fraction(0)),
+        )
+        for place, estimate in enumerate(estimates):
+            found[place] += chance * (estimate - 1) ** 2
+    return found[0], found[1], found[2]
+
+
+@pytest.mark.parametrize(("chances", "n"), [(["3/10", "1/5"], 4), (["1/2"], 3), (["1/4", "1/4", "1/8"], 3)])
+def test_expected_errors_are_those_of_all_draws(chances: list[str], n: int) -> None:
+    exact = [Fraction(p) for p in chances]
+    found = expected_errors(exact, n)
+    assert found.model == (1 - sum(exact)) ** 2
+    assert found[1:] == errors_by_enumeration(exact, n)
+
+
+def test_at_small_n_consistency_is_worse_than_the_vote_and_its_inclusion_form_better() -> None:
+    right = [Fraction(3, 10), Fraction(1, 5)]
+    assert [round(float(x), 4) for x in expected_errors(right, 4)] == [0.25, 0.3125, 0.4494, 0.2966]
+    assert [round(float(x), 4) for x in expected_errors(right, 16)] == [0.25, 0.2656, 0.2581, 0.2514]
+    with pytest.raises(ParameterError, match="n must be at least 1"):
+        expected_errors([0.7, 0.5], 4)
+
+
+def test_inclusion_weights_sum_up_to_the_answers_probability_on_average() -> None:
+    chances = [Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)]
+    means = [Fraction(0)] * 3
+    for drawn in itertools.product(range(3), repeat=3):
+        chance = math.prod((chances[i] for i in drawn), start=Fraction(1))
+        weights = inclusion_weights(drawn, [math.log(chances[i]) for i in drawn])
+        for i, weight in zip(drawn, weights, strict=True):
+            means[i] += chance * weight
+    assert [float(mean) for mean in means] == pytest.approx([0.5, 0.25, 0.25])
+
+
+def test_texts_of_tiny_probability_weigh_as_in_the_vote() -> None:
+    assert inclusion_weights("abcb", [-2000.0, -700.0, -60.0, -700.0]) == [Fraction(1, 4)] * 2 + [
+        inclusion_weight(Fraction(exp(-60.0)), 4),
+        0,
+    ]
+    assert float(inclusion_weight(Fraction(exp(-40.0)), 4)) == pytest.approx(0.25)
+    with pytest.raises(ParameterError, match="the log-probability of sample 1 must be finite and at most 0"):
+        inclusion_weights("ab", [-1.0, 0.5])
+
+
+def test_rpc_weighs_by_inclusion_where_it_is_told_to() -> None:
+    """Three texts of one letter; what the method votes by, from its samples."""
+    problem = Problem("p", "ask", read=lambda text: text or None)
+    job = MethodJob(find("rpc"), problem, {"n": 5, "form": "inclusion"})
+    ((_, result),) = Driver({"toy": MarkovBackend()}, sampling={"max_tokens": 1, "temperature": 1.0}).solve([job])
+    chances = {letter: float(chance) for letter, chance in MarkovBackend().distribution("").items()}
+    texts = [node["text"] for node in result.trace["nodes"]]
+    kept = prune([chances[text] for text in texts]).kept
+    expected = {
+        text: stays * chances[text] / (1 - (1 - chances[text]) ** 5) for text, stays in zip(texts, kept, strict=True)
+    }
+    assert dict(result.answer.votes) == pytest.approx(expected, rel=1e-6)
+    assert len(set(texts)) > 1

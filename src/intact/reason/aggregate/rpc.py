@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from itertools import permutations
+from typing import Final, NamedTuple
 
 from intact.errors import ParameterError
-from intact.exact import exp, weight
+from intact.exact import Number, exp, rational, weight
 from intact.reason.aggregate.mixture import Mixture, fit
 from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
+
+NEGLIGIBLE: Final = Fraction(1, 1 << 60)
+"""The expected number of times a text is drawn below which its second draw is left out of account."""
 
 
 class Pruned(NamedTuple):
@@ -40,14 +44,18 @@ def probabilities(log_probabilities: Sequence[float], lengths: Sequence[int] | N
     ParameterError
         If a log-probability is positive or not finite.
     """
-    for i, value in enumerate(log_probabilities):
-        if not (math.isfinite(value) and value <= 0):
-            raise ParameterError(f"the log-probability of sample {i} must be finite and at most 0, got {value!r}")
+    _check_log_probabilities(log_probabilities)
     if lengths is None:
         highest = max(log_probabilities, default=0.0)
         return [exp(value - highest) for value in log_probabilities]
     check_lengths(log_probabilities=log_probabilities, lengths=lengths)
     return [exp(value / max(length, 1)) for value, length in zip(log_probabilities, lengths, strict=True)]
+
+
+def _check_log_probabilities(log_probabilities: Sequence[float]) -> None:
+    for i, value in enumerate(log_probabilities):
+        if not (math.isfinite(value) and value <= 0):
+            raise ParameterError(f"the log-probability of sample {i} must be finite and at most 0, got {value!r}")
 
 
 def prune(probabilities: Sequence[float], fitter: Callable[[Sequence[float]], Mixture | None] = fit) -> Pruned:
@@ -112,3 +120,85 @@ def perplexity_consistency(
     """
     check_lengths(answers=answers, completions=completions)
     return vote(answers, distinct_weights(completions, probabilities, kept))
+
+
+def inclusion_weights(completions: Sequence[Hashable], log_probabilities: Sequence[float]) -> list[Fraction]:
+    """Return the Horvitz-Thompson weight of each sample's text where it is drawn first, and 0 of its copies.
+
+    A text of probability p is among n samples with the chance `1 - (1 - p)^n`; where it is, it weighs p over that. The
+    weights of the texts with one answer so sum up to the answer's probability in expectation, whatever n, where those
+    of perplexity consistency fall short of it. A text of tiny probability weighs 1 / n: then this is the vote.
+
+    Parameters
+    ----------
+    completions : sequence of hashable, length N
+        All n samples, drawn independently from the model itself.
+    log_probabilities : sequence of float, length N
+        The natural logarithm of each whole text's probability.
+
+    Raises
+    ------
+    ParameterError
+        If a log-probability is positive or not finite, or lengths differ.
+    """
+    check_lengths(completions=completions, log_probabilities=log_probabilities)
+    _check_log_probabilities(log_probabilities)
+    seen: set[Hashable] = set()
+    weights = []
+    for text, value in zip(completions, log_probabilities, strict=True):
+        weights.append(Fraction(0) if text in seen else inclusion_weight(Fraction(exp(value)), len(completions)))
+        seen.add(text)
+    return weights
+
+
+def inclusion_weight(p: Fraction, n: int) -> Fraction:
+    """Return `p / (1 - (1 - p)^n)`, exactly; 1 / n, its limit, where n p is negligible."""
+    return Fraction(1, n) if n * p < NEGLIGIBLE else p / (1 - (1 - p) ** n)
+
+
+class Errors(NamedTuple):
+    """Expected squared errors of estimates of the right answer's probability, where the truth is that it is right.
+
+    Attributes
+    ----------
+    model : Fraction
+        `(P - 1)^2`: that of the model's own probability P, which no number of samples mends.
+    vote, consistency, inclusion : Fraction
+        Those of the share of votes, of perplexity consistency, and of its Horvitz-Thompson form, the model's included.
+    """
+
+    model: Fraction
+    vote: Fraction
+    consistency: Fraction
+    inclusion: Fraction
+
+
+def expected_errors(right: Sequence[Number], n: int) -> Errors:
+    """Return the exact errors of n samples, from the probabilities of the distinct texts that give the right answer.
+
+    A pair of texts is among the samples with the chance `1 - (1 - p)^n - (1 - q)^n + (1 - p - q)^n`.
+
+    Raises
+    ------
+    ParameterError
+        If a probability does not lie in (0, 1], they sum up to more than 1, or n is below 1.
+    """
+    chances = [rational(p, "a probability") for p in right]
+    mass = sum(chances, Fraction(0))
+    if n < 1 or mass > 1 or not all(0 < p <= 1 for p in chances):
+        raise ParameterError(
+            f"n must be at least 1 and probabilities in (0, 1] of sum at most 1, got {n} and {right!r}"
+        )
+    seen = [1 - (1 - p) ** n for p in chances]
+
+    def error(weights: Sequence[Fraction]) -> Fraction:
+        mean = sum((w * s for w, s in zip(weights, seen, strict=True)), Fraction(0))
+        square = sum((w * w * s for w, s in zip(weights, seen, strict=True)), Fraction(0))
+        for i, j in permutations(range(len(chances)), 2):
+            both = seen[i] + seen[j] - 1 + (1 - chances[i] - chances[j]) ** n
+            square += weights[i] * weights[j] * both
+        return square - 2 * mean + 1
+
+    model = (mass - 1) ** 2
+    vote_error = model + mass * (1 - mass) / n
+    return Errors(model, vote_error, error(chances), error([inclusion_weight(p, n) for p in chances]))

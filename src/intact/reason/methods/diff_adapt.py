@@ -14,7 +14,7 @@ from intact.reason.stepwise import or_spent, until_spent
 
 
 class Effort(NamedTuple):
-    """How texts are written: their temperature, and the percentage of the tokens that they may have."""
+    """A way to write texts: their temperature, and the percentage of the tokens that they may have."""
 
     temperature: float
     percent: int

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Annotated, Final
+
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate import rpc as formula
 from intact.reason.composing import composed, vote_by, write
 from intact.reason.likeliest import check_likeliest
-from intact.reason.limits import Count
+from intact.reason.limits import Count, one_of
 from intact.reason.populations.transformers import cut, reweigh, sample, start
+
+FORMS: Final = ("consistency", "inclusion")
 
 
 @composed("start sample cut reweigh vote")
 @method("Zhou et al. 2025, arXiv 2510.15444", group="samples and a vote", independent=True, temperature=1.0)
-def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
+def rpc(
+    problem: Problem,
+    *,
+    n: Count = 16,
+    normalised: bool = True,
+    form: Annotated[str, partial(one_of, FORMS)] = "consistency",
+) -> Steps:
     """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
 
     Texts that a budget or a failure left unwritten have no probability, and no part in it. Equal texts have the
@@ -25,6 +36,9 @@ def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
     normalised : bool
         Whether a text's probability is the geometric mean over its tokens, as in the authors' program, or that of the
         whole text, as in the paper.
+    form : str
+        consistency: a text counts its probability, as in the paper; inclusion: its own probability over the chance that
+        it is among the n samples (Horvitz & Thompson), for texts drawn at temperature 1. Pruning is the same.
     """
     texts = yield from sample(start(problem.start, n), write)
     check_likeliest(texts.values)
@@ -34,5 +48,11 @@ def rpc(problem: Problem, *, n: Count = 16, normalised: bool = True) -> Steps:
     lengths = [state.length for state in texts] if normalised else None
     probabilities = formula.probabilities(logprobs, lengths)
     pruned = formula.prune(probabilities)
-    texts = reweigh(texts, formula.distinct_weights([state.tokens for state in texts], probabilities, pruned.kept))
+    tokens = [state.tokens for state in texts]
+    if form == "inclusion":
+        weights = formula.inclusion_weights(tokens, logprobs)
+        weights = [weight * kept for weight, kept in zip(weights, pruned.kept, strict=True)]
+    else:
+        weights = formula.distinct_weights(tokens, probabilities, pruned.kept)
+    texts = reweigh(texts, weights)
     return vote_by(problem, texts, probabilities, kept=sum(pruned.kept), mixture=pruned.mixture)
