@@ -1,10 +1,13 @@
-"""DiffAdapt and pruning by perplexity: their laws by enumeration, from their definitions."""
+"""DiffAdapt, pruning by perplexity, step-wise choice: their laws by enumeration, from their definitions."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,11 +15,14 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.reason import Extend, Piece, Problem, State, find
+from intact.reason.driver import Driver
 from intact.reason.methods.diff_adapt import difficulty
 from intact.reason.methods.step_pruning import divide, least_important
+from intact.reason.services import MethodJob
 from intact.reason.testing.enumeration import Oracle, Player, law
 from intact.reason.testing.toy import MarkovBackend
-from support.judging import FIRST, PROBLEM, Reward, law_of_answers, requests
+from support.judging import FIRST, PROBLEM, JudgingPlayer, Reward, law_of_answers, requests
+from support.script import ScriptBackend
 
 MODEL = MarkovBackend()
 
@@ -169,3 +175,73 @@ def test_what_matters_for_the_answer_is_kept() -> None:
 
 def reply(text: str, logprob: int = -1) -> Any:
     return (Piece(text, (1,), (logprob << 24,), model=""),)
+
+
+# Step-wise choice
+
+
+def last_in_order(prompt: str) -> str:
+    """A judge that takes the step that comes last in the alphabet; of "." and an end of the text, the point."""
+    steps = re.findall(r"^Step \d+:\n(.*)$", prompt, re.MULTILINE)
+    assert len(steps) > 1
+    return f"They differ.\nChoice: {1 + max(range(len(steps)), key=lambda i: steps[i])}"
+
+
+WHOLE = Problem("p", "ask", read=lambda text: text or None)
+
+
+def chosen_by_hand(k: int, steps: int, begun: str = "") -> dict[str, Fraction]:
+    """The law of texts of one letter a step: each is the last in order of k letters; an empty one ends the text."""
+    if not steps:
+        law_of_ends: Counter[str] = Counter()
+        for rest, chance, _ in MODEL.texts(1, "\0", begun):
+            law_of_ends[begun + rest] += chance  # type: ignore[assignment]
+        return dict(law_of_ends)
+    found: Counter[str] = Counter()
+    for drawn in itertools.product(MODEL.distribution(begun).items(), repeat=k):
+        chance = math.prod((p for _, p in drawn), start=Fraction(1))
+        best = max(letter.replace("$", "") for letter, _ in drawn)
+        rest = chosen_by_hand(k, steps - 1, begun + best) if best else {begun: Fraction(1)}
+        for text, further in rest.items():
+            found[text] += chance * further  # type: ignore[assignment]
+    return dict(found)
+
+
+@pytest.mark.parametrize(("k", "steps"), [(2, 1), (2, 2), (3, 1), (1, 2)])
+def test_each_step_is_the_one_that_the_judge_chooses(k: int, steps: int) -> None:
+    def run(oracle: Oracle) -> str:
+        player = JudgingPlayer(oracle, 1, last_in_order)
+        player_problem = replace(WHOLE, prompt=PROBLEM.prompt)
+        found = player.play(find("step_choice")(player_problem, k=k, steps=steps), player_problem)
+        return found.chosen.text if found.chosen is not None else ""
+
+    assert law(run) == chosen_by_hand(k, steps)
+
+
+def test_a_judge_that_does_not_look_is_chain_of_thought() -> None:
+    assert law_of_answers("step_choice", 1, lambda _: "Choice: 1", k=3, steps=1) == FIRST
+    assert law_of_answers("step_choice", 1, lambda _: "I cannot tell.", k=3, steps=1) == FIRST
+
+
+def test_the_judge_sees_the_solution_and_distinct_steps_and_may_be_another_model() -> None:
+    asked: list[str] = []
+
+    def judge(prompt: str, text: str, place: int) -> str:
+        asked.append(prompt)
+        return "Choice: 2"
+
+    def write(prompt: str, text: str, place: int) -> str:
+        step = text.count("\n\n")
+        return ["first\n\n", "second\n\n", "first \n\n"][place % 3] if step < 1 else "so 7"
+
+    backends = {"main": ScriptBackend(write), "other": ScriptBackend(judge, "others")}
+    driver = Driver(backends, sampling={"max_tokens": 100})
+    problem = Problem("p", "How many?", read=lambda text: text[-1:] or None)
+    ((_, result),) = driver.solve([MethodJob(find("step_choice"), problem, {"k": 3, "judge": "other"})])
+    assert result.answer.answer == "7"
+    assert result.answer.details == {"steps": 2, "choices": [1]}
+    (prompt,) = asked
+    assert prompt.startswith("How many?\n\nThe solution so far:\n(nothing yet)\n")
+    assert re.findall(r"Step \d:\n(.+)", prompt) == ["first", "second"]
+    assert result.answer.chosen is not None
+    assert result.answer.chosen.text == "second\n\nso 7"

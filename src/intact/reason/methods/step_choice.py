@@ -1,0 +1,76 @@
+"""Step-wise best-of-N by the model's own choice, as in the study of o1's reasoning patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from intact.reason import Extend, Problem, State, Steps, method
+from intact.reason.aggregate.votes import take
+from intact.reason.comparing import choose
+from intact.reason.limits import Count, Filled, ModelName
+from intact.reason.prompting import make_prompt
+from intact.reason.stepwise import or_spent, until_spent
+
+SELECT = """\
+{question}
+
+The solution so far:
+{solution}
+
+Here are several next steps:
+
+{steps}
+
+Decide which of them is the most correct. End with the line "Choice: " and its number."""
+
+NOTHING = "(nothing yet)"
+
+
+def distinct(states: Sequence[State]) -> list[State]:
+    """Return the states whose newest steps differ in more than blanks or in being the last; of equals the first."""
+    found: dict[tuple[str, bool], State] = {}
+    for state in states:
+        found.setdefault((state.last.strip(), state.ended), state)
+    return list(found.values())
+
+
+@method("Wu et al. 2024, arXiv 2410.13639", group="search step by step", temperature=0.7)
+def step_choice(
+    problem: Problem,
+    *,
+    k: Count = 4,
+    steps: Count = 25,
+    judge: ModelName = "",
+    select: str = SELECT,
+    delimiter: Filled = "\n\n",
+) -> Steps:
+    """Write k next steps, have a model choose one by its number, and go on behind that, until a text ends.
+
+    Parameters
+    ----------
+    k : int
+        Next steps to choose from.
+    steps : int
+        Steps at most that are chosen; then the text is written to its end.
+    judge : str
+        Who chooses, by the driver's name; by default the model that writes.
+    select : str
+        How a choice is asked for, with {question}, {solution} and {steps}.
+    delimiter : str
+        What ends a step.
+    """
+    text, taken, chosen = problem.start, 0, list[int | None]()
+    with until_spent() as spent:
+        while taken < steps and not text.ended:
+            written = yield [Extend(text, stop=(delimiter,))] * k
+            options = distinct(written)
+            choice: int | None = 0
+            if len(options) > 1:
+                listed = "\n\n".join([f"Step {number}:\n{state.last}" for number, state in enumerate(options, 1)])
+                prompt = make_prompt(problem, select, solution=text.text.strip() or NOTHING, steps=listed)
+                (choice,) = yield from choose([text.ask(prompt)], len(options), judge)
+                chosen.append(choice)
+            text, taken = options[choice or 0], taken + 1
+        if not text.ended:
+            text = yield Extend(text)
+    return or_spent(take(problem, text, steps=taken, choices=chosen), spent)
