@@ -1,4 +1,4 @@
-"""DiffAdapt, pruning by perplexity, step-wise choice: their laws by enumeration, from their definitions."""
+"""DiffAdapt, pruning by perplexity, step-wise choice, entropy-adaptive decoding: their laws by enumeration, from their definitions."""
 
 from __future__ import annotations
 
@@ -245,3 +245,69 @@ def test_the_judge_sees_the_solution_and_distinct_steps_and_may_be_another_model
     assert re.findall(r"Step \d:\n(.+)", prompt) == ["first", "second"]
     assert result.answer.chosen is not None
     assert result.answer.chosen.text == "second\n\nso 7"
+
+
+# Entropy-adaptive decoding
+
+LARGE = MarkovBackend(
+    {
+        "": {"a": 1, "b": 1},
+        "a": {"b": 1, "$": 7},
+        "b": {"c": 1, "a": 1},
+        "c": {"a": 1, "c": 14, "$": 1},
+        ".": {"$": 1},
+    }
+)
+
+
+class TwoModels(Player):
+    """Extensions by the model that they name."""
+
+    def _extend(self, request: Extend) -> State:
+        self.model = LARGE if request.model else MODEL
+        return super()._extend(request)
+
+
+def bits_by_hand(text: str, model: MarkovBackend) -> float:
+    return -sum(float(p) * math.log2(p) for p in model.distribution(text).values())
+
+
+def switched_by_hand(window: int, threshold: float, least: int, most: int) -> dict[tuple[str, int], Fraction]:
+    """The law of a text and of its letters by the larger model, letter by letter from the definition."""
+    found: Counter[tuple[str, int]] = Counter()
+
+    def go(text: str, chance: Fraction, seen: list[float], large: bool, since: int, count: int) -> None:
+        if len(seen) == most:
+            found[text, count] += chance  # type: ignore[assignment]
+            return
+        model = LARGE if large else MODEL
+        here = [*seen, bits_by_hand(text, model)]
+        mean = sum(here[-window:]) / len(here[-window:])
+        change = (mean > threshold) != large and since + 1 >= least
+        for letter, p in model.distribution(text).items():
+            if letter == "$":
+                found[text, count + large] += chance * p  # type: ignore[assignment]
+            else:
+                go(text + letter, chance * p, here, large != change, 0 if change else since + 1, count + large)
+
+    go("", Fraction(1), [], False, 0, 0)
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("window", "threshold", "least"), [(1, 1.2, 1), (2, 1.4, 1), (2, 1.0, 2), (3, 0.0, 3), (1, 99.0, 1)]
+)
+def test_the_larger_model_writes_where_the_last_tokens_were_uncertain(
+    window: int, threshold: float, least: int
+) -> None:
+    def run(oracle: Oracle) -> tuple[str, int]:
+        steps = find("entropy_decoding")(WHOLE, window=window, threshold=threshold, least=least, max_tokens=4)
+        found = TwoModels(MODEL, oracle).play(steps, WHOLE)
+        return found.chosen.text, found.details["large"]
+
+    assert law(run) == switched_by_hand(window, threshold, least, 4)
+
+
+def test_the_larger_model_takes_part() -> None:
+    shares = [sum(count * chance for (_, count), chance in switched_by_hand(1, t, 1, 4).items()) for t in (0, 1.2, 99)]
+    assert shares[0] > shares[1] > shares[2] == 0
