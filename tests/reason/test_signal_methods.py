@@ -1,4 +1,4 @@
-"""DiffAdapt, pruning by perplexity, step-wise choice, entropy-adaptive decoding: their laws by enumeration, from their definitions."""
+"""Methods that follow cheap signals, or what a model says of given texts: their laws by enumeration."""
 
 from __future__ import annotations
 
