@@ -173,6 +173,17 @@ def test_what_matters_for_the_answer_is_kept() -> None:
     assert asked[2].state.text == "x = 3\ncheck two\n"
 
 
+def test_a_back_end_that_knows_no_expressions_is_named() -> None:
+    def serve(request: Any) -> Any:
+        if request[0].regex is None:
+            return [State("ask", ("p", 0), reply("x = 3\ncheck one\nSo 7"), "end")]
+        return [State("ask", ("p", i), (), "error", "a regex cannot be asked of an endpoint") for i in range(2)]
+
+    problem = Problem("p", "ask", read=lambda text: text[-1:] or None)
+    with pytest.raises(ParameterError, match=r"be made to write a given text: a regex cannot be asked of an endpoint"):
+        requests(find("step_pruning")(problem, n=1, share=1.0, markers="check"), serve)
+
+
 def reply(text: str, logprob: int = -1) -> Any:
     return (Piece(text, (1,), (logprob << 24,), model=""),)
 

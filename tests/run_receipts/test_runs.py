@@ -38,6 +38,7 @@ ASKED = {
     "self_certainty": {"n": 3, "vocabulary": 301},
     "program_aided": {"n": 3, "seconds": 60.0, "regex": r"print\([0-9]{1,3}\)\n```"},
     "best_of_majority": {"n": 2, "scorer": "p_true"},
+    "ancestor_gibbs": {"n": 2, "sweeps": 2, "steps": 2, "delimiter": "e"},
 }
 
 

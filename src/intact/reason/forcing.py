@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from intact.errors import SpentError
+from intact.errors import ParameterError, SpentError
 from intact.reason.problem import State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
@@ -17,7 +17,7 @@ def literal(text: str) -> str:
 
 
 def force(states: Sequence[State], text: str, most: int) -> Part[list[State | None]]:
-    """Have the model write one text behind each of several; None where it does not come out whole.
+    """Have the model write one text behind each of several; None where it did not come out whole.
 
     The likeliest token that goes on with the text is taken at each place. Log-probabilities are the model's own, as
     those of any text: what the text forbids has its share of them.
@@ -33,10 +33,15 @@ def force(states: Sequence[State], text: str, most: int) -> Part[list[State | No
 
     Raises
     ------
+    ParameterError
+        If one breaks off with an error, as where a back end knows no regular expressions.
     SpentError
         If the budget does not pay for all of them: which are missing must not decide.
     """
     written = yield [Extend(state, regex=literal(text), max_tokens=most, temperature=0.0, stop=()) for state in states]
+    for state in written:
+        if state.why == "error":
+            raise ParameterError(f"the model cannot be made to write a given text: {state.error}")
     if any(state.why == "budget" for state in written):
         raise SpentError("the budget does not pay for all texts that are compared")
-    return [state if state.why != "error" and state.last == text else None for state in written]
+    return [state if state.last == text else None for state in written]

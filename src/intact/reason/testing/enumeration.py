@@ -211,17 +211,16 @@ def pieces(
 
 def forced(model: MarkovBackend, longest: int, regex: str, begun: str) -> tuple[Piece, Any]:
     """Return the only text that an expression matches, and why it ends; the beginning of it that is possible."""
-    letters, why = "", "length"
+    letters = ""
     while len(letters) < longest and not letters.endswith(END):
         letter = forced_letter(regex, letters)
         if letter not in model.distribution(begun + letters):
-            why = "error"
             break
         letters += letter
     tops = [dict(model.top(begun + letters[:i], 26)) for i in range(len(letters))]
     logprobs = tuple([top[letter] for top, letter in zip(tops, letters, strict=True)])
     ended = letters.endswith(END)
-    return Piece(letters.removesuffix(END), tuple(map(ord, letters)), logprobs, model=""), "end" if ended else why
+    return Piece(letters.removesuffix(END), tuple(map(ord, letters)), logprobs, model=""), "end" if ended else "length"
 
 
 def cut(state: State, limit: int) -> State:

@@ -1,7 +1,8 @@
 """A back end small enough to enumerate every text: a Markov chain over a few letters, with exact probabilities.
 
 It draws by key and position as the engine does, and can be told to work in any order, so that what timing must not
-decide shows. Of regular expressions it knows those that match one text alone.
+decide shows. Of regular expressions it knows those that match one text alone; where that cannot go on, it ends as if
+it was long enough.
 """
 
 import hashlib
@@ -156,7 +157,7 @@ class MarkovBackend:
         if parameters.regex is not None:
             letter = forced_letter(str(parameters.regex), "".join(written))
             if letter not in self.distribution(text):
-                self._end(generation, "error", "no token is left")
+                self._end(generation, "length")
                 return
             law = {letter: Fraction(1)}
         u = uniform64(branch_key(parameters.seed, generation.branch), position)
