@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from intact.errors import FormatError
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.contents import SECTIONS, as_list, report
-from intact.evaluate.report.sections import checkers, length, saturation, summary
+from intact.evaluate.report.sections import checkers, derivations, length, markers, saturation, summary
 from intact.evaluate.report.sections.base import Omission, SectionBody
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.verifier import Verifier, ceiling
@@ -197,3 +198,130 @@ def test_the_summary_says_whether_runs_differ(apart, verdict):
     texts = [block.text for block in summary.SECTION.make([one, other]).blocks]
     assert texts[-1].startswith(f"one − other on made: +{100 * apart / 20:.1f} points")
     assert texts[-1].endswith(f": {verdict}.")
+
+
+def written(problems, name="made", **settings):
+    """A run whose samples have texts: dictionaries of a sample's fields, `text` among them."""
+    fields = [[{key: value for key, value in one.items() if key != "text"} for one in own] for own in problems]
+    traces = [
+        json.dumps(
+            {
+                "nodes": [
+                    {"kind": "extend", "branch": f"p{number}/{place}", "parent": f"p{number}", "text": one["text"],
+                     "tokens": 10, "logprob": -1.0, "why": "end"}
+                    for place, one in enumerate(own)
+                ]
+            }
+        )
+        for number, own in enumerate(problems)
+    ]  # fmt: skip
+    return arm(fields, name, traces=traces, **settings)
+
+
+CLEAN, FAILING, SILENT = "3 * 4 = 12, so 12.", "3 * 4 = 13, 13 - 1 = 12, so 12.", "It is 12."
+
+
+def derived(seed, rate, problems=60, samples=8):
+    """Texts half of which are right; a right one has a failing equation with the chance `rate`, a wrong one always."""
+    rng = np.random.default_rng(seed)
+    return [
+        [
+            {"correct": good, "text": FAILING if not good or rng.random() < rate else CLEAN}
+            for good in (rng.random(samples) < 0.5).tolist()
+        ]
+        for _ in range(problems)
+    ]
+
+
+def test_false_positives_are_counted_by_hand():
+    own = [{"correct": True, "text": text} for text in (CLEAN, FAILING, FAILING)] + [{"correct": False, "text": SILENT}]
+    (found,) = derivations.SECTION.make([written([own] * 10)]).numbers.values()
+    assert (found.right, found.unchecked, found.failing, found.problems) == (30, 0, 20, 10)
+    assert found.rate.estimate == pytest.approx(2 / 3)
+    assert [(one.samples, one.graded, one.clean) for one in found.coverage] == [
+        (1, 0.75, 0.25), (2, 1.0, 0.5), (4, 1.0, 1.0)
+    ]  # fmt: skip
+    assert found.rate_wrong is None
+
+
+def test_a_known_rate_of_false_positives_lies_in_its_interval():
+    (found,) = derivations.SECTION.make([written(derived(1, 0.1))]).numbers.values()
+    assert found.rate.low <= 0.1 <= found.rate.high < 0.2
+    assert found.rate_wrong.estimate == 1
+
+
+def test_no_failing_equation_is_not_taken_for_certainty():
+    (found,) = derivations.SECTION.make([written(derived(1, 0.0, problems=20))]).numbers.values()
+    assert found.rate.estimate == found.rate.low == 0
+    assert 0.1 < found.rate.high < 0.2
+
+
+@pytest.mark.parametrize(
+    ("problems", "because"),
+    [
+        (derived(1, 0.1, problems=9), "9 problems have right texts with an equation that can be checked"),
+        (
+            [[{"correct": True, "text": CLEAN}, *[{"correct": True, "text": SILENT}] * 3]] * 20,
+            "only 25.0% of its right",
+        ),
+    ],
+)
+def test_false_positives_are_not_shown_without_equations(problems, because):
+    made = derivations.SECTION.make([written(problems)])
+    assert isinstance(made, Omission)
+    assert because in made.because
+
+
+def test_texts_are_those_of_the_result_file_or_missed():
+    bare = arm([[{"correct": True}] * 2] * 20)
+    assert derivations.SECTION.make([bare]) == Omission("its texts are not at hand: made.traces.jsonl is missing")
+    torn = written([[{"correct": True, "text": CLEAN}] * 2] * 20)
+    torn = replace(torn, run=replace(torn.run, traces=(*torn.run.traces[:-1], '{"nodes": []}')))
+    with pytest.raises(FormatError, match=r"made\.traces\.jsonl is damaged"):
+        derivations.SECTION.make([torn])
+
+
+def marked(seed, right, wrong, problems=60, samples=8):
+    """Texts that say "wait" with the chance `right` if they are right, else `wrong`; all say "so" once."""
+    rng = np.random.default_rng(seed)
+    return [
+        [
+            {"correct": good, "text": "so it is twelve and " + ("wait" if rng.random() < chance else "fine")}
+            for good, chance in ((good, right if good else wrong) for good in (rng.random(samples) < 0.5).tolist())
+        ]
+        for _ in range(problems)
+    ]
+
+
+def test_markers_have_the_effect_that_they_were_given():
+    found = markers.SECTION.make([written(marked(1, 0.2, 0.6))]).numbers["made"]
+    wait = found["backtracking"]
+    # P(right has it, wrong not) - P(wrong has it, right not) = 0.2 - 0.6
+    assert wait.delta.low <= -0.4 <= wait.delta.high < 0
+    assert wait.share_right == pytest.approx(0.2, abs=0.06)
+    assert wait.rate_wrong == pytest.approx(1000 * wait.share_wrong / 6)
+    assert found["inference"].delta.estimate == 0
+    assert found["hedging"].delta is None
+    words = markers.SECTION.make([written(marked(1, 0.2, 0.6))]).blocks[0].text
+    assert words == "made: among texts of one problem, backtracking, thinking more often in wrong texts."
+
+
+def test_markers_without_an_effect_are_seldom_called_different():
+    calls = 0
+    for seed in range(20):
+        found = markers.SECTION.make([written(marked(seed, 0.4, 0.4, problems=20, samples=4))]).numbers["made"]
+        calls += any(one.delta and not one.delta.low <= 0 <= one.delta.high for one in found.values())
+    assert calls <= 3
+
+
+@pytest.mark.parametrize(
+    ("problems", "because"),
+    [
+        (marked(1, 0.2, 0.6, problems=5), "5 problems have both right and wrong whole texts"),
+        ([[{"correct": True, "text": "12"}, {"correct": False, "text": "13"}]] * 20, "no habit or marker stands in"),
+    ],
+)
+def test_markers_are_not_shown_without_their_data(problems, because):
+    made = markers.SECTION.make([written(problems)])
+    assert isinstance(made, Omission)
+    assert because in made.because

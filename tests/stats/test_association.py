@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from intact.errors import ParameterError
-from intact.stats.association import cliffs_delta, ratio_of_sums, slope
-from intact.stats.intervals import clustered
+from intact.stats.association import cliffs_delta, ratio_of_sums, share_of_samples, slope
+from intact.stats.intervals import clustered, wilson
 
 HAND = [1, 2, 3, 2, 4], [1, 1, 0, 1, 0], list("AAABB")
 
@@ -114,3 +114,37 @@ def test_slopes_of_a_published_log(data_dir):
 def test_bad_input_is_named(call, message):
     with pytest.raises(ParameterError, match=message):
         call()
+
+
+def test_a_share_of_samples_is_wilsons_for_as_many_samples_as_its_error_is_worth():
+    share, low, high = share_of_samples([2, 3, 9], [4, 8, 30])
+    same, below, above = ratio_of_sums([2, 3, 9], [4, 8, 30])
+    assert share == same == pytest.approx(1 / 3)
+    half = (above - below) / 2
+    for bound in (low, high):  # Wilson's bounds are where the distance is the error at the bound itself
+        assert (share - bound) ** 2 == pytest.approx(half**2 * bound * (1 - bound) / (share * (1 - share)))
+    single = np.repeat([1.0, 0.0], [300, 700])
+    assert share_of_samples(single, np.ones(1000))[1:] == pytest.approx(wilson(300, 1000), abs=2e-4)
+
+
+def test_none_or_all_marked_is_wilsons_interval_of_the_problems():
+    assert share_of_samples([0, 0, 0], [9, 9, 0]) == (0, *wilson(0, 2))
+    assert share_of_samples([9, 9, 0], [9, 9, 0]) == (1, *wilson(2, 2))
+
+
+@pytest.mark.parametrize("marked", [[3, 0], [-1, 0]])
+def test_a_share_of_samples_rejects_more_than_all(marked):
+    with pytest.raises(ParameterError, match="from 0 to all"):
+        share_of_samples(marked, [2, 2])
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_intervals_of_shares_of_samples_hold_the_truth(rate):
+    held, rng = 0, np.random.default_rng(5)
+    for _ in range(1000):
+        sizes = rng.integers(0, 12, 60)
+        own = rng.beta(10 * rate, 10 * (1 - rate), 60)
+        found = share_of_samples(rng.binomial(sizes, own), sizes)
+        held += found.low <= rate <= found.high
+    print(held)
+    assert 930 <= held <= 970  # within 2 points of 95%

@@ -6,6 +6,7 @@ measured `within` problems cannot come from easy problems that have short texts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.stats.checks import Floats, finite
-from intact.stats.intervals import Interval, two_sided
+from intact.stats.intervals import Interval, two_sided, wilson
 from intact.stats.quantiles import student_quantile
 
 
@@ -104,6 +105,32 @@ def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, level: float =
     error = float(np.sqrt(below.size / (below.size - 1) * (rest @ rest))) / float(below.sum())
     half = float(Fraction(student_quantile(two_sided(level), below.size - 1))) * error
     return Interval(ratio, ratio - half, ratio + half)
+
+
+def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95) -> Interval:
+    """Return the share p of samples that are marked, with Wilson's interval for as many samples as its error is worth.
+
+    With the half width h that `ratio_of_sums` gives over problems and `a = h^2 / (p (1 - p))`, the bounds are
+    `(p + a / 2 +- sqrt(h^2 + a^2 / 4)) / (1 + a)`: Wilson's, whose a is z^2 / n (Dean and Pagano 2015 for surveys). For
+    small shares it holds the truth more often than p +- h. If none or all are marked, h is 0, and the interval is
+    Wilson's of that many problems, as if all samples of a problem were alike.
+
+    Raises
+    ------
+    ParameterError
+        If more are marked than there are, or fewer than two problems have samples.
+    """
+    above, below = finite(marked, "marked samples"), finite(samples, "samples")
+    if above.size == below.size and (above.min() < 0 or (above > below).any()):
+        raise ParameterError("of each problem there must be from 0 to all samples marked")
+    share, low, high = ratio_of_sums(above, below, level)
+    half = (high - low) / 2
+    if share in (0, 1) or not half:
+        problems = int((below > 0).sum())
+        return Interval(share, *wilson(round(share * problems), problems, level))
+    ratio = half**2 / (share * (1 - share))
+    width = math.sqrt(half**2 + ratio**2 / 4)
+    return Interval(share, (share + ratio / 2 - width) / (1 + ratio), (share + ratio / 2 + width) / (1 + ratio))
 
 
 def cliffs_delta(values: ArrayLike, right: ArrayLike, clusters: Sequence[object], level: float = 0.95) -> Interval:

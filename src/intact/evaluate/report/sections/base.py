@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from intact.errors import FormatError
+from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph
 from intact.evaluate.results import ItemSample, was_cut
-from intact.evaluate.samples import own_samples
+from intact.evaluate.samples import leaves, own_samples
 
 T = TypeVar("T")
 
@@ -111,3 +113,36 @@ def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]] | Omission:
             one if arm.run.version >= 3 else one._replace(cut=was_cut(one.why, False)) for one in own_samples(record)
         )
     return found
+
+
+class SampleText(NamedTuple):
+    """A sample with its text, from the root of the tree on."""
+
+    sample: ItemSample
+    text: str
+
+
+def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]] | Omission:
+    """Return the samples of `drawn_samples` with their texts, or the reason why there are none.
+
+    Raises
+    ------
+    FormatError
+        If a tree is damaged, or lacks the text of a sample.
+    """
+    samples = drawn_samples(arm)
+    if isinstance(samples, Omission):
+        return samples
+    texts: dict[str, list[str]] = {}
+    try:
+        for record, trace in arm.trees():
+            of = {leaf.branch: leaf.text for leaf in leaves(trace["nodes"])}
+            texts.setdefault(record.id, []).extend(of[one.branch] for one in own_samples(record))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise FormatError(f"{traces_of(arm.path)} is damaged: {error!r:.200}") from error
+    if texts.keys() != samples.keys():
+        return Omission(f"its texts are not at hand: {traces_of(arm.path).name} is missing")
+    return {
+        name: [SampleText(one, text) for one, text in zip(own, texts[name], strict=True)]
+        for name, own in samples.items()
+    }

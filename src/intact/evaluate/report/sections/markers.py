@@ -1,0 +1,140 @@
+"""Habits of reasoning and marker words in right and wrong texts, compared within problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.blocks import Block, Paragraph, Table
+from intact.evaluate.report.formatting import percent, with_bounds
+from intact.evaluate.report.sections.base import (
+    MIXED,
+    Omission,
+    ReportSection,
+    SampleText,
+    SectionBody,
+    by_run,
+    drawn_texts,
+    join_reasons,
+    omission_notes,
+    too_few_mixed,
+)
+from intact.score.markers import HABITS, MARKERS, count_markers, count_words
+from intact.stats.association import cliffs_delta
+from intact.stats.intervals import Interval
+
+PER = 1000
+"""Words to which frequencies refer."""
+
+
+class MarkerFindings(NamedTuple):
+    """A marker in the whole texts of a run.
+
+    Attributes
+    ----------
+    texts
+        Texts that have it.
+    share_right, share_wrong
+        The share of right and of wrong texts that have it.
+    rate_right, rate_wrong
+        How often it stands in 1,000 words of right and of wrong texts.
+    delta : Interval or None
+        Cliff's delta of its frequency in right texts against wrong ones, within problems; None if fewer than 10
+        problems with both have a text with it.
+    """
+
+    texts: int
+    share_right: float
+    share_wrong: float
+    rate_right: float
+    rate_wrong: float
+    delta: Interval | None
+
+
+def measure(texts: Mapping[str, Sequence[SampleText]]) -> dict[str, MarkerFindings] | Omission:
+    """Measure all markers in the whole texts of a run, by problem.
+
+    The intervals hold together at 95% (Bonferroni): each is at 1 - 0.05 / m, with m markers that have one.
+    """
+    whole = {name: [one for one in own if not one.sample.cut] for name, own in texts.items()}
+    mixed = {name for name, own in whole.items() if len({bool(one.sample.correct) for one in own}) == 2}
+    if len(mixed) < MIXED:
+        return too_few_mixed(len(mixed), "whole texts")
+    names = np.array([name for name, own in whole.items() for _ in own])
+    right = np.array([bool(one.sample.correct) for own in whole.values() for one in own])
+    words = np.array([max(1, count_words(one.text)) for own in whole.values() for one in own], np.float64)
+    counted = [count_markers(one.text) for own in whole.values() for one in own]
+    counts = {marker: np.array([one[marker] for one in counted], np.float64) for marker in MARKERS}
+    telling = [marker for marker, found in counts.items() if len(mixed & set(names[found > 0])) >= MIXED]
+    if not telling:
+        return Omission(f"no habit or marker stands in texts of {MIXED} problems with both right and wrong texts")
+    level = 1 - 0.05 / len(telling)
+    return {
+        marker: MarkerFindings(
+            int((found > 0).sum()),
+            float((found[right] > 0).mean()),
+            float((found[~right] > 0).mean()),
+            float(PER * found[right].sum() / words[right].sum()),
+            float(PER * found[~right].sum() / words[~right].sum()),
+            cliffs_delta(found / words, right, names.tolist(), level) if marker in telling else None,
+        )
+        for marker, found in counts.items()
+    }
+
+
+def _of_arm(arm: ReportArm) -> dict[str, MarkerFindings] | Omission:
+    texts = drawn_texts(arm)
+    return texts if isinstance(texts, Omission) else measure(texts)
+
+
+def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
+    found, lacking = by_run(arms, _of_arm)
+    if not found:
+        return join_reasons(lacking)
+    blocks: list[Block] = [Paragraph(f"{name}: {_sentence(of)}") for name, of in found.items()]
+    rows = [
+        [
+            name, marker, "habit" if marker in HABITS else "words",
+            f"{percent(one.share_right)} / {percent(one.share_wrong)}", f"{one.rate_right:.2f} / {one.rate_wrong:.2f}",
+            with_bounds(*one.delta, form=lambda value: f"{value:+.2f}") if one.delta else "too rare",
+        ]
+        for name, of in found.items()
+        for marker, one in of.items()
+    ]  # fmt: skip
+    head = [
+        "run", "marker", "kind", "texts with it, right / wrong", f"in {PER:,} words, right / wrong", "Cliff's delta"
+    ]  # fmt: skip
+    blocks.append(Table(head, rows))
+    blocks.append(
+        Paragraph(
+            "Counted by English phrases, those of `intact.score.markers`: they show what a text says, not what it "
+            "does. Cliff's delta, of frequencies: of pairs of a right and a wrong text of one problem, the share where "
+            "the right one has more of it less the share where it has less; 0 is no difference. In parentheses "
+            "intervals over problems that hold together at 95%. A difference is no cause: more of a marker need not "
+            "make texts right. Texts that were cut are left out."
+        )
+    )
+    return SectionBody([*blocks, *omission_notes(lacking)], found)
+
+
+def _sentence(of: Mapping[str, MarkerFindings]) -> str:
+    more = [marker for marker, one in of.items() if one.delta and one.delta.low > 0]
+    less = [marker for marker, one in of.items() if one.delta and one.delta.high < 0]
+    parts = [f"{', '.join(more)} more often in right texts"] if more else []
+    parts += [f"{', '.join(less)} more often in wrong texts"] if less else []
+    if not parts:
+        return "no habit and no kind of words is shown to be more frequent in right or in wrong texts of a problem."
+    return f"among texts of one problem, {'; '.join(parts)}."
+
+
+SECTION = ReportSection(
+    "Habits and markers",
+    _make,
+    (
+        "arXiv 2503.01307 for the four habits, counted by phrases where the paper asks a model",
+        "arXiv 2504.14047 for marker words, by lists of ours",
+    ),
+)
