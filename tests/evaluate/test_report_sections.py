@@ -303,7 +303,7 @@ def test_markers_have_the_effect_that_they_were_given():
     assert found["inference"].delta.estimate == 0
     assert found["hedging"].delta is None
     words = markers.SECTION.make([written(marked(1, 0.2, 0.6))]).blocks[0].text
-    assert words == "made: among texts of one problem, backtracking, thinking more often in wrong texts."
+    assert words == "made: among texts of one problem, wrong ones have more backtracking, thinking."
 
 
 def test_markers_without_an_effect_are_seldom_called_different():

@@ -110,7 +110,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     blocks.append(Table(head, rows))
     blocks.append(
         Paragraph(
-            "Counted by English phrases, those of `intact.score.markers`: they show what a text says, not what it "
+            "Counted by English phrases, listed in intact/score/markers.py: they show what a text says, not what it "
             "does. Cliff's delta, of frequencies: of pairs of a right and a wrong text of one problem, the share where "
             "the right one has more of it less the share where it has less; 0 is no difference. In parentheses "
             "intervals over problems that hold together at 95%. A difference is no cause: more of a marker need not "
@@ -123,8 +123,8 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
 def _sentence(of: Mapping[str, MarkerFindings]) -> str:
     more = [marker for marker, one in of.items() if one.delta and one.delta.low > 0]
     less = [marker for marker, one in of.items() if one.delta and one.delta.high < 0]
-    parts = [f"{', '.join(more)} more often in right texts"] if more else []
-    parts += [f"{', '.join(less)} more often in wrong texts"] if less else []
+    parts = [f"right ones have more {', '.join(more)}"] if more else []
+    parts += [f"wrong ones have more {', '.join(less)}"] if less else []
     if not parts:
         return "no habit and no kind of words is shown to be more frequent in right or in wrong texts of a problem."
     return f"among texts of one problem, {'; '.join(parts)}."
