@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as encoder
-import math
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +27,7 @@ from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
     from intact.reason.problem import Result
-    from intact.reason.registry import Method, Parameter
+    from intact.reason.registry import Method
 
 EXAMPLES = """\
 Sixteen samples, one vote
@@ -155,21 +154,8 @@ def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
         if name not in known:
             problem = f"{method.name} has no parameter {name!r:.60}"
             raise ParameterError(unknown_name(problem, name, known, "it has"))
-        values[name] = _value(name, text, known[name])
+        values[name] = known[name].parse(text)
     return method.read(values)
-
-
-def _value(name: str, text: str, parameter: Parameter) -> Any:
-    kind = parameter.kind
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        value: Any = kind(text) if kind in (int, float) else text.replace("\\n", "\n")
-        if kind is float and not math.isfinite(value):
-            raise ValueError
-        return value
-    except (KeyError, ValueError):
-        raise ParameterError(f"{name} takes {parameter.wanted}, got {text!r}") from None
 
 
 def show_result(result: Result) -> None:

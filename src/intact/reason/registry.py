@@ -69,6 +69,25 @@ class Parameter(NamedTuple):
         """Return the parameter as JSON has it."""
         return {"name": self.name, "type": self.type, "default": self.default, "help": self.help}
 
+    def parse(self, text: str) -> Any:
+        """Return the value that a text states, of this parameter's type.
+
+        Raises
+        ------
+        ParameterError
+            If it states none.
+        """
+        kind = self.kind
+        try:
+            if kind is bool:
+                return {"true": True, "false": False}[text.lower()]
+            value: Any = kind(text) if kind in (int, float) else text.replace("\\n", "\n")
+            if kind is float and not math.isfinite(value):
+                raise ValueError
+            return value
+        except (KeyError, ValueError):
+            raise ParameterError(f"{self.name} takes {self.wanted}, got {text!r}") from None
+
     def read(self, value: Any) -> Any:
         """A value, held against the declaration; a whole number will do for a float.
 
