@@ -17,7 +17,7 @@ from support import speaker as speaker_module
 
 COMMANDS = [
     *("run", "chat", "solve", "methods", "check", "embed", "serve"),
-    *("eval", "report", "tasks", "perplexity", "lab", "bench"),
+    *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench"),
     *("verify", "audit", "diff"),
     *("pull", "quantize", "info", "selftest", "doctor"),
     *("logs", "trace", "learn", "keys", "receipt", "lock", "models"),

@@ -39,6 +39,7 @@ from intact.cli import (
     selftest,
     serve,
     solve,
+    sweep,
     tasks,
     trace,
     verify,
@@ -165,7 +166,7 @@ def _app(
 
 _PANELS = {
     "Commands that answer": (run, chat, solve, methods, check, embed, serve),
-    "Commands that measure": (evaluation, report, tasks, perplexity, lab, bench),
+    "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench),
     "Commands that prove": (verify, audit, diff),
     "Models and this machine": (pull, quantize, info, selftest, doctor),
 }

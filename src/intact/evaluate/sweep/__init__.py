@@ -1,0 +1,1 @@
+"""Sweeps: searches for settings that are about as accurate as a baseline for fewer tokens."""

@@ -1,0 +1,64 @@
+"""Successive halving on two aims, accuracy and tokens, in whole numbers; pure functions.
+
+Successive halving is that of Jamieson and Talwalkar (2016, arXiv 1502.07943): all settings get a few problems, the best
+1 / factor of them get `factor` times as many, and so on. Deviation: with two aims, "best" is the order of `rank`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from intact.errors import ParameterError
+
+
+class SweepPoint(NamedTuple):
+    """The right answers of a setting, and its tokens, on the same problems as the others."""
+
+    right: int
+    tokens: int
+
+    def dominates(self, other: SweepPoint) -> bool:
+        """Return true if this is at least as good in both aims, and better in one."""
+        return self.right >= other.right and self.tokens <= other.tokens and self != other
+
+
+def rung_sizes(problems: int, first: int, factor: int) -> tuple[int, ...]:
+    """Return the number of problems of each rung: first, first * factor, ..., and all problems at last.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem, the first rung is empty, or the factor is below 2.
+    """
+    if problems < 1 or first < 1 or factor < 2:
+        raise ParameterError(f"rungs need a problem and a factor of 2 or more, got {problems}, {first}, {factor}")
+    sizes = [min(first, problems)]
+    while sizes[-1] < problems:
+        sizes.append(min(sizes[-1] * factor, problems))
+    return tuple(sizes)
+
+
+def front(points: Sequence[SweepPoint]) -> list[int]:
+    """Return the places of points that no other dominates, in the order given: the Pareto front."""
+    return [i for i, one in enumerate(points) if not any(other.dominates(one) for other in points)]
+
+
+def rank(points: Sequence[SweepPoint]) -> list[int]:
+    """Return the places of points from best to worst.
+
+    First those of the Pareto front, then the front of the others, and so on (non-dominated sorting, Deb et al. 2002).
+    In a front the more accurate is first; of equal ones the cheaper, then the earlier.
+    """
+    order: list[int] = []
+    left = list(range(len(points)))
+    while left:
+        layer = [left[i] for i in front([points[i] for i in left])]
+        order += sorted(layer, key=lambda i: (-points[i].right, points[i].tokens, i))
+        left = [i for i in left if i not in layer]
+    return order
+
+
+def keep(points: Sequence[SweepPoint], factor: int) -> list[int]:
+    """Return the places of the best 1 / factor of points, rounded up, from best to worst."""
+    return rank(points)[: -(-len(points) // factor)]

@@ -1,0 +1,161 @@
+"""Verdicts on held-out problems: which settings are non-inferior to the baseline, and how surely that would show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+from intact.errors import ParameterError
+from intact.evaluate.sweep.halving import front
+from intact.evaluate.sweep.search import Search
+from intact.exact import significant
+from intact.stats.intervals import wilson
+from intact.stats.multiple import holm
+from intact.stats.paired import mcnemar
+
+DIGITS = 10
+"""Significant digits of figures, so that the last digits of a library do not show."""
+WANTED = 0.8
+"""The power for which a number of problems is stated."""
+
+
+class SweepComparison(NamedTuple):
+    """A setting beside the baseline, on the same problems.
+
+    Attributes
+    ----------
+    difference, low, high
+        Its accuracy minus the baseline's; the interval of all comparisons together (Bonferroni), whose lower end is the
+        one-sided bound.
+    discordant : float
+        The share of problems that one of the two alone has right, with one problem more on either side.
+    p, adjusted : float
+        Of the null hypothesis that the difference is -margin or less; corrected by Holm.
+    non_inferior : bool
+        If true, `adjusted` is at most the level.
+    """
+
+    trial: int
+    difference: float
+    low: float
+    high: float
+    discordant: float
+    p: float
+    adjusted: float
+    non_inferior: bool
+
+
+def compare(
+    baseline: Sequence[bool], others: Sequence[Sequence[bool]], margin: float, level: float
+) -> list[SweepComparison]:
+    """Compare settings with the baseline, problem by problem.
+
+    With b and c the problems that the setting, or the baseline, alone has right of N, and one more of each (Bonett and
+    Price 2012): d = (b - c) / (N + 2), s = (b + c + 2) / (N + 2), and
+    p = 1 - Phi((d + margin) / sqrt((s - d^2) / (N + 2))).
+
+    Raises
+    ------
+    ParameterError
+        If there are no settings, or not as many problems for each.
+    """
+    if not others:
+        raise ParameterError("there is no setting to compare")
+    found = []
+    for own in others:
+        both = mcnemar(own, baseline, 1 - 2 * level / len(others))
+        n = len(baseline) + 2
+        d, s = (both.only_first - both.only_second) / n, (both.only_first + both.only_second + 2) / n
+        p = NormalDist().cdf(-(d + margin) / math.sqrt((s - d * d) / n))
+        found.append((both, s, significant(p, DIGITS)))
+    corrected = holm([p for *_, p in found], level)
+    return [
+        SweepComparison(
+            trial,
+            significant(both.difference, DIGITS),
+            significant(both.low, DIGITS),
+            significant(both.high, DIGITS),
+            significant(discordant, DIGITS),
+            p,
+            significant(float(corrected.p[trial]), DIGITS),
+            bool(corrected.rejected[trial]),
+        )
+        for trial, (both, discordant, p) in enumerate(found)
+    ]
+
+
+def power(discordant: float, problems: int, margin: float, level: float) -> float:
+    """Return the chance that a setting as accurate as the baseline is found non-inferior.
+
+    Phi(margin / sqrt(s / N) - z_{1 - level}), with s the share of discordant problems.
+    """
+    normal = NormalDist()
+    return significant(normal.cdf(margin / math.sqrt(discordant / problems) - normal.inv_cdf(1 - level)), DIGITS)
+
+
+def problems_for(discordant: float, margin: float, level: float, wanted: float = WANTED) -> int:
+    """Return the number of problems at which `power` is as wanted."""
+    normal = NormalDist()
+    return math.ceil(discordant * ((normal.inv_cdf(1 - level) + normal.inv_cdf(wanted)) / margin) ** 2)
+
+
+def judge(found: Search) -> dict[str, Any]:
+    """Return the judgement of a search's finalists, as JSON has it.
+
+    `found` is the cheapest of those that are non-inferior and take fewer tokens than the baseline; None if there is
+    none, and then `power` says how likely one would have been found.
+    """
+    design = found.design
+    places = [0, *found.finalists]
+    outcomes = [found.outcomes[trial, "held_out"] for trial in places]
+    points = [found.point(trial, "held_out") for trial in places]
+    right = [[one.right for one in own] for own in outcomes]
+    compared = compare(right[0], right[1:], design.margin, design.level)
+    best = front(points)
+    rows: list[dict[str, Any]] = []
+    for place, trial in enumerate(places):
+        known = found.point(trial, "training")
+        count = len(found.outcomes[trial, "training"])
+        low, high = wilson(points[place].right, found.judged)
+        row = {
+            "trial": trial,
+            "label": design.trials[trial].label,
+            "problems": found.judged,
+            "right": points[place].right,
+            "accuracy": significant(points[place].right / found.judged, DIGITS),
+            "low": significant(low, DIGITS),
+            "high": significant(high, DIGITS),
+            "tokens": points[place].tokens,
+            "tokens_each": significant(points[place].tokens / found.judged, DIGITS),
+            "tokens_share": significant(points[place].tokens / max(1, points[0].tokens), DIGITS),
+            "operations": sum(one.operations for one in outcomes[place]),
+            "training_accuracy": significant(known.right / count, DIGITS),
+            "front": place in best,
+        }
+        if place:
+            one = compared[place - 1]._asdict()
+            row |= {"against_baseline": {name: value for name, value in one.items() if name != "trial"}}
+        rows.append(row)
+    good = [row for row in rows[1:] if row["against_baseline"]["non_inferior"] and row["tokens"] < rows[0]["tokens"]]
+    chosen = min(good, key=lambda row: row["tokens"], default=None)
+    return {
+        "problems": found.judged,
+        "settings": rows,
+        "front": [places[i] for i in sorted(best, key=lambda i: points[i].tokens)],
+        "found": None if chosen is None else chosen["trial"],
+        "power": None if chosen is not None else _power(compared, found),
+    }
+
+
+def _power(compared: Sequence[SweepComparison], found: Search) -> dict[str, Any]:
+    """Return the power of the comparison that came nearest, at the level of the first step of Holm's procedure."""
+    design, nearest = found.design, min(compared, key=lambda one: one.p)
+    level = design.level / len(compared)
+    return {
+        "setting": found.finalists[nearest.trial],
+        "discordant": nearest.discordant,
+        "power": power(nearest.discordant, found.judged, design.margin, level),
+        "problems_for_80": problems_for(nearest.discordant, design.margin, level),
+    }

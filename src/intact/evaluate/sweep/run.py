@@ -1,0 +1,239 @@
+"""Runs a sweep with models: designs of tasks, journalled answers, and the bytes of the result."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from intact.errors import ParameterError
+from intact.evaluate.manifest import manifest
+from intact.evaluate.plan import Plan, plan
+from intact.evaluate.sweep.judging import judge
+from intact.evaluate.sweep.search import Design, Part, Search, SweepOutcome, search
+from intact.evaluate.sweep.space import SweepTrial, shuffled
+from intact.evaluate.work import Done, How, work
+from intact.files import write_whole
+from intact.reason.backends.base import Backend
+from intact.tasks.choose import choose
+from intact.tasks.likelihood import LikelihoodTask
+from intact.tasks.task import Item
+
+FORMAT, VERSION = "intact sweep", 1
+SEARCHED = 60
+"""The most problems of the training part by default."""
+DESIGN, RESULT, HOST, JOURNAL = "design.json", "sweep.json", "sweep.host.json", "journal"
+"""The files of a sweep's folder, and the folder of its journal."""
+
+
+@dataclass(frozen=True)
+class Problems:
+    """The problems of a sweep.
+
+    Attributes
+    ----------
+    label, judged_label : str
+        The tasks of the training part and of the held-out part.
+    training, held_out : tuple of Item
+        Their problems, in the order in which they are asked.
+    """
+
+    label: str
+    judged_label: str
+    training: tuple[Item, ...]
+    held_out: tuple[Item, ...]
+
+    def part(self, part: Part) -> tuple[str, tuple[Item, ...]]:
+        """Return the task and the problems of a part."""
+        return (self.label, self.training) if part == "training" else (self.judged_label, self.held_out)
+
+
+def split(
+    task: str, judged: str | None = None, *, training: int | None = None, held_out: int | None = None, seed: int = 0
+) -> Problems:
+    """Return problems to search on and problems to judge on, in an order drawn from a seed.
+
+    Parameters
+    ----------
+    task, judged : str
+        The task to search on, and the one to judge on; by default both parts are of one task.
+    training, held_out : int, optional
+        Their sizes; by default 60 and all others, of a small task a half each.
+
+    Raises
+    ------
+    ParameterError
+        If a task is judged by likelihoods or not at all, or has too few problems.
+    """
+    for label in filter(None, (task, judged)):
+        one = choose(label).task
+        if isinstance(one, LikelihoodTask) or not one.graded:
+            raise ParameterError(f"{label}: a sweep needs a task whose answers are written and graded")
+    items = {item.id: item for item in choose(task).load()}
+    others = items if judged is None else {item.id: item for item in choose(judged).load()}
+    names = shuffled(items, seed)
+    wanted = training or min(SEARCHED, len(names) if judged else len(names) // 2)
+    known = names[:wanted]
+    rest = [name for name in shuffled(others, seed) if name not in set(known)]
+    kept = rest[: held_out or len(rest)]
+    if len(known) < wanted or not known or len(kept) < max(2, held_out or 2):
+        raise ParameterError(
+            f"{wanted} problems to search on and {held_out or 'two'} or more others to judge on are wanted: {task} has "
+            f"{len(items)}" + (f", {judged} has {len(others)}" if judged else "")
+        )
+    return Problems(task, judged or task, tuple(items[name] for name in known), tuple(others[name] for name in kept))
+
+
+@dataclass
+class Runner:
+    """Answers problems of trials by models, with one journal, in which trials share texts.
+
+    Attributes
+    ----------
+    sampling : mapping
+        Sampling parameters of all trials.
+    shuffle : int, optional
+        Seed of the order of work, which changes no result.
+    seconds : list of dict
+        What each step took: for the side file.
+    """
+
+    backends: Mapping[str, Backend]
+    design: Design
+    problems: Problems
+    how: How
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    shuffle: int | None = None
+    done: Callable[[SweepTrial, Part, Done], None] | None = None
+    seconds: list[dict[str, Any]] = field(default_factory=list)
+
+    def plan(self, trial: SweepTrial, part: Part, start: int = 0, stop: int | None = None) -> Plan:
+        """Return the plan of a trial on some problems of a part."""
+        label, items = self.problems.part(part)
+        empty = plan_of(trial, label, self.sampling, self.design.seed)
+        return replace(empty, items=(items[start:stop],))
+
+    def __call__(self, trial: int, part: Part, start: int, stop: int) -> list[SweepOutcome]:
+        """Return the outcomes of problems, in their order."""
+        if stop <= start:
+            return []
+        own = self.design.trials[trial]
+        planned, began = self.plan(own, part, start, stop), time.monotonic()
+        units = list(planned.units())
+        if self.shuffle is not None:
+            random.Random(self.shuffle).shuffle(units)
+        results: list[Done] = []
+        with closing(work(self.backends, planned, units, self.how)) as finished:
+            for one in finished:
+                results.append(one)
+                if self.done is not None:
+                    self.done(own, part, one)
+        row = {"trial": trial, "part": part, "from": start, "to": stop}
+        self.seconds.append({**row, "seconds": round(time.monotonic() - began, 3)})
+        return [_outcome(one) for one in sorted(results, key=lambda one: one.unit)]
+
+
+def plan_of(trial: SweepTrial, label: str, sampling: Mapping[str, Any], seed: int) -> Plan:
+    """Return the plan of a trial on a task, without its problems but the first; it validates all that the trial says.
+
+    Raises
+    ------
+    ParameterError
+        If the trial gives what all trials have, or the task does not take its options.
+    """
+    if both := sorted(set(trial.sampling) & set(sampling)):
+        raise ParameterError(f"{both[0]} is an axis of the space, and given for all settings too")
+    settings = {**sampling, **trial.sampling}
+    return plan([trial.task(label)], trial.method, trial.parameters, limit=1, sampling=settings, seeds=[seed])
+
+
+def _outcome(one: Done) -> SweepOutcome:
+    record = one.record
+    if record.correct is None:
+        raise ParameterError(
+            f"the verdict on {record.id} is undecided, as judging ran out of time or memory: the same command tries it "
+            "again, and goes on"
+        )
+    error = record.error or "it failed" if record.why == "failed" else ""
+    return SweepOutcome(record.correct, record.cost["tokens"], record.cost["operations"], error)
+
+
+def run_sweep(runner: Runner, folder: Path) -> dict[str, Any]:
+    """Run a sweep in a folder, and return its result, whose bytes follow from design and model.
+
+    The design is written before the work (``design.json``), the result at the end (``sweep.json``), with the seconds
+    beside it (``sweep.host.json``). A sweep that was killed goes on from the journal.
+
+    Raises
+    ------
+    ParameterError
+        If the folder holds another sweep; as for `intact.evaluate.sweep.search.search`.
+    """
+    stated = describe(runner)
+    write_design(folder, stated)
+    found = search(runner.design, runner)
+    result = stated | result_of(found)
+    write_whole(folder / HOST, as_bytes({"steps": runner.seconds}))
+    write_whole(folder / RESULT, as_bytes(result))
+    return result
+
+
+def describe(runner: Runner) -> dict[str, Any]:
+    """Return the design with the digests of models and tasks."""
+    parts: Sequence[Part] = ("training", "held_out")
+    manifests = [manifest(runner.plan(runner.design.trials[0], part), runner.backends) for part in parts]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "models": manifests[0]["models"],
+        "tasks": dict(zip(parts, (one["tasks"][0] for one in manifests), strict=True)),
+        "sampling": dict(runner.sampling),
+        "now": manifests[0]["now"],
+        "caveats": manifests[0]["caveats"],
+        "design": runner.design.as_dict(),
+    }
+
+
+def write_design(folder: Path, stated: Mapping[str, Any]) -> None:
+    """Write a design into a new folder; raise ParameterError if it holds another."""
+    file, data = folder / DESIGN, as_bytes(stated)
+    if file.exists() and file.read_bytes() != data:
+        raise ParameterError(
+            f"{folder} holds another sweep: choose another folder with --out (its answers can be used again: --journal "
+            f"{folder / JOURNAL})"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(file, data)
+
+
+def result_of(found: Search) -> dict[str, Any]:
+    """Return what a search has found, as JSON has it."""
+    rungs = [
+        {
+            "problems": rung.problems,
+            "settings": [{"trial": trial, **point._asdict()} for trial, point in rung.points.items()],
+            "kept": rung.kept,
+            "unaffordable": rung.unaffordable,
+            "failed": rung.failed,
+        }
+        for rung in found.rungs
+    ]
+    parts: Sequence[Part] = ("training", "held_out")
+    spent = {part: sum(o.tokens for (_, p), own in found.outcomes.items() if p == part for o in own) for part in parts}
+    return {
+        "rungs": rungs,
+        "untried": found.untried,
+        "finalists": found.finalists,
+        "judgement": judge(found),
+        "spent": {**spent, "total": found.spent, "budget": found.design.tokens},
+    }
+
+
+def as_bytes(value: Any) -> bytes:
+    """Return a value as JSON in bytes."""
+    return (json.dumps(value, ensure_ascii=True, indent=1, allow_nan=False) + "\n").encode()

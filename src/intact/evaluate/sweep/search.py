@@ -1,0 +1,247 @@
+"""The search of a sweep: which setting is asked which problems, under a budget of tokens.
+
+Everything follows from the design and the outcomes of problems, in whole numbers; nothing reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from intact.errors import ParameterError
+from intact.evaluate.sweep.halving import SweepPoint, keep, rank, rung_sizes
+from intact.evaluate.sweep.space import SweepTrial
+
+Part: TypeAlias = Literal["training", "held_out"]
+
+
+class SweepOutcome(NamedTuple):
+    """The outcome of a problem: if it is right, what it cost, and the error if the method failed."""
+
+    right: bool
+    tokens: int
+    operations: int = 0
+    error: str = ""
+
+
+Answer: TypeAlias = Callable[[int, Part, int, int], Sequence[SweepOutcome]]
+"""Answers problems: called with the place of a trial, the part, and the first problem and the one behind the last."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """All that the result of a sweep follows from, besides the model.
+
+    Attributes
+    ----------
+    trials : tuple of SweepTrial
+        The baseline, then the settings in the order in which they are tried.
+    training, held_out : tuple of str
+        The names of the problems to search on and to judge on, in the order in which they are asked.
+    tokens : int
+        The budget: half of it is for the search, the other half and what is left of the first for judging.
+    first, factor : int
+        Problems of the first rung; by how much rungs grow and the settings become fewer.
+    finalists : int
+        Most settings that are judged on the held-out problems.
+    margin : float
+        The loss of accuracy that does not matter.
+    level : float
+        The chance of finding any setting non-inferior that is not.
+    """
+
+    trials: tuple[SweepTrial, ...]
+    training: tuple[str, ...]
+    held_out: tuple[str, ...]
+    tokens: int
+    first: int = 8
+    factor: int = 3
+    finalists: int = 3
+    margin: float = 0.03
+    level: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.trials) < 2:
+            raise ParameterError("the space holds no setting other than the baseline")
+        if not self.training or len(self.held_out) < 2:
+            raise ParameterError(
+                f"a sweep needs a problem to search on and two to judge on, got {len(self.training)} and "
+                f"{len(self.held_out)}"
+            )
+        if both := sorted(set(self.training) & set(self.held_out)):
+            raise ParameterError(f"{both[0]} is a problem of both parts")
+        if not 0 < self.margin < 1 or not 0 < self.level < 1:
+            raise ParameterError(f"margin and level must lie between 0 and 1, got {self.margin} and {self.level}")
+        if self.tokens < 1 or self.finalists < 1:
+            raise ParameterError(f"tokens and finalists must be at least 1, got {self.tokens} and {self.finalists}")
+        self.rungs  # noqa: B018  # raises
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The number of training problems of each rung."""
+        return rung_sizes(len(self.training), self.first, self.factor)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the design as JSON has it."""
+        trials = [{"label": trial.label, **trial._asdict()} for trial in self.trials]
+        return {
+            "trials": trials,
+            "training": list(self.training),
+            "held_out": list(self.held_out),
+            "rungs": list(self.rungs),
+            **{name: getattr(self, name) for name in ("tokens", "factor", "finalists", "margin", "level", "seed")},
+        }
+
+
+class Rung(NamedTuple):
+    """A rung: how many problems each setting has been asked by its end, and what became of the settings.
+
+    Attributes
+    ----------
+    points : dict of int to SweepPoint
+        By trial: the baseline and those that came so far.
+    kept, unaffordable, failed : list of int
+        The trials that go on, from best to worst; those that would, but for the budget; those that failed.
+    """
+
+    problems: int
+    points: dict[int, SweepPoint]
+    kept: list[int]
+    unaffordable: list[int]
+    failed: list[int]
+
+
+@dataclass
+class Search:
+    """The state of a search, and at its end its result.
+
+    Attributes
+    ----------
+    outcomes : dict
+        The outcomes of each trial on each part, in the order of problems.
+    untried : list of int
+        Trials for which no tokens were left.
+    finalists : list of int
+        Trials that are judged, from best to worst by the last rung.
+    judged : int
+        The number of held-out problems.
+    """
+
+    design: Design
+    rungs: list[Rung] = field(default_factory=list)
+    outcomes: dict[tuple[int, Part], list[SweepOutcome]] = field(default_factory=dict)
+    untried: list[int] = field(default_factory=list)
+    finalists: list[int] = field(default_factory=list)
+    judged: int = 0
+
+    @property
+    def spent(self) -> int:
+        """The tokens of all outcomes."""
+        return sum(one.tokens for outcomes in self.outcomes.values() for one in outcomes)
+
+    def point(self, trial: int, part: Part) -> SweepPoint:
+        """Return a trial's right answers and tokens on a part."""
+        found = self.outcomes[trial, part]
+        return SweepPoint(sum(one.right for one in found), sum(one.tokens for one in found))
+
+    def expected(self, trial: int, problems: int) -> int:
+        """Return the tokens that a trial would take for further problems, by its mean so far, rounded up."""
+        found = self.outcomes[trial, "training"]
+        return -(-sum(one.tokens for one in found) * problems // len(found))
+
+
+def search(design: Design, answer: Answer) -> Search:
+    """Search on the training part by successive halving, then ask the finalists and the baseline the held-out part.
+
+    The baseline takes part in each rung. A trial of the first rung begins while tokens of the search's half are left;
+    later a trial goes on, in the order of `rank`, if the tokens that it would take by its mean so far are left. The
+    held-out part is as large as the tokens left allow, by the means on the training part. The budget is therefore met
+    as expected and not to the token; `Search.spent` is what was spent.
+
+    Raises
+    ------
+    ParameterError
+        If the baseline fails, or the tokens do not suffice to try or to judge one setting.
+    """
+    found = Search(design)
+    share = design.tokens // 2
+
+    def ask(trial: int, part: Part, stop: int) -> None:
+        known = found.outcomes.setdefault((trial, part), [])
+        known += answer(trial, part, len(known), stop)
+
+    alive = list(range(len(design.trials)))
+    for number, size in enumerate(design.rungs):
+        for trial in alive:
+            if number == 0 and trial and found.spent >= share:
+                found.untried.append(trial)
+            else:
+                ask(trial, "training", size)
+        alive = [trial for trial in alive if trial not in found.untried]
+        failed = [trial for trial in alive if all(one.error for one in found.outcomes[trial, "training"])]
+        if 0 in failed:
+            raise ParameterError(f"the baseline failed on every problem: {found.outcomes[0, 'training'][0].error}")
+        points = {trial: found.point(trial, "training") for trial in alive}
+        others = [trial for trial in alive if trial and trial not in failed]
+        if not others:
+            _too_few(found, failed)
+        last = number == len(design.rungs) - 1
+        own = [points[trial] for trial in others]
+        order = [others[i] for i in (rank(own) if last else keep(own, design.factor))]
+        kept, unaffordable = order, list[int]()
+        if not last:
+            more = design.rungs[number + 1] - size
+            left = share - found.spent - found.expected(0, more)
+            kept, unaffordable = _affordable(found, order, more, left)
+        found.rungs.append(Rung(size, points, kept, unaffordable, failed))
+        if not kept:
+            kept = order
+            found.rungs[-1] = found.rungs[-1]._replace(kept=kept)
+            break
+        alive = [0, *kept]
+    found.finalists = found.rungs[-1].kept[: design.finalists]
+    _judge(found, ask)
+    return found
+
+
+def _affordable(found: Search, order: Sequence[int], more: int, left: int) -> tuple[list[int], list[int]]:
+    """Return the trials that can go on with the tokens left, and the others."""
+    kept, unaffordable = list[int](), list[int]()
+    for trial in order:
+        cost = found.expected(trial, more)
+        (kept if cost <= left else unaffordable).append(trial)
+        left -= cost if cost <= left else 0
+    return kept, unaffordable
+
+
+def _judge(found: Search, ask: Callable[[int, Part, int], None]) -> None:
+    """Ask the baseline and the finalists as many held-out problems as the tokens left allow."""
+    design = found.design
+    left = design.tokens - found.spent
+    while found.finalists:
+        # the expected tokens of as many problems as the last rung had are exact sums
+        problems = len(found.outcomes[0, "training"])
+        each = sum(found.expected(trial, problems) for trial in (0, *found.finalists))
+        found.judged = min(len(design.held_out), max(0, left) * problems // max(1, each))
+        if found.judged >= 2:
+            break
+        found.finalists.pop()
+    else:
+        raise ParameterError(
+            f"{found.spent:,} of {design.tokens:,} tokens are spent, and too few are left to judge one setting: give "
+            "more tokens; what was answered is kept in the journal"
+        )
+    for trial in (0, *found.finalists):
+        ask(trial, "held_out", found.judged)
+
+
+def _too_few(found: Search, failed: Sequence[int]) -> None:
+    if failed:
+        error = found.outcomes[failed[0], "training"][0].error
+        raise ParameterError(f"every setting failed; the first, {found.design.trials[failed[0]].label}: {error}")
+    raise ParameterError(
+        f"the baseline took {found.spent:,} of {found.design.tokens:,} tokens on the first rung, and half of them is "
+        "for the search: give more tokens, or a smaller first rung"
+    )

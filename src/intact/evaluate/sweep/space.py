@@ -1,0 +1,228 @@
+"""Spaces of settings, and the trials that a seed draws from one."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from intact.engine.sampling.parameters import DEFINITIONS
+from intact.errors import ParameterError
+from intact.files import read_text
+from intact.reason.registry import Method, find
+from intact.score.available import check_method
+from intact.suggest import unknown_name
+from intact.tasks.choose import Chosen, choose
+
+PROMPT: Final = ("style", "shots", "cut")
+"""Axes that are options of the task: how it is asked and read, not which problems there are."""
+SAMPLING: Final = tuple(
+    name for name, one in DEFINITIONS.items() if one.methods and one.kind in ("integer", "decimal", "flag")
+)
+"""Axes that are sampling parameters."""
+MOST: Final = 100_000
+"""The most combinations of a space."""
+Axes = Mapping[str, Sequence[str]]
+"""Values of each axis, as texts; `method` is one of the axes."""
+
+DEFAULT: Final[tuple[Axes, ...]] = (
+    {"method": ("chain_of_thought",), "temperature": ("0",)},
+    {
+        "method": ("self_consistency", "adaptive_consistency"),
+        "n": ("4", "8", "16"),
+        "temperature": ("0.5", "0.7", "0.9"),
+        "top_p": ("0.9", "1"),
+    },
+    {"method": ("early_stopping_consistency",), "n": ("8", "16"), "window": ("4",), "temperature": ("0.5", "0.7")},
+)
+"""Votes of several sizes, with and without early stopping, and a single greedy text."""
+
+
+class SweepTrial(NamedTuple):
+    """A setting: a method with its parameters, sampling parameters, and options of the task."""
+
+    method: str
+    parameters: Mapping[str, Any] = {}
+    sampling: Mapping[str, Any] = {}
+    prompt: Mapping[str, str] = {}
+
+    @property
+    def label(self) -> str:
+        """The setting in words, such as ``self_consistency n=8 temperature=0.7``."""
+        values = {**self.parameters, **self.sampling, **self.prompt}
+        return " ".join([self.method, *(f"{name}={value}" for name, value in values.items())])
+
+    @property
+    def key(self) -> str:
+        """The setting with all defaults filled in, as canonical JSON: equal for settings that do the same."""
+        method = find(self.method)
+        parameters = {one.name: self.parameters.get(one.name, one.default) for one in method.parameters}
+        sampling = {
+            name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            for name, value in {**method.sampling, **self.sampling}.items()
+        }
+        usual = {name: DEFINITIONS[name].default for name in sampling}
+        sampling = {name: value for name, value in sampling.items() if name == "temperature" or value != usual[name]}
+        return json.dumps([self.method, parameters, sampling, dict(self.prompt)], sort_keys=True, default=repr)
+
+    def task(self, label: str) -> Chosen:
+        """Return the task of this label, asked as the setting says."""
+        if not self.prompt:
+            return choose(label)
+        options = ",".join(f"{name}={value}" for name, value in self.prompt.items())
+        return choose(f"{label}{',' if ':' in label else ':'}{options}")
+
+
+def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
+    """Return the space of texts ``NAME=V1,V2``, or that of one text ``FILE.toml``.
+
+    Raises
+    ------
+    ParameterError
+        If a text is neither, an axis is given twice, or the file holds no space.
+    """
+    given = list(texts)
+    if not given:
+        return DEFAULT
+    if any(text.endswith(".toml") and "=" not in text for text in given):
+        if len(given) > 1:
+            raise ParameterError("--space takes one FILE.toml, or axes NAME=V1,V2, and not both")
+        return read_space(Path(given[0]))
+    axes: dict[str, Sequence[str]] = {}
+    for text in given:
+        name, equals, values = text.partition("=")
+        found = [value.strip() for value in values.split(",")]
+        if not equals or not name.strip() or not all(found):
+            raise ParameterError(f"--space takes NAME=V1,V2 or FILE.toml, got {text!r:.80}")
+        if name.strip() in axes:
+            raise ParameterError(f"--space: {name.strip()} is given twice")
+        axes[name.strip()] = found
+    return (axes,)
+
+
+def read_space(file: Path) -> tuple[Axes, ...]:
+    """Return the space of a TOML file: tables ``[[space]]``, each with lists of values by the names of axes.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read, is not TOML, or holds anything else.
+    """
+    try:
+        found = tomllib.loads(read_text(file, ParameterError))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ParameterError(f"{file} is no TOML: {error}") from error
+    tables = found.get("space")
+    if set(found) != {"space"} or not isinstance(tables, list) or not tables:
+        raise ParameterError(f"{file}: a space is one or more tables [[space]] and nothing else, got {sorted(found)}")
+    return tuple(_table(file, number, table) for number, table in enumerate(tables, 1))
+
+
+def _table(file: Path, number: int, table: Any) -> Axes:
+    if not isinstance(table, dict):
+        raise ParameterError(f"{file}: [[space]] {number} must be a table of lists")
+    for name, values in table.items():
+        if not isinstance(values, list) or not values or not all(isinstance(v, str | int | float) for v in values):
+            raise ParameterError(f"{file}: {name} in [[space]] {number} must be a list of values, got {values!r:.80}")
+    return {name: [_as_text(value) for value in values] for name, values in table.items()}
+
+
+def _as_text(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def parse_trial(text: str) -> SweepTrial:
+    """Return the setting of a text such as ``self_consistency:n=16,temperature=0.7``.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such method, or a value makes no sense.
+    """
+    method, _, rest = text.partition(":")
+    axes: dict[str, Sequence[str]] = {"method": [method]}
+    for part in filter(None, rest.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ParameterError(f"a setting is METHOD:NAME=VALUE,..., got {text!r:.80}")
+        axes[name.strip()] = [value.strip()]
+    (trial,) = expand([axes])
+    return trial
+
+
+def expand(space: Sequence[Axes]) -> list[SweepTrial]:
+    """Return all settings of a space, in its order, each once.
+
+    An axis that is a parameter of some of a table's methods applies to these alone.
+
+    Raises
+    ------
+    ParameterError
+        If a table has no methods, an axis fits none of them, a value makes no sense, or there are too many.
+    """
+    found: dict[str, SweepTrial] = {}
+    for axes in space:
+        for trial in _of_table(axes):
+            found.setdefault(trial.key, trial)
+            if len(found) > MOST:
+                raise ParameterError(f"the space has more than {MOST:,} settings: give fewer values")
+    return list(found.values())
+
+
+def _of_table(axes: Axes) -> Iterator[SweepTrial]:
+    if "method" not in axes:
+        raise ParameterError("a space needs the axis method, such as --space method=self_consistency,best_of_n")
+    methods = [find(name) for name in axes["method"]]
+    known = {parameter.name for method in methods for parameter in method.parameters}
+    names = ["method", *PROMPT, *SAMPLING, *sorted(known)]
+    for name in axes:
+        if name not in names:
+            problem = f"{', '.join(axes['method'])}: there is no axis {name!r:.60}"
+            raise ParameterError(unknown_name(problem, name, names, "there are"))
+    for source, method in zip(axes["method"], methods, strict=True):
+        own = {one.name: one for one in method.parameters}
+        mine = {name: values for name, values in axes.items() if name in (*PROMPT, *SAMPLING, *own)}
+        for values in itertools.product(*mine.values()):
+            texts = dict(zip(mine, values, strict=True))
+            sampling = {name: _sampling(name, text) for name, text in texts.items() if name in SAMPLING}
+            prompt = {name: text for name, text in texts.items() if name in PROMPT}
+            stated = {name: own[name].parse(text) for name, text in texts.items() if name not in (*sampling, *prompt)}
+            yield SweepTrial(source, _checked(method, stated), sampling, prompt)
+
+
+def _checked(method: Method, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    found = method.read(parameters)
+    check_method(method, found)
+    return found
+
+
+def _sampling(name: str, text: str) -> Any:
+    """Return the value of a sampling parameter, checked."""
+    definition = DEFINITIONS[name]
+    try:
+        if definition.kind == "flag":
+            value: Any = {"true": True, "false": False}[text.lower()]
+        else:
+            value = int(text) if definition.kind == "integer" else float(text)
+    except (KeyError, ValueError):
+        raise ParameterError(f"{name} takes a value like {definition.default!r}, got {text!r:.60}") from None
+    definition.check(name, value)
+    return value
+
+
+def draw(trials: Sequence[SweepTrial], count: int, seed: int) -> list[SweepTrial]:
+    """Return at most `count` settings in an order drawn from a seed: that of SHA-256 of seed and setting."""
+    return sorted(trials, key=lambda trial: _place(seed, trial.key))[:count]
+
+
+def shuffled(ids: Iterable[str], seed: int) -> list[str]:
+    """Return names in an order drawn from a seed: that of SHA-256 of seed and name."""
+    return sorted(ids, key=lambda name: _place(seed, name))
+
+
+def _place(seed: int, text: str) -> str:
+    return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""``intact sweep`` on a tiny random model: the same bytes for any threads, order, kill and resumption."""
+
+import json
+
+import pytest
+
+from support.killed import entries, run
+from support.tiny import write_tiny
+
+ASKED = (
+    "gsm8k", "--space", "method=self_consistency,chain_of_thought", "--space", "n=1,2",
+    "--space", "temperature=0.7,1.2",
+    "--baseline", "self_consistency:n=4", "--max-tokens", "12", "--training", "6", "--first", "2", "--finalists", "2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a model and problems that it gets right now and then."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "data" / "gsm8k").mkdir(parents=True)
+    rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(12)]
+    (folder / "data" / "gsm8k" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_tiny(folder / "tiny.gguf")
+    return folder
+
+
+@pytest.fixture
+def sweep(intact_command, place, tmp_path, monkeypatch):
+    """Sweep into a folder of this name, and give the bytes of design and result."""
+    monkeypatch.setenv("INTACT_DATA", str(place / "data"))
+
+    def start(name, *options, words=ASKED):
+        result = intact_command("sweep", *words, "-m", place / "tiny.gguf", "--out", tmp_path / name, *options)
+        start.result = result
+        assert result.code == 0, result.err
+        return [(tmp_path / name / file).read_bytes() for file in ("design.json", "sweep.json")]
+
+    return start
+
+
+def test_threads_order_and_resumption_change_no_byte(sweep, tmp_path):
+    expected = sweep("one", "--threads", "1", "--json")
+    result = sweep.result.json
+    assert json.loads(expected[1]) == {name: value for name, value in result.items() if name != "folder"}
+    assert [rung["problems"] for rung in result["rungs"]] == [2, 6]
+    assert len(result["design"]["trials"]) == 7
+    assert result["judgement"]["problems"] == 6
+    assert sweep("two", "--threads", "2", "--shuffle", "3", "--parallel", "2", "--batch", "8") == expected
+    assert "Pareto front" in sweep.result.out
+    assert sweep("one") == expected
+    written = entries(tmp_path / "one" / "journal" / "journal.sqlite")
+    assert sweep("three", "--journal", tmp_path / "one" / "journal") == expected
+    assert entries(tmp_path / "one" / "journal" / "journal.sqlite") == written, "no text was written again"
+    assert "seconds" not in expected[1].decode()
+    assert json.loads((tmp_path / "one" / "sweep.host.json").read_text())["steps"]
+
+
+def test_more_problems_use_the_answers_of_a_smaller_sweep(sweep, tmp_path):
+    journal = tmp_path / "journal"
+    few = [word if word != "6" else "4" for word in ASKED]
+    sweep("few", "--journal", journal, words=few)
+    before, _ = entries(journal / "journal.sqlite")
+    more = sweep("more", "--journal", journal)
+    after, _ = entries(journal / "journal.sqlite")
+    assert more == sweep("alone")
+    alone, _ = entries(tmp_path / "alone" / "journal" / "journal.sqlite")
+    assert before > 0
+    assert after - before < alone, "the larger sweep took over what the smaller one had answered"
+
+
+def test_a_sweep_that_is_killed_twice_ends_with_the_same_bytes(sweep, place, tmp_path):
+    expected = sweep("whole")
+    words = ["sweep", *ASKED, "-m", str(place / "tiny.gguf"), "--out", str(tmp_path / "killed"), "--threads", "1"]
+    environment = {"INTACT_DATA": str(place / "data")}
+    for count in (15, 10):
+        ended = run(words, environment, "step", count)
+        assert ended.killed
+        assert not (tmp_path / "killed" / "sweep.json").exists()
+        assert (tmp_path / "killed" / "design.json").read_bytes() == expected[0]
+    assert not run(words, environment).killed
+    assert (tmp_path / "killed" / "sweep.json").read_bytes() == expected[1]
+
+
+def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_path):
+    def error(*options, task="gsm8k", folder="bad"):
+        words = ("sweep", task, "-m", place / "tiny.gguf", "--out", tmp_path / folder, *options)
+        result = intact_command(*words)
+        assert result.code == 2
+        assert not (tmp_path / "bad").exists()
+        return result.err
+
+    assert "no task 'gsm9k'" in error(task="gsm9k")
+    assert "there is no axis 'm'" in error("--space", "method=self_consistency", "--space", "m=2")
+    assert "no setting other than the baseline" in error("--space", "method=self_consistency", "--space", "n=16")
+    assert "margin and level must lie" in error("--margin", "2")
+    assert "--budget" in error("--tokens", "many") or "tokens" in error("--tokens", "many")
+    assert "problems to search on" in error("--training", "12")
+    assert "temperature is an axis" in error("--temperature", "0.5")
+    assert "shots must be" in error("--space", "method=self_consistency", "--space", "shots=99")
+    sweep("one")
+    assert "holds another sweep" in error(*ASKED[1:], "--seed", "1", folder="one")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in error(folder="file")

@@ -1,0 +1,292 @@
+"""The search of a sweep: spaces, halving on two aims, budgets, and verdicts on held-out problems."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from intact.errors import ParameterError
+from intact.evaluate.sweep.halving import SweepPoint, front, keep, rank, rung_sizes
+from intact.evaluate.sweep.judging import compare, judge, power, problems_for
+from intact.evaluate.sweep.run import split
+from intact.evaluate.sweep.search import Design, SweepOutcome, search
+from intact.evaluate.sweep.space import DEFAULT, SweepTrial, draw, expand, parse_axes, parse_trial
+
+
+def table(seed: int, trials: int, problems: int) -> dict[tuple[int, str], list[SweepOutcome]]:
+    """Outcomes of all trials on all problems, drawn from a seed: dear trials are right more often."""
+    rng = random.Random(seed)
+    found = {}
+    for trial in range(trials):
+        mean, skill = rng.randint(20, 200), rng.random()
+        for part in ("training", "held_out"):
+            found[trial, part] = [
+                SweepOutcome(rng.random() < skill, rng.randint(1, 2 * mean), rng.randint(1, 9)) for _ in range(problems)
+            ]
+    return found
+
+
+def design(trials: int, problems: int, tokens: int, **options) -> Design:
+    names = [tuple(f"{part}{i}" for i in range(problems)) for part in ("a", "b")]
+    return Design(tuple(SweepTrial("m", {"n": i}) for i in range(trials)), names[0], names[1], tokens, **options)
+
+
+def by_counting_dominators(points: Sequence[SweepPoint]) -> list[int]:
+    """Order points by the longest chain of points that dominate each other above them: the number of its front."""
+
+    def depth(i: int) -> int:
+        right, tokens = points[i]
+        above = [j for j, (r, t) in enumerate(points) if (r >= right and t <= tokens) and (r > right or t < tokens)]
+        return 1 + max(map(depth, above), default=-1)
+
+    return sorted(range(len(points)), key=lambda i: (depth(i), -points[i].right, points[i].tokens, i))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ranks_are_those_of_the_longest_chain_of_dominators(seed):
+    rng = random.Random(seed)
+    points = [SweepPoint(rng.randint(0, 5), rng.randint(0, 5)) for _ in range(rng.randint(1, 12))]
+    assert rank(points) == by_counting_dominators(points)
+    assert set(front(points)) == {i for i in range(len(points)) if not any(o.dominates(points[i]) for o in points)}
+    assert keep(points, 3) == rank(points)[: math.ceil(len(points) / 3)]
+
+
+def test_rungs_grow_by_the_factor_up_to_all_problems():
+    assert rung_sizes(60, 8, 3) == (8, 24, 60)
+    assert rung_sizes(8, 8, 3) == (8,)
+    assert rung_sizes(5, 8, 2) == (5,)
+    for wrong in ((0, 1, 2), (5, 0, 2), (5, 1, 1)):
+        with pytest.raises(ParameterError, match="rungs need"):
+            rung_sizes(*wrong)
+
+
+def halved(outcomes, trials, sizes, factor, finalists):
+    """Successive halving without a budget, written again from its definition."""
+    alive = list(range(1, trials))
+    for number, size in enumerate(sizes):
+        points = [
+            SweepPoint(
+                sum(o.right for o in outcomes[t, "training"][:size]),
+                sum(o.tokens for o in outcomes[t, "training"][:size]),
+            )
+            for t in alive
+        ]
+        best = [alive[i] for i in by_counting_dominators(points)]
+        alive = best if number == len(sizes) - 1 else sorted(best[: math.ceil(len(best) / factor)], key=best.index)
+    return alive[:finalists]
+
+
+@pytest.mark.parametrize(("seed", "factor", "first"), [*itertools.product(range(6), (2, 3), (1, 4))])
+def test_with_tokens_to_spare_the_finalists_are_those_of_plain_successive_halving(seed, factor, first):
+    outcomes = table(seed, 13, 40)
+    found = search(
+        design(13, 40, 10**9, factor=factor, first=first),
+        lambda trial, part, start, stop: outcomes[trial, part][start:stop],
+    )
+    assert found.finalists == halved(outcomes, 13, rung_sizes(40, first, factor), factor, 3)
+    assert found.judged == 40
+    assert not found.untried
+
+
+def test_no_problem_is_asked_twice_and_a_promoted_trial_is_asked_only_further_ones():
+    outcomes, asked = table(1, 9, 30), []
+
+    def answer(trial, part, start, stop):
+        asked.extend((trial, part, i) for i in range(start, stop))
+        return outcomes[trial, part][start:stop]
+
+    found = search(design(9, 30, 10**9, first=3), answer)
+    assert len(asked) == len(set(asked))
+    assert found.spent == sum(outcomes[trial, part][i].tokens for trial, part, i in asked)
+    assert [len(rung.points) for rung in found.rungs] == [9, 4, 2, 2]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_budget_leaves_trials_out_and_shortens_the_judging(seed):
+    outcomes = table(seed, 12, 200)
+    dearest = max(sum(o.tokens for o in outcomes[trial, "training"][:8]) for trial in range(12))
+    for tokens in (20_000, 40_000, 80_000):
+        found = search(design(12, 200, tokens), lambda trial, part, start, stop: outcomes[trial, part][start:stop])
+        first = sum(point.tokens for point in found.rungs[0].points.values())
+        assert first < tokens / 2 + dearest, "a trial begins while tokens of the search's half are left"
+        if found.untried:
+            assert first >= tokens / 2
+        assert 2 <= found.judged <= 200
+        assert found.spent < 1.25 * tokens, "means on the training part foretell the tokens of the held-out part"
+    with pytest.raises(ParameterError, match="the baseline took"):
+        search(design(12, 200, 10), lambda trial, part, start, stop: outcomes[trial, part][start:stop])
+
+
+def test_trials_that_fail_are_left_out_and_a_baseline_that_fails_is_an_error():
+    outcomes = table(3, 4, 20)
+
+    def failing(which):
+        def answer(trial, part, start, stop):
+            own = outcomes[trial, part][start:stop]
+            return [o._replace(right=False, error="no such shots") for o in own] if trial in which else own
+
+        return answer
+
+    found = search(design(4, 20, 10**9), failing({2}))
+    assert found.rungs[0].failed == [2]
+    assert 2 not in found.finalists
+    with pytest.raises(ParameterError, match="the baseline failed on every problem: no such shots"):
+        search(design(4, 20, 10**9), failing({0}))
+    with pytest.raises(ParameterError, match="every setting failed; the first, m n=1: no such shots"):
+        search(design(4, 20, 10**9), failing({1, 2, 3}))
+
+
+def test_bounds_and_p_values_of_non_inferiority_agree_and_are_corrected():
+    rng = random.Random(0)
+    baseline = [rng.random() < 0.5 for _ in range(300)]
+    others = [[one if rng.random() < 0.95 else rng.random() < 0.5 for one in baseline] for _ in range(3)]
+    found = compare(baseline, others, 0.05, 0.05)
+    raw = sorted(one.p for one in found)
+    expected = {p: min(1.0, max((3 - i) * q for i, q in enumerate(raw[: raw.index(p) + 1]))) for p in raw}
+    for one, own in zip(found, others, strict=True):
+        b = sum(x and not y for x, y in zip(own, baseline, strict=True))
+        c = sum(y and not x for x, y in zip(own, baseline, strict=True))
+        d, s, n = (b - c) / 302, (b + c + 2) / 302, 302
+        p = math.erfc((d + 0.05) / math.sqrt((s - d * d) / n) / math.sqrt(2)) / 2
+        assert one.p == pytest.approx(p, rel=1e-8)
+        assert (one.low > -0.05) == (one.p < 0.05 / 3), "the interval's lower end is the bound of the test"
+        assert one.adjusted == pytest.approx(expected[one.p], rel=1e-8), "Holm's step-down"
+        assert one.non_inferior == (one.adjusted <= 0.05)
+
+
+def test_the_stated_power_is_the_share_of_simulated_sweeps_that_find_an_equal_setting():
+    rng, discordant, n, margin = random.Random(5), 0.2, 300, 0.06
+    hits, runs = 0, 2000
+    for _ in range(runs):
+        alone = [rng.random() for _ in range(n)]
+        b, c = sum(x < 0.1 for x in alone), sum(x > 0.9 for x in alone)  # each is right alone on a tenth
+        d, s = (b - c) / (n + 2), (b + c + 2) / (n + 2)
+        # the p-value that `compare` is held to above
+        hits += math.erfc((d + margin) / math.sqrt((s - d * d) / (n + 2)) / math.sqrt(2)) / 2 <= 0.05
+    assert power(discordant, n, margin, 0.05) == pytest.approx(hits / runs, abs=0.05)
+    needed = problems_for(discordant, margin, 0.05)
+    assert power(discordant, needed, margin, 0.05) >= 0.8 > power(discordant, needed - 1, margin, 0.05)
+
+
+def judged(right: Sequence[Sequence[bool]], tokens: Sequence[int], **options):
+    """The judgement where all settings are alike on the training part, and as given on the held-out part."""
+    n = len(right[0])
+
+    def answer(trial, part, start, stop):
+        if part == "training":
+            return [SweepOutcome(True, 10)] * (stop - start)
+        return [SweepOutcome(one, tokens[trial]) for one in right[trial][start:stop]]
+
+    return judge(search(design(len(right), n, 10**9, **options), answer))
+
+
+def test_the_cheapest_non_inferior_setting_is_found_and_a_dearer_one_never():
+    same = [i % 2 == 0 for i in range(400)]
+    bad = [i % 4 == 0 for i in range(400)]
+    found = judged([same, bad, same, same], [100, 10, 50, 40], first=400)
+    assert (found["found"], found["front"], found["power"]) == (3, [1, 3], None)
+    assert judged([same, same], [100, 101])["found"] is None
+
+
+def test_where_nothing_is_shown_to_be_non_inferior_the_power_is_stated():
+    rng = random.Random(2)
+    right = [[rng.random() < 0.5 for _ in range(60)] for _ in range(3)]
+    found = judged(right, [100, 50, 40])
+    assert found["found"] is None
+    assert found["power"]["power"] < 0.2
+    assert found["power"]["problems_for_80"] > 60
+
+
+def test_held_out_figures_are_without_the_luck_of_the_search():
+    rng = random.Random(7)
+    gaps_of_search, gaps_of_judging = [], []
+    for _ in range(12):
+        answer = lambda trial, part, start, stop: [SweepOutcome(rng.random() < 0.5, 10) for _ in range(stop - start)]  # noqa: E731
+        found = judge(search(design(40, 60, 10**9), answer))
+        best = found["settings"][1]
+        gaps_of_search.append(best["training_accuracy"] - 0.5)
+        gaps_of_judging.append(best["accuracy"] - 0.5)
+    assert sum(gaps_of_search) / 12 > 0.04, "the best of forty equal settings looks better than it is"
+    assert abs(sum(gaps_of_judging) / 12) < 0.06
+
+
+def test_a_space_is_a_product_in_which_methods_take_the_axes_that_they_have():
+    space = parse_axes(["method=chain_of_thought,self_consistency", "n=2,4", "temperature=0.5", "shots=0,2"])
+    assert [trial.label for trial in expand(space)] == [
+        "chain_of_thought temperature=0.5 shots=0",
+        "chain_of_thought temperature=0.5 shots=2",
+        *(f"self_consistency n={n} temperature=0.5 shots={shots}" for n in (2, 4) for shots in (0, 2)),
+    ]
+    assert expand(space)[-1].task("gsm8k").shots == 2
+    assert expand(space)[-1].task("gsm8k:split=train").split == "train"
+
+
+def test_settings_that_do_the_same_are_one():
+    axes = [{"method": ["self_consistency"], "n": ["16"], "temperature": ["0.7"], "top_p": ["1", "1.0"]}]
+    (trial,) = expand(axes)
+    assert trial.key == parse_trial("self_consistency").key == parse_trial("self_consistency:n=16").key
+    assert trial.key != parse_trial("self_consistency:n=16,top_p=0.9").key
+
+
+def test_the_settings_drawn_follow_from_the_seed_and_not_from_the_order_of_the_space():
+    trials = expand(DEFAULT)
+    assert draw(trials, 5, 0) == draw(trials[::-1], 5, 0) == draw(trials, 9, 0)[:5]
+    assert draw(trials, 5, 0) != draw(trials, 5, 1)
+
+
+def test_a_space_in_a_file_has_tables_of_lists(tmp_path):
+    file = tmp_path / "space.toml"
+    file.write_text('[[space]]\nmethod = ["self_consistency"]\nn = [2, 4]\n[[space]]\nmethod = ["chain_of_thought"]\n')
+    assert [trial.label for trial in expand(parse_axes([str(file)]))] == [
+        "self_consistency n=2", "self_consistency n=4", "chain_of_thought",
+    ]  # fmt: skip
+    for text, message in (
+        ("n = 3", "one or more tables"),
+        ("[[space]]\nn = 3", "must be a list"),
+        ("[[space]", "is no TOML"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ParameterError, match=message):
+            parse_axes([str(file)])
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["n=2"], "needs the axis method"),
+        (["method=nobody"], "nobody"),
+        (["method=self_consistency", "m=2"], "there is no axis 'm'"),
+        (["method=self_consistency", "n=two"], "n takes a value like 16, got 'two'"),
+        (["method=self_consistency", "n=0"], "n must"),
+        (["method=self_consistency", "temperature=-1"], "temperature"),
+        (["method=self_consistency", "temperature=hot"], "temperature takes a value"),
+        (["method=best_of_n", "scorer=nobody"], "nobody"),
+        (["method"], "NAME=V1,V2"),
+        (["method=a", "method=b"], "given twice"),
+        (["space.toml", "n=2"], "not both"),
+        (["nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_named(texts, message):
+    with pytest.raises(ParameterError, match=message):
+        expand(parse_axes(texts))
+
+
+def test_parts_share_no_problem_and_follow_from_the_seed():
+    one = split("gsm_ranges:size=40", seed=1)
+    names = [{item.id for item in items} for items in (one.training, one.held_out)]
+    assert not names[0] & names[1]
+    assert one == split("gsm_ranges:size=40", seed=1) != split("gsm_ranges:size=40", seed=2)
+    few = split("gsm_ranges:size=40", training=5, held_out=7, seed=1)
+    assert (few.training, few.held_out) == (
+        one.training[:5],
+        split("gsm_ranges:size=40", training=5, seed=1).held_out[:7],
+    )
+    with pytest.raises(ParameterError, match="problems to search on"):
+        split("gsm_ranges:size=2", training=10_000)
+    with pytest.raises(ParameterError, match="written and graded"):
+        split("arc_easy_likelihood")
