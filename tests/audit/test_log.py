@@ -8,9 +8,10 @@ import pytest
 from intact.audit.engines import family
 from intact.audit.log import read_log
 from intact.audit.tokens import ResponseReader
+from intact.bench.shapes import tokenizer_metadata
 from intact.errors import LogError
 from intact.text import Tokenizer
-from support.tiny import tokenizer_metadata
+from support.tiny import TEMPLATE
 
 GOOD = {"prompt_tokens": [1, 2], "output_tokens": [3, 4], "temperature": 0}
 
@@ -128,8 +129,8 @@ def test_bytes_that_are_none_are_refused(tmp_path, bytes_):
 
 def test_a_conversation_is_told_one_time(tmp_path):
     """A template that writes the date makes of a log the prompt that the engine had, on whatever day it is audited."""
-    metadata = tokenizer_metadata(301)
-    metadata["tokenizer.chat_template"] = "{{ strftime_now('%d %b %Y') }}" + metadata["tokenizer.chat_template"]
+    template = {"tokenizer.chat_template": "{{ strftime_now('%d %b %Y') }}" + TEMPLATE}
+    metadata = tokenizer_metadata(301) | template
     tokenizer = Tokenizer.from_gguf(metadata)
     messages = [{"role": "user", "content": "Why?"}]
     (entry,) = read_log(write(tmp_path, {"messages": messages, "output_tokens": [5], "temperature": 0}))

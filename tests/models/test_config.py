@@ -68,7 +68,7 @@ def test_a_scalar_that_makes_no_sense_is_refused(value: object) -> None:
 @pytest.mark.parametrize("name", [np.array([1, 2]), ["x", "y"], [["llama"]], 3, None, {}])
 def test_an_architecture_that_is_no_name_is_refused(kind: str, name: object) -> None:
     key = "general.architecture" if kind == "gguf" else "architectures"
-    with pytest.raises(ModelError, match=f"some/model: {key} is .*; known are"):
+    with pytest.raises(ModelError, match=f"some/model: {key} is .*, which is not known; intact info --architectures"):
         build_program(Checkpoint({key: name}, kind))  # type: ignore[arg-type]
 
 
@@ -196,7 +196,7 @@ def test_files_of_minicpm_must_say_their_factors() -> None:
 )
 def test_an_architecture_that_cannot_run_names_what_it_needs(name: str, kind: str, needs: str) -> None:
     key, value = ("general.architecture", name) if kind == "gguf" else ("architectures", [name])
-    with pytest.raises(ModelError, match=rf"\(it needs {needs}, which intact does not have\); known are"):
+    with pytest.raises(ModelError, match=rf"\(it needs {needs}, which intact does not have\), which is not known; "):
         build_program(Checkpoint({key: value}, kind))  # type: ignore[arg-type]
 
 

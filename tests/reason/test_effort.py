@@ -25,6 +25,9 @@ LENGTHS = "max_tokens", "thinking", "tokens"
 MOST = 64
 """Lines and C calls for a token: some 25 µs, where the smallest model takes a thread 1,400 µs."""
 
+EACH = {"entropy_decoding": 1500}
+"""The same for methods that decide at each token, and so make a request of each: some 600 µs."""
+
 
 ENDLESS = {"": dict.fromkeys("bcdfghjklmnpqrstvwxz", 1)}
 """After any letter any of these, and never an end."""
@@ -64,7 +67,7 @@ def test_longer_texts_cost_methods_and_driver_little_for_each_token(name: str, t
     spent(name, parameters, 4)  # imports and tables
     short, long = spent(name, parameters, 6), spent(name, parameters, 24)
     assert long[1] > short[1]
-    assert (long[0] - short[0]) / (long[1] - short[1]) < MOST
+    assert (long[0] - short[0]) / (long[1] - short[1]) < EACH.get(name, MOST)
 
 
 @given(st.lists(st.floats(-60, 0), min_size=1, max_size=50))

@@ -6,10 +6,11 @@ from types import MappingProxyType
 
 import pytest
 
+from intact.bench.shapes import tokenizer_metadata
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts.request import PromptSource
 from intact.text import ChatPrompt, Tokenizer
-from support.tiny import TEMPLATE, tokenizer_metadata
+from support.tiny import TEMPLATE
 
 NOW = datetime(2026, 11, 20, 17, 45)
 TURNS = [{"role": "user", "content": "Hi"}]
@@ -17,7 +18,7 @@ TURNS = [{"role": "user", "content": "Hi"}]
 
 @pytest.fixture(scope="module")
 def plain():
-    return Tokenizer.from_gguf(tokenizer_metadata(301))
+    return Tokenizer.from_gguf(tokenizer_metadata(301) | {"tokenizer.chat_template": TEMPLATE})
 
 
 @pytest.fixture(scope="module")
