@@ -104,7 +104,7 @@ def test_pictures_are_shown(address: str, chromium) -> None:
     page = chromium.new_page()
     page.goto(f"{address}/docs/gsm8k.html")
     widths = page.locator("article img").evaluate_all("images => images.map((one) => one.naturalWidth)")
-    assert len(widths) == 3
+    assert len(widths) == (ROOT / "docs" / "gsm8k.md").read_text("utf-8").count("![") > 0
     assert min(widths) > 0
     page.close()
 

@@ -192,7 +192,7 @@ def test_a_beginning_that_the_rest_follows_in_other_tokens_is_no_ancestor() -> N
         if token is not None:
             last = found.state.pieces[-1]
             state = replace(found.state, pieces=(*found.state.pieces[:-1], replace(last, tokens=(token,))))
-            found = Trajectory((*found.path[:-1], state), found.rewards)
+            found = Trajectory((*found.states[:-1], state), found.rewards)
         return found
 
     texts = Weighted((trajectory("a"), trajectory("b")), (Fraction(1), Fraction(10**9)), 2)
@@ -206,7 +206,7 @@ def test_a_beginning_that_the_rest_follows_in_other_tokens_is_no_ancestor() -> N
 
 
 def texts_of(particle: Trajectory) -> tuple[str, ...]:
-    return tuple(state.text + "$" * state.ended for state in particle.path)
+    return tuple(state.text + "$" * state.ended for state in particle.states)
 
 
 @pytest.mark.parametrize(("method", "sweeps"), [("particle_gibbs", 120), ("ancestor_gibbs", 120)])

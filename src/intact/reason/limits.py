@@ -116,13 +116,19 @@ class Named(NamedTuple):
 
 
 Count: TypeAlias = Annotated[int, partial(at_least, 1)]
+"""A number of at least 1."""
 Natural: TypeAlias = Annotated[int, partial(at_least, 0)]
+"""A number of at least 0."""
 Likeliest: TypeAlias = Annotated[int, partial(within, 1, MOST_TOP_LOGPROBS)]
 """How many of the likeliest tokens a back end tells at each place."""
 Share: TypeAlias = Annotated[float, partial(within, 0, 1)]
+"""A share, from 0 to 1."""
 Amount: TypeAlias = Annotated[float, partial(at_least, 0)]
+"""A real number of at least 0."""
 Positive: TypeAlias = Annotated[float, partial(above, 0)]
+"""A real number above 0."""
 Filled: TypeAlias = Annotated[str, filled]
+"""A text that is not empty."""
 ScorerName: TypeAlias = Annotated[str, Named("scorer")]
 """A scorer's name; a scorer itself does too."""
 ChanceScorer: TypeAlias = Annotated[str, Named("scorer", Need(0, 1))]

@@ -24,13 +24,13 @@ class Trajectory(NamedTuple):
 
     Attributes
     ----------
-    path : tuple of State
+    states : tuple of State
         The text after each of its steps; the first is the prompt alone.
     rewards : tuple of float
-        Those of `path`; the first is the one that texts begin with.
+        Those of `states`; the first is the one that texts begin with.
     """
 
-    path: tuple[State, ...]
+    states: tuple[State, ...]
     rewards: tuple[float, ...]
 
     @classmethod
@@ -41,7 +41,7 @@ class Trajectory(NamedTuple):
     @property
     def state(self) -> State:
         """The text so far."""
-        return self.path[-1]
+        return self.states[-1]
 
     @property
     def reward(self) -> float:
@@ -60,12 +60,12 @@ class Trajectory(NamedTuple):
 
     def follow(self, state: State, reward: float) -> Trajectory:
         """Return the trajectory a step later."""
-        return Trajectory((*self.path, state), (*self.rewards, reward))
+        return Trajectory((*self.states, state), (*self.rewards, reward))
 
     def retrace(self, reference: Trajectory) -> Trajectory:
         """Return it a step later along a reference that it has followed so far; where that has ended, itself."""
-        size = min(len(self.path) + 1, len(reference.path))
-        return Trajectory(reference.path[:size], reference.rewards[:size])
+        size = min(len(self.states) + 1, len(reference.states))
+        return Trajectory(reference.states[:size], reference.rewards[:size])
 
 
 def next_step(scorer: str, delimiter: str, lookahead: int = 0, **sampling: Any) -> Kernel[Trajectory, Trajectory]:

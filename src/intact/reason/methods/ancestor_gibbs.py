@@ -75,8 +75,8 @@ def choose_ancestor(
     The reference stays where there is no rest, or where it is none of these: where the likeliest tokens that spell the
     rest are others.
     """
-    begun = len(texts.values[0].path)
-    rest = reference.path[begun:]
+    begun = len(texts.values[0].states)
+    rest = reference.states[begun:]
     if not rest or not all(step.pieces[-1].tokens for step in rest):
         return 0, reference
     active = texts.where(lambda text: text.unended)
