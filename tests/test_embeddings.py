@@ -14,6 +14,7 @@ import intact
 from intact.cli.app import app
 from intact.engine.hidden import read_hidden
 from intact.errors import ParameterError
+from intact.executors.native import available_tiers
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models.pooling import read_pooling
 from support.serving import running
@@ -70,6 +71,14 @@ def test_what_must_not_matter_changes_no_bit(path, model, options):
     assert [other.embed(text)[0].vector.tobytes() for text in reversed(TEXTS)] == wanted[::-1]
 
 
+@pytest.mark.parametrize("tier", available_tiers())
+def test_every_tier_gives_the_same_bits(path, model, tier, monkeypatch):
+    monkeypatch.setenv("INTACT_ISA", tier)
+    other = intact.load(path)
+    assert other.info()["tier"] == tier
+    assert [one.vector.tobytes() for one in other.embed(TEXTS)] == [one.vector.tobytes() for one in model.embed(TEXTS)]
+
+
 def test_texts_share_steps_with_others(model):
     async def both():
         answer = asyncio.create_task(model.agenerate(["Once"], max_tokens=40, ignore_eos=True, seed=1))
@@ -115,10 +124,12 @@ def test_models_that_give_none(plain, path, tmp_path):
     [
         ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, "last"),
         ({"pooling_mode": "lasttoken"}, "last"),
-        ({"pooling_mode_cls_token": True}, "cls"),
-        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, None),
-        ({"pooling_mode": "weighted"}, None),
-        ([1], None),
+        ({"pooling_mode_cls_token": True}, "cls_token"),
+        ({"pooling_mode_lasttoken": True, "pooling_mode_max_tokens": True}, "lasttoken and max_tokens"),
+        ({"pooling_mode": ["lasttoken", "mean"]}, "lasttoken and mean"),
+        ({"pooling_mode": "weighted"}, "weighted"),
+        ({}, "Pooling"),
+        ([1], "Pooling"),
     ],
 )
 def test_folders_of_sentence_transformers_name_their_pooling(tmp_path, settings, pooling):
@@ -130,12 +141,28 @@ def test_folders_of_sentence_transformers_name_their_pooling(tmp_path, settings,
     assert read_pooling(Checkpoint(tmp_path, "safetensors", {}, {})) == pooling
 
 
+@pytest.mark.parametrize(("behind", "pooling"), [("Normalize", "last"), ("Dense", "Pooling and Dense")])
+def test_a_module_that_changes_the_vector_is_named(tmp_path, behind, pooling):
+    names = {"Pooling": "1_Pooling", behind: "2"}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": path} for kind, path in names.items()]
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "lasttoken"}))
+    assert read_pooling(Checkpoint(tmp_path, "safetensors", {}, {})) == pooling
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "[", "[" * 100_000])
+def test_modules_that_are_none_name_no_pooling(tmp_path, text):
+    (tmp_path / "modules.json").write_text(text)
+    assert read_pooling(Checkpoint(tmp_path, "safetensors", {}, {})) is None
+
+
 def test_a_path_out_of_the_folder_is_not_followed(tmp_path):
     inner = tmp_path / "model"
     inner.mkdir()
     (tmp_path / "config.json").write_text(json.dumps({"pooling_mode": "lasttoken"}))
     (inner / "modules.json").write_text(json.dumps([{"type": "x.Pooling", "path": ".."}]))
-    assert read_pooling(Checkpoint(inner, "safetensors", {}, {})) is None
+    assert read_pooling(Checkpoint(inner, "safetensors", {}, {})) == "Pooling"
 
 
 def test_gguf_files_name_their_pooling(path, plain):

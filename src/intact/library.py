@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
@@ -31,7 +32,7 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.memory import usable
 from intact.models import build_program
-from intact.models.pooling import read_pooling
+from intact.models.pooling import LAST, read_pooling
 from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.receipts.canonical import HashName
@@ -465,6 +466,10 @@ class Model(LoadedModel):
             jobs.append(EmbeddingJob(tokens, self.executor.profile, size, priority, listen))
         return jobs
 
+    @cached_property
+    def _pooling(self) -> str | None:
+        return read_pooling(self.checkpoint)
+
     def embedding_size(self, dimensions: int | None = None, pooling: str | None = None) -> int:
         """Return the components of an embedding that is requested so; see `embed`.
 
@@ -473,13 +478,13 @@ class Model(LoadedModel):
         ParameterError
             If the model gives no embeddings, or none of so many dimensions.
         """
-        own = read_pooling(self.checkpoint)
-        if pooling not in (None, "last"):
+        if pooling not in (None, LAST):
             raise ParameterError(f"pooling must be 'last' or None, got {pooling!r:.60}")
-        if (pooling or own) != "last":
+        own = self._pooling
+        if (pooling or own) != LAST:
             why = "its files name no pooling (pooling='last' takes the last token's state nevertheless)"
             if own is not None:
-                why = f"it pools by {own!r}, of which only 'last' is supported"
+                why = f"it pools by {own!r:.60}; the last token's state alone is supported"
             raise ParameterError(f"{self.path.name} gives no embeddings: {why}")
         head = next(op for op in self.program.ops if isinstance(op, Logits))
         width = self.program.buffers[head.source].width

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Any, Final
 
 from intact.formats import Checkpoint
 
-Pooling = Literal["last", "mean", "cls", "rank"]
-
-_GGUF: Final[dict[object, Pooling]] = {1: "mean", 2: "cls", 3: "last", 4: "rank"}
+LAST: Final = "last"
+"""The vector is the state behind the last token."""
+_GGUF: Final[dict[object, str]] = {1: "mean", 2: "cls", 3: LAST, 4: "rank"}
 """Values of `pooling_type` (llama.cpp, llama_pooling_type); 0 is none."""
-_MODES: Final[dict[str, Pooling]] = {
-    "lasttoken": "last", "mean_tokens": "mean", "mean": "mean", "cls_token": "cls", "cls": "cls",
-}  # fmt: skip
-"""Modes of Sentence Transformers: in older files each a key `pooling_mode_NAME`, in newer ones `pooling_mode`."""
+_MODE: Final = "pooling_mode"
+_CHANGES_NOTHING: Final = ("Transformer", "Pooling", "Normalize")
+"""The modules of Sentence Transformers that a vector of length 1 may pass."""
 
 
-def read_pooling(checkpoint: Checkpoint) -> Pooling | None:
+def read_pooling(checkpoint: Checkpoint) -> str | None:
     """Return how a checkpoint's texts become vectors, or None if its files name no way: it is no embedding model.
 
     GGUF files have `ARCHITECTURE.pooling_type`; folders a `modules.json` of Sentence Transformers, which names the
-    folder of the pooling's `config.json`. Files of another form count as none.
+    folder of the pooling's `config.json`. `LAST` alone is what this package computes; anything else is returned by the
+    name that the files give it: another mode, several modes, or a module behind the pooling that changes the vector.
     """
     if checkpoint.format == "gguf":
         architecture = checkpoint.metadata.get("general.architecture")
         return _GGUF.get(checkpoint.metadata.get(f"{architecture}.pooling_type"))
-    for module in _json(checkpoint, "modules.json") or ():
-        if isinstance(module, dict) and str(module.get("type")).endswith(".Pooling"):
-            settings = _json(checkpoint, f"{module.get('path')}/config.json")
-            if not isinstance(settings, dict):
-                return None
-            modes = [mode for mode in _MODES if settings.get(f"pooling_mode_{mode}") is True]
-            return _MODES.get(str(settings.get("pooling_mode", modes[0] if len(modes) == 1 else "")))
-    return None
+    listed = _json(checkpoint, "modules.json")
+    modules = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    kinds = [str(one.get("type")).rpartition(".")[2] for one in modules]
+    if "Pooling" not in kinds:
+        return None
+    if others := [kind for kind in kinds if kind not in _CHANGES_NOTHING]:
+        return " and ".join(["Pooling", *others])
+    settings = _json(checkpoint, f"{modules[kinds.index('Pooling')].get('path')}/config.json")
+    modes = _modes(settings) if isinstance(settings, dict) else ()
+    return LAST if modes == ["lasttoken"] else " and ".join(modes) or "Pooling"
+
+
+def _modes(settings: dict[str, Any]) -> Sequence[str]:
+    """Return the modes of a pooling: older files have a key for each, newer ones one key for all."""
+    stated = settings.get(_MODE)
+    if stated is not None:
+        return [str(mode) for mode in stated] if isinstance(stated, list) else [str(stated)]
+    return sorted(key.removeprefix(_MODE + "_") for key, on in settings.items() if key.startswith(_MODE) and on is True)
 
 
 def _json(checkpoint: Checkpoint, name: str) -> Any:

@@ -98,11 +98,9 @@ async def embed(
 
 def _check(served: Served, dimensions: int | None) -> None:
     try:
-        served.loaded.embedding_size()
-    except ParameterError as error:
-        message = f"{served.name} writes text; this model does not support embeddings: {error}"
-        raise ApiError(400, message, "model", "unsupported") from error
-    try:
         served.loaded.embedding_size(dimensions)
     except ParameterError as error:
-        raise as_api_error(error, ["dimensions"]) from error
+        if str(error).startswith("dimensions"):
+            raise as_api_error(error, ["dimensions"]) from error
+        message = f"{served.name} writes text; this model does not support embeddings: {error}"
+        raise ApiError(400, message, "model", "unsupported") from error
