@@ -76,4 +76,14 @@ def test_the_command_measures_and_writes(small, tmp_path):
     path = tmp_path / "made.gguf"
     assert run(app, ["bench", "--shape", "llama", "--gguf", str(path)]).exit_code == 0
     assert open_checkpoint(path).metadata["general.name"] == "llama with random weights"
-    assert run(app, ["bench", "--gguf", str(path)]).exit_code == 2
+    wanted = path.read_bytes()
+    for words, message in (
+        (["--gguf", str(tmp_path / "x.gguf")], "which is not given"),
+        (["--type", "Q8_0"], "which is not given"),
+        (["--shape", "llama", "--gguf", str(path)], "is there already"),
+        ([str(path), "--shape", "llama"], "leave out"),
+        (["--shape", "lama"], "did you mean llama?"),
+    ):
+        refused = run(app, ["bench", *words])
+        assert (refused.exit_code, message in " ".join(refused.output.split())) == (2, True), refused.output
+    assert path.read_bytes() == wanted

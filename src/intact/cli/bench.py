@@ -38,6 +38,8 @@ For programs
 
 Close what else runs on the machine. A table gives the median, and the least to the most over the repeats.
 """
+KIND = "Q4_0"
+"""The type of the matrices of --shape, unless told."""
 TABLE, BAR = 76, 24
 """Columns of the table without bars, and of the longest bar."""
 
@@ -56,7 +58,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    kind: Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")] = "Q4_0",
+    kind: Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")] = KIND,
     gguf: Annotated[
         Path | None,
         typer.Option(
@@ -92,8 +94,10 @@ def command(
     check_output("--gguf", gguf)
     if plot is not None:
         _check_plot(plot)
-    if shape is None and gguf is not None:
-        raise ParameterError("--gguf writes the model of --shape NAME, which is not given")
+    if shape is None and (gguf is not None or kind != KIND):
+        raise ParameterError("--gguf and --type are those of the model of --shape NAME, which is not given")
+    if shape is not None and model != DEFAULT:
+        raise ParameterError(f"--shape {shape} makes a model: leave out {model}")
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
         return
@@ -142,6 +146,8 @@ def _random(shape: str, kind: str, threads: int | None) -> Model:
 def _write(shape: str, kind: str, path: Path) -> None:
     from intact.bench.shapes import random_checkpoint, write_random
 
+    if path.exists():
+        raise ParameterError(f"--gguf: {path} is there already; give a new name, or remove it")
     checkpoint = random_checkpoint(shape, kind)
     with spinner(f"writing {path.name}"):
         write_random(checkpoint, path)
