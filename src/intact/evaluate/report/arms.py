@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -36,15 +36,15 @@ class ReportArm:
         The run's file.
     task : int
         The task's place in the run.
-    kept : dict
-        What one section has measured and another one needs too, by the section's name.
+    measured : dict
+        What several sections need, by the function that measures it (`intact.evaluate.report.sections.base.once`).
     """
 
     name: str
     path: Path
     run: EvaluationRun
     task: int
-    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    measured: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def about(self) -> Mapping[str, Any]:

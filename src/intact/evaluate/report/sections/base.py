@@ -122,6 +122,14 @@ class SampleText(NamedTuple):
     text: str
 
 
+def once(arm: ReportArm, measure: Callable[[ReportArm], T]) -> T:
+    """Measure a run, or return what was measured before: for what several sections need."""
+    if measure not in arm.measured:
+        arm.measured[measure] = measure(arm)
+    found: T = arm.measured[measure]
+    return found
+
+
 def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]] | Omission:
     """Return the samples of `drawn_samples` with their texts, or the reason why there are none.
 

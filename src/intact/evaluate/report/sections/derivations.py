@@ -18,6 +18,7 @@ from intact.evaluate.report.sections.base import (
     drawn_texts,
     join_reasons,
     omission_notes,
+    once,
 )
 from intact.score.equations import equations
 from intact.stats.association import share_of_samples
@@ -115,7 +116,7 @@ def _share(checked: Mapping[str, Sequence[tuple[bool, bool, bool]]], right: bool
 
 
 def _of_arm(arm: ReportArm) -> DerivationFindings | Omission:
-    texts = drawn_texts(arm)
+    texts = once(arm, drawn_texts)
     return texts if isinstance(texts, Omission) else measure(texts)
 
 

@@ -20,6 +20,7 @@ from intact.evaluate.report.sections.base import (
     drawn_texts,
     join_reasons,
     omission_notes,
+    once,
     too_few_mixed,
 )
 from intact.score.markers import HABITS, MARKERS, count_markers, count_words
@@ -86,7 +87,7 @@ def measure(texts: Mapping[str, Sequence[SampleText]]) -> dict[str, MarkerFindin
 
 
 def _of_arm(arm: ReportArm) -> dict[str, MarkerFindings] | Omission:
-    texts = drawn_texts(arm)
+    texts = once(arm, drawn_texts)
     return texts if isinstance(texts, Omission) else measure(texts)
 
 

@@ -21,6 +21,7 @@ from intact.evaluate.report.sections.base import (
     drawn_samples,
     join_reasons,
     omission_notes,
+    once,
 )
 from intact.evaluate.results import AnswerTurn
 from intact.evaluate.scores import curve
@@ -67,13 +68,7 @@ class Revision(NamedTuple):
 
 
 def curves_of(arm: ReportArm) -> dict[str, SaturationInterval] | Omission:
-    """Fit the model of saturation to coverage and to the vote of a run, once."""
-    if "saturation" not in arm.kept:
-        arm.kept["saturation"] = _curves_of(arm)
-    return arm.kept["saturation"]  # type: ignore[no-any-return]
-
-
-def _curves_of(arm: ReportArm) -> dict[str, SaturationInterval] | Omission:
+    """Fit the model of saturation to coverage and to the vote of a run."""
     samples = drawn_samples(arm)
     if isinstance(samples, Omission):
         return samples
@@ -136,7 +131,7 @@ def _share(part: Sequence[int], whole: Sequence[int]) -> Interval:
 
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    sampled, lacking = by_run(arms, curves_of)
+    sampled, lacking = by_run(arms, lambda arm: once(arm, curves_of))
     revised, _ = by_run(arms, revision_of)
     if not sampled and not revised:
         return join_reasons(lacking)

@@ -9,7 +9,7 @@ from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.formatting import bounds, percent, points
 from intact.evaluate.report.sections import comparisons, saturation
-from intact.evaluate.report.sections.base import ReportSection, SectionBody
+from intact.evaluate.report.sections.base import ReportSection, SectionBody, once
 from intact.reason.problem import CUT
 
 _MOST = 5
@@ -45,7 +45,7 @@ def _score(arm: ReportArm) -> str:
 
 def _more_samples(arm: ReportArm) -> str:
     """Return what more samples would buy, if they are independent draws."""
-    found = saturation.curves_of(arm)
+    found = once(arm, saturation.curves_of)
     if not isinstance(found, dict):
         return ""
     parts = []
