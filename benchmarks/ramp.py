@@ -89,7 +89,7 @@ def design(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
 
 
 def gain(rows: list[dict[str, Any]], guess: NDArray[np.float64], bits: Decimal) -> float:
-    """How much less than 4 bits everywhere an allocation by these costs costs, as a share of the uniform cost."""
+    """Return the share of the cost of 4 bits everywhere that an allocation by guessed costs saves."""
     mixture = SpecMixture(bits, tuple(map(parse_spec, SPECS)))
     chosen = assign(mixture, [tuple(row["shape"]) for row in rows], guess.tolist())
     uniform = sum(row["output"][UNIFORM] for row in rows)

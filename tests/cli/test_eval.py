@@ -12,7 +12,7 @@ from intact.run_receipts import PARSERS
 from intact.score.judging import note
 from intact.tasks.gsm8k import GSM8K
 from support.killed import entries, run
-from support.tiny import write_tiny
+from support.tiny import write_evaluated
 
 ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seeds", "0-1")
 
@@ -20,12 +20,7 @@ ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a model and problems that it gets right now and then."""
-    folder = tmp_path_factory.mktemp("eval")
-    (folder / "data" / "gsm8k").mkdir(parents=True)
-    rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(5)]
-    (folder / "data" / "gsm8k" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    write_tiny(folder / "tiny.gguf")
-    return folder
+    return write_evaluated(tmp_path_factory.mktemp("eval"), 5)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from support.killed import entries, run
-from support.tiny import write_tiny
+from support.tiny import write_evaluated
 
 ASKED = (
     "gsm8k", "--space", "method=self_consistency,chain_of_thought", "--space", "n=1,2",
@@ -17,12 +17,7 @@ ASKED = (
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a model and problems that it gets right now and then."""
-    folder = tmp_path_factory.mktemp("sweep")
-    (folder / "data" / "gsm8k").mkdir(parents=True)
-    rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(12)]
-    (folder / "data" / "gsm8k" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    write_tiny(folder / "tiny.gguf")
-    return folder
+    return write_evaluated(tmp_path_factory.mktemp("sweep"), 12)
 
 
 @pytest.fixture

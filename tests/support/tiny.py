@@ -4,6 +4,7 @@ All numbers come from SHAKE-128 over the seed and the tensor's name, never from 
 digests of what these models compute may be kept.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,15 @@ def write_tiny(
         tensors[name] = (kind, shape, random_tensor(f"{seed}|{stem}", kind, shape, size))
     own |= tokenizer_metadata(vocabulary) | {"tokenizer.chat_template": TEMPLATE}
     return write_gguf(path, own | dict(metadata or {}), tensors)
+
+
+def write_evaluated(folder: Path, count: int) -> Path:
+    """Write a model, ``tiny.gguf``, and so many problems, ``data/gsm8k``, that it gets right now and then."""
+    (folder / "data" / "gsm8k").mkdir(parents=True)
+    rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(count)]
+    (folder / "data" / "gsm8k" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_tiny(folder / "tiny.gguf")
+    return folder
 
 
 def entry_of(name: str, table: Mapping[str, Any], default: Any) -> Any:

@@ -99,7 +99,7 @@ class Decoder:
     unrotated_each: ClassVar[int] = 0
     """Each n-th layer has no positions, where a config.json doesn't say which (`no_rope_layers`); 0: all have them."""
     rotates_local_alone: ClassVar[bool] = False
-    """Whether in files with a window only the layers that attend to it have positions."""
+    """If true, in files with a window only the layers that attend to it have positions."""
     partial_rotary: ClassVar[bool] = False
     """Whether a config.json may have heads rotated in part (`partial_rotary_factor`)."""
     norms: ClassVar[Literal["before", "after", "both"]] = "before"
@@ -121,7 +121,7 @@ class Decoder:
     gguf_fused: ClassVar[tuple[str, ...]] = ()
     """Matrices that GGUF files may hold as one."""
     hf_groups_heads: ClassVar[bool] = False
-    """Whether the rows of a fused `attn_qkv` in safetensors stand by KV head: its queries, its key, its value."""
+    """If true, rows of a fused `attn_qkv` in safetensors stand by KV head: its queries, its key, its value."""
     multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Fields of `Config` that are factors, with their keys in GGUF and in config.json. A `logit_scale` is a divisor."""
     hf_gain_offset: ClassVar[float] = 0.0

@@ -41,4 +41,4 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),
 }
 NEEDS: Final[dict[str, str]] = {name: need for need, names in _BY_NEED.items() for name in names}
-"""What an architecture needs, by its names in GGUF and in config.json."""
+"""The missing parts that architectures need, by their names in GGUF and in config.json."""

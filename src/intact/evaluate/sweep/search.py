@@ -76,7 +76,7 @@ class Design:
             raise ParameterError(f"margin and level must lie between 0 and 1, got {self.margin} and {self.level}")
         if self.tokens < 1 or self.finalists < 1:
             raise ParameterError(f"tokens and finalists must be at least 1, got {self.tokens} and {self.finalists}")
-        self.rungs  # noqa: B018  # raises
+        rung_sizes(len(self.training), self.first, self.factor)  # raises
 
     @property
     def rungs(self) -> tuple[int, ...]:
