@@ -60,8 +60,9 @@ def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
     found = {}
+    experts = {"experts_implementation": "eager"}  # the others are not for float64
     for dtype in (torch.float32, torch.float64):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager").eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager", **experts).eval()
         with torch.no_grad():
             found[dtype] = model(torch.tensor([TOKENS])).logits[0].double().numpy()
     single, double = found[torch.float32], found[torch.float64]

@@ -19,7 +19,20 @@ import numpy as np
 from intact.conformance.synthetic import random_bytes, random_tensor
 from intact.executors.base import embed_multiplier
 from intact.executors.reference import _embed
-from intact.numerics import VERSION, activations, attention, fixed, functions, gate, matmul, norm, rope, sampling
+from intact.numerics import (
+    VERSION,
+    activations,
+    attention,
+    experts,
+    fixed,
+    functions,
+    gate,
+    matmul,
+    norm,
+    rope,
+    sampling,
+    soft_cap,
+)
 from intact.numerics.gather import gather
 from intact.numerics.rope import rotation
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
@@ -68,6 +81,10 @@ def _attend(query: list[int], factor: str, keys: list[list[int]], values: list[l
     q = attention.quantize_query(np.array(query, np.int64), _scale(factor))
     k, v = attention.quantize_keys(np.array(keys)), attention.quantize_values(np.array(values))
     return {"scores": _list(attention.scores(q, k)), "output": _list(attention.attend(q, k, v))}
+
+
+def _described_choice(choice: experts.ExpertChoices) -> Case:
+    return {"experts": _list(choice.experts), "weights": _list(choice.weights)}
 
 
 def _sampling(temperature: float, top_k: int, top_p: float, min_p: float, typical: float = 1.0) -> sampling.Sampling:
@@ -128,6 +145,15 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     ),
     "attend": _attend,
     "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
+    "activation": lambda kind, x: _list(gate.gated(np.array(x), None, kind)),
+    "choose_experts": lambda scores, used, weights, factor: _described_choice(
+        experts.choose(np.array(scores), used, weights, experts.weight_factor(Fraction(factor)))
+    ),
+    "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
+    "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
+    "layer_norm": lambda x, gain, bias, eps: _list(
+        norm.layer_norm(np.array(x), _gain(gain, eps), None if bias is None else np.array(bias))
+    ),
     "gather": lambda x, index: _list(gather(np.array(x), np.array(index, np.int32))),
     "embed": lambda kind, data, shape, tokens, scale: _list(
         _embed(_weight(kind, data, shape), np.array(tokens, np.int32), embed_multiplier(Fraction(scale)))
@@ -191,6 +217,8 @@ def _functions() -> Iterator[Case]:
     x = [0, 1, -1, 65536, -65536, 16 << 16, -(16 << 16), 1408000, -1408000, LIMIT, -LIMIT]
     yield _case("sigmoid", x=x + _list(_integers("sigmoid", (40,), 20)))
     v = [1, 2, 3, 4, 5, 15, 16, 17, (1 << 31) - 1, 1 << 31, (1 << 60) - 1, 1 << 60, (1 << 61) - 1, (1 << 62) - 1]
+    for cap in ("1", "5/2", "50", "16384"):
+        yield _case("soft_cap", x=x + _list(_integers("soft cap", (40,), 22)), cap=cap)
     yield _case("inverse_sqrt", v=v + _list(np.abs(_integers("sqrt", (30,), 61)) + 1))
     yield _case("log2", v=[1, 2, 3, 1 << 30, (1 << 30) + 1, (1 << 31) - 1, 1 << 32, (1 << 47) - 1])
     yield _case("log2", v=_list(np.abs(_integers("log2", (20,), 47)) + 1))
@@ -247,6 +275,8 @@ def _norm() -> Iterator[Case]:
     yield _case("rmsnorm", x=_list(rows[:3]), fraction=16, gain=gain, eps="1e-06", result_fraction=16)
     fraction = norm.make_gain(_float32(small, [24]), 1e-6).fraction
     yield _case("rmsnorm", x=_list(rows), fraction=20, gain=small, eps="1e-06", result_fraction=fraction)
+    for bias in (None, _list(_row("bias", (24,), 1.0e6))):
+        yield _case("layer_norm", x=[*_list(rows), [-3] * 24, [1] * 23 + [-12]], gain=gain, bias=bias, eps="1e-05")
 
 
 def _rotary() -> Iterator[Case]:
@@ -297,6 +327,19 @@ def _gate() -> Iterator[Case]:
     ups = up + _list(_integers("up", (40,), 31))
     for kind in ("silu", "gelu"):
         yield _case("gate", kind=kind, gate_=gates, up=ups)
+        yield _case("activation", kind=kind, x=gates)
+
+
+def _experts() -> Iterator[Case]:
+    scores = _row("scores", (5, 7), 90000.0)
+    scores[1, 2] = scores[1, 5] = scores[1].max()
+    scores[2] = 7
+    scores[3, :2] = LIMIT, -LIMIT
+    for kind, factor in (("softmax", "1"), ("softmax of chosen", "5/2"), ("sigmoid", "3/7")):
+        for used in (1, 3, 7):
+            yield _case("choose_experts", scores=_list(scores), used=used, weights=kind, factor=factor)
+    y = [[0, 1, -1, 3, -3, 1 << 42, (1 << 42) + 5, -(1 << 42) - 5, 1 << 60]] * 4
+    yield _case("scaled", y=y, weights=[0, 1, 1 << 18, (1 << 20) - 1])
 
 
 def _gather() -> Iterator[Case]:
@@ -371,6 +414,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "rotary": _rotary,
     "attention": _attention,
     "gate": _gate,
+    "experts": _experts,
     "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD = "tests/executors/test_head_inputs.py"
+HEAD, EXPERTS = "tests/executors/test_head_inputs.py", "tests/executors/test_experts.py"
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
     for name in ("kernels_matmul", "kernels_rows", "kernels_attention", "kernels_sampling", "no_float")
@@ -90,6 +90,7 @@ MUTATIONS = [
         ("a quotient that is not the floor", "return times(q, d) < 0 ? q + 1 : q;", "return q;"),
         ("a quotient without the square of its error", "h + (dot_pairs(Narrow{}, high, high) >> 13)", "h"),
         ("a sigmoid that ends too soon", "splat(22 << 16)", "splat(21 << 16)"),
+        ("a mirrored sigmoid", "x < 0 ? (1 << 30) + minus", "x < 0 ? (1 << 30) - 1 + minus"),
     ),
     *of(
         "integer.inl", MATMUL,
@@ -153,7 +154,13 @@ MUTATIONS = [
         ("cosine is 1", "+ 1073741824;\n        s =", "+ 1073741823;\n        s ="),
         ("an angle rounds", "(angle - (quadrant << 62)), 31)", "(angle - (quadrant << 62)) - (1 << 30), 31)"),
         ("a rotation rounds", "saturate(round_shift(a * c - b * s, 30))", "saturate((a * c - b * s) >> 30)"),
-        ("a mirrored sigmoid", "inner[j] < 0 ? (1 << 30) + y[j]", "inner[j] < 0 ? (1 << 30) - 1 + y[j]"),
+        ("a soft cap's slope rounds", "round_shift_by<24>(load_wide(x + i + j, some) * cap.slope)",
+         "((load_wide(x + i + j, some) * cap.slope) >> 24)"),
+        ("a soft cap rounds", "round_shift_by<29>(load_wide(share + j, some) * cap.limit)",
+         "((load_wide(share + j, some) * cap.limit) >> 29)"),
+        ("a scaled result's limit", "kMost = std::int64_t{1} << 42;", "kMost = std::int64_t{1} << 41;"),
+        ("a scaled result rounds", "round_shift_by<18>(clipped * std::int64_t{factor})",
+         "((clipped * std::int64_t{factor}) >> 18)"),
         ("several gates, the last one's place", "out + i + j * kNarrow", "out + i + j * kNarrow - (j == 3)"),
         ("GELU, the linear part", "1713444047", "1713444048"),
         ("GELU, the cubic part", "76616651", "76616652"),
@@ -254,6 +261,25 @@ MUTATIONS = [
         ("a float that enters the head", "static_cast<std::size_t>(head_bytes()));",
          "static_cast<std::size_t>(head_bytes())); to[0]++;"),
         unit="model.cpp",
+    ),
+    *of(
+        "experts.cpp", EXPERTS,
+        ("an expert's weight is not rounded", "routing.factor / mass)", "(routing.factor + 1) / mass)", True),
+        ("a softmax over other scores", "all ? scores : chosen.data()", "chosen.data()"),
+        ("rows of one expert too many", "from += most)", "from += most + 1)"),
+        unit="experts.cpp",
+    ),
+    *of(
+        "experts.h", EXPERTS,
+        ("ties by the larger number", "scores[e] > scores[best]", "scores[e] >= scores[best]"),
+        unit="experts.cpp",
+    ),
+    *of(
+        "run_int8.cpp", EXPERTS,
+        ("a mean rounds", "std::int64_t{0}) + g.n;", "std::int64_t{0});", True),
+        ("a layer norm rounds", "(value + 8) >> 4", "value >> 4"),
+        ("a row of minima that stays", "if (!from.skip_minima32) copy(from.minima32_exp", "if (false) copy(from.minima32_exp"),
+        unit="run_int8.cpp",
     ),
     *of(
         "simd_avx2.h", MATMUL,

@@ -95,8 +95,8 @@ Out rope(const std::string& tier, const In<float, 3>& x, const In<float, 2>& cos
 
 // pages: [page][head][position][width]; list: pages in the order of their positions.
 Out attend(const std::string& tier, const In<float, 2>& q, const In<float, 4>& keys, const In<float, 4>& values,
-           const std::vector<std::int64_t>& list, std::int64_t head, std::int64_t first, std::int64_t last,
-           float scale) {
+           const std::vector<std::int64_t>& list, std::int64_t head, std::int64_t first, std::int64_t last, float scale,
+           float cap) {
     const std::int64_t heads = size(q.shape(0)), width = size(q.shape(1)), page_size = size(keys.shape(2));
     require(size(keys.shape(3)) == width && keys.size() == values.size(),
             "keys and values must have the queries' width");
@@ -111,7 +111,7 @@ Out attend(const std::string& tier, const In<float, 2>& q, const In<float, 4>& k
     const FloatPages pages{key_pages.data(), value_pages.data(), head * page_size * width, page_size};
     std::vector<float> scratch(static_cast<std::size_t>(attend_scratch(heads, first, last)));
     Out out = array({q.shape(0), q.shape(1)});
-    kernels_of(tier).attend(q.data(), heads, width, pages, first, last, scale, scratch.data(), out.data());
+    kernels_of(tier).attend(q.data(), heads, width, pages, first, last, scale, cap, scratch.data(), out.data());
     return out;
 }
 
@@ -129,6 +129,42 @@ Out hadamard(const std::string& tier, const In<float, 1>& x, std::int64_t n) {
     Out y = array({x.size()});
     std::copy_n(x.data(), x.size(), y.data());
     kernels_of(tier).hadamard(y.data(), size(x.size()), n);
+    return y;
+}
+
+Out layer_norm(const std::string& tier, const In<float, 1>& x, const In<float, 1>& gain,
+               const std::optional<In<float, 1>>& bias, float epsilon) {
+    require(x.size() == gain.size() && (!bias || bias->size() == x.size()), "gain and bias must be as long as x");
+    Out y = array({x.size()});
+    kernels_of(tier).layer_norm(x.data(), size(x.size()), gain.data(), bias ? bias->data() : nullptr, epsilon,
+                                y.data());
+    return y;
+}
+
+Out sigmoid(const std::string& tier, const In<float, 1>& x) {
+    Out y = array({x.size()});
+    kernels_of(tier).sigmoid(x.data(), y.data(), size(x.size()));
+    return y;
+}
+
+Out soft_cap(const std::string& tier, const In<float, 1>& x, float cap) {
+    Out y = array({x.size()});
+    kernels_of(tier).soft_cap(x.data(), cap, y.data(), size(x.size()));
+    return y;
+}
+
+Out softmax(const std::string& tier, const In<float, 1>& x) {
+    require(x.size() > 0, "a softmax needs a value");
+    Out y = array({x.size()});
+    kernels_of(tier).softmax(x.data(), y.data(), size(x.size()));
+    return y;
+}
+
+Out add_scaled(const std::string& tier, const In<float, 1>& x, float factor, const In<float, 1>& to) {
+    require(x.size() == to.size(), "x and y must have one size");
+    Out y = array({to.size()});
+    std::copy_n(to.data(), to.size(), y.data());
+    kernels_of(tier).add_scaled(x.data(), factor, y.data(), size(x.size()));
     return y;
 }
 
@@ -211,8 +247,14 @@ void bind_fp32(nb::module_& module) {
     m.def("rmsnorm", &rmsnorm, nb::arg("tier"), nb::arg("x"), nb::arg("gain"), nb::arg("epsilon"));
     m.def("rope", &rope, nb::arg("tier"), nb::arg("x"), nb::arg("cosine"), nb::arg("sine"), nb::arg("interleaved"));
     m.def("attend", &attend, nb::arg("tier"), nb::arg("q"), nb::arg("keys"), nb::arg("values"), nb::arg("pages"),
-          nb::arg("head"), nb::arg("first"), nb::arg("last"), nb::arg("scale"));
+          nb::arg("head"), nb::arg("first"), nb::arg("last"), nb::arg("scale"), nb::arg("cap") = 0.0f);
     m.def("gate", &gate, nb::arg("tier"), nb::arg("kind"), nb::arg("g"), nb::arg("u"));
+    m.def("layer_norm", &layer_norm, nb::arg("tier"), nb::arg("x"), nb::arg("gain"), nb::arg("bias").none(),
+          nb::arg("epsilon"));
+    m.def("sigmoid", &sigmoid, nb::arg("tier"), nb::arg("x"));
+    m.def("soft_cap", &soft_cap, nb::arg("tier"), nb::arg("x"), nb::arg("cap"));
+    m.def("softmax", &softmax, nb::arg("tier"), nb::arg("x"));
+    m.def("add_scaled", &add_scaled, nb::arg("tier"), nb::arg("x"), nb::arg("factor"), nb::arg("y"));
     m.def("add", &add, nb::arg("tier"), nb::arg("a"), nb::arg("b"));
     m.def("hadamard", &hadamard, nb::arg("tier"), nb::arg("x"), nb::arg("size"));
     m.def("embed", &embed, nb::arg("tier"), nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),

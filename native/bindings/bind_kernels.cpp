@@ -80,6 +80,9 @@ nb::dict entry_points(const std::string& tier) {
     put("sine_cosine", k.sine_cosine);
     put("rotate", k.rotate);
     put("gate", k.gate);
+    put("sigmoid", k.sigmoid);
+    put("soft_cap", k.soft_cap);
+    put("add_scaled", k.add_scaled);
     put("expect", k.expect);
     put("append", k.append);
     put("attend", k.attend);
@@ -285,7 +288,8 @@ public:
 
     Array<std::int32_t> attend(const std::string& tier, const Grid<const std::int32_t>& queries,
                                const Vector<const std::int64_t>& first, const Vector<const std::int64_t>& last,
-                               std::int64_t mantissa, int exponent, const std::vector<std::int64_t>& cuts) const {
+                               std::int64_t mantissa, int exponent, const std::vector<std::int64_t>& cuts,
+                               const std::tuple<std::int64_t, std::int64_t>& cap) const {
         const Kernels& k = tier_of(tier);
         const auto count = static_cast<std::int64_t>(queries.shape(0));
         demand(static_cast<std::int64_t>(queries.shape(1)) == width_, "queries must be as wide as the head");
@@ -313,7 +317,7 @@ public:
         if (begin < slots) segments.push_back({begin, slots, 0, static_cast<int>(count)});
         Buffer scratch(static_cast<std::size_t>(attend_bytes(count, slots, depth())));
         k.attend(list.data(), static_cast<int>(count), segments.data(), static_cast<int>(segments.size()), width_,
-                 {mantissa, exponent}, view(), scratch.data());
+                 {mantissa, exponent, {std::get<0>(cap), std::get<1>(cap)}}, view(), scratch.data());
         return out;
     }
 
@@ -450,6 +454,34 @@ void bind_row_kernels(nb::module_& m) {
             return out;
         },
         "tier"_a, "gate"_a, "up"_a, "gelu"_a);
+    m.def(
+        "sigmoid",
+        [](const std::string& tier, const Vector<const std::int32_t>& x) {
+            auto out = make_array<std::int32_t>({x.shape(0)});
+            tier_of(tier).sigmoid(x.data(), static_cast<std::int64_t>(x.shape(0)), out.data());
+            return out;
+        },
+        "tier"_a, "x"_a);
+    m.def(
+        "soft_cap",
+        [](const std::string& tier, const Vector<const std::int32_t>& x, std::int64_t slope, std::int64_t limit) {
+            auto out = make_array<std::int32_t>({x.shape(0)});
+            std::copy_n(x.data(), x.shape(0), out.data());
+            tier_of(tier).soft_cap(out.data(), static_cast<std::int64_t>(x.shape(0)), {slope, limit});
+            return out;
+        },
+        "tier"_a, "x"_a, "slope"_a, "limit"_a);
+    m.def(
+        "add_scaled",
+        [](const std::string& tier, const Vector<const std::int64_t>& x, const Vector<const std::int64_t>& y,
+           std::int32_t factor) {
+            demand(x.shape(0) == y.shape(0), "x and y must be alike");
+            auto out = make_array<std::int64_t>({x.shape(0)});
+            std::copy_n(x.data(), x.shape(0), out.data());
+            tier_of(tier).add_scaled(y.data(), static_cast<std::int64_t>(x.shape(0)), factor, out.data());
+            return out;
+        },
+        "tier"_a, "x"_a, "y"_a, "factor"_a);
 }
 
 void bind_sampling(nb::module_& m) {
@@ -534,7 +566,7 @@ void bind_kernels(nb::module_& parent) {
         .def(nb::init<std::int64_t, std::int64_t>(), "width"_a, "page_size"_a)
         .def("append", &Cache::append, "tier"_a, "key"_a, "value"_a, "position"_a)
         .def("attend", &Cache::attend, "tier"_a, "queries"_a, "first"_a, "last"_a, "mantissa"_a, "exponent"_a,
-             "cuts"_a = std::vector<std::int64_t>(),
+             "cuts"_a = std::vector<std::int64_t>(), "cap"_a = std::tuple<std::int64_t, std::int64_t>(0, 0),
              "Attend; first and last are the visible positions of each query, cuts where segments end.");
 }
 

@@ -14,6 +14,7 @@
 #include "bindings/bind_arrays.h"
 #include "bindings/bind_scheme.h"
 #include "formats/convert.h"
+#include "runtime/exact.h"
 #include "runtime/model.h"
 #include "runtime/plan.h"
 #include "runtime/view.h"
@@ -97,12 +98,15 @@ void check(const Model& model, const Op& op) {
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
     if (op.kind != Op::kEmbed) buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather || op.kind == Op::kHadamard)
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kExperts)
         buffer(op.target);
-    if (op.kind == Op::kAttend || op.kind == Op::kGate) buffer(op.second);
+    if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
+        buffer(op.second);
     if (op.kind == Op::kAttend) buffer(op.third);
     if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
     if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
+    if (op.bias != -1) demand(op.bias, model.biases.size(), "bias");
+    if (op.centered && op.heads) throw std::invalid_argument("layer norms are of whole rows");
     if (op.kind == Op::kRope) demand(op.weight, model.rotations.size(), "rotation");
     if (op.kind == Op::kGather) {
         const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
@@ -129,6 +133,17 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument("norms are as many as a product's inputs");
         for (const std::int32_t norm : op.norms)
             if (norm < 0 || norm > 32767) throw std::invalid_argument("norms lie in 0 to 32767");
+    }
+    if (op.kind == Op::kExperts) {
+        const std::int64_t count = std::ssize(op.targets) / 3, used = op.routing.used;
+        const BufferSpec &scores = model.buffers[static_cast<std::size_t>(op.second)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (std::ssize(op.targets) != 3 * count || scores.wide || scores.width != count || !to.wide)
+            throw std::invalid_argument("experts have three matrices and a narrow score each, and a wide target");
+        if (used < 1 || used > count || op.width < 1 || op.routing.factor < 0 || op.routing.factor >= 1 << 20)
+            throw std::invalid_argument("a row passes one to all of the experts, with weights below 4");
+        if (has_wide_codes(model.scheme) || op.keep)
+            throw std::invalid_argument("this profile runs no mixtures of experts");
     }
     for (const LinearTarget& target : op.targets) {
         buffer(target.buffer);
@@ -270,6 +285,7 @@ void bind_model(nb::module_& m) {
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("GATE", Op::kGate)
+        .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);
     op.def(
           "__init__", [](Op* self, Op::Kind kind) { (new (self) Op{})->kind = kind; }, "kind"_a)
@@ -284,6 +300,14 @@ void bind_model(nb::module_& m) {
         .def_rw("width", &Op::width)
         .def_rw("window", &Op::window)
         .def_rw("accumulate", &Op::accumulate)
+        .def_rw("centered", &Op::centered)
+        .def_rw("float_cap", &Op::float_cap)
+        .def_prop_rw(
+            "cap", [](const Op& self) { return std::tuple(self.cap.slope, self.cap.limit); },
+            [](Op& self, const std::tuple<std::int64_t, std::int64_t>& cap) {
+                self.cap = self.scale.cap = {std::get<0>(cap), std::get<1>(cap)};
+            })
+        .def_rw("bias", &Op::bias)
         .def_rw("interleaved", &Op::interleaved)
         .def_rw("gelu", &Op::gelu)
         .def_rw("multiplier", &Op::multiplier)
@@ -294,9 +318,21 @@ void bind_model(nb::module_& m) {
         .def_rw("norms", &Op::norms)
         .def_rw("random", &Op::random)
         .def_prop_rw(
+            "routing",
+            [](const Op& self) {
+                const Routing& r = self.routing;
+                return std::tuple(r.used, static_cast<int>(r.weights), r.factor, r.float_factor);
+            },
+            [](Op& self, const std::tuple<std::int64_t, int, std::int64_t, float>& routing) {
+                const auto& [used, weights, factor, float_factor] = routing;
+                if (weights < 0 || weights > 2) throw std::invalid_argument("no such weights of experts");
+                self.routing = {used, static_cast<ExpertWeights>(weights), factor, float_factor};
+            })
+        .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },
             [](Op& self, const std::tuple<std::int64_t, int>& scale) {
-                self.scale = {std::get<0>(scale), std::get<1>(scale)};
+                self.scale.mantissa = std::get<0>(scale);
+                self.scale.exponent = std::get<1>(scale);
             });
 
     nb::class_<Model>(m, "Model")
@@ -361,7 +397,8 @@ void bind_model(nb::module_& m) {
             },
             "weight"_a)
         .def("add_buffer", &Model::add_buffer, "width"_a, "wide"_a)
-        .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a, nb::keep_alive<1, 3>())
+        .def("add_weight", &add_weight, "kind"_a, "data"_a, "rows"_a, "columns"_a, "bits"_a,
+             "Add a matrix as the checkpoint stores it; in the profile fp32 the caller keeps `data`.")
         .def("add_packed", &add_packed, "weight"_a,
              "Add a weight made by `pack_integers`, which then belongs to the model.")
         .def(

@@ -562,6 +562,9 @@ void attend(const Query* queries, int count, const Segment* segments, int segmen
             for (; p < tile.to; p += 16, block++) score_tile<T + 1, 1, false>(u, tile.first, p, block);
         });
     });
+    for (int q = 0; scale.cap.slope && q < count; q++)
+        by_visible<1>(queries[q], 0, queries[q].end + 64,
+                      [&]<int N>(std::int64_t p, auto) INTACT_INLINE { soft_cap(u.score(q, p), 16, scale.cap); });
     for (int q = 0; q < count; q++) u.rows[q].begin = last, u.rows[q].end = 0, u.rows[q].begun = false;
     by_tiles<kMixRows>(u, [&](const Tile& tile) {
         for (int q = tile.first; q < tile.first + tile.count; q++) {

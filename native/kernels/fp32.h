@@ -35,15 +35,26 @@ struct Fp32Kernels {
     // Each of `slices` consecutive runs of `width` floats of each row is a norm of its own; gain[width]. y may be x.
     void (*rmsnorm)(const float* x, std::int64_t m, std::int64_t x_stride, std::int64_t slices, std::int64_t width,
                     const float* gain, float epsilon, float* y, std::int64_t y_stride);
+    // A norm of one row of n floats less their mean, + bias[n] where it is not null. y may be x.
+    void (*layer_norm)(const float* x, std::int64_t n, const float* gain, const float* bias, float epsilon, float* y);
     // In place on `heads` runs of `width` floats of each row; cosine and sine [m, pairs], 2 * pairs <= width.
     void (*rope)(float* x, std::int64_t m, std::int64_t x_stride, std::int64_t heads, std::int64_t width,
                  const float* cosine, const float* sine, std::int64_t pairs, bool interleaved);
     // One row of queries: `heads` runs of `width` floats that share a key-value head; positions first to last - 1, at
-    // least one. scratch holds attend_scratch(heads, first, last) floats; out has `heads` runs of `width` floats.
+    // least one; scores have a soft cap, or 0: none. scratch holds attend_scratch(heads, first, last) floats; out has
+    // `heads` runs of `width` floats.
     void (*attend)(const float* q, std::int64_t heads, std::int64_t width, const FloatPages& pages, std::int64_t first,
-                   std::int64_t last, float scale, float* scratch, float* out);
+                   std::int64_t last, float scale, float cap, float* scratch, float* out);
     // y = activation(g) * u. y may be g or u.
     void (*gate)(FloatGate kind, const float* g, const float* u, float* y, std::int64_t n);
+    // y = 1 / (1 + exp(-x)). y may be x.
+    void (*sigmoid)(const float* x, float* y, std::int64_t n);
+    // y = cap * (2 / (1 + exp(-2 / cap * x)) - 1). y may be x.
+    void (*soft_cap)(const float* x, float cap, float* y, std::int64_t n);
+    // y = e / sum of e, e = exp(x - largest x). y may be x.
+    void (*softmax)(const float* x, float* y, std::int64_t n);
+    // y += factor * x.
+    void (*add_scaled)(const float* x, float factor, float* y, std::int64_t n);
     // y = a + b. y may be a or b.
     void (*add)(const float* a, const float* b, float* y, std::int64_t n);
     // In place on blocks of `size`, which fill n: for half = 1, 2, 4, ... sums and differences of floats half apart.

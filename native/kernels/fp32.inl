@@ -134,6 +134,15 @@ inline Vector sigmoid_vector(const Vector& x) {
     }
 }
 
+[[gnu::noinline]] void layer_norm(const float* x, int64_t n, const float* gain, const float* bias, float epsilon,
+                                  float* y) {
+    const float sum = lane_sum(x, x, n, [](const Vector& a, const Vector&) { return a; });
+    const Vector mean = broadcast(sum / static_cast<float>(n));
+    each(x, x, y, n, [&](const Vector& a, const Vector&) { return a - mean; });
+    rmsnorm(y, 1, n, 1, n, gain, epsilon, y, n);
+    if (bias) each(y, bias, y, n, [](const Vector& a, const Vector& b) { return a + b; });
+}
+
 inline void rotate(float& a, float& b, float c, float s) {
     const float first = a * c - b * s;
     b = b * c + a * s;
@@ -156,6 +165,13 @@ inline void rotate(float& a, float& b, float c, float s) {
     }
 }
 
+[[gnu::noinline]] void soft_cap(const float* x, float cap, float* y, int64_t n) {
+    const Vector slope = broadcast(2.0f / cap);
+    each(x, x, y, n, [&](const Vector& a, const Vector&) {
+        return (sigmoid_vector(a * slope) * broadcast(2.0f) - broadcast(1.0f)) * broadcast(cap);
+    });
+}
+
 #include "kernels/fp32_attend.inl"
 
 [[gnu::noinline]] void gate(FloatGate kind, const float* g, const float* u, float* y, int64_t n) {
@@ -167,6 +183,22 @@ inline void rotate(float& a, float& b, float c, float s) {
             return (a * sigmoid_vector(inner)) * b;
         });
     }
+}
+
+[[gnu::noinline]] void sigmoid(const float* x, float* y, int64_t n) {
+    each(x, x, y, n, [](const Vector& a, const Vector&) { return sigmoid_vector(a); });
+}
+
+[[gnu::noinline]] void softmax(const float* x, float* y, int64_t n) {
+    float most = x[0];
+    for (int64_t i = 1; i < n; i++) most = x[i] > most ? x[i] : most;
+    each(x, x, y, n, [&](const Vector& a, const Vector&) { return exp_vector(a - broadcast(most)); });
+    const float sum = lane_sum(y, y, n, [](const Vector& a, const Vector&) { return a; });
+    each(y, y, y, n, [&](const Vector& a, const Vector&) { return a / broadcast(sum); });
+}
+
+[[gnu::noinline]] void add_scaled(const float* x, float factor, float* y, int64_t n) {
+    each(x, y, y, n, [&](const Vector& a, const Vector& b) { return b + a * broadcast(factor); });
 }
 
 [[gnu::noinline]] void hadamard(float* x, int64_t n, int64_t size) {
@@ -247,9 +279,14 @@ template <class... Arguments, void (*Kernel)(Arguments...)> struct Guarded<Kerne
 constexpr Fp32Kernels kTable = {
     .linear = Guarded<linear>::call,
     .rmsnorm = Guarded<rmsnorm>::call,
+    .layer_norm = Guarded<layer_norm>::call,
     .rope = Guarded<rope>::call,
     .attend = Guarded<attend>::call,
     .gate = Guarded<gate>::call,
+    .sigmoid = Guarded<sigmoid>::call,
+    .soft_cap = Guarded<soft_cap>::call,
+    .softmax = Guarded<softmax>::call,
+    .add_scaled = Guarded<add_scaled>::call,
     .add = Guarded<add>::call,
     .hadamard = Guarded<hadamard>::call,
     .embed = Guarded<embed>::call,

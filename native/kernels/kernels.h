@@ -100,9 +100,16 @@ struct Gain {  // section 5
     std::int64_t epsilon;
 };
 
+// cap * tanh(x / cap) (section 2).
+struct SoftCap {
+    std::int64_t slope = 0;  // 2 / cap in Q24; 0: there is none
+    std::int64_t limit = 0;  // cap in Q16
+};
+
 struct QueryScale {  // section 7
     std::int64_t mantissa;
     int exponent;
+    SoftCap cap{};  // of scores
 };
 
 // The cache of one layer and KV head: position p lies in pages[p / page_size] + the offsets given.
@@ -153,6 +160,12 @@ struct Kernels {
     void (*rotate)(std::int32_t* head, const std::int32_t* sine, const std::int32_t* cosine, std::int64_t half,
                    bool interleaved);
     void (*gate)(const std::int32_t* gate, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out);
+    // 1 / (1 + exp(-x)), Q16 to Q30.
+    void (*sigmoid)(const std::int32_t* x, std::int64_t n, std::int32_t* out);
+    // In place, Q16.
+    void (*soft_cap)(std::int32_t* x, std::int64_t n, SoftCap cap);
+    // Adds rows in Q20, clipped to 42 bits, times a factor in Q18 of less than 4.
+    void (*add_scaled)(const std::int64_t* y, std::int64_t n, std::int32_t factor, std::int64_t* x);
     // Asks for the lines of the cache that append will write to.
     void (*expect)(const HeadCache& cache, std::int64_t position);
     void (*append)(const std::int32_t* key, const std::int32_t* value, std::int64_t width, const HeadCache& cache,

@@ -63,3 +63,7 @@ inline Narrow sigmoid_power(Narrow x) {
     const Narrow size = smaller(larger(x, -x), splat(22 << 16));
     return exp2_neg(multiply_shift<30>(split(size), split(splat(kLog2E)), rounding(0, 30)));
 }
+// The sigmoid of x, given minus the reciprocal of 1 plus that power.
+inline Narrow sigmoid_of(Narrow x, Narrow minus_reciprocal) {
+    return x < 0 ? (1 << 30) + minus_reciprocal : -minus_reciprocal;
+}

@@ -363,8 +363,8 @@ void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, boo
         repeat<N>([&]<int j>() INTACT_INLINE { y[j] = sigmoid_power(inner[j]); });
         repeat<N>([&]<int j>() INTACT_INLINE { y[j] = minus_reciprocal_q60(y[j]); });
         repeat<N>([&]<int j>() INTACT_INLINE {
-            const Narrow sigmoid = inner[j] < 0 ? (1 << 30) + y[j] : -y[j];
-            const Split activated = multiply_shift<30>(split(x[j]), split(sigmoid), rounding(0, 30));
+            const Narrow share = sigmoid_of(inner[j], y[j]);
+            const Split activated = multiply_shift<30>(split(x[j]), split(share), rounding(0, 30));
             const Split by = split(load_narrow(up + i + j * kNarrow, count));
             std::int64_t all[kNarrow];
             std::int64_t* to = count == kNarrow ? out + i + j * kNarrow : all;
@@ -377,4 +377,34 @@ void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, boo
     for (std::int64_t i = 0; i < most; i += kSome * kNarrow)
         some.template operator()<kSome>(i, std::integral_constant<std::int64_t, kNarrow>());
     by_narrow(n - most, [&](std::int64_t i, auto count) { some.template operator()<1>(most + i, count); });
+}
+
+void sigmoid(const std::int32_t* x, std::int64_t n, std::int32_t* out) {
+    by_narrow(n, [&](std::int64_t i, auto count) {
+        const Narrow v = load_narrow(x + i, count), y = sigmoid_of(v, minus_reciprocal_q60(sigmoid_power(v)));
+        __builtin_memcpy(out + i, &y, static_cast<std::size_t>(count) * 4);
+    });
+}
+
+void soft_cap(std::int32_t* x, std::int64_t n, SoftCap cap) {
+    constexpr std::int64_t kSome = 64;
+    std::int32_t twice[kSome], share[kSome];
+    for (std::int64_t i = 0; i < n; i += kSome) {
+        const std::int64_t count = smaller(kSome, n - i);
+        by_wide(count, [&](std::int64_t j, auto some) {
+            store_wide(twice + j, saturate(round_shift_by<24>(load_wide(x + i + j, some) * cap.slope)), some);
+        });
+        sigmoid(twice, count, share);
+        by_wide(count, [&](std::int64_t j, auto some) {
+            store_wide(x + i + j, round_shift_by<29>(load_wide(share + j, some) * cap.limit) - cap.limit, some);
+        });
+    }
+}
+
+void add_scaled(const std::int64_t* y, std::int64_t n, std::int32_t factor, std::int64_t* x) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 42;
+    by_wide(n, [&](std::int64_t i, auto count) {
+        const Wide clipped = larger(smaller(load_wide(y + i, count), all<Wide>(kMost)), all<Wide>(-kMost));
+        store_wide(x + i, load_wide(x + i, count) + round_shift_by<18>(clipped * std::int64_t{factor}), count);
+    });
 }

@@ -215,8 +215,17 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         s.float_cosine.emplace_back(fp32 ? n : 0);
     }
     for (const Op& op : ops) {
-        if (op.kind != Op::kLinear && op.kind != Op::kLogits) continue;
+        if (op.kind != Op::kLinear && op.kind != Op::kExperts && op.kind != Op::kLogits) continue;
         const std::int64_t width = at(buffers, op.source).width;
+        if (op.kind == Op::kExperts) {
+            const std::int64_t pairs = rows * op.routing.used;
+            if (std::ssize(s.choices) < pairs) s.choices.resize(static_cast<std::size_t>(pairs));
+            ensure(expert_hidden, pairs * op.width * 8);  // int64, or two floats
+            if (!fp32) {
+                lay_out(expert_rows, pairs, width);
+                lay_out(expert_codes, pairs, op.width);
+            }
+        }
         if (!fp32) {
             lay_out(quantized, std::max(rows, wanted_count), width);
             if (has_wide_codes(scheme)) ensure(wide_rows, rows * WideRow::ints(width) * 4);
@@ -228,9 +237,12 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         }
         if (fp32 && op.kind == Op::kLogits) head.floats.resize(static_cast<std::size_t>(wanted_count * width));
     }
+    for (const Op& op : ops)
+        for (Own& o : own)
+            if (!fp32 && op.centered) ensure(o.wide, 2 * at(buffers, op.source).width * 8);
     if (!fp32) {
         std::size_t shares = 0;
-        for (const Op& op : ops) shares += std::max<std::size_t>(op.targets.size(), 1);
+        for (const Op& op : ops) shares += op.kind == Op::kLinear ? op.targets.size() : 1;
         s.shares = std::vector<Share::Taken>(shares * static_cast<std::size_t>(pool.size()));
     }
     head.rows = wanted_count;

@@ -10,6 +10,7 @@
 
 #include "kernels/fp32.h"
 #include "kernels/kernels.h"
+#include "runtime/experts.h"
 #include "runtime/pool.h"
 #include "runtime/stopwatch.h"
 #include "runtime/weight.h"
@@ -52,24 +53,29 @@ struct LinearTarget {
 
 // One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
-    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kRope, kAttend, kGate, kLogits };
+    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kRope, kAttend, kGate, kExperts, kLogits };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate
-    int second = -1;  // attend: the key; gate: up
+    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores
     int third = -1;   // attend: the value
     int target = -1;
     int weight = -1;                    // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                      // norm: 0 for whole rows
     int kv_heads = 0, layer = 0;        // attend
-    std::int64_t width = 0;             // of a head: rope, attend; hadamard: of a block
+    std::int64_t width = 0;             // of a head: rope, attend; hadamard: of a block; experts: hidden
     std::int64_t window = 0;            // attend: positions seen, 0 for all
-    bool accumulate = false;            // norm
+    bool accumulate = false;            // norm, experts
+    bool centered = false;              // norm: of whole rows, less their mean
+    int bias = -1;                      // norm: added to its result, or -1
     bool interleaved = false;           // rope
-    bool gelu = false;                  // gate
+    bool gelu = false;                  // gate, experts
     QueryScale scale{};                 // attend
+    SoftCap cap{};                      // logits
+    float float_cap = 0;                // profile fp32: of attend's scores, of logits; 0: none
     std::int64_t multiplier = 0;        // embed: its factor in Q24
     float float_scale = 0;              // profile fp32: attend's scale, embed's factor
-    std::vector<LinearTarget> targets;  // linear
+    std::vector<LinearTarget> targets;  // linear; experts: of each gate, up and down (their buffers have no meaning)
+    Routing routing{};                  // experts
     std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: 0
     std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all
     std::vector<std::int32_t> norms;    // linear: of the columns, where they weight the choice
@@ -168,6 +174,7 @@ public:
     std::shared_ptr<Buffer> logits = std::make_shared<Buffer>(64);  // of the last step; views may outlive the model
     Buffer wide_rows;                                               // the same of a scheme whose codes are wide
     Buffer quantized;                                               // rows on their way into a product
+    Buffer expert_rows, expert_hidden, expert_codes;                // rows by expert: codes, hidden rows, their codes
     HeadInputs head;                                                // of the last step
     std::vector<Buffer> scratch;                                    // one a thread
     std::vector<Own> own;                                           // the same

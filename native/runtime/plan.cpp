@@ -17,6 +17,7 @@ bool writes(const Op& op, int buffer) {
         case Op::kGate:
             return op.target == buffer;
         case Op::kNorm:
+        case Op::kExperts:
             return op.target == buffer && !op.accumulate;
         case Op::kLinear:
             return std::any_of(op.targets.begin(), op.targets.end(),
@@ -29,7 +30,7 @@ bool writes(const Op& op, int buffer) {
 bool reads(const Op& op, int buffer) {
     const bool added_to = std::any_of(op.targets.begin(), op.targets.end(),
                                       [&](const LinearTarget& t) { return t.buffer == buffer && t.accumulate; }) ||
-                          (op.kind == Op::kNorm && op.accumulate && op.target == buffer);
+                          (op.accumulate && op.target == buffer);
     return op.source == buffer || op.second == buffer || op.third == buffer || added_to;
 }
 
@@ -48,7 +49,8 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
     for (std::size_t i = 0; i + 1 < ops.size(); i++) {
         const Op &op = ops[i], &next = ops[i + 1];
         const bool product = next.kind == Op::kLinear || next.kind == Op::kLogits;
-        const bool to_narrow = op.kind == Op::kNorm && op.heads == 0 && !at(model.buffers, op.target).wide;
+        const bool to_narrow =
+            op.kind == Op::kNorm && op.heads == 0 && !op.centered && !at(model.buffers, op.target).wide;
         if (product && to_narrow && next.source == op.target && ends_at(ops, i + 1, op.target)) {
             plan[i].skip = true;
             plan[i + 1].norm = static_cast<int>(i);
@@ -122,7 +124,11 @@ private:
                 all();
                 break;
             case Op::kGate:
-                share(plan, kRows, {op.source, op.second, op.target});
+                share(plan, kRows, {op.source, op.second < 0 ? op.source : op.second, op.target});
+                break;
+            case Op::kExperts:
+                demand(plan, kRows, {op.source, op.second});
+                all();
                 break;
             case Op::kLogits:
                 demand(plan, kAll, {source(op, plan)});

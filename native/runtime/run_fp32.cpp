@@ -34,8 +34,13 @@ struct Fp32Run : Run {
         std::vector<float> sum(op.accumulate ? gain.values.size() : 0);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             float* to = data(op.target, m);
-            kernel_.rmsnorm(data(op.source, m), 1, n, op.heads ? op.heads : 1, n, gain.values.data(),
-                            gain.float_epsilon, op.accumulate ? sum.data() : to, n);
+            if (op.centered)
+                kernel_.layer_norm(data(op.source, m), n, gain.values.data(),
+                                   op.bias < 0 ? nullptr : at(m_.float_biases, op.bias).data(), gain.float_epsilon,
+                                   op.accumulate ? sum.data() : to);
+            else
+                kernel_.rmsnorm(data(op.source, m), 1, n, op.heads ? op.heads : 1, n, gain.values.data(),
+                                gain.float_epsilon, op.accumulate ? sum.data() : to, n);
             if (op.accumulate) kernel_.add(to, sum.data(), to, n);
         }
     }
@@ -99,16 +104,80 @@ struct Fp32Run : Run {
             for (int h = 0; h < op.kv_heads; h++)
                 kernel_.attend(data(op.source, m) + h * group * op.width, group, op.width,
                                {at(s_.keys, c).data(), at(s_.values, c).data(), first_row(op.layer, h), m_.page_size},
-                               visible.begin, visible.end + 1, op.float_scale, sums_.data(),
+                               visible.begin, visible.end + 1, op.float_scale, op.float_cap, sums_.data(),
                                data(op.target, m) + h * group * op.width);
         }
         meet(Stopwatch::kProduct);
     }
 
     void gate(const Op& op) {
-        kernel_.gate(op.gelu ? FloatGate::kGeluTanh : FloatGate::kSilu, data(op.source, mine_.begin),
-                     data(op.second, mine_.begin), data(op.target, mine_.begin), mine_.size() * spec(op.source).width);
+        const std::int64_t n = mine_.size() * spec(op.source).width;
+        if (op.second < 0) sums_.assign(static_cast<std::size_t>(n), 1.0f);
+        kernel_.gate(float_gate(op), data(op.source, mine_.begin),
+                     op.second < 0 ? sums_.data() : data(op.second, mine_.begin), data(op.target, mine_.begin), n);
     }
+
+    // Row by row and expert by expert, in order of experts; threads share the outputs.
+    void experts(const Op& op) {
+        const std::int64_t used = op.routing.used, count = std::ssize(op.targets) / 3, width = spec(op.source).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            choose(data(op.second, m), count, op.routing, &at(s_.choices, m * used));
+        meet(Stopwatch::kRows);
+        auto* gates = reinterpret_cast<float*>(m_.expert_hidden.data());
+        float* ups = gates + s_.rows * used * op.width;
+        const Span hidden = part(op.width), outputs = part(spec(op.target).width);
+        for (std::int64_t p = 0; p < s_.rows * used; p++) {
+            const LinearTarget* const target = &at(op.targets, 3 * at(s_.choices, p).expert);
+            float *gate = gates + p * op.width, *up = ups + p * op.width;
+            product(target[0], data(op.source, p / used), width, gate, hidden);
+            product(target[1], data(op.source, p / used), width, up, hidden);
+            kernel_.gate(float_gate(op), gate + hidden.begin, up + hidden.begin, gate + hidden.begin, hidden.size());
+        }
+        meet(Stopwatch::kProduct);
+        std::vector<float> result(static_cast<std::size_t>(spec(op.target).width));
+        sums_.resize(result.size());
+        for (std::int64_t m = 0; m < s_.rows; m++) {
+            std::fill(sums_.begin(), sums_.end(), 0.0f);
+            for (std::int64_t p = m * used; p < (m + 1) * used; p++) {
+                const ExpertChoice& choice = at(s_.choices, p);
+                product(at(op.targets, 3 * choice.expert + 2), gates + p * op.width, op.width, result.data(), outputs);
+                kernel_.add_scaled(result.data() + outputs.begin, choice.float_weight, sums_.data() + outputs.begin,
+                                   outputs.size());
+            }
+            float* to = data(op.target, m) + outputs.begin;
+            if (op.accumulate)
+                kernel_.add(to, sums_.data() + outputs.begin, to, outputs.size());
+            else
+                std::copy_n(sums_.data() + outputs.begin, outputs.size(), to);
+        }
+        meet(Stopwatch::kProduct);
+    }
+
+    // Chooses the experts of a row by their n scores, and their weights.
+    void choose(const float* scores, std::int64_t n, const Routing& routing, ExpertChoice* to) const {
+        choose_best(scores, n, routing.used, to);
+        std::vector<float> shares, all(static_cast<std::size_t>(n));
+        if (routing.weights == ExpertWeights::kSoftmax) {
+            kernel_.softmax(scores, all.data(), n);
+            scores = all.data();
+        }
+        for (std::int64_t i = 0; i < routing.used; i++) shares.push_back(scores[to[i].expert]);
+        if (routing.weights == ExpertWeights::kSigmoid) kernel_.sigmoid(shares.data(), shares.data(), routing.used);
+        if (routing.weights == ExpertWeights::kSoftmaxOfChosen)
+            kernel_.softmax(shares.data(), shares.data(), routing.used);
+        std::vector<float> weights(shares.size());
+        kernel_.add_scaled(shares.data(), routing.float_factor, weights.data(), routing.used);
+        for (std::int64_t i = 0; i < routing.used; i++) to[i].float_weight = at(weights, i);
+    }
+
+    // Some outputs of one row.
+    void product(const LinearTarget& target, const float* x, std::int64_t width, float* y, Span outputs) const {
+        FloatWeight w = at(m_.weights, target.weight)->floats;
+        w.bias = target.bias < 0 ? nullptr : at(m_.float_biases, target.bias).data();
+        kernel_.linear(w, x, 1, width, y, w.rows, outputs.begin, outputs.end);
+    }
+
+    static FloatGate float_gate(const Op& op) { return op.gelu ? FloatGate::kGeluTanh : FloatGate::kSilu; }
 
     void logits(const Op& op) {
         meet(Stopwatch::kRows);
@@ -120,8 +189,12 @@ struct Fp32Run : Run {
         meet(Stopwatch::kRows);
         const FloatWeight& w = at(m_.weights, op.weight)->floats;
         const Span outputs = part(w.rows);
-        kernel_.linear(w, m_.head.floats.data(), s_.wanted_count, n, reinterpret_cast<float*>(s_.logits), w.rows,
-                       outputs.begin, outputs.end);
+        auto* logits = reinterpret_cast<float*>(s_.logits);
+        kernel_.linear(w, m_.head.floats.data(), s_.wanted_count, n, logits, w.rows, outputs.begin, outputs.end);
+        for (std::int64_t i = 0; op.float_cap != 0 && i < s_.wanted_count; i++) {
+            float* y = logits + i * w.rows + outputs.begin;
+            kernel_.soft_cap(y, op.float_cap, y, outputs.size());
+        }
     }
 
     // Floats from the start of a page to the first key of a layer's head.

@@ -1,5 +1,7 @@
 // The int8 profile (docs/numerics.md).
 #include <algorithm>
+#include <array>
+#include <numeric>
 #include <utility>
 
 #include "formats/convert.h"
@@ -11,6 +13,7 @@ namespace intact {
 namespace {
 
 constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide rows
+constexpr std::int64_t kPanels = 24;     // of results of as many rows as are packed together, that a cache holds
 
 struct Int8Run : Run {
     Int8Run(Model& model, Step& step, int thread) : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {
@@ -65,6 +68,7 @@ struct Int8Run : Run {
     }
 
     void norm(const Op& op) {
+        if (op.centered) return norm_centered(op);
         const Gain g = gain(op);
         const bool to_wide = spec(op.target).wide;
         if (op.heads)
@@ -76,6 +80,31 @@ struct Int8Run : Run {
                 m_.kernel->norm_wide(wide(op.source, m), g, to_wide ? nullptr : narrow(op.target, m),
                                      to_wide ? wide(op.target, m) : nullptr, op.accumulate);
         at(fraction_, op.target) = op.heads || to_wide ? usual(op.target) : 30 - g.exponent;
+    }
+
+    // A layer norm: of rows less their mean, plus a bias.
+    void norm_centered(const Op& op) {
+        const Gain g = gain(op);
+        const std::int64_t* added = op.bias < 0 ? nullptr : at(m_.biases, op.bias).data();
+        const bool to_wide = spec(op.target).wide;
+        auto* room = reinterpret_cast<std::int64_t*>(at(m_.own, thread_).wide.data());
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const std::int64_t* x = wide(op.source, m);
+            const std::int64_t twice = 2 * std::accumulate(x, x + g.n, std::int64_t{0}) + g.n;
+            const std::int64_t mean = twice / (2 * g.n) - (twice % (2 * g.n) < 0);  // rounded half up
+            std::transform(x, x + g.n, room, [&](std::int64_t value) { return value - mean; });
+            std::int64_t* y = room + g.n;
+            m_.kernel->norm_wide(room, g, nullptr, y, false);
+            for (std::int64_t i = 0; i < g.n; i++) {
+                const std::int64_t value = y[i] + (added ? added[i] : 0);
+                if (to_wide)
+                    wide(op.target, m)[i] = value + (op.accumulate ? wide(op.target, m)[i] : 0);
+                else
+                    narrow(op.target, m)[i] =
+                        static_cast<std::int32_t>(std::clamp<std::int64_t>((value + 8) >> 4, -INT32_MAX, INT32_MAX));
+            }
+        }
+        at(fraction_, op.target) = usual(op.target);
     }
 
     void gather(const Op& op) {
@@ -110,7 +139,7 @@ struct Int8Run : Run {
         a.skip_minima32 = a.skip_minima16 = true;
         for (const LinearTarget& target : targets) keep_minima(a, target.weight);
         const Span rows = own ? Span{0, 1} : part(count);
-        const bool other = m_.scheme && op.kind == Op::kLinear;
+        const bool other = m_.scheme && op.kind != Op::kLogits;
         for (std::int64_t k = rows.begin; k < rows.end; k++) {
             const std::int64_t m = row_of(k);
             if (other) {
@@ -220,25 +249,12 @@ struct Int8Run : Run {
     // A product whose two results a gate takes: some rows and outputs at a time, which then stay in the second-level
     // cache, and of few rows as many outputs as fit the same room.
     void gated(const Op& op, const Activations& a, std::size_t i) {
-        constexpr std::int64_t kPanels = 24;  // of as many rows as are packed together
         const Op& gate = m_.ops[i];
         const Matrix& w = at(m_.weights, op.targets[0].weight)->matrix;
-        const std::int64_t own = matmul_scratch(w.blocks, m_.kernel->row_bytes);
-        const std::int64_t height = row_block(w.blocks, m_.kernel->row_bytes), each = own + height * kPanels * 16;
-        const std::int64_t most = kPanels * height / std::clamp<std::int64_t>(rows_, 1, height);
-        std::int32_t* room[2] = {scratch(2 * each), nullptr};
-        room[1] = room[0] + each;
         const bool in_order = op.targets[0].buffer == gate.source;
-        by_parts(w, rows_, most, [&](Span rows, Span panels, bool again) {
+        by_parts(w, rows_, most_panels(w, rows_), [&](Span rows, Span panels, bool again) {
             const std::int64_t n0 = panels.begin * 16, width = panels.size() * 16;
-            std::int32_t* results[2];
-            for (int k = 0; k < 2; k++) {
-                const LinearTarget& target = at(op.targets, k);
-                results[k] = room[k] + own;
-                const Output out{kNarrow, results[k], nullptr, false, width, bias(target), -rows.begin * width - n0};
-                m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, panels.begin,
-                                  panels.end, out, room[k], again);
-            }
+            const auto results = both(op.targets.data(), a, rows, panels, again);
             mark(Stopwatch::kProduct);
             enter(i);
             const std::int64_t count = std::min(panels.end * 16, w.rows) - n0;
@@ -251,6 +267,114 @@ struct Int8Run : Run {
         });
         for (const int buffer : {gate.target, op.targets[0].buffer, op.targets[1].buffer})
             at(fraction_, buffer) = usual(buffer);
+    }
+
+    // Panels of results of so many rows that stay in the second-level cache beside the rows.
+    std::int64_t most_panels(const Matrix& w, std::int64_t rows) const {
+        const std::int64_t height = row_block(w.blocks, m_.kernel->row_bytes);
+        return kPanels * height / std::clamp<std::int64_t>(rows, 1, height);
+    }
+
+    // Products of rows with two matrices of one shape: the results, [row][16 * panels] each, in the thread's own room.
+    std::array<std::int32_t*, 2> both(const LinearTarget* targets, const Activations& a, Span rows, Span panels,
+                                      bool again) const {
+        const Matrix& w = at(m_.weights, targets->weight)->matrix;
+        const std::int64_t own = matmul_scratch(w.blocks, m_.kernel->row_bytes);
+        const std::int64_t each = own + row_block(w.blocks, m_.kernel->row_bytes) * kPanels * 16;
+        const std::int64_t n0 = panels.begin * 16, width = panels.size() * 16;
+        std::array<std::int32_t*, 2> results{};
+        std::int32_t* room = scratch(2 * each);
+        for (std::size_t k = 0; k < 2; k++, room += each) {
+            results[k] = room + own;
+            const Output out{kNarrow, results[k], nullptr, false, width, bias(targets[k]), -rows.begin * width - n0};
+            m_.kernel->matmul(at(m_.weights, targets[k].weight)->matrix, a, rows.begin, rows.end, panels.begin,
+                              panels.end, out, room, again);
+        }
+        return results;
+    }
+
+    // Each row passes some experts: their rows stand side by side, so that an expert's matrices are read once a step.
+    void experts(const Op& op) {
+        const std::int64_t used = op.routing.used, count = std::ssize(op.targets) / 3, width = spec(op.source).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            choose_experts(narrow(op.second, m), count, op.routing, *m_.kernel, &at(s_.choices, m * used));
+        const Activations from = quantize(number(op), op, rows_, op.targets, [](std::int64_t m) { return m; });
+        const Matrix& first = at(m_.weights, op.targets[0].weight)->matrix;
+        const Matrix& last = at(m_.weights, op.targets[2].weight)->matrix;
+        const std::int64_t height =
+            std::min(row_block(first.blocks, m_.kernel->row_bytes), row_block(last.blocks, m_.kernel->row_bytes));
+        const ExpertPairs by = group_by_expert(s_.choices.data(), rows_, used, count, height);
+        const Span pairs = part(std::ssize(by.pairs));
+        Activations a = lay_out(m_.expert_rows, std::ssize(by.pairs), width);
+        for (std::int64_t p = pairs.begin; p < pairs.end; p++) copy_row(from, at(by.pairs, p).row, a, p);
+        meet(Stopwatch::kRows);
+
+        auto* hidden = reinterpret_cast<std::int64_t*>(m_.expert_hidden.data());
+        const std::int64_t most = most_panels(first, rows_);
+        by_blocks(first, std::ssize(by.groups), std::min(rows_, height), most,
+                  [&](std::int64_t g, Span panels, bool again) {
+                      const auto& [expert, rows] = at(by.groups, g);
+                      const auto results = both(&at(op.targets, 3 * expert), a, rows, panels, again);
+                      const std::int64_t n0 = panels.begin * 16, n = std::min(panels.end * 16, first.rows) - n0;
+                      for (std::int64_t i = 0; i < rows.size(); i++)
+                          m_.kernel->gate(results[0] + i * panels.size() * 16, results[1] + i * panels.size() * 16, n,
+                                          op.gelu, hidden + (rows.begin + i) * op.width + n0);
+                  });
+        meet(Stopwatch::kProduct);
+
+        a = lay_out(m_.expert_codes, std::ssize(by.pairs), op.width);
+        a.skip_minima32 = from.skip_minima32;
+        a.skip_minima16 = from.skip_minima16;
+        for (std::int64_t p = pairs.begin; p < pairs.end; p++)
+            if (m_.scheme)
+                m_.kernel->quantize_to(hidden + p * op.width, op.width, kWide, *m_.scheme, a, p);
+            else
+                m_.kernel->quantize_wide(hidden + p * op.width, op.width, kWide, a, p);
+        meet(Stopwatch::kRows);
+
+        add_experts(op, by, last, a);
+        at(fraction_, op.target) = kWide;
+        meet(Stopwatch::kProduct);
+    }
+
+    // The last product of experts, for outputs of this thread's own: results of several experts go to one row.
+    void add_experts(const Op& op, const ExpertPairs& by, const Matrix& last, const Activations& a) {
+        const Span mine = part((last.rows + 15) / 16);
+        const std::int64_t end = std::min(mine.end * 16, last.rows);
+        for (std::int64_t m = 0; m < rows_ && !op.accumulate; m++)
+            std::fill(wide(op.target, m) + mine.begin * 16, wide(op.target, m) + std::max(end, mine.begin * 16), 0);
+        const std::int64_t own = matmul_scratch(last.blocks, m_.kernel->row_bytes);
+        const std::int64_t height = row_block(last.blocks, m_.kernel->row_bytes);
+        std::int32_t* room = scratch(own + height * kPanels * 32);
+        auto* results = reinterpret_cast<std::int64_t*>(room + (own + 1) / 2 * 2);
+        const std::int64_t most = most_panels(last, rows_);
+        for (const auto& [expert, rows] : by.groups) {
+            const LinearTarget& target = at(op.targets, 3 * expert + 2);
+            for (std::int64_t from = mine.begin; from < mine.end; from += most) {
+                const std::int64_t to = std::min(from + most, mine.end), stride = (to - from) * 16, n0 = from * 16;
+                const Output out{kWide, nullptr, results, false, stride, bias(target), -rows.begin * stride - n0};
+                m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, from, to, out, room,
+                                  from > mine.begin);
+                for (std::int64_t p = rows.begin; p < rows.end; p++)
+                    m_.kernel->add_scaled(results + (p - rows.begin) * stride, std::min(to * 16, last.rows) - n0,
+                                          at(by.pairs, p).weight, wide(op.target, at(by.pairs, p).row) + n0);
+            }
+        }
+    }
+
+    // Row i of some quantised rows as row k of others of the same width.
+    static void copy_row(const Activations& from, std::int64_t i, const Activations& to, std::int64_t k) {
+        const auto copy = [&](const auto* source, auto* target, std::int64_t count) {
+            std::copy_n(source + i * count, count, target + k * count);
+        };
+        copy(from.codes, to.codes, from.stride);
+        copy(from.scale, to.scale, from.blocks);
+        copy(from.half_sums, to.half_sums, 2 * from.blocks);
+        copy(from.exponent, to.exponent, 1);
+        if (!from.skip_minima32) copy(from.minima32, to.minima32, from.minima_stride);
+        if (!from.skip_minima32) copy(from.minima32_exp, to.minima32_exp, 1);
+        if (!from.skip_minima16) copy(from.minima16, to.minima16, 2 * from.minima_stride);
+        if (!from.skip_minima16) copy(from.minima16_exp, to.minima16_exp, 1);
     }
 
     const std::int64_t* bias(const LinearTarget& target) const {
@@ -301,9 +425,10 @@ struct Int8Run : Run {
     }
 
     void gate(const Op& op) {
+        if (op.second < 0) ones_.assign(static_cast<std::size_t>(spec(op.source).width), 1 << kNarrow);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            m_.kernel->gate(narrow(op.source, m), narrow(op.second, m), spec(op.source).width, op.gelu,
-                            wide(op.target, m));
+            m_.kernel->gate(narrow(op.source, m), op.second < 0 ? ones_.data() : narrow(op.second, m),
+                            spec(op.source).width, op.gelu, wide(op.target, m));
     }
 
     void logits(const Op& op) {
@@ -312,6 +437,10 @@ struct Int8Run : Run {
         if (thread_ == 0) m_.head.codes = a;
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
         multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
+        if (!op.cap.slope) return;
+        meet(Stopwatch::kProduct);
+        const Span mine = part(s_.wanted_count * outputs);
+        m_.kernel->soft_cap(s_.logits + mine.begin, mine.size(), op.cap);
     }
 
     // All threads come to the step's shared works in the same order.
@@ -336,22 +465,31 @@ struct Int8Run : Run {
     // Calls f(rows, panels, again) for what this thread takes of a product: rows that are packed together, by at most
     // so many panels. again: these rows are still packed.
     template <class F> void by_parts(const Matrix& w, std::int64_t rows, std::int64_t most, F f) {
-        constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
         constexpr std::int64_t kSmall = 1 << 20;  // bytes of codes that come from a near cache
         // Rows of a thread's own for which it had better read all weights itself.
         const std::int64_t own = w.rows * w.blocks * 4 * w.bits <= kSmall ? 32 : 64;
         if (rows == 0) return;
-        const std::int64_t most_rows = row_block(w.blocks, m_.kernel->row_bytes), panels = (w.rows + 15) / 16;
+        const std::int64_t most_rows = row_block(w.blocks, m_.kernel->row_bytes);
         std::int64_t blocks = (rows + most_rows - 1) / most_rows;
         if (rows >= own * threads_) blocks = (blocks + threads_ - 1) / threads_ * threads_;
         const std::int64_t height = std::min(((rows + blocks - 1) / blocks + 15) / 16 * 16, most_rows);
-        const std::int64_t pair = 2 * 16 * 32 * w.blocks * std::min(rows, height);  // of panels
+        by_blocks(w, (rows + height - 1) / height, std::min(rows, height), most,
+                  [&](std::int64_t block, Span panels, bool again) {
+                      f(Span{block * height, std::min((block + 1) * height, rows)}, panels, again);
+                  });
+    }
+
+    // Calls f(block, panels, again) for what this thread takes of products of blocks of `height` rows or so.
+    template <class F>
+    void by_blocks(const Matrix& w, std::int64_t blocks, std::int64_t height, std::int64_t most, F f) {
+        constexpr std::int64_t kWorth = 1 << 17;  // products of numbers: about a microsecond
+        const std::int64_t panels = (w.rows + 15) / 16, pair = 2 * 16 * 32 * w.blocks * height;  // of panels
         std::int64_t last = -1;
-        share(next(), (rows + height - 1) / height * panels, 2 * ((kWorth + pair - 1) / pair), [&](Span piece) {
+        share(next(), blocks * panels, 2 * ((kWorth + pair - 1) / pair), [&](Span piece) {
             while (piece.size() > 0) {
                 const std::int64_t block = piece.begin / panels, before = block * panels, n = piece.begin - before;
                 const Span some{n, std::min({piece.end - before, n + most, panels})};
-                f(Span{block * height, std::min((block + 1) * height, rows)}, some, block == last);
+                f(block, some, block == last);
                 last = block;
                 piece.begin = before + some.end;
             }
@@ -360,6 +498,7 @@ struct Int8Run : Run {
 
     int shared_ = 0;             // works so far
     std::vector<int> fraction_;  // of each buffer, as of the operation at hand
+    std::vector<std::int32_t> ones_;
 };
 
 }  // namespace

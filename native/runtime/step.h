@@ -27,6 +27,7 @@ struct Step {
     std::vector<std::vector<const float*>> keys{}, values{};       // profile fp32: [chunk][page]
     Forest forest{}, wanted_forest{};                              // profile int8: of all rows, of the wanted
     bool narrows = false;                                          // profile int8: only some rows are wanted, in order
+    std::vector<ExpertChoice> choices{};                           // of the operation at hand, [row][used]
     std::vector<Share::Taken> shares{};  // profile int8: of its products and attentions, [work][thread]
 
     // Positions that row m's attention sees, the last inclusive; window 0: all before it.
@@ -148,6 +149,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kGate:
                 run.gate(op);
+                break;
+            case Op::kExperts:
+                run.experts(op);
                 break;
             case Op::kLogits:
                 run.logits(op);

@@ -187,9 +187,9 @@ def test_files_of_minicpm_must_say_their_factors() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "needs"),
     [
-        ("MixtralForCausalLM", "safetensors", "experts"),
-        ("qwen3moe", "gguf", "experts"),
-        ("gemma2", "gguf", "soft caps of scores and logits"),
+        ("GptOssForCausalLM", "safetensors", "attention sinks"),
+        ("glm4moe", "gguf", "another router of experts"),
+        ("gpt2", "gguf", "learned positions"),
         ("ArceeForCausalLM", "safetensors", "squared ReLU without a gate"),
         ("lfm2", "gguf", "a recurrent state"),
     ],

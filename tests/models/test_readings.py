@@ -1,5 +1,6 @@
 """A model has the same bits as a GGUF file, named and ordered as llama.cpp's converter does, and as a folder."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from support.tiny import tokenizer_metadata, write_tiny
 gguf = pytest.importorskip("gguf", reason="needs the gguf package, which has llama.cpp's names of tensors")
 
 CONVERTED = {
+    "cohere2": ("cohere2", False),
+    "command-r": ("command-r", False),
     "ernie4.5": ("ernie4_5", False),
     "exaone4": ("exaone4", False),
     "exaone4-global": ("exaone4", False),
+    "gemma2": ("gemma2", False),
     "glm": ("chatglm", False),
     "glm4": ("glm4", False),
     "granite": ("granite", True),
@@ -34,13 +38,19 @@ CONVERTED = {
     "minicpm": ("minicpm", True),
     "ministral3": ("mistral3", True),
     "mistral": ("llama", True),
+    "mixtral": ("llama", True),
     "olmo2": ("olmo2", False),
     "olmo3": ("olmo2", False),
+    "olmoe": ("olmoe", False),
     "phi3": ("phi3", False),
     "phi4-mini": ("phi3", False),
+    "qwen2moe": ("qwen2moe", False),
     "qwen3": ("qwen3", False),
+    "qwen3moe": ("qwen3moe", False),
     "seed-oss": ("seed_oss", False),
     "smollm3": ("smollm3", True),
+    "stablelm": ("stablelm", False),
+    "starcoder2": ("starcoder2", False),
 }
 """The variants with the name of their architecture in GGUF, and whether the converter brings rotary pairs together."""
 COMMON = {
@@ -58,14 +68,25 @@ COMMON = {
     "residual_scale": "residual_multiplier",
     "attention.scale": "attention_multiplier",
     "logit_scale": "logits_scaling",
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
+    "expert_used_count": "num_experts_per_tok",
+    "expert_feed_forward_length": "moe_intermediate_size",
+    "expert_shared_feed_forward_length": "shared_expert_intermediate_size",
 }
 MINICPM = {
     "embedding_scale": lambda c: float(c["scale_emb"]),
     "residual_scale": lambda c: c["scale_depth"] / c["num_hidden_layers"] ** 0.5,
     "logit_scale": lambda c: c["hidden_size"] / c["dim_model_base"],
 }
-CHANGES = {"rms_norm_eps": 2.0**-17, "residual_multiplier": 0.25}
-"""Numbers that float32, in which GGUF stores them, holds exactly."""
+CHANGES = {
+    "rms_norm_eps": 2.0**-17,
+    "layer_norm_eps": 2.0**-17,
+    "norm_epsilon": 2.0**-17,
+    "residual_multiplier": 0.25,
+    "mlp_only_layers": [],
+}
+"""Numbers that float32, in which GGUF stores them, holds exactly; experts in all layers, as it has no list of them."""
 
 
 def _together(matrix: np.ndarray, heads: int) -> np.ndarray:
@@ -88,6 +109,18 @@ def _apart(config: dict[str, Any], values: dict[str, np.ndarray]) -> Iterator[tu
             yield own, rows.reshape(-1, array.shape[1])
 
 
+def _stacked(values: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors with the matrices of a layer's experts as one, under the name that the converter gives them."""
+    stacks: dict[str, list[np.ndarray]] = {}
+    for name, array in values:
+        if (match := re.fullmatch(r"(.+\.experts)\.\d+(\..+)", name)) is None:
+            yield name, array[0] if name.endswith("shared_expert_gate.weight") else array
+        else:
+            stacks.setdefault(match[1] + match[2], []).append(array)
+    for name, arrays in stacks.items():
+        yield name, np.stack(arrays)
+
+
 def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], name: str, together: bool) -> Path:
     """Write the GGUF file that llama.cpp's converter would make, in F32."""
     metadata: dict[str, Any] = {"general.architecture": name}
@@ -95,6 +128,14 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
     if name == "minicpm":
         metadata |= {f"{name}.{key}": value(config) for key, value in MINICPM.items()}
     metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["rms_norm_eps"]
+    for own in ("layer_norm_eps", "norm_epsilon"):
+        if own in config:
+            metadata[f"{name}.attention.layer_norm_epsilon"] = config[own]
+    for own in ("num_experts", "num_local_experts"):
+        if own in config:
+            metadata[f"{name}.expert_count"] = config[own]
+    if "logit_scale" in config:
+        metadata[f"{name}.logit_scale"] = config["logit_scale"]
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     metadata[f"{name}.rope.dimension_count"] = int(width * config.get("partial_rotary_factor", 1))
     tensors = {}
@@ -102,8 +143,10 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
         next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]
     )
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
-    for own, array in _apart(config, values):
+    for own, array in _stacked(_apart(config, values)):
         stem = own.split(".")[-2]
+        if name == "gemma2" and array.ndim == 1:
+            array = array + np.float32(1)
         tensors[names.get_name(own, try_suffixes=(".weight", ".bias"))] = (
             _together(array, heads[stem]) if together and stem in heads else array
         )
@@ -147,6 +190,8 @@ def test_a_gguf_file_and_a_folder_are_one_model(tmp_path: Path, name: str) -> No
         config["sliding_window"] = None
     if name == "olmo3":  # GGUF has no factor of its own beside YaRN's
         config["rope_scaling"] = {key: v for key, v in config["rope_scaling"].items() if key != "attention_factor"}
+    if name == "gemma2":  # GGUF has no other
+        config["query_pre_attn_scalar"] = config["head_dim"]
     variant = VARIANTS[name]._replace(config=config, kind="F32", files=1)
     folder = write_folder(tmp_path / "folder", variant, name)
     file = _convert(tmp_path / "model.gguf", config, tensor_values(config, name), *CONVERTED[name])

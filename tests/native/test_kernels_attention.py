@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from intact._native import kernels
 from intact.numerics import attention
 from intact.numerics.fixed import LIMIT
+from intact.numerics.soft_cap import SoftCap, score_cap
 from support.examples import examples
 
 pytestmark = pytest.mark.native
@@ -33,12 +34,12 @@ def random_heads(rng: np.random.Generator, count: int, width: int, bits: int) ->
 
 def assert_attends(
     tier: str, page: int, queries: NDArray[np.int32], keys: NDArray[np.int32], values: NDArray[np.int32],
-    first: NDArray[np.int64], last: NDArray[np.int64], scale: attention.Scale,
+    first: NDArray[np.int64], last: NDArray[np.int64], scale: attention.Scale, cap: SoftCap | None = None,
 ) -> None:  # fmt: skip
     cache = kernels.Cache(keys.shape[1], page)
     for position, (key, value) in enumerate(zip(keys, values, strict=True)):
         cache.append(tier, key, value, position)
-    got = cache.attend(tier, queries, first, last, *scale)
+    got = cache.attend(tier, queries, first, last, *scale, cap=tuple(cap or (0, 0)))
     key_codes, value_codes = attention.quantize_keys(keys), attention.quantize_values(values)
     for i, query in enumerate(queries):
         seen = slice(first[i], last[i] + 1)
@@ -46,6 +47,7 @@ def assert_attends(
             attention.quantize_query(query, scale),
             attention.Heads(key_codes.codes[seen], key_codes.scale[seen]),
             attention.Heads(value_codes.codes[seen], value_codes.scale[seen]),
+            cap,
         )
         np.testing.assert_array_equal(got[i], expected)
 
@@ -70,7 +72,8 @@ def test_attention_equals_the_reference(
     last = np.sort(rng.integers(0, positions, count))
     first = np.maximum(0, last - window + 1)
     factor = Fraction(int(rng.integers(1, 1000)), int(rng.choice([1000, 10**6, 1])))
-    assert_attends(tier, page, queries, keys, values, first, last, attention.score_scale(factor))
+    cap = score_cap(Fraction(int(rng.integers(2, 100)), 2)) if seed % 3 == 0 else None
+    assert_attends(tier, page, queries, keys, values, first, last, attention.score_scale(factor), cap)
 
 
 @pytest.mark.parametrize("tier", TIERS)

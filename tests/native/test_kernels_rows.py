@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from intact._native import kernels
-from intact.numerics import gate, norm, rope
+from intact.numerics import experts, gate, norm, rope
 from intact.numerics.fixed import LIMIT, sat32
+from intact.numerics.functions import sigmoid
+from intact.numerics.soft_cap import make_soft_cap, soft_cap
 from support.examples import examples
 
 pytestmark = pytest.mark.native
@@ -148,3 +152,26 @@ def test_gates_equal_the_reference_at_every_argument(tier: str, kind: str, reque
     assert got[-1] == int(x[-1]) << 10
     for part in np.array_split(np.arange(len(x)), 1 + len(x) // 100_000):
         np.testing.assert_array_equal(got[part], gate.gated(x[part], up[part], kind))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 200), st.integers(0, 31), st.fractions(1, 16384, max_denominator=1000), st.integers(0, 2**32))
+@examples(80)
+def test_sigmoids_and_soft_caps_equal_the_reference(tier: str, count: int, bits: int, cap: Fraction, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = np.rint(np.clip(rng.normal(0, 2.0**bits, count), -LIMIT, LIMIT)).astype(np.int32)
+    x[0] = rng.choice([-LIMIT, 0, LIMIT])
+    np.testing.assert_array_equal(kernels.sigmoid(tier, x), sigmoid(x))
+    integers = make_soft_cap(cap)
+    np.testing.assert_array_equal(kernels.soft_cap(tier, x, *integers), soft_cap(x, integers))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 100), st.integers(0, 62), st.integers(0, (1 << 20) - 1), st.integers(0, 2**32))
+@examples(80)
+def test_scaled_sums_equal_the_reference(tier: str, count: int, bits: int, factor: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(-(1 << bits), 1 << bits, count) for _ in range(2))
+    x >>= 4
+    expected = x + experts.scaled(y[None], np.array([factor]))[0]
+    np.testing.assert_array_equal(kernels.add_scaled(tier, x, y, factor), expected)

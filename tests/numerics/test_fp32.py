@@ -294,6 +294,8 @@ def test_attention_on_every_tier(
     q = draw(rng, heads, width)
     k, v = (pages[order][:, head].reshape(-1, width)[:last] for pages in (keys, values))
     same(native.attend(tier, q, keys, values, order, head, first, last, 0.01), fp32.attend(q, k, v, 0.01, first))
+    capped = native.attend(tier, q, keys, values, order, head, first, last, 0.1, 1.5)
+    same(capped, fp32.attend(q, k, v, 0.1, first, 1.5))
 
 
 @each_tier
@@ -335,6 +337,12 @@ def test_the_small_operations_on_every_tier(tier: str) -> None:
     for n in (1, 16, 37):
         a, b = draw(rng, n), draw(rng, n)
         same(native.add(tier, a, b), a + b)
+        same(native.sigmoid(tier, a), fp32.sigmoid(a))
+        same(native.softmax(tier, a), fp32.softmax(a))
+        same(native.soft_cap(tier, a, 2.5), fp32.soft_cap(a, 2.5))
+        same(native.add_scaled(tier, a, 0.3, b), b + a * np.float32(0.3))
+        same(native.layer_norm(tier, a, b, None, 1e-5), fp32.layer_norm(a, b, None, 1e-5))
+        same(native.layer_norm(tier, a, b, a, 1e-5), fp32.layer_norm(a, b, a, 1e-5))
         q30 = rng.integers(-(2**30), 2**30 + 1, n).astype(np.int32)
         same(native.from_q30(tier, q30), fp32.from_q30(q30))
     ids = np.array([3, 0, 3], np.int32)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from intact.formats import open_checkpoint
 from intact.models import ARCHITECTURES, Program, build_program
-from intact.models.program import Attend, Embed, Gate, Linear, Logits, Norm, Op, Rope
+from intact.models.program import Attend, Embed, Experts, Gate, Linear, Logits, Norm, Op, Rope
 from support.tiny import write_tiny
 
 STORED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.gguf == name)
@@ -29,18 +29,21 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
         case Embed():
             return "embed", op.scale != 1
         case Norm():
-            return "norm", min(op.heads, 2), op.accumulate, op.offset != 0, op.factor != 1
+            return "norm", min(op.heads, 2), op.accumulate, op.offset != 0, op.factor != 1, op.centered, op.bias is None
         case Linear():
             wide = program.buffers[op.source].wide
             return "linear", wide, *((t.accumulate, t.bias is not None) for t in op.targets)
         case Rope():
             return "rope", op.interleaved, op.rotation, 2 * len(program.rotations[op.rotation]) < op.width
         case Attend():
-            return "attend", op.window > 0
+            return "attend", op.window > 0, op.cap > 0
         case Gate():
-            return "gate", op.kind
+            return "gate", op.kind, op.up is None
+        case Experts():
+            biased = any(e.gate_bias for e in op.experts)
+            return "experts", op.kind, op.weights, op.accumulate, biased, len(op.experts) > 1
         case Logits():
-            return ("logits",)
+            return "logits", op.cap > 0
     raise AssertionError(f"{op}: say here what tells it from others of its kind")
 
 

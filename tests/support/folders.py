@@ -281,6 +281,120 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "gemma2": Variant(
+        _config(
+            "Gemma2ForCausalLM",
+            "gemma2",
+            **_GEMMA,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            attn_logit_softcapping=2.5,
+            final_logit_softcapping=30.0,
+        ),
+        "BF16",
+    ),
+    "mixtral": Variant(
+        _config(
+            "MixtralForCausalLM",
+            "mixtral",
+            head_dim=24,
+            num_local_experts=5,
+            num_experts_per_tok=2,
+            sliding_window=None,
+        ),
+        files=2,
+    ),
+    "qwen2moe": Variant(
+        _config(
+            "Qwen2MoeForCausalLM",
+            "qwen2_moe",
+            num_hidden_layers=3,
+            num_experts=6,
+            num_experts_per_tok=3,
+            moe_intermediate_size=48,
+            shared_expert_intermediate_size=80,
+            norm_topk_prob=False,
+            decoder_sparse_step=1,
+            mlp_only_layers=[1],
+            use_sliding_window=False,
+        ),
+        "BF16",
+    ),
+    "qwen3moe": Variant(
+        _config(
+            "Qwen3MoeForCausalLM",
+            "qwen3_moe",
+            head_dim=24,
+            num_experts=8,
+            num_experts_per_tok=3,
+            moe_intermediate_size=40,
+            norm_topk_prob=True,
+            decoder_sparse_step=1,
+            mlp_only_layers=[],
+            attention_bias=False,
+        ),
+        "F16",
+    ),
+    "olmoe": Variant(
+        _config(
+            "OlmoeForCausalLM",
+            "olmoe",
+            num_key_value_heads=4,
+            num_experts=8,
+            num_experts_per_tok=2,
+            norm_topk_prob=False,
+            clip_qkv=None,
+        ),
+        "BF16",
+    ),
+    "stablelm": Variant(
+        _config(
+            "StableLmForCausalLM",
+            "stablelm",
+            layer_norm_eps=1e-5,
+            partial_rotary_factor=0.25,
+            use_qkv_bias=True,
+            qk_layernorm=False,
+            use_parallel_residual=False,
+        )
+    ),
+    "starcoder2": Variant(
+        _config(
+            "Starcoder2ForCausalLM",
+            "starcoder2",
+            norm_epsilon=1e-5,
+            use_bias=True,
+            hidden_act="gelu_pytorch_tanh",
+            sliding_window=12,
+            tie_word_embeddings=True,
+        ),
+        "F16",
+    ),
+    "command-r": Variant(
+        _config(
+            "CohereForCausalLM",
+            "cohere",
+            layer_norm_eps=1e-5,
+            logit_scale=0.25,
+            use_qk_norm=False,
+            attention_bias=False,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
+    "cohere2": Variant(
+        _config(
+            "Cohere2ForCausalLM",
+            "cohere2",
+            num_hidden_layers=4,
+            head_dim=16,
+            layer_norm_eps=1e-5,
+            logit_scale=0.25,
+            attention_bias=False,
+            sliding_window=12,
+            layer_types=[*["sliding_attention"] * 3, "full_attention"],
+            tie_word_embeddings=True,
+        )
+    ),
 }
 
 
@@ -303,13 +417,16 @@ MATRICES = {
     "attn_v": 1.5,
     "attn_qkv": 1.5,
     "ffn_gate": 1.5,
+    "ffn_gate_inp": 6.0,
+    "mlp.gate": 6.0,
+    "block_sparse_moe.gate": 6.0,
     "attn_output": 1.0,
     "output": 3.0,
 }
 """Sizes of random matrices by the ends of their names; 1 for others."""
 GAINS = {"attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
-OWN_SIZES = {"gemma3": (1.0, 3.0), "granite": (4.0, 4.0), "minicpm": (1.0, 4.0)}
+OWN_SIZES = {"gemma2": (1.0, 3.0), "gemma3": (1.0, 3.0), "granite": (4.0, 4.0), "minicpm": (1.0, 4.0)}
 """The size of an architecture's embedding and the mean of its last norm; 8 and 1 for others."""
 
 
@@ -329,7 +446,7 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
     matrices, gains = MATRICES | {"token_embd": embedding}, GAINS | {"output_norm": (last, 0.2)}
     out: dict[str, np.ndarray] = {}
     shapes = tensor_shapes(architecture, checkpoint, config["vocab_size"], config["tie_word_embeddings"])
-    for name, shape in fused_shapes(shapes, architecture.fused).items():
+    for name, shape in fused_shapes(shapes, architecture.fused, stacked=False).items():
         own, (stem, _, end) = hf_name(architecture, name), name.rpartition(".")
         if end == "bias":
             out[own] = random_floats(f"{seed}|{own}", shape, 0.5)

@@ -34,6 +34,8 @@ MATRICES = {
     "attn_qkv": 1.5,
     "attn_output": 1.0,
     "ffn_gate": 1.5,
+    "ffn_gate_exps": 1.5,
+    "ffn_gate_inp": 4.0,
     "output": 3.0,
 }
 """Sizes of random matrices by the ends of their names; 1 for others."""
@@ -117,11 +119,11 @@ def write_tiny(
             tensors[name] = ("F32", shape, values.astype("<f4").tobytes())
             continue
         order = [kinds[(turn + i) % len(kinds)] for i in range(len(kinds))]
-        fits = [i for i, kind in enumerate(order) if shape[1] % FORMATS[kind].values == 0]
+        fits = [i for i, kind in enumerate(order) if shape[-1] % FORMATS[kind].values == 0]
         kind = order[fits[0]] if fits else "F32"
         turn += fits[0] + 1 if fits else 0
         stem = name.removesuffix(".weight")
-        size = entry_of(stem, MATRICES, 1.0) / shape[1] ** 0.5
+        size = entry_of(stem, MATRICES, 1.0) / shape[-1] ** 0.5
         tensors[name] = (kind, shape, random_tensor(f"{seed}|{stem}", kind, shape, size))
     own |= tokenizer_metadata(vocabulary) | {"tokenizer.chat_template": TEMPLATE}
     return write_gguf(path, own | dict(metadata or {}), tensors)

@@ -138,7 +138,9 @@ class Op:
 
         GATE = 7
 
-        LOGITS = 8
+        EXPERTS = 8
+
+        LOGITS = 9
 
     @property
     def source(self) -> int: ...
@@ -207,6 +209,30 @@ class Op:
     def accumulate(self, arg: bool, /) -> None: ...
 
     @property
+    def centered(self) -> bool: ...
+
+    @centered.setter
+    def centered(self, arg: bool, /) -> None: ...
+
+    @property
+    def float_cap(self) -> float: ...
+
+    @float_cap.setter
+    def float_cap(self, arg: float, /) -> None: ...
+
+    @property
+    def cap(self) -> tuple[int, int]: ...
+
+    @cap.setter
+    def cap(self, arg: tuple[int, int], /) -> None: ...
+
+    @property
+    def bias(self) -> int: ...
+
+    @bias.setter
+    def bias(self, arg: int, /) -> None: ...
+
+    @property
     def interleaved(self) -> bool: ...
 
     @interleaved.setter
@@ -261,6 +287,12 @@ class Op:
     def random(self, arg: bool, /) -> None: ...
 
     @property
+    def routing(self) -> tuple[int, int, int, float]: ...
+
+    @routing.setter
+    def routing(self, arg: tuple[int, int, int, float], /) -> None: ...
+
+    @property
     def scale(self) -> tuple[int, int]: ...
 
     @scale.setter
@@ -311,7 +343,10 @@ class Model:
 
     def add_buffer(self, width: int, wide: bool) -> int: ...
 
-    def add_weight(self, kind: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], rows: int, columns: int, bits: int) -> int: ...
+    def add_weight(self, kind: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], rows: int, columns: int, bits: int) -> int:
+        """
+        Add a matrix as the checkpoint stores it; in the profile fp32 the caller keeps `data`.
+        """
 
     def add_packed(self, weight: Weight) -> int:
         """Add a weight made by `pack_integers`, which then belongs to the model."""

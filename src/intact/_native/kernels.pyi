@@ -104,6 +104,12 @@ def rotate(tier: str, head: Annotated[NDArray[numpy.int32], dict(shape=(None,), 
 
 def gate(tier: str, gate: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], up: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], gelu: bool) -> NDArray[numpy.int64]: ...
 
+def sigmoid(tier: str, x: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> NDArray[numpy.int32]: ...
+
+def soft_cap(tier: str, x: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], slope: int, limit: int) -> NDArray[numpy.int32]: ...
+
+def add_scaled(tier: str, x: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], y: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], factor: int) -> NDArray[numpy.int64]: ...
+
 def weights(tier: str, logits: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], slope: int) -> tuple[Any, ...]:
     """Unnormalised probabilities in Q30 before the filters, and their sum."""
 
@@ -123,7 +129,7 @@ class Cache:
 
     def append(self, tier: str, key: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], value: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], position: int) -> None: ...
 
-    def attend(self, tier: str, queries: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], first: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], last: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], mantissa: int, exponent: int, cuts: Sequence[int] = []) -> NDArray[numpy.int32]:
+    def attend(self, tier: str, queries: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], first: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], last: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], mantissa: int, exponent: int, cuts: Sequence[int] = [], cap: tuple[int, int] = (0, 0)) -> NDArray[numpy.int32]:
         """
         Attend; first and last are the visible positions of each query, cuts where segments end.
         """

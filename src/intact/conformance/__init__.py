@@ -24,7 +24,7 @@ TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds a token
 
 EXPECTED = {
-    "operations": "34b0000910ce42a551e40610168e7c72f36c292554880694dac32e779209ae0d",
+    "operations": "86fe027701972e3d718c7baba3dd442b055bda872366d21c59c3c0fee96c3ffb",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",

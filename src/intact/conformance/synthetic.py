@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,24 @@ from numpy.typing import NDArray
 from intact.executors.base import SequenceChunk
 from intact.formats import Tensor
 from intact.models.decoder import inverse_root
-from intact.models.program import Attend, Buffer, Embed, Gate, Gather, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.program import (
+    Activation,
+    Attend,
+    Buffer,
+    Embed,
+    Expert,
+    Experts,
+    Gate,
+    Gather,
+    Linear,
+    Logits,
+    Norm,
+    Op,
+    Program,
+    Rope,
+    Target,
+)
+from intact.numerics.experts import ExpertWeights
 from intact.numerics.integers import INTEGER, to_bytes
 from intact.numerics.rope import rotation
 from intact.numerics.weights import InputIndex, from_floats
@@ -136,11 +153,11 @@ class _Builder:
             made.append(Target(target, weight, self.vector(stem, width, 0.0, bias) if bias else None))
         self.ops.append(Linear(source, tuple(made)))
 
-    def logits(self, source: str, kind: str = "F16", rows: int = 29) -> None:
+    def logits(self, source: str, kind: str = "F16", rows: int = 29, cap: Fraction = Fraction(0)) -> None:
         """Append a head whose rows differ in size from 1 to 16, so that a unit of the source shows."""
         columns = self.buffers[source].width
         sizes = 2.0 ** (np.arange(rows) % 5) * columns**0.5
-        self.ops.append(Logits(source, self.matrix("head", kind, rows, columns, sizes)))
+        self.ops.append(Logits(source, self.matrix("head", kind, rows, columns, sizes), cap))
 
     def rotation(self, base: float, width: int) -> int:
         self.rotations.append(rotation(base, width, {}))
@@ -251,7 +268,7 @@ def _ropes() -> Iterator[Case]:
 
 
 def _gates() -> Iterator[Case]:
-    kinds: tuple[Literal["silu", "gelu"], ...] = ("silu", "gelu")
+    kinds: tuple[Activation, ...] = ("silu", "gelu")
     for kind in kinds:
         b = _Builder(f"gate {kind}")
         b.embed(64)
@@ -260,6 +277,78 @@ def _gates() -> Iterator[Case]:
         b.linear("hidden", "F32", ("y", 41))
         b.logits("y")
         yield b.case([ALL_TOKENS])
+
+
+def _layer_norms() -> Iterator[Case]:
+    """Norms of rows less their mean, with or without a bias, to narrow or wide rows; activations without a gate."""
+    for width in (1, 100):
+        b = _Builder(f"layer norm {width}")
+        b.embed(width)
+        bias = b.vector("bias", width, 1.0, 2.0)
+        b.ops.append(
+            Norm("x", b.buffer("normed", width), b.vector("gain", width, 1.0, 0.5), 1e-5, centered=True, bias=bias)
+        )
+        b.linear("normed", "F32", ("gate", 77), bias=1.5)
+        b.ops.append(Gate("gate", None, b.buffer("hidden", 77, wide=True), "gelu"))
+        b.logits("hidden")
+        yield b.case([ALL_TOKENS])
+    b = _Builder("layer norm accumulated")
+    b.embed(64, low=-15)
+    b.linear("x", "F32", ("result", 64), wide=True)
+    b.ops.append(
+        Norm("result", "x", b.vector("gain", 64, 0.0, 2.0), 1e-6, accumulate=True, factor=Fraction(1, 3), centered=True)
+    )
+    b.linear("x", "F32", ("y", 41))
+    b.logits("y")
+    yield b.case([ALL_TOKENS])
+
+
+def _experts() -> Iterator[Case]:
+    """Mixtures with each kind of weights; ties of scores, as two experts have the same row of the router."""
+    kinds: tuple[ExpertWeights, ...] = ("softmax", "softmax of chosen", "sigmoid")
+    activations: tuple[Activation, ...] = ("silu", "gelu", "silu")
+    for kind, activation, count, used in zip(kinds, activations, (7, 6, 1), (3, 2, 1), strict=True):
+        b = _Builder(f"experts {kind}")
+        width, hidden = 64, 80
+        b.embed(width, low=-12)
+        b.ops.append(Norm("x", b.buffer("normed", width), b.vector("gain", width, 1.0, 0.5), 1e-5))
+        router = random_floats(f"{b.name}|router", (count, width), 0.5)
+        router[count // 2] = router[0]
+        b.tensor("router", "F32", router.shape, _float_bytes(router, "F32"))
+        b.ops.append(Linear("normed", (Target(b.buffer("scores", count), "router"),)))
+        experts = []
+        for e in range(count):
+            matrices = (
+                b.matrix(f"{name}.{e}", stored, *shape)
+                for name, stored, shape in (
+                    ("gate", "Q4_1", (hidden, width)),
+                    ("up", "Q8_0", (hidden, width)),
+                    ("down", "F16", (width, hidden)),
+                )
+            )
+            biases = [
+                b.vector(f"{name}.bias.{e}", size, 0.0, 0.5)
+                for name, size in (("gate", hidden), ("up", hidden), ("down", width))
+            ]
+            experts.append(Expert(*matrices, *(biases if kind == "softmax" else ())))
+        target = "x" if kind != "softmax" else b.buffer("result", width, wide=True)
+        b.ops.append(
+            Experts(
+                "normed",
+                "scores",
+                target,
+                tuple(experts),
+                used,
+                hidden,
+                activation,
+                kind,
+                Fraction(5, 2),
+                target == "x",
+            )
+        )
+        b.linear(target, "F32", ("y", 41))
+        b.logits("y")
+        yield b.case([ALL_TOKENS, _step(_chunk(0, [9], (2,)))])
 
 
 def _gathers() -> Iterator[Case]:
@@ -281,14 +370,17 @@ def _gathers() -> Iterator[Case]:
 
 def _attention() -> Iterator[Case]:
     shapes = ((3, 1, 24, 0), (4, 2, 40, 5), (6, 6, 16, 0), (9, 1, 64, 17), (1, 1, 512, 0))
-    for heads, kv_heads, width, window in shapes:
-        b = _Builder(f"attention {heads} {kv_heads} {width} {window}", kv_heads, width)
+    caps = {(4, 2, 40, 5): Fraction(5), (6, 6, 16, 0): Fraction(3, 2)}
+    for shape, cap in (*((shape, Fraction(0)) for shape in shapes), *caps.items()):
+        heads, kv_heads, width, window = shape
+        named = f"attention {heads} {kv_heads} {width} {window}"
+        b = _Builder(f"{named} capped" if cap else named, kv_heads, width)
         b.embed(64)
         b.linear("x", "F32", ("q", heads * width), ("k", kv_heads * width), ("v", kv_heads * width), bias=0.5)
         scale = inverse_root(width) * (8 if window else 1)
-        b.ops.append(Attend("q", "k", "v", b.buffer("o", heads * width), 0, heads, kv_heads, width, scale, window))
+        b.ops.append(Attend("q", "k", "v", b.buffer("o", heads * width), 0, heads, kv_heads, width, scale, window, cap))
         b.layers = 1
-        b.logits("o")
+        b.logits("o", cap=cap and 1000 * cap)
         steps = _two_sequences()
         if window:
             steps.append(_step(_chunk(1 << 18, range(10, 20), [7] * ((1 << 18) // PAGE) + [4])))
@@ -343,5 +435,5 @@ def cases() -> Iterator[Case]:
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
-    for family in (_norms, _ropes, _gates, _gathers, _attention, _decoders):
+    for family in (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _attention, _decoders):
         yield from family()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.models.decoder import float_values
-from intact.models.program import Gather, Linear, Norm, Program, Target
+from intact.models.program import Experts, Gather, Linear, Norm, Program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_inputs
 from intact.numerics.norm import Gain, make_gain
@@ -168,21 +168,24 @@ def check_embedding(name: str, largest_exponent: int) -> None:
         raise ModelError(f"tensor {name}: a scale of 2^{largest_exponent} and more is too large for an embedding")
 
 
-def bias_values(program: Program, target: Target) -> NDArray[np.float32]:
+def bias_values(program: Program, name: str) -> NDArray[np.float32]:
     """Return a bias as float32."""
-    tensor = program.tensors[str(target.bias)]
+    tensor = program.tensors[name]
     return float_values(tensor, tensor.shape[0], "bias")
 
 
-def integer_bias(program: Program, target: Target) -> NDArray[np.int64]:
-    """Return a bias with the fraction bits of its target's buffer."""
-    fraction = 20 if program.buffers[target.buffer].wide else 16
-    values = bias_values(program, target).astype(np.float64)
+def integer_bias(program: Program, name: str, fraction: int) -> NDArray[np.int64]:
+    """Return a bias with so many fraction bits."""
+    values = bias_values(program, name).astype(np.float64)
     if np.abs(values).max() >= 1 << 14:
-        raise ModelError(
-            f"tensor {program.tensors[str(target.bias)].name}: values of 16,384 and more do not fit fixed point"
-        )
+        raise ModelError(f"tensor {program.tensors[name].name}: values of 16,384 and more do not fit fixed point")
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64)
+
+
+def check_experts(program: Program, parts: ProfileParts) -> None:
+    """Refuse a profile that runs no mixtures of experts, for a program that has some."""
+    if (parts.scheme.wide or parts.sparsity is not None) and any(isinstance(op, Experts) for op in program.ops):
+        raise ParameterError("mixtures of experts run in the profiles int8 and fp32, and those of narrow activations")
 
 
 def choose_tier(available: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from intact.executors.base import (
     SequenceChunk,
     bias_values,
     check_embedding,
+    check_experts,
     choose_pinned,
     choose_threads,
     choose_tier,
@@ -29,13 +30,28 @@ from intact.executors.base import (
 from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Tensor
-from intact.models.program import Attend, Embed, Gate, Gather, Hadamard, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.program import (
+    Attend,
+    Embed,
+    Experts,
+    Gate,
+    Gather,
+    Hadamard,
+    Linear,
+    Logits,
+    Norm,
+    Op,
+    Program,
+    Rope,
+)
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
+from intact.numerics.experts import ExpertWeights, weight_factor
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.rope import factor_q30
 from intact.numerics.sampling import Draw
+from intact.numerics.soft_cap import make_soft_cap, score_cap
 from intact.numerics.weights import BlockWeight
 
 _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions", "ended_rows")
@@ -87,6 +103,7 @@ class NativeExecutor:
     ) -> None:
         self.profile, self.page_size, self.program = profile, page_size, program
         self._parts = parse_profile(profile)
+        check_experts(program, self._parts)
         self.trees = not self._parts.float32
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
@@ -99,6 +116,7 @@ class NativeExecutor:
                 self._model.set_scheme(scheme.largest, step_bits, scheme.mantissa, scheme.power, scheme.whole_row)
         self.bits = bits
         self._weights: dict[str, int] = {}
+        self._sources: list[NDArray[np.uint8]] = []  # that the fp32 profile reads in every step
         self._add_program()
         self._work: StepWork | None = None
 
@@ -155,6 +173,8 @@ class NativeExecutor:
             return int(self._model.add_packed(pack(from_bytes(data), self._model.threads)))
         if kind == INTEGER:
             kind, data = "F32", dequantize(kind, data, tensor.shape).reshape(-1).view(np.uint8)
+        if self.profile == "fp32":
+            self._sources.append(data)
         return int(self._model.add_weight(kind, data, *tensor.shape, self.bits))
 
     @property
@@ -200,11 +220,12 @@ class NativeExecutor:
                 factor = {"multiplier": embed_multiplier(op.scale), "float_scale": float(op.scale)}
                 return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor}
             case Norm():
-                slices = {"heads": op.heads, "accumulate": op.accumulate}
+                slices = {"heads": op.heads, "accumulate": op.accumulate, "centered": op.centered}
                 return kind.NORM, {
                     "source": ids[op.source],
                     "target": ids[op.target],
                     "weight": self._gain(op),
+                    "bias": self._bias(op.bias, 20),
                     **slices,
                 }
             case Gather():
@@ -214,7 +235,7 @@ class NativeExecutor:
                 return kind.HADAMARD, {"source": ids[op.source], "target": ids[op.target], "width": op.size}
             case Linear():
                 targets = [
-                    _native.Target(ids[t.buffer], self._weight(t.weight), self._bias(t), t.accumulate)
+                    self._target(ids[t.buffer], t.weight, t.bias, self._fraction(t.buffer), t.accumulate)
                     for t in op.targets
                 ]
                 fields: dict[str, Any] = {"source": ids[op.source], "targets": targets}
@@ -230,13 +251,32 @@ class NativeExecutor:
             case Attend():
                 rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
                 shape = {name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window")}
-                scale = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
+                scale: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
+                scale |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scale}
             case Gate():
-                rows = {"source": op.gate, "second": op.up, "target": op.target}
-                return kind.GATE, {**{name: ids[buffer] for name, buffer in rows.items()}, "gelu": op.kind == "gelu"}
+                buffers = {"source": ids[op.gate], "target": ids[op.target]}
+                second = -1 if op.up is None else ids[op.up]
+                return kind.GATE, {**buffers, "second": second, "gelu": op.kind == "gelu"}
+            case Experts():
+                rows = {"source": op.source, "second": op.scores, "target": op.target}
+                kinds: tuple[ExpertWeights, ...] = ("softmax", "softmax of chosen", "sigmoid")
+                routing = (op.used, kinds.index(op.weights), weight_factor(op.factor), float(op.factor))
+                shape = {"width": op.hidden, "accumulate": op.accumulate, "gelu": op.kind == "gelu"}
+                matrices = [
+                    self._target(ids[op.target], weight, bias, fraction)
+                    for e in op.experts
+                    for weight, bias, fraction in (
+                        (e.gate, e.gate_bias, 16),
+                        (e.up, e.up_bias, 16),
+                        (e.down, e.down_bias, 20),
+                    )
+                ]
+                named = {name: ids[buffer] for name, buffer in rows.items()}
+                return kind.EXPERTS, {**named, **shape, "routing": routing, "targets": matrices}
             case Logits():
-                return kind.LOGITS, {"source": ids[op.source], "weight": self._weight(op.weight)}
+                cap = {"cap": tuple(make_soft_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
+                return kind.LOGITS, {"source": ids[op.source], "weight": self._weight(op.weight), **cap}
 
     def _gain(self, op: Norm) -> int:
         gain = integer_gain(self.program, op)
@@ -244,10 +284,17 @@ class NativeExecutor:
         added: int = self._model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps)
         return added
 
-    def _bias(self, target: Target) -> int:
-        if target.bias is None:
+    def _fraction(self, buffer: str) -> int:
+        return 20 if self.program.buffers[buffer].wide else 16
+
+    def _target(self, buffer: int, weight: str, bias: str | None, fraction: int, accumulate: bool = False) -> Any:
+        return _native.Target(buffer, self._weight(weight), self._bias(bias, fraction), accumulate)
+
+    def _bias(self, name: str | None, fraction: int) -> int:
+        if name is None:
             return -1
-        added: int = self._model.add_bias(integer_bias(self.program, target), bias_values(self.program, target))
+        values = bias_values(self.program, name)
+        added: int = self._model.add_bias(integer_bias(self.program, name, fraction), values)
         return added
 
     def close(self) -> None:

@@ -11,7 +11,20 @@ from numpy.typing import NDArray
 
 from intact import _native
 from intact.executors.base import SequenceChunk
-from intact.models.program import Attend, Embed, Gate, Gather, Hadamard, Linear, Logits, Norm, Op, Program, Rope
+from intact.models.program import (
+    Attend,
+    Embed,
+    Experts,
+    Gate,
+    Gather,
+    Hadamard,
+    Linear,
+    Logits,
+    Norm,
+    Op,
+    Program,
+    Rope,
+)
 
 ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/runtime/stopwatch.h)
 
@@ -168,7 +181,17 @@ class StepWork:
                 moved = positions * op.kv_heads * self._position + rows * 2 * self._size(op.query)
                 return WorkSize(pairs * op.heads * op.width * 2, moved)
             case Gate():
-                return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target)))
+                return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
+            case Experts() if part == ROWS:
+                codes = self._codes(op.source) + (4 * op.hidden if self._float else op.hidden * 9)
+                return WorkSize(0, all_rows * (self._size(op.source) + op.used * codes))
+            case Experts():
+                e = op.experts[0]
+                names = (e.gate, e.up, e.down)
+                macs = sum(int(np.prod(self.program.tensors[name].shape)) for name in names)
+                size = sum(self._weight_size(name) for name in names)  # of one expert
+                read = min(all_rows * op.used, self.steps * len(op.experts))
+                return WorkSize(all_rows * op.used * macs, read * size + all_rows * op.used * self._size(op.target))
             case Logits():
                 return self._product(op.weight, self.wanted, op.source, 4)
 
@@ -196,6 +219,8 @@ class StepWork:
                 return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
+            case Experts():
+                return {ROWS: ("quantise", "rows by expert"), PRODUCT: ("experts", f"{op.used} of {len(op.experts)}")}
             case Logits():
                 return {
                     ROWS: prepare or ("quantise", f"{op.source}, wanted rows"),

@@ -13,6 +13,7 @@ from intact.executors.base import (
     KeptInputs,
     SequenceChunk,
     check_embedding,
+    check_experts,
     embed_multiplier,
     gather_index,
     integer_bias,
@@ -20,20 +21,36 @@ from intact.executors.base import (
     kept_inputs,
 )
 from intact.executors.profiles import Profile, parse_profile
-from intact.models.program import Attend, Embed, Gate, Gather, Hadamard, Linear, Logits, Norm, Program, Rope
+from intact.models.program import (
+    Activation,
+    Attend,
+    Embed,
+    Expert,
+    Experts,
+    Gate,
+    Gather,
+    Hadamard,
+    Linear,
+    Logits,
+    Norm,
+    Program,
+    Rope,
+)
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.dequantize import dequantize
 from intact.numerics.exact_product import exact_product
+from intact.numerics.experts import choose, scaled, weight_factor
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import gated
 from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.matmul import matmul
-from intact.numerics.norm import Gain, rmsnorm
+from intact.numerics.norm import Gain, layer_norm, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
+from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.weights import FLOAT_FORMATS
@@ -48,6 +65,7 @@ class ReferenceExecutor:
 
     def __init__(self, program: Program, bits: int = 8, page_size: int = 32, profile: Profile = "int8") -> None:
         self.profile, self._parts = profile, parse_profile(profile)
+        check_experts(program, self._parts)
         self._kept: dict[int, KeptInputs | None] = {}
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
@@ -157,7 +175,7 @@ class ReferenceExecutor:
                         fraction[t.buffer] = 20 if wide else 16
                         multiply = exact_product if self._parts.scheme.wide else matmul
                         y = multiply(a, self._weight(t.weight), fraction[t.buffer])
-                        y += 0 if t.bias is None else integer_bias(self.program, t)
+                        y += 0 if t.bias is None else integer_bias(self.program, t.bias, fraction[t.buffer])
                         y = y if wide else sat32(y)
                         rows[t.buffer] = rows[t.buffer] + y if t.accumulate else y
                 case Rope():
@@ -167,12 +185,16 @@ class ReferenceExecutor:
                     fraction[op.target] = 16
                     rows[op.target] = self._attend(op, rows, chunks)
                 case Gate():
-                    rows[op.target] = gated(rows[op.gate], rows[op.up], op.kind)
+                    rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
+                case Experts():
+                    y = self._experts(op, rows, fraction)
+                    rows[op.target] = rows[op.target] + y if op.accumulate else y
                 case Logits():
                     if not len(wanted):
                         return np.zeros((0, self.program.vocabulary), np.int32)
                     self._head = a = quantize(rows[op.source][wanted], fraction[op.source])
                     logits = sat32(matmul(a, self._weight(op.weight), LOGIT_FRACTION))
+                    logits = soft_cap(logits, make_soft_cap(op.cap)) if op.cap else logits
         return logits.astype(np.int32)
 
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -192,13 +214,39 @@ class ReferenceExecutor:
             rows[op.target] = sat32(heads).reshape(x.shape)
             return
         wide = self.program.buffers[op.target].wide
-        fraction[op.target] = 20 if wide else gain.fraction
-        y = rmsnorm(x, 20, gain, fraction[op.target])
+        if op.centered:
+            fraction[op.target] = 20 if wide else 16
+            y = layer_norm(x, gain, None if op.bias is None else integer_bias(self.program, op.bias, 20))
+            y = y if wide else sat32(rshift(y, 4))
+        else:
+            fraction[op.target] = 20 if wide else gain.fraction
+            y = rmsnorm(x, 20, gain, fraction[op.target])
         rows[op.target] = rows[op.target] + y if op.accumulate else y
+
+    def _experts(self, op: Experts, rows: dict[str, Rows], fraction: dict[str, int]) -> Rows:
+        choice = choose(rows[op.scores], op.used, op.weights, weight_factor(op.factor))
+        source = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
+        total = np.zeros((len(rows[op.source]), self.program.buffers[op.target].width), np.int64)
+        for number in np.unique(choice.experts).tolist():
+            chosen, place = np.nonzero(choice.experts == number)
+            y = self._expert(op.experts[number], op.kind, Quantized(*(part[chosen] for part in source)))
+            total[chosen] += scaled(y, choice.weights[chosen, place])
+        return total
+
+    def _expert(self, expert: Expert, kind: Activation, a: Quantized) -> Rows:
+        def product(a: Quantized, weight: str, bias: str | None, fraction: int) -> Rows:
+            y = matmul(a, self._weight(weight), fraction)
+            return y if bias is None else y + integer_bias(self.program, bias, fraction)
+
+        gate = sat32(product(a, expert.gate, expert.gate_bias, 16))
+        up = sat32(product(a, expert.up, expert.up_bias, 16))
+        hidden = quantize(gated(gate, up, kind), 20, self._parts.scheme)
+        return product(hidden, expert.down, expert.down_bias, 20)
 
     def _attend(self, op: Attend, rows: dict[str, Rows], chunks: Sequence[SequenceChunk]) -> Rows:
         keys, key_scales, values, value_scales = self._cache[op.layer]
         count, scale = len(rows[op.query]), score_scale(op.scale)
+        cap = score_cap(op.cap) if op.cap else None
         new_keys = quantize_keys(rows[op.key].reshape(count, op.kv_heads, op.width))
         new_values = quantize_values(rows[op.value].reshape(count, op.kv_heads, op.width))
         queries = rows[op.query].reshape(count, op.heads, op.width)
@@ -218,6 +266,7 @@ class ReferenceExecutor:
                         quantize_query(queries[m, h], scale),
                         Heads(keys[visible, kv], key_scales[visible, kv]),
                         Heads(values[visible, kv], value_scales[visible, kv]),
+                        cap,
                     )
             row = part.stop
         return out.reshape(count, -1)

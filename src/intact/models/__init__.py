@@ -39,11 +39,15 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     listed = [named] if gguf else named if isinstance(named, list) else []
     names = [name for name in listed if isinstance(name, str)]
     known: dict[str, type[Decoder]] = {}
+    claimed: dict[str, type[Decoder]] = {}
     for own, architecture in ARCHITECTURES.working().items():
         if not gguf:
             known |= dict.fromkeys(architecture.hf, architecture)
         elif own == architecture.gguf:
             known[own] = architecture
+        elif architecture.claims(checkpoint.metadata):
+            claimed[architecture.gguf] = architecture
+    known |= claimed
     for name in names:
         if name in known:
             return known[name]
@@ -57,7 +61,7 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
 
 
 def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
-    """Return a checkpoint in which no tensor holds several matrices, as those of Phi-3 do; others as they are.
+    """Return a checkpoint in which no tensor holds several matrices, as Phi-3's and stacked experts do.
 
     Raises
     ------
@@ -66,7 +70,9 @@ def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
     """
     architecture = find_architecture(checkpoint)
     fused = architecture.gguf_fused if checkpoint.format == "gguf" else architecture.fused
-    return architecture.split(checkpoint, architecture.read_config(checkpoint)) if fused else checkpoint
+    if not fused and architecture.mixture is None:
+        return checkpoint
+    return architecture.split(checkpoint, architecture.read_config(checkpoint))
 
 
 def build_program(checkpoint: Checkpoint) -> Program:

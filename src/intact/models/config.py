@@ -9,6 +9,7 @@ from typing import Any
 
 from intact.errors import ModelError
 from intact.formats.metadata import Metadata
+from intact.models.mixtures import ExpertMixture
 from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
 
 MOST_CONTEXT = 1 << 19
@@ -79,6 +80,10 @@ class Config:
     residual_scale: Fraction = Fraction(1)
     """What the results of attention and feed-forward net are multiplied by before the residual sum."""
     logit_scale: Fraction = Fraction(1)
+    mixture: ExpertMixture | None = None
+    score_cap: Fraction = Fraction(0)
+    logit_cap: Fraction = Fraction(0)
+    """Soft caps of scores and of logits; 0: none."""
 
     @property
     def is_local(self) -> tuple[bool, ...]:
@@ -112,7 +117,12 @@ def exact(value: float) -> Fraction:
     return Fraction(repr(float(value)))
 
 
-def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str], own: frozenset[str] = frozenset()) -> Config:
+def read_gguf_config(
+    m: Metadata,
+    biases: Mapping[str, bool | str],
+    own: frozenset[str] = frozenset(),
+    eps: str = "attention.layer_norm_rms_epsilon",
+) -> Config:
     """Read the common hyper-parameters of a GGUF file.
 
     Parameters
@@ -123,6 +133,8 @@ def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str], own: frozens
         As `Decoder.biases`. GGUF has no flags for them: where a bias depends on one, the file's tensors decide.
     own : set of str
         Keys that the architecture reads itself, of those that others refuse.
+    eps : str
+        The key of the norms' epsilon.
     """
     width, heads = m.integer("embedding_length"), m.integer("attention.head_count", most=4096)
     head_width = m.integer("attention.key_length", width // heads)
@@ -141,7 +153,7 @@ def read_gguf_config(m: Metadata, biases: Mapping[str, bool | str], own: frozens
         head_width=head_width,
         hidden=m.integer("feed_forward_length"),
         context=context_without_temperature(m, context, scaling) if has_temperature else context,
-        eps=m.number("attention.layer_norm_rms_epsilon", most=1.0),
+        eps=m.number(eps, most=1.0),
         rope_base=m.number("rope.freq_base", 10000.0, least=1.0),
         rope_width=m.integer("rope.dimension_count", head_width),
         rope_scaling=scaling,
@@ -162,18 +174,31 @@ def context_without_temperature(m: Metadata, context: int, scaling: Mapping[str,
     return min(context, original)
 
 
-def text_config(metadata: Mapping[str, Any], source: Any, defaults: Mapping[str, Any]) -> Metadata:
+def text_config(
+    metadata: Mapping[str, Any], source: Any, defaults: Mapping[str, Any], own: frozenset[str] = frozenset()
+) -> Metadata:
     """Return the part of a config.json that describes the text model, on top of an architecture's defaults.
 
-    Models with pictures have it as `text_config`.
+    Models with pictures have it as `text_config`. `own` are keys that the architecture reads itself, of those that
+    others refuse.
     """
     whole = Metadata(metadata, source)
-    whole.refuse_features(_HF_REFUSED)
+    whole.refuse_features(_others(own))
     tied = {key: metadata[key] for key in ("tie_word_embeddings",) if key in metadata}
     return Metadata({**defaults, **(whole.mapping("text_config") or metadata), **tied}, source)
 
 
-def read_hf_config(m: Metadata, biases: Mapping[str, bool | str], partial: bool = False) -> Config:
+def _others(own: frozenset[str]) -> Mapping[str, tuple[object, ...]]:
+    return {key: values for key, values in _HF_REFUSED.items() if key not in own}
+
+
+def read_hf_config(
+    m: Metadata,
+    biases: Mapping[str, bool | str],
+    partial: bool = False,
+    own: frozenset[str] = frozenset(),
+    eps: str = "rms_norm_eps",
+) -> Config:
     """Read the common hyper-parameters of a config.json (`text_config`).
 
     Parameters
@@ -182,8 +207,10 @@ def read_hf_config(m: Metadata, biases: Mapping[str, bool | str], partial: bool 
         As `Decoder.biases`.
     partial : bool
         If true, heads may be rotated in part.
+    own, eps
+        As those of `read_gguf_config`.
     """
-    m.refuse_features(_HF_REFUSED)
+    m.refuse_features(_others(own))
     width, heads = m.integer("hidden_size"), m.integer("num_attention_heads", most=4096)
     head_width = m.integer("head_dim", width // heads)
     rotary = read_hf_rope(m, partial)
@@ -202,7 +229,7 @@ def read_hf_config(m: Metadata, biases: Mapping[str, bool | str], partial: bool 
         head_width=head_width,
         hidden=m.integer("intermediate_size"),
         context=context_without_temperature(m, context, rotary.scaling) if has_temperature else context,
-        eps=m.number("rms_norm_eps", 1e-6, most=1.0),
+        eps=m.number(eps, 1e-6, most=1.0),
         rope_base=stretched_base(rotary, rope_width),
         rope_width=rope_width,
         rope_scaling=rotary.scaling,

@@ -17,6 +17,18 @@ from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config, check_config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.gathers import add_gathers, has_index, input_count
+from intact.models.mixtures import (
+    EXPERTS,
+    ROUTER,
+    SHARED,
+    SHARED_GATE,
+    ExpertMixture,
+    MixtureForm,
+    numbered,
+    read_gguf_mixture,
+    read_hf_mixture,
+    split_experts,
+)
 from intact.models.names import (
     ATTENTION,
     FEED_FORWARD,
@@ -27,7 +39,22 @@ from intact.models.names import (
     split_rows,
     ungroup_heads,
 )
-from intact.models.program import Attend, Buffer, Embed, Gate, Linear, Logits, Norm, Op, Program, Rope, Target
+from intact.models.program import (
+    Activation,
+    Attend,
+    Buffer,
+    Embed,
+    Expert,
+    Experts,
+    Gate,
+    Linear,
+    Logits,
+    Norm,
+    Op,
+    Program,
+    Rope,
+    Target,
+)
 from intact.models.rotary import FACTORS, divisors
 from intact.models.rotations import add_rotations, rotation_name, rotation_size
 from intact.models.windows import (
@@ -86,7 +113,13 @@ class Decoder:
     """Keys in config.json that would change the answer in a way that no operation here has, and harmless values."""
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
     """The key in config.json that names the activation, and its only value that is supported."""
-    activation: ClassVar[Literal["silu", "gelu"]] = "silu"
+    activation: ClassVar[Activation] = "silu"
+    gated: ClassVar[bool] = True
+    """Whether feed-forward nets have a gate."""
+    mixture: ClassVar[MixtureForm | None] = None
+    """How files describe mixtures of experts, if models may have them."""
+    soft_caps: ClassVar[tuple[float, float] | None] = None
+    """The soft caps of scores and of logits where a GGUF file has no keys of them, if models have any."""
     biases: ClassVar[dict[str, bool | str]] = {
         **dict.fromkeys((*ATTENTION, "attn_output"), "attention_bias"),
         **dict.fromkeys(FEED_FORWARD, False),
@@ -102,8 +135,15 @@ class Decoder:
     """If true, in files with a window only the layers that attend to it have positions."""
     partial_rotary: ClassVar[bool] = False
     """Whether a config.json may have heads rotated in part (`partial_rotary_factor`)."""
-    norms: ClassVar[Literal["before", "after", "both"]] = "before"
-    """Where norms stand: before attention and feed-forward net, after them (before the residual sum), or both."""
+    norms: ClassVar[Literal["before", "after", "both", "parallel"]] = "before"
+    """Where norms stand: before attention and feed-forward net, after them (before the residual sum), both, or one
+    before the two, which then read the same row."""
+    layer_norms: ClassVar[bool] = False
+    """Whether these are layer norms."""
+    norm_biases: ClassVar[bool] = False
+    """Whether layer norms have biases."""
+    hf_eps: ClassVar[str] = "rms_norm_eps"
+    """The key in config.json of the norms' epsilon."""
     ffn_norm: ClassVar[str] = "ffn_norm"
     """GGUF's name of the norm before the feed-forward net."""
     head_norms: ClassVar[bool] = False
@@ -123,7 +163,9 @@ class Decoder:
     hf_groups_heads: ClassVar[bool] = False
     """If true, rows of a fused `attn_qkv` in safetensors stand by KV head: its queries, its key, its value."""
     multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Fields of `Config` that are factors, with their keys in GGUF and in config.json. A `logit_scale` is a divisor."""
+    """Fields of `Config` that are factors, with their keys in GGUF and in config.json."""
+    divides_logits: ClassVar[bool] = True
+    """Whether `logit_scale` is a divisor."""
     hf_gain_offset: ClassVar[float] = 0.0
     """What is added to the gains of norms that safetensors hold."""
     sample: ClassVar[Mapping[str, Any]] = {}
@@ -149,14 +191,34 @@ class Decoder:
         """
         if checkpoint.format == "gguf":
             return cls.read_gguf(Metadata(checkpoint.metadata, checkpoint.path, prefix=cls.gguf + "."))
-        return cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, cls.hf_defaults))
+        return cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, cls.hf_defaults, cls.read_keys()))
+
+    @classmethod
+    def claims(cls, metadata: Mapping[str, Any]) -> bool:
+        """Return whether a GGUF file that has the name of another architecture is of this one."""
+        return False
+
+    @classmethod
+    def read_keys(cls) -> frozenset[str]:
+        """Return the keys that the architecture reads, of those that others refuse."""
+        return frozenset(
+            {key for key, _ in cls.multipliers.values()}
+            | ({"attn_logit_softcapping", "final_logit_softcapping"} if cls.soft_caps else set())
+            | ({"expert_count", cls.mixture.hf_count} if cls.mixture else set())
+        )
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
         """Read the hyper-parameters of a GGUF file; an architecture with some of its own adds them."""
-        own = {key for key, _ in cls.multipliers.values()}
-        config = read_gguf_config(m, cls.biases, frozenset(own))
-        config = replace(config, **cls.read_multipliers(m, 0), unrotated_layers=each(cls.unrotated_each, config.layers))
+        eps = "attention.layer_norm_epsilon" if cls.layer_norms else "attention.layer_norm_rms_epsilon"
+        config = read_gguf_config(m, cls.biases, cls.read_keys(), eps)
+        config = replace(
+            config,
+            **cls.read_multipliers(m, 0),
+            **cls.read_caps(m, cls.soft_caps or (0.0, 0.0)),
+            unrotated_layers=each(cls.unrotated_each, config.layers),
+            mixture=read_gguf_mixture(m, cls.mixture, config.layers) if cls.mixture else None,
+        )
         window = m.integer("attention.sliding_window", 0, least=0)
         if window and cls.rotates_local_alone:
             local = read_gguf_local_layers(m, config.layers, cls.local_but_each)
@@ -172,7 +234,15 @@ class Decoder:
     def read_hf(cls, m: Metadata) -> Config:
         """Read the hyper-parameters of a config.json; an architecture with some of its own adds them."""
         m.refuse_features(cls.hf_refused)
-        config = replace(read_hf_config(m, cls.biases, cls.partial_rotary), **cls.read_multipliers(m, 1))
+        config = read_hf_config(m, cls.biases, cls.partial_rotary, cls.read_keys(), cls.hf_eps)
+        config = replace(
+            config,
+            **cls.read_multipliers(m, 1),
+            **cls.read_caps(m, (0.0, 0.0)),
+            mixture=read_hf_mixture(m, cls.mixture, config.layers)
+            if cls.mixture and m.get(cls.mixture.hf_count)
+            else None,
+        )
         key, activation = cls.hf_activation
         m.choice(key, (activation,))
         allowed = ("full_attention", "sliding_attention")[: 1 + cls.has_local_layers]
@@ -196,13 +266,29 @@ class Decoder:
         for field, keys in cls.multipliers.items():
             if m.get(keys[form]):
                 value = exact(m.number(keys[form], least=1e-6, most=4095.0))
-                found[field] = 1 / value if field == "logit_scale" else value
+                found[field] = 1 / value if field == "logit_scale" and cls.divides_logits else value
+        return found
+
+    @classmethod
+    def read_caps(cls, m: Metadata, defaults: tuple[float, float]) -> dict[str, Any]:
+        """Read the soft caps, which have the same keys in GGUF and in config.json; 0: there is none."""
+        keys = {"score_cap": "attn_logit_softcapping", "logit_cap": "final_logit_softcapping"} if cls.soft_caps else {}
+        found = {}
+        for (field, key), default in zip(keys.items(), defaults, strict=False):
+            if m.get(key, default):
+                found[field] = exact(m.number(key, default, least=1.0, most=16384.0))
         return found
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
         """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
         gguf = checkpoint.format == "gguf"
+        if gguf and config.mixture:
+            try:
+                apart = dict(split_experts(checkpoint.tensors, config.mixture.count))
+            except ModelError as error:
+                raise ModelError(f"{checkpoint.path}: {error}") from error
+            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, apart)
         stems = {stem: stem for stem in cls.gguf_fused} if gguf else {own: stem for stem, own in cls.fused.items()}
         found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, stems)}
         if not found:
@@ -236,10 +322,13 @@ class Decoder:
             if _HF_UNUSED.fullmatch(name):
                 continue
             plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
-            if (match := HF_LAYER.fullmatch(plain)) and match[2] in names:
+            match = HF_LAYER.fullmatch(plain)
+            if match and match[2] in names:
                 out[f"blk.{match[1]}.{names[match[2]]}.{match[3]}"] = tensor
-            elif (stem := plain.removesuffix(".weight")) in names and stem != plain:
-                out[names[stem] + ".weight"] = tensor
+            elif match and (expert := numbered(match[2])) and expert[0] in names:
+                out[f"blk.{match[1]}.{names[expert[0]]}.{expert[1]}.{match[3]}"] = tensor
+            elif (parts := plain.rpartition("."))[0] in names and parts[2] in ("weight", "bias"):
+                out[f"{names[parts[0]]}.{parts[2]}"] = tensor
             else:
                 out[name] = tensor  # `refuse_unused` refuses it
         return out
@@ -250,7 +339,8 @@ class Decoder:
         stem, _, end = name.rpartition(".")
         if stem.startswith("blk."):
             _, layer, part = stem.split(".", 2)
-            return f"model.layers.{layer}.{cls.hf_names.get(part, part)}.{end}"
+            part, _, number = part.partition(".")
+            return f"model.layers.{layer}.{cls.hf_names.get(part, part).replace('*', number)}.{end}"
         return f"{cls.hf_names.get(stem, stem)}.{end}"
 
     @classmethod
@@ -264,14 +354,14 @@ class Decoder:
         c, p = self.config, f"blk.{i}."
         window = c.window if c.is_local[i] else 0
         interleaved = self.gguf_interleaves if c.from_gguf else self.hf_interleaves
-        after = self.norms != "before"
+        after = self.norms in ("after", "both")
         if self.norms != "after":
             self.norm("x", "normed", p + "attn_norm.weight")
         self.attention(i, interleaved=interleaved, head_norms=self.head_norms, rotary=self.rotary(i), window=window)
         self.project(i, "result" if after else "x", accumulate=not after)
         if after:
             self.norm("result", "x", p + "post_attention_norm.weight", accumulate=True)
-        if self.norms != "after":
+        if self.norms in ("before", "both"):
             self.norm("x", "normed", p + self.ffn_norm + ".weight")
         self.feed_forward(i, "result" if after else "x", accumulate=not after)
         if after:
@@ -309,7 +399,16 @@ class Decoder:
         """Return the row vectors between operations, by their names."""
         c = self.config
         keys = c.kv_heads * c.head_width
-        result = {} if self.norms == "before" else {"result": Buffer(c.width, wide=True)}
+        more = {"result": Buffer(c.width, wide=True)} if self.norms in ("after", "both") else {}
+        m = c.mixture
+        if m is None or len(m.dense) > 0:
+            more |= _net_buffers("", c.hidden)
+        if m is not None:
+            more |= {"scores": Buffer(m.count)}
+        if m is not None and m.shared_gate:
+            more |= {"share": Buffer(1)}
+        elif m is not None and m.shared:
+            more |= _net_buffers("shared_", m.shared)
         return {
             "x": Buffer(c.width, wide=True),
             "normed": Buffer(c.width),
@@ -317,10 +416,7 @@ class Decoder:
             "k": Buffer(keys),
             "v": Buffer(keys),
             "attended": Buffer(c.heads * c.head_width),
-            "gate": Buffer(c.hidden),
-            "up": Buffer(c.hidden),
-            "hidden": Buffer(c.hidden, wide=True),
-            **result,
+            **more,
         }
 
     def build(self) -> Program:
@@ -343,7 +439,7 @@ class Decoder:
             )
         tied = "output.weight" not in self.tensors if c.tied is None else c.tied
         head = "token_embd.weight" if tied else "output.weight"
-        self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width)))
+        self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width), c.logit_cap))
         for name in dict.fromkeys(("token_embd.weight", head)):
             if has_index(self.used[name]):
                 what = "embeddings and heads multiply the model's inputs in order"
@@ -419,7 +515,11 @@ class Decoder:
         self.vector(gain, width or (c.head_width if heads else c.width))
         offset = 0.0 if c.from_gguf else self.hf_gain_offset
         eps = c.eps if source != "x" or c.residual_scale == 1 else float(exact(c.eps) / c.residual_scale**2)
-        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor))
+        centered = self.layer_norms and not heads
+        bias = gain.removesuffix("weight") + "bias" if centered and self.norm_biases else None
+        if bias:
+            self.vector(bias, width or c.width)
+        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor, centered, bias))
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
@@ -462,7 +562,9 @@ class Decoder:
         if rotary >= 0 and not self.norms_rotated:
             self.ops += turns
         scale = inverse_root(c.query_width) if c.score_scale is None else c.score_scale
-        self.ops.append(Attend("q", "k", "v", "attended", i, c.heads, c.kv_heads, c.head_width, scale, window))
+        self.ops.append(
+            Attend("q", "k", "v", "attended", i, c.heads, c.kv_heads, c.head_width, scale, window, c.score_cap)
+        )
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append attention's output projection."""
@@ -473,12 +575,60 @@ class Decoder:
         )
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append the gated feed-forward net on "normed"."""
-        c, p = self.config, f"blk.{i}."
-        up = (
-            self.target("gate", p + "ffn_gate", c.hidden, c.width),
-            self.target("up", p + "ffn_up", c.hidden, c.width),
+        """Append the feed-forward net on "normed", or the mixture of experts in its place."""
+        m = self.config.mixture
+        if m is None or i in m.dense:
+            self.net(f"blk.{i}.", FEED_FORWARD, "", self.config.hidden, buffer, accumulate)
+            return
+        self.experts(i, m, buffer, accumulate)
+        if m.shared and not m.shared_gate:
+            self.net(f"blk.{i}.", SHARED, "shared_", m.shared, buffer, accumulate=True)
+
+    def net(
+        self, layer: str, stems: tuple[str, str, str], buffers: str, hidden: int, buffer: str, accumulate: bool
+    ) -> None:
+        """Append a feed-forward net; the names of its buffers begin with `buffers`."""
+        width, source = self.config.width, "x" if self.norms == "after" else "normed"
+        gate, up, inner = (buffers + name for name in ("gate", "up", "hidden"))
+        first = [(gate, stems[0])] if self.gated else []
+        targets = (self.target(to, layer + stem, hidden, width) for to, stem in (*first, (up, stems[1])))
+        self.ops.append(Linear(source, tuple(targets)))
+        self.ops.append(Gate(gate if self.gated else up, up if self.gated else None, inner, self.activation))
+        self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate),)))
+
+    def experts(self, i: int, m: ExpertMixture, buffer: str, accumulate: bool) -> None:
+        """Append the scores of the experts, and the experts; also one that all rows pass with a weight of its own."""
+        p, width, source = f"blk.{i}.", self.config.width, "x" if self.norms == "after" else "normed"
+        self.ops.append(Linear(source, (self.target("scores", p + ROUTER, m.count, width),)))
+        chosen = tuple(self.expert([f"{p}{stem}.{e}" for stem in EXPERTS], m.hidden) for e in range(m.count))
+        self.ops.append(
+            Experts(
+                source, "scores", buffer, chosen, m.used, m.hidden, self.activation, m.weights, m.factor, accumulate
+            )
         )
-        self.ops.append(Linear("x" if self.norms == "after" else "normed", up))
-        self.ops.append(Gate("gate", "up", "hidden", self.activation))
-        self.ops.append(Linear("hidden", (self.target(buffer, p + "ffn_down", c.width, c.hidden, accumulate),)))
+        if m.shared and m.shared_gate:
+            self.ops.append(Linear(source, (self.target("share", p + SHARED_GATE, 1, width),)))
+            shared = self.expert([p + stem for stem in SHARED], m.shared)
+            whole = Experts(
+                source, "share", buffer, (shared,), 1, m.shared, self.activation, "sigmoid", accumulate=True
+            )
+            self.ops.append(whole)
+
+    def expert(self, stems: list[str], hidden: int) -> Expert:
+        """Return an expert: its gate, up and down, with the biases that stand beside them."""
+        width = self.config.width
+        shapes = ((hidden, width), (hidden, width), (width, hidden))
+        gate, up, down = (self.target("", stem, *shape) for stem, shape in zip(stems, shapes, strict=True))
+        for part in (gate, up, down):
+            if part.weight in self.rotated or (part.weight in self.used and has_index(self.used[part.weight])):
+                raise ModelError(f"{self.path}: tensor {part.weight}: experts multiply their inputs as they are")
+        return Expert(gate.weight, up.weight, down.weight, gate.bias, up.bias, down.bias)
+
+
+def _net_buffers(start: str, hidden: int) -> dict[str, Buffer]:
+    """Return the buffers of a feed-forward net."""
+    return {
+        start + "gate": Buffer(hidden),
+        start + "up": Buffer(hidden),
+        start + "hidden": Buffer(hidden, wide=True),
+    }

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
-from intact.models.decoder import Decoder
-from intact.models.names import HF_NAMES, NORMS_AFTER
-from intact.models.program import Embed
+from intact.models.gemma import GemmaDecoder
 from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
 from intact.numerics.rope import rotation
 
 
-class Gemma3(Decoder):
+class Gemma3(GemmaDecoder):
     """Local layers see a window and have a rotary base of their own; results pass a norm before the residual sum."""
 
     gguf = "gemma3"
     hf = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
-    hf_names = HF_NAMES | NORMS_AFTER | {"ffn_norm": "pre_feedforward_layernorm"}
-    norms = "both"
     head_norms = True
     hf_defaults = {  # Gemma3TextConfig's, which published files rely on
         "hidden_size": 2304,
@@ -38,10 +32,6 @@ class Gemma3(Decoder):
         "sliding_window": 4096,
         "rope_theta": 1e6,
     }
-    hf_gain_offset = 1.0
-    hf_activation = ("hidden_activation", "gelu_pytorch_tanh")
-    activation = "gelu"
-    has_local_layers = True
     sample = {"attention.sliding_window": 24, "attention.sliding_window_pattern": 2}
 
     @classmethod
@@ -59,14 +49,13 @@ class Gemma3(Decoder):
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the window, the local layers and the scale of the scores."""
+        """Read also the window and the local layers."""
         config = super().read_hf(m)
         local = read_hf_local_layers(m, config.layers, 6)
         return replace(
             config,
             window=m.integer("sliding_window") if any(local) else 0,
             local_layers=local,
-            query_width=m.number("query_pre_attn_scalar", least=1.0, most=1e6),
             rope_local_base=config.rope_local_base or 10000.0,
         )
 
@@ -77,12 +66,6 @@ class Gemma3(Decoder):
             rotation(c.rope_base, c.rope_width, c.rope_scaling),
             rotation(c.rope_local_base or 10000.0, c.rope_width, {}),
         )
-
-    def embed(self) -> None:
-        """Append the embedding times sqrt(width)."""
-        width = self.config.width
-        scale = Fraction(math.isqrt(width << 60), 1 << 30)
-        self.ops.append(Embed("x", self.matrix("token_embd.weight", None, width), scale))
 
     def rotary(self, i: int) -> int:
         """Return 1 for local layers."""

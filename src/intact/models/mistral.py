@@ -1,5 +1,7 @@
 """Mistral and Ministral: Llama's graph; layers may attend to a window (arXiv 2310.06825)."""
 
+from typing import ClassVar
+
 from intact.models.decoder import Decoder
 from intact.models.llama import Llama
 
@@ -8,7 +10,7 @@ class MistralDecoder(Llama):
     """GGUF files are Llama's, without the window; all layers of Mistral attend to it, of Ministral those listed."""
 
     name = "mistral"
-    hf = ("MistralForCausalLM", "MinistralForCausalLM")
+    hf: ClassVar[tuple[str, ...]] = ("MistralForCausalLM", "MinistralForCausalLM")
     hf_defaults = {"num_key_value_heads": 8, "sliding_window": 4096, "max_position_embeddings": 131072}
     biases = dict.fromkeys(Decoder.biases, False)
     has_local_layers = True

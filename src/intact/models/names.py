@@ -34,6 +34,13 @@ HF_NAMES: Final[dict[str, str]] = {
     "ffn_down": "mlp.down_proj",
 }
 """GGUF's names of tensors, which are canonical here, to those of most models of Transformers."""
+HF_EXPERTS: Final = {
+    "ffn_gate_inp": "mlp.gate",
+    "ffn_gate_exps": "mlp.experts.*.gate_proj",
+    "ffn_up_exps": "mlp.experts.*.up_proj",
+    "ffn_down_exps": "mlp.experts.*.down_proj",
+}
+"""Names of a mixture's parts, an asterisk for the expert's number, as most models have them."""
 NORMS_AFTER: Final = {
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
-_EXPERTS: Final = "experts"
+_ROUTER: Final = "another router of experts"
 _STATE: Final = "a recurrent state"
-_LAYER_NORM: Final = "LayerNorm"
 _LATENT: Final = "latent attention"
-_CAPS: Final = "soft caps of scores and logits"
+_LEARNED: Final = "learned positions"
+_ALIBI: Final = "ALiBi"
+_ERF: Final = "GELU by the error function"
 _SQUARED: Final = "squared ReLU without a gate"
 _INPUTS: Final = "inputs for each layer and keys shared between layers"
 _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
-    _EXPERTS: (
-        *("qwen2moe", "qwen3moe", "olmoe", "granitemoe", "gpt-oss", "llama4", "glm4moe", "ernie4_5-moe", "dots1"),
-        *("hunyuan-moe", "phimoe", "dbrx", "grok", "arctic", "minimax-m2", "exaone-moe", "bailingmoe"),
-        *("Qwen2MoeForCausalLM", "Qwen3MoeForCausalLM", "OlmoeForCausalLM", "GraniteMoeForCausalLM"),
-        *("GptOssForCausalLM", "Llama4ForConditionalGeneration", "MixtralForCausalLM", "Glm4MoeForCausalLM"),
-        *("Ernie4_5_MoeForCausalLM", "HunYuanMoEV1ForCausalLM", "PhimoeForCausalLM", "DbrxForCausalLM"),
+    _ROUTER: (
+        *("llama4", "glm4moe", "ernie4_5-moe", "dots1", "hunyuan-moe", "phimoe", "grok", "arctic", "minimax-m2"),
+        *("exaone-moe", "bailingmoe", "Llama4ForConditionalGeneration", "Glm4MoeForCausalLM", "PhimoeForCausalLM"),
+        *("Ernie4_5_MoeForCausalLM", "HunYuanMoEV1ForCausalLM"),
     ),
-    f"{_EXPERTS} and {_LATENT}": ("deepseek2", "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
+    "matrices of experts in another order": ("granitemoe", "GraniteMoeForCausalLM", "dbrx", "DbrxForCausalLM"),
+    "attention sinks": ("gpt-oss", "GptOssForCausalLM"),
+    f"{_ROUTER} and {_LATENT}": ("deepseek2", "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: (
         *("mamba", "mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "jamba", "lfm2", "lfm2moe", "rwkv6", "rwkv7"),
@@ -27,15 +28,12 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
         *("GraniteMoeHybridForCausalLM", "NemotronHForCausalLM", "JambaForCausalLM", "Lfm2ForCausalLM"),
         *("Lfm2MoeForCausalLM", "Qwen3NextForCausalLM"),
     ),
-    _LAYER_NORM: (
-        *("gpt2", "gptneox", "starcoder", "starcoder2", "phi2", "stablelm", "command-r", "cohere2", "olmo", "orion"),
-        *("bloom", "mpt", "falcon", "GPT2LMHeadModel", "GPTNeoXForCausalLM", "Starcoder2ForCausalLM"),
-        *("PhiForCausalLM", "StableLmForCausalLM", "CohereForCausalLM", "Cohere2ForCausalLM", "OlmoForCausalLM"),
-        *("BloomForCausalLM", "MptForCausalLM", "FalconForCausalLM"),
-    ),
-    f"{_LAYER_NORM} and {_SQUARED}": ("nemotron", "NemotronForCausalLM"),
-    _SQUARED: ("arcee", "ArceeForCausalLM"),
-    _CAPS: ("gemma2", "Gemma2ForCausalLM"),
+    _LEARNED: ("gpt2", "starcoder", "GPT2LMHeadModel", "GPTBigCodeForCausalLM"),
+    _ALIBI: ("bloom", "mpt", "BloomForCausalLM", "MptForCausalLM"),
+    _ERF: ("gptneox", "falcon", "GPTNeoXForCausalLM", "FalconForCausalLM"),
+    "a head with a bias": ("phi2", "PhiForCausalLM"),
+    "layer norms without gains": ("olmo", "OlmoForCausalLM"),
+    _SQUARED: ("arcee", "nemotron", "ArceeForCausalLM", "NemotronForCausalLM"),
     _INPUTS: ("gemma3n", "gemma4", "Gemma3nForCausalLM", "Gemma4ForCausalLM"),
     "norms inside attention and the feed-forward net": ("bitnet", "BitNetForCausalLM"),
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),

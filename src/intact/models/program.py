@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.formats import Tensor
+from intact.numerics.experts import ExpertWeights
+
+Activation: TypeAlias = Literal["silu", "gelu"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Embed:
 class Norm:
     """RMSNorm of a row, or of each of `heads` slices; set, or added to the target where `accumulate`.
 
+    A layer norm where it is `centered`: of a whole row less its mean, and with a `bias`, if any.
     The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one), times `factor` (what
     Granite multiplies its logits by).
     """
@@ -46,6 +50,8 @@ class Norm:
     accumulate: bool = False
     offset: float = 0.0
     factor: Fraction = Fraction(1)
+    centered: bool = False
+    bias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,10 @@ class Rope:
 
 @dataclass(frozen=True)
 class Attend:
-    """Causal attention; appends key and value to the cache first. `window` limits the visible positions (0: all)."""
+    """Causal attention; appends key and value to the cache first.
+
+    `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none).
+    """
 
     query: str
     key: str
@@ -115,27 +124,62 @@ class Attend:
     width: int
     scale: Fraction
     window: int = 0
+    cap: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """target = activation(gate) * up."""
+    """target = activation(gate) * up, or activation(gate) where `up` is None."""
+
+    gate: str
+    up: str | None
+    target: str
+    kind: Activation
+
+
+@dataclass(frozen=True)
+class Expert:
+    """The matrices of one gated feed-forward net, and their biases, if any."""
 
     gate: str
     up: str
+    down: str
+    gate_bias: str | None = None
+    up_bias: str | None = None
+    down_bias: str | None = None
+
+
+@dataclass(frozen=True)
+class Experts:
+    """A mixture of gated feed-forward nets: each row passes the `used` ones with the largest scores.
+
+    target = sum of weight * down(activation(gate source) * (up source)) over them, or added to the target where
+    `accumulate`. Among equal scores those of least number are chosen. The weights follow from the scores as `weights`
+    says, times `factor`.
+    """
+
+    source: str
+    scores: str
     target: str
-    kind: Literal["silu", "gelu"]
+    experts: tuple[Expert, ...]
+    used: int
+    hidden: int
+    kind: Activation
+    weights: ExpertWeights
+    factor: Fraction = Fraction(1)
+    accumulate: bool = False
 
 
 @dataclass(frozen=True)
 class Logits:
-    """The head, computed only for the rows that are asked for."""
+    """The head, computed only for the rows that are asked for; logits pass a soft `cap` (0: none)."""
 
     source: str
     weight: str
+    cap: Fraction = Fraction(0)
 
 
-Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Rope | Attend | Gate | Logits
+Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Rope | Attend | Gate | Experts | Logits
 
 
 @dataclass(frozen=True)

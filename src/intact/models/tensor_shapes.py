@@ -50,12 +50,24 @@ def tensor_shapes(
     return {name: shapes[name] for name in sorted(shapes, key=place)}
 
 
-def fused_shapes(shapes: Mapping[str, tuple[int, ...]], fused: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Return the same where files hold several matrices as one: `ffn_up` is then gate and up."""
+def fused_shapes(
+    shapes: Mapping[str, tuple[int, ...]], fused: Iterable[str], stacked: bool = True
+) -> dict[str, tuple[int, ...]]:
+    """Return the same where files hold several matrices as one: `ffn_up` is then gate and up.
+
+    Parameters
+    ----------
+    stacked : bool
+        If true, the matrices of experts are one tensor too, as in GGUF files.
+    """
     whole = {part: stem for stem in fused for part in PARTS[stem]}
     out: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         parts = name.split(".")
+        if stacked and len(parts) == 5:
+            name = ".".join((*parts[:3], parts[4]))
+            out[name] = (int(parts[3]) + 1, *shape)
+            continue
         if len(parts) == 4 and parts[2] in whole:
             name = ".".join((*parts[:2], whole[parts[2]], parts[3]))
             shape = (out.get(name, (0,))[0] + shape[0], *shape[1:])

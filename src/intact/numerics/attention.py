@@ -9,6 +9,7 @@ import numpy as np
 
 from intact.numerics.fixed import bitlen, rshift, sat32, shift
 from intact.numerics.functions import LOG2E, exp2_neg
+from intact.numerics.soft_cap import SoftCap, soft_cap
 
 KEY_BITS, VALUE_BITS = 8, 6  # a key's scale counts 2^-24, a value's 2^-22
 KEY_MAX, VALUE_MAX, WEIGHT_MAX = 2047, 127, 4095
@@ -76,9 +77,12 @@ def scores(query: tuple[np.ndarray, np.ndarray, np.ndarray], keys: Heads) -> np.
     return sat32(shift(rshift(acc * mantissa, 15) * keys.scale, drop))
 
 
-def attend(query: tuple[np.ndarray, np.ndarray, np.ndarray], keys: Heads, values: Heads) -> np.ndarray:
-    """The output (d,) in Q16, saturated, of one query over the n visible positions."""
+def attend(
+    query: tuple[np.ndarray, np.ndarray, np.ndarray], keys: Heads, values: Heads, cap: SoftCap | None = None
+) -> np.ndarray:
+    """The output (d,) in Q16, saturated, of one query over the n visible positions; scores may have a soft cap."""
     score = scores(query, keys)
+    score = score if cap is None else soft_cap(score, cap)
     e = exp2_neg(score.max() - score)
     t = e * values.scale
     h = np.maximum(bitlen(t.max()) - 12, 0)

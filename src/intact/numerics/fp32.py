@@ -85,6 +85,13 @@ def rmsnorm(x: Floats, gain: Floats, epsilon: float) -> Floats:
     return y
 
 
+def layer_norm(x: Floats, gain: Floats, bias: Floats | None, epsilon: float) -> Floats:
+    """Layer norm over the last axis: the root-mean-square norm of x - lane_sum(x) / n, plus the bias."""
+    mean = lane_sum(x) / np.float32(x.shape[-1])
+    y = rmsnorm(x - mean[..., None], gain, epsilon)
+    return y if bias is None else y + bias
+
+
 def exp(x: Floats) -> Floats:
     """Exponential, within 1 ulp: +0 below -87, +infinity above 88.72283, NaN for NaN.
 
@@ -110,6 +117,20 @@ def sigmoid(x: Floats) -> Floats:
     """Logistic function: 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, with e = exp(-abs(x))."""
     e = exp(-np.abs(x))
     y: Floats = np.where(x < 0, e, _ONE) / (_ONE + e)
+    return y
+
+
+def softmax(x: Floats) -> Floats:
+    """e / lane_sum(e) over the last axis, e = exp(x - largest)."""
+    e = exp(x - x.max(axis=-1, keepdims=True))
+    y: Floats = e / lane_sum(e)[..., None]
+    return y
+
+
+def soft_cap(x: Floats, cap: float) -> Floats:
+    """Return cap * tanh(x / cap) as (2 * sigmoid((2 / cap) * x) - 1) * cap."""
+    two = np.float32(2.0)
+    y: Floats = (sigmoid(x * (two / np.float32(cap))) * two - _ONE) * np.float32(cap)
     return y
 
 
@@ -154,7 +175,7 @@ def rope(x: Floats, cosine: Floats, sine: Floats, interleaved: bool) -> Floats:
     return y
 
 
-def attend(q: Floats, k: Floats, v: Floats, scale: float, first: int = 0) -> Floats:
+def attend(q: Floats, k: Floats, v: Floats, scale: float, first: int = 0, cap: float = 0.0) -> Floats:
     """Attention of query heads that share one key-value head, over positions first, ..., last - 1.
 
     Parameters
@@ -163,6 +184,7 @@ def attend(q: Floats, k: Floats, v: Floats, scale: float, first: int = 0) -> Flo
     k, v : float32 (last, d), row j for position j
     scale : factor of the scores, rounded to float32
     first : first visible position (sliding windows)
+    cap : soft cap of the scores, 0 for none
 
     Returns
     -------
@@ -171,6 +193,7 @@ def attend(q: Floats, k: Floats, v: Floats, scale: float, first: int = 0) -> Flo
         before ``first`` and exp(score - largest score) from there on.
     """
     score = dot(q[:, None, :], k[None, first:, :]) * np.float32(scale)
+    score = soft_cap(score, cap) if cap else score
     e = np.zeros((q.shape[0], k.shape[0]), np.float32)
     e[:, first:] = exp(score - score.max(axis=1, keepdims=True))
     o = np.zeros_like(q)

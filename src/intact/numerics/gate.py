@@ -26,7 +26,7 @@ def gelu(x: np.ndarray) -> np.ndarray:
     return rshift(x * sigmoid(sat32(rshift(y * slope, 30))), 30)
 
 
-def gated(gate: np.ndarray, up: np.ndarray, kind: str) -> np.ndarray:
-    """activation(gate) * up, from Q16 to Q20."""
+def gated(gate: np.ndarray, up: np.ndarray | None, kind: str) -> np.ndarray:
+    """activation(gate) * up, or activation(gate), from Q16 to Q20."""
     activation = {"silu": silu, "gelu": gelu}[kind](gate)
-    return rshift(activation * np.asarray(up, np.int64), 12)
+    return activation << 4 if up is None else rshift(activation * np.asarray(up, np.int64), 12)

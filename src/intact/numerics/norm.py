@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation in integers (docs/numerics.md, section 5)."""
+"""Root-mean-square norms and layer norms in integers (docs/numerics.md, section 5)."""
 
 from __future__ import annotations
 
@@ -63,3 +63,12 @@ def rmsnorm(x: np.ndarray, input_fraction: int, gain: Gain, output_fraction: int
     """RMSNorm of rows x (M, n) with `input_fraction` bits: int64 with `output_fraction` bits, not saturated."""
     unit = normalize(x, input_fraction, gain)
     return rshift(unit * gain.factor, 60 - gain.exponent - output_fraction)
+
+
+def layer_norm(x: np.ndarray, gain: Gain, bias: np.ndarray | None) -> np.ndarray:
+    """Layer norm of rows x (M, n) in Q20, with a bias (n,) in Q20: int64 in Q20, not saturated."""
+    x = np.asarray(x, np.int64)
+    n = x.shape[1]
+    mean = (2 * x.sum(axis=1, keepdims=True) + n) // (2 * n)
+    y = rmsnorm(x - mean, 20, gain, 20)
+    return y if bias is None else y + bias

@@ -17,10 +17,10 @@ from intact.formats import Tensor
 from intact.formats.stored_blocks import blocks_from_bytes, blocks_to_bytes, starts_blocks
 from intact.models import Program
 from intact.models.gathers import has_index
-from intact.models.program import Hadamard
+from intact.models.program import Experts, Hadamard, Norm
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
-from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec
+from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec, SpecMixture
 from intact.quantizers.proxy import proxy
 from intact.weights import BLOCK_FORMATS
 
@@ -53,6 +53,23 @@ def check_source(program: Program) -> None:
             f"the inputs of products are rotated in blocks of {rotated.size} at run time; use the model that it was "
             "made of"
         )
+
+
+def expert_matrices(program: Program) -> list[str]:
+    """Return the matrices of a program's experts."""
+    experts = [expert for op in program.ops if isinstance(op, Experts) for expert in op.experts]
+    return [name for e in experts for name in (e.gate, e.up, e.down)]
+
+
+def check_experts(program: Program, spec: Spec | SpecMixture, *, calibrated: bool) -> None:
+    """Raise ParameterError for what is not done to mixtures of experts, or transforms not to layer norms."""
+    experts = bool(expert_matrices(program))
+    if experts and calibrated:
+        raise ParameterError(
+            f"{spec}: the inputs of experts are not collected; take a quantiser without calibration, such as nearest"
+        )
+    if spec.transforms and (experts or any(isinstance(op, Norm) and op.centered for op in program.ops)):
+        raise ParameterError(f"{spec}: transforms are not made for mixtures of experts and layer norms")
 
 
 def stored_bits(part: Path) -> float:

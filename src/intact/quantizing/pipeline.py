@@ -44,7 +44,7 @@ from intact.quantizing.output import (
     write_checkpoint,
     write_gguf_checkpoint,
 )  # fmt: skip
-from intact.quantizing.parts import Matrix, check_source, quantize_matrix, stored_bits
+from intact.quantizing.parts import Matrix, check_experts, check_source, expert_matrices, quantize_matrix, stored_bits
 from intact.quantizing.slopes import measure_slopes
 from intact.quantizing.structure import find_structure
 from intact.quantizing.transforming import transform_model
@@ -246,6 +246,7 @@ def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tu
     if other is not None and other.levels.planes > 1:
         raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
     check_source(program)
+    check_experts(program, spec, calibrated=_reads_statistics(spec))
     for name in spec.transforms[:-1]:
         if TRANSFORMS[name].last:
             raise ParameterError(f"{spec}: no transform can follow {name}")
@@ -261,7 +262,9 @@ def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tu
 
 
 def _plan(program: Program, spec: Spec | SpecMixture, embeddings: Spec | None) -> list[Matrix]:
-    """Return the matrices to quantise, those that share an input one after the other, embeddings and head last."""
+    """Return the matrices to quantise, those that share an input one after the other, then experts, last
+    embeddings and head.
+    """
 
     def fit(name: str, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
         return fitting(specs, program.tensors[name].shape[1])
@@ -269,6 +272,7 @@ def _plan(program: Program, spec: Spec | SpecMixture, embeddings: Spec | None) -
     found = [
         Matrix(name, op, fit(name, _candidates(spec))) for op, names in products(program).items() for name in names
     ]
+    found += [Matrix(name, None, fit(name, _candidates(spec))) for name in expert_matrices(program)]
     if embeddings is not None:
         ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits)}
         found += [Matrix(name, None, fit(name, (embeddings,))) for name in sorted(ends)]

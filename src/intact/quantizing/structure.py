@@ -72,7 +72,8 @@ def _norms(program: Program, stream: str) -> Iterator[StreamNorm]:
 def _feed_forwards(program: Program) -> Iterator[FeedForward]:
     for at, op in enumerate(program.ops):
         if isinstance(op, Gate):
-            gate, up = _written(program, at, op.gate), _written(program, at, op.up)
+            gate = _written(program, at, op.gate)
+            up = None if op.up is None else _written(program, at, op.up)
             down, first = _readers(program, at, op.target)
             if gate is not None and up is not None and first is not None:
                 yield FeedForward(gate, up, tuple(down), first)

@@ -18,7 +18,7 @@ from intact.engine.request import Event, Finish
 from intact.errors import IntactError
 from intact.files import sha256_of
 from intact.library import Model
-from intact.models.program import Attend, Linear, Logits
+from intact.models.program import Attend, Experts, Linear, Logits
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.problem import Hidden, Piece, Prompt, State, Top, Why
@@ -239,6 +239,10 @@ class NativeBackend(TokenizerBackend):
         shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
         linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]
         self._matrices = sum([int(np.prod(shapes[name])) for name in linear])
+        for op in program.ops:
+            if isinstance(op, Experts):
+                one = op.experts[0]
+                self._matrices += op.used * sum(int(np.prod(shapes[name])) for name in (one.gate, one.up, one.down))
         self._head = sum([int(np.prod(shapes[op.weight])) for op in program.ops if isinstance(op, Logits)])
         self._attention = Counter[int]()  # products a position and visible slot, by the window
         for op in program.ops:

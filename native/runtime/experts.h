@@ -1,0 +1,63 @@
+// Mixtures of experts: which experts a row passes, and the rows of a step by expert (docs/numerics.md, section 8).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "runtime/share.h"
+
+namespace intact {
+
+// How the weights of the chosen experts follow from their scores (models/program.py, Experts).
+enum class ExpertWeights { kSoftmax, kSoftmaxOfChosen, kSigmoid };
+
+struct Routing {
+    std::int64_t used = 0;  // experts of a row
+    ExpertWeights weights = ExpertWeights::kSoftmaxOfChosen;
+    std::int64_t factor = 1 << 18;  // of the weights, Q18
+    float float_factor = 1;         // profile fp32
+};
+
+// An expert of a row, and the weight of its result: Q18, or in the profile fp32 a float.
+struct ExpertChoice {
+    std::int32_t expert = 0, weight = 0;
+    float float_weight = 0;
+};
+
+// The numbers of the `used` largest of n scores, among equals those of least number, in ascending order.
+template <class T> void choose_best(const T* scores, std::int64_t n, std::int64_t used, ExpertChoice* to) {
+    std::vector<char> taken(static_cast<std::size_t>(n));
+    for (std::int64_t i = 0; i < used; i++) {
+        std::int64_t best = -1;
+        for (std::int64_t e = 0; e < n; e++)
+            if (!taken[static_cast<std::size_t>(e)] && (best < 0 || scores[e] > scores[best])) best = e;
+        taken[static_cast<std::size_t>(best)] = 1;
+    }
+    for (std::int64_t e = 0; e < n; e++)
+        if (taken[static_cast<std::size_t>(e)]) (to++)->expert = static_cast<std::int32_t>(e);
+}
+
+// Chooses the experts of a row by their scores, and their weights.
+void choose_experts(const std::int32_t* scores, std::int64_t n, const Routing& routing, const Kernels& kernel,
+                    ExpertChoice* to);
+
+// Some rows of one expert, that are packed together: pairs of a row and an expert, by their number in order of experts.
+struct ExpertRows {
+    std::int64_t expert;
+    Span pairs;
+};
+
+// The pairs of all rows in order of experts, then of rows.
+struct ExpertPairs {
+    struct Pair {
+        std::int64_t row;
+        std::int32_t weight;
+    };
+    std::vector<Pair> pairs;
+    std::vector<ExpertRows> groups;  // of at most `most` pairs
+};
+ExpertPairs group_by_expert(const ExpertChoice* choices, std::int64_t rows, std::int64_t used, std::int64_t experts,
+                            std::int64_t most);
+
+}  // namespace intact

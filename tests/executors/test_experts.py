@@ -1,0 +1,178 @@
+"""Mixtures of experts, layer norms and soft caps: executors agree, and no row sees what others of its step pass."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import intact
+from intact.conformance.synthetic import Case, cases
+from intact.errors import ModelError, ParameterError
+from intact.executors.base import SequenceChunk
+from intact.executors.native import NativeExecutor, available_tiers
+from intact.executors.reference import ReferenceExecutor
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.models.program import Experts, Gate, Linear, Norm, Program
+from intact.numerics import fp32
+from intact.numerics.dequantize import dequantize
+from intact.numerics.experts import best
+from intact.numerics.integers import INTEGER
+from intact.quantizing import quantize
+from support.gguf_writer import write_gguf
+from support.tiny import write_tiny
+
+TIERS = available_tiers()
+NAMES = ("experts softmax", "experts softmax of chosen", "experts sigmoid", "layer norm 1", "layer norm 100")
+CASES = {case.name: case for case in cases() if case.name in (*NAMES, "layer norm accumulated")}
+MIXTURES = ("olmoe", "qwen2moe", "qwen3moe")
+
+
+def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.ndarray]:
+    executor.reserve_pages(case.pages)
+    return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("name", CASES)
+def test_native_equals_the_reference(name: str) -> None:
+    case = CASES[name]
+    expected = run(ReferenceExecutor(case.program, case.bits), case)
+    for tier, threads in product(TIERS, (1, 2, 5)):
+        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
+        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), (tier, threads)
+
+
+def program_of(tmp_path: Path, architecture: str) -> Program:
+    with open_checkpoint(write_tiny(tmp_path / "tiny.gguf", architecture)) as checkpoint:
+        return build_program(checkpoint)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("architecture", MIXTURES)
+@pytest.mark.parametrize("profile", ["int8", "int8_row", "fp32"])
+def test_a_row_does_not_depend_on_the_strangers_of_its_step(tmp_path: Path, architecture: str, profile: str) -> None:
+    """One text alone, and beside 63 others that together pass every expert; in chunks of 1, 7 and all."""
+    program = program_of(tmp_path, architecture)
+    rng = np.random.default_rng(5)
+    texts = rng.integers(0, program.vocabulary, (64, 20)).astype(np.int32)
+    alone = {}
+    for threads, size in product((1, 3), (1, 7, 20)):
+        executor = NativeExecutor(program, profile, threads)
+        executor.reserve_pages(1)
+        for at in range(0, 20, size):
+            part = texts[0, at : at + size]
+            logits = executor.step([SequenceChunk(at, part, np.zeros(1, np.int32))], np.array([len(part) - 1]))
+        alone[threads, size] = logits[0].copy()
+    executor = NativeExecutor(program, profile, 2)
+    executor.reserve_pages(64)
+    chunks = [SequenceChunk(0, text, np.array([i], np.int32)) for i, text in enumerate(texts)]
+    together = executor.step(chunks, np.array([19], np.int64))[0]
+    assert all(np.array_equal(row, together) for row in alone.values())
+
+
+@pytest.mark.parametrize("name", ["experts softmax", "experts softmax of chosen", "experts sigmoid"])
+def test_the_fp32_profile_adds_in_order_of_experts(name: str) -> None:
+    """One layer written out in NumPy, in float32, operation by operation."""
+    case = CASES[name]
+    program = case.program
+    experts = next(op for op in program.ops if isinstance(op, Experts))
+    embed, norm, router, _, last, logits = program.ops
+    assert isinstance(norm, Norm)
+    assert isinstance(router, Linear)
+    assert isinstance(last, Linear)
+
+    def tensor(key: str) -> np.ndarray:
+        t = program.tensors[key]
+        return dequantize(t.kind, t.data, t.shape)
+
+    tokens = case.steps[0].chunks[0].tokens
+    x = fp32.embed(tensor(embed.weight), tokens)
+    normed = fp32.rmsnorm(x, tensor(norm.gain), norm.eps)
+    scores = fp32.linear(normed, tensor(router.targets[0].weight))
+    chosen = best(scores, experts.used)
+    added = np.zeros_like(x)
+    for m, ids in enumerate(chosen):
+        if experts.weights == "softmax":
+            weights = fp32.softmax(scores[m])[ids]
+        elif experts.weights == "sigmoid":
+            weights = fp32.sigmoid(scores[m][ids])
+        else:
+            weights = fp32.softmax(scores[m][ids])
+        weights = weights * np.float32(experts.factor)
+        for e, w in zip(ids, weights, strict=True):
+            expert = experts.experts[e]
+            biases = (
+                None if key is None else tensor(key) for key in (expert.gate_bias, expert.up_bias, expert.down_bias)
+            )
+            gate_bias, up_bias, down_bias = biases
+            gate = fp32.linear(normed[m : m + 1], tensor(expert.gate), gate_bias)
+            up = fp32.linear(normed[m : m + 1], tensor(expert.up), up_bias)
+            hidden = fp32.gate("silu" if experts.kind == "silu" else "gelu_tanh", gate, up)
+            added[m] = added[m] + fp32.linear(hidden, tensor(expert.down), down_bias)[0] * w
+    y = fp32.linear(x + added if experts.accumulate else added, tensor(last.targets[0].weight))
+    expected = fp32.linear(y, tensor(logits.weight))
+    for threads in (1, 3):
+        executor = NativeExecutor(program, "fp32", threads)
+        executor.reserve_pages(case.pages)
+        assert np.array_equal(executor.step_float(case.steps[0].chunks, case.steps[0].wanted), expected)
+
+
+@pytest.mark.parametrize("profile", ["mxfp8", "int8+wina50"])
+def test_profiles_that_run_no_experts_say_so(tmp_path: Path, profile: str) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", "olmoe")
+    for executor in ("reference", "native"):
+        with pytest.raises(ParameterError, match="mixtures of experts run in the profiles int8 and fp32"):
+            intact.load(path, profile=profile, executor=executor)
+
+
+def test_a_gate_may_have_no_up(tmp_path: Path) -> None:
+    program = program_of(tmp_path, "starcoder2")
+    assert {op.up for op in program.ops if isinstance(op, Gate)} == {None}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("expert_used_count", 9, "expert_used_count must be an integer from 1 to 8"),
+        ("expert_count", 2000, "expert_count must be an integer from 0 to 1024"),
+        ("expert_count", 7, r"ffn_gate_inp\.weight has shape \(8, 96\), expected \(7, 96\)"),
+        ("expert_gating_func", 2, "expert_gating_func"),
+        ("expert_weights_scale", 4.5, "expert_weights_scale must be a positive number"),
+    ],
+)
+def test_wrong_numbers_of_experts_are_refused(tmp_path: Path, key: str, value: object, problem: str) -> None:
+    with open_checkpoint(write_tiny(tmp_path / "tiny.gguf", "qwen3moe")) as checkpoint:
+        metadata = dict(checkpoint.metadata) | {f"qwen3moe.{key}": value}
+        tensors = {name: (t.kind, t.shape, t.data.tobytes()) for name, t in checkpoint.tensors.items()}
+        path = write_gguf(tmp_path / "changed.gguf", metadata, tensors)
+    with pytest.raises(ModelError, match=problem):
+        intact.load(path)
+
+
+@pytest.mark.native
+def test_experts_are_quantised_one_by_one(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", "qwen2moe", ["F32"])
+    quantize(path, tmp_path / "out", "int8-32")
+    with open_checkpoint(tmp_path / "out") as checkpoint:
+        kinds = {name: tensor.kind for name, tensor in checkpoint.tensors.items()}
+    assert kinds["blk.1.ffn_down_exps.5.weight"] == kinds["blk.0.ffn_gate_inp.weight"] == INTEGER
+    whole, parts = (intact.load(p, "fp32").logits([5, 9, 33]) for p in (path, tmp_path / "out"))
+    assert 0 < np.abs(whole - parts).max() < 0.05 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize(
+    ("architecture", "spec", "problem"),
+    [
+        ("olmoe", "gptq:int4-32", "the inputs of experts are not collected"),
+        ("olmoe", "rotate+int4-32", "transforms are not made for mixtures of experts"),
+        ("stablelm", "rotate+int4-32", "and layer norms"),
+    ],
+)
+def test_what_is_not_done_to_experts_is_refused(tmp_path: Path, architecture: str, spec: str, problem: str) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", architecture)
+    (tmp_path / "text.txt").write_text("the cat sat on the mat " * 100)
+    with pytest.raises(ParameterError, match=problem):
+        quantize(path, tmp_path / "out", spec, calibrate=tmp_path / "text.txt", context=32, windows=2)
+    assert not (tmp_path / "out").exists()

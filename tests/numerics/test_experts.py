@@ -1,0 +1,54 @@
+"""Mixtures of experts in integers, against floats and by hand (docs/numerics.md, section 8)."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from intact.numerics.experts import best, choose, scaled, weight_factor
+
+ONE = 1 << 16
+
+
+def test_equal_scores_go_to_the_least_number():
+    scores = np.array([[5, 9, 9, 1, 9], [7, 7, 7, 7, 7]])
+    assert best(scores, 2).tolist() == [[1, 2], [0, 1]]
+    assert best(scores, 4).tolist() == [[0, 1, 2, 4], [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("kind", ["softmax", "softmax of chosen", "sigmoid"])
+def test_weights_are_those_of_floats(kind):
+    scores = (np.random.default_rng(0).normal(0, 3, (50, 16)) * ONE).astype(np.int64)
+    experts, weights = choose(scores, 4, kind, weight_factor(Fraction(5, 2)))
+    x = scores / ONE
+    order = np.sort(np.argsort(-x, axis=1, kind="stable")[:, :4], axis=1)
+    assert np.array_equal(experts, order)
+    chosen = np.take_along_axis(x, order, axis=1)
+    if kind == "sigmoid":
+        expected = 1 / (1 + np.exp(-chosen))
+    else:
+        over = x if kind == "softmax" else chosen
+        expected = np.exp(chosen) / np.exp(over).sum(axis=1, keepdims=True)
+    assert np.abs(weights / (1 << 18) - 2.5 * expected).max() < 2e-5
+
+
+def test_a_row_does_not_see_its_neighbours():
+    scores = np.random.default_rng(1).integers(-(1 << 31), 1 << 31, (64, 9))
+    whole = choose(scores, 3, "softmax of chosen", 1 << 18)
+    for i in (0, 17, 63):
+        alone = choose(scores[i : i + 1], 3, "softmax of chosen", 1 << 18)
+        assert np.array_equal(whole.experts[i], alone.experts[0])
+        assert np.array_equal(whole.weights[i], alone.weights[0])
+
+
+def test_weights_at_the_ends_of_the_range():
+    scores = np.array([[(1 << 31) - 1, -(1 << 31) + 1, 0]])
+    assert choose(scores, 2, "softmax of chosen", (1 << 20) - 1).weights.tolist() == [[(1 << 20) - 1, 0]]
+    assert choose(scores, 3, "sigmoid", 1 << 18).weights.tolist() == [[1 << 18, 0, 1 << 17]]
+
+
+def test_results_are_clipped_before_they_are_scaled():
+    y = np.array([[1 << 60, -(1 << 60), 3, -3]])
+    assert scaled(y, np.array([(1 << 20) - 1])).tolist() == [
+        [((1 << 42) * ((1 << 20) - 1) + (1 << 17)) >> 18, (-(1 << 42) * ((1 << 20) - 1) + (1 << 17)) >> 18, 12, -12]
+    ]
