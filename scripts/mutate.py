@@ -278,7 +278,8 @@ MUTATIONS = [
         "run_int8.cpp", EXPERTS,
         ("a mean rounds", "std::int64_t{0}) + g.n;", "std::int64_t{0});", True),
         ("a layer norm rounds", "(value + 8) >> 4", "value >> 4"),
-        ("a row of minima that stays", "if (!from.skip_minima32) copy(from.minima32_exp", "if (false) copy(from.minima32_exp"),
+        ("a row of minima that stays", "if (!from.skip_minima32) copy(from.minima32_exp",
+         "if (false) copy(from.minima32_exp"),
         unit="run_int8.cpp",
     ),
     *of(

@@ -42,6 +42,10 @@ class ModelShape(NamedTuple):
     base: float
     """Of the rotary frequencies; long-context scaling, which costs no time, is left out."""
     tied: bool
+    experts: int = 0
+    used: int = 0
+    """Experts of a row."""
+    expert_hidden: int = 0
 
 
 SHAPES: Final = {
@@ -53,7 +57,9 @@ SHAPES: Final = {
     "qwen3-4b": ModelShape("qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, True),
     "llama-8b": ModelShape("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5, False),
     "qwen3-8b": ModelShape("qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, 1e6, False),
+    "olmoe-7b": ModelShape("olmoe", 16, 2048, 1024, 16, 16, 128, 50304, 4096, 1e4, False, 64, 8, 1024),
     "phi-4": ModelShape("phi3", 40, 5120, 17920, 40, 10, 128, 100352, 16384, 2.5e5, False),
+    "qwen3-30b-a3b": ModelShape("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, 1e6, False, 128, 8, 768),
 }
 """Shapes by name, the smallest first."""
 
@@ -122,7 +128,7 @@ def random_checkpoint(name: str, kind: str = "Q4_0") -> Checkpoint:
     described = Checkpoint(path, "gguf", metadata, {})
     tensors: dict[str, Tensor] = {}
     sizes = tensor_shapes(architecture, described, shape.vocabulary, shape.tied)
-    for tensor, size in fused_shapes(sizes, architecture.gguf_fused).items():
+    for tensor, size in fused_shapes(sizes, architecture.gguf_fused, stacked=False).items():
         own = kind if len(size) == 2 else "F32"
         if byte_length(own, size) is None:
             raise ParameterError(f"{name}: rows of {size[-1]} values are no whole number of blocks of {kind}")
@@ -140,13 +146,24 @@ def write_random(checkpoint: Checkpoint, path: Path) -> None:
         If it cannot be written; nothing is left then.
     """
     pairs = {key: pair(key, value) for key, value in checkpoint.metadata.items()}
-    sizes = {name: byte_length(tensor.kind, tensor.shape) or 0 for name, tensor in checkpoint.tensors.items()}
-    stored = [Stored(name, one.kind, one.shape, sizes[name]) for name, one in checkpoint.tensors.items()]
-    write_gguf(path, pairs, stored, lambda name: checkpoint.tensors[name].data)
+    stacks: dict[str, list[Tensor]] = {}
+    for name, tensor in checkpoint.tensors.items():
+        parts = name.split(".")  # an expert's number stands before the last
+        stacks.setdefault(".".join((*parts[:3], parts[4])) if len(parts) == 5 else name, []).append(tensor)
+    stored = []
+    for name, some in stacks.items():
+        shape = some[0].shape if len(some) == 1 else (len(some), *some[0].shape)
+        stored.append(Stored(name, some[0].kind, shape, byte_length(some[0].kind, shape) or 0))
+    write_gguf(path, pairs, stored, lambda name: np.concatenate([tensor.data for tensor in stacks[name]]))
 
 
 def _metadata(name: str, shape: ModelShape, kind: str) -> Mapping[str, Any]:
     a = shape.architecture + "."
+    experts = {
+        "expert_count": shape.experts,
+        "expert_used_count": shape.used,
+        "expert_feed_forward_length": shape.expert_hidden,
+    }
     return {
         "general.architecture": shape.architecture,
         "general.name": f"{name} with random weights",
@@ -163,6 +180,7 @@ def _metadata(name: str, shape: ModelShape, kind: str) -> Mapping[str, Any]:
         a + "attention.layer_norm_rms_epsilon": _EPSILON,
         a + "rope.dimension_count": shape.head_width,
         a + "rope.freq_base": shape.base,
+        **({a + key: value for key, value in experts.items()} if shape.experts else {}),
         **tokenizer_metadata(shape.vocabulary),
     }
 

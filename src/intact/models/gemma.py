@@ -1,4 +1,4 @@
-"""The parts that Gemma 2 and Gemma 3 share: four norms a layer, tanh GELU, a scaled embedding, a scale of the scores."""
+"""The parts that Gemma 2 and Gemma 3 share: four norms a layer, tanh GELU, a scaled embedding, scaled scores."""
 
 from __future__ import annotations
 

@@ -262,9 +262,7 @@ def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tu
 
 
 def _plan(program: Program, spec: Spec | SpecMixture, embeddings: Spec | None) -> list[Matrix]:
-    """Return the matrices to quantise, those that share an input one after the other, then experts, last
-    embeddings and head.
-    """
+    """Return the matrices to quantise: those that share an input together, then experts, then embeddings and head."""
 
     def fit(name: str, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
         return fitting(specs, program.tensors[name].shape[1])
