@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import common
 
@@ -31,7 +31,7 @@ from intact.lab.report import CAPTION, plot, table
 from intact.lab.result import LabResult
 from intact.lab.rows import LabRow, order, short_name
 from intact.models import build_program
-from intact.quantizers import parse_target
+from intact.quantizers import parse_recorded, parse_target
 from intact.quantizing import check_target
 
 HERE = Path(__file__).parent
@@ -73,7 +73,7 @@ CLAIMS = (
     Claim("a tenth of columns twice before blocks half as wide, 2 bits", "impact10:int2-32", "int2-16"),
     Claim(
         "shares of columns by layer before one share, 2 bits",
-        "mix:2.82(impact2:int2-32|impact5:int2-32|impact10:int2-32|impact15:int2-32|impact20:int2-32)",
+        "mix:2.82@output(impact2:int2-32|impact5:int2-32|impact10:int2-32|impact15:int2-32|impact20:int2-32)",
         "impact10:int2-32",
     ),
     Claim("GPTQ in act-order before storage order", "gptq_ordered:int3-16", "gptq:int3-16"),
@@ -91,7 +91,11 @@ CLAIMS = (
     Claim("INT4 before E2M1 with fine scales, blocks of 32", "int4-32", "e2m1"),
     Claim("NF4 before INT4 in blocks of 64 (arXiv 2305.14314)", "nf4", "int4-64@largest"),
     Claim("the power 1/2 before even levels, 4 bits (NUPES)", "nupes4", "int4s"),
-    Claim("a mixture before one spec of its size, 3.5 to 4 bits", "mix:4(int2-16|int3-16|int4-32|int5-32)", "int3-16"),
+    Claim(
+        "a mixture before one spec of its size, 3.5 to 4 bits",
+        "mix:4@output(int2-16|int3-16|int4-32|int5-32)",
+        "int3-16",
+    ),
     Claim(
         "a mixture by measured slopes before one spec, 4 bits",
         "mix:4@divergence(int2-16|int3-16|int4-32|int5-32)",
@@ -107,13 +111,15 @@ CLAIMS = (
         "mix:4.5@divergence(gptq:int3-16|gptq:int4-32|gptq:int5-32|gptq:int8-32)",
         "gptq:int4-32",
     ),
-    Claim("a mixture before one spec of its size, 4.5 bits", "mix:4.5(int3-16|int4-32|int5-32|int8-32)", "int4-32"),
+    Claim(
+        "a mixture before one spec of its size, 4.5 bits", "mix:4.5@output(int3-16|int4-32|int5-32|int8-32)", "int4-32"
+    ),
     Claim(
         "a mixture of GPTQ before one spec of its size, 4.5 bits",
-        "mix:4.5(gptq:int3-16|gptq:int4-32|gptq:int5-32|gptq:int8-32)",
+        "mix:4.5@output(gptq:int3-16|gptq:int4-32|gptq:int5-32|gptq:int8-32)",
         "gptq:int4-32",
     ),
-    Claim("a mixture before one spec of its size, 5.5 bits", "mix:5.5(int4-32|int5-32|int8-32)", "int5-32"),
+    Claim("a mixture before one spec of its size, 5.5 bits", "mix:5.5@output(int4-32|int5-32|int8-32)", "int5-32"),
 )
 
 
@@ -137,7 +143,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     )  # fmt: skip
     with Lab(plan, args.threads, _progress) as lab:
         about = {"setting": name, "weights": lab.weights, "text": lab.sample.digest}
-        known = {one["spec"] for one in lines.all if about.items() <= one.items()}
+        known = {recorded(one) for one in lines.all if about.items() <= one.items()}
         for spec in plan.full:
             if spec in known:
                 continue
@@ -163,7 +169,7 @@ def results() -> Iterator[tuple[str, str, LabResult]]:
             continue
         last = found[-1]
         rows = {
-            one["spec"]: LabRow.from_dict(one)
+            recorded(one): LabRow.from_dict(one | {"spec": recorded(one)})
             for one in found
             if all(one[key] == last[key] for key in ("weights", "text"))
         }
@@ -171,6 +177,11 @@ def results() -> Iterator[tuple[str, str, LabResult]]:
             setting.title, setting.kind, last["weights"], last["text"], CONTEXT, setting.windows, "keep",
             last["source_perplexity"], list(rows.values()),
         )  # fmt: skip
+
+
+def recorded(record: Mapping[str, Any]) -> str:
+    """Return the full spec of a record; mixtures of older records name no cost."""
+    return str(parse_recorded(record["spec"]))
 
 
 def claims(result: LabResult) -> Table:

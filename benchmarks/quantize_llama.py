@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--source", choices=(*SOURCES, FILE), default="permuted")
     parser.add_argument("--types", default="Q2_K,Q3_K_S,Q3_K_M,IQ3_S,IQ2_M")
     parser.add_argument(
-        "--specs", default="imatrix:q3_k,gptq:q3_k,mix:{bits}(gptq:q2_k|gptq:q3_k|gptq:iq4_nl|gptq:q5_0)"
+        "--specs", default="imatrix:q3_k,gptq:q3_k,mix:{bits}@output(gptq:q2_k|gptq:q3_k|gptq:iq4_nl|gptq:q5_0)"
     )
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--windows", type=int, default=4)

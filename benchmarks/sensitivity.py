@@ -4,7 +4,7 @@
 
 For a sample of a model's matrices, evenly spread, the divergence is measured in FP32 arithmetic on `--text`; the costs
 of `mix:BITS@COST(...)` know only `--calibrate`. Printed is Spearman's rank correlation of each cost with the
-divergence, for each spec and for all together, and how much more that is than the default cost's, with 95% intervals by
+divergence, for each spec and for all together, and how much more that is than `output`'s, with 95% intervals by
 resampling matrices. A run that was cut goes on from `--work`.
 """
 

@@ -61,10 +61,10 @@ def test_the_front_is_that_of_enumeration_and_neighbours_tie_with_it() -> None:
         "gptq:int3-16",
         "mxfp4",
         "nf4-32",
-        "mix:4.5(gptq:int3-16|int4-32)",
+        "mix:4.5@divergence(gptq:int3-16|int4-32)",
         "awq+int4-32",
         "rotate+permute+nvint4",
-        "permute+mix:4(int3-16|nf4)",
+        "permute+mix:4@output(int3-16|nf4)",
     ],
 )
 def test_short_names_mean_the_same_spec(spec: str) -> None:

@@ -102,8 +102,8 @@ def test_costs_are_whole_and_in_proportion() -> None:
 def test_a_mixture_is_read_and_written() -> None:
     mixture = parse_target("mix:4.50(int3-16|gptq:nf4|mxint8)")
     assert isinstance(mixture, SpecMixture)
-    assert str(mixture) == "mix:4.5(nearest:int3-16@search|gptq:nf4-64@search|nearest:int8s-32@power)".replace(
-        "gptq:nf4-64@search", str(parse_spec("gptq:nf4"))
+    assert str(mixture) == (
+        f"mix:4.5@divergence(nearest:int3-16@search|{parse_spec('gptq:nf4')}|nearest:int8s-32@power)"
     )
     assert parse_target(str(mixture)) == mixture
     assert parse_target("gptq:int3-16") == parse_spec("gptq:int3-16")

@@ -11,7 +11,15 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics.dequantize import dequantize
 from intact.numerics.weights import values
-from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, SpecMixture, parse_spec, parse_target
+from intact.quantizers import (
+    COSTS,
+    QUANTIZERS,
+    InputStatistics,
+    SpecMixture,
+    parse_recorded,
+    parse_spec,
+    parse_target,
+)
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.slopes import POWERS, Meter, measure_slopes, noisy, slope
 from support.tiny import write_tiny
@@ -111,6 +119,13 @@ def test_costs_are_read_and_written() -> None:
     assert mixture.cost == "hawq"
     assert str(mixture) == "mix:4.5@hawq(nearest:int4-32@search|nearest:int8-32@search)"
     assert parse_target(str(mixture)) == mixture
-    assert str(parse_target("mix:4.5@output(int4|int8)")) == str(parse_target("mix:4.5(int4|int8)"))
+    assert str(parse_target("mix:4.5(int4|int8)")) == str(mixture).replace("hawq", "divergence")
     with pytest.raises(ParameterError, match="no cost 'best'; known are divergence, hawq, norm, output"):
         parse_target("mix:4.5@best(int4|int8)")
+
+
+def test_a_record_without_a_cost_means_what_was_the_default_when_it_was_written() -> None:
+    old = "awq+mix:4.5(nearest:int4-32@search|nearest:int8-32@search)"
+    assert str(parse_recorded(old)) == old.replace("4.5", "4.5@output")
+    for spec in ("mix:4.5@hawq(int4|int8)", "mix:4.5@divergence(int4|int8)", "gptq:int3-16"):
+        assert parse_recorded(spec) == parse_target(spec)

@@ -180,7 +180,7 @@ def test_statistics_are_exact_sums(model: Path, tmp_path: Path) -> None:
             assert np.array_equal(mine, theirs)
 
 
-MIXTURE = "mix:5.2(int2-32|gptq:int3-16|int4-32|int8-32)"
+MIXTURE = "mix:5.2@output(int2-32|gptq:int3-16|int4-32|int8-32)"
 
 
 def test_a_mixture_keeps_its_budget_and_states_its_assignment(model: Path, text: Path, tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_a_mixture_keeps_its_budget_and_states_its_assignment(model: Path, text:
 
 
 def test_a_mixture_loses_no_more_than_one_spec_of_its_size(model: Path, text: Path, tmp_path: Path) -> None:
-    mixed = quantize(model, tmp_path / "mixed", "mix:4.5(int4-32|int2-32|int3-32|int8-32)", **options(text))
-    uniform = quantize(model, tmp_path / "uniform", "mix:4.5(int4-32|int5-32)", **options(text))
+    mixed = quantize(model, tmp_path / "mixed", "mix:4.5@output(int4-32|int2-32|int3-32|int8-32)", **options(text))
+    uniform = quantize(model, tmp_path / "uniform", "mix:4.5@output(int4-32|int5-32)", **options(text))
     assert set((uniform.assignment or {}).values()) == {"nearest:int4-32@search"}  # nothing else fits
     assert uniform.digest == quantize(model, tmp_path / "plain", "int4-32").digest
     assert mixed.bits_per_weight <= uniform.bits_per_weight == 4.5

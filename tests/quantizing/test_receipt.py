@@ -118,6 +118,17 @@ def test_a_signature_is_checked_before_anything_is_made_again(
         assert detail in verdict.detail
 
 
+def test_a_receipt_of_a_mixture_from_before_costs_were_stated_is_verified(
+    model: Path, text: Path, tmp_path: Path
+) -> None:
+    spec = "mix:5.2@output(int2-32|int3-16|int4-32|int8-32)"
+    made = quantize(model, tmp_path / "out", spec, calibrate=text, context=32, windows=4)
+    new = make_receipt(made, 32, 4)
+    old = changed(new, "spec", value=new.spec.replace("@output", ""))
+    assert (new.spec.count("@output"), old.spec.count("@output")) == (1, 0)
+    assert verify_quantization(old, model, text).outcome == "true"
+
+
 def test_another_text_or_none_is_named(receipt: QuantizationReceipt, model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text(TEXT.replace("cat", "cow", 1))

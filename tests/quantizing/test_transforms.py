@@ -234,8 +234,8 @@ def test_a_mixture_of_a_transformed_model(tmp_path: Path) -> None:
     model, text = write_tiny(tmp_path / "tiny.gguf"), tmp_path / "text.txt"
     text.write_text(TEXT)
     how: dict[str, Any] = {"calibrate": text, "context": 32, "windows": 4}
-    done = quantize(model, tmp_path / "out", "awq+mix:4.5(int3-16|int8-32)", embeddings="int8-32", **how)
-    assert done.spec == "awq+mix:4.5(nearest:int3-16@search|nearest:int8-32@search)"
+    done = quantize(model, tmp_path / "out", "awq+mix:4.5@output(int3-16|int8-32)", embeddings="int8-32", **how)
+    assert done.spec == "awq+mix:4.5@output(nearest:int3-16@search|nearest:int8-32@search)"
     assert str(parse_target(done.spec)) == done.spec
 
 

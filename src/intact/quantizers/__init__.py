@@ -5,7 +5,7 @@
 
 from intact.quantizers.base import InputStatistics, QuantizedMatrix, Quantizer
 from intact.quantizers.costs import COSTS
-from intact.quantizers.mixture import SpecMixture, parse_target
+from intact.quantizers.mixture import SpecMixture, parse_recorded, parse_target
 from intact.quantizers.registry import ALIASES, QUANTIZERS, all_specs, parse_spec
 from intact.quantizers.spec import Spec
 from intact.quantizers.transforms import TRANSFORMS
@@ -21,6 +21,7 @@ __all__ = [
     "Spec",
     "SpecMixture",
     "all_specs",
+    "parse_recorded",
     "parse_spec",
     "parse_target",
 ]

@@ -12,7 +12,9 @@ from intact.quantizers.costs import COSTS
 from intact.quantizers.registry import QUANTIZERS, parse_spec, split_transforms
 from intact.quantizers.spec import Spec
 
-DEFAULT_COST: Final = "output"
+DEFAULT_COST: Final = "divergence"
+UNSTATED_COST: Final = "output"
+"""The cost of a mixture in a receipt or record that states none: these were written when it was the default."""
 _FORM: Final = re.compile(r"mix:(?P<bits>\d{1,2}(?:\.\d{1,6})?)(?:@(?P<cost>[a-z][a-z0-9_]*))?\((?P<specs>[^()]*)\)")
 
 
@@ -44,12 +46,26 @@ class SpecMixture:
 
     def __str__(self) -> str:
         before = "".join(f"{name}+" for name in self.transforms)
-        cost = "" if self.cost == DEFAULT_COST else f"@{self.cost}"
-        return f"{before}mix:{self.bits.normalize():f}{cost}({'|'.join(map(str, self.specs))})"
+        return f"{before}mix:{self.bits.normalize():f}@{self.cost}({'|'.join(map(str, self.specs))})"
 
 
-def parse_target(text: str) -> Spec | SpecMixture:
+def parse_recorded(text: str) -> Spec | SpecMixture:
+    """Read the full spec that a receipt or record states; see `parse_target` for errors.
+
+    Full specs name their cost now. One without is of the time when `output` was the default, and means that.
+    """
+    return parse_target(text, UNSTATED_COST)
+
+
+def parse_target(text: str, default: str = DEFAULT_COST) -> Spec | SpecMixture:
     """Read a spec or a mixture.
+
+    Parameters
+    ----------
+    text : str
+        As a user writes it.
+    default : str
+        The cost of a mixture that names none.
 
     Raises
     ------
@@ -65,7 +81,7 @@ def parse_target(text: str) -> Spec | SpecMixture:
             f"{text!r:.80} is no mixture; expected mix:BITS[@COST](SPEC|SPEC|...), such as "
             "mix:4.5(int3-16|int4-32|int8-32)"
         )
-    cost = match["cost"] or DEFAULT_COST
+    cost = match["cost"] or default
     if cost not in COSTS:
         raise ParameterError(f"{text!r:.80}: there is no cost {cost!r}; known are {', '.join(COSTS)}")
     specs = tuple(parse_spec(part.strip()) for part in match["specs"].split("|"))

@@ -137,7 +137,8 @@ def quantize(
     statistics : path, optional
         A folder in which statistics of texts are kept and looked for, so that several runs share them.
     progress : callable
-        Called with a stage (``calibrate``, ``transform NAME``, ``quantize``), and how much of how many is done.
+        Called with a stage (``calibrate``, ``transform NAME``, ``quantize``, ``measure divergence``), and how much
+        of how many is done.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from intact.files import read_text
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import build_program
 from intact.numerics import VERSION as NUMERICS
+from intact.quantizers import parse_recorded
 from intact.quantizing.calibration import Calibration
 from intact.quantizing.pipeline import quantize
 from intact.quantizing.receipt import QuantizationReceipt, QuantizedOutput, measure_output
@@ -79,7 +80,7 @@ def verify_quantization(
                 {} if receipt.text is None else {"context": receipt.text.context, "windows": receipt.text.windows}
             )
             made = quantize(
-                model, Path(folder) / "model", receipt.spec, embeddings=receipt.embeddings,
+                model, Path(folder) / "model", str(parse_recorded(receipt.spec)), embeddings=receipt.embeddings,
                 calibrate=None if receipt.text is None else text, threads=threads, **cut,
             )  # fmt: skip
             if receipt.text is not None and made.text is None:
