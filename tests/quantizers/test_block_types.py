@@ -23,7 +23,7 @@ ROWS, COLUMNS = 12, 512
 RELATIVE = {  # of Gaussian weights: the error's root mean square in their standard deviations
     "q8_0": 0.005, "q6_k": 0.018, "q5_k": 0.036, "q5_1": 0.036, "q5_0": 0.043, "q4_k": 0.074, "q4_1": 0.074,
     "q4_0": 0.086, "iq4_nl": 0.078, "iq4_xs": 0.079, "mxfp4": 0.118, "q3_k": 0.155, "q2_k": 0.285,
-    "iq3_s": 0.135, "iq3_xxs": 0.187, "iq2_s": 0.252, "iq2_xs": 0.303, "iq2_xxs": 0.345,
+    "iq3_s": 0.135, "iq3_xxs": 0.187, "iq2_s": 0.252, "iq2_xs": 0.303, "iq2_xxs": 0.345, "iq1_s": 0.46,
 }  # fmt: skip
 
 
@@ -128,8 +128,17 @@ def test_weights_of_errors_lower_the_weighted_error(name: str) -> None:
     assert after < before
 
 
+def weights_of(inputs: InputStatistics | None) -> NDArray[np.float64]:
+    """The weights of errors, of two rows: second moments as integers below 2^8 in each block of 256."""
+    if inputs is None:
+        return np.ones((2, COLUMNS))
+    second = inputs.second.diagonal().reshape(-1, 256).astype(np.float64)
+    whole = np.maximum(1, np.floor(second / second.max(axis=1, keepdims=True) * 256 + 0.5))
+    return np.tile(whole.reshape(-1), (2, 1))
+
+
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("name", [name for name in BLOCK_TYPES if name not in PLAIN_TYPES])
+@pytest.mark.parametrize("name", [name for name, kind in BLOCK_TYPES.items() if kind.codebook and not kind.moved])
 def test_no_entry_and_no_sign_of_a_codebook_errs_less(name: str, weighted: bool) -> None:
     kind, matrix = BLOCK_TYPES[name], matrix_of()[[0, 4]]
     inputs = statistics() if weighted else None
@@ -145,12 +154,7 @@ def test_no_entry_and_no_sign_of_a_codebook_errs_less(name: str, weighted: bool)
     sizes = np.array(sorted(entries))
     read = dequantize(kind.name, made, matrix.shape).astype(np.float64).reshape(-1, 8)
     wanted = matrix.astype(np.float64).reshape(-1, 8)
-    h = np.ones((2, COLUMNS))
-    if inputs is not None:
-        second = inputs.second.diagonal().reshape(-1, 256).astype(np.float64)
-        whole = np.maximum(1, np.floor(second / second.max(axis=1, keepdims=True) * 256 + 0.5))
-        h = np.broadcast_to(whole.reshape(-1), (2, COLUMNS))
-    h = h.reshape(-1, 8)
+    h = weights_of(inputs).reshape(-1, 8)
     for i in range(0, len(read), 5):
         chosen = (h[i] * (read[i] - wanted[i]) ** 2).sum()
         best = np.inf
@@ -164,6 +168,37 @@ def test_no_entry_and_no_sign_of_a_codebook_errs_less(name: str, weighted: bool)
                 error += (h[i, part] * (values_of - wanted[i, part]) ** 2).sum(axis=1).min()
             best = min(best, error)
         assert chosen <= best * (1 + 1e-5) + 1e-12
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_entry_and_no_move_of_iq1_s_errs_less(weighted: bool) -> None:
+    quants = pytest.importorskip("gguf.quants")
+    quants.IQ1_S.init_grid()
+    grid = quants.IQ1_S.grid.reshape(-1, 8).astype(np.float64)  # -1, 0, 1
+    matrix, inputs = matrix_of()[[0, 4]], statistics() if weighted else None
+    made = QUANTIZERS["imatrix" if weighted else "nearest"](matrix, parse_spec("iq1_s"), inputs).blocks
+    assert made is not None
+    blocks = made.reshape(-1, 50)
+    d = blocks[:, :2].copy().view("<f2").astype(np.float64)
+    steps = d * (2 * (blocks[:, 34:].copy().view("<u2").astype(np.int64) >> 12 & 7) + 1)
+    read = quants.dequantize(blocks, quants.GGMLQuantizationType.IQ1_S).astype(np.float64)
+    wanted, h = matrix.astype(np.float64), weights_of(inputs)
+    parts = zip(steps.reshape(-1), *(a.reshape(-1, 4, 8) for a in (read, wanted, h)), strict=True)
+    for step, got, want, weight in parts:
+        best = min(
+            ((step * (grid + move) - want[:, None]) ** 2 * weight[:, None]).sum(axis=-1).min(axis=-1).sum()
+            for move in (0.125, -0.125)
+        )
+        assert (weight * (got - want) ** 2).sum() <= best * (1 + 1e-5) + 1e-12
+
+
+def test_one_block_of_iq1_s_is_moved_one_way() -> None:
+    codes = BLOCK_FORMATS["IQ1_S"].unpack(np.zeros((1, 1, 50), np.uint8)).codes
+    pack = BLOCK_FORMATS["IQ1_S"].pack
+    assert pack is not None
+    codes[0, 0, 40] |= 4
+    with pytest.raises(ValueError, match="moved up and down"):
+        pack(BlockFields(codes, np.ones((1, 1, 8), np.int64)))
 
 
 def test_codes_outside_a_codebook_are_refused() -> None:

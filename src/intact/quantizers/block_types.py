@@ -28,6 +28,8 @@ class BlockType(NamedTuple):
     """Bits of a field of its codebook, if it has one (`intact.weights.iq_grids`); its levels are chosen together."""
     even_signs: bool = False
     """If true, of each eight values an even number is negative."""
+    moved: bool = False
+    """If true, entries have signs of their own, and all values of a sub-block are moved up or down by an eighth."""
 
     @property
     def form(self) -> BlockFormat:
@@ -60,6 +62,7 @@ _ALL: Final = (
     BlockType("IQ2_S", "iq2", (1, 31), "iq4_nl", codebook=2),
     BlockType("IQ2_XS", "iq2", (1, 31), "iq4_nl", codebook=2, even_signs=True),
     BlockType("IQ2_XXS", "iq2", (1, 31), "iq4_nl", codebook=2, even_signs=True),
+    BlockType("IQ1_S", "iq1", (1, 15), "iq4_nl", codebook=2, moved=True),
 )
 BLOCK_TYPES: Final = {one.name.lower(): one for one in _ALL}
 """All that can be written, by the name in lower case."""

@@ -1,8 +1,8 @@
 """GGUF's types whose blocks name entries of a codebook: entries, signs and scales of the least squared error.
 
-A block of 256 values has a float16, each 16 or 32 of them an odd scale from 1 to 31, and an index stands for the sizes
-of eight values or of four. For a step all entries are compared, by sums of integers; errors may be weighted by the
-inputs' second moments (`intact.quantizers.block_scales`).
+A block of 256 values has a float16, each 16 or 32 of them an odd scale from 1 to 31 or to 15, and an index stands for
+the sizes of eight values or of four (IQ2, IQ3), or for eight values with their signs (IQ1). For a step all entries are
+compared, by sums of integers; errors may be weighted by the inputs' second moments (`intact.quantizers.block_scales`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from intact.quantizers.fixed import FixedRows, Floats, Int
 from intact.quantizers.scales import UNIT, candidates
 from intact.weights.iq_grids import GRIDS, look_up
 
-MOST: Final = 31
-"""The largest scale of a sub-block."""
 TRIES: Final = 8
-"""Of a block's float16: its largest step gets the scales 31, 29, ..."""
+"""Of a block's float16: its largest step gets the largest scale, that less 2, less 4, ..."""
 BYTE: Final = 8
 """Values that share a byte of signs."""
 CHUNK: Final = 1 << 13
@@ -32,60 +30,42 @@ Flags = NDArray[np.bool_]
 
 
 def sizes_of(kind: BlockType) -> Floats:
-    """Return the codebook of a type, (entries, g): the sizes of g values, in steps."""
+    """Return the codebook of a type, (entries, g): the sizes of g values, in steps; where they move, moved up."""
     form, count = kind.form, len(GRIDS[kind.name])
     assert form.table is not None
     fields = look_up(kind.name, np.arange(count), kind.codebook)
     return (np.array(form.table, np.float64) - form.zero)[fields].reshape(count, -1)
 
 
+def _weight(problem: BlockProblem) -> Floats:
+    """Return the weights of errors, (values, 1, S or 1, P or 1)."""
+    return np.ones((len(problem.y), 1, 1, 1)) if problem.weight is None else problem.weight.astype(np.float64)
+
+
 class EntrySearch:
-    """Finds entries and signs for the steps of blocks.
+    """Finds entries for the steps of blocks.
 
     Values lie as in `BlockProblem`, (values, R, S, P), and their J groups of g values as (J, R, S, P).
 
-    Attributes
+    Parameters
     ----------
     problem : BlockProblem
-        Whose values are sizes, negative where a value gets the sign that it has not.
-    sign : float64 (values, R, S, P)
-        1 or -1: of the values as they are written.
+    sizes : float64 (entries, g)
+        The values of entries, in steps.
     """
 
-    def __init__(self, problem: BlockProblem) -> None:
-        self.sizes = sizes_of(problem.kind)
-        weight = np.ones((len(problem.y), 1, 1, 1)) if problem.weight is None else problem.weight.astype(np.float64)
-        self._square = self._groups(weight) @ np.square(self.sizes).T  # (J, 1, S or 1, P or 1, entries)
+    def __init__(self, problem: BlockProblem, sizes: Floats) -> None:
+        self.sizes, self._weight = sizes, _weight(problem)
+        self._square = self._groups(self._weight) @ np.square(sizes).T  # (J, 1, S or 1, P or 1, entries)
         self._order = np.argsort(self._square, axis=-1, kind="stable")
-        self._own, self._size = np.where(problem.y < 0, -1.0, 1.0), np.abs(problem.y)
-        self._weighted = weight * self._size
-        self._odd = self._odd_bytes() if problem.kind.even_signs else None
-        self.problem, self.sign = problem, self._own
-        self._mirror(self._weighted)
+        self._take(problem)
 
     def levels(self, step: Floats) -> Floats:
         """Return the sizes of the best entries for steps, (R, S, P); of equals the one of the least squares."""
         best = (step[..., None] * self._squares - 2 * self._products).argmin(axis=-1)
         entry = np.take_along_axis(self._known, best[..., None], axis=-1)[..., 0]
-        found: Floats = np.moveaxis(self.sizes[entry], -1, 1).reshape(self._size.shape)
+        found: Floats = np.moveaxis(self.sizes[entry], -1, 1).reshape(self.problem.y.shape)
         return found
-
-    def choose_signs(self, step: Floats) -> None:
-        """Give those values the other sign whose entries then lose least, one in each byte of an odd number."""
-        if self._odd is None:
-            return
-        groups = self._groups(self._weighted)
-        here = np.repeat(self._odd, BYTE // groups.shape[-1], axis=0)
-        square, steps = (
-            np.broadcast_to(a, (*here.shape, a.shape[-1]))[here] for a in (self._square, step[None, ..., None])
-        )
-        product, groups = groups[here] @ self.sizes.T, groups[here]
-        common = steps * square - 2 * product
-        plain = common.min(axis=-1)
-        losses = np.zeros((*here.shape, groups.shape[-1]))
-        for i in range(groups.shape[-1]):
-            losses[here, i] = (common + 4 * groups[:, i, None] * self.sizes[:, i]).min(axis=-1) - plain
-        self._mirror(np.moveaxis(losses, -1, 1).reshape(self._size.shape))
 
     def _groups(self, values: Floats) -> Floats:
         """Return (values, ...) as (J, ..., g)."""
@@ -93,30 +73,14 @@ class EntrySearch:
         groups: Floats = np.ascontiguousarray(np.moveaxis(parts, 1, -1))
         return groups
 
-    def _odd_bytes(self) -> Flags:
-        """Return where a byte has an odd number of negative values: (values / 8, R, S, P)."""
-        negative = self._own.reshape(-1, BYTE, *self._own.shape[1:]) < 0
-        odd: Flags = negative.sum(axis=1) % 2 == 1
-        return odd
-
-    def _mirror(self, loss: Floats) -> None:
-        """Give the value of the least loss in each odd byte the other sign, and prepare the search of entries."""
-        flip = np.ones(self._size.shape)
-        if self._odd is not None:
-            bytes_of = flip.reshape(-1, BYTE, *flip.shape[1:])
-            least = loss.reshape(bytes_of.shape).argmin(axis=1)[:, None]
-            np.put_along_axis(bytes_of, least, np.where(self._odd, -1.0, 1.0)[:, None], axis=1)
-        self.sign = self._own * flip
-        self.problem = self.problem._replace(y=self._size * flip)
-        self._keep_fittest(self._groups(self._weighted * flip))
-
-    def _keep_fittest(self, groups: Floats) -> None:
-        """Keep of each group the entries that are best for some step.
+    def _take(self, problem: BlockProblem) -> None:
+        """Keep of each group of a problem the entries that are best for some step.
 
         For a step s the error is s^2 square - 2 s product and what entries have in common, so that an entry is out of
         the race where one of no larger square has no smaller product.
         """
-        product = groups @ self.sizes.T
+        self.problem = problem
+        product = self._groups(self._weight * problem.y) @ self.sizes.T
         order = np.broadcast_to(self._order, product.shape)
         rising = np.take_along_axis(product, order, axis=-1)
         most = np.maximum.accumulate(rising, axis=-1)
@@ -132,13 +96,88 @@ class EntrySearch:
         self._squares = np.take_along_axis(np.broadcast_to(self._square, product.shape), self._known, axis=-1)
 
 
-def _odd(ratio: Floats) -> Floats:
+class SignSearch(EntrySearch):
+    """Finds entries of sizes, and signs beside them; its problem has sizes, negative where a sign is the other one."""
+
+    def __init__(self, problem: BlockProblem) -> None:
+        self._own, self._size = np.where(problem.y < 0, -1.0, 1.0), np.abs(problem.y)
+        self._odd = self._odd_bytes() if problem.kind.even_signs else None
+        self._flip = self._flips(_weight(problem) * self._size)
+        super().__init__(problem._replace(y=self._size * self._flip), sizes_of(problem.kind))
+
+    def written(self, step: Floats) -> Floats:
+        """Return the values for the steps that were chosen, with signs for which entries then lose least."""
+        self._choose_signs(step)
+        signed: Floats = self._own * self._flip * self.levels(step)
+        return signed
+
+    def _choose_signs(self, step: Floats) -> None:
+        """Give those values the other sign whose entries then lose least, one in each byte of an odd number."""
+        if self._odd is None:
+            return
+        groups = self._groups(self._weight * self._size)
+        here = np.repeat(self._odd, BYTE // groups.shape[-1], axis=0)
+        square, steps = (
+            np.broadcast_to(a, (*here.shape, a.shape[-1]))[here] for a in (self._square, step[None, ..., None])
+        )
+        product, groups = groups[here] @ self.sizes.T, groups[here]
+        common = steps * square - 2 * product
+        plain = common.min(axis=-1)
+        losses = np.zeros((*here.shape, groups.shape[-1]))
+        for i in range(groups.shape[-1]):
+            losses[here, i] = (common + 4 * groups[:, i, None] * self.sizes[:, i]).min(axis=-1) - plain
+        self._flip = self._flips(np.moveaxis(losses, -1, 1).reshape(self._size.shape))
+        self._take(self.problem._replace(y=self._size * self._flip))
+
+    def _odd_bytes(self) -> Flags:
+        """Return where a byte has an odd number of negative values: (values / 8, R, S, P)."""
+        negative = self._own.reshape(-1, BYTE, *self._own.shape[1:]) < 0
+        odd: Flags = negative.sum(axis=1) % 2 == 1
+        return odd
+
+    def _flips(self, loss: Floats) -> Floats:
+        """Return -1 for the value of the least loss in each odd byte, else 1."""
+        flip = np.ones(self._size.shape)
+        if self._odd is not None:
+            bytes_of = flip.reshape(-1, BYTE, *flip.shape[1:])
+            least = loss.reshape(bytes_of.shape).argmin(axis=1)[:, None]
+            np.put_along_axis(bytes_of, least, np.where(self._odd, -1.0, 1.0)[:, None], axis=1)
+        return flip
+
+
+class MoveSearch:
+    """Finds entries that have signs, and for each sub-block if its values are moved up or down."""
+
+    def __init__(self, problem: BlockProblem) -> None:
+        up = sizes_of(problem.kind)
+        self.problem = problem
+        self._searches = EntrySearch(problem, up), EntrySearch(problem, up - 2)
+
+    def levels(self, step: Floats) -> Floats:
+        """Return the values of the best entries for steps, (R, S, P), moved up where both err alike."""
+        up, down = (search.levels(step) for search in self._searches)
+        return np.where(self.problem.error(down, step) < self.problem.error(up, step), down, up)
+
+    written = levels
+
+
+Search = SignSearch | MoveSearch
+
+
+def _most(search: Search) -> int:
+    """Return the largest scale of a sub-block."""
+    limits = search.problem.kind.scales
+    assert limits is not None
+    return limits[1]
+
+
+def _odd(ratio: Floats, most: int) -> Floats:
     """Return the nearest scales."""
-    scale: Floats = 2 * np.clip(np.rint((ratio - 1) / 2), 0, MOST // 2) + 1
+    scale: Floats = 2 * np.clip(np.rint((ratio - 1) / 2), 0, most // 2) + 1
     return scale
 
 
-def _steps(search: EntrySearch) -> Floats:
+def _steps(search: Search) -> Floats:
     """Return the best step of each sub-block, (R, S, P), of some that are tried and two regressions on the best."""
     problem = search.problem
     extreme: Floats = np.abs(problem.y).max(axis=0)
@@ -160,9 +199,9 @@ def _steps(search: EntrySearch) -> Floats:
     return step
 
 
-def _fit(search: EntrySearch) -> BlockScales:
+def _fit(search: Search) -> BlockScales:
     """Choose a float16 for each block and odd scales for its sub-blocks."""
-    problem, step = search.problem, _steps(search)
+    problem, step, most = search.problem, _steps(search), _most(search)
 
     def errors(d: Floats, scale: Floats) -> Int:
         now = d[..., None] * scale
@@ -171,26 +210,26 @@ def _fit(search: EntrySearch) -> BlockScales:
     widest = step.max(axis=-1)
     best, d, scale = np.full(widest.shape, np.iinfo(np.int64).max), np.ones_like(widest), np.ones_like(step)
     for i in range(TRIES):
-        new = problem.half(widest / (MOST - 2 * i))
-        chosen = _odd(step / new[..., None])
+        new = problem.half(widest / (most - 2 * i))
+        chosen = _odd(step / new[..., None], most)
         error = errors(new, chosen).sum(axis=-1)
         better = error < best
         best, d, scale = np.minimum(error, best), keep(better, new, d), keep(better[..., None], chosen, scale)
     for _ in range(ROUNDS):
-        scale, least = _neighbours(errors, d, scale)
+        scale, least = _neighbours(errors, d, scale, most)
         a = search.levels(d[..., None] * scale) * scale
         new = problem.whole(problem.y * a) / problem.whole(a * a)
         new = problem.half(keep(new > 0, new, d))
         d = keep(errors(new, scale).sum(axis=-1) < least.sum(axis=-1), new, d)
-    scale, _ = _neighbours(errors, d, scale)
+    scale, _ = _neighbours(errors, d, scale, most)
     return BlockScales((d,), scale.astype(np.int64))
 
 
-def _neighbours(errors: Callable[[Floats, Floats], Int], d: Floats, scale: Floats) -> tuple[Floats, Int]:
+def _neighbours(errors: Callable[[Floats, Floats], Int], d: Floats, scale: Floats, most: int) -> tuple[Floats, Int]:
     """Return the best of each scale and the next smaller and larger ones, and its error."""
     base, least = scale, errors(d, scale)
     for change in (-2, 2):
-        chosen = np.clip(base + change, 1, MOST)
+        chosen = np.clip(base + change, 1, most)
         error = errors(d, chosen)
         scale, least = keep(error < least, chosen, scale), np.minimum(error, least)
     return scale, least
@@ -222,12 +261,11 @@ def fit_codebook(
     levels: list[Floats] = []
 
     def fit(problem: BlockProblem) -> BlockScales:
-        search = EntrySearch(problem)
+        search = MoveSearch(problem) if kind.moved else SignSearch(problem)
         found = _fit(search)
         assert found.scale is not None
         step = found.halves[0][..., None] * found.scale
-        search.choose_signs(step)
-        signed = search.sign * search.levels(step)  # (values, R, S, P)
+        signed = search.written(step)  # (values, R, S, P)
         levels.append(np.moveaxis(signed, 0, -1).reshape(signed.shape[1], -1))
         return found
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from intact.errors import ParameterError
 from intact.numerics.integers import LARGEST_ENTRY, LAYOUTS, TABLED, entries_of
+from intact.weights.iq1 import EIGHTHS
 from intact.weights.iq2 import SIZES as IQ2_SIZES
 from intact.weights.iq3 import HALVED, ODD
 from intact.weights.iq4 import VALUES as IQ4_VALUES
@@ -219,6 +220,11 @@ _ALL: Final = (
     _mirrored("iq3", ODD, "GGUF: IQ3_S; a codebook has 512 of the 4096 sizes of four"),
     _mirrored("iq3x", HALVED, "GGUF: IQ3_XXS, halved; a codebook has 256 of the 4096 sizes of four"),
     _mirrored("iq2", IQ2_SIZES, "GGUF: IQ2; codebooks have 256 to 1024 of the 6561 sizes of eight"),
+    NumberGrid(
+        "iq1",
+        tuple(sorted({*EIGHTHS} - {0})),
+        "GGUF: IQ1_S, in eighths; a codebook has 2048 of 6561 times eight trits",
+    ),
     _float("e2m1", 2, 1, "OCP Microscaling 1.0"),
     _float("e1m2", 1, 2, "arXiv 2310.16836"),
     _float("e3m0", 3, 0, "arXiv 2310.16836"),
