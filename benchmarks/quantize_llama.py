@@ -5,8 +5,8 @@
 MODEL's weights are permuted or rotated (`intact.lab.sources`) and written as a GGUF file in F32; with `--source file`
 MODEL is such a file (benchmarks/tiny_gguf.py). llama-quantize gets an importance matrix of the statistics that intact's
 calibration gathers, so that both learn from the same tokens. Token embeddings and head are Q8_0 in all files. In a
-spec, {bits} is replaced by the bits a weight of each of llama.cpp's files. Divergences are those of the lab, in FP32
-arithmetic. A run that was cut goes on from FOLDER.
+spec, {bits} is replaced by the bits a weight of each of llama.cpp's files. `--types "IQ1_S pure"` asks for a file of
+one type. Divergences are those of the lab, in FP32 arithmetic. A run that was cut goes on from FOLDER.
 """
 
 from __future__ import annotations
@@ -123,16 +123,19 @@ class Comparison:
             "same_top": same / self.logits[..., 0].size, "perplexity": exp(mean(loss)), "kinds": kinds,
         }  # fmt: skip
 
-    def llama(self, kind: str) -> dict[str, object]:
+    def llama(self, words_of_type: str) -> dict[str, object]:
+        """Return the figures of a file of a type; behind its name `pure` may stand, for no other type in the file."""
         words = [self.options.llama, "--imatrix", self.imatrix, "--token-embedding-type", EMBEDDINGS]
         words += ["--output-tensor-type", EMBEDDINGS]
+        kind, *pure = words_of_type.split()
+        words += ["--pure"] * bool(pure)
 
         def make(file: Path) -> None:
             subprocess.run(
                 [*words, self.source, file, kind], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
             )
 
-        return self.row(f"llama-quantize {kind}", make)
+        return self.row(f"llama-quantize {words_of_type}", make)
 
     def ours(self, spec: str) -> dict[str, object]:
         o = self.options

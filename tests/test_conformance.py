@@ -11,13 +11,23 @@ import numpy as np
 import pytest
 
 from intact.conformance import EXPECTED, FEW_TOKENS, TOKENS, make_executor, make_kernels, model_digest
-from intact.conformance.digests import combined, layout_digests, operation_digests
+from intact.conformance.digests import (
+    PROFILED,
+    PROFILED_CASES,
+    combined,
+    layout_digests,
+    operation_digests,
+    profile_digests,
+)
 from intact.conformance.synthetic import ALL_TOKENS, Case, _Builder, cases, random_floats
 from intact.executors.native import available_tiers
+from intact.executors.profiles import parse_profile
 from intact.models.program import Embed, Norm
 from intact.numerics import VERSION, attention, functions
+from intact.numerics.activations import SCHEMES
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.sampling import philox4x32
+from intact.numerics.sparsity import RULES
 from support.models import real_model
 from support.modules import load
 
@@ -80,6 +90,32 @@ def test_every_tier_prints_the_documented_operations_digest(tier: str, threads: 
 def test_every_tier_prints_the_documented_layouts_digest(tier: str) -> None:
     kernels = make_kernels("reference") if tier == "reference" else make_kernels("native", tier)
     assert combined(layout_digests(kernels)) == EXPECTED["layouts"]
+
+
+@pytest.fixture(scope="module")
+def profiled() -> dict[str, str]:
+    """What the reference computes in each profile of the profiles digest, for each of its programs."""
+    return profile_digests(lambda profile: make_executor("reference", profile=profile))
+
+
+def test_the_reference_prints_the_documented_profiles_digest(profiled: dict[str, str]) -> None:
+    assert combined(profiled) == EXPECTED["profiles"]
+    assert len(profiled) == len(PROFILED) * len(PROFILED_CASES)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_prints_the_documented_profiles_digest(tier: str, threads: int, profiled: dict[str, str]) -> None:
+    assert profile_digests(lambda profile: make_executor("native", tier, threads, profile)) == profiled
+
+
+def test_the_profiles_digest_has_every_scheme_and_rule_and_tells_them_apart(profiled: dict[str, str]) -> None:
+    parts = [parse_profile(profile) for profile in PROFILED]
+    assert {part.scheme.name for part in parts} == SCHEMES.keys()  # int8 with rules
+    assert {part.sparsity.rule for part in parts if part.sparsity} == set(RULES)
+    for name in ("decoder llama", "decoder gemma", "matrix Q2_K 8"):
+        assert len({profiled[f"{profile}: {name}"] for profile in PROFILED}) == len(PROFILED)
 
 
 @pytest.mark.parametrize("tier", TIERS)

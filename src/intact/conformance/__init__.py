@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from intact.catalogue import DEFAULT, entry, find
-from intact.conformance.digests import MakeExecutor, combined, layout_digests, operations_digest, tokens_digest
+from intact.conformance.digests import (
+    MakeExecutor,
+    combined,
+    layout_digests,
+    operations_digest,
+    profile_digests,
+    tokens_digest,
+)
 from intact.conformance.kernels import Kernels, NativeKernels, ReferenceKernels
 from intact.conformance.synthetic import PAGE
 from intact.executors.base import choose_tier
 from intact.executors.native import NativeExecutor, available_tiers
+from intact.executors.profiles import Profile
 from intact.executors.reference import ReferenceExecutor
 from intact.files import expand_home
 from intact.formats import open_checkpoint
@@ -26,6 +34,7 @@ FEW_TOKENS = 4  # for the reference, which takes seconds a token
 EXPECTED = {
     "operations": "86fe027701972e3d718c7baba3dd442b055bda872366d21c59c3c0fee96c3ffb",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
+    "profiles": "e89213c517477f4ced974b7c3e7f93d78e6773e1119451ccc1e7cf58689ac785",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
 }
@@ -40,12 +49,12 @@ def default_model() -> Path | None:
 
 
 def make_executor(
-    executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None
+    executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None, profile: Profile = "int8"
 ) -> MakeExecutor:
     """Say how programs are run: by the native executor on a tier, by default the best one, or by the reference."""
     if executor == "reference":
-        return lambda program, bits: ReferenceExecutor(program, bits, PAGE)
-    return lambda program, bits: NativeExecutor(program, "int8", threads, tier, bits, PAGE)
+        return lambda program, bits: ReferenceExecutor(program, bits, PAGE, profile)
+    return lambda program, bits: NativeExecutor(program, profile, threads, tier, bits, PAGE)
 
 
 def make_kernels(executor: ExecutorName = "native", tier: str | None = None) -> Kernels:
@@ -60,12 +69,17 @@ def selftest(executor: ExecutorName = "native", tier: str | None = None, threads
     -------
     dict
         `operations`, over every operation and weight format; `layouts`, over products of every layout of integer
-        weights; `tokens`, over 64 greedy and 64 sampled tokens of the default model with their log-probabilities (of
-        the reference `tokens, first 4`). Where the model's file is not at hand the last is missing.
+        weights; `profiles`, over programs in every integer profile but int8; `tokens`, over 64 greedy and 64 sampled
+        tokens of the default model with their log-probabilities (of the reference `tokens, first 4`). Where the
+        model's file is not at hand the last is missing.
     """
     make = make_executor(executor, tier, threads)
     kernels = make_kernels(executor, tier)
-    digests = {"operations": operations_digest(kernels, make), "layouts": combined(layout_digests(kernels))}
+    digests = {
+        "operations": operations_digest(kernels, make),
+        "layouts": combined(layout_digests(kernels)),
+        "profiles": combined(profile_digests(lambda profile: make_executor(executor, tier, threads, profile))),
+    }
     path = default_model()
     if path is not None:
         count = FEW_TOKENS if executor == "reference" else TOKENS

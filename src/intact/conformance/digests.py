@@ -25,6 +25,17 @@ MakeExecutor: TypeAlias = Callable[[Program, int], Executor]
 PROMPT = ({"role": "user", "content": "Why is the sky blue?"},)
 SAMPLED, SEED = make_sampling(0.8, top_p=0.95), 7
 
+PROFILED = (
+    "int8_row", "int4", "mxint8", "mxfp4", "mxfp6", "mxfp8", "int8+wina50", "int8+teal50", "int8+random50",
+    "mxfp4+wina25",
+)  # fmt: skip
+"""Integer profiles of the profiles digest, in its order; `int8` is that of all other digests."""
+PROFILED_CASES = (
+    "matrix Q4_1 8", "matrix Q6_K 8", "matrix Q2_K 8", "matrix IQ4_NL 8", "matrix F32 8", "matrix F32 4",
+    "extreme Q8_0", "extreme Q2_K", "gather normed", "gather x", "decoder llama", "decoder gemma",
+)  # fmt: skip
+"""Programs of the profiles digest: products of all kinds of codes and minima, wide and narrow rows, whole layers."""
+
 _SAMPLINGS = (
     make_sampling(0.0),
     make_sampling(1.0),
@@ -89,6 +100,19 @@ def combined(digests: Mapping[str, str]) -> str:
 def operations_digest(kernels: Kernels, make: MakeExecutor) -> str:
     """Compute the digest over all operations."""
     return combined(operation_digests(kernels, make))
+
+
+def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
+    """Compute a digest of the logits of each program in `PROFILED_CASES` in each profile of `PROFILED`.
+
+    Parameters
+    ----------
+    make_for : callable
+        Returns for a profile how its executors are made.
+    """
+    chosen = [case for case in cases() if case.name in PROFILED_CASES]
+    makers = {profile: make_for(profile) for profile in PROFILED}
+    return {f"{profile}: {case.name}": _logits(case, make) for profile, make in makers.items() for case in chosen}
 
 
 def layout_digests(kernels: Kernels) -> dict[str, str]:
