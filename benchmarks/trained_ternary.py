@@ -1,0 +1,77 @@
+"""Training ternary matrices against rounding a float model to them afterwards: docs/quantizing.md, spectra.
+
+    python benchmarks/tiny_model.py float --steps 600 --batch 4 --threads 1
+    python benchmarks/tiny_model.py ternary --ternary --steps 600 --batch 4 --threads 1
+    python benchmarks/trained_ternary.py float ternary --text wiki.test.txt --work DIR
+
+Printed are the mean loss of the next token of each model, in nats with half its 95% interval over windows, the
+perplexity, and the difference from the trained ternary model, window by window. All in FP32 arithmetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from intact.exact import exp, mean
+from intact.files import read_text
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.quantizing import Calibration, quantize
+from intact.quantizing.divergence import compare
+from intact.quantizing.logits import scored, window_logits
+from intact.stats.intervals import Clustered, clustered
+from intact.text import Tokenizer
+
+TRAINED = "trained ternary"
+
+
+def losses(folder: Path, text: str, context: int, windows: int) -> list[float]:
+    """Return for each window the mean loss of its scored tokens in nats."""
+    with open_checkpoint(folder) as checkpoint:
+        program = build_program(checkpoint)
+        sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text)), context, windows)
+        following = [tokens[scored(sample) + 1].astype(np.int64) for tokens in sample.chunks()]
+        pairs = zip(window_logits(program, sample), following, strict=True)
+        return [mean(compare(logits, logits, tokens).loss.tolist()) for logits, tokens in pairs]
+
+
+def over_windows(values: list[float]) -> Clustered:
+    """Return the mean with its interval by Student's quantile."""
+    return clustered(np.array(values)[:, None])
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("float", type=Path)
+    p.add_argument("ternary", type=Path)
+    p.add_argument("--text", required=True, type=Path)
+    p.add_argument("--work", required=True, type=Path, help="where quantised models lie")
+    p.add_argument("--specs", default="spectra:ternary-64,ternary-64")
+    p.add_argument("--context", type=int, default=256)
+    p.add_argument("--windows", type=int, default=32)
+    options = p.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    models = {TRAINED: options.ternary, "float": options.float}
+    # what ternary@largest holds of the trained weights is all of them
+    for name, source, spec in (
+        (f"{TRAINED}, ternary-64@largest", options.ternary, "ternary-64@largest"),
+        *((f"float, {spec}", options.float, spec) for spec in options.specs.split(",")),
+    ):
+        models[name] = options.work / f"{source.name}-{spec.translate(str.maketrans(':@+|', '____'))}"
+        if not models[name].exists():
+            quantize(source, models[name], spec)
+    text = read_text(options.text)
+    found = {name: losses(folder, text, options.context, options.windows) for name, folder in models.items()}
+    print(f"| model | loss, nats | perplexity | more than {TRAINED} |\n|---|---|---|---|")
+    for name, values in found.items():
+        own = over_windows(values)
+        gap = over_windows(np.subtract(values, found[TRAINED]).tolist())
+        more = "" if name == TRAINED else f"{gap.estimate:.4f} [{gap.low:.4f}, {gap.high:.4f}]"
+        print(f"| {name} | {own.estimate:.3f} ± {own.high - own.estimate:.3f} | {exp(own.estimate):.1f} | {more} |")
+
+
+if __name__ == "__main__":
+    main()
