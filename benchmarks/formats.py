@@ -1,10 +1,12 @@
 """The tables, plots and orderings of docs/formats.md: the KL divergence that formats cost.
 
     python benchmarks/formats.py smollm2-permuted --work DIR     measure what is missing of formats.txt, spec by spec
+    python benchmarks/formats.py tiny --work DIR --accuracy      multiple choice of the Pareto front and its neighbours
     python benchmarks/formats.py --page docs/formats.md          write the page and its pictures from the records
 
-Rows are appended to records/formats.jsonl as soon as they are known, so that a run may be stopped; what belongs to
-another text or other weights is left aside. `tiny` is a model of benchmarks/tiny_model.py, named by --tiny.
+Rows are appended to records/formats.jsonl, accuracies to records/formats_accuracy.jsonl, as soon as they are known, so
+that a run may be stopped; what belongs to another text or other weights is left aside. `tiny` is a model of
+benchmarks/tiny_model.py, named by --tiny.
 """
 
 from __future__ import annotations
@@ -26,16 +28,19 @@ from intact.evaluate.report.blocks import Block, Code, Paragraph, Picture, Repor
 from intact.evaluate.report.markdown import markdown
 from intact.files import write_whole
 from intact.formats import open_checkpoint
+from intact.lab.accuracy import ChoiceAccuracy, choose_tasks
 from intact.lab.measure import Lab, LabPlan, SourceKind
-from intact.lab.report import CAPTION, plot, table
+from intact.lab.report import CAPTION, accuracy_table, plot, table
 from intact.lab.result import LabResult
-from intact.lab.rows import LabRow, order, short_name
+from intact.lab.rows import LabRow, order, short_name, standings
 from intact.models import build_program
 from intact.quantizers import parse_recorded, parse_target
 from intact.quantizing import check_target
 
 HERE = Path(__file__).parent
 RECORDS, SPECS = HERE / "records" / "formats.jsonl", HERE / "formats.txt"
+ACCURACY = HERE / "records" / "formats_accuracy.jsonl"
+SOURCE = "source"
 TINY = "tiny"
 CONTEXT = 256
 
@@ -123,13 +128,25 @@ CLAIMS = (
 )
 
 
+def plan_of(name: str, args: argparse.Namespace, specs: Sequence[str]) -> LabPlan:
+    """Return the lab of a setting and specs."""
+    setting = SETTINGS[name]
+    text, learnt = (common.DATA / "wikitext2" / f"{part}.txt" for part in ("test", "valid"))
+    return LabPlan(
+        _model(name, args), specs, text, args.work / name, learnt, CONTEXT, setting.windows,
+        setting.calibration_windows, source=setting.kind,
+    )  # fmt: skip
+
+
+def _model(name: str, args: argparse.Namespace) -> Path:
+    model = SETTINGS[name].model
+    return Path(args.tiny) if model == TINY else common.model_path(model)
+
+
 def measure(name: str, args: argparse.Namespace) -> None:
     """Measure what is missing of a setting."""
-    setting = SETTINGS[name]
-    model = args.tiny if setting.model == TINY else common.model_path(setting.model)
-    text, learnt = (common.DATA / "wikitext2" / f"{part}.txt" for part in ("test", "valid"))
     lines, specs = common.Lines(RECORDS), []
-    with open_checkpoint(model) as checkpoint:
+    with open_checkpoint(_model(name, args)) as checkpoint:
         program = build_program(checkpoint)
         for spec in read_specs(args.specs_file):
             try:
@@ -137,10 +154,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
                 specs.append(spec)
             except ParameterError as error:  # a block that does not divide this model's rows
                 print(f"left out: {error}", file=sys.stderr, flush=True)
-    plan = LabPlan(
-        model, specs, text, args.work / name, learnt, CONTEXT, setting.windows, setting.calibration_windows,
-        source=setting.kind,
-    )  # fmt: skip
+    plan = plan_of(name, args, specs)
     with Lab(plan, args.threads, _progress) as lab:
         about = {"setting": name, "weights": lab.weights, "text": lab.sample.digest}
         known = {recorded(one) for one in lines.all if about.items() <= one.items()}
@@ -153,6 +167,47 @@ def measure(name: str, args: argparse.Namespace) -> None:
                 about | asdict(row) | {"source_perplexity": lab.source_perplexity(), "date": date.today().isoformat()}
             )
             print(f"{short_name(spec)}  {row.bits_per_weight:.3f} bits  KL {row.kl:.5f}", flush=True)
+
+
+def measure_accuracy(name: str, args: argparse.Namespace) -> None:
+    """Measure on tasks of choices the source of a setting, its front and what ties with it, of the specs of the list.
+
+    Raises
+    ------
+    ParameterError
+        If the setting has no rows of these weights.
+    """
+    result = next((result for found, _, result in results() if found == name), None)
+    if result is None:
+        raise ParameterError(f"{name} has no rows in {RECORDS.name}: measure them before")
+    standing, listed = standings(result.rows), {str(parse_target(spec)) for spec in read_specs(args.specs_file)}
+    best = [row.spec for row in result.rows if standing[row.spec] != "dominated" and row.spec in listed]
+    lines = common.Lines(ACCURACY)
+    with Lab(plan_of(name, args, best), args.threads, _progress) as lab:
+        if lab.weights != result.weights:
+            raise ParameterError(f"the weights are {lab.weights}, the rows of {name} have {result.weights}")
+        for chosen in choose_tasks(args.tasks):
+            about = {"setting": name, "weights": lab.weights, "task": chosen.label, "items": args.items}
+            known = {one["spec"] for one in lines.all if about.items() <= one.items()}
+            for spec in best:
+                if spec in known:
+                    continue
+                for one in lab.accuracies(chosen, [spec], args.items):
+                    if one.spec not in known:
+                        right = "".join("01"[is_right] for is_right in one.right)
+                        lines.add(about | {"spec": one.spec, "right": right, "date": date.today().isoformat()})
+                        known.add(one.spec)
+                        print(f"{chosen.label}  {one.spec}  {one.share:.1%}", flush=True)
+                lab.drop(spec)
+
+
+def accuracies(name: str, weights: str) -> list[ChoiceAccuracy]:
+    """Return what is recorded of a setting's weights, of each task with the most items, the source first."""
+    found = [one for one in common.Lines(ACCURACY).all if (one["setting"], one["weights"]) == (name, weights)]
+    most = {one["task"]: max(o["items"] for o in found if o["task"] == one["task"]) for one in found}
+    kept = [one for one in found if one["items"] == most[one["task"]]]
+    kept.sort(key=lambda one: (one["task"], one["spec"] != SOURCE))
+    return [ChoiceAccuracy(one["task"], one["spec"], tuple(bit == "1" for bit in one["right"])) for one in kept]
 
 
 def _progress(stage: str, done: int, whole: int) -> None:
@@ -175,7 +230,7 @@ def results() -> Iterator[tuple[str, str, LabResult]]:
         }
         yield name, max(one["date"] for one in found), LabResult(
             setting.title, setting.kind, last["weights"], last["text"], CONTEXT, setting.windows, "keep",
-            last["source_perplexity"], list(rows.values()),
+            last["source_perplexity"], list(rows.values()), accuracies(name, last["weights"]),
         )  # fmt: skip
 
 
@@ -236,8 +291,17 @@ def page(found: Sequence[tuple[str, str, LabResult]]) -> ReportDocument:
         blocks: list[Block] = [Paragraph(about), table(result), Picture(plot(result), CAPTION)]
         if (ordered := claims(result)).rows:
             blocks.append(ordered)
+        if result.accuracies:
+            blocks += [Paragraph(ACCURACIES), accuracy_table(result)]
         sections.append(Section(result.model, blocks))
     return ReportDocument("What formats cost", sections)
+
+
+ACCURACIES = (
+    "Accuracy on multiple choice (the likeliest continuation counts), of the source and of the specs on the front or "
+    "tied with it that were measured; with Wilson's 95% intervals, and the difference from the source item by item "
+    "(Bonett and Price). An interval that covers zero is a tie."
+)
 
 
 def wrapped(text: str) -> str:
@@ -253,6 +317,9 @@ def main() -> None:
     p.add_argument("--tiny", type=Path, help="the folder of the tiny model")
     p.add_argument("--specs-file", type=Path, default=SPECS)
     p.add_argument("--threads", type=int)
+    p.add_argument("--accuracy", action="store_true", help="measure multiple choice, of specs that have rows")
+    p.add_argument("--tasks", nargs="+", default=["arc_easy_likelihood"], help="(default arc_easy_likelihood)")
+    p.add_argument("--items", type=int, default=100, help="the first so many items of a task (default 100)")
     p.add_argument("--page", type=Path, metavar="FILE.md", help="write the page of all records")
     args = p.parse_args()
     if unknown := set(args.settings) - set(SETTINGS):
@@ -262,7 +329,7 @@ def main() -> None:
     if TINY in args.settings and args.tiny is None:
         p.error("name the model of benchmarks/tiny_model.py: --tiny")
     for name in args.settings:
-        measure(name, args)
+        (measure_accuracy if args.accuracy else measure)(name, args)
     if args.page:
         text, pictures = markdown(page(list(results())), args.page.stem)
         for file, content in {args.page.name: wrapped(text), **pictures}.items():

@@ -12,9 +12,9 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.encode import WRITTEN, BlockScales, encode
 from intact.numerics.weights import from_blocks, values
 from intact.quantizers import QUANTIZERS, InputStatistics, parse_spec
-from intact.quantizers.block_scales import round_half
+from intact.quantizers.block_scales import BlockProblem, round_half
 from intact.quantizers.block_types import BLOCK_SPECS, BLOCK_TYPES, PLAIN_TYPES
-from intact.quantizers.codebooks import sizes_of
+from intact.quantizers.codebooks import MoveSearch, sizes_of
 from intact.quantizers.grids import GRIDS
 from intact.weights import BLOCK_FORMATS, BlockFields
 from intact.weights.iq_grids import GRIDS as CODEBOOKS
@@ -23,7 +23,7 @@ ROWS, COLUMNS = 12, 512
 RELATIVE = {  # of Gaussian weights: the error's root mean square in their standard deviations
     "q8_0": 0.005, "q6_k": 0.018, "q5_k": 0.036, "q5_1": 0.036, "q5_0": 0.043, "q4_k": 0.074, "q4_1": 0.074,
     "q4_0": 0.086, "iq4_nl": 0.078, "iq4_xs": 0.079, "mxfp4": 0.118, "q3_k": 0.155, "q2_k": 0.285,
-    "iq3_s": 0.135, "iq3_xxs": 0.187, "iq2_s": 0.252, "iq2_xs": 0.303, "iq2_xxs": 0.345, "iq1_s": 0.46,
+    "iq3_s": 0.135, "iq3_xxs": 0.187, "iq2_s": 0.252, "iq2_xs": 0.303, "iq2_xxs": 0.345, "iq1_s": 0.51,
 }  # fmt: skip
 
 
@@ -175,21 +175,32 @@ def test_no_entry_and_no_move_of_iq1_s_errs_less(weighted: bool) -> None:
     quants = pytest.importorskip("gguf.quants")
     quants.IQ1_S.init_grid()
     grid = quants.IQ1_S.grid.reshape(-1, 8).astype(np.float64)  # -1, 0, 1
+    draw = np.random.default_rng(4)
+    y = np.round(draw.standard_normal((32, 3, 1, 8)) * 1e6)
+    weight = draw.integers(1, 257, (32, 1, 1, 8)) if weighted else None
+    search = MoveSearch(BlockProblem(BLOCK_TYPES["iq1_s"], y, np.zeros((3, 1), np.int64), weight))
+    step = draw.uniform(5e4, 3e5, (3, 1, 8))  # of eighths
+    got = search.levels(step) * step
+    assert len(np.unique(np.sign(np.round(search.levels(step)) % 8 - 4))) == 2  # both moves occur
+    h = np.broadcast_to(1 if weight is None else weight, y.shape)
+    for row, part in itertools.product(range(3), range(8)):
+        want, own, s = (a[:, row, 0, part].reshape(4, 8) for a in (y, h, got))
+        best = min(
+            (own[:, None] * (8 * step[row, 0, part] * (grid + move) - want[:, None]) ** 2).sum(-1).min(-1).sum()
+            for move in (0.125, -0.125)
+        )
+        assert (own * (s - want) ** 2).sum() == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_iq1_s_shrinks_no_block(weighted: bool) -> None:
     matrix, inputs = matrix_of()[[0, 4]], statistics() if weighted else None
     made = QUANTIZERS["imatrix" if weighted else "nearest"](matrix, parse_spec("iq1_s"), inputs).blocks
     assert made is not None
-    blocks = made.reshape(-1, 50)
-    d = blocks[:, :2].copy().view("<f2").astype(np.float64)
-    steps = d * (2 * (blocks[:, 34:].copy().view("<u2").astype(np.int64) >> 12 & 7) + 1)
-    read = quants.dequantize(blocks, quants.GGMLQuantizationType.IQ1_S).astype(np.float64)
-    wanted, h = matrix.astype(np.float64), weights_of(inputs)
-    parts = zip(steps.reshape(-1), *(a.reshape(-1, 4, 8) for a in (read, wanted, h)), strict=True)
-    for step, got, want, weight in parts:
-        best = min(
-            ((step * (grid + move) - want[:, None]) ** 2 * weight[:, None]).sum(axis=-1).min(axis=-1).sum()
-            for move in (0.125, -0.125)
-        )
-        assert (weight * (got - want) ** 2).sum() <= best * (1 + 1e-5) + 1e-12
+    read, wanted = (a.astype(np.float64) for a in (dequantize("IQ1_S", made, matrix.shape), matrix))
+    h = weights_of(inputs)
+    got, own = ((h * wanted * a).reshape(-1, 256).sum(axis=1) for a in (read, wanted))
+    assert got == pytest.approx(own, rel=1e-3)
 
 
 def test_one_block_of_iq1_s_is_moved_one_way() -> None:

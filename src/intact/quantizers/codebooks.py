@@ -235,6 +235,22 @@ def _neighbours(errors: Callable[[Floats, Floats], Int], d: Floats, scale: Float
     return scale, least
 
 
+def _unbiased(problem: BlockProblem, d: Floats, found: Floats) -> Floats:
+    """Return float16 numbers with which blocks have the product with their values that these have with themselves.
+
+    Least squares shrinks weights, at 1.6 bits by a fifth, which costs a model more than larger errors do (the unbiased
+    scale of DRIVE, arXiv 2105.08339).
+
+    Parameters
+    ----------
+    d : float64 (R, S)
+    found : float64 (values, R, S, P)
+        The values under d.
+    """
+    own, product = problem.whole(problem.y * problem.y), problem.whole(problem.y * found)
+    return problem.half(keep(product > 0, d * (own / not_zero(product)), d))
+
+
 def fit_codebook(
     kind: BlockType, rows: FixedRows, columns: int, second: Int | None = None
 ) -> tuple[Floats, BlockScales]:
@@ -266,6 +282,8 @@ def fit_codebook(
         assert found.scale is not None
         step = found.halves[0][..., None] * found.scale
         signed = search.written(step)  # (values, R, S, P)
+        if kind.moved:
+            found = found._replace(halves=(_unbiased(search.problem, found.halves[0], signed * step),))
         levels.append(np.moveaxis(signed, 0, -1).reshape(signed.shape[1], -1))
         return found
 
