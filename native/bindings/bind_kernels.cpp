@@ -17,6 +17,7 @@
 #include "bindings/bind_draw.h"
 #include "bindings/bind_pool.h"
 #include "bindings/bind_scheme.h"
+#include "runtime/experts.h"
 #include "runtime/limits.h"
 #include "runtime/sample.h"
 #include "runtime/view.h"
@@ -462,6 +463,23 @@ void bind_row_kernels(nb::module_& m) {
             return out;
         },
         "tier"_a, "x"_a);
+    m.def(
+        "choose_experts",
+        [](const std::string& tier, const Vector<const std::int32_t>& scores, std::int64_t used, int weights,
+           std::int64_t factor) {
+            const auto n = static_cast<std::int64_t>(scores.shape(0));
+            demand(used >= 1 && used <= n && weights >= 0 && weights <= 2, "a row passes some of its experts");
+            std::vector<ExpertChoice> chosen(static_cast<std::size_t>(used));
+            choose_experts(scores.data(), n, {used, static_cast<ExpertWeights>(weights), factor, 1}, tier_of(tier),
+                           chosen.data());
+            auto out = make_array<std::int32_t>({chosen.size(), 2});
+            for (std::size_t i = 0; i < chosen.size(); i++) {
+                out.data()[2 * i] = chosen[i].expert;
+                out.data()[2 * i + 1] = chosen[i].weight;
+            }
+            return out;
+        },
+        "tier"_a, "scores"_a, "used"_a, "weights"_a, "factor"_a, "Experts and weights of a row (used, 2).");
     m.def(
         "soft_cap",
         [](const std::string& tier, const Vector<const std::int32_t>& x, std::int64_t slope, std::int64_t limit) {

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from intact.catalogue import DEFAULT, resolve
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Listener
 from intact.engine.draft.drafting import check_drafter, make_drafting
-from intact.engine.embedding import Embedding, EmbeddingJob
+from intact.engine.embedding import Embedding, embedding_of
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
+from intact.engine.head_job import HeadJob
 from intact.engine.model import LoadedModel, prompt_id
+from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
 from intact.engine.sampling.definitions import check_unicode, flag, integer, whole
 from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
 from intact.engine.scoring import Scoring
@@ -420,9 +422,10 @@ class Model(LoadedModel):
         ParameterError
             If the model gives none, or pools in another way; or if dimensions are not in [1, width].
         """
-        jobs = self._embeddings(texts, dimensions, pooling)
+        size = self.embedding_size(dimensions, pooling)
+        jobs = self._texts(texts)
         self.run(jobs)
-        return [job.result() for job in jobs]
+        return [embedding_of(job, self.executor.profile, size) for job in jobs]
 
     async def aembed(
         self,
@@ -433,37 +436,89 @@ class Model(LoadedModel):
         priority: int = 0,
     ) -> list[Embedding]:
         """`embed` for coroutines: texts share steps with whatever else runs; cancelling the task ends them."""
+        size = self.embedding_size(dimensions, pooling)
+        jobs = await self._read(texts, priority)
+        return [embedding_of(job, self.executor.profile, size) for job in jobs]
+
+    def rerank(self, query: str, documents: Sequence[str], *, instruction: str = INSTRUCTION) -> list[Ranked]:
+        """Order documents by how well they answer a query, the best first; equal ones in the order given.
+
+        Parameters
+        ----------
+        query : str
+        documents : sequence of str
+        instruction : str
+            What is asked of a document, for models that read one.
+
+        Raises
+        ------
+        ParameterError
+            If there is no document, one is too long, or the model has no single tokens for "yes" and "no".
+        """
+        head, prompts = self.rerank_prompts(query, documents, instruction)
+        jobs = self._texts(prompts, "document")
+        self.run(jobs)
+        return _ranked(head, jobs)
+
+    async def arerank(
+        self, query: str, documents: Sequence[str], *, instruction: str = INSTRUCTION, priority: int = 0
+    ) -> list[Ranked]:
+        """`rerank` for coroutines: documents share steps with whatever else runs; cancelling the task ends them."""
+        head, prompts = await asyncio.to_thread(lambda: self.rerank_prompts(query, documents, instruction))
+        return await self.arank(head, prompts, priority)
+
+    async def arank(self, head: AnswerHead, prompts: Sequence[Sequence[int]], priority: int = 0) -> list[Ranked]:
+        """Order documents that `rerank_prompts` made prompts of."""
+        return _ranked(head, await self._read(prompts, priority, "document"))
+
+    def rerank_prompts(
+        self, query: str, documents: Sequence[str], instruction: str = INSTRUCTION
+    ) -> tuple[AnswerHead, list[list[int]]]:
+        """Return what scores documents, and the tokens that the model reads of each; errors as of `rerank`."""
+        if isinstance(documents, str) or not documents:
+            raise ParameterError("there is no document: give a list of texts")
+        answers = answer_tokens(self.tokenizer)
+        head = AnswerHead(self.program, self.executor.profile, answers, self.executor.bits)
+        template = rerank_template(self.checkpoint.metadata)
+        prompts = []
+        for i, document in enumerate(documents):
+            for name, text in (("query", query), (f"document {i}", document), ("instruction", instruction)):
+                if not isinstance(text, str):
+                    raise ParameterError(f"{name} must be a text, got {text!r:.60}")
+            texts = {"instruction": instruction, "query": query, "document": document}
+            prompts.append(rerank_prompt(self.tokenizer, template, texts, self.context))
+        return head, prompts
+
+    async def _read(self, texts: Prompt | Sequence[Prompt], priority: int, name: str = "text") -> list[HeadJob]:
+        """Return requests for the head's input of texts, once all are done."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         jobs = await asyncio.to_thread(
-            lambda: self._embeddings(
-                texts, dimensions, pooling, priority, lambda: self._driver.notify(loop, changed.set)
-            )
+            lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set))
         )
         with self._posted(jobs):
             while not all(job.done for job in jobs):
                 await changed.wait()
                 changed.clear()
-        return [job.result() for job in jobs]
+        return jobs
 
-    def _embeddings(
+    def _texts(
         self,
         texts: Prompt | Sequence[Prompt],
-        dimensions: int | None,
-        pooling: str | None,
+        name: str = "text",
         priority: int = 0,
         listen: Callable[[], None] = lambda: None,
-    ) -> list[EmbeddingJob]:
-        size = self.embedding_size(dimensions, pooling)
+    ) -> list[HeadJob]:
+        """Return checked requests for the head's input of texts; `name` is what errors call them."""
         prompts = self._prompts(texts)
         several = len(prompts) > 1
         jobs = []
         for i, prompt in enumerate(prompts):
-            tokens = self._tokens(prompt, f"text {i}" if several else "the text")
+            tokens = self._tokens(prompt, f"{name} {i}" if several else f"the {name}")
             try:
                 self.engine.check(tokens)
             except ParameterError as error:
-                raise ParameterError(f"text {i}: {error}" if several else str(error)) from None
-            jobs.append(EmbeddingJob(tokens, self.executor.profile, size, priority, listen))
+                raise ParameterError(f"{name} {i}: {error}" if several else str(error)) from None
+            jobs.append(HeadJob(tokens, priority, listen))
         return jobs
 
     @cached_property
@@ -708,3 +763,9 @@ def load(
         drafting=make_drafting(drafter, program.vocabulary, runner.trees),
     )
     return Model(checkpoint, program, tokenizer, engine)
+
+
+def _ranked(head: AnswerHead, jobs: Sequence[HeadJob]) -> list[Ranked]:
+    """Return the scores of documents that were read, the best first."""
+    ranked = [Ranked(i, head.score(job.result()), job.tokens) for i, job in enumerate(jobs)]
+    return sorted(ranked, key=lambda one: (-one.score, one.index))

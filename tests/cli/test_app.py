@@ -16,7 +16,7 @@ from intact.cli.app import run_app
 from support import speaker as speaker_module
 
 COMMANDS = [
-    *("run", "chat", "solve", "methods", "check", "embed", "serve"),
+    *("run", "chat", "solve", "methods", "check", "embed", "rerank", "serve"),
     *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench"),
     *("verify", "audit", "diff"),
     *("pull", "quantize", "info", "selftest", "doctor"),

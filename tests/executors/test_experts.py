@@ -2,11 +2,15 @@
 
 from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import intact
+from intact._native import kernels
 from intact.conformance.synthetic import Case, cases
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import SequenceChunk
@@ -17,9 +21,10 @@ from intact.models import build_program
 from intact.models.program import Experts, Gate, Linear, Norm, Program
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
-from intact.numerics.experts import best
+from intact.numerics.experts import ExpertWeights, best, choose
 from intact.numerics.integers import INTEGER
 from intact.quantizing import quantize
+from support.examples import examples
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
 
@@ -35,13 +40,44 @@ def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.nda
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str) -> None:
+def test_native_equals_the_reference(name: str, tier: str) -> None:
     case = CASES[name]
     expected = run(ReferenceExecutor(case.program, case.bits), case)
-    for tier, threads in product(TIERS, (1, 2, 5)):
+    for threads in (1, 2, 5):
         got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), (tier, threads)
+        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+def test_more_rows_than_are_packed_together_pass_one_expert(tier: str) -> None:
+    case = CASES["experts sigmoid"]
+    tokens = np.arange(150, dtype=np.int32) % case.program.vocabulary
+    step = case.steps[0]._replace(
+        chunks=(SequenceChunk(0, tokens, np.arange(5, dtype=np.int32)),), wanted=np.arange(150)
+    )
+    case = case._replace(steps=(step,))
+    (expected,) = run(ReferenceExecutor(case.program, case.bits), case)
+    (got,) = run(NativeExecutor(case.program, "int8", 3, tier, case.bits), case)
+    assert np.array_equal(got, expected)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 40), st.data(), st.sampled_from([8, 14, 18, 31]), st.integers(0, 2**32))
+@examples(60)
+def test_choices_and_weights_equal_the_reference(
+    tier: str, count: int, data: st.DataObject, bits: int, seed: int
+) -> None:
+    used = data.draw(st.integers(1, count))
+    scores = np.random.default_rng(seed).integers(-(1 << bits) + 1, 1 << bits, count) >> data.draw(st.integers(0, 8))
+    for number, kind in enumerate(get_args(ExpertWeights)):
+        for factor in (1 << 18, (1 << 20) - 1, 123_457):
+            expected = choose(scores[None], used, kind, factor)
+            got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, factor)
+            assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
 
 
 def program_of(tmp_path: Path, architecture: str) -> Program:

@@ -35,6 +35,7 @@ from intact.cli import (
     quantize,
     receipt,
     report,
+    rerank,
     run,
     selftest,
     serve,
@@ -165,7 +166,7 @@ def _app(
 
 
 _PANELS = {
-    "Commands that answer": (run, chat, solve, methods, check, embed, serve),
+    "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve),
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench),
     "Commands that prove": (verify, audit, diff),
     "Models and this machine": (pull, quantize, info, selftest, doctor),

@@ -44,7 +44,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Turn texts into vectors, and compare them."""
-    read = texts or _lines()
+    read = texts or read_lines()
     if not read:
         raise ParameterError("there is no text: give some, or pipe in a text a line")
     if pooling not in (None, "last"):
@@ -66,7 +66,7 @@ def command(
     show(f"{len(first)} dimensions; --json prints the vectors", style="dim")
 
 
-def _lines() -> list[str]:
+def read_lines() -> list[str]:
     """Return the lines of standard input that hold something; none where it is a terminal."""
     if sys.stdin.isatty():
         return []

@@ -12,8 +12,8 @@ import numpy as np
 
 from intact.engine.completion import Job, JobOptions
 from intact.engine.driver import EngineDriver
-from intact.engine.embedding import EmbeddingJob
 from intact.engine.engine import Engine
+from intact.engine.head_job import HeadJob
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
@@ -24,7 +24,7 @@ from intact.models import Program
 from intact.numerics import VERSION
 from intact.text import Tokenizer
 
-Submittable: TypeAlias = Job | Scoring | EmbeddingJob
+Submittable: TypeAlias = Job | Scoring | HeadJob
 """A request with its owner."""
 _PARTS: Final = {"_driver", "checkpoint", "engine", "executor", "program", "tokenizer"}
 """The attributes that hold the model, which a closed one no longer has."""

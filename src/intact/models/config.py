@@ -29,7 +29,7 @@ _GGUF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "logit_scale": (0.0, 1.0),
     "residual_scale": (0.0, 1.0),
     "use_parallel_residual": (False,),
-    "pooling_type": (0, 3),
+    "pooling_type": (0, 3, 4),
 }
 _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "attn_logit_softcapping": (0,),
@@ -84,6 +84,8 @@ class Config:
     score_cap: Fraction = Fraction(0)
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""
+    reranks: bool = False
+    """Whether a GGUF file is of a reranker, which has its answers' rows of the head once more."""
 
     @property
     def is_local(self) -> tuple[bool, ...]:
@@ -159,6 +161,7 @@ def read_gguf_config(
         rope_scaling=scaling,
         query_width=head_width,
         biases={matrix: True for matrix, has in biases.items() if has is True},
+        reranks=m.get("pooling_type") == 4,
     )
 
 

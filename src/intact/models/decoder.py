@@ -447,7 +447,8 @@ class Decoder:
         rotations = self.rotations()
         factors = (attention_factor(c.rope_scaling), *(Fraction(1) for _ in rotations[1:]))
         lists = FACTORS if c.rope_scaling.get("type") == "longrope" else ()
-        self.refuse_unused({"output.weight", *lists} if tied else set(lists))
+        answers = ("cls.output.weight",) if c.reranks else ()
+        self.refuse_unused({"output.weight", *lists, *answers} if tied else {*lists, *answers})
         ops, buffers = add_rotations(tuple(self.ops), self.buffers(), self.rotated)
         ops, buffers = add_gathers(ops, buffers, self.used)
         return Program(

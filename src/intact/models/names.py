@@ -80,7 +80,7 @@ def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
                 raise ModelError(f"tensor {tensor.name} of shape {tensor.shape} is no whole number of blocks a row")
             out.append(Tensor(name, tensor.kind, shape, data[first : first + size]))
         else:
-            out.append(Tensor(name, INTEGER, shape, to_bytes(_rows_of(weight, slice(begin, begin + rows)))))
+            out.append(Tensor(name, INTEGER, shape, to_bytes(rows_of(weight, slice(begin, begin + rows)))))
         begin += rows
     return out
 
@@ -96,13 +96,13 @@ def ungroup_heads(tensor: Tensor, heads: int, kv_heads: int, width: int) -> Tens
     if not tensor.shape or tensor.shape[0] != len(rows):
         return tensor
     if tensor.kind == INTEGER:
-        data = to_bytes(_rows_of(from_bytes(tensor.data), rows))
+        data = to_bytes(rows_of(from_bytes(tensor.data), rows))
     else:
         data = tensor.data.reshape(len(rows), -1)[rows].ravel()
     return Tensor(tensor.name, tensor.kind, tensor.shape, data)
 
 
-def _rows_of(weight: BlockWeight, rows: slice | NDArray[np.int64]) -> BlockWeight:
+def rows_of(weight: BlockWeight, rows: slice | NDArray[np.int64]) -> BlockWeight:
     """Return some rows of an integer weight."""
     return weight._replace(
         codes=weight.codes[rows],

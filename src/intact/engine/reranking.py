@@ -1,0 +1,156 @@
+"""Reranking: documents ordered by how well they answer a query, as a model judges each of them: yes or no.
+
+A model reads the query with one document, and would go on with "yes" or "no"; the score is the probability of "yes"
+beside that of "no" (Qwen3-Reranker, arXiv 2506.05176). Of the logits only these two are made, from what enters the
+head, by the integer arithmetic that all tokens are drawn by: a score has the same bits whatever else runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ParameterError
+from intact.formats import Tensor
+from intact.models.names import rows_of
+from intact.models.program import Logits, Program
+from intact.numerics import fp32
+from intact.numerics.activations import from_row_bytes
+from intact.numerics.dequantize import dequantize
+from intact.numerics.fixed import sat32
+from intact.numerics.functions import sigmoid
+from intact.numerics.integers import INTEGER, from_bytes
+from intact.numerics.matmul import matmul
+from intact.numerics.soft_cap import make_soft_cap, soft_cap
+from intact.numerics.weights import BlockWeight, from_blocks, from_floats
+from intact.text import Tokenizer
+from intact.weights import FLOAT_FORMATS
+
+FRACTION: Final = 16
+INSTRUCTION: Final = "Given a web search query, retrieve relevant passages that answer the query"
+ANSWERS: Final = ("yes", "no")
+_TEMPLATE_KEY: Final = "tokenizer.chat_template.rerank"
+_QWEN3: Final = (
+    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}<|im_end|>\n<|im_start|>assistant\n"
+    "<think>\n\n</think>\n\n"
+)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One document among others.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the list that was given.
+    score : float
+        From 0 to 1: the probability of "yes" beside that of "no".
+    tokens : int
+        The tokens that were read: query, document and what stands around them.
+    """
+
+    index: int
+    score: float
+    tokens: int
+
+
+def rerank_template(metadata: Mapping[str, Any]) -> str:
+    """Return the text around query and document: that of the file, or Qwen3-Reranker's.
+
+    Raises
+    ------
+    ParameterError
+        If the file's has no place for the query or the document.
+    """
+    template = metadata.get(_TEMPLATE_KEY)
+    if template is None:
+        return _QWEN3
+    if not isinstance(template, str) or not all(place in template for place in ("{query}", "{document}")):
+        raise ParameterError(f"{_TEMPLATE_KEY} must be a text with {{query}} and {{document}}, got {template!r:.60}")
+    return template
+
+
+def rerank_prompt(tokenizer: Tokenizer, template: str, texts: Mapping[str, str], most: int) -> list[int]:
+    """Return the tokens of a filled template: control tokens that stand in it are such, in the texts they are text."""
+    tokens: list[int] = []
+    rest = template
+    while places := {at: name for name in texts if (at := rest.find("{" + name + "}")) >= 0}:
+        at = min(places)
+        name = places[at]
+        tokens += tokenizer.encode(rest[:at], bos=False)
+        tokens += tokenizer.encode(texts[name], special=False, bos=False, most=most)
+        rest = rest[at + len(name) + 2 :]
+    return tokens + tokenizer.encode(rest, bos=False)
+
+
+def answer_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
+    """Return the tokens of "yes" and "no".
+
+    Raises
+    ------
+    ParameterError
+        If one of them is not a single token.
+    """
+    found = []
+    for word in ANSWERS:
+        ids = tokenizer.encode(word, special=False, bos=False)
+        if len(ids) != 1:
+            raise ParameterError(f"the model's tokenizer has no single token for {word!r}, which reranking reads")
+        found += ids
+    return found[0], found[1]
+
+
+class AnswerHead:
+    """The rows of a model's head that belong to two answers.
+
+    Parameters
+    ----------
+    answers : pair of int
+        The tokens of "yes" and "no".
+    bits : {8, 4}
+        Codes of matrices that the checkpoint stores as floats, as the executor has them.
+    """
+
+    def __init__(self, program: Program, profile: str, answers: Sequence[int], bits: int) -> None:
+        head = next(op for op in program.ops if isinstance(op, Logits))
+        tensor = program.tensors[head.weight]
+        self._cap, self._width = head.cap, program.buffers[head.source].width
+        self._floats: NDArray[np.float32] | None = None
+        self._weight: BlockWeight | None = None
+        if profile == "fp32":
+            self._floats = _rows(tensor, answers)
+        elif tensor.kind == INTEGER:
+            self._weight = rows_of(from_bytes(tensor.data), np.array(answers))
+        elif tensor.kind in FLOAT_FORMATS:
+            self._weight = from_floats(_rows(tensor, answers), bits)
+        else:
+            self._weight = from_blocks(tensor.kind, _bytes_of(tensor, answers), (len(answers), self._width))
+
+    def score(self, head: bytes) -> float:
+        """Return the probability of the first answer beside the second's, given what enters the head."""
+        if self._floats is not None:
+            row = np.frombuffer(head, "<f4").astype(np.float32)
+            logits = fp32.linear(row[None], self._floats)[0]
+            logits = fp32.soft_cap(logits, float(self._cap)) if self._cap else logits
+            return float(fp32.sigmoid(logits[:1] - logits[1:])[0])
+        assert self._weight is not None
+        z = sat32(matmul(from_row_bytes(np.frombuffer(head, np.uint8), self._width), self._weight, FRACTION))[0]
+        z = soft_cap(z, make_soft_cap(self._cap)) if self._cap else z
+        return int(sigmoid(sat32(z[0] - z[1]))) / (1 << 30)
+
+
+def _bytes_of(tensor: Tensor, rows: Sequence[int]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(tensor.data.reshape(tensor.shape[0], -1)[list(rows)]).reshape(-1)
+
+
+def _rows(tensor: Tensor, rows: Sequence[int]) -> NDArray[np.float32]:
+    if tensor.kind == INTEGER:
+        return dequantize(tensor.kind, tensor.data, tensor.shape)[list(rows)]
+    return dequantize(tensor.kind, _bytes_of(tensor, rows), (len(rows), *tensor.shape[1:]))
