@@ -26,6 +26,7 @@ from intact.reason.aggregate.rpc import (
     perplexity_consistency,
     probabilities,
     prune,
+    seen_errors,
 )
 from intact.reason.driver import Driver
 from intact.reason.services import MethodJob
@@ -237,6 +238,24 @@ def test_expected_errors_are_those_of_all_draws(chances: list[str], n: int) -> N
     found = expected_errors(exact, n)
     assert found.model == (1 - sum(exact)) ** 2
     assert found[1:] == errors_by_enumeration(exact, n)
+
+
+@pytest.mark.parametrize(("chances", "n"), [(["1/4", "1/8"], 3), (["1/2"], 2), (["1/4", "1/4", "1/8"], 3)])
+def test_errors_seen_in_samples_are_the_expected_ones_on_average(chances: list[str], n: int) -> None:
+    exact = [Fraction(p) for p in chances]
+    laws = [*exact, 1 - sum(exact)]
+    means = [0.0] * 4
+    for drawn in itertools.product(range(len(laws)), repeat=n):
+        chance = float(math.prod((laws[i] for i in drawn), start=Fraction(1)))
+        logs = [math.log(laws[i]) for i in drawn]
+        found = seen_errors(drawn, logs, [i < len(exact) for i in drawn])
+        means = [mean + chance * float(error) for mean, error in zip(means, found, strict=True)]
+    assert means == pytest.approx([float(error) for error in expected_errors(exact, n)], abs=1e-12)
+
+
+def test_the_models_error_needs_two_samples() -> None:
+    with pytest.raises(ParameterError, match="two samples or more, got 1"):
+        seen_errors(["a"], [-1.0], [True])
 
 
 def test_at_small_n_consistency_is_worse_than_the_vote_and_its_inclusion_form_better() -> None:

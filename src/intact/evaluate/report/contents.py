@@ -19,6 +19,7 @@ from intact.evaluate.report.sections import (
     comparisons,
     costs,
     derivations,
+    estimation,
     failures,
     length,
     markers,
@@ -27,6 +28,7 @@ from intact.evaluate.report.sections import (
     saturation,
     scaling,
     scores,
+    solve_or_verify,
     summary,
 )
 from intact.evaluate.report.sections.base import Omission, ReportSection
@@ -42,10 +44,12 @@ SECTIONS = (
     calibration.SECTION,
     problems.SECTION,
     saturation.SECTION,
+    estimation.SECTION,
     length.SECTION,
     markers.SECTION,
     derivations.SECTION,
     checkers.SECTION,
+    solve_or_verify.SECTION,
     failures.SECTION,
     commands.SECTION,
 )

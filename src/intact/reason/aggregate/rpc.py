@@ -202,3 +202,39 @@ def expected_errors(right: Sequence[Number], n: int) -> Errors:
     model = (mass - 1) ** 2
     vote_error = model + mass * (1 - mass) / n
     return Errors(model, vote_error, error(chances), error([inclusion_weight(p, n) for p in chances]))
+
+
+def seen_errors(completions: Sequence[Hashable], log_probabilities: Sequence[float], right: Sequence[bool]) -> Errors:
+    """Return the errors of one set of n samples: unbiased estimates of `expected_errors`, where the truth is 1.
+
+    Errors of the three estimates are their squared distances from 1. The model's error `(P - 1)^2` is estimated by
+    `(c / n - 1)^2 - c (n - c) / (n^2 (n - 1))` from c right samples of n; it may be negative.
+
+    Parameters
+    ----------
+    completions : sequence of hashable, length n
+        All samples, drawn independently from the model itself.
+    log_probabilities : sequence of float
+        The natural logarithm of each whole text's probability.
+    right : sequence of bool
+        If true, a sample's answer is right.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two samples; as for `inclusion_weights` and `distinct_weights`.
+    """
+    check_lengths(completions=completions, log_probabilities=log_probabilities, right=right)
+    n, c = len(completions), sum(map(bool, right))
+    if n < 2:
+        raise ParameterError(f"the model's error is estimated from two samples or more, got {n}")
+    _check_log_probabilities(log_probabilities)
+    own = distinct_weights(completions, [exp(value) for value in log_probabilities], right)
+    included = inclusion_weights(completions, log_probabilities)
+    vote_error = (Fraction(c, n) - 1) ** 2
+    return Errors(
+        vote_error - Fraction(c * (n - c), n * n * (n - 1)),
+        vote_error,
+        (sum(own, Fraction(0)) - 1) ** 2,
+        (sum((w for w, good in zip(included, right, strict=True) if good), Fraction(0)) - 1) ** 2,
+    )

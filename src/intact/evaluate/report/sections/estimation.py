@@ -1,0 +1,218 @@
+"""The errors of choosers: what more samples would mend, and what is the model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from intact.errors import ParameterError
+from intact.evaluate.report.arms import ReportArm
+from intact.evaluate.report.blocks import Block, Paragraph, Table
+from intact.evaluate.report.formatting import bounds, percent, points, settled, with_bounds
+from intact.evaluate.report.sections.base import (
+    MIXED,
+    Omission,
+    ReportSection,
+    SectionBody,
+    by_run,
+    drawn_samples,
+    join_reasons,
+    omission_notes,
+)
+from intact.evaluate.results import ItemSample
+from intact.reason.aggregate.rpc import inclusion_weights, perplexity_consistency, probabilities, seen_errors
+from intact.reason.aggregate.votes import vote
+from intact.stats.association import ratio_of_sums
+from intact.stats.intervals import Interval
+from intact.stats.paired import McNemar, mcnemar
+
+_NEUTRAL = {
+    "temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "typical_p": 1, "repetition_penalty": 1,
+    "presence_penalty": 0, "frequency_penalty": 0, "min_tokens": 0, "ignore_eos": False,
+}  # fmt: skip
+"""Sampling parameters with which texts are drawn from the model itself."""
+_CONSTRAINTS = ("logit_bias", "json_schema", "regex", "grammar")
+
+
+class ChooserErrors(NamedTuple):
+    """A chooser's estimate of the right answer's probability.
+
+    Attributes
+    ----------
+    total : Interval
+        Its mean squared distance from 1.
+    estimation : Interval
+        The total less the model's error; it may be negative.
+    accuracy : float
+        The share of problems for which it chooses a right answer.
+    against_vote : McNemar or None
+        It against the vote on the same samples; None of the vote itself.
+    """
+
+    total: Interval
+    estimation: Interval
+    accuracy: float
+    against_vote: McNemar | None
+
+
+class EstimationFindings(NamedTuple):
+    """The errors of choosers in one run.
+
+    Attributes
+    ----------
+    samples : int
+        Samples of each problem.
+    model : Interval
+        The mean of `(P - 1)^2` over problems, P being the probability of right answers.
+    choosers : dict of str to ChooserErrors
+        The vote, and if texts were drawn from the model itself `consistency` and `inclusion`.
+    why_not : str
+        The reason why there is only the vote, or an empty text.
+    copies : float
+        The share of texts that are copies of another text of their problem.
+    seen_mass : float
+        The mean probability of a problem's distinct texts together.
+    """
+
+    samples: int
+    model: Interval
+    choosers: dict[str, ChooserErrors]
+    why_not: str
+    copies: float
+    seen_mass: float
+
+
+def measure(samples: Mapping[str, Sequence[ItemSample]], sampling: Mapping[str, Any]) -> EstimationFindings | Omission:
+    """Measure the errors of choosers on the samples of a run, drawn with these sampling parameters."""
+    count = min(map(len, samples.values()))
+    if count < 2 or len(samples) < MIXED:
+        return Omission(f"errors of estimation need two samples of each of {MIXED} problems")
+    own = [list(each[:count]) for each in samples.values()]
+    changed = _changed(sampling)
+    texts = [[(one.tokens, one.logprob, one.answer) for one in each] for each in own]
+    right = [[bool(one.correct) for one in each] for each in own]
+    logprobs = [[min(one.logprob, 0.0) for one in each] for each in own]
+    found = [seen_errors(*each) for each in zip(texts, logprobs, right, strict=True)]
+    chosen = {"vote": [_right(vote([one.answer for one in each]).answer, each) for each in own]}
+    if not changed:
+        chosen["consistency"] = [_right(_consistent(each, texts[i], logprobs[i]), each) for i, each in enumerate(own)]
+        chosen["inclusion"] = [
+            _right(vote([one.answer for one in each], inclusion_weights(texts[i], logprobs[i])).answer, each)
+            for i, each in enumerate(own)
+        ]
+    return EstimationFindings(
+        count,
+        _mean([float(one.model) for one in found]),
+        {
+            name: ChooserErrors(
+                _mean([float(getattr(one, name)) for one in found]),
+                _mean([float(getattr(one, name) - one.model) for one in found]),
+                float(np.mean(verdicts)),
+                None if name == "vote" else mcnemar(verdicts, chosen["vote"]),
+            )
+            for name, verdicts in chosen.items()
+        },
+        changed,
+        1 - sum(len(set(each)) for each in texts) / (count * len(texts)),
+        float(np.mean([sum(np.exp(logprob) for _, logprob, _ in set(each)) for each in texts])),
+    )
+
+
+def _changed(sampling: Mapping[str, Any]) -> str:
+    """Return why texts were not drawn from the model's own distribution; an empty text if they were."""
+    if sampling.get("temperature") != 1:
+        return f"texts were drawn at temperature {sampling.get('temperature', 0):g}, not 1"
+    for name, value in sampling.items():
+        if (name in _NEUTRAL and value != _NEUTRAL[name]) or (name in _CONSTRAINTS and value):
+            return f"{name} kept texts from being drawn as the model has them"
+    return ""
+
+
+def _consistent(samples: Sequence[ItemSample], texts: Sequence[Any], logprobs: Sequence[float]) -> str | None:
+    scaled = probabilities(logprobs, None)
+    return perplexity_consistency([one.answer for one in samples], texts, scaled).answer
+
+
+def _right(answer: str | None, samples: Sequence[ItemSample]) -> bool:
+    return any(one.correct for one in samples if one.answer == answer and answer is not None)
+
+
+def _mean(values: Sequence[float]) -> Interval:
+    return ratio_of_sums(values, np.ones(len(values)))
+
+
+def _of_arm(arm: ReportArm) -> EstimationFindings | Omission:
+    samples = drawn_samples(arm)
+    if isinstance(samples, Omission):
+        return samples
+    try:
+        return measure(samples, arm.run.manifest["method"].get("sampling", {}))
+    except ParameterError as error:
+        return Omission(str(error))
+
+
+def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
+    found, lacking = by_run(arms, _of_arm)
+    if not found:
+        return join_reasons(lacking)
+    blocks: list[Block] = [Paragraph(f"{name}: {_sentence(one)}") for name, one in found.items()]
+    rows = [
+        [
+            name, _CALLED[chooser], with_bounds(*errors.total, form=_three), with_bounds(*one.model, form=_three),
+            with_bounds(*errors.estimation, form=_three), percent(errors.accuracy), _against(errors.against_vote),
+        ]
+        for name, one in found.items()
+        for chooser, errors in one.choosers.items()
+    ]  # fmt: skip
+    head = ["run", "chooser", "mean squared error", "of the model", "of estimation", "right", "points over the vote"]
+    blocks.append(Table(head, rows))
+    blocks.append(
+        Paragraph(
+            "A chooser estimates the probability of the right answer; its error is the squared distance from 1. The "
+            "model's part is that of the probability itself, which no number of samples mends; of the vote the rest is "
+            "p (1 - p) / n. Perplexity consistency adds up the probabilities of distinct texts, and falls short where "
+            "few of all texts are seen; inclusion divides each by the chance of seeing it. Estimation is the total "
+            "less the model's part, so that it may be negative. In parentheses 95% intervals over problems."
+        )
+    )
+    blocks += [
+        Paragraph(f"{name}: choosers by probabilities of texts are not shown, because {one.why_not}.")
+        for name, one in found.items()
+        if one.why_not
+    ]
+    return SectionBody([*blocks, *omission_notes(lacking)], found)
+
+
+_CALLED = {"vote": "vote", "consistency": "perplexity consistency", "inclusion": "inclusion"}
+
+
+def _sentence(one: EstimationFindings) -> str:
+    error = one.choosers["vote"]
+    words = (
+        f"the vote of {one.samples} has an error of {_three(error.total.estimate)}, of which "
+        f"{_three(one.model.estimate)} is the model's own and {_three(error.estimation.estimate)} would go with more "
+        "samples"
+    )
+    if not one.why_not:
+        words += (
+            f"; {percent(one.copies)} of the texts are copies of others, and the distinct ones have a probability of "
+            f"{settled(one.seen_mass):.2g} together"
+        )
+    return f"{words}."
+
+
+def _three(value: float) -> str:
+    return f"{settled(value):.3f}"
+
+
+def _against(one: McNemar | None) -> str:
+    return "" if one is None else f"{points(one.difference)} ({bounds(one.low, one.high, points)})"
+
+
+SECTION = ReportSection(
+    "Estimation and model error",
+    _make,
+    ("arXiv 2502.00511 and 2510.15444, at this n in place of many samples, estimated from one set of samples",),
+)

@@ -1,0 +1,153 @@
+"""Solve or verify: accuracy by numbers of solutions and of verdicts on each, and the best split of a budget.
+
+A budget of C solutions' tokens buys S solutions with V verdicts on each, `C = S (1 + ratio V)`, where a verdict takes
+`ratio` times the tokens of a solution (Singhi et al. 2025, arXiv 2504.01005). Of the S solutions the one with the
+largest mean verdict is the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from intact.errors import ParameterError
+from intact.stats.checks import Floats
+
+
+class Split(NamedTuple):
+    """The best split of a budget: solutions, and verdicts on each of them."""
+
+    budget: float
+    solutions: int
+    checks: int
+    accuracy: float
+
+
+def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool], checks: int) -> Floats:
+    """Return for k = 1, ..., n the chance that of k solutions the one with the largest mean verdict is right.
+
+    The mean over all subsets of k of a problem's n solutions, each in the order of solutions, and over all subsets of
+    `checks` of each solution's own verdicts: hence unbiased. Of equals the first wins, as in `generative_verifier`.
+
+    Let a solution's score be below v in a share `a` of its subsets of verdicts, at most v in a share `b`. Solution i
+    wins with v if those before it score less, and those behind it at most v; the subsets of k in which it does are a
+    coefficient of `z (b_i - a_i) prod_{j < i} (1 + a_j z) prod_{j > i} (1 + b_j z)`, that of z^k. All terms are
+    positive, so that no digits are lost.
+
+    Parameters
+    ----------
+    verdicts : sequence of n sequences of m numbers
+        The verdicts on each solution.
+    right : sequence of n bool
+    checks : int
+        From 1 to m.
+
+    Returns
+    -------
+    array of n numbers
+
+    Raises
+    ------
+    ParameterError
+        If solutions have different numbers of verdicts, fewer than `checks`, or there are not as many of `right`.
+    """
+    count, sizes = len(right), {len(own) for own in verdicts}
+    if not count or len(verdicts) != count or len(sizes) != 1 or not 1 <= checks <= min(sizes):
+        raise ParameterError(
+            f"each of {count} solutions needs one number of verdicts of at least {checks} and 1, got {sorted(sizes)} "
+            f"on {len(verdicts)}"
+        )
+    sums = [_sums(own, checks) for own in verdicts]
+    levels = sorted({value for own in sums for value in own})
+    ways = math.comb(len(verdicts[0]), checks)
+    exact = np.array([[own.get(value, 0) / ways for value in levels] for own in sums])
+    most = np.cumsum(exact, axis=1)
+    below = most - exact
+    behind = np.zeros((count + 1, len(levels), count))  # of the solutions from i on: coefficients of z^0, z^1, ...
+    behind[count, :, 0] = 1
+    for i in range(count - 1, 0, -1):
+        behind[i] = _times(behind[i + 1], most[i])
+    before = np.zeros((len(levels), count))
+    before[:, 0] = 1
+    won = np.zeros(count)
+    for i in range(count):
+        if right[i]:
+            for level in range(len(levels)):
+                product = np.convolve(before[level], behind[i + 1, level])[:count]
+                won += exact[i, level] * product
+        before = _times(before, below[i])
+    return won / np.array([math.comb(count, k) for k in range(1, count + 1)], np.float64)
+
+
+def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> list[Split]:
+    """Return for each budget the split of the best accuracy, the cheapest of several; none for one that pays for none.
+
+    Parameters
+    ----------
+    verified : array, n x m
+        Accuracy of 1, ..., n solutions with 1, ..., m verdicts on each.
+    ratio : float
+        Tokens of a verdict over those of a solution.
+    budgets : sequence of float
+        In solutions.
+
+    Raises
+    ------
+    ParameterError
+        If accuracies are not a table of finite numbers, or the ratio is not above 0.
+    """
+    table = np.asarray(verified, np.float64)
+    if table.ndim != 2 or not np.isfinite(table).all() or not 0 < ratio < math.inf:
+        raise ParameterError(
+            f"accuracies must be a table of finite numbers, and the ratio above 0, got shape {table.shape} and {ratio}"
+        )
+    options = [
+        (s * (1 + ratio * v), s, v, float(table[s - 1, v - 1]))
+        for s in range(1, table.shape[0] + 1)
+        for v in range(1, table.shape[1] + 1)
+    ]
+    found: list[Split] = []
+    for budget in budgets:
+        own = [one for one in options if one[0] <= budget + 1e-9]
+        if own:
+            _, solutions, checks, accuracy = max(own, key=lambda one: (one[3], -one[0]))
+            found.append(Split(budget, solutions, checks, accuracy))
+    return found
+
+
+def exponents(splits: Sequence[Split]) -> tuple[float, float]:
+    """Return the exponents a and b of `S ~ C^a`, `V ~ C^b`: least squares of logarithms, as in the paper.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than three budgets.
+    """
+    if len({one.budget for one in splits}) < 3:
+        raise ParameterError(f"exponents need splits of three budgets, got {len(splits)}")
+    x = np.log([one.budget for one in splits])
+    x -= x.mean()
+    solved, checked = (np.log([getattr(one, name) for one in splits]) for name in ("solutions", "checks"))
+    return float(x @ solved / (x @ x)), float(x @ checked / (x @ x))
+
+
+def _sums(verdicts: Sequence[float], checks: int) -> dict[float, int]:
+    """Return how many subsets of `checks` verdicts have each sum."""
+    found: list[dict[float, int]] = [{} for _ in range(checks + 1)]
+    found[0][0.0] = 1
+    for value in verdicts:
+        for size in range(checks, 0, -1):
+            for total, ways in list(found[size - 1].items()):
+                found[size][total + value] = found[size].get(total + value, 0) + ways
+    return found[checks]
+
+
+def _times(polynomials: Floats, factors: Floats) -> Floats:
+    """Return polynomials, a row each, times `1 + factor z`, without the powers that have no room."""
+    result = polynomials.copy()
+    result[:, 1:] += factors[:, None] * polynomials[:, :-1]
+    return result
