@@ -20,6 +20,9 @@ Several, compared problem by problem
   intact report greedy.jsonl vote8.jsonl vote32.jsonl --out methods.html
 For a README
   intact report gsm8k.jsonl --out gsm8k.md
+With the seconds that this machine would take for the tokens of each run
+  intact bench --json --only prompt --only stream > bench.json
+  intact report greedy.jsonl vote8.jsonl --machine bench.json
 """
 
 
@@ -32,12 +35,23 @@ def command(
         ),
     ] = Path("report.html"),
     title: Annotated[str, typer.Option("--title", help="The title of the report.", show_default=False)] = "",
+    machine: Annotated[
+        str,
+        typer.Option(
+            "--machine",
+            metavar="RATES",
+            help="The machine of the section Idealised runtime: read=1000,write=20 in tokens a second, or a file of "
+            "intact bench --json.",
+            show_default="that of arXiv 2305.02440",
+        ),
+    ] = "",
     json: JsonOption = False,
 ) -> None:
     """Report runs: tables with intervals, curves with fitted laws, costs, calibration, failures with their texts."""
     from intact.evaluate.files import read
     from intact.evaluate.report.contents import as_list, report
     from intact.evaluate.report.html import html
+    from intact.evaluate.report.machine import A100_175B, IdealMachine
     from intact.evaluate.report.markdown import markdown
 
     check_installed("a report", "matplotlib", "scipy", "statsmodels")
@@ -45,7 +59,8 @@ def command(
         raise ParameterError(f"--out must end in .html or .md, got {out_file}")
     if len(set(runs)) < len(runs):
         raise ParameterError("a run was given twice")
-    made = report({path: read(path) for path in runs}, title)
+    ideal = IdealMachine.parse(machine) if machine else A100_175B
+    made = report({path: read(path) for path in runs}, title, ideal)
     if out_file.suffix == ".html":
         files = {out_file.name: html(made)}
     else:

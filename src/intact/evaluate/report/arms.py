@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from intact.errors import ParameterError
+from intact.evaluate.report.machine import A100_175B, IdealMachine
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
 from intact.reason.registry import all_methods
@@ -36,6 +37,8 @@ class ReportArm:
         The run's file.
     task : int
         The task's place in the run.
+    machine : IdealMachine
+        The machine by whose rates runs are timed (`intact.evaluate.report.sections.runtime`).
     measured : dict
         What several sections need, by the function that measures it (`intact.evaluate.report.sections.base.once`).
     """
@@ -44,6 +47,7 @@ class ReportArm:
     path: Path
     run: EvaluationRun
     task: int
+    machine: IdealMachine = A100_175B
     measured: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -126,7 +130,7 @@ class ReportArm:
                 yield record, json.loads(text)
 
 
-def arms_of(runs: Mapping[Path, EvaluationRun]) -> list[ReportArm]:
+def arms_of(runs: Mapping[Path, EvaluationRun], machine: IdealMachine = A100_175B) -> list[ReportArm]:
     """Return the tasks of all runs, run by run.
 
     Raises
@@ -138,7 +142,7 @@ def arms_of(runs: Mapping[Path, EvaluationRun]) -> list[ReportArm]:
         raise ParameterError("there is no run to report")
     names = _names(runs)
     return [
-        ReportArm(name, path, run, task)
+        ReportArm(name, path, run, task, machine)
         for name, (path, run) in zip(names, runs.items(), strict=True)
         for task in range(len(run.manifest["tasks"]))
     ]

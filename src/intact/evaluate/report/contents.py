@@ -12,6 +12,7 @@ import numpy as np
 
 from intact.evaluate.report.arms import ReportArm, arms_of
 from intact.evaluate.report.blocks import Block, Paragraph, ReportDocument, Section, Table
+from intact.evaluate.report.machine import A100_175B, IdealMachine
 from intact.evaluate.report.sections import (
     calibration,
     checkers,
@@ -25,6 +26,8 @@ from intact.evaluate.report.sections import (
     markers,
     prediction,
     problems,
+    regret,
+    runtime,
     saturation,
     scaling,
     scores,
@@ -40,11 +43,13 @@ SECTIONS = (
     comparisons.SECTION,
     scaling.SECTION,
     costs.SECTION,
+    runtime.SECTION,
     prediction.SECTION,
     calibration.SECTION,
     problems.SECTION,
     saturation.SECTION,
     estimation.SECTION,
+    regret.SECTION,
     length.SECTION,
     markers.SECTION,
     derivations.SECTION,
@@ -56,20 +61,22 @@ SECTIONS = (
 """All sections, in the order of the report. A new one is a file of `sections/` with a `SECTION`, and a line here."""
 
 
-def report(runs: Mapping[Path, EvaluationRun], title: str = "") -> ReportDocument:
+def report(runs: Mapping[Path, EvaluationRun], title: str = "", machine: IdealMachine = A100_175B) -> ReportDocument:
     """Build the report of runs.
 
     Parameters
     ----------
     runs : mapping of Path to Run
         As `intact.evaluate.files.read` gives them.
+    machine : IdealMachine
+        By whose rates runs are timed.
 
     Raises
     ------
     ParameterError
         If there is none, or a library is missing.
     """
-    arms = arms_of(runs)
+    arms = arms_of(runs, machine)
     labels = list(dict.fromkeys(arm.label for arm in arms))
     found: list[Section] = []
     lacking: dict[str, str] = {}
