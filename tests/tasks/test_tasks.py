@@ -23,6 +23,7 @@ COUNTS = {
     "folio": 204,
     "game24": 100,
     "gsm8k": 660,
+    "gsm8k_numbers": 257,
     "gsm_ranges": 100,
     "humaneval": 164,
     "math500": 500,

@@ -53,7 +53,7 @@ class SearchOptions:
         typer.Option(
             "--space",
             metavar="NAME=V1,V2",
-            help="An axis: method, a parameter of methods, a sampling parameter, style, shots or cut; or FILE.toml.",
+            help="An axis: method, a parameter of methods, a sampling parameter, or of the task; or FILE.toml.",
             show_default="docs/sweep.md",
         ),
     ] = None

@@ -56,8 +56,9 @@ def describe(chosen: Any) -> dict[str, Any]:
     try:
         items = chosen.load()
     except IntactError as error:
-        return about | {"problems": None, "missing": str(error), "first": None}
-    return about | {"problems": len(items), "missing": None, "first": items[0].question}
+        return about | {"problems": None, "left_out": {}, "missing": str(error), "first": None}
+    left_out = dict(task.left_out)
+    return about | {"problems": len(items), "left_out": left_out, "missing": None, "first": items[0].question}
 
 
 def _print(found: list[dict[str, Any]], detailed: bool) -> None:
@@ -79,5 +80,7 @@ def _print(found: list[dict[str, Any]], detailed: bool) -> None:
         if task["missing"]:
             show(f"  {task['missing']}", style="yellow")
         else:
+            for why, count in task["left_out"].items():
+                show(f"  {count:,} problems are left out: {why}", style="dim")
             show(f"  {task['problems']:,} problems; the first:")
             show(task["first"], style="italic")

@@ -146,7 +146,7 @@ def _model_input(backend: Backend, prompt: Prompt) -> Any:
 def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any]:
     chosen, items = plan.tasks[task], plan.items[task]
     style = plan.style(task, takes_conversations(next(iter(backends))))
-    prompts = [chosen.task.problem(item, style, 0, chosen.shots).prompt for item in items]
+    prompts = [chosen.problem(item, style, 0).prompt for item in items]
     return {
         "name": chosen.task.name,
         "label": chosen.label,

@@ -102,7 +102,7 @@ class Plan:
         chosen = self.tasks[unit.task]
         style = self.style(unit.task, converses)
         item = self.item(unit)
-        problem = chosen.task.problem(item, style, self.seeds[unit.seed], chosen.shots)
+        problem = chosen.problem(item, style, self.seeds[unit.seed])
         if chosen.cut == "stated":
             problem = replace(problem, read_cut=partial(chosen.task.read_stated, item))
         return problem

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
+from intact.reason.problem import Problem
 from intact.suggest import unknown_name
+from intact.tasks.digits import DIGITS, write_digits
+from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item, Style, Task, all_tasks, find_task
 
 STYLES = ("chat", "base")
@@ -30,6 +34,8 @@ class Chosen(NamedTuple):
         Examples before the question; None: as the style has it.
     cut : {'any', 'stated'}
         Which answers of texts that were cut count: any that is read, or those that are stated as such alone.
+    digits : {'given', 'grouped', 'plain'}
+        How numbers of many digits are written in questions (`intact.tasks.digits`).
     """
 
     task: Task
@@ -38,6 +44,7 @@ class Chosen(NamedTuple):
     style: Style | None = None
     shots: int | None = None
     cut: str = CUTS[0]
+    digits: str = DIGITS[0]
 
     def load(self, limit: int | None = None) -> list[Item]:
         """Return the first items."""
@@ -48,6 +55,11 @@ class Chosen(NamedTuple):
         stated = cut and self.cut == "stated"
         return self.task.read_stated(item, text) if stated else self.task.read_for(item, text)
 
+    def problem(self, item: Item, style: Style, seed: int) -> Problem:
+        """Return an item as methods see it, asked in this way."""
+        asked = replace(item, question=write_digits(item.question, self.digits)) if self.digits != DIGITS[0] else item
+        return self.task.problem(asked, style, seed, self.shots)
+
     @property
     def label(self) -> str:
         """The name, with the parameters and options that differ from the defaults."""
@@ -57,6 +69,7 @@ class Chosen(NamedTuple):
             given["split"] = self.split
         given |= {name: value for name, value in (("style", self.style), ("shots", self.shots)) if value is not None}
         given |= {"cut": self.cut} if self.cut != CUTS[0] else {}
+        given |= {"digits": self.digits} if self.digits != DIGITS[0] else {}
         options = ",".join(f"{name}={value}" for name, value in given.items())
         name = self.task.called or self.task.name
         return f"{name}:{options}" if options else name
@@ -87,7 +100,7 @@ def choose(text: str) -> Chosen:
     else:
         kind = type(find_task(name))
         own = parameters_of(kind)
-    common = {"split", "style", "shots", "cut"}
+    common = {"split", "style", "shots", "cut", "digits"}
     for key in given:
         if key not in own and key not in common:
             problem = f"{name} takes no {key!r:.60}"
@@ -108,7 +121,12 @@ def choose(text: str) -> Chosen:
         raise ParameterError(f"{name}: cut must be any or stated, got {cut!r}")
     if cut == "stated":
         task.read_stated(Item("", "", "", {}), "")  # raises where it cannot
-    return Chosen(task, parameters, split, style, shots, cut)  # type: ignore[arg-type]
+    digits = given.get("digits", DIGITS[0])
+    if digits not in DIGITS:
+        raise ParameterError(f"{name}: digits must be {', '.join(DIGITS[:-1])} or {DIGITS[-1]}, got {digits!r}")
+    if digits != DIGITS[0] and not isinstance(task, Numeric):
+        raise ParameterError(f"{name}: digits={digits} is for tasks whose answers are numbers")
+    return Chosen(task, parameters, split, style, shots, cut, digits)  # type: ignore[arg-type]
 
 
 def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:

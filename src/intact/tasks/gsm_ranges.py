@@ -81,15 +81,27 @@ TEMPLATES = (
 )
 
 
-class GSMRanges(Generated, Numeric):
-    """After Shrestha et al. 2025, arXiv 2502.08680, with stories of our own. Level 1 has numbers below 100."""
+class ErrorKinds(Numeric):
+    """A task whose errors of logic are told from errors of arithmetic."""
 
-    name = "gsm_ranges"
-    line = "word problems with numbers of any size (level 1 to 6); logical and arithmetic errors told apart"
     measures: ClassVar[dict[str, str]] = {
         "arithmetic_error": "wrong, but right once its equations are computed again",
         "logical_error": "wrong even then, or without an answer",
     }
+
+    def measure(self, item: Item, text: str) -> dict[str, float]:
+        """Return the kind of error that a text makes."""
+        if self.correct(item, self.read(text)):
+            return {"arithmetic_error": 0.0, "logical_error": 0.0}
+        arithmetic = self.correct(item, self.read(put_right(text)))
+        return {"arithmetic_error": float(arithmetic), "logical_error": float(not arithmetic)}
+
+
+class GSMRanges(Generated, ErrorKinds):
+    """After Shrestha et al. 2025, arXiv 2502.08680, with stories of our own. Level 1 has numbers below 100."""
+
+    name = "gsm_ranges"
+    line = "word problems with numbers of any size (level 1 to 6); logical and arithmetic errors told apart"
 
     def __init__(self, *, level: int = 1, seed: int = 0, size: int = 100) -> None:
         super().__init__(seed=seed, size=size)
@@ -108,13 +120,6 @@ class GSMRanges(Generated, Numeric):
                 break
         answer = numbers.canonical(_value(template.answer, values))
         return Item(f"{self.level}-{self.seed}-{index}", template.story.format(**values), answer, {"level": self.level})
-
-    def measure(self, item: Item, text: str) -> dict[str, float]:
-        """Return the kind of error that a text makes."""
-        if self.correct(item, self.read(text)):
-            return {"arithmetic_error": 0.0, "logical_error": 0.0}
-        arithmetic = self.correct(item, self.read(put_right(text)))
-        return {"arithmetic_error": float(arithmetic), "logical_error": float(not arithmetic)}
 
 
 def put_right(text: str) -> str:

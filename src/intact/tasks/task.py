@@ -80,6 +80,8 @@ class Task(ABC):
         Shared parts that it uses and that have a version of their own, such as ``reader number``.
     libraries : tuple of str
         Libraries that decide what it makes or judges.
+    left_out : mapping
+        The numbers of problems that the last `load` left out, by the reason.
     """
 
     name: ClassVar[str]
@@ -97,6 +99,7 @@ class Task(ABC):
     version: ClassVar[int] = 1
     uses: ClassVar[tuple[str, ...]] = ()
     libraries: ClassVar[tuple[str, ...]] = ()
+    left_out: Mapping[str, int] = {}
 
     @abstractmethod
     def parse(self, row: Row, index: int) -> Item:

@@ -27,6 +27,7 @@ from intact.evaluate.report.sections import (
     prediction,
     problems,
     regret,
+    robustness,
     runtime,
     saturation,
     scaling,
@@ -56,6 +57,7 @@ SECTIONS = (
     checkers.SECTION,
     solve_or_verify.SECTION,
     failures.SECTION,
+    robustness.SECTION,
     commands.SECTION,
 )
 """All sections, in the order of the report. A new one is a file of `sections/` with a `SECTION`, and a line here."""

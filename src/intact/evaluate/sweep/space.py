@@ -18,7 +18,7 @@ from intact.score.available import check_method
 from intact.suggest import unknown_name
 from intact.tasks.choose import Chosen, choose
 
-PROMPT: Final = ("style", "shots", "cut")
+PROMPT: Final = ("style", "shots", "cut", "digits")
 """Axes that are options of the task: how it is asked and read, not which problems there are."""
 SAMPLING: Final = tuple(
     name for name, one in DEFINITIONS.items() if one.methods and one.kind in ("integer", "decimal", "flag")
