@@ -97,3 +97,65 @@ def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_pa
     assert "holds another sweep" in error(*ASKED[1:], "--seed", "1", folder="one")
     (tmp_path / "file").write_text("")
     assert "is a file" in error(folder="file")
+
+
+def test_a_design_that_was_written_gives_the_same_bytes(sweep, tmp_path):
+    expected = sweep("told")
+    design = tmp_path / "told" / "design.json"
+    assert sweep("read", words=("--design", design)) == expected
+    assert sweep("read from the result", words=("--design", tmp_path / "told" / "sweep.json")) == expected
+
+
+def test_a_design_of_ones_own_has_the_settings_that_it_names(sweep, tmp_path):
+    sweep("told")
+    value = json.loads((tmp_path / "told" / "design.json").read_text())
+    for name in ("models", "now", "caveats"):
+        del value[name]
+    value["design"]["trials"] = [
+        {"method": "self_consistency", "parameters": {"n": 2}, "sampling": {}, "prompt": {}},
+        {"method": "chain_of_thought", "parameters": {}, "sampling": {"temperature": 0.7}, "prompt": {"shots": "1"}},
+    ]
+    value["tasks"] = {part: {"label": about["label"]} for part, about in value["tasks"].items()}
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(value))
+    _, result = sweep("own", words=("--design", own))
+    trials = json.loads(result)["design"]["trials"]
+    assert [trial["label"] for trial in trials] == ["self_consistency n=2", "chain_of_thought temperature=0.7 shots=1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "because"),
+    [
+        (lambda value: value.update(format="other"), "is no design of"),
+        (lambda value: value.update(version=9), "is of version 9"),
+        (lambda value: value["design"].pop("tokens"), "is damaged: KeyError('tokens')"),
+        (lambda value: value["design"]["training"].append("gsm8k/test/x"), "has no problem gsm8k/test/x"),
+        (lambda value: value["design"].update(rungs=[2, 5]), "rungs are [2, 5], and would be [2, 6]"),
+        (lambda value: value["design"]["trials"][1]["sampling"].update(heat=1), "heat is no sampling parameter"),
+        (lambda value: value["design"]["trials"][1].update(method="guess"), "guess"),
+    ],
+)
+def test_what_is_no_design_is_refused_before_the_work(change, because, intact_command, sweep, place, tmp_path):
+    sweep("told")
+    value = json.loads((tmp_path / "told" / "design.json").read_text())
+    change(value)
+    file = tmp_path / "other.json"
+    file.write_text(json.dumps(value))
+    result = intact_command("sweep", "--design", file, "-m", place / "tiny.gguf", "--out", tmp_path / "new")
+    assert result.code == 2
+    assert because in result.err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("options", [("gsm8k",), ("--tokens", "5k"), ("--max-tokens", "5")])
+def test_a_design_takes_no_other_options(options, intact_command, place, tmp_path):
+    words = ("--design", tmp_path / "design.json", "-m", place / "tiny.gguf")
+    result = intact_command("sweep", *options, *words)
+    assert result.code == 2
+    assert "leave out all of these" in result.err
+
+
+def test_a_sweep_needs_a_task_or_a_design(intact_command):
+    result = intact_command("sweep")
+    assert result.code == 2
+    assert "needs a TASK, or --design FILE" in result.err

@@ -169,7 +169,10 @@ def test_parameters_are_named_and_checked():
     for text, message in (
         ("gsm_ranges:level=9", "level must be from 1 to 6"),
         ("gsm_ranges:level=x", "level takes a value like 1"),
-        ("gsm_ranges:depth=1", "gsm_ranges takes no 'depth'; it takes level, seed, size, cut, digits, shots, split, style"),
+        (
+            "gsm_ranges:depth=1",
+            "gsm_ranges takes no 'depth'; it takes level, seed, size, cut, digits, shots, split, style",
+        ),
         ("gsm_ranges:level", "parameters are NAME=VALUE"),
         ("gsm8k:split=dev", "has no split 'dev'"),
         ("gsm8k:shots=9", "has 4 examples"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,7 @@ from intact.errors import ParameterError
 from intact.packages import check_installed
 
 if TYPE_CHECKING:
+    from intact.evaluate.sweep.recorded import RecordedDesign
     from intact.evaluate.sweep.run import Problems
     from intact.evaluate.sweep.search import Design
     from intact.evaluate.work import Done
@@ -41,6 +42,8 @@ Several tables, in a file
   intact sweep gsm8k --space space.toml
 Search on one file of a task, and judge on another
   intact sweep gsm8k:split=train --judge-on gsm8k --training 180 --tokens 20m
+The design of that sweep with another model
+  intact sweep --design sweeps/gsm8k/design.json -m smollm2-135m-instruct --out sweeps/small
 """
 
 
@@ -79,9 +82,38 @@ class SearchOptions:
     ] = 3
     finalists: Annotated[int, typer.Option("--finalists", min=1, help="Most settings that are judged.")] = 3
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the split, the settings drawn, and the texts.")] = 0
+    design: Annotated[
+        Path | None,
+        typer.Option(
+            "--design",
+            metavar="FILE",
+            help="The design.json of another sweep, or one of your own, in place of TASK and all of these.",
+            show_default=False,
+        ),
+    ] = None
+
+    def recorded(self, task: str | None, sampling: dict[str, Any]) -> RecordedDesign:
+        """Return the design, its problems and the sampling parameters of all settings, made here or read from a file.
+
+        Whatever makes no sense raises here, before the work.
+        """
+        from intact.evaluate.sweep.recorded import RecordedDesign, read_design
+        from intact.evaluate.sweep.run import plan_of
+
+        if self.design is None:
+            if task is None:
+                raise ParameterError("a sweep needs a TASK, or --design FILE")
+            return RecordedDesign(*self.made(task, sampling), sampling)
+        if task is not None or sampling or replace(self, design=None) != SearchOptions():
+            raise ParameterError("--design FILE holds the task, the settings and the budget: leave out all of these")
+        found = read_design(self.design)
+        for trial in found.design.trials:
+            for label in dict.fromkeys((found.problems.label, found.problems.judged_label)):
+                plan_of(trial, label, found.sampling, found.design.seed)
+        return found
 
     def made(self, task: str, sampling: dict[str, Any]) -> tuple[Design, Problems]:
-        """Return the design and its problems; whatever makes no sense raises here, before the work."""
+        """Return the design that the options state, and its problems."""
         from intact.evaluate.sweep.run import plan_of, split
         from intact.evaluate.sweep.search import Design
         from intact.evaluate.sweep.space import draw, expand, parse_axes, parse_trial
@@ -124,8 +156,11 @@ class SweepWork:
 @with_method_sampling
 def command(
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="NAME or NAME:KEY=VALUE,...", autocompletion=complete_task)
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[TASK]", help="NAME or NAME:KEY=VALUE,...", autocompletion=complete_task, show_default=False
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model)
     ] = DEFAULT,
@@ -144,13 +179,13 @@ def command(
     if work.out_folder.exists() and not work.out_folder.is_dir():
         raise ParameterError(f"--out: {work.out_folder} is a file; expected a folder")
     with spinner("reading the task"):
-        design, problems = options.made(task, sampling)
+        recorded = options.recorded(task, sampling)
     folder = work.out_folder
     loading = {"rows": work.batch} if work.batch else {}
     name = Path(model).name if Path(model).exists() else model
     with models.opened({name: model} | models.named, **loading) as backends, _watch() as done:
         how = How(work.journal or folder / JOURNAL, work.parallel)
-        runner = Runner(backends, design, problems, how, sampling, work.shuffle, done)
+        runner = Runner(backends, recorded.design, recorded.problems, how, recorded.sampling, work.shuffle, done)
         try:
             result = run_sweep(runner, folder)
         except KeyboardInterrupt:

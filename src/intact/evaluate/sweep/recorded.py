@@ -1,0 +1,90 @@
+"""Designs of sweeps read from files: of an earlier sweep, or written by another program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from intact import strict_json
+from intact.errors import FormatError, ParameterError
+from intact.evaluate.results import typed
+from intact.evaluate.sweep.run import FORMAT, VERSION, Problems
+from intact.evaluate.sweep.search import Design
+from intact.evaluate.sweep.space import PROMPT, SAMPLING, SweepTrial
+from intact.files import read_text
+from intact.reason.registry import find
+from intact.tasks.choose import choose
+from intact.tasks.task import Item
+
+_FILE = {"format": (str,), "version": (int,), "tasks": (dict,), "sampling": (dict,), "design": (dict,)}
+_DESIGN = {
+    "trials": (list,), "training": (list,), "held_out": (list,), "rungs": (list,), "tokens": (int,), "factor": (int,),
+    "finalists": (int,), "margin": (float,), "level": (float,), "seed": (int,),
+}  # fmt: skip
+_TRIAL = {"method": (str,), "parameters": (dict,), "sampling": (dict,), "prompt": (dict,)}
+
+
+class RecordedDesign(NamedTuple):
+    """A design with its problems and the sampling parameters of all its settings."""
+
+    design: Design
+    problems: Problems
+    sampling: dict[str, Any]
+
+
+def read_design(path: Path) -> RecordedDesign:
+    """Read ``design.json`` or ``sweep.json`` of a sweep, or a file with as much of it as a design needs.
+
+    Needed are `format`, `version`, `sampling`, `design`, and the `label` of both of `tasks`; the trials' labels follow
+    from the rest. The models that the file states are not looked at.
+
+    Raises
+    ------
+    FormatError
+        If the file is not such a one.
+    ParameterError
+        If it is missing, or names a method, a parameter or a problem that there is not.
+    """
+    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise FormatError(f"{path} is no design of `intact sweep`")
+    if value.get("version") != VERSION:
+        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {VERSION}")
+    try:
+        typed(value, _FILE)
+        own = typed(value["design"], _DESIGN)
+        labels = {part: typed(value["tasks"][part], {"label": (str,)})["label"] for part in ("training", "held_out")}
+        trials = tuple(_trial(trial) for trial in own["trials"])
+        names = {part: [str(name) for name in own[part]] for part in ("training", "held_out")}
+        first = int(own["rungs"][0])
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
+    parts = {part: _items(path, labels[part], names[part]) for part in labels}
+    design = Design(
+        trials,
+        tuple(names["training"]),
+        tuple(names["held_out"]),
+        first=first,
+        **{name: own[name] for name in ("tokens", "factor", "finalists", "margin", "level", "seed")},
+    )
+    if list(design.rungs) != own["rungs"]:
+        raise FormatError(f"{path}: rungs are {own['rungs']}, and would be {list(design.rungs)} by the factor")
+    problems = Problems(labels["training"], labels["held_out"], parts["training"], parts["held_out"])
+    return RecordedDesign(design, problems, value["sampling"])
+
+
+def _trial(value: Any) -> SweepTrial:
+    own = typed(value, _TRIAL)
+    for part, known in (("sampling", SAMPLING), ("prompt", PROMPT)):
+        if unknown := sorted(set(own[part]) - set(known)):
+            raise ParameterError(f"{unknown[0]} is no {part} parameter of a setting")
+    return SweepTrial(own["method"], find(own["method"]).read(own["parameters"]), own["sampling"], own["prompt"])
+
+
+def _items(path: Path, label: str, names: Sequence[str]) -> tuple[Item, ...]:
+    items: Mapping[str, Item] = {item.id: item for item in choose(label).load()}
+    missing = [name for name in names if name not in items]
+    if missing:
+        raise ParameterError(f"{path}: {label} has no problem {missing[0]}, nor {len(missing) - 1} others of the file")
+    return tuple(items[name] for name in names)
