@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
     from intact.evaluate.results import EvaluationRun
     from intact.evaluate.run import Worker
+    from intact.evaluate.work import Done
 
 EXAMPLES = """\
 Ten problems, eight samples of each, one vote
@@ -163,6 +164,10 @@ class ResultOptions:
             "--out", "-o", metavar="FILE", help="The result (.jsonl).", show_default="from model, task and method"
         ),
     ] = None
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Keep what there is in OUT.part.jsonl meanwhile, for intact report --watch."),
+    ] = False
     receipt: ReceiptOption = None
     json: JsonOption = False
 
@@ -192,6 +197,7 @@ def command(
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
     from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
+    from intact.evaluate.partial import PartialResult
     from intact.evaluate.run import evaluate
     from intact.evaluate.work import How
 
@@ -213,14 +219,23 @@ def command(
         with watch(planned) as (tokens, done):
             how = How(kept, work.parallel, tokens, result.receipt is not None)
             worker = _cluster(work, backends, models.loading | work.loading, described)
+            so_far = PartialResult(place, planned, described) if result.partial else None
+
+            def finished(one: Done) -> None:
+                done(one)
+                if so_far is not None:
+                    so_far.add(one)
+
             try:
                 run = evaluate(
-                    backends, planned, how, shuffle=work.shuffle, described=described, done=done, worker=worker
+                    backends, planned, how, shuffle=work.shuffle, described=described, done=finished, worker=worker
                 )
             except KeyboardInterrupt:
                 note(f"results so far are in {kept}; run the same command again to continue")
                 raise
     write(run, place, host(run, began, time.monotonic() - start))
+    if so_far is not None:
+        so_far.remove()
     if result.receipt is not None:
         _write_receipts(result.receipt, run)
     if result.json:

@@ -48,6 +48,11 @@ def host_of(path: Path) -> Path:
     return path.with_suffix(".host.json")
 
 
+def partial_of(path: Path) -> Path:
+    """Return the path of what there is of a result while the run goes on."""
+    return path.with_suffix(".part.jsonl")
+
+
 def write(run: EvaluationRun, path: Path, host: Mapping[str, Any]) -> None:
     """Write a run's three files, each whole, the result last: if it exists, so do the others.
 

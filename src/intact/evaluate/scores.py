@@ -31,7 +31,8 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
     found: list[TaskScore] = []
     for place, chosen in enumerate(tasks):
         own = [record for record in records if record.task == place]
-        found += _of_task(place, own, isinstance(chosen.task, LikelihoodTask), tuple(chosen.task.measures))
+        if own:
+            found += _of_task(place, own, isinstance(chosen.task, LikelihoodTask), tuple(chosen.task.measures))
     return tuple(found)
 
 

@@ -131,7 +131,7 @@ class ReportArm:
 
 
 def arms_of(runs: Mapping[Path, EvaluationRun], machine: IdealMachine = A100_175B) -> list[ReportArm]:
-    """Return the tasks of all runs, run by run.
+    """Return the tasks of all runs, run by run, without those of which a run that goes on has nothing yet.
 
     Raises
     ------
@@ -145,6 +145,7 @@ def arms_of(runs: Mapping[Path, EvaluationRun], machine: IdealMachine = A100_175
         ReportArm(name, path, run, task, machine)
         for name, (path, run) in zip(names, runs.items(), strict=True)
         for task in range(len(run.manifest["tasks"]))
+        if any(record.task == task for record in run.records)
     ]
 
 

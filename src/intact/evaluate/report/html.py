@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 _IDS = re.compile(r'(\bid="|href="#|url\(#)')
 
 
-def html(report: ReportDocument) -> str:
-    """Render the template `report.html.j2`, which escapes every text; control characters become U+FFFD."""
+def html(report: ReportDocument, refresh: int | None = None) -> str:
+    """Render the template `report.html.j2`, which escapes every text; control characters become U+FFFD.
+
+    Parameters
+    ----------
+    refresh : int, optional
+        Seconds after which a browser loads the page again.
+    """
     templates = environment("intact.evaluate", "report")
     templates.filters |= {"kind": lambda block: type(block).__name__, "svg": _svg, "walk": _walk}
-    return templates.get_template("report.html.j2").render(report=report)
+    return templates.get_template("report.html.j2").render(report=report, refresh=refresh)
 
 
 def _svg(picture: Picture, prefix: str) -> Markup:

@@ -25,13 +25,19 @@ def _of_arm(arm: ReportArm) -> Iterator[str]:
     model = arm.run.manifest["models"][0]["name"]
     tokens = sum(record.cost["tokens"] for record in arm.records)
     answered = f"{model} answered the {len(arm.rates):,} problems of {arm.label} by {arm.name}"
-    yield f"{answered}, {tokens:,} tokens in all. {_score(arm)}"
+    yield f"{_progress(arm)}{answered}, {tokens:,} tokens in all. {_score(arm)}"
     more = _more_samples(arm)
     if more:
         yield f"{arm.name}: {more}"
     where = _failures(arm)
     if where:
         yield f"{arm.name}: {where}"
+
+
+def _progress(arm: ReportArm) -> str:
+    """Return how far a run has come that goes on still."""
+    planned = arm.run.manifest.get("planned")
+    return f"So far, with {len(arm.run.records):,} of {planned:,} answers of the run: " if planned else ""
 
 
 def _score(arm: ReportArm) -> str:
