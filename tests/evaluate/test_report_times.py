@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from intact.errors import FormatError, ParameterError
+from intact.evaluate.report.contents import report
 from intact.evaluate.report.machine import A100_175B, IdealMachine
 from intact.evaluate.report.sections import regret, runtime
 from intact.evaluate.report.sections.base import Omission
@@ -68,6 +69,7 @@ def test_runs_are_measured_within_one_budget():
     [
         (arm(texts(), independent=False), "its texts are not independent draws"),
         (arm([[{"correct": True}]] * 3), "its texts have one step each"),
+        (arm(texts()[:1]), "it has only one problem"),
     ],
 )
 def test_regret_is_not_shown_without_steps_and_independent_draws(made, because):
@@ -129,3 +131,10 @@ def test_a_machine_is_stated_or_measured(tmp_path):
 def test_what_is_no_machine_is_refused(text):
     with pytest.raises(ParameterError, match=r"a machine is|must be a rate above 0"):
         IdealMachine.parse(text)
+
+
+def test_a_run_of_one_problem_has_a_report():
+    one = costed(arm(texts()[:1]), [(100, 40, 10, 1)])
+    document = report({one.path: one.run})
+    assert document.omitted["Regret of test-time compute"].startswith("it has only one problem")
+    assert document.omitted["Idealised runtime"] == "it has only one problem"

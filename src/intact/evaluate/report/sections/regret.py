@@ -94,6 +94,8 @@ def text_curves(arm: ReportArm) -> tuple[dict[str, list[Curve]], float] | Omissi
     """Return the curves of all texts by problem, and the share of answers on the way that were never judged."""
     if arm.run.version < 3:
         return Omission("its file, of an earlier version, does not state answers at the ends of steps")
+    if len(arm.rates) < 2:
+        return Omission("it has only one problem")
     if not arm.settled or not direct(arm.records):
         return Omission("its texts are not independent draws")
     found: dict[str, list[Curve]] = {}

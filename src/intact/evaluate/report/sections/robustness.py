@@ -71,7 +71,7 @@ def levels_of(arms: Sequence[ReportArm]) -> dict[str, list[LevelFindings]]:
     """Return by run and task what happens from its lowest level on; runs of one level have nothing to compare."""
     groups: dict[str, list[ReportArm]] = {}
     for arm in arms:
-        if arm.about["name"] in LEVELLED:
+        if arm.about["name"] in LEVELLED and len(arm.rates) > 1:
             parameters = {name: value for name, value in arm.about["parameters"].items() if name != "level"}
             manifest = arm.run.manifest
             same = [manifest["models"], manifest["method"], manifest["budget"], manifest["seeds"], parameters]

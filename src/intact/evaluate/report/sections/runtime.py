@@ -93,7 +93,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     if not found:
         return join_reasons(lacking)
     machine = arms[0].machine
-    rates = f"reads {settled(machine.read):,.5g} tokens a second and takes {settled(machine.write):,.5g} steps"
+    rates = f"reads {settled(machine.read):,.4g} tokens and takes {settled(machine.write):,.4g} steps a second"
     blocks: list[Block] = [
         Paragraph(
             f"On a machine that {rates} ({machine.name}), a problem would take: "
