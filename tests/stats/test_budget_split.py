@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from intact.errors import ParameterError
-from intact.stats.budget_split import Split, best_splits, best_verified_at, exponents
+from intact.stats.budget_split import VerifiedSplit, best_splits, best_verified_at, exponents
 
 
 def enumerated(verdicts, right, solutions, checks):
@@ -39,14 +39,14 @@ def test_all_solutions_with_all_verdicts_are_the_choice_of_the_method():
 def test_the_best_split_is_affordable_and_the_cheapest_of_equals():
     table = [[0.3, 0.4], [0.4, 0.6]]
     assert best_splits(table, 0.5, [1, 2, 3, 4]) == [
-        Split(2, 1, 2, 0.4),
-        Split(3, 1, 2, 0.4),
-        Split(4, 2, 2, 0.6),
+        VerifiedSplit(2, 1, 2, 0.4),
+        VerifiedSplit(3, 1, 2, 0.4),
+        VerifiedSplit(4, 2, 2, 0.6),
     ]
 
 
 def test_exponents_of_the_worked_example():
-    splits = [Split(8, 4, 1, 0), Split(32, 8, 3, 0), Split(128, 16, 7, 0)]
+    splits = [VerifiedSplit(8, 4, 1, 0), VerifiedSplit(32, 8, 3, 0), VerifiedSplit(128, 16, 7, 0)]
     solving, verifying = exponents(splits)
     assert solving == pytest.approx(0.5)
     assert verifying == pytest.approx(math.log(7) / math.log(16))

@@ -8,7 +8,7 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.tasks import find_task
-from intact.tasks.annotated import Program, program
+from intact.tasks.annotated import AnnotatedProgram, program
 from intact.tasks.choose import choose
 from intact.tasks.digits import write_digits
 from intact.tasks.gsm8k_numbers import GSM8KNumbers
@@ -19,7 +19,7 @@ SOLUTION = "She has 12+30=<<12+30=42>>42. Ben gets 42/3=<<42/3=14>>14.\n#### 14"
 
 def test_a_program_gives_the_answer_for_other_numbers():
     found = program(QUESTION, SOLUTION, "14")
-    assert isinstance(found, Program)
+    assert isinstance(found, AnnotatedProgram)
     assert [(one.value, QUESTION[one.start : one.end]) for one in found.numbers] == [(12, "12"), (30, "30")]
     assert found.results([12, 30]) == [42, 14]
     assert found.results([1, 2]) == [3, 1]

@@ -18,7 +18,7 @@ from intact.errors import ParameterError
 from intact.stats.checks import Floats
 
 
-class Split(NamedTuple):
+class VerifiedSplit(NamedTuple):
     """The best split of a budget: solutions, and verdicts on each of them."""
 
     budget: float
@@ -67,23 +67,23 @@ def best_verified_at(verdicts: Sequence[Sequence[float]], right: Sequence[bool],
     exact = np.array([[own.get(value, 0) / ways for value in levels] for own in sums])
     most = np.cumsum(exact, axis=1)
     below = most - exact
-    behind = np.zeros((count + 1, len(levels), count))  # of the solutions from i on: coefficients of z^0, z^1, ...
-    behind[count, :, 0] = 1
+    after = np.zeros((count + 1, len(levels), count))  # of the solutions from i on: coefficients of z^0, z^1, ...
+    after[count, :, 0] = 1
     for i in range(count - 1, 0, -1):
-        behind[i] = _times(behind[i + 1], most[i])
+        after[i] = _times(after[i + 1], most[i])
     before = np.zeros((len(levels), count))
     before[:, 0] = 1
     won = np.zeros(count)
     for i in range(count):
         if right[i]:
             for level in range(len(levels)):
-                product = np.convolve(before[level], behind[i + 1, level])[:count]
+                product = np.convolve(before[level], after[i + 1, level])[:count]
                 won += exact[i, level] * product
         before = _times(before, below[i])
     return won / np.array([math.comb(count, k) for k in range(1, count + 1)], np.float64)
 
 
-def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> list[Split]:
+def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> list[VerifiedSplit]:
     """Return for each budget the split of the best accuracy, the cheapest of several; none for one that pays for none.
 
     Parameters
@@ -110,16 +110,16 @@ def best_splits(verified: ArrayLike, ratio: float, budgets: Sequence[float]) -> 
         for s in range(1, table.shape[0] + 1)
         for v in range(1, table.shape[1] + 1)
     ]
-    found: list[Split] = []
+    found: list[VerifiedSplit] = []
     for budget in budgets:
         own = [one for one in options if one[0] <= budget + 1e-9]
         if own:
             _, solutions, checks, accuracy = max(own, key=lambda one: (one[3], -one[0]))
-            found.append(Split(budget, solutions, checks, accuracy))
+            found.append(VerifiedSplit(budget, solutions, checks, accuracy))
     return found
 
 
-def exponents(splits: Sequence[Split]) -> tuple[float, float]:
+def exponents(splits: Sequence[VerifiedSplit]) -> tuple[float, float]:
     """Return the exponents a and b of `S ~ C^a`, `V ~ C^b`: least squares of logarithms, as in the paper.
 
     Raises

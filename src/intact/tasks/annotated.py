@@ -56,7 +56,7 @@ class Number(NamedTuple):
     value: int
 
 
-class Program(NamedTuple):
+class AnnotatedProgram(NamedTuple):
     """A solution as a function of numbers.
 
     Attributes
@@ -87,7 +87,7 @@ class Program(NamedTuple):
         return [known[f"r{i}"] for i in range(len(self.steps))]
 
 
-def program(question: str, solution: str, answer: str) -> Program | str:
+def program(question: str, solution: str, answer: str) -> AnnotatedProgram | str:
     """Return the program of a solution, or the reason why it has none."""
     notes = _ANNOTATION.findall(solution)
     if not notes:
@@ -166,7 +166,7 @@ def _values_of(numbers: Sequence[Number]) -> dict[str, Fraction]:
     return {f"q{i}": Fraction(one.value) for i, one in enumerate(numbers)}
 
 
-def _with_used(numbers: Sequence[Number], steps: Sequence[ast.expr]) -> Program | str:
+def _with_used(numbers: Sequence[Number], steps: Sequence[ast.expr]) -> AnnotatedProgram | str:
     """Return the program with those numbers alone that a step uses."""
     names = {node.id for step in steps for node in ast.walk(step) if isinstance(node, ast.Name)}
     kept = [i for i in range(len(numbers)) if f"q{i}" in names]
@@ -182,7 +182,7 @@ def _with_used(numbers: Sequence[Number], steps: Sequence[ast.expr]) -> Program 
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
                 below = [one.id for one in ast.walk(node.right) if isinstance(one, ast.Name)]
                 divided |= {int(name[1:]) for name in below if name[0] == "q"}
-    return Program(tuple(numbers[i] for i in kept), tuple(steps), frozenset(divided))
+    return AnnotatedProgram(tuple(numbers[i] for i in kept), tuple(steps), frozenset(divided))
 
 
 def _value(node: ast.expr, known: Mapping[str, Fraction]) -> Fraction:

@@ -57,8 +57,8 @@ class Chosen(NamedTuple):
 
     def problem(self, item: Item, style: Style, seed: int) -> Problem:
         """Return an item as methods see it, asked in this way."""
-        asked = replace(item, question=write_digits(item.question, self.digits)) if self.digits != DIGITS[0] else item
-        return self.task.problem(asked, style, seed, self.shots)
+        written = replace(item, question=write_digits(item.question, self.digits)) if self.digits != DIGITS[0] else item
+        return self.task.problem(written, style, seed, self.shots)
 
     @property
     def label(self) -> str:

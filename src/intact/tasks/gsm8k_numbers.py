@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from intact.errors import ParameterError
 from intact.score import numbers
-from intact.tasks.annotated import Program, program
+from intact.tasks.annotated import AnnotatedProgram, program
 from intact.tasks.data import Row
 from intact.tasks.generated import Draws
 from intact.tasks.gsm8k import GSM8K
@@ -97,7 +97,7 @@ def versions(
     return tuple(made)
 
 
-def _numbers(found: Program, draws: Draws, level: int) -> list[int] | None:
+def _numbers(found: AnnotatedProgram, draws: Draws, level: int) -> list[int] | None:
     """Return numbers of a level for a problem; None if none were found."""
     own = [number.value for number in found.numbers]
     whole = [result.denominator == 1 for result in found.results(own)]

@@ -82,7 +82,7 @@ TEMPLATES = (
 
 
 class ErrorKinds(Numeric):
-    """A task whose errors of logic are told from errors of arithmetic."""
+    """A task that distinguishes errors of logic from errors of arithmetic."""
 
     measures: ClassVar[dict[str, str]] = {
         "arithmetic_error": "wrong, but right once its equations are computed again",

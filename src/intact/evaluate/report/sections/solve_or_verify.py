@@ -1,4 +1,4 @@
-"""Whether tokens are better spent on more solutions or on verifying them, and how a budget is best split."""
+"""Splits of a budget of tokens between more solutions and verifications of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from intact.evaluate.report.sections.base import (
 )
 from intact.evaluate.results import ItemSample
 from intact.stats.association import ratio_of_sums
-from intact.stats.budget_split import Split, best_splits, best_verified_at, exponents
+from intact.stats.budget_split import VerifiedSplit, best_splits, best_verified_at, exponents
 from intact.stats.checks import Floats
 from intact.stats.choosing_at_k import majority_at_k
 from intact.stats.intervals import Interval
@@ -42,7 +42,7 @@ class BudgetChoice(NamedTuple):
         In solutions' tokens.
     vote : float or None
         Accuracy of the vote of as many solutions; None if fewer were drawn.
-    split : Split or None
+    split : VerifiedSplit or None
         The best split with verdicts; None if the budget pays for none.
     difference : Interval or None
         Accuracy of the split that is best on the other problems, less that of the vote.
@@ -50,7 +50,7 @@ class BudgetChoice(NamedTuple):
 
     budget: float
     vote: float | None
-    split: Split | None
+    split: VerifiedSplit | None
     difference: Interval | None
 
 
