@@ -38,6 +38,7 @@ def runs(tmp_path_factory):
     return {
         "vote": run("vote.jsonl", "tiny.gguf", "--method", "self_consistency", "-n", "6"),
         "greedy": run("greedy.jsonl", "tiny.gguf"),
+        "followed": run("followed.jsonl", "tiny.gguf", "--partial"),
         "other": run("other.jsonl", "other.gguf"),
         "base": run("base.jsonl", "tiny.gguf", task="gsm8k:style=base"),
         "float": run("float.jsonl", "tiny.gguf", "--profile", "fp32"),
@@ -53,6 +54,22 @@ def report(intact_command, tmp_path):
         return result.err if code else (tmp_path / out).read_text()
 
     return make
+
+
+def test_what_was_kept_of_a_run_meanwhile_changes_no_byte_and_is_gone_in_the_end(runs, intact_command, tmp_path):
+    assert runs["followed"].read_bytes() == runs["greedy"].read_bytes()
+    assert not list(runs["followed"].parent.glob("*.part.jsonl"))
+    result = intact_command("report", runs["followed"], "--watch", "--out", tmp_path / "report.html")
+    assert result.code == 0
+    assert "1 of 1 runs are complete" in result.err
+    assert 'http-equiv="refresh"' not in (tmp_path / "report.html").read_text()
+
+
+def test_a_machine_is_stated_in_the_report(report, runs):
+    assert "reads 400 tokens and takes 60 steps a second (as given)" in report(
+        runs["greedy"], "--machine", "read=400,write=60"
+    )
+    assert "a machine is read=RATE,write=RATE" in report(runs["greedy"], "--machine", "fast", code=2)
 
 
 class Page(HTMLParser):
