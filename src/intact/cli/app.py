@@ -31,6 +31,7 @@ from intact.cli import (
     methods,
     models,
     perplexity,
+    prove,
     pull,
     quantize,
     receipt,
@@ -169,6 +170,7 @@ _PANELS = {
     "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve),
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench),
     "Commands that prove": (verify, audit, diff),
+    "Commands for logic": (prove,),
     "Models and this machine": (pull, quantize, info, selftest, doctor),
 }
 for panel, modules in _PANELS.items():
@@ -193,7 +195,7 @@ def _group(
     app.add_typer(group, name=name, rich_help_panel=panel)
 
 
-_answer, _measure, _prove, _machine = _PANELS
+_answer, _measure, _prove, _logic, _machine = _PANELS
 _group(
     "logs",
     _answer,

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -160,8 +161,16 @@ def environment(folder: str) -> dict[str, str]:
     return {"HOME": folder, "TMPDIR": folder, "PWD": folder, "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": "0"}
 
 
-def bubblewrap(scratch: int) -> list[str]:
-    """Return the command that puts another one into a file system and namespaces of its own."""
+def bubblewrap(scratch: int, files: Sequence[str] = ()) -> list[str]:
+    """Return the command that puts another one into a file system and namespaces of its own.
+
+    Parameters
+    ----------
+    scratch
+        Bytes that the scratch folder may hold.
+    files
+        Files that can be read, beside those of the interpreter and the system.
+    """
     program = shutil.which("bwrap")
     assert program is not None
     arguments = [
@@ -180,7 +189,7 @@ def bubblewrap(scratch: int) -> list[str]:
             arguments += ["--symlink", str(Path(path).readlink()), path]
         elif Path(path).is_dir():
             arguments += ["--ro-bind", path, path]
-    for path in _interpreter_files():
+    for path in (*_interpreter_files(), *files):
         arguments += ["--ro-bind", path, path]
     for path in _site_packages():
         arguments += ["--size", "4096", "--tmpfs", path, "--remount-ro", path]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from threading import Event
@@ -106,11 +107,48 @@ def execute(
     SandboxError
         If it fails before the program begins.
     """
+    return _start({"code": code, "steps": limits.steps}, stdin, limits, chosen, stop)
+
+
+def run_command(
+    program: Path,
+    arguments: Sequence[str],
+    stdin: str,
+    limits: ProgramLimits,
+    *,
+    using: Kind | None = None,
+    stop: Event | None = None,
+) -> Outcome:
+    """Run a program that is installed here, such as a prover, and return what became of it.
+
+    It has no network, starts no process, and sees the system's libraries, its own file and what it is given to read.
+    Steps are not counted; the other limits hold, and parameters are as of `run`.
+
+    Raises
+    ------
+    SandboxError
+        If bubblewrap is not there and nobody insists on running without protection; or if it fails, or the program
+        cannot be started.
+    """
+    chosen = choose(using)
+    if chosen.kind == "seccomp":
+        raise SandboxError(f"{program.name} cannot be confined here, which takes bubblewrap: {chosen.missing}")
+    path = str(program.resolve())
+    return _start({"command": [path, *arguments]}, stdin, limits, chosen, stop, (path,))
+
+
+def _start(
+    order: dict[str, Any],
+    stdin: str | None,
+    limits: ProgramLimits,
+    chosen: Protection,
+    stop: Event | None,
+    files: Sequence[str] = (),
+) -> Outcome:
+    """Give an order to the runner, and watch it to its end."""
     strict = chosen.kind == "seccomp"
     program = (filters.strict() if strict else filters.narrow()) if chosen.filtered else b""
-    order = {
-        "code": code,
-        "steps": limits.steps,
+    order |= {
         "kind": chosen.kind,
         "strict": strict,
         "filter": program.hex(),
@@ -135,7 +173,7 @@ def execute(
         folder = SCRATCH
         if chosen.kind == "none":
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="intact-", ignore_cleanup_errors=True))
-        command = bubblewrap(limits.scratch) if chosen.kind == "bubblewrap" else []
+        command = bubblewrap(limits.scratch, files) if chosen.kind == "bubblewrap" else []
         command += [*interpreter(), "-c", _runner(), str(orders.fileno())]
         began = time.monotonic()
         process = subprocess.Popen(

@@ -187,6 +187,9 @@ def main() -> None:
     module = type(sys)("__main__")
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
+    if order.get("command"):
+        # the limits and the filter stay with the process
+        os.execv(order["command"][0], order["command"])
     text = order["code"]
     count_steps(order["steps"])
     del order

@@ -1,0 +1,84 @@
+"""``intact prove``: ask provers if a conjecture follows from axioms."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from intact.cli.options import JsonOption
+from intact.cli.output import emit, note, one_line, show
+
+EXAMPLES = """\
+Does the conjecture of a TPTP file follow from its axioms?
+  intact prove socrates.p
+Ask another prover, or all that are installed
+  intact prove socrates.p --with e
+  intact prove socrates.p --with all
+For programs; the file may be standard input
+  intact prove - --with z3 --json < socrates.p
+
+Exit code 0: decided; 1: no prover decided, or two contradict each other; 2: the file cannot be read, or the prover is
+not here.
+"""
+
+UNDECIDED = 1
+"""Exit status if there is no verdict, or two that cannot both be right."""
+
+
+def command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A problem in TPTP (fof, cnf); - is standard input.")],
+    prover: Annotated[
+        str,
+        typer.Option("--with", metavar="PROVER", help="intact (our own), e, z3, cvc5, spass, or all that are here."),
+    ] = "intact",
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="The most steps, in the prover's own unit.", show_default=False),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="The most seconds of a prover that is a process, each time it runs.")
+    ] = 10.0,
+    json: JsonOption = False,
+) -> None:
+    """Say if a conjecture follows from axioms, in the words of SZS: Theorem, CounterSatisfiable and others.
+
+    Other provers are processes without a network, in the sandbox.
+    """
+    from intact.errors import NotInstalledError
+    from intact.files import read_text
+    from intact.prove.provers import PROVERS, ProverLimits, find_prover
+    from intact.prove.tptp import LONGEST, parse
+    from intact.prove.verdict import DECIDED, contradict
+
+    limits = ProverLimits(steps, seconds)
+    chosen = list(PROVERS.values()) if prover == "all" else [find_prover(prover)]
+    absent = {one.name: reason for one in chosen if (reason := one.missing()) is not None}
+    if prover != "all" and absent:
+        raise NotInstalledError(absent[prover])
+    text = sys.stdin.read(4 * LONGEST) if file == "-" else read_text(Path(file))
+    problem = parse(text, "standard input" if file == "-" else file)
+    verdicts = [one.prove(problem, limits) for one in chosen if one.name not in absent]
+    decided = [one for one in verdicts if one.status in DECIDED]
+    conflict = any(contradict(one, other) for one in decided for other in decided)
+    best = (decided or verdicts)[0]
+    if json:
+        rows: list[dict[str, Any]] = [vars(one) | {"meaning": one.meaning} for one in verdicts]
+        emit({"file": file, "status": best.status, "conflict": conflict, "verdicts": rows, "missing": absent})
+    else:
+        for one in verdicts:
+            style = "green" if one.status in DECIDED else "yellow"
+            detail = f"  ({one_line(one.detail)})" if one.detail else ""
+            show(
+                f"{one.prover:8}" if len(verdicts) > 1 else "",
+                (one.status, f"bold {style}"),
+                f"  {one.meaning}{detail}",
+            )
+        for reason in absent.values():
+            note(reason)
+        if conflict:
+            show(("The provers contradict each other: one of them is wrong.", "bold red"))
+    if conflict or not decided:
+        raise typer.Exit(UNDECIDED)

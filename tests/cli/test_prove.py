@@ -1,0 +1,64 @@
+"""intact prove: verdicts, exit status, and bad input."""
+
+import pytest
+
+from intact.prove.provers import PROVERS
+
+AXIOMS = "fof(a, axiom, ![X]: (man(X) => mortal(X))).\nfof(b, axiom, man(socrates)).\n"
+THEOREM = AXIOMS + "fof(g, conjecture, mortal(socrates))."
+ENDLESS = "fof(a,axiom,p(a)). fof(b,axiom,![X]:(p(X)=>p(f(X)))). fof(c,axiom,![X]:~q(X)). fof(g,conjecture,p(g(a)))."
+
+
+def test_a_theorem(intact_command, tmp_path):
+    (tmp_path / "x.p").write_text(THEOREM)
+    result = intact_command("prove", tmp_path / "x.p", "--json")
+    assert (result.code, result.json["status"], result.json["conflict"]) == (0, "Theorem", False)
+    assert result.json["verdicts"][0]["meaning"] == "the conjecture follows from the axioms"
+    assert intact_command("prove", tmp_path / "x.p", "--json").out == result.out
+    assert "Theorem  the conjecture follows" in intact_command("prove", tmp_path / "x.p").out
+
+
+def test_standard_input(intact_command):
+    result = intact_command("prove", "-", "--json", stdin=AXIOMS + "fof(g, conjecture, mortal(plato)).")
+    assert (result.code, result.json["status"]) == (0, "CounterSatisfiable")
+
+
+def test_contradictory_axioms_are_said_to_be_so(intact_command):
+    result = intact_command("prove", "-", stdin="fof(a,axiom,p). fof(b,axiom,~p). fof(g,conjecture,q).")
+    assert "ContradictoryAxioms  the axioms contradict each other, so that everything follows" in result.out
+
+
+def test_no_verdict_is_status_1(intact_command):
+    result = intact_command("prove", "-", "--steps", "500", "--json", stdin=ENDLESS)
+    assert (result.code, result.json["status"], result.json["verdicts"][0]["steps"]) == (1, "GaveUp", 500)
+
+
+def test_all_that_are_here_are_compared(intact_command):
+    result = intact_command("prove", "-", "--with", "all", "--json", stdin=THEOREM)
+    assert result.json["status"] == "Theorem"
+    assert result.code == 0
+    asked = [verdict["prover"] for verdict in result.json["verdicts"]]
+    assert sorted([*asked, *result.json["missing"]]) == sorted(PROVERS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "message"),
+    [
+        (["-"], "fof(a, axiom, p", "standard input, line 1, column 16: expected ')', got the end"),
+        (["no.p"], "", "no.p cannot be read"),
+        (["-", "--with", "vampire"], THEOREM, "there is no prover 'vampire'"),
+        (["-", "--seconds", "nan"], THEOREM, "seconds must be positive"),
+    ],
+)
+def test_bad_input_is_one_line(intact_command, arguments, text, message):
+    result = intact_command("prove", *arguments, stdin=text)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_missing_prover_is_one_line(intact_command, monkeypatch):
+    monkeypatch.setattr(type(PROVERS["e"]), "path", lambda self: None)
+    result = intact_command("prove", "-", "--with", "e", stdin=THEOREM)
+    assert result.code == 2
+    assert "E is not installed" in result.err
