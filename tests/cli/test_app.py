@@ -19,7 +19,7 @@ COMMANDS = [
     *("run", "chat", "solve", "methods", "check", "embed", "rerank", "serve"),
     *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench"),
     *("verify", "audit", "diff"),
-    *("prove",),
+    *("prove", "deduce"),
     *("pull", "quantize", "info", "selftest", "doctor"),
     *("logs", "trace", "learn", "keys", "receipt", "lock", "models"),
 ]

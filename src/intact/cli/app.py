@@ -19,6 +19,7 @@ from intact.cli import (
     bench,
     chat,
     check,
+    deduce,
     diff,
     doctor,
     embed,
@@ -170,7 +171,7 @@ _PANELS = {
     "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve),
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench),
     "Commands that prove": (verify, audit, diff),
-    "Commands for logic": (prove,),
+    "Commands for logic": (prove, deduce),
     "Models and this machine": (pull, quantize, info, selftest, doctor),
 }
 for panel, modules in _PANELS.items():

@@ -50,6 +50,15 @@ _PLAIN: Final = re.compile(r"[a-z]\w*", re.ASCII)
 _UPPER: Final = re.compile(r"[A-Z]\w*", re.ASCII)
 
 
+class Entry(NamedTuple):
+    """A formula of a file, with its name; `start` is its place in the text."""
+
+    name: str
+    conjecture: bool
+    formula: Formula
+    start: int
+
+
 class _Token(NamedTuple):
     kind: str
     text: str
@@ -67,7 +76,18 @@ def parse(text: str, where: str = "the problem") -> LogicProblem:
         If it is no such text, naming line and column: a syntax error, a free variable, a symbol with two numbers of
         arguments or used as predicate and as function, two formulas of one name, an `include`, numbers.
     """
-    return _Reader(text, where).problem()
+    reader = _Reader(text, where)
+    entries = reader.entries()
+    goals = [entry for entry in entries if entry.conjecture]
+    if len(goals) > 1:
+        raise reader.error(goals[1].start, "there are two conjectures: join them by &, or use two files")
+    axioms = {entry.name: entry.formula for entry in entries if not entry.conjecture}
+    return LogicProblem(axioms, goals[0].formula if goals else None)
+
+
+def parse_entries(text: str, where: str = "the file") -> list[Entry]:
+    """Read all formulas of a text, which may have many conjectures; errors as of `parse`."""
+    return _Reader(text, where).entries()
 
 
 def parse_formula(text: str, where: str = "the formula") -> Formula:
@@ -130,9 +150,8 @@ class _Reader:
         if self.accept(text) is None:
             raise self.unexpected(wanted or repr(text))
 
-    def problem(self) -> LogicProblem:
-        axioms: dict[str, Formula] = {}
-        conjecture: Formula | None = None
+    def entries(self) -> list[Entry]:
+        entries: list[Entry] = []
         names: set[str] = set()
         while self.token.kind != "end":
             start = self.token.start
@@ -157,17 +176,12 @@ class _Reader:
             self.skip_annotations()
             self.expect(")")
             self.expect(".")
-            if role in AXIOMS:
-                axioms[name] = formula
-            elif role != "conjecture":
+            if role not in (*AXIOMS, "conjecture"):
                 raise self.error(role_start, f"the role must be conjecture or one of {', '.join(AXIOMS)}, got {role!r}")
-            elif conjecture is not None:
-                raise self.error(start, "there are two conjectures: join them by &, or use two files")
-            else:
-                conjecture = formula
+            entries.append(Entry(name, role == "conjecture", formula, start))
         if not names:
             raise FormatError(f"{self.where} holds no formula")
-        return LogicProblem(axioms, conjecture)
+        return entries
 
     def check_closed(self, formula: Formula, start: int) -> None:
         if free := free_variables(formula):

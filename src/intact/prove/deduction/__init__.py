@@ -1,0 +1,1 @@
+"""Forward deduction: all consequences of rules up to a depth, with the provenance of every fact (Generative Logic)."""
