@@ -13,7 +13,7 @@ from intact.prove.deduction.page import html
 from intact.prove.deduction.theory import Induction, deduce
 from intact.prove.formula import LogicProblem
 from intact.prove.own import prove
-from intact.prove.tptp import Entry, format_formula, parse_entries, parse_formula
+from intact.prove.tptp import NamedFormula, format_formula, parse_entries, parse_formula
 from intact.tasks.data import data_folder
 from prove import proofwriter
 from prove.checker import check, read_fact
@@ -222,7 +222,9 @@ def test_deduction_gives_the_labels_of_proofwriter():
         pytest.skip(f"{path} is absent")
     wrong = []
     for row in json.loads(path.read_text()):
-        entries = [Entry(f"s{n}", False, formula, 0) for n, formula in enumerate(proofwriter.theory(row["context"]))]
+        entries = [
+            NamedFormula(f"s{n}", False, formula, 0) for n, formula in enumerate(proofwriter.theory(row["context"]))
+        ]
         question = proofwriter.sentence(row["question"].partition("? ")[2])
         facts = {str(one.fact) for one in deduce(entries, 30).block.facts}
         text = format_formula(question)

@@ -50,7 +50,7 @@ _PLAIN: Final = re.compile(r"[a-z]\w*", re.ASCII)
 _UPPER: Final = re.compile(r"[A-Z]\w*", re.ASCII)
 
 
-class Entry(NamedTuple):
+class NamedFormula(NamedTuple):
     """A formula of a file, with its name; `start` is its place in the text."""
 
     name: str
@@ -85,7 +85,7 @@ def parse(text: str, where: str = "the problem") -> LogicProblem:
     return LogicProblem(axioms, goals[0].formula if goals else None)
 
 
-def parse_entries(text: str, where: str = "the file") -> list[Entry]:
+def parse_entries(text: str, where: str = "the file") -> list[NamedFormula]:
     """Read all formulas of a text, which may have many conjectures; errors as of `parse`."""
     return _Reader(text, where).entries()
 
@@ -150,8 +150,8 @@ class _Reader:
         if self.accept(text) is None:
             raise self.unexpected(wanted or repr(text))
 
-    def entries(self) -> list[Entry]:
-        entries: list[Entry] = []
+    def entries(self) -> list[NamedFormula]:
+        entries: list[NamedFormula] = []
         names: set[str] = set()
         while self.token.kind != "end":
             start = self.token.start
@@ -178,7 +178,7 @@ class _Reader:
             self.expect(".")
             if role not in (*AXIOMS, "conjecture"):
                 raise self.error(role_start, f"the role must be conjecture or one of {', '.join(AXIOMS)}, got {role!r}")
-            entries.append(Entry(name, role == "conjecture", formula, start))
+            entries.append(NamedFormula(name, role == "conjecture", formula, start))
         if not names:
             raise FormatError(f"{self.where} holds no formula")
         return entries

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from intact.errors import CapacityError
 from intact.prove.deduction.classes import FALSE, REFLEXIVE, TRUE, Classes
-from intact.prove.deduction.rules import Fact, Rule
+from intact.prove.deduction.rules import Fact, HornRule
 from intact.prove.formula import EQUALS, Apply, Term, Variable
 
 MOST_FACTS: Final = 100_000
@@ -59,7 +59,7 @@ Values = dict[str, int]
 
 
 @dataclass
-class Block:
+class FactBlock:
     """The facts that follow from rules.
 
     Attributes
@@ -72,7 +72,7 @@ class Block:
         If true, the last round found nothing new: these are all consequences, but for terms that are too deep.
     """
 
-    rules: Sequence[Rule]
+    rules: Sequence[HornRule]
     facts: list[Derived] = field(default_factory=list)
     reached: tuple[int, ...] | None = None
     contradiction: tuple[int, ...] | None = None
@@ -102,9 +102,9 @@ class Deducer:
     """
 
     def __init__(
-        self, rules: Sequence[Rule], given: Sequence[Fact], goal: Fact | None = None, height: int = HIGHEST
+        self, rules: Sequence[HornRule], given: Sequence[Fact], goal: Fact | None = None, height: int = HIGHEST
     ) -> None:
-        self.block, self.goal, self.height = Block(rules), goal, height
+        self.block, self.goal, self.height = FactBlock(rules), goal, height
         self.classes = Classes()
         self.index: dict[tuple[str, int], list[int]] = {}
         self.indexed = 0
@@ -121,7 +121,7 @@ class Deducer:
                 self.accept(Instance(rule.head, rule.name, self.places[place], {}, ()), 0)
         self.look()
 
-    def run(self, depth: int) -> Block:
+    def run(self, depth: int) -> FactBlock:
         """Deduce for so many rounds, or until the goal is there or nothing is new."""
         for round_ in range(1, depth + 1):
             if self.block.reached is not None or self.block.contradiction is not None:
@@ -183,7 +183,7 @@ class Deducer:
             self.classes.merge(self.classes.add("=?", (other, one)), FALSE, number)
             self.classes.merge(self.classes.add("=?", (one, one)), TRUE, REFLEXIVE)
 
-    def instances(self, place: int, rule: Rule) -> Iterator[Instance]:
+    def instances(self, place: int, rule: HornRule) -> Iterator[Instance]:
         """Yield what follows from a rule in one step and does not hold yet."""
         if not rule.premises and not rule.head.variables:
             return
@@ -230,7 +230,7 @@ class Deducer:
         """Return facts from which a premise follows."""
         return tuple(sorted(self.classes.explain(*self.sides(premise))))
 
-    def _bindings(self, rule: Rule) -> Iterator[Values]:
+    def _bindings(self, rule: HornRule) -> Iterator[Values]:
         for values in self._joined(rule.premises, {}):
             missing = [name for name in rule.head.variables if name not in values]
             if not missing:

@@ -38,7 +38,7 @@ class Fact(NamedTuple):
         return Fact(self.positive, self.name, tuple([replaced(term, values) for term in self.arguments]))
 
 
-class Rule(NamedTuple):
+class HornRule(NamedTuple):
     """For all values of the variables: where the premises hold, the head does."""
 
     name: str
@@ -57,7 +57,7 @@ def replaced(term: Term, values: dict[str, Term]) -> Term:
     return Apply(term.name, tuple([replaced(argument, values) for argument in term.arguments]))
 
 
-def rules_of(name: str, formula: Formula) -> list[Rule]:
+def rules_of(name: str, formula: Formula) -> list[HornRule]:
     """Return the rules that a closed formula is.
 
     A conjunction is several rules, an equivalence is two, nested implications are one with all their premises, and
@@ -71,7 +71,7 @@ def rules_of(name: str, formula: Formula) -> list[Rule]:
     witnesses = (f"witness_{name}_{number}" for number in count(1))
     rules = []
     for premises, head in _split(formula, (), {}, (), witnesses, name, count(1)):
-        rules.append(Rule(name, premises, head))
+        rules.append(HornRule(name, premises, head))
         if len(rules) > MOST_RULES:
             raise FormatError(f"{name}: a formula may be {MOST_RULES:,} rules")
     return rules

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from intact.errors import FormatError, ParameterError
-from intact.prove.deduction.block import HIGHEST, Block, Deducer
-from intact.prove.deduction.rules import Fact, Rule, rules_of
+from intact.prove.deduction.block import HIGHEST, Deducer, FactBlock
+from intact.prove.deduction.rules import Fact, HornRule, rules_of
 from intact.prove.formula import Apply, Formula, Term, Variable, functions, predicates
-from intact.prove.tptp import Entry, format_formula, format_term
+from intact.prove.tptp import NamedFormula, format_formula, format_term
 
 
 class Induction(NamedTuple):
@@ -24,7 +24,7 @@ class Induction(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Case:
+class GoalBlock:
     """A block opened for a goal.
 
     Attributes
@@ -39,7 +39,7 @@ class Case:
         The goal's premises.
     goal : Fact
         The goal's head.
-    hypothesis : Rule or None
+    hypothesis : HornRule or None
         Of a step: the goal for the predecessor, as a rule of this block alone.
     """
 
@@ -48,8 +48,8 @@ class Case:
     constants: dict[str, Term]
     given: tuple[Fact, ...]
     goal: Fact
-    hypothesis: Rule | None
-    block: Block
+    hypothesis: HornRule | None
+    block: FactBlock
 
     @property
     def proved(self) -> bool:
@@ -72,7 +72,7 @@ class Goal:
     name: str
     formula: Formula
     by: str
-    cases: tuple[Case, ...]
+    cases: tuple[GoalBlock, ...]
     earlier: tuple[str, ...]
 
 
@@ -82,13 +82,13 @@ class Deduction:
 
     Attributes
     ----------
-    block : Block
+    block : FactBlock
         The consequences of the axioms.
     """
 
     axioms: dict[str, Formula]
-    rules: dict[str, list[Rule]]
-    block: Block
+    rules: dict[str, list[HornRule]]
+    block: FactBlock
     goals: tuple[Goal, ...]
     depth: int
     induction: Induction | None
@@ -123,7 +123,7 @@ HYPOTHESIS = "induction hypothesis"
 
 
 def deduce(
-    entries: Sequence[Entry], depth: int, induction: Induction | None = None, height: int = HIGHEST
+    entries: Sequence[NamedFormula], depth: int, induction: Induction | None = None, height: int = HIGHEST
 ) -> Deduction:
     """Deduce all consequences of axioms up to a depth, and prove conjectures, each from the axioms and earlier ones.
 
@@ -179,13 +179,13 @@ def deduce(
 class _GoalProver(NamedTuple):
     """A goal, and what may be used for it."""
 
-    rule: Rule
-    known: list[Rule]
+    rule: HornRule
+    known: list[HornRule]
     symbols: set[str]
     depth: int
     height: int
 
-    def prove(self, induction: Induction | None) -> tuple[str, tuple[Case, ...]]:
+    def prove(self, induction: Induction | None) -> tuple[str, tuple[GoalBlock, ...]]:
         """Return how a goal was proved, and the blocks of its proof."""
         variables = list(dict.fromkeys(v for fact in (*self.rule.premises, self.rule.head) for v in fact.variables))
         constants: dict[str, Term] = {name: Apply(self.fresh(name.lower())) for name in variables}
@@ -202,7 +202,7 @@ class _GoalProver(NamedTuple):
             before = Apply(self.fresh("rec"))
             under: dict[str, Term] = {variable: before}
             premises = tuple([premise.under(under) for premise in self.rule.premises])
-            hypothesis = Rule(HYPOTHESIS, premises, self.rule.head.under(under))
+            hypothesis = HornRule(HYPOTHESIS, premises, self.rule.head.under(under))
             after = constants | {variable: Apply(induction.successor, (before,))}
             step = self.case("step", variable, after, hypothesis)
             tried.append(step)
@@ -216,15 +216,15 @@ class _GoalProver(NamedTuple):
             name += "_"
         return name
 
-    def case(self, name: str, variable: str, constants: dict[str, Term], hypothesis: Rule | None) -> Case:
+    def case(self, name: str, variable: str, constants: dict[str, Term], hypothesis: HornRule | None) -> GoalBlock:
         given = tuple([premise.under(constants) for premise in self.rule.premises])
         goal = self.rule.head.under(constants)
         rules = self.known + ([] if hypothesis is None else [hypothesis])
         block = Deducer(rules, given, goal, self.height).run(self.depth)
-        return Case(name, variable, constants, given, goal, hypothesis, block)
+        return GoalBlock(name, variable, constants, given, goal, hypothesis, block)
 
 
-def _symbols(rules: Sequence[Rule]) -> set[str]:
+def _symbols(rules: Sequence[HornRule]) -> set[str]:
     found: set[str] = set()
     for rule in rules:
         stack: list[Term] = [term for fact in (*rule.premises, rule.head) for term in fact.arguments]
@@ -236,7 +236,7 @@ def _symbols(rules: Sequence[Rule]) -> set[str]:
     return found
 
 
-def _facts(block: Block, only: set[int] | None = None) -> list[dict[str, Any]]:
+def _facts(block: FactBlock, only: set[int] | None = None) -> list[dict[str, Any]]:
     return [
         {
             "number": one.number,
@@ -252,7 +252,7 @@ def _facts(block: Block, only: set[int] | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def needed(block: Block, numbers: Sequence[int]) -> set[int]:
+def needed(block: FactBlock, numbers: Sequence[int]) -> set[int]:
     """Return the numbers of facts, and of all facts that these came from."""
     found: set[int] = set()
     waiting = list(numbers)
@@ -264,7 +264,7 @@ def needed(block: Block, numbers: Sequence[int]) -> set[int]:
     return found
 
 
-def _case(case: Case) -> dict[str, Any]:
+def _case(case: GoalBlock) -> dict[str, Any]:
     end = case.block.reached if case.block.contradiction is None else case.block.contradiction
     return {
         "case": case.name,
