@@ -92,11 +92,11 @@ def _formalise(
             one.state = one.state.append(f"TEXT: {' '.join(sentence.split())}\nFOL: ", special=False)
         for turn in range(redraws + 1):
             known = [predicates_of(one.formulas) if place + 1 == len(sentences) else {} for one in waiting]
-            asked = [
+            requests = [
                 Extend(one.state, stop=("\n",), max_tokens=tokens, grammar=grammar(names) if constrained else None)
                 for one, names in zip(waiting, known, strict=True)
             ]
-            written = yield asked
+            written = yield requests
             again = []
             for one, state in zip(waiting, written, strict=True):
                 formula = read_formula(state.last if state.why == "stop" or not state.complete else f"{state.last}\n")
