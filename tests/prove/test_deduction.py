@@ -13,6 +13,7 @@ from intact.prove.deduction.page import html
 from intact.prove.deduction.theory import Induction, deduce
 from intact.prove.formula import LogicProblem
 from intact.prove.own import prove
+from intact.prove.provers import PROVERS, ProverLimits
 from intact.prove.tptp import NamedFormula, format_formula, parse_entries, parse_formula
 from intact.tasks.data import data_folder
 from prove import proofwriter
@@ -141,6 +142,26 @@ def test_each_induction_is_two_obligations_that_another_prover_confirms():
         if case["hypothesis"]:
             axioms["hypothesis"] = parse_formula(f"({case['hypothesis']})")
         assert prove(LogicProblem(axioms, parse_formula(case["goal"]))).status == "Theorem"
+
+
+@pytest.mark.slow
+def test_e_confirms_every_obligation_of_the_peano_run(peano):
+    if (reason := PROVERS["e"].missing()) is not None:
+        pytest.skip(reason)
+    formulas = {**peano.axioms, **{goal.name: goal.formula for goal in peano.goals}}
+    count = 0
+    for goal in peano.goals:
+        known = {name: formulas[name] for name in (*peano.axioms, *goal.earlier)}
+        for case in goal.cases:
+            axioms = dict(known)
+            if case.hypothesis is not None:
+                variables = case.hypothesis.head.variables
+                quantifier = f"![{','.join(variables)}]: " if variables else ""
+                axioms["hypothesis"] = parse_formula(f"{quantifier}{case.hypothesis}")
+            obligation = LogicProblem(axioms, parse_formula(str(case.goal)))
+            assert PROVERS["e"].prove(obligation, ProverLimits(steps=3000, seconds=60)).status == "Theorem"
+            count += 1
+    assert count == sum(2 if goal.by == "induction" else 1 for goal in peano.goals)
 
 
 FAMILY = """
