@@ -346,6 +346,33 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "granitemoe": Variant(
+        _config(
+            "GraniteMoeSharedForCausalLM",
+            "granitemoeshared",
+            embedding_multiplier=0.5,
+            attention_multiplier=0.15625,
+            residual_multiplier=0.22,
+            logits_scaling=4.0,
+            num_local_experts=6,
+            num_experts_per_tok=2,
+            shared_intermediate_size=40,
+            tie_word_embeddings=True,
+        ),
+        "F16",
+    ),
+    "granitemoe-alone": Variant(
+        _config(
+            "GraniteMoeForCausalLM",
+            "granitemoe",
+            embedding_multiplier=1.0,
+            attention_multiplier=0.25,
+            residual_multiplier=1.0,
+            logits_scaling=6.0,
+            num_local_experts=5,
+            num_experts_per_tok=3,
+        )
+    ),
     "stablelm": Variant(
         _config(
             "StableLmForCausalLM",
@@ -426,7 +453,13 @@ MATRICES = {
 """Sizes of random matrices by the ends of their names; 1 for others."""
 GAINS = {"attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
-OWN_SIZES = {"gemma2": (1.0, 3.0), "gemma3": (1.0, 3.0), "granite": (4.0, 4.0), "minicpm": (1.0, 4.0)}
+OWN_SIZES = {
+    "gemma2": (1.0, 3.0),
+    "gemma3": (1.0, 3.0),
+    "granite": (4.0, 4.0),
+    "granitemoe": (4.0, 4.0),
+    "minicpm": (1.0, 4.0),
+}
 """The size of an architecture's embedding and the mean of its last norm; 8 and 1 for others."""
 
 
@@ -457,7 +490,22 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
             mean, size = entry_of(stem, gains, (1.0, 0.2))
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
             out[own] = (values + np.float32(mean - architecture.hf_gain_offset)).astype(np.float32)
-    return out
+    return stack_experts(architecture, out, config)
+
+
+def stack_experts(
+    architecture: type[Decoder], values: dict[str, np.ndarray], config: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """The weights with the matrices of experts as one tensor, where the architecture's files have it so."""
+    for i in range(config["num_hidden_layers"]):
+        for own, stems in architecture.hf_stacked.items():
+            names = [
+                [architecture.hf_name(f"blk.{i}.{stem}.{e}.weight") for stem in stems]
+                for e in range(config["num_local_experts"])
+            ]
+            stacked = np.stack([np.concatenate([values.pop(name) for name in some]) for some in names])
+            values[f"model.layers.{i}.{own}.weight"] = stacked
+    return values
 
 
 def stored(values: np.ndarray, kind: str) -> bytes:

@@ -160,6 +160,8 @@ class Decoder:
     """Matrices that safetensors hold as one (keys of `names.PARTS`), and their names there."""
     gguf_fused: ClassVar[tuple[str, ...]] = ()
     """Matrices that GGUF files may hold as one."""
+    hf_stacked: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Names in safetensors of tensors that hold matrices of all experts, and which of each, in order."""
     hf_groups_heads: ClassVar[bool] = False
     """If true, rows of a fused `attn_qkv` in safetensors stand by KV head: its queries, its key, its value."""
     multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
@@ -289,12 +291,15 @@ class Decoder:
             except ModelError as error:
                 raise ModelError(f"{checkpoint.path}: {error}") from error
             checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, apart)
+        elif config.mixture and cls.hf_stacked:
+            checkpoint = cls.split_hf_experts(checkpoint, config.mixture)
         stems = {stem: stem for stem in cls.gguf_fused} if gguf else {own: stem for stem, own in cls.fused.items()}
         found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, stems)}
         if not found:
             return checkpoint
         q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
         rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
+        rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else 0)
         tensors: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
             if name not in found:
@@ -309,6 +314,25 @@ class Decoder:
                 tensors |= {part.name: part for part in split_rows(tensor, parts)}
             except ModelError as error:
                 raise ModelError(f"{checkpoint.path}: {error}") from error
+        return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
+
+    @classmethod
+    def split_hf_experts(cls, checkpoint: Checkpoint, mixture: ExpertMixture) -> Checkpoint:
+        """Return a checkpoint of safetensors in which each matrix of an expert is a tensor of its own."""
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in checkpoint.tensors.items():
+            match = HF_LAYER.fullmatch(name)
+            stems = cls.hf_stacked.get(match[2]) if match else None
+            if match is None or stems is None:
+                tensors[name] = tensor
+                continue
+            if len(tensor.shape) != 3 or tensor.shape[0] != mixture.count or tensor.shape[1] % len(stems):
+                expected = f"({mixture.count} experts, rows of {len(stems)} matrices, columns)"
+                raise ModelError(f"{checkpoint.path}: tensor {name} has shape {tensor.shape}, expected {expected}")
+            flat = Tensor(name, tensor.kind, (tensor.shape[0] * tensor.shape[1], tensor.shape[2]), tensor.data)
+            own = [f"blk.{match[1]}.{stem}.{e}.{match[3]}" for e in range(mixture.count) for stem in stems]
+            parts = split_rows(flat, dict.fromkeys(map(cls.hf_name, own), tensor.shape[1] // len(stems)))
+            tensors |= {part.name: part for part in parts}
         return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
 
     @classmethod

@@ -1,5 +1,7 @@
 """Granite 3: Llama's graph with factors for embedding, scores, residual sums and logits (arXiv 2405.04324)."""
 
+from typing import Any, ClassVar
+
 from intact.models.llama import Llama
 
 
@@ -7,7 +9,7 @@ class Granite(Llama):
     """The logits are divided by their factor; no operation is added for any of them (`Decoder.embed`)."""
 
     gguf = "granite"
-    hf = ("GraniteForCausalLM",)
+    hf: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)
     hf_defaults = {"attention_multiplier": 1.0}
     multipliers = {
         "embedding_scale": ("embedding_scale", "embedding_multiplier"),
@@ -15,7 +17,7 @@ class Granite(Llama):
         "residual_scale": ("residual_scale", "residual_multiplier"),
         "logit_scale": ("logit_scale", "logits_scaling"),
     }
-    sample = {
+    sample: ClassVar[dict[str, Any]] = {
         "embedding_scale": 3.0,
         "attention.scale": 0.15625,
         "residual_scale": 0.25,

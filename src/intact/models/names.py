@@ -46,7 +46,11 @@ NORMS_AFTER: Final = {
     "post_ffw_norm": "post_feedforward_layernorm",
 }
 """Names of the norms that results pass before the residual sum, as most models with such norms have them."""
-PARTS: Final[Mapping[str, tuple[str, ...]]] = {"attn_qkv": ATTENTION, "ffn_up": ("ffn_gate", "ffn_up")}
+PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "attn_qkv": ATTENTION,
+    "ffn_up": ("ffn_gate", "ffn_up"),
+    "ffn_up_shexp": ("ffn_gate_shexp", "ffn_up_shexp"),
+}
 """Matrices that files may hold as one, by GGUF's name, and the matrices that are their rows, in order."""
 GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")

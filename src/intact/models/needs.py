@@ -18,7 +18,7 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
         *("exaone-moe", "bailingmoe", "Llama4ForConditionalGeneration", "Glm4MoeForCausalLM", "PhimoeForCausalLM"),
         *("Ernie4_5_MoeForCausalLM", "HunYuanMoEV1ForCausalLM"),
     ),
-    "matrices of experts in another order": ("granitemoe", "GraniteMoeForCausalLM", "dbrx", "DbrxForCausalLM"),
+    "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     "attention sinks": ("gpt-oss", "GptOssForCausalLM"),
     f"{_ROUTER} and {_LATENT}": ("deepseek2", "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
