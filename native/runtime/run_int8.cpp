@@ -84,15 +84,17 @@ struct Int8Run : Run {
 
     // A layer norm: of rows less their mean, plus a bias.
     void norm_centered(const Op& op) {
+        constexpr std::int64_t kMost = std::int64_t{1} << 46;
         const Gain g = gain(op);
         const std::int64_t* added = op.bias < 0 ? nullptr : at(m_.biases, op.bias).data();
         const bool to_wide = spec(op.target).wide;
         auto* room = reinterpret_cast<std::int64_t*>(at(m_.own, thread_).wide.data());
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             const std::int64_t* x = wide(op.source, m);
-            const std::int64_t twice = 2 * std::accumulate(x, x + g.n, std::int64_t{0}) + g.n;
+            std::transform(x, x + g.n, room, [=](std::int64_t value) { return std::clamp(value, -kMost, kMost); });
+            const std::int64_t twice = 2 * std::accumulate(room, room + g.n, std::int64_t{0}) + g.n;
             const std::int64_t mean = twice / (2 * g.n) - (twice % (2 * g.n) < 0);  // rounded half up
-            std::transform(x, x + g.n, room, [&](std::int64_t value) { return value - mean; });
+            std::for_each(room, room + g.n, [&](std::int64_t& value) { value -= mean; });
             std::int64_t* y = room + g.n;
             m_.kernel->norm_wide(room, g, nullptr, y, false);
             for (std::int64_t i = 0; i < g.n; i++) {

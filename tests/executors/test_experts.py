@@ -1,5 +1,6 @@
 """Mixtures of experts, layer norms and soft caps: executors agree, and no row sees what others of its step pass."""
 
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -11,14 +12,14 @@ from hypothesis import strategies as st
 
 import intact
 from intact._native import kernels
-from intact.conformance.synthetic import Case, cases
+from intact.conformance.synthetic import Case, Step, _Builder, cases
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
 from intact.models import build_program
-from intact.models.program import Experts, Gate, Linear, Norm, Program
+from intact.models.program import Embed, Experts, Gate, Linear, Norm, Program
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import ExpertWeights, best, choose
@@ -48,6 +49,23 @@ def test_native_equals_the_reference(name: str, tier: str) -> None:
     for threads in (1, 2, 5):
         got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
         assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_layer_norm_of_rows_beyond_its_limit(tier: str) -> None:
+    """Rows of up to 2^50, all of one sign and mixed: their sums would not fit 64 bits at the greatest width."""
+    b = _Builder("wide rows")
+    table = np.full((4, 64), 250_000, np.float32) * np.array([[1], [-1], [1], [1e-5]], np.float32)
+    table[2, ::3] *= -1
+    b.tensor("embed", "F32", table.shape, table.tobytes())
+    b.ops.append(Embed(b.buffer("x", 64, wide=True), "embed", Fraction(4095)))
+    b.ops.append(Norm("x", b.buffer("normed", 64), b.vector("gain", 64, 1.0, 0.5), 1e-5, centered=True))
+    b.logits("normed")
+    case = b.case([Step((SequenceChunk(0, np.arange(4, dtype=np.int32), np.zeros(1, np.int32)),), np.arange(4))])
+    (expected,) = run(ReferenceExecutor(case.program), case)
+    (got,) = run(NativeExecutor(case.program, "int8", 2, tier), case)
+    assert np.array_equal(got, expected)
 
 
 @pytest.mark.native

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.numerics.norm import Gain, make_gain, normalize, rmsnorm
+from intact.numerics.norm import Gain, layer_norm, make_gain, normalize, rmsnorm
 from support.examples import examples
 
 
@@ -90,3 +90,16 @@ def test_the_bounds_of_the_sums() -> None:
     assert not zero.any()
     single = normalize(np.array([[0, 0, -1]]), 16, unit_gain(3, 0))
     assert single.tolist() == [[0, 0, -(1 << 30)]]
+
+
+def test_a_layer_norm_is_that_of_floats_and_clips_its_rows() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(0, 3, (5, 96)) + rng.normal(0, 20, (5, 1))
+    g, bias = rng.normal(1, 0.3, 96).astype(np.float32), rng.normal(0, 1, 96)
+    rows, added = np.rint(x * (1 << 20)).astype(np.int64), np.rint(bias * (1 << 20)).astype(np.int64)
+    centred = x - x.mean(axis=1, keepdims=True)
+    expected = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5) * g + bias
+    gain = make_gain(g, 1e-5)
+    assert np.abs(layer_norm(rows, gain, added) / (1 << 20) - expected).max() < 2e-5
+    clipped = np.clip(rows << 40, -(1 << 46), 1 << 46)
+    assert np.array_equal(layer_norm(rows << 40, gain, None), layer_norm(clipped, gain, None))

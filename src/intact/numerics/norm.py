@@ -11,6 +11,8 @@ import numpy as np
 from intact.numerics.fixed import rshift
 from intact.numerics.functions import inverse_sqrt, shift_for
 
+CENTERED_LIMIT = 1 << 46  # so that a row's sum is exact
+
 
 class Gain(NamedTuple):
     """The gain of a norm over n values, with sqrt(n) folded in: gain[i] * sqrt(n) = factor[i] * 2 ** (exponent - 30).
@@ -66,8 +68,8 @@ def rmsnorm(x: np.ndarray, input_fraction: int, gain: Gain, output_fraction: int
 
 
 def layer_norm(x: np.ndarray, gain: Gain, bias: np.ndarray | None) -> np.ndarray:
-    """Layer norm of rows x (M, n) in Q20, with a bias (n,) in Q20: int64 in Q20, not saturated."""
-    x = np.asarray(x, np.int64)
+    """Layer norm of rows x (M, n) in Q20, clipped to 46 bits, with a bias (n,) in Q20: int64 in Q20, not saturated."""
+    x = np.clip(np.asarray(x, np.int64), -CENTERED_LIMIT, CENTERED_LIMIT)
     n = x.shape[1]
     mean = (2 * x.sum(axis=1, keepdims=True) + n) // (2 * n)
     y = rmsnorm(x - mean, 20, gain, 20)
