@@ -46,7 +46,7 @@ def solve_or_verify(
     crossover: Natural = 0,
     verifier: ModelName = "",
 ) -> Steps:
-    """BudgetSplit a budget between solutions and written verifications of them, and choose by the verdicts; or vote.
+    """Split a budget between solutions and written verifications of them, and choose by the verdicts; or vote.
 
     Parameters
     ----------
