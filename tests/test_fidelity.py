@@ -25,8 +25,16 @@ TEXTS = (
 KL_LIMITS = {"smollm2-135m": 0.004, "qwen-coder-0.5b": 0.0015, "gemma3-270m": 0.003}
 
 
-NEIGHBOURS = (*("llama", "granite", "smollm3", "mistral3", "chatglm", "glm4", "ernie4_5", "internlm2", "minicpm"),)
+NEIGHBOURS = (
+    *("llama", "granite", "granitemoe", "smollm3", "mistral3", "chatglm", "glm4", "ernie4_5", "internlm2", "minicpm"),
+    *("command-r", "cohere2"),
+)
 """Architectures whose GGUF files have rotary pairs as neighbours."""
+LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2")
+TANH_GELU = ("gemma2", "gemma3", "starcoder2")
+ROW_NORMS = ("olmo2", "olmoe")
+SIDE_BY_SIDE = ("command-r", "cohere2")
+SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe")
 
 
 class FloatModel:
@@ -48,8 +56,11 @@ class FloatModel:
         return x @ self.weights[name + ".weight"].astype(np.float64).T + self.weights.get(name + ".bias", 0.0)
 
     def norm(self, x: np.ndarray, name: str) -> np.ndarray:
-        mean = np.square(x).mean(-1, keepdims=True)
-        return x / np.sqrt(mean + self.number("attention.layer_norm_rms_epsilon")) * self.weights[name + ".weight"]
+        eps = "attention.layer_norm_rms_epsilon"
+        if self.kind in LAYER_NORMS:
+            x, eps = x - x.mean(-1, keepdims=True), "attention.layer_norm_epsilon"
+        unit = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + self.number(eps))
+        return unit * self.weights[name + ".weight"] + self.weights.get(name + ".bias", 0.0)
 
     def rotate(self, x: np.ndarray, base: float) -> np.ndarray:
         """Rotary embedding of (tokens, heads, width); some GGUF files pair neighbours, the others halves."""
@@ -72,18 +83,20 @@ class FloatModel:
             q, k, v = np.split(self.linear(x, p + "attn_qkv"), ends, axis=-1)
         else:
             q, k, v = (self.linear(x, p + "attn_" + part) for part in "qkv")
-        if self.kind == "olmo2":  # over whole rows
+        if self.kind in ROW_NORMS:  # over whole rows
             q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
         q, k, v = (y.reshape(len(x), n, -1) for y, n in ((q, heads), (k, kv_heads), (v, kv_heads)))
         if self.kind == "hunyuan-dense":
             assert base is not None
             q, k = self.rotate(q, base), self.rotate(k, base)
-        if p + "attn_q_norm.weight" in self.weights and self.kind != "olmo2":
+        if p + "attn_q_norm.weight" in self.weights and self.kind not in ROW_NORMS:
             q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
         if base is not None and self.kind != "hunyuan-dense":
             q, k = self.rotate(q, base), self.rotate(k, base)
         k, v = (np.repeat(y, heads // kv_heads, axis=1) for y in (k, v))
         scores = np.einsum("qhd,khd->hqk", q, k) * self.number("attention.scale", 1 / math.sqrt(width))
+        if cap := self.number("attn_logit_softcapping", 0):
+            scores = cap * np.tanh(scores / cap)
         behind = np.arange(len(x))[:, None] - np.arange(len(x))
         scores = np.where((behind >= 0) & (behind < window), scores, -np.inf)
         e = np.exp(scores - scores.max(-1, keepdims=True))
@@ -91,11 +104,37 @@ class FloatModel:
         return self.linear(out.reshape(len(x), -1), p + "attn_output")
 
     def activation(self, x: np.ndarray) -> np.ndarray:
-        if self.kind == "gemma3":
+        if self.kind in TANH_GELU:
             return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         return x / (1 + np.exp(-x))
 
+    def experts(self, x: np.ndarray, p: str) -> np.ndarray:
+        """Each row's best experts, and the one that all rows pass, if there is one."""
+        scores = self.linear(x, p + "ffn_gate_inp")
+        out = np.zeros_like(x)
+        gates, ups, downs = (
+            self.weights[f"{p}ffn_{part}_exps.weight"].astype(float) for part in ("gate", "up", "down")
+        )
+        for m, row in enumerate(scores):
+            chosen = np.argsort(-row, kind="stable")[: int(self.number("expert_used_count"))]
+            e = np.exp(row - row.max())
+            shares = e / (e[chosen] if self.kind in SHARES_OF_CHOSEN else e).sum()
+            for i in chosen:
+                hidden = self.activation(gates[i] @ x[m]) * (ups[i] @ x[m])
+                out[m] += shares[i] * (downs[i] @ hidden)
+        if p + "ffn_up_shexp.weight" in self.weights:
+            hidden = self.activation(self.linear(x, p + "ffn_gate_shexp")) * self.linear(x, p + "ffn_up_shexp")
+            shared = self.linear(hidden, p + "ffn_down_shexp")
+            if p + "ffn_gate_inp_shexp.weight" in self.weights:
+                shared = shared / (1 + np.exp(-self.linear(x, p + "ffn_gate_inp_shexp")))
+            out += shared
+        return out
+
     def feed_forward(self, x: np.ndarray, p: str) -> np.ndarray:
+        if p + "ffn_gate_inp.weight" in self.weights:
+            return self.experts(x, p)
+        if self.kind == "starcoder2":
+            return self.linear(self.activation(self.linear(x, p + "ffn_up")), p + "ffn_down")
         if p + "ffn_gate.weight" in self.weights:
             gate, up = self.linear(x, p + "ffn_gate"), self.linear(x, p + "ffn_up")
         else:
@@ -104,8 +143,9 @@ class FloatModel:
 
     def logits(self, tokens: list[int]) -> np.ndarray:
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
-        x = x * (math.sqrt(x.shape[1]) if self.kind == "gemma3" else self.number("embedding_scale", 1.0))
-        pattern, window = self.number("attention.sliding_window_pattern", 0), self.number("attention.sliding_window", 0)
+        x = x * (math.sqrt(x.shape[1]) if self.kind in ("gemma2", "gemma3") else self.number("embedding_scale", 1.0))
+        pattern = self.number("attention.sliding_window_pattern", 2 if self.kind == "gemma2" else 0)
+        window = self.number("attention.sliding_window", 0)
         part = self.number("residual_scale", 1.0)
 
         def before(y: np.ndarray, name: str) -> np.ndarray:
@@ -115,15 +155,20 @@ class FloatModel:
             p = f"blk.{i}."
             local = window > 0 and (not pattern or (i + 1) % pattern != 0)
             base = 10000.0 if local else self.number("rope.freq_base")
-            no_positions = (self.kind == "smollm3" and i % 4 == 3) or (self.kind == "exaone4" and window and not local)
+            no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
+                self.kind in ("exaone4", "cohere2") and window and not local
+            )
             names = ("", "post_attention_norm") if self.kind == "seed_oss" else ("post_attention_norm", "ffn_norm")
-            y = before(x, p + "attn_norm")
+            y = normed = before(x, p + "attn_norm")
             y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
             x = x + part * before(y, p + names[0])
-            y = self.feed_forward(before(x, p + names[1]), p)
+            y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
             x = x + part * before(y, p + "post_ffw_norm")
         head = "output" if "output.weight" in self.weights else "token_embd"
-        return self.linear(self.norm(x, "output_norm"), head) / self.number("logit_scale", 1.0)
+        factor = self.number("logit_scale", 1.0)
+        logits = self.linear(self.norm(x, "output_norm"), head) * (factor if self.kind in SIDE_BY_SIDE else 1 / factor)
+        cap = self.number("final_logit_softcapping", 30.0 if self.kind == "gemma2" else 0)
+        return cap * np.tanh(logits / cap) if cap else logits
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
