@@ -32,7 +32,7 @@ template <class T> void choose_best(const T* scores, std::int64_t n, std::int64_
         std::int64_t best = -1;
         for (std::int64_t e = 0; e < n; e++)
             if (!taken[static_cast<std::size_t>(e)] && (best < 0 || scores[e] > scores[best])) best = e;
-        taken[static_cast<std::size_t>(best)] = 1;
+        if (best >= 0) taken[static_cast<std::size_t>(best)] = 1;
     }
     for (std::int64_t e = 0; e < n; e++)
         if (taken[static_cast<std::size_t>(e)]) (to++)->expert = static_cast<std::int32_t>(e);

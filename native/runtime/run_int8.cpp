@@ -297,6 +297,8 @@ struct Int8Run : Run {
 
     // Each row passes some experts: their rows stand side by side, so that an expert's matrices are read once a step.
     void experts(const Op& op) {
+        at(fraction_, op.target) = kWide;
+        if (rows_ == 0) return;  // behind the last attention, where no logits are wanted
         const std::int64_t used = op.routing.used, count = std::ssize(op.targets) / 3, width = spec(op.source).width;
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
             choose_experts(narrow(op.second, m), count, op.routing, *m_.kernel, &at(s_.choices, m * used));
@@ -335,7 +337,6 @@ struct Int8Run : Run {
         meet(Stopwatch::kRows);
 
         add_experts(op, by, last, a);
-        at(fraction_, op.target) = kWide;
         meet(Stopwatch::kProduct);
     }
 
