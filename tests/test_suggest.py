@@ -57,7 +57,7 @@ def write_task(folder):
         (lambda _: find("selfconsistency"), "there is no method 'selfconsistency': did you mean self_consistency?"),
         (lambda _: find("best_of_n").read({"scorre": "p_true"}), "has no parameter 'scorre': did you mean scorer?"),
         (lambda _: find_scorer("ptrue"), "there is no scorer 'ptrue': did you mean p_true?"),
-        (lambda _: choose("gsm8"), "there is no task 'gsm8': did you mean gsm8k?"),
+        (lambda _: choose("gsm8"), "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
         (lambda _: choose("gsm_ranges:levl=3"), "gsm_ranges takes no 'levl': did you mean level?"),
         (lambda _: choose("gsm8k:split=tran"), "gsm8k has no split 'tran': did you mean train?"),
         (lambda folder: read_task(write_task(folder)), "there is no grader 'numbr': did you mean number"),

@@ -261,7 +261,7 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["xyz", "What?"], "there is no method 'xyz'; there are"),
         (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency?"),
         (["best_of_n", "What?", "--set", "scorer=ptrue"], "there is no scorer 'ptrue': did you mean p_true?"),
-        (["best_of_n", "--task", "gsm8"], "there is no task 'gsm8': did you mean gsm8k?"),
+        (["best_of_n", "--task", "gsm8"], "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
         (["self_consistency", " "], "there is no question"),
         (["self_consistency", "What?", "--set", "m=3"], "self_consistency has no parameter 'm'; it has n"),
         (["self_consistency", "What?", "-n", "3", "--set", "n=many"], "n takes a value like 16, got 'many'"),

@@ -51,7 +51,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
 FREE = {"backward", "check", "critique", "cue", "end", "feedback", "final", "hint", "prefill", "principles", "program"}
 FREE |= {"refine", "revise", "satisfied", "table", "verify", "wait"}
 FREE |= {"ask", "code", "constrain", "execute", "guide", "improve", "step", "think"}
-FREE |= {"file", "follow_up", "intermediate", "use", "with_passages"}
+FREE |= {"file", "follow_up", "formalise", "intermediate", "use", "with_passages"}
 FREE |= {"aggregate", "models", "observe", "plan", "retry", "solve", "syzygy"}
 FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
 """Texts that may be any."""

@@ -61,15 +61,20 @@ def expert_matrices(program: Program) -> list[str]:
     return [name for e in experts for name in (e.gate, e.up, e.down)]
 
 
+def check_transformable(program: Program, transforms: str) -> None:
+    """Raise ParameterError if a program has parts that no transform is made for."""
+    if expert_matrices(program) or any(isinstance(op, Norm) and op.centered for op in program.ops):
+        raise ParameterError(f"{transforms}: transforms are not made for mixtures of experts and layer norms")
+
+
 def check_experts(program: Program, spec: Spec | SpecMixture, *, calibrated: bool) -> None:
-    """Raise ParameterError for what is not done to mixtures of experts, or transforms not to layer norms."""
-    experts = bool(expert_matrices(program))
-    if experts and calibrated:
+    """Raise ParameterError for what is not done to mixtures of experts."""
+    if calibrated and expert_matrices(program):
         raise ParameterError(
             f"{spec}: the inputs of experts are not collected; take a quantiser without calibration, such as nearest"
         )
-    if spec.transforms and (experts or any(isinstance(op, Norm) and op.centered for op in program.ops)):
-        raise ParameterError(f"{spec}: transforms are not made for mixtures of experts and layer norms")
+    if spec.transforms:
+        check_transformable(program, str(spec))
 
 
 def stored_bits(part: Path) -> float:

@@ -20,7 +20,7 @@ from intact.quantizers import InputStatistics, Spec
 from intact.quantizers.transforms import TRANSFORMS
 from intact.quantizers.transforms.base import FloatModel, TensorEdits, Weights
 from intact.quantizing.output import storable, write_checkpoint
-from intact.quantizing.parts import check_source
+from intact.quantizing.parts import check_source, check_transformable
 from intact.quantizing.structure import find_structure
 
 Gather = Callable[[Program], Callable[[int], InputStatistics]]
@@ -77,6 +77,7 @@ def write_transformed(
     with split_matrices(open_checkpoint(source)) as checkpoint:
         program = build_program(checkpoint)
         check_source(program)
+        check_transformable(program, name)
         structure = find_structure(program)
         transform.check(structure, specs)
 
