@@ -14,6 +14,7 @@ from intact.formats import Tensor
 from intact.numerics.experts import ExpertWeights
 
 Activation: TypeAlias = Literal["silu", "gelu"]
+"""Functions that a gate applies to its input."""
 
 
 @dataclass(frozen=True)
