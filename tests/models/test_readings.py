@@ -246,6 +246,22 @@ def test_rows_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
         intact.load(folder)
 
 
+@pytest.mark.parametrize(
+    ("shape", "problem"),
+    [
+        ((6, 225, 64), r"shape \(6, 225, 64\), expected 2 matrices of each of 6 experts"),
+        ((6, 222, 64), r"expected \(112, 64\)"),
+        ((5, 224, 64), "experts"),
+    ],
+)
+def test_stacked_experts_of_another_shape_are_refused(tmp_path: Path, shape: tuple[int, ...], problem: str) -> None:
+    name = "model.layers.0.block_sparse_moe.input_linear.weight"
+    changed = {name: np.zeros(shape, np.float32)}
+    folder = write_folder(tmp_path, VARIANTS["granitemoe"], "granitemoe", changed)
+    with pytest.raises(intact.ModelError, match=problem):
+        intact.load(folder)
+
+
 def test_matrices_stored_as_one_are_quantised_apart(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", "phi3", ["F32"])
     quantize(path, tmp_path / "out", "int8-32")

@@ -61,7 +61,7 @@ GOLDEN = {
     "qwen2moe": "d3563c11dfccb1bc",
     "qwen3moe": "7942da22e0d31687",
     "stablelm": "e68108cbee4bc706",
-    "starcoder2": "8a2502dc8ce22438",
+    "starcoder2": "dc515c94d203c02f",
     "tokenizer": "4008ec90ce416ba1",
     "template": "9fe579a2c222698c",
 }

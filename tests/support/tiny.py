@@ -39,6 +39,8 @@ MATRICES = {
     "output": 3.0,
 }
 """Sizes of random matrices by the ends of their names; 1 for others."""
+UNGATED = {"ffn_up": 3.0, "ffn_down": 3.0}
+"""Those of nets without a gate, whose results are too small otherwise for texts of many tokens."""
 VECTORS = {
     "attn_q_norm.weight": (1.2, 0.3),
     "attn_k_norm.weight": (1.2, 0.3),
@@ -109,6 +111,7 @@ def write_tiny(
     }
     own |= {a + key: value for key, value in ARCHITECTURES[architecture].sample.items()}
     tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
+    matrices = MATRICES | ({} if ARCHITECTURES[architecture].gated else UNGATED)
     turn = 0
     described = Checkpoint(path, "gguf", own, {})
     shapes = tensor_shapes(ARCHITECTURES[architecture], described, vocabulary, tied)
@@ -123,7 +126,7 @@ def write_tiny(
         kind = order[fits[0]] if fits else "F32"
         turn += fits[0] + 1 if fits else 0
         stem = name.removesuffix(".weight")
-        size = entry_of(stem, MATRICES, 1.0) / shape[-1] ** 0.5
+        size = entry_of(stem, matrices, 1.0) / shape[-1] ** 0.5
         tensors[name] = (kind, shape, random_tensor(f"{seed}|{stem}", kind, shape, size))
     own |= tokenizer_metadata(vocabulary) | {"tokenizer.chat_template": TEMPLATE}
     return write_gguf(path, own | dict(metadata or {}), tensors)

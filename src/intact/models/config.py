@@ -85,7 +85,7 @@ class Config:
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""
     reranks: bool = False
-    """Whether a GGUF file is of a reranker, which has its answers' rows of the head once more."""
+    """True for a GGUF file of a reranker, which holds its answers' rows of the head twice."""
 
     @property
     def is_local(self) -> tuple[bool, ...]:

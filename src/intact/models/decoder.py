@@ -19,6 +19,7 @@ from intact.models.config import Config, check_config, exact, read_gguf_config, 
 from intact.models.gathers import add_gathers, has_index, input_count
 from intact.models.mixtures import (
     EXPERTS,
+    GGUF_STACKED,
     ROUTER,
     SHARED,
     SHARED_GATE,
@@ -115,9 +116,9 @@ class Decoder:
     """The key in config.json that names the activation, and its only value that is supported."""
     activation: ClassVar[Activation] = "silu"
     gated: ClassVar[bool] = True
-    """Whether feed-forward nets have a gate."""
+    """False if feed-forward nets have no gate."""
     mixture: ClassVar[MixtureForm | None] = None
-    """How files describe mixtures of experts, if models may have them."""
+    """Keys and defaults of mixtures of experts in files, if models may have them."""
     soft_caps: ClassVar[tuple[float, float] | None] = None
     """The soft caps of scores and of logits where a GGUF file has no keys of them, if models have any."""
     biases: ClassVar[dict[str, bool | str]] = {
@@ -139,9 +140,9 @@ class Decoder:
     """Where norms stand: before attention and feed-forward net, after them (before the residual sum), both, or one
     before the two, which then read the same row."""
     layer_norms: ClassVar[bool] = False
-    """Whether these are layer norms."""
+    """True if these are layer norms."""
     norm_biases: ClassVar[bool] = False
-    """Whether layer norms have biases."""
+    """True if layer norms have biases."""
     hf_eps: ClassVar[str] = "rms_norm_eps"
     """The key in config.json of the norms' epsilon."""
     ffn_norm: ClassVar[str] = "ffn_norm"
@@ -167,7 +168,7 @@ class Decoder:
     multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Fields of `Config` that are factors, with their keys in GGUF and in config.json."""
     divides_logits: ClassVar[bool] = True
-    """Whether `logit_scale` is a divisor."""
+    """True if `logit_scale` is a divisor, false if a factor."""
     hf_gain_offset: ClassVar[float] = 0.0
     """What is added to the gains of norms that safetensors hold."""
     sample: ClassVar[Mapping[str, Any]] = {}
@@ -285,14 +286,10 @@ class Decoder:
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
         """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
         gguf = checkpoint.format == "gguf"
-        if gguf and config.mixture:
-            try:
-                apart = dict(split_experts(checkpoint.tensors, config.mixture.count))
-            except ModelError as error:
-                raise ModelError(f"{checkpoint.path}: {error}") from error
-            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, apart)
-        elif config.mixture and cls.hf_stacked:
-            checkpoint = cls.split_hf_experts(checkpoint, config.mixture)
+        if config.mixture and gguf:
+            checkpoint = split_experts(checkpoint, config.mixture.count, GGUF_STACKED)
+        elif config.mixture:
+            checkpoint = split_experts(checkpoint, config.mixture.count, cls.hf_stacked, cls.hf_name)
         stems = {stem: stem for stem in cls.gguf_fused} if gguf else {own: stem for stem, own in cls.fused.items()}
         found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, stems)}
         if not found:
@@ -314,25 +311,6 @@ class Decoder:
                 tensors |= {part.name: part for part in split_rows(tensor, parts)}
             except ModelError as error:
                 raise ModelError(f"{checkpoint.path}: {error}") from error
-        return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
-
-    @classmethod
-    def split_hf_experts(cls, checkpoint: Checkpoint, mixture: ExpertMixture) -> Checkpoint:
-        """Return a checkpoint of safetensors in which each matrix of an expert is a tensor of its own."""
-        tensors: dict[str, Tensor] = {}
-        for name, tensor in checkpoint.tensors.items():
-            match = HF_LAYER.fullmatch(name)
-            stems = cls.hf_stacked.get(match[2]) if match else None
-            if match is None or stems is None:
-                tensors[name] = tensor
-                continue
-            if len(tensor.shape) != 3 or tensor.shape[0] != mixture.count or tensor.shape[1] % len(stems):
-                expected = f"({mixture.count} experts, rows of {len(stems)} matrices, columns)"
-                raise ModelError(f"{checkpoint.path}: tensor {name} has shape {tensor.shape}, expected {expected}")
-            flat = Tensor(name, tensor.kind, (tensor.shape[0] * tensor.shape[1], tensor.shape[2]), tensor.data)
-            own = [f"blk.{match[1]}.{stem}.{e}.{match[3]}" for e in range(mixture.count) for stem in stems]
-            parts = split_rows(flat, dict.fromkeys(map(cls.hf_name, own), tensor.shape[1] // len(stems)))
-            tensors |= {part.name: part for part in parts}
         return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
 
     @classmethod

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from fractions import Fraction
+from typing import ClassVar
 
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES, NORMS_AFTER
 from intact.models.program import Embed
+from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
 
 
 class GemmaDecoder(Decoder):
@@ -23,10 +25,36 @@ class GemmaDecoder(Decoder):
     activation = "gelu"
     has_local_layers = True
 
+    gguf_window: ClassVar[int]
+    """The window of local layers where a GGUF file names none; 0: there are none then."""
+    layers_of_27b: ClassVar[int]
+    """The number of layers of the model whose scores GGUF files scale by its width over its heads."""
+
+    @classmethod
+    def read_gguf(cls, m: Metadata) -> Config:
+        """Read also the window, the local layers and the scale of the scores."""
+        config = super().read_gguf(m)
+        window = m.integer("attention.sliding_window", cls.gguf_window, least=0)
+        local = read_gguf_local_layers(m, config.layers, cls.local_but_each) if window else (False,) * config.layers
+        wide = config.layers == cls.layers_of_27b
+        return replace(
+            config,
+            window=window,
+            local_layers=local,
+            query_width=config.width / config.heads if wide else config.head_width,
+        )
+
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the scale of the scores."""
-        return replace(super().read_hf(m), query_width=m.number("query_pre_attn_scalar", least=1.0, most=1e6))
+        """Read also the window, the local layers and the scale of the scores."""
+        config = super().read_hf(m)
+        local = read_hf_local_layers(m, config.layers, cls.local_but_each)
+        return replace(
+            config,
+            window=m.integer("sliding_window") if any(local) else 0,
+            local_layers=local,
+            query_width=m.number("query_pre_attn_scalar", least=1.0, most=1e6),
+        )
 
     def embed(self) -> None:
         """Append the embedding times sqrt(width)."""

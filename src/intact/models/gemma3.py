@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.gemma import GemmaDecoder
-from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
 from intact.numerics.rope import rotation
 
 
@@ -20,6 +19,9 @@ class Gemma3(GemmaDecoder):
     gguf = "gemma3"
     hf = ("Gemma3ForCausalLM", "Gemma3ForConditionalGeneration")
     head_norms = True
+    local_but_each = 6
+    gguf_window = 0
+    layers_of_27b = 62
     hf_defaults = {  # Gemma3TextConfig's, which published files rely on
         "hidden_size": 2304,
         "intermediate_size": 9216,
@@ -36,28 +38,15 @@ class Gemma3(GemmaDecoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also the window, the local layers and their rotary base."""
-        config = super().read_gguf(m)
-        window = m.integer("attention.sliding_window", 0, least=0)
-        return replace(
-            config,
-            window=window,
-            local_layers=read_gguf_local_layers(m, config.layers, 6) if window else (False,) * config.layers,
-            rope_local_base=m.number("rope.freq_base_swa", 10000.0, least=1.0),
-            query_width=config.width / config.heads if config.layers == 62 else config.head_width,  # 62: the 27B
-        )
+        """Read also the rotary base of local layers."""
+        base = m.number("rope.freq_base_swa", 10000.0, least=1.0)
+        return replace(super().read_gguf(m), rope_local_base=base)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
-        """Read also the window and the local layers."""
+        """Read also the rotary base of local layers."""
         config = super().read_hf(m)
-        local = read_hf_local_layers(m, config.layers, 6)
-        return replace(
-            config,
-            window=m.integer("sliding_window") if any(local) else 0,
-            local_layers=local,
-            rope_local_base=config.rope_local_base or 10000.0,
-        )
+        return replace(config, rope_local_base=config.rope_local_base or 10000.0)
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
         """Return the frequencies of global layers, with the checkpoint's scaling, and of local ones."""

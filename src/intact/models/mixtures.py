@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from intact.formats import Tensor
+from intact.errors import ModelError
+from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
-from intact.models.names import split_rows
+from intact.models.names import GGUF_LAYER, HF_LAYER, split_rows
 from intact.numerics.experts import ExpertWeights
 
 ROUTER: Final = "ffn_gate_inp"
 EXPERTS: Final = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
 SHARED: Final = ("ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp")
 SHARED_GATE: Final = "ffn_gate_inp_shexp"
-_STACKED: Final = re.compile(r"(blk\.\d+\.ffn_(?:gate|up|down)_exps)\.(weight|bias)")
+GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS}
+"""Tensors of GGUF files that hold the matrices of all experts."""
 _MOST = 1024
 
 
@@ -124,20 +126,49 @@ def _weights(normalized: bool) -> ExpertWeights:
     return "softmax of chosen" if normalized else "softmax"
 
 
-def split_experts(tensors: Mapping[str, Tensor], count: int) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of a GGUF file, the stacked matrices of experts one by one, with a number in their names."""
-    for name, tensor in tensors.items():
-        match = _STACKED.fullmatch(name)
-        if name.endswith(f"{SHARED_GATE}.weight") and len(tensor.shape) == 1:
-            yield name, Tensor(name, tensor.kind, (1, *tensor.shape), tensor.data)
+def split_experts(
+    checkpoint: Checkpoint,
+    count: int,
+    stacked: Mapping[str, tuple[str, ...]],
+    rename: Callable[[str], str] = lambda name: name,
+) -> Checkpoint:
+    """Return a checkpoint in which each matrix, or bias, of an expert is a tensor of its own.
+
+    Parameters
+    ----------
+    count : int
+        Experts. A tensor of another number stays as it is: the router, which is read first, then has another too.
+    stacked : mapping
+        Names in a layer of tensors that hold those of all experts, and the canonical stems of each expert's, in order.
+    rename : function
+        Canonical names to those of the file's format.
+
+    Raises
+    ------
+    ModelError
+        If the rows of an expert are no whole number of matrices, or of blocks.
+    """
+    pattern = GGUF_LAYER if checkpoint.format == "gguf" else HF_LAYER
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in checkpoint.tensors.items():
+        match = pattern.fullmatch(name)
+        if match and match[2] == SHARED_GATE and len(tensor.shape) == 1:  # a row, as llama.cpp stores it
+            tensor = Tensor(name, tensor.kind, (1, *tensor.shape), tensor.data)
+        stems = stacked.get(match[2]) if match else None
+        if match is None or stems is None or len(tensor.shape) < 2 or tensor.shape[0] != count:
+            tensors[name] = tensor
             continue
-        if match is None or len(tensor.shape) < 2 or tensor.shape[0] != count:
-            yield name, tensor
-            continue
-        rows = tensor.shape[1]
-        flat = Tensor(name, tensor.kind, (count * rows, *tensor.shape[2:]), tensor.data)
-        for part in split_rows(flat, {f"{match[1]}.{e}.{match[2]}": rows for e in range(count)}):
-            yield part.name, part
+        rows, rest = divmod(tensor.shape[1], len(stems))
+        if rest:
+            what = f"{len(stems)} matrices of each of {count} experts"
+            raise ModelError(f"{checkpoint.path}: tensor {name} has shape {tensor.shape}, expected {what}")
+        names = [rename(f"blk.{match[1]}.{stem}.{e}.{match[3]}") for e in range(count) for stem in stems]
+        flat = Tensor(name, tensor.kind, (count * tensor.shape[1], *tensor.shape[2:]), tensor.data)
+        try:
+            tensors |= {part.name: part for part in split_rows(flat, dict.fromkeys(names, rows))}
+        except ModelError as error:
+            raise ModelError(f"{checkpoint.path}: {error}") from error
+    return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
 
 
 def numbered(part: str) -> tuple[str, str] | None:
