@@ -159,3 +159,12 @@ def test_a_real_model_prefers_the_answer(name):
         QUERY, ["Gravity attracts bodies.", "The capital of China is Beijing."]
     )
     assert ranked[0].index == 1
+
+
+@pytest.mark.parametrize("profile", ["int8", "fp32"])
+def test_a_quantised_head_scores_by_its_own_rows(tmp_path, profile):
+    path = with_answers(tmp_path / "tiny.gguf", "qwen3")
+    intact.quantize(path, tmp_path / "out", "int8-32", embeddings="int8-32")
+    model = intact.load(tmp_path / "out", profile=profile)
+    scores = [one.score for one in sorted(model.rerank(QUERY, DOCUMENTS), key=lambda one: one.index)]
+    assert scores == pytest.approx(expected(model, profile), abs=4e-6)

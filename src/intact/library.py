@@ -477,9 +477,7 @@ class Model(LoadedModel):
         """Return what scores documents, and the tokens that the model reads of each; errors as of `rerank`."""
         if isinstance(documents, str) or not documents:
             raise ParameterError("there is no document: give a list of texts")
-        answers = answer_tokens(self.tokenizer)
-        head = AnswerHead(self.program, self.executor.profile, answers, self.executor.bits)
-        template = rerank_template(self.checkpoint.metadata)
+        head, template = self._answer_head, rerank_template(self.checkpoint.metadata)
         prompts = []
         for i, document in enumerate(documents):
             for name, text in (("query", query), (f"document {i}", document), ("instruction", instruction)):
@@ -520,6 +518,10 @@ class Model(LoadedModel):
                 raise ParameterError(f"{name} {i}: {error}" if several else str(error)) from None
             jobs.append(HeadJob(tokens, priority, listen))
         return jobs
+
+    @cached_property
+    def _answer_head(self) -> AnswerHead:
+        return AnswerHead(self.program, self.executor.profile, answer_tokens(self.tokenizer), self.executor.bits)
 
     @cached_property
     def _pooling(self) -> str | None:

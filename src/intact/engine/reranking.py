@@ -23,7 +23,7 @@ from intact.numerics.activations import from_row_bytes
 from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import sat32
 from intact.numerics.functions import sigmoid
-from intact.numerics.integers import INTEGER, from_bytes
+from intact.numerics.integers import INTEGER, from_bytes, to_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.soft_cap import make_soft_cap, soft_cap
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
@@ -151,6 +151,7 @@ def _bytes_of(tensor: Tensor, rows: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _rows(tensor: Tensor, rows: Sequence[int]) -> NDArray[np.float32]:
+    shape = (len(rows), *tensor.shape[1:])
     if tensor.kind == INTEGER:
-        return dequantize(tensor.kind, tensor.data, tensor.shape)[list(rows)]
-    return dequantize(tensor.kind, _bytes_of(tensor, rows), (len(rows), *tensor.shape[1:]))
+        return dequantize(INTEGER, to_bytes(rows_of(from_bytes(tensor.data), np.array(rows))), shape)
+    return dequantize(tensor.kind, _bytes_of(tensor, rows), shape)
