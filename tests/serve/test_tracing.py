@@ -177,7 +177,7 @@ def test_what_fails_says_why_in_a_word(traced, spans):
     assert chat.attributes["error.type"] == "ApiError"
     assert [span.name for span in below(chat)] == ["compile constraint"]
     spans.clear()
-    assert post(traced, CHAT | {"max_tokens": 900, "n": 8, "intact": {"deadline": 0.02}}).status_code == 504
+    assert post(traced, CHAT | {"max_tokens": 900, "n": 8, "intact": {"deadline": 0.1}}).status_code == 504
     root, below = finished(traced, spans)
     assert root.status.status_code is StatusCode.ERROR
     assert below(root)[0].status.status_code is StatusCode.ERROR
