@@ -27,14 +27,16 @@ KL_LIMITS = {"smollm2-135m": 0.004, "qwen-coder-0.5b": 0.0015, "gemma3-270m": 0.
 
 NEIGHBOURS = (
     *("llama", "granite", "granitemoe", "smollm3", "mistral3", "chatglm", "glm4", "ernie4_5", "internlm2", "minicpm"),
-    *("command-r", "cohere2"),
+    *("command-r", "cohere2", "arcee"),
 )
 """Architectures whose GGUF files have rotary pairs as neighbours."""
-LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2")
+LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron")
 TANH_GELU = ("gemma2", "gemma3", "starcoder2")
 ROW_NORMS = ("olmo2", "olmoe")
 SIDE_BY_SIDE = ("command-r", "cohere2")
-SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe")
+SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "gpt-oss")
+NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss")
+SQUARED = ("arcee", "nemotron")
 
 
 class FloatModel:
@@ -65,14 +67,22 @@ class FloatModel:
     def rotate(self, x: np.ndarray, base: float) -> np.ndarray:
         """Rotary embedding of (tokens, heads, width); some GGUF files pair neighbours, the others halves."""
         width = int(self.number("rope.dimension_count", x.shape[-1]))
-        angles = np.arange(len(x))[:, None, None] * base ** (-np.arange(0, width, 2) / width)
+        frequencies = base ** (-np.arange(0, width, 2) / width)
+        size = 1.0
+        if self.kind == "gpt-oss":  # YaRN
+            factor, original = self.number("rope.scaling.factor"), self.number("rope.scaling.original_context_length")
+            low, high = (width * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base)) for turns in (32, 1))
+            low, high = max(low, 0), min(high, width - 1)
+            blend = np.clip((np.arange(width // 2) - low) / (high - low), 0, 1)
+            frequencies, size = frequencies * (1 - blend + blend / factor), 1 + 0.1 * math.log(factor)
+        angles = np.arange(len(x))[:, None, None] * frequencies
         neighbours = self.kind in NEIGHBOURS
         pairs = (
             (slice(0, width, 2), slice(1, width, 2)) if neighbours else (slice(width // 2), slice(width // 2, width))
         )
         out, a, b = x.copy(), x[..., pairs[0]], x[..., pairs[1]]
-        out[..., pairs[0]] = a * np.cos(angles) - b * np.sin(angles)
-        out[..., pairs[1]] = b * np.cos(angles) + a * np.sin(angles)
+        out[..., pairs[0]] = size * (a * np.cos(angles) - b * np.sin(angles))
+        out[..., pairs[1]] = size * (b * np.cos(angles) + a * np.sin(angles))
         return out
 
     def attention(self, x: np.ndarray, p: str, base: float | None, window: float) -> np.ndarray:
@@ -100,7 +110,11 @@ class FloatModel:
         behind = np.arange(len(x))[:, None] - np.arange(len(x))
         scores = np.where((behind >= 0) & (behind < window), scores, -np.inf)
         e = np.exp(scores - scores.max(-1, keepdims=True))
-        out = np.einsum("hqk,khd->qhd", e / e.sum(-1, keepdims=True), v)
+        total = e.sum(-1, keepdims=True)
+        if p + "attn_sinks.weight" in self.weights:
+            sinks = self.weights[p + "attn_sinks.weight"][:, None, None]
+            total = total + np.exp(sinks - scores.max(-1, keepdims=True))
+        out = np.einsum("hqk,khd->qhd", e / total, v)
         return self.linear(out.reshape(len(x), -1), p + "attn_output")
 
     def activation(self, x: np.ndarray) -> np.ndarray:
@@ -120,8 +134,17 @@ class FloatModel:
             e = np.exp(row - row.max())
             shares = e / (e[chosen] if self.kind in SHARES_OF_CHOSEN else e).sum()
             for i in chosen:
-                hidden = self.activation(gates[i] @ x[m]) * (ups[i] @ x[m])
-                out[m] += shares[i] * (downs[i] @ hidden)
+                gate, up, down = (
+                    self.weights.get(f"{p}ffn_{part}_exps.bias", np.zeros(len(scores[0]))[:, None])[i]
+                    for part in ("gate", "up", "down")
+                )
+                gate, up = gates[i] @ x[m] + gate, ups[i] @ x[m] + up
+                if self.kind == "gpt-oss":
+                    gate, up = np.minimum(gate, 7), np.clip(up, -7, 7)
+                    hidden = gate / (1 + np.exp(-1.702 * gate)) * (up + 1)
+                else:
+                    hidden = self.activation(gate) * up
+                out[m] += shares[i] * (downs[i] @ hidden + down)
         if p + "ffn_up_shexp.weight" in self.weights:
             hidden = self.activation(self.linear(x, p + "ffn_gate_shexp")) * self.linear(x, p + "ffn_up_shexp")
             shared = self.linear(hidden, p + "ffn_down_shexp")
@@ -133,6 +156,8 @@ class FloatModel:
     def feed_forward(self, x: np.ndarray, p: str) -> np.ndarray:
         if p + "ffn_gate_inp.weight" in self.weights:
             return self.experts(x, p)
+        if self.kind in SQUARED:
+            return self.linear(np.maximum(self.linear(x, p + "ffn_up"), 0) ** 2, p + "ffn_down")
         if self.kind == "starcoder2":
             return self.linear(self.activation(self.linear(x, p + "ffn_up")), p + "ffn_down")
         if p + "ffn_gate.weight" in self.weights:
@@ -144,7 +169,7 @@ class FloatModel:
     def logits(self, tokens: list[int]) -> np.ndarray:
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
         x = x * (math.sqrt(x.shape[1]) if self.kind in ("gemma2", "gemma3") else self.number("embedding_scale", 1.0))
-        pattern = self.number("attention.sliding_window_pattern", 2 if self.kind == "gemma2" else 0)
+        pattern = self.number("attention.sliding_window_pattern", 2 if self.kind in ("gemma2", "gpt-oss") else 0)
         window = self.number("attention.sliding_window", 0)
         part = self.number("residual_scale", 1.0)
 
@@ -158,7 +183,8 @@ class FloatModel:
             no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
                 self.kind in ("exaone4", "cohere2") and window and not local
             )
-            names = ("", "post_attention_norm") if self.kind == "seed_oss" else ("post_attention_norm", "ffn_norm")
+            after = self.kind in NORMS_NAMED_AFTER
+            names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
             y = normed = before(x, p + "attn_norm")
             y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
             x = x + part * before(y, p + names[0])

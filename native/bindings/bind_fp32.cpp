@@ -96,7 +96,7 @@ Out rope(const std::string& tier, const In<float, 3>& x, const In<float, 2>& cos
 // pages: [page][head][position][width]; list: pages in the order of their positions.
 Out attend(const std::string& tier, const In<float, 2>& q, const In<float, 4>& keys, const In<float, 4>& values,
            const std::vector<std::int64_t>& list, std::int64_t head, std::int64_t first, std::int64_t last, float scale,
-           float cap) {
+           float cap, const std::optional<In<float, 1>>& sinks) {
     const std::int64_t heads = size(q.shape(0)), width = size(q.shape(1)), page_size = size(keys.shape(2));
     require(size(keys.shape(3)) == width && keys.size() == values.size(),
             "keys and values must have the queries' width");
@@ -111,16 +111,17 @@ Out attend(const std::string& tier, const In<float, 2>& q, const In<float, 4>& k
     const FloatPages pages{key_pages.data(), value_pages.data(), head * page_size * width, page_size};
     std::vector<float> scratch(static_cast<std::size_t>(attend_scratch(heads, first, last)));
     Out out = array({q.shape(0), q.shape(1)});
-    kernels_of(tier).attend(q.data(), heads, width, pages, first, last, scale, cap, scratch.data(), out.data());
+    require(!sinks || size(sinks->size()) == heads, "every query has a sink, or none");
+    kernels_of(tier).attend(q.data(), heads, width, pages, first, last, scale, cap, sinks ? sinks->data() : nullptr,
+                            scratch.data(), out.data());
     return out;
 }
 
-Out gate(const std::string& tier, const std::string& kind, const In<float, 1>& g, const In<float, 1>& u) {
-    require(kind == "silu" || kind == "gelu_tanh", "kind must be silu or gelu_tanh");
+Out gate(const std::string& tier, int kind, const In<float, 1>& g, const In<float, 1>& u) {
+    require(kind >= 0 && kind < kGateKinds, "no such gate");
     require(g.size() == u.size(), "g and u must have one size");
     Out y = array({g.size()});
-    const FloatGate which = kind == "silu" ? FloatGate::kSilu : FloatGate::kGeluTanh;
-    kernels_of(tier).gate(which, g.data(), u.data(), y.data(), size(g.size()));
+    kernels_of(tier).gate(static_cast<GateKind>(kind), g.data(), u.data(), y.data(), size(g.size()));
     return y;
 }
 
@@ -247,7 +248,8 @@ void bind_fp32(nb::module_& module) {
     m.def("rmsnorm", &rmsnorm, nb::arg("tier"), nb::arg("x"), nb::arg("gain"), nb::arg("epsilon"));
     m.def("rope", &rope, nb::arg("tier"), nb::arg("x"), nb::arg("cosine"), nb::arg("sine"), nb::arg("interleaved"));
     m.def("attend", &attend, nb::arg("tier"), nb::arg("q"), nb::arg("keys"), nb::arg("values"), nb::arg("pages"),
-          nb::arg("head"), nb::arg("first"), nb::arg("last"), nb::arg("scale"), nb::arg("cap") = 0.0f);
+          nb::arg("head"), nb::arg("first"), nb::arg("last"), nb::arg("scale"), nb::arg("cap") = 0.0f,
+          nb::arg("sinks").none() = nb::none());
     m.def("gate", &gate, nb::arg("tier"), nb::arg("kind"), nb::arg("g"), nb::arg("u"));
     m.def("layer_norm", &layer_norm, nb::arg("tier"), nb::arg("x"), nb::arg("gain"), nb::arg("bias").none(),
           nb::arg("epsilon"));

@@ -290,7 +290,8 @@ public:
     Array<std::int32_t> attend(const std::string& tier, const Grid<const std::int32_t>& queries,
                                const Vector<const std::int64_t>& first, const Vector<const std::int64_t>& last,
                                std::int64_t mantissa, int exponent, const std::vector<std::int64_t>& cuts,
-                               const std::tuple<std::int64_t, std::int64_t>& cap) const {
+                               const std::tuple<std::int64_t, std::int64_t>& cap,
+                               std::optional<std::int32_t> sink) const {
         const Kernels& k = tier_of(tier);
         const auto count = static_cast<std::int64_t>(queries.shape(0));
         demand(static_cast<std::int64_t>(queries.shape(1)) == width_, "queries must be as wide as the head");
@@ -304,7 +305,7 @@ public:
         std::int64_t most = 0;
         for (std::int64_t i = 0; i < count; i++) {
             list.push_back({queries.data() + i * width_, first.data()[i], last.data()[i] + 1, 0,
-                            out.data() + i * width_, addresses_.data()});
+                            out.data() + i * width_, addresses_.data(), sink.value_or(kNoSink)});
             most = std::max(most, last.data()[i] + 1);
         }
         std::vector<Segment> segments;
@@ -448,13 +449,15 @@ void bind_row_kernels(nb::module_& m) {
     m.def(
         "gate",
         [](const std::string& tier, const Vector<const std::int32_t>& gate, const Vector<const std::int32_t>& up,
-           bool gelu) {
+           int kind) {
             demand(gate.shape(0) == up.shape(0), "gate and up must be alike");
+            demand(kind >= 0 && kind < kGateKinds, "no such gate");
             auto out = make_array<std::int64_t>({gate.shape(0)});
-            tier_of(tier).gate(gate.data(), up.data(), static_cast<std::int64_t>(gate.shape(0)), gelu, out.data());
+            tier_of(tier).gate(gate.data(), up.data(), static_cast<std::int64_t>(gate.shape(0)),
+                               static_cast<GateKind>(kind), out.data());
             return out;
         },
-        "tier"_a, "gate"_a, "up"_a, "gelu"_a);
+        "tier"_a, "gate"_a, "up"_a, "kind"_a, "kind counts numerics.gate.GATES.");
     m.def(
         "sigmoid",
         [](const std::string& tier, const Vector<const std::int32_t>& x) {
@@ -585,6 +588,7 @@ void bind_kernels(nb::module_& parent) {
         .def("append", &Cache::append, "tier"_a, "key"_a, "value"_a, "position"_a)
         .def("attend", &Cache::attend, "tier"_a, "queries"_a, "first"_a, "last"_a, "mantissa"_a, "exponent"_a,
              "cuts"_a = std::vector<std::int64_t>(), "cap"_a = std::tuple<std::int64_t, std::int64_t>(0, 0),
+             "sink"_a = nb::none(),
              "Attend; first and last are the visible positions of each query, cuts where segments end.");
 }
 

@@ -107,6 +107,9 @@ void check(const Model& model, const Op& op) {
     if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
     if (op.bias != -1) demand(op.bias, model.biases.size(), "bias");
     if (op.centered && op.heads) throw std::invalid_argument("layer norms are of whole rows");
+    if (op.kind == Op::kAttend && op.bias != -1 &&
+        std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != op.heads)
+        throw std::invalid_argument("every head has a sink, or none");
     if (op.kind == Op::kRope) demand(op.weight, model.rotations.size(), "rotation");
     if (op.kind == Op::kGather) {
         const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
@@ -309,7 +312,12 @@ void bind_model(nb::module_& m) {
             })
         .def_rw("bias", &Op::bias)
         .def_rw("interleaved", &Op::interleaved)
-        .def_rw("gelu", &Op::gelu)
+        .def_prop_rw(
+            "gate", [](const Op& self) { return static_cast<int>(self.gate); },
+            [](Op& self, int gate) {
+                if (gate < 0 || gate >= kGateKinds) throw std::invalid_argument("no such gate");
+                self.gate = static_cast<GateKind>(gate);
+            })
         .def_rw("multiplier", &Op::multiplier)
         .def_rw("float_scale", &Op::float_scale)
         .def_rw("targets", &Op::targets)

@@ -58,6 +58,7 @@ struct QueryRow {
     std::int64_t begin, end;      // slots whose weights are read
     std::int64_t h, mass;
     std::int32_t top;  // the largest score
+    int shift;         // of products of e and values' scales; -1 where none fits (`soften_any`)
     bool plain;        // whether scores fit 32 bits unclipped, shifted right by at most 32
     bool begun;        // whether the totals hold something
     alignas(64) std::int64_t masses[8];
@@ -78,6 +79,7 @@ struct Work {
     std::int32_t* scores;  // [query][stride]: scores, then e, then weights
     std::int16_t* codes;   // [query][depth]
     Scales scales;
+    int shift;  // of products of e and values' scales, where no sink lies above the scores
 
     std::int32_t* score(int q, std::int64_t slot) const { return scores + q * stride + slot - base; }
     // Weights of 16 slots: their low seven bits, one byte each, then the rest.
@@ -352,6 +354,16 @@ INTACT_INLINE inline void by_visible(const Query& q, std::int64_t from, std::int
     some(rest, to);
 }
 
+// Chooses the shift of products of e and values' scales: so far that all fit 31 bits, no further than that the largest
+// has 13. Where a sink lies above all scores, their e are smaller by as many bits.
+inline int product_shift(const Scales& scales, std::int64_t gap) {
+    const int less = gap > 0 ? static_cast<int>(smaller<std::int64_t>(gap >> 16, 64)) + 2 : 0;
+    const int shift = smaller(17 + bit_length(scales.least) - less, 32);
+    const bool fits = bit_length(scales.most) <= shift + (gap > 0 ? less - 1 : 1);
+    return shift >= 0 && fits ? shift : -1;
+}
+
+// Finds the largest score; a sink's counts, and is the first part of the mass.
 inline void find_top(const Work& u, int i) {
     alignas(64) std::int32_t lanes[16];
     Lanes most = broadcast(-static_cast<std::int32_t>(kLimit));
@@ -360,16 +372,20 @@ inline void find_top(const Work& u, int i) {
     });
     store(lanes, most);
     QueryRow& row = u.rows[i];
+    const std::int32_t sink = u.queries[i].sink;
     row.top = lanes[0];
     for (const std::int32_t x : lanes) row.top = larger(row.top, x);
+    row.shift = sink > row.top ? product_shift(u.scales, std::int64_t{sink} - row.top) : u.shift;
+    row.top = larger(row.top, sink);
+    row.mass = sink == kNoSink ? 0 : exp2_neg<std::int64_t>(std::int64_t{row.top} - sink);
     store(row.masses, zero());
     store(row.bits, zero());
 }
 
-// Scores of a query with a tile's slots to products of e and values' scales, shifted by `drop` so that they fit 31
-// bits.
-inline void soften(const Work& u, int i, const Tile& tile, int drop) {
+// Scores of a query with a tile's slots to products of e and values' scales, shifted.
+inline void soften(const Work& u, int i, const Tile& tile) {
     QueryRow& row = u.rows[i];
+    const int drop = row.shift;
     const Lanes top = broadcast(row.top);
     Lanes masses = load(row.masses), other_masses = zero(), bits = load(row.bits);
     by_visible<2>(u.queries[i], tile.from, tile.to, [&]<int N>(std::int64_t p, auto mask) INTACT_INLINE {
@@ -393,11 +409,11 @@ inline void soften(const Work& u, int i, const Tile& tile, int drop) {
     store(row.bits, bits);
 }
 
-// Products of a query to weights of 12 bits, in place: `all` has every bit that any of them has, 13 at least, as `drop`
-// is what it is.
+// Products of a query to weights of 12 bits, in place: `all` has every bit that any of them has, after a shift by
+// `drop`: 13 at least, or they were doubled (a shift by -1).
 inline void weigh(const Work& u, int i, int drop, std::int64_t all) {
     QueryRow& row = u.rows[i];
-    const int more = bit_length(all) - 13;
+    const int more = larger(bit_length(all) - 13, 0);
     row.h = drop + more + 1;
     std::int64_t done = row.begin;
     const auto skip = [&](std::int64_t to) {
@@ -415,13 +431,11 @@ inline void weigh(const Work& u, int i, int drop, std::int64_t all) {
     skip(row.end);
 }
 
-// Scores to weights where values' scales differ so much that products shifted alike would not fit 32 bits: the shift
-// is found first.
+// Scores to weights where values' scales differ so much that products shifted alike would not fit 32 bits, or a sink
+// leaves them few bits: the shift is found first.
 __attribute__((noinline)) void soften_any(const Work& u, int i) {
     const Query& q = u.queries[i];
     QueryRow& row = u.rows[i];
-    find_top(u, i);
-    row.mass = 0;
     const auto each = [&](auto f) {
         for (std::int64_t p = q.first / 16 * 16; p < end_of(q); p += 16) {
             const std::uint32_t bits = visible(q, p);
@@ -435,11 +449,12 @@ __attribute__((noinline)) void soften_any(const Work& u, int i) {
     };
     std::int64_t all = 0;
     each([&](std::int32_t&, std::int64_t e, std::int64_t scale) { row.mass += e, all |= e * scale; });
-    const int drop = bit_length(all) - 13;
+    const int drop = larger(bit_length(all) - 13, -1);
+    const auto shifted = [&](std::int64_t x) { return drop < 0 ? 2 * x : x >> drop; };
     each([&](std::int32_t& score, std::int64_t e, std::int64_t scale) {
-        score = static_cast<std::int32_t>(e * scale >> drop);
+        score = static_cast<std::int32_t>(shifted(e * scale));
     });
-    weigh(u, i, drop, all >> drop);
+    weigh(u, i, drop, shifted(all));
 }
 
 // Four slots: their values and the first query's weights.
@@ -536,11 +551,13 @@ void attend(const Query* queries, int count, const Segment* segments, int segmen
            nullptr,
            nullptr,
            nullptr,
-           {}};
+           {},
+           0};
     u.totals = reinterpret_cast<std::int64_t*>(scratch + count * kQueryBytes);
     u.scores = reinterpret_cast<std::int32_t*>(u.totals + count * depth);
     u.codes = reinterpret_cast<std::int16_t*>(u.scores + count * u.stride);
     u.scales = survey(u);
+    u.shift = product_shift(u.scales, 0);
     BlockWalk walk(u, segments);
     std::int64_t blocks = 0;
     for (int s = 0; s < segment_count; s++) blocks += (segments[s].end - segments[s].begin) / 16;
@@ -572,26 +589,29 @@ void attend(const Query* queries, int count, const Segment* segments, int segmen
             u.rows[q].end = larger(u.rows[q].end, tile.to);
         }
     });
-    const int drop = static_cast<int>(smaller<std::int64_t>(17 + bit_length(u.scales.least), 32));
-    if (bit_length(u.scales.most) <= drop + 1) {
-        for (int q = 0; q < count; q++) find_top(u, q);
+    bool any = false;
+    for (int q = 0; q < count; q++) {
+        find_top(u, q);
+        any |= u.rows[q].shift >= 0;
+    }
+    if (any)
         by_tiles<1 << 30>(u, [&](const Tile& tile) {
             for (int q = 0; q < tile.count; q++) {
                 fetch_part(q, tile.count, (tile.to - tile.from) / 16, 16 * depth,
                            [&](std::int64_t b) { return tile.blocks[b].values(cache); });
-                soften(u, tile.first + q, tile, drop);
+                if (u.rows[tile.first + q].shift >= 0) soften(u, tile.first + q, tile);
             }
         });
-        for (int q = 0; q < count; q++) {
-            QueryRow& row = u.rows[q];
-            row.mass = 0;
-            for (const std::int64_t x : row.masses) row.mass += x / 2;
-            std::int64_t bits = 0;
-            for (const std::int32_t x : row.bits) bits |= x;
-            weigh(u, q, drop, bits);
+    for (int q = 0; q < count; q++) {
+        QueryRow& row = u.rows[q];
+        if (row.shift < 0) {
+            soften_any(u, q);
+            continue;
         }
-    } else {
-        for (int q = 0; q < count; q++) soften_any(u, q);
+        for (const std::int64_t x : row.masses) row.mass += x / 2;
+        std::int64_t bits = 0;
+        for (const std::int32_t x : row.bits) bits |= x;
+        weigh(u, q, row.shift, bits);
     }
     by_tiles<kMixRows>(u, [&](const Tile& tile) {
         repeat<kMixRows>([&]<int T>() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "formats/formats.h"
+#include "kernels/gates.h"
 
 namespace intact {
 
@@ -25,8 +26,6 @@ struct FloatPages {
     std::int64_t page_size;  // positions
 };
 
-enum class FloatGate : std::int32_t { kSilu = 0, kGeluTanh = 1 };
-
 // Strides are in floats. Rows, outputs and heads are independent: callers may split them over threads at will.
 struct Fp32Kernels {
     // y[m, n] = sum over k of x[m, k] * weight[n, k], + bias[n]; outputs n0 to n1 - 1 of every row.
@@ -44,9 +43,9 @@ struct Fp32Kernels {
     // least one; scores have a soft cap, or 0: none. scratch holds attend_scratch(heads, first, last) floats; out has
     // `heads` runs of `width` floats.
     void (*attend)(const float* q, std::int64_t heads, std::int64_t width, const FloatPages& pages, std::int64_t first,
-                   std::int64_t last, float scale, float cap, float* scratch, float* out);
-    // y = activation(g) * u. y may be g or u.
-    void (*gate)(FloatGate kind, const float* g, const float* u, float* y, std::int64_t n);
+                   std::int64_t last, float scale, float cap, const float* sinks, float* scratch, float* out);
+    // y = activation(g) * u; kSwigluOai clips both and adds 1 to u. y may be g or u.
+    void (*gate)(GateKind kind, const float* g, const float* u, float* y, std::int64_t n);
     // y = 1 / (1 + exp(-x)). y may be x.
     void (*sigmoid)(const float* x, float* y, std::int64_t n);
     // y = cap * (2 / (1 + exp(-2 / cap * x)) - 1). y may be x.

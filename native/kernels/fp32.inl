@@ -174,9 +174,17 @@ inline void rotate(float& a, float& b, float c, float s) {
 
 #include "kernels/fp32_attend.inl"
 
-[[gnu::noinline]] void gate(FloatGate kind, const float* g, const float* u, float* y, int64_t n) {
-    if (kind == FloatGate::kSilu) {
+[[gnu::noinline]] void gate(GateKind kind, const float* g, const float* u, float* y, int64_t n) {
+    if (kind == GateKind::kSilu) {
         each(g, u, y, n, [](const Vector& a, const Vector& b) { return (a * sigmoid_vector(a)) * b; });
+    } else if (kind == GateKind::kRelu) {
+        each(g, u, y, n, [](const Vector& a, const Vector& b) { return (a > Vector{} ? a : Vector{}) * b; });
+    } else if (kind == GateKind::kSwigluOai) {
+        each(g, u, y, n, [](const Vector& a, const Vector& b) {
+            const Vector most = broadcast(7.0f), x = a > most ? most : a;
+            const Vector up = b > most ? most : b < -most ? -most : b;
+            return (x * sigmoid_vector(x * broadcast(1.702f))) * (up + broadcast(1.0f));
+        });
     } else {
         each(g, u, y, n, [](const Vector& a, const Vector& b) {
             const Vector inner = a * (broadcast(0x1.988454p0f) + broadcast(0x1.2444f2p-4f) * (a * a));

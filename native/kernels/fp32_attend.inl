@@ -42,20 +42,22 @@ template <class F> inline void each_run(int64_t first, int64_t last, int64_t pag
     }
 }
 
-// score[start], ... become exp(score * scale - largest), soft-capped before; the sum of all, by lanes.
-inline float soften(float* score, int64_t start, int64_t n, float scale, float cap) {
+// score[start], ... become exp(score * scale - largest), soft-capped before; the sum of all, by lanes, and of a sink's.
+inline float soften(float* score, int64_t start, int64_t n, float scale, float cap, const float* sink) {
     for (int64_t j = 0; j < start; j++) score[j] = 0.0f;
     for (int64_t j = start; j < n; j++) score[j] = score[j] * scale;
     if (cap != 0.0f) soft_cap(score + start, cap, score + start, n - start);
     float largest = score[start];
     for (int64_t j = start; j < n; j++) largest = score[j] > largest ? score[j] : largest;
+    if (sink) largest = *sink > largest ? *sink : largest;
     each(score + start, score + start, score + start, n - start,
          [&](const Vector& a, const Vector&) { return exp_vector(a - broadcast(largest)); });
-    return lane_sum(score, score, n, [](const Vector& a, const Vector&) { return a; });
+    const float sum = lane_sum(score, score, n, [](const Vector& a, const Vector&) { return a; });
+    return sink ? sum + exp_vector(broadcast(*sink - largest))[0] : sum;
 }
 
 [[gnu::noinline]] void attend(const float* q, int64_t heads, int64_t width, const FloatPages& pages, int64_t first,
-                              int64_t last, float scale, float cap, float* scratch, float* out) {
+                              int64_t last, float scale, float cap, const float* sinks, float* scratch, float* out) {
     const int64_t base = first / kLanes * kLanes;  // so that a position keeps its lane
     const int64_t stride = attend_scratch(1, first, last);
     each_run(first, last, pages.page_size, [&](int64_t j, int64_t page, int64_t row, int64_t count) {
@@ -68,7 +70,8 @@ inline float soften(float* score, int64_t start, int64_t n, float scale, float c
     for (int64_t h0 = 0; h0 < heads; h0 += kChunkRows) {
         const int64_t h1 = heads - h0 < kChunkRows ? heads : h0 + kChunkRows;
         for (int64_t h = h0; h < h1; h++)
-            sums[h - h0] = soften(scratch + h * stride, first - base, last - base, scale, cap);
+            sums[h - h0] =
+                soften(scratch + h * stride, first - base, last - base, scale, cap, sinks ? sinks + h : nullptr);
         each_run(first, last, pages.page_size, [&](int64_t j, int64_t page, int64_t row, int64_t count) {
             const float* values = pages.values[page] + pages.offset + row * width;
             const float* e = scratch + (j - base);

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/gates.h"
+
 namespace intact {
 
 // Quantised rows (section 3). Row m starts at codes + m * stride, scale + m * blocks and so on.
@@ -121,12 +123,15 @@ struct HeadCache {
     std::int64_t keys, values, key_scales, value_scales;
 };
 
+constexpr std::int32_t kNoSink = INT32_MIN;
+
 struct Query {
     const std::int32_t* x;    // (width,) in Q16
     std::int64_t first, end;  // visible are slots first..end - 1,
     std::uint64_t more;       // and end + j where bit j is set
     std::int32_t* out;        // (width,) in Q16
     std::uint8_t* const* pages;
+    std::int32_t sink = kNoSink;  // one more score, in base 2 and Q16, without a value
 };
 
 // Slots begin..end - 1 (multiples of 16), for queries first..last - 1, whose pages are the same there.
@@ -159,7 +164,7 @@ struct Kernels {
                         std::int32_t* cosine);
     void (*rotate)(std::int32_t* head, const std::int32_t* sine, const std::int32_t* cosine, std::int64_t half,
                    bool interleaved);
-    void (*gate)(const std::int32_t* gate, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out);
+    void (*gate)(const std::int32_t* gate, const std::int32_t* up, std::int64_t n, GateKind kind, std::int64_t* out);
     // 1 / (1 + exp(-x)), Q16 to Q30.
     void (*sigmoid)(const std::int32_t* x, std::int64_t n, std::int32_t* out);
     // In place, Q16.

@@ -351,21 +351,33 @@ inline Narrow gelu_inner(Narrow x) {
     return join(multiply_shift<30>(split(y), slope, rounding(0, 30))) + 2 * y;
 }
 
+// What the sigmoid of gpt-oss's gate takes, for an x of at most 7: 1.702 x.
+inline Narrow oai_inner(Narrow x) {
+    return join(multiply_shift<16>(split(larger(x, splat(-(1 << 20)))), split(splat(111542)), rounding(0, 16)));
+}
+
 // Several vectors go side by side, a step of them all at a time: a processor looks some hundred instructions ahead,
 // fewer than those of one vector, most of which wait for each other.
-void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, bool gelu, std::int64_t* out) {
+template <GateKind KIND>
+void gate_of(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, std::int64_t* out) {
+    constexpr std::int32_t kLimit7 = 7 << 16;  // of gpt-oss's gate
+    constexpr bool kRelu = KIND == GateKind::kRelu, kOai = KIND == GateKind::kSwigluOai;
     const auto some = [&]<int N>(std::int64_t i, auto count) INTACT_INLINE {
         Narrow x[N], inner[N], y[N];
         repeat<N>([&]<int j>() INTACT_INLINE {
             x[j] = load_narrow(gates + i + j * kNarrow, count);
-            inner[j] = gelu ? gelu_inner(x[j]) : x[j];
+            if constexpr (kRelu) x[j] = larger(x[j], splat(0));
+            if constexpr (kOai) x[j] = smaller(x[j], splat(kLimit7));
+            inner[j] = KIND == GateKind::kGelu ? gelu_inner(x[j]) : kOai ? oai_inner(x[j]) : x[j];
         });
         repeat<N>([&]<int j>() INTACT_INLINE { y[j] = sigmoid_power(inner[j]); });
         repeat<N>([&]<int j>() INTACT_INLINE { y[j] = minus_reciprocal_q60(y[j]); });
         repeat<N>([&]<int j>() INTACT_INLINE {
-            const Narrow share = sigmoid_of(inner[j], y[j]);
+            const Narrow share = kRelu ? splat(1 << 30) : sigmoid_of(inner[j], y[j]);
             const Split activated = multiply_shift<30>(split(x[j]), split(share), rounding(0, 30));
-            const Split by = split(load_narrow(up + i + j * kNarrow, count));
+            Narrow factor = load_narrow(up + i + j * kNarrow, count);
+            if constexpr (kOai) factor = smaller(larger(factor, splat(-kLimit7)), splat(kLimit7)) + (1 << 16);
+            const Split by = split(factor);
             std::int64_t all[kNarrow];
             std::int64_t* to = count == kNarrow ? out + i + j * kNarrow : all;
             multiply_shift_wide<12>(to, activated, by, rounding(0, 12));
@@ -377,6 +389,19 @@ void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, boo
     for (std::int64_t i = 0; i < most; i += kSome * kNarrow)
         some.template operator()<kSome>(i, std::integral_constant<std::int64_t, kNarrow>());
     by_narrow(n - most, [&](std::int64_t i, auto count) { some.template operator()<1>(most + i, count); });
+}
+
+void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, GateKind kind, std::int64_t* out) {
+    switch (kind) {
+        case GateKind::kSilu:
+            return gate_of<GateKind::kSilu>(gates, up, n, out);
+        case GateKind::kGelu:
+            return gate_of<GateKind::kGelu>(gates, up, n, out);
+        case GateKind::kRelu:
+            return gate_of<GateKind::kRelu>(gates, up, n, out);
+        case GateKind::kSwigluOai:
+            return gate_of<GateKind::kSwigluOai>(gates, up, n, out);
+    }
 }
 
 void sigmoid(const std::int32_t* x, std::int64_t n, std::int32_t* out) {

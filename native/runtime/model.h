@@ -66,9 +66,9 @@ struct Op {
     std::int64_t window = 0;            // attend: positions seen, 0 for all
     bool accumulate = false;            // norm, experts
     bool centered = false;              // norm: of whole rows, less their mean
-    int bias = -1;                      // norm: added to its result, or -1
+    int bias = -1;                      // norm: added to its result; attend: sinks, a score of each head; or -1
     bool interleaved = false;           // rope
-    bool gelu = false;                  // gate, experts
+    GateKind gate = GateKind::kSilu;    // gate, experts
     QueryScale scale{};                 // attend
     SoftCap cap{};                      // logits
     float float_cap = 0;                // profile fp32: of attend's scores, of logits; 0: none

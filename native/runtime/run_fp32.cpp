@@ -104,7 +104,8 @@ struct Fp32Run : Run {
             for (int h = 0; h < op.kv_heads; h++)
                 kernel_.attend(data(op.source, m) + h * group * op.width, group, op.width,
                                {at(s_.keys, c).data(), at(s_.values, c).data(), first_row(op.layer, h), m_.page_size},
-                               visible.begin, visible.end + 1, op.float_scale, op.float_cap, sums_.data(),
+                               visible.begin, visible.end + 1, op.float_scale, op.float_cap,
+                               op.bias < 0 ? nullptr : &at(at(m_.float_biases, op.bias), h * group), sums_.data(),
                                data(op.target, m) + h * group * op.width);
         }
         meet(Stopwatch::kProduct);
@@ -113,8 +114,8 @@ struct Fp32Run : Run {
     void gate(const Op& op) {
         const std::int64_t n = mine_.size() * spec(op.source).width;
         if (op.second < 0) sums_.assign(static_cast<std::size_t>(n), 1.0f);
-        kernel_.gate(float_gate(op), data(op.source, mine_.begin),
-                     op.second < 0 ? sums_.data() : data(op.second, mine_.begin), data(op.target, mine_.begin), n);
+        kernel_.gate(op.gate, data(op.source, mine_.begin), op.second < 0 ? sums_.data() : data(op.second, mine_.begin),
+                     data(op.target, mine_.begin), n);
     }
 
     // Row by row and expert by expert, in order of experts; threads share the outputs.
@@ -131,7 +132,7 @@ struct Fp32Run : Run {
             float *gate = gates + p * op.width, *up = ups + p * op.width;
             product(target[0], data(op.source, p / used), width, gate, hidden);
             product(target[1], data(op.source, p / used), width, up, hidden);
-            kernel_.gate(float_gate(op), gate + hidden.begin, up + hidden.begin, gate + hidden.begin, hidden.size());
+            kernel_.gate(op.gate, gate + hidden.begin, up + hidden.begin, gate + hidden.begin, hidden.size());
         }
         meet(Stopwatch::kProduct);
         std::vector<float> result(static_cast<std::size_t>(spec(op.target).width));
@@ -176,8 +177,6 @@ struct Fp32Run : Run {
         w.bias = target.bias < 0 ? nullptr : at(m_.float_biases, target.bias).data();
         kernel_.linear(w, x, 1, width, y, w.rows, outputs.begin, outputs.end);
     }
-
-    static FloatGate float_gate(const Op& op) { return op.gelu ? FloatGate::kGeluTanh : FloatGate::kSilu; }
 
     void logits(const Op& op) {
         meet(Stopwatch::kRows);

@@ -262,7 +262,7 @@ struct Int8Run : Run {
             const std::int64_t count = std::min(panels.end * 16, w.rows) - n0;
             for (std::int64_t m = rows.begin; m < rows.end; m++)
                 m_.kernel->gate(results[!in_order] + (m - rows.begin) * width,
-                                results[in_order] + (m - rows.begin) * width, count, gate.gelu,
+                                results[in_order] + (m - rows.begin) * width, count, gate.gate,
                                 wide(gate.target, m) + n0);
             mark(Stopwatch::kRows);
             enter(number(op));
@@ -322,7 +322,7 @@ struct Int8Run : Run {
                       const std::int64_t n0 = panels.begin * 16, n = std::min(panels.end * 16, first.rows) - n0;
                       for (std::int64_t i = 0; i < rows.size(); i++)
                           m_.kernel->gate(results[0] + i * panels.size() * 16, results[1] + i * panels.size() * 16, n,
-                                          op.gelu, hidden + (rows.begin + i) * op.width + n0);
+                                          op.gate, hidden + (rows.begin + i) * op.width + n0);
                   });
         meet(Stopwatch::kProduct);
 
@@ -431,7 +431,7 @@ struct Int8Run : Run {
         if (op.second < 0) ones_.assign(static_cast<std::size_t>(spec(op.source).width), 1 << kNarrow);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
             m_.kernel->gate(narrow(op.source, m), op.second < 0 ? ones_.data() : narrow(op.second, m),
-                            spec(op.source).width, op.gelu, wide(op.target, m));
+                            spec(op.source).width, op.gate, wide(op.target, m));
     }
 
     void logits(const Op& op) {

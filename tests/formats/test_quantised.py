@@ -334,6 +334,29 @@ def test_experts_of_mxfp4_are_one_tensor() -> None:
     assert np.array_equal(dequantize("MXFP4", tensor.data, tensor.shape), packed.values)
 
 
+def test_gpt_oss_runs_with_experts_of_mxfp4_as_with_those_floats(tmp_path: Path) -> None:
+    variant = VARIANTS["gpt-oss"]._replace(config=VARIANTS["gpt-oss"].config | {"intermediate_size": 96})
+    floats = tensor_values(variant.config, "oss")
+    draw, packed = np.random.default_rng(4), dict[str, Part]()
+    for name, values in dict(floats).items():
+        if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
+            experts, inputs, outputs = values.shape  # and of MXFP4 outputs by inputs
+            own = packing.mxfp4(draw, (experts, outputs, inputs), name + "_blocks", name + "_scales")
+            packed |= own.parts
+            floats[name] = own.values.swapaxes(1, 2).astype(np.float32)
+    exact = write_folder(tmp_path / "floats", variant, "oss", floats)
+    folder = write_folder(tmp_path / "packed", variant, "oss", {name: None for name in floats if "experts." in name})
+    others = {name: array for name, array in floats.items() if "experts." not in name or name.endswith("_bias")}
+    stored = {name: ("F32", array.shape, array.astype("<f4").tobytes()) for name, array in others.items()}
+    write_safetensors(folder / "model.safetensors", stored | {name: tuple(part) for name, part in packed.items()})
+    config = variant.config | {"quantization_config": {"quant_method": "mxfp4"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    logits = [intact.load(path, profile="fp32").logits(TOKENS) for path in (exact, folder)]
+    assert np.array_equal(*logits)
+    integers = [intact.load(path).logits(TOKENS) for path in (exact, folder)]
+    assert 0 < np.abs(integers[0] - integers[1]).max() < 0.1 * np.ptp(logits[0])
+
+
 def test_scales_of_activations_and_caches_are_left_aside() -> None:
     packed = packing.plain_integers(np.random.default_rng(2), 32, 64)
     found = one_matrix(compressed("int-quantized", num_bits=8), packed, _input_scale=("F32", (1,), bytes(4)))

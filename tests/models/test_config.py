@@ -187,10 +187,8 @@ def test_files_of_minicpm_must_say_their_factors() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "needs"),
     [
-        ("GptOssForCausalLM", "safetensors", "attention sinks"),
         ("glm4moe", "gguf", "another router of experts"),
         ("gpt2", "gguf", "learned positions"),
-        ("ArceeForCausalLM", "safetensors", "squared ReLU without a gate"),
         ("lfm2", "gguf", "a recurrent state"),
     ],
 )

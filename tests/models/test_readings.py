@@ -22,6 +22,7 @@ from support.tiny import tokenizer_metadata, write_tiny
 gguf = pytest.importorskip("gguf", reason="needs the gguf package, which has llama.cpp's names of tensors")
 
 CONVERTED = {
+    "arcee": ("arcee", True),
     "cohere2": ("cohere2", False),
     "command-r": ("command-r", False),
     "ernie4.5": ("ernie4_5", False),
@@ -30,6 +31,7 @@ CONVERTED = {
     "gemma2": ("gemma2", False),
     "glm": ("chatglm", False),
     "glm4": ("glm4", False),
+    "gpt-oss": ("gpt-oss", False),
     "granite": ("granite", True),
     "hunyuan-dense": ("hunyuan-dense", False),
     "internlm2": ("internlm2", True),
@@ -39,6 +41,7 @@ CONVERTED = {
     "ministral3": ("mistral3", True),
     "mistral": ("llama", True),
     "mixtral": ("llama", True),
+    "nemotron": ("nemotron", False),
     "olmo2": ("olmo2", False),
     "olmo3": ("olmo2", False),
     "olmoe": ("olmoe", False),
@@ -82,6 +85,7 @@ MINICPM = {
 CHANGES = {
     "rms_norm_eps": 2.0**-17,
     "layer_norm_eps": 2.0**-17,
+    "norm_eps": 2.0**-17,
     "norm_epsilon": 2.0**-17,
     "residual_multiplier": 0.25,
     "mlp_only_layers": [],
@@ -100,8 +104,17 @@ def _apart(config: dict[str, Any], values: dict[str, np.ndarray]) -> Iterator[tu
     kv_heads = config["num_key_value_heads"]
     per = config["num_attention_heads"] // kv_heads
     for name, array in values.items():
+        if ".mlp.experts.gate_up_proj" in name or ".mlp.experts.down_proj" in name:  # gpt-oss
+            rows, end = (array, "bias") if name.endswith("_bias") else (array.swapaxes(1, 2), "weight")
+            stem = name.rpartition(".")[0]
+            if "gate_up" in name:
+                yield f"{stem}.gate_proj.{end}", rows[:, ::2]
+                yield f"{stem}.up_proj.{end}", rows[:, 1::2]
+            else:
+                yield f"{stem}.down_proj.{end}", rows
+            continue
         if "attention.wqkv" not in name:
-            yield name, array
+            yield name + ".weight" * name.endswith(".sinks"), array
             continue
         groups = array.reshape(kv_heads, per + 2, -1, array.shape[1])
         for part, rows in (("q", groups[:, :per]), ("k", groups[:, per]), ("v", groups[:, per + 1])):
@@ -128,7 +141,7 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
     if name == "minicpm":
         metadata |= {f"{name}.{key}": value(config) for key, value in MINICPM.items()}
     metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["rms_norm_eps"]
-    for own in ("layer_norm_eps", "norm_epsilon"):
+    for own in ("layer_norm_eps", "norm_epsilon", "norm_eps"):
         if own in config:
             metadata[f"{name}.attention.layer_norm_epsilon"] = config[own]
     for own in ("num_experts", "num_local_experts"):
@@ -145,7 +158,7 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for own, array in _stacked(_apart(config, values)):
         stem = own.split(".")[-2]
-        if name == "gemma2" and array.ndim == 1:
+        if (name == "gemma2" and array.ndim == 1) or (name == "nemotron" and own.endswith("norm.weight")):
             array = array + np.float32(1)
         tensors[names.get_name(own, try_suffixes=(".weight", ".bias"))] = (
             _together(array, heads[stem]) if together and stem in heads else array
@@ -170,6 +183,8 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
         metadata[f"{name}.rope.scaling.factor"] = scaling["factor"]
         metadata[f"{name}.rope.scaling.original_context_length"] = scaling["original_max_position_embeddings"]
         metadata[f"{name}.rope.scaling.yarn_beta_fast"] = scaling["beta_fast"]
+        if name == "gpt-oss":
+            metadata[f"{name}.expert_feed_forward_length"] = config["intermediate_size"]
         if "mscale_all_dim" in scaling:
             metadata[f"{name}.rope.scaling.yarn_log_multiplier"] = scaling["mscale_all_dim"]
             metadata[f"{name}.attention.temperature_scale"] = scaling["llama_4_scaling_beta"]

@@ -35,11 +35,12 @@ def random_heads(rng: np.random.Generator, count: int, width: int, bits: int) ->
 def assert_attends(
     tier: str, page: int, queries: NDArray[np.int32], keys: NDArray[np.int32], values: NDArray[np.int32],
     first: NDArray[np.int64], last: NDArray[np.int64], scale: attention.Scale, cap: SoftCap | None = None,
+    sink: int | None = None,
 ) -> None:  # fmt: skip
     cache = kernels.Cache(keys.shape[1], page)
     for position, (key, value) in enumerate(zip(keys, values, strict=True)):
         cache.append(tier, key, value, position)
-    got = cache.attend(tier, queries, first, last, *scale, cap=tuple(cap or (0, 0)))
+    got = cache.attend(tier, queries, first, last, *scale, cap=tuple(cap or (0, 0)), sink=sink)
     key_codes, value_codes = attention.quantize_keys(keys), attention.quantize_values(values)
     for i, query in enumerate(queries):
         seen = slice(first[i], last[i] + 1)
@@ -48,6 +49,7 @@ def assert_attends(
             attention.Heads(key_codes.codes[seen], key_codes.scale[seen]),
             attention.Heads(value_codes.codes[seen], value_codes.scale[seen]),
             cap,
+            sink,
         )
         np.testing.assert_array_equal(got[i], expected)
 
@@ -74,6 +76,23 @@ def test_attention_equals_the_reference(
     factor = Fraction(int(rng.integers(1, 1000)), int(rng.choice([1000, 10**6, 1])))
     cap = score_cap(Fraction(int(rng.integers(2, 100)), 2)) if seed % 3 == 0 else None
     assert_attends(tier, page, queries, keys, values, first, last, attention.score_scale(factor), cap)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 40), st.integers(1, 90), st.integers(1, 30), st.integers(-5, 40), st.integers(0, 2**32))
+@examples(70)
+def test_attention_with_sinks_equals_the_reference(
+    tier: str, width: int, positions: int, count: int, above: int, seed: int
+) -> None:
+    """Sinks below the best score, above it by some powers of two, and so far that no position has a share."""
+    rng = np.random.default_rng(seed)
+    bits = int(rng.choice([2, 12, 18, 31]))
+    queries, keys, values = (random_heads(rng, n, width, bits) for n in (count, positions, positions))
+    last = np.sort(rng.integers(0, positions, count))
+    scale = attention.score_scale(Fraction(int(rng.integers(1, 1000)), 1000))
+    best = attention.scores(attention.quantize_query(queries[0], scale), attention.quantize_keys(keys)).max()
+    sink = int(np.clip(best + above * 65536 + rng.integers(-65536, 65536), -LIMIT, LIMIT))
+    assert_attends(tier, 16, queries, keys, values, np.zeros(count, np.int64), last, scale, sink=sink)
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -77,6 +78,24 @@ def test_attention_is_close_to_a_softmax(positions: int, width: int, sharpness: 
     )
 
 
+def test_a_sink_takes_its_share_of_the_softmax() -> None:
+    rng = np.random.default_rng(7)
+    query, keys, values = (rng.normal(0, 1, shape) for shape in (32, (40, 32), (40, 32)))
+    q, k, v = (np.rint(x * 65536).astype(np.int64) for x in (query, keys, values))
+    scale = attention.score_scale(Fraction(1, 4))
+    parts = attention.quantize_query(q, scale), attention.quantize_keys(k), attention.quantize_values(v)
+    score = k / 65536 @ (q / 65536) / 4
+    for sink in (-30.0, 0.0, 1.5, 6.0, 40.0):
+        (integer,) = attention.sink_scores(np.array([sink], np.float32)).tolist()
+        assert integer == round(sink * np.log2(np.e) * 65536)
+        weight = np.exp(score - max(score.max(), sink))
+        expected = weight / (weight.sum() + np.exp(sink - max(score.max(), sink))) @ (v / 65536)
+        assert np.abs(attention.attend(*parts, sink=integer) / 65536 - expected).max() < 0.02
+    assert not attention.attend(*parts, sink=LIMIT).any()
+    assert np.array_equal(attention.attend(*parts, sink=-LIMIT), attention.attend(*parts))
+    assert attention.sink_scores(np.array([1e30, -1e30, 0.5 / 94548], np.float32)).tolist() == [LIMIT, -LIMIT, 1]
+
+
 def test_one_position_gives_its_value() -> None:
     x = np.array([[65536, -32768, 127, 0]])
     scale = attention.score_scale(Fraction(1, 2))
@@ -106,18 +125,19 @@ def test_the_bounds_of_the_sums() -> None:
     assert LIMIT >= 4096 * 4095 * 127  # what a 32-bit sum takes before it is added to one of 64
     largest_value = int(attention.quantize_values(np.full((1, 2), LIMIT)).scale[0])
     assert (1 << 30) * largest_value < 1 << 62
-    for bits in range(32):  # value scales that fill their bits
-        t = (1 << 30) * min((1 << bits) - 1 or 1, largest_value)
+    for bits, fewer in product(range(32), range(32)):  # value scales that fill their bits; a sink that lies above
+        e = (1 << 30) >> fewer
+        t = e * min((1 << bits) - 1 or 1, largest_value)
         h = max(t.bit_length() - 12, 0)
         weight = min((t + (1 << h >> 1)) >> h, 4095)
-        for power in range(21):
-            mass = (1 << power) * (1 << 30)
+        for power in range(20 if fewer else 21):  # no context has more than 2^19 positions
+            mass = (1 << power) * e + (1 << 30 if fewer else 0)
             s = mass.bit_length() - 23
             inverse = (1 << 46) // ((mass + (1 << s >> 1)) >> s)
-            product = (1 << power) * weight * 127 * inverse
+            largest = (1 << power) * weight * 127 * inverse
             drop = 52 + s - h
             assert 1 <= drop <= 62
-            assert product + (1 << (drop - 1)) < 1 << 63
+            assert largest + (1 << (drop - 1)) < 1 << 63
 
 
 def test_saturated_scores_share_the_weight() -> None:

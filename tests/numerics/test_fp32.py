@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
+from intact.numerics.gate import GATES
 from intact.weights import BLOCK_FORMATS, FORMATS
 
 try:
@@ -131,6 +132,16 @@ def test_attention_is_softmax_attention() -> None:
     score = q.astype(np.float64) @ k[7:].T.astype(np.float64) * 0.2
     p = np.exp(score - score.max(axis=1, keepdims=True))
     np.testing.assert_allclose(fp32.attend(q, k, v, 0.2, 7), p / p.sum(axis=1, keepdims=True) @ v[7:], atol=2e-6)
+    sinks = np.array([-2.0, 0.5, 9.0], np.float32)
+    p /= (p.sum(axis=1) + np.exp(sinks - score.max(axis=1)))[:, None]
+    np.testing.assert_allclose(fp32.attend(q, k, v, 0.2, 7, sinks=sinks), p @ v[7:], atol=2e-6)
+
+
+def test_the_gate_of_gpt_oss_is_close_to_float64() -> None:
+    g, u = np.linspace(-30, 30, 1001).astype(np.float32), np.linspace(20, -20, 1001).astype(np.float32)
+    x, y = np.minimum(g.astype(np.float64), 7), np.clip(u.astype(np.float64), -7, 7)
+    expected = x / (1 + np.exp(-1.702 * x)) * (y + 1)
+    np.testing.assert_allclose(fp32.gate("swiglu_oai", g, u), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_norm_and_rope_are_close_to_float64() -> None:
@@ -296,6 +307,9 @@ def test_attention_on_every_tier(
     same(native.attend(tier, q, keys, values, order, head, first, last, 0.01), fp32.attend(q, k, v, 0.01, first))
     capped = native.attend(tier, q, keys, values, order, head, first, last, 0.1, 1.5)
     same(capped, fp32.attend(q, k, v, 0.1, first, 1.5))
+    sinks = draw(rng, heads) * np.float32(3)
+    with_sinks = native.attend(tier, q, keys, values, order, head, first, last, 0.1, sinks=sinks)
+    same(with_sinks, fp32.attend(q, k, v, 0.1, first, sinks=sinks))
 
 
 @each_tier
@@ -322,13 +336,13 @@ def test_exp_on_every_tier(tier: str) -> None:
 
 
 @each_tier
-@pytest.mark.parametrize("kind", ["silu", "gelu_tanh"])
+@pytest.mark.parametrize("kind", GATES)
 def test_gates_on_every_tier(tier: str, kind: Any) -> None:
     rng = np.random.default_rng(10)
     for n in (1, 15, 16, 17, 1001):
         g, u = draw(rng, n) * np.float32(3), draw(rng, n)
         g[0], u[0] = [-3e38, 3e38, -0.0, 1e20, -1e20][n % 5], 0.5
-        same(native.gate(tier, kind, g, u), fp32.gate(kind, g, u))
+        same(native.gate(tier, GATES.index(kind), g, u), fp32.gate(kind, g, u))
 
 
 @each_tier

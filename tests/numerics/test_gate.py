@@ -31,7 +31,18 @@ def test_activations_are_close(integer: object, exact: object) -> None:
     assert not integer(X[X < -(1 << 21)]).any()
 
 
+def test_the_gate_of_gpt_oss_and_relu() -> None:
+    up = np.resize(np.array([-LIMIT, -(3 << 16), 0, 1 << 16, LIMIT]), len(X))
+    g, u = np.minimum(X / 65536, 7), np.clip(up / 65536, -7, 7)
+    exact = g / (1 + np.exp(-np.clip(1.702 * g, -700, 700))) * (u + 1)
+    assert np.abs(gate.gated(X, up, "swiglu_oai") / 2**20 - exact).max() < 3e-4
+    assert np.array_equal(gate.gated(X, None, "relu"), np.where(X > 0, X, 0) << 4)
+    small = X[np.abs(X) < 1 << 20]
+    assert np.abs(gate.gated(small, small, "relu") / 2**20 - np.where(small > 0, small / 65536, 0) ** 2).max() <= 2**-20
+
+
 def test_constants_are_rounded() -> None:
+    assert round(1.702 * 65536) == gate.OAI_SLOPE
     assert round(2 * np.sqrt(2 / np.pi) * 2**30) == gate.GELU_LINEAR
     assert round(2 * np.sqrt(2 / np.pi) * 0.044715 * 2**30) == gate.GELU_CUBIC
 

@@ -36,9 +36,9 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
         case Rope():
             return "rope", op.interleaved, op.rotation, 2 * len(program.rotations[op.rotation]) < op.width
         case Attend():
-            return "attend", op.window > 0, op.cap > 0
+            return "attend", op.window > 0, op.cap > 0, op.sinks is None
         case Gate():
-            return "gate", op.kind, op.up is None
+            return "gate", op.kind, op.up is None, op.up == op.gate
         case Experts():
             biased = any(e.gate_bias for e in op.experts)
             return "experts", op.kind, op.weights, op.accumulate, biased, len(op.experts) > 1

@@ -384,6 +384,42 @@ VARIANTS: dict[str, Variant] = {
             use_parallel_residual=False,
         )
     ),
+    "arcee": Variant(
+        _config("ArceeForCausalLM", "arcee", hidden_act="relu2", attention_bias=False, mlp_bias=False), "BF16"
+    ),
+    "nemotron": Variant(
+        _config(
+            "NemotronForCausalLM",
+            "nemotron",
+            norm_eps=1e-5,
+            hidden_act="relu2",
+            partial_rotary_factor=0.5,
+            attention_bias=False,
+            mlp_bias=False,
+        )
+    ),
+    "gpt-oss": Variant(
+        _config(
+            "GptOssForCausalLM",
+            "gpt_oss",
+            head_dim=24,
+            intermediate_size=40,
+            num_local_experts=6,
+            num_experts_per_tok=3,
+            sliding_window=8,
+            layer_types=["sliding_attention", "full_attention"],
+            swiglu_limit=7.0,
+            rope_theta=150000.0,
+            rope_scaling={
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 32,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "truncate": False,
+            },
+        )
+    ),
     "starcoder2": Variant(
         _config(
             "Starcoder2ForCausalLM",
@@ -446,12 +482,13 @@ MATRICES = {
     "ffn_gate": 1.5,
     "ffn_gate_inp": 6.0,
     "mlp.gate": 6.0,
+    "mlp.router": 6.0,
     "block_sparse_moe.gate": 6.0,
     "attn_output": 1.0,
     "output": 3.0,
 }
 """Sizes of random matrices by the ends of their names; 1 for others."""
-GAINS = {"attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
+GAINS = {"attn_sinks": (1.0, 2.0), "attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
 OWN_SIZES = {
     "gemma2": (1.0, 3.0),
@@ -505,6 +542,22 @@ def stack_experts(
             ]
             stacked = np.stack([np.concatenate([values.pop(name) for name in some]) for some in names])
             values[f"model.layers.{i}.{own}.weight"] = stacked
+    return _as_gpt_oss(values, config) if architecture.gguf == "gpt-oss" else values
+
+
+def _as_gpt_oss(values: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The weights as gpt-oss's folders have them: gates and ups take turns, and matrices are inputs by outputs."""
+    for i in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{i}."
+        values[layer + "self_attn.sinks"] = values.pop(layer + "self_attn.sinks.weight")
+        for own, parts in (("gate_up_proj", ("gate_proj", "up_proj")), ("down_proj", ("down_proj",))):
+            for end, suffix in (("weight", ""), ("bias", "_bias")):
+                stacks = [
+                    np.stack([values.pop(f"{layer}mlp.experts.{e}.{part}.{end}") for part in parts], axis=1)
+                    for e in range(config["num_local_experts"])
+                ]
+                rows = np.stack([stack.reshape(-1, *stack.shape[2:]) for stack in stacks])
+                values[f"{layer}mlp.experts.{own}{suffix}"] = rows if end == "bias" else rows.swapaxes(1, 2)
     return values
 
 

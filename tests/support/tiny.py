@@ -47,6 +47,7 @@ VECTORS = {
     "post_attention_norm.weight": (0.8, 0.2),
     "post_ffw_norm.weight": (0.8, 0.2),
     "attn_k.bias": (0.0, 2.0),
+    "attn_sinks.weight": (1.0, 2.0),
     ".bias": (0.0, 0.3),
 }
 """Means and sizes of random vectors; 1 and 0.2 for others."""
@@ -116,7 +117,7 @@ def write_tiny(
     described = Checkpoint(path, "gguf", own, {})
     shapes = tensor_shapes(ARCHITECTURES[architecture], described, vocabulary, tied)
     for name, shape in fused_shapes(shapes, ARCHITECTURES[architecture].gguf_fused).items():
-        if len(shape) == 1:
+        if len(shape) == 1 or name.endswith(".bias"):
             mean, size = entry_of(name, VECTORS, (1.0, 0.2))
             values = random_floats(f"{seed}|{name}", shape, size) + np.float32(mean)
             tensors[name] = ("F32", shape, values.astype("<f4").tobytes())

@@ -102,7 +102,8 @@ def sine_cosine(tier: str, position: int, turns: Annotated[NDArray[numpy.uint64]
 
 def rotate(tier: str, head: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], sine: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], cosine: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], interleaved: bool) -> NDArray[numpy.int32]: ...
 
-def gate(tier: str, gate: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], up: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], gelu: bool) -> NDArray[numpy.int64]: ...
+def gate(tier: str, gate: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], up: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], kind: int) -> NDArray[numpy.int64]:
+    """kind counts numerics.gate.GATES."""
 
 def sigmoid(tier: str, x: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> NDArray[numpy.int32]: ...
 
@@ -132,7 +133,7 @@ class Cache:
 
     def append(self, tier: str, key: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], value: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], position: int) -> None: ...
 
-    def attend(self, tier: str, queries: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], first: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], last: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], mantissa: int, exponent: int, cuts: Sequence[int] = [], cap: tuple[int, int] = (0, 0)) -> NDArray[numpy.int32]:
+    def attend(self, tier: str, queries: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], first: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], last: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], mantissa: int, exponent: int, cuts: Sequence[int] = [], cap: tuple[int, int] = (0, 0), sink: int | None = None) -> NDArray[numpy.int32]:
         """
         Attend; first and last are the visible positions of each query, cuts where segments end.
         """

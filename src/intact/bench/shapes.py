@@ -59,6 +59,7 @@ SHAPES: Final = {
     "qwen3-8b": ModelShape("qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, 1e6, False),
     "olmoe-7b": ModelShape("olmoe", 16, 2048, 1024, 16, 16, 128, 50304, 4096, 1e4, False, 64, 8, 1024),
     "phi-4": ModelShape("phi3", 40, 5120, 17920, 40, 10, 128, 100352, 16384, 2.5e5, False),
+    "gpt-oss-20b": ModelShape("gpt-oss", 24, 2880, 2880, 64, 8, 64, 201088, 131072, 1.5e5, False, 32, 4, 2880),
     "qwen3-30b-a3b": ModelShape("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, 1e6, False, 128, 8, 768),
 }
 """Shapes by name, the smallest first."""

@@ -21,7 +21,7 @@ from intact.numerics.activations import block_sums, quantize
 from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.functions import exp2_neg
-from intact.numerics.gate import gated
+from intact.numerics.gate import GATES, Activation, gated
 from intact.numerics.integers import INTEGER, LAYOUTS, TABLED, entries_of, from_bytes, shift_of, to_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, make_gain, rmsnorm
@@ -75,12 +75,14 @@ class ReferenceKernels:
         sine, cosine = rope.sine_cosine(np.array([position]), turns)
         return [sine[0], cosine[0], rope.rotate(x[None, None], sine, cosine, interleaved)[0, 0]]
 
-    def attend(self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int) -> Ints:
-        """Attention of one query over positions from `first` on."""
+    def attend(
+        self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int, sink: int | None = None
+    ) -> Ints:
+        """Attention of one query over positions from `first` on, and a sink."""
         k, v = attention.quantize_keys(keys[first:]), attention.quantize_values(values[first:])
-        return attention.attend(attention.quantize_query(query, scale), k, v)
+        return attention.attend(attention.quantize_query(query, scale), k, v, sink=sink)
 
-    def gate(self, gate: Ints, up: Ints, kind: str) -> Ints:
+    def gate(self, gate: Ints, up: Ints, kind: Activation) -> Ints:
         """Activate and multiply."""
         return gated(gate, up, kind)
 
@@ -135,17 +137,19 @@ class NativeKernels:
         sine, cosine = self.kernels.sine_cosine(self.tier, position, turns)
         return [sine, cosine, self.kernels.rotate(self.tier, _narrow(x), sine, cosine, interleaved)]
 
-    def attend(self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int) -> Ints:
+    def attend(
+        self, query: Ints, scale: attention.Scale, keys: Ints, values: Ints, first: int, sink: int | None = None
+    ) -> Ints:
         """See `ReferenceKernels`."""
         cache = self.kernels.Cache(len(query), 16)
         for position, (key, value) in enumerate(zip(_narrow(keys), _narrow(values), strict=True)):
             cache.append(self.tier, key, value, position)
         span = np.array([first], np.int64), np.array([len(keys) - 1], np.int64)
-        return np.asarray(cache.attend(self.tier, _narrow(query)[None], *span, *scale)[0], np.int64)
+        return np.asarray(cache.attend(self.tier, _narrow(query)[None], *span, *scale, sink=sink)[0], np.int64)
 
-    def gate(self, gate: Ints, up: Ints, kind: str) -> Ints:
+    def gate(self, gate: Ints, up: Ints, kind: Activation) -> Ints:
         """See `ReferenceKernels`."""
-        return np.asarray(self.kernels.gate(self.tier, _narrow(gate), _narrow(up), kind == "gelu"), np.int64)
+        return np.asarray(self.kernels.gate(self.tier, _narrow(gate), _narrow(up), GATES.index(kind)), np.int64)
 
     def weights(self, logits: Ints, slope: int) -> Ints:
         """See `ReferenceKernels`."""
@@ -255,12 +259,15 @@ def results(kernels: Kernels) -> Iterator[tuple[str, list[Ints]]]:
                     for first in (0, 37)
                 ]
                 yield f"attend {width} {factor} {bits}", out
+        query, scale = _large("query sink", (width,), 17), attention.score_scale(inverse_root(width))
+        for sink in (-(1 << 20), 0, 1 << 18, 1 << 20, 1 << 21, LIMIT):
+            yield f"attend {width} with a sink of {sink}", [kernels.attend(query, scale, keys, values, 0, sink)]
     values = np.full((5, 24), 16253)  # scales of 8191: weights round to 4096 before they are limited to 4095
     scale = attention.score_scale(inverse_root(24))
     yield "attend, largest weights", [kernels.attend(keys[0, :24], scale, np.zeros_like(values), values, 0)]
     gates, up = _integers("gate", (999,), 31).clip(-LIMIT, LIMIT), _large("up", (999,), 31).clip(-LIMIT, LIMIT)
     spread = np.arange(-1200, 1200) * 999
-    for kind in ("silu", "gelu"):
+    for kind in GATES:
         yield f"gate {kind}", [kernels.gate(gates, up, kind), kernels.gate(spread, np.full_like(spread, LIMIT), kind)]
     logits = _large("logits", (1500,), 20)
     for slope in (1, 1549082, 1549082005, 1936352506, 1 << 50):

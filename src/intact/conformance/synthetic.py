@@ -18,7 +18,6 @@ from intact.executors.base import SequenceChunk
 from intact.formats import Tensor
 from intact.models.decoder import inverse_root
 from intact.models.program import (
-    Activation,
     Attend,
     Buffer,
     Embed,
@@ -35,6 +34,7 @@ from intact.models.program import (
     Target,
 )
 from intact.numerics.experts import ExpertWeights
+from intact.numerics.gate import GATES, Activation
 from intact.numerics.integers import INTEGER, to_bytes
 from intact.numerics.rope import rotation
 from intact.numerics.weights import InputIndex, from_floats
@@ -268,8 +268,7 @@ def _ropes() -> Iterator[Case]:
 
 
 def _gates() -> Iterator[Case]:
-    kinds: tuple[Activation, ...] = ("silu", "gelu")
-    for kind in kinds:
+    for kind in GATES:
         b = _Builder(f"gate {kind}")
         b.embed(64)
         b.linear("x", "F32", ("gate", 77), ("up", 77), bias=1.5)
@@ -306,9 +305,9 @@ def _layer_norms() -> Iterator[Case]:
 def _experts() -> Iterator[Case]:
     """Mixtures with each kind of weights; ties of scores, as two experts have the same row of the router."""
     kinds: tuple[ExpertWeights, ...] = ("softmax", "softmax of chosen", "sigmoid")
-    activations: tuple[Activation, ...] = ("silu", "gelu", "silu")
-    for kind, activation, count, used in zip(kinds, activations, (7, 6, 1), (3, 2, 1), strict=True):
-        b = _Builder(f"experts {kind}")
+    activations: tuple[Activation, ...] = ("silu", "gelu", "silu", "swiglu_oai")
+    for kind, activation, count, used in zip((*kinds, kinds[0]), activations, (7, 6, 1, 5), (3, 2, 1, 2), strict=True):
+        b = _Builder(f"experts {kind}" + (" swiglu_oai" if activation == "swiglu_oai" else ""))
         width, hidden = 64, 80
         b.embed(width, low=-12)
         b.ops.append(Norm("x", b.buffer("normed", width), b.vector("gain", width, 1.0, 0.5), 1e-5))
@@ -371,14 +370,20 @@ def _gathers() -> Iterator[Case]:
 def _attention() -> Iterator[Case]:
     shapes = ((3, 1, 24, 0), (4, 2, 40, 5), (6, 6, 16, 0), (9, 1, 64, 17), (1, 1, 512, 0))
     caps = {(4, 2, 40, 5): Fraction(5), (6, 6, 16, 0): Fraction(3, 2)}
-    for shape, cap in (*((shape, Fraction(0)) for shape in shapes), *caps.items()):
+    sunk = (4, 2, 40, 5), (9, 1, 64, 17), (6, 6, 16, 0)
+    plain = ((shape, Fraction(0), False) for shape in shapes)
+    capped = ((shape, cap, False) for shape, cap in caps.items())
+    with_sinks = ((shape, Fraction(0), True) for shape in sunk)
+    for shape, cap, sink in (*plain, *capped, *with_sinks):
         heads, kv_heads, width, window = shape
         named = f"attention {heads} {kv_heads} {width} {window}"
-        b = _Builder(f"{named} capped" if cap else named, kv_heads, width)
+        b = _Builder(f"{named} capped" if cap else f"{named} sinks" if sink else named, kv_heads, width)
         b.embed(64)
+        sinks = b.vector("sinks", heads, 0.0, 40.0) if sink else None
         b.linear("x", "F32", ("q", heads * width), ("k", kv_heads * width), ("v", kv_heads * width), bias=0.5)
         scale = inverse_root(width) * (8 if window else 1)
-        b.ops.append(Attend("q", "k", "v", b.buffer("o", heads * width), 0, heads, kv_heads, width, scale, window, cap))
+        out = b.buffer("o", heads * width)
+        b.ops.append(Attend("q", "k", "v", out, 0, heads, kv_heads, width, scale, window, cap, sinks))
         b.layers = 1
         b.logits("o", cap=cap and 1000 * cap)
         steps = _two_sequences()

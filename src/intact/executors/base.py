@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 
 from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
+from intact.formats import Tensor
 from intact.models.decoder import float_values
 from intact.models.program import Experts, Gather, Linear, Norm, Program
+from intact.numerics.attention import sink_scores
 from intact.numerics.dequantize import dequantize
-from intact.numerics.integers import read_inputs
+from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
 from intact.numerics.sparsity import column_norms
+from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.system import processors
+from intact.weights import FLOAT_FORMATS
 
 LOGIT_FRACTION = 16
 
@@ -176,10 +180,45 @@ def bias_values(program: Program, name: str) -> NDArray[np.float32]:
 
 def integer_bias(program: Program, name: str, fraction: int) -> NDArray[np.int64]:
     """Return a bias with so many fraction bits."""
-    values = bias_values(program, name).astype(np.float64)
+    return fixed_bias(program.tensors[name], fraction)
+
+
+def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:
+    """Return a bias with so many fraction bits.
+
+    Raises
+    ------
+    ModelError
+        If a value is too large.
+    """
+    values = float_values(tensor, tensor.shape[0], "bias").astype(np.float64)
     if np.abs(values).max() >= 1 << 14:
-        raise ModelError(f"tensor {program.tensors[name].name}: values of 16,384 and more do not fit fixed point")
+        raise ModelError(f"tensor {tensor.name}: values of 16,384 and more do not fit fixed point")
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64)
+
+
+def integer_weight(tensor: Tensor, bits: int) -> BlockWeight:
+    """Return a matrix as an integer weight; floats get so many bits.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be one.
+    """
+    shape = (tensor.shape[0], tensor.shape[1])
+    try:
+        if tensor.kind == INTEGER:
+            return from_bytes(tensor.data)
+        if tensor.kind in FLOAT_FORMATS:
+            return from_floats(dequantize(tensor.kind, tensor.data, shape), bits)
+        return from_blocks(tensor.kind, tensor.data, shape)
+    except ModelError as error:
+        raise ModelError(f"tensor {tensor.name}: {error}") from error
+
+
+def integer_sinks(program: Program, name: str) -> NDArray[np.int64]:
+    """Return the scores of attention sinks in base 2 and Q16."""
+    return sink_scores(bias_values(program, name))
 
 
 def check_experts(program: Program, parts: ProfileParts) -> None:

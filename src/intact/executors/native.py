@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from intact.executors.base import (
     gather_index,
     integer_bias,
     integer_gain,
+    integer_sinks,
     kept_inputs,
 )
 from intact.executors.profile import Record, StepWork
@@ -48,6 +49,7 @@ from intact.numerics.activations import INT8, Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import ExpertWeights, weight_factor
+from intact.numerics.gate import GATES
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.rope import factor_q30
 from intact.numerics.sampling import Draw
@@ -253,16 +255,19 @@ class NativeExecutor:
                 shape = {name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window")}
                 scale: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
                 scale |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
+                if op.sinks is not None:
+                    sinks = integer_sinks(self.program, op.sinks)
+                    scale["bias"] = self._model.add_bias(sinks, bias_values(self.program, op.sinks))
                 return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scale}
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}
                 second = -1 if op.up is None else ids[op.up]
-                return kind.GATE, {**buffers, "second": second, "gelu": op.kind == "gelu"}
+                return kind.GATE, {**buffers, "second": second, "gate": GATES.index(op.kind)}
             case Experts():
                 rows = {"source": op.source, "second": op.scores, "target": op.target}
-                kinds: tuple[ExpertWeights, ...] = ("softmax", "softmax of chosen", "sigmoid")
+                kinds = get_args(ExpertWeights)
                 routing = (op.used, kinds.index(op.weights), weight_factor(op.factor), float(op.factor))
-                shape = {"width": op.hidden, "accumulate": op.accumulate, "gelu": op.kind == "gelu"}
+                shape = {"width": op.hidden, "accumulate": op.accumulate, "gate": GATES.index(op.kind)}
                 matrices = [
                     self._target(ids[op.target], weight, bias, fraction)
                     for e in op.experts

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ModelError, ParameterError
+from intact.errors import ParameterError
 from intact.executors.base import (
     LOGIT_FRACTION,
     KeptInputs,
@@ -18,11 +18,12 @@ from intact.executors.base import (
     gather_index,
     integer_bias,
     integer_gain,
+    integer_sinks,
+    integer_weight,
     kept_inputs,
 )
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
-    Activation,
     Attend,
     Embed,
     Expert,
@@ -39,21 +40,18 @@ from intact.models.program import (
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
-from intact.numerics.dequantize import dequantize
 from intact.numerics.exact_product import exact_product
 from intact.numerics.experts import choose, scaled, weight_factor
 from intact.numerics.fixed import rshift, sat32
-from intact.numerics.gate import gated
+from intact.numerics.gate import Activation, gated
 from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
-from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, layer_norm, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
 from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
-from intact.numerics.weights import BlockWeight, from_blocks, from_floats
-from intact.weights import FLOAT_FORMATS
+from intact.numerics.weights import BlockWeight
 
 Rows = NDArray[np.int64]
 
@@ -124,17 +122,7 @@ class ReferenceExecutor:
 
     def _weight(self, name: str) -> BlockWeight:
         if name not in self._weights:
-            tensor = self.program.tensors[name]
-            shape = (tensor.shape[0], tensor.shape[1])
-            try:
-                if tensor.kind == INTEGER:
-                    self._weights[name] = from_bytes(tensor.data)
-                elif tensor.kind in FLOAT_FORMATS:
-                    self._weights[name] = from_floats(dequantize(tensor.kind, tensor.data, shape), self.bits)
-                else:
-                    self._weights[name] = from_blocks(tensor.kind, tensor.data, shape)
-            except ModelError as error:
-                raise ModelError(f"tensor {tensor.name}: {error}") from error
+            self._weights[name] = integer_weight(self.program.tensors[name], self.bits)
         return self._weights[name]
 
     def _gain(self, op: Norm) -> Gain:
@@ -247,6 +235,7 @@ class ReferenceExecutor:
         keys, key_scales, values, value_scales = self._cache[op.layer]
         count, scale = len(rows[op.query]), score_scale(op.scale)
         cap = score_cap(op.cap) if op.cap else None
+        sinks = [None] * op.heads if op.sinks is None else integer_sinks(self.program, op.sinks).tolist()
         new_keys = quantize_keys(rows[op.key].reshape(count, op.kv_heads, op.width))
         new_values = quantize_values(rows[op.value].reshape(count, op.kv_heads, op.width))
         queries = rows[op.query].reshape(count, op.heads, op.width)
@@ -267,6 +256,7 @@ class ReferenceExecutor:
                         Heads(keys[visible, kv], key_scales[visible, kv]),
                         Heads(values[visible, kv], value_scales[visible, kv]),
                         cap,
+                        sinks[h],
                     )
             row = part.stop
         return out.reshape(count, -1)

@@ -84,8 +84,8 @@ class Config:
     score_cap: Fraction = Fraction(0)
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""
-    reranks: bool = False
-    """True for a GGUF file of a reranker, which holds its answers' rows of the head twice."""
+    other_heads: tuple[str, ...] = ()
+    """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 
     @property
     def is_local(self) -> tuple[bool, ...]:
@@ -161,7 +161,7 @@ def read_gguf_config(
         rope_scaling=scaling,
         query_width=head_width,
         biases={matrix: True for matrix, has in biases.items() if has is True},
-        reranks=m.get("pooling_type") == 4,
+        other_heads=("cls.output.weight",) if m.get("pooling_type") == 4 else (),
     )
 
 

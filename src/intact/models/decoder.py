@@ -41,7 +41,6 @@ from intact.models.names import (
     ungroup_heads,
 )
 from intact.models.program import (
-    Activation,
     Attend,
     Buffer,
     Embed,
@@ -66,6 +65,7 @@ from intact.models.windows import (
     read_hf_unrotated_layers,
 )
 from intact.numerics.dequantize import dequantize
+from intact.numerics.gate import Activation
 from intact.numerics.rope import attention_factor, rotation
 from intact.weights import FLOAT_FORMATS
 
@@ -117,6 +117,8 @@ class Decoder:
     activation: ClassVar[Activation] = "silu"
     gated: ClassVar[bool] = True
     """False if feed-forward nets have no gate."""
+    squared: ClassVar[bool] = False
+    """True if nets without a gate multiply the activation by its input: the square of ReLU."""
     mixture: ClassVar[MixtureForm | None] = None
     """Keys and defaults of mixtures of experts in files, if models may have them."""
     soft_caps: ClassVar[tuple[float, float] | None] = None
@@ -151,6 +153,8 @@ class Decoder:
     """Whether queries and keys pass norms."""
     norms_rows: ClassVar[bool] = False
     """Whether these norms are over whole rows, not over each head."""
+    sinks: ClassVar[bool] = False
+    """Whether each head of attention has a sink."""
     norms_rotated: ClassVar[bool] = False
     """Whether these norms follow the rotary embedding."""
     gguf_interleaves: ClassVar[bool] = False
@@ -449,8 +453,7 @@ class Decoder:
         rotations = self.rotations()
         factors = (attention_factor(c.rope_scaling), *(Fraction(1) for _ in rotations[1:]))
         lists = FACTORS if c.rope_scaling.get("type") == "longrope" else ()
-        answers = ("cls.output.weight",) if c.reranks else ()
-        self.refuse_unused({"output.weight", *lists, *answers} if tied else {*lists, *answers})
+        self.refuse_unused({"output.weight", *lists, *c.other_heads} if tied else {*lists, *c.other_heads})
         ops, buffers = add_rotations(tuple(self.ops), self.buffers(), self.rotated)
         ops, buffers = add_gathers(ops, buffers, self.used)
         return Program(
@@ -526,7 +529,7 @@ class Decoder:
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
-        wanted = self.config.biases.get(stem.rpartition(".")[2], stem + ".bias" in self.tensors)
+        wanted = self.config.biases.get(stem.split(".")[2], stem + ".bias" in self.tensors)
         bias = stem + ".bias" if wanted else None
         if bias:
             self.vector(bias, rows)
@@ -565,9 +568,11 @@ class Decoder:
         if rotary >= 0 and not self.norms_rotated:
             self.ops += turns
         scale = inverse_root(c.query_width) if c.score_scale is None else c.score_scale
-        self.ops.append(
-            Attend("q", "k", "v", "attended", i, c.heads, c.kv_heads, c.head_width, scale, window, c.score_cap)
-        )
+        sinks = p + "attn_sinks.weight" if self.sinks else None
+        if sinks:
+            self.vector(sinks, c.heads)
+        shape = (i, c.heads, c.kv_heads, c.head_width)
+        self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks))
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append attention's output projection."""
@@ -596,7 +601,8 @@ class Decoder:
         first = [(gate, stems[0])] if self.gated else []
         targets = (self.target(to, layer + stem, hidden, width) for to, stem in (*first, (up, stems[1])))
         self.ops.append(Linear(source, tuple(targets)))
-        self.ops.append(Gate(gate if self.gated else up, up if self.gated else None, inner, self.activation))
+        second = up if self.gated or self.squared else None
+        self.ops.append(Gate(gate if self.gated else up, second, inner, self.activation))
         self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate),)))
 
     def experts(self, i: int, m: ExpertMixture, buffer: str, accumulate: bool) -> None:

@@ -10,7 +10,6 @@ _LATENT: Final = "latent attention"
 _LEARNED: Final = "learned positions"
 _ALIBI: Final = "ALiBi"
 _ERF: Final = "GELU by the error function"
-_SQUARED: Final = "squared ReLU without a gate"
 _INPUTS: Final = "inputs for each layer and keys shared between layers"
 _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     _ROUTER: (
@@ -19,7 +18,6 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
         *("Ernie4_5_MoeForCausalLM", "HunYuanMoEV1ForCausalLM"),
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
-    "attention sinks": ("gpt-oss", "GptOssForCausalLM"),
     f"{_ROUTER} and {_LATENT}": ("deepseek2", "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: (
@@ -33,7 +31,6 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     _ERF: ("gptneox", "falcon", "GPTNeoXForCausalLM", "FalconForCausalLM"),
     "a head with a bias": ("phi2", "PhiForCausalLM"),
     "layer norms without gains": ("olmo", "OlmoForCausalLM"),
-    _SQUARED: ("arcee", "nemotron", "ArceeForCausalLM", "NemotronForCausalLM"),
     _INPUTS: ("gemma3n", "gemma4", "Gemma3nForCausalLM", "Gemma4ForCausalLM"),
     "norms inside attention and the feed-forward net": ("bitnet", "BitNetForCausalLM"),
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.formats import Tensor
 from intact.numerics.experts import ExpertWeights
-
-Activation: TypeAlias = Literal["silu", "gelu"]
-"""Functions that a gate applies to its input."""
+from intact.numerics.gate import Activation
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,8 @@ class Rope:
 class Attend:
     """Causal attention; appends key and value to the cache first.
 
-    `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none).
+    `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none). `sinks` names a tensor with a
+    score of each head that takes part in the softmax, without a value.
     """
 
     query: str
@@ -126,6 +125,7 @@ class Attend:
     scale: Fraction
     window: int = 0
     cap: Fraction = Fraction(0)
+    sinks: str | None = None
 
 
 @dataclass(frozen=True)

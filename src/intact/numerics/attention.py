@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -77,18 +78,33 @@ def scores(query: tuple[np.ndarray, np.ndarray, np.ndarray], keys: Heads) -> np.
     return sat32(shift(rshift(acc * mantissa, 15) * keys.scale, drop))
 
 
+def sink_scores(values: np.ndarray) -> np.ndarray:
+    """The scores of attention sinks, float32 of any shape, in base 2 and Q16: int64, saturated."""
+    exact = (Fraction(value) * LOG2E / (1 << 14) for value in values.reshape(-1).tolist())
+    rounded = [max(min(math.floor(x + Fraction(1, 2)), 1 << 32), -(1 << 32)) for x in exact]
+    return sat32(np.array(rounded, np.int64)).reshape(values.shape)
+
+
 def attend(
-    query: tuple[np.ndarray, np.ndarray, np.ndarray], keys: Heads, values: Heads, cap: SoftCap | None = None
+    query: tuple[np.ndarray, np.ndarray, np.ndarray],
+    keys: Heads,
+    values: Heads,
+    cap: SoftCap | None = None,
+    sink: int | None = None,
 ) -> np.ndarray:
-    """The output (d,) in Q16, saturated, of one query over the n visible positions; scores may have a soft cap."""
+    """The output (d,) in Q16, saturated, of one query over the n visible positions.
+
+    Scores may have a soft cap. A sink is one more score, which has its share of the probabilities and no value.
+    """
     score = scores(query, keys)
     score = score if cap is None else soft_cap(score, cap)
-    e = exp2_neg(score.max() - score)
+    top = score.max() if sink is None else max(score.max(), np.int64(sink))
+    e = exp2_neg(top - score)
     t = e * values.scale
     h = np.maximum(bitlen(t.max()) - 12, 0)
     weight = np.minimum(rshift(t, h), WEIGHT_MAX)
     total = weight @ values.codes
-    mass = e.sum()
+    mass = e.sum() + (0 if sink is None else exp2_neg(top - sink))
     s = bitlen(mass) - 23
     inverse = (1 << 46) // rshift(mass, s)
     return sat32(rshift(total * inverse, 52 + s - h))

@@ -6,13 +6,14 @@ The order of sums is LayerCast's idea carried to its end: 16 lanes by index mod 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from intact.numerics.gate import Activation
+
 Floats: TypeAlias = npt.NDArray[np.float32]
-Activation: TypeAlias = Literal["silu", "gelu_tanh"]
 
 VERSION = "1"
 """The version of this arithmetic: any change of a bit is a new one."""
@@ -31,6 +32,7 @@ _EXP_TERMS = tuple(
 _GELU_LINEAR = np.float32(float.fromhex("0x1.988454p0"))
 _GELU_CUBIC = np.float32(float.fromhex("0x1.2444f2p-4"))
 _ONE = np.float32(1.0)
+_SEVEN, _OAI_SLOPE = np.float32(7.0), np.float32(1.702)
 
 
 def tree(lanes: Floats) -> Floats:
@@ -149,8 +151,16 @@ def gelu_tanh(x: Floats) -> Floats:
 
 
 def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
-    """Gated activation: silu(g) * u or gelu_tanh(g) * u."""
-    y: Floats = (silu(g) if kind == "silu" else gelu_tanh(g)) * u
+    """Gated activation: f(g) * u; for swiglu_oai (g * sigmoid(1.702 g)) * (u + 1), g at most 7, u from -7 to 7."""
+    y: Floats
+    if kind == "swiglu_oai":
+        g, u = np.where(g > _SEVEN, _SEVEN, g), np.where(u > _SEVEN, _SEVEN, np.where(u < -_SEVEN, -_SEVEN, u))
+        with np.errstate(over="ignore"):
+            y = (g * sigmoid(g * _OAI_SLOPE)) * (u + _ONE)
+    elif kind == "relu":
+        y = np.where(g > 0, g, np.float32(0)) * u
+    else:
+        y = (silu(g) if kind == "silu" else gelu_tanh(g)) * u
     return y
 
 
@@ -175,7 +185,9 @@ def rope(x: Floats, cosine: Floats, sine: Floats, interleaved: bool) -> Floats:
     return y
 
 
-def attend(q: Floats, k: Floats, v: Floats, scale: float, first: int = 0, cap: float = 0.0) -> Floats:
+def attend(
+    q: Floats, k: Floats, v: Floats, scale: float, first: int = 0, cap: float = 0.0, sinks: Floats | None = None
+) -> Floats:
     """Attention of query heads that share one key-value head, over positions first, ..., last - 1.
 
     Parameters
@@ -185,21 +197,25 @@ def attend(q: Floats, k: Floats, v: Floats, scale: float, first: int = 0, cap: f
     scale : factor of the scores, rounded to float32
     first : first visible position (sliding windows)
     cap : soft cap of the scores, 0 for none
+    sinks : float32 (heads,), of each head a score without a value, which no cap changes
 
     Returns
     -------
     float32 (heads, d)
         o / s with o = sum of e[j] * v[j] in order of j from +0, and s = lane_sum of e by position, where e is 0
-        before ``first`` and exp(score - largest score) from there on.
+        before ``first`` and exp(score - largest score) from there on; a sink's e is added to s last.
     """
     score = dot(q[:, None, :], k[None, first:, :]) * np.float32(scale)
     score = soft_cap(score, cap) if cap else score
     e = np.zeros((q.shape[0], k.shape[0]), np.float32)
-    e[:, first:] = exp(score - score.max(axis=1, keepdims=True))
+    most = score.max(axis=1) if sinks is None else np.maximum(score.max(axis=1), sinks)
+    e[:, first:] = exp(score - most[:, None])
     o = np.zeros_like(q)
     for j in range(first, k.shape[0]):
         o += e[:, j, None] * v[None, j, :]
-    return o / lane_sum(e)[:, None]
+    total = lane_sum(e) if sinks is None else lane_sum(e) + exp(sinks - most)
+    y: Floats = o / total[:, None]
+    return y
 
 
 def embed(weight: Floats, ids: npt.NDArray[np.integer], scale: float = 1.0) -> Floats:

@@ -1,0 +1,105 @@
+"""gpt-oss: experts with biases and a clipped gate, attention sinks, windows in turn, YaRN (arXiv 2508.10925)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ModelError
+from intact.formats import Checkpoint, Tensor
+from intact.formats.metadata import Metadata
+from intact.models.config import Config
+from intact.models.decoder import Decoder
+from intact.models.mixtures import EXPERTS, ROUTER, MixtureForm
+from intact.models.names import ATTENTION, HF_NAMES, NORMS_AFTER
+
+_SINKS = re.compile(r"model\.layers\.\d+\.self_attn\.sinks")
+_STACKED = re.compile(r"(model\.layers\.\d+\.mlp\.experts\.)(gate_up|down)_proj(_bias)?")
+_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+
+
+class GptOss(Decoder):
+    """The weights of the chosen experts are a softmax of their scores."""
+
+    gguf = "gpt-oss"
+    hf = ("GptOssForCausalLM",)
+    hf_names = (
+        HF_NAMES
+        | NORMS_AFTER
+        | {
+            "attn_sinks": "self_attn.sinks",
+            "ffn_gate_inp": "mlp.router",
+            "ffn_gate_exps": "mlp.experts.*.gate_proj",
+            "ffn_up_exps": "mlp.experts.*.up_proj",
+            "ffn_down_exps": "mlp.experts.*.down_proj",
+        }
+    )
+    hf_defaults = {"head_dim": 64, "sliding_window": 128, "num_local_experts": 128, "num_experts_per_tok": 4}
+    hf_refused = {"swiglu_limit": (7.0,), "swiglu_alpha": (1.702,)}
+    activation = "swiglu_oai"
+    sinks = True
+    biases = dict.fromkeys((*ATTENTION, "attn_output", ROUTER, *EXPERTS), True)
+    ffn_norm = "post_attention_norm"
+    has_local_layers = True
+    local_but_each = 2
+    mixture = MixtureForm("softmax of chosen", "num_local_experts", "intermediate_size")
+    sample = {
+        "attention.sliding_window": 24,
+        "expert_count": 6,
+        "expert_used_count": 3,
+        "expert_feed_forward_length": 64,
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": 8.0,
+        "rope.scaling.original_context_length": 64,
+    }
+
+    @classmethod
+    def read_gguf(cls, m: Metadata) -> Config:
+        """Read a GGUF file, which has no key for where YaRN's blend begins: unrounded, as the authors have it."""
+        config = super().read_gguf(m)
+        return replace(config, rope_scaling={**config.rope_scaling, "truncate": False})
+
+    @classmethod
+    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
+        """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
+        if checkpoint.format != "gguf" and config.mixture:
+            tensors: dict[str, Tensor] = {}
+            for tensor in checkpoint.tensors.values():
+                tensors |= {part.name: part for part in _apart(tensor, config.mixture.count, str(checkpoint.path))}
+            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
+        return super().split(checkpoint, config)
+
+
+def _apart(tensor: Tensor, count: int, where: str) -> Iterator[Tensor]:
+    """Yield the matrices or biases of experts that a tensor of a folder holds, of another tensor the tensor itself.
+
+    Gates and ups take turns as outputs. Floats have inputs by outputs, MXFP4 outputs by inputs.
+    """
+    match = _STACKED.fullmatch(tensor.name)
+    if match is None:
+        name = tensor.name + ".weight" if _SINKS.fullmatch(tensor.name) else tensor.name
+        yield Tensor(name, tensor.kind, tensor.shape, tensor.data)
+        return
+    begin, part, bias = match.groups()
+    dimensions, turns = (2 if bias else 3), ("gate", "up") if part == "gate_up" else ("down",)
+    if len(tensor.shape) != dimensions or tensor.shape[0] != count or (bias and tensor.kind not in _BYTES):
+        expected = f"{count} experts' {'biases' if bias else 'matrices'}"
+        raise ModelError(f"{where}: tensor {tensor.name} has shape {tensor.shape}, expected {expected}")
+    rows = _outputs(tensor)
+    columns = () if bias else (tensor.shape[1 if tensor.kind in _BYTES else 2],)
+    for e in range(count):
+        for i, turn in enumerate(turns):
+            own = np.ascontiguousarray(rows[e, i :: len(turns)])
+            name = f"{begin}{e}.{turn}_proj.{'bias' if bias else 'weight'}"
+            yield Tensor(name, tensor.kind, (len(own), *columns), own.reshape(-1))
+
+
+def _outputs(tensor: Tensor) -> NDArray[np.uint8]:
+    """Return the bytes of a stacked tensor by expert and output: (experts, outputs, bytes)."""
+    if len(tensor.shape) == 2 or tensor.kind not in _BYTES:
+        return tensor.data.reshape(*tensor.shape[:2], -1)
+    return tensor.data.reshape(*tensor.shape, -1).swapaxes(1, 2).reshape(tensor.shape[0], tensor.shape[2], -1)
