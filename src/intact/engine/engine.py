@@ -279,7 +279,7 @@ class Engine:
         for run in scoring:
             run.score(self.executor, logits)
         self._add_tops(logits, [*drawing, *scoring])
-        self._add_heads(drawing)
+        self._add_heads([*drawing, *scoring])
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 
     def _add_tops(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
@@ -347,9 +347,10 @@ class Engine:
         """Report the tokens of a text that is scored; with the last it ends."""
         sequence = run.sequence
         (sample,) = sequence.samples
-        for ((token, logprob),), top in zip(run.drawn, run.tops, strict=True):
+        for ((token, logprob),), top, head in zip(run.drawn, run.tops, run.heads or [b""] * len(run.path), strict=True):
             sequence.scored += 1
-            if not self._emit(sequence.request, sample, Event(sample.number, token, logprob, sequence.scored, top)):
+            event = Event(sample.number, token, logprob, sequence.scored, top, head)
+            if not self._emit(sequence.request, sample, event):
                 self.scheduler.remove(sequence)
                 return
 

@@ -1,16 +1,17 @@
-"""A request for what enters the model's head behind the last token of a text, which nothing is drawn from."""
+"""Requests for what enters the model's head behind tokens of a text: nothing is drawn from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from intact.engine.request import Event, Finish, GenerateRequest
+from intact.engine.request import Event, Finish, GenerateRequest, Request, ScoreRequest
 
 
 class HeadJob:
-    """A request, and its result.
+    """A request for what enters the head behind the last token, and its result.
 
     Parameters
     ----------
@@ -22,11 +23,15 @@ class HeadJob:
 
     def __init__(self, tokens: Sequence[int], priority: int = 0, listen: Callable[[], None] = lambda: None) -> None:
         self._listen = listen
-        self._head = b""
+        self._heads: list[bytes] = []
         self._finish: Finish | None = None
         self._error: Exception | None = None
-        self.request = GenerateRequest(
-            prompt=np.array(tokens, np.int32),
+        self.tokens = len(tokens)
+        self.request = self._request(np.array(tokens, np.int32), priority)
+
+    def _request(self, text: NDArray[np.int32], priority: int) -> Request:
+        return GenerateRequest(
+            prompt=text,
             keys=[0],
             limit=1,
             sink=self._sink,
@@ -41,11 +46,6 @@ class HeadJob:
         """True if it has ended."""
         return self._finish is not None
 
-    @property
-    def tokens(self) -> int:
-        """The tokens of the text."""
-        return len(self.request.prompt)
-
     def result(self) -> bytes:
         """Return the head's input, as `Executor.head_inputs` writes it, once it is done.
 
@@ -54,15 +54,45 @@ class HeadJob:
         IntactError
             That ended the request.
         """
+        return self._results()[-1]
+
+    def _results(self) -> list[bytes]:
         if self._error is not None:
             raise self._error
-        if not self._head:
+        if self._finish != "length":
             raise RuntimeError("the engine was closed before the text was read")
-        return self._head
+        return self._heads
 
     def _sink(self, event: Event) -> None:
-        self._head = event.head
+        self._heads.append(event.head)
 
     def _ended(self, _: int, finish: Finish, error: Exception | None) -> None:
         self._finish, self._error = finish, error
         self._listen()
+
+
+class HeadsJob(HeadJob):
+    """The same behind each of the text's tokens."""
+
+    def _request(self, text: NDArray[np.int32], priority: int) -> Request:
+        following = np.append(text[1:], text[-1:])  # what follows the last takes part in nothing
+        return ScoreRequest(
+            prompt=text,
+            given=following,
+            keys=[0],
+            limit=1,
+            sink=self._sink,
+            ended=self._ended,
+            priority=priority,
+            heads=True,
+        )
+
+    def results(self) -> list[bytes]:
+        """Return the head's input behind each token, once it is done.
+
+        Raises
+        ------
+        IntactError
+            That ended the request.
+        """
+        return self._results()

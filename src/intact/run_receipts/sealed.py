@@ -25,8 +25,8 @@ from intact.score.scorers.value import ValueScorer
 from intact.score.value.head import ValueHead
 from intact.tools.sandbox import Outcome
 
-INEXACT: Final = ("reward",)
-"""Scorers whose numbers differ elsewhere: Transformers adds floats in an order of its own."""
+UNNAMED: Final = ("reward",)
+"""Scorers with a model whose digest receipts do not state: nobody could tell if a verifier has the same."""
 LONGEST_RUN: Final = 60.0
 """The most seconds of a program: verifiers run it again."""
 
@@ -67,10 +67,8 @@ class SealedServices(Services, ABC):
     def scorer(self, root: Root, name: str) -> Scorer:
         """Find a scorer by its name, of those whose numbers are the same everywhere."""
         kind, _, argument = name.partition(":")
-        if kind in INEXACT:
-            raise ParameterError(
-                f"a run with a receipt cannot use the scorer {kind}: Transformers gives other numbers elsewhere"
-            )
+        if kind in UNNAMED:
+            raise ParameterError(f"a run with a receipt cannot use the scorer {kind}: receipts do not state its model")
         if kind in SCORERS and kind not in SCORERS.own:
             raise ParameterError(
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "

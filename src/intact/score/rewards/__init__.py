@@ -1,4 +1,4 @@
-"""Reward models of the hub, read through Transformers, each family in its own way; one file a family."""
+"""Reward models of the hub, each family read in its own way; one file a family."""
 
 from intact.score.rewards.base import RewardModel, families, open_reward
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from intact.score.rewards.base import RewardModel, architecture
+from intact.engine.reranking import AnswerHead
+from intact.score.rewards.base import architecture
+from intact.score.rewards.native import Head, NativeReward
 
 GOOD, BAD = "+", "-"
 
 
-class _NextToken(RewardModel):
+class _NextToken(NativeReward):
     """p(+) / (p(+) + p(-)) as next token at certain places."""
 
-    network = "AutoModelForCausalLM"
-
-    def chances(self, ids: Sequence[int], places: Sequence[int]) -> list[float]:
-        """Return the chance of + at each place of a sequence."""
-        import torch
-
+    @cached_property
+    def head(self) -> Head:
+        """The rows of the model's head that belong to + and -."""
         signs = [self.last_token(GOOD), self.last_token(BAD)]
-        logits = self.run(ids).logits[0, list(places)][:, signs]
-        return [float(value) for value in torch.softmax(logits.float(), -1)[:, 0]]
+        model = self.model
+        return AnswerHead(model.program, model.executor.profile, signs, model.executor.bits).score
 
 
 class RLHFlow(_NextToken):
@@ -44,8 +44,8 @@ class RLHFlow(_NextToken):
         prompts = [self.chat(*turns[: 2 * index + 1], reply=True) for index in range(len(steps))]
         longest = prompts[-1]
         if all(longest[: len(ids)] == ids for ids in prompts):
-            return self.chances(longest, [len(ids) - 1 for ids in prompts])
-        return [self.chances(ids, [len(ids) - 1])[0] for ids in prompts]  # a form in which earlier turns look otherwise
+            return self.at(longest, [len(ids) - 1 for ids in prompts])
+        return [self.at(ids, [len(ids) - 1])[0] for ids in prompts]  # a form in which earlier turns look otherwise
 
 
 class RLHFlowOutcome(RLHFlow):
@@ -78,6 +78,6 @@ class MathShepherd(_NextToken):
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
         """Return a reward for each step."""
         lines = [f"{step.replace(self.tag, '')} {self.tag}" for step in steps]
-        ids = list(self.tokenizer.encode(f"{question.replace(self.tag, '')} " + "\n".join(lines)))
+        ids = self.model.tokenizer.encode(f"{question.replace(self.tag, '')} " + "\n".join(lines))
         mark = self.last_token(self.tag)
-        return self.chances(ids, [place for place, token in enumerate(ids) if token == mark])
+        return self.at(ids, [place for place, token in enumerate(ids) if token == mark])

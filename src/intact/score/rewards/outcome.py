@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from intact.score.rewards.base import RewardModel, architecture
+from intact.score.rewards.base import architecture
+from intact.score.rewards.network import NetworkReward
 
 
-class OutcomeReward(RewardModel):
+class OutcomeReward(NetworkReward):
     """One number for a conversation of question and answer, of which the sigmoid is taken (with two labels: a softmax).
 
     The models are trained by pairs (Bradley-Terry), so their numbers have no zero of their own: the sigmoid keeps their

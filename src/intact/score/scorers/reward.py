@@ -12,7 +12,7 @@ from intact.score.rewards import RewardModel, open_reward
 
 
 class Reward:
-    """The reward after a text's last step, in [0, 1], by a model that Transformers reads (`intact.score.rewards`).
+    """The reward after a text's last step, in [0, 1], by a reward model (`intact.score.rewards`).
 
     ``reward:FOLDER``, ``reward:Qwen/Qwen2.5-Math-PRM-7B``, or ``reward:rlhflow=FOLDER`` where the family is in doubt.
     Texts that are beginnings of others in the same request are judged together with them, in one pass.
@@ -26,7 +26,6 @@ class Reward:
     name = "reward"
     version = 1
     least, most = 0.0, 1.0
-    packages = ("torch", "transformers")
 
     def __init__(self, model: str = "") -> None:
         if not model:
