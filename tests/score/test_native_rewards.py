@@ -19,8 +19,16 @@ from intact.score.rewards import open_reward
 from intact.score.rewards.native import NativeReward
 from support.folders import VARIANTS, Variant, tensor_values, tokenizer_json, write_folder, write_safetensors
 
-CLASSES = {"qwen": "Qwen2ForProcessRewardModel", "skywork": "Qwen2ForPrmModel"}
-LAYERS = {"qwen": {"score.0": (64, 64), "score.2": (2, 64)}, "skywork": {"v_head.summary": (1, 64)}}
+CLASSES = {
+    "qwen": "Qwen2ForProcessRewardModel",
+    "skywork": "Qwen2ForPrmModel",
+    "outcome": "Qwen2ForSequenceClassification",
+}
+LAYERS = {
+    "qwen": {"score.0": (64, 64), "score.2": (2, 64)},
+    "skywork": {"v_head.summary": (1, 64)},
+    "outcome": {"score": (1, 64)},
+}
 TEMPLATE = "{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}"
 QUESTION, STEPS = "What is 2 + 3 * 4?", ["First 3 * 4 = 12.", "Then 2 + 12 = 14.", "So it is 14."]
 
@@ -29,7 +37,8 @@ def head_tensors(family: str) -> dict[str, np.ndarray]:
     out = {}
     for layer, shape in LAYERS[family].items():
         out[f"{layer}.weight"] = random_floats(f"{family}|{layer}", shape, 0.15)
-        out[f"{layer}.bias"] = random_floats(f"{family}|{layer}|bias", shape[:1], 0.3)
+        if family != "outcome":
+            out[f"{layer}.bias"] = random_floats(f"{family}|{layer}|bias", shape[:1], 0.3)
     return out
 
 
@@ -77,11 +86,11 @@ def test_a_head_is_close_to_float64(tmp_path: Path) -> None:
             x = np.frombuffer(row, "<f4").astype(float)
             for i, layer in enumerate(LAYERS[family]):
                 x = np.maximum(x, 0) if i else x
-                x = tensors[f"{layer}.weight"].astype(float) @ x + tensors[f"{layer}.bias"]
+                x = tensors[f"{layer}.weight"].astype(float) @ x + tensors.get(f"{layer}.bias", 0)
             assert head.reward(row) == pytest.approx(1 / (1 + np.exp(x[0] - x[1] if len(x) == 2 else -x[0])), abs=1e-5)
 
 
-@pytest.mark.parametrize("family", ["qwen", "skywork", "math-shepherd", "rlhflow"])
+@pytest.mark.parametrize("family", ["qwen", "skywork", "outcome", "math-shepherd", "rlhflow"])
 def test_rewards_have_the_same_bits_whatever_runs_beside(
     tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,14 +126,14 @@ def test_every_row_is_handed_out(tmp_path: Path) -> None:
 
 
 def test_what_is_no_reward_model_is_named(tmp_path: Path) -> None:
-    folder = write_reward(tmp_path / "half", "qwen", without="score.2.bias")
-    with pytest.raises(FormatError, match=r"tensor score\.2\.bias is missing"):
+    folder = write_reward(tmp_path / "half", "qwen", without="score.2.weight")
+    with pytest.raises(FormatError, match=r"tensor score\.2\.weight is missing"):
         open_reward(f"qwen={folder}").rewards(QUESTION, STEPS)
     folder = write_reward(tmp_path / "whole", "qwen")
     with pytest.raises(ScorerError, match="reads 511 tokens at most, not"):
         open_reward(f"qwen={folder}").rewards(QUESTION, ["x y z " * 300])
     tensors = intact.load(folder).checkpoint.tensors
-    with pytest.raises(ModelError, match=r"score\.0\.weight and its bias have shapes \(64, 64\)"):
+    with pytest.raises(ModelError, match=r"score\.0\.weight, or its bias, has shapes \(64, 64\)"):
         RewardHead(tensors, ("score.0", "score.2"), 32, "int8", 8)
     with pytest.raises(ModelError, match="a reward has one or two"):
         RewardHead(tensors, ("score.0",), 64, "int8", 8)

@@ -85,7 +85,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     transformers.Qwen2Model(config()).save_pretrained(folders["qwen"])
     shapes = {"score.0.weight": (32, 32), "score.0.bias": (32,), "score.2.weight": (2, 32), "score.2.bias": (2,)}
-    add_head(folders["qwen"], {name: torch.randn(shape) for name, shape in shapes.items()})
+    add_head(folders["qwen"], {name: torch.randn(shape) / 5 for name, shape in shapes.items()})
     rename(folders["qwen"], "Qwen2ForProcessRewardModel")
 
     transformers.Qwen2Model(config()).save_pretrained(folders["skywork"])
@@ -100,10 +100,10 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def opened(checkpoints: dict[str, Path], family: str) -> Any:
-    """In floats, which the definitions are written in, where the engine runs it."""
+    """In floats, which the definitions are written in."""
     reward = open_reward(f"{family}={checkpoints[family]}")
-    if isinstance(reward, NativeReward):
-        reward.profile = "fp32"
+    assert isinstance(reward, NativeReward)
+    reward.profile = "fp32"
     return reward
 
 
@@ -237,7 +237,7 @@ def test_what_is_no_reward_model_is_named(checkpoints, tmp_path):
 
 
 def test_a_text_that_is_too_long_is_named(checkpoints):
-    with pytest.raises(ScorerError, match="reads 1024 tokens at most"):
+    with pytest.raises(ScorerError, match="reads 1023 tokens at most"):
         opened(checkpoints, "outcome").rewards(QUESTION, ["x" * 2000])
 
 
@@ -262,10 +262,7 @@ def test_a_family_must_say_what_fits_it():
         type("Half", (RewardModel,), half)(Path("x"))
 
 
-def test_missing_packages_are_named(checkpoints, monkeypatch):
+def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("intact.packages._importable", lambda name: False)
-    with pytest.raises(ParameterError, match=r"pip install torch transformers$"):
-        opened(checkpoints, "outcome")
     with pytest.raises(ParameterError, match=r"a reward model of the hub needs huggingface_hub"):
         open_reward("some/model")
-    assert opened(checkpoints, "qwen").family == "qwen"

@@ -51,18 +51,19 @@ class RewardHead:
         self, tensors: Mapping[str, Tensor], layers: Sequence[str], width: int, profile: str, bits: int
     ) -> None:
         self._width, self._floating = width, profile == "fp32"
-        self._weights, self._biases = list[Tensor](), list[Tensor]()
+        self._weights, self._biases = list[Tensor](), list[Tensor | None]()
         for layer in layers:
-            for end, found in (("weight", self._weights), ("bias", self._biases)):
-                if (name := f"{layer}.{end}") not in tensors:
-                    raise ModelError(f"tensor {name} is missing: the model has no head of a reward model")
-                found.append(tensors[name])
-        inputs = [width, *(tensor.shape[0] for tensor in self._weights)]
-        for weight, bias, columns in zip(self._weights, self._biases, inputs, strict=False):
-            if len(weight.shape) != 2 or weight.shape[1] != columns or bias.shape != weight.shape[:1]:
-                raise ModelError(f"tensors {weight.name} and its bias have shapes {weight.shape} and {bias.shape}")
-        if inputs[-1] not in (1, 2):
-            raise ModelError(f"tensor {self._weights[-1].name} has {inputs[-1]} results; a reward has one or two")
+            if (name := f"{layer}.weight") not in tensors:
+                raise ModelError(f"tensor {name} is missing: the model has no head of a reward model")
+            weight, bias = tensors[name], tensors.get(f"{layer}.bias")
+            if len(weight.shape) != 2 or weight.shape[1] != width or (bias and bias.shape != weight.shape[:1]):
+                shapes = f"shape {weight.shape}" if bias is None else f"shapes {weight.shape} and {bias.shape}"
+                raise ModelError(f"tensor {name}, or its bias, has {shapes}, expected (results, {width})")
+            self._weights.append(weight)
+            self._biases.append(bias)
+            width = weight.shape[0]
+        if width not in (1, 2):
+            raise ModelError(f"tensor {self._weights[-1].name} has {width} results; a reward has one or two")
         if not self._floating:
             self._integers = [integer_weight(weight, bits) for weight in self._weights]
 
@@ -76,7 +77,7 @@ class RewardHead:
         for i, (weight, bias) in enumerate(zip(self._integers, self._biases, strict=True)):
             if i:
                 a = quantize(gated(y, None, "relu"), 20)
-            y = sat32(matmul(a, weight, FRACTION) + fixed_bias(bias, FRACTION))
+            y = sat32(matmul(a, weight, FRACTION) + (0 if bias is None else fixed_bias(bias, FRACTION)))
         logit = sat32(y[0, 1] - y[0, 0] if y.shape[1] == 2 else y[0, 0])
         return int(sigmoid(logit)) / (1 << 30)
 
@@ -85,5 +86,5 @@ class RewardHead:
             if i:
                 row = fp32.gate("relu", row, np.ones_like(row))
             matrix = dequantize(weight.kind, weight.data, weight.shape)
-            row = fp32.linear(row, matrix, float_values(bias, bias.shape[0], "bias"))
+            row = fp32.linear(row, matrix, None if bias is None else float_values(bias, bias.shape[0], "bias"))
         return float(fp32.sigmoid(row[0, 1:] - row[0, :1] if row.shape[1] == 2 else row[0])[0])

@@ -7,6 +7,7 @@ from intact.formats import Checkpoint
 from intact.models.decoder import Decoder
 from intact.models.needs import NEEDS
 from intact.models.program import Program
+from intact.models.reward_heads import language_model
 from intact.plugins import Registry
 from intact.suggest import did_you_mean
 
@@ -49,8 +50,8 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
             claimed[architecture.gguf] = architecture
     known |= claimed
     for name in names:
-        if name in known:
-            return known[name]
+        if (own := language_model(name)) in known:
+            return known[own]
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     hint = next((f" {found}" for name in names if (found := did_you_mean(name, known))), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())

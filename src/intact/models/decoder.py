@@ -55,6 +55,7 @@ from intact.models.program import (
     Rope,
     Target,
 )
+from intact.models.reward_heads import reward_layers
 from intact.models.rotary import FACTORS, divisors
 from intact.models.rotations import add_rotations, rotation_name, rotation_size
 from intact.models.windows import (
@@ -198,7 +199,9 @@ class Decoder:
         """
         if checkpoint.format == "gguf":
             return cls.read_gguf(Metadata(checkpoint.metadata, checkpoint.path, prefix=cls.gguf + "."))
-        return cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, cls.hf_defaults, cls.read_keys()))
+        config = cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, cls.hf_defaults, cls.read_keys()))
+        heads = tuple(f"{layer}.{end}" for layer in reward_layers(checkpoint.metadata) for end in ("weight", "bias"))
+        return replace(config, tied=True, other_heads=heads) if heads else config
 
     @classmethod
     def claims(cls, metadata: Mapping[str, Any]) -> bool:

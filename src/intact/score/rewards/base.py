@@ -37,8 +37,6 @@ class RewardModel(ABC):
 
     family: ClassVar[str]
     delimiter: ClassVar[str] = "\n\n"
-    packages: ClassVar[tuple[str, ...]] = ()
-    """What must be installed for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,7 +107,6 @@ def open_reward(name: str) -> RewardModel:
         raise ParameterError(
             f"{name} does not tell of which family it is: write FAMILY={name}, with one of {', '.join(known)}"
         )
-    check_installed(f"a reward model of the family {fitting[0].family}", *fitting[0].packages)
     return fitting[0](folder)
 
 

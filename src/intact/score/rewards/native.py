@@ -13,7 +13,7 @@ from intact.engine.reward_head import RewardHead
 from intact.errors import FormatError, ModelError, ScorerError
 from intact.executors.profiles import Profile
 from intact.library import Model, load
-from intact.models.qwen2 import REWARD_HEADS
+from intact.models.reward_heads import LAYERS
 from intact.numerics import VERSION
 from intact.score.rewards.base import RewardModel, architecture
 
@@ -78,22 +78,20 @@ class LayeredReward(NativeReward):
     """A decoder with a head of linear layers (`intact.engine.reward_head`)."""
 
     kind: ClassVar[str]
-    """The class that its configuration names."""
+    """The end of the class name in its configuration (`intact.models.reward_heads`)."""
 
     @classmethod
     def fits(cls, config: Mapping[str, Any], name: str) -> bool:
         """By the class that its configuration names."""
-        return architecture(config) == cls.kind
+        return architecture(config).endswith(cls.kind)
 
     @cached_property
     def head(self) -> Head:
         """The layers."""
-        model = self.model
-        width, executor = model.program.buffers["normed"].width, model.executor
+        model, executor = self.model, self.model.executor
+        width = model.program.buffers["normed"].width
         try:
-            layers = RewardHead(
-                model.checkpoint.tensors, REWARD_HEADS[self.kind], width, executor.profile, executor.bits
-            )
+            tensors = model.checkpoint.tensors
+            return RewardHead(tensors, LAYERS[self.kind], width, executor.profile, executor.bits).reward
         except ModelError as error:
             raise FormatError(f"{self.folder} is no {self.family} reward model: {error}") from error
-        return layers.reward

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from intact.score.rewards.base import architecture
-from intact.score.rewards.network import NetworkReward
+from intact.score.rewards.native import LayeredReward
 
 
-class OutcomeReward(NetworkReward):
+class OutcomeReward(LayeredReward):
     """One number for a conversation of question and answer, of which the sigmoid is taken (with two labels: a softmax).
 
     The models are trained by pairs (Bradley-Terry), so their numbers have no zero of their own: the sigmoid keeps their
@@ -17,12 +15,7 @@ class OutcomeReward(NetworkReward):
     """
 
     family = "outcome"
-    network = "AutoModelForSequenceClassification"
-
-    @classmethod
-    def fits(cls, config: Mapping[str, Any], name: str) -> bool:
-        """By the class that its configuration names."""
-        return architecture(config).endswith("ForSequenceClassification")
+    kind = "ForSequenceClassification"
 
     def split(self, text: str) -> list[str]:
         """The whole is one step."""
@@ -30,10 +23,5 @@ class OutcomeReward(NetworkReward):
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
         """Return a reward for each text, each by itself."""
-        return [self._one(question, step) for step in steps]
-
-    def _one(self, question: str, text: str) -> float:
-        import torch
-
-        logits = self.run(self.chat(("user", question), ("assistant", text))).logits[0].float()
-        return float(torch.sigmoid(logits[0]) if len(logits) == 1 else torch.softmax(logits, -1)[1])
+        texts = [self.chat(("user", question), ("assistant", text)) for text in steps]
+        return [self.at(tokens, [len(tokens) - 1])[0] for tokens in texts]

@@ -14,7 +14,7 @@ class QwenPRM(LayeredReward):
     """A special token behind each step is classified: softmax over two labels, the second is "right"."""
 
     family = "qwen"
-    kind = "Qwen2ForProcessRewardModel"
+    kind = "ForProcessRewardModel"
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
         """Return a reward for each step."""

@@ -15,7 +15,7 @@ class SkyworkPRM(LayeredReward):
 
     family = "skywork"
     delimiter = "\n"
-    kind = "Qwen2ForPrmModel"
+    kind = "ForPrmModel"
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
         """Return a reward for each step."""
