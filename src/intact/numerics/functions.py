@@ -61,6 +61,20 @@ def log2_fixed(v: int) -> int:
     return result
 
 
+def log2_each(v: Int) -> Int:
+    """Return `log2_fixed` of each v, 1 <= v < 2^63."""
+    v = np.asarray(v, np.int64)
+    whole = bitlen(v) - 1
+    mantissa = np.where(whole <= 31, v << np.maximum(31 - whole, 0), v >> np.maximum(whole - 31, 0)).astype(np.uint64)
+    result = whole
+    for _ in range(28):
+        mantissa = (mantissa * mantissa) >> np.uint64(31)
+        bit = mantissa >> np.uint64(32)
+        mantissa >>= bit
+        result = 2 * result + bit.astype(np.int64)
+    return result
+
+
 def shift_for(amax: Int, bits: int) -> Int:
     """The least number s >= 0 with bitlen(amax) - s <= bits."""
     return np.maximum(bitlen(amax) - bits, 0)

@@ -147,10 +147,19 @@ def uniform64(key: int, position: int) -> int:
 def log_probability(logits: np.ndarray, token: int) -> int:
     """Natural log of the softmax probability of a token, logits (V,) in Q16; Q24, at most 0 but for rounding."""
     logits = np.asarray(logits, np.int64)
-    gap = logits.max() - logits
-    mass = int(exp2_neg(rshift(gap * LOG2E, 30)).sum())
-    log_mass = ((log2_fixed(mass) - (30 << 28)) * LN2 + (1 << 33)) >> 34
-    return -(int(gap[token]) << 8) - log_mass
+    log_mass = ((log2_fixed(total_weight(logits)) - (30 << 28)) * LN2 + (1 << 33)) >> 34
+    return -(int(logits.max() - logits[token]) << 8) - log_mass
+
+
+def total_weight(logits: np.ndarray) -> int:
+    """Return the sum of a row's weights at temperature 1, of which the largest is 2^30; logits (V,) in Q16."""
+    logits = np.asarray(logits, np.int64)
+    return int(exp2_neg(rshift((logits.max() - logits) * LOG2E, 30)).sum())
+
+
+def is_uncertain(logits: np.ndarray, bound: int) -> bool:
+    """Return true if the likeliest token's probability, at temperature 1, is less than `bound` millionths."""
+    return bound * total_weight(logits) > (1 << 30) * DECIMALS
 
 
 def edit(logits: np.ndarray, edits: Edits) -> np.ndarray:
@@ -175,6 +184,11 @@ def allowed(count: int, edits: Edits | None, mask: np.ndarray | None) -> np.ndar
     return may
 
 
+def least_weight(share: int) -> int:
+    """Return the least weight with at least `share` millionths of the largest, 2^30."""
+    return ((1 << 30) * share + DECIMALS - 1) // DECIMALS
+
+
 def shortest(weight: np.ndarray, order: np.ndarray, share: int) -> np.ndarray:
     """The shortest run of `order` that holds `share` millionths of the mass of it all."""
     if share == DECIMALS:
@@ -194,8 +208,7 @@ def weights(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
     if sampling.top_k:
         order = order[: sampling.top_k]
     order = shortest(weight, order, sampling.top_p)
-    floor = ((1 << 30) * sampling.min_p + DECIMALS - 1) // DECIMALS
-    order = order[weight[order] >= floor]
+    order = order[weight[order] >= least_weight(sampling.min_p)]
     if sampling.typical < DECIMALS:
         order = order[weight[order] > 0]
         moment = int(((weight[order] * surprisal[order]) >> 8).sum()) << 8
