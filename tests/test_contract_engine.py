@@ -47,6 +47,20 @@ KINDS = {
         n=2,
     ),
     "regex": Ask(PROMPT[:33], {"max_tokens": DRAWN, "temperature": 1.0, "regex": "[a-z ]{3,12}(0|[1-9][0-9]){2}"}, n=2),
+    "guided": Ask(
+        PROMPT[:40],
+        LONG | {"temperature": 0.9, "top_p": 0.9, "frequency_penalty": 0.2, "top_logprobs": 2, "stop_below": 0.0001},
+        n=3,
+        mix={"name": "guidance", "scale": 1.75},
+        shadow=(*PROMPT[:18], 9, 77),
+    ),
+    "unsure": Ask(
+        PROMPT[:36],
+        {"max_tokens": DRAWN, "temperature": 1.0, "regex": "[a-z ]{3,12}(0|[1-9][0-9]){2}"},
+        n=2,
+        mix={"name": "uscd", "deviation": 0.05},
+        shadow=PROMPT[5:30],
+    ),
     "schema": Ask(PROMPT[:21], {"max_tokens": 40, "temperature": 0.5, "json_schema": SCHEMA}),
 }  # fmt: skip
 FACTORS = {

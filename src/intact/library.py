@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
@@ -22,7 +22,9 @@ from intact.engine.draft.drafting import check_drafter, make_drafting
 from intact.engine.embedding import Embedding, embedding_of
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.head_job import HeadJob
-from intact.engine.model import LoadedModel, prompt_id
+from intact.engine.mixes import check_shadow, chosen_mix
+from intact.engine.model import LoadedModel, Partner, check_vocabularies, prompt_id
+from intact.engine.request import Mixing, StreamPrompt
 from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
 from intact.engine.sampling.definitions import check_unicode, flag, integer, whole
 from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
@@ -38,8 +40,10 @@ from intact.models.pooling import LAST, read_pooling
 from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.receipts.canonical import HashName
+from intact.receipts.decoding import Decoding, StreamSource
+from intact.receipts.identity import digests_of
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
-from intact.receipts.request import PromptSource
+from intact.receipts.source import PromptSource
 from intact.text import ChatPrompt, Tokenizer
 from intact.text.template import current, read_time
 
@@ -73,8 +77,23 @@ class ServiceFields(TypedDict, total=False):
     receipt: bool | HashName
 
 
-class RequestFields(SamplingFields, ServiceFields, total=False):
-    """The arguments by name of everything that generates: those of `SamplingParameters` and of `ServiceFields`."""
+class MixFields(TypedDict, total=False):
+    """The mix that tokens are drawn from, as arguments by name (docs/mixing.md).
+
+    Attributes
+    ----------
+    mix : str or mapping, optional
+        Its name, or a mapping of `name` and parameters.
+    shadow : prompt or list of prompts, optional
+        What the same model reads beside each prompt, if the mix takes that.
+    """
+
+    mix: str | Mapping[str, Any] | None
+    shadow: Prompt | Sequence[Prompt] | None
+
+
+class RequestFields(SamplingFields, ServiceFields, MixFields, total=False):
+    """The arguments by name of all that generates: of `SamplingParameters`, of `ServiceFields` and of `MixFields`."""
 
 
 @dataclass(kw_only=True)
@@ -96,8 +115,12 @@ class GenerateOptions:
     receipt: bool | HashName = False
     on_error: Literal["raise", "return"] = "raise"
     listen: Listener | None = None
+    mix: str | Mapping[str, Any] | None = None
+    shadow: Prompt | Sequence[Prompt] | None = None
 
     def __post_init__(self) -> None:
+        self.chosen = None if self.mix is None else chosen_mix(self.mix)
+        check_shadow(self.chosen, self.shadow is not None)
         if self.on_error not in ("raise", "return"):
             raise ParameterError(f"on_error must be 'raise' or 'return', got {self.on_error!r:.60}")
         self.n = integer("n", self.n, 1, MOST_SAMPLES)
@@ -110,7 +133,8 @@ class GenerateOptions:
     def of(cls, fields: RequestFields, **others: Any) -> GenerateOptions:
         """Make options of the arguments by name, and of others that have fields here."""
         given: dict[str, Any] = dict(fields)
-        service = {name: given.pop(name) for name in ServiceFields.__annotations__ if name in given}
+        names = ServiceFields.__annotations__ | MixFields.__annotations__
+        service = {name: given.pop(name) for name in names if name in given}
         return cls(parameters=SamplingParameters.by_name(given), **service, **others)
 
     def name(self, i: int, tokens: list[int], count: int) -> str:
@@ -173,8 +197,8 @@ class Model(LoadedModel):
             If a sample fails while running: raise its error once all others have ended, or return it as
             `Completion.error`.
         **options
-            The fields of `SamplingParameters` (max_tokens, temperature, top_p, stop, seed, ...) and of `ServiceFields`:
-            logprobs, receipt, priority, draft.
+            The fields of `SamplingParameters` (max_tokens, temperature, top_p, stop, seed, ...), of `ServiceFields`:
+            logprobs, receipt, priority, draft, and of `MixFields`: mix, shadow.
 
         Returns
         -------
@@ -611,11 +635,14 @@ class Model(LoadedModel):
                 raise ParameterError(f"prompt {i}: {error}") from None
             texts.append(tokens)
         jobs = []
-        for i, (tokens, source) in enumerate(zip(texts, sources, strict=True)):
+        shadows = self._shadows(options, len(prompts))
+        for i, (tokens, source, shadow) in enumerate(zip(texts, sources, shadows, strict=True)):
             name = options.name(i, tokens, len(prompts))
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(options.n)]
             passed: JobOptions = {"priority": options.priority, "draft": options.draft, "listen": options.listen}
-            passed["recorder"] = self._recorder(options, tokens, name, source)
+            mixing, decoding = self._mixing(options, tokens, shadow)
+            passed["mixing"] = mixing
+            passed["recorder"] = self._recorder(options, tokens, name, source, decoding)
             jobs.append(self.job(tokens, parameters, keys, **passed))
         return jobs
 
@@ -624,13 +651,55 @@ class Model(LoadedModel):
             return PromptSource.of_chat(prompt, self.tokenizer)
         return PromptSource.of_text(prompt) if isinstance(prompt, str | bytes) else None
 
+    def _shadows(self, options: GenerateOptions, count: int) -> Sequence[Prompt | None]:
+        """Return the shadow of each prompt."""
+        if options.shadow is None:
+            return [None] * count
+        shadows = self._prompts(options.shadow)
+        if len(shadows) != count:
+            raise ParameterError(f"shadow must be a prompt for each of the {count}, got {len(shadows)}")
+        return shadows
+
+    def _mixing(
+        self, options: GenerateOptions, tokens: list[int], shadow: Prompt | None
+    ) -> tuple[Mixing | None, Decoding | None]:
+        """Return the mix of a prompt's samples for the engine, and for receipts if they are requested."""
+        if options.chosen is None:
+            return None, None
+        mix = options.chosen.mix
+        if (count := mix.streams.count("partner")) > len(self.partners):
+            raise ParameterError(
+                f"the mix {mix.name} takes {count} other models, {len(self.partners)} are there: name them by "
+                "`partners` of intact.load"
+            )
+        streams, sources, partners = [], [], enumerate(self.partners, 1)
+        for kind in mix.streams:
+            if kind == "partner":
+                number, partner = next(partners)
+                streams.append(StreamPrompt(number, np.array(tokens, np.int32)))
+                if options.hash is not None:
+                    sources.append(StreamSource(model=digests_of(partner, options.hash)))
+                continue
+            assert shadow is not None
+            source = self._source(shadow) if options.hash is not None else None
+            what = self._tokens(shadow, "the shadow") if source is None else source.encode(self.tokenizer, self.context)
+            streams.append(StreamPrompt(0, np.array(what, np.int32)))
+            sources.append(StreamSource(tuple(what), source))
+        decoding = Decoding.of(options.chosen, tuple(sources)) if options.hash is not None else None
+        return Mixing(options.chosen, tuple(streams)), decoding
+
     def _recorder(
-        self, options: GenerateOptions, tokens: list[int], name: str, source: PromptSource | None
+        self,
+        options: GenerateOptions,
+        tokens: list[int],
+        name: str,
+        source: PromptSource | None,
+        decoding: Decoding | None,
     ) -> ChainRecorder | None:
         """Return the recorder that makes the receipts of a prompt's samples; None if none are requested."""
         if options.hash is None:
             return None
-        first = header_of(self, tuple(tokens), options.parameters, (name, 0), source, options.hash)
+        first = header_of(self, tuple(tokens), options.parameters, (name, 0), source, options.hash, decoding)
         return ChainRecorder(
             lambda sample: replace(first, request=replace(first.request, branch=(name, sample))), options.logprobs
         )
@@ -684,6 +753,7 @@ def load(
     cache_bytes: int | None = None,
     prefix_cache: bool = True,
     drafter: str = "auto",
+    partners: Sequence[str | os.PathLike[str]] = (),
 ) -> Model:
     """Load a model.
 
@@ -711,6 +781,8 @@ def load(
         If true, prompts that begin alike share what was computed, also after the first has ended.
     drafter : {'auto', 'lookup', 'recycling', 'off'} or another's name
         The drafter, which guesses ahead (docs/drafting.md).
+    partners : sequence of str or path
+        Other models of the same vocabulary, in the same profile, for mixes that take one (docs/mixing.md).
 
     Raises
     ------
@@ -736,6 +808,36 @@ def load(
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
 
+    if isinstance(partners, str | os.PathLike):
+        raise ParameterError(f"partners must be a list of models, got {partners!r:.60}")
+    making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
+    main = making(name_or_path)
+    others = tuple(making(one) for one in partners)
+    for other in others:
+        check_vocabularies(main, other)
+    engine = Engine(
+        main.executor,
+        main.program.context,
+        chunk=chunk,
+        rows=rows,
+        cache_bytes=cache_bytes,
+        prefix_cache=prefix_cache,
+        drafting=make_drafting(drafter, main.program.vocabulary, main.executor.trees),
+        partners=[other.executor for other in others],
+    )
+    return Model(main.checkpoint, main.program, main.tokenizer, engine, others)
+
+
+def _open(
+    name_or_path: str | os.PathLike[str] | Checkpoint,
+    *,
+    profile: Profile,
+    threads: int | None,
+    bits: int,
+    executor: str,
+    page_size: int,
+) -> Partner:
+    """Return a model with an executor; errors as of `load`."""
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
     try:
         program = build_program(checkpoint)
@@ -744,27 +846,18 @@ def load(
         if executor == "native":
             from intact.executors.native import NativeExecutor
 
-            runner = NativeExecutor(program, profile, threads, bits=width, page_size=page_size)
-            if not parts.float32:
+            runner = NativeExecutor(program, profile, threads, bits=bits, page_size=page_size)
+            if not parse_profile(profile).float32:
                 checkpoint.rest()  # the weights have been converted
         else:
             from intact.executors.reference import ReferenceExecutor
 
-            runner = ReferenceExecutor(program, width, page_size, profile)
+            runner = ReferenceExecutor(program, bits, page_size, profile)
     except ModelError as error:
         if str(checkpoint.path) in str(error):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
-    engine = Engine(
-        runner,
-        program.context,
-        chunk=chunk,
-        rows=rows,
-        cache_bytes=cache_bytes,
-        prefix_cache=prefix_cache,
-        drafting=make_drafting(drafter, program.vocabulary, runner.trees),
-    )
-    return Model(checkpoint, program, tokenizer, engine)
+    return Partner(checkpoint, program, tokenizer, runner)
 
 
 def _ranked(head: AnswerHead, jobs: Sequence[HeadJob]) -> list[Ranked]:

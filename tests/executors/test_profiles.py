@@ -24,7 +24,8 @@ from intact.numerics.activations import INT8, SCHEMES, Quantized, Scheme, block_
 from intact.numerics.exact_product import dropped, exact_product
 from intact.numerics.sparsity import Sparsity, column_norms, sparsify
 from intact.numerics.weights import BlockWeight, from_blocks, model_values
-from intact.receipts.document import Numerics, Receipt
+from intact.receipts.document import Receipt
+from intact.receipts.model_digests import Numerics
 from intact.receipts.verify import verify
 from support.examples import examples
 from support.tiny import write_tiny

@@ -21,8 +21,8 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import NewerReceiptError, ReceiptError
 from intact.receipts import canonical, request
 from intact.receipts.document import Receipt, read_lines, read_receipts, write_receipts
-from intact.receipts.request import PromptSource
 from intact.receipts.schema import schema
+from intact.receipts.source import PromptSource
 from intact.strict_json import LARGEST
 from support.effort import counted_calls
 from support.examples import examples

@@ -8,7 +8,7 @@ import pytest
 
 from intact.bench.shapes import tokenizer_metadata
 from intact.errors import ParameterError, ReceiptError
-from intact.receipts.request import PromptSource
+from intact.receipts.source import PromptSource
 from intact.text import ChatPrompt, Tokenizer
 from support.tiny import TEMPLATE
 

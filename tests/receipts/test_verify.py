@@ -11,7 +11,7 @@ from intact.engine.sampling.constraints import compiler
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts import verify as verifying
 from intact.receipts.document import Receipt
-from intact.receipts.request import PromptSource
+from intact.receipts.source import PromptSource
 from intact.receipts.verify import verify
 from support.bombs import BOMBS, contained
 from support.forger import altered, forge

@@ -21,12 +21,16 @@ class Ask(NamedTuple):
     fields: dict[str, Any]
     n: int = 1
     priority: int = 0
+    mix: Any = None
+    shadow: Sequence[int] | None = None
 
 
 def job_of(model: Model, ask: Ask, draft: bool = True) -> Job:
     """A request as the library makes it."""
     parameters = SamplingParameters(**ask.fields)
-    options = GenerateOptions(parameters=parameters, n=ask.n, priority=ask.priority, draft=draft)
+    shadow = None if ask.shadow is None else [list(ask.shadow)]
+    mixed = {"mix": ask.mix, "shadow": shadow}
+    options = GenerateOptions(parameters=parameters, n=ask.n, priority=ask.priority, draft=draft, **mixed)
     (job,) = model._jobs([list(ask.prompt)], options)
     return job
 

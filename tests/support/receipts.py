@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 from intact.engine.sampling.parameters import SamplingParameters
-from intact.receipts.document import Header, ModelDigests, Numerics, Output, Receipt
-from intact.receipts.request import AnswerRequest, PromptSource
+from intact.receipts.document import Header, Output, Receipt
+from intact.receipts.model_digests import ModelDigests, Numerics
+from intact.receipts.request import AnswerRequest
+from intact.receipts.source import PromptSource
 
 CHAT = '{"messages":[{"role":"user","content":"Why? \\"é\\" 😀"}],"scale":1.5}'
 

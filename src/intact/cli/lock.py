@@ -291,9 +291,9 @@ def _data_name(path: Path) -> str:
 
 
 def _lock_model(name: str, profile: Profile, place: str | None = None, like: LockedModel | None = None) -> LockedModel:
-    from intact.receipts.document import Numerics
     from intact.receipts.identity import version_of
     from intact.receipts.lock import lock_model
+    from intact.receipts.model_digests import Numerics
 
     bits = 8 if like is None else like.numerics.bits
     return lock_model(name, fetch.locate(place or name), Numerics(version_of(profile), profile, bits))

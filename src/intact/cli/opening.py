@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,6 +65,8 @@ def open_model(
     use_server: bool = True,
     verbose: bool = False,
     has_template: bool = True,
+    mixed: bool = False,
+    partners: Sequence[str] = (),
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
@@ -77,18 +80,24 @@ def open_model(
         If true, say which it was.
     has_template : bool
         If true, a chat template is to be rendered, for which a process is started while the model is loaded.
+    mixed : bool
+        If true, tokens are drawn from a mix, which servers know nothing of.
+    partners : sequence of str
+        The other models that it takes.
     """
     path, cache_bytes = fetch.locate(name), as_bytes(cache)
 
     def load() -> Any:
         if has_template:
             prepare()
-        return fetch.load(name, profile, threads, cache_bytes)
+        others = {"partners": [fetch.locate(one) for one in partners]} if partners else {}
+        return fetch.load(name, profile, threads, cache_bytes, **others)
 
     reasons = {
         "--no-server": not use_server,
         "--threads": threads is not None,
         "--cache": cache_bytes is not None,
+        "--mix": mixed,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),
     }

@@ -98,6 +98,23 @@ WithOption = Annotated[
 ContinuesOption = Annotated[
     Literal["no", "vllm", "prefill"], typer.Option("--continues", help="How endpoints go on from an answer.")
 ]
+MixOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mix",
+        metavar="NAME[:PARAMETER=NUMBER,...]",
+        help="Draw from a mix of several rows of logits, such as guidance:scale=2 (docs/mixing.md).",
+        show_default=False,
+    ),
+]
+ShadowOption = Annotated[
+    str | None,
+    typer.Option("--shadow", metavar="PROMPT", help="The other prompt of a mix that takes one.", show_default=False),
+]
+PartnerOption = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME=MODEL", help="Another model, for a mix that takes one.", show_default=False),
+]
 ReceiptOption = Annotated[
     Path | None,
     typer.Option(

@@ -19,8 +19,9 @@ from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
     from intact.quantizing.receipt import QuantizationReceipt
-    from intact.receipts.document import ModelDigests, Numerics, Receipt
-    from intact.receipts.request import PromptSource
+    from intact.receipts.document import Header, Receipt
+    from intact.receipts.model_digests import ModelDigests, Numerics
+    from intact.receipts.source import PromptSource
     from intact.run_receipts.document import RunReceipt
 
 UNREADABLE: Final = 2
@@ -29,7 +30,7 @@ LONGEST: Final = 2000
 MOST: Final = 20
 """Items after which a list is shortened."""
 WARNING: Final = "nothing of this was verified: it is what the receipts say, whoever wrote them"
-UNCHECKED: Final = ("model.name", "models.name", "compiler", "sandbox", "method.source")
+UNCHECKED: Final = ("model.name", "models.name", "decoding.streams.model.name", "compiler", "sandbox", "method.source")
 """Places on which no verdict of `intact verify` depends, if all else is true (docs/receipts.md)."""
 PARTLY: Final = ("prompt.source.given", "prompt.source.now", "problem.prompt", "now")
 """Places that are checked only as far as the chat template writes them."""
@@ -119,10 +120,25 @@ def _answer(receipt: Receipt) -> dict[str, Any]:
         "model": _model(header.model, header.numerics),
         "prompt": {"tokens": len(header.request.prompt), "source": _source(header.request.source)},
         "sampling": sampling | {"logit_bias": dict(zip(map(str, bias["tokens"]), bias["values"], strict=True))},
+        **_decoding(header),
         "compiler": request["compiler"],
         "branch": request["branch"],
         "output": {"tokens": receipt.count, "finish": output.finish, "text": output.text},
     }
+
+
+def _decoding(header: Header) -> dict[str, Any]:
+    """Describe the mix that tokens are drawn from, if it is one."""
+    decoding = header.request.decoding
+    if decoding is None:
+        return {}
+    streams = [
+        {"model": _model(stream.model, header.numerics)}
+        if stream.model is not None
+        else {"prompt": {"tokens": len(stream.prompt or ()), "source": _source(stream.source)}}
+        for stream in decoding.streams
+    ]
+    return {"decoding": decoding.to_document() | {"streams": streams}}
 
 
 def _run(run: RunReceipt) -> dict[str, Any]:

@@ -20,14 +20,18 @@ from intact.cli.options import (
     ClockNowOption,
     DraftOption,
     JsonOption,
+    MixOption,
     ModelDefaultsOption,
+    PartnerOption,
     ProfileOption,
     ReceiptOption,
+    ShadowOption,
     SystemOption,
     ThreadsOption,
     apply_model_defaults,
     check_output,
     complete_model,
+    pair,
     with_sampling,
 )
 from intact.cli.output import emit, note, out, say, token_text
@@ -50,6 +54,8 @@ The text as it is, without the chat template
 The prompt from standard input, or a prompt and what it is about
   echo "Why is the sky blue?" | intact run
   git diff | intact run "Summarise this change."
+Away from what another prompt would give, by classifier-free guidance
+  intact run "Write a poem." --mix guidance:scale=2 --shadow "Write."
 A receipt, by which anybody with the model can verify the answer
   intact run "Why is the sky blue?" --receipt sky.receipt
 A digest that is the same everywhere
@@ -81,6 +87,9 @@ def command(
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
+    mix: MixOption = None,
+    shadow: ShadowOption = None,
+    others: PartnerOption = None,
     receipt: ReceiptOption = None,
     no_server: NoServerOption = False,
     no_log: NoLogOption = False,
@@ -98,16 +107,28 @@ def command(
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
+    mixed = _mixed(mix, shadow)
+    partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)
     opened = open_model(
-        model_name, profile, threads, cache, use_server=not no_server, verbose=verbose, has_template=not raw
+        model_name,
+        profile,
+        threads,
+        cache,
+        use_server=not no_server,
+        verbose=verbose,
+        has_template=not raw,
+        mixed=mix is not None,
+        partners=partners,
     )
     model, log = opened.model, begin_log("run", opened, model_name, off=no_log)
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
     request = as_prompt(model, prompt, system, raw, moment)
     started = time.perf_counter()
-    options = {**sampling, "draft": draft} | ({"receipt": True} if receipt else {})
+    if shadow is not None:
+        mixed["shadow"] = as_prompt(model, shadow, system, raw, moment)
+    options = {**sampling, "draft": draft, **mixed} | ({"receipt": True} if receipt else {})
     answers: list[LoggedAnswer] = []
     receipts: list[Any] = []
     try:
@@ -116,7 +137,8 @@ def command(
             answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
             receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
             if json:
-                emit(_document(model_name, profile, n, sampling, completions))
+                asked = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
+                emit(_document(model_name, profile, n, {**sampling, **asked}, completions))
             else:
                 _print_all(model, completions, logprobs)
         else:
@@ -132,6 +154,17 @@ def command(
     if stats:
         count = sum(len(answer.tokens) for answer in answers)
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
+
+
+def _mixed(mix: str | None, shadow: str | None) -> dict[str, Any]:
+    """Return the arguments of a mix, checked before a model is loaded."""
+    if mix is None and shadow is None:
+        return {}
+    from intact.engine.mixes import check_shadow, chosen_mix, read_mix
+
+    given = None if mix is None else read_mix(mix)
+    check_shadow(None if given is None else chosen_mix(given), shadow is not None)
+    return {"mix": given}
 
 
 def parse(words: list[str]) -> tuple[str, str]:

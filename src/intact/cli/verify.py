@@ -59,6 +59,8 @@ The run of a method; or its vote, and of its texts those alone that the answer i
   intact verify run.receipt --part winner
 A run of two models
   intact verify run.receipt --with large=qwen2.5-coder-1.5b-instruct
+An answer drawn from a mix with another model
+  intact verify answer.receipt --model ./large.gguf --with amateur=./small.gguf
 A quantised model, made again from its source and text
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 """
@@ -135,8 +137,9 @@ def command(
 
     named = dict(map(pair, others or []))
 
-    def load(name: str, profile: Profile, bits: int) -> Model:
-        return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off")
+    def load(name: str, profile: Profile, bits: int, partners: bool) -> Model:
+        others = {"partners": [fetch.locate(one) for one in named.values()]} if partners else {}
+        return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off", **others)
 
     def remake(receipt: QuantizationReceipt) -> QuantizationVerdict:
         from intact.quantizing.verify import verify_quantization
@@ -220,7 +223,8 @@ class _Verifier:
     Parameters
     ----------
     load : callable
-        Loads the model of a name, in a profile, with so many bits.
+        Loads the model of a name, in a profile, with so many bits; with the others as partners of its mixes if the last
+        argument is true.
     others : collection of str
         The names of models besides the first one.
     remake : callable
@@ -229,7 +233,7 @@ class _Verifier:
 
     def __init__(
         self,
-        load: Callable[[str, Profile, int], Model],
+        load: Callable[[str, Profile, int, bool], Model],
         others: Collection[str],
         tokens: int | None,
         key: bytes | None,
@@ -238,7 +242,7 @@ class _Verifier:
     ) -> None:
         self._remake = remake
         self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
-        self._loaded: dict[str, tuple[tuple[Profile, int], Model]] = {}
+        self._loaded: dict[str, tuple[tuple[Profile, int, bool], Model]] = {}
 
     def run(self, entries: Iterator[ReceiptLine]) -> Iterator[tuple[int, ReceiptLine, AnyVerdict]]:
         """Yield a verdict for each entry, with its number, as soon as it is known."""
@@ -252,7 +256,7 @@ class _Verifier:
             return max(size, min(claimed, self._tokens or claimed))
 
         for window in windows(enumerate(entries), tokens):
-            groups: dict[tuple[Profile, int], list[tuple[int, ReceiptLine]]] = {}
+            groups: dict[tuple[Profile, int, bool], list[tuple[int, ReceiptLine]]] = {}
             runs = []
             for number, entry in window:
                 content = entry.content
@@ -260,33 +264,35 @@ class _Verifier:
                     yield number, entry, unreadable(content)
                 elif isinstance(content, Receipt):
                     numerics = content.header.numerics
-                    groups.setdefault((numerics.profile, numerics.bits), []).append((number, entry))
+                    decoding = content.header.request.decoding
+                    partners = decoding is not None and decoding.has_partners
+                    groups.setdefault((numerics.profile, numerics.bits, partners), []).append((number, entry))
                 elif isinstance(content, QuantizationReceipt):
                     yield number, entry, self._remake(content)
                 else:
                     runs.append((number, entry, content))
-            for (profile, bits), group in groups.items():
+            for made, group in groups.items():
                 answers = [entry.content for _, entry in group if isinstance(entry.content, Receipt)]
-                for (number, entry), verdict in zip(group, self._verify(profile, bits, answers), strict=True):
+                for (number, entry), verdict in zip(group, self._verify(made, answers), strict=True):
                     yield number, entry, verdict
             for number, entry, run in runs:
                 yield number, entry, self._judge_run(run)
 
-    def _verify(self, profile: Profile, bits: int, receipts: list[Receipt]) -> list[Verdict]:
+    def _verify(self, made: tuple[Profile, int, bool], receipts: list[Receipt]) -> list[Verdict]:
         from intact.receipts.verify import Verdict, verify_together
 
         try:
-            model = self._model("", profile, bits)
+            model = self._model("", *made)
         except (IntactError, OSError) as error:
             return [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
         return verify_together(model, receipts, self._tokens, self._key)
 
-    def _model(self, name: str, profile: Profile, bits: int) -> Model:
+    def _model(self, name: str, profile: Profile, bits: int, partners: bool = False) -> Model:
         """Return the model of a name; another one loaded under it is released first."""
-        made = profile, bits
+        made = profile, bits, partners
         if name not in self._loaded or self._loaded[name][0] != made:
             self._loaded.pop(name, None)
-            self._loaded[name] = made, self._load(name, profile, bits)
+            self._loaded[name] = made, self._load(name, *made)
         return self._loaded[name][1]
 
     def _judge_run(self, run: RunReceipt) -> RunVerdict:

@@ -8,12 +8,12 @@ from typing import Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 
-from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request
+from intact.engine.request import Event, Finish, GenerateRequest, Mixing, ReplayRequest, Request
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.sampling.state import make_rules
 from intact.markup.answers import completion_html
 from intact.markup.render import quoted
-from intact.numerics.sampling import LOGPROB_SCALE
+from intact.numerics.sampling import LOGPROB_SCALE, millionths
 from intact.text import StopStrings, Tokenizer
 
 Receipt: TypeAlias = Any
@@ -32,8 +32,9 @@ class Completion:
         All tokens that were drawn, the one that ended it included.
     logprobs : tuple of int or None
         Natural log-probability of each token under the model (temperature 1), times 2^24; None unless requested.
-    finish : {'stop', 'length', 'context', 'cancelled', 'error'}
-        An end token or stop string, `max_tokens`, the context's end; or it was cancelled, or `error` ended it.
+    finish : {'stop', 'uncertain', 'length', 'context', 'cancelled', 'error'}
+        An end token or stop string; a token less likely than `stop_below`, which the text is without; `max_tokens`, the
+        context's end; or it was cancelled, or `error` ended it.
     prompt_tokens : int
         Tokens of the prompt.
     top : tuple or None
@@ -124,7 +125,7 @@ class Writer:
         self.logprobs.append(event.logprob)
         if event.top:
             self.top.append(event.top)
-        ended = token in self._ends
+        ended: Finish | None = "uncertain" if event.uncertain else "stop" if token in self._ends else None
         chunk = ""
         if ended:
             chunk = self._detokenizer.flush()
@@ -135,13 +136,13 @@ class Writer:
         self.text.append(chunk)
         return chunk
 
-    def _cut(self, text: str, ended: bool, at_limit: Finish | None) -> str:
+    def _cut(self, text: str, ended: Finish | None, at_limit: Finish | None) -> str:
         """Return the certain part of a chunk that may be the last, and set `finish` if it is."""
         chunk, stopped = self._stops.push(text)
         if at_limit and not stopped and not ended:
             more, stopped = self._stops.push(self._detokenizer.flush())
             chunk += more
-        self.finish = "stop" if stopped or ended else at_limit
+        self.finish = "stop" if stopped else ended or at_limit
         if self.finish and not stopped:
             chunk += self._stops.flush()
         return chunk
@@ -189,6 +190,7 @@ class JobOptions(TypedDict, total=False):
     listen: Listener | None
     recorder: Recorder | None
     known: Sequence[Sequence[int]] | None
+    mixing: Mixing | None
 
 
 class Job:
@@ -202,6 +204,8 @@ class Job:
         Of the model: the most positions of a sequence, and the outputs of its head.
     known : sequence of int for each sample, optional
         The tokens that are expected, to be checked.
+    mixing : Mixing, optional
+        The mix that is drawn from.
     """
 
     def __init__(
@@ -218,6 +222,7 @@ class Job:
         listen: Listener | None = None,
         recorder: Recorder | None = None,
         known: Sequence[Sequence[int]] | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
         room = context - len(prompt)
         self._tokenizer, self._parameters, self._listen, self._recorder = tokenizer, parameters, listen, recorder
@@ -226,11 +231,13 @@ class Job:
             "prompt": np.array(prompt, np.int32),
             "keys": keys,
             "sampling": parameters.sampling,
+            "stop_below": millionths(parameters.stop_below),
             "limit": min(parameters.max_tokens, room),
             "sink": self._sink,
             "ended": self._ended,
             "at_limit": "length" if parameters.max_tokens <= room else "context",
             "priority": priority,
+            "mixing": mixing,
             "top": parameters.top_logprobs,
             "rules": make_rules(tokenizer, parameters, prompt, vocabulary, len(keys)) if parameters.has_rules else None,
             "heads": recorder is not None,

@@ -17,7 +17,7 @@ from intact.engine.replay import ReplayRun, known_chains
 from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request, ScoreRequest
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
-from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, work_of
+from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, Stream, work_of
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Executor, SequenceChunk
 
@@ -45,6 +45,8 @@ class Engine:
         If true, pages outlive their sequences, for others that begin with the same tokens.
     drafting : Drafting, optional
         Guesses at what sequences will draw, which are checked along.
+    partners : sequence of Executor
+        Other models, for mixes; each has an equal part of the cache.
 
     Attributes
     ----------
@@ -62,12 +64,17 @@ class Engine:
         cache_bytes: int | None = None,
         prefix_cache: bool = True,
         drafting: Drafting | None = None,
+        partners: Tokens[Executor] = (),
     ) -> None:
         self.executor, self.context, self.drafting = executor, context, drafting
-        self.pool = PagePool(executor, cache_bytes)
+        share = None if cache_bytes is None else cache_bytes // (1 + len(partners))
+        self.pool = PagePool(executor, share)
         self.index = PrefixIndex(self.pool, prefix_cache)
         self.counters = Counters()
         self.scheduler = Scheduler(self.index, rows, chunk, self.counters)
+        self.executors = [executor, *partners]
+        for partner in partners:
+            self.scheduler.indexes.append(PrefixIndex(PagePool(partner, share), prefix_cache))
         self.queue = self.scheduler.queue
         self.after: Callable[[], None] = lambda: None
         self._stepping = False
@@ -81,8 +88,8 @@ class Engine:
 
     @property
     def held(self) -> int:
-        """Pages that sequences hold; the others are free, or idle in the index."""
-        return self.pool.used - self.index.idle
+        """Pages that sequences hold, of all models; the others are free, or idle in the index."""
+        return sum(index.pool.used - index.idle for index in self.scheduler.indexes)
 
     def check(self, prompt: Tokens[int] | NDArray[np.int32]) -> None:
         """Raise if a prompt cannot run.
@@ -158,7 +165,8 @@ class Engine:
         """End everything, by an error if one is given, and release all pages."""
         for sequence in list(self.queue):
             self._end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
-        self.index.evict(self.index.idle)
+        for index in self.scheduler.indexes:
+            index.evict(index.idle)
         self.after()
 
     def step(self) -> int:
@@ -175,9 +183,9 @@ class Engine:
     def _step(self) -> int:
         works, draft = self._plan(), True
         while works:
-            runs, chunks, wanted = self._lay_out(works, draft)
+            runs, parts = self._lay_out(works, draft)
             try:
-                observation = self._draw(self.executor.step(chunks, wanted), runs)
+                observation = self._draw([part.run() for part in parts], runs)
             except Exception as error:  # an error of one sequence must not end the others, nor that of a draft its own
                 for run in runs:
                     run.sequence.renew()
@@ -185,7 +193,7 @@ class Engine:
                     works = self._shrink(works, error) or self._plan()
                 draft = False
                 continue
-            rows = sum(len(chunk.tokens) for chunk in chunks)
+            rows = sum(part.rows for part in parts)
             self._count(runs, rows)
             try:
                 self._take(runs, observation)
@@ -201,7 +209,8 @@ class Engine:
                 works = self.scheduler.plan()
             except SequenceTooLargeError as error:
                 sequence = error.sequence
-                self._end(sequence, list(sequence.samples), "error", self._too_small(sequence.length + 1))
+                length = sum(stream.length + 1 for stream in sequence.streams)
+                self._end(sequence, list(sequence.samples), "error", self._too_small(length))
                 continue
             refused = [
                 (work.sequence, rules.refusal)
@@ -218,38 +227,32 @@ class Engine:
         if len(works) > 1:
             return works[: len(works) // 2]
         sequence, count = works[0][:2]
-        if count > 1:
-            return [work_of(sequence, count // 2)]
+        if count > 1 and (fewer := work_of(sequence, count // 2)).rows:
+            return [fewer]
         self._end(sequence, list(sequence.samples), "error", error)
         return []
 
-    def _lay_out(
-        self, works: list[SequenceWork], draft: bool
-    ) -> tuple[list[SequenceRun], list[SequenceChunk], NDArray[np.int64]]:
-        """Return the runs, chunks and wanted rows of a step."""
+    def _lay_out(self, works: list[SequenceWork], draft: bool) -> tuple[list[SequenceRun], list[_Part]]:
+        """Return the runs of a step, and the part of it that each model has."""
         runs: list[SequenceRun] = []
-        chunks: list[SequenceChunk] = []
-        wanted: list[int] = []
-        row = 0
+        parts = [_Part(executor) for executor in self.executors]
         trees = self.drafting.guess(works, self.scheduler, draft) if self.drafting is not None else {}
         if draft and any(isinstance(work.sequence.request, ReplayRequest) for work in works):
             spare = self.scheduler.rows - sum(w.rows for w in works) - sum(len(tree.tokens) for tree in trees.values())
             trees |= known_chains(works, self.scheduler, spare)
         for work in works:
-            sequence, count = work.sequence, work.rows
-            table, tree = sequence.table, trees.get(sequence)
-            tokens, parents = sequence.tokens(table.length, table.length + count), None
-            if tree is not None:
-                tokens = np.concatenate([tokens, tree.tokens])
-                parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
-            chunks.append(SequenceChunk(table.length, tokens, table.pages, parents))
-            runs.append(_kind(sequence.request, tree)(work, tree, len(wanted)))
-            if isinstance(runs[-1], ScoreRun):
-                wanted += range(row + count - len(runs[-1].given), row + count)
-            elif work.completes:
-                wanted += range(row + count - 1, row + len(tokens))
-            row += len(tokens)
-        return runs, chunks, np.array(wanted, np.int64)
+            sequence, tree = work.sequence, trees.get(work.sequence)
+            run = _kind(sequence.request, tree)(work, tree)
+            for stream, count in zip(sequence.streams, work.shares, strict=True):
+                part = parts[stream.model]
+                run.firsts.append(len(part.wanted))
+                end = part.add(stream, count, tree)
+                if isinstance(run, ScoreRun):
+                    part.wanted += range(end - len(run.given), end)
+                elif work.completes:
+                    part.wanted += range(end - 1 - (len(tree.tokens) if tree is not None else 0), end)
+            runs.append(run)
+        return runs, parts
 
     def _count(self, runs: list[SequenceRun], rows: int) -> None:
         c = self.counters
@@ -265,11 +268,14 @@ class Engine:
             if run.tree is not None:
                 c.drafted += len(run.tree.tokens)
 
-    def _draw(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> Observation | None:
+    def _draw(self, rows: list[NDArray[np.int32]], runs: list[SequenceRun]) -> Observation | None:
         """Draw for the runs that complete, without changing sequences yet: all that an executor may fail at."""
         drawing = walking = [run for run in runs if run.completes]
+        logits = rows[0]
         while walking:
             draws = [run.draws() for run in walking]
+            for run, several in zip(walking, draws, strict=True):
+                run.mix(rows, several)
             tokens, logprobs = self.executor.draw(logits, [draw for several in draws for draw in several])
             drawn = zip(tokens.tolist(), logprobs.tolist(), strict=True)
             walking = [
@@ -278,6 +284,8 @@ class Engine:
         scoring = [run for run in runs if isinstance(run, ScoreRun)]
         for run in scoring:
             run.score(self.executor, logits)
+        for run in drawing:
+            run.judge(logits)
         self._add_tops(logits, [*drawing, *scoring])
         self._add_heads([*drawing, *scoring])
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
@@ -299,10 +307,14 @@ class Engine:
         wanted = [run for run in runs if run.sequence.request.heads]
         if not wanted:
             return
-        rows = np.array([run.first + row for run in wanted for row in run.path], np.int64)
-        inputs = iter(self.executor.head_inputs(rows))
-        for run in wanted:
-            run.heads = [next(inputs).tobytes() for _ in run.path]
+        streams = [(run, *one) for run in wanted for one in zip(run.sequence.streams, run.firsts, strict=True)]
+        inputs = []  # of each model
+        for model, executor in enumerate(self.executors):
+            rows = [first + row for run, stream, first in streams if stream.model == model for row in run.path]
+            inputs.append(iter(executor.head_inputs(np.array(rows, np.int64)) if rows else ()))
+        for run, stream, _ in streams:
+            heads = run.heads or [b""] * len(run.path)
+            run.heads = [head + next(inputs[stream.model]).tobytes() for head in heads]
 
     def _take(self, runs: list[SequenceRun], observation: Observation | None) -> None:
         if self.drafting is not None:
@@ -311,7 +323,7 @@ class Engine:
             if run.completes:
                 self._settle(run)
                 continue
-            run.sequence.table.advance(run.rows, run.sequence.text)
+            self._advance(run)
             if isinstance(run, ScoreRun):
                 self._settle_scored(run)
 
@@ -321,15 +333,17 @@ class Engine:
         first = position = sequence.length
         if followed:
             self._follow(run)
-        sequence.table.advance(run.rows + len(followed), sequence.text)
+        self._advance(run, len(followed))
         groups: dict[int, list[Sample]] = {}
         ended: set[int] = set()
-        for drawn, top, head in zip(run.drawn, run.tops, run.heads or [b""] * len(run.path), strict=True):
+        heads, doubts = run.heads or [b""] * len(run.path), run.uncertain or [False] * len(run.path)
+        for drawn, top, head, doubt in zip(run.drawn, run.tops, heads, doubts, strict=True):
             groups.clear()
             for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
                 if sample.number in ended:
                     continue
-                if self._emit(sequence.request, sample, Event(sample.number, token, logprob, position, top, head)):
+                event = Event(sample.number, token, logprob, position, top, head, doubt)
+                if self._emit(sequence.request, sample, event):
                     groups.setdefault(token, []).append(sample)
                 else:
                     ended.add(sample.number)
@@ -354,14 +368,24 @@ class Engine:
                 self.scheduler.remove(sequence)
                 return
 
+    @staticmethod
+    def _advance(run: SequenceRun, followed: int = 0) -> None:
+        """Count the positions of a run as filled, and those of accepted drafts."""
+        for stream, rows in zip(run.sequence.streams, run.shares, strict=True):
+            if rows:
+                stream.table.advance(rows + followed, stream.text)
+
     def _follow(self, run: SequenceRun) -> None:
         """Append the accepted drafts to the text."""
-        sequence, table = run.sequence, run.sequence.table
-        slots = table.length + np.array(run.path, np.int32)
-        targets = table.length + np.arange(len(run.path), dtype=np.int32)
-        if (moved := slots != targets).any():
-            self.executor.move(table.pages, slots[moved], targets[moved])
-        sequence.follow(run.followed, run.rules)
+        path = np.array(run.path, np.int32)
+        moved = path != np.arange(len(path), dtype=np.int32)
+        if moved.any():
+            for stream, rows in zip(run.sequence.streams, run.shares, strict=True):
+                table = stream.table
+                last = table.length + rows - 1
+                sources, targets = last + path[moved], last + np.flatnonzero(moved)
+                self.executors[stream.model].move(table.pages, sources, targets)
+        run.sequence.follow(run.followed, run.rules)
 
     def _emit(self, request: Request, sample: Sample, event: Event) -> bool:
         """Hand a token to the request; return true if the sample goes on."""
@@ -430,6 +454,41 @@ class Engine:
         finally:
             self._reading -= 1
             table.drop()
+
+
+class _Part:
+    """One model's part of a step: the chunks that it runs, and the rows whose logits are wanted.
+
+    Attributes
+    ----------
+    rows : int
+        The rows of all chunks.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._chunks: list[SequenceChunk] = []
+        self.wanted: list[int] = []
+        self.rows = 0
+
+    def add(self, stream: Sequence | Stream, count: int, tree: Tree | None) -> int:
+        """Add rows of a stream, and a tree behind them; return the end of all rows."""
+        table = stream.table
+        if not count:
+            return self.rows
+        tokens, parents = stream.tokens(table.length, table.length + count), None
+        if tree is not None:
+            tokens = np.concatenate([tokens, tree.tokens])
+            parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
+        self._chunks.append(SequenceChunk(table.length, tokens, table.pages, parents))
+        self.rows += len(tokens)
+        return self.rows
+
+    def run(self) -> NDArray[np.int32]:
+        """Run the chunks; return the logits of the wanted rows."""
+        if not self._chunks:
+            return np.zeros((0, 0), np.int32)
+        return self._executor.step(self._chunks, np.array(self.wanted, np.int64))
 
 
 def _kind(request: Request, tree: Tree | None) -> type[SequenceRun]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack
 
@@ -14,10 +16,12 @@ from intact.engine.completion import Job, JobOptions
 from intact.engine.driver import EngineDriver
 from intact.engine.engine import Engine
 from intact.engine.head_job import HeadJob
+from intact.engine.request import Mixing
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
-from intact.errors import ModelError
+from intact.errors import ModelError, ParameterError
+from intact.executors.base import Executor
 from intact.formats import Checkpoint
 from intact.memory import trim_heap
 from intact.models import Program
@@ -26,8 +30,44 @@ from intact.text import Tokenizer
 
 Submittable: TypeAlias = Job | Scoring | HeadJob
 """A request with its owner."""
-_PARTS: Final = {"_driver", "checkpoint", "engine", "executor", "program", "tokenizer"}
+_PARTS: Final = {"_driver", "checkpoint", "engine", "executor", "partners", "program", "tokenizer"}
 """The attributes that hold the model, which a closed one no longer has."""
+
+
+@dataclass(frozen=True, eq=False)
+class Partner:
+    """Another model beside a loaded one, for mixes."""
+
+    checkpoint: Checkpoint
+    program: Program
+    tokenizer: Tokenizer
+    executor: Executor
+
+    @property
+    def path(self) -> Path:
+        """Its file or folder."""
+        return self.checkpoint.path
+
+
+def check_vocabularies(model: Partner, other: Partner) -> None:
+    """Raise if two models cannot be mixed.
+
+    Raises
+    ------
+    ParameterError
+        If their tokens differ.
+    """
+    sizes = model.program.vocabulary, other.program.vocabulary
+    if sizes[0] != sizes[1]:
+        raise ParameterError(
+            f"{other.path} has {sizes[1]:,} logits, {model.path} has {sizes[0]:,}: mixes need the same vocabulary"
+        )
+    a, b = model.tokenizer, other.tokenizer
+    different = (token for token in range(min(a.size, b.size)) if a.token_bytes(token) != b.token_bytes(token))
+    found = next(different, None)
+    if a.size != b.size or found is not None:
+        where = f"{a.size:,} and {b.size:,} tokens" if found is None else f"token {found} is another"
+        raise ParameterError(f"{other.path} has other tokens than {model.path} ({where}): mixes need the same ones")
 
 
 class LoadedModel:
@@ -43,13 +83,22 @@ class LoadedModel:
         The file that it came from.
     context : int
         The most tokens of a prompt and its continuation.
+    partners : tuple of Partner
+        Other models, which mixes take rows of.
     """
 
-    def __init__(self, checkpoint: Checkpoint, program: Program, tokenizer: Tokenizer, engine: Engine) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        program: Program,
+        tokenizer: Tokenizer,
+        engine: Engine,
+        partners: tuple[Partner, ...] = (),
+    ) -> None:
         self.path = checkpoint.path
         self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
         self.context = program.context
-        self.checkpoint = checkpoint
+        self.checkpoint, self.partners = checkpoint, partners
         self._driver = EngineDriver(engine)
 
     @property
@@ -65,7 +114,7 @@ class LoadedModel:
         Parameters
         ----------
         **options
-            `priority`, `draft`, `listen`, `recorder` and `known`, as of `Job`.
+            `priority`, `draft`, `listen`, `recorder`, `known` and `mixing`, as of `Job`.
 
         Raises
         ------
@@ -74,15 +123,37 @@ class LoadedModel:
         """
         parameters.check_tokens(self.program.vocabulary)
         self.engine.check(prompt)
+        mixing = options.get("mixing")
         return Job(
             self.tokenizer,
             parameters,
             prompt,
             keys=keys,
-            context=self.context,
+            context=self.context if mixing is None else self._room(prompt, mixing),
             vocabulary=self.program.vocabulary,
             **options,
         )
+
+    def _room(self, prompt: Sequence[int], mixing: Mixing) -> int:
+        """Return the most tokens of a text so that none of its streams exceeds its model's context.
+
+        Raises
+        ------
+        ParameterError, CapacityError
+            If a stream cannot run.
+        """
+        if 1 + len(mixing.streams) > self.engine.scheduler.rows:
+            raise ParameterError(f"a mix of {1 + len(mixing.streams)} streams needs as many rows: load with rows=16")
+        rooms = [self.context]
+        for stream in mixing.streams:
+            context = self.partners[stream.model - 1].program.context if stream.model else self.context
+            if not 0 < len(stream.tokens) < context:
+                raise ParameterError(
+                    f"the prompt of a mix's stream has {len(stream.tokens)} tokens; "
+                    f"expected 1 to {context - 1}, as its model's context is {context}"
+                )
+            rooms.append(context - len(stream.tokens) + len(prompt))
+        return min(rooms)
 
     def run(self, jobs: Sequence[Submittable], between: Callable[[], None] | None = None) -> None:
         """Run requests to their ends, beside whatever else runs.
@@ -137,11 +208,13 @@ class LoadedModel:
         """
         with suppress(ModelError):  # it is closed, or another thread closes it
             self._driver.close(self._closed)
-            executor, checkpoint = self.executor, self.checkpoint
+            closing: list[Executor | Checkpoint] = [self.executor, self.checkpoint]
+            for partner in self.partners:
+                closing += [partner.executor, partner.checkpoint]
             for name in _PARTS:
                 del self.__dict__[name]
-            executor.close()
-            checkpoint.close()
+            for part in closing:
+                part.close()
             trim_heap()
 
     @property

@@ -21,14 +21,15 @@ def known_chains(works: list[SequenceWork], scheduler: Scheduler, spare: int) ->
     spare = min(spare, CHECKED_ROWS)
     found: dict[Sequence, Tree] = {}
     for work in works:
-        request = work.sequence.request
-        if not isinstance(request, ReplayRequest) or not work.completes or spare < 1:
+        request, streams = work.sequence.request, len(work.shares)
+        if not isinstance(request, ReplayRequest) or not work.completes or spare < streams:
             continue
-        tokens = _common(work.sequence, request.known, spare)
+        tokens = _common(work.sequence, request.known, spare // streams)
         chain = make_chain(tokens, [1.0] * len(tokens), ORIGIN)
-        if chain is not None and scheduler.reserve_spare(work.sequence, work.rows + len(tokens)):
+        positions = [share + len(tokens) for share in work.shares]
+        if chain is not None and scheduler.reserve_spare(work.sequence, *positions):
             found[work.sequence] = chain
-            spare -= len(tokens)
+            spare -= len(tokens) * streams
     return found
 
 

@@ -9,10 +9,11 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.engine.mixes import ChosenMix
 from intact.engine.sampling.state import Rules
 from intact.numerics.sampling import Sampling
 
-Finish = Literal["stop", "length", "context", "cancelled", "error"]
+Finish = Literal["stop", "uncertain", "length", "context", "cancelled", "error"]
 
 
 class Event(NamedTuple):
@@ -27,7 +28,10 @@ class Event(NamedTuple):
     top : tuple of (token, logprob)
         The likeliest tokens there, if requested.
     head : bytes
-        The input of the model's head at the row that the token was drawn from, if requested.
+        The input of the model's head at the row that the token was drawn from, if requested; of a mix those of all
+        streams, one after the other.
+    uncertain : bool
+        If true, the likeliest token there was less likely than the request's `stop_below`.
     """
 
     sample: int
@@ -36,6 +40,29 @@ class Event(NamedTuple):
     position: int
     top: tuple[tuple[int, int], ...] = ()
     head: bytes = b""
+    uncertain: bool = False
+
+
+class StreamPrompt(NamedTuple):
+    """The beginning of a further stream of a request's texts; what is drawn follows it too.
+
+    Attributes
+    ----------
+    model : int
+        0: the engine's model; else the number of a partner, from 1.
+    tokens : int32 array
+        Its prompt.
+    """
+
+    model: int
+    tokens: NDArray[np.int32]
+
+
+class Mixing(NamedTuple):
+    """The mix that a request's tokens are drawn from, and the streams that it takes besides the main one."""
+
+    chosen: ChosenMix
+    streams: tuple[StreamPrompt, ...]
 
 
 Sink = Callable[[Event], "Finish | None"]
@@ -63,6 +90,10 @@ class Request:
         Temperature and filters.
     rules : Rules, optional
         Penalties, biases and the constraint.
+    stop_below : int
+        Millionths: tokens drawn where the likeliest is less likely have `Event.uncertain`.
+    mixing : Mixing, optional
+        The mix of several streams that is drawn from; else it is the row of the one.
     priority : int
         From -8 to 8; one more is worth 256 steps of waiting.
     top : int
@@ -84,6 +115,8 @@ class Request:
     ended: Callable[[int, Finish, Exception | None], None]
     sampling: Sampling = GREEDY
     rules: Rules | None = None
+    stop_below: int = 0
+    mixing: Mixing | None = None
     at_limit: Finish = "length"
     priority: int = 0
     top: int = 0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Sequence as Positions
+from dataclasses import dataclass, field, fields
 from heapq import merge
 from itertools import chain, count, islice
 
 from intact.engine.cache import Block, OutOfPagesError, PageTable, PrefixIndex
 from intact.engine.queue import RequestQueue, order
 from intact.engine.request import Request
-from intact.engine.sequence import Sample, Sequence, SequenceWork, work_of
+from intact.engine.sequence import Sample, Sequence, SequenceWork, Stream, work_of
 
 FORESIGHT = 4  # pages kept free for the growth of each running sequence
 PATIENCE = 256  # steps of waiting that one more of priority is worth
@@ -18,6 +19,8 @@ LOOKAHEAD = (
     64  # long prompts of which a step finds out how much the index has, or how many it finds waiting for another
 )
 FORESEEN = 1024  # waiting sequences that are searched for short prompts
+Claim = tuple[Block, bytes]
+"""A page that a step computes, by its parent and its tokens."""
 
 
 @dataclass
@@ -70,10 +73,13 @@ class Scheduler:
     ----------
     kept : int
         Rows for short prompts.
+    indexes : list of PrefixIndex
+        The cached pages of each model, the main one first.
     """
 
     def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters) -> None:
         self.index, self.rows, self.chunk, self.counters = index, rows, min(rows, chunk), counters
+        self.indexes = [index]
         self.kept = self.chunk // 2
         self.queue = RequestQueue()
         self._number = count()
@@ -85,6 +91,8 @@ class Scheduler:
         samples = [Sample(i, key) for i, key in enumerate(request.keys)]
         sequence = Sequence(request, samples, (arrival, self.number()), PageTable(self.index))
         sequence.rules = request.rules and request.rules.fork()  # freed with the sequence
+        given = request.mixing.streams if request.mixing is not None else ()
+        sequence.others = tuple(Stream(sequence, one, PageTable(self.indexes[one.model])) for one in given)
         self.queue.add(sequence)
         return sequence
 
@@ -94,7 +102,7 @@ class Scheduler:
 
     def remove(self, sequence: Sequence) -> None:
         """Remove a sequence; its pages are free at once, or idle in the index."""
-        sequence.table.leave_end(sequence.text)
+        sequence.leave_ends()
         self.queue.remove(sequence)
 
     def preempt(self, sequence: Sequence) -> None:
@@ -113,32 +121,36 @@ class Scheduler:
         """
         works: list[SequenceWork] = []
         left = _Left(self.rows, self.chunk)
-        claimed: set[tuple[Block, bytes]] = set()
+        claimed: set[Claim] = set()
         short = self._short()
         reserved = sum(short.values())  # rows for short prompts that are still to come
         self._promised = None
-        self.index.pool.retry()
+        for index in self.indexes:
+            index.pool.retry()
         for sequence in merge(list(self.queue.running), self._waiting(left), key=order):
             if not left.rows:
                 break
             prefill = _is_prefill(sequence)
             if sequence.request.paused or (prefill and not left.chunk):
                 continue
-            claim, gained, most = None, 0, left.rows
+            found, most = _Found(), left.rows
             if prefill:
                 reserved -= (own := short.get(sequence, 0))
                 most = min(left.rows, left.chunk if own else left.chunk - min(reserved, self.kept))
                 if most <= 0:
                     continue
-                gained = sequence.take_over()
-                claim = self._claim(sequence)
-                if claim is not None and claim in claimed:  # another computes the same page in this step
+                found = self._find(sequence, claimed)
+                if len(found.waiting) == len(sequence.streams):
                     self._release(sequence)
                     left.looks -= 1
                     continue
-                gained += sequence.take_over_end()
-            work = work_of(sequence, most)
-            if not self._admit(sequence, work.rows):
+                if sequence.others and not _is_prefill(sequence):  # its prompts were cached
+                    most = left.rows
+            work = work_of(sequence, most, found.waiting)
+            if not work.rows:  # too few for all streams
+                self._release(sequence)
+                continue
+            if not self._admit(sequence, work.shares):
                 self._release(sequence)
                 if not works and all(s is sequence or s.request.paused for s in self.queue.running):
                     raise SequenceTooLargeError(sequence)
@@ -146,13 +158,32 @@ class Scheduler:
             works.append(work)
             left.rows -= work.rows
             if prefill:
-                left.chunk -= work.rows
-            if claim is not None:
-                claimed.add(claim)
-            if gained:
+                left.chunk = max(0, left.chunk - work.rows)
+            claimed |= found.claims
+            if found.gained:
                 self.counters.cache_hits += 1
-                self.counters.cached_tokens += gained
+                self.counters.cached_tokens += found.gained
         return works
+
+    def _find(self, sequence: Sequence, claimed: set[Claim]) -> _Found:
+        """Take over what the index has of a sequence's streams; find those for whose next page another's is used.
+
+        Parameters
+        ----------
+        claimed : set
+            The pages that this step computes already.
+        """
+        found = _Found()
+        for number, stream in enumerate(sequence.streams):
+            found.gained += stream.take_over()
+            claim = self._claim(stream)
+            if claim is not None and claim in claimed | found.claims:
+                found.waiting.append(number)
+                continue
+            if claim is not None:
+                found.claims.add(claim)
+            found.gained += stream.take_over_end()
+        return found
 
     def _waiting(self, left: _Left) -> Iterator[Sequence]:
         """Yield sequences that wait, while there are rows for prompts."""
@@ -164,7 +195,7 @@ class Scheduler:
     def _release(self, sequence: Sequence) -> None:
         """Return to the index the pages that a sequence took over, if it does not run."""
         if not sequence.running:
-            sequence.table.drop()
+            sequence.drop()
 
     def _short(self) -> dict[Sequence, int]:
         """Return the short prompts, each with the rows that it needs besides the index's.
@@ -178,31 +209,31 @@ class Scheduler:
                 break
             if sequence.request.paused:
                 continue
-            needed = sequence.remaining
+            needed = sequence.lacking
             if needed > self.kept and looks:
                 looks -= 1
-                needed -= sequence.table.known(sequence.text, sequence.skippable)
+                needed -= sum(stream.table.known(stream.text, stream.skippable) for stream in sequence.streams)
             if needed <= self.kept:
                 found[sequence] = needed
                 rows -= needed
         return found
 
-    def _claim(self, sequence: Sequence) -> tuple[Block, bytes] | None:
+    def _claim(self, stream: Sequence | Stream) -> Claim | None:
         size = self.index.pool.page_size
-        start = sequence.table.depth * size
-        if not self.index.keep or start + size > sequence.skippable:
+        start = stream.table.depth * size
+        if not self.index.keep or start + size > stream.skippable:
             return None  # it could not be taken over
-        return sequence.table.block, sequence.text(start, start + size)
+        return stream.table.block, stream.text(start, start + size)
 
-    def _admit(self, sequence: Sequence, positions: int) -> bool:
-        """Reserve pages for so many positions more; return false if the sequence must wait."""
-        table = sequence.table
-        if table.length + positions <= table.writable:
+    def _admit(self, sequence: Sequence, shares: Positions[int]) -> bool:
+        """Reserve pages for so many positions more of each stream; return false if the sequence must wait."""
+        parts = [(stream.table, share) for stream, share in zip(sequence.streams, shares, strict=True)]
+        if all(table.length + positions <= table.writable for table, positions in parts):
             return True
         if not sequence.running and not self._worth_starting(sequence):
             return False
         before = self._growth(sequence) if sequence.running else 0
-        if not self.make_room(table, positions, sequence):
+        if not all(self.make_room(table, positions, sequence) for table, positions in parts):
             return False
         if self._promised is not None:
             self._promised += self._growth(sequence) - before
@@ -214,8 +245,8 @@ class Scheduler:
         """Reserve positions, if need be by evicting idle pages and preempting paused, then younger sequences."""
         victims = self._victims(sequence)
         while True:
-            if (lack := table.missing(positions) - self.index.pool.free) > 0:
-                if self.index.evict(lack):
+            if (lack := table.missing(positions) - table.index.pool.free) > 0:
+                if table.index.evict(lack):
                     continue
                 victim = next(victims, None)
                 if victim is None:
@@ -228,15 +259,16 @@ class Scheduler:
             except OutOfPagesError:  # the machine has less than the cap, which has come down
                 continue
 
-    def reserve_spare(self, sequence: Sequence, positions: int) -> bool:
-        """Reserve positions of a sequence if pages are free; return true if so."""
+    def reserve_spare(self, sequence: Sequence, *positions: int) -> bool:
+        """Reserve positions of each stream of a sequence if pages are free; return true if so."""
         try:
-            if sequence.table.missing(positions) <= self.index.pool.free:
-                sequence.table.reserve(positions)
-                return True
+            for stream, count in zip(sequence.streams, positions, strict=True):
+                if stream.table.missing(count) > stream.table.index.pool.free:
+                    return False
+                stream.table.reserve(count)
         except OutOfPagesError:  # the machine has less than the cap
-            pass
-        return False
+            return False
+        return True
 
     def _worth_starting(self, sequence: Sequence) -> bool:
         """Return true if a waiting sequence is likely to stay: its text and what it and the running will write fit."""
@@ -249,9 +281,10 @@ class Scheduler:
         return self._promised + self._growth(sequence) <= self.index.pool.free + self.index.idle
 
     def _growth(self, sequence: Sequence) -> int:
-        """Return the pages that a sequence is expected to take: for tokens to compute, and half of those to draw."""
+        """Return the main model's pages that a sequence is expected to take: for its tokens, half of those to come."""
         written = min(FORESIGHT, -(-sequence.left // (2 * self.index.pool.page_size)))
-        return sequence.table.missing(sequence.remaining) + written
+        own = [stream for stream in sequence.streams if stream.model == 0]
+        return sum(stream.table.missing(stream.remaining) + written for stream in own)
 
     def _victims(self, sequence: Sequence | None) -> Iterator[Sequence]:
         """Yield sequences to preempt: the paused, then the younger ones."""
@@ -265,6 +298,15 @@ class Scheduler:
 
 
 @dataclass
+class _Found:
+    """The outcome of looking at a sequence: positions gained from the index, pages to compute, streams that wait."""
+
+    gained: int = 0
+    claims: set[Claim] = field(default_factory=set)
+    waiting: list[int] = field(default_factory=list)
+
+
+@dataclass
 class _Left:
     """The remains of a plan's budget: rows, rows for prompts, and looks at sequences that wait for another's page."""
 
@@ -275,4 +317,6 @@ class _Left:
 
 def _is_prefill(sequence: Sequence) -> bool:
     """Return true if a sequence has a prompt to compute, or a text that was preempted."""
+    if sequence.others:
+        return any(stream.remaining > 1 for stream in sequence.streams)
     return sequence.remaining > 1 or not sequence.output

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from collections.abc import Sequence as Several
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable
 from intact.engine.draft.base import Draft, Drafter, Tree
-from intact.engine.request import GenerateRequest, Request, ScoreRequest
+from intact.engine.request import GenerateRequest, Request, ScoreRequest, StreamPrompt
 from intact.engine.sampling.state import Rules
-from intact.numerics.sampling import Draw
+from intact.numerics.mix import Place
+from intact.numerics.sampling import Draw, allowed, is_uncertain
 
 SCORED_ROWS = 64
 """Rows of logits that are held at once for a text that is scored."""
@@ -28,13 +30,74 @@ class Sample(NamedTuple):
     key: int
 
 
+class Stream:
+    """A further stream of a text, for a mix: another prompt, followed by the same tokens; its own cached positions.
+
+    Parameters
+    ----------
+    sequence : Sequence
+        The text.
+    given : StreamPrompt
+        The stream's model and prompt.
+    """
+
+    __slots__ = ("_sequence", "_shift", "given", "table")
+
+    def __init__(self, sequence: Sequence, given: StreamPrompt, table: PageTable) -> None:
+        self._sequence, self.given, self.table = sequence, given, table
+        self._shift = len(given.tokens) - len(sequence.request.prompt)
+
+    @property
+    def model(self) -> int:
+        """The number of its model."""
+        return self.given.model
+
+    @property
+    def length(self) -> int:
+        """Tokens of the stream."""
+        return self._sequence.length + self._shift
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that the cache lacks, at least one."""
+        return self.length - self.table.length
+
+    @property
+    def skippable(self) -> int:
+        """Positions whose rows of logits are not needed."""
+        return self.length - 1
+
+    def tokens(self, start: int, end: int) -> NDArray[np.int32]:
+        """Return a part of the stream."""
+        prompt = self.given.tokens
+        drawn = self._sequence.tokens(max(start, len(prompt)) - self._shift, max(end, len(prompt)) - self._shift)
+        return drawn if start >= len(prompt) else np.concatenate([prompt[start:end], drawn])
+
+    def text(self, start: int, end: int) -> bytes:
+        """Return a part of the stream as the keys of the cache's index."""
+        return self.tokens(start, end).tobytes()
+
+    def take_over(self) -> int:
+        """Take over the index's pages that the cache lacks; return the positions gained."""
+        return self.table.match(self.text, self.skippable) if self.remaining > 1 else 0
+
+    def take_over_end(self) -> int:
+        """Take over a page that another text has left partly filled; return the positions gained."""
+        return self.table.match_end(self.text, self.skippable) if self.remaining > 1 else 0
+
+
 class Sequence:
     """A text and its cached positions.
 
     Samples that have drawn the same tokens so far share one; a fork is a sample more.
 
     The cache is at least one token behind the text: the step that catches up draws what follows.
+
+    It is the first of its `streams` itself; a mix has further ones.
     """
+
+    model = 0
+    """The number of its model among the engine's."""
 
     __slots__ = (
         "_base",
@@ -42,6 +105,7 @@ class Sequence:
         "draft",
         "length",
         "order",
+        "others",
         "output",
         "request",
         "rules",
@@ -61,6 +125,17 @@ class Sequence:
         self.output: list[int] = []
         self._base = request.prompt  # the text before `output`; shared with forks
         self.length = len(self._base)  # tokens of the text
+        self.others: tuple[Stream, ...] = ()
+
+    @property
+    def streams(self) -> tuple[Sequence | Stream, ...]:
+        """All streams of the text, the main one first."""
+        return (self, *self.others)
+
+    @property
+    def lacking(self) -> int:
+        """Tokens that the caches of all streams lack."""
+        return sum(stream.remaining for stream in self.streams) if self.others else self.remaining
 
     @property
     def remaining(self) -> int:
@@ -99,7 +174,7 @@ class Sequence:
     def may_draft(self) -> bool:
         """True if guesses may be checked along."""
         request = self.request
-        return isinstance(request, GenerateRequest) and request.draft and len(self.samples) == 1
+        return isinstance(request, GenerateRequest) and request.draft and len(self.samples) == 1 and not self.others
 
     def draft_by(self, drafter: Drafter) -> Draft:
         """Return the draft of the text, extended to its end; forks share what was known before they parted."""
@@ -110,9 +185,19 @@ class Sequence:
             self._seen = self.length
         return self.draft
 
+    def drop(self) -> None:
+        """Release the pages of all streams."""
+        for stream in self.streams:
+            stream.table.drop()
+
+    def leave_ends(self) -> None:
+        """Give the last page of each stream to the index."""
+        for stream in self.streams:
+            stream.table.leave_end(stream.text)
+
     def preempt(self) -> None:
         """Release the pages; the text stays, to be computed again."""
-        self.table.drop()
+        self.drop()
         self.running = False
 
     def take_over(self) -> int:
@@ -148,6 +233,7 @@ class Sequence:
         for token in others:
             fork = Sequence(self.request, groups[token], (self.order[0], number()), self.table.fork())
             fork._base, fork.length, fork.running = self._base, self.length, self.running
+            fork.others = tuple(Stream(fork, other.given, other.table.fork()) for other in self.others)
             fork.rules = self.rules and self.rules.fork()
             fork._append(token)
             forks.append(fork)
@@ -157,28 +243,56 @@ class Sequence:
 
 
 class SequenceWork(NamedTuple):
-    """Rows of one sequence in a step: `rows` tokens of its text from where its cache ends.
+    """Rows of one sequence in a step: tokens of its text from where its cache ends.
 
     Attributes
     ----------
+    rows : int
+        All its rows, which its streams share.
     completes : bool
         The cache catches up with the text, so that tokens can be drawn; never so if the text is scored.
     decodes : bool
         Only the text's last token is to be computed.
+    shares : tuple of int
+        The rows of each stream.
     """
 
     sequence: Sequence
     rows: int
     completes: bool
     decodes: bool
+    shares: tuple[int, ...]
 
 
-def work_of(sequence: Sequence, rows: int) -> SequenceWork:
-    """Return work of at most so many rows, from where a sequence's cache ends."""
+def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> SequenceWork:
+    """Return work of at most so many rows, from where a sequence's cache ends.
+
+    The last tokens of several streams are computed in one step, which draws from all of them.
+
+    Parameters
+    ----------
+    waiting : container of int
+        The streams that are to have no rows.
+    """
+    if sequence.others:
+        return _work_of_streams(sequence, rows, waiting)
     remaining = sequence.remaining
     if isinstance(sequence.request, ScoreRequest):
-        return SequenceWork(sequence, min(rows, remaining, SCORED_ROWS), False, False)
-    return SequenceWork(sequence, min(rows, remaining), rows >= remaining, remaining == 1)
+        count = min(rows, remaining, SCORED_ROWS)
+        return SequenceWork(sequence, count, False, False, (count,))
+    count = min(rows, remaining)
+    return SequenceWork(sequence, count, rows >= remaining, remaining == 1, (count,))
+
+
+def _work_of_streams(sequence: Sequence, rows: int, waiting: Container[int]) -> SequenceWork:
+    remaining = [stream.remaining for stream in sequence.streams]
+    total = sum(remaining)
+    if total <= rows and not waiting:
+        return SequenceWork(sequence, total, True, total == len(remaining), tuple(remaining))
+    shares: list[int] = []
+    for number, count in enumerate(remaining):
+        shares.append(0 if number in waiting else min(count - 1, rows - sum(shares)))
+    return SequenceWork(sequence, sum(shares), False, False, tuple(shares))
 
 
 class SequenceRun:
@@ -192,11 +306,11 @@ class SequenceRun:
     ----------
     tree : Tree, optional
         Drafts, whose rows follow that of the text's last token.
-    first : int
-        The first of its rows of logits: the last token's, then those of the nodes.
 
     Attributes
     ----------
+    firsts : list of int
+        For each stream the first of its rows of logits: the last token's, then those of the nodes. The engine sets it.
     path : list of int
         The rows that were entered, 0 being the last token's.
     drawn : list of list
@@ -209,26 +323,32 @@ class SequenceRun:
         The inputs of the head there; empty unless requested.
     rules : Rules or None
         The rules at the path's end.
+    uncertain : list of bool
+        If true, the likeliest token there is less likely than the request allows; empty unless it says so.
     """
 
     __slots__ = (
         "completes",
         "decodes",
         "drawn",
-        "first",
+        "firsts",
         "followed",
         "heads",
         "path",
         "rows",
         "rules",
         "sequence",
+        "shares",
         "tops",
         "tree",
+        "uncertain",
     )
 
-    def __init__(self, work: SequenceWork, tree: Tree | None, first: int) -> None:
-        self.sequence, self.rows, self.completes, self.decodes = work
-        self.tree, self.first = tree, first
+    def __init__(self, work: SequenceWork, tree: Tree | None) -> None:
+        self.sequence, self.rows, self.completes, self.decodes, self.shares = work
+        self.tree = tree
+        self.firsts: list[int] = []
+        self.uncertain: list[bool] = []
         self.path = [0]
         self.drawn: list[list[Drawn]] = []
         self.followed: list[int] = []
@@ -236,12 +356,46 @@ class SequenceRun:
         self.heads: list[bytes] = []
         self.rules = self.sequence.rules
 
+    @property
+    def first(self) -> int:
+        """The main stream's first row of logits."""
+        return self.firsts[0]
+
     def draws(self) -> list[Draw]:
         """Return the draws of the samples at the path's end."""
         sequence, sampling = self.sequence, self.sequence.request.sampling
         row, position = self.first + self.path[-1], sequence.length + len(self.drawn)
         edits, mask = self.rules.next() if self.rules is not None else (None, None)
         return [Draw(row, sampling, sample.key, position, edits, mask) for sample in sequence.samples]
+
+    def mix(self, logits: Several[NDArray[np.int32]], draws: Several[Draw]) -> None:
+        """Replace the main stream's rows that are to be drawn from by those of the mix, if there is one.
+
+        Parameters
+        ----------
+        logits : sequence of int32 arrays
+            The rows of each model.
+        """
+        mixing = self.sequence.request.mixing
+        if mixing is None:
+            return
+        main, done = logits[0], set[int]()
+        for draw in draws:  # those of a row have the same edits and mask
+            if draw.row in done:
+                continue
+            done.add(draw.row)
+            after = draw.row - self.first
+            streams = zip(self.sequence.streams, self.firsts, strict=True)
+            rows = [logits[stream.model][first + after] for stream, first in streams]
+            may = allowed(main.shape[1], draw.edits, draw.mask)
+            drawn = draw.position - len(self.sequence.request.prompt)
+            main[draw.row] = mixing.chosen.row(rows, Place(may, drawn))
+
+    def judge(self, logits: NDArray[np.int32]) -> None:
+        """Set where the path is uncertain, if the request says what that is."""
+        bound = self.sequence.request.stop_below
+        if bound:
+            self.uncertain = [is_uncertain(logits[self.first + row], bound) for row in self.path]
 
     def take(self, drawn: list[Drawn]) -> bool:
         """Take drawn tokens; return true if they lead on to a draft, at which to draw again."""

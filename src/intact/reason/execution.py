@@ -31,7 +31,10 @@ MAX_TOKENS = 512
 """Of an extension, where nobody says otherwise."""
 DEPTH = 16
 """How deep methods may call methods."""
-_FIELDS = ("stop", "max_tokens", "temperature", "top_p", "top_k", "min_p", "top_logprobs", "regex", "grammar")
+_FIELDS = (
+    *("stop", "max_tokens", "temperature", "top_p", "top_k", "min_p"),
+    *("stop_below", "top_logprobs", "regex", "grammar"),
+)
 
 
 @lru_cache(maxsize=1024)

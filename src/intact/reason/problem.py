@@ -22,9 +22,9 @@ Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
 Branch: TypeAlias = tuple[str | int, ...]
 """A place in the tree of texts: the problem's identifier, then which child of which child. Draws are keyed by it."""
 
-Why = Literal["", "end", "closed", "stop", "length", "context", "cancelled", "budget", "error"]
-"""Why writing paused: not begun, an end token, a stop string of the user's, one of the request's, `max_tokens`, no room
-in the context, a lost race, a budget that is spent, an error."""
+Why = Literal["", "end", "closed", "stop", "uncertain", "length", "context", "cancelled", "budget", "error"]
+"""Why writing paused: not begun, an end token, a stop string of the user's, one of the request's, a token less likely
+than `stop_below`, `max_tokens`, no room in the context, a lost race, a budget that is spent, an error."""
 
 CUT = ("length", "context", "budget", "cancelled")
 """Stop reasons of texts that were cut: by a cap on tokens, the context's end, a budget, a lost race."""

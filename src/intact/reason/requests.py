@@ -28,6 +28,8 @@ class Extend:
         The most tokens of this extension; a whole text is capped by the budget (`Budget.text`).
     temperature, top_p, top_k, min_p
         As in docs/sampling.md; temperature 0 is greedy.
+    stop_below : float, optional
+        The extension ends before a token where the likeliest has a smaller probability (`why` is 'uncertain').
     top_logprobs : int
         How many of the likeliest tokens to report with each token, to 20.
     regex, grammar : str
@@ -45,6 +47,7 @@ class Extend:
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
+    stop_below: float | None = None
     top_logprobs: int = 0
     regex: str | None = None
     grammar: str | None = None

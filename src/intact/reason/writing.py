@@ -138,9 +138,10 @@ class Writing:
         if self.ends and why != "error":
             kept = closed(old, text, self.ends)
             why, text = ("closed", kept) if kept is not None else (why, text)
-        fields = written.tokens, written.logprobs, written.top
+        count = len(written.tokens) - (written.why == "uncertain")  # the text goes on without that token
+        fields = written.tokens[:count], written.logprobs[:count], written.top[:count]
         piece = Piece(text, *fields, model=self.model, hidden=written.hidden)
-        pieces = (*old.pieces, piece) if written.tokens or text else old.pieces
+        pieces = (*old.pieces, piece) if count > 0 or text else old.pieces
         return State(old.prompt, self.branch, pieces, why, written.error)
 
 

@@ -20,19 +20,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
-from intact.errors import ParameterError, ReceiptError
-from intact.executors.profiles import PROFILES, Profile, parse_profile
+from intact.errors import ReceiptError
 from intact.files import write_whole
 from intact.receipts import canonical
 from intact.receipts.canonical import HASHES, SIZE, HashName, digest
+from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.receipts.request import AnswerRequest
 from intact.receipts.signature import Signature
 from intact.strict_json import Fields, check_kind
 
 FORMAT: Final = "intact-receipt"
 VERSION: Final = 1
-Finish = Literal["stop", "length", "context"]
-FINISHES: Final[tuple[Finish, ...]] = ("stop", "length", "context")
+Finish = Literal["stop", "uncertain", "length", "context"]
+FINISHES: Final[tuple[Finish, ...]] = ("stop", "uncertain", "length", "context")
 Cut = Literal["cancelled"]
 """Another finish reason, of texts of runs: another text won the race."""
 Other = TypeVar("Other")
@@ -44,80 +44,6 @@ _NO_OTHERS: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True)
-class ModelDigests:
-    """The model that answered, by its digests.
-
-    Attributes
-    ----------
-    weights : bytes
-        Root of the Merkle tree over program and tensors (`intact.receipts.identity`).
-    tensors : int
-        The number of its tensors.
-    tokenizer, template : bytes
-        Digests of tokenizer and chat template; None for a model without a template.
-    ends : tuple of int
-        Tokens that end a text, ascending.
-    name : str or None
-        The name in the checkpoint. Informative: no verdict depends on it.
-    """
-
-    weights: bytes
-    tensors: int
-    tokenizer: bytes
-    template: bytes | None
-    ends: tuple[int, ...]
-    name: str | None = None
-
-    def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
-        return {
-            "weights": self.weights.hex(),
-            "tensors": self.tensors,
-            "tokenizer": self.tokenizer.hex(),
-            "template": None if self.template is None else self.template.hex(),
-            "ends": list(self.ends),
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_document(cls, value: Any) -> ModelDigests:
-        """Read what `to_document` returns."""
-        fields = Fields(value, "model", ("weights", "tensors", "tokenizer", "template", "ends", "name"))
-        return cls(
-            fields.digest("weights"),
-            fields.integer("tensors", 1, 1 << 24),
-            fields.digest("tokenizer"),
-            fields.maybe("template", fields.digest),
-            fields.ascending("ends"),
-            fields.maybe("name", fields.text),
-        )
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """The arithmetic: its version, the profile, and the bits of matrices that the checkpoint stores as floats."""
-
-    version: str
-    profile: Profile
-    bits: int = 8
-
-    def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
-        return {"version": self.version, "profile": self.profile, "bits": self.bits}
-
-    @classmethod
-    def from_document(cls, value: Any) -> Numerics:
-        """Read what `to_document` returns."""
-        fields = Fields(value, "numerics", ("version", "profile", "bits"))
-        profile = fields.text("profile")
-        try:
-            parse_profile(profile)
-        except ParameterError:
-            fields.fail("profile", f"one of {', '.join(PROFILES)}, or such as int8+wina50")
-        return cls(fields.text("version"), profile, fields.choice("bits", (8, 4)))
-
-
-@dataclass(frozen=True)
 class Output:
     """The answer.
 
@@ -125,8 +51,9 @@ class Output:
     ----------
     tokens : tuple of int
         All that were drawn, the one that ended the text included.
-    finish : {'stop', 'length', 'context', 'cancelled'}
-        An end token or stop string, `max_tokens`, or the context's end; of a text of a run also that another won.
+    finish : {'stop', 'uncertain', 'length', 'context', 'cancelled'}
+        An end token or stop string, `stop_below`, `max_tokens`, or the context's end; of a text of a run also that
+        another won.
     text : str
         The text of the tokens, without the stop string or end token.
     logprobs : tuple of int or None

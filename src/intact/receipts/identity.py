@@ -25,12 +25,12 @@ from intact.models import Program
 from intact.numerics import VERSION, fp32
 from intact.receipts import canonical
 from intact.receipts.canonical import HashName, digest
-from intact.receipts.document import ModelDigests, Numerics
+from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.strict_json import LARGEST
 from intact.text import Tokenizer
 
 if TYPE_CHECKING:
-    from intact.engine.model import LoadedModel
+    from intact.engine.model import LoadedModel, Partner
 
 PROGRAM: Final = ""
 """The name of the leaf of the program; it comes before all tensors."""
@@ -89,15 +89,15 @@ class Weights:
         return Proof(index, len(self.leaves), tuple(path_of(self.hash, self.leaves, index)))
 
 
-_measured: WeakKeyDictionary[LoadedModel, dict[HashName, tuple[Weights, ModelDigests]]] = WeakKeyDictionary()
+_measured: WeakKeyDictionary[LoadedModel | Partner, dict[HashName, tuple[Weights, ModelDigests]]] = WeakKeyDictionary()
 
 
-def weights_of(model: LoadedModel, hash: HashName = "sha256") -> Weights:  # noqa: A002
+def weights_of(model: LoadedModel | Partner, hash: HashName = "sha256") -> Weights:  # noqa: A002
     """Return the Merkle tree over a model; the first call reads the whole file."""
     return _measure(model, hash)[0]
 
 
-def digests_of(model: LoadedModel, hash: HashName = "sha256") -> ModelDigests:  # noqa: A002
+def digests_of(model: LoadedModel | Partner, hash: HashName = "sha256") -> ModelDigests:  # noqa: A002
     """Return the digests of a model; the first call reads the whole file.
 
     Raises
@@ -108,7 +108,7 @@ def digests_of(model: LoadedModel, hash: HashName = "sha256") -> ModelDigests:  
     return _measure(model, hash)[1]
 
 
-def numerics_of(model: LoadedModel) -> Numerics:
+def numerics_of(model: LoadedModel | Partner) -> Numerics:
     """Return the arithmetic that a model runs in."""
     executor = model.executor
     return Numerics(version_of(executor.profile), executor.profile, executor.bits)
@@ -119,7 +119,7 @@ def version_of(profile: Profile) -> str:
     return fp32.VERSION if profile == "fp32" else VERSION
 
 
-def _measure(model: LoadedModel, name: HashName) -> tuple[Weights, ModelDigests]:
+def _measure(model: LoadedModel | Partner, name: HashName) -> tuple[Weights, ModelDigests]:
     known = _measured.setdefault(model, {})
     if name not in known:
         known[name] = identify(model.checkpoint, model.program, model.tokenizer, name)

@@ -15,8 +15,8 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.plugins import installed
 from intact.receipts import canonical
-from intact.receipts.document import ModelDigests, Numerics
 from intact.receipts.identity import digests_of, identify, numerics_of
+from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.strict_json import Fields, is_integer, quote
 from intact.text import Tokenizer
 from intact.text.template import exact_time

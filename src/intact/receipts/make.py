@@ -9,9 +9,11 @@ from intact.engine.sampling import constraints
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.receipts.canonical import HASHES, HashName
+from intact.receipts.decoding import Decoding
 from intact.receipts.document import Finish, Header, Output, Receipt, first_link, next_link
 from intact.receipts.identity import digests_of, numerics_of
-from intact.receipts.request import AnswerRequest, Branch, PromptSource
+from intact.receipts.request import AnswerRequest, Branch
+from intact.receipts.source import PromptSource
 
 if TYPE_CHECKING:
     from intact.engine.completion import Completion
@@ -105,10 +107,11 @@ def header_of(
     branch: Branch,
     source: PromptSource | None = None,
     hash: HashName = "sha256",  # noqa: A002
+    decoding: Decoding | None = None,
 ) -> Header:
     """Return the header of an answer's receipt; the first call computes the model's digests."""
     compiler = constraints.compiler() if parameters.constraint is not None else None
-    request = AnswerRequest(prompt, parameters, branch, compiler, source)
+    request = AnswerRequest(prompt, parameters, branch, compiler, source, decoding)
     return Header(digests_of(model, hash), numerics_of(model), request, hash)
 
 

@@ -5,139 +5,37 @@ Every parameter that can change a token is there; decimals are written as text.
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from intact.engine.sampling.definitions import Definition
 from intact.engine.sampling.parameters import CONSTRAINTS, DEFINITIONS, SamplingParameters
 from intact.engine.sampling.rules import RULES
 from intact.errors import ParameterError, ReceiptError
 from intact.numerics.sampling import DECIMALS, millionths
-from intact.receipts import canonical
+from intact.receipts.decoding import Decoding
+from intact.receipts.source import PromptSource
 from intact.strict_json import LARGEST, Fields, is_integer
-from intact.text import ChatPrompt, Tokenizer
-from intact.text.template import exact_time
 
 Branch = tuple[str | int, ...]
-Kind = Literal["text", "chat"]
 MOST_PARTS: Final = 16
 """Limit on the parts of a branch."""
 MOST_STOPS: Final = 256
 LONGEST_STOP: Final = 1024
 """Characters: each token of an answer is searched for all stop strings, and a verifier does not choose them."""
-_KINDS: Final[tuple[Kind, ...]] = ("text", "chat")
 NUMBERS: Final = {n: one for n, one in DEFINITIONS.items() if one.draws and one.kind in ("integer", "decimal", "flag")}
 """The sampling parameters that are numbers or booleans."""
-_NAMES: Final = (*(name for name in NUMBERS if name not in RULES), "stop", "logit_bias", "constraint")
-"""The members that a receipt always has; the parameter of an added rule is one where it is not the default."""
+_OPTIONAL: Final = {name for name, one in NUMBERS.items() if name in RULES or one.later}
+"""Members where they are not the default: the parameters of added rules, and those younger than version 1."""
+_NAMES: Final = (*(name for name in NUMBERS if name not in _OPTIONAL), "stop", "logit_bias", "constraint")
+"""The members that a receipt always has."""
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9]\d{0,3})(?:\.\d{0,5}[1-9])?", re.ASCII)
 _INTEGER: Final = re.compile(r"0|-?[1-9]\d{0,19}", re.ASCII)
 _NEVER: Final = "-inf"
-
-
-@dataclass(frozen=True)
-class PromptSource:
-    """The text or conversation that the prompt's tokens were made from.
-
-    Attributes
-    ----------
-    kind : {'text', 'chat'}
-        A text, or the variables of the chat template.
-    text : str
-        The text itself; or an object in JSON, whose members keep their order, with `messages` and whatever other
-        variables the template was given.
-    now : str or None
-        The time that the template was given, such as 2026-11-20T17:45:00, if it uses one.
-    """
-
-    kind: Kind
-    text: str
-    now: str | None = None
-
-    @classmethod
-    def of_text(cls, text: str | bytes) -> PromptSource:
-        """Describe a prompt that is a text."""
-        return cls("text", text.decode("utf-8") if isinstance(text, bytes) else text)
-
-    @classmethod
-    def of_chat(cls, conversation: ChatPrompt, tokenizer: Tokenizer) -> PromptSource:
-        """Describe a prompt that is a conversation.
-
-        Raises
-        ------
-        ParameterError
-            If it holds what JSON cannot.
-        """
-        try:
-            given = {"messages": list(conversation.messages), **conversation.variables}
-            text = json.dumps(given, ensure_ascii=False, allow_nan=False, default=_as_dict)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ParameterError(f"a receipt needs messages that JSON can hold: {error}") from error
-        return cls("chat", text, conversation.now.isoformat() if _uses_time(tokenizer) else None)
-
-    def to_document(self) -> dict[str, Any]:
-        """Return its members in a receipt."""
-        return {"kind": self.kind, "text": self.text, "now": self.now}
-
-    @classmethod
-    def from_document(cls, value: Any) -> PromptSource:
-        """Read what `to_document` returns."""
-        fields = Fields(value, "request.source", ("kind", "text", "now"))
-        kind = fields.choice("kind", _KINDS)
-        return cls(kind, fields.text("text"), fields.maybe("now", fields.text))
-
-    def conversation(self) -> dict[str, Any]:
-        """Return the variables of the template, `messages` among them.
-
-        Raises
-        ------
-        ReceiptError
-            If the source is no conversation.
-        """
-        value = canonical.read(self.text.encode(), "request.source.text", floats=True)
-        if self.kind != "chat" or not isinstance(value, dict) or not isinstance(value.get("messages"), list):
-            raise ReceiptError("request.source.text must be a JSON object with a list of messages")
-        return value
-
-    def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
-        """Return the tokens of the prompt; `most` as of `Tokenizer.encode`.
-
-        Raises
-        ------
-        IntactError
-            If the source is no conversation, or the template fails on it.
-        """
-        if self.now is not None and (self.kind == "text" or not _uses_time(tokenizer)):
-            raise ReceiptError(f"request.source.now must be null, as nothing asks for the time, got {self.now!r:.60}")
-        if self.kind == "text":
-            return tokenizer.encode(self.text, most=most)
-        given = self.conversation()
-        messages = given.pop("messages")
-        if "now" in given:
-            raise ReceiptError("request.source.text has a variable named now; the time stands beside it")
-        time = datetime.min if self.now is None else exact_time(self.now)
-        if time is None:
-            expected = "a time such as 2026-11-20T17:45:00"
-            raise ReceiptError(f"request.source.now must be {expected}, got {self.now!r:.60}")
-        return ChatPrompt(messages, given, time).encode(tokenizer, most)
-
-
-def _uses_time(tokenizer: Tokenizer) -> bool:
-    """Return true if the chat template uses the time."""
-    template = tokenizer.chat_template
-    return template is not None and template.uses_time
-
-
-def _as_dict(value: object) -> dict[Any, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is none of its types")
 
 
 @dataclass(frozen=True)
@@ -156,6 +54,8 @@ class AnswerRequest:
         The compiler of the constraint, such as `llguidance 1.3.0`; None without one.
     source : PromptSource or None
         What the tokens were made from, if it is known.
+    decoding : Decoding or None
+        The mix that tokens are drawn from, if it is one.
     """
 
     prompt: tuple[int, ...]
@@ -163,10 +63,12 @@ class AnswerRequest:
     branch: Branch
     compiler: str | None = None
     source: PromptSource | None = None
+    decoding: Decoding | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return its members in a receipt."""
-        return {
+        decoding = {} if self.decoding is None else {"decoding": self.decoding.to_document()}
+        return decoding | {
             "prompt": list(self.prompt),
             "sampling": sampling_to_document(self.parameters),
             "branch": list(self.branch),
@@ -177,7 +79,7 @@ class AnswerRequest:
     @classmethod
     def from_document(cls, value: Any) -> AnswerRequest:
         """Read what `to_document` returns."""
-        fields = Fields(value, "request", ("prompt", "sampling", "branch", "compiler", "source"))
+        fields = Fields(value, "request", ("prompt", "sampling", "branch", "compiler", "source"), ("decoding",))
         parameters = sampling_from_document(fields.values["sampling"], "request.sampling")
         branch = fields.values["branch"]
         if (
@@ -189,8 +91,9 @@ class AnswerRequest:
         compiler = fields.maybe("compiler", fields.text)
         if (compiler is None) != (parameters.constraint is None):
             fields.fail("compiler", "the name of what compiled the constraint, and null without one")
-        source = fields.maybe("source", lambda name: PromptSource.from_document(fields.values[name]))
-        return cls(fields.integers("prompt", shortest=1), parameters, tuple(branch), compiler, source)
+        source = fields.maybe("source", lambda name: PromptSource.from_document(fields.values[name], "request.source"))
+        decoding = Decoding.from_document(value["decoding"]) if "decoding" in value else None
+        return cls(fields.integers("prompt", shortest=1), parameters, tuple(branch), compiler, source, decoding)
 
 
 @lru_cache(256)
@@ -210,7 +113,7 @@ def sampling_to_document(parameters: SamplingParameters) -> dict[str, Any]:
         If there are more stop strings than a receipt may hold.
     """
     _check_stops(parameters.stop, "stop")
-    written = [name for name in NUMBERS if name not in RULES or name in parameters.changed]
+    written = [name for name in NUMBERS if name not in _OPTIONAL or name in parameters.changed]
     bias = parameters.biases
     constraint = parameters.constraint
     return {
@@ -232,7 +135,7 @@ def sampling_from_document(value: Any, where: str) -> SamplingParameters:
     ReceiptError
         If a member is missing, unknown or impossible.
     """
-    added = [name for name in RULES if isinstance(value, dict) and name in value]
+    added = [name for name in _OPTIONAL if isinstance(value, dict) and name in value]
     fields = Fields(value, where, (*_NAMES, *added))
     given = {name: form_of(one).read(fields, name) for name, one in NUMBERS.items() if name in fields.values}
     stop = fields.items("stop", "a list of strings")

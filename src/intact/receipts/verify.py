@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import numpy as np
+
+from intact.engine.request import Mixing, StreamPrompt
 from intact.engine.sampling import constraints
 from intact.errors import (
     CapacityError,
@@ -22,19 +25,22 @@ from intact.errors import (
 )
 from intact.numerics.sampling import branch_key
 from intact.receipts.canonical import HashName, new_hash
-from intact.receipts.document import AnyReceipt, ModelDigests, Numerics, Receipt, first_link, next_link
+from intact.receipts.document import AnyReceipt, Header, Receipt, first_link, next_link
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
+from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.receipts.signature import is_weak
+from intact.receipts.source import PromptSource
 
 if TYPE_CHECKING:
     from intact.engine.completion import Completion, Job
-    from intact.engine.model import LoadedModel
+    from intact.engine.model import LoadedModel, Partner
     from intact.engine.request import Event, Finish
 
 Outcome = Literal["true", "partial", "false", "unverifiable"]
 What = Literal[
-    "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "context", "memory", "constraint",
+    "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "decoding", "context", "memory",
+    "constraint",
     "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
 ]  # fmt: skip
 T = TypeVar("T")
@@ -126,7 +132,7 @@ def verify_together(
         check.found = _rejected_by_header(model, check.receipt, signed_by)
         if check.found is None:
             request = check.receipt.header.request
-            shared = request.prompt, replace(request.parameters, seed=0)
+            shared = request.prompt, replace(request.parameters, seed=0), request.decoding
             groups.setdefault(shared, _Group()).checks.append(check)
     model.run([job for group in groups.values() if (job := group.begin(model)) is not None], between)
     for group in groups.values():
@@ -145,6 +151,7 @@ def _rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes |
         signature_of(receipt, signed_by)
         or identity(model, header.model, header.numerics, header.hash)
         or _request(model, receipt)
+        or _decoding(model, receipt)
     )
 
 
@@ -167,7 +174,7 @@ def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None
     return None
 
 
-def identity(model: LoadedModel, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
+def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
     """Return the verdict if a receipt is not of this model in this arithmetic."""
     own = digests_of(model, hash)
     if claimed.weights != own.weights:
@@ -203,18 +210,81 @@ def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
     if len(request.prompt) + len(tokens) > model.context:
         detail = f"{len(request.prompt)} and {len(tokens)} tokens exceed the context of {model.context}"
         return Verdict("unverifiable", "context", None, detail)
-    if request.source is None:
+    return _source(model, request.source, request.prompt)
+
+
+def _source(model: LoadedModel, source: PromptSource | None, prompt: Sequence[int]) -> Verdict | None:
+    """Return the verdict if a source does not give its prompt."""
+    if source is None:
         return None
     try:
-        made = request.source.encode(model.tokenizer)
+        made = source.encode(model.tokenizer)
     except FormatError as error:  # the template's limits: elsewhere it may stay within them
         return Verdict("unverifiable", "template", None, str(error))
     except IntactError as error:
         return Verdict("false", "prompt", None, f"its source becomes no prompt: {error}")
-    position = _first_difference(made, request.prompt)
+    position = _first_difference(made, prompt)
     if position is None:
         return None
     return Verdict("false", "prompt", position, "its source becomes other tokens than its prompt")
+
+
+def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
+    """Return the verdict if the mix that tokens are drawn from cannot be run."""
+    header = receipt.header
+    decoding = header.request.decoding
+    if decoding is None:
+        return None
+    try:
+        mixing = mixing_of(model, header)
+    except LookupError as error:
+        return Verdict("unverifiable", "decoding", None, str(error.args[0]))
+    except ParameterError as error:
+        return Verdict("false", "decoding", None, f"no model takes its mix: {error}")
+    assert mixing is not None
+    for given in mixing.streams:
+        context = model.partners[given.model - 1].program.context if given.model else model.context
+        if len(given.tokens) + receipt.count > context:
+            detail = f"{len(given.tokens)} and {receipt.count} tokens of a stream exceed the context of {context}"
+            return Verdict("unverifiable", "context", None, detail)
+    for stream in decoding.streams:
+        outside = next((token for token in stream.prompt or () if token >= model.program.vocabulary), None)
+        if outside is not None:
+            return Verdict("false", "decoding", None, f"token {outside} of a stream's prompt is none of this model's")
+        if found := _source(model, stream.source, stream.prompt or ()):
+            return replace(found, detail=f"of a stream of its mix: {found.detail}")
+    return None
+
+
+def mixing_of(model: LoadedModel, header: Header) -> Mixing | None:
+    """Return the mix of a receipt's header with its streams, as the engine runs it.
+
+    Raises
+    ------
+    LookupError
+        If the mix, or a model that it takes, is not here.
+    ParameterError
+        If the mix takes no such parameters or streams.
+    """
+    request = header.request
+    if request.decoding is None:
+        return None
+    streams = []
+    for stream in request.decoding.streams:
+        number = 0 if stream.model is None else _partner(model, stream.model, header)
+        streams.append(StreamPrompt(number, np.array(stream.prompt or request.prompt, np.int32)))
+    return Mixing(request.decoding.chosen, tuple(streams))
+
+
+def _partner(model: LoadedModel, claimed: ModelDigests, header: Header) -> int:
+    """Return the number of the partner that a receipt names."""
+    for number, partner in enumerate(model.partners, 1):
+        if identity(partner, claimed, header.numerics, header.hash) is None:
+            return number
+    named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
+    raise LookupError(
+        f"its mix takes another model besides, with the weights {claimed.weights.hex()}{named}: give it too"
+    )
 
 
 def _first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
@@ -239,7 +309,8 @@ class _Group:
         keys = [branch_key(each.parameters.seed, each.branch) for each in requests]
         known = [check.claimed for check in self.checks]
         try:
-            self._job = model.job(request.prompt, request.parameters, keys, recorder=self, known=known)
+            mixing = mixing_of(model, self.checks[0].receipt.header)
+            self._job = model.job(request.prompt, request.parameters, keys, recorder=self, known=known, mixing=mixing)
         except CapacityError as error:
             self._decide(Verdict("unverifiable", "memory", None, str(error)))
         except (ConstraintError, NotInstalledError) as error:

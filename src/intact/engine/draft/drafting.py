@@ -111,8 +111,8 @@ class Drafting:
 
 
 def _guessable(work: SequenceWork | SequenceRun) -> bool:
-    """Return true for a step of decoding whose outcome is not known ahead."""
-    return work.decodes and not isinstance(work.sequence.request, ReplayRequest)
+    """Return true for a step of decoding, of one stream, whose outcome is not known ahead."""
+    return work.decodes and not work.sequence.others and not isinstance(work.sequence.request, ReplayRequest)
 
 
 def check_drafter(name: str) -> None:

@@ -44,6 +44,8 @@ class Definition:
         If true, it can change a token, so that receipts hold it.
     methods : bool
         If true, reasoning methods accept it.
+    later : bool
+        If true, it is younger than version 1 of receipts, which hold it where it is not the default.
     """
 
     kind: Kind
@@ -60,6 +62,7 @@ class Definition:
     http: Literal["body", "intact", "endpoint"] = "body"
     draws: bool = True
     methods: bool = False
+    later: bool = False
 
     def check(self, name: str, value: object) -> Any:
         """Return a value in its normal form.

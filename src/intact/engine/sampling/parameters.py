@@ -47,6 +47,7 @@ class SamplingFields(TypedDict, total=False):
     frequency_penalty: float
     logit_bias: Mapping[int, float]
     ignore_eos: bool
+    stop_below: float
     top_logprobs: int
     json_schema: str | Mapping[str, Any] | None
     regex: str | None
@@ -213,6 +214,15 @@ class SamplingParameters:
         usual="false",
         effect="the text goes on after an end token",
     )
+    stop_below: float = _parameter(
+        kind="decimal",
+        default=0.0,
+        high=1,
+        effect="the text ends before a token where the largest p is below it, as `uncertain`",
+        source="Fei et al. 2024, arXiv 2410.09300",
+        http="intact",
+        later=True,
+    )
     top_logprobs: int = _parameter(
         kind="integer",
         default=0,
@@ -350,7 +360,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {f.name: f.metadata["definition"] fo
 
 _WITHOUT_RULES: Final = {
     *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p"),
-    *("seed", "stop", "ignore_eos", "top_logprobs"),
+    *("seed", "stop", "ignore_eos", "stop_below", "top_logprobs"),
 }
 """The parameters that leave logits as they are; all others are rules."""
 

@@ -165,7 +165,7 @@ class TokenizerBackend:
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
         """The text of new tokens: of a character that two pieces share, the second has all."""
         stream = self._stream(state)
-        text = "".join(self._parts(stream, tokens))
+        text = "".join(self._parts(stream, tokens[:-1] if why == "uncertain" else tokens))
         return text + (stream.flush() if why in ("end", "context", "error") else "")
 
     def _stream(self, state: State) -> Detokenizer:

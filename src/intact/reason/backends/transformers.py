@@ -14,7 +14,7 @@ from intact.engine.completion import Job
 from intact.engine.request import Event
 from intact.errors import IntactError, ModelError, NotInstalledError, ParameterError
 from intact.executors.base import LOGIT_FRACTION
-from intact.numerics.sampling import branch_key, draw, log_probability, top
+from intact.numerics.sampling import branch_key, draw, is_uncertain, log_probability, top
 from intact.packages import install
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import TokenizerBackend, digest_of
@@ -204,7 +204,9 @@ class TransformersBackend(TokenizerBackend):
             return first - int(text.logits[best[0]] - text.logits[other] << 8)
 
         rivals = tuple([(int(other), logprob(other)) for other in best[: text.job.request.top]])
-        return Event(0, token, logprob(token), position, rivals)
+        bound = text.job.request.stop_below
+        uncertain = bound > 0 and is_uncertain(text.logits, bound)
+        return Event(0, token, logprob(token), position, rivals, uncertain=uncertain)
 
     def _stop(self, generation: Generation) -> None:
         text = self._live[generation]

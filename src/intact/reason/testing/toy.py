@@ -170,7 +170,9 @@ class MarkovBackend:
         logprobs.append(round(math.log(self.distribution(text)[letter]) * LOGPROB_SCALE))
         self._tops[generation].append(self.top(text, parameters.top_logprobs))
         late = generation.heat is not None and generation.heat.advance(generation.runner)
-        if letter == END:
+        if max(self.distribution(text).values()) < Fraction(str(parameters.stop_below)):
+            self._end(generation, "uncertain")
+        elif letter == END:
             self._end(generation, "end")
         elif any("".join(written).endswith(stop) for stop in parameters.stop):
             self._end(generation, "stop")
@@ -181,7 +183,7 @@ class MarkovBackend:
 
     def _end(self, generation: Generation, why: Why, error: str = "") -> None:
         written, logprobs = self.live.pop(generation)
-        text = "".join(written).replace(END, "")
+        text = "".join(written[:-1] if why == "uncertain" else written).replace(END, "")
         tokens = tuple(ord(letter) for letter in written)
         top = tuple(self._tops.pop(generation)) if generation.parameters.top_logprobs else ()
         generation.written = Written(text, tokens, tuple(logprobs), top, why, error)

@@ -1,0 +1,26 @@
+"""USCD, for code: where the model is unsure, minus what it writes without the examples of the task."""
+
+from intact.engine.mixes import Mix
+from intact.engine.sampling.definitions import Definition
+from intact.numerics import mix
+
+USCD = Mix(
+    name="uscd",
+    version=1,
+    streams=("shadow",),
+    parameters={
+        "deviation": Definition(
+            kind="decimal",
+            default=0.005,
+            high=1,
+            effect="rows stay as they are whose probabilities deviate more than this from their mean",
+        ),
+        "floor": Definition(
+            kind="decimal", default=0.666667, high=1000, effect="tokens below this multiple of 1 / V are left out"
+        ),
+        "weight": Definition(kind="decimal", default=1, high=100, above=True, effect="the weight of p"),
+        "contrast": Definition(kind="decimal", default=0.7, high=100, effect="the weight of the shadow's p"),
+    },
+    rule=mix.uscd,
+    source="Wang et al. 2024, arXiv 2409.05923",
+)

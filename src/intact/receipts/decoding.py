@@ -1,0 +1,133 @@
+"""The mix that a receipt's tokens are drawn from: its name, version and integers, and its further streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from intact.engine.mixes import MIXES, ChosenMix, StreamKind, mix_of
+from intact.errors import ParameterError, ReceiptError
+from intact.receipts.model_digests import ModelDigests
+from intact.receipts.source import PromptSource
+from intact.strict_json import Fields
+
+MOST_STREAMS: Final = 8
+"""Limit on the streams besides the main one."""
+_LARGEST: Final = 1 << 40
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """A further stream: the same model after another prompt, or another model after the same one.
+
+    Attributes
+    ----------
+    prompt : tuple of int or None
+        The tokens of its own prompt; None for the request's.
+    source : PromptSource or None
+        What these were made from, if it is known.
+    model : ModelDigests or None
+        The other model, in the same arithmetic; None for the receipt's.
+    """
+
+    prompt: tuple[int, ...] | None = None
+    source: PromptSource | None = None
+    model: ModelDigests | None = None
+
+    @property
+    def kind(self) -> StreamKind:
+        """The kind of stream that it is."""
+        return "shadow" if self.model is None else "partner"
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in a receipt."""
+        return {
+            "prompt": None if self.prompt is None else list(self.prompt),
+            "source": self.source and self.source.to_document(),
+            "model": self.model and self.model.to_document(),
+        }
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> StreamSource:
+        """Read what `to_document` returns."""
+        fields = Fields(value, where, ("prompt", "source", "model"))
+        place = fields.place("source")
+        found = cls(
+            fields.maybe("prompt", lambda name: fields.integers(name, shortest=1)),
+            fields.maybe("source", lambda name: PromptSource.from_document(fields.values[name], place)),
+            fields.maybe("model", lambda name: ModelDigests.from_document(fields.values[name], fields.place(name))),
+        )
+        if (found.prompt is None) != (found.model is not None) or (found.prompt is None and found.source is not None):
+            raise ReceiptError(f"{where} must have either a prompt, with its source, or a model")
+        return found
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """A mix and its streams.
+
+    Attributes
+    ----------
+    parameters : tuple of (str, int)
+        By name, ascending; decimals are millionths.
+    """
+
+    name: str
+    version: int
+    parameters: tuple[tuple[str, int], ...]
+    streams: tuple[StreamSource, ...]
+
+    @classmethod
+    def of(cls, chosen: ChosenMix, streams: tuple[StreamSource, ...]) -> Decoding:
+        """Describe a mix."""
+        return cls(chosen.mix.name, chosen.mix.version, tuple(sorted(chosen.values.items())), streams)
+
+    @property
+    def chosen(self) -> ChosenMix:
+        """The mix.
+
+        Raises
+        ------
+        LookupError
+            If there is none of this name and version here.
+        ParameterError
+            If it does not take these parameters or streams.
+        """
+        mix = MIXES.get(self.name)
+        if mix is None or mix.version != self.version:
+            here = "none" if mix is None else f"version {mix.version}"
+            wanted = f"version {self.version} of the mix {self.name!r:.60}"
+            raise LookupError(f"its tokens are drawn from {wanted}; here is {here}")
+        if tuple(stream.kind for stream in self.streams) != mix.streams:
+            raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
+        return mix_of(mix, dict(self.parameters))
+
+    @property
+    def has_partners(self) -> bool:
+        """If true, a stream is of another model."""
+        return any(stream.model is not None for stream in self.streams)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in a receipt."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "parameters": dict(self.parameters),
+            "streams": [stream.to_document() for stream in self.streams],
+        }
+
+    @classmethod
+    def from_document(cls, value: Any) -> Decoding:
+        """Read what `to_document` returns."""
+        fields = Fields(value, "request.decoding", ("name", "version", "parameters", "streams"))
+        given = fields.values["parameters"]
+        parameters = Fields(given, fields.place("parameters"), list(given) if isinstance(given, dict) else [])
+        streams = fields.each("streams", StreamSource.from_document)
+        if not 0 < len(streams) <= MOST_STREAMS:
+            fields.fail("streams", f"a list of 1 to {MOST_STREAMS} streams")
+        return cls(
+            fields.text("name"),
+            fields.integer("version", 1, 1 << 16),
+            tuple((name, parameters.integer(name, 0, _LARGEST)) for name in sorted(parameters.values)),
+            streams,
+        )

@@ -1,0 +1,117 @@
+"""The source of a prompt: the text or conversation that its tokens were made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from intact.errors import ParameterError, ReceiptError
+from intact.receipts import canonical
+from intact.strict_json import Fields
+from intact.text import ChatPrompt, Tokenizer
+from intact.text.template import exact_time
+
+Kind = Literal["text", "chat"]
+_KINDS: Final[tuple[Kind, ...]] = ("text", "chat")
+
+
+@dataclass(frozen=True)
+class PromptSource:
+    """The text or conversation that the prompt's tokens were made from.
+
+    Attributes
+    ----------
+    kind : {'text', 'chat'}
+        A text, or the variables of the chat template.
+    text : str
+        The text itself; or an object in JSON, whose members keep their order, with `messages` and whatever other
+        variables the template was given.
+    now : str or None
+        The time that the template was given, such as 2026-11-20T17:45:00, if it uses one.
+    """
+
+    kind: Kind
+    text: str
+    now: str | None = None
+
+    @classmethod
+    def of_text(cls, text: str | bytes) -> PromptSource:
+        """Describe a prompt that is a text."""
+        return cls("text", text.decode("utf-8") if isinstance(text, bytes) else text)
+
+    @classmethod
+    def of_chat(cls, conversation: ChatPrompt, tokenizer: Tokenizer) -> PromptSource:
+        """Describe a prompt that is a conversation.
+
+        Raises
+        ------
+        ParameterError
+            If it holds what JSON cannot.
+        """
+        try:
+            given = {"messages": list(conversation.messages), **conversation.variables}
+            text = json.dumps(given, ensure_ascii=False, allow_nan=False, default=_as_dict)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ParameterError(f"a receipt needs messages that JSON can hold: {error}") from error
+        return cls("chat", text, conversation.now.isoformat() if _uses_time(tokenizer) else None)
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in a receipt."""
+        return {"kind": self.kind, "text": self.text, "now": self.now}
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> PromptSource:
+        """Read what `to_document` returns, at its place in the receipt."""
+        fields = Fields(value, where, ("kind", "text", "now"))
+        kind = fields.choice("kind", _KINDS)
+        return cls(kind, fields.text("text"), fields.maybe("now", fields.text))
+
+    def conversation(self) -> dict[str, Any]:
+        """Return the variables of the template, `messages` among them.
+
+        Raises
+        ------
+        ReceiptError
+            If the source is no conversation.
+        """
+        value = canonical.read(self.text.encode(), "request.source.text", floats=True)
+        if self.kind != "chat" or not isinstance(value, dict) or not isinstance(value.get("messages"), list):
+            raise ReceiptError("request.source.text must be a JSON object with a list of messages")
+        return value
+
+    def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
+        """Return the tokens of the prompt; `most` as of `Tokenizer.encode`.
+
+        Raises
+        ------
+        IntactError
+            If the source is no conversation, or the template fails on it.
+        """
+        if self.now is not None and (self.kind == "text" or not _uses_time(tokenizer)):
+            raise ReceiptError(f"request.source.now must be null, as nothing asks for the time, got {self.now!r:.60}")
+        if self.kind == "text":
+            return tokenizer.encode(self.text, most=most)
+        given = self.conversation()
+        messages = given.pop("messages")
+        if "now" in given:
+            raise ReceiptError("request.source.text has a variable named now; the time stands beside it")
+        time = datetime.min if self.now is None else exact_time(self.now)
+        if time is None:
+            expected = "a time such as 2026-11-20T17:45:00"
+            raise ReceiptError(f"request.source.now must be {expected}, got {self.now!r:.60}")
+        return ChatPrompt(messages, given, time).encode(tokenizer, most)
+
+
+def _uses_time(tokenizer: Tokenizer) -> bool:
+    """Return true if the chat template uses the time."""
+    template = tokenizer.chat_template
+    return template is not None and template.uses_time
+
+
+def _as_dict(value: object) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is none of its types")
