@@ -137,8 +137,8 @@ def command(
             answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
             receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
             if json:
-                asked = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
-                emit(_document(model_name, profile, n, {**sampling, **asked}, completions))
+                fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
+                emit(_document(model_name, profile, n, {**sampling, **fields}, completions))
             else:
                 _print_all(model, completions, logprobs)
         else:
