@@ -203,7 +203,7 @@ def test_one_model_is_in_memory_whatever_receipts_claim(path, answers):
     def claiming(one, **claimed):
         return replace(one, header=replace(one.header, numerics=replace(one.header.numerics, **claimed)))
 
-    def load(name, profile, bits):
+    def load(name, profile, bits, partners):
         assert [model for model in alive if model() is not None] == []
         model = intact.load(path, profile=profile, bits=bits, drafter="off")
         alive.append(weakref.ref(model))

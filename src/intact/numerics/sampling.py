@@ -162,6 +162,15 @@ def is_uncertain(logits: np.ndarray, bound: int) -> bool:
     return bound * total_weight(logits) > (1 << 30) * DECIMALS
 
 
+def entropy(logprobs: Sequence[int]) -> int:
+    """Entropy of the tokens of a row with these log-probabilities (Q24), as if there were no others: bits, Q16."""
+    given = np.array(logprobs, np.int64)
+    surprisal = rshift(((given.max() - given) >> 8) * LOG2E, 30)
+    weight = exp2_neg(surprisal)
+    mass = int(weight.sum())
+    return ((log2_fixed(mass) - (30 << 28)) >> 12) + int((weight * surprisal).sum()) // mass
+
+
 def edit(logits: np.ndarray, edits: Edits) -> np.ndarray:
     """Logits (V,) after the edits, int64; those of forbidden tokens are not changed by that."""
     logits = np.array(logits, np.int64)

@@ -88,6 +88,7 @@ class ToyTrial:
         little = SMALL | {"delimiter": ".", "end": ".", "vocabulary": 5}
         values = {one.name: little[one.name] for one in method.parameters if one.name in little}
         values |= {one.name: LetterScorer.name for one in method.parameters if one.names == "scorer"}
+        values |= {one.name: "large" for one in method.parameters if one.names == "model" and one.default}
         return cls(method, label, values | dict(given or {}))
 
     def run(
@@ -166,7 +167,7 @@ def longest_text(nodes: Sequence[Mapping[str, Any]]) -> int:
             before = 0 if node.get("other_prompt") else lengths.get(node["parent"], 0)
             if before and node.get("appended") and node["parent"] in ended:
                 before -= 1  # its end token was taken away
-            lengths[node["branch"]] = before + node["tokens"]
+            lengths[node["branch"]] = before + node["tokens"] - (node["why"] == "uncertain")
             ended.update([node["branch"]] if node["why"] == "end" else [])
         elif node["kind"] == "call" and "method" in node:
             called.append(longest_text(node["nodes"]))
