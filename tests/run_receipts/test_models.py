@@ -92,6 +92,27 @@ def test_models_and_names_that_nothing_calls_are_no_part_of_a_receipt(small, lar
     assert judge(small, RunReceipt.make(renamed, named.entries, named.result))[0] == "false"
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("nudging", {"nudger": "large", "gamma": 0.3, "tokens": 4, "rounds": 5, "max_tokens": 30}),
+        ("glimp_router", {"tau": 0.8, "tokens": 5, "delimiter": "e", "max_tokens": 30}),
+        ("arbitrage", {"scorer": "likelihood", "threshold": -3.0, "tokens": 5, "delimiter": "e", "steps": 5}),
+    ],
+)
+def test_routes_between_two_models_are_verified(small, large, name, parameters):
+    result = solve({"main": small, "large": large}, name, **parameters)
+    texts = [entry for entry in result.receipt.entries if isinstance(entry, TextEntry)]
+    assert len(texts) > 1
+    assert judge(small, result.receipt, others={"large": large}) == ("true", None, None, None)
+    unsure = [index for index, text in enumerate(texts) if text.output.finish == "uncertain"]
+    assert bool(unsure) == (name == "nudging")
+    if unsure:  # who says that the base was sure makes another text of it
+        models = {"": small, "large": large}
+        false = cover(models, result.receipt, swap(result.receipt, unsure[0], finish="length"))
+        assert judge(small, false, others={"large": large})[0] == "false"
+
+
 def test_the_text_of_the_second_model_is_held_against_that_one(small, large):
     models = {"main": small, "large": large}
     receipt = solve(
