@@ -1,6 +1,8 @@
 """A second verifier of receipts: NumPy alone, written from the documents, sharing no code with the package.
 
-    python verify.py RECEIPT MODEL.gguf
+    python verify.py RECEIPT MODEL.gguf [OTHER.gguf ...]
+
+Others are the further models of mixes.
 
 Every section is headed by the document that it follows. Arrays are int64 unless said otherwise; T is the number of
 tokens, N of a matrix's rows (outputs), K of its columns (inputs).
@@ -703,8 +705,75 @@ def drawn(z: Array, sampling: Sampling, uniform: int) -> int:
 
 def log_probability(z: Array, token: int) -> int:
     """In nats, Q24."""
-    mass = int(exp2neg(rshift((z.max() - z) * LOG2E, 30)).sum())
-    return -(int(z.max() - z[token]) << 8) - ((log2(mass) - 30 * 2**28) * LN2 + 2**33 >> 34)
+    return -(int(z.max() - z[token]) << 8) - ((log2(mass(z)) - 30 * 2**28) * LN2 + 2**33 >> 34)
+
+
+def mass(z: Array) -> int:
+    return int(exp2neg(rshift((z.max() - z) * LOG2E, 30)).sum())
+
+
+def unsure(z: Array, below: Fraction) -> bool:
+    """The likeliest token's probability is less than a decimal of at most six places."""
+    return int(below * 10**6) * mass(z) > 2**30 * 10**6
+
+
+# ---------------------------------------------------------------------- mixing.md: the rules
+
+D = 10**6
+LEFT_OUT = -LIMIT
+
+
+def times(x: Array, f: int) -> Array:
+    return (2 * x * f + D) // (2 * D)
+
+
+def weights_of(z: Array) -> Array:
+    return exp2neg(rshift(np.minimum(z.max() - z, 2**22) * LOG2E, 30))
+
+
+def plausible(z: Array, alpha: int) -> Array:
+    """Of constraints and biases this program knows nothing, so that all tokens are allowed."""
+    return weights_of(z) >= -(-(2**30) * alpha // D)
+
+
+def guidance(n: int, c: Array, u: Array, scale: int) -> Array:
+    return sat32(u + times(c - u, scale))
+
+
+def contrastive(n: int, c: Array, a: Array, beta: int, alpha: int) -> Array:
+    return np.where(plausible(c, alpha), sat32(c + times(c - a, beta)), LEFT_OUT)
+
+
+def proxy(n: int, c: Array, t: Array, u: Array, scale: int) -> Array:
+    return sat32(c + times(t - u, scale))
+
+
+def m3id(n: int, c: Array, u: Array, decay: int, cap: int, alpha: int, certain: int) -> Array:
+    if not certain * mass(c) > 2**30 * D:
+        return c
+    e = (2 * decay * n * LOG2E + D * 2**14) // (D * 2**15)
+    g = int(exp2neg(np.array([min(e, 31 * 2**16)]))[0])
+    k = cap * 2**16 // D
+    if g:
+        k = min(k, (2**30 - g) * 2**16 // g)
+    return np.where(plausible(c, alpha), sat32(c + rshift((c - u) * k, 16)), LEFT_OUT)
+
+
+def uscd(n: int, c: Array, u: Array, deviation: int, floor: int, weight: int, contrast: int) -> Array:
+    w, other, V = weights_of(c), weights_of(u), len(c)
+    M, squares = int(w.sum()), sum(int(x) ** 2 for x in w)
+    if (V * squares - M**2) * D**2 > (deviation * V * M) ** 2:
+        return c
+    d = 2**32 * w // M * weight - 2**32 * other // int(other.sum()) * contrast
+    stay = (d > 0) & (w >= -(-floor * M // (V * D)))
+    if not stay.any():
+        return c
+    mixed = np.full(V, LEFT_OUT, np.int64)
+    mixed[stay] = [(((log2(int(x)) + 128) >> 8) * LN2 + 2**33) >> 34 for x in d[stay]]
+    return mixed
+
+
+MIXES: dict[str, Callable[..., Array]] = {one.__name__: one for one in (guidance, contrastive, proxy, m3id, uscd)}
 
 
 def branch_key(seed: int, branch: list[str | int]) -> int:
@@ -831,7 +900,7 @@ RECEIPT = {
     },
     "output": {
         "tokens": list_of(TOKEN, 1),
-        "finish": one_of("stop", "length", "context"),
+        "finish": one_of("stop", "uncertain", "length", "context"),
         "text": text(),
         "logprobs": either(NULL, list_of(integer(-(2**48), 0))),
     },
@@ -840,10 +909,24 @@ RECEIPT = {
 """What each member can be for this program: no penalties, biases, constraints, no other profile or hash function."""
 
 
+STREAM = {"prompt": either(NULL, list_of(TOKEN, 1)), "source": source, "model": lambda x: True}
+DECODING = {
+    "name": one_of(*MIXES),
+    "version": one_of(1),
+    "parameters": lambda x: isinstance(x, dict) and all(map(integer(0, 2**40), x.values())),
+    "streams": list_of(lambda x: isinstance(x, dict), 1, 8),
+}
+OPTIONAL = {"decoding": DECODING, "stop_below": decimal("0.000001", "1")}
+"""Members that may be absent, by their names."""
+
+
 def insist(value: Any, shape: Any, where: str) -> None:
     """A value has the members of its shape, and no other."""
     if isinstance(shape, dict):
         names = value.keys() if isinstance(value, dict) else set[str]()
+        if where in ("receipt.request", "receipt.request.sampling"):
+            extra = {"receipt.request": "decoding", "receipt.request.sampling": "stop_below"}[where]
+            shape = shape | ({extra: OPTIONAL[extra]} if extra in names else {})
         if names != shape.keys():
             raise CannotVerifyError(f"{where} should have the members {', '.join(shape)}; found {', '.join(names)}")
         for name in shape:
@@ -871,6 +954,11 @@ def parse(line: bytes) -> dict[str, Any]:
     if isinstance(receipt, dict) and "signature" in receipt:  # not checked: there is no Ed25519 in NumPy
         insist(receipt.pop("signature"), {"key": DIGEST, "value": text("[0-9a-f]{128}")}, "receipt.signature")
     insist(receipt, RECEIPT, "receipt")
+    for stream in receipt["request"].get("decoding", {"streams": []})["streams"]:
+        insist(stream, STREAM, "stream")
+        insist(stream["model"], NULL if stream["model"] is None else RECEIPT["model"], "stream.model")
+        if (stream["prompt"] is None) == (stream["model"] is None):
+            raise CannotVerifyError("a stream must have either a prompt or a model")
     return receipt
 
 
@@ -1006,15 +1094,22 @@ def states(source: Activations) -> list[bytes]:
     return [codes[i].tobytes() + scales[i].tobytes() + struct.pack("<i", source.X[i]) for i in range(T)]
 
 
-def ending(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> tuple[int, str, str]:
-    """How many of the tokens belong to the answer, why it ends there (or not at all), and its text."""
+def ending(
+    receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, doubts: Array | None = None, room: int = 0
+) -> tuple[int, str, str]:
+    """How many of the tokens belong to the answer, why it ends there (or not at all), and its text.
+
+    Doubts says of each token if it was drawn where the row was unsure; room is what the longest stream leaves.
+    """
     sampling, prompt = receipt["request"]["sampling"], receipt["request"]["prompt"]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     text = ""
     for n, token in enumerate(receipt["output"]["tokens"], 1):
-        finish = "context" if len(prompt) + n == model.context else ""
+        finish = "context" if n == (room or model.context - len(prompt)) else ""
         finish = "length" if n == sampling["max_tokens"] else finish
-        if token in tokenizer.ends and not sampling["ignore_eos"]:
+        if doubts is not None and doubts[n - 1]:
+            finish = "uncertain"
+        elif token in tokenizer.ends and not sampling["ignore_eos"]:
             finish = "stop"
         else:
             text += decoder.decode(tokenizer.bytes_of(token))
@@ -1028,7 +1123,49 @@ def ending(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> tuple
     return n, "", text
 
 
-def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> Verdict:
+class Rows(NamedTuple):
+    """Of each token of the output the row that it is drawn from, what the chain has of it; and the room for tokens."""
+
+    logits: list[Array]
+    states: list[bytes]
+    room: int
+
+
+def rows_of(receipt: dict[str, Any], model: Llama, others: list[Llama]) -> Rows | Verdict:
+    """One pass over each stream, and the mix of their rows."""
+    request, tokens = receipt["request"], receipt["output"]["tokens"]
+    decoding = request.get("decoding", {"streams": []})
+    streams = [(model, request["prompt"])]
+    for stream in decoding["streams"]:
+        if stream["model"] is None:
+            streams.append((model, stream["prompt"]))
+            continue
+        found = [other for other in others if other.digest == stream["model"]["weights"]]
+        if not found:
+            raise CannotVerifyError("the receipt's mix takes another model, which is not given")
+        streams.append((found[0], request["prompt"]))
+    logits, heads, rooms = [], [], []
+    for one, prompt in streams:
+        rooms.append(one.context - len(prompt))
+        if rooms[-1] < len(tokens):
+            raise CannotVerifyError(f"prompt and output have more than the {one.context} tokens of a model's context")
+        if any(token >= one.vocabulary for token in prompt):
+            return Verdict(False, "decoding")
+        whole = one.run(np.array(prompt + tokens[:-1]))
+        last = Activations(*(part[len(prompt) - 1 :] for part in whole))
+        logits.append(one.logits(last))
+        heads.append(states(last))
+    mixed = list(logits[0])
+    if "name" in decoding:
+        try:
+            rule = MIXES[decoding["name"]]
+            mixed = [rule(n, *rows, **decoding["parameters"]) for n, rows in enumerate(zip(*logits, strict=True))]
+        except TypeError:  # other parameters, or another number of streams
+            return Verdict(False, "decoding")
+    return Rows(mixed, [b"".join(parts) for parts in zip(*heads, strict=True)], min(rooms))
+
+
+def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, others: list[Llama] | None = None) -> Verdict:
     own, request, output = receipt["model"], receipt["request"], receipt["output"]
     for what, found in {
         "weights": model.digest,
@@ -1051,17 +1188,20 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer) -> Verdi
     if len(links) != 32 * len(tokens):
         raise CannotVerifyError(f"the chain has {len(links)} bytes, not 32 for each of {len(tokens)} tokens")
 
-    n, finish, text = ending(receipt, model, tokenizer)
-    source = model.run(np.array(prompt + tokens[: n - 1]))
-    source = Activations(*(part[len(prompt) - 1 :] for part in source))
-    logits = model.logits(source)
+    rows = rows_of(receipt, model, others or [])
+    if isinstance(rows, Verdict):
+        return rows
+    logits = rows.logits
+    below = Fraction(request["sampling"].get("stop_below", "0"))
+    doubts = [unsure(row, below) for row in logits] if below else None
+    n, finish, text = ending(receipt, model, tokenizer, doubts, rows.room)
     header = canonical({name: part for name, part in receipt.items() if name not in ("output", "chain")})
     link = sha256(b"intact-receipt-chain-1\n", sha256(header))
     parameters = request["sampling"]
     shares = (Fraction(parameters[name]) for name in ("top_p", "min_p", "typical_p"))
     sampling = Sampling(Fraction(parameters["temperature"]), parameters["top_k"], *shares)
     key = branch_key(int(parameters["seed"]), request["branch"])
-    for i, (token, state) in enumerate(zip(tokens[:n], states(source), strict=True)):
+    for i, (token, state) in enumerate(zip(tokens[:n], rows.states[:n], strict=True)):
         drew = drawn(logits[i], sampling, uniform64(key, len(prompt) + i))
         before, link = link, links[32 * i : 32 * i + 32]
         given, honest = (sha256(before, struct.pack("<i", t), state) for t in (token, drew))
@@ -1081,10 +1221,12 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("receipts", type=Path, help="a file of receipts, one a line")
     arguments.add_argument("model", type=Path, help="the model's GGUF file")
+    arguments.add_argument("others", type=Path, nargs="*", help="those of the further models of mixes")
     given = arguments.parse_args()
     try:
         file = Gguf(given.model)
         model, tokenizer = Llama(file), Tokenizer(file.metadata)
+        others = [Llama(Gguf(path)) for path in given.others]
         lines = given.receipts.read_bytes().removesuffix(b"\n").split(b"\n")
     except (CannotVerifyError, OSError) as error:
         print(f"cannot verify: {error}", file=sys.stderr)
@@ -1092,7 +1234,7 @@ def main() -> int:
     status = 0
     for number, line in enumerate(lines, 1):
         try:
-            verdict = verify(parse(line), model, tokenizer)
+            verdict = verify(parse(line), model, tokenizer, others)
             print(f"receipt {number}: {verdict}")
             status = status if verdict.true else 1
         except CannotVerifyError as error:

@@ -95,6 +95,52 @@ def test_receipts_of_the_package_are_true(tiny: Tiny, sampling: dict[str, Any]) 
         assert tiny.verdict(v.parse(answer.receipt.encode())) == (True, "", None)
 
 
+MIXES: list[tuple[str, dict[str, float]]] = [
+    ("guidance", {"scale": 2.5}),
+    ("m3id", {"decay": 0.2}),
+    ("m3id", {"certain": 0.06}),
+    ("uscd", {"deviation": 0.02}),
+    ("uscd", {"deviation": 1, "floor": 0.1}),
+    ("contrastive", {}),
+    ("proxy", {"scale": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), MIXES)
+def test_receipts_of_mixes_are_true(tiny: Tiny, tmp_path: Path, name: str, values: dict[str, float]) -> None:
+    """And another shadow, partner or parameter is found out."""
+    paths = [write_tiny(tmp_path / f"{seed}.gguf", kinds=CODES, context=64, seed=seed) for seed in (5, 6)]
+    model = intact.load(tiny.path, partners=paths[: {"contrastive": 1, "proxy": 2}.get(name, 0)])
+    asked: dict[str, Any] = {"mix": {"name": name, **values}, "max_tokens": 12, "temperature": 0.8, "receipt": True}
+    asked |= {"ignore_eos": True, "logprobs": True} | ({} if model.partners else {"shadow": "Say it."})
+    receipt = v.parse(model.generate(PROMPTS[0], **asked)[0][0].receipt.encode())
+    others = [v.Llama(v.Gguf(path)) for path in paths[::-1]]
+    assert v.verify(receipt, tiny.model, tiny.tokenizer, others) == (True, "", None)
+    receipt["request"]["decoding"]["parameters"][next(iter(values), "beta")] += 1
+    assert v.verify(receipt, tiny.model, tiny.tokenizer, others) == (False, "hidden state", 0)
+    receipt["request"]["decoding"]["parameters"]["more"] = 1
+    assert v.verify(receipt, tiny.model, tiny.tokenizer, others) == (False, "decoding", None)
+    if model.partners:
+        with pytest.raises(v.CannotVerifyError, match="takes another model"):
+            v.verify(receipt, tiny.model, tiny.tokenizer, others[:0])
+
+
+def test_where_the_model_was_unsure(tiny: Tiny) -> None:
+    """Such an answer is true; one that goes on where it should end, or ends where it should go on, is not."""
+    whole = tiny.receipt(max_tokens=30)
+    cut = tiny.receipt(max_tokens=30, stop_below=0.2)
+    assert (cut["output"]["finish"], tiny.verdict(cut)) == ("uncertain", (True, "", None))
+    count = len(cut["output"]["tokens"])
+    assert 1 < count < 30
+    assert cut["output"]["tokens"] == whole["output"]["tokens"][:count]
+    beyond = copy.deepcopy(whole)
+    beyond["request"]["sampling"]["stop_below"] = "0.2"
+    assert tiny.verdict(tiny.chained(beyond)) == (False, "finish", count)
+    early = copy.deepcopy(cut)
+    del early["request"]["sampling"]["stop_below"]
+    assert tiny.verdict(tiny.chained(early)) == (False, "finish", count)
+
+
 def test_other_formats(tmp_path: Path) -> None:
     model = Tiny(write_tiny(tmp_path / "tiny.gguf", kinds=("Q4_K", "Q6_K", "Q5_K", "Q8_0"), tied=True, layers=1))
     assert model.verdict(model.receipt(max_tokens=4)).true
