@@ -75,7 +75,7 @@ FACTORS = {
     "cached": ("off", "cold", "warm", "evicted"),
     "capped": (False, True),
     "preempted": (False, True),
-    "drafter": ("off", "prophet", "auto", "lookup", "recycling"),
+    "drafter": ("off", "prophet", "auto", "lookup", "recycling", "stand"),
     "priority": (0, 3, -3),
 }
 ARCHITECTURES = representatives()
@@ -261,7 +261,7 @@ def test_preemption_before_every_token_changes_nothing(tiny, expected, architect
     assert (model.engine.counters.cached_tokens > 0) == cached
 
 
-@pytest.mark.parametrize("drafter", ["auto", "lookup", "recycling"])
+@pytest.mark.parametrize("drafter", ["auto", "lookup", "recycling", "stand"])
 @pytest.mark.parametrize("profile", ["int8", "fp32"])
 def test_the_library_s_own_drafting_changes_nothing(tiny, expected, profile, drafter):
     """With the controller that measures time: how much is drafted is chance."""

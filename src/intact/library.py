@@ -779,7 +779,7 @@ def load(
         A hard cap on the KV cache; by default a quarter of the memory that this process may use.
     prefix_cache : bool
         If true, prompts that begin alike share what was computed, also after the first has ended.
-    drafter : {'auto', 'lookup', 'recycling', 'off'} or another's name
+    drafter : {'auto', 'lookup', 'recycling', 'stand', 'off'} or another's name
         The drafter, which guesses ahead (docs/drafting.md).
     partners : sequence of str or path
         Other models of the same vocabulary, in the same profile, for mixes that take one (docs/mixing.md).

@@ -40,7 +40,7 @@ def test_the_recipe_adds_a_drafter(tmp_path: Path, home: str) -> None:
         found = follow("A drafter", tmp_path / "copy")
     output = run_python(f"FOLDER = {str(tmp_path)!r}" + USE, found)
     names, origin, (plain, _), (drafted, accepted) = json.loads(output)
-    assert names == ["auto", "lookup", "recycling", "repeat"]
+    assert names == ["auto", "lookup", "recycling", "repeat", "stand"]
     assert origin == ("stutter 1.0" if home == "another package" else "intact")
     assert drafted == plain, "a drafter changes no token"
     assert accepted > 0, "its guesses were run and accepted"

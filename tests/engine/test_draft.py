@@ -13,6 +13,7 @@ from intact.engine.draft.drafters.lookup import EFFORT, LONGEST, Lookup
 from intact.engine.draft.drafters.recycling import CANDIDATES, Recycling
 from intact.engine.draft.drafting import DRAFTERS, check_drafter
 from intact.errors import ParameterError
+from support.drafting import observed
 
 VOCABULARY = 12
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=60)
@@ -20,9 +21,9 @@ texts = st.lists(st.integers(0, 3), min_size=1, max_size=60)
 
 def teach(drafter, seed):
     rng = np.random.default_rng(seed)
-    rows = np.array([rng.permutation(VOCABULARY)[:CANDIDATES] for _ in range(VOCABULARY)], np.int32)
     if drafter.candidates:
-        drafter.learn(np.arange(VOCABULARY, dtype=np.int32), rows)
+        rows = [rng.permutation(VOCABULARY)[: drafter.candidates] for _ in range(VOCABULARY)]
+        drafter.learn(observed(range(VOCABULARY), rows))
 
 
 def check(tree, limit, floor, trees):
@@ -77,7 +78,7 @@ def test_nothing_is_proposed_beyond_a_limit_of_nothing(name):
 
 
 def test_an_unknown_drafter_is_refused_by_name():
-    with pytest.raises(ParameterError, match="no drafter 'medusa'; there are auto, lookup, recycling, off"):
+    with pytest.raises(ParameterError, match="no drafter 'medusa'; there are auto, lookup, recycling, stand, off"):
         check_drafter("medusa")
 
 
@@ -190,7 +191,7 @@ def taught(trees=True):
     drafter = Recycling(VOCABULARY, trees)
     rows = {1: [2, 3, 4], 2: [5, 6, 7], 3: [8, 9, 1], 5: [10, 11, 1]}
     candidates = np.array([[*row, 0, 0, 0, 0, 0] for row in rows.values()], np.int32)
-    drafter.learn(np.array(list(rows), np.int32), candidates)
+    drafter.learn(observed(list(rows), candidates))
     return drafter
 
 
@@ -233,18 +234,18 @@ def test_a_step_is_compared_with_what_was_known_before_it():
         successor = 2 + (i + 1) % 2
         candidates = np.array([[successor, 0, 0, 0, 0, 0, 0, 0]])
         if i % 2:
-            drafter.learn(np.array([1]), candidates)
+            drafter.learn(observed([1], candidates))
             draft.extend([successor])
         else:
             draft.extend([successor])
-            drafter.learn(np.array([1]), candidates)
+            drafter.learn(observed([1], candidates))
     assert sum(drafter.acceptance[0].chances) < before
 
 
 def test_learning_replaces_candidates_and_the_later_row_stays():
     drafter = taught(trees=False)
     first, second = np.arange(3, 11), np.arange(4, 12)
-    drafter.learn(np.array([1, 1], np.int32), np.array([first, second], np.int32))
+    drafter.learn(observed([1, 1], [first, second]))
     assert drafter.open([1]).propose(1).tokens.tolist() == [4]
 
 
@@ -254,7 +255,7 @@ def test_a_forked_process_learns_for_itself():
     child = os.fork()
     if not child:
         try:
-            drafter.learn(np.array([3], np.int32), np.arange(CANDIDATES, dtype=np.int32)[None])
+            drafter.learn(observed([3], [range(CANDIDATES)]))
             drafter.settle()
         finally:  # an error must not go on with the tests in the child
             os._exit(0 if drafter.matrix[3].any() else 1)
@@ -266,7 +267,7 @@ def test_trees_grow_deep_where_first_candidates_come_true_and_broad_where_others
     def grown(rank):
         drafter = Recycling(VOCABULARY)
         around = np.array([[(token + 1 + r) % VOCABULARY for r in range(CANDIDATES)] for token in range(VOCABULARY)])
-        drafter.learn(np.arange(VOCABULARY), around)
+        drafter.learn(observed(range(VOCABULARY), around))
         text = [0]
         for _ in range(300):
             draft = drafter.open(text)

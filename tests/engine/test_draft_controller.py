@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from intact.engine.draft.base import Acceptance, make_tree
 from intact.engine.draft.controller import LARGEST, MOST_ROWS, Controller, Costs
 from intact.engine.draft.drafting import DRAFTERS
+from support.drafting import observed
 from support.examples import examples
 
 CURVES = {
@@ -282,7 +283,7 @@ def test_statistics_count_by_drafter():
     assert Controller().statistics.acceptance == 0
 
 
-@pytest.mark.parametrize("name", ["lookup", "recycling", "auto"])
+@pytest.mark.parametrize("name", ["lookup", "recycling", "stand", "auto"])
 def test_on_a_text_that_never_does_as_guessed_a_real_drafter_loses_less_than_three_hundredths(name):
     """An adversary: each token is one that no node guesses, while pairs of tokens keep coming back."""
     drafter, rng = DRAFTERS[name](30, True), random.Random(3)
@@ -297,5 +298,5 @@ def test_on_a_text_that_never_does_as_guessed_a_real_drafter_loses_less_than_thr
         simulation.now += CURVES["slope"](1 + (len(tree.tokens) if tree else 0)) * 0.01
         simulation.controller.report([tree], [[]])
         draft.extend(text[-1:])
-        drafter.learn(np.array(text[-2:-1]), np.array([[rng.randrange(30) for _ in range(8)]]))
+        drafter.learn(observed(text[-2:-1], [rng.sample(range(30), 10)], [[-1, -1, *text][-4:-2]]))
     assert 400 / (simulation.now / 0.01) > 0.97

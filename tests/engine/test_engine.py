@@ -574,8 +574,8 @@ class Witness(Oracle):
         super().__init__(rng, keys)
         self.known, self.asked = known, 0
 
-    def open(self, tokens):
-        draft = super().open(tokens)
+    def open(self, tokens, draws=None):
+        draft = super().open(tokens, draws)
         propose = draft.propose
 
         def checked(limit, floor=0.0):

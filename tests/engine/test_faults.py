@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.engine.draft.base import Tree
+from intact.engine.draft.base import Drafter, Tree
 from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
 from intact.engine.sampling import grammars
@@ -361,12 +361,12 @@ def poisoned(tmp_path_factory):
     return write_gguf(path, metadata, tensors)
 
 
-class Poisoner:
+class Poisoner(Drafter):
     """A drafter that knows only one token."""
 
-    name, candidates, trees = "poisoner", 0, False
+    name, trees = "poisoner", False
 
-    def open(self, tokens):
+    def open(self, tokens, draws=None):
         return self
 
     def extend(self, tokens):

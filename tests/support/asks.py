@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from intact.engine.completion import Completion, Job
-from intact.engine.draft.base import Tree
+from intact.engine.draft.base import GREEDY, Drafter, DrawContext, Observed, Tree
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.library import GenerateOptions, Model
 
@@ -91,19 +91,19 @@ def preempting(model: Model, most: int = 1 << 30) -> Iterator[list[int]]:
         yield taken
 
 
-class Prophet:
+class Prophet(Drafter):
     """A drafter that has read the answers, and tells them now and then; trees or chains of what is right and wrong."""
 
-    name, candidates = "prophet", 0
+    name = "prophet"
 
     def __init__(self, texts: Sequence[Sequence[int]], trees: bool, vocabulary: int) -> None:
         self.texts, self.trees, self.vocabulary = [list(text) for text in texts], trees, vocabulary
         self.rng = random.Random(7)
 
-    def open(self, tokens: Sequence[int]) -> "_Prophecy":
+    def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> "_Prophecy":
         return _Prophecy(self, list(tokens))
 
-    def learn(self, tokens: Any, candidates: Any) -> None:
+    def learn(self, observed: Observed) -> None:
         raise AssertionError("it wants no candidates")
 
 

@@ -4,9 +4,11 @@ A wrong page, position, parent or copy changes all that is drawn afterwards; so 
 checked against `continued`, which knows no cache.
 """
 
+import math
+
 import numpy as np
 
-from intact.engine.draft.base import Tree
+from intact.engine.draft.base import GREEDY, Drafter, Terms, Tree
 from intact.engine.request import GenerateRequest
 
 VOCABULARY = 7
@@ -115,19 +117,21 @@ class Tally:
         return self.likeliest(logits, rows, k), np.zeros((len(rows), k), np.int64)
 
 
-class Oracle:
+class Oracle(Drafter):
     """A drafter that guesses at random, sometimes well: trees of any shape, some of whose nodes come true."""
 
-    name, candidates, trees = "oracle", 2, True
+    name, candidates, context, trees = "oracle", 2, 3, True
 
     def __init__(self, rng, keys):
         self.rng, self.keys = rng, keys
 
-    def open(self, tokens):
+    def open(self, tokens, draws=GREEDY):
         return _Guess(self, list(tokens))
 
-    def learn(self, tokens, candidates):
-        assert candidates.shape == (len(tokens), self.candidates)
+    def learn(self, observed):
+        rows = len(observed.tokens)
+        assert observed.candidates.shape == observed.gaps.shape == (rows, self.candidates)
+        assert observed.before.shape == (rows, self.context)
 
 
 class _Guess:
@@ -158,6 +162,10 @@ class _Guess:
         return Tree(np.array(tokens, np.int32), np.array(parents, np.int32), (0.5,) * count, ("oracle",) * count)
 
 
+FREE = Terms(0.0, math.inf)
+"""Costs under which everything pays: a step of the model takes for ever, rows nothing."""
+
+
 class Eager:
     """Drafts as much as it may, and sees that what is reported makes sense."""
 
@@ -166,7 +174,10 @@ class Eager:
     def interested(self, sequences, others=0):
         return True
 
-    def propose(self, drafts, limits, others=0):
+    def propose(self, drafts, limits, others=0, prepare=None):
+        if prepare is not None:
+            open_ones = [(draft, max(0, min(6, limit))) for draft, limit in zip(drafts, limits, strict=True) if draft]
+            prepare([draft for draft, _ in open_ones], [limit for _, limit in open_ones], FREE)
         trees = [draft and draft.propose(max(0, min(6, limit))) for draft, limit in zip(drafts, limits, strict=True)]
         self.count = len(trees)
         return trees

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PagePool, PageTable, PrefixIndex
-from intact.engine.draft.base import Tree
-from intact.engine.draft.drafting import Drafting, Observation
+from intact.engine.draft.base import Observed, Tree
+from intact.engine.draft.drafting import Drafting
 from intact.engine.replay import ReplayRun, known_chains
 from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request, ScoreRequest
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
@@ -185,7 +185,7 @@ class Engine:
         while works:
             runs, parts = self._lay_out(works, draft)
             try:
-                observation = self._draw([part.run() for part in parts], runs)
+                observed = self._draw([part.run() for part in parts], runs)
             except Exception as error:  # an error of one sequence must not end the others, nor that of a draft its own
                 for run in runs:
                     run.sequence.renew()
@@ -196,7 +196,7 @@ class Engine:
             rows = sum(part.rows for part in parts)
             self._count(runs, rows)
             try:
-                self._take(runs, observation)
+                self._take(runs, observed)
             except BaseException as error:  # an interrupt: it is unknown which sinks were called
                 self.close(RuntimeError(f"a step was broken off: {error!r:.100}"))
                 raise
@@ -268,7 +268,7 @@ class Engine:
             if run.tree is not None:
                 c.drafted += len(run.tree.tokens)
 
-    def _draw(self, rows: list[NDArray[np.int32]], runs: list[SequenceRun]) -> Observation | None:
+    def _draw(self, rows: list[NDArray[np.int32]], runs: list[SequenceRun]) -> Observed | None:
         """Draw for the runs that complete, without changing sequences yet: all that an executor may fail at."""
         drawing = walking = [run for run in runs if run.completes]
         logits = rows[0]
@@ -316,9 +316,9 @@ class Engine:
             heads = run.heads or [b""] * len(run.path)
             run.heads = [head + next(inputs[stream.model]).tobytes() for head in heads]
 
-    def _take(self, runs: list[SequenceRun], observation: Observation | None) -> None:
+    def _take(self, runs: list[SequenceRun], observed: Observed | None) -> None:
         if self.drafting is not None:
-            self.drafting.report(runs, observation)
+            self.drafting.report(runs, observed)
         for run in runs:
             if run.completes:
                 self._settle(run)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable
-from intact.engine.draft.base import Draft, Drafter, Tree
+from intact.engine.draft.base import Draft, Drafter, DrawContext, Tree
 from intact.engine.request import GenerateRequest, Request, ScoreRequest, StreamPrompt
 from intact.engine.sampling.state import Rules
 from intact.numerics.mix import Place
@@ -101,6 +101,7 @@ class Sequence:
 
     __slots__ = (
         "_base",
+        "_drafted",
         "_seen",
         "draft",
         "length",
@@ -121,6 +122,7 @@ class Sequence:
         self.rules: Rules | None = None
         self.scored = 0  # rows of a text that is scored whose tokens have been reported
         self.draft: Draft | None = None
+        self._drafted = -1  # the sample whose draws the draft guesses: another may be the one that stays
         self._seen = 0  # tokens that the draft has been extended by
         self.output: list[int] = []
         self._base = request.prompt  # the text before `output`; shared with forks
@@ -178,8 +180,11 @@ class Sequence:
 
     def draft_by(self, drafter: Drafter) -> Draft:
         """Return the draft of the text, extended to its end; forks share what was known before they parted."""
-        if self.draft is None:
-            self.draft, self._seen = drafter.open(self._base.tolist()), len(self._base)
+        sample = self.samples[0]
+        if self.draft is None or self._drafted != sample.number:
+            draws = DrawContext(self.request.sampling, sample.key, self._rules_ahead)
+            self.draft, self._seen = drafter.open(self._base.tolist(), draws), len(self._base)
+            self._drafted = sample.number
         if self._seen < self.length:
             self.draft.extend(self.tokens(self._seen, self.length).tolist())
             self._seen = self.length
@@ -194,6 +199,9 @@ class Sequence:
         """Give the last page of each stream to the index."""
         for stream in self.streams:
             stream.table.leave_end(stream.text)
+
+    def _rules_ahead(self) -> Rules | None:
+        return self.rules and self.rules.ahead()
 
     def preempt(self) -> None:
         """Release the pages; the text stays, to be computed again."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from intact.engine.sampling.state import Rules
+from intact.numerics.sampling import Sampling
 
 
 class Tree(NamedTuple):
@@ -62,6 +65,64 @@ def make_chain(tokens: Sequence[int], chances: Sequence[float], origin: str) -> 
     return make_tree(tokens, range(-1, count - 1), chances, [origin] * count)
 
 
+class DrawContext(NamedTuple):
+    """The parameters of a sequence's draws, for drafters that guess by the draw itself.
+
+    Attributes
+    ----------
+    sampling : Sampling
+        Temperature and filters.
+    key : int
+        The branch's key: with a position it gives the number that decides the draw there.
+    rules : callable
+        Returns a copy of the rules at the text's end, to look ahead with; None where there are none.
+    """
+
+    sampling: Sampling
+    key: int
+    rules: Callable[[], Rules | None]
+
+
+GREEDY = DrawContext(Sampling(), 0, lambda: None)
+"""DrawContext of the likeliest token, without rules."""
+
+
+class Observed(NamedTuple):
+    """Rows of a step that drafters learn from.
+
+    Attributes
+    ----------
+    tokens : int32 (m,)
+        The tokens that were run.
+    before : int32 (m, context)
+        The tokens before each, the nearest last; -1 where the text begins.
+    candidates : int32 (m, candidates)
+        The likeliest tokens to follow each, best first.
+    gaps : int64 (m, candidates)
+        How far each candidate's logit is below the first one's, in Q16.
+    """
+
+    tokens: NDArray[np.int32]
+    before: NDArray[np.int32]
+    candidates: NDArray[np.int32]
+    gaps: NDArray[np.int64]
+
+
+class Terms(NamedTuple):
+    """The costs of a step at the moment.
+
+    Attributes
+    ----------
+    floor : float
+        The chance below which a node is not worth its row.
+    seconds : float
+        The time of a step without drafts.
+    """
+
+    floor: float
+    seconds: float
+
+
 class Draft(Protocol):
     """The guesses for one sequence."""
 
@@ -79,30 +140,41 @@ class Draft(Protocol):
 class Drafter(Protocol):
     """A source of drafts, with all that the sequences of an engine learn together.
 
-    A class of a file in `draft/drafters/` that has these attributes and methods, or one that an entry point of the
-    group `intact.drafters` names, is a choice of `drafter=`; it is made as ``Class(vocabulary, trees)``.
+    A subclass in a file of `draft/drafters/`, or one that an entry point of the group `intact.drafters` names, is a
+    choice of `drafter=`; it is made as ``Class(vocabulary, trees)``.
 
     Attributes
     ----------
     name : str
-    candidates : int
-        How many of the likeliest tokens after each row `learn` needs; 0 if it learns nothing.
+    candidates, context : int
+        How many of the likeliest tokens after each row `learn` needs, 0 if it learns nothing; and how many tokens
+        before the row's own.
     trees : bool
         If true, guesses may branch. If not, every tree is a chain: parents -1, 0, 1, ...
     """
 
     name: str
-    candidates: int
+    candidates: int = 0
+    context: int = 0
     trees: bool
 
-    def open(self, tokens: Sequence[int]) -> Draft:
-        """Return a draft for a sequence with this text. Forks open their own; shared state is not copied."""
+    def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> Draft:
+        """Return a draft for a sequence with this text, whose next tokens are drawn as `draws` says.
 
-    def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
-        """Learn from a step: tokens (m,) that were run, and the likeliest to follow each (m, k), best first.
-
-        It is called before the drafts are extended by the same tokens, and must not count as known when they are.
+        Forks open their own; shared state is not copied.
         """
+
+    def prepare(self, drafts: Sequence[Any], limits: Sequence[int], terms: Terms) -> None:
+        """Do the work that drafts of this drafter have in common, before each proposes at most so many nodes."""
+        return
+
+    def learn(self, observed: Observed) -> None:
+        """Learn from a step. Called before the drafts are extended by its tokens: what it brings is not known yet."""
+        return
+
+    def close(self) -> None:
+        """Free what the drafter holds."""
+        return
 
 
 CEILING = 0.98

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.draft.base import CEILING, Draft, Tree
+from intact.engine.draft.base import CEILING, Draft, Terms, Tree
 
 MOST_NODES = 24
 """Limit on the nodes of one sequence in one step."""
@@ -30,6 +30,8 @@ KEPT = 16
 """Steps without drafts for which prices are kept."""
 PROPOSING, IDLE, LONGEST_PAUSE = 2.0, 0.01, 32
 """All work for a draft in times of proposing it; the share of time it may take without gain; steps of a pause."""
+Prepare = Callable[[Sequence[Draft], Sequence[int], Terms], None]
+"""As `Drafter.prepare`."""
 CREDIT, WINNINGS = 2.0, 12.0
 """The account of time, in steps: at first, and at most."""
 EXACT, LARGEST = 64, 1024
@@ -111,6 +113,7 @@ class Controller:
         self._step = 0
         self._now = (0, 0)  # the step that runs: its sequences, its rows of prompts
         self._start = 0.0
+        self._prepared = 0.0  # seconds that drafts took together in this step
         self._steps = self._drafted = 0
         self._proposed: dict[str, int] = {}
         self._accepted: dict[str, int] = {}
@@ -150,7 +153,13 @@ class Controller:
         """
         return sequences > 0 and self._wait <= 1 and self.prices(sequences, others)[1] * sequences < CEILING
 
-    def propose(self, drafts: Sequence[Draft | None], limits: Sequence[int], others: int = 0) -> list[Tree | None]:
+    def propose(
+        self,
+        drafts: Sequence[Draft | None],
+        limits: Sequence[int],
+        others: int = 0,
+        prepare: Prepare = lambda drafts, limits, terms: None,
+    ) -> list[Tree | None]:
         """Return trees for a step; `report` must follow. The time in between is measured.
 
         Parameters
@@ -161,8 +170,11 @@ class Controller:
             The most nodes that each may have: as many tokens as it may still draw, less one.
         others : int
             Rows of prompts in the same step.
+        prepare : callable
+            Does the work that the drafts have in common. Its time counts as the drafts'.
         """
         self._start = self._clock()
+        self._prepared = 0.0
         self._step += 1
         count = len(drafts)
         self._now = (count, others)
@@ -175,10 +187,12 @@ class Controller:
         floor = prices[1] * count
         self.learning = count <= LEARNING
         plain = self._balance < 0 or self.costs.freshness(count) < STALE
-        trees = [
-            draft.propose(0 if plain else min(limit, self._most), floor) if draft else None
-            for draft, limit in zip(drafts, limits, strict=True)
-        ]
+        most = [0 if plain else min(limit, self._most) for limit in limits]
+        known = [(draft, limit) for draft, limit in zip(drafts, most, strict=True) if draft]
+        before = self._clock()
+        prepare([draft for draft, _ in known], [limit for _, limit in known], Terms(floor, self._plain))
+        self._prepared = self._clock() - before
+        trees = [draft.propose(limit, floor) if draft else None for draft, limit in zip(drafts, most, strict=True)]
         nodes, least, gain = self._best(trees, prices, count)
         if not plain:
             self._rest(gain)
@@ -196,16 +210,17 @@ class Controller:
     def _best(self, trees: Sequence[Tree | None], prices: Sequence[float], count: int) -> tuple[int, float, float]:
         """Return the number of nodes with the most expected tokens a unit of time; the last's chance; the gain."""
         chances = sorted((chance for tree in trees if tree for chance in tree.chances), reverse=True)
-        tokens, best, nodes = float(count), MARGIN * count, 0
+        spent = 1 + self._prepared / self._plain  # what was spent on guesses makes it no better to run none
+        tokens, best, nodes = float(count), MARGIN * count / spent, 0
         for i, chance in enumerate(chances[: min(self._ramp, len(prices) - 1)], 1):
             tokens += chance
-            if tokens > best * (1 + prices[i]):
-                best, nodes = tokens / (1 + prices[i]), i
+            if tokens > best * (spent + prices[i]):
+                best, nodes = tokens / (spent + prices[i]), i
         return (nodes, chances[nodes - 1], best / count - 1) if nodes else (0, 0.0, 0.0)
 
     def _rest(self, gain: float) -> None:
         """Pause where proposing takes more time than it has lately gained; `gain` is expected of this step."""
-        self._proposing += (self._clock() - self._start - self._proposing) / 8
+        self._proposing += (self._clock() - self._start - self._prepared - self._proposing) / 8
         self._gain += (gain - self._gain) / 16
         share = PROPOSING * self._proposing / self._plain
         self._pause = 1 if gain or self._gain > share else int(min(2 * self._pause, 1 + share / IDLE, LONGEST_PAUSE))
@@ -219,7 +234,7 @@ class Controller:
         trees : as they were run
         paths : the nodes of each that were accepted
         """
-        seconds = self._clock() - self._start
+        seconds = self._clock() - self._start - self._prepared
         count, others = self._now
         nodes = won = 0
         self._steps += count
@@ -239,6 +254,7 @@ class Controller:
             self._ramp = max(self._ramp, 2 * nodes)
             self._prices = (0, 0, [])
             self._balance = min(WINNINGS, self._balance + won / count - self.prices(count, others)[nodes])
+        self._balance -= self._prepared / self._plain
         if self._balance < CREDIT:
             self._balance += ALLOWANCE
 

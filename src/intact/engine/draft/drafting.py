@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.draft.base import Drafter, Tree
+from intact.engine.draft.base import Drafter, Observed, Tree
 from intact.engine.draft.controller import Controller, Statistics
 from intact.engine.request import ReplayRequest
 from intact.engine.scheduler import Scheduler
@@ -28,12 +28,9 @@ from intact.executors.base import Executor
 from intact.plugins import Registry
 from intact.suggest import unknown_name
 
-Observation = tuple[NDArray[np.int32], NDArray[np.int32]]
-"""Tokens of a step, and the likeliest to follow each, for a drafter to learn from."""
-
 
 def _name_of(value: Any) -> str | None:
-    is_drafter = isinstance(value, type) and callable(getattr(value, "open", None)) and hasattr(value, "learn")
+    is_drafter = isinstance(value, type) and Drafter in value.__mro__
     return getattr(value, "name", None) if is_drafter else None
 
 
@@ -77,7 +74,8 @@ class Drafting:
         wanted = allowed and controller.interested(len(decoding), others)
         spare = scheduler.rows - others - len(decoding)
         drafts = [s.draft_by(self.drafter) if wanted and s.may_draft else None for s in decoding]
-        trees = controller.propose(drafts, [min(sequence.left - 1, spare) for sequence in decoding], others)
+        limits = [min(sequence.left - 1, spare) for sequence in decoding]
+        trees = controller.propose(drafts, limits, others, self.drafter.prepare)
         found: dict[Sequence, Tree] = {}
         if not any(tree is not None for tree in trees):
             return found
@@ -88,7 +86,7 @@ class Drafting:
                 spare -= len(cut.tokens)
         return found
 
-    def observe(self, executor: Executor, logits: NDArray[np.int32], runs: Several[SequenceRun]) -> Observation | None:
+    def observe(self, executor: Executor, logits: NDArray[np.int32], runs: Several[SequenceRun]) -> Observed | None:
         """Return what the drafter may learn: the tokens that were verified, and the likeliest to follow each."""
         if not self._drafting or not self.drafter.candidates or not self.controller.learning:
             return None
@@ -96,18 +94,30 @@ class Drafting:
         rows = [run.first + row for run in known for row in run.path]
         if not rows:
             return None
-        tokens = [token for run in known for token in (run.sequence.last, *run.followed)]
+        texts = [_last_tokens(run, self.drafter.context) for run in known]
         candidates = executor.likeliest(logits, np.array(rows, np.int64), self.drafter.candidates)
-        return np.array(tokens, np.int32), candidates
+        found = logits[np.array(rows)[:, None], candidates].astype(np.int64)
+        windows = np.concatenate(texts)
+        return Observed(windows[:, -1], windows[:, :-1], candidates, found[:, :1] - found)
 
-    def report(self, runs: Several[SequenceRun], observation: Observation | None) -> None:
+    def report(self, runs: Several[SequenceRun], observed: Observed | None) -> None:
         """Report which drafts were accepted, and let the drafter learn."""
         if not self._drafting:
             return
         decoding = [run for run in runs if _guessable(run)]
         self.controller.report([run.tree for run in decoding], [[row - 1 for row in run.path[1:]] for run in decoding])
-        if observation is not None:
-            self.drafter.learn(*observation)
+        if observed is not None:
+            self.drafter.learn(observed)
+
+
+def _last_tokens(run: SequenceRun, context: int) -> NDArray[np.int32]:
+    """Return the token at each row of a run's path, after as many before it; -1 where the text begins."""
+    sequence = run.sequence
+    start = sequence.length - 1 - context
+    text = np.concatenate([sequence.tokens(max(0, start), sequence.length), np.array(run.followed, np.int32)])
+    if start < 0:
+        text = np.concatenate([np.full(-start, -1, np.int32), text])
+    return np.lib.stride_tricks.sliding_window_view(text, context + 1)
 
 
 def _guessable(work: SequenceWork | SequenceRun) -> bool:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from intact.engine.draft.base import Tree
+from intact.engine.draft.base import GREEDY, Drafter, DrawContext, Observed, Tree
 from intact.engine.draft.drafters.lookup import Lookup, LookupDraft
 from intact.engine.draft.drafters.recycling import Recycling, RecyclingDraft
 
@@ -30,7 +27,7 @@ class AutoDraft:
         return self._recycling.grow(limit, floor, *self._lookup.guess(limit, floor))
 
 
-class Auto:
+class Auto(Drafter):
     """The default drafter: look-up where the text repeats itself, recycling elsewhere."""
 
     name = "auto"
@@ -40,10 +37,10 @@ class Auto:
         self._lookup, self._recycling = Lookup(vocabulary, trees), Recycling(vocabulary, trees)
         self.candidates = self._recycling.candidates
 
-    def open(self, tokens: Sequence[int]) -> AutoDraft:
+    def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> AutoDraft:
         """Return a draft of both."""
-        return AutoDraft(self._lookup.open(tokens), self._recycling.open(tokens))
+        return AutoDraft(self._lookup.open(tokens, draws), self._recycling.open(tokens, draws))
 
-    def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
+    def learn(self, observed: Observed) -> None:
         """Let recycling learn."""
-        self._recycling.learn(tokens, candidates)
+        self._recycling.learn(observed)

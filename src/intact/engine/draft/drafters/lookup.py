@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
 
-import numpy as np
-from numpy.typing import NDArray
-
-from intact.engine.draft.base import CEILING, Acceptance, RelativeAcceptance, Tree, make_chain
+from intact.engine.draft.base import (
+    CEILING,
+    GREEDY,
+    Acceptance,
+    Drafter,
+    DrawContext,
+    RelativeAcceptance,
+    Tree,
+    make_chain,
+)
 
 LONGEST = 24
 """The length from which matches count as equal."""
@@ -137,18 +143,17 @@ class LookupDraft:
         return make_chain(tokens, list(accumulate(chances, mul)), Lookup.name)
 
 
-class Lookup:
+class Lookup(Drafter):
     """Prompt look-up decoding (A. Saxena, 2023), with the longest match instead of fixed n-grams."""
 
     name = "lookup"
-    candidates = 0
 
     def __init__(self, vocabulary: int, trees: bool = True) -> None:
         self.trees = trees
         self._acceptance = Acceptance(PRIORS)
         self._prompts: OrderedDict[tuple[int, ...], _Prompt] = OrderedDict()
 
-    def open(self, tokens: Sequence[int]) -> LookupDraft:
+    def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> LookupDraft:
         """Return a draft of a text; those of equal texts share its index."""
         key = tuple(tokens)
         prompt = self._prompts.pop(key, None) or _Prompt(key)
@@ -156,6 +161,3 @@ class Lookup:
         if len(self._prompts) > PROMPTS:
             self._prompts.popitem(last=False)
         return LookupDraft(prompt, self._acceptance)
-
-    def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
-        """Do nothing: guesses come from the texts alone."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
-from itertools import count
 
 import numpy as np
-from numpy.typing import NDArray
 
-from intact.engine.draft.base import CEILING, Acceptance, RelativeAcceptance, Tree, make_tree
+from intact.engine.draft.base import (
+    CEILING,
+    GREEDY,
+    Acceptance,
+    Drafter,
+    DrawContext,
+    Observed,
+    RelativeAcceptance,
+    Tree,
+)
+from intact.engine.draft.growth import Growth, Rows
 from intact.system import zeroed
 
 CANDIDATES = 8
@@ -44,10 +51,11 @@ class RecyclingDraft:
         """Return a tree around another drafter's chain, whose chances are of tokens after accepted ones."""
         self._proposed = True
         self._drafter.settle()
-        return _Growth(self._drafter, floor, self._relative.factor, tokens, chances).run(self._last, limit)
+        growth = Growth(self._drafter.rows(self._relative.factor), Recycling.name, self._drafter.trees, floor)
+        return growth.run((self._last,), limit, tokens, chances)
 
 
-class Recycling:
+class Recycling(Drafter):
     """Token Recycling (Luo et al., arXiv 2408.08696), with a tree that follows measured chances.
 
     The paper's tree has one shape of 80 nodes, found in advance. Here the node that is likeliest to be accepted comes
@@ -69,21 +77,33 @@ class Recycling:
         # A candidate plus 1; 0: not known.
         self.matrix = np.frombuffer(memory, np.int32).reshape(vocabulary, CANDIDATES)
         self.acceptance = [Acceptance(PRIORS) for _ in range(DEEPEST)]
-        self._learnt: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
+        self._learnt: list[Observed] = []
 
-    def open(self, tokens: Sequence[int]) -> RecyclingDraft:
+    def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> RecyclingDraft:
         """Return a draft that goes on from the last token."""
         return RecyclingDraft(self, tokens[-1])
 
-    def learn(self, tokens: NDArray[np.int32], candidates: NDArray[np.int32]) -> None:
+    def learn(self, observed: Observed) -> None:
         """Replace the candidates of tokens when the next guess is made; of a token's rows the last stays."""
-        self._learnt.append((tokens, candidates))
+        self._learnt.append(observed)
 
     def settle(self) -> None:
         """Write what was learnt: after the step's own tokens were compared with what was known before it."""
-        for tokens, candidates in self._learnt:
-            self.matrix[tokens] = candidates + 1
+        for observed in self._learnt:
+            self.matrix[observed.tokens] = observed.candidates[:, :CANDIDATES] + 1
         self._learnt.clear()
+
+    def rows(self, factor: float) -> Rows:
+        """Return the function from a text's end and a depth to candidates and their chances, for `Growth`."""
+        matrix = self.matrix
+        chances = [[min(CEILING, factor * c) for c in depth.chances] for depth in self.acceptance]
+
+        def row(context: tuple[int, ...], depth: int) -> tuple[list[int], list[float]]:
+            row = matrix[context[-1]]
+            candidates = (row - 1).tolist() if row[0] else []
+            return candidates, chances[min(depth, DEEPEST - 1)]
+
+        return row
 
     def observe(self, depth: int, before: int, token: int, relative: RelativeAcceptance) -> None:
         """Count the rank of a token that followed another."""
@@ -94,63 +114,3 @@ class Recycling:
         relative.observe(min(CEILING, sum(acceptance.chances)), token + 1 in row)
         for rank, candidate in enumerate(row):
             acceptance.observe(rank, candidate == token + 1)
-
-
-class _Growth:
-    """Best-first growth: a node that is taken offers its children, and the candidate ranked after it."""
-
-    def __init__(
-        self, drafter: Recycling, floor: float, factor: float, chain: Sequence[int], links: Sequence[float]
-    ) -> None:
-        self._matrix, self._trees, self._floor = drafter.matrix, drafter.trees, floor
-        self._chances = [[min(CEILING, factor * c) for c in depth.chances] for depth in drafter.acceptance]
-        self._chain, self._links = chain, links
-        self._offers: list[tuple[float, int, int, int, int, int, tuple[int, int, float, int] | None]] = []
-        self._order = count()
-
-    def _offer(
-        self, chance: float, token: int, parent: int, depth: int, link: int, row: tuple[int, int, float, int] | None
-    ) -> None:
-        if chance >= self._floor:
-            heappush(self._offers, (-chance, next(self._order), token, parent, depth, link, row))
-
-    def _candidate(self, row: tuple[int, int, float, int], parent: int, depth: int, most: float) -> None:
-        """Offer the next candidate of a row: (token before, rank, chance that is left, token to skip)."""
-        before, rank, reach, other = row
-        while rank < CANDIDATES and (token := int(self._matrix[before, rank]) - 1) >= 0:
-            if token != other:
-                chance = min(most, reach * self._chances[min(depth, DEEPEST - 1)][rank])
-                self._offer(chance, token, parent, depth, len(self._chain), (before, rank, reach, other))
-                return
-            rank += 1
-
-    def _below(self, before: int, parent: int, depth: int, reach: float, link: int) -> None:
-        """Offer the children of a node: the chain's token, and candidates, which share the chance that it leaves."""
-        other = -1
-        if link < len(self._chain) and (self._trees or self._links[link] >= self._chances[min(depth, DEEPEST - 1)][0]):
-            other = self._chain[link]
-            self._offer(reach * self._links[link], other, parent, depth, link, None)
-            if not self._trees:
-                return
-        left = reach * (1 - self._links[link]) if other >= 0 else reach
-        self._candidate((before, 0, left, other), parent, depth, left)
-
-    def run(self, last: int, limit: int) -> Tree | None:
-        """Return a tree of at most so many nodes below a token."""
-        tokens: list[int] = []
-        parents: list[int] = []
-        chances: list[float] = []
-        origins: list[str] = []
-        if limit > 0:
-            self._below(last, -1, 0, 1.0, 0)
-        while self._offers and len(tokens) < limit:
-            negative, _, token, parent, depth, link, row = heappop(self._offers)
-            tokens.append(token)
-            parents.append(parent)
-            chances.append(-negative)
-            origins.append(Recycling.name if row else "lookup")
-            if row and self._trees:
-                before, rank, reach, other = row
-                self._candidate((before, rank + 1, reach, other), parent, depth, -negative)
-            self._below(token, len(tokens) - 1, depth + 1, -negative, link + 1)
-        return make_tree(tokens, parents, chances, origins)

@@ -1,0 +1,189 @@
+"""STAND (Song et al. 2025), adapted: candidates after n-grams, drawn by the number that the position will use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import e, log2
+from typing import Final
+
+from intact.engine.draft.base import (
+    CEILING,
+    GREEDY,
+    Acceptance,
+    Drafter,
+    DrawContext,
+    Observed,
+    RelativeAcceptance,
+    Tree,
+)
+from intact.engine.draft.growth import CONTEXT, Growth
+from intact.engine.draft.ngrams import LONGEST, WIDTH, NgramStore
+from intact.numerics.sampling import DECIMALS, Sampling, uniform64
+
+LOG2E: Final = log2(e)
+
+SHARES: Final = 8
+"""Classes of the first candidate's share of the weight."""
+CLASSES: Final = LONGEST * SHARES
+BELOW: Final = (0.5, 0.2, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01)
+"""The first estimate of how probably the candidates after the first come true where that does not."""
+
+
+def _first_frequencies() -> list[float]:
+    """Return the frequencies of each class and rank before anything was observed."""
+    found: list[float] = []
+    for kind in range(CLASSES):
+        hit = 0.1 + 0.8 * (kind % SHARES + 0.5) / SHARES
+        found += [hit, *((1 - hit) * share for share in BELOW)]
+    return found
+
+
+def rank(tokens: Sequence[int], gaps: Sequence[float], sampling: Sampling, uniform: float) -> tuple[list[int], float]:
+    """Return candidates in the order in which to guess them, and the share of the first one in the weight of all.
+
+    The first is the one that a draw by this uniform number gives, the others follow by weight. This is the draw of
+    `numerics.sampling` in floating point and over the candidates alone: guesses are checked, so that it may err.
+
+    Parameters
+    ----------
+    tokens, gaps
+        Candidates, likeliest first, and how far their logits are below the first one's, in nats.
+    uniform : float
+        The number in [0, 1) of the position.
+    """
+    bits = sampling.slope / (1 << 30) or LOG2E
+    weights = [2 ** (-gap * bits) for gap in gaps]
+    kept = len(tokens)
+    if sampling.slope:
+        kept = _filtered(weights, sampling)
+    total = sum(weights[:kept])
+    first = 0
+    if sampling.slope:
+        target = uniform * total
+        for place in sorted(range(kept), key=tokens.__getitem__):
+            first, target = place, target - weights[place]
+            if target < 0:
+                break
+    order = [tokens[first], *tokens[:first], *tokens[first + 1 :]]
+    return order, weights[first] / total
+
+
+def _filtered(weights: Sequence[float], sampling: Sampling) -> int:
+    """Return how many of the likeliest candidates the filters keep."""
+    kept = len(weights) if not sampling.top_k else min(len(weights), sampling.top_k)
+    if sampling.top_p < DECIMALS:
+        needed, mass = sum(weights[:kept]) * sampling.top_p / DECIMALS, 0.0
+        for place in range(kept):
+            mass += weights[place]
+            if mass >= needed:
+                kept = place + 1
+                break
+    if sampling.min_p:
+        least = sampling.min_p / DECIMALS
+        kept = max(1, sum(weight >= least for weight in weights[:kept]))
+    return kept
+
+
+class StandDraft:
+    """The draft of one sequence: the end of its text, and the numbers that its positions will use."""
+
+    __slots__ = ("_context", "_drafter", "_draws", "_position", "_proposed", "_relative", "_uniforms")
+
+    def __init__(self, drafter: Stand, tokens: Sequence[int], draws: DrawContext) -> None:
+        self._drafter, self._draws, self._relative = drafter, draws, RelativeAcceptance()
+        self._context, self._position = tuple(tokens[-CONTEXT:]), len(tokens)
+        self._uniforms: dict[int, float] = {}
+        self._proposed = False
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Count at which rank of the candidates each token stood."""
+        for token in tokens:
+            if self._proposed and (found := self._ranked(self._context, self._position)) is not None:
+                self._drafter.observe(self._acceptance, *found, token, self._relative)
+            self._context = (*self._context[1 - CONTEXT :], token)
+            self._position += 1
+        self._proposed = False
+        self._uniforms = {place: u for place, u in self._uniforms.items() if place >= self._position}
+
+    def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
+        """Return the likeliest nodes below the last token."""
+        return self.grow(limit, floor, [], [])
+
+    def grow(self, limit: int, floor: float, tokens: Sequence[int], chances: Sequence[float]) -> Tree | None:
+        """Return a tree around another drafter's chain, whose chances are of tokens after accepted ones."""
+        self._proposed = True
+        self._drafter.settle()
+        return Growth(self._rows, Stand.name, self._drafter.trees, floor).run(self._context, limit, tokens, chances)
+
+    @property
+    def _acceptance(self) -> Acceptance:
+        return self._drafter.sampled if self._draws.sampling.slope else self._drafter.greedy
+
+    def _uniform(self, position: int) -> float:
+        """Return the number that decides the draw at a position, in [0, 1)."""
+        found = self._uniforms.get(position)
+        if found is None:
+            found = self._uniforms[position] = uniform64(self._draws.key, position) / (1 << 64)
+        return found
+
+    def _ranked(self, context: tuple[int, ...], position: int) -> tuple[list[int], int] | None:
+        """Return the candidates after a text in the order of the guess, and the class of their chances."""
+        found = self._drafter.store.find(context)
+        if found is None:
+            return None
+        sampling = self._draws.sampling
+        tokens, gaps, length = found
+        order, share = rank(tokens, gaps, sampling, self._uniform(position) if sampling.slope else 0.0)
+        return order, (length - 1) * SHARES + min(SHARES - 1, int(share * SHARES))
+
+    def _rows(self, context: tuple[int, ...], depth: int) -> tuple[Sequence[int], Sequence[float]]:
+        """Return candidates and their chances, for `Growth`."""
+        found = self._ranked(context, self._position + depth)
+        if found is None:
+            return (), ()
+        order, kind = found
+        factor, chances = self._relative.factor, self._acceptance.chances
+        return order, [min(CEILING, factor * chance) for chance in chances[kind * WIDTH : (kind + 1) * WIDTH]]
+
+
+class Stand(Drafter):
+    """STAND (Stochastic Adaptive N-gram Drafting, arXiv 2506.04708), with the draws' own numbers for its noise.
+
+    The paper draws guesses with noise of their own and accepts by rejection. Here the token of a position is a function
+    of logits, key and position, so noise of its own could only miss it. The guess is drawn with the number that the
+    position will use: where the stored candidates are like the model's, it is the token that will be drawn, likely or
+    not. The paper's tree of one shape gives way to growth by measured frequencies, as in `recycling`.
+    """
+
+    name = "stand"
+    candidates = WIDTH
+    context = LONGEST - 1
+
+    def __init__(self, vocabulary: int, trees: bool = True) -> None:
+        self.trees, self.candidates = trees, min(WIDTH, vocabulary)
+        self.store = NgramStore(width=self.candidates)
+        self.greedy, self.sampled = Acceptance(_first_frequencies()), Acceptance(_first_frequencies())
+        self._learnt: list[Observed] = []
+
+    def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> StandDraft:
+        """Return a draft that goes on from the last tokens."""
+        return StandDraft(self, tokens, draws)
+
+    def learn(self, observed: Observed) -> None:
+        """Average the candidates into the n-grams when the next guess is made."""
+        self._learnt.append(observed)
+
+    def settle(self) -> None:
+        """Store what was learnt: after the step's own tokens were compared with what was known before it."""
+        for observed in self._learnt:
+            self.store.learn(observed)
+        self._learnt.clear()
+
+    def observe(
+        self, acceptance: Acceptance, order: list[int], kind: int, token: int, relative: RelativeAcceptance
+    ) -> None:
+        """Count the rank of a token that came where candidates were guessed in this order."""
+        chances = acceptance.chances[kind * WIDTH : kind * WIDTH + len(order)]
+        relative.observe(min(CEILING, sum(chances)), token in order)
+        for place, candidate in enumerate(order):
+            acceptance.observe(kind * WIDTH + place, candidate == token)

@@ -1,0 +1,106 @@
+"""Best-first growth of a tree: a node that is taken offers its children, and the candidate ranked after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+from intact.engine.draft.base import Tree, make_tree
+
+CONTEXT = 3
+"""The most tokens of a text's end that candidates depend on."""
+Rows = Callable[[tuple[int, ...], int], tuple[Sequence[int], Sequence[float]]]
+"""From a text's last tokens and the depth below its end to candidates, best first, and each one's chance."""
+
+
+class _Row(NamedTuple):
+    """Candidates of one node of which those from `rank` on are still to be offered."""
+
+    tokens: Sequence[int]
+    chances: Sequence[float]
+    rank: int
+    reach: float  # the chance that they share
+    other: int  # a token to skip, which the chain has
+
+
+class Growth:
+    """Grows a tree of a drafter's candidates, around a chain of another drafter.
+
+    Parameters
+    ----------
+    rows : callable
+        Candidates after the end of a text.
+    name : str
+        The drafter's.
+    trees : bool
+        If false, the tree is a chain.
+    floor : float
+        The chance below which there is no node.
+    """
+
+    def __init__(self, rows: Rows, name: str, trees: bool, floor: float) -> None:
+        self._rows, self._name, self._trees, self._floor = rows, name, trees, floor
+        self._chain: Sequence[int] = ()
+        self._links: Sequence[float] = ()
+        self._offers: list[tuple[float, int, int, int, int, int, tuple[int, ...], _Row | None]] = []
+        self._order = count()
+
+    def run(
+        self, context: tuple[int, ...], limit: int, chain: Sequence[int] = (), links: Sequence[float] = ()
+    ) -> Tree | None:
+        """Return a tree of at most so many nodes below a text's last tokens.
+
+        Parameters
+        ----------
+        chain, links
+            Another drafter's guess: its tokens, and the chance of each after those before it.
+        """
+        self._chain, self._links = chain, links
+        tokens: list[int] = []
+        parents: list[int] = []
+        chances: list[float] = []
+        origins: list[str] = []
+        if limit > 0:
+            self._below(context, -1, 0, 1.0, 0)
+        while self._offers and len(tokens) < limit:
+            negative, _, token, parent, depth, link, context, row = heappop(self._offers)
+            tokens.append(token)
+            parents.append(parent)
+            chances.append(-negative)
+            origins.append(self._name if row else "lookup")
+            if row and self._trees:
+                self._offer_next(row._replace(rank=row.rank + 1), context, parent, depth, -negative)
+            self._below((*context[1 - CONTEXT :], token), len(tokens) - 1, depth + 1, -negative, link + 1)
+        return make_tree(tokens, parents, chances, origins)
+
+    def _offer(
+        self, chance: float, token: int, parent: int, depth: int, link: int, context: tuple[int, ...], row: _Row | None
+    ) -> None:
+        if chance >= self._floor:
+            heappush(self._offers, (-chance, next(self._order), token, parent, depth, link, context, row))
+
+    def _offer_next(self, row: _Row, context: tuple[int, ...], parent: int, depth: int, most: float) -> None:
+        """Offer the next candidate of a row."""
+        rank = row.rank
+        if rank < len(row.tokens) and row.tokens[rank] == row.other:
+            rank += 1
+        if rank < len(row.tokens):
+            chance = min(most, row.reach * row.chances[rank])
+            row = row._replace(rank=rank)
+            self._offer(chance, row.tokens[rank], parent, depth, len(self._chain), context, row)
+
+    def _below(self, context: tuple[int, ...], parent: int, depth: int, reach: float, link: int) -> None:
+        """Offer the children of a node: the chain's token, and candidates, which share the chance that it leaves."""
+        if reach < self._floor:
+            return
+        tokens, chances = self._rows(context, depth)
+        other, left = -1, reach
+        if link < len(self._chain) and (self._trees or not tokens or self._links[link] >= chances[0]):
+            other, left = self._chain[link], reach * (1 - self._links[link])
+            self._offer(reach * self._links[link], other, parent, depth, link, context, None)
+            if not self._trees:
+                return
+        if tokens:
+            self._offer_next(_Row(tokens, chances, 0, left, other), context, parent, depth, left)
