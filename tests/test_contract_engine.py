@@ -14,9 +14,11 @@ import pytest
 
 import intact
 from intact.engine.draft.drafting import DRAFTERS, Drafting
+from intact.engine.draft.union import Union
 from intact.executors.native import available_tiers
 from support.architectures import representatives
 from support.asks import Ask, Prophet, completions, job_of, preempting, together
+from support.drafting import draft_model
 from support.models import real_model
 from support.settings import WHOLE, all_pairs
 from support.tally import Eager
@@ -75,7 +77,7 @@ FACTORS = {
     "cached": ("off", "cold", "warm", "evicted"),
     "capped": (False, True),
     "preempted": (False, True),
-    "drafter": ("off", "prophet", "auto", "lookup", "recycling", "stand"),
+    "drafter": ("off", "prophet", "auto", "lookup", "recycling", "stand", "model", "union"),
     "priority": (0, 3, -3),
 }
 ARCHITECTURES = representatives()
@@ -144,8 +146,11 @@ def load(path, profile, row, texts):
     engine = model.engine
     if row["drafter"] != "off":
         trees = model.executor.trees
-        prophet = row["drafter"] == "prophet"
-        drafter = Prophet(texts, trees, VOCABULARY) if prophet else DRAFTERS[row["drafter"]](VOCABULARY, trees)
+        drafter = {
+            "prophet": lambda: Prophet(texts, trees, VOCABULARY),
+            "model": lambda: draft_model(path, VOCABULARY, trees),
+            "union": lambda: Union([DRAFTERS["auto"](VOCABULARY, trees), draft_model(path, VOCABULARY, trees)]),
+        }.get(row["drafter"], lambda: DRAFTERS[row["drafter"]](VOCABULARY, trees))()
         engine.drafting = Drafting(drafter, Eager())
     return model
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from intact.catalogue import DEFAULT, resolve
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Listener
-from intact.engine.draft.drafting import check_drafter, make_drafting
+from intact.engine.draft.draft_model import DraftModel
+from intact.engine.draft.drafting import OFF, check_drafter, make_drafting
 from intact.engine.embedding import Embedding, embedding_of
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.head_job import HeadJob
@@ -753,6 +754,7 @@ def load(
     cache_bytes: int | None = None,
     prefix_cache: bool = True,
     drafter: str = "auto",
+    draft_model: str | os.PathLike[str] | None = None,
     partners: Sequence[str | os.PathLike[str]] = (),
 ) -> Model:
     """Load a model.
@@ -781,6 +783,9 @@ def load(
         If true, prompts that begin alike share what was computed, also after the first has ended.
     drafter : {'auto', 'lookup', 'recycling', 'stand', 'off'} or another's name
         The drafter, which guesses ahead (docs/drafting.md).
+    draft_model : str or path, optional
+        A smaller model with the same vocabulary, which drafts beside the drafter, or alone if that is 'model'. It has
+        a cache of its own, under a cap of the same size.
     partners : sequence of str or path
         Other models of the same vocabulary, in the same profile, for mixes that take one (docs/mixing.md).
 
@@ -803,7 +808,7 @@ def load(
     else:
         cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
     flag("prefix_cache", prefix_cache)
-    check_drafter(drafter)
+    check_drafter(drafter, draft_model is not None)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
@@ -815,6 +820,12 @@ def load(
     others = tuple(making(one) for one in partners)
     for other in others:
         check_vocabularies(main, other)
+    small: Model | None = None
+    if draft_model is not None:
+        paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes, "prefix_cache": prefix_cache}
+        small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
+        _check_draft_model(main, small)
+    vocabulary, trees = main.program.vocabulary, main.executor.trees
     engine = Engine(
         main.executor,
         main.program.context,
@@ -822,7 +833,9 @@ def load(
         rows=rows,
         cache_bytes=cache_bytes,
         prefix_cache=prefix_cache,
-        drafting=make_drafting(drafter, main.program.vocabulary, main.executor.trees),
+        drafting=make_drafting(
+            drafter, vocabulary, trees, None if small is None else _as_drafter(small, vocabulary, trees)
+        ),
         partners=[other.executor for other in others],
     )
     return Model(main.checkpoint, main.program, main.tokenizer, engine, others)
@@ -858,6 +871,30 @@ def _open(
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
     return Partner(checkpoint, program, tokenizer, runner)
+
+
+def _check_draft_model(main: Partner, small: Model) -> None:
+    """Raise if a draft model has other tokens than the model that it is to draft for; padding does not count."""
+    digest, other = main.tokenizer.vocabulary_digest, small.tokenizer.vocabulary_digest
+    if digest != other:
+        small.close()
+        raise ParameterError(
+            f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: "
+            f"{small.tokenizer.size:,} tokens, digest {other[:16]}; expected {main.tokenizer.size:,}, "
+            f"digest {digest[:16]}: give a smaller model of the same family"
+        )
+
+
+def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:
+    """Return the drafter that a loaded model is for one with so many tokens."""
+    return DraftModel(
+        small.executor,
+        small.engine.index,
+        context=small.context,
+        vocabulary=vocabulary,
+        trees=trees,
+        close=small.close,
+    )
 
 
 def _ranked(head: AnswerHead, jobs: Sequence[HeadJob]) -> list[Ranked]:

@@ -25,3 +25,15 @@ def test_a_model_and_architectures_are_two_questions(intact_command):
     found = intact_command("info", "some-model", "--architectures")
     assert found.code == 2
     assert found.err == "error: --architectures are this installation's: name no model\n"
+
+
+def test_drafters_are_listed_with_what_they_learn(intact_command):
+    found = {one["name"]: one for one in intact_command("info", "--drafters", "--json").json}
+    assert list(found) == ["auto", "lookup", "model", "recycling", "stand"]
+    assert [name for name, one in found.items() if one["draft_model"]] == ["model"]
+    assert found["stand"]["candidates"] == 10
+    assert found["lookup"]["candidates"] == 0
+    assert {one["origin"] for one in found.values()} == {"intact"}
+    assert "Token Recycling" in intact_command("info", "--drafters").out
+    assert "name no model" in intact_command("info", "some-model", "--drafters").err
+    assert "two lists" in intact_command("info", "--drafters", "--architectures").err

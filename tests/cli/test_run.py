@@ -45,6 +45,13 @@ def test_options_reach_the_engine(intact_command, speaker):
     assert speaker.loaded[0][1] == {"profile": "fp32", "threads": 2, "cache_bytes": 300_000_000}
 
 
+def test_a_draft_model_is_loaded_here_and_beside_the_model(intact_command, speaker, default_here):
+    assert intact_command("run", "x", "--draft-model", DEFAULT).code == 0
+    loaded = {"profile": "int8", "threads": None, "cache_bytes": None, "draft_model": default_here}
+    assert speaker.loaded == [(default_here, loaded)]
+    assert "nowhere.gguf" in intact_command("run", "x", "--draft-model", "nowhere.gguf").err
+
+
 def test_an_instruct_model_gets_its_template_unless_raw(intact_command, speaker):
     intact_command("run", "Why?")
     intact_command("run", "Why?", "--system", "Be brief.")

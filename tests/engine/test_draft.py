@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.engine.draft.base import CEILING, Acceptance, RelativeAcceptance, make_tree
+from intact.engine.draft.base import CEILING, GREEDY, Acceptance, DrawContext, RelativeAcceptance, make_tree
 from intact.engine.draft.drafters.lookup import EFFORT, LONGEST, Lookup
 from intact.engine.draft.drafters.recycling import CANDIDATES, Recycling
 from intact.engine.draft.drafting import DRAFTERS, check_drafter
@@ -78,8 +78,36 @@ def test_nothing_is_proposed_beyond_a_limit_of_nothing(name):
 
 
 def test_an_unknown_drafter_is_refused_by_name():
-    with pytest.raises(ParameterError, match="no drafter 'medusa'; there are auto, lookup, recycling, stand, off"):
+    with pytest.raises(
+        ParameterError, match="no drafter 'medusa'; there are auto, lookup, recycling, stand, model, off"
+    ):
         check_drafter("medusa")
+
+
+@pytest.mark.parametrize("name", DRAFTERS)
+def test_what_nobody_asks_for_does_not_pile_up(name):
+    """As of `auto`, of whose drafters one may be asked for nothing."""
+    import tracemalloc
+
+    drafter = DRAFTERS[name](VOCABULARY, True)
+    rows = observed(range(VOCABULARY), [range(VOCABULARY)] * VOCABULARY)
+    tracemalloc.start()
+    for i in range(2000):
+        drafter.learn(rows._replace(candidates=rows.candidates.copy()))
+        if i == 500:
+            before = tracemalloc.get_traced_memory()[0]
+    assert tracemalloc.get_traced_memory()[0] - before < 400_000
+    tracemalloc.stop()
+
+
+def test_auto_takes_stand_for_prompts_of_several_samples_and_for_those_that_come_again():
+    drafter = DRAFTERS["auto"](VOCABULARY, True)
+    several = DrawContext(GREEDY.sampling, 0, samples=4)
+    teach(drafter, 0)
+    assert set(drafter.open([1, 2]).propose(4).origins) == {"recycling"}
+    again, new = drafter.open([1, 2]), drafter.open([5, 6], several)
+    teach(drafter, 0)
+    assert set(again.propose(4).origins) == set(new.propose(4).origins) == {"stand"}
 
 
 @given(st.data())

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.options import MODEL_HELP, DraftModelOption, JsonOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import bar, emit, new_table, note, out, show, spinner
 from intact.errors import NotInstalledError, ParameterError
 from intact.packages import install
@@ -83,6 +83,7 @@ def command(
         Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the rates.", show_default=False)
     ] = None,
     threads: ThreadsOption = None,
+    draft_model: DraftModelOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model runs on this machine."""
@@ -98,10 +99,14 @@ def command(
         raise ParameterError("--gguf and --type are those of the model of --shape NAME, which is not given")
     if shape is not None and model != DEFAULT:
         raise ParameterError(f"--shape {shape} makes a model: leave out {model}")
+    if shape is not None and draft_model is not None:
+        raise ParameterError(f"--shape {shape} makes a random model, for which none drafts: leave out --draft-model")
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
         return
-    loaded = fetch.load(model, "int8", threads) if shape is None else _random(shape, kind, threads)
+    loaded = (
+        fetch.load(model, "int8", threads, draft_model=draft_model) if shape is None else _random(shape, kind, threads)
+    )
     model = model if shape is None else f"{shape} in {kind}, random"
     workloads, left_out = choose(only, loaded.context)
     for workload in left_out:

@@ -88,9 +88,19 @@ def agreed_to(question: str) -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and _agreed(question, default=False)
 
 
-def load(model: str, profile: Any, threads: int | None, cache_bytes: int | None = None, **options: Any) -> Model:
+def load(
+    model: str,
+    profile: Any,
+    threads: int | None,
+    cache_bytes: int | None = None,
+    *,
+    draft_model: str | None = None,
+    **options: Any,
+) -> Model:
     """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`."""
     path = locate(model)
+    if draft_model is not None:
+        options["draft_model"] = locate(draft_model)
     import intact
 
     with spinner(f"loading {path.name}"):

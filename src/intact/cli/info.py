@@ -31,6 +31,8 @@ Its digests, as receipts name it: weights, tokenizer, chat template
   intact info smollm2-135m-instruct --digests
 The architectures that can run, their names in files, and how they were compared
   intact info --architectures
+The drafters, which guess ahead
+  intact info --drafters
 """
 
 
@@ -50,15 +52,23 @@ def command(
     architectures: Annotated[
         bool, typer.Option("--architectures", help="The architectures that can run (docs/families.md).")
     ] = False,
+    drafters: Annotated[bool, typer.Option("--drafters", help="The drafters there are (docs/drafting.md).")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Tell about this installation, about a model, or about architectures."""
-    if architectures and (model is not None or digests):
-        raise ParameterError("--architectures are this installation's: name no model")
+    """Tell about this installation, about a model, or about architectures or drafters."""
+    lists = {"--architectures": architectures, "--drafters": drafters}
+    wanted = [name for name, given in lists.items() if given]
+    if wanted and (model is not None or digests):
+        raise ParameterError(f"{wanted[0]} are this installation's: name no model")
+    if len(wanted) > 1:
+        raise ParameterError(f"{' and '.join(wanted)} are two lists: give one of them")
     if model is None and digests:
         raise ParameterError("--digests are a model's: name one")
     if architectures:
         show_architectures(json)
+        return
+    if drafters:
+        show_drafters(json)
         return
     facts = installation() if model is None else describe(fetch.locate(model), digests)
     if json:
@@ -81,6 +91,17 @@ def show_architectures(json: bool) -> None:
         worst = "-" if one.compared is None else f"{one.compared.difference:.1e}"
         rows.append((one.name, worst, f"{one.title}: {one.summary}; {', '.join(one.hf)}"))
     show_rows(rows)
+
+
+def show_drafters(json: bool) -> None:
+    """Print the drafters, a line each, or as JSON."""
+    from intact.engine.draft.drafting import describe_drafters
+
+    found = describe_drafters()
+    if json:
+        emit(found)
+        return
+    show_rows((one["name"], one["summary"]) for one in found)
 
 
 def installation() -> dict[str, Any]:

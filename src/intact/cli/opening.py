@@ -67,12 +67,13 @@ def open_model(
     has_template: bool = True,
     mixed: bool = False,
     partners: Sequence[str] = (),
+    draft_model: str | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
     Parameters
     ----------
-    threads, cache
+    threads, cache, draft_model
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -91,13 +92,14 @@ def open_model(
         if has_template:
             prepare()
         others = {"partners": [fetch.locate(one) for one in partners]} if partners else {}
-        return fetch.load(name, profile, threads, cache_bytes, **others)
+        return fetch.load(name, profile, threads, cache_bytes, draft_model=draft_model, **others)
 
     reasons = {
         "--no-server": not use_server,
         "--threads": threads is not None,
         "--cache": cache_bytes is not None,
         "--mix": mixed,
+        "--draft-model": draft_model is not None,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),
     }

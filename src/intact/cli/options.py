@@ -85,6 +85,17 @@ DraftOption = Annotated[
     bool, typer.Option("--draft/--no-draft", help="Guess ahead where that is faster. It changes no token.")
 ]
 
+DraftModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--draft-model",
+        metavar="MODEL",
+        help="A smaller model with the same vocabulary, which guesses ahead. It changes no token.",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
+
 # Of methods; what is not given is as the method prefers.
 NOption = Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)]
 SetOption = Annotated[
@@ -351,6 +362,7 @@ class ModelOptions:
     profile: ProfileOption = "int8"
     threads: ThreadsOption = None
     cache: CacheOption = None
+    draft_model: DraftModelOption = None
 
     @property
     def named(self) -> dict[str, str]:
@@ -363,9 +375,13 @@ class ModelOptions:
         return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache)}
 
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
-        """Load models by their names, and open a back end for each."""
+        """Load models by their names, and open a back end for each; the draft model is the first one's."""
         from intact.solving import is_address, opened
 
-        arguments = self.loading | loading
-        models = {name: one if is_address(one) else fetch.load(one, **arguments) for name, one in named.items()}
+        arguments, models = self.loading | loading, {}
+        for i, (name, one) in enumerate(named.items()):
+            draft_model = None if i else self.draft_model
+            if draft_model is not None and is_address(one):
+                raise ParameterError(f"--draft-model needs a model that runs here, and {one} is a server's")
+            models[name] = one if is_address(one) else fetch.load(one, draft_model=draft_model, **arguments)
         return opened(models, self.continues, self.now)

@@ -18,6 +18,7 @@ from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     CacheOption,
     ClockNowOption,
+    DraftModelOption,
     DraftOption,
     JsonOption,
     MixOption,
@@ -85,6 +86,7 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft: DraftOption = True,
+    draft_model: DraftModelOption = None,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     mix: MixOption = None,
@@ -120,6 +122,7 @@ def command(
         has_template=not raw,
         mixed=mix is not None,
         partners=partners,
+        draft_model=draft_model,
     )
     model, log = opened.model, begin_log("run", opened, model_name, off=no_log)
     if model_defaults:

@@ -10,7 +10,7 @@ import typer
 
 from intact.catalogue import DEFAULT, HubName
 from intact.cli import fetch
-from intact.cli.options import CacheOption, ProfileOption, ThreadsOption, as_bytes, complete_model
+from intact.cli.options import CacheOption, DraftModelOption, ProfileOption, ThreadsOption, as_bytes, complete_model
 from intact.errors import ParameterError
 from intact.packages import check_installed
 from intact.serve import PACKAGES
@@ -112,6 +112,7 @@ def command(
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
+    draft_model: DraftModelOption = None,
     prefix_cache: Annotated[
         bool,
         typer.Option(
@@ -154,7 +155,8 @@ def command(
 
     traces = exporting() if otel else None
     places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
-    served = Models(places, Loading(profile, threads, as_bytes(cache), prefix_cache), settings)
+    drafts = None if draft_model is None else fetch.locate(draft_model)
+    served = Models(places, Loading(profile, threads, as_bytes(cache), prefix_cache, drafts), settings)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces)

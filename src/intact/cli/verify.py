@@ -138,7 +138,7 @@ def command(
     named = dict(map(pair, others or []))
 
     def load(name: str, profile: Profile, bits: int, partners: bool) -> Model:
-        others = {"partners": [fetch.locate(one) for one in named.values()]} if partners else {}
+        others: dict[str, Any] = {"partners": [fetch.locate(one) for one in named.values()]} if partners else {}
         return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off", **others)
 
     def remake(receipt: QuantizationReceipt) -> QuantizationVerdict:

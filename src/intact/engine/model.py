@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, Unpack
 import numpy as np
 
 from intact.engine.completion import Job, JobOptions
+from intact.engine.draft.base import Drafter
 from intact.engine.driver import EngineDriver
 from intact.engine.engine import Engine
 from intact.engine.head_job import HeadJob
@@ -208,9 +209,11 @@ class LoadedModel:
         """
         with suppress(ModelError):  # it is closed, or another thread closes it
             self._driver.close(self._closed)
-            closing: list[Executor | Checkpoint] = [self.executor, self.checkpoint]
+            closing: list[Executor | Checkpoint | Drafter] = [self.executor, self.checkpoint]
             for partner in self.partners:
                 closing += [partner.executor, partner.checkpoint]
+            if self.engine.drafting is not None:
+                closing.append(self.engine.drafting.drafter)
             for name in _PARTS:
                 del self.__dict__[name]
             for part in closing:

@@ -182,7 +182,7 @@ class Sequence:
         """Return the draft of the text, extended to its end; forks share what was known before they parted."""
         sample = self.samples[0]
         if self.draft is None or self._drafted != sample.number:
-            draws = DrawContext(self.request.sampling, sample.key, self._rules_ahead)
+            draws = DrawContext(self.request.sampling, sample.key, self._rules_ahead, len(self.request.keys))
             self.draft, self._seen = drafter.open(self._base.tolist(), draws), len(self._base)
             self._drafted = sample.number
         if self._seen < self.length:

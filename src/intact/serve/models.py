@@ -44,6 +44,7 @@ class Loading:
     threads: int | None = None
     cache_bytes: int | None = None
     prefix_cache: bool = True
+    draft_model: Path | None = None
 
 
 @dataclass(eq=False)
@@ -241,6 +242,7 @@ class Models:
             loading.threads,
             cache_bytes=loading.cache_bytes,
             prefix_cache=loading.prefix_cache,
+            draft_model=loading.draft_model,
         )
         digests = digests_of(model).to_document()
         remember_digests(path, state, digests)
@@ -248,8 +250,9 @@ class Models:
 
     def _need(self, path: Path) -> int:
         """Return the bytes that a model takes, cache included, about."""
-        size = sum(item.stat().st_size for item in model_files(path))
-        return int(OVERHEAD * size) + (self._loading.cache_bytes or 0)
+        paths = [path] if self._loading.draft_model is None else [path, self._loading.draft_model]
+        size = sum(item.stat().st_size for one in paths for item in model_files(one))
+        return int(OVERHEAD * size) + len(paths) * (self._loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
         """Unload unused models, the longest unused first, until there is room; return whether there is."""

@@ -1,5 +1,6 @@
 """Text to tokens and back."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -126,6 +127,17 @@ class Tokenizer:
     def size(self) -> int:
         """Number of tokens; ids are 0 to size - 1."""
         return len(self._parts.tokens.texts)
+
+    @cached_property
+    def vocabulary_digest(self) -> str:
+        """SHA-256 over the bytes of each token with their length: equal for models whose tokens can be exchanged.
+
+        Unused tokens at the end, which pad an embedding, do not count.
+        """
+        spelled = [self._parts.tokens.bytes_of(token) for token in range(self.size)]
+        while spelled and not spelled[-1]:
+            spelled.pop()
+        return hashlib.sha256(b"".join(len(text).to_bytes(4, "little") + text for text in spelled)).hexdigest()
 
     @property
     def bos_id(self) -> int | None:

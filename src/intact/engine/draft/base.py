@@ -76,14 +76,17 @@ class DrawContext(NamedTuple):
         The branch's key: with a position it gives the number that decides the draw there.
     rules : callable
         Returns a copy of the rules at the text's end, to look ahead with; None where there are none.
+    samples : int
+        Samples of the request.
     """
 
     sampling: Sampling
     key: int
-    rules: Callable[[], Rules | None]
+    rules: Callable[[], Rules | None] = lambda: None
+    samples: int = 1
 
 
-GREEDY = DrawContext(Sampling(), 0, lambda: None)
+GREEDY = DrawContext(Sampling(), 0)
 """DrawContext of the likeliest token, without rules."""
 
 
@@ -164,8 +167,20 @@ class Drafter(Protocol):
         Forks open their own; shared state is not copied.
         """
 
-    def prepare(self, drafts: Sequence[Any], limits: Sequence[int], terms: Terms) -> None:
-        """Do the work that drafts of this drafter have in common, before each proposes at most so many nodes."""
+    def prepare(
+        self,
+        drafts: Sequence[Any],
+        limits: Sequence[int],
+        terms: Terms,
+        covered: Sequence[Sequence[float]] = (),
+    ) -> None:
+        """Do the work that drafts of this drafter have in common, before each proposes at most so many nodes.
+
+        Parameters
+        ----------
+        covered : for each draft a sequence of float
+            The chance at each depth that the guesses of other drafters come true there.
+        """
         return
 
     def learn(self, observed: Observed) -> None:

@@ -171,7 +171,7 @@ class Controller:
         others : int
             Rows of prompts in the same step.
         prepare : callable
-            Does the work that the drafts have in common. Its time counts as the drafts'.
+            Does the work that the drafts have in common; whoever takes long for it keeps account of what it brings.
         """
         self._start = self._clock()
         self._prepared = 0.0
@@ -254,7 +254,6 @@ class Controller:
             self._ramp = max(self._ramp, 2 * nodes)
             self._prices = (0, 0, [])
             self._balance = min(WINNINGS, self._balance + won / count - self.prices(count, others)[nodes])
-        self._balance -= self._prepared / self._plain
         if self._balance < CREDIT:
             self._balance += ALLOWANCE
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from intact.engine.draft.base import Drafter, Observed, Tree
 from intact.engine.draft.controller import Controller, Statistics
+from intact.engine.draft.draft_model import DraftModel
+from intact.engine.draft.union import Union
 from intact.engine.request import ReplayRequest
 from intact.engine.scheduler import Scheduler
 from intact.engine.sequence import Sequence, SequenceRun, SequenceWork
@@ -39,6 +41,8 @@ DRAFTERS: Final[Registry[Callable[[int, bool], Drafter]]] = Registry(
 )
 OFF: Final = "off"
 """The choice of no drafter."""
+MODEL: Final = DraftModel.name
+"""The choice of a draft model alone."""
 
 
 class Drafting:
@@ -125,19 +129,44 @@ def _guessable(work: SequenceWork | SequenceRun) -> bool:
     return work.decodes and not work.sequence.others and not isinstance(work.sequence.request, ReplayRequest)
 
 
-def check_drafter(name: str) -> None:
+def check_drafter(name: str, has_model: bool = False) -> None:
     """Raise if there is no such drafter.
+
+    Parameters
+    ----------
+    has_model : bool
+        If true, there is a draft model.
 
     Raises
     ------
     ParameterError
-        If the name is neither a drafter's nor "off".
+        If the name is neither a drafter's nor "off"; if a draft model is there and should not draft, or the reverse.
     """
-    if name != OFF and name not in DRAFTERS:
-        raise ParameterError(unknown_name(f"there is no drafter {name!r:.60}", str(name), [*DRAFTERS, OFF]))
+    if name not in (OFF, MODEL) and name not in DRAFTERS:
+        raise ParameterError(unknown_name(f"there is no drafter {name!r:.60}", str(name), [*DRAFTERS, MODEL, OFF]))
+    if name == MODEL and not has_model:
+        raise ParameterError("the drafter 'model' needs a draft model: give draft_model=")
+    if name == OFF and has_model:
+        raise ParameterError("a draft model needs a drafter, which is off: leave drafter='auto', or give 'model'")
 
 
-def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:
+def describe_drafters() -> list[dict[str, Any]]:
+    """Return what there is to know of each choice of `drafter=`: its name, a line, its origin, and what it learns."""
+    found: dict[str, Any] = {**DRAFTERS, MODEL: DraftModel}
+    return [
+        {
+            "name": name,
+            "summary": (kind.__doc__ or "").strip().partition("\n")[0],
+            "origin": "intact" if kind is DraftModel else DRAFTERS.origin(name),
+            "draft_model": kind is DraftModel,
+            "candidates": kind.candidates,
+            "context": kind.context,
+        }
+        for name, kind in sorted(found.items())
+    ]
+
+
+def make_drafting(name: str, vocabulary: int, trees: bool, model: DraftModel | None = None) -> Drafting | None:
     """Return drafting by a drafter's name, which `check_drafter` has passed; None for "off".
 
     Parameters
@@ -146,5 +175,11 @@ def make_drafting(name: str, vocabulary: int, trees: bool) -> Drafting | None:
         Tokens of the model.
     trees : bool
         If true, the executor runs trees; else drafts are chains.
+    model : DraftModel, optional
+        Drafts beside the drafter, or alone if that is "model".
     """
-    return None if name == OFF else Drafting(DRAFTERS[name](vocabulary, trees))
+    if name == OFF:
+        return None
+    members: list[Drafter] = [] if name == MODEL else [DRAFTERS[name](vocabulary, trees)]
+    members += [] if model is None else [model]
+    return Drafting(members[0] if len(members) == 1 else Union(members))

@@ -153,6 +153,10 @@ class Lookup(Drafter):
         self._acceptance = Acceptance(PRIORS)
         self._prompts: OrderedDict[tuple[int, ...], _Prompt] = OrderedDict()
 
+    def knows(self, tokens: Sequence[int]) -> bool:
+        """Return true if a text was opened before, not long ago."""
+        return tuple(tokens) in self._prompts
+
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> LookupDraft:
         """Return a draft of a text; those of equal texts share its index."""
         key = tuple(tokens)

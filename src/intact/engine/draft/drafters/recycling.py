@@ -20,6 +20,8 @@ from intact.engine.draft.growth import Growth, Rows
 from intact.system import zeroed
 
 CANDIDATES = 8
+PENDING = 64
+"""Steps whose rows wait to be learnt."""
 DEEPEST = 4
 """The depth from which frequencies are shared."""
 PRIORS = (0.4, 0.12, 0.06, 0.04, 0.03, 0.02, 0.015, 0.01)
@@ -86,6 +88,8 @@ class Recycling(Drafter):
     def learn(self, observed: Observed) -> None:
         """Replace the candidates of tokens when the next guess is made; of a token's rows the last stays."""
         self._learnt.append(observed)
+        if len(self._learnt) > PENDING:  # nobody asks at the moment
+            self.settle()
 
     def settle(self) -> None:
         """Write what was learnt: after the step's own tokens were compared with what was known before it."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import e, log2
 from typing import Final
 
+import numpy as np
+
 from intact.engine.draft.base import (
     CEILING,
     GREEDY,
@@ -24,6 +26,10 @@ LOG2E: Final = log2(e)
 
 SHARES: Final = 8
 """Classes of the first candidate's share of the weight."""
+PENDING: Final = 64
+"""Steps whose rows wait to be learnt."""
+AT_ONCE: Final = 16
+"""Rows that are learnt together."""
 CLASSES: Final = LONGEST * SHARES
 BELOW: Final = (0.5, 0.2, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01)
 """The first estimate of how probably the candidates after the first come true where that does not."""
@@ -172,12 +178,17 @@ class Stand(Drafter):
     def learn(self, observed: Observed) -> None:
         """Average the candidates into the n-grams when the next guess is made."""
         self._learnt.append(observed)
+        if len(self._learnt) > PENDING:  # nobody asks at the moment
+            self.settle()
 
     def settle(self) -> None:
-        """Store what was learnt: after the step's own tokens were compared with what was known before it."""
-        for observed in self._learnt:
-            self.store.learn(observed)
-        self._learnt.clear()
+        """Store what was learnt, many rows at once, which costs less for each.
+
+        It is called after the step's own tokens were compared with what was known before it.
+        """
+        if self._learnt and (not len(self.store) or sum(len(one.tokens) for one in self._learnt) >= AT_ONCE):
+            self.store.learn(Observed(*(np.concatenate(parts) for parts in zip(*self._learnt, strict=True))))
+            self._learnt.clear()
 
     def observe(
         self, acceptance: Acceptance, order: list[int], kind: int, token: int, relative: RelativeAcceptance

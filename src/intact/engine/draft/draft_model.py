@@ -1,0 +1,448 @@
+"""A smaller model as a drafter: it writes a few tokens ahead, drawn with the numbers that the positions will use."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+from weakref import WeakSet, finalize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.cache import Block, OutOfPagesError, PageTable, PrefixIndex
+from intact.engine.draft.base import (
+    CEILING,
+    GREEDY,
+    Acceptance,
+    Drafter,
+    DrawContext,
+    RelativeAcceptance,
+    Terms,
+    Tree,
+    make_tree,
+)
+from intact.engine.draft.controller import ALLOWANCE, CREDIT, WINNINGS, Costs
+from intact.engine.sampling.state import Rules
+from intact.executors.base import Executor, SequenceChunk
+from intact.numerics.sampling import LOGPROB_SCALE, Draw
+
+_LOG = logging.getLogger("intact")
+DEEPEST: Final = 12
+"""Limit on the tokens of a chain."""
+RANKS: Final = 4
+"""The drawn token, and the likeliest others beside it."""
+SHARES: Final = 8
+"""Classes of a drawn token's probability."""
+CATCHING_UP: Final = 256
+"""Limit on the tokens of texts that one step takes in."""
+LONG: Final = 32
+"""A text that lacks more tokens is taken in on credit: its time is no loss of the guesses."""
+BELOW: Final = (0.3, 0.12, 0.06)
+"""The first estimate of how probably the tokens beside the drawn one come true where that does not."""
+
+
+def _first_frequencies() -> list[float]:
+    """Return the frequencies of each class and rank before anything was observed."""
+    found: list[float] = []
+    for kind in range(SHARES):
+        hit = 0.3 + 0.65 * (kind + 0.5) / SHARES
+        found += [hit, *((1 - hit) * share for share in BELOW)]
+    return found
+
+
+class ModelDraft:
+    """The draft of one sequence: its text, its pages in the draft model's cache, and the chain that was guessed last.
+
+    Attributes
+    ----------
+    table : PageTable
+        The filled positions are those of the text; missing them may be those of guesses.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_ahead",
+        "_drafter",
+        "_guesses",
+        "_relative",
+        "covered",
+        "draws",
+        "ready",
+        "table",
+        "text",
+        "tree",
+    )
+
+    def __init__(self, drafter: DraftModel, tokens: Sequence[int], draws: DrawContext) -> None:
+        self._drafter, self.draws, self._relative = drafter, draws, RelativeAcceptance()
+        self.text = list(tokens)
+        self.table = PageTable(drafter.index)
+        self.tree: Tree | None = None
+        self.ready = False  # it has been prepared since the text grew
+        self._ahead: list[int] = []  # guesses that have run
+        self._guesses: list[tuple[list[int], int]] = []  # at each depth: candidates, the drawn one first; their class
+        self.covered: Sequence[float] = ()
+        finalize(self, self.table.drop).atexit = False
+
+    @property
+    def missing(self) -> int:
+        """Tokens of the text that the cache lacks; none if it was requested to guess here before."""
+        return len(self.text) - self.table.length
+
+    def part(self, start: int, end: int) -> bytes:
+        """Return a part of the text as the keys of the cache's index."""
+        return np.array(self.text[start:end], np.int32).tobytes()
+
+    def forget(self) -> None:
+        """Release the pages; the text is computed again when it is needed."""
+        self.table.drop()
+        self.begin()
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Compare the chain with the tokens that came, and keep its cached positions as far as they agree."""
+        agree = won = 0.0
+        for depth, ((order, kind), token) in enumerate(zip(self._guesses, tokens, strict=False)):
+            self._drafter.observe(self, order, kind, token, self._relative)
+            if token not in order:
+                break
+            if depth < len(tokens) - 1:
+                won += 1 - (self.covered[depth] if depth < len(self.covered) else 0.0)
+            if token != order[0]:
+                break
+            agree += 1
+        if self._guesses:
+            self._drafter.earn(won)
+        self.text += tokens
+        kept = min(int(agree), len(self._ahead), self.missing - 1)
+        self.begin()
+        self.ready = False
+        if kept > 0:
+            self.table.advance(kept, self.part)
+
+    def begin(self, covered: Sequence[float] = ()) -> None:
+        """Forget the chain that was guessed last."""
+        self._ahead, self._guesses, self.tree, self.covered = [], [], None, covered
+        self.ready = True
+
+    def chance(self, kind: int) -> list[float]:
+        """Return the chances of the candidates of a class."""
+        chances = self._drafter.acceptance(self.draws).chances[kind * RANKS : (kind + 1) * RANKS]
+        return [min(CEILING, self._relative.factor * chance) for chance in chances]
+
+    @property
+    def expected(self) -> float:
+        """The chance of the next token to be guessed."""
+        return min(CEILING, self._relative.factor * self._drafter.mean(self.draws))
+
+    def add(self, order: list[int], kind: int) -> float:
+        """Append candidates to the chain, the drawn one first; return its chance."""
+        self._guesses.append((order, kind))
+        return self.chance(kind)[0]
+
+    def run_ahead(self, token: int) -> SequenceChunk:
+        """Return the chunk that runs the chain's last token."""
+        position = len(self.text) + len(self._ahead)
+        self._ahead.append(token)
+        return SequenceChunk(position, np.array([token], np.int32), self.table.pages)
+
+    def finish(self, trees: bool) -> None:
+        """Make a tree of the chain, and of the candidates beside it if the executor runs trees."""
+        nodes: list[tuple[float, int, int, int]] = []  # chance, depth, rank, token
+        reach = 1.0
+        for depth, (order, kind) in enumerate(self._guesses):
+            chances = self.chance(kind)
+            for place, token in enumerate(order if trees else order[:1]):
+                nodes.append((-min(reach, reach * chances[place]), depth, place, token))
+            reach *= chances[0]
+        nodes.sort()
+        chain = {-1: -1}  # the node of each depth
+        tokens: list[int] = []
+        parents: list[int] = []
+        found: list[float] = []
+        for negative, depth, place, token in nodes:
+            if place == 0:
+                chain[depth] = len(tokens)
+            tokens.append(token)
+            parents.append(chain[depth - 1])
+            found.append(-negative)
+        self.tree = make_tree(tokens, parents, found, [DraftModel.name] * len(tokens))
+
+    def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
+        """Return the best of the tree that the draft model has prepared."""
+        if limit <= 0:
+            return None
+        if not self.ready:
+            self._drafter.prepare([self], [limit], Terms(floor, math.inf))
+        if self.tree is None:
+            return None
+        return self.tree.cut(min(limit, sum(chance >= floor for chance in self.tree.chances)))
+
+
+class DraftModel(Drafter):
+    """A model with the same vocabulary, which writes chains for all sequences of a step at once.
+
+    Its tokens are drawn with the requests' own keys, so that where its distribution is that of the model, it draws the
+    same tokens, greedy or not. A chain goes on while the next token's chance is worth the time of a step of this model,
+    which is measured; beside each token stand the likeliest others. It keeps an account of the time that it takes and
+    of the tokens that it brings, and rests while that is below zero.
+
+    Parameters
+    ----------
+    executor, index, context
+        Of the draft model.
+    vocabulary : int
+        Tokens of the model that it drafts for.
+    clock : callable
+        Measures its steps.
+    """
+
+    name = "model"
+
+    def __init__(
+        self,
+        executor: Executor,
+        index: PrefixIndex,
+        *,
+        context: int,
+        vocabulary: int,
+        trees: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.executor, self.index, self.trees = executor, index, trees
+        self._context, self._vocabulary, self._clock, self._close = context, vocabulary, clock, close
+        self._frequencies = [Acceptance(_first_frequencies()) for _ in range(2)]  # greedy, sampled
+        self._means = Acceptance([0.7, 0.6])
+        self._open: WeakSet[ModelDraft] = WeakSet()
+        self._costs = Costs()
+        self._measured = self._failed = False
+        self._balance = CREDIT  # in steps of the model that it drafts for
+        self._count = 1  # sequences of the step
+        self.steps = self.rows = 0
+
+    def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> ModelDraft:
+        """Return a draft; its text is taken in when it is first requested."""
+        draft = ModelDraft(self, tokens, draws)
+        self._open.add(draft)
+        return draft
+
+    def acceptance(self, draws: DrawContext) -> Acceptance:
+        """Return the frequencies by class and rank, of greedy or sampled texts."""
+        return self._frequencies[bool(draws.sampling.slope)]
+
+    def mean(self, draws: DrawContext) -> float:
+        """Return how often the drawn token comes true, in greedy or sampled texts."""
+        return self._means.chances[bool(draws.sampling.slope)]
+
+    def observe(self, draft: ModelDraft, order: list[int], kind: int, token: int, relative: RelativeAcceptance) -> None:
+        """Count a guess: its candidates, their class, and the token that came."""
+        acceptance = self.acceptance(draft.draws)
+        relative.observe(acceptance.chances[kind * RANKS], token == order[0])
+        self._means.observe(bool(draft.draws.sampling.slope), token == order[0])
+        for place, candidate in enumerate(order):
+            acceptance.observe(kind * RANKS + place, candidate == token)
+
+    def earn(self, tokens: float) -> None:
+        """Count tokens of one sequence that came of guesses of this model alone."""
+        self._balance = min(WINNINGS, self._balance + tokens / self._count)
+
+    def prepare(
+        self,
+        drafts: Sequence[ModelDraft],
+        limits: Sequence[int],
+        terms: Terms,
+        covered: Sequence[Sequence[float]] = (),
+    ) -> None:
+        """Write a chain for each draft that has a limit.
+
+        Parameters
+        ----------
+        covered : for each draft a sequence of float
+            The chance at each depth that other guesses come true there: this model has to bring more.
+        """
+        self._count = max(1, len(drafts))
+        requested = []
+        for i, (draft, limit) in enumerate(zip(drafts, limits, strict=True)):
+            if not draft.ready or draft.tree is None:  # else it has guessed here before
+                draft.begin(covered[i] if covered else ())
+                requested += [(draft, limit)] * (limit > 0)
+        if self._failed or not requested:
+            return
+        if self._balance < CREDIT:
+            self._balance = min(CREDIT, self._balance + ALLOWANCE)
+        wanted = self._wanted([draft for draft, _ in requested], terms)
+        if not wanted:
+            return
+        most = {
+            draft: min(limit, DEEPEST, self._context - len(draft.text)) for draft, limit in requested if draft in wanted
+        }
+        try:
+            self._write(most, terms)
+        except Exception:  # guesses are lost, no token is
+            _LOG.exception("the draft model failed and drafts no more")
+            self._failed = True
+            for draft in list(self._open):
+                draft.forget()
+
+    def _price(self, rows: int, terms: Terms) -> float:
+        """Return the time of a step of this model in steps of the other; 0 before one was measured."""
+        if not self._measured or not math.isfinite(terms.seconds):
+            return 0.0
+        return float(self._costs.seconds(np.array([rows]))[0]) / terms.seconds
+
+    def _wanted(self, drafts: list[ModelDraft], terms: Terms) -> set[ModelDraft]:
+        """Return the drafts whose first guess is worth the time of a step; all of them to try, none in debt."""
+        if self._balance < 0:
+            return set()
+        if self._balance >= CREDIT:
+            return set(drafts)
+        wanted = list(drafts)
+        while wanted:
+            least = self._least(len(wanted), terms)
+            staying = [draft for draft in wanted if draft.expected * (1 - _at(draft, 0)) >= least]
+            if len(staying) == len(wanted):
+                break
+            wanted = staying
+        return set(wanted)
+
+    def _least(self, alive: int, terms: Terms) -> float:
+        """Return the chance that a token needs to pay for its share of this model's step, and for its row."""
+        return terms.floor + self._count * self._price(alive, terms) / alive
+
+    def _write(self, most: dict[ModelDraft, int], terms: Terms) -> None:
+        """Write the chains."""
+        logits, rows = self._take_in(most, terms)
+        reach = dict.fromkeys(rows, 1.0)
+        rules = {draft: draft.draws.rules() for draft in rows}
+        depth = 0
+        while rows:
+            tokens = self._guess(logits, rows, depth, rules)
+            going: dict[ModelDraft, int] = {}
+            for draft, token in tokens.items():
+                order, kind = token
+                reach[draft] *= draft.add(order, kind)
+                if depth + 1 < most[draft] and self._goes_on(rules[draft], order[0]):
+                    going[draft] = order[0]
+            depth += 1
+            least = self._least(max(1, len(going)), terms)
+            chunks = {
+                draft: draft.run_ahead(token)
+                for draft, token in going.items()
+                if reach[draft] * draft.expected * (1 - _at(draft, depth)) >= least
+            }
+            rows = {draft: row for row, draft in enumerate(chunks)}
+            if rows:
+                logits = self._step(list(chunks.values()), range(len(chunks)), terms)
+        for draft in reach:
+            draft.finish(self.trees)
+
+    def _goes_on(self, rules: Rules | None, token: int) -> bool:
+        """Append a guess to the rules; return true if something may follow it."""
+        if rules is None:
+            return True
+        rules.add(token)
+        return rules.allow()
+
+    def _guess(
+        self, logits: NDArray[np.int32], rows: dict[ModelDraft, int], depth: int, rules: dict[ModelDraft, Rules | None]
+    ) -> dict[ModelDraft, tuple[list[int], int]]:
+        """Return the candidates after each draft's row, the drawn one first, and their class."""
+        draws = []
+        same = logits.shape[1] == self._vocabulary
+        for draft, row in rows.items():
+            own = rules[draft]
+            edits, mask = own.next() if own is not None and same else (None, None)
+            sampling, key = draft.draws[:2]
+            draws.append(Draw(row, sampling, key, len(draft.text) + depth, edits, mask))
+        tokens, logprobs = self.executor.draw(logits, draws)
+        count = min(RANKS, logits.shape[1])
+        likeliest = self.executor.likeliest(logits, np.array(list(rows.values()), np.int64), count).tolist()
+        found: dict[ModelDraft, tuple[list[int], int]] = {}
+        for draft, token, logprob, others in zip(rows, tokens.tolist(), logprobs.tolist(), likeliest, strict=True):
+            if 0 <= token < self._vocabulary:
+                order = [token, *(other for other in others if other != token and other < self._vocabulary)][:RANKS]
+                share = math.exp(min(0.0, logprob / LOGPROB_SCALE))
+                found[draft] = order, min(SHARES - 1, int(share * SHARES))
+        return found
+
+    def _take_in(self, most: dict[ModelDraft, int], terms: Terms) -> tuple[NDArray[np.int32], dict[ModelDraft, int]]:
+        """Run what the cache lacks of texts, within a step's rows; return the logits of those that have caught up."""
+        chunks: list[SequenceChunk] = []
+        ran: list[tuple[ModelDraft, int]] = []
+        claimed: set[tuple[Block, bytes]] = set()
+        left, size = CATCHING_UP, self.index.pool.page_size
+        for draft, depth in most.items():
+            table = draft.table
+            if draft.missing > size:
+                table.match(draft.part, len(draft.text) - 1)
+            count = min(draft.missing, left)
+            claim = table.block, draft.part(table.length, table.length + size)
+            if depth < 1 or count < 1 or (draft.missing > size and claim in claimed):  # another computes the same page
+                continue
+            if not self._reserve(table, draft.missing + depth, most):
+                continue
+            claimed.add(claim)
+            left -= count
+            tokens = np.array(draft.text[table.length : table.length + count], np.int32)
+            chunks.append(SequenceChunk(table.length, tokens, table.pages))
+            ran.append((draft, count))
+        wanted: list[int] = []
+        rows: dict[ModelDraft, int] = {}
+        end = 0
+        for draft, count in ran:
+            end += count
+            if count == draft.missing:
+                rows[draft] = len(wanted)
+                wanted.append(end - 1)
+        if not chunks:
+            return np.zeros((0, 1), np.int32), {}
+        logits = self._step(chunks, wanted, terms)
+        for draft, count in ran:
+            draft.table.advance(count, draft.part)
+        return logits, rows
+
+    def _reserve(self, table: PageTable, positions: int, used: Iterable[ModelDraft]) -> bool:
+        """Reserve positions; if pages are lacking, idle ones leave, then those of drafts that are not requested."""
+        pool = self.index.pool
+        pool.retry()
+        others = [draft for draft in self._open if draft not in set(used)]
+        while True:
+            try:
+                table.reserve(positions)
+                return True
+            except OutOfPagesError:
+                if self.index.evict(max(1, table.missing(positions))):
+                    continue
+                if not others:
+                    return False
+                others.pop().forget()
+
+    def _step(self, chunks: list[SequenceChunk], wanted: Iterable[int], terms: Terms) -> NDArray[np.int32]:
+        """Run a step, and account for its time."""
+        rows = sum(len(chunk.tokens) for chunk in chunks)
+        start = self._clock()
+        logits = self.executor.step(chunks, np.array(list(wanted), np.int64))
+        seconds = self._clock() - start
+        self.steps += 1
+        self.rows += rows
+        if rows <= len(chunks) * LONG:
+            self._costs.observe(rows, seconds)
+            self._measured = True
+            self._balance -= seconds / terms.seconds
+        return logits
+
+    def close(self) -> None:
+        """Free the draft model."""
+        self._failed = True
+        for draft in list(self._open):
+            draft.forget()
+        self._close()
+
+
+def _at(draft: ModelDraft, depth: int) -> float:
+    """Return the chance that other guesses of a sequence come true at a depth."""
+    covered = draft.covered
+    return covered[depth] if depth < len(covered) else 0.0
