@@ -826,6 +826,7 @@ def load(
         small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
         _check_draft_model(main, small)
     vocabulary, trees = main.program.vocabulary, main.executor.trees
+    guesser = None if small is None else _as_drafter(small, vocabulary, trees)
     engine = Engine(
         main.executor,
         main.program.context,
@@ -833,9 +834,7 @@ def load(
         rows=rows,
         cache_bytes=cache_bytes,
         prefix_cache=prefix_cache,
-        drafting=make_drafting(
-            drafter, vocabulary, trees, None if small is None else _as_drafter(small, vocabulary, trees)
-        ),
+        drafting=make_drafting(drafter, vocabulary, trees, guesser),
         partners=[other.executor for other in others],
     )
     return Model(main.checkpoint, main.program, main.tokenizer, engine, others)
@@ -877,11 +876,11 @@ def _check_draft_model(main: Partner, small: Model) -> None:
     """Raise if a draft model has other tokens than the model that it is to draft for; padding does not count."""
     digest, other = main.tokenizer.vocabulary_digest, small.tokenizer.vocabulary_digest
     if digest != other:
+        found = f"{small.tokenizer.size:,} tokens, digest {other[:16]}"
         small.close()
         raise ParameterError(
-            f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: "
-            f"{small.tokenizer.size:,} tokens, digest {other[:16]}; expected {main.tokenizer.size:,}, "
-            f"digest {digest[:16]}: give a smaller model of the same family"
+            f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: {found}; expected "
+            f"{main.tokenizer.size:,}, digest {digest[:16]}: give a smaller model of the same family"
         )
 
 
