@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
+from intact.formats.quantised.parts import Converted
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.mixtures import EXPERTS, ROUTER, MixtureForm
 from intact.models.names import ATTENTION, HF_NAMES, NORMS_AFTER
+from intact.weights import Bytes
 
 _SINKS = re.compile(r"model\.layers\.\d+\.self_attn\.sinks")
 _STACKED = re.compile(r"(model\.layers\.\d+\.mlp\.experts\.)(gate_up|down)_proj(_bias)?")
@@ -89,13 +92,33 @@ def _apart(tensor: Tensor, count: int, where: str) -> Iterator[Tensor]:
     if len(tensor.shape) != dimensions or tensor.shape[0] != count or (bias and tensor.kind not in _BYTES):
         expected = f"{count} experts' {'biases' if bias else 'matrices'}"
         raise ModelError(f"{where}: tensor {tensor.name} has shape {tensor.shape}, expected {expected}")
-    rows = _outputs(tensor)
     columns = () if bias else (tensor.shape[1 if tensor.kind in _BYTES else 2],)
+    outputs = tensor.shape[2 if tensor.kind in _BYTES and not bias else 1] // len(turns)
+    stack = _Stack(tensor, count * len(turns))
     for e in range(count):
         for i, turn in enumerate(turns):
-            own = np.ascontiguousarray(rows[e, i :: len(turns)])
             name = f"{begin}{e}.{turn}_proj.{'bias' if bias else 'weight'}"
-            yield Tensor(name, tensor.kind, (len(own), *columns), own.reshape(-1))
+            stored = (tensor,) if e == i == 0 else ()
+            make = partial(stack.part, e, i, len(turns))
+            yield Converted(name, tensor.kind, (outputs, *columns), stored, make)
+
+
+class _Stack:
+    """A stacked tensor, made once for all its parts: kept from the first that is asked for until all have been."""
+
+    def __init__(self, tensor: Tensor, parts: int) -> None:
+        self._tensor, self._parts, self._left = tensor, parts, 0
+        self._rows: NDArray[np.uint8] | None = None
+
+    def part(self, expert: int, turn: int, turns: int) -> Bytes:
+        """Return the bytes of an expert's matrix or bias, whose outputs stand `turns` apart from `turn` on."""
+        if self._rows is None:
+            self._rows, self._left = _outputs(self._tensor), self._parts
+        own = self._rows[expert, turn::turns].flatten()
+        self._left -= 1
+        if not self._left:
+            self._rows = None
+        return own
 
 
 def _outputs(tensor: Tensor) -> NDArray[np.uint8]:
