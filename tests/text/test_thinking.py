@@ -50,6 +50,26 @@ def test_templates_show_the_marks_of_thoughts():
     assert read(ThoughtReader(SEED_TAGS), ["<seed:th", "ink>Hm.</seed:think>\nAir."]) == ("Hm.", "Air.")
 
 
+HARMONY_TEXTS = {
+    "analysisHm, analysis.assistantfinalAir.": ("Hm, analysis.", "Air."),
+    "analysisHm.assistantcommentary": ("Hm.assistantcommentary", ""),
+    "finalAir.": ("", "Air."),
+    "final\n\nAir, final.": ("", "Air, final."),
+    "fin": ("", "fin"),
+    "anal": ("", "anal"),
+    "fine air": ("", "fine air"),
+    "final": ("", ""),
+    "Air.": ("", "Air."),
+}
+
+
+@given(st.sampled_from(sorted(HARMONY_TEXTS)), st.lists(st.integers(0, 60)))
+def test_channels_of_gpt_oss_are_read_however_a_text_is_cut(text, cuts):
+    bounds = sorted({0, len(text), *[min(cut, len(text)) for cut in cuts]})
+    reader = ThoughtReader(find_thinking("<|channel|>analysis<|message|>"))
+    assert read(reader, [text[start:end] for start, end in pairwise(bounds)]) == HARMONY_TEXTS[text]
+
+
 def test_thoughts_come_as_soon_as_they_are_certain():
     reader = ThoughtReader(THINK_TAGS)
     assert reader.push("<think>Hm, ") == [(True, "Hm,")]

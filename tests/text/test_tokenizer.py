@@ -22,6 +22,7 @@ from intact.formats import Checkpoint, Tensor
 from intact.text import Tokenizer, gguf_tokenizer, json_tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
+from intact.text.vocabulary import turn_ends
 
 from .vocabularies import byte_level, pieces
 
@@ -613,3 +614,9 @@ def test_the_page_gives_every_splitting_pattern(root: Path) -> None:
         (item,) = re.findall(rf"^- {begin}.*?(?=\n- |\n\n)", page, re.MULTILINE | re.DOTALL)
         stated = re.findall(r"`([\w-]+)`", item.rpartition(":")[2])
         assert stated == [name for name, kind in KINDS.items() if getattr(kind, flag)]
+
+
+def test_turns_of_gpt_oss_have_several_messages():
+    own = [(5, "<|end|>"), (6, "<|return|>"), (7, "<|call|>"), (8, "<|start|>")]
+    assert turn_ends(own) == {6, 7}
+    assert turn_ends(own[:1]) == {5}  # as of Phi-3

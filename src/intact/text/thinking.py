@@ -12,10 +12,16 @@ class ThinkingFormat(NamedTuple):
     ----------
     opens, closes : str
         The marks before and behind the thoughts.
+    plain : str
+        The mark before a text without thoughts, which is dropped; empty: there is none.
+    shown : str
+        What a chat template shows of the marks; empty: the first.
     """
 
     opens: str
     closes: str
+    plain: str = ""
+    shown: str = ""
 
 
 class ThoughtReader:
@@ -76,7 +82,13 @@ class ThoughtReader:
             self._take()  # white space before thoughts is dropped
             self._stage = "thoughts"
             return rest
-        if not opens.startswith(self._held):
+        plain = self._form.plain
+        if plain and self._held.startswith(plain):
+            rest = self._held[len(plain) :]
+            self._take()
+            self._stage = "behind"
+            return rest
+        if not opens.startswith(self._held) and not plain.startswith(self._held):
             self._stage = "text"
             return self._take()
         return ""
@@ -107,9 +119,11 @@ THINK_TAGS = ThinkingFormat("<think>", "</think>")
 """Thoughts as DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others mark them."""
 SEED_TAGS = ThinkingFormat("<seed:think>", "</seed:think>")
 """Thoughts as Seed-OSS marks them."""
-FORMATS = (THINK_TAGS, SEED_TAGS)
+HARMONY = ThinkingFormat("analysis", "assistantfinal", plain="final", shown="<|channel|>analysis")
+"""Thoughts as gpt-oss marks them: names of channels, between control tokens, which are not seen in the text."""
+FORMATS = (THINK_TAGS, SEED_TAGS, HARMONY)
 
 
 def find_thinking(source: str) -> ThinkingFormat | None:
     """Return the marks that a chat template shows, or None if it shows none."""
-    return next((form for form in FORMATS if form.opens in source), None)
+    return next((form for form in FORMATS if (form.shown or form.opens) in source), None)

@@ -32,6 +32,8 @@ TURN_ENDS: Final = frozenset(
         "<|eom_id|>",
         "<|end_of_text|>",
         "<|end|>",
+        "<|return|>",
+        "<|call|>",
         "<end_of_turn>",
         "<end_of_utterance>",
         "<｜end▁of▁sentence｜>",
@@ -99,5 +101,10 @@ def spell_sentencepiece(text: str) -> bytes:
 
 
 def turn_ends(named: Iterable[tuple[int, str]]) -> frozenset[int]:
-    """Return the ids among `named` whose text is one of `TURN_ENDS`."""
-    return frozenset(token for token, text in named if text in TURN_ENDS)
+    """Return the ids among `named` whose text is one of `TURN_ENDS`.
+
+    In gpt-oss's form <|end|> ends a message of a turn, and others follow; <|return|> or <|call|> ends the turn.
+    """
+    texts = dict(named)
+    messages = {"<|end|>"} if {"<|return|>", "<|call|>"} <= set(texts.values()) else set()
+    return frozenset(token for token, text in texts.items() if text in TURN_ENDS - messages)
