@@ -151,7 +151,7 @@ def test_a_package_with_an_upper_bound_is_installed_within_it(monkeypatch: pytes
         ("scipy", ["report", "nowhere.jsonl"]),
         ("scipy", ["audit", "log.jsonl", "--model", "nowhere.gguf"]),
         ("sklearn", ["learn", "value", "nowhere.gguf", "--to", "head.json"]),
-        ("torch", ["solve", "best_of_n", "Why?", "--set", "scorer=reward:x", "--model", "nowhere.gguf"]),
+        ("optuna", ["tune", "nowhere.gguf"]),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:2]),
 )

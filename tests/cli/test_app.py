@@ -17,7 +17,7 @@ from support import speaker as speaker_module
 
 COMMANDS = [
     *("run", "chat", "solve", "methods", "check", "embed", "rerank", "serve"),
-    *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench"),
+    *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune"),
     *("verify", "audit", "diff"),
     *("prove", "deduce"),
     *("pull", "quantize", "info", "selftest", "doctor"),

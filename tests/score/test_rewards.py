@@ -260,9 +260,3 @@ def test_a_family_must_say_what_fits_it():
     assert whole(Path("x")).split("a\n\n b") == ["a", "b"]
     with pytest.raises(TypeError, match="fits"):
         type("Half", (RewardModel,), half)(Path("x"))
-
-
-def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("intact.packages._importable", lambda name: False)
-    with pytest.raises(ParameterError, match=r"a reward model of the hub needs huggingface_hub"):
-        open_reward("some/model")

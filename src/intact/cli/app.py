@@ -45,6 +45,7 @@ from intact.cli import (
     sweep,
     tasks,
     trace,
+    tune,
     verify,
 )
 from intact.cli import eval as evaluation
@@ -169,7 +170,7 @@ def _app(
 
 _PANELS = {
     "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve),
-    "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench),
+    "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune),
     "Commands that prove": (verify, audit, diff),
     "Commands for logic": (prove, deduce),
     "Models and this machine": (pull, quantize, info, selftest, doctor),

@@ -94,7 +94,7 @@ def command(
     check_output("--plot", plot)
     check_output("--gguf", gguf)
     if plot is not None:
-        _check_plot(plot)
+        check_plot(plot)
     if shape is None and (gguf is not None or kind != KIND):
         raise ParameterError("--gguf and --type are those of the model of --shape NAME, which is not given")
     if shape is not None and model != DEFAULT:
@@ -269,7 +269,7 @@ def _document(model: str, facts: dict[str, Any], repeats: int, figures: list[Mea
     }
 
 
-def _check_plot(path: Path) -> None:
+def check_plot(path: Path) -> None:
     """Raise if the picture could not be written after the measurements."""
     try:
         from matplotlib.figure import Figure as Canvas

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from intact.bench.tuned import find_settings
 from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
 from intact.cli.output import err, note, size, spinner, stage_bar
 
@@ -97,14 +98,20 @@ def load(
     draft_model: str | None = None,
     **options: Any,
 ) -> Model:
-    """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`."""
+    """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`.
+
+    Settings that `intact tune` found for it are taken where no others are given.
+    """
     path = locate(model)
+    settings: dict[str, Any] = {"threads": threads}
+    if (tuned := find_settings(path)) is not None:
+        settings = tuned.arguments(threads, draft_model is not None)
     if draft_model is not None:
         options["draft_model"] = locate(draft_model)
     import intact
 
     with spinner(f"loading {path.name}"):
-        loaded = intact.load(path, profile=profile, threads=threads, cache_bytes=cache_bytes, **options)
+        loaded = intact.load(path, profile=profile, cache_bytes=cache_bytes, **(settings | options))
     for observe in observers:
         observe(model, loaded)
     return loaded

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import intact
+from intact.bench.tuned import find_settings
 from intact.catalogue import resolve
 from intact.catalogue.measured import remember_digests, state_of
 from intact.errors import IntactError, ParameterError
@@ -235,14 +236,17 @@ class Models:
         if self._was_unloaded:
             self._was_unloaded = False
             give_back()  # before there is need of it
-        loading, state = self._loading, state_of(path)
+        loading, state, tuned = self._loading, state_of(path), find_settings(path)
+        settings: dict[str, Any] = {"threads": loading.threads}
+        if tuned is not None:
+            settings = tuned.arguments(loading.threads, loading.draft_model is not None)
         model = intact.load(
             path,
             loading.profile,
-            loading.threads,
             cache_bytes=loading.cache_bytes,
             prefix_cache=loading.prefix_cache,
             draft_model=loading.draft_model,
+            **settings,
         )
         digests = digests_of(model).to_document()
         remember_digests(path, state, digests)

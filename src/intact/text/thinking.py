@@ -14,14 +14,14 @@ class ThinkingFormat(NamedTuple):
         The marks before and behind the thoughts.
     plain : str
         The mark before a text without thoughts, which is dropped; empty: there is none.
-    shown : str
-        What a chat template shows of the marks; empty: the first.
+    template_mark : str
+        What a chat template has of the marks; empty: the first.
     """
 
     opens: str
     closes: str
     plain: str = ""
-    shown: str = ""
+    template_mark: str = ""
 
 
 class ThoughtReader:
@@ -119,11 +119,11 @@ THINK_TAGS = ThinkingFormat("<think>", "</think>")
 """Thoughts as DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others mark them."""
 SEED_TAGS = ThinkingFormat("<seed:think>", "</seed:think>")
 """Thoughts as Seed-OSS marks them."""
-HARMONY = ThinkingFormat("analysis", "assistantfinal", plain="final", shown="<|channel|>analysis")
+HARMONY = ThinkingFormat("analysis", "assistantfinal", plain="final", template_mark="<|channel|>analysis")
 """Thoughts as gpt-oss marks them: names of channels, between control tokens, which are not seen in the text."""
 FORMATS = (THINK_TAGS, SEED_TAGS, HARMONY)
 
 
 def find_thinking(source: str) -> ThinkingFormat | None:
     """Return the marks that a chat template shows, or None if it shows none."""
-    return next((form for form in FORMATS if (form.shown or form.opens) in source), None)
+    return next((form for form in FORMATS if (form.template_mark or form.opens) in source), None)

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from intact.errors import FormatError, ParameterError
 from intact.files import expand_home, sha256_of
-from intact.packages import check_installed
 from intact.plugins import pieces
 
 
@@ -93,7 +92,6 @@ def open_reward(name: str) -> RewardModel:
     if not folder.is_dir():
         if not name or name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise ParameterError(f"{name!r} is no folder, and no name of the hub such as Qwen/Qwen2.5-Math-PRM-7B")
-        check_installed("a reward model of the hub", "huggingface_hub")
         from huggingface_hub import snapshot_download
 
         patterns = ["*.json", "*.safetensors", "*.bin", "*.jinja", "*.model", "*.txt"]

@@ -1,0 +1,146 @@
+"""Settings that `intact tune` found, for each model of this machine: speed alone depends on them, never a bit.
+
+They stand in ``$XDG_CONFIG_HOME/intact/tuned.json``, by default ``~/.config/intact/tuned.json``. What was found on
+another machine, or for a file that has changed, is not used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from intact.catalogue.aliases import aliases_file
+from intact.errors import ParameterError
+from intact.files import write_whole
+from intact.strict_json import parse
+from intact.system import processors
+
+VERSION: Final = 1
+OFF: Final = "INTACT_TUNED"
+"""The environment variable that has these settings ignored if it is `off`."""
+_LONGEST: Final = 1 << 20
+_CPU_INFO: Final = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that are tuned.
+
+    Attributes
+    ----------
+    threads : int
+        Threads of a step.
+    rows, chunk : int
+        Limits on the rows of a step, and on those that one prompt has of it.
+    drafter : str
+        Its name, or `off`.
+    """
+
+    threads: int
+    rows: int
+    chunk: int
+    drafter: str
+
+    def arguments(self, threads: int | None, drafts: bool = False) -> dict[str, Any]:
+        """Return those of `intact.load`.
+
+        Parameters
+        ----------
+        threads : int, optional
+            What the user asks for, which is taken instead; so is INTACT_THREADS.
+        drafts : bool
+            True if a draft model is given: a drafter was then chosen already.
+        """
+        given = threads is not None or "INTACT_THREADS" in os.environ
+        found: dict[str, Any] = {"rows": self.rows, "chunk": self.chunk, "threads": threads if given else self.threads}
+        return found if drafts else found | {"drafter": self.drafter}
+
+
+def tuned_file() -> Path:
+    """Return the path of the file, there or not."""
+    return aliases_file().with_name("tuned.json")
+
+
+def machine() -> dict[str, Any]:
+    """Return what settings depend on: the processor's name, and the number of those that may be used."""
+    return {"processor": _processor(), "processors": processors()}
+
+
+def _processor() -> str:
+    try:
+        lines = _CPU_INFO.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "CPU part")))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _key(path: Path) -> str:
+    """Return what a model is known by: its absolute path, and the size of its file."""
+    size = path.stat().st_size if path.is_file() else 0
+    return f"{path.resolve()} {size}"
+
+
+def find_settings(path: Path) -> Settings | None:
+    """Return the settings that were found for a model on this machine; None if there are none, or they are off.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read.
+    """
+    if os.environ.get(OFF) == "off":
+        return None
+    found = _read(tuned_file())
+    if found.get("machine") != machine():
+        return None
+    try:
+        own = found["models"][_key(path)]["settings"]
+        return Settings(int(own["threads"]), int(own["rows"]), int(own["chunk"]), str(own["drafter"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def save_settings(path: Path, settings: Settings, record: Mapping[str, Any]) -> Path:
+    """Write settings for a model, with a record of how they were found; return the file's path.
+
+    What stands there of another machine is dropped.
+    """
+    file = tuned_file()
+    found = _read(file)
+    models = found.get("models") if found.get("machine") == machine() else None
+    models = dict(models) if isinstance(models, dict) else {}
+    models[_key(path)] = {"settings": asdict(settings), **record}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    document = {"version": VERSION, "machine": machine(), "models": models}
+    write_whole(file, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
+    return file
+
+
+def forget_settings(path: Path) -> bool:
+    """Drop what was found for a model; return whether there was something."""
+    file = tuned_file()
+    found = _read(file)
+    models = found.get("models")
+    if not isinstance(models, dict) or models.pop(_key(path), None) is None:
+        return False
+    write_whole(file, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+    return True
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise ParameterError(f"{file} cannot be read: {error}") from error
+    if len(data) > _LONGEST:
+        raise ParameterError(f"{file} is longer than {_LONGEST} bytes")
+    document = parse(data, f"{file} (delete it, or run intact tune again)", error=ParameterError)
+    return document if isinstance(document, dict) and document.get("version") == VERSION else {}

@@ -1,0 +1,145 @@
+"""``intact tune``: search for the settings with which a model is fastest on this machine."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from intact.catalogue import DEFAULT
+from intact.cli import fetch
+from intact.cli.bench import check_plot
+from intact.cli.options import MODEL_HELP, JsonOption, check_output, complete_model
+from intact.cli.output import bar, emit, new_table, note, out, show
+from intact.errors import ParameterError
+from intact.packages import check_installed
+
+if TYPE_CHECKING:
+    from intact.bench.tuned import Settings
+    from intact.bench.tuning import Ratio, TimedSettings, Tuning
+
+EXAMPLES = """\
+One answer at a time
+  intact tune smollm2-135m-instruct
+Sixteen samples of long prompts, for at most ten minutes, with a picture of all candidates
+  intact tune ./model.gguf --prompt 1024 --answer 256 --samples 16 --seconds 600 --plot tuning.png
+Eight clients of a server, without keeping what is found
+  intact tune ./model.gguf --clients 8 --no-save
+Back to the defaults
+  intact tune ./model.gguf --forget
+
+Close what else runs on the machine. No answer changes, by a single bit: only the time that it takes.
+"""
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model)] = DEFAULT,
+    prompt: Annotated[int, typer.Option("--prompt", min=1, help="Tokens of each prompt.")] = 256,
+    answer: Annotated[int, typer.Option("--answer", min=2, help="Tokens of each answer.")] = 64,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Answers to each prompt.")] = 1,
+    clients: Annotated[int, typer.Option("--clients", min=1, help="Prompts at a time.")] = 1,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="The most candidates.")] = 24,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", min=1, help="No candidate begins after so many.", show_default="no limit"),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=(1 << 32) - 1, help="Of the optimiser.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of all.", show_default=False)
+    ] = None,
+    save: Annotated[bool, typer.Option("--save/--no-save", help="Keep what is found, for later commands.")] = True,
+    forget: Annotated[bool, typer.Option("--forget", help="Only drop what was found for the model.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Search for the settings with which a model is fastest here."""
+    from intact.bench.tuned import forget_settings, save_settings
+
+    if forget:
+        dropped = forget_settings(fetch.locate(model))
+        show(f"{model}: " + ("back to the defaults" if dropped else "nothing was kept: the defaults are in use"))
+        return
+    check_installed("intact tune", "optuna")
+    check_output("--plot", plot)
+    if plot is not None:
+        check_plot(plot)
+    from intact.bench.tuning import TuneWorkload, tune
+
+    path = fetch.locate(model)
+    workload = TuneWorkload(prompt, answer, samples, clients)
+    from rich.progress import MofNCompleteColumn
+
+    with bar(MofNCompleteColumn(), still=True) as progress:
+        task = progress.add_task("the defaults", total=trials)
+
+        def report(number: int, trial: TimedSettings) -> None:
+            title = f"{trial.ratio.value:.2f} x: {spelled(trial.settings)}"
+            progress.update(task, completed=number + 1, description=title, refresh=True)
+
+        found = tune(
+            path, workload, trials=trials, seconds=math.inf if seconds is None else seconds, seed=seed, report=report
+        )
+    if plot is not None:
+        save_plot(found, plot, path.name)
+    kept = save_settings(path, found.best, found.to_record()) if save and found.gained else None
+    if json:
+        emit({"model": model, "kept": None if kept is None else str(kept)} | found.to_document())
+        return
+    out().print(table(found))
+    show(verdict(found))
+    if kept is not None:
+        note(f"kept in {kept}, which later commands read; --forget drops it, INTACT_TUNED=off has it ignored")
+
+
+def spelled(settings: Settings) -> str:
+    """Return settings in words."""
+    return f"{settings.threads} threads, {settings.rows} rows, chunks of {settings.chunk}, drafter {settings.drafter}"
+
+
+def verdict(found: Tuning) -> str:
+    """Return what was found, in a sentence."""
+    if found.best == found.defaults:
+        return f"Of {len(found.trials)} candidates none was faster than the defaults ({spelled(found.defaults)})."
+    gain = f"{_times(found.ratio)} as fast as the defaults, in {found.ratio.turns} turns"
+    if not found.gained:
+        return f"Nothing is gained: the best candidate ({spelled(found.best)}) is {gain}, which chance explains."
+    return f"{spelled(found.best)}: {gain}."
+
+
+def _times(ratio: Ratio) -> str:
+    return f"{ratio.value:.3f} times ({ratio.low:.3f} to {ratio.high:.3f} at 95%)"
+
+
+def table(found: Tuning) -> Table:
+    """Return the candidates, the fastest first."""
+    rows = new_table("threads", "rows", "chunk", "drafter", "times as fast", "95%", right=("threads", "rows", "chunk"))
+    for trial in sorted(found.trials, key=lambda trial: -trial.ratio.value):
+        one, ratio = trial.settings, trial.ratio
+        interval = f"{ratio.low:.3f} to {ratio.high:.3f}"
+        rows.add_row(str(one.threads), str(one.rows), str(one.chunk), one.drafter, f"{ratio.value:.3f}", interval)
+    return rows
+
+
+def save_plot(found: Tuning, path: Path, title: str) -> None:
+    """Save the landscape: for each setting, how fast the candidates with each of its values were."""
+    if not found.trials:
+        raise ParameterError(f"--plot {path}: no candidate was timed")
+    from matplotlib.figure import Figure as Canvas
+
+    names = ("threads", "rows", "chunk", "drafter")
+    canvas = Canvas(figsize=(9, 6), layout="constrained")
+    for axis, name in zip(canvas.subplots(2, 2).flat, names, strict=True):
+        values = sorted({getattr(trial.settings, name) for trial in found.trials})
+        places = [values.index(getattr(trial.settings, name)) for trial in found.trials]
+        ratios = [trial.ratio for trial in found.trials]
+        spread = [[r.value - r.low for r in ratios], [r.high - r.value for r in ratios]]
+        axis.errorbar(places, [r.value for r in ratios], yerr=spread, fmt="o", color="#1f6f8b", alpha=0.6, capsize=2)
+        axis.axhline(1, color="black", linewidth=0.8)
+        axis.set_xticks(range(len(values)), [str(value) for value in values])
+        axis.set_xlabel(name)
+        axis.set_ylabel("times as fast")
+        axis.spines[["top", "right"]].set_visible(False)
+    canvas.suptitle(title)
+    canvas.savefig(path, dpi=150)
