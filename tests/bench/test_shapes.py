@@ -16,18 +16,19 @@ from intact.receipts.identity import measure
 WEIGHTS = {
     "smollm2-135m": 134.5e6, "qwen2.5-0.5b": 494.0e6, "llama-1b": 1.236e9, "qwen2.5-1.5b": 1.544e9, "llama-3b": 3.213e9,
     "qwen3-4b": 4.022e9, "llama-8b": 8.030e9, "qwen3-8b": 8.191e9, "phi-4": 14.66e9,
-    "olmoe-7b": 6.919e9, "qwen3-30b-a3b": 30.53e9,
+    "olmoe-7b": 6.919e9, "qwen3-30b-a3b": 30.53e9, "gpt-oss-20b": 20.91e9,
 }  # fmt: skip
 """Parameters, as the models' cards state them."""
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Three shapes of a few thousand weights, two of architectures whose files hold several matrices as one."""
+    """Shapes of a few thousand weights, some of architectures whose files hold several matrices as one."""
     made = {
         "llama": ModelShape("llama", 2, 64, 96, 4, 2, 32, 1100, 256, 1e4, True),
         "phi": ModelShape("phi3", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False),
         "experts": ModelShape("qwen3moe", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64),
+        "biased": ModelShape("gpt-oss", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64),
     }
     monkeypatch.setattr(shapes, "SHAPES", made)
     return made
@@ -42,7 +43,7 @@ def test_shapes_have_as_many_weights_as_their_models(name):
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0", "F16"])
-@pytest.mark.parametrize("name", ["llama", "phi", "experts"])
+@pytest.mark.parametrize("name", ["llama", "phi", "experts", "biased"])
 def test_a_written_file_is_the_model_in_memory(small, tmp_path, name, kind):
     checkpoint = random_checkpoint(name, kind)
     path = tmp_path / "random.gguf"
