@@ -4,12 +4,12 @@ import random
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from intact.engine.draft.drafting import Drafting
 from intact.engine.engine import Engine
 from support.examples import examples
-from support.tally import VOCABULARY, Eager, Oracle, Tally, continued, request
+from support.tally import VOCABULARY, Eager, Oracle, Tally, continued, mixing, request
 
 CONTEXT = 300
 KEYS = st.integers(0, 3)
@@ -28,7 +28,7 @@ class Machine(RuleBasedStateMachine):
         seed=st.integers(0, 1 << 30),
         chunk=st.sampled_from([1, 5, 16, 256]),
         rows=st.sampled_from([1, 4, 32, 512]),
-        pages=st.sampled_from([None, 20, 28]),
+        pages=st.sampled_from([None, 40, 56]),  # half of them the partner's
         cached=st.booleans(),
         drafts=st.booleans(),
     )
@@ -42,6 +42,7 @@ class Machine(RuleBasedStateMachine):
             cache_bytes=None if pages is None else pages * self.executor.page_bytes,
             prefix_cache=cached,
             drafting=Drafting(Oracle(random.Random(seed), [0, 1, 2, 3]), Eager()) if drafts else None,
+            partners=[Tally()],
         )
 
     @rule(
@@ -55,6 +56,28 @@ class Machine(RuleBasedStateMachine):
     def ask(self, shared, own, keys, limit, priority):
         events, prompt = {}, [i % 5 for i in range(shared)] + own
         added = request(prompt, keys, limit, events, priority=priority)
+        self.engine.check(prompt)
+        self.engine.add(added)
+        self.known.append((added, events))
+        return added, events
+
+    @rule(
+        target=requests,
+        shared=st.sampled_from([0, 10, 16, 40]),
+        own=st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=20),
+        others=st.lists(
+            st.tuples(st.integers(0, 1), st.sampled_from([0, 10, 16, 33]), st.integers(1, 9)), min_size=1, max_size=2
+        ),
+        keys=st.lists(KEYS, min_size=1, max_size=4),
+        limit=st.integers(1, 30),
+        priority=st.sampled_from([0, 0, 2, -2]),
+    )
+    def ask_for_a_mix(self, shared, own, others, keys, limit, priority):
+        if self.engine.scheduler.rows < 1 + len(others):
+            return multiple()
+        events, prompt = {}, [i % 5 for i in range(shared)] + own
+        streams = [(model, [i % 5 for i in range(begun)] + [3] * more) for model, begun, more in others]
+        added = request(prompt, keys, limit, events, priority=priority, mixing=mixing(streams))
         self.engine.check(prompt)
         self.engine.add(added)
         self.known.append((added, events))
@@ -105,15 +128,18 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def within_the_cap(self):
         if hasattr(self, "engine"):
-            assert self.engine.pool.used <= self.engine.pool.capacity
-            assert 0 <= self.engine.index.idle <= self.engine.pool.used
+            for index in self.engine.scheduler.indexes:
+                assert index.pool.used <= index.pool.capacity
+                assert 0 <= index.idle <= index.pool.used
 
     @invariant()
     def every_text_is_its_own(self):
         for added, events in self.known:
             for sample, key in enumerate(added.keys):
                 text, start = events.get(sample, []), events.get(("from", sample), 0)
-                assert text[start:] == continued(list(added.prompt) + text[:start], key, len(text) - start)
+                streams = added.mixing.streams if added.mixing is not None else ()
+                others = [[*stream.tokens.tolist(), *text[:start]] for stream in streams]
+                assert text[start:] == continued(list(added.prompt) + text[:start], key, len(text) - start, others)
 
     def teardown(self):
         if not hasattr(self, "engine"):

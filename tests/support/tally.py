@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from intact.engine.draft.base import GREEDY, Drafter, Terms, Tree
-from intact.engine.request import GenerateRequest
+from intact.engine.mixes import ChosenMix, Mix
+from intact.engine.request import GenerateRequest, Mixing, StreamPrompt
 
 VOCABULARY = 7
 PAGE = 16
@@ -24,18 +25,36 @@ def digest(tokens):
     return state
 
 
-def following(tokens, key):
-    """The token that a branch with this key draws after these."""
-    mixed = (digest(tokens) ^ key * CHAOS) % (1 << 61)
+def following(tokens, key, others=()):
+    """The token that a branch with this key draws after these, and what other streams have."""
+    state = digest(tokens)
+    for other in others:
+        state ^= digest(other)
+    mixed = (state ^ key * CHAOS) % (1 << 61)
     return (mixed >> 30) % VOCABULARY
 
 
-def continued(prompt, key, count):
-    """What a branch must draw."""
-    text = list(prompt)
+def continued(prompt, key, count, others=()):
+    """What a branch must draw, from the mix of several streams if there are other prompts."""
+    text = []
     for _ in range(count):
-        text.append(following(text, key))
-    return text[len(prompt) :]
+        text.append(following([*prompt, *text], key, [[*other, *text] for other in others]))
+    return text
+
+
+MIX = Mix(
+    name="tally",
+    version=1,
+    streams=(),
+    parameters={},
+    rule=lambda *given: np.bitwise_xor.reduce(given[:-1]),
+    source="",
+)
+
+
+def mixing(streams):
+    """A mix of streams, given as pairs of a model's number and a prompt."""
+    return Mixing(ChosenMix(MIX, {}), tuple(StreamPrompt(model, np.array(text, np.int32)) for model, text in streams))
 
 
 def mark(state, token):
