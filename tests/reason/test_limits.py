@@ -53,6 +53,7 @@ FREE |= {"refine", "revise", "satisfied", "table", "verify", "wait"}
 FREE |= {"ask", "code", "constrain", "execute", "guide", "improve", "step", "think"}
 FREE |= {"file", "follow_up", "formalise", "intermediate", "use", "with_passages"}
 FREE |= {"aggregate", "models", "observe", "plan", "retry", "solve", "syzygy"}
+FREE |= {"threshold"}  # of scores of any range
 FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
 """Texts that may be any."""
 

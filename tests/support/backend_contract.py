@@ -21,6 +21,7 @@ SMALL = {"n": 4, "k": 4, "m": 2, "steps": 3, "simulations": 4, "width": 2, "keep
 SMALL |= {"thinking": 8, "answering": 8, "tokens": 4, "batch": 2, "window": 4, "max_tokens": 12}
 OWN = {"linc": {"tokens": 40, "formalise": "{sentences}", "constrained": False}}
 """Of methods that would write nothing otherwise: a prompt longer than the context, a grammar of endpoints."""
+OWN |= {"nudging": {"gamma": 0.0}}  # endpoints know no `stop_below`
 MUST = ("chain_of_thought", "self_consistency", "best_of_n", "weighted_best_of_n", "best_of_majority", "rpc")
 MUST += ("first_finish", "short_m_at_k", "particle_filter", "adaptive_consistency", "uct_search", "ab_mcts")
 

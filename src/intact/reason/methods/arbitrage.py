@@ -7,7 +7,7 @@ from typing import Annotated
 
 from intact.reason import Extend, Problem, Score, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, ModelName, ScorerName, one_of
+from intact.reason.limits import Amount, Count, Filled, ModelName, ScorerName, one_of
 from intact.reason.stepwise import or_spent, until_spent
 
 RULES = ("reward", "oracle")
@@ -21,7 +21,7 @@ def arbitrage(
     scorer: ScorerName = "likelihood",
     rule: Annotated[str, partial(one_of, RULES)] = "reward",
     threshold: float = 0.7,
-    gain: float = 0.0,
+    gain: Amount = 0.0,
     steps: Count = 64,
     tokens: Count = 512,
     delimiter: Filled = "\n\n",

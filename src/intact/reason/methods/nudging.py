@@ -38,7 +38,7 @@ def _accept(text: State, nudge: list[str], gamma: float) -> Part[tuple[State, in
 def nudging(
     problem: Problem,
     *,
-    nudger: ModelName = "nudger",
+    nudger: ModelName = "large",
     gamma: Share = 0.4,
     tokens: Count = 16,
     rounds: Count = 150,

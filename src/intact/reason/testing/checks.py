@@ -88,7 +88,6 @@ class ToyTrial:
         little = SMALL | {"delimiter": ".", "end": ".", "vocabulary": 5}
         values = {one.name: little[one.name] for one in method.parameters if one.name in little}
         values |= {one.name: LetterScorer.name for one in method.parameters if one.names == "scorer"}
-        values |= {one.name: "large" for one in method.parameters if one.names == "model" and one.default}
         return cls(method, label, values | dict(given or {}))
 
     def run(
