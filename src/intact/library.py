@@ -670,8 +670,8 @@ class Model(LoadedModel):
         mix = options.chosen.mix
         if (count := mix.streams.count("partner")) > len(self.partners):
             raise ParameterError(
-                f"the mix {mix.name} takes {count} other models, {len(self.partners)} are there: name them by "
-                "`partners` of intact.load"
+                f"the mix {mix.name} takes {count} partner{'s' * (count > 1)}, got {len(self.partners)}: name models "
+                "by `partners` of intact.load (--with NAME=MODEL)"
             )
         streams, sources, partners = [], [], enumerate(self.partners, 1)
         for kind in mix.streams:

@@ -46,6 +46,30 @@ def falsify(file, index, **changes):
     file.write_bytes(b"".join(line + b"\n" for line in lines))
 
 
+def test_answers_of_mixes_verify_with_their_partners(intact_command, path, other, tmp_path):
+    shadowed, paired = tmp_path / "shadowed.receipt", tmp_path / "paired.receipt"
+    brief = ["--max-tokens", 8, "--temperature", 0.7]
+    asked = ["--mix", "guidance:scale=2.5", "--shadow", "Say.", "--system", "Be brief."]
+    ran = intact_command("run", path, "Why?", *brief, *asked, "--receipt", shadowed)
+    assert (ran.code, intact_command("verify", shadowed, "--model", path).code) == (0, 0)
+    (receipt,) = read_receipts(shadowed)
+    (stream,) = receipt.header.request.decoding.streams
+    assert [turn["content"] for turn in stream.source.conversation()["messages"]] == ["Be brief.", "Say."]
+    told = intact_command("run", path, "Why?", *brief, *asked, "--json").json
+    assert told["mix"] == {"name": "guidance", "scale": 2.5}
+    assert told["completions"][0]["tokens"] == list(receipt.output.tokens)
+    shown = intact_command("receipt", "show", shadowed, "--json").json["receipts"][0]
+    assert shown["decoding"]["parameters"] == {"scale": 2_500_000}
+    pair = ["--with", f"amateur={other}"]
+    assert intact_command("run", path, "Why?", *brief, "--mix", "contrastive", *pair, "--receipt", paired).code == 0
+    lacking = intact_command("verify", paired, "--model", path, "--json")
+    assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "decoding")
+    assert intact_command("verify", paired, shadowed, "--model", path, *pair).code == 0
+    assert intact_command("run", path, "Why?", "--mix", "guidance").err.startswith("error: a shadow prompt is missing")
+    assert "of no use without a mix" in intact_command("run", path, "Why?", "--shadow", "x").err
+    assert "takes 1 partner, got 0" in intact_command("run", path, "Why?", "--mix", "contrastive").err
+
+
 def test_what_run_and_chat_write_verifies(intact_command, path, tmp_path):
     one, chat = tmp_path / "one.receipt", tmp_path / "chat.receipts"
     ran = intact_command("run", path, "Why?", "--max-tokens", 12, "--receipt", one)

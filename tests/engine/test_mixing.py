@@ -93,13 +93,14 @@ def test_the_reference_executor_gives_the_same(paths):
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize("profile", ["int8", "fp32"])
 @pytest.mark.parametrize("cut", [{"chunk": 1, "rows": 3}, {"page_size": 16, "chunk": 5}, {"prefix_cache": False}])
-def test_partners_keep_the_contract(paths, cut):
+def test_partners_keep_the_contract(paths, cut, profile):
     """Chunks, rows, pages, company and preemption of texts whose streams are of three models."""
-    plain = intact.load(paths[0], partners=paths[1:], threads=1, drafter="off")
+    plain = intact.load(paths[0], profile, partners=paths[1:], threads=1, drafter="off")
     ask = asked("proxy") | {"temperature": 1.0, "top_logprobs": 2}
     expected = plain.generate(PROMPT, n=3, **ask)
-    model = intact.load(paths[0], partners=paths[1:], threads=2, **cut)
+    model = intact.load(paths[0], profile, partners=paths[1:], threads=2, **cut)
     with preempting(model, 2) as taken:
         assert model.generate([PROMPT, PROMPT[:30]], n=3, **(ask | {"ids": ["p", "q"]}))[0] == expected[0]
     assert sum(taken) > 3
@@ -135,7 +136,7 @@ def test_what_cannot_be_mixed_is_refused_before_it_runs(paths, tmp_path):
         model.generate(PROMPT, shadow=SHADOW)
     with pytest.raises(ParameterError, match="a shadow prompt is of no use with the mix contrastive"):
         model.generate(PROMPT, mix="contrastive", shadow=SHADOW)
-    with pytest.raises(ParameterError, match="takes 2 other models, 1 are there"):
+    with pytest.raises(ParameterError, match="takes 2 partners, got 1"):
         model.generate(PROMPT, mix="proxy")
     with pytest.raises(ParameterError, match="shadow must be a prompt for each of the 2, got 1"):
         model.generate([PROMPT, PROMPT], mix="guidance", shadow=SHADOW)

@@ -124,7 +124,7 @@ def command(
         partners=partners,
         draft_model=draft_model,
     )
-    model, log = opened.model, begin_log("run", opened, model_name, off=no_log)
+    model, log = opened.model, begin_log("run", opened, model_name, off=no_log or mix is not None)
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
     request = as_prompt(model, prompt, system, raw, moment)
