@@ -166,6 +166,9 @@ def test_logarithms_of_many_are_those_of_each(values):
 def test_uncertainty_is_an_exact_comparison(row, bound):
     mass = sum(weight(max(row) - z) for z in row)
     assert is_uncertain(np.array(row), bound) == (Fraction(1 << 30, mass) < Fraction(bound, DECIMALS))
+    logprob = log_probability(np.array(row), int(np.argmax(row)))
+    for close in (bound, (1 << 30) * DECIMALS // mass, (1 << 30) * DECIMALS // mass + 1):
+        assert is_uncertain(np.array(row), close, logprob) == is_uncertain(np.array(row), close)
     likeliest = math.exp(log_probability(np.array(row), int(np.argmax(row))) / 2**24)
     if abs(likeliest - bound / DECIMALS) > 1e-6:
         assert is_uncertain(np.array(row), bound) == (likeliest < bound / DECIMALS)

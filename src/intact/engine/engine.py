@@ -20,6 +20,7 @@ from intact.engine.scoring import ScoreRun
 from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, Stream, work_of
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import Executor, SequenceChunk
+from intact.numerics.sampling import is_uncertain
 
 _LOG = logging.getLogger("intact")
 DEFAULT_CHUNK = 256
@@ -284,11 +285,22 @@ class Engine:
         scoring = [run for run in runs if isinstance(run, ScoreRun)]
         for run in scoring:
             run.score(self.executor, logits)
-        for run in drawing:
-            run.judge(logits)
+        self._judge(logits, drawing)
         self._add_tops(logits, [*drawing, *scoring])
         self._add_heads([*drawing, *scoring])
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
+
+    def _judge(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
+        """Set where paths are uncertain, of requests that say what that is."""
+        wanted = [run for run in runs if run.sequence.request.stop_below]
+        if not wanted:
+            return
+        rows = [run.first + row for run in wanted for row in run.path]
+        logprobs = self.executor.top(logits, np.array(rows, np.int64), 1)[1][:, 0].tolist()
+        known = iter(zip(rows, logprobs, strict=True))
+        for run in wanted:
+            bound = run.sequence.request.stop_below
+            run.uncertain = [is_uncertain(logits[row], bound, value) for row, value in islice(known, len(run.path))]
 
     def _add_tops(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
         """Set the likeliest tokens along each path, where they are requested."""

@@ -14,7 +14,7 @@ from intact.engine.draft.base import Draft, Drafter, DrawContext, Tree
 from intact.engine.request import GenerateRequest, Request, ScoreRequest, StreamPrompt
 from intact.engine.sampling.state import Rules
 from intact.numerics.mix import Place
-from intact.numerics.sampling import Draw, allowed, is_uncertain
+from intact.numerics.sampling import Draw, allowed
 
 SCORED_ROWS = 64
 """Rows of logits that are held at once for a text that is scored."""
@@ -398,12 +398,6 @@ class SequenceRun:
             may = allowed(main.shape[1], draw.edits, draw.mask)
             drawn = draw.position - len(self.sequence.request.prompt)
             main[draw.row] = mixing.chosen.row(rows, Place(may, drawn))
-
-    def judge(self, logits: NDArray[np.int32]) -> None:
-        """Set where the path is uncertain, if the request says what that is."""
-        bound = self.sequence.request.stop_below
-        if bound:
-            self.uncertain = [is_uncertain(logits[self.first + row], bound) for row in self.path]
 
     def take(self, drawn: list[Drawn]) -> bool:
         """Take drawn tokens; return true if they lead on to a draft, at which to draw again."""

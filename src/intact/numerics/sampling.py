@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ MASK32, MASK64 = (1 << 32) - 1, (1 << 64) - 1
 DECIMALS = 10**6
 LOGPROB_SCALE = 1 << 24
 """A log-probability is an integer: nats times this."""
+CLOSE: Final = 1 << 10
+"""Q24: far more than a log-probability's rounding; nearer to a bound than this it decides nothing."""
 NONE: Tokens = np.zeros(0, np.int32)
 
 
@@ -157,8 +160,18 @@ def total_weight(logits: np.ndarray) -> int:
     return int(exp2_neg(rshift((logits.max() - logits) * LOG2E, 30)).sum())
 
 
-def is_uncertain(logits: np.ndarray, bound: int) -> bool:
-    """Return true if the likeliest token's probability, at temperature 1, is less than `bound` millionths."""
+def is_uncertain(logits: np.ndarray, bound: int, logprob: int | None = None) -> bool:
+    """Return true if the likeliest token's probability, at temperature 1, is less than `bound` millionths.
+
+    Parameters
+    ----------
+    logprob : int, optional
+        Its log-probability, if that is known: it spares the sum where it decides, which is all but always.
+    """
+    if logprob is not None and bound:
+        distance = logprob - math.log(bound / DECIMALS) * LOGPROB_SCALE
+        if abs(distance) > CLOSE:
+            return distance < 0
     return bound * total_weight(logits) > (1 << 30) * DECIMALS
 
 
