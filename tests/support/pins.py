@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from intact.reason.registry import all_methods
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.checks import Anywhere, LetterScorer, ToyTrial
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
+from intact.reason.tools import TOOLS, find_tool
 from intact.run_receipts.versions import versions_of
 from intact.score import answers, code, equations
 from intact.score.scorers import SCORERS, find_scorer
@@ -208,6 +210,22 @@ def of_algebra() -> Any:
     return [[answers.simplest(form) for form in forms], [[answers.same(a, b) for a in forms] for b in forms]]
 
 
+CALLS: Mapping[str, list[dict[str, Any]]] = {
+    "python": [
+        {"code": "x + 1", "before": ["x = 41", "1 / 0"]},
+        {"code": "print('a\\x1b[0m' * 3)\nfoo"},
+        {"code": "while True:\n    pass", "seconds": 1},
+    ],
+}
+"""What each tool is given."""
+
+
+def of_tool(name: str) -> Any:
+    """What a tool gives for stored inputs."""
+    tool = find_tool(name)
+    return [list(tool.use(tool.check(values), Event(), untrusted=True)) for values in CALLS[name]]
+
+
 def pieces() -> dict[str, Callable[[], Any]]:
     """How each piece shows its behaviour. Aggregation, driver and policies show theirs in the methods."""
     found: dict[str, Callable[[], Any]] = {
@@ -219,6 +237,7 @@ def pieces() -> dict[str, Callable[[], Any]]:
     found |= {f"task {name}": lambda task=task: of_task(task) for name, task in all_tasks().items()}
     found |= {f"method {name}": lambda name=name: of_method(name) for name in all_methods()}
     found |= {f"scorer {name}": lambda name=name: of_scorer(name) for name in SCORERS.own}
+    found |= {f"tool {name}": lambda name=name: of_tool(name) for name in TOOLS.own}
     return {name: show for name, show in found.items() if name not in UNPINNED}
 
 

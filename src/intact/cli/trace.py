@@ -148,6 +148,20 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
             _grow(below, node["nodes"], chosen, full)
         elif node["kind"] == "run":
             top.add(Text.assemble(("python ", "bold"), node["ended"]))
+        elif node["kind"] == "tool":
+            top.add(_tool(node, full))
+
+
+def _tool(node: Mapping[str, Any], full: bool) -> Text:
+    """Return a use of a tool: its end, and its output; with `full` its inputs too."""
+    line = Text.assemble((f"{node['tool']} ", "bold"), (node["ended"], "" if node["ended"] == "ok" else "red"))
+    line.append("" if node["replayable"] else "  recorded, cannot be repeated", "magenta")
+    inputs = [f"{name}: {value}" for name, value in node["values"].items() if value != []] if full else []
+    text = node["text"].rstrip("\n")
+    excerpt = text if full or len(text) <= _LONGEST else text[: _LONGEST // 2] + " … " + text[-_LONGEST // 2 :]
+    for part in (*inputs, excerpt):
+        line.append("\n" + part if part else "", "dim")
+    return line
 
 
 def _line(node: Mapping[str, Any], scores: list[str], winning: bool, full: bool) -> Any:

@@ -3,7 +3,7 @@
 from intact.reason.budget import Cost
 from intact.reason.problem import Answer, Piece, Problem, Prompt, Result, State, Why
 from intact.reason.registry import Method, Part, Steps, all_methods, find, method
-from intact.reason.requests import CallMethod, Extend, Race, Raced, Read, Request, RunProgram, Score
+from intact.reason.requests import CallMethod, Extend, Race, Raced, Read, Request, RunProgram, Score, Use
 from intact.reason.scorer import Scorer
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Scorer",
     "State",
     "Steps",
+    "Use",
     "Why",
     "all_methods",
     "find",

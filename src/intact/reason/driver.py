@@ -19,7 +19,6 @@ from intact.reason.budget import Budget, Ledger
 from intact.reason.execution import Execution
 from intact.reason.journal import Journal, key_of
 from intact.reason.problem import Answer, Result, path
-from intact.reason.requests import RunProgram
 from intact.reason.services import MethodJob, Root, Services
 from intact.reason.writing import ReadTexts
 from intact.suggest import unknown_name
@@ -140,19 +139,20 @@ class Driver:
         for generation in generations:
             self._writing[generation] = execution, done
 
-    def run_code(self, execution: Execution, request: RunProgram, done: Callable[[Future[Any]], None]) -> None:
-        """Run a program in a thread, unless its outcome is known."""
-        known = self.services.known_outcome(request)
+    def run_work(
+        self, execution: Execution, known: Any, work: Callable[[Event], Any], done: Callable[[Future[Any]], None]
+    ) -> None:
+        """Do work in a thread, unless its result is known; `work` is given an event that ends it early."""
         if known is not None:
             future: Future[Any] = Future()
             future.set_result(known)
             done(future)
             return
         stop = Event()
-        self._running[self._pool.submit(self.services.run, request, stop)] = execution, done, stop
+        self._running[self._pool.submit(work, stop)] = execution, done, stop
 
-    def end_code(self, execution: Execution) -> None:
-        """End an execution's programs, and cancel those that have not begun."""
+    def end_work(self, execution: Execution) -> None:
+        """End an execution's work in threads, and cancel what has not begun."""
         for future, (whose, done, stop) in list(self._running.items()):
             if whose is execution:
                 stop.set()

@@ -15,12 +15,13 @@ from intact.reason.aggregate.votes import elect
 from intact.reason.backends.base import Backend
 from intact.reason.budget import CAPPED, Budget, Cost, Ledger
 from intact.reason.journal import key_of
-from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State
+from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State, path
 from intact.reason.registry import Method
-from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score
+from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root
-from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, WritingSlot, checked, score_node
+from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, UseSlot, WritingSlot, checked, score_node
+from intact.reason.tool import ToolUse
 from intact.reason.writing import ReadTexts, Writing
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Execution:
         self._slots: list[Slot] = []
         self._several = False
         self._children: dict[Branch, int] = {}
-        self._calls = 0
+        self._calls = self._recorded = 0
         self._leaves: dict[Branch, State] = {}
 
     # What slots use
@@ -283,6 +284,8 @@ class Execution:
                 )
             case RunProgram():
                 return RunSlot(self, request)
+            case Use():
+                return UseSlot(self, self._tool_call(request))
             case Read():
                 return ReadSlot(self, request)
             case CallMethod():
@@ -292,8 +295,17 @@ class Execution:
     def _scorer(self, wanted: Scorer | str) -> Scorer:
         return self.driver.services.scorer(self.root, wanted) if isinstance(wanted, str) else wanted
 
+    def _tool_call(self, request: Use) -> ToolUse:
+        """Return a call with checked inputs; the place of one that nobody can repeat tells it from all others."""
+        tool = self.driver.services.tool(request.tool) if isinstance(request.tool, str) else request.tool
+        values = tool.check(request.values)
+        if tool.replayable:
+            return ToolUse(tool, values)
+        self._recorded += 1
+        return ToolUse(tool, values, f"{self.problem.seed}/{path(self.problem.root)}#{self._recorded}")
+
     def look_up(self, method: Method, parameters: Mapping[str, Any]) -> int:
-        """Find the scorers and models that parameters name, before a token is spent on a name that is none.
+        """Find the scorers, models and tools that parameters name, before a token is spent on a name that is none.
 
         Returns
         -------
@@ -303,7 +315,7 @@ class Execution:
         Raises
         ------
         ParameterError
-            If there is no such scorer or model, or the scorer's numbers are of no use to the method; and whatever
+            If there is no such scorer, model or tool, or the scorer's numbers are of no use to the method; and whatever
             making the scorer raises.
         """
         rivals = 0
@@ -315,6 +327,8 @@ class Execution:
                 method.check_scorer(parameters, getattr(scorer, "name", repr(value)), scorer)
             elif parameter.names == "model":
                 self.driver.model(self, value)
+            elif parameter.names == "tool":
+                self.driver.services.tool(value)
         return rivals
 
     def call(self, request: CallMethod | Score) -> tuple[str, Execution]:

@@ -111,7 +111,7 @@ class Named(NamedTuple):
         The requirement that the method always sets to the scorer.
     """
 
-    kind: Literal["scorer", "model"]
+    kind: Literal["scorer", "model", "tool"]
     need: Need | None = None
 
 
@@ -137,3 +137,5 @@ WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0))]
 """The same, of a scorer whose numbers are at least 0."""
 ModelName: TypeAlias = Annotated[str, Named("model")]
 """A model's name in the driver; empty is the one that writes."""
+ToolName: TypeAlias = Annotated[str, Named("tool")]
+"""The name of a tool."""

@@ -41,7 +41,7 @@ class Parameter(NamedTuple):
         One sentence.
     checks : tuple of callables
         Told its value by its name, they raise ParameterError where it makes no sense (`intact.reason.limits`).
-    names : {'', 'scorer', 'model'}
+    names : {'', 'scorer', 'model', 'tool'}
         What of the driver's its value is the name of.
     needs : mapping
         What its values require of the scorer; None stands for every value.
@@ -52,7 +52,7 @@ class Parameter(NamedTuple):
     default: Any
     help: str
     checks: tuple[Callable[..., None], ...] = ()
-    names: Literal["", "scorer", "model"] = ""
+    names: Literal["", "scorer", "model", "tool"] = ""
     needs: Mapping[str | None, Need] = MappingProxyType({})
 
     @property

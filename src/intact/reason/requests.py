@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from intact.reason.problem import Problem, State
 from intact.reason.scorer import Scorer
+from intact.reason.tool import MethodTool
 from intact.tools.sandbox import ProgramLimits
 
 if TYPE_CHECKING:
@@ -126,6 +127,22 @@ class RunProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """Use a tool; the result is its `intact.reason.tool.ToolResult`.
+
+    Attributes
+    ----------
+    tool : MethodTool or str
+        The tool, or its name (`intact.reason.tools`).
+    values : mapping
+        Its inputs by name.
+    """
+
+    tool: MethodTool | str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """Read a file of the user's, of at most 1 MiB in UTF-8; the result is its text."""
 
@@ -151,5 +168,5 @@ class CallMethod:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-Request: TypeAlias = Extend | Score | Race | RunProgram | Read | CallMethod
+Request: TypeAlias = Extend | Score | Race | RunProgram | Use | Read | CallMethod
 """What a method may ask for by `yield`."""

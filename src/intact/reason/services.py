@@ -15,6 +15,8 @@ from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
+from intact.reason.tool import MethodTool, ToolResult, ToolUse
+from intact.reason.tools import find_tool
 from intact.tools import sandbox
 
 LARGEST_FILE: Final = 1 << 20
@@ -60,6 +62,8 @@ class Services:
         Makes a scorer of its name. It is called once for each name.
     untrusted : bool
         If true, programs never run without protection, whatever INTACT_SANDBOX says.
+    tools : mapping of str to MethodTool
+        The user's own tools by name, such as those of MCP servers, besides those of `intact.reason.tools`.
 
     Attributes
     ----------
@@ -72,8 +76,14 @@ class Services:
     recompute = False
     fatal: tuple[type[Exception], ...] = (JournalError,)
 
-    def __init__(self, scorer: Callable[[str], Scorer] | None = None, *, untrusted: bool = False) -> None:
-        self.untrusted = untrusted
+    def __init__(
+        self,
+        scorer: Callable[[str], Scorer] | None = None,
+        *,
+        untrusted: bool = False,
+        tools: Mapping[str, MethodTool] | None = None,
+    ) -> None:
+        self.untrusted, self._tools = untrusted, dict(tools or {})
         self._make_scorer = cache(scorer or _no_scorer)
 
     def admit(self, job: MethodJob) -> MethodJob:
@@ -108,6 +118,18 @@ class Services:
     def run(self, request: RunProgram, stop: Event) -> sandbox.Outcome:
         """Run a program in the sandbox and wait for its end, which `stop` brings about early. Called in a thread."""
         return sandbox.run(request.code, request.stdin, request.limits, stop=stop, untrusted=self.untrusted)
+
+    def tool(self, name: str) -> MethodTool:
+        """Find a tool by its name."""
+        return self._tools[name] if name in self._tools else find_tool(name)
+
+    def known_result(self, call: ToolUse) -> ToolResult | None:
+        """Return the result of a tool that need not be used, or None."""
+        return None
+
+    def use(self, call: ToolUse, stop: Event) -> ToolResult:
+        """Use a tool and wait for its end, which `stop` brings about early. Called in a thread."""
+        return call.tool.use(call.values, stop, untrusted=self.untrusted)
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
         """Note that texts are about to be written."""

@@ -17,6 +17,7 @@ from intact.reason.journal import key_of, seen
 from intact.reason.problem import Hidden, State, Why, path
 from intact.reason.requests import Extend, Raced, Read, RunProgram
 from intact.reason.scorer import Scorer
+from intact.reason.tool import ToolResult, ToolUse
 from intact.reason.writing import Writing, affordable, begun, cost_of, extension
 from intact.tools.sandbox import Outcome, protection
 
@@ -359,45 +360,47 @@ class ReadSlot(Slot):
         return True
 
 
-def _run_key(request: RunProgram) -> bytes:
-    """The digest of a program and of all that its end depends on: limits, protection, interpreter."""
-    guard = protection()
-    place = guard.kind, guard.filtered, platform.python_version()
-    return key_of("run", request.code, request.stdin, astuple(request.limits), place)
+class WorkSlot(Slot):
+    """Work outside of the models, in a thread of its own; it costs one run."""
 
+    @abstractmethod
+    def find_key(self) -> bytes:
+        """Return the journal's key."""
 
-class RunSlot(Slot):
-    """A program in the sandbox, in a thread of its own."""
+    @abstractmethod
+    def start(self) -> None:
+        """Have the driver do the work, and call `ended`."""
 
-    def __init__(self, execution: Execution, request: RunProgram) -> None:
-        super().__init__(execution)
-        self._request = request
+    @abstractmethod
+    def finish(self, value: Any) -> None:
+        """Settle with a result, given as the journal keeps it."""
 
     def begin(self, alone: bool) -> bool:  # noqa: D102
-        execution, request = self.execution, self._request
+        execution = self.execution
         if not execution.ledger.fits(Cost(runs=1)):
             if alone:
                 self.refuse()
             return alone
         if execution.journal is not None:
-            self._key = _run_key(request)
+            self._key = self.find_key()
         found = execution.recall(self._key)
         if found is None and execution.root.timed_out:
             self.refuse()
             return True
         self.pay(Cost(runs=1))
         if found is not None:
-            self._finish(Outcome(**found))
+            self.finish(found)
         else:
             execution.note(self._key)
-            execution.driver.run_code(execution, request, self._ran)
+            self.start()
         return True
 
     def time_out(self) -> None:  # noqa: D102
         self._timed_out = True
-        self.execution.driver.end_code(self.execution)
+        self.execution.driver.end_work(self.execution)
 
-    def _ran(self, future: Future[Any]) -> None:
+    def ended(self, future: Future[Any]) -> None:
+        """Settle with what came of the work."""
         if future.cancelled():
             self.refuse()
             return
@@ -405,13 +408,62 @@ class RunSlot(Slot):
         if error is not None:
             self.settle(None, Cost(runs=1), error if isinstance(error, Exception) else RuntimeError(repr(error)))
             return
-        outcome = future.result()
-        self.execution.keep(self._key, asdict(outcome), cut=self._timed_out)
-        self._finish(outcome)
+        result = future.result()
+        value = asdict(result) if isinstance(result, Outcome) else result._asdict()
+        self.execution.keep(self._key, value, cut=self._timed_out)
+        self.finish(value)
 
-    def _finish(self, outcome: Outcome) -> None:
+
+class RunSlot(WorkSlot):
+    """A program in the sandbox."""
+
+    def __init__(self, execution: Execution, request: RunProgram) -> None:
+        super().__init__(execution)
+        self._request = request
+
+    def find_key(self) -> bytes:
+        """Return the digest of a program and of all that its end depends on: limits, protection, interpreter."""
+        guard, request = protection(), self._request
+        place = guard.kind, guard.filtered, platform.python_version()
+        return key_of("run", request.code, request.stdin, astuple(request.limits), place)
+
+    def start(self) -> None:
+        """Run it."""
+        driver, request = self.execution.driver, self._request
+        known = driver.services.known_outcome(request)
+        driver.run_work(self.execution, known, partial(driver.services.run, request), self.ended)
+
+    def finish(self, value: Any) -> None:
+        """Settle with its outcome."""
+        outcome = Outcome(**value)
         self.nodes.append(run_node(self._request, outcome))
         self.settle(outcome, Cost(runs=1))
+
+
+class UseSlot(WorkSlot):
+    """A tool that is used."""
+
+    def __init__(self, execution: Execution, call: ToolUse) -> None:
+        super().__init__(execution)
+        self._call = call
+
+    def find_key(self) -> bytes:
+        """Return the digest of a call and of the tool's version."""
+        tool, values, place = self._call
+        return key_of("tool", tool.name, tool.address(values), dict(values), place)
+
+    def start(self) -> None:
+        """Use it."""
+        driver, call = self.execution.driver, self._call
+        driver.run_work(
+            self.execution, driver.services.known_result(call), partial(driver.services.use, call), self.ended
+        )
+
+    def finish(self, value: Any) -> None:
+        """Settle with its result."""
+        result = ToolResult(**value)
+        self.nodes.append(tool_node(self._call, result))
+        self.settle(result, Cost(runs=1))
 
 
 def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> dict[str, Any]:
@@ -428,3 +480,11 @@ def run_node(request: RunProgram, outcome: Outcome) -> dict[str, Any]:
     request_values = {"code": request.code, "seconds": request.seconds}
     request_values |= {} if request.stdin is None else {"stdin": request.stdin}
     return {"kind": "run", **request_values, "stdout": outcome.stdout, "status": outcome.status, "ended": outcome.ended}
+
+
+def tool_node(call: ToolUse, result: ToolResult) -> dict[str, Any]:
+    """Return the trace's entry of a tool that was used."""
+    tool, values, place = call
+    node: dict[str, Any] = {"kind": "tool", "tool": tool.name, "version": tool.address(values), "values": dict(values)}
+    node |= {"text": result.text, "ended": result.ended, "replayable": tool.replayable}
+    return node | ({} if tool.replayable else {"place": place})

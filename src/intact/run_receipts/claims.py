@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 
 from intact.reason.problem import Branch, path
 from intact.reason.requests import RunProgram
+from intact.reason.tool import ToolUse
 from intact.receipts.document import Receipt
 from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import RunEntry, TextEntry
+from intact.run_receipts.entries import RunEntry, TextEntry, ToolEntry
 from intact.run_receipts.problems import NotingData
 from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.judging import noting
@@ -40,6 +41,8 @@ class Claims:
         The same by their numbers. Receipts are made one by one: all prompts at once would fill the memory.
     programs : dict of bytes to Run
         What was run, by digest.
+    calls : dict of bytes to ToolUse
+        The tools that were used, by digest of the call.
     data : NotingData
         The problem's, which knows at the end what was read of it.
     ended : Exception or None
@@ -55,10 +58,14 @@ class Claims:
         self.requested: dict[int, RequestedText] = {}
         self.programs: dict[bytes, RunProgram] = {}
         self.ran: dict[bytes, RunEntry] = {}
+        self.calls: dict[bytes, ToolUse] = {}
+        self.used: dict[bytes, ToolEntry] = {}
         self.constrained = False
         for index, entry in enumerate(run.entries):
             if isinstance(entry, RunEntry) and self.ran.setdefault(entry.program, entry) != entry:
                 raise false("run", index, "the same program has ended in another way before")
+            if isinstance(entry, ToolEntry) and self.used.setdefault(entry.call, entry) != entry:
+                raise false("tool", index, "the same call of a tool has had another result before")
 
     def end(self, error: Exception) -> Exception:
         """Note what ends the replay."""

@@ -1,4 +1,4 @@
-"""The entries of a run's receipt: texts that models wrote, what scorers gave them, what became of programs."""
+"""The entries of a run's receipt: texts that models wrote, their scores, what became of programs and tools."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, Final, get_args
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
 from intact.errors import ReceiptError
 from intact.reason.problem import Branch
+from intact.reason.tool import LONGEST_OUTPUT, clean
 from intact.receipts import canonical
 from intact.receipts.canonical import SIZE, HashName, digest
 from intact.receipts.document import FINISHES, Output, read_base64, write_base64
 from intact.receipts.likeliest import PAIR
-from intact.run_receipts.values import bits, read_branch, read_number
+from intact.run_receipts.values import bits, read_branch, read_number, write_values
 from intact.strict_json import Fields, quote
 from intact.tools.sandbox.outcome import Ending
 
@@ -158,13 +159,78 @@ def program_digest(name: HashName, code: str, stdin: str | None, seconds: float)
     return digest(name, canonical.encode({"code": code, "seconds": bits(seconds), "stdin": stdin}))
 
 
-Entry = TextEntry | ScoreEntry | RunEntry
-_KINDS: Final[Mapping[str, type[Entry]]] = {"text": TextEntry, "score": ScoreEntry, "run": RunEntry}
+@dataclass(frozen=True)
+class ToolEntry:
+    """The result of a tool.
+
+    Attributes
+    ----------
+    tool : str
+        Its name.
+    version : bytes
+        Its content address, as it served the call.
+    call : bytes
+        Digest of the call (`call_digest`): the method says again what it was.
+    text, ended
+        As in `ToolResult`.
+    replayable : bool
+        If true, a verifier uses the tool again; else the result is recorded, and nobody can check it.
+    """
+
+    tool: str
+    version: bytes
+    call: bytes
+    text: str
+    ended: Ending
+    replayable: bool
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        return {
+            "kind": "tool",
+            "tool": self.tool,
+            "version": self.version.hex(),
+            "call": self.call.hex(),
+            "text": self.text,
+            "ended": self.ended,
+            "replayable": self.replayable,
+        }
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> ToolEntry:
+        """Read it."""
+        fields = Fields(value, where, ("kind", "tool", "version", "call", "text", "ended", "replayable"))
+        endings: tuple[Ending, ...] = get_args(Ending)
+        entry = cls(
+            fields.text("tool"),
+            fields.digest("version"),
+            fields.digest("call"),
+            fields.text("text"),
+            fields.choice("ended", endings),
+            fields.flag("replayable"),
+        )
+        if entry.text != clean(entry.text):
+            fields.fail("text", f"at most {LONGEST_OUTPUT:,} characters, none of which controls")
+        return entry
+
+
+def call_digest(name: HashName, tool: str, values: Mapping[str, Any], place: str = "") -> bytes:
+    """The digest of a tool's call; its place is empty but for results that nobody can repeat."""
+    return digest(name, canonical.encode({"place": place, "tool": tool, "values": write_values(values)}))
+
+
+Entry = TextEntry | ScoreEntry | RunEntry | ToolEntry
+_KINDS: Final[Mapping[str, type[Entry]]] = {
+    "text": TextEntry,
+    "score": ScoreEntry,
+    "run": RunEntry,
+    "tool": ToolEntry,
+}
 
 
 def read_entry(value: Any, where: str) -> Entry:
     """Read an entry of any kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ReceiptError(f"{where} must be an object of kind text, score or run, got {quote(value)}")
+        raise ReceiptError(f"{where} must be an object of kind text, score, run or tool, got {quote(value)}")
     return _KINDS[kind].from_document(value, where)

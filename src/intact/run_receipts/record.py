@@ -23,12 +23,13 @@ from intact.reason.problem import Result, path
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
+from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.receipts.document import Header, Output
 from intact.receipts.likeliest import pack
 from intact.receipts.lock import LockedModel
 from intact.receipts.make import ChainRecorder, header_of
 from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import RunEntry, TextEntry, program_digest
+from intact.run_receipts.entries import RunEntry, TextEntry, call_digest, program_digest
 from intact.run_receipts.header import FIRST, RunHeader
 from intact.run_receipts.problems import NotingData, reader_of, replayable
 from intact.run_receipts.programs import here
@@ -109,6 +110,7 @@ def recording_driver(
     *,
     scorer: Callable[[str], Scorer],
     untrusted: bool = False,
+    tools: Mapping[str, MethodTool] | None = None,
     budget: Budget | None = None,
     sampling: Mapping[str, Any] | None = None,
     seconds: float | None = None,
@@ -120,7 +122,7 @@ def recording_driver(
     ----------
     backends : mapping of str to Backend
         The models by name, which run here.
-    scorer, untrusted
+    scorer, untrusted, tools
         As of `Services`.
     budget, sampling, seconds, **options
         As of `Driver`; no caps in seconds.
@@ -138,7 +140,7 @@ def recording_driver(
         writers[name] = writer
     if seconds is not None or (budget is not None and budget.seconds is not None):
         raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
-    recorder = RunRecorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted)
+    recorder = RunRecorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted, tools=tools)
     return Driver(writers, services=recorder, budget=budget, sampling=sampling, **options)
 
 
@@ -151,7 +153,7 @@ class RunRecorder(SealedServices):
         The models by name.
     budget, sampling
         Those of the driver, which receipts hold.
-    scorer, untrusted
+    scorer, untrusted, tools
         As of `Services`.
     """
 
@@ -163,13 +165,15 @@ class RunRecorder(SealedServices):
         scorer: Callable[[str], Scorer],
         *,
         untrusted: bool = False,
+        tools: Mapping[str, MethodTool] | None = None,
     ) -> None:
-        super().__init__(scorer, untrusted=untrusted)
+        super().__init__(scorer, untrusted=untrusted, tools=tools)
         self._writers, self._budget, self._sampling = writers, budget, sampling
         self._texts: dict[Root, dict[str, TextEntry]] = defaultdict(dict)
         self._constrained: set[Root] = set()
         self._contents: dict[str, str] = {}
         self._outcomes: dict[bytes, Outcome] = {}
+        self._results: dict[bytes, ToolResult] = {}
         self._locks: dict[bytes, Lock] = {}
 
     def begin_texts(self, root: Root, generations: Sequence[Generation]) -> None:
@@ -197,6 +201,14 @@ class RunRecorder(SealedServices):
             if key not in self._outcomes:
                 self._outcomes[key] = super().run(request, stop)
             return self._outcomes[key]
+
+    def use(self, call: ToolUse, stop: Event) -> ToolResult:
+        """Use a tool; a call that was made before has the result that it had."""
+        key = call_digest("sha256", call.tool.name, call.values, call.place)
+        with self._locks.setdefault(key, Lock()):
+            if key not in self._results:
+                self._results[key] = super().use(call, stop)
+            return self._results[key]
 
     def admit(self, job: MethodJob) -> MethodJob:
         """Return the job with a problem whose data and answers are noted as they are read."""

@@ -18,13 +18,15 @@ from intact.reason.registry import all_methods
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root
+from intact.reason.tool import MethodTool, RecordedTool, ToolResult, ToolUse
+from intact.reason.tools import TOOLS, find_tool
 from intact.receipts.canonical import SIZE
 from intact.receipts.document import Header, Receipt, first_link, next_link
 from intact.receipts.likeliest import PAIR, unpack
 from intact.receipts.request import AnswerRequest
 from intact.run_receipts.claims import Claims, RequestedText
 from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import ScoreEntry, TextEntry, program_digest
+from intact.run_receipts.entries import ScoreEntry, TextEntry, ToolEntry, call_digest, program_digest
 from intact.run_receipts.header import FIRST
 from intact.run_receipts.problems import problem_of
 from intact.run_receipts.sealed import LONGEST_RUN, SealedServices, entries_of, outcome_of
@@ -180,6 +182,21 @@ class Replayer(SealedServices):
         self._claims.programs[key] = request
         return Outcome(entry.stdout, "", entry.status, entry.ended, 0.0)
 
+    def tool(self, name: str) -> MethodTool:
+        """Find a tool of this package; of any other the receipt has the results."""
+        return find_tool(name) if name in TOOLS.own else RecordedTool(name)
+
+    def known_result(self, call: ToolUse) -> ToolResult | None:
+        """Return the result of a tool, as the receipt says."""
+        if call.tool.replayable and call.values.get("seconds", 0) > LONGEST_RUN:
+            return None
+        key = call_digest(self._claims.run.header.hash, call.tool.name, call.values, call.place)
+        entry = self._claims.used.get(key)
+        if entry is None:
+            raise self._claims.end(false("missing", None, "the method uses a tool in a way that is no entry"))
+        self._claims.calls[key] = call
+        return ToolResult(entry.text, entry.ended)
+
 
 def run_again(driver: Driver, claims: Claims) -> Result:
     """Run a method on what is known.
@@ -254,6 +271,8 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
         raise false("extra", index, f"the method never asks for the text {where:.80}")
     entries = entries_of(result.trace, claims.texts, run.header.hash)
     for index, (claimed, own) in enumerate(zip(run.entries, entries, strict=False)):
+        if isinstance(claimed, ToolEntry) and isinstance(own, ToolEntry):
+            own = replace(own, version=claimed.version)  # which decides later, where the tool is used again
         if claimed is not own and claimed.to_document() != own.to_document():  # as written: -0.0 is not 0.0
             if isinstance(claimed, ScoreEntry) and isinstance(own, ScoreEntry):
                 raise false("score", index, f"{own.scorer} gives these texts other scores")

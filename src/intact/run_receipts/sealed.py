@@ -15,10 +15,20 @@ from intact.reason.registry import Method, all_methods
 from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root, Services
+from intact.reason.tool import MethodTool, ToolResult, ToolUse
+from intact.reason.tools import TOOLS
 from intact.receipts.canonical import HashName
 from intact.run_receipts.document import RunResult
-from intact.run_receipts.entries import Entry, RunEntry, ScoreEntry, TextEntry, program_digest
-from intact.run_receipts.values import unbounded
+from intact.run_receipts.entries import (
+    Entry,
+    RunEntry,
+    ScoreEntry,
+    TextEntry,
+    ToolEntry,
+    call_digest,
+    program_digest,
+)
+from intact.run_receipts.values import unbounded, unwritten
 from intact.run_receipts.versions import versions_of_all
 from intact.score.scorers import SCORERS
 from intact.score.scorers.value import ValueScorer
@@ -46,8 +56,10 @@ class SealedServices(Services, ABC):
 
     recompute = True
 
-    def __init__(self, scorer: Callable[[str], Scorer], *, untrusted: bool = False) -> None:
-        super().__init__(scorer, untrusted=untrusted)
+    def __init__(
+        self, scorer: Callable[[str], Scorer], *, untrusted: bool = False, tools: Mapping[str, MethodTool] | None = None
+    ) -> None:
+        super().__init__(scorer, untrusted=untrusted, tools=tools)
         self.files: dict[Root, dict[str, str]] = defaultdict(dict)
         self.named: dict[Root, set[str]] = defaultdict(set)
 
@@ -85,6 +97,19 @@ class SealedServices(Services, ABC):
                 f"a run with a receipt gives a program at most {LONGEST_RUN:g} seconds, got {request.seconds:g}"
             )
         return super().run(request, stop)
+
+    def use(self, call: ToolUse, stop: Event) -> ToolResult:
+        """Use a tool, if verifiers have it and can wait for it, or know that its result is recorded."""
+        name, values = call.tool.name, call.values
+        if call.tool.replayable and type(call.tool) is not TOOLS.own.get(name):
+            raise ParameterError(f"a run with a receipt cannot use the tool {name:.80}, which is not of this package")
+        if (wrong := unwritten(values)) is not None:
+            raise ParameterError(f"no receipt can hold the input {wrong:.80} of the tool {name:.80}")
+        if values.get("seconds", 0) > LONGEST_RUN:
+            raise ParameterError(
+                f"a run with a receipt gives a tool at most {LONGEST_RUN:g} seconds, got {values['seconds']:g}"
+            )
+        return super().use(call, stop)
 
     def method(self, call: CallMethod) -> Method:
         """Find the method of a call, of this package's."""
@@ -148,6 +173,10 @@ def _flat(
         elif node["kind"] == "run":
             program = program_digest(name, node["code"], node.get("stdin"), node["seconds"])
             yield RunEntry(program, node["stdout"], node["status"], node["ended"])
+        elif node["kind"] == "tool":
+            call = call_digest(name, node["tool"], node["values"], node.get("place", ""))
+            version = bytes.fromhex(node["version"])
+            yield ToolEntry(node["tool"], version, call, node["text"], node["ended"], node["replayable"])
         else:
             yield from _flat(node["nodes"], texts, name)
 

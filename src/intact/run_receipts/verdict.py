@@ -31,7 +31,7 @@ class RunVerdict:
         Tokens that the model was given for that: texts, and what they go on from, once where several go on from the
         same. With a cache it computes fewer.
     programs : int
-        Programs that were run again, to the same end.
+        Programs that were run, and tools that were used again, to the same end.
     """
 
     outcome: Outcome

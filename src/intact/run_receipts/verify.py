@@ -20,6 +20,7 @@ from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.programs import verify_programs
 from intact.run_receipts.replay import replay
 from intact.run_receipts.sealed import on_path, source
+from intact.run_receipts.tools import verify_tools
 from intact.run_receipts.verdict import DecidedError, RunVerdict
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ def verify_run(
     programs = verify_programs(claims, between)
     if programs.outcome != "true":
         return replace(programs, checked=texts.checked, given=texts.given)
-    return replace(texts, programs=programs.programs)
+    tools = verify_tools(claims, between)
+    count = programs.programs + tools.programs
+    decisive = texts if tools.outcome == "true" or (tools.outcome, texts.outcome) == ("partial", "partial") else tools
+    return replace(decisive, checked=texts.checked, given=texts.given, programs=count)
 
 
 def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from intact.plugins import installed
 from intact.reason import aggregate, choice, driver
 from intact.reason.registry import Method, all_methods
+from intact.reason.tools import TOOLS
 from intact.receipts import canonical
 from intact.score import answers, code, equations, symbolic
 from intact.score.scorers import SCORERS
@@ -64,7 +65,7 @@ def versions_of(names: Iterable[str], others: Mapping[str, _Part] | None = None)
     Parameters
     ----------
     names : iterable of str
-        ``method NAME``, ``scorer NAME``, ``task NAME``, ``reader NAME``, or the name of a shared part.
+        ``method NAME``, ``scorer NAME``, ``task NAME``, ``reader NAME``, ``tool NAME``, or the name of a shared part.
     others : mapping, optional
         Parts that are not found by name, such as a task of the user's own.
     """
@@ -127,4 +128,5 @@ def _parts() -> dict[str, _Part]:
         "reader expression": readers["reader expression"]._replace(uses=("algebra", "equations")),
         **{f"scorer {name}": _part_of(kind) for name, kind in SCORERS.own.items()},
         **{f"task {name}": _part_of(kind) for name, kind in TASKS.own.items()},
+        **{f"tool {name}": _part_of(kind) for name, kind in TOOLS.own.items()},
     }

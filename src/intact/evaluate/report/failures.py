@@ -72,7 +72,7 @@ def shortened(text: str) -> str:
 
 
 def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) -> list[TextTree]:
-    """Return every text below the one that it continues, then calls of other methods and of programs."""
+    """Return every text below the one that it continues, then calls of other methods, of programs and tools."""
     texts, scores = texts_of(trace["nodes"]), scores_of(trace["nodes"])
     below: dict[str, list[str]] = {}
     for branch, node in texts.items():
@@ -101,5 +101,10 @@ def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) ->
         TextTree(f"python: {node['ended']}", shortened(f"{node['code']}\n\n{node['stdout']}"))
         for node in trace["nodes"]
         if node["kind"] == "run"
+    ]
+    runs += [
+        TextTree(f"{node['tool']}: {node['ended']}", shortened(f"{node['values'].get('code', '')}\n\n{node['text']}"))
+        for node in trace["nodes"]
+        if node["kind"] == "tool"
     ]
     return [*[tree(branch) for branch in below.get("", ())], *calls, *runs]

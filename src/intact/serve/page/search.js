@@ -169,6 +169,7 @@ export class Search {
     if (node.kind === "extend") this.at(node.branch, node.parent).end(node);
     else if (node.kind === "score") this.judge(node);
     else if (node.kind === "run") this.ran(node);
+    else if (node.kind === "tool") this.used(node);
   }
 
   on_result(result) {
@@ -210,6 +211,17 @@ export class Search {
   ran({ code, stdout, ended }) {
     const summary = element("summary", {}, `a program was run: ${ended}`);
     this.runs.append(element("details", {}, summary, element("p", { className: "text" }, `${code}\n\n${stdout ?? ""}`)));
+  }
+
+  /** Add a use of a tool to the transcript: what it was given and what it gave, as text. */
+  used({ tool, values, text, ended, replayable }) {
+    const summary = element("summary", {}, `the tool ${tool} was used: ${ended}${replayable === false ? ", recorded" : ""}`);
+    const { code, before, ...rest } = values ?? {};
+    const given = [...(before?.length ? [`# behind ${count(before.length)} earlier cells`] : []), ...(code === undefined ? [] : [code])];
+    const others = Object.entries(rest).map(([name, value]) => `${name}: ${value}`);
+    const inputs = [...others, ...given].map(String).join("\n");
+    const parts = [inputs, text].filter(Boolean).map((part) => element("p", { className: "text" }, part));
+    this.runs.append(element("details", { className: "tool" }, summary, ...parts));
   }
 
   /** Show the probability of each token under the pointer: values by branch, as a receipt has them. */

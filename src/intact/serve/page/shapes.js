@@ -54,6 +54,7 @@ const KINDS = {
   extend: object({ kind: text, branch: text, parent: textIfAny, text, tokens: number, logprob: numberIfAny, why: textIfAny, error: textIfAny }),
   score: object({ kind: text, scorer: text, scores: list(pair(text, number)) }),
   run: object({ kind: text, code: text, stdout: textIfAny, ended: textIfAny }),
+  tool: object({ kind: text, tool: text, values: ifAny(document), text, ended: textIfAny, replayable: flagIfAny }),
 };
 
 function nodes(value, name) {

@@ -6,6 +6,16 @@ library, behind namespaces and a filter. What both do, setting resource limits, 
 
 from intact.tools.sandbox.outcome import Ending, Outcome, ProgramLimits
 from intact.tools.sandbox.protection import Protection, protection
-from intact.tools.sandbox.run import choose, run, run_command
+from intact.tools.sandbox.run import choose, run, run_cells, run_command
 
-__all__ = ["Ending", "Outcome", "ProgramLimits", "Protection", "choose", "protection", "run", "run_command"]
+__all__ = [
+    "Ending",
+    "Outcome",
+    "ProgramLimits",
+    "Protection",
+    "choose",
+    "protection",
+    "run",
+    "run_cells",
+    "run_command",
+]

@@ -11,7 +11,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -107,7 +109,28 @@ def execute(
     SandboxError
         If it fails before the program begins.
     """
-    return _start({"code": code, "steps": limits.steps}, stdin, limits, chosen, stop)
+    return _start({"cells": [code], "mark": "", "steps": limits.steps}, stdin, limits, chosen, stop)
+
+
+def run_cells(
+    cells: Sequence[str],
+    limits: ProgramLimits | None = None,
+    *,
+    using: Kind | None = None,
+    stop: Event | None = None,
+    untrusted: bool = False,
+) -> Outcome:
+    """Run the cells of a session in one new process, and return what became of the last one.
+
+    The earlier cells run again, without output and whatever they raise, so that the last one finds the state that they
+    leave; the limits are for all of them together. A last expression's value is printed, as in an interactive session.
+    Parameters and errors are as of `run`.
+    """
+    limits = limits or ProgramLimits()
+    mark = sha256("\0".join(cells).encode("utf-8", "surrogatepass")).hexdigest()  # which no cell can hold
+    order = {"cells": list(cells), "mark": mark, "steps": limits.steps}
+    outcome = _start(order, None, limits, choose(using, untrusted=untrusted), stop)
+    return replace(outcome, stdout=outcome.stdout.partition(mark)[2], stderr=outcome.stderr.partition(mark)[2])
 
 
 def run_command(

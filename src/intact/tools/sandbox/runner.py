@@ -35,6 +35,9 @@ STEP = "<step>"
 WEIGH = "<weigh>"
 """The built-in function that counts steps for the size of what an operator has made."""
 
+SHOW = "<show>"
+"""The built-in function that prints the value of a cell's last expression."""
+
 GROWING = ast.Add, ast.Mult, ast.Pow, ast.LShift
 STEP_BYTES = 1 << 13
 """Bytes of an integer or a text that count as a step."""
@@ -87,12 +90,16 @@ def restrict(program: bytes, parent: int | None) -> None:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(Filter(len(program) // 8, program)))
 
 
-def compile_counted(text: str) -> CodeType:
+def compile_counted(text: str, show: bool = False) -> CodeType:
     """Compile a program so that it calls `STEP` in each iteration of a loop and at each entry of a function.
 
-    The syntax tree decides where, so that the count is the same with every version of Python.
+    The syntax tree decides where, so that the count is the same with every version of Python. If `show` is true and
+    the last statement is an expression, `SHOW` is called with its value.
     """
     tree = ast.parse(text, "program.py")
+    if show and tree.body and isinstance(last := tree.body[-1], ast.Expr):
+        name = ast.copy_location(ast.Name(SHOW, ast.Load()), last)
+        last.value = ast.copy_location(ast.Call(name, [last.value], []), last)
     for node in ast.walk(tree):  # which looks at a node's children before it gives the node: ours are not among them
         if isinstance(node, ast.For | ast.AsyncFor | ast.While):
             node.body.insert(0, ast.copy_location(ast.Expr(call_step(node.body[0])), node.body[0]))
@@ -168,6 +175,26 @@ def count_steps(limit: int) -> None:
     setattr(builtins, WEIGH, weigh)
 
 
+def show_value(value: object) -> None:
+    """Print a value as an interactive interpreter does: nothing for None."""
+    if value is not None:
+        print(repr(value))
+
+
+def run_silently(cells: list[str], names: dict[str, Any], mark: bytes) -> None:
+    """Run the earlier cells of a session, whatever they raise; what is written up to the mark is no output."""
+    streams = sys.stdout, sys.stderr
+    for cell in cells:
+        with contextlib.suppress(BaseException):
+            exec(compile_counted(cell, show=True), names)
+    for stream in streams:
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, mark)
+
+
 def main() -> None:
     """Read the order from the descriptor named in the arguments, and carry it out."""
     paper = int(sys.argv[1])
@@ -190,13 +217,17 @@ def main() -> None:
     if order.get("command"):
         # the limits and the filter stay with the process
         os.execv(order["command"][0], order["command"])
-    text = order["code"]
+    *before, text = order["cells"]
+    mark = order["mark"].encode()
     count_steps(order["steps"])
     del order
     gc.collect()
     status = 0
+    if mark:
+        setattr(builtins, SHOW, show_value)
+        run_silently(before, module.__dict__, mark)
     try:
-        exec(compile_counted(text), module.__dict__)
+        exec(compile_counted(text, show=bool(mark)), module.__dict__)
     except SystemExit:
         raise
     except BaseException as error:

@@ -1,0 +1,63 @@
+"""Text and code by turns: blocks of Python are run where they end, and their output is read on."""
+
+from __future__ import annotations
+
+from intact.reason import Problem, Steps, method
+from intact.reason.aggregate.votes import elect
+from intact.reason.interpreting import Transcript, interpret
+from intact.reason.limits import Count, Natural, Positive, ToolName
+from intact.reason.prompting import make_prompt
+
+SOLVE = """\
+{question}
+
+Reason step by step. Where something must be computed, write a block of Python that begins with ```python, ends with \
+``` and prints what you need. It is run at once, and its output is shown to you; variables stay for the next block. \
+When you know the result, state the final answer in the form that the question asks for."""
+
+
+@method(
+    "Liao et al. 2024, arXiv 2401.08190 (MARIO); Yin et al. 2024, arXiv 2405.07551 (MuMath-Code)",
+    group="programs, run in the sandbox",
+    uses=("tool python",),
+    temperature=0.7,
+)
+def interleaved_code(
+    problem: Problem,
+    *,
+    n: Count = 8,
+    rounds: Count = 4,
+    repairs: Natural = 2,
+    seconds: Positive = 10.0,
+    output: Count = 1000,
+    tool: ToolName = "python",
+    constrained: bool = False,
+    solve: str = SOLVE,
+) -> Steps:
+    """Write n texts of words and code by turns, run each block and feed back its output, and vote.
+
+    Parameters
+    ----------
+    n : int
+        Texts.
+    rounds : int
+        The most turns with code of each.
+    repairs : int
+        The most blocks of a text that may fail; then it is over.
+    seconds : float
+        What a block may take together with those before it, wall time.
+    output : int
+        Characters of an output that are fed back; of a longer one its beginning and its end.
+    tool : str
+        The tool that runs code.
+    constrained : bool
+        If true, a regular expression keeps blocks well-formed.
+    solve : str
+        How a solution is asked for, with {question}.
+    """
+    begun = Transcript(problem.ask(make_prompt(problem, solve)))
+    texts = yield from interpret(
+        [begun] * n, rounds=rounds, repairs=repairs, seconds=seconds, output=output, tool=tool, constrained=constrained
+    )
+    blocks, failed = [len(one.results) for one in texts], [one.failed for one in texts]
+    return elect(problem, [one.state for one in texts], blocks=blocks, failed=failed)

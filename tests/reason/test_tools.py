@@ -1,0 +1,222 @@
+"""Tools: declared inputs, bounded and harmless outputs, the state of a session, and their place among requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.errors import ParameterError
+from intact.reason import Answer, Extend, Problem, Result, Steps, Use, method
+from intact.reason.budget import Budget
+from intact.reason.driver import Driver
+from intact.reason.journal import Journal
+from intact.reason.services import MethodJob, Services
+from intact.reason.testing.toy import MarkovBackend
+from intact.reason.tool import LONGEST_OUTPUT, MethodTool, ToolInput, ToolResult, clean
+from intact.reason.tools import TOOLS, find_tool
+from intact.tools.sandbox import protection
+
+sandboxed = pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
+
+
+def python(code: str, *before: str, **more: Any) -> ToolResult:
+    tool = find_tool("python")
+    return tool.use(tool.check({"code": code, "before": list(before), **more}), Event(), untrusted=True)
+
+
+class Counter(MethodTool):
+    """Gives another number each time."""
+
+    name = "counter"
+    line = "Count the calls."
+    inputs: Mapping[str, ToolInput] = {"word": ToolInput("text", "A word.", "n")}
+    output = "The word and a number."
+    replayable = False
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
+        self.calls += 1
+        return ToolResult(f"{values['word']}{self.calls}", "ok")
+
+
+@method("a test", temperature=1.0)
+def asking(problem: Problem, *, tool: str = "python", uses: int = 2) -> Steps:
+    """Use a tool several times, then write a letter."""
+    told = []
+    for number in range(uses):
+        values = {"code": f"n + {number}", "before": ["n = 40"]} if tool == "python" else {"word": "w"}
+        result = yield Use(tool, values)
+        told.append(result.text.strip())
+    state = yield Extend(problem.start, max_tokens=1)
+    return Answer(" ".join(told), chosen=state)
+
+
+def run(
+    services: Services | None = None, journal: Journal | None = None, budget: Budget | None = None, **parameters: Any
+) -> Result:
+    driver = Driver({"toy": MarkovBackend()}, services=services, journal=journal, budget=budget)
+    ((_, result),) = driver.solve([MethodJob(asking, Problem("p", "?"), parameters)])
+    return result
+
+
+@given(st.text(st.characters(), max_size=60), st.integers(100, 200), st.integers(1, 8))
+def test_what_a_tool_gives_controls_nothing_and_is_bounded(text: str, most: int, times: int) -> None:
+    shown = clean(text * times, most)
+    assert len(shown) <= most
+    assert not [
+        c for c in shown if c not in "\n\t" and (ord(c) < 32 or 127 <= ord(c) < 160 or 0x202A <= ord(c) <= 0x202E)
+    ]
+    assert clean(shown, most) == shown
+
+
+def test_escapes_are_those_of_python_and_the_middle_of_a_long_text_is_left_out() -> None:
+    assert clean("a\x1b[31mred\x07\r\nb\u202ec\ud800\U000e0041é\t") == (
+        "a\\x1b[31mred\\x07\nb\\u202ec\\ud800\\U000e0041é\t"
+    )
+    shown = clean("x" * 5000 + "y" * 5000)
+    assert len(shown) == LONGEST_OUTPUT
+    assert "10,000 characters in all" in shown
+    assert (shown[0], shown[-1]) == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({}, "needs its input code: The cell."),
+        ({"code": 3}, "code must be a text, got 3"),
+        ({"code": "1", "befor": []}, "no input 'befor': did you mean before?"),
+        ({"code": "1", "before": "x = 1"}, "before must be a list of texts"),
+        ({"code": "1", "before": [1]}, "before must be a list of texts"),
+        ({"code": "1", "seconds": 0}, "seconds must be a positive number, got 0"),
+        ({"code": "1", "seconds": True}, "seconds must be a positive number, got True"),
+        ({"code": "1" * 65_537}, "may have 65,536 characters"),
+    ],
+)
+def test_wrong_inputs_are_named_before_the_work(values: dict[str, Any], error: str) -> None:
+    with pytest.raises(ParameterError, match=error):
+        find_tool("python").check(values)
+
+
+def test_an_unknown_tool_is_named_before_a_token_is_written() -> None:
+    with pytest.raises(ParameterError, match="there is no tool 'pyton': did you mean python"):
+        find_tool("pyton")
+    result = run(tool="pyton")
+    assert (result.why, result.cost.tokens) == ("failed", 0)
+    assert "did you mean python" in result.error
+
+
+def test_every_tool_says_what_it_takes_and_gives() -> None:
+    for name, kind in TOOLS.own.items():
+        tool = kind()
+        assert tool.name == name
+        for text in (tool.line, tool.output, *(one.help for one in tool.inputs.values())):
+            assert text.endswith(".")
+
+
+@sandboxed
+def test_a_session_keeps_its_state_and_repeats_no_output() -> None:
+    first = "import math\nx = 3\nprint('noise')"
+    assert python("x + 1", first) == ToolResult("4\n", "ok")
+    assert python("print(x)\nNone", first).text == "3\n"
+    assert python("x", first, "def double():\n    global x\n    x *= 2", "double()\ndouble()").text == "12\n"
+    assert python("import os\nos.write(1, b'mine')", "import os\nos.write(1, b'earlier')").text == "mine4\n"
+
+
+@sandboxed
+def test_what_a_cell_did_before_it_failed_stays() -> None:
+    result = python("y", "y = 1\n1 / 0\ny = 2")
+    assert result == ToolResult("1\n", "ok")
+    assert python("z", "raise SystemExit", "z = 5").text == "5\n"
+    assert python("y = 1\n1 / 0") == ToolResult("ZeroDivisionError: division by zero", "error")
+    assert python("print('a')\nfoo(", "y = 1").text.splitlines()[-1].startswith("SyntaxError")
+
+
+@sandboxed
+def test_limits_are_for_all_cells_together() -> None:
+    loop = "for i in range(400_000):\n    pass"
+    assert python("1", loop, loop, seconds=1).text == "1\n"
+    assert python("1", loop, loop, loop, seconds=1) == ToolResult("(out of steps)", "steps")
+    assert python("while True:\n    pass", seconds=1).ended == "steps"
+    assert python("import time\ntime.sleep(60)", seconds=0.5) == ToolResult("(out of time)", "time", False)
+    flood = python("print('x' * (1 << 21))")
+    assert flood.ended == "output"
+    assert len(flood.text) <= LONGEST_OUTPUT
+
+
+@sandboxed
+def test_a_cell_reaches_neither_files_nor_network() -> None:
+    assert python("open('/etc/passwd')").ended == "error"
+    assert python(f"open({str(Path(__file__))!r})").ended == "error"
+    assert python("import socket\nsocket.socket()").ended == "error"
+
+
+@sandboxed
+def test_the_address_names_what_a_result_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = find_tool("python")
+    address = tool.address({})
+    assert len(address) == 64
+    monkeypatch.setattr("platform.python_version", lambda: "2.7")
+    assert tool.address({}) != address
+
+
+@sandboxed
+def test_a_use_is_in_the_trace_and_costs_a_run() -> None:
+    result = run(uses=3)
+    assert (result.answer.answer, result.cost.runs) == ("40 41 42", 3)
+    nodes = [node for node in result.trace["nodes"] if node["kind"] == "tool"]
+    assert [node["text"] for node in nodes] == ["40\n", "41\n", "42\n"]
+    assert nodes[0]["values"] == {"code": "n + 0", "before": ["n = 40"], "seconds": 10.0}
+    assert nodes[0]["version"] == find_tool("python").address({})
+    assert nodes[0]["replayable"] is True
+
+
+@sandboxed
+def test_a_budget_of_runs_is_never_exceeded() -> None:
+    spent = run(uses=3, budget=Budget(runs=2))
+    assert (spent.why, spent.cost.runs) == ("spent", 2)
+    assert run(uses=3, budget=Budget(runs=3)).why == "done"
+
+
+@sandboxed
+def test_a_cap_in_seconds_ends_a_tool_in_the_middle() -> None:
+    @method("a test")
+    def sleeping(problem: Problem) -> Steps:
+        """Sleep in a tool."""
+        result = yield Use("python", {"code": "import time\ntime.sleep(100)", "seconds": 100})
+        return Answer(result.ended)
+
+    driver = Driver({"toy": MarkovBackend()}, budget=Budget(seconds=1))
+    ((_, result),) = driver.solve([MethodJob(sleeping, Problem("p", "?"), {})])
+    assert (result.why, result.answer.answer) == ("spent", "time")
+
+
+@sandboxed
+def test_a_journal_gives_results_again_without_the_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(tmp_path / "j.sqlite") as journal:
+        first = run(journal=journal)
+    monkeypatch.setattr("intact.tools.sandbox.run_cells", lambda *_, **__: pytest.fail("used again"))
+    with Journal(tmp_path / "j.sqlite") as journal:
+        again = run(journal=journal)
+    assert again.trace == first.trace
+
+
+def test_results_that_nobody_can_repeat_are_recorded_each_by_its_place(tmp_path: Path) -> None:
+    counter = Counter()
+    with Journal(tmp_path / "j.sqlite") as journal:
+        first = run(Services(tools={"counter": counter}), journal, tool="counter", uses=3)
+    assert first.answer.answer == "w1 w2 w3"
+    nodes = [node for node in first.trace["nodes"] if node["kind"] == "tool"]
+    assert [node["replayable"] for node in nodes] == [False] * 3
+    assert len({node["place"] for node in nodes}) == 3
+    with Journal(tmp_path / "j.sqlite") as journal:
+        again = run(Services(tools={"counter": counter}), journal, tool="counter", uses=4)
+    assert again.answer.answer == "w1 w2 w3 w4"
+    assert counter.calls == 4
