@@ -63,3 +63,11 @@ def test_a_result_goes_into_a_file_of_its_own(tmp_path):
     for name, message in (("votes.json", "ends in .jsonl"), ("votes.traces.jsonl", "belongs to the trees")):
         with pytest.raises(ParameterError, match=message):
             check_place(tmp_path / name, {})
+
+
+def test_a_long_prompt_with_a_colon_is_no_file(folder):
+    prompt = "Do it as follows: " + "step by step " * 100
+    path = write_tiny(folder / "prompted.gguf", "llama", ("F16",), context=256)
+    backend = NativeBackend(intact.load(path, drafter="off", threads=1))
+    made = manifest(plan(TASKS, "self_refine", parameters={"feedback": prompt}), {"tiny": backend})
+    assert made["method"]["parameters"]["feedback"] == prompt

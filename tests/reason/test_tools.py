@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.errors import ParameterError
+from intact.prove.provers import find_prover
 from intact.reason import Answer, Extend, Problem, Result, Steps, Use, method
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -220,3 +222,85 @@ def test_results_that_nobody_can_repeat_are_recorded_each_by_its_place(tmp_path:
         again = run(Services(tools={"counter": counter}), journal, tool="counter", uses=4)
     assert again.answer.answer == "w1 w2 w3 w4"
     assert counter.calls == 4
+
+
+def use(name: str, **values: Any) -> ToolResult:
+    tool = find_tool(name)
+    return tool.use(tool.check(values), Event(), untrusted=True)
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("1/3 + 1/6", "1/2"),
+        ("0.1 + 0.2", "3/10"),
+        ("2^10 - 2**10", "0"),
+        ("7 // 2 * 10 + 7 % 4", "33"),
+        ("sqrt(48)", "4*sqrt(3)"),
+        ("solve(x^2 - 5*x + 6, x)", "[2, 3]"),
+        ("factor(x^2 + 2*x + 1)", "(x + 1)**2"),
+        ("diff(x^3, x)", "3*x**2"),
+        ("integrate(2*x, [x, 0, 3])", "9"),
+        ("sum(k, k, 1, 100)", "5050"),
+        ("factorint(84)", "{2: 2, 3: 1, 7: 1}"),
+        ("N(pi, 10)", "3.141592654"),
+        ("2 < 3", "True"),
+        ("[1 + 1, abs(-3)]", "[2, 3]"),
+    ],
+)
+def test_the_calculator_is_exact(expression: str, value: str) -> None:
+    pytest.importorskip("sympy")
+    assert use("calculator", expression=expression) == ToolResult(value, "ok")
+
+
+@pytest.mark.parametrize(
+    ("expression", "error"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("2 +", "SyntaxError"),
+        ("__import__('os').system('true')", "no part of an expression|no function"),
+        ("().__class__", "no part of an expression"),
+        ("(lambda: 1)()", "no part of an expression"),
+        ("eval('1')", "there is no function eval"),
+        ("'a' * 3", "no part of an expression"),
+        ("9^9^9", "too large"),
+        ("factorial(10^6)", "too large"),
+        ("N(pi, 10^6)", "1 to 1,000 digits"),
+        ("1" * 2001, "may have 2,000 characters"),
+        ("(" * 500 + ")" * 500, "Error"),
+    ],
+)
+def test_the_calculator_says_what_is_wrong_and_evaluates_no_python(expression: str, error: str) -> None:
+    pytest.importorskip("sympy")
+    result = use("calculator", expression=expression)
+    assert result.ended == "error"
+    assert re.search(error, result.text)
+
+
+def test_the_calculator_ends_what_takes_too_long_and_goes_on() -> None:
+    pytest.importorskip("sympy")
+    result = use("calculator", expression="factorint(2^1021 - 1 + 3^640)", seconds=0.5)
+    assert (result.ended, result.settled) == ("time", False)
+    assert use("calculator", expression="1 + 1").text == "2"
+
+
+THEORY = "fof(a, axiom, ![X]: (dog(X) => barks(X))). fof(b, axiom, dog(rex)). fof(c, conjecture, {}(rex))."
+
+
+@pytest.mark.parametrize("prover", ["intact", "e"])
+def test_a_prover_gives_its_status(prover: str) -> None:
+    if find_prover(prover).missing() is not None:
+        pytest.skip(f"{prover} is not installed")
+    if prover != "intact" and protection().kind != "bubblewrap":
+        pytest.skip("nothing here confines a prover")
+    for predicate, status in (("barks", "Theorem"), ("sleeps", "CounterSatisfiable")):
+        result = use("prover", problem=THEORY.format(predicate), prover=prover)
+        assert (result.text.splitlines()[0], result.ended) == (status, "ok")
+
+
+def test_a_prover_says_what_is_wrong() -> None:
+    assert use("prover", problem="fof(a, axiom, p(").ended == "error"
+    with pytest.raises(ParameterError, match="there is no prover 'vampire'"):
+        use("prover", problem=THEORY, prover="vampire")
+    limited = use("prover", problem=THEORY.format("barks"), steps=1)
+    assert (limited.text.splitlines()[0], limited.settled) == ("GaveUp", True)

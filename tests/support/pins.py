@@ -211,6 +211,14 @@ def of_algebra() -> Any:
 
 
 CALLS: Mapping[str, list[dict[str, Any]]] = {
+    "calculator": [
+        {"expression": text} for text in ("1/3 + 1/6", "2 +", "solve(x^2 - 2, x)", "9^9^9", "sum(k, k, 1, 100)")
+    ],
+    "prover": [
+        {"problem": "fof(a, axiom, ![X]: (p(X) => q(X))). fof(b, axiom, p(c)). fof(g, conjecture, q(c))."},
+        {"problem": "fof(a, axiom, p(c)). fof(g, conjecture, q(c)).", "steps": 100},
+        {"problem": "fof(a, axiom"},
+    ],
     "python": [
         {"code": "x + 1", "before": ["x = 41", "1 / 0"]},
         {"code": "print('a\\x1b[0m' * 3)\nfoo"},

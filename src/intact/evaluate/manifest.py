@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import inspect
 import json
@@ -110,10 +111,15 @@ def _files(parameters: Mapping[str, Any]) -> dict[str, str]:
     for name, value in parameters.items():
         kind, _, place = value.rpartition(":") if isinstance(value, str) else ("", "", "")
         path = Path(place)
-        if (kind or path.suffix) and path.is_file():
-            found[name] = sha256_of(path)
-        elif kind and path.is_dir():
-            found[name] = digest([[file.name, sha256_of(file)] for file in sorted(path.iterdir()) if file.is_file()])
+        try:
+            if (kind or path.suffix) and path.is_file():
+                found[name] = sha256_of(path)
+            elif kind and path.is_dir():
+                files = [file for file in sorted(path.iterdir()) if file.is_file()]
+                found[name] = digest([[file.name, sha256_of(file)] for file in files])
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # a prompt with a colon in it
+                raise
     return found
 
 

@@ -11,7 +11,7 @@ from intact.reason.prompting import make_prompt
 SOLVE = """\
 {question}
 
-Reason step by step. Where something must be computed, write a block of Python that begins with ```python, ends with \
+Reason step by step, and do every calculation in Python: write a short block that begins with ```python, ends with \
 ``` and prints what you need. It is run at once, and its output is shown to you; variables stay for the next block. \
 When you know the result, state the final answer in the form that the question asks for."""
 

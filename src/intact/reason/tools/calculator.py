@@ -1,0 +1,45 @@
+"""An exact calculator: arithmetic, algebra and calculus by SymPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Event
+from typing import Any, ClassVar
+
+from intact.plugins import installed
+from intact.process import LimitReached, WorkerFailure
+from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
+from intact.tools import calculate
+
+
+class CalculatorTool(MethodTool):
+    """Evaluate an expression exactly: numbers are rational, functions are SymPy's.
+
+    The expression is written as in Python, with `^` for powers too: ``solve(x^2 - 2, x)``, ``sum(k, k, 1, 100)``. It
+    cannot be ended early, and has at most its seconds of processor time.
+    """
+
+    name = "calculator"
+    line = "Evaluate an expression exactly, with SymPy's functions."
+    inputs: ClassVar[Mapping[str, ToolInput]] = {
+        "expression": ToolInput("text", "The expression, of at most 2,000 characters."),
+        "seconds": ToolInput("number", "Processor time.", 5.0),
+    }
+    output = "The value as SymPy writes it, or what is wrong with the expression."
+    libraries: ClassVar[tuple[str, ...]] = ("sympy",)
+
+    def environment(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return SymPy's version."""
+        return {"sympy": installed("sympy") or ""}
+
+    def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
+        """Evaluate the expression."""
+        expression = values["expression"]
+        if len(expression) > calculate.LONGEST:
+            return ToolResult(f"an expression may have {calculate.LONGEST:,} characters", "error")
+        try:
+            return ToolResult(clean(calculate.evaluate(expression, values["seconds"])), "ok")
+        except WorkerFailure as error:
+            return ToolResult(clean(str(error)), "error")
+        except LimitReached as error:
+            return ToolResult(clean(f"(it {error})"), "memory" if "memory" in str(error) else "time", False)

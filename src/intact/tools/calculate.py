@@ -1,0 +1,31 @@
+"""Exact calculation and algebra (SymPy), in a worker process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from intact.packages import check_installed
+from intact.process import WorkerProcess
+
+PROGRAM: Final = Path(__file__).with_name("calculate_worker.py")
+MEMORY: Final = 1 << 30
+"""Bytes of address space."""
+LONGEST: Final = 2000
+"""Characters of an expression."""
+
+_worker: Final = WorkerProcess(PROGRAM, "sympy", seconds=5.0, memory=MEMORY, reply=1 << 20)
+
+
+def evaluate(expression: str, seconds: float) -> str:
+    """Return the value of an expression, as SymPy writes it; `seconds` are of processor time.
+
+    Raises
+    ------
+    LimitReached, WorkerFailure
+        If it takes too much time or memory; if it is no expression, or has no value.
+    NotInstalledError
+        If SymPy is missing.
+    """
+    check_installed("the calculator", "sympy")
+    return str(_worker.ask("evaluate", expression, seconds=seconds))
