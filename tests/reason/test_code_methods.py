@@ -17,6 +17,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.interpreting import WITH_BLOCK, block_of
 from intact.reason.journal import Journal
+from intact.reason.methods.hypothesis_search import Examples, literal_of
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import END
 from intact.score.scorers import find_scorer
@@ -39,6 +40,7 @@ def solve(
     name: str, reply: Reply, budget: Budget | None = None, journal: Journal | None = None, **parameters: Any
 ) -> tuple[Result, ScriptBackend]:
     backend = ScriptBackend(reply)
+    backend.context = 10_000
     sampling = {"max_tokens": parameters.pop("max_tokens", 400)}
     driver = Driver(
         {"main": backend}, budget=budget, sampling=sampling, journal=journal, services=Services(find_scorer)
@@ -236,3 +238,154 @@ def test_the_share_of_each_answer_is_that_of_the_texts_that_end_in_it(tmp_path: 
         deviation = math.sqrt(n * share * (1 - share))
         assert abs(result.answer.votes[answer] - n * share) < 5 * deviation, answer
     assert sum(result.answer.votes.values()) == n
+
+
+def checking(first: str, verdict: str, second: str = "It is 17.") -> Reply:
+    """Solve by `first`, print `verdict`; solve again by `second`, print True."""
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        if text.endswith("```python\n"):
+            said = "True" if "solve the problem again" in text else verdict
+            return f"print({said!r})\n```\nThe end.…"
+        return second if "solve the problem again" in text else first
+
+    return reply
+
+
+@sandboxed
+def test_a_solution_that_is_verified_stays() -> None:
+    result, backend = solve("code_verification", checking("It is 17.", "True"), n=1)
+    assert (result.answer.answer, result.answer.details["turns"]) == ("17", [[["17", "True"]]])
+    assert (len(backend.asked), result.cost.runs) == (2, 1)
+    assert result.answer.chosen is not None
+    assert result.answer.chosen.text.endswith("```python\nprint('True')\n```\n```output\nTrue\n```\n")
+
+
+@sandboxed
+def test_a_solution_that_is_found_wrong_is_amended_and_verified_again() -> None:
+    result, backend = solve("code_verification", checking("It is 42.", "False"), n=1)
+    assert (result.answer.answer, result.answer.details["verdicts"]) == ("17", ["True"])
+    assert result.answer.details["turns"] == [[["42", "False"], ["17", "True"]]]
+    assert (len(backend.asked), result.cost.runs) == (4, 2)
+    kept, _ = solve("code_verification", checking("It is 42.", "False"), n=1, amendments=0)
+    assert (kept.answer.answer, kept.answer.details["verdicts"]) == ("42", ["False"])
+    silent, _ = solve("code_verification", checking("It is 42.", "False", "I do not know."), n=1)
+    assert (silent.answer.answer, silent.answer.details["verdicts"]) == ("42", ["False"])
+
+
+@sandboxed
+def test_amendments_are_limited() -> None:
+    def reply(prompt: str, text: str, place: int) -> str:
+        return "print(False)\n```\n" if text.endswith("```python\n") else "It is 3."
+
+    result, backend = solve("code_verification", reply, n=1, amendments=3)
+    assert result.answer.details["turns"] == [[["3", "False"]] * 4]
+    assert len(backend.asked) == 8
+
+
+@sandboxed
+@pytest.mark.parametrize("said", ["'maybe'", "1 / 0", "'Uncertain'"])
+def test_what_is_no_verdict_is_uncertain_and_ends_the_text(said: str) -> None:
+    def reply(prompt: str, text: str, place: int) -> str:
+        return f"print({said})\n```\n" if text.endswith(("```python\n", "```\n")) else "It is 3."
+
+    result, _ = solve("code_verification", reply, n=1, repairs=0)
+    assert result.answer.details["verdicts"] == ["Uncertain"]
+
+
+@sandboxed
+def test_answers_weigh_by_their_last_verdicts() -> None:
+    """Score(a) = sum over v of w_v times the texts that end in a with v."""
+    ends = [("1", "True"), ("2", "False"), ("2", "False"), ("2", "Uncertain"), ("3", "True"), ("3", "Uncertain")]
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        answer = re.search(r"It is (.)", text)
+        if answer is None:
+            return f"It is {place + 1}."
+        return f"print({dict(enumerate(ends))[int(answer[1]) - 1][1]!r})\n```\n"
+
+    def read(text: str) -> str | None:
+        found = re.search(r"It is (.)", text)
+        return None if found is None else ends[int(found[1]) - 1][0]
+
+    problem = Problem("p", (("user", QUESTION),), read)
+    driver = Driver({"main": ScriptBackend(reply)}, sampling={"max_tokens": 400})
+    parameters = {"n": 6, "amendments": 0, "right": 1.0, "uncertain": 0.5, "wrong": 0.25}
+    ((_, result),) = driver.solve([MethodJob(find("code_verification"), problem, parameters)])
+    assert dict(result.answer.votes) == {"3": 1.5, "1": 1.0, "2": 1.0}
+    driver = Driver({"main": ScriptBackend(reply)}, sampling={"max_tokens": 400})
+    nothing = parameters | {"right": 0.0, "uncertain": 0.0, "wrong": 0.0}
+    ((_, result),) = driver.solve([MethodJob(find("code_verification"), problem, nothing)])
+    assert dict(result.answer.votes) == {"2": 3.0, "3": 2.0, "1": 1.0}
+
+
+RULES = """Find the rule.
+Examples:
+Input 1: [3, 1]
+Output 1: [1, 3]
+Input 2: [5, 9, 2]
+Output 2: [2, 5, 9]
+
+Input: [8, 7]
+Output:
+"""
+
+
+def search(reply: Reply, text: str = RULES, **parameters: Any) -> tuple[Result, ScriptBackend]:
+    backend = ScriptBackend(reply)
+    driver = Driver({"main": backend}, sampling={"max_tokens": 800})
+    problem = Problem("p", (("user", text),), lambda found: found.strip() or None)
+    ((_, result),) = driver.solve([MethodJob(find("hypothesis_search"), problem, parameters)])
+    return result, backend
+
+
+def test_examples_are_read_from_the_question() -> None:
+    found = Examples.of(RULES)
+    assert found == Examples((("[3, 1]", "[1, 3]"), ("[5, 9, 2]", "[2, 5, 9]")), "[8, 7]")
+    grid = Examples.of("Example 1:\nInput:  1 2\nOutput: 2 1\n\nWords.\n\nInput:\n3 4\n")
+    assert grid == Examples((("1 2", "2 1"),), "3 4")
+    assert Examples.of("No examples.") == Examples((), None)
+    assert Examples.of("Input: 1\nOutput: 2") == Examples((("1", "2"),), None)
+    assert Examples.of("Input: a\nInput: b\nOutput: c") == Examples((("b", "c"),), None)
+    assert (literal_of("[1, 2]"), literal_of("1 2"), literal_of("'a'")) == ("[1, 2]", "'1 2'", "'a'")
+
+
+@sandboxed
+def test_programs_that_get_all_examples_right_answer() -> None:
+    def reply(prompt: str, text: str, place: int) -> str:
+        if "State in one or two sentences" in prompt:
+            return ["It is sorted.", "It is reversed."][place]
+        body = "sorted(x)" if "It is sorted." in prompt else "x[::-1]"
+        return f"def transform(x):\n    print('noise')\n    return {body}\n```"
+
+    result, backend = search(reply, n=2, programs=2)
+    assert (result.answer.answer, dict(result.answer.votes)) == ("[7, 8]", {"[7, 8]": 2.0})
+    assert result.answer.details == {"examples": 2, "passed": [2, 2, 1, 1]}
+    assert (len(backend.asked), result.cost.runs) == (2 + 4, 4)
+    assert "Its inputs are such as [3, 1]." in backend.asked[2]
+
+
+@sandboxed
+def test_a_program_that_fails_an_example_is_written_again_with_what_it_gave() -> None:
+    def reply(prompt: str, text: str, place: int) -> str:
+        if "It does not:" in prompt:
+            return "def transform(x):\n    return sorted(x)\n```"
+        return "Swap." if "State in one" in prompt else "def transform(x):\n    return x[::-1]\n```"
+
+    result, backend = search(reply, n=1, programs=1, rounds=2)
+    assert (result.answer.answer, result.answer.details["passed"]) == ("[7, 8]", [1, 2])
+    assert "transform([5, 9, 2]) gives [2, 9, 5], and should give [2, 5, 9]" in backend.asked[2]
+    assert "transform([3, 1])" not in backend.asked[2]
+    none, backend = search(reply, n=1, programs=1, rounds=0)
+    assert (none.answer.answer, len(backend.asked)) == ("[7, 8]", 2)
+
+
+@sandboxed
+def test_programs_that_fail_or_never_end_get_no_example_right() -> None:
+    bodies = ["    return undefined", "    while True:\n        pass", "    return x.pop(9)"]
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        return "A rule." if "State in one" in prompt else f"def transform(x):\n{bodies[place]}\n```"
+
+    result, _ = search(reply, n=1, programs=3, rounds=0, seconds=1.0)
+    assert (result.answer.answer, result.answer.details["passed"]) == (None, [0, 0, 0])

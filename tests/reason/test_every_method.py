@@ -14,7 +14,7 @@ from intact.reason.testing.checks import CAPS, CHECKS, Check, ToyTrial, problems
 from intact.tools.sandbox import protection
 
 METHODS = all_methods()
-PROGRAMS = ("program_aided", "code_verified", "linc")
+PROGRAMS = ("program_aided", "code_verified", "hypothesis_search", "linc")
 """Methods that run programs."""
 DOCS = Path(__file__).parents[2] / "docs" / "methods"
 

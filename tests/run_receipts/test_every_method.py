@@ -30,7 +30,7 @@ def models(tmp_path_factory):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_is_proved(models, name, tmp_path):
-    if name in ("program_aided", "code_verified", "linc") and protection().kind == "none":
+    if name in ("program_aided", "code_verified", "hypothesis_search", "linc") and protection().kind == "none":
         pytest.skip("nothing here keeps programs in")
     given = {
         parameter.name: LITTLE[parameter.name] for parameter in METHODS[name].parameters if parameter.name in LITTLE

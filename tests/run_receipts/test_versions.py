@@ -117,7 +117,15 @@ def test_what_runs_programs_states_the_interpreter():
     stated = {name: versions_of_task(task).python for name, task in all_tasks().items()}
     assert {name for name, python in stated.items() if python == here} == {"humaneval", "mbpp"}
     methods = {name for name, one in all_methods().items() if versions_of_method(one, {}).python}
-    assert methods == {"program_aided", "code_verified", "interleaved_code", "linc", "compute_optimal"}
+    assert methods == {
+        "program_aided",
+        "code_verification",
+        "code_verified",
+        "hypothesis_search",
+        "interleaved_code",
+        "linc",
+        "compute_optimal",
+    }
     best = all_methods()["best_of_n"]
     assert versions_of_method(best, {"scorer": "unit_tests:60"}).python == here
     assert versions_of_method(best, {"scorer": "likelihood"}).python is None

@@ -106,6 +106,7 @@ def interpret(
     output: int,
     tool: str = "python",
     constrained: bool = False,
+    one_block: bool = False,
 ) -> Part[list[Transcript]]:
     """Go on with texts side by side, run each block of Python where it ends, and feed its output back.
 
@@ -127,10 +128,12 @@ def interpret(
         Which tool runs code, with the inputs of `intact.reason.tools.python`.
     constrained : bool
         If true, a regular expression keeps blocks well-formed; the text has no other backticks then.
+    one_block : bool
+        If true, a text is over at its first block that does not fail, and there is no turn without code.
     """
     texts = list(begun)
     try:
-        for turn in range(rounds + 1):
+        for turn in range(rounds if one_block else rounds + 1):
             going = [place for place, one in enumerate(texts) if not one.over]
             if not going:
                 break
@@ -147,7 +150,7 @@ def interpret(
                     continue
                 result = yield Use(tool, {"code": cell, "before": list(one.cells), "seconds": seconds})
                 texts[place] = one.answered(cell, result, output)
-                if texts[place].failed > repairs:
+                if texts[place].failed > repairs or (one_block and result.ok):
                     texts[place] = replace(texts[place], over=True)
     except SpentError:
         pass

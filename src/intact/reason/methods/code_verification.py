@@ -1,0 +1,155 @@
+"""CSV's loop: solve with code, verify with code, and solve again where the verification says that it is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from intact.reason import Part, Problem, Steps, method
+from intact.reason.aggregate.votes import elected, vote
+from intact.reason.interpreting import FENCE, Transcript, interpret
+from intact.reason.limits import Amount, Count, Natural, Positive
+from intact.reason.methods.interleaved_code import SOLVE
+from intact.reason.prompting import make_prompt
+
+VERIFY: Final = """
+
+Let me verify this answer by another way, in Python. The code prints True if the answer is right, False if it is \
+wrong, and Uncertain if neither can be told.
+
+"""
+AGAIN: Final = """
+The verification says that this answer is wrong. Let me solve the problem again, by another way.
+
+"""
+VERDICTS: Final = ("True", "False", "Uncertain")
+
+
+@dataclass
+class _Solution:
+    """A text with its solutions and their verifications, as far as it has come."""
+
+    text: Transcript
+    answers: list[str] = field(default_factory=list)
+    verdicts: list[str] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> bool:
+        """If true, the newest solution was verified to be wrong, and the text can go on."""
+        return self.verdicts[-1:] == ["False"] and _goes_on(self.text)
+
+
+def _goes_on(text: Transcript) -> bool:
+    """Return whether something can follow a text: no cap has cut it, and nothing has ended it for good."""
+    return text.state.why in ("", "end", "stop")
+
+
+def _verdict(text: Transcript) -> str:
+    """Return the last line of what the last block gave, if it is a verdict; else Uncertain."""
+    last = text.results[-1] if text.results else None
+    line = last.text.strip().rpartition("\n")[2].strip() if last is not None and last.ok else ""
+    return line if line in VERDICTS else "Uncertain"
+
+
+def _solve_and_verify(
+    problem: Problem, solutions: list[_Solution], rounds: int, repairs: int, seconds: float, output: int, verify: str
+) -> Part[None]:
+    """Have each text go on with a solution, and with its verification where it gives an answer."""
+    places = [len(one.text.state.pieces) for one in solutions]
+    begun = [replace(one.text, results=(), over=False) for one in solutions]
+    texts = yield from interpret(begun, rounds=rounds, repairs=repairs, seconds=seconds, output=output)
+    answered = []
+    for one, text, place in zip(solutions, texts, places, strict=True):
+        one.text = text
+        answer = problem.answer(replace(text.state, pieces=text.state.pieces[place:]))
+        if answer is not None:
+            one.answers.append(answer)
+            one.verdicts.append("Uncertain")
+        if answer is not None and _goes_on(text):
+            answered.append(one)
+    begun = []
+    for one in answered:
+        state = one.text.state
+        begun.append(Transcript(state, len(state.pieces), one.text.cells).append(f"{verify}{FENCE}python\n"))
+    texts = yield from interpret(
+        begun, rounds=repairs + 1, repairs=repairs, seconds=seconds, output=output, one_block=True
+    )
+    for one, text in zip(answered, texts, strict=True):
+        one.text, one.verdicts[-1] = text, _verdict(text)
+
+
+@method(
+    "Zhou et al. 2023, arXiv 2308.07921 (CSV)",
+    group="programs, run in the sandbox",
+    uses=("tool python",),
+    temperature=0.7,
+)
+def code_verification(
+    problem: Problem,
+    *,
+    n: Count = 8,
+    amendments: Natural = 2,
+    rounds: Count = 3,
+    repairs: Natural = 1,
+    right: Amount = 1.0,
+    uncertain: Amount = 0.5,
+    wrong: Amount = 0.2,
+    seconds: Positive = 10.0,
+    output: Count = 1000,
+    solve: str = SOLVE,
+    verify: str = VERIFY,
+    again: str = AGAIN,
+) -> Steps:
+    """Solve and verify with code in one text, solve again where the verification fails, and vote by verdicts.
+
+    Where all answers weigh nothing, each has one vote.
+
+    Parameters
+    ----------
+    n : int
+        Texts.
+    amendments : int
+        How often a text may solve again.
+    rounds : int
+        The most turns with code of each solution.
+    repairs : int
+        The most blocks that may fail in a solution, and in a verification.
+    right : float
+        The weight of an answer whose last verification prints True.
+    uncertain : float
+        That where it prints neither, or fails.
+    wrong : float
+        That where it prints False.
+    seconds : float
+        What a block may take together with those before it, wall time.
+    output : int
+        Characters of an output that are fed back.
+    solve : str
+        How a solution is asked for, with {question}.
+    verify : str
+        What the text goes on with for a verification, which begins in a block of code.
+    again : str
+        What it goes on with for another solution.
+    """
+    begun = problem.ask(make_prompt(problem, solve))
+    solutions = [_Solution(Transcript(begun)) for _ in range(n)]
+    for turn in range(amendments + 1):
+        going = [one for one in solutions if not turn or one.wrong]
+        if not going:
+            break
+        for one in going if turn else ():
+            state = one.text.state
+            one.text = Transcript(state, len(state.pieces), one.text.cells).append(again)
+        yield from _solve_and_verify(problem, going, rounds, repairs, seconds, output, verify)
+    answers = [one.answers[-1] if one.answers else None for one in solutions]
+    verdicts = [one.verdicts[-1] if one.verdicts else "" for one in solutions]
+    weights = [{"True": right, "False": wrong}.get(verdict, uncertain) for verdict in verdicts]
+    voting = [weight for weight, answer in zip(weights, answers, strict=True) if answer is not None]
+    return elected(
+        vote(answers, weights if any(voting) else None),
+        answers,
+        [one.text.state for one in solutions],
+        weights,
+        verdicts=verdicts,
+        turns=[[list(pair) for pair in zip(one.answers, one.verdicts, strict=True)] for one in solutions],
+    )
