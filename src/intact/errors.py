@@ -75,3 +75,7 @@ class WorkerError(IntactError):
 
 class LogError(IntactError):
     """A log that cannot be audited: truncated, incomplete, of another tokenizer, or sampled in an unknown way."""
+
+
+class ToolError(IntactError):
+    """A tool of a method that has failed for good, such as one of a server that has ended."""

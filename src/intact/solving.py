@@ -21,6 +21,7 @@ from intact.reason.journal import Journal
 from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services
+from intact.reason.tool import MethodTool
 from intact.score.answers import read_answer as read_answer
 from intact.score.available import check_data, check_method, check_parts, check_reader
 from intact.score.scorers import find_scorer
@@ -138,6 +139,7 @@ def solve(
     journal: str | os.PathLike[str] | None = None,
     receipt: bool = False,
     now: datetime | str | None = None,
+    tools: Mapping[str, MethodTool] | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
     top_p: float | None = None,
@@ -170,6 +172,8 @@ def solve(
     now : datetime or str, optional
         The time given to chat templates that write the date, such as "2026-11-20T17:45:00"; by default
         2024-07-26T00:00:00, so that the same question has the same answer on any day.
+    tools : mapping of str to MethodTool, optional
+        Tools of one's own by name, such as those of an MCP server (docs/tools.md).
     max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar : optional
         Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
         what is meant where it has one.
@@ -198,7 +202,9 @@ def solve(
         if isinstance(question, str):
             question = as_problem(question, next(iter(backends.values())), seed=seed)
         job = MethodJob(found, question, parameters)
-        ((_, result),) = solve_all(backends, [job], sampling=sampling, budget=budget, journal=journal, receipt=receipt)
+        ((_, result),) = solve_all(
+            backends, [job], sampling=sampling, budget=budget, journal=journal, receipt=receipt, tools=tools
+        )
     return result
 
 
@@ -213,6 +219,7 @@ def solve_all(
     parallel: int = PARALLEL,
     progress: Callable[[int], None] | None = None,
     receipt: bool = False,
+    tools: Mapping[str, MethodTool] | None = None,
 ) -> Generator[tuple[int, Result], None, None]:
     """Do many jobs at once, and yield the number and result of each as it ends.
 
@@ -228,6 +235,8 @@ def solve_all(
         Called now and then with the number of tokens written so far.
     receipt : bool
         If true, results have receipts. Everything is written again then; what the journal knows speeds that up.
+    tools : mapping of str to MethodTool, optional
+        Tools of one's own by name.
 
     Raises
     ------
@@ -244,7 +253,9 @@ def solve_all(
         options: dict[str, Any] = {"journal": kept, "budget": caps, "sampling": sampling}
         options |= {"parallel": parallel, "seconds": seconds, "progress": progress}
         driver = (
-            _recording(backends, options) if receipt else Driver(backends, services=Services(find_scorer), **options)
+            _recording(backends, options | {"tools": tools})
+            if receipt
+            else Driver(backends, services=Services(find_scorer, tools=tools), **options)
         )
         with closing(driver.solve(_available(jobs))) as results:
             yield from results
@@ -283,7 +294,7 @@ def solve_items(
     backends : mapping of str to Backend
         As `opened` gives them.
     **options
-        As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt.
+        As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
     """
     check_parts(task.uses)
     check_method(method, parameters or {})

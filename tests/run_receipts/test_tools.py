@@ -8,7 +8,7 @@ import pytest
 import intact
 from intact.errors import ReceiptError
 from intact.reason.budget import Budget
-from intact.reason.tool import ToolUse
+from intact.reason.tool import ToolResult, ToolUse
 from intact.reason.tools.python import PythonTool
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import ToolEntry
@@ -134,3 +134,33 @@ def test_a_tool_of_another_package_and_a_long_one_cannot_be_part_of_a_receipt():
         recorder.use(ToolUse(Foreign(), {"code": "1"}), Event())
     with pytest.raises(intact.ParameterError, match="at most 60 seconds, got 61"):
         recorder.use(ToolUse(PythonTool(), {"code": "1", "seconds": 61.0}), Event())
+
+
+class Elsewhere(PythonTool):
+    """Stands for a tool of a server: it gives something else each time."""
+
+    name = "mcp:server/run"
+    replayable = False
+
+    def __init__(self):
+        self.calls = 0
+
+    def use(self, values, stop, *, untrusted=False):
+        self.calls += 1
+        return ToolResult(f"result {self.calls}", "ok")
+
+
+def test_results_that_nobody_can_repeat_are_recorded_and_the_verdict_says_so(model):
+    tool = Elsewhere()
+    asked = {"n": 2, "rounds": 1, "regex": BLOCK, "max_tokens": 60, "temperature": 1.0, "tool": tool.name}
+    result = intact.solve(model, "interleaved_code", "What is 2 + 2?", receipt=True, tools={tool.name: tool}, **asked)
+    assert result.why == "done", result.error
+    receipt = RunReceipt.parse(result.receipt.encode())
+    assert [receipt.entries[i].replayable for i in uses(receipt)] == [False, False]
+    assert len({receipt.entries[i].call for i in uses(receipt)}) == 2
+    verdict = verify_run(model, receipt)
+    assert (verdict.outcome, verdict.checked, verdict.programs) == ("partial", receipt.count, 0)
+    assert verdict.detail == "2 results of mcp:server/run are recorded; nobody can repeat them"
+    assert tool.calls == 2
+    false = lie(receipt, text="another result")
+    assert judge(model, uncovered(receipt, false))[:2] == ("false", "request")

@@ -16,7 +16,7 @@ from intact.reason.registry import Method, find
 from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
-from intact.reason.tools import find_tool
+from intact.reason.tools import TOOLS, find_tool
 from intact.tools import sandbox
 
 LARGEST_FILE: Final = 1 << 20
@@ -84,6 +84,11 @@ class Services:
         tools: Mapping[str, MethodTool] | None = None,
     ) -> None:
         self.untrusted, self._tools = untrusted, dict(tools or {})
+        for name, tool in self._tools.items():
+            if name in TOOLS:
+                raise ParameterError(f"there is a tool {name!r:.60} already; give another name to yours")
+            if name != tool.name:
+                raise ParameterError(f"the tool {tool.name!r:.60} is given by the name {name!r:.60}")
         self._make_scorer = cache(scorer or _no_scorer)
 
     def admit(self, job: MethodJob) -> MethodJob:
