@@ -441,6 +441,46 @@ def test_two_runs_stand_side_by_side_one_of_them_from_a_file(page, tmp_path):
     page.wait_for_function("() => document.getElementById('runs-problem').textContent.includes('neither a trace')")
 
 
+def test_the_transcript_of_a_tool_is_text_whatever_it_holds(page, tmp_path):
+    hostile = "<img src=x onerror=alert(1)>\\x1b[31m"
+    values = {"code": "print(x)\n<script>alert(2)</script>", "before": ["x = 1", "x += 1"], "seconds": 10.0}
+    node = {"kind": "tool", "tool": "python", "version": "0" * 64, "values": values, "text": hostile, "ended": "ok"}
+    written = {
+        "kind": "extend",
+        "branch": "p/0",
+        "parent": "p",
+        "text": "So 2.",
+        "tokens": 4,
+        "logprob": -1.0,
+        "why": "end",
+    }
+    recorded = {**node, "tool": "mcp:notes/search", "values": {"words": "two"}, "replayable": False}
+    trace = {
+        "method": "interleaved_code",
+        "nodes": [written, {**node, "replayable": True}, recorded],
+        "answer": "2",
+        "chosen": "p/0",
+        "why": "done",
+        "cost": {"tokens": 4},
+        "budget": {},
+    }
+    (tmp_path / "tool.json").write_text(json.dumps(trace))
+    ask(page, "What is 17 + 5?")
+    answered(page)
+    page.click("#runs-open")
+    page.set_input_files("#run-file", tmp_path / "tool.json")
+    page.wait_for_selector("#runs details.tool")
+    tools = page.locator("#left-run details.tool, #right-run details.tool")
+    assert tools.count() == 2
+    assert tools.nth(0).locator("summary").text_content() == "the tool python was used: ok"
+    assert tools.nth(1).locator("summary").text_content() == "the tool mcp:notes/search was used: ok, recorded"
+    tools.nth(0).locator("summary").click()
+    shown = tools.nth(0).locator("p.text").all_text_contents()
+    assert shown == [f"seconds: 10\n# earlier cells: 2\n{values['code']}", hostile]
+    assert page.locator("#runs img, #runs script").count() == 0
+    assert overflow(page) == 0
+
+
 def test_a_receipt_is_kept_and_found_true_and_a_changed_one_false(page, tmp_path):
     ask(page, "What is 17 + 5?")
     with page.expect_download() as kept:

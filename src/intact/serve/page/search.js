@@ -217,7 +217,7 @@ export class Search {
   used({ tool, values, text, ended, replayable }) {
     const summary = element("summary", {}, `the tool ${tool} was used: ${ended}${replayable === false ? ", recorded" : ""}`);
     const { code, before, ...rest } = values ?? {};
-    const given = [...(before?.length ? [`# behind ${count(before.length)} earlier cells`] : []), ...(code === undefined ? [] : [code])];
+    const given = [...(before?.length ? [`# earlier cells: ${count(before.length)}`] : []), ...(code === undefined ? [] : [code])];
     const others = Object.entries(rest).map(([name, value]) => `${name}: ${value}`);
     const inputs = [...others, ...given].map(String).join("\n");
     const parts = [inputs, text].filter(Boolean).map((part) => element("p", { className: "text" }, part));
