@@ -149,6 +149,7 @@ def test_where_the_model_was_unsure_is_verified(model):
         ({"streams": [{"prompt": [], "source": None, "model": None}]}, "a list of integers that is not empty"),
         ({"parameters": {"scale": 1.5}}, "expected integers"),
         ({"parameters": {"scale": -1}}, "an integer from 0"),
+        ({"parameters": {"größe": 1}}, "the names of parameters"),
         ({"version": 0}, "an integer from 1"),
         ({"more": 1}, "unknown member"),
     ],

@@ -122,6 +122,8 @@ class Decoding:
         fields = Fields(value, "request.decoding", ("name", "version", "parameters", "streams"))
         given = fields.values["parameters"]
         parameters = Fields(given, fields.place("parameters"), list(given) if isinstance(given, dict) else [])
+        if not all(name.isascii() and name.isidentifier() for name in parameters.values):
+            fields.fail("parameters", "an object whose members have the names of parameters")
         streams = fields.each("streams", StreamSource.from_document)
         if not 0 < len(streams) <= MOST_STREAMS:
             fields.fail("streams", f"a list of 1 to {MOST_STREAMS} streams")
