@@ -20,7 +20,7 @@ from intact.text.template import read_time
 Top = Annotated[int, Field(ge=0, le=20)]
 TURNS = 10_000
 """The most messages of a conversation."""
-TEXT_FIELDS = frozenset({"receipt", "regex", "grammar", "priority", "deadline", "id"})
+TEXT_FIELDS = frozenset({"receipt", "regex", "grammar", "stop_below", "priority", "deadline", "id"})
 """Fields of `intact` that every request for text takes."""
 
 

@@ -41,7 +41,7 @@ UNREAD = 64
 INTERVAL = 0.2
 """Seconds between two events about unfinished texts."""
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
-_OWN = Extension.model_fields.keys() - {"regex", "grammar"}
+_OWN = Extension.model_fields.keys() - {"regex", "grammar", "stop_below"}
 _SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "body")
 _NO_EFFECT = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
 _NO_EFFECT |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
