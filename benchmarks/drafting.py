@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from common import machine, parser
+from common import machine, model_path, parser
 from draft_requests import KINDS, needs, requests
 
 import intact
 from intact.engine.draft.controller import Controller, Statistics
-from intact.engine.draft.drafting import DRAFTERS
+from intact.engine.draft.draft_model import DraftModel
+from intact.engine.draft.drafting import DRAFTERS, MODEL, Drafting, make_drafting
+from intact.engine.draft.union import Union
 
 
 class Row(NamedTuple):
@@ -47,6 +49,26 @@ def difference(after: Statistics, before: Statistics) -> tuple[int, int, int]:
     return steps, proposed, accepted
 
 
+def set_clock(drafting: Drafting, clock: Callable[[], float]) -> None:
+    """Let all that measures time use a clock."""
+    drafting.controller = Controller(clock=clock)
+    for drafter in getattr(drafting.drafter, "members", [drafting.drafter]):
+        if isinstance(drafter, DraftModel):
+            drafter.clock = clock
+
+
+def forget(model: intact.Model, name: str) -> None:
+    """Make the drafters that learn texts anew: no answer may be known from its turn before."""
+    drafting = model.engine.drafting
+    fresh = make_drafting(name, model.program.vocabulary, model.executor.trees) if name != MODEL else None
+    if fresh is None:
+        return
+    if isinstance(drafting.drafter, Union):
+        drafting.drafter = Union([fresh.drafter, *drafting.drafter.members[1:]])
+    else:
+        drafting.drafter = fresh.drafter
+
+
 def measure(
     model: intact.Model, kind: str, temperature: float, options: argparse.Namespace, clock: Callable[[], float]
 ) -> Row:
@@ -62,6 +84,7 @@ def measure(
         texts = set()
         for turn in range(2 * options.repeats):
             draft = turn % 4 in (1, 2)
+            forget(model, options.drafter)
             before, start = drafting.statistics, clock()
             ((completion,),) = model.generate(prompt, draft=draft, **sampling)
             times[draft].append(clock() - start)
@@ -92,7 +115,8 @@ def measure(
 
 def main() -> None:
     p = parser(__doc__, text=False)
-    p.add_argument("--drafter", choices=list(DRAFTERS), default="auto")
+    p.add_argument("--drafter", choices=[*DRAFTERS, MODEL], default="auto", help="model: the draft model alone")
+    p.add_argument("--draft-model", type=model_path, metavar="MODEL", help="a smaller model, which drafts as well")
     p.add_argument("--requests", type=int, default=4, help="of each kind, at most 4 (default 4)")
     p.add_argument("--tokens", type=int, default=192, help="of each answer (default 192)")
     p.add_argument("--repeats", type=int, default=3, help="with and without (default 3)")
@@ -107,9 +131,16 @@ def main() -> None:
     clock = time.process_time if options.cpu else time.perf_counter
     results: dict[str, list[Row]] = {}
     for name in map(str, options.models):
-        model = intact.load(name, options.profile, threads=1 if options.cpu else None, drafter=options.drafter)
-        model.engine.drafting.controller = Controller(clock=clock)
-        print(f"\n{Path(name).name}, {options.profile}, drafter {options.drafter}\n")
+        model = intact.load(
+            name,
+            options.profile,
+            threads=1 if options.cpu else None,
+            drafter=options.drafter,
+            draft_model=options.draft_model,
+        )
+        set_clock(model.engine.drafting, clock)
+        small = f", draft model {options.draft_model.name}" if options.draft_model else ""
+        print(f"\n{Path(name).name}, {options.profile}, drafter {options.drafter}{small}\n")
         print("| request | temperature | plain, tokens/s | drafting | gain (range) | tokens a step | accepted |")
         print("|---|---|---|---|---|---|---|")
         rows = results[Path(name).name] = []

@@ -266,11 +266,12 @@ def test_preemption_before_every_token_changes_nothing(tiny, expected, architect
     assert (model.engine.counters.cached_tokens > 0) == cached
 
 
-@pytest.mark.parametrize("drafter", ["auto", "lookup", "recycling", "stand"])
+@pytest.mark.parametrize("drafter", ["auto", "lookup", "recycling", "stand", "model", "auto and model"])
 @pytest.mark.parametrize("profile", ["int8", "fp32"])
 def test_the_library_s_own_drafting_changes_nothing(tiny, expected, profile, drafter):
     """With the controller that measures time: how much is drafted is chance."""
-    model = intact.load(tiny("llama"), profile, threads=1, drafter=drafter)
+    small = tiny("llama") if "model" in drafter else None
+    model = intact.load(tiny("llama"), profile, threads=1, drafter=drafter.partition(" ")[0], draft_model=small)
     for _ in range(3):
         assert [together(model, [ask])[0] for ask in KINDS.values()] == list(expected("llama", profile).values())
 

@@ -134,7 +134,7 @@ def clocked(paths, seconds, seed=0):
         return step(chunks, wanted)
 
     drafter.executor.step = slow
-    drafter._clock = lambda: now[0]
+    drafter.clock = lambda: now[0]
     return drafter, now
 
 
@@ -198,6 +198,15 @@ def test_a_draft_model_is_loaded_beside_the_model_and_closed_with_it(paths):
         executor = drafter.executor
     with pytest.raises(AttributeError):
         executor.page_bytes  # noqa: B018
+
+
+def test_a_draft_model_leaves_no_trace_in_a_receipt(paths):
+    options = {"max_tokens": 30, "temperature": 0.7, "receipt": True}
+    found = []
+    for small in (None, paths[1]):
+        with intact.load(paths[0], threads=1, draft_model=small) as model:
+            found.append(model.generate("a b c", **options)[0][0].receipt)
+    assert found[0] == found[1]
 
 
 def test_another_vocabulary_is_refused_before_anything_runs(paths, tmp_path):

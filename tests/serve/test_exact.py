@@ -64,8 +64,13 @@ def test_bytes_depend_on_the_request_alone(tiny_path):
         again = asyncio.run(together(server.url, asked))
         assert server.service.models.served["tiny"].loaded.engine.index.evictions
         server.settle(server.idle)
+    with running({"tiny": tiny_path}, Loading(threads=1, draft_model=tiny_path)) as server:
+        guessed = asyncio.run(together(server.url, asked))
+        members = server.service.models.served["tiny"].loaded.engine.drafting.drafter.members
+        assert members[-1].steps > 0
+        server.settle(server.idle)
     for i, first in enumerate(alone):
-        for other in (warm[i], crowd[i], again[i]):
+        for other in (warm[i], crowd[i], again[i], guessed[i]):
             assert stable(other) == stable(first), asked[i]
 
 

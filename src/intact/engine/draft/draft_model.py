@@ -39,7 +39,7 @@ SHARES: Final = 8
 CATCHING_UP: Final = 256
 """Limit on the tokens of texts that one step takes in."""
 LONG: Final = 32
-"""A text that lacks more tokens is taken in on credit: its time is no loss of the guesses."""
+"""A text that lacks more tokens is taken in once that is due: its time is no loss of the guesses."""
 BELOW: Final = (0.3, 0.12, 0.06)
 """The first estimate of how probably the tokens beside the drawn one come true where that does not."""
 
@@ -65,11 +65,13 @@ class ModelDraft:
     __slots__ = (
         "__weakref__",
         "_ahead",
+        "_brought",
         "_drafter",
         "_guesses",
         "_relative",
         "covered",
         "draws",
+        "missed",
         "ready",
         "table",
         "text",
@@ -81,8 +83,10 @@ class ModelDraft:
         self.text = list(tokens)
         self.table = PageTable(drafter.index)
         self.tree: Tree | None = None
+        self.missed = 0.0  # steps that guesses would have saved while the text was not taken in
         self.ready = False  # it has been prepared since the text grew
         self._ahead: list[int] = []  # guesses that have run
+        self._brought = 0.0  # tokens that the chain is expected to bring beyond those of others
         self._guesses: list[tuple[list[int], int]] = []  # at each depth: candidates, the drawn one first; their class
         self.covered: Sequence[float] = ()
         finalize(self, self.table.drop).atexit = False
@@ -109,7 +113,7 @@ class ModelDraft:
             if token not in order:
                 break
             if depth < len(tokens) - 1:
-                won += 1 - (self.covered[depth] if depth < len(self.covered) else 0.0)
+                won += 1 - self._cover(depth)
             if token != order[0]:
                 break
             agree += 1
@@ -124,7 +128,8 @@ class ModelDraft:
 
     def begin(self, covered: Sequence[float] = ()) -> None:
         """Forget the chain that was guessed last."""
-        self._ahead, self._guesses, self.tree, self.covered = [], [], None, covered
+        self._ahead, self._guesses, self._brought = [], [], 0.0
+        self.tree, self.covered = None, covered
         self.ready = True
 
     def chance(self, kind: int) -> list[float]:
@@ -132,15 +137,43 @@ class ModelDraft:
         chances = self._drafter.acceptance(self.draws).chances[kind * RANKS : (kind + 1) * RANKS]
         return [min(CEILING, self._relative.factor * chance) for chance in chances]
 
-    @property
-    def expected(self) -> float:
-        """The chance of the next token to be guessed."""
-        return min(CEILING, self._relative.factor * self._drafter.mean(self.draws))
+    def pays(self, reach: float, cost: float, spent: float, floor: float) -> bool:
+        """Return true if one more guess brings more tokens for its time than what there is already.
 
-    def add(self, order: list[int], kind: int) -> float:
-        """Append candidates to the chain, the drawn one first; return its chance."""
+        Parameters
+        ----------
+        reach : float
+            The chance that the chain so far comes true.
+        cost, spent : float
+            The time of one more guess, and of those before it, in steps of the model.
+        floor : float
+            The time of a row.
+        """
+        depth = len(self._guesses)
+        chance = reach * min(CEILING, self._relative.factor * self._drafter.mean(self.draws))
+        time = 1 + spent + floor * max(depth, len(self.covered))
+        return chance * (1 - self._cover(depth)) * time >= cost * (1 + sum(self.covered) + self._brought)
+
+    def gain(self, cost: float, floor: float) -> float:
+        """Return the time, in steps of the model, that guesses are expected to save now; parameters as of `pays`."""
+        chance = min(CEILING, self._relative.factor * self._drafter.mean(self.draws))
+        tokens, time = 1 + sum(self.covered), 1 + floor * len(self.covered)
+        best, brought = 0.0, 0.0
+        for depth in range(DEEPEST):
+            brought += chance ** (depth + 1) * (1 - self._cover(depth))
+            best = max(best, time * (tokens + brought) / tokens - time - (depth + 1) * cost)
+        return best
+
+    def _cover(self, depth: int) -> float:
+        """Return the chance that other guesses come true at a depth."""
+        return self.covered[depth] if depth < len(self.covered) else 0.0
+
+    def add(self, order: list[int], kind: int, reach: float) -> float:
+        """Append candidates to the chain, the drawn one first; return the chance that the chain comes true."""
+        reach *= self.chance(kind)[0]
+        self._brought += reach * (1 - self._cover(len(self._guesses)))
         self._guesses.append((order, kind))
-        return self.chance(kind)[0]
+        return reach
 
     def run_ahead(self, token: int) -> SequenceChunk:
         """Return the chunk that runs the chain's last token."""
@@ -213,7 +246,7 @@ class DraftModel(Drafter):
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.executor, self.index, self.trees = executor, index, trees
-        self._context, self._vocabulary, self._clock, self._close = context, vocabulary, clock, close
+        self._context, self._vocabulary, self.clock, self._close = context, vocabulary, clock, close
         self._frequencies = [Acceptance(_first_frequencies()) for _ in range(2)]  # greedy, sampled
         self._means = Acceptance([0.7, 0.6])
         self._open: WeakSet[ModelDraft] = WeakSet()
@@ -221,6 +254,8 @@ class DraftModel(Drafter):
         self._measured = self._failed = False
         self._balance = CREDIT  # in steps of the model that it drafts for
         self._count = 1  # sequences of the step
+        self._row = 0.0  # seconds of a token of a long text
+        self._spent = 0.0  # time of this step's guesses so far
         self.steps = self.rows = 0
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> ModelDraft:
@@ -297,23 +332,35 @@ class DraftModel(Drafter):
         """Return the drafts whose first guess is worth the time of a step; all of them to try, none in debt."""
         if self._balance < 0:
             return set()
+        known = [draft for draft in drafts if draft.missing <= LONG or self._is_due(draft, len(drafts), terms)]
         if self._balance >= CREDIT:
-            return set(drafts)
-        wanted = list(drafts)
+            return set(known)
+        wanted = known
         while wanted:
-            least = self._least(len(wanted), terms)
-            staying = [draft for draft in wanted if draft.expected * (1 - _at(draft, 0)) >= least]
+            cost = self._cost(len(wanted), terms)
+            staying = [draft for draft in wanted if draft.pays(1.0, cost, 0.0, terms.floor)]
             if len(staying) == len(wanted):
                 break
             wanted = staying
         return set(wanted)
 
-    def _least(self, alive: int, terms: Terms) -> float:
-        """Return the chance that a token needs to pay for its share of this model's step, and for its row."""
+    def _is_due(self, draft: ModelDraft, alive: int, terms: Terms) -> bool:
+        """Return true if a text that lacks many tokens should be taken in now.
+
+        That is when the gain that was missed without it has become as large as what it costs (rent or buy).
+        """
+        if not self._measured or not math.isfinite(terms.seconds):
+            return True
+        draft.missed += draft.gain(self._cost(alive, terms), terms.floor)
+        return draft.missed >= draft.missing * self._row / terms.seconds
+
+    def _cost(self, alive: int, terms: Terms) -> float:
+        """Return the time of a guess: its share of this model's step, and its row in the other's."""
         return terms.floor + self._count * self._price(alive, terms) / alive
 
     def _write(self, most: dict[ModelDraft, int], terms: Terms) -> None:
         """Write the chains."""
+        self._spent = 0.0
         logits, rows = self._take_in(most, terms)
         reach = dict.fromkeys(rows, 1.0)
         rules = {draft: draft.draws.rules() for draft in rows}
@@ -323,15 +370,15 @@ class DraftModel(Drafter):
             going: dict[ModelDraft, int] = {}
             for draft, token in tokens.items():
                 order, kind = token
-                reach[draft] *= draft.add(order, kind)
+                reach[draft] = draft.add(order, kind, reach[draft])
                 if depth + 1 < most[draft] and self._goes_on(rules[draft], order[0]):
                     going[draft] = order[0]
             depth += 1
-            least = self._least(max(1, len(going)), terms)
+            cost = self._cost(max(1, len(going)), terms)
             chunks = {
                 draft: draft.run_ahead(token)
                 for draft, token in going.items()
-                if reach[draft] * draft.expected * (1 - _at(draft, depth)) >= least
+                if draft.pays(reach[draft], cost, self._spent, terms.floor)
             }
             rows = {draft: row for row, draft in enumerate(chunks)}
             if rows:
@@ -423,15 +470,18 @@ class DraftModel(Drafter):
     def _step(self, chunks: list[SequenceChunk], wanted: Iterable[int], terms: Terms) -> NDArray[np.int32]:
         """Run a step, and account for its time."""
         rows = sum(len(chunk.tokens) for chunk in chunks)
-        start = self._clock()
+        start = self.clock()
         logits = self.executor.step(chunks, np.array(list(wanted), np.int64))
-        seconds = self._clock() - start
+        seconds = self.clock() - start
         self.steps += 1
         self.rows += rows
-        if rows <= len(chunks) * LONG:
+        if rows > len(chunks) * LONG:
+            self._row = seconds / rows if not self._row else self._row + (seconds / rows - self._row) / 4
+        else:
             self._costs.observe(rows, seconds)
             self._measured = True
             self._balance -= seconds / terms.seconds
+            self._spent += seconds / terms.seconds
         return logits
 
     def close(self) -> None:
@@ -440,9 +490,3 @@ class DraftModel(Drafter):
         for draft in list(self._open):
             draft.forget()
         self._close()
-
-
-def _at(draft: ModelDraft, depth: int) -> float:
-    """Return the chance that other guesses of a sequence come true at a depth."""
-    covered = draft.covered
-    return covered[depth] if depth < len(covered) else 0.0
