@@ -1,4 +1,4 @@
-"""Several drafters at once: their trees in one, each trusted by its record (after CoSine, Gao et al. 2025)."""
+"""Several drafters at once: their trees in one, each trusted by its record (after CoSine, 2503.10325)."""
 
 from __future__ import annotations
 
