@@ -229,6 +229,25 @@ def test_all_steps_of_a_long_chain_are_shown(intact_command, tmp_path):
     assert "another." in shown
 
 
+def test_uses_of_tools_are_shown_with_what_they_gave(intact_command, tmp_path):
+    trace = json.loads(traced(("p/0", "p", "So 2.")))
+    node = {"kind": "tool", "tool": "python", "version": "0" * 64, "ended": "ok", "replayable": True}
+    node |= {"values": {"code": "x + 1", "before": ["x = 1"], "seconds": 10.0}, "text": "2\n"}
+    recorded = node | {"tool": "mcp:notes/search", "ended": "error", "replayable": False, "text": "y" * 500}
+    trace["nodes"] += [node, recorded]
+    file = tmp_path / "trace.json"
+    file.write_text(json.dumps(trace))
+    shown = intact_command("trace", "show", file).out
+    assert "python ok" in shown
+    assert "mcp:notes/search error  recorded, cannot be repeated" in shown
+    assert "x + 1" not in shown
+    assert shown.count("y") < 400
+    full = intact_command("trace", "show", file, "--full").out
+    assert "code: x + 1" in full
+    assert "before: ['x = 1']" in full
+    assert full.count("y") >= 500
+
+
 def test_a_trace_does_not_steer_the_terminal(tmp_path, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

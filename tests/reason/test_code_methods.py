@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -389,3 +390,54 @@ def test_programs_that_fail_or_never_end_get_no_example_right() -> None:
 
     result, _ = search(reply, n=1, programs=3, rounds=0, seconds=1.0)
     assert (result.answer.answer, result.answer.details["passed"]) == (None, [0, 0, 0])
+
+
+def collaborate(solutions: list[str], programs: dict[str, str], **parameters: Any) -> tuple[Result, ScriptBackend]:
+    """Solve by these texts; the program of a solution is the one whose key stands in it."""
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        if prompt == QUESTION:
+            return solutions[place]
+        return next(code for key, code in programs.items() if key in prompt) + "\n```"
+
+    return solve("collaborative_verification", reply, n=len(solutions), **parameters)
+
+
+@sandboxed
+def test_solutions_whose_programs_answer_otherwise_are_dropped() -> None:
+    solutions = ["It is surely and quickly 11.", "It is 17.", "I add and get 11.", "So 17!"]
+    programs = {"surely": "print(17)", "It is 17": "print(17.0)", "I add": "1 / 0", "So": "print('17 fruits')"}
+    result, backend = collaborate(solutions, programs)
+    assert result.answer.answer == "17"
+    assert result.answer.details["printed"] == ["17", "0", None, "17"]  # this reader takes the last digits
+    assert result.answer.chosen is not None
+    assert result.answer.chosen.text == "So 17!"
+    assert (result.cost.runs, result.cost.scores, len(backend.asked)) == (4, 1, 8)
+
+
+class Shortest:
+    """Scores a text by its length."""
+
+    name, digest = "shortest", ""
+
+    def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+        return [-float(len(state.text)) for state in states]
+
+
+@sandboxed
+def test_of_those_that_agree_the_scorer_takes_the_best() -> None:
+    solutions = ["A long way to 12.", "A way to 17.", "12!", "5"]
+    programs = {"long": "print(12)", "A way": "print(17)", "12!": "print(12)", "5": "print(6)"}
+    result, _ = collaborate(solutions, programs, scorer=Shortest())
+    assert result.answer.chosen is not None
+    assert (result.answer.chosen.text, result.cost.scores) == ("12!", 3)
+
+
+@sandboxed
+def test_where_no_program_agrees_all_solutions_vote() -> None:
+    solutions = ["First 11.", "Second 17.", "Third 17.", "Nothing."]
+    result, backend = collaborate(solutions, {"": "print(5)"})
+    assert (dict(result.answer.votes), result.cost.scores) == ({"17": 2.0, "11": 1.0}, 0)
+    assert len(backend.asked) == 4 + 3
+    spent, _ = collaborate(solutions, {"": "print(5)"}, budget=Budget(runs=0))
+    assert spent.answer.answer == "17"

@@ -55,6 +55,7 @@ FREE |= {"file", "follow_up", "formalise", "intermediate", "use", "with_passages
 FREE |= {"aggregate", "models", "observe", "plan", "retry", "solve", "syzygy"}
 FREE |= {"threshold"}  # of scores of any range
 FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
+FREE |= {"again", "implement", "propose", "translate"}
 """Texts that may be any."""
 
 

@@ -121,6 +121,7 @@ def test_what_runs_programs_states_the_interpreter():
         "program_aided",
         "code_verification",
         "code_verified",
+        "collaborative_verification",
         "hypothesis_search",
         "interleaved_code",
         "linc",

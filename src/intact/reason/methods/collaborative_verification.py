@@ -1,0 +1,91 @@
+"""Collaborative verification: solutions in words whose programs agree with them, of which a scorer takes the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from intact.errors import SpentError
+from intact.reason import Extend, Part, Problem, Score, State, Steps, Use, method
+from intact.reason.aggregate.votes import elect, pick
+from intact.reason.interpreting import FENCE
+from intact.reason.limits import Count, Positive, ScorerName
+from intact.reason.methods.program_aided import program_of
+from intact.reason.prompting import make_prompt, read_value
+
+TRANSLATE: Final = """\
+{question}
+
+Here is a solution:
+
+{solution}
+
+Write a Python program that computes the answer by the steps of this solution and prints nothing else. Let it compute \
+every number that the solution computes."""
+
+
+def _run(problem: Problem, programs: Sequence[State], seconds: float) -> Part[list[str | None]]:
+    """Return the answer that each program prints last, as far as the budget goes; none of one that fails."""
+    found: list[str | None] = []
+    try:
+        for state in programs:
+            if state.why in ("budget", "error"):  # what was not written to its end is no program
+                found.append(None)
+                continue
+            result = yield Use("python", {"code": program_of(state.last), "seconds": seconds})
+            line = result.text.strip().rpartition("\n")[2] if result.ok else ""
+            found.append(read_value(problem, line))
+    except SpentError:
+        found += [None] * (len(programs) - len(found))
+    return found
+
+
+@method(
+    "Liang et al. 2024, arXiv 2410.05318",
+    group="programs, run in the sandbox",
+    independent=True,
+    uses=("programs", "tool python"),
+    temperature=0.7,
+)
+def collaborative_verification(
+    problem: Problem,
+    *,
+    n: Count = 8,
+    scorer: ScorerName = "likelihood",
+    seconds: Positive = 10.0,
+    translate: str = TRANSLATE,
+) -> Steps:
+    """Sample n solutions, have each written as a program, and take the best of those whose programs agree.
+
+    Where no program agrees with its solution, all solutions vote.
+
+    Parameters
+    ----------
+    n : int
+        Solutions.
+    scorer : str
+        Who judges the solutions that are left.
+    seconds : float
+        What a program may take, wall time.
+    translate : str
+        How a program is asked for, with {question} and {solution}; the reply begins in a block of code.
+    """
+    solutions = yield [Extend(problem.start)] * n
+    answered = [state for state in solutions if problem.answer(state) is not None]
+    begun = [
+        state.ask(make_prompt(problem, translate, solution=state.text.strip())).append(f"{FENCE}python\n")
+        for state in answered
+    ]
+    try:
+        programs = yield [Extend(state, stop=(FENCE,)) for state in begun]
+    except SpentError:
+        return elect(problem, solutions)
+    printed = yield from _run(problem, programs, seconds)
+    agreeing = [state for state, answer in zip(answered, printed, strict=True) if answer == problem.answer(state)]
+    if not agreeing:
+        return elect(problem, solutions, printed=printed)
+    try:
+        rewards = yield Score(scorer, agreeing)
+    except SpentError:
+        return elect(problem, agreeing, printed=printed)
+    return pick(problem, agreeing, rewards, printed=printed)
