@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from intact.errors import SandboxError
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
 from intact.reason import Problem, Result, State, find
 from intact.reason.backends.base import Generation, Written
@@ -21,6 +22,7 @@ from intact.reason.journal import Journal
 from intact.reason.methods.hypothesis_search import Examples, literal_of
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import END
+from intact.score.available import check_method
 from intact.score.scorers import find_scorer
 from intact.tools.sandbox import protection
 from support.script import Reply, ScriptBackend
@@ -79,6 +81,15 @@ def test_the_expression_of_a_turn_allows_a_whole_block_and_nothing_behind_it() -
         assert re.fullmatch(WITH_BLOCK, text)
     for text in ("```", "```python\nx", "```python\nx\n```\nmore", "```js\nx\n```\n", "```python\n```\n"):
         assert not re.fullmatch(WITH_BLOCK, text)
+
+
+@pytest.mark.parametrize(
+    "name", ["interleaved_code", "code_verification", "hypothesis_search", "collaborative_verification"]
+)
+def test_where_nothing_keeps_programs_in_it_is_said_before_a_token(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTACT_SANDBOX", "none")
+    with pytest.raises(SandboxError, match="no protection against untrusted code"):
+        check_method(find(name), {}, untrusted=True)
 
 
 @sandboxed

@@ -13,7 +13,6 @@ from intact.tools.sandbox import protection
 from support.tiny import write_tiny
 
 METHODS = all_methods()
-PROGRAMS = ("program_aided", "code_verified", "collaborative_verification", "hypothesis_search", "linc")
 ELSEWHERE = ("value", "unit_tests", "self_certainty")
 """Scorers that need a file, tests or likeliest tokens: test_models, test_tasks, test_likeliest."""
 LITTLE = SMALL | {"delimiter": "e", "end": "e", "vocabulary": 301, "seconds": 60.0}
@@ -31,7 +30,7 @@ def models(tmp_path_factory):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_is_proved(models, name, tmp_path):
-    if name in PROGRAMS and protection().kind == "none":
+    if "programs" in METHODS[name].uses and protection().kind == "none":
         pytest.skip("nothing here keeps programs in")
     given = {
         parameter.name: LITTLE[parameter.name] for parameter in METHODS[name].parameters if parameter.name in LITTLE

@@ -10,6 +10,7 @@ from intact.packages import check_installed
 from intact.reason.choice import Arm, Policy
 from intact.reason.registry import Method, find
 from intact.reason.services import read_text
+from intact.reason.tools import TOOLS
 from intact.score import symbolic
 from intact.score.answers import expression, read_answer
 from intact.score.scorers import scorer_kind
@@ -17,7 +18,7 @@ from intact.tools import sandbox
 
 
 def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bool = False) -> None:
-    """Raise if a method, or a scorer that its parameters name, needs what is not here, or cannot go with the other.
+    """Raise if a method, or a scorer or tool that it names, needs what is not here, or cannot go with the other.
 
     Parameters
     ----------
@@ -41,6 +42,8 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
             check_installed(f"the scorer {name}", *getattr(kind, "packages", ()))
             check_parts(getattr(kind, "uses", ()), untrusted=untrusted)
             method.check_scorer(parameters, name, kind)
+        elif parameter.names == "tool" and name in TOOLS:
+            check_parts(TOOLS[name].uses, untrusted=untrusted)
     for arm in _arms(method, parameters):
         check_method(find(arm.method), arm.settings, untrusted=untrusted)
 

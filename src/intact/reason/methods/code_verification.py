@@ -81,7 +81,7 @@ def _solve_and_verify(
 @method(
     "Zhou et al. 2023, arXiv 2308.07921 (CSV)",
     group="programs, run in the sandbox",
-    uses=("tool python",),
+    uses=("programs", "tool python"),
     temperature=0.7,
 )
 def code_verification(

@@ -19,7 +19,7 @@ When you know the result, state the final answer in the form that the question a
 @method(
     "Liao et al. 2024, arXiv 2401.08190 (MARIO); Yin et al. 2024, arXiv 2405.07551 (MuMath-Code)",
     group="programs, run in the sandbox",
-    uses=("tool python",),
+    uses=("programs", "tool python"),
     temperature=0.7,
 )
 def interleaved_code(
