@@ -69,6 +69,12 @@ def test_the_truth_is_found_true(model, receipt):
     assert cover(model, receipt) == receipt
 
 
+def test_a_run_whose_blocks_are_held_to_a_form_is_proved(model):
+    held = solve(model, None, constrained=True, max_tokens=20)
+    assert held.header.compiler.startswith("llguidance ")
+    assert judge(model, held)[0] == "true"
+
+
 def test_the_schema_knows_tools(receipt):
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(receipt.to_document(), schema())
