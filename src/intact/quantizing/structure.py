@@ -75,7 +75,7 @@ def _feed_forwards(program: Program) -> Iterator[FeedForward]:
             gate = _written(program, at, op.gate)
             up = None if op.up is None else _written(program, at, op.up)
             down, first = _readers(program, at, op.target)
-            if gate is not None and up is not None and first is not None:
+            if gate is not None and up is not None and op.up != op.gate and first is not None:
                 yield FeedForward(gate, up, tuple(down), first)
 
 
