@@ -77,7 +77,8 @@ def test_mypy_finds_the_wrong_names_and_types_and_no_others(tmp_path):
     wrong = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
     errors = [line for line in found.splitlines() if ": error: " in line]
     assert {int(line.split(":")[1]) for line in errors} == wrong, found
-    assert all(line.startswith(str(program)) for line in errors), found
+    files = {Path(line.partition(":")[0]).name for line in errors}  # the cache keeps the folder of an earlier run
+    assert files == {program.name}, found
 
 
 def test_the_arguments_by_name_are_those_that_are_checked():
