@@ -1,4 +1,4 @@
-"""How many guesses come true, by drafter and by the number of the sample: 16 answers to problems of GSM8K.
+"""Count the guesses that come true, by drafter and by the number of the sample: 16 answers to problems of GSM8K.
 
 The texts are written once. Each drafter then guesses along them, a fixed number of nodes a step, and learns from the
 model's own logits, one sample after the other: counts, which no load of the machine changes.

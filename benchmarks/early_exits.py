@@ -1,4 +1,4 @@
-"""What drafts from a model's own first layers could gain (DEL, 2504.05598): measured before anything is built.
+"""Bound what drafts from a model's own first layers could gain (DEL, 2504.05598), before anything is built.
 
 Each exit is the model's first layers with its last norm and head (a logit lens). On texts that the model wrote, greedy,
 `alpha` is the share of tokens that an exit would have guessed. A draft of i tokens from the first d of L layers gives

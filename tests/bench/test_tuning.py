@@ -126,6 +126,13 @@ def test_what_is_kept_is_for_this_machine_and_this_file(path, tmp_path, monkeypa
     with path.open("ab") as grown:
         grown.write(b"\0")
     assert find_settings(path) is None
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    save_settings(folder, own, {})
+    assert find_settings(folder) == own
+    (folder / "model.safetensors").write_bytes(b"new")
+    assert find_settings(folder) is None
     assert forget_settings(other)
     assert not forget_settings(other)
     assert find_settings(other) is None

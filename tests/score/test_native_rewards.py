@@ -30,6 +30,14 @@ LAYERS = {
     "outcome": {"score": (1, 64)},
 }
 TEMPLATE = "{% for m in messages %}{{ m.role }} {{ m.content }}\n{% endfor %}"
+GOLDEN = {
+    "qwen": [373313106, 288888585, 294347819],
+    "skywork": [158534970, 481922379, 311647501],
+    "outcome": [938986822, 931481915, 829342267],
+    "math-shepherd": [514911147, 422175695, 901056151],
+    "rlhflow": [1069153506, 1070657052, 1071535815],
+}
+"""The rewards of the steps in Q30: another number is another definition."""
 QUESTION, STEPS = "What is 2 + 3 * 4?", ["First 3 * 4 = 12.", "Then 2 + 12 = 14.", "So it is 14."]
 
 
@@ -99,7 +107,7 @@ def test_rewards_have_the_same_bits_whatever_runs_beside(
     expected = reward.rewards(QUESTION, STEPS)
     assert len(expected) == len(STEPS)
     assert len(set(expected)) == len(STEPS)
-    assert all(0 <= value <= 1 for value in expected)
+    assert [round(value * (1 << 30)) for value in expected] == GOLDEN[family]
     assert reward.rewards(QUESTION, STEPS[:2]) == expected[:2]  # a beginning by itself, with pages that are cached
     for options in ({"executor": "reference"}, {"chunk": 7}, {"page_size": 16}, *map(by_tier, available_tiers())):
         monkeypatch.setenv("INTACT_ISA", options.pop("tier", ""))

@@ -81,9 +81,10 @@ def _processor() -> str:
 
 
 def _key(path: Path) -> str:
-    """Return what a model is known by: its absolute path, and the size of its file."""
-    size = path.stat().st_size if path.is_file() else 0
-    return f"{path.resolve()} {size}"
+    """Return what a model is known by: its absolute path, and the size of its files."""
+    from intact.formats.checkpoint import model_files
+
+    return f"{path.resolve()} {sum(file.stat().st_size for file in model_files(path))}"
 
 
 def find_settings(path: Path) -> Settings | None:
@@ -97,7 +98,7 @@ def find_settings(path: Path) -> Settings | None:
     if os.environ.get(OFF) == "off":
         return None
     found = _read(tuned_file())
-    if found.get("machine") != machine():
+    if not found or found.get("machine") != machine():
         return None
     try:
         own = found["models"][_key(path)]["settings"]

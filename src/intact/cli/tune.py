@@ -81,9 +81,9 @@ def command(
         found = tune(
             path, workload, trials=trials, seconds=math.inf if seconds is None else seconds, seed=seed, report=report
         )
+    kept = save_settings(path, found.best, found.to_record()) if save and found.gained else None
     if plot is not None:
         save_plot(found, plot, path.name)
-    kept = save_settings(path, found.best, found.to_record()) if save and found.gained else None
     if json:
         emit({"model": model, "kept": None if kept is None else str(kept)} | found.to_document())
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +28,12 @@ class HeadJob:
         self._finish: Finish | None = None
         self._error: Exception | None = None
         self.tokens = len(tokens)
-        self.request = self._request(np.array(tokens, np.int32), priority)
+        text = np.array(tokens, np.int32)
+        ends: dict[str, Any] = {"limit": 1, "sink": self._sink, "ended": self._ended}
+        self.request = self._request(text, prompt=text, keys=[0], priority=priority, heads=True, **ends)
 
-    def _request(self, text: NDArray[np.int32], priority: int) -> Request:
-        return GenerateRequest(
-            prompt=text,
-            keys=[0],
-            limit=1,
-            sink=self._sink,
-            ended=self._ended,
-            priority=priority,
-            heads=True,
-            draft=False,
-        )
+    def _request(self, text: NDArray[np.int32], **fields: Any) -> Request:
+        return GenerateRequest(**fields, draft=False)
 
     @property
     def done(self) -> bool:
@@ -74,18 +68,9 @@ class HeadJob:
 class HeadsJob(HeadJob):
     """The same behind each of the text's tokens."""
 
-    def _request(self, text: NDArray[np.int32], priority: int) -> Request:
+    def _request(self, text: NDArray[np.int32], **fields: Any) -> Request:
         following = np.append(text[1:], text[-1:])  # what follows the last takes part in nothing
-        return ScoreRequest(
-            prompt=text,
-            given=following,
-            keys=[0],
-            limit=1,
-            sink=self._sink,
-            ended=self._ended,
-            priority=priority,
-            heads=True,
-        )
+        return ScoreRequest(**fields, given=following)
 
     def results(self) -> list[bytes]:
         """Return the head's input behind each token, once it is done.

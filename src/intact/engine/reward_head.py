@@ -23,6 +23,7 @@ from intact.numerics.fixed import sat32
 from intact.numerics.functions import sigmoid
 from intact.numerics.gate import gated
 from intact.numerics.matmul import matmul
+from intact.numerics.weights import BlockWeight
 
 FRACTION = 16
 
@@ -51,7 +52,8 @@ class RewardHead:
         self, tensors: Mapping[str, Tensor], layers: Sequence[str], width: int, profile: str, bits: int
     ) -> None:
         self._width, self._floating = width, profile == "fp32"
-        self._weights, self._biases = list[Tensor](), list[Tensor | None]()
+        self._integers = list[tuple[BlockWeight, NDArray[np.int64] | int]]()
+        self._floats = list[tuple[fp32.Floats, fp32.Floats | None]]()
         for layer in layers:
             if (name := f"{layer}.weight") not in tensors:
                 raise ModelError(f"tensor {name} is missing: the model has no head of a reward model")
@@ -59,32 +61,33 @@ class RewardHead:
             if len(weight.shape) != 2 or weight.shape[1] != width or (bias and bias.shape != weight.shape[:1]):
                 shapes = f"shape {weight.shape}" if bias is None else f"shapes {weight.shape} and {bias.shape}"
                 raise ModelError(f"tensor {name}, or its bias, has {shapes}, expected (results, {width})")
-            self._weights.append(weight)
-            self._biases.append(bias)
             width = weight.shape[0]
+            if self._floating:
+                added = None if bias is None else float_values(bias, width, "bias")
+                self._floats.append((dequantize(weight.kind, weight.data, weight.shape), added))
+            else:
+                self._integers.append((integer_weight(weight, bits), 0 if bias is None else fixed_bias(bias, FRACTION)))
         if width not in (1, 2):
-            raise ModelError(f"tensor {self._weights[-1].name} has {width} results; a reward has one or two")
-        if not self._floating:
-            self._integers = [integer_weight(weight, bits) for weight in self._weights]
+            raise ModelError(f"the head's last layer, {layers[-1]}, has {width} results; a reward has one or two")
 
     def reward(self, head: bytes) -> float:
         """Return a number from 0 to 1, given what enters the head (`Executor.head_inputs`)."""
-        if self._floating:
-            row = np.frombuffer(head, "<f4").astype(np.float32)[None]
-            return self._float_reward(row)
+        return self._float_reward(head) if self._floating else self._integer_reward(head)
+
+    def _integer_reward(self, head: bytes) -> float:
         a = from_row_bytes(np.frombuffer(head, np.uint8), self._width)
         y: NDArray[np.int64] = np.zeros((1, 1), np.int64)
-        for i, (weight, bias) in enumerate(zip(self._integers, self._biases, strict=True)):
+        for i, (weight, bias) in enumerate(self._integers):
             if i:
                 a = quantize(gated(y, None, "relu"), 20)
-            y = sat32(matmul(a, weight, FRACTION) + (0 if bias is None else fixed_bias(bias, FRACTION)))
+            y = sat32(matmul(a, weight, FRACTION) + bias)
         logit = sat32(y[0, 1] - y[0, 0] if y.shape[1] == 2 else y[0, 0])
         return int(sigmoid(logit)) / (1 << 30)
 
-    def _float_reward(self, row: NDArray[np.float32]) -> float:
-        for i, (weight, bias) in enumerate(zip(self._weights, self._biases, strict=True)):
+    def _float_reward(self, head: bytes) -> float:
+        row = np.frombuffer(head, "<f4").astype(np.float32)[None]
+        for i, (weight, bias) in enumerate(self._floats):
             if i:
                 row = fp32.gate("relu", row, np.ones_like(row))
-            matrix = dequantize(weight.kind, weight.data, weight.shape)
-            row = fp32.linear(row, matrix, None if bias is None else float_values(bias, bias.shape[0], "bias"))
+            row = fp32.linear(row, weight, bias)
         return float(fp32.sigmoid(row[0, 1:] - row[0, :1] if row.shape[1] == 2 else row[0])[0])
