@@ -41,8 +41,7 @@ std::int64_t rshift(std::int64_t x, int s) { return s == 0 ? x : (x + (std::int6
 int bitlen(std::int64_t x) { return std::bit_width(static_cast<std::uint64_t>(x)); }
 
 // A float16 in units of 2^-24; false for NaN and infinity.
-bool half(const std::uint8_t* at, std::int64_t& value) {
-    const std::uint32_t bits = load<std::uint16_t>(at);
+bool half(std::uint32_t bits, std::int64_t& value) {
     const std::uint32_t exponent = bits >> 10 & 31;
     const std::int64_t fraction = bits & 0x3ff;
     const std::int64_t magnitude = exponent == 0 ? fraction : (fraction | 0x400) << (exponent - 1);
@@ -55,8 +54,8 @@ bool half(const std::uint8_t* at, std::int64_t& value) {
 template <class Format> bool exact_scales(const std::uint8_t* s, std::int64_t* d, std::int64_t* m) {
     std::int64_t scale = 1, minimum = 0;
     bool finite = !Format::powers_of_two || Format::scale(s, 0) != 255;
-    if constexpr (!Format::powers_of_two) finite = half(s + Format::scale_at, scale);
-    if constexpr (Format::has_min) finite = half(s + Format::minimum_at, minimum) && finite;
+    if constexpr (!Format::powers_of_two) finite = half(Format::scale_bits(s), scale);
+    if constexpr (Format::has_min) finite = half(load<std::uint16_t>(s + Format::minimum_at), minimum) && finite;
     for (int b = 0; b < Format::scale_count; ++b) {
         d[b] = scale * Format::scale(s, b);
         if constexpr (Format::has_min) m[b] = Format::zero * d[b] - minimum * Format::minimum(s, b);

@@ -20,18 +20,6 @@ struct Codes {
     uint32_t operator[](int i) const { return words[i]; }
 };
 
-// ScaleAt is negative where scales are powers of two by exponent bytes, MinimumAt where there are no minima.
-template <int Values, int Bytes, int Bits, int Block, int Zero, int Shift, int ScaleAt = 0, int MinimumAt = -1>
-struct Layout {
-    static constexpr int values = Values, bytes = Bytes, bits = Bits, block = Block, zero = Zero, shift = Shift;
-    static constexpr int scale_at = ScaleAt, minimum_at = MinimumAt, scale_count = Values / Block;
-    static constexpr bool has_min = MinimumAt >= 0, powers_of_two = ScaleAt < 0;
-    static constexpr int fraction = 0;                // scales count in units of 2^-fraction
-    static constexpr const int16_t* table = nullptr;  // 16 entries
-    static int scale(const uint8_t*, int) { return 1; }
-    static int minimum(const uint8_t*, int) { return -1; }
-};
-
 inline uint32_t word(const uint8_t* at, int index) {
     uint32_t value;
     std::memcpy(&value, at + 4 * index, sizeof value);
@@ -43,6 +31,19 @@ inline uint16_t half_word(const uint8_t* at) {
     std::memcpy(&value, at, sizeof value);
     return value;
 }
+
+// ScaleAt is negative where scales are powers of two by exponent bytes, MinimumAt where there are no minima.
+template <int Values, int Bytes, int Bits, int Block, int Zero, int Shift, int ScaleAt = 0, int MinimumAt = -1>
+struct Layout {
+    static constexpr int values = Values, bytes = Bytes, bits = Bits, block = Block, zero = Zero, shift = Shift;
+    static constexpr int scale_at = ScaleAt, minimum_at = MinimumAt, scale_count = Values / Block;
+    static constexpr bool has_min = MinimumAt >= 0, powers_of_two = ScaleAt < 0;
+    static constexpr int fraction = 0;                // scales count in units of 2^-fraction
+    static constexpr const int16_t* table = nullptr;  // 16 entries
+    static uint16_t scale_bits(const uint8_t* s) { return half_word(s + ScaleAt); }  // of the float16
+    static int scale(const uint8_t*, int) { return 1; }
+    static int minimum(const uint8_t*, int) { return -1; }
+};
 
 // Four bits to the lowest bits of four bytes, and back.
 inline uint32_t spread(uint32_t bits) { return (bits & 15) * 0x00204081u & kOnes; }

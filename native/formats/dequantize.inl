@@ -43,7 +43,7 @@ inline void look_up(const float* values, const uint8_t* c, float* out) {
 template <class Format> inline void decode_block(const uint8_t* b, float* y) {
     constexpr int kSubBlocks = 32 / Format::block;  // of a part
     float d = 1.0f, e = 0.0f;
-    if constexpr (!Format::powers_of_two) d = half(b + Format::scale_at);
+    if constexpr (!Format::powers_of_two) d = half_of<float>(uint32_t{Format::scale_bits(b)});
     if constexpr (Format::has_min) e = half(b + Format::minimum_at);
     for (int part = 0; part < Format::values / 32; part++) {
         const formats::Codes codes = Format::codes(b, part);

@@ -269,7 +269,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         described((b"w", [8], 99, 0)),
         "tensor 'w', byte .*: tensor type 99 is not supported; expected one of F32",
     ),
-    "known tensor type": (described((b"w", [256], 29, 0)), r"tensor type 29 \(IQ1_M\) is not supported"),
+    "known tensor type": (described((b"w", [256], 40, 0)), r"tensor type 40 \(NVFP4\) is not supported"),
     "five axes": (described((b"w", [1] * 5, 0, 0)), "the tensor has 5 axes; expected at most 4"),
     "many axes": (header(1, 0, u64(1), b"w", u32(1 << 31), bytes(64)), "the tensor has 2147483648 axes"),
     "zero axis": (described((b"w", [8, 0], 0, 0)), r"the shape is \(0, 8\); expected sizes of at least 1"),

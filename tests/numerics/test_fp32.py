@@ -56,8 +56,8 @@ def stored(rng: np.random.Generator, kind: str, rows: int, columns: int) -> npt.
             else (x.view(np.uint32) >> 16).astype("<u2").view(np.uint8).reshape(-1)
         )
     blocks = rng.integers(0, 256, (rows * columns // elements, size), dtype=np.uint8)
-    for at in BLOCK_FORMATS[kind].halves:
-        blocks[:, at + 1] &= 0xBF  # below 2
+    for half in BLOCK_FORMATS[kind].halves:
+        half.write(blocks, half.read(blocks) & np.uint16(0xBFFF))  # below 2
     if kind == "MXFP4":
         blocks[:, 0] = np.where(rng.random(len(blocks)) < 0.1, blocks[:, 0] % 4, 120 + blocks[:, 0] % 16)
     return blocks.reshape(-1)

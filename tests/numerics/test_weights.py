@@ -26,11 +26,11 @@ def blocks(rng: np.random.Generator, kind: str, rows: int, count: int, spread: i
     """Random blocks whose float16 scales have exponents that differ by at most `spread`."""
     spec = BLOCK_FORMATS[kind]
     data = rng.integers(0, 256, (rows, count, spec.size), np.uint8)
-    for at in spec.halves:
+    for half in spec.halves:
         lowest = 30 - spread if spread == 30 else 8
         exponent = rng.integers(lowest, lowest + spread + 1, (rows, count))
-        half = exponent << 10 | rng.integers(0, 1 << 10, (rows, count)) | rng.choice([0, 1 << 15], (rows, count))
-        data[..., at : at + 2] = half.astype("<u2")[..., None].view(np.uint8)
+        bits = exponent << 10 | rng.integers(0, 1 << 10, (rows, count)) | rng.choice([0, 1 << 15], (rows, count))
+        half.write(data, bits.astype(np.uint16))
     if kind == "MXFP4":
         data[..., 0] = 120 + rng.integers(0, spread + 1, (rows, count))
     return data

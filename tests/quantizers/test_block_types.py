@@ -14,7 +14,7 @@ from intact.numerics.weights import from_blocks, values
 from intact.quantizers import QUANTIZERS, InputStatistics, parse_spec
 from intact.quantizers.block_scales import BlockProblem, round_half
 from intact.quantizers.block_types import BLOCK_SPECS, BLOCK_TYPES, PLAIN_TYPES
-from intact.quantizers.codebooks import MoveSearch, sizes_of
+from intact.quantizers.codebooks import MoveSearch, search_of, sizes_of
 from intact.quantizers.grids import GRIDS
 from intact.weights import BLOCK_FORMATS, BlockFields
 from intact.weights.iq_grids import GRIDS as CODEBOOKS
@@ -24,6 +24,7 @@ RELATIVE = {  # of Gaussian weights: the error's root mean square in their stand
     "q8_0": 0.005, "q6_k": 0.018, "q5_k": 0.036, "q5_1": 0.036, "q5_0": 0.043, "q4_k": 0.074, "q4_1": 0.074,
     "q4_0": 0.086, "iq4_nl": 0.078, "iq4_xs": 0.079, "mxfp4": 0.118, "q3_k": 0.155, "q2_k": 0.285,
     "iq3_s": 0.135, "iq3_xxs": 0.187, "iq2_s": 0.252, "iq2_xs": 0.303, "iq2_xxs": 0.345, "iq1_s": 0.51,
+    "iq1_m": 0.46,
 }  # fmt: skip
 
 
@@ -62,12 +63,10 @@ def test_every_type_that_is_written_is_a_spec() -> None:
 def test_random_blocks_are_packed_as_they_were_unpacked(name: str) -> None:
     form = BLOCK_FORMATS[name]
     blocks = np.random.default_rng(1).integers(0, 256, (6, 2, form.size)).astype(np.uint8)
-    for at in form.halves:
-        blocks[..., at + 1] &= 0x3B  # finite
+    for half in form.halves:
+        half.write(blocks, half.read(blocks) & np.uint16(0x3BFF))  # finite
     codes, scale, minimum = form.unpack(blocks)
-    halves = tuple(
-        np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2")[..., 0].astype(np.float64) for at in form.halves
-    )
+    halves = tuple(half.read(blocks).view(np.float16).astype(np.float64) for half in form.halves)
     stored = minimum if form.minimum_at is None or form.name in ("Q2_K", "Q4_K", "Q5_K") else None
     again = encode(name, codes.reshape(6, -1), BlockScales(halves, scale, stored))
     assert np.array_equal(again, blocks.reshape(-1))
@@ -193,11 +192,29 @@ def test_no_entry_and_no_move_of_iq1_s_errs_less(weighted: bool) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_iq1_s_shrinks_no_block(weighted: bool) -> None:
+def test_the_search_of_iq1_m_is_over_all_entries_and_both_moves(weighted: bool) -> None:
+    draw = np.random.default_rng(4)
+    y = np.round(draw.standard_normal((16, 3, 1, 8)) * 1e6)
+    weight = draw.integers(1, 257, (16, 1, 1, 8)) if weighted else None
+    up = sizes_of(BLOCK_TYPES["iq1_m"])
+    search = search_of(BlockProblem(BLOCK_TYPES["iq1_m"], y, np.zeros((3, 1), np.int64), weight))
+    step = draw.uniform(5e4, 3e5, (3, 1, 8))
+    got = search.levels(step) * step
+    h = np.broadcast_to(1 if weight is None else weight, y.shape)
+    both = np.concatenate([up, up - 2])
+    for row, part, half in itertools.product(range(3), range(8), range(2)):
+        want, own, s = (a[8 * half : 8 * half + 8, row, 0, part] for a in (y, h, got))
+        best = (own * (step[row, 0, part] * both - want) ** 2).sum(axis=1).min()
+        assert (own * (s - want) ** 2).sum() == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", ["iq1_s", "iq1_m"])
+def test_iq1_shrinks_no_block(name: str, weighted: bool) -> None:
     matrix, inputs = matrix_of()[[0, 4]], statistics() if weighted else None
-    made = QUANTIZERS["imatrix" if weighted else "nearest"](matrix, parse_spec("iq1_s"), inputs).blocks
+    made = QUANTIZERS["imatrix" if weighted else "nearest"](matrix, parse_spec(name), inputs).blocks
     assert made is not None
-    read, wanted = (a.astype(np.float64) for a in (dequantize("IQ1_S", made, matrix.shape), matrix))
+    read, wanted = (a.astype(np.float64) for a in (dequantize(name.upper(), made, matrix.shape), matrix))
     h = weights_of(inputs)
     got, own = ((h * wanted * a).reshape(-1, 256).sum(axis=1) for a in (read, wanted))
     assert got == pytest.approx(own, rel=1e-3)

@@ -23,7 +23,7 @@ KINDS = ("Q4_0", "F16", "Q8_0", "Q4_1", "Q5_0", "F32", "Q5_1", "IQ4_NL", "MXFP4"
 """A mixture in rows of a multiple of 32."""
 K_KINDS = ("Q4_K", "Q6_K", "Q2_K", "Q5_K", "Q3_K", "IQ4_XS", "TQ1_0", "TQ2_0", "Q8_0")
 """A mixture that needs rows of a multiple of 256."""
-IQ_KINDS = ("IQ1_S", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S")
+IQ_KINDS = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S")
 """The types of codebooks, whose blocks hold 256 as well."""
 
 MATRICES = {

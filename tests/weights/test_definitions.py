@@ -49,7 +49,7 @@ def test_fields_have_the_shapes_and_ranges_of_the_definition(form: BlockFormat) 
     assert (minimum is None) == (form.minimum_at is None)
     assert minimum is None or minimum.shape == (2, 3, form.values // form.block)
     assert form.table is None or len(form.table) == 16
-    assert all(0 <= at <= form.size - 2 for at in form.halves)
+    assert all(0 <= half.at <= form.size - (8 if half.in_words else 2) for half in form.halves)
 
 
 def test_the_operations_digest_has_a_place_for_each_format_of_version_1() -> None:

@@ -84,9 +84,8 @@ def random_tensor(name: str, kind: str, shape: tuple[int, ...], size: float | ND
     scale = sizes / spec.spread * (0.5 + spread[:, 0] / 256) * np.where(spread[:, 1] < 32, -1, 1)
     if spec.scale_at is None:
         data[:, 0] = 127 + np.frexp(np.abs(scale) * 1.4142135623730951)[1]
-    for i, at in enumerate(spec.halves):
-        values = (scale * (spec.typical_minimum if i else 1)).astype("<f2")
-        data[:, at : at + 2] = values.view(np.uint8).reshape(-1, 2)
+    for i, half in enumerate(spec.halves):
+        half.write(data, (scale * (spec.typical_minimum if i else 1)).astype(np.float16).view(np.uint16))
     return data.tobytes()
 
 
@@ -220,12 +219,12 @@ def _extreme(kind: str, columns: int) -> Case:
     b.tensor("embed", "F32", table.shape, _float_bytes(table, "F32"))
     b.ops.append(Embed(b.buffer("x", columns, wide=True), "embed"))
     spec = BLOCK_FORMATS[kind]
-    half = np.array([2047 / 2**17], "<f2").view(np.uint8)
+    size = np.full((3, columns // spec.values), 2047 / 2**17, np.float16).view(np.uint16)
     blocks = np.zeros((3, columns // spec.values, spec.size), np.uint8)
     blocks[1] = 0xFF
     blocks[2, :, : spec.size // 2] = 0xFF
-    for at in spec.halves:
-        blocks[:, :, at : at + 2] = half
+    for half in spec.halves:
+        half.write(blocks, size)
     if kind == "Q8_0":
         blocks[0, :, 2:] = 0x80
     b.tensor("w", kind, (3, columns), blocks.tobytes())

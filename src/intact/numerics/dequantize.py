@@ -51,21 +51,17 @@ def _values(form: BlockFormat, blocks: Bytes) -> Floats:
     """Return the values of blocks: uint8 (n, size) to float32 (n, sub-blocks, values of a sub-block)."""
     codes, scale, minimum = form.unpack(blocks)
     codes = codes.reshape(len(blocks), -1, form.block)
-    if form.scale_at is None:
+    if not form.halves:
         d, scale = _power_of_two(scale), None
     else:
-        d = _half(blocks, form.scale_at)
+        d, *rest = (half.read(blocks)[:, None].view(np.float16).astype(np.float32) for half in form.halves)
     if scale is not None:
         d = d * (scale.astype(np.float32) * np.float32(2.0**-form.fraction))
-    if minimum is None or form.minimum_at is None:
+    if minimum is None:
         table = np.arange(256) if form.table is None else np.array(form.table)
         return d[..., None] * (table[codes] - form.zero).astype(np.float32)
-    e = _half(blocks, form.minimum_at) * minimum.astype(np.float32)
+    e = rest[0] * minimum.astype(np.float32)
     return d[..., None] * codes.astype(np.float32) - e[..., None]
-
-
-def _half(blocks: Bytes, at: int) -> Floats:
-    return np.ascontiguousarray(blocks[:, at : at + 2]).view("<f2").astype(np.float32)
 
 
 def _power_of_two(exponent: npt.NDArray[np.int64] | None) -> Floats:

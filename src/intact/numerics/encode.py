@@ -50,8 +50,8 @@ def encode(kind: str, codes: Bytes, scales: BlockScales) -> Bytes:
         return None if numbers is None else numbers.reshape(rows, count, -1)
 
     blocks = form.pack(BlockFields(codes.reshape(rows, count, -1), cut(scales.scale), cut(scales.minimum)))
-    for at, half in zip(form.halves, scales.halves, strict=True):
-        blocks[..., at : at + 2] = half.astype("<f2")[..., None].view(np.uint8)
+    for half, numbers in zip(form.halves, scales.halves, strict=True):
+        half.write(blocks, numbers.astype(np.float16).view(np.uint16))
     return blocks.reshape(-1)
 
 

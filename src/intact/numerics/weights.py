@@ -103,7 +103,7 @@ def decode(kind: str, data: Bytes, shape: tuple[int, int]) -> Decoded:
     codes, scale, minimum = form.unpack(blocks)
     if scale is None:
         scale = np.ones((rows, count, form.values // form.block), np.int64)
-    halves = [_half_bits(blocks, at) for at in form.halves]
+    halves = [half.read(blocks).astype(np.int64) for half in form.halves]
     infinite = np.zeros((rows, count), bool) if halves else scale[..., 0] == 255
     for half in halves:
         infinite |= half & 0x7C00 == 0x7C00
@@ -198,10 +198,6 @@ def _check_finite(kind: str, infinite: NDArray[np.bool_], width: int) -> None:
 def _not_finite(kind: str, row: int, column: int) -> NoReturn:
     what = "weight" if kind == "float" else f"{kind} scale"
     raise ModelError(f"the {what} at row {row}, column {column} is NaN or infinite: every weight should be finite")
-
-
-def _half_bits(source: Bytes, at: int) -> Int:
-    return source[..., at].astype(np.int64) | source[..., at + 1].astype(np.int64) << 8
 
 
 def _half_value(bits: Int) -> Int:

@@ -28,13 +28,18 @@ class BlockType(NamedTuple):
     """Bits of a field of its codebook, if it has one (`intact.weights.iq_grids`); its levels are chosen together."""
     even_signs: bool = False
     """If true, of each eight values an even number is negative."""
-    moved: bool = False
-    """If true, entries have signs of their own, and all values of a sub-block are moved up or down by an eighth."""
+    moved: int = 0
+    """If not 0, entries have signs of their own, and so many values are moved together, an eighth up or down."""
 
     @property
     def form(self) -> BlockFormat:
         """The format itself."""
         return BLOCK_FORMATS[self.name]
+
+    @property
+    def book(self) -> str:
+        """Whose entries it has, a key of `GRIDS`; IQ1_S and IQ1_M have the same."""
+        return "IQ1_S" if self.moved else self.name
 
     def codes(self, levels: Sequence[int]) -> Bytes:
         """Return the codes of the levels of the grid."""
@@ -62,7 +67,8 @@ _ALL: Final = (
     BlockType("IQ2_S", "iq2", (1, 31), "iq4_nl", codebook=2),
     BlockType("IQ2_XS", "iq2", (1, 31), "iq4_nl", codebook=2, even_signs=True),
     BlockType("IQ2_XXS", "iq2", (1, 31), "iq4_nl", codebook=2, even_signs=True),
-    BlockType("IQ1_S", "iq1", (1, 15), "iq4_nl", codebook=2, moved=True),
+    BlockType("IQ1_S", "iq1", (1, 15), "iq4_nl", codebook=2, moved=32),
+    BlockType("IQ1_M", "iq1", (1, 15), "iq4_nl", codebook=2, moved=8),
 )
 BLOCK_TYPES: Final = {one.name.lower(): one for one in _ALL}
 """All that can be written, by the name in lower case."""

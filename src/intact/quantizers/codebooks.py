@@ -31,9 +31,9 @@ Flags = NDArray[np.bool_]
 
 def sizes_of(kind: BlockType) -> Floats:
     """Return the codebook of a type, (entries, g): the sizes of g values, in steps; where they move, moved up."""
-    form, count = kind.form, len(GRIDS[kind.name])
+    form, count = kind.form, len(GRIDS[kind.book])
     assert form.table is not None
-    fields = look_up(kind.name, np.arange(count), kind.codebook)
+    fields = look_up(kind.book, np.arange(count), kind.codebook)
     return (np.array(form.table, np.float64) - form.zero)[fields].reshape(count, -1)
 
 
@@ -66,6 +66,10 @@ class EntrySearch:
         entry = np.take_along_axis(self._known, best[..., None], axis=-1)[..., 0]
         found: Floats = np.moveaxis(self.sizes[entry], -1, 1).reshape(self.problem.y.shape)
         return found
+
+    def written(self, step: Floats) -> Floats:
+        """Return the values for the steps that were chosen."""
+        return self.levels(step)
 
     def _groups(self, values: Floats) -> Floats:
         """Return (values, ...) as (J, ..., g)."""
@@ -161,7 +165,18 @@ class MoveSearch:
     written = levels
 
 
-Search = SignSearch | MoveSearch
+Search = EntrySearch | MoveSearch
+
+
+def search_of(problem: BlockProblem) -> Search:
+    """Return how the values of blocks are found: entries with signs beside them, or moved, together or by eights."""
+    kind = problem.kind
+    if not kind.moved:
+        return SignSearch(problem)
+    if kind.moved == kind.form.block:
+        return MoveSearch(problem)
+    up = sizes_of(kind)
+    return EntrySearch(problem, np.concatenate([up, up - 2]))  # each eight values have an entry and a move
 
 
 def _most(search: Search) -> int:
@@ -277,7 +292,7 @@ def fit_codebook(
     levels: list[Floats] = []
 
     def fit(problem: BlockProblem) -> BlockScales:
-        search = MoveSearch(problem) if kind.moved else SignSearch(problem)
+        search = search_of(problem)
         found = _fit(search)
         assert found.scale is not None
         step = found.halves[0][..., None] * found.scale

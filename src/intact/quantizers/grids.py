@@ -223,7 +223,7 @@ _ALL: Final = (
     NumberGrid(
         "iq1",
         tuple(sorted({*EIGHTHS} - {0})),
-        "GGUF: IQ1_S, in eighths; a codebook has 2048 of 6561 times eight trits",
+        "GGUF: IQ1_S and IQ1_M, in eighths; a codebook has 2048 of 6561 times eight trits",
     ),
     _float("e2m1", 2, 1, "OCP Microscaling 1.0"),
     _float("e1m2", 1, 2, "arXiv 2310.16836"),

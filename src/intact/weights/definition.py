@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,36 @@ class BlockFields(NamedTuple):
     the scale 2^(x - 128)."""
     minimum: Int | None = None
     """(..., sub-blocks): what multiplies the block's float16 minimum e."""
+
+
+class Half(NamedTuple):
+    """Where a block has a float16."""
+
+    at: int
+    """Its byte in the block."""
+    in_words: bool = False
+    """If true, four 16-bit words from there on have its nibbles in their highest bits, the lowest nibble first."""
+
+    def read(self, blocks: Bytes) -> NDArray[np.uint16]:
+        """Return the bits of the number of each block: uint8 (..., size) to (...)."""
+        if not self.in_words:
+            return self._words(blocks, 1)[..., 0]
+        words = self._words(blocks, 4)
+        return np.bitwise_or.reduce(words >> np.uint16(12) << NIBBLES, axis=-1, dtype=np.uint16)
+
+    def write(self, blocks: Bytes, bits: NDArray[np.uint16]) -> None:
+        """Set the number of each block, in place; all else of the words stays."""
+        words = np.asarray(bits, np.uint16)[..., None]
+        if self.in_words:
+            words = self._words(blocks, 4) & np.uint16(0xFFF) | words >> NIBBLES << np.uint16(12)
+        as_bytes = np.ascontiguousarray(words, "<u2").view(np.uint8)
+        blocks[..., self.at : self.at + as_bytes.shape[-1]] = as_bytes
+
+    def _words(self, blocks: Bytes, count: int) -> NDArray[np.uint16]:
+        return np.ascontiguousarray(blocks[..., self.at : self.at + 2 * count]).view("<u2").astype(np.uint16)
+
+
+NIBBLES: Final = np.arange(0, 16, 4, dtype=np.uint16)
 
 
 @dataclass(frozen=True)
@@ -70,6 +100,8 @@ class BlockFormat:
     """Scales count in units of 2^-fraction; formats with minima or powers of two have none."""
     scale_at: int | None = 0
     """Where in the block the float16 d lies; None if scales are powers of two, by exponent bytes."""
+    scale_in_words: bool = False
+    """If true, d lies in the highest nibbles of four words (`Half.in_words`)."""
     minimum_at: int | None = None
     """Where the float16 e lies; None without minima."""
     table: tuple[int, ...] | None = None
@@ -82,9 +114,10 @@ class BlockFormat:
     """Place in the operations digest of numerics version 1 (docs/contract.md); None for formats that came later."""
 
     @property
-    def halves(self) -> tuple[int, ...]:
-        """Places of the block's float16 numbers: d, then e."""
-        return tuple(at for at in (self.scale_at, self.minimum_at) if at is not None)
+    def halves(self) -> tuple[Half, ...]:
+        """The block's float16 numbers: d, then e."""
+        d = () if self.scale_at is None else (Half(self.scale_at, self.scale_in_words),)
+        return d if self.minimum_at is None else (*d, Half(self.minimum_at))
 
 
 def bit_fields(packed: Bytes, width: int, run: int) -> Bytes:

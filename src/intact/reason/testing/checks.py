@@ -38,7 +38,7 @@ CAPS: Final = ("tokens", "scores", "prefill", "runs")
 SECONDS: Final = 120.0
 """The most that one run takes."""
 HASH_SEEDS: Final = ("0", "12345")
-"""Of the processes that run a method again. Sets of two words fall in one order under half of all seeds: one is too few."""
+"""Of the processes that run a method again: a set of two words falls in the same order under half of all seeds."""
 
 
 class CheckError(AssertionError):
