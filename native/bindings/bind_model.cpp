@@ -89,6 +89,25 @@ int add_weight(Model& model, const std::string& kind, const Bytes& data, std::in
     return static_cast<int>(model.weights.size()) - 1;
 }
 
+// Refuses adapters whose matrices do not lead from the source to the target.
+void check_adapters(const Model& model, const Op& op) {
+    const auto shape = [&](int i) {
+        const MatrixWeight& w = *model.weights.at(static_cast<std::size_t>(i));
+        return model.profile == Profile::kFp32 ? std::pair(w.floats.rows, w.floats.columns)
+                                               : std::pair(w.packed.rows, w.packed.columns);
+    };
+    const std::int64_t from = model.buffers[static_cast<std::size_t>(op.source)].width,
+                       to = model.buffers[static_cast<std::size_t>(op.target)].width;
+    if (op.source == op.target || op.targets.size() % 2 || has_wide_codes(model.scheme))
+        throw std::invalid_argument("an adapter has two matrices, leads to another buffer, and takes codes of bytes");
+    for (std::size_t i = 0; i < op.targets.size(); i += 2) {
+        const int down = op.targets[i].weight, up = op.targets[i + 1].weight;
+        if (down == -1 && up == -1) continue;
+        if (shape(down).second != from || shape(up).first != to || shape(down).first != shape(up).second)
+            throw std::invalid_argument("an adapter's matrices do not lead from its source to its target");
+    }
+}
+
 // Refuses numbers that name nothing.
 void check(const Model& model, const Op& op) {
     const auto demand = [](int i, std::size_t count, const char* what) {
@@ -98,7 +117,7 @@ void check(const Model& model, const Op& op) {
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
     if (op.kind != Op::kEmbed) buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kExperts)
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kExperts || op.kind == Op::kAdapt)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
@@ -148,6 +167,10 @@ void check(const Model& model, const Op& op) {
         if (has_wide_codes(model.scheme) || op.keep)
             throw std::invalid_argument("this profile runs no mixtures of experts");
     }
+    if (op.kind == Op::kAdapt) {
+        check_adapters(model, op);
+        return;
+    }
     for (const LinearTarget& target : op.targets) {
         buffer(target.buffer);
         demand(target.weight, model.weights.size(), "weight");
@@ -177,12 +200,14 @@ void check_tree(const Model& model, const Chunk& chunk) {
 }
 
 // chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position; trees:
-// numbers of chunks and the parents of their rows. The result is valid until the next step.
+// numbers of chunks and the parents of their rows; adapters: of each chunk the number, or -1. The result is valid until
+// the next step.
 nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_t>& tokens,
                                           const std::vector<std::tuple<std::int64_t, std::int64_t>>& chunks,
                                           const std::vector<Vector<std::int32_t>>& tables,
                                           const Vector<std::int64_t>& wanted,
-                                          const std::vector<std::tuple<std::size_t, Vector<std::int32_t>>>& trees) {
+                                          const std::vector<std::tuple<std::size_t, Vector<std::int32_t>>>& trees,
+                                          const std::vector<int>& adapters) {
     const Busy busy(model);
     const auto rows = static_cast<std::int64_t>(tokens.shape(0));
     if (chunks.size() != tables.size()) throw std::invalid_argument("a chunk needs a page table");
@@ -196,6 +221,9 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
         list.push_back({position, count, addresses(model, tables[c])});
         total += count;
     }
+    if (!adapters.empty() && adapters.size() != chunks.size())
+        throw std::invalid_argument("every chunk has an adapter or none");
+    for (std::size_t c = 0; c < adapters.size(); c++) list[c].adapter = adapters[c];
     for (const auto& [c, parents] : trees) {
         Chunk& chunk = list.at(c);
         chunk.parents = copy(parents);
@@ -285,6 +313,7 @@ void bind_model(nb::module_& m) {
         .value("GATHER", Op::kGather)
         .value("HADAMARD", Op::kHadamard)
         .value("LINEAR", Op::kLinear)
+        .value("ADAPT", Op::kAdapt)
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("GATE", Op::kGate)
@@ -465,7 +494,8 @@ void bind_model(nb::module_& m) {
             },
             "source"_a, "target"_a)
         .def("move", &move, "pages"_a, "sources"_a, "targets"_a)
-        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a)
+        .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a,
+             "adapters"_a = std::vector<int>())
         .def("head_inputs", &head_inputs, "rows"_a);
 }
 

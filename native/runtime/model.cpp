@@ -173,6 +173,20 @@ HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const
     return {table, page_size, depth, keys, values, scales, scales + page_size * 4};
 }
 
+void Model::make_room(const Op& adapt, std::int64_t rows) {
+    for (std::size_t i = 0; i < adapt.targets.size(); i += 2) {
+        if (adapt.targets[i].weight < 0) continue;
+        const MatrixWeight& down = *at(weights, adapt.targets[i].weight);
+        const std::int64_t rank = profile == Profile::kFp32 ? down.floats.rows : down.packed.rows;
+        ensure(adapter_rows, rows * rank * 4);  // int32 or floats
+        if (profile == Profile::kFp32) continue;
+        ensure(adapter_sums, rows * at(buffers, adapt.target).width * 8);
+        lay_out(adapter_codes, rows, rank);
+        for (Own& o : own)
+            if (scheme) ensure(o.wide, rank * 8);
+    }
+}
+
 void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vector<Chunk>& chunks,
                  const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits) {
     const bool fp32 = profile == Profile::kFp32;
@@ -215,8 +229,10 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
         s.float_cosine.emplace_back(fp32 ? n : 0);
     }
     for (const Op& op : ops) {
-        if (op.kind != Op::kLinear && op.kind != Op::kExperts && op.kind != Op::kLogits) continue;
+        if (op.kind != Op::kLinear && op.kind != Op::kAdapt && op.kind != Op::kExperts && op.kind != Op::kLogits)
+            continue;
         const std::int64_t width = at(buffers, op.source).width;
+        if (op.kind == Op::kAdapt) make_room(op, rows);
         if (op.kind == Op::kExperts) {
             const std::int64_t pairs = rows * op.routing.used;
             if (std::ssize(s.choices) < pairs) s.choices.resize(static_cast<std::size_t>(pairs));
@@ -242,7 +258,7 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
             if (!fp32 && op.centered) ensure(o.wide, 2 * at(buffers, op.source).width * 8);
     if (!fp32) {
         std::size_t shares = 0;
-        for (const Op& op : ops) shares += op.kind == Op::kLinear ? op.targets.size() : 1;
+        for (const Op& op : ops) shares += op.kind == Op::kLinear || op.kind == Op::kAdapt ? op.targets.size() : 1;
         s.shares = std::vector<Share::Taken>(shares * static_cast<std::size_t>(pool.size()));
     }
     head.rows = wanted_count;

@@ -53,7 +53,7 @@ struct LinearTarget {
 
 // One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
-    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kRope, kAttend, kGate, kExperts, kLogits };
+    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kAdapt, kRope, kAttend, kGate, kExperts, kLogits };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate
     int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores
@@ -74,7 +74,8 @@ struct Op {
     float float_cap = 0;                // profile fp32: of attend's scores, of logits; 0: none
     std::int64_t multiplier = 0;        // embed: its factor in Q24
     float float_scale = 0;              // profile fp32: attend's scale, embed's factor
-    std::vector<LinearTarget> targets;  // linear; experts: of each gate, up and down (their buffers have no meaning)
+    std::vector<LinearTarget> targets;  // linear; experts: of each gate, up and down (their buffers have no meaning);
+                                        // adapt: of each adapter down and up, weights of -1 where it has none
     Routing routing{};                  // experts
     std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: 0
     std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all
@@ -88,6 +89,7 @@ struct Chunk {
     std::int64_t count;
     std::vector<std::uint8_t*> pages;
     std::vector<std::int32_t> parents{};  // of a tree of drafts (at most kTreeRows), or -1; empty: consecutive tokens
+    int adapter = -1;                     // whose changes its rows pass, by number; -1: none
 };
 constexpr std::int64_t kTreeRows = 64;
 
@@ -174,6 +176,7 @@ public:
     std::shared_ptr<Buffer> logits = std::make_shared<Buffer>(64);  // of the last step; views may outlive the model
     Buffer wide_rows;                                               // the same of a scheme whose codes are wide
     Buffer quantized;                                               // rows on their way into a product
+    Buffer adapter_rows, adapter_codes, adapter_sums;               // of one adapter: narrow, their codes, wide
     Buffer expert_rows, expert_hidden, expert_codes;                // rows by expert: codes, hidden rows, their codes
     HeadInputs head;                                                // of the last step
     std::vector<Buffer> scratch;                                    // one a thread
@@ -188,8 +191,9 @@ public:
     std::atomic_flag busy;  // one call at a time: the pool, the scratch and the pages are shared
 
 private:
-    std::int64_t rows_of(Op::Kind kind) const;       // of the matrix of the first operation of that kind
-    std::int64_t source_width(Op::Kind kind) const;  // of what it reads
+    void make_room(const Op& adapt, std::int64_t rows);  // for what so many rows leave on their way
+    std::int64_t rows_of(Op::Kind kind) const;           // of the matrix of the first operation of that kind
+    std::int64_t source_width(Op::Kind kind) const;      // of what it reads
 };
 
 }  // namespace intact

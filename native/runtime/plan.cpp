@@ -19,6 +19,8 @@ bool writes(const Op& op, int buffer) {
         case Op::kNorm:
         case Op::kExperts:
             return op.target == buffer && !op.accumulate;
+        case Op::kAdapt:
+            return false;  // it adds
         case Op::kLinear:
             return std::any_of(op.targets.begin(), op.targets.end(),
                                [&](const LinearTarget& t) { return t.buffer == buffer && !t.accumulate; });
@@ -30,7 +32,7 @@ bool writes(const Op& op, int buffer) {
 bool reads(const Op& op, int buffer) {
     const bool added_to = std::any_of(op.targets.begin(), op.targets.end(),
                                       [&](const LinearTarget& t) { return t.buffer == buffer && t.accumulate; }) ||
-                          (op.accumulate && op.target == buffer);
+                          ((op.accumulate || op.kind == Op::kAdapt) && op.target == buffer);
     return op.source == buffer || op.second == buffer || op.third == buffer || added_to;
 }
 
@@ -111,6 +113,9 @@ private:
             case Op::kGather:
             case Op::kHadamard:
                 share(plan, kRows, {op.source, op.target});
+                break;
+            case Op::kAdapt:
+                demand(plan, kAll, {op.source, op.target});
                 break;
             case Op::kRope:
                 if (at(angles_, op.weight) != kAll) meet(plan);

@@ -76,6 +76,31 @@ struct Fp32Run : Run {
         meet(Stopwatch::kProduct);
     }
 
+    // Adds an adapter's low-rank change, up (down x), to the rows of sequences that have it.
+    void adapt(const Op& op) {
+        meet(Stopwatch::kRows);
+        const std::int64_t width = spec(op.target).width;
+        for (int number = 0; number < std::ssize(op.targets) / 2; number++) {
+            const LinearTarget &down = at(op.targets, 2 * number), &up = at(op.targets, 2 * number + 1);
+            if (down.weight < 0) continue;
+            const std::vector<std::int64_t> rows = adapted(number);
+            if (rows.empty()) continue;
+            auto* inner = reinterpret_cast<float*>(m_.adapter_rows.data());
+            const std::int64_t rank = at(m_.weights, down.weight)->floats.rows;
+            for (std::int64_t k = 0; k < std::ssize(rows); k++)
+                product(down, data(op.source, at(rows, k)), spec(op.source).width, inner + k * rank, part(rank));
+            meet(Stopwatch::kProduct);
+            const Span outputs = part(width);
+            sums_.resize(static_cast<std::size_t>(width));
+            for (std::int64_t k = 0; k < std::ssize(rows); k++) {
+                product(up, inner + k * rank, rank, sums_.data(), outputs);
+                float* to = data(op.target, at(rows, k)) + outputs.begin;
+                kernel_.add(to, sums_.data() + outputs.begin, to, outputs.size());
+            }
+            meet(Stopwatch::kProduct);
+        }
+    }
+
     void rope(const Op& op) {
         const auto half = static_cast<std::int64_t>(at(m_.rotations, op.weight).turns.size());
         const std::int64_t from = mine_.begin * half;

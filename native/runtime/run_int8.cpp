@@ -217,6 +217,50 @@ struct Int8Run : Run {
         meet(Stopwatch::kProduct);
     }
 
+    // Adds an adapter's low-rank change, up (down x), to the rows of sequences that have it.
+    void adapt(const Op& op) {
+        const BufferSpec& to = spec(op.target);
+        for (int number = 0; number < std::ssize(op.targets) / 2; number++) {
+            const LinearTarget &down = at(op.targets, 2 * number), &up = at(op.targets, 2 * number + 1);
+            if (down.weight < 0) continue;
+            const std::vector<std::int64_t> rows = adapted(number);
+            const std::int64_t count = std::ssize(rows), rank = at(m_.weights, down.weight)->matrix.rows;
+            if (count == 0) continue;
+            const Span mine = part(count);
+            const Activations x =
+                quantize(this->number(op), op, count, {down}, [&](std::int64_t k) { return at(rows, k); });
+            auto* inner = reinterpret_cast<std::int32_t*>(m_.adapter_rows.data());
+            multiply(down.weight, x, count, {kNarrow, inner, nullptr, false, rank, nullptr});
+            meet(Stopwatch::kProduct);
+            const Activations u = lay_out(m_.adapter_codes, count, rank);
+            for (std::int64_t k = mine.begin; k < mine.end; k++) {
+                if (m_.scheme) {
+                    auto* room = reinterpret_cast<std::int64_t*>(at(m_.own, thread_).wide.data());
+                    std::copy_n(inner + k * rank, rank, room);
+                    m_.kernel->quantize_to(room, rank, kNarrow, *m_.scheme, u, k);
+                } else {
+                    m_.kernel->quantize_narrow(inner + k * rank, rank, kNarrow, u, k);
+                }
+            }
+            meet(Stopwatch::kRows);
+            auto* sums = reinterpret_cast<std::int64_t*>(m_.adapter_sums.data());
+            multiply(up.weight, u, count, {usual(op.target), nullptr, sums, false, to.width, nullptr});
+            meet(Stopwatch::kProduct);
+            for (std::int64_t k = mine.begin; k < mine.end; k++) add_row(op.target, at(rows, k), sums + k * to.width);
+            meet(Stopwatch::kRows);
+        }
+    }
+
+    // Adds integers of a buffer's usual fraction to one of its rows.
+    void add_row(int buffer, std::int64_t m, const std::int64_t* added) const {
+        for (std::int64_t n = 0; n < spec(buffer).width; n++)
+            if (spec(buffer).wide)
+                wide(buffer, m)[n] += added[n];
+            else
+                narrow(buffer, m)[n] = static_cast<std::int32_t>(
+                    std::clamp<std::int64_t>(narrow(buffer, m)[n] + added[n], -INT32_MAX, INT32_MAX));
+    }
+
     // Rows as wide codes, and products in int64.
     void exact(const Op& op) {
         const std::int64_t width = spec(op.source).width, ints = WideRow::ints(width);

@@ -63,6 +63,17 @@ protected:
         m_.pool.barrier(thread_);
         mark(Stopwatch::kWait);
     }
+    // The adapter of row m, of those that go on; or -1.
+    int adapter(std::int64_t m) const {
+        return at(*s_.chunks, at(s_.chunk, rows_ < s_.rows ? s_.wanted[m] : m)).adapter;
+    }
+    // The rows that pass an adapter's changes.
+    std::vector<std::int64_t> adapted(int number) const {
+        std::vector<std::int64_t> rows;
+        for (std::int64_t m = 0; m < rows_; m++)
+            if (adapter(m) == number) rows.push_back(m);
+        return rows;
+    }
     // Copies columns of this thread's rows as a gather says.
     template <class T> void gather_rows(const Op& op) const {
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
@@ -140,6 +151,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kLinear:
                 run.linear(op);
+                break;
+            case Op::kAdapt:
+                run.adapt(op);
                 break;
             case Op::kRope:
                 run.rope(op);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
 import numpy as np
@@ -37,6 +39,7 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.memory import usable
 from intact.models import build_program
+from intact.models.adapters import read_adapter, with_adapters
 from intact.models.pooling import LAST, read_pooling
 from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
@@ -52,6 +55,7 @@ __all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "load", "prompt_id"]
 
 Prompt: TypeAlias = str | Sequence[int] | ChatPrompt
 Likeliest: TypeAlias = tuple[tuple[int, int], ...]
+ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MOST_SAMPLES = 1 << 20
 """Limit on the samples of a prompt, whose keys are all made first."""
 
@@ -93,8 +97,20 @@ class MixFields(TypedDict, total=False):
     shadow: Prompt | Sequence[Prompt] | None
 
 
-class RequestFields(SamplingFields, ServiceFields, MixFields, total=False):
-    """The arguments by name of all that generates: of `SamplingParameters`, of `ServiceFields` and of `MixFields`."""
+class AdapterFields(TypedDict, total=False):
+    """The adapter that a request takes, as an argument by name (docs/adapters.md).
+
+    Attributes
+    ----------
+    adapter : str, optional
+        Its name, "" for the model without one; by default that of `load`.
+    """
+
+    adapter: str | None
+
+
+class RequestFields(SamplingFields, ServiceFields, MixFields, AdapterFields, total=False):
+    """The arguments by name of all that generates: of `SamplingParameters` and of the three groups above."""
 
 
 @dataclass(kw_only=True)
@@ -118,6 +134,7 @@ class GenerateOptions:
     listen: Listener | None = None
     mix: str | Mapping[str, Any] | None = None
     shadow: Prompt | Sequence[Prompt] | None = None
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         self.chosen = None if self.mix is None else chosen_mix(self.mix)
@@ -134,7 +151,7 @@ class GenerateOptions:
     def of(cls, fields: RequestFields, **others: Any) -> GenerateOptions:
         """Make options of the arguments by name, and of others that have fields here."""
         given: dict[str, Any] = dict(fields)
-        names = ServiceFields.__annotations__ | MixFields.__annotations__
+        names = ServiceFields.__annotations__ | MixFields.__annotations__ | AdapterFields.__annotations__
         service = {name: given.pop(name) for name in names if name in given}
         return cls(parameters=SamplingParameters.by_name(given), **service, **others)
 
@@ -644,7 +661,7 @@ class Model(LoadedModel):
             mixing, decoding = self._mixing(options, tokens, shadow)
             passed["mixing"] = mixing
             passed["recorder"] = self._recorder(options, tokens, name, source, decoding)
-            jobs.append(self.job(tokens, parameters, keys, **passed))
+            jobs.append(self.job(tokens, parameters, keys, options.adapter, **passed))
         return jobs
 
     def _source(self, prompt: Prompt) -> PromptSource | None:
@@ -700,7 +717,8 @@ class Model(LoadedModel):
         """Return the recorder that makes the receipts of a prompt's samples; None if none are requested."""
         if options.hash is None:
             return None
-        first = header_of(self, tuple(tokens), options.parameters, (name, 0), source, options.hash, decoding)
+        variant = self.variant(options.adapter)
+        first = header_of(variant, tuple(tokens), options.parameters, (name, 0), source, options.hash, decoding)
         return ChainRecorder(
             lambda sample: replace(first, request=replace(first.request, branch=(name, sample))), options.logprobs
         )
@@ -756,6 +774,8 @@ def load(
     drafter: str = "auto",
     draft_model: str | os.PathLike[str] | None = None,
     partners: Sequence[str | os.PathLike[str]] = (),
+    adapters: Mapping[str, str | os.PathLike[str]] | None = None,
+    adapter: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -788,6 +808,10 @@ def load(
         a cache of its own, under a cap of the same size.
     partners : sequence of str or path
         Other models of the same vocabulary, in the same profile, for mixes that take one (docs/mixing.md).
+    adapters : mapping of str to path
+        LoRA adapters by names of one's own: folders of PEFT, or GGUF files (docs/adapters.md).
+    adapter : str, optional
+        That of requests which name none; by default they have none.
 
     Raises
     ------
@@ -816,8 +840,8 @@ def load(
     if isinstance(partners, str | os.PathLike):
         raise ParameterError(f"partners must be a list of models, got {partners!r:.60}")
     making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
-    main = making(name_or_path)
-    others = tuple(making(one) for one in partners)
+    main, variants = making(name_or_path, adapters=_named(adapters or {}, adapter))
+    others = tuple(making(one)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
     small: Model | None = None
@@ -836,8 +860,10 @@ def load(
         prefix_cache=prefix_cache,
         drafting=make_drafting(drafter, vocabulary, trees, guesser),
         partners=[other.executor for other in others],
+        adapter=-1 if adapter is None else list(variants).index(adapter),
     )
-    return Model(main.checkpoint, main.program, main.tokenizer, engine, others)
+    program = main.program if adapter is None else variants[adapter].program
+    return Model(main.checkpoint, program, main.tokenizer, engine, others, variants, main)
 
 
 def _open(
@@ -848,28 +874,48 @@ def _open(
     bits: int,
     executor: str,
     page_size: int,
-) -> Partner:
-    """Return a model with an executor; errors as of `load`."""
+    adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
+) -> tuple[Partner, dict[str, Partner]]:
+    """Return a model with an executor, and the same with each of its adapters; errors as of `load`."""
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
     try:
         program = build_program(checkpoint)
+        changes = {name: read_adapter(path, checkpoint, program) for name, path in adapters.items()}
+        whole = with_adapters(program, changes)
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
         if executor == "native":
             from intact.executors.native import NativeExecutor
 
-            runner = NativeExecutor(program, profile, threads, bits=bits, page_size=page_size)
+            runner = NativeExecutor(whole, profile, threads, bits=bits, page_size=page_size)
             if not parse_profile(profile).float32:
                 checkpoint.rest()  # the weights have been converted
         else:
             from intact.executors.reference import ReferenceExecutor
 
-            runner = ReferenceExecutor(program, bits, page_size, profile)
+            runner = ReferenceExecutor(whole, bits, page_size, profile)
     except ModelError as error:
         if str(checkpoint.path) in str(error):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
-    return Partner(checkpoint, program, tokenizer, runner)
+    variants = {name: with_adapters(program, {name: one}) for name, one in changes.items()}
+    return Partner(checkpoint, program, tokenizer, runner), {
+        name: Partner(checkpoint, variant, tokenizer, runner) for name, variant in variants.items()
+    }
+
+
+def _named(
+    adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None
+) -> Mapping[str, str | os.PathLike[str]]:
+    """Return adapters whose names have been checked."""
+    if not isinstance(adapters, Mapping):
+        raise ParameterError(f"adapters must be a mapping of names to files or folders, got {adapters!r:.60}")
+    for name in adapters:
+        if not (isinstance(name, str) and ADAPTER_NAME.fullmatch(name)):
+            raise ParameterError(f"adapters: a name has letters, digits, dots, hyphens and underscores, got {name!r:.60}")
+    if chosen is not None and chosen not in adapters:
+        raise ParameterError(f"adapter must name one of adapters ({', '.join(adapters) or 'none'}), got {chosen!r:.60}")
+    return adapters
 
 
 def _check_draft_model(main: Partner, small: Model) -> None:

@@ -18,6 +18,7 @@ from intact.executors.base import SequenceChunk
 from intact.formats import Tensor
 from intact.models.decoder import inverse_root
 from intact.models.program import (
+    Adapt,
     Attend,
     Buffer,
     Embed,
@@ -27,6 +28,7 @@ from intact.models.program import (
     Gather,
     Linear,
     Logits,
+    LowRank,
     Norm,
     Op,
     Program,
@@ -178,8 +180,8 @@ class _Builder:
         return Case(self.name, program, tuple(steps), pages, bits)
 
 
-def _chunk(position: int, tokens: Sequence[int], pages: Sequence[int]) -> SequenceChunk:
-    return SequenceChunk(position, np.array(tokens, np.int32), np.array(pages, np.int32))
+def _chunk(position: int, tokens: Sequence[int], pages: Sequence[int], adapter: int = -1) -> SequenceChunk:
+    return SequenceChunk(position, np.array(tokens, np.int32), np.array(pages, np.int32), adapter=adapter)
 
 
 def _step(*chunks: SequenceChunk) -> Step:
@@ -349,6 +351,31 @@ def _experts() -> Iterator[Case]:
         yield b.case([ALL_TOKENS, _step(_chunk(0, [9], (2,)))])
 
 
+def _adapters() -> Iterator[Case]:
+    """Sequences with no adapter, one of rank 5 and one of rank 16, which changes a wide result too."""
+    b = _Builder("adapters")
+    width = 64
+    b.embed(width, low=-12)
+    b.ops.append(Norm("x", b.buffer("normed", width), b.vector("gain", width, 1.0, 0.5), 1e-5))
+    b.linear("normed", "Q4_1", ("y", 41), bias=0.5)
+
+    def change(number: int, rank: int, columns: int, rows: int) -> LowRank:
+        down = b.matrix(f"down.{number}.{len(b.tensors)}", "F32", rank, columns)
+        return LowRank(down, b.matrix(f"up.{number}.{len(b.tensors)}", "F32", rows, rank, 3.0))
+
+    b.ops.append(Adapt("normed", "y", (change(0, 5, width, 41), change(1, 16, width, 41))))
+    weight = b.matrix("back", "Q8_0", width, 64)
+    b.ops.append(Gate("y", None, b.buffer("hidden", 41, wide=True), "silu"))
+    b.linear("hidden", "F16", ("z", 64))
+    b.ops.append(Linear("z", (Target("x", weight, accumulate=True),)))
+    b.ops.append(Adapt("z", "x", (None, change(1, 16, 64, width))))
+    b.linear("x", "F32", ("last", 41))
+    b.logits("last")
+    tokens = range(0, TOKENS, 3)
+    chunks = [_chunk(0, tokens, (page,), adapter) for page, adapter in enumerate((1, -1, 0, 1))]
+    yield b.case([_step(*chunks), _step(_chunk(0, range(TOKENS), (4, 5), 0)), _step(_chunk(0, [7], (6,), 1))])
+
+
 def _gathers() -> Iterator[Case]:
     """Pick columns in any order, some often, some never, and zeros, of rows with every fraction."""
     for source, wide in (("normed", False), ("x", True)):
@@ -439,5 +466,5 @@ def cases() -> Iterator[Case]:
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
-    for family in (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _attention, _decoders):
+    for family in (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _attention, _decoders, _adapters):
         yield from family()

@@ -138,10 +138,15 @@ class PrefixIndex:
     def __init__(self, pool: PagePool, keep: bool = True) -> None:
         self.pool, self.keep = pool, keep
         self.root = Block(None, b"", -1)
+        self._roots = {-1: self.root}  # of each adapter: pages hold what it made of them
         self.idle = 0  # blocks that nobody holds
         self.evictions = 0
         self._full = 4 * pool.page_size  # bytes of a full page's tokens
         self._leaves: OrderedDict[Block, None] = OrderedDict()  # idle, without children; least recently used first
+
+    def root_of(self, adapter: int) -> Block:
+        """Return the block that the first pages of texts with an adapter follow; -1: of those with none."""
+        return self._roots.setdefault(adapter, Block(None, b"", -1))
 
     def add(self, parent: Block, tokens: bytes, page: int) -> Block:
         """Return the block of a full page, which the index takes over; an older one with the same tokens is reused."""
@@ -217,11 +222,11 @@ class PageTable:
     up to `writable` may be; there may be room for more, of which `missing` knows.
     """
 
-    __slots__ = ("_pages", "block", "depth", "index", "length", "tail", "writable")
+    __slots__ = ("_pages", "block", "depth", "index", "length", "root", "tail", "writable")
 
-    def __init__(self, index: PrefixIndex) -> None:
-        self.index = index
-        self.block = index.root  # of `depth` blocks the last
+    def __init__(self, index: PrefixIndex, root: Block | None = None) -> None:
+        self.index, self.root = index, root or index.root
+        self.block = self.root  # of `depth` blocks the last
         self.depth = 0
         self.tail: tuple[int, ...] = ()
         self.length = self.writable = 0
@@ -342,7 +347,7 @@ class PageTable:
 
     def fork(self) -> PageTable:
         """Return a second table with the same contents."""
-        table = PageTable(self.index)
+        table = PageTable(self.index, self.root)
         pool = self.index.pool
         table.block, table.depth, table.length = self.block, self.depth, self.length
         table.tail = self.tail[: -(-self.length // pool.page_size) - self.depth]
@@ -357,5 +362,5 @@ class PageTable:
         for page in self.tail:
             self.index.pool.release(page)
         self.index.release(self.block)
-        self.block, self._pages = self.index.root, None
+        self.block, self._pages = self.root, None
         self.depth, self.tail, self.length, self.writable = 0, (), 0, 0

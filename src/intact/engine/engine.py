@@ -48,6 +48,8 @@ class Engine:
         Guesses at what sequences will draw, which are checked along.
     partners : sequence of Executor
         Other models, for mixes; each has an equal part of the cache.
+    adapter : int
+        The adapter of requests that name none, by number; -1: none.
 
     Attributes
     ----------
@@ -66,8 +68,9 @@ class Engine:
         prefix_cache: bool = True,
         drafting: Drafting | None = None,
         partners: Tokens[Executor] = (),
+        adapter: int = -1,
     ) -> None:
-        self.executor, self.context, self.drafting = executor, context, drafting
+        self.executor, self.context, self.drafting, self.adapter = executor, context, drafting, adapter
         share = None if cache_bytes is None else cache_bytes // (1 + len(partners))
         self.pool = PagePool(executor, share)
         self.index = PrefixIndex(self.pool, prefix_cache)
@@ -115,6 +118,8 @@ class Engine:
     def add(self, request: Request) -> None:
         """Queue a request, which `check` has passed."""
         request.live, request.end = len(request.keys), len(request.prompt) + request.limit
+        if request.adapter is None:
+            request.adapter = self.adapter
         self.scheduler.add(request)
 
     def fork(self, request: Request, sample: int, keys: Tokens[int]) -> list[int]:
@@ -461,7 +466,7 @@ class Engine:
                 part = array[start : start + size]
                 if not self.scheduler.make_room(table, len(part)):
                     raise self._too_small(len(array))
-                yield [SequenceChunk(start, part, table.pages)], np.arange(len(part))
+                yield [SequenceChunk(start, part, table.pages, adapter=self.adapter)], np.arange(len(part))
                 table.length += len(part)  # not indexed: the text is not expected again
         finally:
             self._reading -= 1
@@ -492,7 +497,7 @@ class _Part:
         if tree is not None:
             tokens = np.concatenate([tokens, tree.tokens])
             parents = None if tree.is_chain else np.concatenate([[-1], tree.parents + 1]).astype(np.int32)
-        self._chunks.append(SequenceChunk(table.length, tokens, table.pages, parents))
+        self._chunks.append(SequenceChunk(table.length, tokens, table.pages, parents, stream.adapter))
         self.rows += len(tokens)
         return self.rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from intact.text import Tokenizer
 
 Submittable: TypeAlias = Job | Scoring | HeadJob
 """A request with its owner."""
-_PARTS: Final = {"_driver", "checkpoint", "engine", "executor", "partners", "program", "tokenizer"}
+_PARTS: Final = {"_driver", "adapters", "base", "checkpoint", "engine", "executor", "partners", "program", "tokenizer"}
 """The attributes that hold the model, which a closed one no longer has."""
 
 
@@ -86,6 +86,10 @@ class LoadedModel:
         The most tokens of a prompt and its continuation.
     partners : tuple of Partner
         Other models, which mixes take rows of.
+    adapters : mapping
+        Of each adapter by its name the model that has it, in the order of their numbers.
+    base : Partner
+        The model without an adapter; the rest of this object is of the one that requests take which name none.
     """
 
     def __init__(
@@ -95,11 +99,14 @@ class LoadedModel:
         tokenizer: Tokenizer,
         engine: Engine,
         partners: tuple[Partner, ...] = (),
+        adapters: Mapping[str, Partner] | None = None,
+        base: Partner | None = None,
     ) -> None:
         self.path = checkpoint.path
         self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
         self.context = program.context
-        self.checkpoint, self.partners = checkpoint, partners
+        self.checkpoint, self.partners, self.adapters = checkpoint, partners, dict(adapters or {})
+        self.base = base or Partner(checkpoint, program, tokenizer, engine.executor)
         self._driver = EngineDriver(engine)
 
     @property
@@ -107,13 +114,40 @@ class LoadedModel:
         """The sampling settings that the model's own files recommend; nothing applies them unless asked to."""
         return sampling_defaults(self.checkpoint)
 
+    def variant(self, adapter: str | None) -> LoadedModel | Partner:
+        """Return the model that a request runs on, by the name of its adapter; "": the model without one.
+
+        Raises
+        ------
+        ParameterError
+            If there is no adapter of that name.
+        """
+        if adapter is None:
+            return self
+        if adapter and adapter not in self.adapters:
+            known = ", ".join(self.adapters) or "none: name them by `adapters` of intact.load (--adapter NAME=PATH)"
+            raise ParameterError(f"adapter must name one of the model's, got {adapter!r:.60}; there are {known}")
+        return self.adapters[adapter] if adapter else self.base
+
+    def _number(self, adapter: str | None) -> int | None:
+        """Return an adapter's number; -1 for the model without one, None for the engine's own."""
+        self.variant(adapter)
+        return None if adapter is None else list(self.adapters).index(adapter) if adapter else -1
+
     def job(
-        self, prompt: Sequence[int], parameters: SamplingParameters, keys: list[int], **options: Unpack[JobOptions]
+        self,
+        prompt: Sequence[int],
+        parameters: SamplingParameters,
+        keys: list[int],
+        adapter: str | None = None,
+        **options: Unpack[JobOptions],
     ) -> Job:
         """Make a request by the keys of its draws; `run` runs it.
 
         Parameters
         ----------
+        adapter : str, optional
+            As for `variant`.
         **options
             `priority`, `draft`, `listen`, `recorder`, `known` and `mixing`, as of `Job`.
 
@@ -125,7 +159,9 @@ class LoadedModel:
         parameters.check_tokens(self.program.vocabulary)
         self.engine.check(prompt)
         mixing = options.get("mixing")
-        return Job(
+        if mixing is not None and (adapter or (adapter is None and self.engine.adapter >= 0)):
+            raise ParameterError("mixes take no adapters: give adapter='' or no mix")
+        job = Job(
             self.tokenizer,
             parameters,
             prompt,
@@ -134,6 +170,8 @@ class LoadedModel:
             vocabulary=self.program.vocabulary,
             **options,
         )
+        job.request.adapter = self._number(adapter)
+        return job
 
     def _room(self, prompt: Sequence[int], mixing: Mixing) -> int:
         """Return the most tokens of a text so that none of its streams exceeds its model's context.

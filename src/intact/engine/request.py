@@ -94,6 +94,8 @@ class Request:
         Millionths: tokens drawn where the likeliest is less likely have `Event.uncertain`.
     mixing : Mixing, optional
         The mix of several streams that is drawn from; else it is the row of the one.
+    adapter : int, optional
+        The adapter that the text passes, by number, -1 for none; None, the engine's own, before it is queued.
     priority : int
         From -8 to 8; one more is worth 256 steps of waiting.
     top : int
@@ -117,6 +119,7 @@ class Request:
     rules: Rules | None = None
     stop_below: int = 0
     mixing: Mixing | None = None
+    adapter: int | None = None
     at_limit: Finish = "length"
     priority: int = 0
     top: int = 0

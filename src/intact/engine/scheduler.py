@@ -89,7 +89,8 @@ class Scheduler:
         """Queue a request, as one sequence that all its samples share."""
         arrival = self.counters.steps - PATIENCE * request.priority
         samples = [Sample(i, key) for i, key in enumerate(request.keys)]
-        sequence = Sequence(request, samples, (arrival, self.number()), PageTable(self.index))
+        table = PageTable(self.index, self.index.root_of(-1 if request.adapter is None else request.adapter))
+        sequence = Sequence(request, samples, (arrival, self.number()), table)
         sequence.rules = request.rules and request.rules.fork()  # freed with the sequence
         given = request.mixing.streams if request.mixing is not None else ()
         sequence.others = tuple(Stream(sequence, one, PageTable(self.indexes[one.model])) for one in given)

@@ -41,6 +41,8 @@ class Stream:
         The stream's model and prompt.
     """
 
+    adapter = -1
+    """Mixes take no adapters."""
     __slots__ = ("_sequence", "_shift", "given", "table")
 
     def __init__(self, sequence: Sequence, given: StreamPrompt, table: PageTable) -> None:
@@ -128,6 +130,11 @@ class Sequence:
         self._base = request.prompt  # the text before `output`; shared with forks
         self.length = len(self._base)  # tokens of the text
         self.others: tuple[Stream, ...] = ()
+
+    @property
+    def adapter(self) -> int:
+        """The number of the adapter that the text passes, or -1."""
+        return -1 if self.request.adapter is None else self.request.adapter
 
     @property
     def streams(self) -> tuple[Sequence | Stream, ...]:

@@ -37,12 +37,15 @@ class SequenceChunk(NamedTuple):
         None for consecutive tokens. Else the rows are a tree of drafts, at most 64: parents[i] < i is the row that row
         i follows, -1 the text before the chunk. A row has the position that it would have if its ancestors alone stood
         before it, and sees these and the text before the chunk.
+    adapter : int
+        Whose changes the rows pass (`Adapt`), by number; -1: none.
     """
 
     position: int
     tokens: NDArray[np.int32]
     pages: NDArray[np.int32]
     parents: NDArray[np.int32] | None = None
+    adapter: int = -1
 
 
 class Executor(Protocol):
@@ -225,6 +228,12 @@ def check_experts(program: Program, parts: ProfileParts) -> None:
     """Refuse a profile that runs no mixtures of experts, for a program that has some."""
     if (parts.scheme.wide or parts.sparsity is not None) and any(isinstance(op, Experts) for op in program.ops):
         raise ParameterError("mixtures of experts run in the profiles int8 and fp32, and those of narrow activations")
+
+
+def check_adapters(program: Program, parts: ProfileParts) -> None:
+    """Refuse a profile that runs no adapters, for a program that has some."""
+    if program.adapters and (parts.scheme.wide or parts.sparsity is not None):
+        raise ParameterError("adapters run in the profiles int8 and fp32, and those of narrow activations")
 
 
 def choose_tier(available: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
     SequenceChunk,
     bias_values,
+    check_adapters,
     check_embedding,
     check_experts,
     choose_pinned,
@@ -32,6 +33,7 @@ from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Tensor
 from intact.models.program import (
+    Adapt,
     Attend,
     Embed,
     Experts,
@@ -106,6 +108,7 @@ class NativeExecutor:
         self.profile, self.page_size, self.program = profile, page_size, program
         self._parts = parse_profile(profile)
         check_experts(program, self._parts)
+        check_adapters(program, self._parts)
         self.trees = not self._parts.float32
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
@@ -247,6 +250,13 @@ class NativeExecutor:
                 if kept is not None and kept.norms is not None:
                     fields["norms"] = kept.norms.tolist()
                 return kind.LINEAR, fields
+            case Adapt():
+                changes = [
+                    _native.Target(ids[op.target], -1 if change is None else self._weight(name), -1, False)
+                    for change in op.changes
+                    for name in (("", "") if change is None else (change.down, change.up))
+                ]
+                return kind.ADAPT, {"source": ids[op.source], "target": ids[op.target], "targets": changes}
             case Rope():
                 shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
@@ -320,13 +330,13 @@ class NativeExecutor:
             self._model.move(pages, np.asarray(sources, np.int64), np.asarray(targets, np.int64))
 
     def _step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
-        positions, tokens, tables, parents = zip(*chunks, strict=True)
+        positions, tokens, tables, parents, adapters = zip(*chunks, strict=True)
         spans = list(zip(positions, map(len, tokens), strict=True))
         trees = [(i, tree) for i, tree in enumerate(parents) if tree is not None]
         ended = self._model.counters.ended_rows if self._work else 0
         with _parameter_errors():
             texts = np.concatenate(tokens) if len(tokens) > 1 else tokens[0]
-            raw: NDArray[np.int32] = self._model.step(texts, spans, list(tables), wanted, trees)
+            raw: NDArray[np.int32] = self._model.step(texts, spans, list(tables), wanted, trees, list(adapters))
         if self._work:
             self._work.add(chunks, wanted, self._model.counters.ended_rows > ended)
         if self.profile == "fp32" and not np.isfinite(raw.view(np.float32)).all():

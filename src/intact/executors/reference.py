@@ -13,6 +13,7 @@ from intact.executors.base import (
     KeptInputs,
     SequenceChunk,
     check_embedding,
+    check_adapters,
     check_experts,
     embed_multiplier,
     gather_index,
@@ -24,6 +25,7 @@ from intact.executors.base import (
 )
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
+    Adapt,
     Attend,
     Embed,
     Expert,
@@ -64,6 +66,7 @@ class ReferenceExecutor:
     def __init__(self, program: Program, bits: int = 8, page_size: int = 32, profile: Profile = "int8") -> None:
         self.profile, self._parts = profile, parse_profile(profile)
         check_experts(program, self._parts)
+        check_adapters(program, self._parts)
         self._kept: dict[int, KeptInputs | None] = {}
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
@@ -166,6 +169,8 @@ class ReferenceExecutor:
                         y += 0 if t.bias is None else integer_bias(self.program, t.bias, fraction[t.buffer])
                         y = y if wide else sat32(y)
                         rows[t.buffer] = rows[t.buffer] + y if t.accumulate else y
+                case Adapt():
+                    self._adapt(op, rows, fraction, chunks)
                 case Rope():
                     heads = rows[op.buffer].reshape(len(tokens), op.heads, op.width)
                     rows[op.buffer] = rotate(heads, *angles[op.rotation], op.interleaved).reshape(len(tokens), -1)
@@ -188,6 +193,22 @@ class ReferenceExecutor:
     def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits as float32 (wanted, vocabulary)."""
         return self.step(chunks, wanted).astype(np.float32) / np.float32(1 << LOGIT_FRACTION)
+
+    def _adapt(
+        self, op: Adapt, rows: dict[str, Rows], fraction: dict[str, int], chunks: Sequence[SequenceChunk]
+    ) -> None:
+        """Add an adapter's change to the rows of sequences that have it, in place."""
+        wide, y = self.program.buffers[op.target].wide, rows[op.target].copy()
+        numbers = np.repeat([c.adapter for c in chunks], [len(c.tokens) for c in chunks])
+        for number, change in enumerate(op.changes):
+            own = np.flatnonzero(numbers == number)
+            if change is None or not len(own):
+                continue
+            x = quantize(rows[op.source][own], fraction[op.source], self._parts.scheme)
+            inner = sat32(matmul(x, self._weight(change.down), 16))
+            added = matmul(quantize(inner, 16, self._parts.scheme), self._weight(change.up), 20 if wide else 16)
+            y[own] = y[own] + added if wide else sat32(y[own] + added)
+        rows[op.target] = y
 
     def _embed(self, op: Embed, tokens: NDArray[np.int32]) -> Rows:
         w = self._weight(op.weight)

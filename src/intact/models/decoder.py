@@ -325,22 +325,22 @@ class Decoder:
         """Return the tensors under GGUF's names, whatever the format; what has no such name keeps its own."""
         if checkpoint.format == "gguf":
             return dict(checkpoint.tensors)
+        tensors = checkpoint.tensors.items()
+        return {cls.canonical_name(name): tensor for name, tensor in tensors if not _HF_UNUSED.fullmatch(name)}
+
+    @classmethod
+    def canonical_name(cls, name: str) -> str:
+        """Return GGUF's name of a tensor in safetensors; its own where it has none, which `refuse_unused` refuses."""
         names = {hf: own for own, hf in cls.hf_names.items()}
-        out = {}
-        for name, tensor in checkpoint.tensors.items():
-            if _HF_UNUSED.fullmatch(name):
-                continue
-            plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
-            match = HF_LAYER.fullmatch(plain)
-            if match and match[2] in names:
-                out[f"blk.{match[1]}.{names[match[2]]}.{match[3]}"] = tensor
-            elif match and (expert := numbered(match[2])) and expert[0] in names:
-                out[f"blk.{match[1]}.{names[expert[0]]}.{expert[1]}.{match[3]}"] = tensor
-            elif (parts := plain.rpartition("."))[0] in names and parts[2] in ("weight", "bias"):
-                out[f"{names[parts[0]]}.{parts[2]}"] = tensor
-            else:
-                out[name] = tensor  # `refuse_unused` refuses it
-        return out
+        plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
+        match = HF_LAYER.fullmatch(plain)
+        if match and match[2] in names:
+            return f"blk.{match[1]}.{names[match[2]]}.{match[3]}"
+        if match and (expert := numbered(match[2])) and expert[0] in names:
+            return f"blk.{match[1]}.{names[expert[0]]}.{expert[1]}.{match[3]}"
+        if (parts := plain.rpartition("."))[0] in names and parts[2] in ("weight", "bias"):
+            return f"{names[parts[0]]}.{parts[2]}"
+        return name
 
     @classmethod
     def hf_name(cls, name: str) -> str:

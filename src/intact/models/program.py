@@ -96,6 +96,23 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """An adapter's change of one matrix, up down x: `down` has the matrix's inputs, `up` its outputs."""
+
+    down: str
+    up: str
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """target += up (down source) in the rows of sequences with an adapter: by its number, None where it has none."""
+
+    source: str
+    target: str
+    changes: tuple[LowRank | None, ...]
+
+
+@dataclass(frozen=True)
 class Rope:
     """Rotary embedding in place; pairs are neighbours where `interleaved`, else half a head apart."""
 
@@ -180,7 +197,7 @@ class Logits:
     cap: Fraction = Fraction(0)
 
 
-Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Rope | Attend | Gate | Experts | Logits
+Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Adapt | Rope | Attend | Gate | Experts | Logits
 
 
 @dataclass(frozen=True)
@@ -195,6 +212,8 @@ class Program:
         The most positions that the model was made for.
     rotation_factors : tuple of Fraction
         For each rotation what its sines and cosines are multiplied by, below 7/4 (YaRN, longrope); empty: all by 1.
+    adapters : tuple of str
+        Names of the adapters, by number (`intact.models.adapters`).
     """
 
     architecture: str
@@ -208,6 +227,7 @@ class Program:
     vocabulary: int
     context: int
     rotation_factors: tuple[Fraction, ...] = ()
+    adapters: tuple[str, ...] = ()
 
     def factors(self) -> tuple[Fraction, ...]:
         """Return the factor of each rotation."""

@@ -17,7 +17,7 @@ from intact.receipts.source import PromptSource
 
 if TYPE_CHECKING:
     from intact.engine.completion import Completion
-    from intact.engine.model import LoadedModel
+    from intact.engine.model import LoadedModel, Partner
     from intact.engine.request import Event
 
 IN_A_ROW: Final = 64
@@ -101,7 +101,7 @@ class ChainRecorder:
 
 
 def header_of(
-    model: LoadedModel,
+    model: LoadedModel | Partner,
     prompt: tuple[int, ...],
     parameters: SamplingParameters,
     branch: Branch,

@@ -132,7 +132,8 @@ def verify_together(
         check.found = _rejected_by_header(model, check.receipt, signed_by)
         if check.found is None:
             request = check.receipt.header.request
-            shared = request.prompt, replace(request.parameters, seed=0), request.decoding
+            adapter = adapter_of(model, check.receipt.header)
+            shared = request.prompt, replace(request.parameters, seed=0), request.decoding, adapter
             groups.setdefault(shared, _Group()).checks.append(check)
     model.run([job for group in groups.values() if (job := group.begin(model)) is not None], between)
     for group in groups.values():
@@ -149,7 +150,7 @@ def _rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes |
     header = receipt.header
     return (
         signature_of(receipt, signed_by)
-        or identity(model, header.model, header.numerics, header.hash)
+        or identity(model.variant(adapter_of(model, header)), header.model, header.numerics, header.hash)
         or _request(model, receipt)
         or _decoding(model, receipt)
     )
@@ -172,6 +173,13 @@ def signature_of(receipt: AnyReceipt, signed_by: bytes | None) -> Verdict | None
     except ParameterError as error:
         return Verdict("unverifiable", "signature", None, str(error))
     return None
+
+
+def adapter_of(model: LoadedModel, header: Header) -> str | None:
+    """Return the adapter with which a model has the weights of a receipt, "" for none; None, the usual, if none has."""
+    weights = header.model.weights
+    names = ("", *model.adapters) if model.adapters and weights != digests_of(model, header.hash).weights else ()
+    return next((name for name in names if digests_of(model.variant(name), header.hash).weights == weights), None)
 
 
 def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numerics, hash: HashName) -> Verdict | None:  # noqa: A002
@@ -310,7 +318,10 @@ class _Group:
         known = [check.claimed for check in self.checks]
         try:
             mixing = mixing_of(model, self.checks[0].receipt.header)
-            self._job = model.job(request.prompt, request.parameters, keys, recorder=self, known=known, mixing=mixing)
+            adapter = adapter_of(model, self.checks[0].receipt.header)
+            self._job = model.job(
+                request.prompt, request.parameters, keys, adapter, recorder=self, known=known, mixing=mixing
+            )
         except CapacityError as error:
             self._decide(Verdict("unverifiable", "memory", None, str(error)))
         except (ConstraintError, NotInstalledError) as error:

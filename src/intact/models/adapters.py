@@ -1,0 +1,268 @@
+"""LoRA adapters: low-rank changes of a model's matrices, read from PEFT's folders and llama.cpp's GGUF files.
+
+A matrix W becomes W + s B A, with A of r rows and B of r columns and s = alpha / r, or alpha / sqrt(r) in PEFT's
+rank-stabilised form (Hu et al., arXiv 2106.09685; Kalajdzievski, arXiv 2312.03732). Here s is part of B, as float32,
+and the change is computed beside the product: x passes A, then B, and is added (docs/numerics.md, section 9).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import sqrt
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import FormatError, ModelError
+from intact.formats import Checkpoint, Tensor
+from intact.formats.gguf import read_gguf
+from intact.formats.metadata import Metadata
+from intact.formats.safetensors import read_json, read_safetensors
+from intact.models import find_architecture
+from intact.models.names import PARTS
+from intact.models.program import Adapt, Gather, Hadamard, Linear, LowRank, Op, Program, Rope
+from intact.numerics.dequantize import dequantize
+from intact.suggest import did_you_mean
+
+Floats = NDArray[np.float32]
+CONFIG: Final = "adapter_config.json"
+WEIGHTS: Final = "adapter_model.safetensors"
+LARGEST_RANK: Final = 4096
+_PEFT: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
+_GGUF: Final = re.compile(r"(?P<module>.+)\.weight\.lora_(?P<half>[ab])")
+_UNSUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "peft_type": ("LORA",),
+    "use_dora": (None, False),
+    "fan_in_fan_out": (None, False),
+    "bias": (None, "none"),
+    "modules_to_save": (None, []),
+    "layer_replication": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "target_parameters": (None, []),
+}
+"""Members of PEFT's configuration that ask for more than low-rank changes, and their values that do not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """Changes of a model's matrices.
+
+    Attributes
+    ----------
+    path : Path
+        Its file or folder.
+    changes : mapping
+        For each matrix, by its name in the program, A (r, inputs) and s B (outputs, r).
+    """
+
+    path: Path
+    changes: Mapping[str, tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """A and B of one module as they are stored, by the module's name in the file."""
+
+    module: str
+    down: Tensor
+    up: Tensor
+    alpha: float
+    stabilised: bool = False
+
+    def values(self, path: Path) -> tuple[Floats, Floats]:
+        """Return A and s B, checked."""
+        down, up = (_floats(tensor, path) for tensor in (self.down, self.up))
+        rank = down.shape[0]
+        if rank != up.shape[1] or not 1 <= rank <= LARGEST_RANK:
+            raise ModelError(
+                f"{path}: {self.module} has A of shape {down.shape} and B of shape {up.shape}; expected the same rank, "
+                f"1 to {LARGEST_RANK}: rows of A, columns of B"
+            )
+        scale = np.float32(self.alpha / (sqrt(rank) if self.stabilised else rank))
+        return down, up * scale
+
+
+def _floats(tensor: Tensor, path: Path) -> Floats:
+    if len(tensor.shape) != 2:
+        raise ModelError(f"{path}: tensor {tensor.name} has shape {tensor.shape}; expected a matrix")
+    values = dequantize(tensor.kind, tensor.data, tensor.shape).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ModelError(f"{path}: tensor {tensor.name} holds NaN or infinity")
+    return values
+
+
+def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: Program) -> Adapter:
+    """Read an adapter of a model.
+
+    Parameters
+    ----------
+    path : str or path
+        A folder as PEFT writes it (``adapter_config.json``, ``adapter_model.safetensors``), or a GGUF file of
+        llama.cpp's ``convert_lora_to_gguf.py``.
+    checkpoint, program
+        Of the model that it changes.
+
+    Raises
+    ------
+    FormatError
+        If a file is damaged, or is no adapter.
+    ModelError
+        If it is of another model, or asks for what is not supported; naming what.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FormatError(f"{path}: there is no such file or folder; expected a LoRA adapter")
+    gguf = not path.is_dir()
+    naming = _Naming(checkpoint, program, gguf)
+    changes: dict[str, tuple[Floats, Floats]] = {}
+    for halves in _gguf_halves(path) if gguf else _peft_halves(path):
+        down, up = halves.values(path)
+        for weight, rows in naming.matrices(halves.module, path):
+            want = program.tensors[weight].shape
+            own = (up[rows].shape[0], down.shape[1])
+            if own != want:
+                raise ModelError(
+                    f"{path}: {halves.module} changes a matrix of {own[0]} x {own[1]}; {checkpoint.path.name} has one "
+                    f"of {want[0]} x {want[1]}: it is an adapter of another model"
+                )
+            changes[weight] = down, naming.reorder(weight, up[rows])
+    if not changes:
+        raise ModelError(f"{path}: it changes no matrix")
+    return Adapter(path, changes)
+
+
+def _paired(path: Path, tensors: Mapping[str, Tensor], pattern: re.Pattern[str]) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield the modules of a file with their A and B."""
+    halves: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if (match := pattern.fullmatch(name)) is None:
+            raise ModelError(f"{path}: tensor {name:.120} is no part of a LoRA change; expected lora_A or lora_B")
+        halves.setdefault(match["module"], {})[match["half"].upper()] = tensor
+    for module, both in halves.items():
+        if len(both) != 2:
+            raise ModelError(f"{path}: {module} has lora_{next(iter(both))} alone; expected A and B")
+        yield module, both["A"], both["B"]
+
+
+def _peft_halves(path: Path) -> Iterator[_Halves]:
+    if not (path / CONFIG).exists():
+        raise FormatError(f"{path}: there is no {CONFIG}; expected a folder as PEFT writes it, or a GGUF adapter")
+    config = read_json(path / CONFIG, "the adapter's configuration")
+    for name, allowed in _UNSUPPORTED.items():
+        if (value := config.get(name, allowed[0])) not in allowed:
+            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; expected {allowed[0]!r}: low-rank changes alone")
+    m = Metadata(config, path / CONFIG)
+    alpha, stabilised = m.number("lora_alpha", least=2.0**-20, most=2.0**20), bool(config.get("use_rslora"))
+    own = config.get("alpha_pattern") or {}
+    if not isinstance(own, dict) or not all(isinstance(a, int | float) for a in own.values()):
+        raise ModelError(f"{path / CONFIG}: alpha_pattern is {own!r:.60}; expected numbers by modules")
+    if not (path / WEIGHTS).exists():
+        raise FormatError(f"{path}: there is no {WEIGHTS}; a .bin file must be saved again as safetensors")
+    for module, down, up in _paired(path / WEIGHTS, read_safetensors(path / WEIGHTS), _PEFT):
+        # PEFT's rule: a key names modules by the end of their name
+        found = next((a for key, a in own.items() if module == key or module.endswith("." + key)), alpha)
+        yield _Halves(module, down, up, float(found), stabilised)
+
+
+def _gguf_halves(path: Path) -> Iterator[_Halves]:
+    contents = read_gguf(path)
+    kind = contents.metadata.get("general.type"), contents.metadata.get("adapter.type")
+    if kind != ("adapter", "lora"):
+        raise FormatError(f"{path}: general.type and adapter.type are {kind}; expected 'adapter' and 'lora'")
+    alpha = Metadata(contents.metadata, path).number("adapter.lora.alpha", least=2.0**-20, most=2.0**20)
+    for module, down, up in _paired(path, contents.tensors, _GGUF):
+        yield _Halves(module, down, up, alpha)
+
+
+class _Naming:
+    """Where an adapter's modules are in a model: names and orders of rows of its format and of the model's."""
+
+    def __init__(self, checkpoint: Checkpoint, program: Program, gguf: bool) -> None:
+        self._architecture = find_architecture(checkpoint)
+        self._program, self._name, self._gguf = program, checkpoint.path.name, gguf
+        a = self._architecture
+        ours, theirs = (a.gguf_interleaves if form else a.hf_interleaves for form in (checkpoint.format == "gguf", gguf))
+        self._moved = None if ours == theirs else ours
+        self._ropes = {op.buffer: op for op in program.ops if isinstance(op, Rope)}
+        self._targets = {t.weight: t.buffer for op in program.ops if isinstance(op, Linear) for t in op.targets}
+
+    def matrices(self, module: str, path: Path) -> list[tuple[str, slice]]:
+        """Return the matrices that a module is, by their names in the program, with their rows of it."""
+        stem = module if self._gguf else self._architecture.canonical_name(f"{module}.weight").removesuffix(".weight")
+        weight = f"{stem}.weight"
+        if weight in self._targets:
+            return [(weight, slice(None))]
+        if (fused := self._fused(module)) is not None:
+            found, at = [], 0
+            for weight in fused:
+                rows = self._program.tensors[weight].shape[0]
+                found.append((weight, slice(at, at + rows)))
+                at += rows
+            return found
+        known = [t if self._gguf else self._architecture.hf_name(t) for t in self._targets]
+        hint = did_you_mean(f"{module}.weight", known)
+        raise ModelError(
+            f"{path}: {module} is no matrix of {self._name} that an adapter can change"
+            f"{f' ({hint})' if hint else ''}: attention and feed-forward matrices, not embeddings, heads or experts"
+        )
+
+    def _fused(self, module: str) -> list[str] | None:
+        """Return the matrices, in order, that a module of several is."""
+        a, (start, _, part) = self._architecture, module.rpartition(".")
+        if self._gguf:
+            stem = part if part in a.gguf_fused else None
+        else:
+            layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module)
+            stem = next((own for own, hf in a.fused.items() if layer and hf == layer[2]), None)
+            start = f"blk.{layer[1]}" if layer else start
+        if stem is None or (a.hf_groups_heads and not self._gguf):
+            return None
+        return [f"{start}.{name}.weight" for name in PARTS[stem]]
+
+    def reorder(self, weight: str, up: Floats) -> Floats:
+        """Return B with the rows of queries and keys in the model's order: pairs side by side, or half a head apart."""
+        rope = self._ropes.get(self._targets[weight])
+        if self._moved is None or rope is None:
+            return up
+        inner = (2, -1) if self._moved else (-1, 2)
+        pairs = up.reshape(rope.heads, *inner, up.shape[1])
+        return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(up.shape)
+
+
+def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
+    """Return a program in which sequences may have an adapter, by its number among these.
+
+    Raises
+    ------
+    ModelError
+        If the model's matrices multiply rows that are rotated or reordered.
+    """
+    if not adapters:
+        return program
+    if any(isinstance(op, Gather | Hadamard) for op in program.ops):
+        raise ModelError("adapters change matrices of the model's own inputs; this one's are rotated or reordered")
+    tensors, several = dict(program.tensors), list(adapters.values())
+
+    def change(weight: str, number: int) -> LowRank | None:
+        halves = several[number].changes.get(weight)
+        if halves is None:
+            return None
+        names = [f"{weight}.lora_{half}.{number}" for half in "ab"]
+        for name, values in zip(names, halves, strict=True):
+            data = np.ascontiguousarray(values, "<f4").reshape(-1).view(np.uint8)
+            tensors[name] = Tensor(name, "F32", values.shape, data)
+        return LowRank(*names)
+
+    ops: list[Op] = []
+    for op in program.ops:
+        ops.append(op)
+        for target in op.targets if isinstance(op, Linear) else ():
+            changes = tuple(change(target.weight, number) for number in range(len(several)))
+            if any(changes):
+                ops.append(Adapt(op.source, target.buffer, changes))
+    return replace(program, ops=tuple(ops), tensors=tensors, adapters=tuple(adapters))
