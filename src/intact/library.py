@@ -895,7 +895,7 @@ def _open(
 
             runner = ReferenceExecutor(whole, bits, page_size, profile)
     except ModelError as error:
-        if str(checkpoint.path) in str(error):
+        if any(str(path) in str(error) for path in (checkpoint.path, *adapters.values())):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
     variants = {name: with_adapters(program, {name: one}) for name, one in changes.items()}
@@ -904,15 +904,15 @@ def _open(
     }
 
 
-def _named(
-    adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None
-) -> Mapping[str, str | os.PathLike[str]]:
+def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -> Mapping[str, str | os.PathLike[str]]:
     """Return adapters whose names have been checked."""
     if not isinstance(adapters, Mapping):
         raise ParameterError(f"adapters must be a mapping of names to files or folders, got {adapters!r:.60}")
     for name in adapters:
         if not (isinstance(name, str) and ADAPTER_NAME.fullmatch(name)):
-            raise ParameterError(f"adapters: a name has letters, digits, dots, hyphens and underscores, got {name!r:.60}")
+            raise ParameterError(
+                f"adapters: a name has letters, digits, dots, hyphens and underscores, got {name!r:.60}"
+            )
     if chosen is not None and chosen not in adapters:
         raise ParameterError(f"adapter must name one of adapters ({', '.join(adapters) or 'none'}), got {chosen!r:.60}")
     return adapters

@@ -35,17 +35,18 @@ WEIGHTS: Final = "adapter_model.safetensors"
 LARGEST_RANK: Final = 4096
 _PEFT: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _GGUF: Final = re.compile(r"(?P<module>.+)\.weight\.lora_(?P<half>[ab])")
-_UNSUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
+_MUST_BE: Final[Mapping[str, tuple[Any, ...]]] = {
     "peft_type": ("LORA",),
-    "use_dora": (None, False),
-    "fan_in_fan_out": (None, False),
-    "bias": (None, "none"),
-    "modules_to_save": (None, []),
-    "layer_replication": (None, []),
-    "trainable_token_indices": (None, [], {}),
-    "target_parameters": (None, []),
+    "bias": ("none", None),
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
 }
-"""Members of PEFT's configuration that ask for more than low-rank changes, and their values that do not."""
+"""Members of PEFT's configuration with the values that leave the model's own matrices as they are."""
+_MUST_BE_EMPTY: Final = (
+    *("use_dora", "fan_in_fan_out", "modules_to_save", "layer_replication", "trainable_token_indices"),
+    *("target_parameters", "lora_bias", "use_qalora", "use_bdlora", "kasa_config", "velora_config", "arrow_config"),
+    *("monteclora_config", "alora_invocation_tokens"),
+)
+"""Members that ask for more than low-rank changes, unless they are false, empty or absent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     changes: dict[str, tuple[Floats, Floats]] = {}
     for halves in _gguf_halves(path) if gguf else _peft_halves(path):
         down, up = halves.values(path)
-        for weight, rows in naming.matrices(halves.module, path):
+        for weight, rows in naming.matrices(halves.module, len(up), path):
             want = program.tensors[weight].shape
             own = (up[rows].shape[0], down.shape[1])
             if own != want:
@@ -136,7 +137,9 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     return Adapter(path, changes)
 
 
-def _paired(path: Path, tensors: Mapping[str, Tensor], pattern: re.Pattern[str]) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _paired(
+    path: Path, tensors: Mapping[str, Tensor], pattern: re.Pattern[str]
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the modules of a file with their A and B."""
     halves: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -153,9 +156,12 @@ def _peft_halves(path: Path) -> Iterator[_Halves]:
     if not (path / CONFIG).exists():
         raise FormatError(f"{path}: there is no {CONFIG}; expected a folder as PEFT writes it, or a GGUF adapter")
     config = read_json(path / CONFIG, "the adapter's configuration")
-    for name, allowed in _UNSUPPORTED.items():
+    for name, allowed in _MUST_BE.items():
         if (value := config.get(name, allowed[0])) not in allowed:
-            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; expected {allowed[0]!r}: low-rank changes alone")
+            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; expected one of {allowed}")
+    for name in _MUST_BE_EMPTY:
+        if value := config.get(name):
+            raise ModelError(f"{path / CONFIG}: {name} is {value!r:.60}; low-rank changes alone are supported")
     m = Metadata(config, path / CONFIG)
     alpha, stabilised = m.number("lora_alpha", least=2.0**-20, most=2.0**20), bool(config.get("use_rslora"))
     own = config.get("alpha_pattern") or {}
@@ -186,16 +192,19 @@ class _Naming:
         self._architecture = find_architecture(checkpoint)
         self._program, self._name, self._gguf = program, checkpoint.path.name, gguf
         a = self._architecture
-        ours, theirs = (a.gguf_interleaves if form else a.hf_interleaves for form in (checkpoint.format == "gguf", gguf))
+        ours, theirs = (
+            a.gguf_interleaves if form else a.hf_interleaves for form in (checkpoint.format == "gguf", gguf)
+        )
         self._moved = None if ours == theirs else ours
         self._ropes = {op.buffer: op for op in program.ops if isinstance(op, Rope)}
         self._targets = {t.weight: t.buffer for op in program.ops if isinstance(op, Linear) for t in op.targets}
 
-    def matrices(self, module: str, path: Path) -> list[tuple[str, slice]]:
-        """Return the matrices that a module is, by their names in the program, with their rows of it."""
+    def matrices(self, module: str, outputs: int, path: Path) -> list[tuple[str, slice]]:
+        """Return the matrices that a module of so many outputs is, by their names in the program, and their rows."""
         stem = module if self._gguf else self._architecture.canonical_name(f"{module}.weight").removesuffix(".weight")
         weight = f"{stem}.weight"
-        if weight in self._targets:
+        alone = weight in self._targets
+        if alone and self._program.tensors[weight].shape[0] == outputs:
             return [(weight, slice(None))]
         if (fused := self._fused(module)) is not None:
             found, at = [], 0
@@ -204,6 +213,8 @@ class _Naming:
                 found.append((weight, slice(at, at + rows)))
                 at += rows
             return found
+        if alone:
+            return [(weight, slice(None))]  # whose shape is refused
         known = [t if self._gguf else self._architecture.hf_name(t) for t in self._targets]
         hint = did_you_mean(f"{module}.weight", known)
         raise ModelError(
