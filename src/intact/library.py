@@ -416,7 +416,8 @@ class Model(LoadedModel):
         """
         ids, step = self._text(tokens), self.executor.step if raw else self.executor.step_float
         with self._driver.lock:
-            rows = np.concatenate([step(*parts).copy() for parts in self.engine.prefill(ids)])
+            steps = self.engine.prefill(ids, adapter=self.adapter_number())
+            rows = np.concatenate([step(*parts).copy() for parts in steps])
         return (rows, 1 << LOGIT_FRACTION) if raw else rows
 
     def logprobs(self, tokens: Prompt) -> NDArray[np.int64]:
@@ -860,10 +861,8 @@ def load(
         prefix_cache=prefix_cache,
         drafting=make_drafting(drafter, vocabulary, trees, guesser),
         partners=[other.executor for other in others],
-        adapter=-1 if adapter is None else list(variants).index(adapter),
     )
-    program = main.program if adapter is None else variants[adapter].program
-    return Model(main.checkpoint, program, main.tokenizer, engine, others, variants, main)
+    return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "")
 
 
 def _open(
@@ -898,10 +897,11 @@ def _open(
         if any(str(path) in str(error) for path in (checkpoint.path, *adapters.values())):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
-    variants = {name: with_adapters(program, {name: one}) for name, one in changes.items()}
-    return Partner(checkpoint, program, tokenizer, runner), {
-        name: Partner(checkpoint, variant, tokenizer, runner) for name, variant in variants.items()
+    variants = {
+        name: Partner(checkpoint, with_adapters(program, {name: one}), tokenizer, runner, one.path)
+        for name, one in changes.items()
     }
+    return Partner(checkpoint, program, tokenizer, runner), variants
 
 
 def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -> Mapping[str, str | os.PathLike[str]]:

@@ -132,15 +132,17 @@ class Op:
 
         LINEAR = 4
 
-        ROPE = 5
+        ADAPT = 5
 
-        ATTEND = 6
+        ROPE = 6
 
-        GATE = 7
+        ATTEND = 7
 
-        EXPERTS = 8
+        GATE = 8
 
-        LOGITS = 9
+        EXPERTS = 9
+
+        LOGITS = 10
 
     @property
     def source(self) -> int: ...
@@ -367,7 +369,7 @@ class Model:
 
     def move(self, pages: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], sources: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], targets: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
 
-    def step(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], chunks: Sequence[tuple[int, int]], tables: Sequence[Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]], wanted: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], trees: Sequence[tuple[int, Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]]]) -> NDArray[numpy.int32]: ...
+    def step(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], chunks: Sequence[tuple[int, int]], tables: Sequence[Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]], wanted: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], trees: Sequence[tuple[int, Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]]], adapters: Sequence[int] = []) -> NDArray[numpy.int32]: ...
 
     def head_inputs(self, rows: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> NDArray[numpy.uint8]: ...
 

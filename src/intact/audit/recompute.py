@@ -85,7 +85,7 @@ def output_logits(
     """
     tokens, first = [*prompt, *output][:-1], 0 if whole else len(prompt) - 1
     with model.exclusive() as engine:
-        for chunks, rows in engine.prefill(tokens, SCORED_ROWS):
+        for chunks, rows in engine.prefill(tokens, SCORED_ROWS, model.adapter_number()):
             wanted = rows[chunks[0].position + rows >= first]
             logits = engine.executor.step_float(chunks, wanted)
             if len(wanted):

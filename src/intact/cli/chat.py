@@ -16,6 +16,7 @@ from intact.cli.log_store import LoggedConversation, LogStore
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     MODEL_HELP,
+    AdapterOption,
     CacheOption,
     ClockNowOption,
     DraftOption,
@@ -75,6 +76,7 @@ def command(
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
+    adapter: AdapterOption = None,
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
@@ -95,13 +97,13 @@ def command(
         sampling = _continued_sampling(context, earlier, sampling)
         model = model or earlier.entries[-1]["model"]["name"]
     model = model or DEFAULT
-    opened = open_model(model, profile, threads, cache, use_server=not no_server, verbose=verbose)
+    opened = open_model(model, profile, threads, cache, use_server=not no_server, verbose=verbose, adapter=adapter)
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
-    log = begin_log("chat", opened, model, off=no_log)
+    log = begin_log("chat", opened, model, off=no_log or adapter is not None)
     talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment}, receipt, log)
     if earlier is not None:
         if log is not None:

@@ -207,6 +207,8 @@ def command(
     check_output("--receipt", result.receipt)
     if result.receipt is not None and work.ray is not None:
         raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
+    if models.adapter is not None and work.ray is not None:
+        raise ParameterError("--adapter cannot be combined with --ray: its workers load models alone")
     if work.workers is not None and work.ray is None:
         raise ParameterError("--workers goes with --ray: there is no cluster")
     place = result.out_file or _place(planned, model)

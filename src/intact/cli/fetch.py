@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from intact.bench.tuned import find_settings
 from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from intact.download import Pulled, PullPlan
     from intact.library import Model
 
+ADAPTER: Final = "adapter"
+"""The name that an adapter gets here: receipts know it by its weights."""
 observers: list[Callable[[str, Any], None]] = []
 """Told of every model that is loaded: the name it goes by, and the model."""
 _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wait": "waiting for another pull of"}
@@ -96,6 +98,7 @@ def load(
     cache_bytes: int | None = None,
     *,
     draft_model: str | None = None,
+    adapter: Path | None = None,
     **options: Any,
 ) -> Model:
     """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`.
@@ -108,6 +111,8 @@ def load(
         settings = tuned.arguments(threads, draft_model is not None)
     if draft_model is not None:
         options["draft_model"] = locate(draft_model)
+    if adapter is not None:
+        options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
     import intact
 
     with spinner(f"loading {path.name}"):

@@ -68,12 +68,13 @@ def open_model(
     mixed: bool = False,
     partners: Sequence[str] = (),
     draft_model: str | None = None,
+    adapter: Path | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
     Parameters
     ----------
-    threads, cache, draft_model
+    threads, cache, draft_model, adapter
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -92,7 +93,7 @@ def open_model(
         if has_template:
             prepare()
         others = {"partners": [fetch.locate(one) for one in partners]} if partners else {}
-        return fetch.load(name, profile, threads, cache_bytes, draft_model=draft_model, **others)
+        return fetch.load(name, profile, threads, cache_bytes, draft_model=draft_model, adapter=adapter, **others)
 
     reasons = {
         "--no-server": not use_server,
@@ -100,6 +101,7 @@ def open_model(
         "--cache": cache_bytes is not None,
         "--mix": mixed,
         "--draft-model": draft_model is not None,
+        "--adapter": adapter is not None,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),
     }

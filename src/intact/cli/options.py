@@ -95,6 +95,15 @@ DraftModelOption = Annotated[
         show_default=False,
     ),
 ]
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        metavar="PATH",
+        help="A LoRA adapter of the model: a folder of PEFT or a GGUF file (docs/adapters.md).",
+        show_default=False,
+    ),
+]
 
 # Of methods; what is not given is as the method prefers.
 NOption = Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)]
@@ -348,7 +357,9 @@ def pair(text: str, option: str = "--with") -> tuple[str, str]:
     """
     name, equals, model = text.partition("=")
     if not name or not equals or not model:
-        raise ParameterError(f"{option} takes NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct, got {text!r}")
+        examples = {"--adapter": "NAME=PATH, such as sql=./sql-lora"}
+        what = examples.get(option, "NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct")
+        raise ParameterError(f"{option} takes {what}, got {text!r}")
     return name, model
 
 
@@ -363,6 +374,7 @@ class ModelOptions:
     threads: ThreadsOption = None
     cache: CacheOption = None
     draft_model: DraftModelOption = None
+    adapter: AdapterOption = None
 
     @property
     def named(self) -> dict[str, str]:
@@ -375,13 +387,14 @@ class ModelOptions:
         return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache)}
 
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
-        """Load models by their names, and open a back end for each; the draft model is the first one's."""
+        """Load models by their names, and open a back end for each; draft model and adapter are the first one's."""
         from intact.solving import is_address, opened
 
         arguments, models = self.loading | loading, {}
         for i, (name, one) in enumerate(named.items()):
-            draft_model = None if i else self.draft_model
-            if draft_model is not None and is_address(one):
-                raise ParameterError(f"--draft-model needs a model that runs here, and {one} is a server's")
-            models[name] = one if is_address(one) else fetch.load(one, draft_model=draft_model, **arguments)
+            own: dict[str, Any] = {} if i else {"draft_model": self.draft_model, "adapter": self.adapter}
+            if (option := next((o for o, value in own.items() if value is not None), None)) and is_address(one):
+                option = option.replace("_", "-")
+                raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
+            models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
         return opened(models, self.continues, self.now)

@@ -16,6 +16,7 @@ import typer
 from intact.catalogue import DEFAULT, is_name, looks_like_path
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
+    AdapterOption,
     CacheOption,
     ClockNowOption,
     DraftModelOption,
@@ -87,6 +88,7 @@ def command(
     cache: CacheOption = None,
     draft: DraftOption = True,
     draft_model: DraftModelOption = None,
+    adapter: AdapterOption = None,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     mix: MixOption = None,
@@ -123,8 +125,10 @@ def command(
         mixed=mix is not None,
         partners=partners,
         draft_model=draft_model,
+        adapter=adapter,
     )
-    model, log = opened.model, begin_log("run", opened, model_name, off=no_log or mix is not None)
+    unlogged = no_log or mix is not None or adapter is not None
+    model, log = opened.model, begin_log("run", opened, model_name, off=unlogged)
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
     request = as_prompt(model, prompt, system, raw, moment)

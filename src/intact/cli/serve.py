@@ -10,7 +10,15 @@ import typer
 
 from intact.catalogue import DEFAULT, HubName
 from intact.cli import fetch
-from intact.cli.options import CacheOption, DraftModelOption, ProfileOption, ThreadsOption, as_bytes, complete_model
+from intact.cli.options import (
+    CacheOption,
+    DraftModelOption,
+    ProfileOption,
+    ThreadsOption,
+    as_bytes,
+    complete_model,
+    pair,
+)
 from intact.errors import ParameterError
 from intact.packages import check_installed
 from intact.serve import PACKAGES
@@ -113,6 +121,15 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft_model: DraftModelOption = None,
+    adapters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapter",
+            metavar="NAME=PATH",
+            help="A LoRA adapter of the first model, which clients ask for as a model of that name.",
+            show_default=False,
+        ),
+    ] = None,
     prefix_cache: Annotated[
         bool,
         typer.Option(
@@ -156,7 +173,8 @@ def command(
     traces = exporting() if otel else None
     places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
     drafts = None if draft_model is None else fetch.locate(draft_model)
-    served = Models(places, Loading(profile, threads, as_bytes(cache), prefix_cache, drafts), settings)
+    named = {name: Path(path) for name, path in (pair(text, "--adapter") for text in adapters or [])}
+    served = Models(places, Loading(profile, threads, as_bytes(cache), prefix_cache, drafts, named), settings)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces)

@@ -17,6 +17,7 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
     MODEL_HELP,
+    AdapterOption,
     CacheOption,
     JsonOption,
     ThreadsOption,
@@ -97,6 +98,7 @@ def command(
         typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=complete_model),
     ] = DEFAULT,
     others: WithOption = None,
+    adapter: AdapterOption = None,
     signed_by: Annotated[
         str | None,
         typer.Option("--signed-by", metavar="KEY", help="The public key, or its file.", show_default=False),
@@ -139,6 +141,8 @@ def command(
 
     def load(name: str, profile: Profile, bits: int, partners: bool) -> Model:
         others: dict[str, Any] = {"partners": [fetch.locate(one) for one in named.values()]} if partners else {}
+        if name not in named:
+            others["adapter"] = adapter
         return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off", **others)
 
     def remake(receipt: QuantizationReceipt) -> QuantizationVerdict:

@@ -48,8 +48,6 @@ class Engine:
         Guesses at what sequences will draw, which are checked along.
     partners : sequence of Executor
         Other models, for mixes; each has an equal part of the cache.
-    adapter : int
-        The adapter of requests that name none, by number; -1: none.
 
     Attributes
     ----------
@@ -68,9 +66,8 @@ class Engine:
         prefix_cache: bool = True,
         drafting: Drafting | None = None,
         partners: Tokens[Executor] = (),
-        adapter: int = -1,
     ) -> None:
-        self.executor, self.context, self.drafting, self.adapter = executor, context, drafting, adapter
+        self.executor, self.context, self.drafting = executor, context, drafting
         share = None if cache_bytes is None else cache_bytes // (1 + len(partners))
         self.pool = PagePool(executor, share)
         self.index = PrefixIndex(self.pool, prefix_cache)
@@ -118,8 +115,6 @@ class Engine:
     def add(self, request: Request) -> None:
         """Queue a request, which `check` has passed."""
         request.live, request.end = len(request.keys), len(request.prompt) + request.limit
-        if request.adapter is None:
-            request.adapter = self.adapter
         self.scheduler.add(request)
 
     def fork(self, request: Request, sample: int, keys: Tokens[int]) -> list[int]:
@@ -447,7 +442,7 @@ class Engine:
         )
 
     def prefill(
-        self, tokens: Tokens[int], rows: int | None = None
+        self, tokens: Tokens[int], rows: int | None = None, adapter: int = -1
     ) -> Generator[tuple[list[SequenceChunk], NDArray[np.int64]], None, None]:
         """Yield the steps that run a text through the model, all rows wanted; its pages are free afterwards.
 
@@ -466,7 +461,7 @@ class Engine:
                 part = array[start : start + size]
                 if not self.scheduler.make_room(table, len(part)):
                     raise self._too_small(len(array))
-                yield [SequenceChunk(start, part, table.pages, adapter=self.adapter)], np.arange(len(part))
+                yield [SequenceChunk(start, part, table.pages, adapter=adapter)], np.arange(len(part))
                 table.length += len(part)  # not indexed: the text is not expected again
         finally:
             self._reading -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,23 +32,37 @@ from intact.text import Tokenizer
 
 Submittable: TypeAlias = Job | Scoring | HeadJob
 """A request with its owner."""
-_PARTS: Final = {"_driver", "adapters", "base", "checkpoint", "engine", "executor", "partners", "program", "tokenizer"}
+_PARTS: Final = {
+    *("_driver", "adapters", "base", "checkpoint", "engine", "executor", "own", "partners", "program", "tokenizer")
+}
 """The attributes that hold the model, which a closed one no longer has."""
 
 
 @dataclass(frozen=True, eq=False)
 class Partner:
-    """Another model beside a loaded one, for mixes."""
+    """Another model beside a loaded one: for mixes, or the same one with an adapter.
+
+    Attributes
+    ----------
+    changed_by : Path or None
+        Its adapter's file or folder.
+    """
 
     checkpoint: Checkpoint
     program: Program
     tokenizer: Tokenizer
     executor: Executor
+    changed_by: Path | None = None
 
     @property
     def path(self) -> Path:
         """Its file or folder."""
         return self.checkpoint.path
+
+    @property
+    def own(self) -> Partner:
+        """Itself, as a loaded model has one that it is."""
+        return self
 
 
 def check_vocabularies(model: Partner, other: Partner) -> None:
@@ -86,10 +101,14 @@ class LoadedModel:
         The most tokens of a prompt and its continuation.
     partners : tuple of Partner
         Other models, which mixes take rows of.
+    base : Partner
+        The model without an adapter.
     adapters : mapping
         Of each adapter by its name the model that has it, in the order of their numbers.
-    base : Partner
-        The model without an adapter; the rest of this object is of the one that requests take which name none.
+    adapter : str
+        That of requests which name none, or ""; `program` has it.
+    own : Partner
+        The model with that adapter.
     """
 
     def __init__(
@@ -100,13 +119,14 @@ class LoadedModel:
         engine: Engine,
         partners: tuple[Partner, ...] = (),
         adapters: Mapping[str, Partner] | None = None,
-        base: Partner | None = None,
+        adapter: str = "",
     ) -> None:
         self.path = checkpoint.path
         self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
         self.context = program.context
         self.checkpoint, self.partners, self.adapters = checkpoint, partners, dict(adapters or {})
-        self.base = base or Partner(checkpoint, program, tokenizer, engine.executor)
+        self.base = Partner(checkpoint, program, tokenizer, engine.executor)
+        self._take(adapter)
         self._driver = EngineDriver(engine)
 
     @property
@@ -114,7 +134,25 @@ class LoadedModel:
         """The sampling settings that the model's own files recommend; nothing applies them unless asked to."""
         return sampling_defaults(self.checkpoint)
 
-    def variant(self, adapter: str | None) -> LoadedModel | Partner:
+    def adapted(self, adapter: str) -> Self:
+        """Return the model for requests that take an adapter, or none by "", where they name none themselves.
+
+        It shares everything with this one, and is closed with it.
+
+        Raises
+        ------
+        ParameterError
+            If there is no adapter of that name.
+        """
+        other = copy(self)
+        other._take(adapter)
+        return other
+
+    def _take(self, adapter: str) -> None:
+        self.own = self.variant(adapter)
+        self.adapter, self.program = adapter, self.own.program
+
+    def variant(self, adapter: str | None) -> Partner:
         """Return the model that a request runs on, by the name of its adapter; "": the model without one.
 
         Raises
@@ -123,16 +161,17 @@ class LoadedModel:
             If there is no adapter of that name.
         """
         if adapter is None:
-            return self
+            return self.own
         if adapter and adapter not in self.adapters:
             known = ", ".join(self.adapters) or "none: name them by `adapters` of intact.load (--adapter NAME=PATH)"
             raise ParameterError(f"adapter must name one of the model's, got {adapter!r:.60}; there are {known}")
         return self.adapters[adapter] if adapter else self.base
 
-    def _number(self, adapter: str | None) -> int | None:
-        """Return an adapter's number; -1 for the model without one, None for the engine's own."""
+    def adapter_number(self, adapter: str | None = None) -> int:
+        """Return the number that an adapter has in requests, -1 for none; errors as of `variant`."""
         self.variant(adapter)
-        return None if adapter is None else list(self.adapters).index(adapter) if adapter else -1
+        name = self.adapter if adapter is None else adapter
+        return list(self.adapters).index(name) if name else -1
 
     def job(
         self,
@@ -159,7 +198,8 @@ class LoadedModel:
         parameters.check_tokens(self.program.vocabulary)
         self.engine.check(prompt)
         mixing = options.get("mixing")
-        if mixing is not None and (adapter or (adapter is None and self.engine.adapter >= 0)):
+        number = self.adapter_number(adapter)
+        if mixing is not None and number >= 0:
             raise ParameterError("mixes take no adapters: give adapter='' or no mix")
         job = Job(
             self.tokenizer,
@@ -170,7 +210,7 @@ class LoadedModel:
             vocabulary=self.program.vocabulary,
             **options,
         )
-        job.request.adapter = self._number(adapter)
+        job.request.adapter = number
         return job
 
     def _room(self, prompt: Sequence[int], mixing: Mixing) -> int:
@@ -312,6 +352,8 @@ class LoadedModel:
     def _add(self, jobs: Sequence[Submittable]) -> None:
         for job in jobs:
             if not job.done:
+                if job.request.adapter is None:
+                    job.request.adapter = self.adapter_number()
                 self.engine.add(job.request)
 
     def _cancel(self, jobs: Sequence[Submittable]) -> None:

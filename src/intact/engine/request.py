@@ -95,7 +95,7 @@ class Request:
     mixing : Mixing, optional
         The mix of several streams that is drawn from; else it is the row of the one.
     adapter : int, optional
-        The adapter that the text passes, by number, -1 for none; None, the engine's own, before it is queued.
+        The adapter that the text passes, by number; -1: none; None: that of the model that runs it.
     priority : int
         From -8 to 8; one more is worth 256 steps of waiting.
     top : int

@@ -72,7 +72,7 @@ def likelihood(model: Model, tokens: Sequence[int], start: int) -> ContinuationL
         raise ParameterError(f"a text of {len(tokens)} tokens is longer than the context, {model.context}")
     total, greedy = 0, True
     with model.exclusive() as engine:
-        for chunks, _ in engine.prefill(tokens[:-1]):
+        for chunks, _ in engine.prefill(tokens[:-1], adapter=model.adapter_number()):
             first = chunks[0].position
             wanted = np.arange(max(0, start - 1 - first), len(chunks[0].tokens))
             if not len(wanted):

@@ -52,7 +52,9 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "now": now,
         "records": sum(1 for _ in plan.units()),
         "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
-        "command": command(plan, list(backends), profile_of(first), continues_of(backends.values()), now=now),
+        "command": command(
+            plan, list(backends), profile_of(first), continues_of(backends.values()), now=now, adapter=adapter_of(first)
+        ),
     }
 
 
@@ -61,18 +63,30 @@ def profile_of(backend: Backend) -> str:
     return backend.model.executor.profile if isinstance(backend, NativeBackend) else USUAL
 
 
+def adapter_of(backend: Backend) -> Path | None:
+    """Return the adapter that a model's texts pass, its file or folder."""
+    return backend.model.own.changed_by if isinstance(backend, NativeBackend) else None
+
+
 def continues_of(backends: Iterable[Backend]) -> str:
     """Return the way in which endpoints continue an answer that has begun (``--continues``)."""
     return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
 
 
 def command(
-    plan: Plan, models: Sequence[str], profile: str = USUAL, continues: str = "no", now: str | None = None
+    plan: Plan,
+    models: Sequence[str],
+    profile: str = USUAL,
+    continues: str = "no",
+    now: str | None = None,
+    adapter: Path | None = None,
 ) -> str:
     """Return the command that regenerates a run."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
         words += ["--with", f"{name}={plan.others.get(name, name)}"]
+    if adapter is not None:
+        words += ["--adapter", str(adapter)]
     if any(not isinstance(chosen.task, LikelihoodTask) for chosen in plan.tasks):
         words += ["--method", plan.source]
         for name, value in plan.parameters.items():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.executors.base import SequenceChunk
 from intact.models.program import (
+    Adapt,
     Attend,
     Embed,
     Experts,
@@ -169,6 +170,11 @@ class StepWork:
                     for t, size in zip(op.targets, sizes, strict=True)
                 ]
                 return WorkSize(sum(c.macs for c in costs), sum(c.bytes for c in costs))
+            case Adapt():  # as if all rows had the largest adapter
+                ranks = [0 if c is None else self.program.tensors[c.down].shape[0] for c in op.changes]
+                widths = self.program.buffers[op.source].width + self.program.buffers[op.target].width
+                moved = all_rows * (self._size(op.source) + self._size(op.target))
+                return WorkSize(all_rows * max(ranks) * widths, moved)
             case Rope():
                 return WorkSize(0, all_rows * 2 * self._size(op.buffer))
             case Attend() if part == ROWS:
@@ -212,6 +218,8 @@ class StepWork:
                     ROWS: prepare or ("quantise", op.source),
                     PRODUCT: ("linear", _role(target.weight for target in op.targets)),
                 }
+            case Adapt():
+                return {ROWS: ("quantise", f"{op.source}, adapters"), PRODUCT: ("adapt", op.target)}
             case Rope():
                 return {ROWS: ("rope", op.buffer)}
             case Attend():

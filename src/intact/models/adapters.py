@@ -272,7 +272,9 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
     ops: list[Op] = []
     for op in program.ops:
         ops.append(op)
-        for target in op.targets if isinstance(op, Linear) else ():
+        if not isinstance(op, Linear):
+            continue
+        for target in op.targets:
             changes = tuple(change(target.weight, number) for number in range(len(several)))
             if any(changes):
                 ops.append(Adapt(op.source, target.buffer, changes))

@@ -120,7 +120,7 @@ def version_of(profile: Profile) -> str:
 
 
 def _measure(model: LoadedModel | Partner, name: HashName) -> tuple[Weights, ModelDigests]:
-    known = _measured.setdefault(model, {})
+    known = _measured.setdefault(model.own, {})
     if name not in known:
         known[name] = identify(model.checkpoint, model.program, model.tokenizer, name)
     return known[name]

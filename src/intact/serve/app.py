@@ -136,7 +136,7 @@ async def metrics(service: TheService) -> Response:
 @router.get("/v1/models")
 async def list_models(service: TheService) -> Response:
     """List the models."""
-    return reply({"object": "list", "data": [_model(service, name) for name in service.models.served]})
+    return reply({"object": "list", "data": [_model(service, name) for name in service.models.names]})
 
 
 @router.get("/v1/models/{name:path}")
@@ -154,7 +154,8 @@ def _model(service: Service, name: str) -> dict[str, Any]:
         "status": served.status,
         **({"error": served.failure} if served.status == "failed" else {}),
     }
-    return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", **known}
+    parent = {"parent": served.name} if name in service.models.adapters else {}
+    return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", **parent, **known}
 
 
 @router.get("/v1/methods")

@@ -46,6 +46,8 @@ class Loading:
     cache_bytes: int | None = None
     prefix_cache: bool = True
     draft_model: Path | None = None
+    adapters: Mapping[str, Path] = field(default_factory=dict)
+    """Of the first model: each is served as a model of its own name."""
 
 
 @dataclass(eq=False)
@@ -102,6 +104,11 @@ class Served:
         assert self.model is not None
         return self.model
 
+    def adapted(self, name: str) -> Served:
+        """Return the model with one of its adapters, as it is served; only for holders of a lease."""
+        model = self.loaded.adapted(name)
+        return replace(self, name=name, model=model, **_identity(model))
+
 
 class Models:
     """Models by name, under one cap of memory.
@@ -129,12 +136,24 @@ class Models:
         self.served: dict[str, Served] = {}
         for name, place in paths.items():
             self.add(name, resolve(place))
+        if taken := [name for name in loading.adapters if name in self.served]:
+            raise ParameterError(f"{taken[0]!r} is a model's name; give the adapter another one")
         self._lock, self._released = asyncio.Lock(), asyncio.Event()
 
     @property
     def first(self) -> str:
         """The name of the default model."""
         return next(iter(self.served))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients may ask for: the models, and the first one's adapters."""
+        return (*self.served, *self.adapters)
+
+    @property
+    def adapters(self) -> Mapping[str, Path]:
+        """The first model's adapters by their names."""
+        return self._loading.adapters
 
     @property
     def ready(self) -> bool:
@@ -149,17 +168,17 @@ class Models:
         self.served[name] = Served(name, path, admission, int(path.stat().st_mtime))
 
     def find(self, name: str) -> Served:
-        """Return the model of a name.
+        """Return the model of a name, of an adapter's name the one that it belongs to.
 
         Raises
         ------
         ApiError
             404, if there is none.
         """
-        if name not in self.served:
-            message = unknown_name(f"there is no model {name!r:.200}", name, self.served)
+        if name not in self.names:
+            message = unknown_name(f"there is no model {name!r:.200}", name, self.names)
             raise ApiError(404, message, "model", "model_not_found")
-        return self.served[name]
+        return self.served.get(name) or self.served[self.first]
 
     @asynccontextmanager
     async def lease(self, name: str) -> AsyncIterator[Served]:
@@ -175,7 +194,7 @@ class Models:
         try:
             if served.loading is not None:
                 await asyncio.shield(served.loading)
-            yield served
+            yield served.adapted(name) if name in self.adapters else served
         finally:
             served.users -= 1
             self._left(served)
@@ -220,23 +239,23 @@ class Models:
         began = time.monotonic()
         try:
             with _load_errors(served):
-                model, digests = await asyncio.to_thread(self._open, served.path)
+                model, identity = await asyncio.to_thread(self._open, served)
         finally:
             served.loading = None
             self._released.set()  # loading may have failed, or all clients may have left
-        served.digests = digests
-        served.fingerprint = f"intact-{VERSION}-{model.executor.profile}-{digests['weights'][:16]}"
+        served.digests, served.fingerprint = identity["digests"], identity["fingerprint"]
         pool = model.engine.pool
         served.admission.capacity = pool.capacity * pool.page_size
         served.model, served.failure = model, ""
         self._left(served)
         _log_loaded(served, time.monotonic() - began)
 
-    def _open(self, path: Path) -> tuple[Model, dict[str, Any]]:
+    def _open(self, served: Served) -> tuple[Model, dict[str, Any]]:
         if self._was_unloaded:
             self._was_unloaded = False
             give_back()  # before there is need of it
-        loading, state, tuned = self._loading, state_of(path), find_settings(path)
+        path, loading = served.path, self._loading
+        state, tuned = state_of(path), find_settings(path)
         settings: dict[str, Any] = {"threads": loading.threads}
         if tuned is not None:
             settings = tuned.arguments(loading.threads, loading.draft_model is not None)
@@ -246,11 +265,14 @@ class Models:
             cache_bytes=loading.cache_bytes,
             prefix_cache=loading.prefix_cache,
             draft_model=loading.draft_model,
+            adapters=loading.adapters if served.name == self.first else {},
             **settings,
         )
-        digests = digests_of(model).to_document()
-        remember_digests(path, state, digests)
-        return model, digests
+        for name in model.adapters:
+            digests_of(model.variant(name))  # which reads the weights: requests then find them known
+        identity = _identity(model)
+        remember_digests(path, state, identity["digests"])
+        return model, identity
 
     def _need(self, path: Path) -> int:
         """Return the bytes that a model takes, cache included, about."""
@@ -296,6 +318,13 @@ class Models:
         await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():
             self.drop(served, "the server ends")
+
+
+def _identity(model: Model) -> dict[str, Any]:
+    """Return the digests of a model and the fingerprint of its answers, as `Served` has them."""
+    digests = digests_of(model).to_document()
+    fingerprint = f"intact-{VERSION}-{model.executor.profile}-{digests['weights'][:16]}"
+    return {"digests": digests, "fingerprint": fingerprint}
 
 
 def _log_loaded(served: Served, seconds: float) -> None:

@@ -278,7 +278,8 @@ class NativeBackend(TokenizerBackend):
         rows = np.array(places, np.int64) + (len(tokens) - state.length - 1)
         found: list[bytes] = []
         with self.model.exclusive() as engine:
-            for chunks, _ in engine.prefill(tokens[: int(rows[-1]) + 1] if len(rows) else []):
+            read = tokens[: int(rows[-1]) + 1] if len(rows) else []
+            for chunks, _ in engine.prefill(read, adapter=self.model.adapter_number()):
                 start = chunks[0].position
                 here = rows[(rows >= start) & (rows < start + len(chunks[0].tokens))] - start
                 engine.executor.step(chunks, here)

@@ -221,9 +221,9 @@ def find_name(service: Service, name: str) -> str:
         404, if it knows none.
     """
     for known in (name, name.removesuffix(LATEST)):
-        if methods.split(known)[0] in service.models.served:
+        if methods.split(known)[0] in service.models.names:
             return known
-    names = ", ".join(service.models.served)
+    names = ", ".join(service.models.names)
     raise ApiError(404, f"model {name!r:.200} not found; there are {names}", "model", "model_not_found")
 
 
