@@ -14,6 +14,7 @@ from intact.receipts.spot import choose, misses, missing
 from intact.receipts.verify import unreadable
 from intact.run_receipts import PARSERS
 from support.absent import intact_without
+from support.adapters import write_adapter
 from support.run_forger import cover, loser, swap
 from support.tiny import write_tiny
 
@@ -419,3 +420,15 @@ def test_without_llguidance_nobody_who_has_it_is_called_a_liar(intact_command, p
         assert (told.returncode, receipt["outcome"], receipt["what"]) == (3, "unverifiable", "constraint")
         assert "constraints need llguidance" in receipt["detail"]
         assert intact_command("verify", one, "--model", path).code == 0
+
+
+def test_an_answer_with_an_adapter_verifies_with_it_alone(intact_command, path, tmp_path):
+    adapter, plain, changed = write_adapter(tmp_path / "a.gguf", path), tmp_path / "plain", tmp_path / "changed"
+    asked = ["run", path, "Why?", "--max-tokens", 8]
+    assert intact_command(*asked, "--receipt", plain).code == 0
+    assert intact_command(*asked, "--receipt", changed, "--adapter", adapter).code == 0
+    given = ["--model", path, "--adapter", adapter]
+    assert intact_command("verify", plain, changed, *given).code == 0
+    lacking = intact_command("verify", changed, "--model", path, "--json")
+    assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "weights")
+    assert "expected a LoRA adapter" in intact_command(*asked, "--adapter", tmp_path / "none").err
