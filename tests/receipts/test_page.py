@@ -98,7 +98,7 @@ def test_descriptions_of_programs_have_the_members_that_are_listed(page: str, tm
     for name, members in rows.items():
         listed = [word for word in named(members) if not word.startswith('"')]
         own = [field.name for field in dataclasses.fields(kinds[name])]
-        part = {"linear": program.Target, "experts": program.Expert}.get(name)
+        part = {"linear": program.Target, "experts": program.Expert, "adapt": program.LowRank}.get(name)
         inner = [] if part is None else [field.name for field in dataclasses.fields(part)]
         assert listed == own + inner
         defaults = re.findall(r"\[([^\]]*)\]", members)

@@ -5,6 +5,7 @@ import pytest
 
 import intact
 from intact.errors import ParameterError
+from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify_together
 from intact.serve.models import Loading
@@ -42,7 +43,7 @@ def test_each_adapter_is_a_model_and_answers_as_the_library_does(server, client,
 
 def test_a_receipt_of_the_server_states_the_adapter(client, tiny_path, adapters):
     answer = client.completions.create(model="two", **ASKED, extra_body={"intact": {"receipt": True}})
-    receipt = Receipt.from_document(answer.choices[0].receipt)
+    receipt = Receipt.parse(canonical.encode(answer.choices[0].receipt))
     with intact.load(tiny_path, adapters={"renamed": adapters["two"]}) as model:
         assert [one.outcome for one in verify_together(model, [receipt])] == ["true"]
     with intact.load(tiny_path) as model:
