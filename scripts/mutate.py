@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS = "tests/executors/test_head_inputs.py", "tests/executors/test_experts.py"
+HEAD, EXPERTS, ADAPTERS = (f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters"))
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
     for name in ("kernels_matmul", "kernels_rows", "kernels_attention", "kernels_sampling", "no_float")
@@ -285,6 +285,12 @@ MUTATIONS = [
         ("a layer norm rounds", "(value + 8) >> 4", "value >> 4"),
         ("a row of minima that stays", "if (!from.skip_minima32) copy(from.minima32_exp",
          "if (false) copy(from.minima32_exp"),
+        unit="run_int8.cpp",
+    ),
+    *of(
+        "run_int8.cpp", ADAPTERS,
+        ("a change of another row", "add_row(op.target, at(rows, k), sums", "add_row(op.target, k, sums", True),
+        ("an inner row of another fraction", "kNarrow, inner, nullptr", "kNarrow + 1, inner, nullptr"),
         unit="run_int8.cpp",
     ),
     *of(
