@@ -186,16 +186,15 @@ def _gguf_halves(path: Path) -> Iterator[_Halves]:
 
 
 class _Naming:
-    """Where an adapter's modules are in a model: names and orders of rows of its format and of the model's."""
+    """The matrices of a model that an adapter's modules name, and their orders of rows in both formats."""
 
     def __init__(self, checkpoint: Checkpoint, program: Program, gguf: bool) -> None:
         self._architecture = find_architecture(checkpoint)
         self._program, self._name, self._gguf = program, checkpoint.path.name, gguf
         a = self._architecture
-        ours, theirs = (
-            a.gguf_interleaves if form else a.hf_interleaves for form in (checkpoint.format == "gguf", gguf)
-        )
-        self._moved = None if ours == theirs else ours
+        formats = checkpoint.format == "gguf", gguf
+        wanted, given = (a.gguf_interleaves if form else a.hf_interleaves for form in formats)
+        self._moved = None if wanted == given else wanted
         self._ropes = {op.buffer: op for op in program.ops if isinstance(op, Rope)}
         self._targets = {t.weight: t.buffer for op in program.ops if isinstance(op, Linear) for t in op.targets}
 

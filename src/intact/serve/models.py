@@ -147,7 +147,7 @@ class Models:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What clients may ask for: the models, and the first one's adapters."""
+        """The names that clients may ask for: of the models, and of the first one's adapters."""
         return (*self.served, *self.adapters)
 
     @property
