@@ -108,6 +108,15 @@ void check_adapters(const Model& model, const Op& op) {
     }
 }
 
+// Refuses vectors that are no rows of the target.
+void check_vectors(const Model& model, const Op& op) {
+    const BufferSpec& to = model.buffers[static_cast<std::size_t>(op.target)];
+    for (const LinearTarget& target : op.targets)
+        if (target.bias != -1 &&
+            (!to.wide || std::ssize(model.biases.at(static_cast<std::size_t>(target.bias))) != to.width))
+            throw std::invalid_argument("an adapter's vector is a row of a wide buffer");
+}
+
 // Refuses numbers that name nothing.
 void check(const Model& model, const Op& op) {
     const auto demand = [](int i, std::size_t count, const char* what) {
@@ -115,9 +124,10 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument(std::string("an operation names no ") + what);
     };
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
-    if (op.kind != Op::kEmbed) buffer(op.source);
+    if (op.kind != Op::kEmbed && op.kind != Op::kSteer) buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kExperts || op.kind == Op::kAdapt)
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kExperts || op.kind == Op::kAdapt ||
+        op.kind == Op::kSteer)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
@@ -167,8 +177,8 @@ void check(const Model& model, const Op& op) {
         if (has_wide_codes(model.scheme) || op.keep)
             throw std::invalid_argument("this profile runs no mixtures of experts");
     }
-    if (op.kind == Op::kAdapt) {
-        check_adapters(model, op);
+    if (op.kind == Op::kAdapt || op.kind == Op::kSteer) {
+        op.kind == Op::kAdapt ? check_adapters(model, op) : check_vectors(model, op);
         return;
     }
     for (const LinearTarget& target : op.targets) {
@@ -314,6 +324,7 @@ void bind_model(nb::module_& m) {
         .value("HADAMARD", Op::kHadamard)
         .value("LINEAR", Op::kLinear)
         .value("ADAPT", Op::kAdapt)
+        .value("STEER", Op::kSteer)
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("GATE", Op::kGate)

@@ -53,7 +53,7 @@ struct LinearTarget {
 
 // One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
-    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kAdapt, kRope, kAttend, kGate, kExperts, kLogits };
+    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kAdapt, kSteer, kRope, kAttend, kGate, kExperts, kLogits };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate
     int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores
@@ -75,7 +75,8 @@ struct Op {
     std::int64_t multiplier = 0;        // embed: its factor in Q24
     float float_scale = 0;              // profile fp32: attend's scale, embed's factor
     std::vector<LinearTarget> targets;  // linear; experts: of each gate, up and down (their buffers have no meaning);
-                                        // adapt: of each adapter down and up, weights of -1 where it has none
+                                        // adapt: of each adapter down and up, weights of -1 where it has none;
+                                        // steer: of each adapter the bias, or -1
     Routing routing{};                  // experts
     std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: 0
     std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all

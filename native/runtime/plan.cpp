@@ -20,7 +20,8 @@ bool writes(const Op& op, int buffer) {
         case Op::kExperts:
             return op.target == buffer && !op.accumulate;
         case Op::kAdapt:
-            return false;  // it adds
+        case Op::kSteer:
+            return false;  // they add
         case Op::kLinear:
             return std::any_of(op.targets.begin(), op.targets.end(),
                                [&](const LinearTarget& t) { return t.buffer == buffer && !t.accumulate; });
@@ -32,7 +33,7 @@ bool writes(const Op& op, int buffer) {
 bool reads(const Op& op, int buffer) {
     const bool added_to = std::any_of(op.targets.begin(), op.targets.end(),
                                       [&](const LinearTarget& t) { return t.buffer == buffer && t.accumulate; }) ||
-                          ((op.accumulate || op.kind == Op::kAdapt) && op.target == buffer);
+                          ((op.accumulate || op.kind == Op::kAdapt || op.kind == Op::kSteer) && op.target == buffer);
     return op.source == buffer || op.second == buffer || op.third == buffer || added_to;
 }
 
@@ -116,6 +117,9 @@ private:
                 break;
             case Op::kAdapt:
                 demand(plan, kAll, {op.source, op.target});
+                break;
+            case Op::kSteer:
+                share(plan, kRows, {op.target});
                 break;
             case Op::kRope:
                 if (at(angles_, op.weight) != kAll) meet(plan);

@@ -101,6 +101,14 @@ struct Fp32Run : Run {
         }
     }
 
+    // Adds an adapter's vector to the rows of sequences that have it.
+    void steer(const Op& op) const {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            if (const int added = steered(op, m); added >= 0)
+                kernel_.add(data(op.target, m), at(m_.float_biases, added).data(), data(op.target, m),
+                            spec(op.target).width);
+    }
+
     void rope(const Op& op) {
         const auto half = static_cast<std::int64_t>(at(m_.rotations, op.weight).turns.size());
         const std::int64_t from = mine_.begin * half;

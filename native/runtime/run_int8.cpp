@@ -251,6 +251,12 @@ struct Int8Run : Run {
         }
     }
 
+    // Adds an adapter's vector to the rows of sequences that have it.
+    void steer(const Op& op) const {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            if (const int added = steered(op, m); added >= 0) add_row(op.target, m, at(m_.biases, added).data());
+    }
+
     // Adds integers of a buffer's usual fraction to one of its rows.
     void add_row(int buffer, std::int64_t m, const std::int64_t* added) const {
         for (std::int64_t n = 0; n < spec(buffer).width; n++)

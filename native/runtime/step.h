@@ -67,6 +67,8 @@ protected:
     int adapter(std::int64_t m) const {
         return at(*s_.chunks, at(s_.chunk, rows_ < s_.rows ? s_.wanted[m] : m)).adapter;
     }
+    // The number of what an adapter adds to row m, among the biases; or -1.
+    int steered(const Op& op, std::int64_t m) const { return adapter(m) < 0 ? -1 : at(op.targets, adapter(m)).bias; }
     // The rows that pass an adapter's changes.
     std::vector<std::int64_t> adapted(int number) const {
         std::vector<std::int64_t> rows;
@@ -154,6 +156,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kAdapt:
                 run.adapt(op);
+                break;
+            case Op::kSteer:
+                run.steer(op);
                 break;
             case Op::kRope:
                 run.rope(op);

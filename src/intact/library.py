@@ -810,7 +810,8 @@ def load(
     partners : sequence of str or path
         Other models of the same vocabulary, in the same profile, for mixes that take one (docs/mixing.md).
     adapters : mapping of str to path
-        LoRA adapters by names of one's own: folders of PEFT, or GGUF files (docs/adapters.md).
+        LoRA adapters and control vectors by names of one's own: folders of PEFT, or GGUF files, perhaps with a colon
+        and a factor behind the path (docs/adapters.md).
     adapter : str, optional
         That of requests which name none; by default they have none.
 

@@ -20,7 +20,7 @@ COMMANDS = [
     *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune"),
     *("verify", "audit", "diff"),
     *("prove", "deduce"),
-    *("pull", "quantize", "info", "selftest", "doctor"),
+    *("pull", "quantize", "steer", "info", "selftest", "doctor"),
     *("logs", "trace", "learn", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {

@@ -15,7 +15,7 @@ from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.adapters import Adapter, with_adapters
-from intact.models.program import Adapt, Gather, Linear, Logits, LowRank, Program
+from intact.models.program import Adapt, Gather, Linear, Logits, LowRank, Program, Steer
 from intact.numerics import fp32
 from support.tiny import write_tiny
 
@@ -54,7 +54,8 @@ def changes(program: Program, seed: int, rank: int, only: str = "") -> Adapter:
 def adapted(path: Path, architecture: str = "llama") -> Program:
     with open_checkpoint(write_tiny(path / "tiny.gguf", architecture)) as checkpoint:
         program = build_program(checkpoint)
-    several = {"all": changes(program, 1, 7), "values": changes(program, 2, 16, "attn_v")}
+    steered = {layer: np.full(program.buffers["x"].width, 0.5 - layer, np.float32) for layer in range(program.layers)}
+    several = {"all": replace(changes(program, 1, 7), vectors=steered), "values": changes(program, 2, 16, "attn_v")}
     return with_adapters(program, several)
 
 
@@ -85,7 +86,7 @@ def test_a_row_does_not_depend_on_the_adapters_beside_it(tmp_path: Path, profile
     for threads, size, i in product((1, 3), (1, 7, 20), range(3)):
         (alone,) = last_rows(NativeExecutor(program, profile, threads), texts[i : i + 1], numbers[i : i + 1], size)
         assert np.array_equal(alone, together[i]), (threads, size, i)
-    bare = replace(program, ops=tuple(op for op in program.ops if not isinstance(op, Adapt)), adapters=())
+    bare = replace(program, ops=tuple(op for op in program.ops if not isinstance(op, Adapt | Steer)), adapters=())
     (without,) = last_rows(NativeExecutor(bare, profile), texts[:1], [-1], 20)
     assert np.array_equal(without, together[2])
 
@@ -97,7 +98,8 @@ def test_a_change_of_zeros_gives_the_bits_of_none(tmp_path: Path, profile: str) 
         program = build_program(checkpoint)
     some = changes(program, 1, 8)
     zeros = {name: (down, np.zeros_like(up)) for name, (down, up) in some.changes.items()}
-    executor = NativeExecutor(with_adapters(program, {"zeros": Adapter(some.path, zeros)}), profile)
+    vectors = {layer: np.zeros(program.buffers["x"].width, np.float32) for layer in range(program.layers)}
+    executor = NativeExecutor(with_adapters(program, {"zeros": Adapter(some.path, zeros, vectors)}), profile)
     text = np.arange(20, dtype=np.int32)[None].repeat(2, 0)
     a, b = last_rows(executor, text, [0, -1], 20)
     assert np.array_equal(a, b)
@@ -108,6 +110,7 @@ def float_program() -> Program:
     b = _Builder("float adapter")
     b.embed(64, low=-6)
     b.linear("x", "F32", ("y", 41))
+    b.ops.insert(1, Steer("x", (b.vector("direction", 64, 0.0, 1.0),)))
     change = LowRank(b.matrix("down", "F32", 5, 64), b.matrix("up", "F32", 41, 5))
     b.ops.append(Adapt("x", "y", (change,)))
     b.tensor("head", "F32", (41, 41), np.eye(41, dtype=np.float32).tobytes())
@@ -128,7 +131,9 @@ def test_the_fp32_profile_adds_the_change_to_the_product(tier: str) -> None:
     x = tensors["embed"][tokens]
     linear = next(op for op in program.ops if isinstance(op, Linear))
     assert np.array_equal(plain, fp32.linear(x, tensors[linear.targets[0].weight]))
-    assert np.array_equal(changed, plain + fp32.linear(fp32.linear(x, tensors["down"]), tensors["up"]))
+    x = x + tensors["direction"]
+    own = fp32.linear(x, tensors[linear.targets[0].weight])
+    assert np.array_equal(changed, own + fp32.linear(fp32.linear(x, tensors["down"]), tensors["up"]))
 
 
 @pytest.mark.parametrize("profile", ["mxfp8", "int8+wina50"])
@@ -142,4 +147,4 @@ def test_profiles_without_adapters_say_so(executor: type, profile: str) -> None:
 def test_gathered_rows_are_no_inputs_of_an_adapter() -> None:
     gather = next(case.program for case in cases() if any(isinstance(op, Gather) for op in case.program.ops))
     with pytest.raises(ModelError, match="rotated or reordered"):
-        with_adapters(gather, {"one": Adapter(Path("a"), {})})
+        with_adapters(gather, {"one": Adapter(Path("a"), {"w": (np.zeros((1, 4)), np.zeros((4, 1)))})})

@@ -12,6 +12,7 @@ import intact
 from intact.errors import FormatError, IntactError, ModelError, ParameterError
 from intact.formats.safetensors import read_safetensors
 from intact.library import GenerateOptions
+from intact.models.program import Logits, Norm, Steer
 from intact.receipts.verify import verify_together
 from models.test_readings import CONVERTED
 from models.test_readings import _convert as convert
@@ -102,6 +103,50 @@ def test_files_and_folders_are_one_adapter_of_files_and_folders(
             with intact.load(model, adapters={"one": adapter}, adapter="one") as loaded:
                 found.append(loaded.logits(TOKENS, raw=True)[0].copy())
     assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def control_vectors(path: Path, width: int, layers: Mapping[int, float]) -> Path:
+    """Write vectors as llama.cpp's cvector-generator does, each of one number."""
+    tensors = {
+        f"direction.{layer}": ("F32", (width,), np.full(width, value, "<f4").tobytes())
+        for layer, value in layers.items()
+    }
+    metadata = {"general.architecture": "controlvector", "controlvector.model_hint": "llama"}
+    return write_gguf(path, metadata | {"controlvector.layer_count": len(layers)}, tensors)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_a_vector_is_added_behind_its_layer(name: str, bases: Mapping[str, Path], tmp_path: Path) -> None:
+    """Behind the last layer it moves what enters the last norm; a factor of 0 gives the bits of none."""
+    with intact.load(bases[name], profile="fp32") as model:
+        plain, layers, width = model.logits(TOKENS).copy(), model.program.layers, model.program.buffers["x"].width
+    file = control_vectors(tmp_path / "v.gguf", width, {0: 1.0, layers - 1: -0.5})
+    found = {}
+    for factor in ("", ":0", ":-2.5"):
+        with intact.load(bases[name], profile="fp32", adapters={"v": f"{file}{factor}"}, adapter="v") as model:
+            places = [i for i, op in enumerate(model.program.ops) if isinstance(op, Steer)]
+            assert [type(model.program.ops[i + 1]) for i in places] == [Norm, Norm]
+            assert isinstance(model.program.ops[-1], Logits)
+            assert places[-1] == len(model.program.ops) - 3
+            found[factor] = model.logits(TOKENS).copy()
+    assert np.array_equal(found[":0"], plain)
+    assert not np.array_equal(found[""], plain)
+    assert not np.array_equal(found[""], found[":-2.5"])
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "message"),
+    [({99: 1.0}, 64, "expected direction.N for a layer N from 0 to"), ({0: 1.0}, 32, "it is of another model"),
+     ({}, 64, "it has no vectors"), ({0: float("nan")}, 64, "direction.0")],
+)  # fmt: skip
+def test_vectors_of_another_model_are_refused(
+    layers: Mapping[int, float], width: int, message: str, bases: Mapping[str, Path], tmp_path: Path
+) -> None:
+    file = control_vectors(tmp_path / "v.gguf", width, layers)
+    with pytest.raises(ModelError, match=message):
+        intact.load(bases["llama"], adapters={"v": file})
+    with pytest.raises(ModelError, match="a factor of 1e\\+09; expected a number of at most"):
+        intact.load(bases["llama"], adapters={"v": f"{file}:1e9"})
 
 
 def changed(folder: Path, name: str, **config: Any) -> Path:

@@ -134,15 +134,17 @@ class Op:
 
         ADAPT = 5
 
-        ROPE = 6
+        STEER = 6
 
-        ATTEND = 7
+        ROPE = 7
 
-        GATE = 8
+        ATTEND = 8
 
-        EXPERTS = 9
+        GATE = 9
 
-        LOGITS = 10
+        EXPERTS = 10
+
+        LOGITS = 11
 
     @property
     def source(self) -> int: ...

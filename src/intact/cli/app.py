@@ -42,6 +42,7 @@ from intact.cli import (
     selftest,
     serve,
     solve,
+    steer,
     sweep,
     tasks,
     trace,
@@ -173,7 +174,7 @@ _PANELS = {
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune),
     "Commands that prove": (verify, audit, diff),
     "Commands for logic": (prove, deduce),
-    "Models and this machine": (pull, quantize, info, selftest, doctor),
+    "Models and this machine": (pull, quantize, steer, info, selftest, doctor),
 }
 for panel, modules in _PANELS.items():
     for module in modules:

@@ -33,6 +33,7 @@ from intact.models.program import (
     Op,
     Program,
     Rope,
+    Steer,
     Target,
 )
 from intact.numerics.experts import ExpertWeights
@@ -369,6 +370,7 @@ def _adapters() -> Iterator[Case]:
     b.linear("hidden", "F16", ("z", 64))
     b.ops.append(Linear("z", (Target("x", weight, accumulate=True),)))
     b.ops.append(Adapt("z", "x", (None, change(1, 16, 64, width))))
+    b.ops.append(Steer("x", (b.vector("direction", width, 0.0, 4.0), None)))
     b.linear("x", "F32", ("last", 41))
     b.logits("last")
     tokens = range(0, TOKENS, 3)

@@ -46,6 +46,7 @@ from intact.models.program import (
     Op,
     Program,
     Rope,
+    Steer,
 )
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
@@ -257,6 +258,9 @@ class NativeExecutor:
                     for name in (("", "") if change is None else (change.down, change.up))
                 ]
                 return kind.ADAPT, {"source": ids[op.source], "target": ids[op.target], "targets": changes}
+            case Steer():
+                vectors = [_native.Target(ids[op.target], -1, self._bias(name, 20), False) for name in op.vectors]
+                return kind.STEER, {"target": ids[op.target], "targets": vectors}
             case Rope():
                 shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}

@@ -25,6 +25,7 @@ from intact.models.program import (
     Op,
     Program,
     Rope,
+    Steer,
 )
 
 ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/runtime/stopwatch.h)
@@ -175,6 +176,8 @@ class StepWork:
                 widths = self.program.buffers[op.source].width + self.program.buffers[op.target].width
                 moved = all_rows * (self._size(op.source) + self._size(op.target))
                 return WorkSize(all_rows * max(ranks) * widths, moved)
+            case Steer():
+                return WorkSize(0, all_rows * 2 * self._size(op.target))
             case Rope():
                 return WorkSize(0, all_rows * 2 * self._size(op.buffer))
             case Attend() if part == ROWS:
@@ -220,6 +223,8 @@ class StepWork:
                 }
             case Adapt():
                 return {ROWS: ("quantise", f"{op.source}, adapters"), PRODUCT: ("adapt", op.target)}
+            case Steer():
+                return {ROWS: ("steer", op.target)}
             case Rope():
                 return {ROWS: ("rope", op.buffer)}
             case Attend():

@@ -38,6 +38,7 @@ from intact.models.program import (
     Norm,
     Program,
     Rope,
+    Steer,
 )
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
@@ -171,6 +172,8 @@ class ReferenceExecutor:
                         rows[t.buffer] = rows[t.buffer] + y if t.accumulate else y
                 case Adapt():
                     self._adapt(op, rows, fraction, chunks)
+                case Steer():
+                    self._steer(op, rows, chunks)
                 case Rope():
                     heads = rows[op.buffer].reshape(len(tokens), op.heads, op.width)
                     rows[op.buffer] = rotate(heads, *angles[op.rotation], op.interleaved).reshape(len(tokens), -1)
@@ -199,7 +202,7 @@ class ReferenceExecutor:
     ) -> None:
         """Add an adapter's change to the rows of sequences that have it, in place."""
         wide, y = self.program.buffers[op.target].wide, rows[op.target].copy()
-        numbers = np.repeat([c.adapter for c in chunks], [len(c.tokens) for c in chunks])
+        numbers = _adapters(chunks)
         for number, change in enumerate(op.changes):
             own = np.flatnonzero(numbers == number)
             if change is None or not len(own):
@@ -208,6 +211,14 @@ class ReferenceExecutor:
             inner = sat32(matmul(x, self._weight(change.down), 16))
             added = matmul(quantize(inner, 16, self._parts.scheme), self._weight(change.up), 20 if wide else 16)
             y[own] = y[own] + added if wide else sat32(y[own] + added)
+        rows[op.target] = y
+
+    def _steer(self, op: Steer, rows: dict[str, Rows], chunks: Sequence[SequenceChunk]) -> None:
+        """Add an adapter's vector to the rows of sequences that have it."""
+        numbers, y = _adapters(chunks), rows[op.target].copy()
+        for number, name in enumerate(op.vectors):
+            if name is not None:
+                y[numbers == number] += integer_bias(self.program, name, 20)
         rows[op.target] = y
 
     def _embed(self, op: Embed, tokens: NDArray[np.int32]) -> Rows:
@@ -329,6 +340,11 @@ def _ancestors(chunk: SequenceChunk, row: int) -> list[int]:
     while (parent := int(chunk.parents[line[0]])) >= 0:
         line.insert(0, parent)
     return line
+
+
+def _adapters(chunks: Sequence[SequenceChunk]) -> Rows:
+    """Return the adapter of each row."""
+    return np.repeat([chunk.adapter for chunk in chunks], [len(chunk.tokens) for chunk in chunks])
 
 
 def _positions(chunk: SequenceChunk) -> Rows:

@@ -1,8 +1,11 @@
-"""LoRA adapters: low-rank changes of a model's matrices, read from PEFT's folders and llama.cpp's GGUF files.
+"""Adapters: low-rank changes of a model's matrices, and vectors that are added to its rows between layers.
+
+LoRA adapters are read from PEFT's folders and llama.cpp's GGUF files, steering vectors from GGUF's control vectors.
 
 A matrix W becomes W + s B A, with A of r rows and B of r columns and s = alpha / r, or alpha / sqrt(r) in PEFT's
 rank-stabilised form (Hu et al., arXiv 2106.09685; Kalajdzievski, arXiv 2312.03732). Here s is part of B, as float32,
-and the change is computed beside the product: x passes A, then B, and is added (docs/numerics.md, section 9).
+and the change is computed beside the product: x passes A, then B, and is added (docs/numerics.md, section 9). A vector
+is added to the residual stream behind a layer (activation steering: Azizi et al., arXiv 2507.04742).
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +27,22 @@ from intact.formats.gguf import read_gguf
 from intact.formats.metadata import Metadata
 from intact.formats.safetensors import read_json, read_safetensors
 from intact.models import find_architecture
+from intact.models.decoder import float_values
 from intact.models.names import PARTS
-from intact.models.program import Adapt, Gather, Hadamard, Linear, LowRank, Op, Program, Rope
+from intact.models.program import (
+    Adapt,
+    Attend,
+    Experts,
+    Gather,
+    Hadamard,
+    Linear,
+    LowRank,
+    Norm,
+    Op,
+    Program,
+    Rope,
+    Steer,
+)
 from intact.numerics.dequantize import dequantize
 from intact.suggest import did_you_mean
 
@@ -33,6 +50,9 @@ Floats = NDArray[np.float32]
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 LARGEST_RANK: Final = 4096
+STREAM: Final = "x"
+"""The buffer of the residual stream."""
+_DIRECTION: Final = re.compile(r"direction\.(\d{1,4})")
 _PEFT: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _GGUF: Final = re.compile(r"(?P<module>.+)\.weight\.lora_(?P<half>[ab])")
 _MUST_BE: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -59,10 +79,19 @@ class Adapter:
         Its file or folder.
     changes : mapping
         For each matrix, by its name in the program, A (r, inputs) and s B (outputs, r).
+    vectors : mapping
+        For each layer, from 0, what is added behind it: (width,).
     """
 
     path: Path
     changes: Mapping[str, tuple[Floats, Floats]]
+    vectors: Mapping[int, Floats] = field(default_factory=dict)
+
+    def scaled(self, factor: float) -> Adapter:
+        """Return the adapter with B and vectors times a factor, rounded to float32."""
+        scale = np.float32(factor)
+        changes = {name: (down, up * scale) for name, (down, up) in self.changes.items()}
+        return replace(self, changes=changes, vectors={layer: v * scale for layer, v in self.vectors.items()})
 
 
 @dataclass(frozen=True)
@@ -103,8 +132,8 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     Parameters
     ----------
     path : str or path
-        A folder as PEFT writes it (``adapter_config.json``, ``adapter_model.safetensors``), or a GGUF file of
-        llama.cpp's ``convert_lora_to_gguf.py``.
+        A folder as PEFT writes it (``adapter_config.json``, ``adapter_model.safetensors``), a GGUF file of llama.cpp's
+        ``convert_lora_to_gguf.py``, or one of control vectors; perhaps with a colon and a factor behind it.
     checkpoint, program
         Of the model that it changes.
 
@@ -115,10 +144,12 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     ModelError
         If it is of another model, or asks for what is not supported; naming what.
     """
-    path = Path(path)
+    path, factor = _place(path)
     if not path.exists():
-        raise FormatError(f"{path}: there is no such file or folder; expected a LoRA adapter")
+        raise FormatError(f"{path}: there is no such file or folder; expected a LoRA adapter or a control vector")
     gguf = not path.is_dir()
+    if gguf and (vectors := _control_vectors(path, program)):
+        return Adapter(path, {}, vectors).scaled(factor)
     naming = _Naming(checkpoint, program, gguf)
     changes: dict[str, tuple[Floats, Floats]] = {}
     for halves in _gguf_halves(path) if gguf else _peft_halves(path):
@@ -134,7 +165,21 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
             changes[weight] = down, naming.reorder(weight, up[rows])
     if not changes:
         raise ModelError(f"{path}: it changes no matrix")
-    return Adapter(path, changes)
+    return Adapter(path, changes).scaled(factor)
+
+
+def _place(path: str | os.PathLike[str]) -> tuple[Path, float]:
+    """Return the file or folder and the factor that are named."""
+    name, colon, end = os.fspath(path).rpartition(":")
+    try:
+        factor = float(end) if colon and not Path(path).exists() else None
+    except ValueError:
+        factor = None
+    if factor is None:
+        return Path(path), 1.0
+    if not abs(factor) <= 2.0**20:
+        raise ModelError(f"{name}: a factor of {factor:g}; expected a number of at most 2^20")
+    return Path(name), factor
 
 
 def _paired(
@@ -183,6 +228,28 @@ def _gguf_halves(path: Path) -> Iterator[_Halves]:
     alpha = Metadata(contents.metadata, path).number("adapter.lora.alpha", least=2.0**-20, most=2.0**20)
     for module, down, up in _paired(path, contents.tensors, _GGUF):
         yield _Halves(module, down, up, alpha)
+
+
+def _control_vectors(path: Path, program: Program) -> dict[int, Floats]:
+    """Return the vectors of a file by their layers; nothing if it is another kind of file."""
+    contents = read_gguf(path)
+    if contents.metadata.get("general.architecture") != "controlvector":
+        return {}
+    width, vectors = program.buffers[STREAM].width, {}
+    for name, tensor in contents.tensors.items():
+        match = _DIRECTION.fullmatch(name)
+        if match is None or int(match[1]) >= program.layers:
+            expected = f"direction.N for a layer N from 0 to {program.layers - 1}"
+            raise ModelError(f"{path}: tensor {name:.80}: expected {expected}")
+        if tensor.shape != (width,):
+            raise ModelError(
+                f"{path}: tensor {name} has shape {tensor.shape}; the model's rows have {width} numbers: it is of "
+                "another model"
+            )
+        vectors[int(match[1])] = float_values(tensor, width, "control vector").astype(np.float32)
+    if not vectors:
+        raise ModelError(f"{path}: it has no vectors")
+    return vectors
 
 
 class _Naming:
@@ -254,23 +321,35 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
     """
     if not adapters:
         return program
-    if any(isinstance(op, Gather | Hadamard) for op in program.ops):
+    several = list(adapters.values())
+    rotated = any(isinstance(op, Gather | Hadamard) for op in program.ops)
+    if rotated and any(adapter.changes for adapter in several):
         raise ModelError("adapters change matrices of the model's own inputs; this one's are rotated or reordered")
-    tensors, several = dict(program.tensors), list(adapters.values())
+    tensors = dict(program.tensors)
+
+    def keep(name: str, values: Floats) -> str:
+        data = np.ascontiguousarray(values, "<f4").reshape(-1).view(np.uint8)
+        tensors[name] = Tensor(name, "F32", values.shape, data)
+        return name
 
     def change(weight: str, number: int) -> LowRank | None:
         halves = several[number].changes.get(weight)
         if halves is None:
             return None
-        names = [f"{weight}.lora_{half}.{number}" for half in "ab"]
-        for name, values in zip(names, halves, strict=True):
-            data = np.ascontiguousarray(values, "<f4").reshape(-1).view(np.uint8)
-            tensors[name] = Tensor(name, "F32", values.shape, data)
-        return LowRank(*names)
+        return LowRank(*(keep(f"{weight}.lora_{half}.{number}", v) for half, v in zip("ab", halves, strict=True)))
 
+    def vector(layer: int, number: int) -> str | None:
+        values = several[number].vectors.get(layer)
+        return None if values is None else keep(f"blk.{layer}.direction.{number}", values)
+
+    ends = {place: layer for layer, place in enumerate(layer_ends(program))}
     ops: list[Op] = []
-    for op in program.ops:
+    for i, op in enumerate(program.ops):
         ops.append(op)
+        if i in ends:
+            vectors = tuple(vector(ends[i], number) for number in range(len(several)))
+            if any(vectors):
+                ops.append(Steer(STREAM, vectors))
         if not isinstance(op, Linear):
             continue
         for target in op.targets:
@@ -278,3 +357,17 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
             if any(changes):
                 ops.append(Adapt(op.source, target.buffer, changes))
     return replace(program, ops=tuple(ops), tensors=tensors, adapters=tuple(adapters))
+
+
+def layer_ends(program: Program) -> list[int]:
+    """Return for each layer the last operation that adds to the residual stream before the next layer's attention."""
+    ends, last = [], 0
+    for i, op in enumerate(program.ops):
+        if isinstance(op, Attend) and op.layer:
+            ends.append(last)
+        added = [(t.buffer, t.accumulate) for t in op.targets] if isinstance(op, Linear) else []
+        if isinstance(op, Norm | Experts):
+            added = [(op.target, op.accumulate)]
+        if (STREAM, True) in added:
+            last = i
+    return [*ends, last]

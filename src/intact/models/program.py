@@ -113,6 +113,14 @@ class Adapt:
 
 
 @dataclass(frozen=True)
+class Steer:
+    """target += vector in the rows of sequences with an adapter: by its number, None where it adds nothing here."""
+
+    target: str
+    vectors: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
 class Rope:
     """Rotary embedding in place; pairs are neighbours where `interleaved`, else half a head apart."""
 
@@ -197,7 +205,7 @@ class Logits:
     cap: Fraction = Fraction(0)
 
 
-Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Adapt | Rope | Attend | Gate | Experts | Logits
+Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Adapt | Steer | Rope | Attend | Gate | Experts | Logits
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class BlockType(NamedTuple):
 
     @property
     def book(self) -> str:
-        """Whose entries it has, a key of `GRIDS`; IQ1_S and IQ1_M have the same."""
+        """The type whose codebook it has, a key of `GRIDS`; IQ1_S and IQ1_M have the same."""
         return "IQ1_S" if self.moved else self.name
 
     def codes(self, levels: Sequence[int]) -> Bytes:

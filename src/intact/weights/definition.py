@@ -27,7 +27,7 @@ class BlockFields(NamedTuple):
 
 
 class Half(NamedTuple):
-    """Where a block has a float16."""
+    """A block's float16: its place, and how it lies there."""
 
     at: int
     """Its byte in the block."""
@@ -39,7 +39,8 @@ class Half(NamedTuple):
         if not self.in_words:
             return self._words(blocks, 1)[..., 0]
         words = self._words(blocks, 4)
-        return np.bitwise_or.reduce(words >> np.uint16(12) << NIBBLES, axis=-1, dtype=np.uint16)
+        bits: NDArray[np.uint16] = np.bitwise_or.reduce(words >> np.uint16(12) << NIBBLES, axis=-1, dtype=np.uint16)
+        return bits
 
     def write(self, blocks: Bytes, bits: NDArray[np.uint16]) -> None:
         """Set the number of each block, in place; all else of the words stays."""
