@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from intact.conformance.synthetic import random_bytes, random_tensor
+from intact.conformance.synthetic import random_bytes, random_floats, random_tensor
 from intact.executors.base import embed_multiplier
 from intact.executors.reference import _embed
 from intact.numerics import (
     VERSION,
     activations,
     attention,
+    convolve,
     experts,
     fixed,
     functions,
@@ -87,6 +88,13 @@ def _described_choice(choice: experts.ExpertChoices) -> Case:
     return {"experts": _list(choice.experts), "weights": _list(choice.weights)}
 
 
+def _convolve(codes: list[list[int]], exponents: list[int], taps: list[list[int]], gate_: list[int]) -> list[int]:
+    """The first row is the position's own, then come those before it."""
+    rows = list(zip(np.array(codes, np.int64), exponents, strict=True))
+    weights = convolve.integer_taps(np.array(taps, np.uint32).view(np.float32))
+    return _list(convolve.convolve(rows, weights, np.array(gate_)))
+
+
 def _sampling(temperature: float, top_k: int, top_p: float, min_p: float, typical: float = 1.0) -> sampling.Sampling:
     return sampling.make_sampling(temperature, top_k, top_p, min_p, typical)
 
@@ -146,9 +154,19 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "attend": _attend,
     "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
     "activation": lambda kind, x: _list(gate.gated(np.array(x), None, kind)),
-    "choose_experts": lambda scores, used, weights, factor: _described_choice(
-        experts.choose(np.array(scores), used, weights, experts.weight_factor(Fraction(factor)))
+    "choose_experts": lambda scores, used, weights, factor, bias=None: _described_choice(
+        experts.choose(
+            np.array(scores),
+            used,
+            weights,
+            experts.weight_factor(Fraction(factor)),
+            None if bias is None else np.array(bias),
+        )
     ),
+    "convolution_rows": lambda gate_, x: {
+        k: _list(v) for k, v in convolve.convolution_rows(np.array(gate_), np.array(x))._asdict().items()
+    },
+    "convolve": _convolve,
     "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
     "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
     "layer_norm": lambda x, gain, bias, eps: _list(
@@ -338,8 +356,28 @@ def _experts() -> Iterator[Case]:
     for kind, factor in (("softmax", "1"), ("softmax of chosen", "5/2"), ("sigmoid", "3/7")):
         for used in (1, 3, 7):
             yield _case("choose_experts", scores=_list(scores), used=used, weights=kind, factor=factor)
+    for kind, factor in (("sigmoid of chosen", "1"), ("sigmoid", "3/7")):
+        bias = [0, 1 << 30, -(1 << 29), 1, 77, -(1 << 43), 1 << 28]
+        for used in (1, 3):
+            yield _case("choose_experts", scores=_list(scores), used=used, weights=kind, factor=factor, bias=bias)
+    low = [[-LIMIT, -LIMIT, -LIMIT]]
+    yield _case("choose_experts", scores=low, used=2, weights="sigmoid of chosen", factor="5/2")
     y = [[0, 1, -1, 3, -3, 1 << 42, (1 << 42) + 5, -(1 << 42) - 5, 1 << 60]] * 4
     yield _case("scaled", y=y, weights=[0, 1, 1 << 18, (1 << 20) - 1])
+
+
+def _convolution() -> Iterator[Case]:
+    x = [[LIMIT, -LIMIT, 65536, 1], [7, -7, 0, 65535], [0, 0, 0, 0], [-LIMIT, 3 << 16, -5, 1 << 20]]
+    gates = [[LIMIT, LIMIT, 32768, 32768], [65536, 65536, 65536, 65536], [1, 2, 3, 4], [-98304, 9, LIMIT, -1]]
+    yield _case("convolution_rows", gate_=gates, x=x)
+    rows = _integers("convolution", (3, 6), 31)
+    yield _case("convolution_rows", gate_=_list(rows), x=_list(rows[::-1]))
+    for taps, rows_, bits in ((3, 3, 15), (3, 1, 9), (4, 4, 15), (1, 1, 12), (2, 2, 15)):
+        codes = _list(_integers(f"codes {taps}", (rows_, 5), bits))
+        for size, exponents in ((1.0, [0, 3, 16, 1]), (70.0, [16] * 4)):
+            weights = [_bits(row) for row in random_floats(f"taps {taps}", (5, taps), size)]
+            gate_ = [LIMIT, -LIMIT, 65536, -1, 0]
+            yield _case("convolve", codes=codes, exponents=exponents[:rows_], taps=weights, gate_=gate_)
 
 
 def _gather() -> Iterator[Case]:
@@ -415,6 +453,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "attention": _attention,
     "gate": _gate,
     "experts": _experts,
+    "convolution": _convolution,
     "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,9 +22,10 @@ from intact.conformance.digests import (
 from intact.conformance.synthetic import ALL_TOKENS, Case, _Builder, cases, random_floats
 from intact.executors.native import available_tiers
 from intact.executors.profiles import parse_profile
-from intact.models.program import Embed, Norm
+from intact.models.program import Embed, Norm, Op
 from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
+from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.sampling import philox4x32
 from intact.numerics.sparsity import RULES
@@ -184,7 +185,7 @@ def test_shifts_beyond_a_word_are_those_of_the_reference(tier: str, build: Calla
 
 def test_the_synthetic_programs_use_every_operation_and_weight_kind() -> None:
     ops = {type(op).__name__ for case in cases() for op in case.program.ops}
-    assert ops == {"Adapt", "Attend", "Embed", "Experts", "Gate", "Gather", "Linear", "Logits", "Norm", "Rope", "Steer"}
+    assert ops == {op.__name__ for op in get_args(Op)} - {"Hadamard"}
 
 
 LIMIT = (1 << 31) - 1
@@ -230,6 +231,8 @@ BOUNDS: dict[str, int] = {
     "gate, before its shift": LIMIT**2,
     "`x * slope` of a soft cap": LIMIT << 25,
     "`limit * sigmoid` of a soft cap": 1 << 14 << 16 << 30,
+    "`B * x` and `y * C` of a convolution, before their shifts": LIMIT**2,
+    "sum of a convolution": MOST_TAPS * (TAP_LIMIT << TAP_FRACTION) * (CODE_LIMIT << 31 - CODE_BITS),
     "an expert's result times its weight, before its shift": (1 << 42) * ((1 << 20) - 1),
     "embedding, before its shift": 128 * 32768 << 31,
     "`gap * LOG2E`": 2 * LIMIT * 1549082005,

@@ -34,7 +34,7 @@ LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron")
 TANH_GELU = ("gemma2", "gemma3", "starcoder2")
 ROW_NORMS = ("olmo2", "olmoe")
 SIDE_BY_SIDE = ("command-r", "cohere2")
-SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "gpt-oss")
+SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "gpt-oss", "lfm2moe")
 NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss")
 SQUARED = ("arcee", "nemotron")
 
@@ -86,7 +86,7 @@ class FloatModel:
         return out
 
     def attention(self, x: np.ndarray, p: str, base: float | None, window: float) -> np.ndarray:
-        heads, kv_heads = int(self.number("attention.head_count")), int(self.number("attention.head_count_kv"))
+        heads, kv_heads = int(self.number("attention.head_count")), int(np.max(self.number("attention.head_count_kv")))
         width = int(self.number("attention.key_length", self.number("embedding_length") // heads))
         if p + "attn_qkv.weight" in self.weights:
             ends = [heads * width, (heads + kv_heads) * width]
@@ -117,6 +117,14 @@ class FloatModel:
         out = np.einsum("hqk,khd->qhd", e / total, v)
         return self.linear(out.reshape(len(x), -1), p + "attn_output")
 
+    def convolution(self, x: np.ndarray, p: str) -> np.ndarray:
+        """A gated sum over the last positions, channel by channel (LFM2)."""
+        before, gate, x = np.split(self.linear(x, p + "shortconv.in_proj"), 3, axis=-1)
+        weights = self.weights[p + "shortconv.conv.weight"].astype(np.float64)
+        rows = np.concatenate([np.zeros((weights.shape[1] - 1, weights.shape[0])), before * x])
+        sums = sum(rows[j : j + len(x)] * weights[:, j] for j in range(weights.shape[1]))
+        return self.linear(gate * sums, p + "shortconv.out_proj")
+
     def activation(self, x: np.ndarray) -> np.ndarray:
         if self.kind in TANH_GELU:
             return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
@@ -130,8 +138,11 @@ class FloatModel:
             self.weights[f"{p}ffn_{part}_exps.weight"].astype(float) for part in ("gate", "up", "down")
         )
         for m, row in enumerate(scores):
-            chosen = np.argsort(-row, kind="stable")[: int(self.number("expert_used_count"))]
             e = np.exp(row - row.max())
+            if self.kind == "lfm2moe":
+                e = 1 / (1 + np.exp(-row))
+                row = e + self.weights[p + "exp_probs_b.bias"]
+            chosen = np.argsort(-row, kind="stable")[: int(self.number("expert_used_count"))]
             shares = e / (e[chosen] if self.kind in SHARES_OF_CHOSEN else e).sum()
             for i in chosen:
                 gate, up, down = (
@@ -186,13 +197,17 @@ class FloatModel:
             after = self.kind in NORMS_NAMED_AFTER
             names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
             y = normed = before(x, p + "attn_norm")
-            y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
+            if p + "shortconv.conv.weight" in self.weights:
+                y = self.convolution(y, p)
+            else:
+                y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
             x = x + part * before(y, p + names[0])
             y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
             x = x + part * before(y, p + "post_ffw_norm")
         head = "output" if "output.weight" in self.weights else "token_embd"
         factor = self.number("logit_scale", 1.0)
-        logits = self.linear(self.norm(x, "output_norm"), head) * (factor if self.kind in SIDE_BY_SIDE else 1 / factor)
+        last = "output_norm" if "output_norm.weight" in self.weights else "token_embd_norm"
+        logits = self.linear(self.norm(x, last), head) * (factor if self.kind in SIDE_BY_SIDE else 1 / factor)
         cap = self.number("final_logit_softcapping", 30.0 if self.kind == "gemma2" else 0)
         return cap * np.tanh(logits / cap) if cap else logits
 

@@ -161,6 +161,12 @@ Out softmax(const std::string& tier, const In<float, 1>& x) {
     return y;
 }
 
+Out divide_by_sum(const std::string& tier, const In<float, 1>& x, float least) {
+    Out y = array({x.size()});
+    kernels_of(tier).divide_by_sum(x.data(), least, y.data(), size(x.size()));
+    return y;
+}
+
 Out add_scaled(const std::string& tier, const In<float, 1>& x, float factor, const In<float, 1>& to) {
     require(x.size() == to.size(), "x and y must have one size");
     Out y = array({to.size()});
@@ -173,6 +179,13 @@ Out add(const std::string& tier, const In<float, 1>& a, const In<float, 1>& b) {
     require(a.size() == b.size(), "a and b must have one size");
     Out y = array({a.size()});
     kernels_of(tier).add(a.data(), b.data(), y.data(), size(a.size()));
+    return y;
+}
+
+Out multiply(const std::string& tier, const In<float, 1>& a, const In<float, 1>& b) {
+    require(a.size() == b.size(), "a and b must have one size");
+    Out y = array({a.size()});
+    kernels_of(tier).multiply(a.data(), b.data(), y.data(), size(a.size()));
     return y;
 }
 
@@ -256,8 +269,10 @@ void bind_fp32(nb::module_& module) {
     m.def("sigmoid", &sigmoid, nb::arg("tier"), nb::arg("x"));
     m.def("soft_cap", &soft_cap, nb::arg("tier"), nb::arg("x"), nb::arg("cap"));
     m.def("softmax", &softmax, nb::arg("tier"), nb::arg("x"));
+    m.def("divide_by_sum", &divide_by_sum, nb::arg("tier"), nb::arg("x"), nb::arg("least"));
     m.def("add_scaled", &add_scaled, nb::arg("tier"), nb::arg("x"), nb::arg("factor"), nb::arg("y"));
     m.def("add", &add, nb::arg("tier"), nb::arg("a"), nb::arg("b"));
+    m.def("multiply", &multiply, nb::arg("tier"), nb::arg("a"), nb::arg("b"));
     m.def("hadamard", &hadamard, nb::arg("tier"), nb::arg("x"), nb::arg("size"));
     m.def("embed", &embed, nb::arg("tier"), nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
           nb::arg("ids"), nb::arg("scale") = 1.0f);

@@ -126,8 +126,8 @@ void check(const Model& model, const Op& op) {
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
     if (op.kind != Op::kEmbed && op.kind != Op::kSteer) buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kExperts || op.kind == Op::kAdapt ||
-        op.kind == Op::kSteer)
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kExperts ||
+        op.kind == Op::kAdapt || op.kind == Op::kSteer)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
@@ -157,6 +157,19 @@ void check(const Model& model, const Op& op) {
         if (op.width < 2 || op.width > 256 || (op.width & (op.width - 1)) || from.width % op.width)
             throw std::invalid_argument("a rotation's blocks are a power of two up to 256 that fills its rows");
     }
+    if (op.kind == Op::kConvolve) {
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (from.wide || !to.wide || from.width != 3 * to.width)
+            throw std::invalid_argument(
+                "a convolution goes from a narrow buffer to a wide one of a third of its width");
+        demand(op.bias, model.biases.size(), "weights");
+        if (op.width < 1 || op.width > 4 ||
+            std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != op.width * to.width)
+            throw std::invalid_argument("a convolution has one to four weights for each channel");
+        if (op.layer != std::ssize(model.convolutions) || !model.pages.empty())
+            throw std::invalid_argument("convolutions take the parts of the cache in their order, before it has pages");
+    }
     if (op.keep) {
         const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
         if (op.kind != Op::kLinear || op.keep < 1 || op.keep > width)
@@ -172,6 +185,8 @@ void check(const Model& model, const Op& op) {
                          &to = model.buffers[static_cast<std::size_t>(op.target)];
         if (std::ssize(op.targets) != 3 * count || scores.wide || scores.width != count || !to.wide)
             throw std::invalid_argument("experts have three matrices and a narrow score each, and a wide target");
+        if (op.bias != -1 && std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != count)
+            throw std::invalid_argument("every expert has a bias, or none");
         if (used < 1 || used > count || op.width < 1 || op.routing.factor < 0 || op.routing.factor >= 1 << 20)
             throw std::invalid_argument("a row passes one to all of the experts, with weights below 4");
         if (has_wide_codes(model.scheme) || op.keep)
@@ -327,6 +342,7 @@ void bind_model(nb::module_& m) {
         .value("STEER", Op::kSteer)
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
+        .value("CONVOLVE", Op::kConvolve)
         .value("GATE", Op::kGate)
         .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);
@@ -373,7 +389,7 @@ void bind_model(nb::module_& m) {
             },
             [](Op& self, const std::tuple<std::int64_t, int, std::int64_t, float>& routing) {
                 const auto& [used, weights, factor, float_factor] = routing;
-                if (weights < 0 || weights > 2) throw std::invalid_argument("no such weights of experts");
+                if (weights < 0 || weights >= kExpertWeights) throw std::invalid_argument("no such weights of experts");
                 self.routing = {used, static_cast<ExpertWeights>(weights), factor, float_factor};
             })
         .def_prop_rw(
@@ -486,6 +502,8 @@ void bind_model(nb::module_& m) {
             "add_op",
             [](Model& self, const Op& op) {
                 check(self, op);
+                if (op.kind == Op::kConvolve)
+                    self.convolutions.push_back(self.buffers[static_cast<std::size_t>(op.target)].width);
                 self.ops.push_back(op);
             },
             "op"_a)

@@ -52,10 +52,14 @@ struct Fp32Kernels {
     void (*soft_cap)(const float* x, float cap, float* y, std::int64_t n);
     // y = e / sum of e, e = exp(x - largest x). y may be x.
     void (*softmax)(const float* x, float* y, std::int64_t n);
+    // y = x / (sum of x + least). y may be x.
+    void (*divide_by_sum)(const float* x, float least, float* y, std::int64_t n);
     // y += factor * x.
     void (*add_scaled)(const float* x, float factor, float* y, std::int64_t n);
     // y = a + b. y may be a or b.
     void (*add)(const float* a, const float* b, float* y, std::int64_t n);
+    // y = a * b. y may be a or b.
+    void (*multiply)(const float* a, const float* b, float* y, std::int64_t n);
     // In place on blocks of `size`, which fill n: for half = 1, 2, 4, ... sums and differences of floats half apart.
     void (*hadamard)(float* x, std::int64_t n, std::int64_t size);
     // y[i] = weight[ids[i]] * scale.

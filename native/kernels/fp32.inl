@@ -205,6 +205,11 @@ inline void rotate(float& a, float& b, float c, float s) {
     each(y, y, y, n, [&](const Vector& a, const Vector&) { return a / broadcast(sum); });
 }
 
+[[gnu::noinline]] void divide_by_sum(const float* x, float least, float* y, int64_t n) {
+    const float sum = lane_sum(x, x, n, [](const Vector& a, const Vector&) { return a; }) + least;
+    each(x, x, y, n, [&](const Vector& a, const Vector&) { return a / broadcast(sum); });
+}
+
 [[gnu::noinline]] void add_scaled(const float* x, float factor, float* y, int64_t n) {
     each(x, y, y, n, [&](const Vector& a, const Vector& b) { return b + a * broadcast(factor); });
 }
@@ -221,6 +226,10 @@ inline void rotate(float& a, float& b, float c, float s) {
 
 [[gnu::noinline]] void add(const float* a, const float* b, float* y, int64_t n) {
     each(a, b, y, n, [](const Vector& u, const Vector& v) { return u + v; });
+}
+
+[[gnu::noinline]] void multiply(const float* a, const float* b, float* y, int64_t n) {
+    each(a, b, y, n, [](const Vector& u, const Vector& v) { return u * v; });
 }
 
 [[gnu::noinline]] void embed(const FloatWeight& weight, const int32_t* ids, int64_t m, float scale, float* y,
@@ -294,8 +303,10 @@ constexpr Fp32Kernels kTable = {
     .sigmoid = Guarded<sigmoid>::call,
     .soft_cap = Guarded<soft_cap>::call,
     .softmax = Guarded<softmax>::call,
+    .divide_by_sum = Guarded<divide_by_sum>::call,
     .add_scaled = Guarded<add_scaled>::call,
     .add = Guarded<add>::call,
+    .multiply = Guarded<multiply>::call,
     .hadamard = Guarded<hadamard>::call,
     .embed = Guarded<embed>::call,
     .exp = Guarded<exp>::call,

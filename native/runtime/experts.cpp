@@ -1,21 +1,42 @@
 #include "runtime/experts.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "runtime/step.h"
 
 namespace intact {
 
-void choose_experts(const std::int32_t* scores, std::int64_t n, const Routing& routing, const Kernels& kernel,
-                    ExpertChoice* to) {
+namespace {
+
+// The experts whose sigmoid and bias have the largest sums.
+void choose_best_sums(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, std::int64_t used,
+                      const Kernels& kernel, ExpertChoice* to) {
+    std::vector<std::int32_t> sigmoids(static_cast<std::size_t>(n));
+    kernel.sigmoid(scores, n, sigmoids.data());
+    std::vector<std::int64_t> sums(sigmoids.begin(), sigmoids.end());
+    for (std::int64_t e = 0; e < n; e++) at(sums, e) += bias[e];
+    choose_best(sums.data(), n, used, to);
+}
+
+}  // namespace
+
+void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const Routing& routing,
+                    const Kernels& kernel, ExpertChoice* to) {
     constexpr std::int64_t kLog2E = 1549082005;  // Q30
-    choose_best(scores, n, routing.used, to);
+    constexpr std::int64_t kLeastSum = 1074;     // 10^-6 in Q30
+    if (bias)
+        choose_best_sums(scores, n, bias, routing.used, kernel, to);
+    else
+        choose_best(scores, n, routing.used, to);
     const std::int64_t used = routing.used;
     std::vector<std::int32_t> chosen, shares(static_cast<std::size_t>(std::max(n, used)));
     for (std::int64_t i = 0; i < used; i++) chosen.push_back(scores[to[i].expert]);
     std::int64_t mass = std::int64_t{1} << 30;  // 1 in Q30
-    if (routing.weights == ExpertWeights::kSigmoid) {
+    if (routing.weights == ExpertWeights::kSigmoid || routing.weights == ExpertWeights::kSigmoidOfChosen) {
         kernel.sigmoid(chosen.data(), used, shares.data());
+        if (routing.weights == ExpertWeights::kSigmoidOfChosen)
+            mass = std::accumulate(shares.begin(), shares.begin() + used, kLeastSum);
     } else {
         const bool all = routing.weights == ExpertWeights::kSoftmax;
         const std::int32_t largest = *std::max_element(chosen.begin(), chosen.end());

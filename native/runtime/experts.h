@@ -10,7 +10,8 @@
 namespace intact {
 
 // How the weights of the chosen experts follow from their scores (models/program.py, Experts).
-enum class ExpertWeights { kSoftmax, kSoftmaxOfChosen, kSigmoid };
+enum class ExpertWeights { kSoftmax, kSoftmaxOfChosen, kSigmoid, kSigmoidOfChosen };
+constexpr int kExpertWeights = 4;
 
 struct Routing {
     std::int64_t used = 0;  // experts of a row
@@ -38,9 +39,10 @@ template <class T> void choose_best(const T* scores, std::int64_t n, std::int64_
         if (taken[static_cast<std::size_t>(e)]) (to++)->expert = static_cast<std::int32_t>(e);
 }
 
-// Chooses the experts of a row by their scores, and their weights.
-void choose_experts(const std::int32_t* scores, std::int64_t n, const Routing& routing, const Kernels& kernel,
-                    ExpertChoice* to);
+// Chooses the experts of a row by their scores, and their weights. bias: null, or for each expert what is added to the
+// sigmoid of its score where they are chosen, Q30.
+void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const Routing& routing,
+                    const Kernels& kernel, ExpertChoice* to);
 
 // Some rows of one expert, that are packed together: pairs of a row and an expert, by their number in order of experts.
 struct ExpertRows {

@@ -92,9 +92,14 @@ std::int64_t Model::source_width(Op::Kind kind) const {
     return 0;
 }
 
-std::int64_t Model::page_bytes() const {
+std::int64_t Model::page_bytes() const { return convolution_offset(static_cast<int>(convolutions.size())); }
+
+std::int64_t Model::convolution_offset(int layer) const {
     const std::int64_t rows = std::int64_t{layers} * kv_heads * page_size;
-    return profile == Profile::kInt8 ? rows * (3 * depth + 8) : rows * head_width * 8;
+    std::int64_t bytes = profile == Profile::kInt8 ? rows * (3 * depth + 8) : rows * head_width * 8;
+    for (int i = 0; i < layer; i++)
+        bytes += page_size * (profile == Profile::kInt8 ? 2 * at(convolutions, i) + 4 : 4 * at(convolutions, i));
+    return bytes;
 }
 
 std::int64_t Model::weight_bytes() const {
@@ -164,6 +169,12 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
                 source[cache.values + (s / 4 * depth + d) * 4 + s % 4];
         for (const std::int64_t scales : {cache.key_scales, cache.value_scales})
             std::copy_n(source + scales + s * 4, 4, target + scales + t * 4);
+    }
+    for (int i = 0; i < static_cast<int>(convolutions.size()); i++) {
+        const std::int64_t row = at(convolutions, i) * (profile == Profile::kInt8 ? 2 : 4);
+        const std::int64_t rows = convolution_offset(i), exponents = rows + page_size * row;
+        std::copy_n(source + rows + s * row, row, target + rows + t * row);
+        if (profile == Profile::kInt8) std::copy_n(source + exponents + s * 4, 4, target + exponents + t * 4);
     }
 }
 

@@ -53,20 +53,34 @@ struct LinearTarget {
 
 // One operation of a program (src/intact/models/program.py), on numbers of buffers and weights.
 struct Op {
-    enum Kind { kEmbed, kNorm, kGather, kHadamard, kLinear, kAdapt, kSteer, kRope, kAttend, kGate, kExperts, kLogits };
+    enum Kind {
+        kEmbed,
+        kNorm,
+        kGather,
+        kHadamard,
+        kLinear,
+        kAdapt,
+        kSteer,
+        kRope,
+        kAttend,
+        kConvolve,
+        kGate,
+        kExperts,
+        kLogits
+    };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate
     int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores
     int third = -1;   // attend: the value
     int target = -1;
-    int weight = -1;                    // of embed and logits; norm: its gain; rope: its rotation
-    int heads = 0;                      // norm: 0 for whole rows
-    int kv_heads = 0, layer = 0;        // attend
-    std::int64_t width = 0;             // of a head: rope, attend; hadamard: of a block; experts: hidden
-    std::int64_t window = 0;            // attend: positions seen, 0 for all
-    bool accumulate = false;            // norm, experts
-    bool centered = false;              // norm: of whole rows, less their mean
-    int bias = -1;                      // norm: added to its result; attend: sinks, a score of each head; or -1
+    int weight = -1;              // of embed and logits; norm: its gain; rope: its rotation
+    int heads = 0;                // norm: 0 for whole rows
+    int kv_heads = 0, layer = 0;  // attend; convolve: the number of its part of the cache
+    std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
+    std::int64_t window = 0;      // attend: positions seen, 0 for all
+    bool accumulate = false;      // norm, experts
+    bool centered = false;        // norm: of whole rows, less their mean
+    int bias = -1;  // norm: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
     bool interleaved = false;           // rope
     GateKind gate = GateKind::kSilu;    // gate, experts
     QueryScale scale{};                 // attend
@@ -109,7 +123,8 @@ struct Plan {
     bool meet = false;  // threads meet before it
     bool whole =
         false;  // of a product: its source is complete, so that each thread may quantise a single row for itself
-    bool last = false;      // of the last attention: behind it only rows whose logits are wanted go on, in front;
+    bool last = false;      // of the last attention or convolution: behind it only rows whose logits are wanted go
+                            // on, in front;
     std::vector<int> live;  // these buffers of theirs are read there
 };
 
@@ -148,6 +163,9 @@ public:
     // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
     HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
     std::int64_t page_bytes() const;
+    // Bytes from the start of a page to the rows that a convolution keeps there: of each position the codes of all
+    // channels, then of each position the exponent; profile fp32: floats.
+    std::int64_t convolution_offset(int layer) const;
     std::int64_t page_values() const {
         return std::int64_t{layers} * kv_heads * page_size * head_width;
     }  // fp32: floats before a page's values
@@ -166,6 +184,7 @@ public:
 
     std::vector<BufferSpec> buffers;
     std::vector<Op> ops;
+    std::vector<std::int64_t> convolutions;  // their channels, in order of their parts of the cache
     std::vector<std::unique_ptr<MatrixWeight>> weights;
     std::vector<NormGain> gains;
     std::vector<std::vector<std::int64_t>> biases;

@@ -14,6 +14,7 @@ bool writes(const Op& op, int buffer) {
         case Op::kGather:
         case Op::kHadamard:
         case Op::kAttend:
+        case Op::kConvolve:
         case Op::kGate:
             return op.target == buffer;
         case Op::kNorm:
@@ -73,11 +74,13 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
     }
 }
 
-// Finds the last attention, behind which each row goes its own way to its logits.
+bool reads_other_rows(const Op& op) { return op.kind == Op::kAttend || op.kind == Op::kConvolve; }
+
+// Finds the last attention or convolution, behind which each row goes its own way to its logits.
 void narrow(const Model& model, std::vector<Plan>& plan) {
     const std::vector<Op>& ops = model.ops;
     std::size_t last = ops.size();
-    while (last > 0 && ops[last - 1].kind != Op::kAttend) {
+    while (last > 0 && !reads_other_rows(ops[last - 1])) {
         const Op& op = ops[--last];
         if (op.kind == Op::kEmbed || op.kind == Op::kRope) return;
     }
@@ -131,6 +134,11 @@ private:
             case Op::kAttend:
                 demand(plan, op.kv_heads, {op.second, op.third});
                 all();
+                break;
+            case Op::kConvolve:
+                demand(plan, kRows, {op.source});
+                all();
+                at(state_, op.target) = plan.last ? kAll : kRows;
                 break;
             case Op::kGate:
                 share(plan, kRows, {op.source, op.second < 0 ? op.source : op.second, op.target});

@@ -144,6 +144,30 @@ struct Fp32Run : Run {
         meet(Stopwatch::kProduct);
     }
 
+    // Keeps the products of this thread's rows, waits for the others, and sums over positions.
+    void convolve(const Op& op) {
+        const std::int64_t n = spec(op.target).width;
+        const float* const taps = at(m_.float_biases, op.bias).data();  // [tap][channel], the position's own last
+        const auto floats = [&](std::int64_t m, std::int64_t slot) {
+            const auto [rows, place] = kept(op, m, slot);
+            return reinterpret_cast<float*>(rows) + place * n;
+        };
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            kernel_.multiply(data(op.source, m), data(op.source, m) + 2 * n, floats(m, at(s_.slot, m)), n);
+        meet(Stopwatch::kRows);
+        sums_.resize(static_cast<std::size_t>(n));
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            std::int64_t slot = at(s_.slot, m);
+            float* const to = data(op.target, m);
+            kernel_.multiply(floats(m, slot), taps + (op.width - 1) * n, to, n);
+            for (std::int64_t tap = op.width - 2; tap >= 0 && --slot >= 0; tap--) {
+                kernel_.multiply(floats(m, slot), taps + tap * n, sums_.data(), n);
+                kernel_.add(to, sums_.data(), to, n);
+            }
+            kernel_.multiply(to, data(op.source, m) + n, to, n);
+        }
+    }
+
     void gate(const Op& op) {
         const std::int64_t n = mine_.size() * spec(op.source).width;
         if (op.second < 0) sums_.assign(static_cast<std::size_t>(n), 1.0f);
@@ -155,7 +179,7 @@ struct Fp32Run : Run {
     void experts(const Op& op) {
         const std::int64_t used = op.routing.used, count = std::ssize(op.targets) / 3, width = spec(op.source).width;
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            choose(data(op.second, m), count, op.routing, &at(s_.choices, m * used));
+            choose(op, data(op.second, m), count, &at(s_.choices, m * used));
         meet(Stopwatch::kRows);
         auto* gates = reinterpret_cast<float*>(m_.expert_hidden.data());
         float* ups = gates + s_.rows * used * op.width;
@@ -188,15 +212,25 @@ struct Fp32Run : Run {
     }
 
     // Chooses the experts of a row by their n scores, and their weights.
-    void choose(const float* scores, std::int64_t n, const Routing& routing, ExpertChoice* to) const {
-        choose_best(scores, n, routing.used, to);
+    void choose(const Op& op, const float* scores, std::int64_t n, ExpertChoice* to) const {
+        const Routing& routing = op.routing;
         std::vector<float> shares, all(static_cast<std::size_t>(n));
+        if (op.bias < 0) {
+            choose_best(scores, n, routing.used, to);
+        } else {
+            kernel_.sigmoid(scores, all.data(), n);
+            kernel_.add(all.data(), at(m_.float_biases, op.bias).data(), all.data(), n);
+            choose_best(all.data(), n, routing.used, to);
+        }
         if (routing.weights == ExpertWeights::kSoftmax) {
             kernel_.softmax(scores, all.data(), n);
             scores = all.data();
         }
         for (std::int64_t i = 0; i < routing.used; i++) shares.push_back(scores[to[i].expert]);
-        if (routing.weights == ExpertWeights::kSigmoid) kernel_.sigmoid(shares.data(), shares.data(), routing.used);
+        if (routing.weights == ExpertWeights::kSigmoid || routing.weights == ExpertWeights::kSigmoidOfChosen)
+            kernel_.sigmoid(shares.data(), shares.data(), routing.used);
+        if (routing.weights == ExpertWeights::kSigmoidOfChosen)
+            kernel_.divide_by_sum(shares.data(), 1e-6f, shares.data(), routing.used);
         if (routing.weights == ExpertWeights::kSoftmaxOfChosen)
             kernel_.softmax(shares.data(), shares.data(), routing.used);
         std::vector<float> weights(shares.size());

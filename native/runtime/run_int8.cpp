@@ -1,6 +1,8 @@
 // The int8 profile (docs/numerics.md).
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstdlib>
 #include <numeric>
 #include <utility>
 
@@ -351,7 +353,8 @@ struct Int8Run : Run {
         if (rows_ == 0) return;  // behind the last attention, where no logits are wanted
         const std::int64_t used = op.routing.used, count = std::ssize(op.targets) / 3, width = spec(op.source).width;
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            choose_experts(narrow(op.second, m), count, op.routing, *m_.kernel, &at(s_.choices, m * used));
+            choose_experts(narrow(op.second, m), count, op.bias < 0 ? nullptr : at(m_.biases, op.bias).data(),
+                           op.routing, *m_.kernel, &at(s_.choices, m * used));
         const Activations from = quantize(number(op), op, rows_, op.targets, [](std::int64_t m) { return m; });
         const Matrix& first = at(m_.weights, op.targets[0].weight)->matrix;
         const Matrix& last = at(m_.weights, op.targets[2].weight)->matrix;
@@ -463,7 +466,56 @@ struct Int8Run : Run {
         if (narrow) go_on(plan.live);
     }
 
-    // Moves the wanted rows to the front: behind the last attention no other row is read.
+    // Keeps the products of this thread's rows, waits for the others, and sums over positions.
+    void convolve(const Op& op) {
+        const std::int64_t n = spec(op.target).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) keep_products(op, m, n);
+        meet(Stopwatch::kRows);
+        const std::int64_t* const taps = at(m_.biases, op.bias).data();  // [tap][channel], the position's own last
+        std::vector<std::int64_t> sum(static_cast<std::size_t>(n));
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            std::fill(sum.begin(), sum.end(), 0);
+            std::int64_t slot = at(s_.slot, m);
+            for (std::int64_t tap = op.width - 1; tap >= 0 && slot >= 0; tap--, slot = slot_before(m, slot)) {
+                const auto [rows, place] = kept(op, m, slot);
+                const auto* const codes = reinterpret_cast<const std::int16_t*>(rows) + place * n;
+                const int exponent = reinterpret_cast<const std::int32_t*>(rows + m_.page_size * 2 * n)[place];
+                for (std::int64_t i = 0; i < n; i++)
+                    at(sum, i) += taps[tap * n + i] * (std::int64_t{codes[i]} << exponent);
+            }
+            const std::int32_t* const gate = narrow(op.source, m) + n;
+            constexpr std::int64_t kHalf = std::int64_t{1} << 19;
+            for (std::int64_t i = 0; i < n; i++)
+                wide(op.target, m)[i] = (saturate((at(sum, i) + kHalf) >> 20) * gate[i] + (1 << 11)) >> 12;
+        }
+        at(fraction_, op.target) = kWide;
+        const Plan& plan = at(m_.plan, number(op));
+        if (!plan.last) return;
+        meet(Stopwatch::kRows);
+        if (s_.narrows) go_on(plan.live);
+    }
+
+    static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
+
+    // The products of a row's first and last third, as 15 bits and a sign under one exponent.
+    void keep_products(const Op& op, std::int64_t m, std::int64_t n) const {
+        const std::int32_t *const before = narrow(op.source, m), *const x = before + 2 * n;
+        const auto product = [&](std::int64_t i) {
+            return saturate((std::int64_t{before[i]} * x[i] + (1 << 15)) >> 16);
+        };
+        std::uint64_t bits = 0;
+        for (std::int64_t i = 0; i < n; i++) bits |= static_cast<std::uint64_t>(std::abs(product(i)));
+        const int exponent = std::max(0, static_cast<int>(std::bit_width(bits)) - 15);
+        const std::int64_t half = (std::int64_t{1} << exponent) >> 1;
+        const auto [rows, place] = kept(op, m, at(s_.slot, m));
+        auto* const codes = reinterpret_cast<std::int16_t*>(rows) + place * n;
+        for (std::int64_t i = 0; i < n; i++)
+            codes[i] =
+                static_cast<std::int16_t>(std::clamp<std::int64_t>((product(i) + half) >> exponent, -32767, 32767));
+        reinterpret_cast<std::int32_t*>(rows + m_.page_size * 2 * n)[place] = exponent;
+    }
+
+    // Moves the wanted rows to the front: behind the last attention or convolution no other row is read.
     void go_on(const std::vector<int>& live) {
         if (thread_ == 0)
             for (const int buffer : live) {

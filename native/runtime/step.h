@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "runtime/forest.h"
@@ -94,6 +95,18 @@ protected:
         rows_ = rows;
         mine_ = part(rows);
     }
+    // What a convolution keeps of slot `slot` of row m's text: its page, and the slot's number there.
+    std::pair<std::uint8_t*, std::int64_t> kept(const Op& op, std::int64_t m, std::int64_t slot) const {
+        std::uint8_t* const page = at(at(*s_.chunks, at(s_.chunk, m)).pages, slot / m_.page_size);
+        return {page + m_.convolution_offset(op.layer), slot % m_.page_size};
+    }
+    // The slot of the position before the one in slot `slot` of row m's text; -1 for none.
+    std::int64_t slot_before(std::int64_t m, std::int64_t slot) const {
+        const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
+        if (chunk.parents.empty() || slot < chunk.position) return slot - 1;
+        const std::int32_t parent = at(chunk.parents, slot - chunk.position);
+        return parent < 0 ? chunk.position - 1 : chunk.position + parent;
+    }
     // Calls f(row, head) for this thread's heads of all rows.
     template <class F> void by_heads(std::int64_t heads, F f) const {
         const Span mine = part(rows_ * heads);
@@ -165,6 +178,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kAttend:
                 run.attend(op);
+                break;
+            case Op::kConvolve:
+                run.convolve(op);
                 break;
             case Op::kGate:
                 run.gate(op);

@@ -71,9 +71,10 @@ def steering_vectors(
         raise ParameterError("there are no pairs of texts to take the difference of")
     with open_checkpoint(Path(resolve(name_or_path))) as checkpoint:
         program, tokenizer = build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint)
+        count = len(layer_ends(program))
         for layer in layers:
-            if not 0 <= layer < program.layers:
-                raise ParameterError(f"layers must lie in 0 to {program.layers - 1}, got {layer}")
+            if not 0 <= layer < count:
+                raise ParameterError(f"layers must lie in 0 to {count - 1}, got {layer}")
         read = [[_tokens(tokenizer, text, i, program.context) for text in both] for i, both in enumerate(pairs)]
         found, whole = {}, 2 * len(pairs) * len(layers)
         for number, layer in enumerate(layers):

@@ -30,9 +30,10 @@ from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
-NAMES = ("experts softmax", "experts softmax of chosen", "experts sigmoid", "layer norm 1", "layer norm 100")
+MIXED = ("experts softmax", "experts softmax of chosen", "experts sigmoid", "experts sigmoid of chosen")
+NAMES = (*MIXED, "layer norm 1", "layer norm 100")
 CASES = {case.name: case for case in cases() if case.name in (*NAMES, "layer norm accumulated")}
-MIXTURES = ("olmoe", "qwen2moe", "qwen3moe")
+MIXTURES = ("olmoe", "qwen2moe", "qwen3moe", "lfm2moe")
 
 
 def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.ndarray]:
@@ -96,6 +97,10 @@ def test_choices_and_weights_equal_the_reference(
             expected = choose(scores[None], used, kind, factor)
             got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, factor)
             assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
+            bias = np.random.default_rng(seed).integers(-(1 << 31), 1 << 31, count)
+            expected = choose(scores[None], used, kind, factor, bias)
+            got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, factor, bias)
+            assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
 
 
 def program_of(tmp_path: Path, architecture: str) -> Program:
@@ -126,7 +131,7 @@ def test_a_row_does_not_depend_on_the_strangers_of_its_step(tmp_path: Path, arch
     assert all(np.array_equal(row, together) for row in alone.values())
 
 
-@pytest.mark.parametrize("name", ["experts softmax", "experts softmax of chosen", "experts sigmoid"])
+@pytest.mark.parametrize("name", MIXED)
 def test_the_fp32_profile_adds_in_order_of_experts(name: str) -> None:
     """One layer written out in NumPy, in float32, operation by operation."""
     case = CASES[name]
@@ -145,13 +150,16 @@ def test_the_fp32_profile_adds_in_order_of_experts(name: str) -> None:
     x = fp32.embed(tensor(embed.weight), tokens)
     normed = fp32.rmsnorm(x, tensor(norm.gain), norm.eps)
     scores = fp32.linear(normed, tensor(router.targets[0].weight))
-    chosen = best(scores, experts.used)
+    keys = scores if experts.bias is None else fp32.sigmoid(scores) + tensor(experts.bias)
+    chosen = best(keys, experts.used)
     added = np.zeros_like(x)
     for m, ids in enumerate(chosen):
         if experts.weights == "softmax":
             weights = fp32.softmax(scores[m])[ids]
         elif experts.weights == "sigmoid":
             weights = fp32.sigmoid(scores[m][ids])
+        elif experts.weights == "sigmoid of chosen":
+            weights = fp32.divide_by_sum(fp32.sigmoid(scores[m][ids]), 1e-6)
         else:
             weights = fp32.softmax(scores[m][ids])
         weights = weights * np.float32(experts.factor)

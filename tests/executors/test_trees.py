@@ -16,9 +16,9 @@ TIERS = available_tiers()
 PAGES = 12
 
 
-@pytest.fixture(scope="module", params=["gemma3", "llama"])
+@pytest.fixture(scope="module", params=["gemma3", "llama", "lfm2"])
 def program(request, tmp_path_factory):
-    """With windows of 24 in every other layer, and without."""
+    """With windows of 24 in every other layer; without; with convolutions."""
     shape = {"heads": 4, "kv_heads": 2, "head_width": 40} if request.param == "llama" else {}
     return build_program(open_checkpoint(write_tiny(tmp_path_factory.mktemp("model") / "m", request.param, **shape)))
 

@@ -36,6 +36,9 @@ CONVERTED = {
     "hunyuan-dense": ("hunyuan-dense", False),
     "internlm2": ("internlm2", True),
     "internlm3": ("llama", True),
+    "lfm2": ("lfm2", False),
+    "lfm2-taps": ("lfm2", False),
+    "lfm2moe": ("lfm2moe", False),
     "llama": ("llama", True),
     "minicpm": ("minicpm", True),
     "ministral3": ("mistral3", True),
@@ -82,6 +85,8 @@ MINICPM = {
     "residual_scale": lambda c: c["scale_depth"] / c["num_hidden_layers"] ** 0.5,
     "logit_scale": lambda c: c["hidden_size"] / c["dim_model_base"],
 }
+LFM2_EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
+"""What the converter makes of the names of LFM2's experts."""
 CHANGES = {
     "rms_norm_eps": 2.0**-17,
     "layer_norm_eps": 2.0**-17,
@@ -131,6 +136,8 @@ def _stacked(values: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np
         else:
             stacks.setdefault(match[1] + match[2], []).append(array)
     for name, arrays in stacks.items():
+        for old, new in LFM2_EXPERTS.items():
+            name = name.replace(f"feed_forward.experts.{old}", f"feed_forward.experts.{new}")
         yield name, np.stack(arrays)
 
 
@@ -149,6 +156,17 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
             metadata[f"{name}.expert_count"] = config[own]
     if "logit_scale" in config:
         metadata[f"{name}.logit_scale"] = config["logit_scale"]
+    if "conv_L_cache" in config:
+        metadata[f"{name}.shortconv.l_cache"] = config["conv_L_cache"]
+        metadata[f"{name}.attention.head_count_kv"] = [
+            config["num_key_value_heads"] * (kind != "conv") for kind in config["layer_types"]
+        ]
+        metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["norm_eps"]
+        if name == "lfm2" and config.get("block_auto_adjust_ff_dim", True):
+            unit = config["block_multiple_of"]
+            metadata[f"{name}.feed_forward_length"] = -(-(2 * config["intermediate_size"] // 3) // unit) * unit
+    if "num_dense_layers" in config:
+        metadata |= {f"{name}.leading_dense_block_count": config["num_dense_layers"], f"{name}.expert_gating_func": 2}
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     metadata[f"{name}.rope.dimension_count"] = int(width * config.get("partial_rotary_factor", 1))
     tensors = {}
@@ -160,6 +178,10 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
         stem = own.split(".")[-2]
         if (name == "gemma2" and array.ndim == 1) or (name == "nemotron" and own.endswith("norm.weight")):
             array = array + np.float32(1)
+        if own.endswith("conv.conv.weight"):
+            array = array[:, 0]
+        if own.endswith(".expert_bias"):
+            own += ".bias"
         tensors[names.get_name(own, try_suffixes=(".weight", ".bias"))] = (
             _together(array, heads[stem]) if together and stem in heads else array
         )

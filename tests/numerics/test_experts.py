@@ -1,11 +1,12 @@
 """Mixtures of experts in integers, against floats and by hand (docs/numerics.md, section 8)."""
 
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from intact.numerics.experts import best, choose, scaled, weight_factor
+from intact.numerics.experts import ExpertWeights, best, choose, scaled, weight_factor
 
 ONE = 1 << 16
 
@@ -16,7 +17,7 @@ def test_equal_scores_go_to_the_least_number():
     assert best(scores, 4).tolist() == [[0, 1, 2, 4], [0, 1, 2, 3]]
 
 
-@pytest.mark.parametrize("kind", ["softmax", "softmax of chosen", "sigmoid"])
+@pytest.mark.parametrize("kind", get_args(ExpertWeights))
 def test_weights_are_those_of_floats(kind):
     scores = (np.random.default_rng(0).normal(0, 3, (50, 16)) * ONE).astype(np.int64)
     experts, weights = choose(scores, 4, kind, weight_factor(Fraction(5, 2)))
@@ -24,12 +25,28 @@ def test_weights_are_those_of_floats(kind):
     order = np.sort(np.argsort(-x, axis=1, kind="stable")[:, :4], axis=1)
     assert np.array_equal(experts, order)
     chosen = np.take_along_axis(x, order, axis=1)
-    if kind == "sigmoid":
+    if kind.startswith("sigmoid"):
         expected = 1 / (1 + np.exp(-chosen))
+        if kind == "sigmoid of chosen":
+            expected /= expected.sum(axis=1, keepdims=True)
     else:
         over = x if kind == "softmax" else chosen
         expected = np.exp(chosen) / np.exp(over).sum(axis=1, keepdims=True)
     assert np.abs(weights / (1 << 18) - 2.5 * expected).max() < 2e-5
+
+
+def test_biases_decide_which_are_chosen_and_not_their_weights():
+    scores = np.array([[0, ONE, -ONE, 0]])
+    bias = np.array([0.0, -0.3, 0.3, 0.0])
+    experts, weights = choose(scores, 2, "sigmoid of chosen", 1 << 18, (bias * (1 << 30)).astype(np.int64))
+    assert experts.tolist() == [[0, 2]]  # 0.5, 0.43, 0.57, 0.5: of equals the least number
+    shares = 1 / (1 + np.exp(-np.array([0.0, -1.0])))
+    assert np.abs(weights[0] / (1 << 18) - shares / shares.sum()).max() < 1e-5
+
+
+def test_weights_of_experts_that_all_have_sigmoids_of_0():
+    scores = np.full((1, 3), -(1 << 31) + 1)
+    assert choose(scores, 2, "sigmoid of chosen", 1 << 18).weights.tolist() == [[0, 0]]
 
 
 def test_a_row_does_not_see_its_neighbours():

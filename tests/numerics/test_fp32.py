@@ -351,6 +351,8 @@ def test_the_small_operations_on_every_tier(tier: str) -> None:
     for n in (1, 16, 37):
         a, b = draw(rng, n), draw(rng, n)
         same(native.add(tier, a, b), a + b)
+        same(native.multiply(tier, a, b), a * b)
+        same(native.divide_by_sum(tier, a, 1e-6), fp32.divide_by_sum(a, 1e-6))
         same(native.sigmoid(tier, a), fp32.sigmoid(a))
         same(native.softmax(tier, a), fp32.softmax(a))
         same(native.soft_cap(tier, a, 2.5), fp32.soft_cap(a, 2.5))

@@ -37,6 +37,8 @@ from support.tiny import write_tiny
 
 GOLDEN = {
     "llama": "b115d80828d31296",
+    "lfm2": "e980c4db240c9bf9",
+    "lfm2moe": "08db9d2da2878c5b",
     "qwen2": "e88469f4224de9dd",
     "qwen3": "c268612fad5a4afb",
     "gemma3": "e493fa0f388b62a1",

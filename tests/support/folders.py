@@ -444,6 +444,65 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "lfm2": Variant(
+        _config(
+            "Lfm2ForCausalLM",
+            "lfm2",
+            num_hidden_layers=4,
+            block_multiple_of=16,
+            norm_eps=1e-5,
+            conv_L_cache=3,
+            layer_types=["conv", "full_attention", "conv", "conv"],
+            tie_word_embeddings=True,
+        )
+    ),
+    "lfm2-taps": Variant(
+        _config(
+            "Lfm2ForCausalLM",
+            "lfm2",
+            num_hidden_layers=3,
+            block_auto_adjust_ff_dim=False,
+            norm_eps=1e-5,
+            conv_L_cache=4,
+            layer_types=["conv", "conv", "full_attention"],
+        ),
+        "BF16",
+    ),
+    "lfm2moe": Variant(
+        _config(
+            "Lfm2MoeForCausalLM",
+            "lfm2_moe",
+            num_hidden_layers=4,
+            norm_eps=1e-5,
+            conv_L_cache=3,
+            layer_types=["conv", "full_attention", "conv", "conv"],
+            tie_word_embeddings=True,
+            num_experts=6,
+            num_experts_per_tok=3,
+            moe_intermediate_size=48,
+            num_dense_layers=1,
+            use_expert_bias=True,
+            norm_topk_prob=True,
+            routed_scaling_factor=1.0,
+        )
+    ),
+    "lfm2moe-sigmoids": Variant(
+        _config(
+            "Lfm2MoeForCausalLM",
+            "lfm2_moe",
+            num_hidden_layers=2,
+            norm_eps=1e-5,
+            conv_L_cache=3,
+            layer_types=["conv", "full_attention"],
+            num_experts=5,
+            num_experts_per_tok=2,
+            moe_intermediate_size=48,
+            num_dense_layers=0,
+            use_expert_bias=False,
+            norm_topk_prob=False,
+            routed_scaling_factor=1.5,
+        )
+    ),
     "cohere2": Variant(
         _config(
             "Cohere2ForCausalLM",
@@ -485,6 +544,7 @@ MATRICES = {
     "mlp.router": 6.0,
     "block_sparse_moe.gate": 6.0,
     "attn_output": 1.0,
+    "in_proj": 1.5,
     "output": 3.0,
 }
 """Sizes of random matrices by the ends of their names; 1 for others."""
@@ -523,6 +583,8 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
         elif len(shape) == 2:
             size = entry_of(stem, matrices, 1.0) / shape[1] ** 0.5
             out[own] = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
+            if stem.endswith("shortconv.conv"):  # as torch's Conv1d has them
+                out[own] = out[own][:, None]
         else:
             mean, size = entry_of(stem, gains, (1.0, 0.2))
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)

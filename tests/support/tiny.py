@@ -129,6 +129,8 @@ def write_tiny(
         stem = name.removesuffix(".weight")
         size = entry_of(stem, matrices, 1.0) / shape[-1] ** 0.5
         tensors[name] = (kind, shape, random_tensor(f"{seed}|{stem}", kind, shape, size))
+    names = ARCHITECTURES[architecture].gguf_names
+    tensors = {names.get(name, name): tensor for name, tensor in tensors.items()}
     own |= tokenizer_metadata(vocabulary) | {"tokenizer.chat_template": TEMPLATE}
     return write_gguf(path, own | dict(metadata or {}), tensors)
 

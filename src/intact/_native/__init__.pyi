@@ -140,11 +140,13 @@ class Op:
 
         ATTEND = 8
 
-        GATE = 9
+        CONVOLVE = 9
 
-        EXPERTS = 10
+        GATE = 10
 
-        LOGITS = 11
+        EXPERTS = 11
+
+        LOGITS = 12
 
     @property
     def source(self) -> int: ...

@@ -150,7 +150,8 @@ def write_random(checkpoint: Checkpoint, path: Path) -> None:
     stacks: dict[str, list[Tensor]] = {}
     for name, tensor in checkpoint.tensors.items():
         parts = name.split(".")  # an expert's number stands before the last
-        stacks.setdefault(".".join((*parts[:3], parts[4])) if len(parts) == 5 else name, []).append(tensor)
+        of_experts = len(parts) == 5 and parts[3].isdigit()
+        stacks.setdefault(".".join((*parts[:3], parts[4])) if of_experts else name, []).append(tensor)
     stored = []
     for name, some in stacks.items():
         shape = some[0].shape if len(some) == 1 else (len(some), *some[0].shape)

@@ -21,6 +21,7 @@ from intact.models.program import (
     Adapt,
     Attend,
     Buffer,
+    Convolve,
     Embed,
     Expert,
     Experts,
@@ -306,9 +307,9 @@ def _layer_norms() -> Iterator[Case]:
 
 def _experts() -> Iterator[Case]:
     """Mixtures with each kind of weights; ties of scores, as two experts have the same row of the router."""
-    kinds: tuple[ExpertWeights, ...] = ("softmax", "softmax of chosen", "sigmoid")
-    activations: tuple[Activation, ...] = ("silu", "gelu", "silu", "swiglu_oai")
-    for kind, activation, count, used in zip((*kinds, kinds[0]), activations, (7, 6, 1, 5), (3, 2, 1, 2), strict=True):
+    kinds: tuple[ExpertWeights, ...] = ("softmax", "softmax of chosen", "sigmoid", "softmax", "sigmoid of chosen")
+    activations: tuple[Activation, ...] = ("silu", "gelu", "silu", "swiglu_oai", "silu")
+    for kind, activation, count, used in zip(kinds, activations, (7, 6, 1, 5, 6), (3, 2, 1, 2, 3), strict=True):
         b = _Builder(f"experts {kind}" + (" swiglu_oai" if activation == "swiglu_oai" else ""))
         width, hidden = 64, 80
         b.embed(width, low=-12)
@@ -333,6 +334,7 @@ def _experts() -> Iterator[Case]:
             ]
             experts.append(Expert(*matrices, *(biases if kind == "softmax" else ())))
         target = "x" if kind != "softmax" else b.buffer("result", width, wide=True)
+        bias = b.vector("choice.bias", count, 0.0, 0.2) if kind == "sigmoid of chosen" else None
         b.ops.append(
             Experts(
                 "normed",
@@ -345,6 +347,7 @@ def _experts() -> Iterator[Case]:
                 kind,
                 Fraction(5, 2),
                 target == "x",
+                bias,
             )
         )
         b.linear(target, "F32", ("y", 41))
@@ -420,6 +423,26 @@ def _attention() -> Iterator[Case]:
         yield b.case(steps)
 
 
+def _convolutions() -> Iterator[Case]:
+    """Convolutions over 3, 4 and 1 positions, one behind the other and between attentions, with rows that saturate."""
+    for taps, size in ((3, 1.0), (4, 60.0), (1, 1.0)):
+        b = _Builder(f"convolution {taps}")
+        width = 72
+        b.embed(width)
+        for i in range(2):
+            b.linear("x" if i == 0 else "convolved", "F32", ("parts", 3 * width), bias=1.5)
+            weight = b.matrix(f"taps.{i}", "F32", width, taps, size * taps**0.5)
+            b.ops.append(Convolve("parts", b.buffer("convolved", width, wide=True), weight, i, width, taps))
+            if taps == 4 and i == 0:
+                b.linear("convolved", "F32", ("q", 32), ("k", 16), ("v", 16))
+                b.ops.append(Attend("q", "k", "v", b.buffer("o", 32), 0, 2, 1, 16, inverse_root(16)))
+                b.ops.append(Linear("o", (Target("convolved", b.matrix("o.0", "F32", width, 32)),)))
+                b.layers = 1
+        b.linear("convolved", "F32", ("y", 41))
+        b.logits("y")
+        yield b.case([*_two_sequences(), ALL_TOKENS])
+
+
 def _decoders() -> Iterator[Case]:
     """Build two whole layers: Llama's with Qwen2's biases, and Gemma's with windows and norms of heads and results."""
     for gemma in (False, True):
@@ -468,5 +491,6 @@ def cases() -> Iterator[Case]:
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
-    for family in (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _attention, _decoders, _adapters):
+    parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _attention, _convolutions)
+    for family in (*parts, _decoders, _adapters):
         yield from family()

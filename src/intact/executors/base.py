@@ -14,9 +14,11 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
-from intact.models.program import Experts, Gather, Linear, Norm, Program
+from intact.models.program import Convolve, Experts, Gather, Linear, Norm, Program
 from intact.numerics.attention import sink_scores
+from intact.numerics.convolve import integer_taps
 from intact.numerics.dequantize import dequantize
+from intact.numerics.experts import SIGMOID_FRACTION
 from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
@@ -142,6 +144,27 @@ def integer_gain(program: Program, op: Norm) -> Gain:
     return gain
 
 
+def tap_values(program: Program, op: Convolve) -> NDArray[np.float32]:
+    """Return a convolution's weights as float32 (width, taps); the last column is that of the position itself."""
+    tensor, count = program.tensors[op.weight], op.width * op.taps
+    flat = Tensor(tensor.name, tensor.kind, (count,), tensor.data)
+    return float_values(flat, count, "convolution").reshape(op.width, op.taps)
+
+
+def convolution_taps(program: Program, op: Convolve) -> NDArray[np.int64]:
+    """Return a convolution's weights in Q20, int64 (width, taps).
+
+    Raises
+    ------
+    ModelError
+        If there are too many, or one is too large.
+    """
+    try:
+        return integer_taps(tap_values(program, op))
+    except ValueError as error:
+        raise ModelError(f"tensor {program.tensors[op.weight].name}: {error}") from error
+
+
 def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:
     """Return a gather's index, int32 (K,), from -1 on."""
     inputs = read_inputs(program.tensors[op.weight].data)
@@ -184,6 +207,11 @@ def bias_values(program: Program, name: str) -> NDArray[np.float32]:
 def integer_bias(program: Program, name: str, fraction: int) -> NDArray[np.int64]:
     """Return a bias with so many fraction bits."""
     return fixed_bias(program.tensors[name], fraction)
+
+
+def choice_bias(program: Program, op: Experts) -> NDArray[np.int64] | None:
+    """Return what is added to the sigmoids of experts where they are chosen, Q30; None for nothing."""
+    return None if op.bias is None else integer_bias(program, op.bias, SIGMOID_FRACTION)
 
 
 def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:

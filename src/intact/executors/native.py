@@ -20,6 +20,7 @@ from intact.executors.base import (
     choose_pinned,
     choose_threads,
     choose_tier,
+    convolution_taps,
     embed_multiplier,
     fixed_logits,
     gain_values,
@@ -28,6 +29,7 @@ from intact.executors.base import (
     integer_gain,
     integer_sinks,
     kept_inputs,
+    tap_values,
 )
 from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
@@ -35,6 +37,7 @@ from intact.formats import Tensor
 from intact.models.program import (
     Adapt,
     Attend,
+    Convolve,
     Embed,
     Experts,
     Gate,
@@ -51,7 +54,7 @@ from intact.models.program import (
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
-from intact.numerics.experts import ExpertWeights, weight_factor
+from intact.numerics.experts import SIGMOID_FRACTION, ExpertWeights, weight_factor
 from intact.numerics.gate import GATES
 from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.rope import factor_q30
@@ -273,6 +276,10 @@ class NativeExecutor:
                     sinks = integer_sinks(self.program, op.sinks)
                     scale["bias"] = self._model.add_bias(sinks, bias_values(self.program, op.sinks))
                 return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scale}
+            case Convolve():
+                weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
+                buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
+                return kind.CONVOLVE, {**buffers, "bias": self._model.add_bias(*map(np.ascontiguousarray, weights))}
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}
                 second = -1 if op.up is None else ids[op.up]
@@ -292,7 +299,8 @@ class NativeExecutor:
                     )
                 ]
                 named = {name: ids[buffer] for name, buffer in rows.items()}
-                return kind.EXPERTS, {**named, **shape, "routing": routing, "targets": matrices}
+                added = self._bias(op.bias, SIGMOID_FRACTION)
+                return kind.EXPERTS, {**named, **shape, "bias": added, "routing": routing, "targets": matrices}
             case Logits():
                 cap = {"cap": tuple(make_soft_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 return kind.LOGITS, {"source": ids[op.source], "weight": self._weight(op.weight), **cap}

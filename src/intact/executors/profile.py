@@ -14,6 +14,7 @@ from intact.executors.base import SequenceChunk
 from intact.models.program import (
     Adapt,
     Attend,
+    Convolve,
     Embed,
     Experts,
     Gate,
@@ -38,7 +39,7 @@ class Record(NamedTuple):
     ----------
     kind : str
         embed, norm, gather, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append, attention,
-        gate, logits or rest.
+        convolve, gate, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -112,7 +113,8 @@ class StepWork:
             for i, (op, norm) in enumerate(zip(program.ops, self._norms, strict=True))
         ]
         self.steps = self.rows = self.narrowed = self.wanted = 0
-        self._last, self._window = max((i, op.window) for i, op in enumerate(program.ops) if isinstance(op, Attend))
+        self._last, last = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolve)][-1]
+        self._window = last.window if isinstance(last, Attend) else 0
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
         self._seen_last = 0
 
@@ -189,6 +191,10 @@ class StepWork:
                     pairs, rows = self._seen_last, self.narrowed
                 moved = positions * op.kv_heads * self._position + rows * 2 * self._size(op.query)
                 return WorkSize(pairs * op.heads * op.width * 2, moved)
+            case Convolve():
+                kept = (4 if self._float else 2) * op.width
+                moved = self._size(op.source) + self._size(op.target) + (1 + op.taps) * kept
+                return WorkSize(0, all_rows * moved)
             case Gate():
                 return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
             case Experts() if part == ROWS:
@@ -230,6 +236,8 @@ class StepWork:
             case Attend():
                 seen = f"the last {op.window}" if op.window else "all positions"
                 return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
+            case Convolve():
+                return {ROWS: ("convolve", f"{op.taps} positions")}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Experts():

@@ -15,6 +15,8 @@ from intact.executors.base import (
     check_adapters,
     check_embedding,
     check_experts,
+    choice_bias,
+    convolution_taps,
     embed_multiplier,
     gather_index,
     integer_bias,
@@ -27,6 +29,7 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
     Adapt,
     Attend,
+    Convolve,
     Embed,
     Expert,
     Experts,
@@ -43,6 +46,7 @@ from intact.models.program import (
 from intact.numerics import sampling
 from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
+from intact.numerics.convolve import convolution_rows, convolve
 from intact.numerics.exact_product import exact_product
 from intact.numerics.experts import choose, scaled, weight_factor
 from intact.numerics.fixed import rshift, sat32
@@ -77,6 +81,8 @@ class ReferenceExecutor:
         # per layer: keys, their scales, values, their scales; the first axis is the slot, page * page_size + place
         shapes = [(0, program.kv_heads, program.head_width), (0, program.kv_heads)] * 2
         self._cache: list[list[Rows]] = [[np.zeros(shape, np.int64) for shape in shapes] for _ in range(program.layers)]
+        # per convolution: codes, their exponent
+        self._cache += [[np.zeros((0, op.width), np.int64), np.zeros(0, np.int64)] for op in program.convolutions()]
         self._head: Quantized | None = None  # what entered it in the last step
 
     @property
@@ -88,7 +94,8 @@ class ReferenceExecutor:
     def page_bytes(self) -> int:
         """Bytes of a page."""
         p = self.program
-        return p.layers * p.kv_heads * self.page_size * (p.head_width + 1) * 16
+        convolved = sum(op.width + 1 for op in p.convolutions())
+        return self.page_size * (p.layers * p.kv_heads * (p.head_width + 1) * 16 + convolved * 8)
 
     def close(self) -> None:
         """Free the weights and the pages; nothing can run any more."""
@@ -180,6 +187,9 @@ class ReferenceExecutor:
                 case Attend():
                     fraction[op.target] = 16
                     rows[op.target] = self._attend(op, rows, chunks)
+                case Convolve():
+                    fraction[op.target] = 20
+                    rows[op.target] = self._convolve(op, rows[op.source], chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
                 case Experts():
@@ -244,7 +254,8 @@ class ReferenceExecutor:
         rows[op.target] = rows[op.target] + y if op.accumulate else y
 
     def _experts(self, op: Experts, rows: dict[str, Rows], fraction: dict[str, int]) -> Rows:
-        choice = choose(rows[op.scores], op.used, op.weights, weight_factor(op.factor))
+        bias = choice_bias(self.program, op)
+        choice = choose(rows[op.scores], op.used, op.weights, weight_factor(op.factor), bias)
         source = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
         total = np.zeros((len(rows[op.source]), self.program.buffers[op.target].width), np.int64)
         for number in np.unique(choice.experts).tolist():
@@ -292,6 +303,24 @@ class ReferenceExecutor:
                     )
             row = part.stop
         return out.reshape(count, -1)
+
+    def _convolve(self, op: Convolve, source: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        codes, exponent = self._cache[self.program.layers + op.layer]
+        taps = convolution_taps(self.program, op)
+        before, gate, x = np.split(source, 3, axis=1)
+        new = convolution_rows(before, x)
+        out = np.zeros((len(source), op.width), np.int64)
+        row = 0
+        for chunk in chunks:
+            slots = self._slots(chunk.pages)
+            part = slice(row, row + len(chunk.tokens))
+            own = slots[chunk.position : chunk.position + len(chunk.tokens)]
+            codes[own], exponent[own] = new.codes[part], new.exponent[part]
+            for m in range(part.start, part.stop):
+                seen = slots[_seen(chunk, m - row)[: -op.taps - 1 : -1]]
+                out[m] = convolve([(codes[slot], int(exponent[slot])) for slot in seen], taps, gate[m])
+            row = part.stop
+        return out
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the head's input for some rows of the last step's logits."""

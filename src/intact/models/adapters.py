@@ -32,6 +32,7 @@ from intact.models.names import PARTS
 from intact.models.program import (
     Adapt,
     Attend,
+    Convolve,
     Experts,
     Gather,
     Hadamard,
@@ -235,11 +236,11 @@ def _control_vectors(path: Path, program: Program) -> dict[int, Floats]:
     contents = read_gguf(path)
     if contents.metadata.get("general.architecture") != "controlvector":
         return {}
-    width, vectors = program.buffers[STREAM].width, {}
+    width, layers, vectors = program.buffers[STREAM].width, len(layer_ends(program)), {}
     for name, tensor in contents.tensors.items():
         match = _DIRECTION.fullmatch(name)
-        if match is None or int(match[1]) >= program.layers:
-            expected = f"direction.N for a layer N from 0 to {program.layers - 1}"
+        if match is None or int(match[1]) >= layers:
+            expected = f"direction.N for a layer N from 0 to {layers - 1}"
             raise ModelError(f"{path}: tensor {name:.80}: expected {expected}")
         if tensor.shape != (width,):
             raise ModelError(
@@ -360,11 +361,15 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
 
 
 def layer_ends(program: Program) -> list[int]:
-    """Return for each layer the last operation that adds to the residual stream before the next layer's attention."""
-    ends, last = [], 0
+    """Return for each layer the last operation that adds to the residual stream before the next one's attention.
+
+    Convolutions stand for attention in the layers that have them.
+    """
+    ends: list[int] = []
+    last = -1
     for i, op in enumerate(program.ops):
-        if isinstance(op, Attend) and op.layer:
-            ends.append(last)
+        if isinstance(op, Attend | Convolve):
+            ends += [last] if last >= 0 else []
         added = [(t.buffer, t.accumulate) for t in op.targets] if isinstance(op, Linear) else []
         if isinstance(op, Norm | Experts):
             added = [(op.target, op.accumulate)]

@@ -84,6 +84,10 @@ class Config:
     score_cap: Fraction = Fraction(0)
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""
+    convolutions: tuple[int, ...] = ()
+    """Layers with a short convolution in the place of attention."""
+    taps: int = 0
+    """Positions that a short convolution sums over, its own included."""
     other_heads: tuple[str, ...] = ()
     """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 

@@ -18,6 +18,7 @@ from intact.formats.metadata import Metadata
 from intact.models.config import Config, check_config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.gathers import add_gathers, has_index, input_count
 from intact.models.mixtures import (
+    CHOICE_BIAS,
     EXPERTS,
     GGUF_STACKED,
     ROUTER,
@@ -43,6 +44,7 @@ from intact.models.names import (
 from intact.models.program import (
     Attend,
     Buffer,
+    Convolve,
     Embed,
     Expert,
     Experts,
@@ -109,6 +111,8 @@ class Decoder:
     """Names in config.json (architectures)."""
     hf_names: ClassVar[dict[str, str]] = HF_NAMES
     """Canonical names of tensors to those in safetensors."""
+    gguf_names: ClassVar[Mapping[str, str]] = {}
+    """Canonical names of tensors to those in GGUF files, where they differ."""
     hf_defaults: ClassVar[Mapping[str, Any]] = {}
     """What a config.json may leave out: the defaults of Transformers' configuration class, where they matter."""
     hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {}
@@ -324,7 +328,8 @@ class Decoder:
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """Return the tensors under GGUF's names, whatever the format; what has no such name keeps its own."""
         if checkpoint.format == "gguf":
-            return dict(checkpoint.tensors)
+            canonical = {gguf: own for own, gguf in cls.gguf_names.items()}
+            return {canonical.get(name, name): tensor for name, tensor in checkpoint.tensors.items()}
         tensors = checkpoint.tensors.items()
         return {cls.canonical_name(name): tensor for name, tensor in tensors if not _HF_UNUSED.fullmatch(name)}
 
@@ -348,7 +353,8 @@ class Decoder:
         stem, _, end = name.rpartition(".")
         if stem.startswith("blk."):
             _, layer, part = stem.split(".", 2)
-            part, _, number = part.partition(".")
+            expert, _, number = part.rpartition(".")
+            part, number = (expert, number) if number.isdigit() else (part, "")
             return f"model.layers.{layer}.{cls.hf_names.get(part, part).replace('*', number)}.{end}"
         return f"{cls.hf_names.get(stem, stem)}.{end}"
 
@@ -465,7 +471,7 @@ class Decoder:
             ops=ops,
             tensors=self.used,
             rotations=rotations,
-            layers=c.layers,
+            layers=sum(isinstance(op, Attend) for op in ops),
             kv_heads=c.kv_heads,
             head_width=c.head_width,
             vocabulary=vocabulary,
@@ -478,7 +484,7 @@ class Decoder:
     def tensor(self, name: str) -> Tensor:
         """Return a tensor by its canonical name, and note it as used."""
         if name not in self.tensors:
-            own = name if self.config.from_gguf else self.hf_name(name)
+            own = self.gguf_names.get(name, name) if self.config.from_gguf else self.hf_name(name)
             raise ModelError(f"{self.path}: tensor {own} is missing; a {self.gguf} model needs it")
         self.used[name] = self.tensors[name]
         return self.tensors[name]
@@ -574,7 +580,8 @@ class Decoder:
         sinks = p + "attn_sinks.weight" if self.sinks else None
         if sinks:
             self.vector(sinks, c.heads)
-        shape = (i, c.heads, c.kv_heads, c.head_width)
+        cached = sum(isinstance(op, Attend) for op in self.ops)
+        shape = (cached, c.heads, c.kv_heads, c.head_width)
         self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks))
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
@@ -584,6 +591,15 @@ class Decoder:
         self.ops.append(
             Linear("attended", (self.target(buffer, f"blk.{i}.attn_output", c.width, columns, accumulate),))
         )
+
+    def convolution(self, i: int, taps: int, buffer: str, accumulate: bool) -> None:
+        """Append a gated short convolution of "normed" and its output projection."""
+        c, p = self.config, f"blk.{i}.shortconv."
+        self.ops.append(Linear("normed", (self.target("parts", p + "in_proj", 3 * c.width, c.width),)))
+        weight = self.matrix(p + "conv.weight", c.width, taps)
+        cached = sum(isinstance(op, Convolve) for op in self.ops)
+        self.ops.append(Convolve("parts", "convolved", weight, cached, c.width, taps))
+        self.ops.append(Linear("convolved", (self.target(buffer, p + "out_proj", c.width, c.width, accumulate),)))
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append the feed-forward net on "normed", or the mixture of experts in its place."""
@@ -612,11 +628,13 @@ class Decoder:
         """Append the scores of the experts, and the experts; also one that all rows pass with a weight of its own."""
         p, width, source = f"blk.{i}.", self.config.width, "x" if self.norms == "after" else "normed"
         self.ops.append(Linear(source, (self.target("scores", p + ROUTER, m.count, width),)))
+        bias = f"{p}{CHOICE_BIAS}.bias" if m.biased else None
+        if bias:
+            self.vector(bias, m.count)
         chosen = tuple(self.expert([f"{p}{stem}.{e}" for stem in EXPERTS], m.hidden) for e in range(m.count))
+        kind = self.activation
         self.ops.append(
-            Experts(
-                source, "scores", buffer, chosen, m.used, m.hidden, self.activation, m.weights, m.factor, accumulate
-            )
+            Experts(source, "scores", buffer, chosen, m.used, m.hidden, kind, m.weights, m.factor, accumulate, bias)
         )
         if m.shared and m.shared_gate:
             self.ops.append(Linear(source, (self.target("share", p + SHARED_GATE, 1, width),)))

@@ -18,6 +18,7 @@ ROUTER: Final = "ffn_gate_inp"
 EXPERTS: Final = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
 SHARED: Final = ("ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp")
 SHARED_GATE: Final = "ffn_gate_inp_shexp"
+CHOICE_BIAS: Final = "exp_probs_b"
 GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS}
 """Tensors of GGUF files that hold the matrices of all experts."""
 _MOST = 1024
@@ -36,6 +37,10 @@ class MixtureForm(NamedTuple):
         The key of the hidden width of the expert that all rows pass.
     shared_gate : bool
         If true, that expert's result is multiplied by the sigmoid of a score.
+    hf_dense, hf_factor, hf_bias : str, optional
+        The keys of the number of first layers without experts, of the factor of all weights, and of whether experts
+        have a bias where they are chosen (true where the file does not say); GGUF files of such an architecture have
+        the bias.
     """
 
     weights: ExpertWeights
@@ -43,6 +48,14 @@ class MixtureForm(NamedTuple):
     hf_hidden: str
     hf_shared: str | None = None
     shared_gate: bool = False
+    hf_dense: str | None = None
+    hf_factor: str | None = None
+    hf_bias: str | None = None
+
+    @property
+    def sigmoid(self) -> bool:
+        """If true, weights are sigmoids of scores, else of a softmax."""
+        return self.weights.startswith("sigmoid")
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class ExpertMixture:
         Layers with an ordinary feed-forward net.
     shared : int
         The hidden width of the expert that all rows pass; 0: there is none.
+    biased : bool
+        If true, experts are chosen by sums of their sigmoids and biases.
     """
 
     count: int
@@ -69,6 +84,7 @@ class ExpertMixture:
     dense: tuple[int, ...]
     shared: int
     shared_gate: bool
+    biased: bool = False
 
 
 def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixture | None:
@@ -77,7 +93,7 @@ def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixt
         return None
     m.refuse_features(
         {
-            "expert_gating_func": (0, 1),
+            "expert_gating_func": (2,) if form.sigmoid else (0, 1),
             "expert_group_count": (0, 1),
             "interleave_moe_layer_step": (0, 1),
             "moe_every_n_layers": (0, 1),
@@ -90,11 +106,12 @@ def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixt
         count,
         used,
         hidden,
-        _weights(m.flag("expert_weights_norm", form.weights == "softmax of chosen")),
+        _weights(form, m.flag("expert_weights_norm", form.weights.endswith("of chosen"))),
         Fraction(repr(m.number("expert_weights_scale", 1.0, most=3.9) if m.get("expert_weights_scale") else 1.0)),
         tuple(range(m.integer("leading_dense_block_count", 0, least=0, most=layers))),
         shared,
         form.shared_gate,
+        form.hf_bias is not None,
     )
 
 
@@ -102,6 +119,7 @@ def read_hf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixtur
     """Read the mixture of a config.json."""
     count, used = _counts(m, form.hf_count, "num_experts_per_tok")
     step = m.integer("decoder_sparse_step", 1)
+    dense = m.integer(form.hf_dense, 0, least=0, most=layers) if form.hf_dense else 0
     alone = m.get("mlp_only_layers") or ()
     if not isinstance(alone, list | tuple) or not all(isinstance(i, int) for i in alone):
         m.refuse("mlp_only_layers", "a list of layers", alone)
@@ -109,11 +127,12 @@ def read_hf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixtur
         count,
         used,
         m.integer(form.hf_hidden),
-        _weights(m.flag("norm_topk_prob", form.weights == "softmax of chosen")),
-        Fraction(1),
-        tuple(i for i in range(layers) if i in alone or (i + 1) % step),
+        _weights(form, m.flag("norm_topk_prob", form.weights.endswith("of chosen"))),
+        Fraction(repr(m.number(form.hf_factor, 1.0, most=3.9))) if form.hf_factor else Fraction(1),
+        tuple(i for i in range(layers) if i in alone or (i + 1) % step or i < dense),
         m.integer(form.hf_shared, 0, least=0) if form.hf_shared else 0,
         form.shared_gate,
+        form.hf_bias is not None and m.flag(form.hf_bias, True),
     )
 
 
@@ -122,7 +141,9 @@ def _counts(m: Metadata, count_key: str, used_key: str) -> tuple[int, int]:
     return count, m.integer(used_key, most=count)
 
 
-def _weights(normalized: bool) -> ExpertWeights:
+def _weights(form: MixtureForm, normalized: bool) -> ExpertWeights:
+    if form.sigmoid:
+        return "sigmoid of chosen" if normalized else "sigmoid"
     return "softmax of chosen" if normalized else "softmax"
 
 

@@ -21,10 +21,10 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     f"{_ROUTER} and {_LATENT}": ("deepseek2", "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: (
-        *("mamba", "mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "jamba", "lfm2", "lfm2moe", "rwkv6", "rwkv7"),
+        *("mamba", "mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "jamba", "rwkv6", "rwkv7"),
         *("qwen3next", "qwen35", "qwen35moe", "MambaForCausalLM", "Mamba2ForCausalLM", "FalconH1ForCausalLM"),
-        *("GraniteMoeHybridForCausalLM", "NemotronHForCausalLM", "JambaForCausalLM", "Lfm2ForCausalLM"),
-        *("Lfm2MoeForCausalLM", "Qwen3NextForCausalLM"),
+        *("GraniteMoeHybridForCausalLM", "NemotronHForCausalLM", "JambaForCausalLM"),
+        "Qwen3NextForCausalLM",
     ),
     _LEARNED: ("gpt2", "starcoder", "GPT2LMHeadModel", "GPTBigCodeForCausalLM"),
     _ALIBI: ("bloom", "mpt", "BloomForCausalLM", "MptForCausalLM"),

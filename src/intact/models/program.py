@@ -154,6 +154,23 @@ class Attend:
 
 
 @dataclass(frozen=True)
+class Convolve:
+    """Gated causal convolution of each channel over the last positions; appends a row to the cache first.
+
+    The source holds the parts B, C and x of `width` channels each. The cached row is u = B * x, and
+    target = C * sum over j < `taps` of weight[:, taps - 1 - j] * u[position - j]; rows before the text are 0. `layer`
+    counts the convolutions of a program, each of which has its part of the cache.
+    """
+
+    source: str
+    target: str
+    weight: str
+    layer: int
+    width: int
+    taps: int
+
+
+@dataclass(frozen=True)
 class Gate:
     """target = activation(gate) * up, or activation(gate) where `up` is None."""
 
@@ -181,7 +198,8 @@ class Experts:
 
     target = sum of weight * down(activation(gate source) * (up source)) over them, or added to the target where
     `accumulate`. Among equal scores those of least number are chosen. The weights follow from the scores as `weights`
-    says, times `factor`.
+    says, times `factor`. `bias` names a tensor with a number for each expert: those are chosen then whose sigmoid of
+    the score and number have the largest sums.
     """
 
     source: str
@@ -194,6 +212,7 @@ class Experts:
     weights: ExpertWeights
     factor: Fraction = Fraction(1)
     accumulate: bool = False
+    bias: str | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +224,9 @@ class Logits:
     cap: Fraction = Fraction(0)
 
 
-Op: TypeAlias = Embed | Norm | Gather | Hadamard | Linear | Adapt | Steer | Rope | Attend | Gate | Experts | Logits
+Op: TypeAlias = (
+    Embed | Norm | Gather | Hadamard | Linear | Adapt | Steer | Rope | Attend | Convolve | Gate | Experts | Logits
+)
 
 
 @dataclass(frozen=True)
@@ -214,6 +235,8 @@ class Program:
 
     Attributes
     ----------
+    layers : int
+        Attentions, each with its part of the cache.
     rotations : arrays of uint64
         For each kind of rotary layer the frequencies as 64-bit fractions of a turn (`intact.numerics.rope.turns`).
     context : int
@@ -236,6 +259,10 @@ class Program:
     context: int
     rotation_factors: tuple[Fraction, ...] = ()
     adapters: tuple[str, ...] = ()
+
+    def convolutions(self) -> list[Convolve]:
+        """Return the convolutions, in order of the parts of the cache that they have."""
+        return [op for op in self.ops if isinstance(op, Convolve)]
 
     def factors(self) -> tuple[Fraction, ...]:
         """Return the factor of each rotation."""

@@ -45,7 +45,7 @@ def tensor_shapes(
         """Layers in turn, in each first what all architectures have, a bias behind its matrix."""
         layer = int(name.split(".")[1]) if name.startswith("blk.") else layers if "output" in name else -1
         matrix = name.replace(".bias", ".weight")
-        return layer, ".post_" in name, places[matrix], matrix != name
+        return layer, ".post_" in name, places.get(matrix, places[name]), matrix != name
 
     return {name: shapes[name] for name in sorted(shapes, key=place)}
 
@@ -64,7 +64,7 @@ def fused_shapes(
     out: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         parts = name.split(".")
-        if stacked and len(parts) == 5:
+        if stacked and len(parts) == 5 and parts[3].isdigit():
             name = ".".join((*parts[:3], parts[4]))
             out[name] = (int(parts[3]) + 1, *shape)
             continue

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 from intact.numerics.fixed import rshift
 from intact.numerics.functions import LOG2E, exp2_neg, sigmoid
 
-ExpertWeights: TypeAlias = Literal["softmax", "softmax of chosen", "sigmoid"]
-"""The weights of the chosen experts: their shares of a softmax over all, of one over themselves, or sigmoids."""
+ExpertWeights: TypeAlias = Literal["softmax", "softmax of chosen", "sigmoid", "sigmoid of chosen"]
+"""The weights of the chosen experts: their shares of a softmax over all, of one over themselves, sigmoids, or the
+shares of these in their sum."""
 
 WEIGHT_FRACTION = 18
+SIGMOID_FRACTION = 30
+LEAST_SUM = 1074
+"""10^-6 in Q30, which is added to a sum of sigmoids, as LFM2-MoE has it: no share is divided by 0."""
 RESULT_LIMIT = 1 << 42
 
 
@@ -36,12 +40,24 @@ def best(scores: NDArray[np.generic], used: int) -> NDArray[np.int64]:
     return np.sort(order[:, :used], axis=1)
 
 
-def choose(scores: NDArray[np.integer], used: int, kind: ExpertWeights, factor: int) -> ExpertChoices:
-    """Choose the experts of rows by scores (M, experts) in Q16, with `factor` in Q18."""
-    experts = best(scores, used)
+def choose(
+    scores: NDArray[np.integer],
+    used: int,
+    kind: ExpertWeights,
+    factor: int,
+    bias: NDArray[np.int64] | None = None,
+) -> ExpertChoices:
+    """Choose the experts of rows by scores (M, experts) in Q16, with `factor` in Q18.
+
+    With a `bias` (experts,) in Q30 those are chosen whose sigmoid and bias have the largest sums; no weight has it.
+    """
+    experts = best(scores if bias is None else sigmoid(np.asarray(scores, np.int64)) + bias, used)
     chosen = np.take_along_axis(np.asarray(scores, np.int64), experts, axis=1)
     if kind == "sigmoid":
-        return ExpertChoices(experts, sigmoid(chosen) * factor >> 30)
+        return ExpertChoices(experts, sigmoid(chosen) * factor >> SIGMOID_FRACTION)
+    if kind == "sigmoid of chosen":
+        shares = sigmoid(chosen)
+        return ExpertChoices(experts, shares * factor // (shares.sum(axis=1, keepdims=True) + LEAST_SUM))
     gap = np.minimum(chosen.max(axis=1, keepdims=True) - scores, (1 << 61) // LOG2E)
     shares = exp2_neg(rshift(gap * LOG2E, 30))
     e = np.take_along_axis(shares, experts, axis=1)

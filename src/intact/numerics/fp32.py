@@ -129,6 +129,37 @@ def softmax(x: Floats) -> Floats:
     return y
 
 
+def divide_by_sum(x: Floats, least: float) -> Floats:
+    """x / (lane_sum(x) + least) over the last axis."""
+    y: Floats = x / (lane_sum(x)[..., None] + np.float32(least))
+    return y
+
+
+def convolve(x: Floats, taps: Floats) -> Floats:
+    """Gated short convolution of one text.
+
+    Parameters
+    ----------
+    x : float32 (M, 3 n)
+        Row by row the parts B, C and x.
+    taps : float32 (n, taps)
+        The last column is that of the position itself.
+
+    Returns
+    -------
+    float32 (M, n)
+        C * y, where y is u * the last column, then plus u of the position before times the column before, and so on
+        back to the beginning of the text, with u = B * x.
+    """
+    before, gate, value = np.split(x, 3, axis=1)
+    u = before * value
+    y = u * taps[:, -1]
+    for back in range(1, min(taps.shape[1], len(x))):
+        y[back:] = y[back:] + u[:-back] * taps[:, -1 - back]
+    out: Floats = y * gate
+    return out
+
+
 def soft_cap(x: Floats, cap: float) -> Floats:
     """Return cap * tanh(x / cap) as (2 * sigmoid((2 / cap) * x) - 1) * cap."""
     two = np.float32(2.0)

@@ -1,0 +1,61 @@
+"""LFM2 MoE: LFM2 with mixtures of experts, chosen by sigmoids with a bias each (arXiv 2511.23404)."""
+
+from intact.formats import Checkpoint, Tensor
+from intact.formats.metadata import Metadata
+from intact.models.lfm2 import Lfm2
+from intact.models.mixtures import CHOICE_BIAS, MixtureForm
+
+_BIAS = "feed_forward.expert_bias"
+
+
+class Lfm2Moe(Lfm2):
+    """The first layers have ordinary feed-forward nets; the weights of the chosen experts have a sum of 1."""
+
+    gguf = "lfm2moe"
+    hf = ("Lfm2MoeForCausalLM",)
+    hf_names = Lfm2.hf_names | {
+        "ffn_gate_inp": "feed_forward.gate",
+        "ffn_gate_exps": "feed_forward.experts.*.w1",
+        "ffn_up_exps": "feed_forward.experts.*.w3",
+        "ffn_down_exps": "feed_forward.experts.*.w2",
+        CHOICE_BIAS: _BIAS,
+    }
+    hf_defaults = Lfm2.hf_defaults | {"num_experts": 32, "num_experts_per_tok": 4, "num_dense_layers": 2}
+    mixture = MixtureForm(
+        "sigmoid of chosen",
+        "num_experts",
+        "moe_intermediate_size",
+        hf_dense="num_dense_layers",
+        hf_factor="routed_scaling_factor",
+        hf_bias="use_expert_bias",
+    )
+    sample = Lfm2.sample | {
+        "expert_count": 6,
+        "expert_used_count": 5,
+        "expert_feed_forward_length": 64,
+        "expert_gating_func": 2,
+        "leading_dense_block_count": 1,
+    }
+
+    @classmethod
+    def read_hidden(cls, m: Metadata) -> int:
+        """Return the width of the first layers' nets, as the file has it."""
+        return m.integer("intermediate_size")
+
+    @classmethod
+    def hf_name(cls, name: str) -> str:
+        """Return the name in safetensors; that of biases, which have no layer of their own, has no end."""
+        return super().hf_name(name).replace(f"{_BIAS}.bias", _BIAS)
+
+    @classmethod
+    def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """Return the tensors, with the biases of experts under GGUF's names."""
+        found = super().canonical_tensors(checkpoint)
+        if checkpoint.format == "gguf":
+            return found
+        return {_canonical(name): tensor for name, tensor in found.items()}
+
+
+def _canonical(name: str) -> str:
+    begin, mark, end = name.partition("." + _BIAS)
+    return f"blk.{begin.rpartition('.')[2]}.{CHOICE_BIAS}.bias" if mark and not end else name
