@@ -28,7 +28,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS = (f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters"))
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS = (
+    f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters", "convolutions")
+)
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
     for name in ("kernels_matmul", "kernels_rows", "kernels_attention", "kernels_sampling", "no_float")
@@ -273,6 +275,8 @@ MUTATIONS = [
         ("an expert's weight is not rounded", "routing.factor / mass)", "(routing.factor + 1) / mass)", True),
         ("a softmax over other scores", "all ? scores : chosen.data()", "chosen.data()"),
         ("rows of one expert too many", "from += most)", "from += most + 1)"),
+        ("the least sum of sigmoids", "kLeastSum = 1074;", "kLeastSum = 1073;"),
+        ("experts are chosen without their biases", "at(sums, e) += bias[e];", "at(sums, e) += bias[0];"),
         unit="experts.cpp",
     ),
     *of(
@@ -292,6 +296,14 @@ MUTATIONS = [
         "run_int8.cpp", ADAPTERS,
         ("a change of another row", "add_row(op.target, at(rows, k), sums", "add_row(op.target, k, sums", True),
         ("an inner row of another fraction", "kNarrow, inner, nullptr", "kNarrow + 1, inner, nullptr"),
+        unit="run_int8.cpp",
+    ),
+    *of(
+        "run_int8.cpp", CONVOLUTIONS,
+        ("a convolution rounds", "saturate((at(sum, i) + kHalf) >> 20)", "saturate(at(sum, i) >> 20)"),
+        ("a convolution's result rounds", "* gate[i] + (1 << 11)) >> 12", "* gate[i]) >> 12"),
+        ("a kept code rounds", "std::int64_t half = (std::int64_t{1} << exponent) >> 1;", "std::int64_t half = 0;"),
+        ("kept codes have 15 bits", "std::bit_width(bits)) - 15", "std::bit_width(bits)) - 14"),
         unit="run_int8.cpp",
     ),
     *of(

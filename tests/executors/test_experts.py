@@ -103,6 +103,19 @@ def test_choices_and_weights_equal_the_reference(
             assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
 
 
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+def test_shares_of_small_sigmoids_equal_the_reference(tier: str) -> None:
+    """Sums of the size of 10^-6, which is added to them."""
+    number = get_args(ExpertWeights).index("sigmoid of chosen")
+    scores = np.array([-13, -14, -13, -15]) * 65536
+    for used in (1, 3, 4):
+        expected = choose(scores[None], used, "sigmoid of chosen", 1 << 18)
+        got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, 1 << 18)
+        assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
+        assert 0 < got[:, 1].sum() < 1 << 18
+
+
 def program_of(tmp_path: Path, architecture: str) -> Program:
     with open_checkpoint(write_tiny(tmp_path / "tiny.gguf", architecture)) as checkpoint:
         return build_program(checkpoint)

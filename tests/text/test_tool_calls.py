@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
+from intact.text.tool_calls.lfm2 import Lfm2
 from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
 from intact.text.tool_calls.seed import Seed
@@ -207,13 +208,62 @@ def test_without_plain_json_calls_stand_between_marks_alone():
 
 @pytest.mark.parametrize(
     ("form", "name"),
-    [(Hermes, "hermes"), (LlamaJson, "llama"), (Mistral, "mistral"), (Seed, "seed"), (ToolList, "tool_list")],
+    [
+        (Hermes, "hermes"),
+        (Lfm2, "lfm2"),
+        (LlamaJson, "llama"),
+        (Mistral, "mistral"),
+        (Seed, "seed"),
+        (ToolList, "tool_list"),
+    ],
 )
 def test_what_a_format_frames_it_reads(form, name):
     before, after = form().frame("weather")
     text = form.opens + before + '{"city": "Rome"}' + after + form.closes
     assert read(CallReader(form(), tools=TOOLS), text, []) == ("", [TO_ROME])
     assert find_format("{% if tools %}" + form.opens + "{% endif %}").name == name
+
+
+PYTHON_CALLS = {
+    '[weather(city="Oslo", days=3)]': [TO_OSLO],
+    "[weather(city='Rome'), time()]": [TO_ROME, ("time", {})],
+    "weather(city='Rome')": [TO_ROME],
+    '\n[time(a=[1, -2.5, {"b": None}], c=(true, False), d="a\\nb [x(")]\n': [
+        ("time", {"a": [1, -2.5, {"b": None}], "c": [True, False], "d": "a\nb [x("})
+    ],
+    "[home.lamp(on=True)]": [("home.lamp", {"on": True})],
+    f"[{OSLO}]": [TO_OSLO],
+    "[weather('Rome')]": [],
+    "[weather(city=Rome)]": [],
+    "[weather(city=open('x'))]": [],
+    "[weather(**{})]": [],
+    "[weather(city='a', city='b')]": [],
+    "[weather(city=1e999)]": [],
+    "[weather(city={1: 2})]": [],
+    "[weather(city=b'a')]": [],
+    "[weather(city='Rome'), 7]": [],
+    "[f()()]": [],
+    "weather(city='Rome'": [],
+    "(" * 100_000: [],
+    "[" * 500 + "]" * 500: [],
+    "": [],
+}
+
+
+@pytest.mark.parametrize("text", PYTHON_CALLS)
+def test_calls_of_python_are_read_as_arguments(text):
+    assert [(call.name, json.loads(call.arguments)) for call in Lfm2().parse(text)] == PYTHON_CALLS[text]
+
+
+@given(st.lists(st.integers(0, 120)))
+def test_calls_of_python_are_found_however_a_text_is_cut(cuts):
+    call = '<|tool_call_start|>[weather(city="Rome")]<|tool_call_end|>'
+    found = read(CallReader(Lfm2(), tools=TOOLS), f"So: {call} It rains.", cuts)
+    assert found == ("So: It rains.", [TO_ROME])
+
+
+def test_templates_of_lfm2_show_the_mark_of_its_list_of_tools():
+    assert find_format("{% if tools %}<|tool_list_start|>{% endif %}").name == "lfm2"
 
 
 SEED_ROME = "<function=weather>\n<parameter=city>\nRome\n</parameter>\n</function>"
