@@ -99,6 +99,25 @@ def test_special_tokens_can_be_left_out_of_the_text() -> None:
     assert BYTE_LEVEL.decode(ids, skip_special=False) == "<|im_start|>he<|im_end|>"
 
 
+def test_marks_of_calls_that_a_format_shows_are_text_even_as_control_tokens() -> None:
+    metadata = byte_level()
+    marks = ["<|tool_call_start|>", "<|tool_call_end|>"]
+    metadata["tokenizer.ggml.tokens"] = [*metadata["tokenizer.ggml.tokens"], *marks]
+    metadata["tokenizer.ggml.token_type"] = [*metadata["tokenizer.ggml.token_type"], 3, 3]
+    text = "<|im_start|>he<|tool_call_start|>[he()]<|tool_call_end|><|im_end|>"
+    for template, expected in (
+        ("{% if tools %}<|tool_list_start|>{% endif %}", "he<|tool_call_start|>[he()]<|tool_call_end|>"),
+        ("{% if tools %}<tool_call>{% endif %}", "he[he()]"),
+    ):
+        tokenizer = Tokenizer.from_gguf({**metadata, "tokenizer.chat_template": template})
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == expected
+        assert tokenizer.decode(ids, skip_special=False) == text
+        start = tokenizer.encode("<|tool_call_start|>", bos=False)
+        assert len(start) == 1
+        assert start[0] not in tokenizer.encode(text, special=False)  # whoever writes the mark writes no token
+
+
 def test_bos_as_the_file_says_or_as_asked() -> None:
     bos = BYTE_LEVEL.bos_id
     assert BYTE_LEVEL.encode("he") == BYTE_LEVEL.encode("he", bos=False)

@@ -12,6 +12,7 @@ from intact.errors import ModelError, ParameterError
 from intact.text.infill import SPELLINGS, InfillTokens
 from intact.text.stream import Detokenizer
 from intact.text.template import ChatTemplate, Message, current
+from intact.text.tool_calls import find_format
 from intact.text.vocabulary import SPECIAL, Tokens
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Tokenizer:
         self._parts = parts
         self._special = parts.tokens.type_of
         self._bytes = _Table(lambda token: parts.tokens.bytes_of(self.check((token,))[0]))
-        self._visible = _Table(lambda token: b"" if self.is_special(token) else self._bytes[token])
+        self._visible = _Table(self._visible_bytes)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: "Checkpoint") -> Self:
@@ -253,7 +254,8 @@ class Tokenizer:
         ids : iterable of int
             Token ids.
         skip_special : bool
-            Leave control tokens out; otherwise they appear as they are written.
+            Leave control tokens out, but for the marks that the template's format of tool calls shows
+            (`ToolCallFormat.shows`); otherwise they appear as they are written.
         continuation : bool
             If true, the tokens continue others, so that a leading space belongs to the text. Otherwise, for a
             tokenizer that puts a space in front of every text, it is removed.
@@ -305,6 +307,17 @@ class Tokenizer:
                 raise ParameterError(f"token {index} is {value}; expected 0 to {self.size - 1}")
             checked.append(value)
         return checked
+
+    def _visible_bytes(self, token: int) -> bytes:
+        """Return a token's part of a text without control tokens, among which marks of tool calls may be text."""
+        found = self._bytes[token]
+        return b"" if self.is_special(token) and found not in self._shown else found
+
+    @cached_property
+    def _shown(self) -> frozenset[bytes]:
+        """The marks of tool calls that are seen in a text even where they are control tokens."""
+        forms = [find_format(text) for text in self._parts.templates.values()]
+        return frozenset(mark.encode() for form in forms if form and form.shows for mark in (form.opens, form.closes))
 
     @cached_property
     def _longest(self) -> int:

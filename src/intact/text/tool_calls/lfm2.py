@@ -22,6 +22,7 @@ class Lfm2(ToolCallFormat):
     name = "lfm2"
     opens = "<|tool_call_start|>"
     closes = "<|tool_call_end|>"
+    shows = True
 
     def fits(self, template: str) -> bool:
         """Fit templates with a mark of calls or of tools."""
