@@ -1,6 +1,16 @@
 """Parameters with which every method has little to do."""
 
-from typing import Any
+from typing import Any, Final
+
+PROVABLE: Final = """\
+$c |- p q $.
+aa $a |- q $.
+ab $a |- q $.
+${ b.1 $e |- q $. bc $a |- p $. $}
+a. $a |- p $.
+goal $p |- p $= ? $.
+"""
+"""A statement for Metamath that the toy model's letters prove, in one step or two, or do not."""
 
 SMALL: dict[str, Any] = {
     "n": 4,
@@ -23,4 +33,8 @@ SMALL: dict[str, Any] = {
     "max_tokens": 20,
     "tokens": 2,
     "top": 5,
+    "tries": 2,
+    "mends": 3,
+    "assistant": "metamath",
+    "statement": PROVABLE,
 }

@@ -37,6 +37,9 @@ NARROW = """
 """
 """System calls that no program which computes needs; sockets too, as namespaces do not confine every family of them."""
 
+CLONE_THREAD = 0x10000
+"""The flag of `clone` that makes a thread of the caller's process, and no process."""
+
 
 def available() -> str | None:
     """Return why filters cannot be built here, or None if they can."""
@@ -62,24 +65,32 @@ def strict() -> bytes:
 
 
 @cache
-def narrow() -> bytes:
-    """Return the filter that refuses `NARROW` and allows everything else."""
+def narrow(threads: bool = False) -> bytes:
+    """Return the filter that refuses `NARROW` and allows everything else; with `threads`, new threads too."""
     import pyseccomp
 
-    return _program(pyseccomp.ALLOW, pyseccomp.ERRNO(errno.EPERM), [(name,) for name in NARROW.split()])
+    refused = pyseccomp.ERRNO(errno.EPERM)
+    if not threads:
+        return _program(pyseccomp.ALLOW, refused, [(name,) for name in NARROW.split()])
+    calls = [(name,) for name in NARROW.split() if name not in ("clone", "clone3")]
+    # as if the kernel had no clone3, whose flags no filter can see: the C library then takes clone
+    absent = [(pyseccomp.ERRNO(errno.ENOSYS), "clone3")]
+    process = (refused, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, CLONE_THREAD, 0))
+    return _program(pyseccomp.ALLOW, refused, calls, [*absent, process])
 
 
-def _program(default: Any, other: Any, calls: Iterable[tuple[Any, ...]]) -> bytes:
+def _program(default: Any, other: Any, calls: Iterable[tuple[Any, ...]], more: Iterable[tuple[Any, ...]] = ()) -> bytes:
+    """Build a filter; `more` has rules with actions of their own."""
     import pyseccomp
 
     rules = pyseccomp.SyscallFilter(default)
-    for name, *arguments in calls:
+    for action, name, *arguments in [*((other, *call) for call in calls), *more]:
         try:
             number = pyseccomp.resolve_syscall(pyseccomp.system_arch(), name)
         except ValueError:
             continue  # libseccomp is older than the call: refused by `strict`, unknown to `narrow`
         if number >= 0:  # negative: this architecture has no such call
-            rules.add_rule(other, name, *arguments)
+            rules.add_rule(action, name, *arguments)
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)

@@ -10,13 +10,14 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from intact.errors import SandboxError
 from intact.system import end_group, lacking_for_programs
@@ -37,8 +38,22 @@ from intact.tools.sandbox.runner import MEMORY, STARTED, STEPS
 OPEN_FILES = 32
 STACK = 8 << 20
 """Bytes of the stack: how deep a program may nest before the kernel ends it."""
+MOST_THREADS = 4096
+"""Processes and threads of its user together, where a program may have threads; the filter allows no process."""
 LOOK = 0.05
 """Seconds after which somebody looks whether a program must end."""
+
+
+class _Guest(NamedTuple):
+    """What an installed program has besides: files that it may read, variables, threads."""
+
+    files: Sequence[str] = ()
+    variables: Mapping[str, str] = MappingProxyType({})
+    threads: bool = False
+
+
+ALONE = _Guest()
+"""A program of Python, which has nothing besides."""
 
 
 def run(
@@ -139,6 +154,9 @@ def run_command(
     stdin: str,
     limits: ProgramLimits,
     *,
+    files: Sequence[Path] = (),
+    variables: Mapping[str, str] | None = None,
+    threads: bool = False,
     using: Kind | None = None,
     stop: Event | None = None,
 ) -> Outcome:
@@ -146,6 +164,15 @@ def run_command(
 
     It has no network, starts no process, and sees the system's libraries, its own file and what it is given to read.
     Steps are not counted; the other limits hold, and parameters are as of `run`.
+
+    Parameters
+    ----------
+    files
+        Files and folders that it may read besides, where they exist.
+    variables
+        What it finds in its environment besides.
+    threads
+        If true, it may have threads, but still no other process.
 
     Raises
     ------
@@ -157,7 +184,9 @@ def run_command(
     if chosen.kind == "seccomp":
         raise SandboxError(f"{program.name} cannot be confined here, which takes bubblewrap: {chosen.missing}")
     path = str(program.resolve())
-    return _start({"command": [path, *arguments]}, stdin, limits, chosen, stop, (path,))
+    more = [str(one) for one in files if one.exists()]
+    guest = _Guest((path, *more), variables or {}, threads)
+    return _start({"command": [path, *arguments]}, stdin, limits, chosen, stop, guest)
 
 
 def _start(
@@ -166,11 +195,11 @@ def _start(
     limits: ProgramLimits,
     chosen: Protection,
     stop: Event | None,
-    files: Sequence[str] = (),
+    guest: _Guest = ALONE,
 ) -> Outcome:
     """Give an order to the runner, and watch it to its end."""
     strict = chosen.kind == "seccomp"
-    program = (filters.strict() if strict else filters.narrow()) if chosen.filtered else b""
+    program = (filters.strict() if strict else filters.narrow(guest.threads)) if chosen.filtered else b""
     order |= {
         "kind": chosen.kind,
         "strict": strict,
@@ -181,7 +210,7 @@ def _start(
             "CPU": limits.cpu_seconds,
             "FSIZE": limits.scratch,
             "NOFILE": OPEN_FILES,
-            "NPROC": 1,
+            "NPROC": MOST_THREADS if guest.threads else 1,
             "CORE": 0,
             "STACK": STACK,
         },
@@ -196,7 +225,7 @@ def _start(
         folder = SCRATCH
         if chosen.kind == "none":
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="intact-", ignore_cleanup_errors=True))
-        command = bubblewrap(limits.scratch, files) if chosen.kind == "bubblewrap" else []
+        command = bubblewrap(limits.scratch, guest.files) if chosen.kind == "bubblewrap" else []
         command += [*interpreter(), "-c", _runner(), str(orders.fileno())]
         began = time.monotonic()
         process = subprocess.Popen(
@@ -204,7 +233,7 @@ def _start(
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(folder),
+            env=environment(folder) | dict(guest.variables),
             cwd=folder if chosen.kind == "none" else "/",
             pass_fds=(orders.fileno(),),
             start_new_session=True,

@@ -1,0 +1,118 @@
+"""The statements of miniF2F-rocq under the Rocq that is here: which compile, and which automatic tactics prove.
+
+    python benchmarks/minif2f_rocq.py                # which compile
+    python benchmarks/minif2f_rocq.py --solve        # which of those lia, lra, nia, nra and others prove
+    python benchmarks/minif2f_rocq.py --done         # the table of what is recorded
+
+Goes on from its records. A limit on time is one of the machine's, so that a slower one proves fewer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from intact.prove.assistants import find_assistant
+from intact.prove.assistants.base import AssistantLimits
+
+RECORDS = Path(__file__).with_name("records") / "minif2f_rocq.jsonl"
+FILES = {"valid": "valid.jsonl", "test": "test_first_half.jsonl"}
+HEADER = "Require Import Lia Lra Psatz Field Ring.\n"
+"""Stands before the statement's own header, which so has the last word on what notations mean."""
+SOLVERS = ("easy", "tauto", "lia", "lra", "ring", "field", "now vm_compute", "nia", "nra")
+ABSENT = "Cannot find a physical path"
+"""What Rocq says of a library that is missing, such as Coquelicot (Debian's package libcoq-coquelicot)."""
+EACH = 2
+"""Seconds that each solver has."""
+SECONDS = 60.0
+
+
+def statements(folder: Path) -> Iterator[dict[str, str]]:
+    """The statements of both files, in their order."""
+    for split, file in FILES.items():
+        for line in (folder / "minif2f_rocq" / file).read_text("utf-8").splitlines():
+            yield {"split": split, **json.loads(line)}
+
+
+def tactic() -> str:
+    """A step that tries the solvers in turn, and fails where none proves the goal."""
+    tried = " | ".join(f"solve [timeout {EACH} ({one})]" for one in SOLVERS)
+    return f"intros; try subst; first [{tried}]"
+
+
+def measure(row: dict[str, str], known: dict[str, Any], solve: bool) -> dict[str, Any]:
+    """Whether a statement compiles, and with `solve` whether a solver proves it."""
+    rocq, limits = find_assistant("rocq"), AssistantLimits(SECONDS)
+    found = known or {"name": row["name"], "split": row["split"]}
+    statement = row["statement"].replace("From Stdlib", "From Coq")
+    if "compiles" not in found:
+        state = rocq.open(statement, limits)
+        found |= {"compiles": state.kind == "open", "error": state.message}
+    elif found["error"].startswith(ABSENT) and not found["compiles"]:  # a library that may be here now
+        state = rocq.open(statement, limits)
+        found |= {"compiles": state.kind == "open", "more": state.message}
+    if solve and found["compiles"] and "proved" not in found:
+        plain = rocq.open(statement, limits)
+        with_header = rocq.open(HEADER + statement, limits)
+        if plain.goals == with_header.goals:
+            state = rocq.step(with_header, tactic(), limits)
+            found |= {"proved": state.kind == "proved", "why": state.kind}
+        else:
+            found |= {"proved": False, "why": "the header changes the statement"}
+    return found
+
+
+def report(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """The table: statements, those that compile, those that are proved, and errors by their kind."""
+    table: dict[str, Any] = {}
+    for split in FILES:
+        rows = [one for one in records if one["split"] == split]
+        tried = [one for one in rows if "proved" in one]
+        table[split] = {
+            "statements": len(rows),
+            "compile with coq alone": sum(not one["error"] for one in rows),
+            "compile": sum(one["compiles"] for one in rows),
+            "tried": len(tried),
+            "proved": sum(one["proved"] for one in tried),
+        }
+    errors = Counter(kind_of(one.get("more") or one["error"]) for one in records if not one["compiles"])
+    return {"splits": table, "errors": dict(errors.most_common())}
+
+
+def kind_of(error: str) -> str:
+    """An error of Rocq by its kind."""
+    for kind in (ABSENT, "Syntax error", "was not found in the current environment"):
+        if kind in error:
+            return kind
+    return "another type is expected" if "expected to have type" in error else error.splitlines()[0][:60]
+
+
+def main() -> None:
+    """Measure what is not recorded yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--solve", action="store_true", help="also try the automatic tactics")
+    parser.add_argument("--done", action="store_true", help="only print the table of what is recorded")
+    parser.add_argument("--seconds", type=float, default=600, help="stop after so many seconds, to go on another time")
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    given = parser.parse_args()
+    known: dict[str, dict[str, Any]] = {}
+    if given.records.is_file():
+        known = {one["name"]: one for one in map(json.loads, given.records.read_text("utf-8").splitlines())}
+    began = time.monotonic()
+    if not given.done:
+        for row in statements(Path(os.environ.get("INTACT_DATA") or "../shared/data")):
+            if time.monotonic() - began > given.seconds:
+                break
+            known[row["name"]] = measure(row, known.get(row["name"], {}), given.solve)
+            given.records.write_text("".join(json.dumps(one) + "\n" for one in known.values()), "utf-8")
+    print(json.dumps(report(list(known.values())), indent=1))
+
+
+if __name__ == "__main__":
+    main()

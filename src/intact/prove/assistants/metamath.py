@@ -1,0 +1,92 @@
+"""Metamath: databases checked by this package itself, and proofs written label by label."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import Final
+
+from intact.errors import FormatError
+from intact.prove.assistants import database
+from intact.prove.assistants.base import Assistant, AssistantLimits, FileError, FileReport, ProofState
+from intact.prove.assistants.database import Assertion, ProofError, Stack
+
+MOST_LABELS: Final = 100_000
+"""Labels of a proof."""
+
+
+class MetamathAssistant(Assistant):
+    """The checker of this package, which is always there, starts no process, and knows no time.
+
+    A statement is a database whose last theorem is to be proved; its own proof, such as `?`, is left out of account. A
+    step is one label or several, in the order of a normal proof. What is left to prove is shown as the theorem and the
+    stack: a proof ends when the stack holds the theorem alone.
+    """
+
+    name = "metamath"
+    title = "Metamath"
+    is_process = False
+
+    def missing(self) -> str | None:
+        """Return None: it is always here."""
+        return None
+
+    def version(self) -> str:
+        """Return the version of the checker."""
+        return "intact 1"
+
+    def run(
+        self, statement: str, steps: tuple[str, ...], limits: AssistantLimits, stop: Event | None = None
+    ) -> ProofState:
+        """Return what becomes of a proof: the steps up to the first that fails."""
+        try:
+            read = database.read(statement)
+            theorem = _last_theorem(read)
+        except FormatError as error:
+            return ProofState(statement, steps, "error", message=str(error))
+        stack = Stack(read, theorem)
+        if sum(len(step.split()) for step in steps) > MOST_LABELS:
+            return ProofState(statement, steps, "error", message=f"a proof may have {MOST_LABELS:,} labels", failed=0)
+        for place, step in enumerate(steps):
+            try:
+                for label in step.split():
+                    stack.apply(label)
+            except ProofError as error:
+                return ProofState(statement, steps, "error", message=str(error), failed=place)
+        if stack.items == [theorem.symbols]:
+            return ProofState(statement, steps, "proved")
+        wanted = [f"to prove: {' '.join(theorem.symbols)}"]
+        given = [f"given {one.label}: {' '.join(one.symbols)}" for one in theorem.active.values()]
+        held = [f"stack: {' '.join(one)}" for one in stack.items]
+        return ProofState(statement, steps, "open", ("\n".join([*given, *wanted, *held]),))
+
+    def check(self, text: str, limits: AssistantLimits) -> FileReport:
+        """Return what is wrong with a database: where it is malformed, or every proof that does not prove."""
+        try:
+            read = database.read(text)
+        except FormatError as error:
+            return FileReport((FileError(_line_in(str(error)), 1, str(error)),))
+        errors, holes = list[FileError](), list[int]()
+        for one in read.assertions.values():
+            if one.proof is None:
+                continue
+            if any("?" in token for token in one.proof):
+                holes.append(one.line)
+                continue
+            try:
+                database.verify(read, one)
+            except ProofError as error:
+                errors.append(FileError(one.line, 1, f"{one.label}: {error}"))
+        axioms = [one.label for one in read.assertions.values() if one.proof is None]
+        return FileReport(tuple(errors), tuple(holes), tuple(axioms))
+
+
+def _last_theorem(read: database.Database) -> Assertion:
+    found = [one for one in read.assertions.values() if one.proof is not None]
+    if not found:
+        raise FormatError("a statement is a database that ends with a theorem to prove (NAME $p ... $= ? $.)")
+    return found[-1]
+
+
+def _line_in(message: str) -> int:
+    words = message.split(":")[0].split()
+    return int(words[1]) if words[:1] == ["line"] and len(words) == 2 else 1

@@ -1,0 +1,268 @@
+"""Rocq (once called Coq): its toplevel as a process without a network, one for each proof that is tried."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from threading import Event
+from typing import Final, NamedTuple
+
+from intact.errors import FormatError, NotInstalledError
+from intact.prove.assistants.base import MEMORY, Assistant, AssistantLimits, FileError, FileReport, ProofState
+from intact.prove.assistants.sentences import (
+    Sentence,
+    before_proof,
+    block_end,
+    is_bullet,
+    proof_in,
+    split,
+    tactics,
+    theorem_name,
+)
+from intact.prove.provers import digest
+from intact.tools.sandbox import ProgramLimits, run_command
+
+PROGRAM: Final = "coqtop"
+OPTIONS: Final = ("-q", "-emacs")
+"""No file of the user's; prompts that number the states, in standard error."""
+FILES: Final = (Path("/etc/ocamlfind.conf"),)
+"""What Debian's program reads besides the libraries of the system."""
+OUTPUT: Final = 4 << 20
+"""Bytes that a run may write."""
+
+AXIOMS: Final = frozenset(
+    {
+        "ClassicalDedekindReals.sig_forall_dec",
+        "ClassicalDedekindReals.sig_not_dec",
+        "FunctionalExtensionality.functional_extensionality_dep",
+        "Classical_Prop.classic",
+        "Eqdep.Eq_rect_eq.eq_rect_eq",
+        "ProofIrrelevance.proof_irrelevance",
+        "PropExtensionality.propositional_extensionality",
+        "Description.constructive_definite_description",
+        "IndefiniteDescription.constructive_indefinite_description",
+        "ClassicalEpsilon.constructive_indefinite_description",
+        "Epsilon.epsilon_statement",
+        "ChoiceFacts.choice",
+        "ClassicalUniqueChoice.dependent_unique_choice",
+    }
+)
+"""Axioms of the standard library that a proof may rest on: the reals and classical logic have no others."""
+_BASES: Final = frozenset(name.rpartition(".")[2] for name in AXIOMS)
+"""Their last names, which Rocq writes where that is enough."""
+
+HOLE: Final = "admit."
+NO_GOAL: Final = ("No such goal", "No more subgoals", "no focused goal", "No focused proof", "no more goals")
+"""Words of errors of a step for which nothing is left."""
+
+_PROMPT: Final = re.compile(r"<prompt>[^<\n]+ < \d+ \|[^|\n]*\| \d+ < </prompt>")
+_INFO: Final = re.compile(r"<(infomsg|warning)>.*?</\1>\n?", re.DOTALL)
+_IDENTITY: Final = re.compile(r" \(ID \d+\)")
+_GIVEN_UP: Final = "given up"
+
+
+class Reply(NamedTuple):
+    """What the toplevel wrote about a sentence: its output, and its error, empty where it was accepted."""
+
+    output: str
+    error: str
+
+    @property
+    def place(self) -> int:
+        """The column of the error within its sentence, from 0."""
+        found = re.search(r"Toplevel input, characters (\d+)-", self.error)
+        return int(found[1]) if found else 0
+
+    @property
+    def reason(self) -> str:
+        """The error in words."""
+        return self.error.partition("Error:")[2].strip() or self.error.strip()
+
+
+class RocqAssistant(Assistant):
+    """Rocq, as Debian's package coq has it.
+
+    All sentences are written to the toplevel's standard input, a line each, and behind each a query by a name that no
+    text can hold: so what it writes is told apart, whatever a tactic prints. A proof counts as accepted where the
+    toplevel lists its axioms behind `Qed`. The sentences of a proof must be tactics, so that they can neither assume
+    anything nor change the statement.
+    """
+
+    name = "rocq"
+    title = "Rocq"
+
+    def path(self) -> Path | None:
+        """Return the program's file."""
+        found = shutil.which(PROGRAM)
+        return None if found is None else Path(found)
+
+    def missing(self) -> str | None:
+        """Return what is missing here and how to get it, or None if the assistant can run."""
+        if self.path() is not None:
+            return None
+        return f"Rocq is not installed: there is no program {PROGRAM} on the path; install Debian's package coq"
+
+    def version(self) -> str:
+        """Return the digest of the program; empty if it is not here."""
+        path = self.path()
+        return "" if path is None else f"{PROGRAM} sha256:{digest(path.resolve())}"
+
+    def split(self, text: str) -> tuple[str, ...]:
+        """Return the tactics, bullets and braces of a text: of a whole file those of its last proof."""
+        return tuple([one.text for one in proof_in(text)])
+
+    def is_hole(self, step: str) -> bool:
+        """Return true if a step is `admit` or `give_up`."""
+        return Sentence(step).is_hole
+
+    def enclose(self, steps: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the steps within braces."""
+        return ("{", *steps, "}")
+
+    def without(self, steps: tuple[str, ...], failed: int, message: str) -> tuple[str, ...]:
+        """Return a proof with `admit` in place of a step that fails and the rest of its block.
+
+        Before a bullet or a closing brace that fails, the goal in focus is admitted; where no goal is left, what fails
+        is left out.
+        """
+        step, before = steps[failed], steps[:failed]
+        end = block_end(steps, failed)
+        if any(words in message for words in NO_GOAL):
+            return (*before, *steps[end:])
+        if step == "}" or is_bullet(step):
+            if before and self.is_hole(before[-1]):
+                return (*before, *steps[end:])
+            return (*before, HOLE, *steps[failed:])
+        return (*before, HOLE, *steps[end:])
+
+    def run(
+        self, statement: str, steps: tuple[str, ...], limits: AssistantLimits, stop: Event | None = None
+    ) -> ProofState:
+        """Return what becomes of a proof: the steps up to the first that fails."""
+        try:
+            given = before_proof(statement)
+        except FormatError as error:
+            return ProofState(statement, steps, "error", message=str(error))
+        sentences, owners = [one.text for one in given], [-1] * len(given)
+        refused: tuple[int, str] | None = None
+        for place, step in enumerate(steps):
+            try:
+                found = tactics(step)
+            except FormatError as error:
+                refused = place, str(error)
+                break
+            sentences += [one.text for one in found]
+            owners += [place] * len(found)
+        name = theorem_name(given[-1])
+        ends = ["Show.", "Qed.", f"Print Assumptions {name}."]
+        replies, limit = self.converse([*sentences, *ends], limits, stop)
+        if limit:
+            return ProofState(statement, steps, "limit", message=limit, settled=False)
+        for owner, reply in zip(owners, replies, strict=False):
+            if reply.error:
+                return ProofState(statement, steps, "error", message=reply.reason, failed=None if owner < 0 else owner)
+        if refused is not None:
+            return ProofState(statement, steps, "error", message=refused[1], failed=refused[0])
+        shown, ended, assumed = replies[-3:]
+        state = ProofState(statement, steps, "open", _goals(shown.output))
+        return _conclude(state, ended, assumed, _declared(given[:-1]))
+
+    def check(self, text: str, limits: AssistantLimits) -> FileReport:
+        """Return what is wrong with a whole file; it stops at nothing, as an editor does."""
+        try:
+            sentences = split(text)
+        except FormatError as error:
+            return FileReport((FileError(1, 1, str(error)),))
+        replies, limit = self.converse([one.text for one in sentences], limits)
+        if limit:
+            return FileReport(limit=limit)
+        errors = [
+            FileError(one.line, one.column + reply.place, reply.reason)
+            for one, reply in zip(sentences, replies, strict=True)
+            if reply.error
+        ]
+        holes = [one.line for one in sentences if one.is_hole or one.text.startswith("Admitted")]
+        assumed = [one.text for one in sentences if re.match(r"(?:Axioms?|Parameters?|Conjecture)\b", one.text)]
+        return FileReport(tuple(errors), tuple(holes), tuple(assumed))
+
+    def converse(
+        self, sentences: Sequence[str], limits: AssistantLimits, stop: Event | None = None
+    ) -> tuple[list[Reply], str]:
+        """Return the toplevel's reply to each sentence, and the limit that ended it in words, else an empty text.
+
+        Raises
+        ------
+        NotInstalledError
+            If the assistant is not here.
+        SandboxError
+            If its process cannot be confined here.
+        """
+        path = self.path()
+        if path is None:
+            raise NotInstalledError(str(self.missing()))
+        secret = sha256("\0".join(sentences).encode("utf-8", "surrogatepass")).hexdigest()[:32]  # fits on a line
+        marks = [f"mark_{secret}_{place}" for place in range(len(sentences))]
+        lines = [line for one, mark in zip(sentences, marks, strict=True) for line in (one, f"Locate {mark}.")]
+        allowed = replace(ProgramLimits.of(limits.seconds), memory=MEMORY, output=OUTPUT)
+        outcome = run_command(path, OPTIONS, "\n".join([*lines, ""]), allowed, files=FILES, stop=stop)
+        if not outcome.ok:
+            return [], f"{PROGRAM} ended by {outcome.ended}, status {outcome.status}"
+        outputs, rest = list[str](), outcome.stdout
+        for mark in marks:
+            before, found, rest = rest.partition(f"No object of basename {mark}\n")
+            if not found:
+                return [], f"{PROGRAM} wrote what cannot be read"
+            outputs.append(_INFO.sub("", before))
+        errors = [_INFO.sub("", one) for one in _PROMPT.split(outcome.stderr)[1:]]
+        if len(errors) < 2 * len(sentences):
+            return [], f"{PROGRAM} wrote what cannot be read"
+        found_errors = [one.strip() if "Error:" in one else "" for one in errors[: 2 * len(sentences) : 2]]
+        return [Reply(*both) for both in zip(outputs, found_errors, strict=True)], ""
+
+
+def _conclude(state: ProofState, ended: Reply, assumed: Reply, declared: Collection[str]) -> ProofState:
+    """Return the state behind the last step, with what `Qed` and the list of axioms say of it."""
+    if not assumed.output.strip():  # the theorem is not there
+        if _GIVEN_UP in ended.reason:
+            return replace(state, kind="hole", goals=(), message="a goal is given up")
+        return state if state.goals else replace(state, kind="error", message=ended.reason, failed=_last(state))
+    if "Closed under the global context" in assumed.output:
+        return replace(state, kind="proved", goals=())
+    listed = assumed.output.partition("Axioms:")[2]
+    lines = [line for line in listed.splitlines() if line[:1].strip()]
+    names = [line.split(" ")[0] for line in lines]
+    more = [name for name in names if name in declared or name.rpartition(".")[2] not in _BASES]
+    more += [line for line in lines if not re.match(r"\S+( :|$)", line)]  # such as: f is assumed to be guarded.
+    if more:
+        return replace(state, kind="hole", goals=(), message=f"it assumes {', '.join(more)}")
+    return replace(state, kind="proved", goals=(), message=f"by the axioms {', '.join(names)}" if names else "")
+
+
+def _declared(sentences: Sequence[Sentence]) -> set[str]:
+    """Return the names that a file declares without a definition, and those of its theorems: none is the library's."""
+    words = r"(?:#\[[^\]]*\]\s*)?(?:\w+\s+)?(?:Axioms?|Parameters?|Conjectures?|Variables?|Hypothes[ei]s|Context)\b"
+    found = {name for one in sentences if (name := theorem_name(one)) is not None}
+    assumed = [one.text for one in sentences if re.match(words, one.text)]
+    return found.union(*[re.findall(r"[^\W\d][\w']*", text) for text in assumed])
+
+
+def _last(state: ProofState) -> int | None:
+    return len(state.steps) - 1 if state.steps else None
+
+
+def _goals(shown: str) -> tuple[str, ...]:
+    """Return the goals that `Show` lists, none where none is left."""
+    text = _IDENTITY.sub("", shown).strip()
+    found = re.split(r"^(?:\d+ (?:focused )?goals?.*|goal \d+ is:)$", text, flags=re.MULTILINE)
+    if len(found) == 1:
+        return () if text.startswith("No more goals") else (text,) if text else ()
+    return tuple(_dedent(one) for one in found if one.strip())
+
+
+def _dedent(text: str) -> str:
+    lines = [line.rstrip().removeprefix("  ") for line in text.strip("\n").splitlines()]
+    return "\n".join(lines).strip()

@@ -1,0 +1,129 @@
+"""Best-first search for a proof: the model proposes tactics, a proof assistant tries them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Final
+
+from intact.errors import ParameterError, SpentError
+from intact.reason import Answer, Extend, Problem, State, Steps, method
+from intact.reason.interpreting import FENCE
+from intact.reason.limits import Count, Positive, one_of
+from intact.reason.proving import SUGGEST, AssistantName, Claim, Tried, block_of, proved
+
+
+@dataclass(frozen=True)
+class _Node:
+    """An open state of the proof.
+
+    Attributes
+    ----------
+    logprob : float
+        Natural log-probability of all tactics on the way.
+    """
+
+    steps: tuple[str, ...]
+    tried: Tried
+    logprob: float
+    state: State | None = None
+
+
+PERSPECTIVES: Final[Mapping[str, Callable[[_Node], float]]] = {
+    "likely": lambda node: node.logprob,
+    "short": lambda node: -float(len(node.tried.rest)),
+    "few": lambda node: -float(node.tried.rest.count("\n\n")),
+}
+"""Measures of an open state, the larger the better: the likeliest way to it, the shortest goals, the fewest goals."""
+
+
+def read_perspectives(text: str) -> list[str]:
+    """Return the names of measures that commas separate.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of such a name, or none is named.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ParameterError(f"perspectives must name one of {', '.join(PERSPECTIVES)}")
+    for name in names:
+        one_of(PERSPECTIVES, perspectives=name)
+    return names
+
+
+def _are_perspectives(**values: str) -> None:
+    for text in values.values():
+        read_perspectives(text)
+
+
+@method("Yang et al. 2023, arXiv 2306.15064 (ReProver)", group="tools", uses=("tool proof",), temperature=0.8)
+def proof_search(
+    problem: Problem,
+    *,
+    n: Count = 8,
+    steps: Count = 32,
+    tokens: Count = 64,
+    perspectives: Annotated[str, partial(_are_perspectives)] = "likely",
+    assistant: AssistantName = "rocq",
+    seconds: Positive = 30.0,
+    statement: str = "",
+    suggest: str = SUGGEST,
+) -> Steps:
+    """Expand the best open state of a proof by n tactics of the model's, until one completes the proof.
+
+    Parameters
+    ----------
+    n : int
+        Tactics for a state.
+    steps : int
+        The most states that are expanded.
+    tokens : int
+        The most tokens of a tactic.
+    perspectives : str
+        What the best state is: likely (the sum of the tactics' log-probabilities), short (the fewest characters of
+        goals), few (the fewest goals); of several, separated by commas, each in turn chooses.
+    assistant : str
+        The proof assistant: rocq, metamath or lean.
+    seconds : float
+        What a try may take, wall time.
+    statement : str
+        The statement to prove; by default a block of code in the question, else all of it.
+    suggest : str
+        How a tactic is asked for, with {assistant}, {statement}, {proof} and {goals}.
+    """
+    claim, measures = Claim.of(problem, assistant, statement, seconds), read_perspectives(perspectives)
+    counts = {"expanded": 0, "tried": 0, "failed": 0, "known": 0}
+    message = ""
+    try:
+        root = yield from claim.attempt(())
+        message = "" if root.kind == "open" else root.rest
+        going = [_Node((), root, 0.0)] if root.kind == "open" else []
+        seen = {root.rest}
+        while going and counts["expanded"] < steps:
+            measure = PERSPECTIVES[measures[counts["expanded"] % len(measures)]]
+            node = max(going, key=measure)
+            going.remove(node)
+            counts["expanded"] += 1
+            asked = claim.ask(node.state or problem.start, problem, suggest, node.steps, goals=node.tried.rest)
+            written = yield [Extend(claim.open_block(asked), stop=("\n", FENCE), max_tokens=tokens)] * n
+            for state in {block_of(one).strip(): one for one in reversed(written)}.values():
+                step = block_of(state).strip()
+                if not step or state.why in ("budget", "error"):
+                    continue
+                tried = yield from claim.attempt((*node.steps, step))
+                counts["tried"] += 1
+                if tried.kind == "proved":
+                    return proved(problem, claim, (*node.steps, step), state, **counts)
+                if tried.kind != "open":
+                    counts["failed"] += 1
+                elif tried.rest in seen:
+                    counts["known"] += 1
+                else:
+                    seen.add(tried.rest)
+                    going.append(_Node((*node.steps, step), tried, node.logprob + state.logprob, state))
+    except SpentError:
+        pass
+    return Answer(None, details={**counts, "message": message})

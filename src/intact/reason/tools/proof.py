@@ -1,0 +1,67 @@
+"""The proof assistants of `intact.prove.assistants` as a tool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from threading import Event
+from typing import Any, ClassVar, Final
+
+from intact.errors import NotInstalledError
+from intact.prove.assistants import ASSISTANTS, find_assistant
+from intact.prove.assistants.base import AssistantLimits, ProofState
+from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
+from intact.tools.sandbox import choose
+
+_CLOCK: Final = re.compile(r"\btimeout\b")
+"""A tactic with a limit on time of its own."""
+
+
+class ProofTool(MethodTool):
+    """Say what becomes of a proof: the steps of a statement's proof, tried by a proof assistant (docs/proving.md).
+
+    Each call replays the proof from its beginning in a process of its own, so that a result depends on the texts alone,
+    but for limits on time.
+    """
+
+    name = "proof"
+    line = "Try the steps of a proof in a proof assistant."
+    inputs: ClassVar[Mapping[str, ToolInput]] = {
+        "statement": ToolInput("text", "The text before the proof, the theorem's last."),
+        "steps": ToolInput("texts", "The steps of the proof, the first first.", []),
+        "assistant": ToolInput("text", f"Which assistant: {', '.join(ASSISTANTS)}.", "rocq"),
+        "seconds": ToolInput("number", "Wall time of an assistant that is a process.", 30.0),
+    }
+    output = "A line such as open, proved or error 3 (a step that fails), then what is left to prove or the message."
+
+    def environment(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return the version of the assistant."""
+        name = str(values.get("assistant", "rocq"))
+        return {name: ASSISTANTS[name].version()} if name in ASSISTANTS else {}
+
+    def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs; the assistant is looked up."""
+        found = super().check(values)
+        find_assistant(found["assistant"])
+        return found
+
+    def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
+        """Run the assistant."""
+        assistant = find_assistant(values["assistant"])
+        if (reason := assistant.missing()) is not None:
+            raise NotInstalledError(reason)
+        if assistant.is_process:
+            choose(untrusted=untrusted)  # raises where nothing keeps it in
+        steps = tuple(values["steps"])
+        state = assistant.run(values["statement"], steps, AssistantLimits(values["seconds"]), stop)
+        text = clean(show(state))
+        if state.kind == "limit":
+            return ToolResult(text, "time", False)
+        return ToolResult(text, "error" if state.kind == "error" else "ok", not any(map(_CLOCK.search, steps)))
+
+
+def show(state: ProofState) -> str:
+    """Return a state as a text: its kind on a line, with the number of a step that failed, and what else is known."""
+    first = state.kind if state.failed is None else f"{state.kind} {state.failed + 1}"
+    more = "\n\n".join(state.goals) if state.kind == "open" else state.message
+    return f"{first}\n{more}".rstrip("\n")
