@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 from intact.errors import FormatError, ParameterError
+from intact.prove.assistants import find_assistant
 from intact.score import code
 from intact.tasks import Item, Task, all_tasks, data_folder, find_task
 from intact.tasks.data import read_rows
@@ -32,6 +33,7 @@ COUNTS = {
     "mawps_singleop": 562,
     "mbpp": 257,
     "minif2f": 244,
+    "minif2f_rocq": 244,
     "procbench": 100,
     "prontoqa": 500,
     "proofwriter": 600,
@@ -44,6 +46,7 @@ MADE = ("gsm_ranges", "procbench", "reasoning_gym")
 UNWRITTEN = (
     "game24",
     "minif2f",
+    "minif2f_rocq",
     *COMPARED,
     *SANDBOXED,
 )  # in the data is no answer that a model would give
@@ -106,7 +109,7 @@ def test_no_answer_is_never_right(task, data_dir):
     item = items(task, data_dir)[0]
     assert not task.correct(item, None)
     assert task.read("") is None
-    if task.name not in (*SANDBOXED, *COMPARED, "minif2f", "procbench"):
+    if task.name not in (*SANDBOXED, *COMPARED, "minif2f", "minif2f_rocq", "procbench"):
         assert task.read("\\boxed{5} but then \\boxed{6") is None
 
 
@@ -115,7 +118,7 @@ def test_examples_answer_what_they_say_and_are_not_of_the_data(task, data_dir):
     for question, answer in task.shots:
         assert question not in questions
         assert task.read(answer) is not None
-    assert task.shots or task.name in (*SANDBOXED, *COMPARED, "minif2f")
+    assert task.shots or task.name in (*SANDBOXED, *COMPARED, "minif2f", "minif2f_rocq")
 
 
 def test_prompts_hold_the_question_and_never_the_answer(task, data_dir):
@@ -298,3 +301,19 @@ def test_files_beyond_what_a_parser_takes_are_named_and_long_cells_are_read(tmp_
     long = tmp_path / "long.csv"
     long.write_text("q,a\n" + "x" * 140_000 + ",1\n")
     assert [len(row["q"]) for row in read_rows(long)] == [140_000]
+
+
+def test_a_proof_is_judged_by_rocq_and_read_from_what_a_model_writes(data_dir):
+    rocq, task = find_assistant("rocq"), find_task("minif2f_rocq")
+    if rocq.missing() is not None or protection().kind != "bubblewrap":
+        pytest.skip(rocq.missing() or "needs bubblewrap")
+    (item,) = task.load(limit=1, folder=data_dir)
+    whole = item.question.removesuffix("```") + "Proof.\n  intros; lia.\nQed.\n```\n"
+    assert task.read(f"Sure:\n{whole}") == "intros; lia."
+    easy = replace(item, secret={"statement": "Theorem t : forall n : nat, n <= n + n."})
+    assert task.correct(easy, task.read("```\nintros n.\nlia\n```"))
+    assert task.grade(easy, "intros n. admit.") is False
+    assert task.grade(easy, task.read("Proof. intros. Admitted.")) is False
+    changed = replace(item, secret={"statement": "Theorem t : exists f : Z -> Z, f 0 = 0%Z."})
+    assert not task.correct(changed, "now exists (fun n => n).")  # Z is not there without the header
+    assert task.read("I cannot prove it.") is None

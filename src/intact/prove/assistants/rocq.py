@@ -115,6 +115,10 @@ class RocqAssistant(Assistant):
         """Return the tactics, bullets and braces of a text: of a whole file those of its last proof."""
         return tuple([one.text for one in proof_in(text)])
 
+    def join(self, steps: tuple[str, ...]) -> str:
+        """Return a proof as one text, a sentence a line, each with its full stop."""
+        return "\n".join([one.text for step in steps for one in proof_in(step)])
+
     def is_hole(self, step: str) -> bool:
         """Return true if a step is `admit` or `give_up`."""
         return Sentence(step).is_hole

@@ -1,0 +1,66 @@
+"""miniF2F for Rocq: mathematics to be proved, judged by Rocq itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from intact.errors import NotInstalledError, UndecidedError
+from intact.prove.assistants import find_assistant
+from intact.prove.assistants.base import AssistantLimits
+from intact.tasks.data import Row
+from intact.tasks.task import Item, Task
+
+HEADER: Final = "Require Import Lia Lra Psatz Field Ring.\n"
+"""Automatic tactics; it stands before the statement's own header, which so says last what notations mean."""
+LIMITS: Final = AssistantLimits(120.0)
+_ENDING: Final = re.compile(r"\s*\bProof\.\s*(?:(?:Admitted|Abort)\.)?\s*$")
+_BLOCK: Final = re.compile(r"```[^\n]*\n(.*?)(?:```|$)", re.DOTALL)
+
+
+class MiniF2FRocq(Task):
+    """Zheng et al. 2021, arXiv 2109.00110; the statements in Rocq by LLM4Rocq."""
+
+    name = "minif2f_rocq"
+    line = "statements in Rocq to be proved, judged by Rocq"
+    source = "LLM4Rocq/miniF2F-rocq"
+    licence = "MIT"
+    files = {"valid": "minif2f_rocq/valid.jsonl", "test": "minif2f_rocq/test_first_half.jsonl"}
+    instruction = "Write the tactics of its proof, in a block of code."
+
+    def parse(self, row: Row, index: int) -> Item:
+        """The statement is the question; an answer is a proof."""
+        statement = _ENDING.sub("", row["statement"].replace("From Stdlib", "From Coq")).strip()
+        return Item(row["name"], f"```coq\n{HEADER}{statement}\n```", "", secret={"statement": statement})
+
+    def can_judge(self, item: Item) -> bool:
+        """Return true: the judge needs no answer to compare with."""
+        return True
+
+    def read(self, text: str) -> str | None:
+        """Return the tactics in a text: of its last block of code, or of all of it where it has none."""
+        rocq = find_assistant("rocq")
+        blocks = _BLOCK.findall(text)
+        return rocq.join(rocq.split(blocks[-1] if blocks else text)) or None
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Return true if Rocq accepts the proof, and the header leaves the statement as it is.
+
+        Raises
+        ------
+        NotInstalledError
+            If Rocq is not here.
+        UndecidedError
+            If a limit ended the check.
+        """
+        rocq, statement = find_assistant("rocq"), item.secret.get("statement")
+        if (reason := rocq.missing()) is not None:
+            raise NotInstalledError(reason)
+        if answer is None or statement is None:
+            return False
+        state = rocq.run(HEADER + statement, (answer,), LIMITS)
+        if state.kind == "limit":
+            raise UndecidedError(f"Rocq: {state.message}")
+        if state.kind != "proved":
+            return False
+        return rocq.open(statement, LIMITS).goals == rocq.open(HEADER + statement, LIMITS).goals
