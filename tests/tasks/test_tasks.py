@@ -27,6 +27,8 @@ COUNTS = {
     "gsm8k_numbers": 257,
     "gsm_ranges": 100,
     "humaneval": 164,
+    "inequality_bounds": 100,
+    "inequality_relations": 100,
     "math500": 500,
     "mawps_addsub": 395,
     "mawps_multiarith": 600,
@@ -42,7 +44,7 @@ COUNTS = {
 }
 SANDBOXED = ("humaneval", "mbpp")
 COMPARED = ("arc_challenge_likelihood", "arc_easy_likelihood")  # by likelihoods; nobody asks for an answer
-MADE = ("gsm_ranges", "procbench", "reasoning_gym")
+MADE = ("gsm_ranges", "inequality_bounds", "inequality_relations", "procbench", "reasoning_gym")
 UNWRITTEN = (
     "game24",
     "minif2f",
