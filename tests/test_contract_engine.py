@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from functools import cache
 from itertools import combinations, product
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -74,7 +75,7 @@ FACTORS = {
     "company": (0, 6, 63),
     "place": (0.0, 0.5, 1.0),
     "every": (0, 2),
-    "cached": ("off", "cold", "warm", "evicted"),
+    "cached": ("off", "cold", "warm", "evicted", "restarted"),
     "capped": (False, True),
     "preempted": (False, True),
     "drafter": ("off", "prophet", "auto", "lookup", "recycling", "stand", "model", "union"),
@@ -132,15 +133,15 @@ def expected(tiny):
     return outcomes
 
 
-def load(path, profile, row, texts):
-    """A model under a row of settings."""
+def load(path, profile, row, texts, folder=None):
+    """A model under a row of settings, with pages in a folder if one is given."""
     options = {"threads": row["threads"], "page_size": row["page_size"], "chunk": row["chunk"], "rows": row["rows"]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTACT_ISA", row["tier"])
         if row["capped"]:  # as many pages as the longest sequence needs, and one
             page_bytes = intact.load(path, profile, threads=1, page_size=row["page_size"]).executor.page_bytes
             options["cache_bytes"] = page_bytes * (-(-(len(PROMPT) + DRAWN) // row["page_size"]) + 1)
-        model = intact.load(path, profile, prefix_cache=row["cached"] != "off", drafter="off", **options)
+        model = intact.load(path, profile, prefix_cache=folder or row["cached"] != "off", drafter="off", **options)
     description = model.executor.description
     assert (description["tier"], description["threads"]) == (row["tier"], row["threads"])
     engine = model.engine
@@ -157,11 +158,21 @@ def load(path, profile, row, texts):
 
 def check(path, profile, row, expected):
     """Run all kinds of requests under a row of settings."""
+    if row["cached"] != "restarted":
+        return _check(path, profile, row, expected)
+    with TemporaryDirectory() as folder:
+        return _check(path, profile, row, expected, folder)
+
+
+def _check(path, profile, row, expected, folder=None):
     texts = [[*KINDS[name].prompt, *sample.tokens] for name, samples in expected.items() for sample in samples]
-    model = load(path, profile, row, texts)
+    asks = [ask._replace(priority=row["priority"]) for ask in KINDS.values()]
+    if folder is not None:
+        with load(path, profile, row, texts, folder) as model:
+            together(model, asks)
+    model = load(path, profile, row, texts, folder)
     engine = model.engine
     counters = engine.counters
-    asks = [ask._replace(priority=row["priority"]) for ask in KINDS.values()]
     others = strangers(row["company"])
     place = round(row["place"] * len(others))
     if row["cached"] in ("warm", "evicted"):
@@ -193,7 +204,10 @@ def check(path, profile, row, expected):
         assert counters.largest_step > 40
     if row["cached"] == "off":
         assert counters.cached_tokens == 0
-    if row["cached"] == "warm" and not row["capped"]:
+    if folder is not None:
+        assert engine.stores[0].counts.read > 0
+        assert engine.stores[0].counts.damaged == 0
+    if row["cached"] in ("warm", "restarted") and not row["capped"]:
         full = sum((len(ask.prompt) - 1) // row["page_size"] * row["page_size"] for ask in asks)
         assert did["cached_tokens"] >= full > 0
     if row["capped"]:

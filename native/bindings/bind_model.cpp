@@ -287,6 +287,24 @@ nb::ndarray<nb::numpy, std::uint8_t> head_inputs(Model& model, const Vector<std:
     return out;
 }
 
+// The bytes of a page, of all layers, as the model holds them: the same on every tier.
+nb::ndarray<nb::numpy, std::uint8_t> read_page(Model& model, std::size_t page) {
+    const Busy busy(model);
+    if (page >= model.pages.size()) throw std::invalid_argument("there is no such page");
+    auto out = make_array<std::uint8_t>({static_cast<std::size_t>(model.page_bytes())});
+    std::copy_n(model.pages[page].data(), model.page_bytes(), out.data());
+    return out;
+}
+
+void write_page(Model& model, std::size_t page, const Bytes& data) {
+    const Busy busy(model);
+    if (page >= model.pages.size()) throw std::invalid_argument("there is no such page");
+    if (static_cast<std::int64_t>(data.shape(0)) != model.page_bytes())
+        throw std::invalid_argument("a page has " + std::to_string(model.page_bytes()) + " bytes, got " +
+                                    std::to_string(data.shape(0)));
+    std::copy_n(data.data(), model.page_bytes(), model.pages[page].data());
+}
+
 nb::ndarray<nb::numpy, std::uint8_t> recorded(Model& model, std::size_t op) {
     const Busy busy(model);
     if (op >= model.recorded.size()) throw std::invalid_argument("nothing was recorded of this operation");
@@ -522,6 +540,8 @@ void bind_model(nb::module_& m) {
                 self.copy_page(from, to);
             },
             "source"_a, "target"_a)
+        .def("read_page", &read_page, "page"_a, "Return the bytes of a page, of all layers; the same on every tier.")
+        .def("write_page", &write_page, "page"_a, "data"_a, "Set the bytes of a page to what `read_page` returned.")
         .def("move", &move, "pages"_a, "sources"_a, "targets"_a)
         .def("step", &step, "tokens"_a, "chunks"_a, "tables"_a, "wanted"_a, "trees"_a,
              "adapters"_a = std::vector<int>())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.catalogue import DEFAULT, resolve
+from intact.catalogue.measured import known_digests, remember_digests, state_of
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Listener
 from intact.engine.draft.draft_model import DraftModel
 from intact.engine.draft.drafting import OFF, check_drafter, make_drafting
@@ -27,6 +29,7 @@ from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.head_job import HeadJob
 from intact.engine.mixes import check_shadow, chosen_mix
 from intact.engine.model import LoadedModel, Partner, check_vocabularies, prompt_id
+from intact.engine.page_store import DEFAULT_BYTES, PageStore
 from intact.engine.request import Mixing, StreamPrompt
 from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
 from intact.engine.sampling.definitions import check_unicode, flag, integer, whole
@@ -36,6 +39,7 @@ from intact.engine.streaming import SampleStream
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, Executor
 from intact.executors.profiles import Profile, parse_profile
+from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
 from intact.memory import usable
 from intact.models import build_program
@@ -45,7 +49,7 @@ from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.receipts.canonical import HashName
 from intact.receipts.decoding import Decoding, StreamSource
-from intact.receipts.identity import digests_of
+from intact.receipts.identity import added_digest, digests_of, numerics_of
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
 from intact.receipts.source import PromptSource
 from intact.text import ChatPrompt, Tokenizer
@@ -771,7 +775,8 @@ def load(
     chunk: int = DEFAULT_CHUNK,
     rows: int = DEFAULT_ROWS,
     cache_bytes: int | None = None,
-    prefix_cache: bool = True,
+    prefix_cache: bool | str | os.PathLike[str] = True,
+    prefix_cache_bytes: int | None = None,
     drafter: str = "auto",
     draft_model: str | os.PathLike[str] | None = None,
     partners: Sequence[str | os.PathLike[str]] = (),
@@ -800,8 +805,12 @@ def load(
         Positions a page of the KV cache, prompt tokens a step, rows a step.
     cache_bytes : int, optional
         A hard cap on the KV cache; by default a quarter of the memory that this process may use.
-    prefix_cache : bool
-        If true, prompts that begin alike share what was computed, also after the first has ended.
+    prefix_cache : bool, str or path
+        If true, prompts that begin alike share what was computed, also after the first has ended. A folder: pages of
+        prompts are kept there too, for later processes and others at the same time (docs/engine.md); it is made if it
+        is absent. The first time of a model its weights are read again, to digest them.
+    prefix_cache_bytes : int, optional
+        The most bytes of the files in that folder, by default 4 GB; the least recently used pages are removed.
     drafter : {'auto', 'lookup', 'recycling', 'stand', 'off'} or another's name
         The drafter, which guesses ahead (docs/drafting.md).
     draft_model : str or path, optional
@@ -833,7 +842,7 @@ def load(
         cache_bytes = memory and memory // 4
     else:
         cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
-    flag("prefix_cache", prefix_cache)
+    folder = _prefix_folder(prefix_cache, prefix_cache_bytes)
     check_drafter(drafter, draft_model is not None)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
@@ -841,6 +850,8 @@ def load(
 
     if isinstance(partners, str | os.PathLike):
         raise ParameterError(f"partners must be a list of models, got {partners!r:.60}")
+    sources = (name_or_path, *partners)
+    states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
     making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
     main, variants = making(name_or_path, adapters=_named(adapters or {}, adapter))
     others = tuple(making(one)[0] for one in partners)
@@ -848,22 +859,67 @@ def load(
         check_vocabularies(main, other)
     small: Model | None = None
     if draft_model is not None:
-        paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes, "prefix_cache": prefix_cache}
+        paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes}
+        paging["prefix_cache"] = prefix_cache is not False
         small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
         _check_draft_model(main, small)
     vocabulary, trees = main.program.vocabulary, main.executor.trees
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
+    stores = []
+    if folder is not None:
+        limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
+        stores = [_page_store(one, state, folder, limit) for one, state in zip((main, *others), states, strict=True)]
     engine = Engine(
         main.executor,
         main.program.context,
         chunk=chunk,
         rows=rows,
         cache_bytes=cache_bytes,
-        prefix_cache=prefix_cache,
+        prefix_cache=prefix_cache is not False,
         drafting=make_drafting(drafter, vocabulary, trees, guesser),
         partners=[other.executor for other in others],
+        stores=stores,
+        adapters=[added_digest(variant.program, main.program) for variant in variants.values()],
     )
     return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "")
+
+
+def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
+    """Return the folder of pages that arguments of `load` name, if they name one."""
+    folder = expand_home(os.fspath(prefix_cache)) if isinstance(prefix_cache, str | os.PathLike) else None
+    if (folder is None and not isinstance(prefix_cache, bool)) or prefix_cache == "":
+        raise ParameterError(f"prefix_cache must be True, False or a folder, got {prefix_cache!r:.60}")
+    if limit is not None:
+        integer("prefix_cache_bytes", limit, 1, 1 << 62)
+        if folder is None:
+            raise ParameterError("prefix_cache_bytes limits a folder, and there is none: give prefix_cache=FOLDER")
+    return folder
+
+
+def _file_state(source: str | os.PathLike[str] | Checkpoint) -> str | None:
+    """Return the state of a model's files, by which its digests may be known; of an open checkpoint nothing is."""
+    return None if isinstance(source, Checkpoint) else state_of(Path(resolve(source)))
+
+
+def _page_store(model: Partner, state: str | None, folder: Path, limit: int) -> PageStore:
+    """Open the pages of a model, whose files had a state before it was opened, in a folder."""
+    known = known_digests(model.path) if state is not None and state_of(model.path) == state else None
+    if known is None:
+        known = digests_of(model).to_document()
+        remember_digests(model.path, state, known)
+    executor, numerics = model.executor, numerics_of(model)
+    form, _, version = executor.layout.partition(" ")
+    identity: dict[str, str | int] = {
+        "weights": known["weights"],
+        "numerics": numerics.version,
+        "profile": numerics.profile,
+        "bits": numerics.bits,
+        "executor": form,
+        "layout": version,
+        "page_size": executor.page_size,
+        "byte_order": sys.byteorder,
+    }
+    return PageStore(folder, identity, executor.page_bytes, limit)
 
 
 def _open(

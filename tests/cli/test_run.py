@@ -52,6 +52,19 @@ def test_a_draft_model_is_loaded_here_and_beside_the_model(intact_command, speak
     assert "nowhere.gguf" in intact_command("run", "x", "--draft-model", "nowhere.gguf").err
 
 
+def test_a_folder_of_pages_is_passed_on_and_checked(intact_command, speaker, default_here, tmp_path):
+    assert intact_command("run", "x", "--prefix-cache", tmp_path, "--prefix-cache-bytes", "2GB").code == 0
+    assert intact_command("chat", "--prefix-cache", tmp_path, stdin="x\n").code == 0
+    kept = [{name: one.get(name) for name in ("prefix_cache", "prefix_cache_bytes")} for _, one in speaker.loaded]
+    assert kept == [{"prefix_cache": tmp_path, "prefix_cache_bytes": size} for size in (2_000_000_000, None)]
+    result = intact_command("run", "x", "--prefix-cache-bytes", "2GB")
+    assert (result.code, result.err) == (
+        2,
+        "error: --prefix-cache-bytes limits a folder, and there is none: give --prefix-cache DIR\n",
+    )
+    assert "--prefix-cache-bytes takes a size" in intact_command("run", "x", "--prefix-cache-bytes", "much").err
+
+
 def test_an_instruct_model_gets_its_template_unless_raw(intact_command, speaker):
     intact_command("run", "Why?")
     intact_command("run", "Why?", "--system", "Be brief.")

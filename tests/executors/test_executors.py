@@ -1,5 +1,7 @@
 """Executors, called as the engine calls them: steps of several chunks, pages, copies, draws."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,50 @@ def test_a_copied_page_holds_the_same(pair):
         assert np.array_equal(one, two)
         results.append(two)
     assert np.array_equal(*results)
+
+
+@pytest.mark.native
+def test_the_bytes_of_a_page_restore_it(pair):
+    results = []
+    for executor in pair:
+        executor.step([chunk(0, range(20, 36), [3])], np.array([], np.int64))
+        data = executor.read_page(3)
+        assert (data.dtype, data.shape) == (np.uint8, (executor.page_bytes,))
+        one = executor.step([chunk(16, [8], [3, 2])], np.array([0])).copy()
+        executor.step([chunk(0, range(60, 76), [3])], np.array([], np.int64))  # the bytes are a copy
+        executor.write_page(5, data)
+        assert np.array_equal(executor.read_page(5), data)
+        two = executor.step([chunk(16, [8], [5, 2])], np.array([0])).copy()
+        assert np.array_equal(one, two)
+        results.append(two)
+        with pytest.raises(ParameterError, match=f"a page has {executor.page_bytes} bytes, got 7"):
+            executor.write_page(5, np.zeros(7, np.uint8))
+    assert np.array_equal(*results)
+    for page in (8, 1 << 40):
+        with pytest.raises(ParameterError, match="there is no such page"):
+            pair[1].read_page(page)
+        with pytest.raises(ParameterError, match="there is no such page"):
+            pair[1].write_page(page, data)
+
+
+LAYOUTS = {
+    ("native 1", "int8"): "cefc6947f8572c8a",
+    ("native 1", "fp32"): "170d1b1a6ccdf84b",
+    ("reference 1", "int8"): "571cb06a5ebcedf7",
+}
+
+
+@pytest.mark.native
+def test_a_layout_names_the_bytes_of_pages_on_every_tier(program):
+    """Pages lie on disks: whoever changes their layout gives it another version."""
+    executors = [NativeExecutor(program, p, 1, tier, page_size=16) for p in ("int8", "fp32") for tier in TIERS]
+    found = {}
+    for executor in (*executors, ReferenceExecutor(program, page_size=16)):
+        executor.reserve_pages(1)
+        executor.step([chunk(0, range(20, 36), [0])], np.array([], np.int64))
+        digest = hashlib.sha256(executor.read_page(0)).hexdigest()[:16]
+        assert found.setdefault((executor.layout, executor.profile), digest) == digest
+    assert found == LAYOUTS
 
 
 @pytest.mark.native

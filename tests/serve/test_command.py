@@ -85,6 +85,45 @@ def test_without_a_prefix_cache_the_same_text_is_computed_anew(tiny_path):
     assert saved[0] > 0 == saved[1]
 
 
+def test_killed_and_started_again_it_has_the_prompts_and_conversations_of_before(tiny_path, tmp_path):
+    body = {"model": "tiny", "input": "The same words again and again. " * 12, "max_output_tokens": 9, "seed": 3}
+    pages = ("--state", str(tmp_path / "state"), "--prefix-cache", str(tmp_path / "pages"))
+    more = {"input": "And then?"}
+
+    def answer(url, **fields):
+        reply = httpx.post(url + "/v1/responses", json=body | fields, timeout=90).json()
+        return reply["id"], reply["output"][0]["content"][0]["text"]
+
+    def metric(url, name):
+        lines = httpx.get(url + "/metrics").text.splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    with command(tiny_path) as (url, _):
+        name, first = answer(url)
+        wanted = answer(url, **more, previous_response_id=name)[1]
+    with command(tiny_path, *pages) as (url, process):
+        name, text = answer(url)
+        assert text == first
+        end = time.monotonic() + START
+        while not metric(url, 'intact_prefix_cache_pages_total{event="written"'):
+            assert time.monotonic() < end
+        process.kill()
+        assert process.wait(20) == -signal.SIGKILL
+    with command(tiny_path, *pages) as (url, process):
+        assert answer(url, **more, previous_response_id=name)[1] == wanted
+        assert metric(url, 'intact_prefix_cache_pages_total{event="read"') > 0
+        assert metric(url, "intact_engine_cached_tokens_total") > 100
+        assert answer(url)[1] == first
+
+
+def test_a_folder_for_pages_needs_a_prefix_cache(tiny_path, tmp_path):
+    words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"tiny={tiny_path}"]
+    words += ["--no-prefix-cache", "--prefix-cache", str(tmp_path)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=START, check=False)
+    assert ended.returncode == 2
+    assert "--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one" in ended.stderr
+
+
 def test_it_does_not_start_where_programs_of_clients_would_run_without_protection(tiny_path, monkeypatch):
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"tiny={tiny_path}", "--port", "0"]

@@ -35,12 +35,22 @@ class Ended(NamedTuple):
     counted: Mapping[str, int]
 
 
-def run(words: Sequence[str], environment: Mapping[str, str], point: str = "step", count: int = 0) -> Ended:
-    """Run a command that is killed right before the count-th event of that kind; never, if count is 0."""
+def run(
+    words: Sequence[str], environment: Mapping[str, str], point: str = "step", count: int = 0, text: str = ""
+) -> Ended:
+    """Run a command that is killed right before the count-th event of that kind; never, if count is 0.
+
+    Its standard input is `text`.
+    """
     places = os.pathsep.join([str(Path(intact.__file__).parents[1]), str(TESTS)])
     command = [sys.executable, "-m", "support.killed", point, str(count), *words]
     done = subprocess.run(
-        command, env={**os.environ, **environment, "PYTHONPATH": places}, capture_output=True, timeout=600, check=False
+        command,
+        env={**os.environ, **environment, "PYTHONPATH": places},
+        input=text.encode(),
+        capture_output=True,
+        timeout=600,
+        check=False,
     )
     error = done.stderr.decode()
     assert done.returncode in (0, -signal.SIGKILL), error

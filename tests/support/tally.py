@@ -71,7 +71,7 @@ class Tally:
     """Pages hold tokens; logits are the digest of what a row sees, cut in three."""
 
     page_size, page_bytes, trees = PAGE, 1000, True
-    profile, description = "int8", {}
+    profile, description, layout = "int8", {}, "tally 1"
 
     def __init__(self, limit=None):
         self.pages: list[np.ndarray] = []
@@ -87,6 +87,14 @@ class Tally:
     def copy_page(self, source, target):
         self.copied += 1
         self.pages[target] = self.pages[source].copy()
+
+    def read_page(self, page):
+        data = np.zeros(self.page_bytes, np.uint8)
+        data[: PAGE * 8] = self.pages[page].view(np.uint8)
+        return data
+
+    def write_page(self, page, data):
+        self.pages[page] = data[: PAGE * 8].view(np.int64).copy()
 
     def move(self, pages, sources, targets):
         for source, target in zip(sources.tolist(), targets.tolist(), strict=True):

@@ -371,6 +371,12 @@ class Model:
 
     def copy_page(self, source: int, target: int) -> None: ...
 
+    def read_page(self, page: int) -> NDArray[numpy.uint8]:
+        """Return the bytes of a page, of all layers; the same on every tier."""
+
+    def write_page(self, page: int, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
+        """Set the bytes of a page to what `read_page` returned."""
+
     def move(self, pages: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], sources: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], targets: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None: ...
 
     def step(self, tokens: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], chunks: Sequence[tuple[int, int]], tables: Sequence[Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]], wanted: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)], trees: Sequence[tuple[int, Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]]], adapters: Sequence[int] = []) -> NDArray[numpy.int32]: ...

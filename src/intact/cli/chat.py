@@ -22,6 +22,8 @@ from intact.cli.options import (
     DraftOption,
     JsonOption,
     ModelDefaultsOption,
+    PrefixCacheBytesOption,
+    PrefixCacheOption,
     ProfileOption,
     ReceiptOption,
     SystemOption,
@@ -77,6 +79,8 @@ def command(
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     adapter: AdapterOption = None,
+    prefix_cache: PrefixCacheOption = None,
+    prefix_cache_bytes: PrefixCacheBytesOption = None,
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
@@ -97,7 +101,17 @@ def command(
         sampling = _continued_sampling(context, earlier, sampling)
         model = model or earlier.entries[-1]["model"]["name"]
     model = model or DEFAULT
-    opened = open_model(model, profile, threads, cache, use_server=not no_server, verbose=verbose, adapter=adapter)
+    opened = open_model(
+        model,
+        profile,
+        threads,
+        cache,
+        use_server=not no_server,
+        verbose=verbose,
+        adapter=adapter,
+        prefix_cache=prefix_cache,
+        prefix_cache_bytes=prefix_cache_bytes,
+    )
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")

@@ -12,7 +12,7 @@ import typer
 
 from intact.catalogue.measured import known_digests, remember_digests, state_of
 from intact.cli import fetch
-from intact.cli.options import as_bytes
+from intact.cli.options import as_bytes, prefix_cache_options
 from intact.cli.output import note
 from intact.cli.warm import WarmModel, find_warm
 from intact.text.template import prepare
@@ -69,12 +69,14 @@ def open_model(
     partners: Sequence[str] = (),
     draft_model: str | None = None,
     adapter: Path | None = None,
+    prefix_cache: Path | None = None,
+    prefix_cache_bytes: str | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
     Parameters
     ----------
-    threads, cache, draft_model, adapter
+    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -88,12 +90,14 @@ def open_model(
         The other models that it takes.
     """
     path, cache_bytes = fetch.locate(name), as_bytes(cache)
+    kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
 
     def load() -> Any:
         if has_template:
             prepare()
         others = {"partners": [fetch.locate(one) for one in partners]} if partners else {}
-        return fetch.load(name, profile, threads, cache_bytes, draft_model=draft_model, adapter=adapter, **others)
+        own = {"draft_model": draft_model, "adapter": adapter, **others, **kept}
+        return fetch.load(name, profile, threads, cache_bytes, **own)
 
     reasons = {
         "--no-server": not use_server,
@@ -102,6 +106,7 @@ def open_model(
         "--mix": mixed,
         "--draft-model": draft_model is not None,
         "--adapter": adapter is not None,
+        "--prefix-cache": bool(kept),
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),
     }

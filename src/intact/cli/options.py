@@ -81,6 +81,24 @@ CacheOption = Annotated[
         "--cache", metavar="SIZE", help="Most memory for the KV cache, such as 300MB or 2G.", show_default=False
     ),
 ]
+PrefixCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prefix-cache",
+        metavar="DIR",
+        help="Keep what was computed of prompts in this folder, for later runs. It changes no token.",
+        show_default=False,
+    ),
+]
+PrefixCacheBytesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prefix-cache-bytes",
+        metavar="SIZE",
+        help="Most bytes of that folder, such as 500MB; the least recently used goes.",
+        show_default="4G",
+    ),
+]
 DraftOption = Annotated[
     bool, typer.Option("--draft/--no-draft", help="Guess ahead where that is faster. It changes no token.")
 ]
@@ -347,6 +365,20 @@ def as_bytes(size: str | None, option: str = "--cache") -> int | None:
     return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
+def prefix_cache_options(folder: Path | None, size: str | None) -> dict[str, Any]:
+    """Return the arguments of `intact.load` that `--prefix-cache` and `--prefix-cache-bytes` stand for.
+
+    Raises
+    ------
+    ParameterError
+        If the size is none, or there is no folder that it would limit.
+    """
+    limit = as_bytes(size, "--prefix-cache-bytes")
+    if folder is None and limit is not None:
+        raise ParameterError("--prefix-cache-bytes limits a folder, and there is none: give --prefix-cache DIR")
+    return {} if folder is None else {"prefix_cache": folder, "prefix_cache_bytes": limit}
+
+
 def pair(text: str, option: str = "--with") -> tuple[str, str]:
     """NAME=MODEL; `option` is what it was given by.
 
@@ -373,6 +405,8 @@ class ModelOptions:
     profile: ProfileOption = "int8"
     threads: ThreadsOption = None
     cache: CacheOption = None
+    prefix_cache: PrefixCacheOption = None
+    prefix_cache_bytes: PrefixCacheBytesOption = None
     draft_model: DraftModelOption = None
     adapter: AdapterOption = None
 
@@ -384,7 +418,8 @@ class ModelOptions:
     @property
     def loading(self) -> dict[str, Any]:
         """The arguments of `intact.load`."""
-        return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache)}
+        kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
+        return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
 
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
         """Load models by their names, and open a back end for each; draft model and adapter are the first one's."""

@@ -25,6 +25,8 @@ from intact.cli.options import (
     MixOption,
     ModelDefaultsOption,
     PartnerOption,
+    PrefixCacheBytesOption,
+    PrefixCacheOption,
     ProfileOption,
     ReceiptOption,
     ShadowOption,
@@ -86,6 +88,8 @@ def command(
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
+    prefix_cache: PrefixCacheOption = None,
+    prefix_cache_bytes: PrefixCacheBytesOption = None,
     draft: DraftOption = True,
     draft_model: DraftModelOption = None,
     adapter: AdapterOption = None,
@@ -126,6 +130,8 @@ def command(
         partners=partners,
         draft_model=draft_model,
         adapter=adapter,
+        prefix_cache=prefix_cache,
+        prefix_cache_bytes=prefix_cache_bytes,
     )
     unlogged = no_log or mix is not None or adapter is not None
     model, log = opened.model, begin_log("run", opened, model_name, off=unlogged)

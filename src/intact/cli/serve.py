@@ -13,11 +13,14 @@ from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
     DraftModelOption,
+    PrefixCacheBytesOption,
+    PrefixCacheOption,
     ProfileOption,
     ThreadsOption,
     as_bytes,
     complete_model,
     pair,
+    prefix_cache_options,
 )
 from intact.errors import ParameterError
 from intact.packages import check_installed
@@ -130,13 +133,15 @@ def command(
             show_default=False,
         ),
     ] = None,
-    prefix_cache: Annotated[
+    prefix_cache: PrefixCacheOption = None,
+    prefix_cache_bytes: PrefixCacheBytesOption = None,
+    no_prefix_cache: Annotated[
         bool,
         typer.Option(
-            "--prefix-cache/--no-prefix-cache",
-            help="Compute what several prompts begin with once; changes the speed alone.",
+            "--no-prefix-cache",
+            help="Compute each prompt whole, also what several begin with; changes the speed alone.",
         ),
-    ] = True,
+    ] = False,
     otel: Annotated[
         bool,
         typer.Option("--otel", help="Send OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says.", **_OBSERVE),
@@ -162,6 +167,9 @@ def command(
         strict=strict,
         log="json" if json else "text",
     )
+    kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
+    if no_prefix_cache and kept:
+        raise ParameterError("--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one")
     check_installed("the server", *PACKAGES)
     from intact.serve.app import create_app
     from intact.serve.logs import set_up_log
@@ -174,7 +182,15 @@ def command(
     places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
     drafts = None if draft_model is None else fetch.locate(draft_model)
     named = {name: Path(path) for name, path in (pair(text, "--adapter") for text in adapters or [])}
-    served = Models(places, Loading(profile, threads, as_bytes(cache), prefix_cache, drafts, named), settings)
+    loading = Loading(
+        profile,
+        threads,
+        as_bytes(cache),
+        draft_model=drafts,
+        adapters=named,
+        **{"prefix_cache": not no_prefix_cache} | kept,
+    )
+    served = Models(places, loading, settings)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.engine.page_store import PageStore
 from intact.errors import ParameterError
 from intact.executors.base import Executor
 
@@ -110,6 +111,14 @@ class PagePool:
         self.release(page)
         return copy
 
+    def read(self, page: int) -> NDArray[np.uint8]:
+        """Return a copy of a page's bytes."""
+        return self._executor.read_page(page)
+
+    def write(self, page: int, data: NDArray[np.uint8]) -> None:
+        """Set a page's bytes to what `read` returned."""
+        self._executor.write_page(page, data)
+
 
 class Block:
     """A page whose tokens follow those of its parent; `holders` counts tables that end here and held children.
@@ -117,13 +126,14 @@ class Block:
     A page that is not full is an *end*: the end of a text, for another text to copy. It has no holders and no children.
     """
 
-    __slots__ = ("children", "ends", "holders", "page", "parent", "tokens")
+    __slots__ = ("children", "ends", "holders", "key", "page", "parent", "tokens")
 
     def __init__(self, parent: Block | None, tokens: bytes, page: int) -> None:
         self.parent, self.tokens, self.page = parent, tokens, page
         self.children: dict[bytes, Block] = {}
         self.holders = 0
         self.ends = 0  # of the children
+        self.key: bytes | None = None  # in the store, once it was needed
 
 
 class PrefixIndex:
@@ -133,12 +143,22 @@ class PrefixIndex:
     ----------
     keep : bool
         False: a page leaves with the last sequence that holds it.
+    store : PageStore, optional
+        The pages of prompts in a folder, which tables take over as well.
+    adapters : sequence of bytes
+        A digest of each adapter, by which the store tells their pages apart.
     """
 
-    def __init__(self, pool: PagePool, keep: bool = True) -> None:
-        self.pool, self.keep = pool, keep
+    def __init__(
+        self, pool: PagePool, keep: bool = True, store: PageStore | None = None, adapters: Sequence[bytes] = ()
+    ) -> None:
+        self.pool, self.keep, self.store = pool, keep, store
         self.root = Block(None, b"", -1)
         self._roots = {-1: self.root}  # of each adapter: pages hold what it made of them
+        if store is not None:
+            self.root.key = store.root
+            for number, digest in enumerate(adapters):
+                self.root_of(number).key = store.key(store.root, digest)
         self.idle = 0  # blocks that nobody holds
         self.evictions = 0
         self._full = 4 * pool.page_size  # bytes of a full page's tokens
@@ -205,6 +225,56 @@ class PrefixIndex:
         self.evictions += done
         return done
 
+    def save(self, block: Block) -> None:
+        """Give the store the pages of a text that ends in a block."""
+        if self.store is not None and _root(block).key is not None:
+            pages = [one.page for one in _path(block)]
+            self.store.keep(list(zip(self._keys(block)[1:], pages, strict=True)), self.pool.read)
+
+    def restore(self, parent: Block, text: Text, start: int, limit: int) -> Iterator[Block]:
+        """Yield blocks that the store has, which go on with a text behind `parent`; the caller holds each at once.
+
+        Parameters
+        ----------
+        start, limit : int
+            The position at which `parent` ends, and the last one that is wanted.
+        """
+        store, size, room = self.store, self.pool.page_size, self.pool.free + self.idle
+        if store is None or _root(parent).key is None or start + size > limit:
+            return
+        parts: list[bytes] = []
+
+        def keys() -> Iterator[bytes]:
+            key = self._keys(parent)[-1]
+            for at in range(start, min(limit, start + room * size) - size + 1, size):
+                parts.append(text(at, at + size))
+                key = store.key(key, parts[-1])
+                yield key
+
+        block = parent
+        for i, data in enumerate(store.read(keys())):
+            if not self.pool.free and not self.evict(1):
+                return
+            try:
+                page = self.pool.allocate()
+            except OutOfPagesError:  # the machine has less than the cap
+                return
+            self.pool.write(page, data)
+            block = self.add(block, parts[i], page)
+            yield block
+
+    def _keys(self, block: Block) -> list[bytes]:
+        """Return the keys in the store of the root and of the blocks from the first of a text to a given one."""
+        root = _root(block)
+        assert self.store is not None
+        assert root.key is not None
+        keys = [root.key]
+        for one in _path(block):
+            if one.key is None:
+                one.key = self.store.key(keys[-1], one.tokens)
+            keys.append(one.key)
+        return keys
+
     def _remove(self, block: Block) -> Block:
         parent = block.parent
         assert parent is not None
@@ -213,6 +283,22 @@ class PrefixIndex:
         self.pool.release(block.page)
         self.idle -= 1
         return parent
+
+
+def _path(block: Block) -> list[Block]:
+    """Return the blocks from the first one of a text to a given one."""
+    path = []
+    while block.parent is not None:
+        path.append(block)
+        block = block.parent
+    return path[::-1]
+
+
+def _root(block: Block) -> Block:
+    """Return the block that the first one of a text follows."""
+    while block.parent is not None:
+        block = block.parent
+    return block
 
 
 class PageTable:
@@ -241,11 +327,7 @@ class PageTable:
     def pages(self) -> NDArray[np.int32]:
         """All pages in order of position."""
         if self._pages is None:
-            path, block = [], self.block
-            while block.parent is not None:
-                path.append(block.page)
-                block = block.parent
-            self._pages = np.array(path[::-1] + list(self.tail), np.int32)
+            self._pages = np.array([block.page for block in _path(self.block)] + list(self.tail), np.int32)
         return self._pages
 
     def known(self, text: Text, limit: int) -> int:
@@ -254,15 +336,22 @@ class PageTable:
 
     def match(self, text: Text, limit: int) -> int:
         """Take over cached blocks that go on with the text, as far as `limit`; return the positions gained."""
+        before = self.length
         block, count = self._walk(text, limit)
-        if not count:
-            return 0
+        if count:
+            self._enter(block, count)
+        if not self.tail:
+            for block in self.index.restore(self.block, text, self.length, limit):
+                self._enter(block, 1)
+        return self.length - before
+
+    def _enter(self, block: Block, count: int) -> None:
+        """Go on to a block that stands so many behind the present one."""
         self.index.hold(block)
         self.index.release(self.block)
         self.block, self._pages = block, None
         self.depth += count
-        self.length += (gained := count * self.index.pool.page_size)
-        return gained
+        self.length += count * self.index.pool.page_size
 
     def _walk(self, text: Text, limit: int) -> tuple[Block, int]:
         """Return the last of the cached blocks that go on with the text, and their number."""

@@ -10,9 +10,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.cache import PagePool, PageTable, PrefixIndex
+from intact.engine.cache import Block, PagePool, PageTable, PrefixIndex
 from intact.engine.draft.base import Observed, Tree
 from intact.engine.draft.drafting import Drafting
+from intact.engine.page_store import PageStore
 from intact.engine.replay import ReplayRun, known_chains
 from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request, ScoreRequest
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
@@ -48,6 +49,11 @@ class Engine:
         Guesses at what sequences will draw, which are checked along.
     partners : sequence of Executor
         Other models, for mixes; each has an equal part of the cache.
+    stores : sequence of PageStore
+        Where the pages of prompts are kept of the model, then of each partner; with a prefix cache only. None by
+        default.
+    adapters : sequence of bytes
+        A digest of each of the model's adapters, by which stores tell their pages apart.
 
     Attributes
     ----------
@@ -66,21 +72,27 @@ class Engine:
         prefix_cache: bool = True,
         drafting: Drafting | None = None,
         partners: Tokens[Executor] = (),
+        stores: Tokens[PageStore] = (),
+        adapters: Tokens[bytes] = (),
     ) -> None:
-        self.executor, self.context, self.drafting = executor, context, drafting
+        self.executor, self.context, self.drafting, self.stores = executor, context, drafting, tuple(stores)
         share = None if cache_bytes is None else cache_bytes // (1 + len(partners))
-        self.pool = PagePool(executor, share)
-        self.index = PrefixIndex(self.pool, prefix_cache)
+        self.executors = [executor, *partners]
+        kept = self.stores or [None] * len(self.executors)
+        indexes = [
+            PrefixIndex(PagePool(one, share), prefix_cache, store, () if one is not executor else adapters)
+            for one, store in zip(self.executors, kept, strict=True)
+        ]
+        self.index, self.pool = indexes[0], indexes[0].pool
         self.counters = Counters()
         self.scheduler = Scheduler(self.index, rows, chunk, self.counters)
-        self.executors = [executor, *partners]
-        for partner in partners:
-            self.scheduler.indexes.append(PrefixIndex(PagePool(partner, share), prefix_cache))
+        self.scheduler.indexes = indexes
         self.queue = self.scheduler.queue
         self.after: Callable[[], None] = lambda: None
         self._stepping = False
         self._reading = 0  # texts that `prefill` runs through
         self._cancelled: list[tuple[Request, Tokens[int] | None]] = []
+        self._unsaved: list[tuple[PrefixIndex, Block]] = []  # ends of prompts that the last step completed, held
 
     @property
     def busy(self) -> bool:
@@ -180,6 +192,7 @@ class Engine:
             while self._cancelled:
                 self.cancel(*self._cancelled.pop())
             self.after()
+            self._save_prompts()
 
     def _step(self) -> int:
         works, draft = self._plan(), True
@@ -346,6 +359,8 @@ class Engine:
         if followed:
             self._follow(run)
         self._advance(run, len(followed))
+        if self.stores and first == len(sequence.request.prompt):
+            self._note_prompts(sequence)
         groups: dict[int, list[Sample]] = {}
         ended: set[int] = set()
         heads, doubts = run.heads or [b""] * len(run.path), run.uncertain or [False] * len(run.path)
@@ -368,6 +383,19 @@ class Engine:
             return
         for fork in sequence.split(groups, self.scheduler.number):
             self.queue.add(fork)
+
+    def _note_prompts(self, sequence: Sequence) -> None:
+        """Hold the pages of a sequence's prompts, to be saved once its first tokens have been handed out."""
+        for stream in sequence.streams:
+            index, block = stream.table.index, stream.table.block
+            index.hold(block)
+            self._unsaved.append((index, block))
+
+    def _save_prompts(self) -> None:
+        while self._unsaved:
+            index, block = self._unsaved.pop()
+            index.save(block)
+            index.release(block)
 
     def _settle_scored(self, run: ScoreRun) -> None:
         """Report the tokens of a text that is scored; with the last it ends."""

@@ -18,6 +18,7 @@ from intact.engine.draft.base import Drafter
 from intact.engine.driver import EngineDriver
 from intact.engine.engine import Engine
 from intact.engine.head_job import HeadJob
+from intact.engine.page_store import PageStore
 from intact.engine.request import Mixing
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
@@ -287,7 +288,11 @@ class LoadedModel:
         """
         with suppress(ModelError):  # it is closed, or another thread closes it
             self._driver.close(self._closed)
-            closing: list[Executor | Checkpoint | Drafter] = [self.executor, self.checkpoint]
+            closing: list[Executor | Checkpoint | Drafter | PageStore] = [
+                self.executor,
+                self.checkpoint,
+                *self.engine.stores,
+            ]
             for partner in self.partners:
                 closing += [partner.executor, partner.checkpoint]
             if self.engine.drafting is not None:

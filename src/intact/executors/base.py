@@ -59,6 +59,8 @@ class Executor(Protocol):
     """Bits of the codes of matrices that the checkpoint stores as floats."""
     trees: bool
     """If true, chunks may be trees."""
+    layout: str
+    """The name and version of the form in which pages hold keys and values; the same on every tier."""
 
     @property
     def page_bytes(self) -> int:
@@ -76,6 +78,12 @@ class Executor(Protocol):
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy one page onto another."""
+
+    def read_page(self, page: int) -> NDArray[np.uint8]:
+        """Return a copy of the bytes of a page, uint8 (page_bytes,), in the form that `layout` names."""
+
+    def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
+        """Set the bytes of a page to what `read_page` returned, of any executor with the same layout and program."""
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy the contents of slots `sources` of a sequence with these pages to slots `targets`.

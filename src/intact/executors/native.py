@@ -100,6 +100,8 @@ class NativeExecutor:
         Positions a page of the KV cache holds, a multiple of 16.
     """
 
+    layout = "native 1"
+
     def __init__(
         self,
         program: Program,
@@ -335,6 +337,16 @@ class NativeExecutor:
     def copy_page(self, source: int, target: int) -> None:
         """Copy one page onto another."""
         self._model.copy_page(source, target)
+
+    def read_page(self, page: int) -> NDArray[np.uint8]:
+        """Return a copy of the bytes of a page."""
+        with _parameter_errors():
+            return np.asarray(self._model.read_page(page))
+
+    def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
+        """Set the bytes of a page to what `read_page` returned."""
+        with _parameter_errors():
+            self._model.write_page(page, data)
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy cached slots of one sequence towards its front, in ascending order."""

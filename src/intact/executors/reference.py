@@ -66,7 +66,7 @@ Rows = NDArray[np.int64]
 class ReferenceExecutor:
     """The integer profiles, one operation after the other, on whole rows of int64."""
 
-    trees = True
+    trees, layout = True, "reference 1"
 
     def __init__(self, program: Program, bits: int = 8, page_size: int = 32, profile: Profile = "int8") -> None:
         self.profile, self._parts = profile, parse_profile(profile)
@@ -114,6 +114,22 @@ class ReferenceExecutor:
         for arrays in self._cache:
             for array in arrays:
                 array[target * size : (target + 1) * size] = array[source * size : (source + 1) * size]
+
+    def read_page(self, page: int) -> NDArray[np.uint8]:
+        """Return a copy of the bytes of a page: of each layer keys, their scales, values, their scales, as int64."""
+        part = slice(page * self.page_size, (page + 1) * self.page_size)
+        return np.concatenate([array[part].reshape(-1) for arrays in self._cache for array in arrays]).view(np.uint8)
+
+    def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
+        """Set the bytes of a page to what `read_page` returned."""
+        if len(data) != self.page_bytes:
+            raise ParameterError(f"a page has {self.page_bytes} bytes, got {len(data)}")
+        values, at = data.view(np.int64), 0
+        for arrays in self._cache:
+            for array in arrays:
+                part = array[page * self.page_size : (page + 1) * self.page_size]
+                part[:] = values[at : at + part.size].reshape(part.shape)
+                at += part.size
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy cached slots of one sequence towards its front, in ascending order."""

@@ -226,6 +226,15 @@ def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> We
     return Weights(hash, (PROGRAM, *names), tuple(leaves))
 
 
+def added_digest(program: Program, base: Program) -> bytes:
+    """Return a digest of what a program has beside another's tensors: of its description and its further tensors."""
+    leaves = [program_leaf("sha256", program)]
+    leaves += [
+        tensor_leaf("sha256", name, program.tensors[name]) for name in sorted(program.tensors.keys() - base.tensors)
+    ]
+    return digest("sha256", *leaves)
+
+
 def tensor_leaf(hash: HashName, name: str, tensor: Tensor) -> bytes:  # noqa: A002
     """Return the digest of a tensor: of a zero byte, a line of JSON that names it, and its bytes in the checkpoint."""
     head = canonical.encode({"kind": tensor.kind, "name": name, "shape": list(tensor.shape)})

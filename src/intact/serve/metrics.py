@@ -64,6 +64,14 @@ class Metrics:
         yield _family("intact_cache_pages", "Pages of the KV cache, by state.", pages, ("model", "state"))
         sizes = [((name,), engine.pool.page_bytes / engine.pool.page_size) for name, engine in engines]
         yield _family("intact_cache_bytes_per_token", "What a token takes in the KV cache.", sizes)
+        kept = [(name, [store.counts.as_dict() for store in engine.stores]) for name, engine in engines]
+        pages = [
+            ((name, event), sum(counts[event] for counts in several))
+            for name, several in kept
+            for event in (several[0] if several else ())
+        ]
+        text = "Pages of prompts in the folder of --prefix-cache, by what was done with them."
+        yield _family("intact_prefix_cache_pages", text, pages, ("model", "event"), CounterMetricFamily)
         for field, text in _COUNTERS.items():
             values = [((name,), getattr(engine.counters, field)) for name, engine in engines]
             yield _family(f"intact_engine_{field}", text, values, kind=CounterMetricFamily)

@@ -44,7 +44,8 @@ class Loading:
     profile: Profile = "int8"
     threads: int | None = None
     cache_bytes: int | None = None
-    prefix_cache: bool = True
+    prefix_cache: bool | Path = True
+    prefix_cache_bytes: int | None = None
     draft_model: Path | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     """Of the first model: each is served as a model of its own name."""
@@ -264,6 +265,7 @@ class Models:
             loading.profile,
             cache_bytes=loading.cache_bytes,
             prefix_cache=loading.prefix_cache,
+            prefix_cache_bytes=loading.prefix_cache_bytes,
             draft_model=loading.draft_model,
             adapters=loading.adapters if served.name == self.first else {},
             **settings,

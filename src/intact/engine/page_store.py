@@ -1,0 +1,340 @@
+"""Pages of the KV cache in a folder: they outlive the process, and are verified when they are read (docs/engine.md).
+
+A page is a file, named by a digest of all that its bytes follow from: model, arithmetic, layout, and every token up to
+its end. So a page that is found is right, unless its file is damaged, which the digest in it shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ParameterError
+from intact.files import write_whole
+from intact.system import processors
+
+_LOG = logging.getLogger("intact")
+FORMAT: Final = 1
+"""The version of the files; it is part of what pages are named by."""
+DEFAULT_BYTES: Final = 4_000_000_000
+PENDING_BYTES: Final = 256 << 20
+"""Limit on the pages that wait in memory to be written; more are left out, and written when they are used again."""
+VERSIONS: Final = ("format", "numerics", "layout")
+"""Members of an identity that are versions."""
+_MAGIC: Final = b"intact page\n"
+_DIGEST: Final = hashlib.sha256().digest_size
+_HEAD: Final = len(_MAGIC) + 2 * _DIGEST
+_WINDOW: Final = 16
+"""Pages that are read at a time."""
+_MODEL, _PAGE = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}\.part")
+
+
+@dataclass
+class StoreCounts:
+    """Counts of pages: read and used; written; removed to make room; found damaged; left out for lack of room."""
+
+    read: int = 0
+    written: int = 0
+    removed: int = 0
+    damaged: int = 0
+    left_out: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return asdict(self)
+
+
+class _File(NamedTuple):
+    """A page in the folder; the least recently used comes first."""
+
+    used: int
+    path: Path
+    size: int
+
+
+class PageStore:
+    """The pages of one model in a folder, which may hold those of others, and be used by several processes at once.
+
+    Pages are written by a thread in the background. Whatever fails there or while reading costs only time: the pages
+    are computed.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is absent, for its user alone. Whoever can write into it decides what its readers answer.
+    identity : mapping
+        All that a page follows from besides its tokens.
+    page_bytes : int
+        Bytes of a page.
+    limit : int
+        The most bytes of all files of the folder together; the least recently used are removed.
+
+    Attributes
+    ----------
+    root : bytes
+        The key of the empty text.
+    counts : StoreCounts
+        What has been done so far.
+
+    Raises
+    ------
+    ParameterError
+        If the folder cannot be made, or the limit allows no page.
+    """
+
+    def __init__(
+        self, folder: Path, identity: Mapping[str, str | int], page_bytes: int, limit: int = DEFAULT_BYTES
+    ) -> None:
+        self.folder, self.limit, self.counts = folder, limit, StoreCounts()
+        self._page_bytes, self._size = page_bytes, _HEAD + page_bytes
+        if limit < self._size:
+            raise ParameterError(
+                f"prefix_cache_bytes must be at least {self._size:,}, the size of a page, got {limit:,}"
+            )
+        about = {"format": FORMAT, **identity, "page_bytes": page_bytes}
+        self.root = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).digest()
+        self._own = folder / self.root.hex()[:32]
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._own.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ParameterError(f"prefix_cache: {folder} cannot be a folder of pages: {error.strerror}") from error
+        self._said: set[str] = set()
+        self._counting = Lock()  # guards what several threads add to
+        self._describe(about)
+        self._written = {path.name for path in self._own.iterdir() if _PAGE.fullmatch(path.name)}  # as far as is known
+        self._start()
+
+    def _start(self) -> None:
+        """Make what a process cannot share with one that it was forked from."""
+        from filelock import FileLock  # where there is no folder, it is not needed
+
+        self._process, self._pending = os.getpid(), 0
+        self._lock = FileLock(self.folder / ".lock")
+        self._writer = ThreadPoolExecutor(1, "pages-write")  # at the end of the process it finishes its work
+        self._readers = ThreadPoolExecutor(min(4, processors()), "pages-read")
+
+    def _describe(self, about: Mapping[str, str | int]) -> None:
+        """Write beside the pages what they follow from, and say if there are older or newer ones of the same kind."""
+        file = self._own / "about.json"
+        with suppress(OSError):  # for people, and for the remark below
+            if not file.exists():
+                write_whole(file, json.dumps(about, indent=1) + "\n")
+        for other in self.folder.glob("*/about.json"):
+            with suppress(OSError, ValueError):
+                found = json.loads(other.read_text("utf-8"))
+                if other == file or not any(_PAGE.fullmatch(path.name) for path in other.parent.iterdir()):
+                    continue
+                same = [name for name in about if name not in VERSIONS]
+                if isinstance(found, dict) and all(found.get(name) == about[name] for name in same):
+                    versions = ", ".join(f"{name} {found.get(name)!s:.20}" for name in VERSIONS)
+                    text = f"it has pages of this model of another version ({versions}), which are ignored"
+                    self._say("version", text)
+
+    def key(self, before: bytes, tokens: bytes) -> bytes:
+        """Return the key of a page: its tokens after those of the page with the key `before`."""
+        return hashlib.sha256(before + tokens).digest()
+
+    def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
+        """Yield the pages of successive keys, up to the first that is not there or damaged."""
+        self._renew()
+        keys = iter(keys)
+        while window := list(islice(keys, _WINDOW)):
+            there = []
+            for key in window:
+                if not self._path(key).exists():
+                    break
+                there.append(key)
+            for data in self._readers.map(self._read, there):
+                if data is None:
+                    return
+                self.counts.read += 1
+                yield data
+            if len(there) < _WINDOW:
+                return
+
+    def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
+        """Have the pages of a text written that are not there yet, in the background; all of them count as used now.
+
+        Parameters
+        ----------
+        pages : sequence of (key, page number)
+            From the text's beginning on.
+        read : callable
+            Returns a copy of a page's bytes.
+        """
+        self._renew()
+        batch: list[tuple[str, NDArray[np.uint8] | None]] = []
+        for i, (key, page) in enumerate(pages):
+            name = key.hex()
+            if name in self._written:
+                batch.append((name, None))
+                continue
+            if self._pending + self._page_bytes > PENDING_BYTES:
+                self.counts.left_out += len(pages) - i
+                break
+            with self._counting:
+                self._pending += self._page_bytes
+            self._written.add(name)
+            batch.append((name, read(page)))
+        if batch:
+            with suppress(RuntimeError):  # the process ends, under another thread's step
+                self._writer.submit(self._write, batch)
+
+    def flush(self) -> None:
+        """Wait until all pages are written that were to be."""
+        self._writer.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """Write what is to be written, and end the threads."""
+        self._writer.shutdown()
+        self._readers.shutdown()
+
+    def _renew(self) -> None:
+        if self._process != os.getpid():
+            self._start()
+
+    def _path(self, key: bytes) -> Path:
+        return self._own / key.hex()
+
+    def _read(self, key: bytes) -> NDArray[np.uint8] | None:
+        """Return a page; None if it has gone, cannot be read, or is damaged."""
+        path, data = self._path(key), np.empty(self._size, np.uint8)
+        try:
+            with path.open("rb", buffering=0) as file:
+                whole = file.readinto(data.data) == self._size and not file.read(1)
+        except FileNotFoundError:
+            self._written.discard(path.name)  # another process has removed it
+            return None
+        except OSError as error:
+            self._say("reading", f"it cannot be read ({error.strerror}); pages are computed instead")
+            return None
+        head, page = data[:_HEAD].tobytes(), data[_HEAD:]
+        if whole and head == _head(key, page):
+            return page
+        with self._counting:
+            self.counts.damaged += 1
+        self._written.discard(path.name)
+        with suppress(OSError):
+            path.unlink()
+        self._say("damage", f"the page {path.name[:16]} was damaged; it is removed, and computed again")
+        return None
+
+    def _write(self, batch: Sequence[tuple[str, NDArray[np.uint8] | None]]) -> None:
+        """Write pages and mark all of a batch as used, the first one last: a text is cut from its end."""
+        now = time.time_ns()
+        try:
+            for i, (name, data) in enumerate(batch):
+                if data is None:
+                    self._touch(self._own / name, now - i)
+            fresh = [(now - i, name, data) for i, (name, data) in enumerate(batch) if data is not None]
+            if fresh:
+                with self._lock:
+                    self._write_fresh(fresh, {name for name, _ in batch})
+        except OSError as error:  # a full disk, say
+            self._say("writing", f"it cannot be written ({error.strerror}); what is missing is computed again")
+            self._written = {name for name in self._written if (self._own / name).exists()}
+            self.counts.left_out += sum(data is not None and name not in self._written for name, data in batch)
+        finally:
+            with self._counting:
+                self._pending -= self._page_bytes * sum(data is not None for _, data in batch)
+
+    def _write_fresh(self, fresh: list[tuple[int, str, NDArray[np.uint8]]], kept: set[str]) -> None:
+        """Write pages that are not there; whoever calls this holds the lock."""
+        self._own.mkdir(mode=0o700, exist_ok=True)
+        fresh = [one for one in fresh if not (self._own / one[1]).exists()]
+        room = self._make_room(len(fresh) * self._size, kept)
+        for used, name, data in fresh[: room // self._size]:
+            part = self._own / f"{name}.{secrets.token_hex(8)}.part"
+            try:
+                with part.open("xb") as file:
+                    file.write(_head(bytes.fromhex(name), data))
+                    file.write(data.data)
+                os.utime(part, ns=(used, used))
+                part.replace(self._own / name)
+            finally:
+                part.unlink(missing_ok=True)
+            self.counts.written += 1
+        for _, name, _ in fresh[room // self._size :]:
+            self.counts.left_out += 1
+            self._written.discard(name)
+
+    def _touch(self, path: Path, used: int) -> None:
+        try:
+            os.utime(path, ns=(used, used))
+        except FileNotFoundError:  # another process has removed it: it is written when it is used again
+            self._written.discard(path.name)
+
+    def _make_room(self, wanted: int, kept: set[str]) -> int:
+        """Remove the least recently used pages of all models if `wanted` bytes need it; return how many may be written.
+
+        The sum of all files stands in one of its own, which says too much, never too little, if a process ends midway:
+        then, and whenever there is too little room, the files are counted.
+        """
+        tally = self.folder / ".bytes"
+        try:
+            total = int(tally.read_text("ascii"))
+        except (OSError, ValueError):
+            total = self.limit
+        if total + wanted > self.limit:
+            files = sorted(self._files())
+            total = sum(file.size for file in files)
+            # a little more than is needed goes, so that the files are not counted for every page
+            target = self.limit - wanted - self.limit // 64 if total + wanted > self.limit else self.limit
+            for file in files:
+                if total <= target:
+                    break
+                if file.path.parent == self._own and file.path.name in kept:
+                    continue
+                file.path.unlink(missing_ok=True)
+                self._written.discard(file.path.name)
+                self.counts.removed += 1
+                total -= file.size
+        room = max(0, min(wanted, self.limit - total))
+        tally.write_text(f"{total + room}\n", "ascii")
+        return room
+
+    def _files(self) -> Iterator[_File]:
+        """Yield all pages of all models; remove what writers left that were killed."""
+        for folder in self.folder.iterdir():
+            if not _MODEL.fullmatch(folder.name):
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        path = Path(entry.path)
+                        if _PAGE.fullmatch(entry.name):
+                            yield _File(status.st_mtime_ns, path, status.st_size)
+                        elif _PART.fullmatch(entry.name):
+                            path.unlink()  # its writer would hold the lock
+
+    def _say(self, kind: str, text: str) -> None:
+        """Log something about the folder, once for each kind."""
+        if kind not in self._said:
+            self._said.add(kind)
+            _LOG.warning("prefix cache %s: %s", self.folder, text)
+
+
+def _head(key: bytes, page: NDArray[np.uint8]) -> bytes:
+    """Return what stands before a page in its file: what it is, its key, and the digest of key and page."""
+    digest = hashlib.sha256(key)
+    digest.update(page.data)
+    return _MAGIC + key + digest.digest()
