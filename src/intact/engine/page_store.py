@@ -116,7 +116,7 @@ class PageStore:
             self._own.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise ParameterError(f"prefix_cache: {folder} cannot be a folder of pages: {error.strerror}") from error
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._counting = Lock()  # guards what several threads add to
         self._describe(about)
         self._written = {path.name for path in self._own.iterdir() if _PAGE.fullmatch(path.name)}  # as far as is known
@@ -146,7 +146,7 @@ class PageStore:
                 if isinstance(found, dict) and all(found.get(name) == about[name] for name in same):
                     versions = ", ".join(f"{name} {found.get(name)!s:.20}" for name in VERSIONS)
                     text = f"it has pages of this model of another version ({versions}), which are ignored"
-                    self._say("version", text)
+                    self._log_once("version", text)
 
     def key(self, before: bytes, tokens: bytes) -> bytes:
         """Return the key of a page: its tokens after those of the page with the key `before`."""
@@ -224,7 +224,7 @@ class PageStore:
             self._written.discard(path.name)  # another process has removed it
             return None
         except OSError as error:
-            self._say("reading", f"it cannot be read ({error.strerror}); pages are computed instead")
+            self._log_once("reading", f"it cannot be read ({error.strerror}); pages are computed instead")
             return None
         head, page = data[:_HEAD].tobytes(), data[_HEAD:]
         if whole and head == _head(key, page):
@@ -234,7 +234,7 @@ class PageStore:
         self._written.discard(path.name)
         with suppress(OSError):
             path.unlink()
-        self._say("damage", f"the page {path.name[:16]} was damaged; it is removed, and computed again")
+        self._log_once("damage", f"the page {path.name[:16]} was damaged; it is removed, and computed again")
         return None
 
     def _write(self, batch: Sequence[tuple[str, NDArray[np.uint8] | None]]) -> None:
@@ -249,7 +249,7 @@ class PageStore:
                 with self._lock:
                     self._write_fresh(fresh, {name for name, _ in batch})
         except OSError as error:  # a full disk, say
-            self._say("writing", f"it cannot be written ({error.strerror}); what is missing is computed again")
+            self._log_once("writing", f"it cannot be written ({error.strerror}); what is missing is computed again")
             self._written = {name for name in self._written if (self._own / name).exists()}
             self.counts.left_out += sum(data is not None and name not in self._written for name, data in batch)
         finally:
@@ -326,10 +326,10 @@ class PageStore:
                         elif _PART.fullmatch(entry.name):
                             path.unlink()  # its writer would hold the lock
 
-    def _say(self, kind: str, text: str) -> None:
+    def _log_once(self, kind: str, text: str) -> None:
         """Log something about the folder, once for each kind."""
-        if kind not in self._said:
-            self._said.add(kind)
+        if kind not in self._logged:
+            self._logged.add(kind)
             _LOG.warning("prefix cache %s: %s", self.folder, text)
 
 
