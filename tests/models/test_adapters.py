@@ -130,6 +130,10 @@ def test_a_vector_is_added_behind_its_layer(name: str, bases: Mapping[str, Path]
             assert places[-1] == len(model.program.ops) - 3
             found[factor] = model.logits(TOKENS).copy()
     assert np.array_equal(found[":0"], plain)
+    with intact.load(bases[name], adapters={"v": file}) as model:
+        receipts = [model.generate("a b", adapter=a, max_tokens=4, receipt=True)[0][0].receipt for a in ("", "v")]
+        assert [one.outcome for one in verify_together(model, receipts)] == ["true", "true"]
+        assert receipts[0].header.model.weights != receipts[1].header.model.weights
     assert not np.array_equal(found[""], plain)
     assert not np.array_equal(found[""], found[":-2.5"])
 
@@ -291,3 +295,22 @@ def test_receipts_state_the_model_with_its_adapter(bases: Mapping[str, Path], tm
     other = edited(tmp_path / "other", lambda t: t.update({FIRST + "A.weight": ("F32", (8, 64), bytes(2048))}))
     with intact.load(bases["llama"], adapters={"one": other}) as model:
         assert [one.outcome for one in verify_together(model, receipts.values())] == ["true", "unverifiable"]
+
+
+@pytest.mark.native
+def test_pages_on_disk_are_those_of_one_adapter(bases: Mapping[str, Path], tmp_path: Path) -> None:
+    """Whatever an adapter is called, and wherever it stands, it finds its own pages and no others."""
+    prompt, options = list(range(3, 99)), {"max_tokens": 6, "temperature": 1.0}
+    adapters: dict[str, str | Path] = {"one": HERE / "llama", "half": f"{HERE / 'llama'}:0.5"}
+    with intact.load(bases["llama"], adapters=adapters) as model:
+        wanted = {name: model.generate(prompt, adapter=name, **options)[0][0].tokens for name in ("", *adapters)}
+    assert len({tuple(tokens) for tokens in wanted.values()}) == 3
+    for order in (("one", "half"), ("half", "one")):
+        named = {name.upper(): adapters[name] for name in order}
+        with intact.load(bases["llama"], adapters=named, prefix_cache=tmp_path / "pages") as model:
+            for name in ("", *order):
+                assert model.generate(prompt, adapter=name.upper(), **options)[0][0].tokens == wanted[name]
+            (store,) = model.engine.stores
+            store.flush()
+            assert store.counts.read == (0 if order[0] == "one" else 6)
+            assert store.counts.written == (9 if order[0] == "one" else 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -274,7 +274,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | Fraction):
         return str(Fraction(value))
     if isinstance(value, tuple):
-        return [_members(item) for item in value]
+        return [_members(item) if is_dataclass(item) else item for item in value]
     return int(value) if isinstance(value, np.integer) else value
 
 
