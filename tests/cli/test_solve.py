@@ -82,6 +82,15 @@ def test_an_answer_with_its_trace(solve, intact_command, tmp_path):
     assert "one after the other" in solve("self_consistency", "What is 1 + 1?", "-n", 4).out
 
 
+def test_pages_of_its_prompts_are_kept_in_a_folder_and_change_no_answer(solve, tmp_path):
+    question = "What is 2 + 2? Say it slowly, one word after the other, and then once more."
+    kept = ("--prefix-cache", tmp_path / "pages", "--prefix-cache-bytes", "50MB")
+    answers = [solve("self_consistency", question, *more, "--json") for more in ((), kept, kept)]
+    outcomes = [(one.code, one.json["answer"], one.json["cost"]["tokens"]) for one in answers]
+    assert outcomes == [outcomes[0]] * 3
+    assert [path for path in (tmp_path / "pages").glob("*/*") if len(path.name) == 64]
+
+
 def test_the_library_and_the_command_line_agree(solve, model):
     told = solve("self_consistency", "What is 1 + 1?", "-n", 3, "--seed", 5, "--json").json
     loaded = intact.load(model, threads=1)
