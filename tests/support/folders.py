@@ -495,7 +495,7 @@ VARIANTS: dict[str, Variant] = {
             conv_L_cache=3,
             layer_types=["conv", "full_attention"],
             num_experts=5,
-            num_experts_per_tok=2,
+            num_experts_per_tok=4,
             moe_intermediate_size=48,
             num_dense_layers=0,
             use_expert_bias=False,
@@ -544,7 +544,7 @@ MATRICES = {
     "mlp.router": 6.0,
     "block_sparse_moe.gate": 6.0,
     "attn_output": 1.0,
-    "in_proj": 1.5,
+    "in_proj": 0.7,
     "output": 3.0,
 }
 """Sizes of random matrices by the ends of their names; 1 for others."""
@@ -556,6 +556,8 @@ OWN_SIZES = {
     "granite": (4.0, 4.0),
     "granitemoe": (4.0, 4.0),
     "minicpm": (1.0, 4.0),
+    "lfm2": (8.0, 0.5),
+    "lfm2moe": (8.0, 0.5),
 }
 """The size of an architecture's embedding and the mean of its last norm; 8 and 1 for others."""
 

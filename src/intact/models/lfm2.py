@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -40,7 +39,7 @@ class Lfm2(Decoder):
         "ffn_down": "feed_forward.w2",
     }
     gguf_names = {"output_norm.weight": "token_embd_norm.weight"}
-    hf_defaults: ClassVar[Mapping[str, Any]] = {
+    hf_defaults: ClassVar[dict[str, Any]] = {
         "rope_theta": 1e6,
         "max_position_embeddings": 128000,
         "tie_word_embeddings": True,
@@ -50,7 +49,7 @@ class Lfm2(Decoder):
     hf_eps = "norm_eps"
     head_norms = True
     biases = Decoder.biases | dict.fromkeys(("attn_q", "attn_k", "attn_v", "attn_output"), False)
-    sample: ClassVar[Mapping[str, Any]] = {
+    sample: ClassVar[dict[str, Any]] = {
         "block_count": 4,
         "attention.head_count_kv": [0, 1, 0, 0],
         "shortconv.l_cache": 3,
