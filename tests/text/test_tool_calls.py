@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
-from intact.text.tool_calls.lfm2 import Lfm2
+from intact.text.tool_calls.lfm2 import Lfm2Calls
 from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
 from intact.text.tool_calls.seed import Seed
@@ -210,7 +210,7 @@ def test_without_plain_json_calls_stand_between_marks_alone():
     ("form", "name"),
     [
         (Hermes, "hermes"),
-        (Lfm2, "lfm2"),
+        (Lfm2Calls, "lfm2"),
         (LlamaJson, "llama"),
         (Mistral, "mistral"),
         (Seed, "seed"),
@@ -252,13 +252,13 @@ PYTHON_CALLS = {
 
 @pytest.mark.parametrize("text", PYTHON_CALLS)
 def test_calls_of_python_are_read_as_arguments(text):
-    assert [(call.name, json.loads(call.arguments)) for call in Lfm2().parse(text)] == PYTHON_CALLS[text]
+    assert [(call.name, json.loads(call.arguments)) for call in Lfm2Calls().parse(text)] == PYTHON_CALLS[text]
 
 
 @given(st.lists(st.integers(0, 120)))
 def test_calls_of_python_are_found_however_a_text_is_cut(cuts):
     call = '<|tool_call_start|>[weather(city="Rome")]<|tool_call_end|>'
-    found = read(CallReader(Lfm2(), tools=TOOLS), f"So: {call} It rains.", cuts)
+    found = read(CallReader(Lfm2Calls(), tools=TOOLS), f"So: {call} It rains.", cuts)
     assert found == ("So: It rains.", [TO_ROME])
 
 

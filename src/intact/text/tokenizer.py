@@ -254,8 +254,8 @@ class Tokenizer:
         ids : iterable of int
             Token ids.
         skip_special : bool
-            Leave control tokens out, but for the marks that the template's format of tool calls shows
-            (`ToolCallFormat.shows`); otherwise they appear as they are written.
+            Leave control tokens out, but for the marks that the template's format of tool calls lets be seen
+            (`ToolCallFormat.visible_marks`); otherwise they appear as they are written.
         continuation : bool
             If true, the tokens continue others, so that a leading space belongs to the text. Otherwise, for a
             tokenizer that puts a space in front of every text, it is removed.
@@ -311,13 +311,15 @@ class Tokenizer:
     def _visible_bytes(self, token: int) -> bytes:
         """Return a token's part of a text without control tokens, among which marks of tool calls may be text."""
         found = self._bytes[token]
-        return b"" if self.is_special(token) and found not in self._shown else found
+        return b"" if self.is_special(token) and found not in self._visible_marks else found
 
     @cached_property
-    def _shown(self) -> frozenset[bytes]:
+    def _visible_marks(self) -> frozenset[bytes]:
         """The marks of tool calls that are seen in a text even where they are control tokens."""
         forms = [find_format(text) for text in self._parts.templates.values()]
-        return frozenset(mark.encode() for form in forms if form and form.shows for mark in (form.opens, form.closes))
+        return frozenset(
+            mark.encode() for form in forms if form and form.visible_marks for mark in (form.opens, form.closes)
+        )
 
     @cached_property
     def _longest(self) -> int:

@@ -47,7 +47,7 @@ class ToolCallFormat(ABC):
     closes: ClassVar[str]
     """The mark behind it; empty if a call ends with its JSON. Then the opening mark may be missing too: the tokenizers
     of such models have it as a control token, which is not seen in the text."""
-    shows: ClassVar[bool] = False
+    visible_marks: ClassVar[bool] = False
     """If true, the marks are seen in the text even where the tokenizer has them as control tokens."""
 
     def fits(self, template: str) -> bool:

@@ -13,7 +13,7 @@ _MOST: Final = 1 << 16
 _MARKS: Final = ("<|tool_call_start|>", "<|tool_list_start|>")
 
 
-class Lfm2(ToolCallFormat):
+class Lfm2Calls(ToolCallFormat):
     """A list of calls whose arguments have names and are literals; or JSON, which the model writes when it is asked to.
 
     Templates of LFM2 show the mark of the list of tools alone.
@@ -22,7 +22,7 @@ class Lfm2(ToolCallFormat):
     name = "lfm2"
     opens = "<|tool_call_start|>"
     closes = "<|tool_call_end|>"
-    shows = True
+    visible_marks = True
 
     def fits(self, template: str) -> bool:
         """Fit templates with a mark of calls or of tools."""
