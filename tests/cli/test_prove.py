@@ -62,3 +62,16 @@ def test_a_missing_prover_is_one_line(intact_command, monkeypatch):
     result = intact_command("prove", "-", "--with", "e", stdin=THEOREM)
     assert result.code == 2
     assert "E is not installed" in result.err
+
+
+def test_a_proof_assistants_file_is_checked(intact_command, tmp_path):
+    whole = "$c a b $. one $a a $. two $p a $= one $.\n"
+    assert intact_command("prove", "-", "--with", "metamath", stdin=whole).out.startswith("it assumes") is False
+    result = intact_command("prove", "-", "--with", "metamath", "--json", stdin=whole)
+    assert (result.code, result.json["status"], result.json["axioms"]) == (0, "whole", ["one"])
+    result = intact_command("prove", "-", "--with", "metamath", "--json", stdin=f"{whole}three $p b $= one $.")
+    assert (result.code, result.json["status"], result.json["errors"][0]["line"]) == (1, "errors", 2)
+    (tmp_path / "x.mm").write_text(f"{whole}three $p b $= ? $.")
+    result = intact_command("prove", tmp_path / "x.mm", "--with", "metamath")
+    assert result.code == 1
+    assert "x.mm:2: a proof is left open" in result.out

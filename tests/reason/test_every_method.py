@@ -16,6 +16,8 @@ from intact.tools.sandbox import protection
 METHODS = all_methods()
 PROGRAMS = ("program_aided", "code_verified", "collaborative_verification", "hypothesis_search", "linc")
 """Methods that run programs."""
+PROOFS = ("proof_search", "draft_sketch_prove", "proof_repair")
+"""Methods that try proofs, here in the checker of Metamath, which is no program."""
 DOCS = Path(__file__).parents[2] / "docs" / "methods"
 
 
@@ -51,7 +53,7 @@ def test_what_a_method_spends_it_says(trial: ToyTrial) -> None:
     free = trial.run(problems()).values()
     scoring = "scorer" in trial.parameters or trial.method.name == "compute_optimal"  # by a method of its table
     scoring = scoring and trial.method.name != "collaborative_verification"  # here no program agrees with its solution
-    spends = {"scores": scoring, "runs": trial.method.name in PROGRAMS}
+    spends = {"scores": scoring, "runs": trial.method.name in (*PROGRAMS, *PROOFS)}
     assert {cap: any(one["cost"][cap] > 0 for one in free) for cap in CAPS} == {
         cap: spends.get(cap, True) for cap in CAPS
     }

@@ -24,6 +24,7 @@ from intact.reason.problem import Piece, Problem, State
 from intact.reason.registry import all_methods
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.checks import Anywhere, LetterScorer, ToyTrial
+from intact.reason.testing.small import PROVABLE
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.reason.tools import TOOLS, find_tool
 from intact.run_receipts.versions import versions_of
@@ -218,6 +219,10 @@ CALLS: Mapping[str, list[dict[str, Any]]] = {
         {"problem": "fof(a, axiom, ![X]: (p(X) => q(X))). fof(b, axiom, p(c)). fof(g, conjecture, q(c))."},
         {"problem": "fof(a, axiom, p(c)). fof(g, conjecture, q(c)).", "steps": 100},
         {"problem": "fof(a, axiom"},
+    ],
+    "proof": [
+        {"assistant": "metamath", "statement": PROVABLE, "steps": steps}
+        for steps in (["ab bc"], ["aa"], ["ab", "nothing"], ["a.", "b.1"])
     ],
     "python": [
         {"code": "x + 1", "before": ["x = 41", "1 / 0"]},

@@ -19,9 +19,11 @@ Ask another prover, or all that are installed
   intact prove socrates.p --with all
 For programs; the file may be standard input
   intact prove - --with z3 --json < socrates.p
+Is a file of a proof assistant without an error or a hole?
+  intact prove proof.v --with rocq
 
-Exit code 0: decided; 1: no prover decided, or two contradict each other; 2: the file cannot be read, or the prover is
-not here.
+Exit code 0: decided, or the file is whole; 1: no prover decided, two contradict each other, or the file has an error or
+a hole; 2: the file cannot be read, or the prover is not here.
 """
 
 UNDECIDED = 1
@@ -29,10 +31,19 @@ UNDECIDED = 1
 
 
 def command(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A problem in TPTP (fof, cnf); - is standard input.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="A problem in TPTP (fof, cnf), or a proof assistant's file; - is standard input."
+        ),
+    ],
     prover: Annotated[
         str,
-        typer.Option("--with", metavar="PROVER", help="intact (our own), e, z3, cvc5, spass, or all that are here."),
+        typer.Option(
+            "--with",
+            metavar="PROVER",
+            help="intact (our own), e, z3, cvc5, spass, or all that are here; rocq, metamath or lean.",
+        ),
     ] = "intact",
     steps: Annotated[
         int | None,
@@ -45,14 +56,19 @@ def command(
 ) -> None:
     """Say if a conjecture follows from axioms, in the words of SZS: Theorem, CounterSatisfiable and others.
 
-    Other provers are processes without a network, in the sandbox.
+    Other provers are processes without a network, in the sandbox. With a proof assistant the file is one of its own,
+    and its errors and holes are listed.
     """
     from intact.errors import NotInstalledError
     from intact.files import read_text
+    from intact.prove.assistants import ASSISTANTS
     from intact.prove.provers import PROVERS, ProverLimits, find_prover
     from intact.prove.tptp import LONGEST, parse
     from intact.prove.verdict import DECIDED, contradict
 
+    if prover in ASSISTANTS:
+        _check_file(file, prover, seconds, json)
+        return
     limits = ProverLimits(steps, seconds)
     chosen = list(PROVERS.values()) if prover == "all" else [find_prover(prover)]
     absent = {one.name: reason for one in chosen if (reason := one.missing()) is not None}
@@ -81,4 +97,32 @@ def command(
         if conflict:
             show(("The provers contradict each other: one of them is wrong.", "bold red"))
     if conflict or not decided:
+        raise typer.Exit(UNDECIDED)
+
+
+def _check_file(file: str, name: str, seconds: float, json: bool) -> None:
+    """List the errors, holes and axioms of a proof assistant's file."""
+    from intact.files import read_text
+    from intact.prove.assistants import find_assistant
+    from intact.prove.assistants.base import AssistantLimits
+    from intact.prove.assistants.database import LONGEST
+
+    assistant = find_assistant(name)
+    text = sys.stdin.read(LONGEST + 1) if file == "-" else read_text(Path(file))
+    report = assistant.check(text, AssistantLimits(seconds))
+    status = "limit" if report.limit else "errors" if report.errors else "holes" if report.holes else "whole"
+    if json:
+        rows = [error._asdict() for error in report.errors]
+        found = {"file": file, "status": status, "assistant": name, "version": assistant.version()}
+        emit({**found, "errors": rows, "holes": report.holes, "axioms": report.axioms, "limit": report.limit})
+    else:
+        for error in report.errors:
+            show(f"{file}:{error.line}:{error.column}: ", (one_line(error.message), "bold red"))
+        for line in report.holes:
+            show(f"{file}:{line}: ", ("a proof is left open", "bold yellow"))
+        if report.axioms:
+            note(f"it assumes {len(report.axioms):,}: {one_line(', '.join(report.axioms))}")
+        words = {"whole": "no error, and no hole", "limit": report.limit}
+        show((status, f"bold {'green' if status == 'whole' else 'yellow'}"), f"  {words.get(status, '')}")
+    if status != "whole":
         raise typer.Exit(UNDECIDED)

@@ -43,7 +43,7 @@ class SumOfSquares:
         return " + ".join([f"({w})*({r})^2" for w, r in zip(self.weights, self.roots, strict=True)]) or "0"
 
 
-class Minimum(NamedTuple):
+class LeastValue(NamedTuple):
     """The least value of a polynomial, a point where it is taken, and the certificate that none is smaller."""
 
     value: Fraction
@@ -63,7 +63,7 @@ def nonnegative(polynomial: Polynomial) -> SumOfSquares | Point:
         If the degree is larger.
     """
     least = _complete(polynomial)
-    if isinstance(least, Minimum):
+    if isinstance(least, LeastValue):
         if least.value >= 0:
             one = Polynomial.constant(polynomial.variables, Fraction(1))
             held = least.certificate
@@ -72,7 +72,7 @@ def nonnegative(polynomial: Polynomial) -> SumOfSquares | Point:
     return _far(polynomial, least)
 
 
-def minimum(polynomial: Polynomial) -> Minimum | None:
+def minimum(polynomial: Polynomial) -> LeastValue | None:
     """Return the least value of a polynomial of degree 2 at most, None if there is none.
 
     Raises
@@ -81,10 +81,10 @@ def minimum(polynomial: Polynomial) -> Minimum | None:
         If the degree is larger.
     """
     least = _complete(polynomial)
-    return least if isinstance(least, Minimum) else None
+    return least if isinstance(least, LeastValue) else None
 
 
-def _complete(polynomial: Polynomial) -> Minimum | Point:
+def _complete(polynomial: Polynomial) -> LeastValue | Point:
     """Complete squares: return the minimum, or a direction in which the values go below any bound."""
     if polynomial.degree > 2:
         raise ParameterError(f"the degree must be at most 2 to be decided so, got {polynomial.degree}")
@@ -118,7 +118,7 @@ def _complete(polynomial: Polynomial) -> Minimum | Point:
         return _back(direction, done)
     point = _back([Fraction(0)] * count, done, constant=Fraction(1))
     certificate = SumOfSquares(tuple(weights), tuple(roots))
-    return Minimum(matrix[count][count], point, certificate)
+    return LeastValue(matrix[count][count], point, certificate)
 
 
 def _back(
@@ -159,7 +159,7 @@ def _linear(polynomial: Polynomial, row: Sequence[Fraction]) -> Polynomial:
 
 
 class BoxVerdict(NamedTuple):
-    """What is known of a polynomial on a box.
+    """The verdict on a polynomial on a box.
 
     Attributes
     ----------
@@ -238,7 +238,7 @@ def relation(left: Polynomial, right: Polynomial) -> Relation:
 
 
 class BoundVerdict(NamedTuple):
-    """What is true of a bound: that it holds everywhere, by a certificate, and that none is better, by a point."""
+    """The verdict on a bound: if it holds everywhere, by a certificate, and if none is better, by a point."""
 
     holds: bool
     best: bool

@@ -108,7 +108,7 @@ class Claim:
 
 
 class Tried(NamedTuple):
-    """What became of the steps of a proof.
+    """The outcome of trying the steps of a proof.
 
     Attributes
     ----------
@@ -195,7 +195,7 @@ def automate(claim: Claim, steps: tuple[str, ...], tried: Tried, step: str) -> P
 
 @dataclass(frozen=True)
 class Closing:
-    """How the holes of a proof are closed.
+    """Settings for closing the holes of a proof.
 
     Attributes
     ----------
@@ -238,17 +238,17 @@ def _fill(
     problem: Problem, claim: Claim, steps: tuple[str, ...], tried: Tried, gap: Gap, how: Closing
 ) -> Part[tuple[tuple[str, ...], Tried]]:
     """Ask for texts for one hole, and take the one that leaves the fewest holes, of equals the first."""
-    before, behind = steps[: gap.place], steps[gap.place + gap.width :]
+    before, after = steps[: gap.place], steps[gap.place + gap.width :]
     here = yield from claim.attempt(before)
-    asked = claim.ask(problem.start, problem, how.template, before, goals=here.rest or "(nothing)")
-    written = yield [Extend(claim.open_block(asked), stop=(FENCE,))] * how.n
+    request = claim.ask(problem.start, problem, how.template, before, goals=here.rest or "(nothing)")
+    written = yield [Extend(claim.open_block(request), stop=(FENCE,))] * how.n
     best: tuple[int, tuple[str, ...], Tried] | None = None
     for state in written:
         own = claim.assistant.split(block_of(state))
         if not own or state.why in ("budget", "error"):
             continue
         enclosed = claim.assistant.enclose(own) if gap.width else own
-        mended, found = yield from mend(claim, (*before, *enclosed, *behind), how.mends)
+        mended, found = yield from mend(claim, (*before, *enclosed, *after), how.mends)
         if not found.stands or mended[: len(before)] != before:
             continue
         left = len(gaps_of(claim, mended, found))

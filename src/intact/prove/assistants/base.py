@@ -88,7 +88,7 @@ class FileError(NamedTuple):
 
 @dataclass(frozen=True)
 class FileReport:
-    """What the check of a whole file found.
+    """The result of checking a whole file.
 
     Attributes
     ----------

@@ -64,7 +64,7 @@ class Assertion:
 
 @dataclass
 class _Scope:
-    """What is active within a block."""
+    """The variables, hypotheses and distinct pairs that are active within a block."""
 
     variables: set[str] = field(default_factory=set)
     hypotheses: list[Hypothesis] = field(default_factory=list)

@@ -111,10 +111,10 @@ def commands_of(statement: str, steps: Sequence[str]) -> list[dict[str, Any]]:
     States are numbered as the REPL does, from 0 in the order in which they are made.
     """
     begun = statement.rstrip()
-    asked: list[dict[str, Any]] = [{"cmd": f"{begun}\n  sorry"}]
-    asked += [{"tactic": step, "proofState": place} for place, step in enumerate(steps)]
+    requests: list[dict[str, Any]] = [{"cmd": f"{begun}\n  sorry"}]
+    requests += [{"tactic": step, "proofState": place} for place, step in enumerate(steps)]
     proof = "\n".join(["  " + line for step in steps for line in step.splitlines()])
-    return [*asked, {"cmd": f"{begun}\n{proof}\n\n#print axioms {theorem_name(begun)}"}]
+    return [*requests, {"cmd": f"{begun}\n{proof}\n\n#print axioms {theorem_name(begun)}"}]
 
 
 def theorem_name(statement: str) -> str:
@@ -187,10 +187,10 @@ class LeanAssistant(Assistant):
                 message = f"only tactics can be steps of a proof, got {word[0]!r}"
                 return ProofState(statement, steps, "error", message=message, failed=place)
         try:
-            asked = commands_of(statement, steps)
+            requests = commands_of(statement, steps)
         except FormatError as error:
             return ProofState(statement, steps, "error", message=str(error))
-        replies, limit = self._converse(asked, limits, stop)
+        replies, limit = self._converse(requests, limits, stop)
         if limit:
             return ProofState(statement, steps, "limit", message=limit, settled=False)
         return state_of(statement, steps, replies)
@@ -205,7 +205,7 @@ class LeanAssistant(Assistant):
         return FileReport(tuple(errors_of(replies[0])), holes, axioms)
 
     def _converse(
-        self, asked: Sequence[Mapping[str, Any]], limits: AssistantLimits, stop: Event | None = None
+        self, requests: Sequence[Mapping[str, Any]], limits: AssistantLimits, stop: Event | None = None
     ) -> tuple[list[dict[str, Any]], str]:
         path = self.path()
         if path is None:
@@ -213,7 +213,7 @@ class LeanAssistant(Assistant):
         places = {name: os.environ[name] for name in FOLDERS if os.environ.get(name)}
         files = [Path(one) for value in places.values() for one in value.split(os.pathsep) if one]
         allowed = replace(ProgramLimits.of(limits.seconds), memory=MEMORY, output=OUTPUT)
-        text = "".join([json.dumps(one, ensure_ascii=False) + "\n\n" for one in asked])
+        text = "".join([json.dumps(one, ensure_ascii=False) + "\n\n" for one in requests])
         outcome = run_command(path, [], text, allowed, files=files, variables=places, threads=True, stop=stop)
         if not outcome.ok:
             return [], f"Lean's REPL ended by {outcome.ended}, status {outcome.status}"

@@ -62,11 +62,11 @@ NO_GOAL: Final = ("No such goal", "No more subgoals", "no focused goal", "No foc
 _PROMPT: Final = re.compile(r"<prompt>[^<\n]+ < \d+ \|[^|\n]*\| \d+ < </prompt>")
 _INFO: Final = re.compile(r"<(infomsg|warning)>.*?</\1>\n?", re.DOTALL)
 _IDENTITY: Final = re.compile(r" \(ID \d+\)")
-_GIVEN_UP: Final = "given up"
+_HOLE_LEFT: Final = "given up"
 
 
-class Reply(NamedTuple):
-    """What the toplevel wrote about a sentence: its output, and its error, empty where it was accepted."""
+class RocqReply(NamedTuple):
+    """The toplevel's output on a sentence, and its error, empty where it was accepted."""
 
     output: str
     error: str
@@ -171,8 +171,8 @@ class RocqAssistant(Assistant):
                 return ProofState(statement, steps, "error", message=reply.reason, failed=None if owner < 0 else owner)
         if refused is not None:
             return ProofState(statement, steps, "error", message=refused[1], failed=refused[0])
-        shown, ended, assumed = replies[-3:]
-        state = ProofState(statement, steps, "open", _goals(shown.output))
+        goals, ended, assumed = replies[-3:]
+        state = ProofState(statement, steps, "open", _goals(goals.output))
         return _conclude(state, ended, assumed, _declared(given[:-1]))
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
@@ -189,13 +189,13 @@ class RocqAssistant(Assistant):
             for one, reply in zip(sentences, replies, strict=True)
             if reply.error
         ]
-        holes = [one.line for one in sentences if one.is_hole or one.text.startswith("Admitted")]
+        holes = sorted({one.line for one in sentences if one.is_hole or one.text.startswith("Admitted")})
         assumed = [one.text for one in sentences if re.match(r"(?:Axioms?|Parameters?|Conjecture)\b", one.text)]
         return FileReport(tuple(errors), tuple(holes), tuple(assumed))
 
     def converse(
         self, sentences: Sequence[str], limits: AssistantLimits, stop: Event | None = None
-    ) -> tuple[list[Reply], str]:
+    ) -> tuple[list[RocqReply], str]:
         """Return the toplevel's reply to each sentence, and the limit that ended it in words, else an empty text.
 
         Raises
@@ -225,13 +225,13 @@ class RocqAssistant(Assistant):
         if len(errors) < 2 * len(sentences):
             return [], f"{PROGRAM} wrote what cannot be read"
         found_errors = [one.strip() if "Error:" in one else "" for one in errors[: 2 * len(sentences) : 2]]
-        return [Reply(*both) for both in zip(outputs, found_errors, strict=True)], ""
+        return [RocqReply(*both) for both in zip(outputs, found_errors, strict=True)], ""
 
 
-def _conclude(state: ProofState, ended: Reply, assumed: Reply, declared: Collection[str]) -> ProofState:
+def _conclude(state: ProofState, ended: RocqReply, assumed: RocqReply, declared: Collection[str]) -> ProofState:
     """Return the state behind the last step, with what `Qed` and the list of axioms say of it."""
     if not assumed.output.strip():  # the theorem is not there
-        if _GIVEN_UP in ended.reason:
+        if _HOLE_LEFT in ended.reason:
             return replace(state, kind="hole", goals=(), message="a goal is given up")
         return state if state.goals else replace(state, kind="error", message=ended.reason, failed=_last(state))
     if "Closed under the global context" in assumed.output:
@@ -258,9 +258,9 @@ def _last(state: ProofState) -> int | None:
     return len(state.steps) - 1 if state.steps else None
 
 
-def _goals(shown: str) -> tuple[str, ...]:
+def _goals(output: str) -> tuple[str, ...]:
     """Return the goals that `Show` lists, none where none is left."""
-    text = _IDENTITY.sub("", shown).strip()
+    text = _IDENTITY.sub("", output).strip()
     found = re.split(r"^(?:\d+ (?:focused )?goals?.*|goal \d+ is:)$", text, flags=re.MULTILINE)
     if len(found) == 1:
         return () if text.startswith("No more goals") else (text,) if text else ()

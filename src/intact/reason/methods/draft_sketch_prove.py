@@ -33,7 +33,7 @@ assert (h : ...). and leave what is hard as admit. Do not state anything as an a
 
 @method(
     "Jiang et al. 2022, arXiv 2210.12283; Cao et al. 2025, arXiv 2506.11487 (DSP+)",
-    group="tools",
+    group="proofs, judged by a proof assistant",
     uses=("tool proof",),
     temperature=0.8,
 )
@@ -91,8 +91,8 @@ def draft_sketch_prove(
         for one in drafts:
             if one.why in ("budget", "error"):
                 continue
-            asked = claim.ask(one, problem, sketch, draft=one.text.strip())
-            state = yield Extend(claim.open_block(asked), stop=(FENCE,))
+            request = claim.ask(one, problem, sketch, draft=one.text.strip())
+            state = yield Extend(claim.open_block(request), stop=(FENCE,))
             steps, tried = yield from mend(claim, claim.assistant.split(block_of(state)), mends)
             if tried.stands:
                 steps, tried = yield from close(problem, claim, steps, tried, closing)

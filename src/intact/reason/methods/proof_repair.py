@@ -31,7 +31,12 @@ This proof of it fails:
 Write the tactics of a proof that does not fail, without the theorem, and nothing else."""
 
 
-@method("Ospanov et al. 2025, arXiv 2505.05758 (APOLLO)", group="tools", uses=("tool proof",), temperature=0.8)
+@method(
+    "Ospanov et al. 2025, arXiv 2505.05758 (APOLLO)",
+    group="proofs, judged by a proof assistant",
+    uses=("tool proof",),
+    temperature=0.8,
+)
 def proof_repair(
     problem: Problem,
     *,
@@ -82,8 +87,8 @@ def proof_repair(
         root = yield from claim.attempt(())
         if root.kind != "open":
             return Answer(None, details={"message": root.rest, "ended": [root.kind]})
-        asked = claim.open_block(claim.ask(problem.start, problem, prove))
-        written: list[State] = yield [Extend(asked, stop=(FENCE,))] * n
+        request = claim.open_block(claim.ask(problem.start, problem, prove))
+        written: list[State] = yield [Extend(request, stop=(FENCE,))] * n
         failed = list[tuple[State, tuple[str, ...], str]]()
         for state in written:  # what holds as it is costs least
             steps = claim.assistant.split(block_of(state))

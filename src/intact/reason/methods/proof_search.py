@@ -59,7 +59,12 @@ def _are_perspectives(**values: str) -> None:
         read_perspectives(text)
 
 
-@method("Yang et al. 2023, arXiv 2306.15064 (ReProver)", group="tools", uses=("tool proof",), temperature=0.8)
+@method(
+    "Yang et al. 2023, arXiv 2306.15064 (ReProver)",
+    group="proofs, judged by a proof assistant",
+    uses=("tool proof",),
+    temperature=0.8,
+)
 def proof_search(
     problem: Problem,
     *,
@@ -107,8 +112,8 @@ def proof_search(
             node = max(going, key=measure)
             going.remove(node)
             counts["expanded"] += 1
-            asked = claim.ask(node.state or problem.start, problem, suggest, node.steps, goals=node.tried.rest)
-            written = yield [Extend(claim.open_block(asked), stop=("\n", FENCE), max_tokens=tokens)] * n
+            request = claim.ask(node.state or problem.start, problem, suggest, node.steps, goals=node.tried.rest)
+            written = yield [Extend(claim.open_block(request), stop=("\n", FENCE), max_tokens=tokens)] * n
             for state in {block_of(one).strip(): one for one in reversed(written)}.values():
                 step = block_of(state).strip()
                 if not step or state.why in ("budget", "error"):

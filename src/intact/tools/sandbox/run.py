@@ -45,7 +45,7 @@ LOOK = 0.05
 
 
 class _Guest(NamedTuple):
-    """What an installed program has besides: files that it may read, variables, threads."""
+    """The files that an installed program may read besides, its variables, and if it may have threads."""
 
     files: Sequence[str] = ()
     variables: Mapping[str, str] = MappingProxyType({})
