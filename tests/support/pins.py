@@ -18,6 +18,7 @@ import numpy as np
 
 from intact.engine.hidden import HiddenState
 from intact.numerics.sampling import LOGPROB_SCALE
+from intact.prove.assistants import find_assistant
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
 from intact.reason.problem import Piece, Problem, State
@@ -268,6 +269,8 @@ def unable(name: str) -> str:
     missing = [library for library, number in found["libraries"].items() if number is None]
     if missing:
         return f"{', '.join(missing)} is missing"
+    if name == "task minif2f_rocq" and (absent := find_assistant("rocq").missing()) is not None:
+        return absent
     if found["python"] is not None and protection().kind == "none":
         return "nothing here keeps programs in"
     return ""
