@@ -20,11 +20,10 @@ from typing import Any
 
 from intact.prove.assistants import find_assistant
 from intact.prove.assistants.base import AssistantLimits
+from intact.tasks.minif2f_rocq import HEADER
 
 RECORDS = Path(__file__).with_name("records") / "minif2f_rocq.jsonl"
 FILES = {"valid": "valid.jsonl", "test": "test_first_half.jsonl"}
-HEADER = "Require Import Lia Lra Psatz Field Ring.\n"
-"""Stands before the statement's own header, which so has the last word on what notations mean."""
 SOLVERS = ("easy", "tauto", "lia", "lra", "ring", "field", "now vm_compute", "nia", "nra")
 ABSENT = "Cannot find a physical path"
 """What Rocq says of a library that is missing, such as Coquelicot (Debian's package libcoq-coquelicot)."""
