@@ -16,7 +16,7 @@ from intact.prove.assistants.base import PROOF_KINDS, AssistantLimits, ProofStat
 from intact.prove.assistants.lean import PROGRAM, commands_of, parse_replies, state_of
 from intact.prove.assistants.rocq import AXIOMS
 from intact.prove.assistants.sentences import block_end, proof_in, split, tactics
-from intact.tools.sandbox import protection
+from intact.tools.sandbox import ProgramLimits, protection, run_command
 from intact.tools.sandbox.protection import interpreter
 
 ROCQ, METAMATH, LEAN = (ASSISTANTS[name] for name in ("rocq", "metamath", "lean"))
@@ -477,3 +477,18 @@ def test_unknown_names_and_bad_limits_are_refused():
         AssistantLimits(0)
     with pytest.raises(ParameterError, match="no step to undo"):
         METAMATH.undo(ProofState("", (), "open"))
+
+
+@pytest.mark.skipif(
+    protection().kind != "bubblewrap" or not protection().filtered, reason="needs bubblewrap, pyseccomp"
+)
+@pytest.mark.parametrize("threads", [False, True])
+def test_a_program_may_have_threads_and_never_another_process(threads):
+    def run(code):
+        program, *options = interpreter()
+        return run_command(Path(program), [*options, "-c", code], "", ProgramLimits(), threads=threads)
+
+    started = run("import threading\none = threading.Thread(target=print, args=('in',))\none.start()\none.join()")
+    assert (started.ok, started.stdout) == (threads, "in\n" * threads)
+    for code in ("os.fork()", "os.posix_spawn(sys.executable, [sys.executable, '-V'], {})"):
+        assert "PermissionError" in run(f"import os, sys\n{code}").stderr
