@@ -7,7 +7,7 @@
 set(INTACT_ALL_TIERS "")
 
 # intact_tier(NAME [FAMILY FAMILY] [SETS SET...] [DETECT FEATURE...] [FP32 TIER]): add a tier, better than those before.
-#   FAMILY  x86_64 or aarch64; every family without it
+#   FAMILY  x86_64, aarch64 or wasm32; every family without it
 #   SETS    instruction sets that it is compiled for (-mSET)
 #   DETECT  features that the processor must have besides (native/tiers/cpu.cpp knows those of both kinds)
 #   FP32    the tier whose fp32 kernels it takes; without it, it has its own
@@ -24,6 +24,7 @@ macro(intact_tier name)
 endmacro()
 
 intact_tier(scalar)
+intact_tier(wasm FAMILY wasm32 SETS simd128)
 intact_tier(neon FAMILY aarch64)
 intact_tier(avx2 FAMILY x86_64 SETS avx2)
 set(avx512 avx512f avx512bw avx512vl avx512dq avx512vnni)
@@ -37,6 +38,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(family x86_64)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(family aarch64)
+elseif(CMAKE_SYSTEM_PROCESSOR STREQUAL "wasm32")
+  set(family wasm32)
 endif()
 if(NOT DEFINED INTACT_TIERS) # else those that somebody asks for; scalar must be among them
   foreach(tier IN LISTS INTACT_ALL_TIERS)

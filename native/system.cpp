@@ -18,7 +18,7 @@ namespace intact::system {
 
 #if defined(__linux__)
 
-void bind(std::thread& thread, int i) {
+void bind(Thread& thread, int i) {
     cpu_set_t all, one;
     if (sched_getaffinity(0, sizeof(all), &all) != 0 || CPU_COUNT(&all) == 0) return;
     int skip = i % CPU_COUNT(&all);
@@ -59,9 +59,14 @@ bool use_tiles() {
 
 #else
 
-void bind(std::thread&, int) {}
+void bind(Thread&, int) {}
+#    if defined(__wasm__)
+void sleep(const std::atomic<std::uint32_t>&, std::uint32_t) {}
+void wake(std::atomic<std::uint32_t>&) {}
+#    else
 void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value) { word.wait(value, std::memory_order_acquire); }
 void wake(std::atomic<std::uint32_t>& word) { word.notify_all(); }
+#    endif
 void use_huge_pages(void*, std::size_t) {}
 bool use_tiles() { return false; }
 

@@ -5,13 +5,31 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <stdexcept>
 #include <thread>
 
 namespace intact::system {
 
+#if defined(__wasm__)
+// WebAssembly without shared memory has one thread: no other can be started, and nobody waits for a lock.
+class Thread {
+public:
+    template <class F> explicit Thread(F) { throw std::runtime_error("there are no threads"); }
+    void join() {}
+};
+struct Mutex {
+    void lock() {}
+    void unlock() {}
+};
+#else
+using Thread = std::thread;
+using Mutex = std::mutex;
+#endif
+
 // Binds a thread to the i-th of the processors that this process may use, counted around. Linux only; elsewhere
 // nothing.
-void bind(std::thread& thread, int i);
+void bind(Thread& thread, int i);
 
 // Sleeps until woken, unless the word has changed from value; may also return without reason.
 void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value);

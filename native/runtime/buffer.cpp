@@ -6,7 +6,7 @@
 namespace intact {
 
 Buffer Buffer::packed(std::size_t size) {
-    static std::mutex mutex;
+    static system::Mutex mutex;
     static std::weak_ptr<Buffer> current;
     static std::size_t used = 0;
     constexpr std::size_t kChunk = 8 * kHuge;

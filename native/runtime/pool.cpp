@@ -97,7 +97,7 @@ void Pool::end() {
 
 // Forgets threads that this process does not have: they can be neither joined nor detached.
 void Pool::leave() {
-    (void)new std::vector<std::thread>(std::move(workers_));
+    (void)new std::vector<system::Thread>(std::move(workers_));
     workers_.clear();
     generation_ = running_ = sleepers_ = 0;
     failed_ = false;

@@ -7,8 +7,9 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <thread>
 #include <vector>
+
+#include "system.h"
 
 namespace intact {
 
@@ -54,7 +55,7 @@ private:
     const bool pinned_;
     long process_;  // whose threads these are
     std::vector<Seat> seats_;
-    std::vector<std::thread> workers_;
+    std::vector<system::Thread> workers_;
     const std::function<void(int)>* region_ = nullptr;
     std::atomic<std::uint32_t> generation_{0};
     std::atomic<std::uint32_t> running_{0};

@@ -1,0 +1,128 @@
+#include "runtime/check.h"
+
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "runtime/exact.h"
+
+namespace intact {
+namespace {
+
+// Refuses adapters whose matrices do not lead from the source to the target.
+void check_adapters(const Model& model, const Op& op) {
+    const auto shape = [&](int i) {
+        const MatrixWeight& w = *model.weights.at(static_cast<std::size_t>(i));
+        return model.profile == Profile::kFp32 ? std::pair(w.floats.rows, w.floats.columns)
+                                               : std::pair(w.packed.rows, w.packed.columns);
+    };
+    const std::int64_t from = model.buffers[static_cast<std::size_t>(op.source)].width,
+                       to = model.buffers[static_cast<std::size_t>(op.target)].width;
+    if (op.source == op.target || op.targets.size() % 2 || has_wide_codes(model.scheme))
+        throw std::invalid_argument("an adapter has two matrices, leads to another buffer, and takes codes of bytes");
+    for (std::size_t i = 0; i < op.targets.size(); i += 2) {
+        const int down = op.targets[i].weight, up = op.targets[i + 1].weight;
+        if (down == -1 && up == -1) continue;
+        if (shape(down).second != from || shape(up).first != to || shape(down).first != shape(up).second)
+            throw std::invalid_argument("an adapter's matrices do not lead from its source to its target");
+    }
+}
+
+// Refuses vectors that are no rows of the target.
+void check_vectors(const Model& model, const Op& op) {
+    const BufferSpec& to = model.buffers[static_cast<std::size_t>(op.target)];
+    for (const LinearTarget& target : op.targets)
+        if (target.bias != -1 &&
+            (!to.wide || std::ssize(model.biases.at(static_cast<std::size_t>(target.bias))) != to.width))
+            throw std::invalid_argument("an adapter's vector is a row of a wide buffer");
+}
+
+}  // namespace
+
+void check(const Model& model, const Op& op) {
+    const auto demand = [](int i, std::size_t count, const char* what) {
+        if (i < 0 || static_cast<std::size_t>(i) >= count)
+            throw std::invalid_argument(std::string("an operation names no ") + what);
+    };
+    const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
+    if (op.kind != Op::kEmbed && op.kind != Op::kSteer) buffer(op.source);
+    if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kExperts ||
+        op.kind == Op::kAdapt || op.kind == Op::kSteer)
+        buffer(op.target);
+    if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
+        buffer(op.second);
+    if (op.kind == Op::kAttend) buffer(op.third);
+    if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
+    if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
+    if (op.bias != -1) demand(op.bias, model.biases.size(), "bias");
+    if (op.centered && op.heads) throw std::invalid_argument("layer norms are of whole rows");
+    if (op.kind == Op::kAttend && op.bias != -1 &&
+        std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != op.heads)
+        throw std::invalid_argument("every head has a sink, or none");
+    if (op.kind == Op::kRope) demand(op.weight, model.rotations.size(), "rotation");
+    if (op.kind == Op::kGather) {
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (op.source == op.target || from.wide != to.wide || std::ssize(op.index) != to.width)
+            throw std::invalid_argument("a gather goes to another buffer of its source's kind, which its index fills");
+        for (const std::int32_t column : op.index)
+            if (column < -1 || column >= from.width)
+                throw std::invalid_argument("a gather's index names no column of its source");
+    }
+    if (op.kind == Op::kHadamard) {
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (op.source == op.target || !to.wide || from.width != to.width)
+            throw std::invalid_argument("a rotation goes to a wide buffer of its source's width");
+        if (op.width < 2 || op.width > 256 || (op.width & (op.width - 1)) || from.width % op.width)
+            throw std::invalid_argument("a rotation's blocks are a power of two up to 256 that fills its rows");
+    }
+    if (op.kind == Op::kConvolve) {
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (from.wide || !to.wide || from.width != 3 * to.width)
+            throw std::invalid_argument(
+                "a convolution goes from a narrow buffer to a wide one of a third of its width");
+        demand(op.bias, model.biases.size(), "weights");
+        if (op.width < 1 || op.width > 4 ||
+            std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != op.width * to.width)
+            throw std::invalid_argument("a convolution has one to four weights for each channel");
+        if (op.layer != std::ssize(model.convolutions) || !model.pages.empty())
+            throw std::invalid_argument("convolutions take the parts of the cache in their order, before it has pages");
+    }
+    if (op.keep) {
+        const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
+        if (op.kind != Op::kLinear || op.keep < 1 || op.keep > width)
+            throw std::invalid_argument("a product keeps one to all of its inputs");
+        if (!op.norms.empty() && std::ssize(op.norms) != width)
+            throw std::invalid_argument("norms are as many as a product's inputs");
+        for (const std::int32_t norm : op.norms)
+            if (norm < 0 || norm > 32767) throw std::invalid_argument("norms lie in 0 to 32767");
+    }
+    if (op.kind == Op::kExperts) {
+        const std::int64_t count = std::ssize(op.targets) / 3, used = op.routing.used;
+        const BufferSpec &scores = model.buffers[static_cast<std::size_t>(op.second)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (std::ssize(op.targets) != 3 * count || scores.wide || scores.width != count || !to.wide)
+            throw std::invalid_argument("experts have three matrices and a narrow score each, and a wide target");
+        if (op.bias != -1 && std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != count)
+            throw std::invalid_argument("every expert has a bias, or none");
+        if (used < 1 || used > count || op.width < 1 || op.routing.factor < 0 || op.routing.factor >= 1 << 20)
+            throw std::invalid_argument("a row passes one to all of the experts, with weights below 4");
+        if (has_wide_codes(model.scheme) || op.keep)
+            throw std::invalid_argument("this profile runs no mixtures of experts");
+    }
+    if (op.kind == Op::kAdapt || op.kind == Op::kSteer) {
+        op.kind == Op::kAdapt ? check_adapters(model, op) : check_vectors(model, op);
+        return;
+    }
+    for (const LinearTarget& target : op.targets) {
+        buffer(target.buffer);
+        demand(target.weight, model.weights.size(), "weight");
+        if (target.bias != -1) demand(target.bias, model.biases.size(), "bias");
+    }
+}
+
+}  // namespace intact

@@ -1,0 +1,2 @@
+#include "simd/simd_wasm.h"
+#include "tiers/tier.inl"
