@@ -1,0 +1,518 @@
+// Written by scripts/js_definitions.py from the Python package; do not edit.
+
+export default {
+  "numerics": "1",
+  "gates": [
+    "silu",
+    "gelu",
+    "relu",
+    "swiglu_oai"
+  ],
+  "most_context": 524288,
+  "formats": [
+    {
+      "name": "F32",
+      "gguf": 0,
+      "values": 1,
+      "bytes": 4
+    },
+    {
+      "name": "F16",
+      "gguf": 1,
+      "values": 1,
+      "bytes": 2
+    },
+    {
+      "name": "Q4_0",
+      "gguf": 2,
+      "values": 32,
+      "bytes": 18
+    },
+    {
+      "name": "Q4_1",
+      "gguf": 3,
+      "values": 32,
+      "bytes": 20
+    },
+    {
+      "name": "Q5_0",
+      "gguf": 6,
+      "values": 32,
+      "bytes": 22
+    },
+    {
+      "name": "Q5_1",
+      "gguf": 7,
+      "values": 32,
+      "bytes": 24
+    },
+    {
+      "name": "Q8_0",
+      "gguf": 8,
+      "values": 32,
+      "bytes": 34
+    },
+    {
+      "name": "Q2_K",
+      "gguf": 10,
+      "values": 256,
+      "bytes": 84
+    },
+    {
+      "name": "Q3_K",
+      "gguf": 11,
+      "values": 256,
+      "bytes": 110
+    },
+    {
+      "name": "Q4_K",
+      "gguf": 12,
+      "values": 256,
+      "bytes": 144
+    },
+    {
+      "name": "Q5_K",
+      "gguf": 13,
+      "values": 256,
+      "bytes": 176
+    },
+    {
+      "name": "Q6_K",
+      "gguf": 14,
+      "values": 256,
+      "bytes": 210
+    },
+    {
+      "name": "IQ2_XXS",
+      "gguf": 16,
+      "values": 256,
+      "bytes": 66
+    },
+    {
+      "name": "IQ2_XS",
+      "gguf": 17,
+      "values": 256,
+      "bytes": 74
+    },
+    {
+      "name": "IQ3_XXS",
+      "gguf": 18,
+      "values": 256,
+      "bytes": 98
+    },
+    {
+      "name": "IQ1_S",
+      "gguf": 19,
+      "values": 256,
+      "bytes": 50
+    },
+    {
+      "name": "IQ4_NL",
+      "gguf": 20,
+      "values": 32,
+      "bytes": 18
+    },
+    {
+      "name": "IQ3_S",
+      "gguf": 21,
+      "values": 256,
+      "bytes": 110
+    },
+    {
+      "name": "IQ2_S",
+      "gguf": 22,
+      "values": 256,
+      "bytes": 82
+    },
+    {
+      "name": "IQ4_XS",
+      "gguf": 23,
+      "values": 256,
+      "bytes": 136
+    },
+    {
+      "name": "BF16",
+      "gguf": 30,
+      "values": 1,
+      "bytes": 2
+    },
+    {
+      "name": "TQ1_0",
+      "gguf": 34,
+      "values": 256,
+      "bytes": 54
+    },
+    {
+      "name": "TQ2_0",
+      "gguf": 35,
+      "values": 256,
+      "bytes": 66
+    },
+    {
+      "name": "MXFP4",
+      "gguf": 39,
+      "values": 32,
+      "bytes": 17
+    }
+  ],
+  "float_formats": [
+    "BF16",
+    "F16",
+    "F32"
+  ],
+  "pretokenizers": {
+    "default": {
+      "patterns": [
+        "[\\p{P}\\$\\+<=>\\^~\\|]+",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+        "\\p{N}+",
+        "[0-9][0-9][0-9]"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "gpt-2": {
+      "patterns": [
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "olmo": {
+      "patterns": [
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "mpt": {
+      "patterns": [
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "exaone4": {
+      "patterns": [
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "smollm": {
+      "patterns": [
+        "\\p{N}",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "starcoder": {
+      "patterns": [
+        "\\p{N}",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "refact": {
+      "patterns": [
+        "\\p{N}",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "command-r": {
+      "patterns": [
+        "\\p{N}",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "codeshell": {
+      "patterns": [
+        "\\p{N}",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "minerva-7b": {
+      "patterns": [
+        "\\p{N}",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "llama-bpe": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    },
+    "llama3": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    },
+    "llama-v3": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    },
+    "falcon3": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    },
+    "pixtral": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    },
+    "lfm2": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    },
+    "dbrx": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "smaug-bpe": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "glm4": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "chatglm-bpe": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "qwen2": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": true
+    },
+    "deepseek-r1-qwen": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "megrez": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "stablelm2": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "hunyuan": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "seed-coder": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "gpt-4o": {
+      "patterns": [
+        "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "llama4": {
+      "patterns": [
+        "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "deepseek-v3": {
+      "patterns": [
+        "\\p{N}{1,3}",
+        "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "hunyuan-dense": {
+      "patterns": [
+        "\\p{N}{1,3}",
+        "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
+    "tekken": {
+      "patterns": [
+        "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    }
+  },
+  "profiles": {
+    "plain": [
+      "int8",
+      "int8_row",
+      "int4",
+      "mxint8",
+      "mxfp4",
+      "mxfp6",
+      "mxfp8",
+      "fp32"
+    ],
+    "sparse": [
+      "int8",
+      "int8_row",
+      "int4",
+      "mxint8",
+      "mxfp4",
+      "mxfp6"
+    ],
+    "rules": [
+      "wina",
+      "teal",
+      "random"
+    ]
+  },
+  "turn_ends": [
+    "<end_of_turn>",
+    "<end_of_utterance>",
+    "<|call|>",
+    "<|end_of_text|>",
+    "<|endoftext|>",
+    "<|end|>",
+    "<|eom_id|>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|return|>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>"
+  ],
+  "refused": {
+    "expert_count": [
+      0
+    ],
+    "attn_logit_softcapping": [
+      0.0
+    ],
+    "final_logit_softcapping": [
+      0.0
+    ],
+    "attention.causal": [
+      true
+    ],
+    "attention.clamp_kqv": [
+      0.0
+    ],
+    "attention.max_alibi_bias": [
+      0.0
+    ],
+    "attention.scale": [
+      0.0
+    ],
+    "attention.temperature_length": [
+      0
+    ],
+    "embedding_scale": [
+      0.0,
+      1.0
+    ],
+    "logit_scale": [
+      0.0,
+      1.0
+    ],
+    "residual_scale": [
+      0.0,
+      1.0
+    ],
+    "use_parallel_residual": [
+      false
+    ],
+    "pooling_type": [
+      0,
+      3,
+      4
+    ]
+  }
+};

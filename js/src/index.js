@@ -1,0 +1,10 @@
+// The public interface of the package.
+
+export { Core, CoreError, hex, sha256 } from "./core.js";
+export { ConformanceSet, runConformance } from "./conformance.js";
+export { Gguf } from "./gguf.js";
+export { DEFAULTS, Model } from "./model.js";
+export { ReceiptError, parseReceipt, receiptLines } from "./receipt.js";
+export { BlobSource, FileSource, InputError, UrlSource } from "./sources.js";
+export { renderChat } from "./template.js";
+export { unreadable, verify } from "./verify.js";

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Write what the JavaScript package takes from this one: js/src/definitions.js.
+
+    scripts/js_definitions.py [--check]
+
+Formats of tensors, the patterns that split texts into words, names of tokens that end a turn, keys of GGUF files that
+are refused: each has its home in the Python package. `--check` fails where the file is not what this would write.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from intact.executors.profiles import PROFILES
+from intact.models.config import _GGUF_REFUSED, MOST_CONTEXT
+from intact.numerics import VERSION
+from intact.numerics.activations import SCHEMES
+from intact.numerics.gate import GATES
+from intact.numerics.sparsity import RULES
+from intact.text.pretokenizers import KINDS
+from intact.text.vocabulary import TURN_ENDS
+from intact.weights import BLOCK_FORMATS, FLOAT_FORMATS
+
+FILE = Path(__file__).resolve().parent.parent / "js" / "src" / "definitions.js"
+HEAD = "// Written by scripts/js_definitions.py from the Python package; do not edit.\n\n"
+
+
+def definitions() -> dict[str, Any]:
+    """Return all definitions as JSON has them."""
+    floats = [{"name": f.name, "gguf": f.gguf, "values": 1, "bytes": f.size} for f in FLOAT_FORMATS.values()]
+    blocks = [{"name": f.name, "gguf": f.gguf, "values": f.values, "bytes": f.size} for f in BLOCK_FORMATS.values()]
+    return {
+        "numerics": VERSION,
+        "gates": list(GATES),
+        "most_context": MOST_CONTEXT,
+        "formats": sorted(floats + blocks, key=lambda one: one["gguf"]),
+        "float_formats": sorted(FLOAT_FORMATS),
+        "pretokenizers": {name: kind._asdict() for name, kind in KINDS.items()},
+        "profiles": {
+            "plain": list(PROFILES),
+            "sparse": [name for name, scheme in SCHEMES.items() if not scheme.wide],
+            "rules": list(RULES),
+        },
+        "turn_ends": sorted(TURN_ENDS),
+        "refused": {key: list(values) for key, values in _GGUF_REFUSED.items()},
+    }
+
+
+def text() -> str:
+    """Return the file's text."""
+    return f"{HEAD}export default {json.dumps(definitions(), indent=2, ensure_ascii=True)};\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is out of date")
+    if parser.parse_args().check:
+        if FILE.read_text("utf-8") != text():
+            sys.exit(f"js_definitions: {FILE} is out of date: run scripts/js_definitions.py")
+        return
+    FILE.write_text(text(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
