@@ -1,0 +1,62 @@
+"""The JavaScript package, built where node and zig are here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.modules import load
+
+ROOT = Path(__file__).parents[2]
+JS = ROOT / "js"
+LONG = 1200.0
+"""Seconds for a program; an emulated or busy machine is slow."""
+
+
+def node(*arguments: object, given: Any = None, expected: int = 0) -> str:
+    """Run node; return what it prints."""
+    command = ["node", *map(str, arguments)]
+    text = None if given is None else json.dumps(given)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == expected, f"{done.returncode}: {done.stderr[-2000:]}{done.stdout[-2000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def has_node() -> None:
+    """Skip where node is missing, or too old."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node 20 or later on the PATH")
+    if int(subprocess.check_output(["node", "--version"], text=True)[1:].partition(".")[0]) < 20:
+        pytest.skip("needs node 20 or later; an older one is on the PATH")
+
+
+@pytest.fixture(scope="session")
+def package(has_node: None) -> Path:
+    """Build the package's module and give its folder; skip where zig or what it was built from is missing."""
+    wasm = load("scripts/wasm.py")
+    zig = wasm.find_zig()
+    if zig is None:
+        pytest.skip("needs zig to build the WebAssembly module: pip install ziglang")
+    if shutil.which("cmake") is None or shutil.which("ninja") is None:
+        pytest.skip("needs cmake and ninja to build the WebAssembly module")
+    wasm.install(zig)
+    return JS
+
+
+@pytest.fixture(scope="session")
+def answers(package: Path) -> Callable[[Path, list[dict[str, Any]]], list[Any]]:
+    """Give a function that has a model's file and jobs answered by the package (`answers.mjs`)."""
+
+    def ask(model: Path, jobs: list[dict[str, Any]]) -> list[Any]:
+        text = node(Path(__file__).with_name("answers.mjs"), given={"model": str(model), "jobs": jobs})
+        found: list[Any] = json.loads(text)
+        return found
+
+    return ask
