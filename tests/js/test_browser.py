@@ -1,0 +1,98 @@
+"""The package in a real browser: the same digests, and a receipt verified by a model that is read by ranges."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intact.conformance import EXPECTED
+from support.browser import browser, complaints
+from support.modules import load
+
+RECEIPTS = Path(__file__).parents[2] / "conformance" / "receipts"
+SCRIPT = """
+async ({ model, receipts }) => {
+  const { BlobSource, ConformanceSet, Core, Model, UrlSource, parseReceipt, runConformance, verify } =
+    await import("/src/index.js");
+  const wasm = await WebAssembly.compile(await (await fetch("/dist/intact.wasm")).arrayBuffer());
+  const set = new ConformanceSet(await (await fetch("/dist/conformance.bin")).arrayBuffer());
+  const core = await Core.load(wasm);
+  const { digests } = runConformance(core, set, { tier: "wasm" });
+  const verdicts = [];
+  const blob = await (await fetch(model)).blob();
+  for (const source of [await UrlSource.open(model), new BlobSource(blob)]) {
+    const loaded = await Model.load(source, { wasm });
+    for (const receipt of receipts) {
+      const { outcome, what, position } = await verify(loaded, parseReceipt(new TextEncoder().encode(receipt)));
+      verdicts.push([outcome, what, position]);
+    }
+  }
+  return { digests, verdicts };
+}
+"""
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """Serves a folder, and parts of files as `Range: bytes=A-B` asks for them."""
+
+    def do_GET(self) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if wanted is None:
+            super().do_GET()
+            return
+        data = Path(self.translate_path(self.path)).read_bytes()
+        begin, last = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {begin}-{last}/{len(data)}")
+        self.send_header("Content-Length", str(last + 1 - begin))
+        self.end_headers()
+        self.wfile.write(data[begin : last + 1])
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder; give the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.slow
+def test_a_browser_computes_the_same(package: Path, tmp_path: Path) -> None:
+    """Digests of the contract, and verdicts on a true and two forged receipts, in Chromium without a window."""
+    load("scripts/js_conformance.py").write(package / "dist" / "conformance.bin")
+    (tmp_path / "src").symlink_to(package / "src")
+    (tmp_path / "dist").symlink_to(package / "dist")
+    (tmp_path / "model.gguf").symlink_to(RECEIPTS / "model.gguf")
+    (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
+    kept = {one["file"]: one for one in json.loads((RECEIPTS / "verdicts.json").read_text("utf-8"))["files"]}
+    names = ["true-chat.receipt", *(n for n, one in kept.items() if one["what"] in ("token", "hidden state"))][:3]
+    receipts = [(RECEIPTS / name).read_text("utf-8").removesuffix("\n") for name in names]
+    with browser() as chromium, served(tmp_path) as address:
+        page = chromium.new_page()
+        said = complaints(page)
+        page.set_default_timeout(600_000)
+        page.goto(address)
+        found = page.evaluate(SCRIPT, {"model": "/model.gguf", "receipts": receipts})
+    assert found["digests"] == {name: EXPECTED[name] for name in ("operations", "layouts", "profiles")}
+    wanted = [[kept[name]["outcome"], kept[name]["what"], kept[name]["position"]] for name in names]
+    assert found["verdicts"] == [*wanted, *wanted]
+    assert said == []
