@@ -19,6 +19,6 @@ check "${PYTHON:-python3}" scripts/vocabulary.py src native docs scripts README.
 check "${PYTHON:-python3}" scripts/mutate.py --list . > /dev/null  # its list follows the kernels
 check clang-format --dry-run --Werror "${sources[@]}"
 if [ "${1:-}" = --tidy ]; then
-    check clang-tidy --quiet -p "${2:-build/dev}" $(find native -name '*.cpp' ! -name 'tier_neon*')
+    check clang-tidy --quiet -p "${2:-build/dev}" $(find native -name '*.cpp' ! -name 'tier_neon*' ! -name 'tier_wasm*' ! -path 'native/wasm/*')
 fi
 exit $status
