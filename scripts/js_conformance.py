@@ -192,11 +192,14 @@ class RecordedModel:
         self.record["pages"] = count
         self.model.reserve_pages(count)
 
-    def step(self, tokens: Any, spans: Any, tables: Any, wanted: Any, trees: Any) -> Any:
+    def step(self, tokens: Any, spans: Any, tables: Any, wanted: Any, trees: Any, adapters: Any) -> Any:
         add = self._arrays.add
-        chunks = [{"position": p, "count": n, "pages": add(t)} for (p, n), t in zip(spans, tables, strict=True)]
+        chunks = [
+            {"position": p, "count": n, "pages": add(t), "adapter": adapter}
+            for (p, n), t, adapter in zip(spans, tables, adapters, strict=True)
+        ]
         self.record["steps"].append({"tokens": add(tokens), "chunks": chunks, "wanted": add(wanted)})
-        return self.model.step(tokens, spans, tables, wanted, trees)
+        return self.model.step(tokens, spans, tables, wanted, trees, adapters)
 
 
 class RecordedWeight:

@@ -322,12 +322,13 @@ export class CoreModel {
    * Run a step.
    *
    * @param {Int32Array} tokens Of all chunks, one behind the other.
-   * @param {{position: number, count: number, pages: Int32Array}[]} chunks Tokens of one sequence each.
+   * @param {{position: number, count: number, pages: Int32Array, adapter?: number}[]} chunks Tokens of one sequence each,
+   *   and the number of its adapter, if it has one.
    * @param {BigInt64Array} wanted Rows whose logits are wanted.
    * @returns {number} The address of the logits in Q16, int32 (wanted, outputs), valid until the next step.
    */
   step(tokens, chunks, wanted) {
-    const heads = Int32Array.from(chunks.flatMap((c) => [c.position, c.count, c.pages.length]));
+    const heads = Int32Array.from(chunks.flatMap((c) => [c.position, c.count, c.pages.length, c.adapter ?? -1]));
     const tables = Int32Array.from(chunks.flatMap((c) => Array.from(c.pages)));
     return (
       this.core.with([tokens, heads, tables, wanted], (t, h, p, w) =>

@@ -47,9 +47,10 @@ Weight convert_finite(const char* kind, const std::uint8_t* data, std::int64_t r
 
 // Operations as JavaScript names them.
 constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
-    {"embed", Op::kEmbed},     {"norm", Op::kNorm},     {"gather", Op::kGather}, {"hadamard", Op::kHadamard},
-    {"linear", Op::kLinear},   {"rope", Op::kRope},     {"attend", Op::kAttend}, {"gate", Op::kGate},
-    {"experts", Op::kExperts}, {"logits", Op::kLogits},
+    {"embed", Op::kEmbed},   {"norm", Op::kNorm},         {"gather", Op::kGather}, {"hadamard", Op::kHadamard},
+    {"linear", Op::kLinear}, {"adapt", Op::kAdapt},       {"steer", Op::kSteer},   {"rope", Op::kRope},
+    {"attend", Op::kAttend}, {"convolve", Op::kConvolve}, {"gate", Op::kGate},     {"experts", Op::kExperts},
+    {"logits", Op::kLogits},
 };
 
 // As js/src/core.js writes an operation: fields of model.h.
@@ -159,7 +160,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     const auto* found =
         std::find_if(std::begin(kKinds), std::end(kKinds), [&](auto& one) { return one.first == kind; });
     demand(found != std::end(kKinds), "no operation " + std::string(kind));
-    demand(g.gate >= 0 && g.gate < kGateKinds && g.weights >= 0 && g.weights <= 2,
+    demand(g.gate >= 0 && g.gate < kGateKinds && g.weights >= 0 && g.weights < kExpertWeights,
            "no such gate or weights of experts");
     Op op{};
     op.kind = found->second;
@@ -213,8 +214,9 @@ const std::int32_t* intact_step(Model* model, const std::int32_t* tokens, int ro
                                 int wanted_count) {
     std::vector<Chunk> list;
     std::int64_t total = 0;
-    for (int c = 0; c < chunk_count; c++, chunks += 3) {
+    for (int c = 0; c < chunk_count; c++, chunks += 4) {
         Chunk chunk{chunks[0], chunks[1], {}};
+        chunk.adapter = chunks[3];
         const std::int64_t room = chunks[2] * model->page_size;
         demand(chunk.position >= 0 && chunk.count >= 1 && chunk.count <= room && chunk.position <= room - chunk.count,
                "a chunk's positions lie outside its pages");
