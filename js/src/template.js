@@ -1,6 +1,7 @@
-// Chat templates: the part of jinja2's language that the templates of small models need, and no more. Text, `for` over a
-// list, `if`, strings, names, members, `+`, comparisons, `and`, `or`, `not`. A template with anything else (filters, calls,
-// macros, assignments) is refused: that nobody takes a difference between two engines for a lie of a receipt's maker.
+// Chat templates: the part of jinja2's language that the templates of small models need, and no more. Text, `for` over
+// a list, `if`, strings, names, members, `+`, comparisons, `and`, `or`, `not`. A template that comes to anything else
+// (filters, calls, assignments), or has macros, is refused: that nobody takes a difference between two engines for a
+// lie of a receipt's maker.
 
 import { InputError } from "./sources.js";
 import { parseStrict } from "./strict.js";
@@ -65,11 +66,18 @@ class Expression {
     this.at = 0;
   }
 
+  // What is not supported is an error only where the template comes to it.
   static of(code) {
-    const made = new Expression(code);
-    const value = made.either();
-    if (made.at < made.tokens.length) throw unsupported(JSON.stringify(code.slice(0, 60)));
-    return value;
+    try {
+      const made = new Expression(code);
+      const value = made.either();
+      if (made.at < made.tokens.length) throw unsupported(JSON.stringify(code.slice(0, 60)));
+      return value;
+    } catch (error) {
+      return () => {
+        throw error;
+      };
+    }
   }
 
   takes(word) {
@@ -210,7 +218,11 @@ function block(parts, ends) {
     if (word === "if") writers.push(choice(parts, code));
     else if (word === "for" && rest[1] === "in")
       writers.push(loop(parts, rest[0], code.slice(code.indexOf(" in ") + 4)));
-    else throw unsupported(`the tag ${word}`);
+    else if (word === "set" && code.includes("=")) {
+      writers.push(() => {
+        throw unsupported("an assignment");
+      });
+    } else throw unsupported(`the tag ${word}`);
   }
   if (ends.length) throw unsupported("a block without an end");
   return [writers, null, ""];

@@ -192,6 +192,37 @@ def same_tokens(answers: Ask, path: Path, tokenizer: Tokenizer) -> None:
     assert texts == [tokenizer.decode(tokens, continuation=True) for tokens in drawn]
 
 
+TEMPLATES = (
+    """{%- if tools %}
+    {{- tools | tojson }}
+{%- endif %}
+{%- for message in messages %}
+  {% if message.role == 'user' and not loop.first or loop.last %}[{{ message['content'] + '\n' }}]
+  {% elif true %}({{ message.name }}){% else %}x{% endif %}
+{%- endfor %}{# none #}
+{% if add_generation_prompt is defined %}>{% endif %}
+""",
+    """{{ bos_token }}{% for m in messages %}
+
+\t{% if m.role != 'system' %}
+{{ m.role }}: {{ m.content }}
+{% endif %}
+{% endfor %}""",
+)
+"""Trimmed blocks, members that are not there, a branch with a filter that no message comes to."""
+
+
+def test_chats_are_written_the_same(answers: Ask, tmp_path: Path) -> None:
+    turns = [("system", "Be brief."), ("user", " Hello "), ("assistant", "Yes?\n"), ("user", "Go on: {{ x }}")]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    for template in TEMPLATES:
+        path = write_tiny(tmp_path / "tiny.gguf", kinds=("Q8_0",), metadata={"tokenizer.chat_template": template})
+        tokenizer = Tokenizer.from_checkpoint(intact.load(path).checkpoint)
+        jobs = [{"op": "chat", "messages": messages[:count]} for count in (1, 2, 4)]
+        wanted = [tokenizer.encode_chat(job["messages"]) for job in jobs]
+        assert answers(path, jobs) == wanted
+
+
 def test_the_default_model(answers: Ask, package: Path, tmp_path: Path) -> None:
     """Its tokenizer, its digests, and the contract's digest of 128 tokens; a receipt of it, and one forged bit."""
     path = real_model("smollm2-135m")
