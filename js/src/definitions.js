@@ -131,6 +131,12 @@ export default {
       "bytes": 136
     },
     {
+      "name": "IQ1_M",
+      "gguf": 29,
+      "values": 256,
+      "bytes": 56
+    },
+    {
       "name": "BF16",
       "gguf": 30,
       "values": 1,
