@@ -402,15 +402,7 @@ void bind_model(nb::module_& m) {
                 return self.rotations.size() - 1;
             },
             "turns"_a, "factor"_a = std::int64_t{1} << 30)
-        .def(
-            "add_op",
-            [](Model& self, const Op& op) {
-                check(self, op);
-                if (op.kind == Op::kConvolve)
-                    self.convolutions.push_back(self.buffers[static_cast<std::size_t>(op.target)].width);
-                self.ops.push_back(op);
-            },
-            "op"_a)
+        .def("add_op", &add_op, "op"_a)
         .def(
             "reserve_pages",
             [](Model& self, std::int64_t count) {

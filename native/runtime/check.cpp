@@ -38,8 +38,6 @@ void check_vectors(const Model& model, const Op& op) {
             throw std::invalid_argument("an adapter's vector is a row of a wide buffer");
 }
 
-}  // namespace
-
 void check(const Model& model, const Op& op) {
     const auto demand = [](int i, std::size_t count, const char* what) {
         if (i < 0 || static_cast<std::size_t>(i) >= count)
@@ -123,6 +121,15 @@ void check(const Model& model, const Op& op) {
         demand(target.weight, model.weights.size(), "weight");
         if (target.bias != -1) demand(target.bias, model.biases.size(), "bias");
     }
+}
+
+}  // namespace
+
+void add_op(Model& model, const Op& op) {
+    check(model, op);
+    if (op.kind == Op::kConvolve)
+        model.convolutions.push_back(model.buffers[static_cast<std::size_t>(op.target)].width);
+    model.ops.push_back(op);
 }
 
 }  // namespace intact

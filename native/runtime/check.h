@@ -5,8 +5,8 @@
 
 namespace intact {
 
-// Refuses an operation that names buffers, weights or columns that are not there, or numbers out of their bounds;
-// throws std::invalid_argument.
-void check(const Model& model, const Op& op);
+// Adds an operation to a program. Refuses one that names buffers, weights or columns that are not there, or numbers out
+// of their bounds; throws std::invalid_argument.
+void add_op(Model& model, const Op& op);
 
 }  // namespace intact

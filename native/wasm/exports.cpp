@@ -191,8 +191,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.norms.assign(norms, norms + norm_count);
     for (const GivenTarget& t : std::span(targets, static_cast<std::size_t>(target_count)))
         op.targets.push_back({t.buffer, t.weight, t.bias, t.accumulate != 0});
-    check(*model, op);
-    model->ops.push_back(std::move(op));
+    add_op(*model, op);
 }
 INTACT_EXPORT(intact_pages) void intact_pages(Model* model, int count) { model->reserve_pages(count); }
 INTACT_EXPORT(intact_page_bytes) double intact_page_bytes(const Model* model) {
