@@ -32,8 +32,8 @@ class Parts:
         metadata = {key: value for key, value in metadata.items() if value is not None}
         return write_gguf(self.path.with_name("spoiled.gguf"), metadata, self.tensors)
 
-    def spoil(self, name, value, at=0):
-        """Put a float, or the exponent that means one, into a tensor's bytes."""
+    def spoil(self, name, value, at=0, half=None):
+        """Put a float, or the exponent that means one, into a tensor's bytes; of its first block as the given half."""
         kind, shape, data = self.tensors[name]
         bad = bytearray(data)
         if kind == "F32":
@@ -42,8 +42,10 @@ class Parts:
             bad[at : at + 2] = (np.array([value], np.float32).view(np.uint32) >> 16).astype("<u2").tobytes()
         elif kind == "MXFP4":
             bad[at] = 255
-        else:
+        elif half is None:
             bad[at : at + 2] = np.float16(value).tobytes()
+        else:
+            half.write(np.frombuffer(bad, np.uint8), np.float16(value).view(np.uint16))
         self.tensors[name] = (kind, shape, bytes(bad))
 
     def find(self, kind):
@@ -138,10 +140,10 @@ def test_a_weight_or_scale_that_is_not_finite(tmp_path, kind, value, executor):
 
     halves = BLOCK_FORMATS[kind].halves if kind in BLOCK_FORMATS else ()
     parts = Parts(write_tiny(tmp_path / "tiny.gguf", kinds=[kind], layers=1, heads=4, head_width=64))
-    for at in halves or (0,):
+    for half in halves or (None,):
         for name in ("blk.0.ffn_down.weight", "output.weight", "token_embd.weight"):
             spoiled = Parts(parts.path)
-            spoiled.spoil(name, value, at)
+            spoiled.spoil(name, value, half=half)
             path = spoiled.write()
             if executor == "reference":
                 with pytest.raises(ModelError, match=re.escape(name)):
