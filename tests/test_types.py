@@ -10,7 +10,7 @@ import pytest
 
 import intact
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingFields
-from intact.library import MixFields, Model, RequestFields, ServiceFields
+from intact.library import AdapterFields, MixFields, Model, RequestFields, ServiceFields
 from intact.solving import solve
 
 ROOT = Path(intact.__file__).parents[2]
@@ -83,7 +83,7 @@ def test_mypy_finds_the_wrong_names_and_types_and_no_others(tmp_path):
 
 def test_the_arguments_by_name_are_those_that_are_checked():
     assert set(RequestFields.__annotations__) == DEFINITIONS.keys() | (
-        ServiceFields.__annotations__.keys() | MixFields.__annotations__.keys()
+        ServiceFields.__annotations__.keys() | MixFields.__annotations__.keys() | AdapterFields.__annotations__.keys()
     )
     for method in (Model.generate, Model.stream, Model.agenerate, Model.astream, Model.asamples, Model.chat,
                    Model.chat_stream, Model.achat, Model.achat_stream):  # fmt: skip

@@ -19,7 +19,8 @@ from intact.reason.testing.toy import MarkovBackend
 from intact.tools.sandbox import protection
 from support.effort import effort
 
-METHODS = all_methods()
+METHODS = {name: one for name, one in all_methods().items() if "tool proof" not in one.uses}
+"""All but those that wait for a proof assistant."""
 FEW = {"n": 4, "k": 3, "m": 2, "simulations": 4, "width": 2, "steps": 2, "iterations": 2, "warmup": 2, "rounds": 2}
 LENGTHS = "max_tokens", "thinking", "tokens"
 MOST = 64

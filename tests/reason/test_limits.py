@@ -15,6 +15,7 @@ from intact.errors import ParameterError
 from intact.reason import Answer, CallMethod, Problem, State, Steps, all_methods, find, method
 from intact.reason.driver import Driver
 from intact.reason.limits import Count, above, at_least, filled, one_of, within
+from intact.reason.methods.proof_search import _are_perspectives
 from intact.reason.registry import Parameter
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
@@ -33,6 +34,7 @@ class Half:
 
 
 WRONG: dict[Any, tuple[Any, ...]] = {
+    _are_perspectives: ("", "likely, loud"),
     at_least: (-1, -math.inf, math.nan),
     within: (-1, 1 << 40, math.nan),
     above: (0, -1, math.nan),
@@ -56,6 +58,7 @@ FREE |= {"aggregate", "models", "observe", "plan", "retry", "solve", "syzygy"}
 FREE |= {"threshold"}  # of scores of any range
 FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
 FREE |= {"again", "implement", "propose", "translate"}
+FREE |= {"automation", "informal", "prove", "sketch", "statement", "suggest"}
 """Texts that may be any."""
 
 
