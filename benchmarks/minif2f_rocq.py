@@ -26,7 +26,7 @@ RECORDS = Path(__file__).with_name("records") / "minif2f_rocq.jsonl"
 FILES = {"valid": "valid.jsonl", "test": "test_first_half.jsonl"}
 SOLVERS = ("easy", "tauto", "lia", "lra", "ring", "field", "now vm_compute", "nia", "nra")
 ABSENT = "Cannot find a physical path"
-"""What Rocq says of a library that is missing, such as Coquelicot (Debian's package libcoq-coquelicot)."""
+"""The message of Rocq for a library that is missing, such as Coquelicot (Debian's package libcoq-coquelicot)."""
 EACH = 1
 """Seconds that each solver has."""
 SECONDS = 60.0
@@ -46,7 +46,7 @@ def tactic() -> str:
 
 
 def measure(row: dict[str, str], known: dict[str, Any], solve: bool) -> dict[str, Any]:
-    """Whether a statement compiles, and with `solve` whether a solver proves it."""
+    """Compile a statement, and with `solve` let a solver try it."""
     rocq, limits = find_assistant("rocq"), AssistantLimits(SECONDS)
     found = known or {"name": row["name"], "split": row["split"]}
     statement = row["statement"].replace("From Stdlib", "From Coq")

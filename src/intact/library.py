@@ -879,7 +879,7 @@ def load(
         drafting=make_drafting(drafter, vocabulary, trees, guesser),
         partners=[other.executor for other in others],
         stores=stores,
-        adapters=[added_digest(variant.program, main.program) for variant in variants.values()],
+        adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if stores else (),
     )
     return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "")
 
@@ -955,7 +955,7 @@ def _open(
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
     variants = {
-        name: Partner(checkpoint, with_adapters(program, {name: one}), tokenizer, runner, one.path)
+        name: Partner(checkpoint, with_adapters(program, {name: one}), tokenizer, runner, Path(adapters[name]))
         for name, one in changes.items()
     }
     return Partner(checkpoint, program, tokenizer, runner), variants

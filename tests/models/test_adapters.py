@@ -129,6 +129,7 @@ def test_a_vector_is_added_behind_its_layer(name: str, bases: Mapping[str, Path]
             assert isinstance(model.program.ops[-1], Logits)
             assert places[-1] == len(model.program.ops) - 3
             found[factor] = model.logits(TOKENS).copy()
+            assert model.own.changed_by == Path(f"{file}{factor}")  # what a manifest's command repeats
     assert np.array_equal(found[":0"], plain)
     with intact.load(bases[name], adapters={"v": file}) as model:
         receipts = [model.generate("a b", adapter=a, max_tokens=4, receipt=True)[0][0].receipt for a in ("", "v")]

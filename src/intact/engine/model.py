@@ -46,7 +46,7 @@ class Partner:
     Attributes
     ----------
     changed_by : Path or None
-        Its adapter's file or folder.
+        Its adapter's file or folder, with the factor behind it, if one was given.
     """
 
     checkpoint: Checkpoint

@@ -20,7 +20,7 @@ PROOF_KINDS: Final[dict[ProofKind, str]] = {
     "hole": "nothing is left to prove, but a step gave a goal up, or assumed what nobody allows",
     "limit": "the assistant ran into a limit, which is no verdict",
 }
-"""What became of a proof, in words."""
+"""Outcomes of a proof, in words."""
 
 MEMORY: Final = 2 << 30
 """Bytes of address space of an assistant that is a process."""

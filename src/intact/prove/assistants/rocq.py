@@ -30,7 +30,7 @@ PROGRAM: Final = "coqtop"
 OPTIONS: Final = ("-q", "-emacs")
 """No file of the user's; prompts that number the states, in standard error."""
 FILES: Final = (Path("/etc/ocamlfind.conf"),)
-"""What Debian's program reads besides the libraries of the system."""
+"""Files that the program of Debian reads besides the libraries of the system."""
 OUTPUT: Final = 4 << 20
 """Bytes that a run may write."""
 

@@ -11,7 +11,7 @@ from intact.errors import FormatError
 _BULLET: Final = re.compile(r"-+|\++|\*+")
 _BRACE: Final = re.compile(r"(?:\d+\s*:\s*|\[\w+\]\s*:\s*)?\{|\}")
 _TACTIC: Final = re.compile(r"[a-z_(\[!?{}*+-]|\d+\s*[:,-]")
-"""How a tactic, a bullet or a selector of goals begins; commands begin with a capital letter, attributes with #."""
+"""The beginnings of tactics, bullets and selectors of goals; commands begin with a capital letter."""
 _HOLE: Final = re.compile(r"\b(?:admit|give_up)\b")
 _ENDS: Final = re.compile(r"(?:Proof|Qed|Defined|Admitted|Abort)\b[^.]*\.")
 

@@ -101,7 +101,7 @@ def proof_repair(
         for state, steps, message in failed:
             mended, tried = yield from mend(claim, steps, mends)
             source = state
-            if not any(not claim.assistant.is_hole(step) for step in mended):
+            if all(claim.assistant.is_hole(step) for step in mended):
                 again = claim.ask(state, problem, retry, steps, message=message)
                 source = yield Extend(claim.open_block(again), stop=(FENCE,))
                 mended, tried = yield from mend(claim, claim.assistant.split(block_of(source)), mends)
