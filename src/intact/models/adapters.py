@@ -41,7 +41,6 @@ from intact.models.program import (
     Norm,
     Op,
     Program,
-    Rope,
     Steer,
 )
 from intact.numerics.dequantize import dequantize
@@ -263,7 +262,7 @@ class _Naming:
         formats = checkpoint.format == "gguf", gguf
         wanted, given = (a.gguf_interleaves if form else a.hf_interleaves for form in formats)
         self._moved = None if wanted == given else wanted
-        self._ropes = {op.buffer: op for op in program.ops if isinstance(op, Rope)}
+        self._ropes = program.ropes()
         self._targets = {t.weight: t.buffer for op in program.ops if isinstance(op, Linear) for t in op.targets}
 
     def matrices(self, module: str, outputs: int, path: Path) -> list[tuple[str, slice]]:

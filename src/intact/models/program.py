@@ -264,6 +264,10 @@ class Program:
         """Return the convolutions, in order of the parts of the cache that they have."""
         return [op for op in self.ops if isinstance(op, Convolve)]
 
+    def ropes(self) -> dict[str, Rope]:
+        """Return the rotations of positions, by the buffers that they turn."""
+        return {op.buffer: op for op in self.ops if isinstance(op, Rope)}
+
     def factors(self) -> tuple[Fraction, ...]:
         """Return the factor of each rotation."""
         return self.rotation_factors or (Fraction(1),) * len(self.rotations)
