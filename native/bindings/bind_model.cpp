@@ -134,7 +134,11 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     }
     if (!adapters.empty() && adapters.size() != chunks.size())
         throw std::invalid_argument("every chunk has an adapter or none");
-    for (std::size_t c = 0; c < adapters.size(); c++) list[c].adapter = adapters[c];
+    for (std::size_t c = 0; c < adapters.size(); c++) {
+        if (adapters[c] < -1 || adapters[c] >= model.adapters())
+            throw std::invalid_argument("the model has no adapter " + std::to_string(adapters[c]));
+        list[c].adapter = adapters[c];
+    }
     for (const auto& [c, parents] : trees) {
         Chunk& chunk = list.at(c);
         chunk.parents = copy(parents);

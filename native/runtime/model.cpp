@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <stdexcept>
 
 #include "runtime/exact.h"
@@ -182,6 +183,17 @@ HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const
     const std::int64_t keys = head * page_size * (3 * depth + 8), values = keys + page_size * depth * 2;
     const std::int64_t scales = values + page_size * depth;
     return {table, page_size, depth, keys, values, scales, scales + page_size * 4};
+}
+
+std::int64_t Model::adapters() const {
+    std::int64_t least = std::numeric_limits<int>::max();
+    bool any = false;
+    for (const Op& op : ops) {
+        if (op.kind != Op::kAdapt && op.kind != Op::kSteer) continue;
+        any = true;
+        least = std::min<std::int64_t>(least, std::ssize(op.targets) / (op.kind == Op::kAdapt ? 2 : 1));
+    }
+    return any ? least : 0;
 }
 
 void Model::make_room(const Op& adapt, std::int64_t rows) {

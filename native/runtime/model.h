@@ -160,6 +160,7 @@ public:
 
     std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
     std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row
+    std::int64_t adapters() const;                                   // that every change knows
     // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
     HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
     std::int64_t page_bytes() const;

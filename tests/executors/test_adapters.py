@@ -105,6 +105,15 @@ def test_a_change_of_zeros_gives_the_bits_of_none(tmp_path: Path, profile: str) 
     assert np.array_equal(a, b)
 
 
+@pytest.mark.parametrize("number", [-2, 1, 7])
+def test_an_adapter_that_the_model_has_not_is_refused(tmp_path: Path, number: int) -> None:
+    with open_checkpoint(write_tiny(tmp_path / "tiny.gguf")) as checkpoint:
+        program = build_program(checkpoint)
+    executor = NativeExecutor(with_adapters(program, {"one": changes(program, 1, 8)}))
+    with pytest.raises(ValueError, match=f"no adapter {number}"):
+        last_rows(executor, np.arange(4, dtype=np.int32)[None], [number], 4)
+
+
 def float_program() -> Program:
     """Embed, Linear, Adapt, and a head that gives the rows themselves."""
     b = _Builder("float adapter")
