@@ -6,7 +6,6 @@ Counters show that each setting took effect.
 """
 
 import random
-from collections import Counter
 from functools import cache
 from itertools import combinations, product
 from tempfile import TemporaryDirectory
@@ -222,28 +221,28 @@ def _check(path, profile, row, expected, folder=None):
         assert did["accepted"] > 0 or row["drafter"] != "prophet"
     engine.close()
     assert engine.pool.used == 0
+    model.close()  # pages are written to the folder until then
     return did
 
 
 @cache
-def rows():
-    """Settings in which each pair meets twice, and each meets every model."""
-    return [row for seed in (0, 1) for row in all_pairs(FACTORS | {"model": MODELS}, seed, tries=150)]
+def rows(seed):
+    """Settings in which each pair meets and each value meets every model."""
+    return all_pairs(FACTORS | {"model": MODELS}, seed, tries=150)
 
 
 def test_all_pairs_are_covered():
     factors = FACTORS | {"model": MODELS}
     for a, b in combinations(factors, 2):
-        met = Counter((row[a], row[b]) for row in rows())
-        assert set(met) == set(product(factors[a], factors[b]))
-        assert min(met.values()) > 1
-    assert len(rows()) < 1.1 * 2 * len(MODELS) * len(FACTORS["drafter"])  # no fewer than twice the product can do
+        assert {(row[a], row[b]) for row in rows(0)} == set(product(factors[a], factors[b]))
+    assert len(rows(0)) < 1.1 * len(MODELS) * len(FACTORS["drafter"])  # no fewer than the product can do
 
 
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(("architecture", "profile"), MODELS)
-def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile):
+def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile, seed):
     sums: dict[str, int] = {}
-    for row in rows():
+    for row in rows(seed):
         if row["model"] != (architecture, profile):
             continue
         try:
