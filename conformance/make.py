@@ -35,6 +35,7 @@ from intact.numerics import (
     soft_cap,
 )
 from intact.numerics.gather import gather
+from intact.numerics.place import place, place_index
 from intact.numerics.rope import rotation
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.weights import BLOCK_FORMATS
@@ -82,6 +83,11 @@ def _attend(query: list[int], factor: str, keys: list[list[int]], values: list[l
     q = attention.quantize_query(np.array(query, np.int64), _scale(factor))
     k, v = attention.quantize_keys(np.array(keys)), attention.quantize_values(np.array(values))
     return {"scores": _list(attention.scores(q, k)), "output": _list(attention.attend(q, k, v))}
+
+
+def _place(x: list[list[int]], target_width: int, kept: list[list[int]] | None = None, **columns: int) -> Any:
+    index = place_index(target_width, columns.pop("heads"), columns.pop("width"), **columns)
+    return _list(place(np.array(x), index, None if kept is None else np.array(kept)))
 
 
 def _described_choice(choice: experts.ExpertChoices) -> Case:
@@ -154,13 +160,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "attend": _attend,
     "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
     "activation": lambda kind, x: _list(gate.gated(np.array(x), None, kind)),
-    "choose_experts": lambda scores, used, weights, factor, bias=None: _described_choice(
+    "choose_experts": lambda scores, used, weights, factor, bias=None, groups=(1, 1): _described_choice(
         experts.choose(
             np.array(scores),
             used,
             weights,
             experts.weight_factor(Fraction(factor)),
             None if bias is None else np.array(bias),
+            experts.Groups(*groups),
         )
     ),
     "convolution_rows": lambda gate_, x: {
@@ -172,6 +179,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layer_norm": lambda x, gain, bias, eps: _list(
         norm.layer_norm(np.array(x), _gain(gain, eps), None if bias is None else np.array(bias))
     ),
+    "place": _place,
     "gather": lambda x, index: _list(gather(np.array(x), np.array(index, np.int32))),
     "embed": lambda kind, data, shape, tokens, scale: _list(
         _embed(_weight(kind, data, shape), np.array(tokens, np.int32), embed_multiplier(Fraction(scale)))
@@ -360,6 +368,14 @@ def _experts() -> Iterator[Case]:
         bias = [0, 1 << 30, -(1 << 29), 1, 77, -(1 << 43), 1 << 28]
         for used in (1, 3):
             yield _case("choose_experts", scores=_list(scores), used=used, weights=kind, factor=factor, bias=bias)
+    grouped = _row("grouped", (4, 12), 90000.0)
+    grouped[1, 3] = grouped[1, 6] = grouped[1, 10] = grouped[1].max()
+    grouped[2] = 7
+    bias = [0, 1 << 28, -(1 << 29), 1, 77, -(1 << 43), 1 << 28, 5, 0, -(1 << 27), 1 << 20, 3]
+    for groups, used in (((4, 2), 3), ((3, 1), 4), ((2, 2), 5), ((6, 5), 9)):
+        choice = {"scores": _list(grouped), "used": used, "factor": "5/2", "groups": list(groups)}
+        yield _case("choose_experts", weights="softmax", **choice)
+        yield _case("choose_experts", weights="sigmoid of chosen", bias=bias, **choice)
     low = [[-LIMIT, -LIMIT, -LIMIT]]
     yield _case("choose_experts", scores=low, used=2, weights="sigmoid of chosen", factor="5/2")
     y = [[0, 1, -1, 3, -3, 1 << 42, (1 << 42) + 5, -(1 << 42) - 5, 1 << 60]] * 4
@@ -385,6 +401,10 @@ def _gather() -> Iterator[Case]:
     yield _case("gather", x=rows, index=[0, 1, 2, 3, 0, 1, 2, 3])
     yield _case("gather", x=rows, index=[3, -1, 3, 0, -1])
     yield _case("gather", x=[[1 << 49, -(1 << 49)]], index=[-1, 1, 0, 1])
+    of_heads = {"heads": 2, "width": 2, "target_step": 3}
+    yield _case("place", x=rows, target_width=7, source_step=2, source_start=0, target_start=1, **of_heads)
+    kept = [[9, 8, 7, 6, 5, 4], [-1, -2, -3, -4, -5, -LIMIT]]
+    yield _case("place", x=rows, target_width=6, source_step=0, source_start=2, target_start=0, kept=kept, **of_heads)
 
 
 def _embedding() -> Iterator[Case]:

@@ -242,7 +242,9 @@ class RecordedOp:
         if "cap" in fields:
             fields["cap_slope"], fields["cap_limit"] = (str(number) for number in fields.pop("cap"))
         if "routing" in fields:
-            fields["used"], fields["weights"], factor, _ = fields.pop("routing")
+            fields["used"], fields["weights"], factor, _, fields["groups"], fields["groups_used"] = fields.pop(
+                "routing"
+            )
             fields["factor"] = str(factor)
         if "multiplier" in fields:
             fields["multiplier"] = str(fields["multiplier"])

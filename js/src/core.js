@@ -41,6 +41,8 @@ const OP_FIELDS = Object.entries({
   factor: 1 << 18,
   keep: 0,
   random: 0,
+  groups: 1,
+  groups_used: 1,
 });
 
 /** An instance of the module. */

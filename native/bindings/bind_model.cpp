@@ -293,12 +293,14 @@ void bind_model(nb::module_& m) {
             "routing",
             [](const Op& self) {
                 const Routing& r = self.routing;
-                return std::tuple(r.used, static_cast<int>(r.weights), r.factor, r.float_factor);
+                return std::tuple(r.used, static_cast<int>(r.weights), r.factor, r.float_factor, r.groups,
+                                  r.groups_used);
             },
-            [](Op& self, const std::tuple<std::int64_t, int, std::int64_t, float>& routing) {
-                const auto& [used, weights, factor, float_factor] = routing;
+            [](Op& self,
+               const std::tuple<std::int64_t, int, std::int64_t, float, std::int64_t, std::int64_t>& routing) {
+                const auto& [used, weights, factor, float_factor, groups, groups_used] = routing;
                 if (weights < 0 || weights >= kExpertWeights) throw std::invalid_argument("no such weights of experts");
-                self.routing = {used, static_cast<ExpertWeights>(weights), factor, float_factor};
+                self.routing = {used, static_cast<ExpertWeights>(weights), factor, float_factor, groups, groups_used};
             })
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },

@@ -109,6 +109,10 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument("every expert has a bias, or none");
         if (used < 1 || used > count || op.width < 1 || op.routing.factor < 0 || op.routing.factor >= 1 << 20)
             throw std::invalid_argument("a row passes one to all of the experts, with weights below 4");
+        const std::int64_t groups = op.routing.groups, some = op.routing.groups_used;
+        if (groups < 1 || count % groups || some < 1 || some > groups || used > count / groups * some ||
+            (some < groups && count / groups < 2))
+            throw std::invalid_argument("experts form groups of one size, at least two, that hold those of a row");
         if (has_wide_codes(model.scheme) || op.keep)
             throw std::invalid_argument("this profile runs no mixtures of experts");
     }

@@ -10,13 +10,13 @@ namespace intact {
 namespace {
 
 // The experts whose sigmoid and bias have the largest sums.
-void choose_best_sums(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, std::int64_t used,
+void choose_best_sums(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const Routing& routing,
                       const Kernels& kernel, ExpertChoice* to) {
     std::vector<std::int32_t> sigmoids(static_cast<std::size_t>(n));
     kernel.sigmoid(scores, n, sigmoids.data());
     std::vector<std::int64_t> sums(sigmoids.begin(), sigmoids.end());
     for (std::int64_t e = 0; e < n; e++) at(sums, e) += bias[e];
-    choose_best(sums.data(), n, used, to);
+    choose_in_groups(sums.data(), n, routing, true, to);
 }
 
 }  // namespace
@@ -26,9 +26,9 @@ void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64
     constexpr std::int64_t kLog2E = 1549082005;  // Q30
     constexpr std::int64_t kLeastSum = 1074;     // 10^-6 in Q30
     if (bias)
-        choose_best_sums(scores, n, bias, routing.used, kernel, to);
+        choose_best_sums(scores, n, bias, routing, kernel, to);
     else
-        choose_best(scores, n, routing.used, to);
+        choose_in_groups(scores, n, routing, false, to);
     const std::int64_t used = routing.used;
     std::vector<std::int32_t> chosen, shares(static_cast<std::size_t>(std::max(n, used)));
     for (std::int64_t i = 0; i < used; i++) chosen.push_back(scores[to[i].expert]);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -18,6 +19,8 @@ struct Routing {
     ExpertWeights weights = ExpertWeights::kSoftmaxOfChosen;
     std::int64_t factor = 1 << 18;  // of the weights, Q18
     float float_factor = 1;         // profile fp32
+    std::int64_t groups = 1;        // of experts that follow each other, of one size
+    std::int64_t groups_used = 1;   // of a row: it passes experts of these alone
 };
 
 // An expert of a row, and the weight of its result: Q18, or in the profile fp32 a float.
@@ -37,6 +40,34 @@ template <class T> void choose_best(const T* scores, std::int64_t n, std::int64_
     }
     for (std::int64_t e = 0; e < n; e++)
         if (taken[static_cast<std::size_t>(e)]) (to++)->expert = static_cast<std::int32_t>(e);
+}
+
+// The same of the best groups alone, by their largest score, or where there are biases the sum of their two largest.
+template <class T>
+void choose_in_groups(const T* scores, std::int64_t n, const Routing& routing, bool biased, ExpertChoice* to) {
+    if (routing.groups_used == routing.groups) return choose_best(scores, n, routing.used, to);
+    const std::int64_t size = n / routing.groups;
+    std::vector<T> best, of_groups;
+    for (std::int64_t g = 0; g < routing.groups; g++) {
+        T first = scores[g * size], second = first;
+        for (std::int64_t i = 1; i < size; i++) {
+            const T score = scores[g * size + i];
+            if (score > first)
+                second = first, first = score;
+            else if (i == 1 || score > second)
+                second = score;
+        }
+        best.push_back(biased ? first + second : first);
+    }
+    std::vector<ExpertChoice> groups(static_cast<std::size_t>(routing.groups_used));
+    choose_best(best.data(), routing.groups, routing.groups_used, groups.data());
+    for (const ExpertChoice& group : groups)
+        of_groups.insert(of_groups.end(), scores + group.expert * size, scores + (group.expert + 1) * size);
+    choose_best(of_groups.data(), std::ssize(of_groups), routing.used, to);
+    for (std::int64_t i = 0; i < routing.used; i++) {
+        const std::int64_t place = to[i].expert, group = groups[static_cast<std::size_t>(place / size)].expert;
+        to[i].expert = static_cast<std::int32_t>(group * size + place % size);
+    }
 }
 
 // Chooses the experts of a row by their scores, and their weights. bias: null, or for each expert what is added to the

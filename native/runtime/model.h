@@ -78,7 +78,7 @@ struct Op {
     int kv_heads = 0, layer = 0;  // attend; convolve: the number of its part of the cache
     std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
     std::int64_t window = 0;      // attend: positions seen, 0 for all
-    bool accumulate = false;      // norm, experts
+    bool accumulate = false;      // norm, experts; gather: columns of index -1 stay as they are
     bool centered = false;        // norm: of whole rows, less their mean
     int bias = -1;  // norm: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
     bool interleaved = false;           // rope
@@ -92,7 +92,7 @@ struct Op {
                                         // adapt: of each adapter down and up, weights of -1 where it has none;
                                         // steer: of each adapter the bias, or -1
     Routing routing{};                  // experts
-    std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: 0
+    std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: none
     std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all
     std::vector<std::int32_t> norms;    // linear: of the columns, where they weight the choice
     bool random = false;                // linear: that choice is random

@@ -11,12 +11,12 @@ namespace {
 bool writes(const Op& op, int buffer) {
     switch (op.kind) {
         case Op::kEmbed:
-        case Op::kGather:
         case Op::kHadamard:
         case Op::kAttend:
         case Op::kConvolve:
         case Op::kGate:
             return op.target == buffer;
+        case Op::kGather:
         case Op::kNorm:
         case Op::kExperts:
             return op.target == buffer && !op.accumulate;

@@ -216,11 +216,11 @@ struct Fp32Run : Run {
         const Routing& routing = op.routing;
         std::vector<float> shares, all(static_cast<std::size_t>(n));
         if (op.bias < 0) {
-            choose_best(scores, n, routing.used, to);
+            choose_in_groups(scores, n, routing, false, to);
         } else {
             kernel_.sigmoid(scores, all.data(), n);
             kernel_.add(all.data(), at(m_.float_biases, op.bias).data(), all.data(), n);
-            choose_best(all.data(), n, routing.used, to);
+            choose_in_groups(all.data(), n, routing, true, to);
         }
         if (routing.weights == ExpertWeights::kSoftmax) {
             kernel_.softmax(scores, all.data(), n);

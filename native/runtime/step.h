@@ -82,7 +82,13 @@ protected:
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             const T* from = row<T>(op.source, m);
             T* to = row<T>(op.target, m);
-            for (const std::int32_t column : op.index) *to++ = column < 0 ? T{0} : from[column];
+            for (const std::int32_t column : op.index) {
+                if (column >= 0)
+                    *to = from[column];
+                else if (!op.accumulate)
+                    *to = T{0};
+                to++;
+            }
         }
     }
     template <class T> T* row(int buffer, std::int64_t m) const {

@@ -57,7 +57,7 @@ constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
 struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
-        random;
+        random, groups, groups_used;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -185,6 +185,8 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.routing.used = g.used;
     op.routing.weights = static_cast<ExpertWeights>(g.weights);
     op.routing.factor = g.factor;
+    op.routing.groups = g.groups;
+    op.routing.groups_used = g.groups_used;
     op.keep = g.keep;
     op.random = g.random != 0;
     op.index.assign(index, index + index_count);

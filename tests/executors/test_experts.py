@@ -22,7 +22,7 @@ from intact.models import build_program
 from intact.models.program import Embed, Experts, Gate, Linear, Norm, Program
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
-from intact.numerics.experts import ExpertWeights, best, choose
+from intact.numerics.experts import ExpertWeights, Groups, best_in_groups, choose
 from intact.numerics.integers import INTEGER
 from intact.quantizing import quantize
 from support.examples import examples
@@ -30,7 +30,10 @@ from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
-MIXED = ("experts softmax", "experts softmax of chosen", "experts sigmoid", "experts sigmoid of chosen")
+MIXED = (
+    *("experts softmax", "experts softmax of chosen", "experts sigmoid", "experts sigmoid of chosen"),
+    *("experts softmax groups", "experts sigmoid of chosen groups"),
+)
 NAMES = (*MIXED, "layer norm 1", "layer norm 100")
 CASES = {case.name: case for case in cases() if case.name in (*NAMES, "layer norm accumulated")}
 MIXTURES = ("olmoe", "qwen2moe", "qwen3moe", "lfm2moe")
@@ -105,6 +108,37 @@ def test_choices_and_weights_equal_the_reference(
 
 @pytest.mark.native
 @pytest.mark.parametrize("tier", TIERS)
+@given(st.integers(1, 9), st.integers(2, 6), st.data(), st.sampled_from([3, 14, 31]), st.integers(0, 2**32))
+@examples(60)
+def test_choices_in_groups_equal_the_reference(
+    tier: str, count: int, size: int, data: st.DataObject, bits: int, seed: int
+) -> None:
+    groups = Groups(count, data.draw(st.integers(1, count)))
+    used = data.draw(st.integers(1, groups.used * size))
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-(1 << bits) + 1, 1 << bits, count * size)
+    for bias in (None, rng.integers(-(1 << bits), 1 << bits, count * size)):
+        expected = choose(scores[None], used, "sigmoid of chosen", 1 << 18, bias, groups)
+        number = get_args(ExpertWeights).index("sigmoid of chosen")
+        rest = (bias, *groups)
+        got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, 1 << 18, *rest)
+        assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
+        assert len(set((expected.experts[0] // size).tolist())) <= groups.used
+
+
+def test_a_group_counts_by_its_largest_score_or_with_biases_by_the_sum_of_two() -> None:
+    scores = np.array([[10, 0, 0, 7, 7, 0, 8, 8, 9]])
+    assert best_in_groups(scores, 2, Groups(3, 1), False).tolist() == [[0, 1]]  # among equals the least number
+    assert best_in_groups(scores, 2, Groups(3, 1), True).tolist() == [[6, 8]]
+    assert best_in_groups(scores, 3, Groups(3, 2), True).tolist() == [[6, 7, 8]]
+    tied = np.array([[5, 5, 5, 5]])
+    assert best_in_groups(tied, 2, Groups(2, 1), True).tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match="groups of one size"):
+        kernels.choose_experts(TIERS[0], np.zeros(4, np.int32), 3, 0, 1, None, 2, 1)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
 def test_shares_of_small_sigmoids_equal_the_reference(tier: str) -> None:
     """Sums of the size of 10^-6, which is added to them."""
     number = get_args(ExpertWeights).index("sigmoid of chosen")
@@ -164,7 +198,8 @@ def test_the_fp32_profile_adds_in_order_of_experts(name: str) -> None:
     normed = fp32.rmsnorm(x, tensor(norm.gain), norm.eps)
     scores = fp32.linear(normed, tensor(router.targets[0].weight))
     keys = scores if experts.bias is None else fp32.sigmoid(scores) + tensor(experts.bias)
-    chosen = best(keys, experts.used)
+    groups = Groups(experts.groups, experts.groups_used)
+    chosen = best_in_groups(keys, experts.used, groups, experts.bias is not None)
     added = np.zeros_like(x)
     for m, ids in enumerate(chosen):
         if experts.weights == "softmax":

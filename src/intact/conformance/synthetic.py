@@ -32,6 +32,7 @@ from intact.models.program import (
     LowRank,
     Norm,
     Op,
+    Place,
     Program,
     Rope,
     Steer,
@@ -305,12 +306,31 @@ def _layer_norms() -> Iterator[Case]:
     yield b.case([ALL_TOKENS])
 
 
+class _Mixture(NamedTuple):
+    """One mixture: its weights and activation, experts, those of a row, groups and those of a row."""
+
+    kind: ExpertWeights
+    activation: Activation
+    experts: int
+    used: int
+    groups: int = 1
+    groups_used: int = 1
+    ends: str = ""
+
+
 def _experts() -> Iterator[Case]:
     """Mixtures with each kind of weights; ties of scores, as two experts have the same row of the router."""
-    kinds: tuple[ExpertWeights, ...] = ("softmax", "softmax of chosen", "sigmoid", "softmax", "sigmoid of chosen")
-    activations: tuple[Activation, ...] = ("silu", "gelu", "silu", "swiglu_oai", "silu")
-    for kind, activation, count, used in zip(kinds, activations, (7, 6, 1, 5, 6), (3, 2, 1, 2, 3), strict=True):
-        b = _Builder(f"experts {kind}" + (" swiglu_oai" if activation == "swiglu_oai" else ""))
+    mixtures = (
+        _Mixture("softmax", "silu", 7, 3),
+        _Mixture("softmax of chosen", "gelu", 6, 2),
+        _Mixture("sigmoid", "silu", 1, 1),
+        _Mixture("softmax", "swiglu_oai", 5, 2, ends=" swiglu_oai"),
+        _Mixture("sigmoid of chosen", "silu", 6, 3),
+        _Mixture("softmax", "silu", 8, 3, 4, 2, " groups"),
+        _Mixture("sigmoid of chosen", "silu", 9, 3, 3, 1, " groups"),
+    )
+    for kind, activation, count, used, groups, groups_used, ends in mixtures:
+        b = _Builder(f"experts {kind}{ends}")
         width, hidden = 64, 80
         b.embed(width, low=-12)
         b.ops.append(Norm("x", b.buffer("normed", width), b.vector("gain", width, 1.0, 0.5), 1e-5))
@@ -348,6 +368,8 @@ def _experts() -> Iterator[Case]:
                 Fraction(5, 2),
                 target == "x",
                 bias,
+                groups,
+                groups_used,
             )
         )
         b.linear(target, "F32", ("y", 41))
@@ -396,6 +418,35 @@ def _gathers() -> Iterator[Case]:
         b.ops.append(Linear("picked", (Target(b.buffer("y", 37), "w"),)))
         b.logits("y")
         yield b.case([ALL_TOKENS])
+
+
+def _places() -> Iterator[Case]:
+    """Build latent attention's keys, of an own and a shared part, and values that zeros fill up."""
+    heads, part, shared, value = 3, 12, 8, 10
+    whole = part + shared
+    b = _Builder("place", heads, whole)
+    b.embed(64)
+    q, own, values = heads * whole, heads * part, heads * value
+    b.linear("x", "F32", ("queries", q), ("row", 5 + shared), ("own", own), ("values", values), bias=0.5)
+    for name in ("q", "k", "v", "o"):
+        b.buffer(name, q)
+    rotation = b.rotation(1e4, shared)
+    b.ops += [
+        Place("queries", "q", heads, shared, whole, part, whole),
+        Place("queries", "q", heads, part, whole, 0, whole, shared, keep=True),
+        Rope("q", rotation, heads, whole, True),
+        Place("row", b.buffer("turned", shared), 1, shared, source_start=5),
+        Rope("turned", rotation, 1, shared, True),
+        Place("turned", "k", heads, shared, 0, 0, whole),
+        Place("own", "k", heads, part, part, 0, whole, shared, keep=True),
+        Place("values", "v", heads, value, value, 0, whole),
+        Attend("q", "k", "v", "o", 0, heads, heads, whole, inverse_root(whole)),
+        Place("o", "values", heads, value, whole, 0, value),
+    ]
+    b.layers = 1
+    b.linear("values", "F16", ("y", 41))
+    b.logits("y")
+    yield b.case(_two_sequences())
 
 
 def _attention() -> Iterator[Case]:
@@ -491,6 +542,6 @@ def cases() -> Iterator[Case]:
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
-    parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _attention, _convolutions)
+    parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _places, _attention, _convolutions)
     for family in (*parts, _decoders, _adapters):
         yield from family()

@@ -14,13 +14,14 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
-from intact.models.program import Convolve, Experts, Gather, Linear, Norm, Program
+from intact.models.program import Convolve, Experts, Gather, Linear, Norm, Place, Program
 from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SIGMOID_FRACTION
 from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.norm import Gain, make_gain
+from intact.numerics.place import place_index
 from intact.numerics.sampling import Draw
 from intact.numerics.sparsity import column_norms
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
@@ -179,6 +180,19 @@ def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:
     if inputs is None:
         raise ModelError(f"tensor {program.tensors[op.weight].name}: has no index of inputs to gather by")
     return inputs.index
+
+
+def placed_columns(program: Program, op: Place) -> NDArray[np.int32]:
+    """Return for each column of the target that of the source, int32, or -1 where nothing is copied."""
+    return place_index(
+        program.buffers[op.target].width,
+        op.heads,
+        op.width,
+        source_step=op.source_step,
+        source_start=op.source_start,
+        target_step=op.target_step,
+        target_start=op.target_start,
+    )
 
 
 class KeptInputs(NamedTuple):

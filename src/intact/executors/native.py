@@ -29,6 +29,7 @@ from intact.executors.base import (
     integer_gain,
     integer_sinks,
     kept_inputs,
+    placed_columns,
     tap_values,
 )
 from intact.executors.profile import Record, StepWork
@@ -47,6 +48,7 @@ from intact.models.program import (
     Logits,
     Norm,
     Op,
+    Place,
     Program,
     Rope,
     Steer,
@@ -242,6 +244,9 @@ class NativeExecutor:
             case Gather():
                 index = gather_index(self.program, op).tolist()
                 return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], "index": index}
+            case Place():
+                columns = {"index": placed_columns(self.program, op).tolist(), "accumulate": op.keep}
+                return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], **columns}
             case Hadamard():
                 return kind.HADAMARD, {"source": ids[op.source], "target": ids[op.target], "width": op.size}
             case Linear():
@@ -289,7 +294,8 @@ class NativeExecutor:
             case Experts():
                 rows = {"source": op.source, "second": op.scores, "target": op.target}
                 kinds = get_args(ExpertWeights)
-                routing = (op.used, kinds.index(op.weights), weight_factor(op.factor), float(op.factor))
+                factors = weight_factor(op.factor), float(op.factor)
+                routing = (op.used, kinds.index(op.weights), *factors, op.groups, op.groups_used)
                 shape = {"width": op.hidden, "accumulate": op.accumulate, "gate": GATES.index(op.kind)}
                 matrices = [
                     self._target(ids[op.target], weight, bias, fraction)

@@ -24,6 +24,7 @@ from intact.models.program import (
     Logits,
     Norm,
     Op,
+    Place,
     Program,
     Rope,
     Steer,
@@ -38,8 +39,8 @@ class Record(NamedTuple):
     Attributes
     ----------
     kind : str
-        embed, norm, gather, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append, attention,
-        convolve, gate, logits or rest.
+        embed, norm, gather, place, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
+        attention, convolve, gate, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -159,6 +160,8 @@ class StepWork:
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
             case Gather():
                 return WorkSize(0, all_rows * 2 * self._size(op.target))
+            case Place():
+                return WorkSize(0, all_rows * 2 * 4 * op.heads * op.width)
             case Hadamard():
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target)))
             case Linear() | Logits() if part == ROWS:
@@ -220,6 +223,8 @@ class StepWork:
                 return {ROWS: ("norm", _role([op.gain]))}
             case Gather():
                 return {ROWS: ("gather", op.source)}
+            case Place():
+                return {ROWS: ("place", op.target)}
             case Hadamard():
                 return {ROWS: ("hadamard", op.source)}
             case Linear():

@@ -24,6 +24,7 @@ from intact.executors.base import (
     integer_sinks,
     integer_weight,
     kept_inputs,
+    placed_columns,
 )
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
@@ -39,6 +40,7 @@ from intact.models.program import (
     Linear,
     Logits,
     Norm,
+    Place,
     Program,
     Rope,
     Steer,
@@ -48,13 +50,14 @@ from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.convolve import convolution_rows, convolve
 from intact.numerics.exact_product import exact_product
-from intact.numerics.experts import choose, scaled, weight_factor
+from intact.numerics.experts import Groups, choose, scaled, weight_factor
 from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import Activation, gated
 from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, layer_norm, rmsnorm
+from intact.numerics.place import place
 from intact.numerics.rope import rotate, sine_cosine
 from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
@@ -174,6 +177,10 @@ class ReferenceExecutor:
                 case Gather():
                     fraction[op.target] = fraction[op.source]
                     rows[op.target] = gather(rows[op.source], gather_index(self.program, op))
+                case Place():
+                    fraction[op.target] = fraction[op.source]
+                    old = rows[op.target] if op.keep else None
+                    rows[op.target] = place(rows[op.source], placed_columns(self.program, op), old)
                 case Hadamard():
                     fraction[op.target] = fraction[op.source]
                     rows[op.target] = hadamard(rows[op.source], op.size)
@@ -271,7 +278,8 @@ class ReferenceExecutor:
 
     def _experts(self, op: Experts, rows: dict[str, Rows], fraction: dict[str, int]) -> Rows:
         bias = choice_bias(self.program, op)
-        choice = choose(rows[op.scores], op.used, op.weights, weight_factor(op.factor), bias)
+        groups = Groups(op.groups, op.groups_used)
+        choice = choose(rows[op.scores], op.used, op.weights, weight_factor(op.factor), bias, groups)
         source = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
         total = np.zeros((len(rows[op.source]), self.program.buffers[op.target].width), np.int64)
         for number in np.unique(choice.experts).tolist():

@@ -634,7 +634,21 @@ class Decoder:
         chosen = tuple(self.expert([f"{p}{stem}.{e}" for stem in EXPERTS], m.hidden) for e in range(m.count))
         kind = self.activation
         self.ops.append(
-            Experts(source, "scores", buffer, chosen, m.used, m.hidden, kind, m.weights, m.factor, accumulate, bias)
+            Experts(
+                source,
+                "scores",
+                buffer,
+                chosen,
+                m.used,
+                m.hidden,
+                kind,
+                m.weights,
+                m.factor,
+                accumulate,
+                bias,
+                m.groups,
+                m.groups_used,
+            )
         )
         if m.shared and m.shared_gate:
             self.ops.append(Linear(source, (self.target("share", p + SHARED_GATE, 1, width),)))

@@ -37,10 +37,14 @@ class MixtureForm(NamedTuple):
         The key of the hidden width of the expert that all rows pass.
     shared_gate : bool
         If true, that expert's result is multiplied by the sigmoid of a score.
+    hf_shared_count : str, optional
+        The key of the number of such experts, where files give it in place of their width: that many times `hf_hidden`.
     hf_dense, hf_factor, hf_bias : str, optional
         The keys of the number of first layers without experts, of the factor of all weights, and of whether experts
         have a bias where they are chosen (true where the file does not say); GGUF files of such an architecture have
         the bias.
+    hf_groups : pair of str, optional
+        The keys of the number of groups of experts and of those that a row passes; None: there are no groups.
     """
 
     weights: ExpertWeights
@@ -51,6 +55,8 @@ class MixtureForm(NamedTuple):
     hf_dense: str | None = None
     hf_factor: str | None = None
     hf_bias: str | None = None
+    hf_shared_count: str | None = None
+    hf_groups: tuple[str, str] | None = None
 
     @property
     def sigmoid(self) -> bool:
@@ -74,6 +80,8 @@ class ExpertMixture:
         The hidden width of the expert that all rows pass; 0: there is none.
     biased : bool
         If true, experts are chosen by sums of their sigmoids and biases.
+    groups, groups_used : int
+        Groups of experts, and those of which a row passes experts.
     """
 
     count: int
@@ -85,6 +93,8 @@ class ExpertMixture:
     shared: int
     shared_gate: bool
     biased: bool = False
+    groups: int = 1
+    groups_used: int = 1
 
 
 def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixture | None:
@@ -94,7 +104,7 @@ def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixt
     m.refuse_features(
         {
             "expert_gating_func": (2,) if form.sigmoid else (0, 1),
-            "expert_group_count": (0, 1),
+            **({} if form.hf_groups else {"expert_group_count": (0, 1)}),
             "interleave_moe_layer_step": (0, 1),
             "moe_every_n_layers": (0, 1),
         }
@@ -102,6 +112,8 @@ def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixt
     count, used = _counts(m, "expert_count", "expert_used_count")
     hidden = m.integer("expert_feed_forward_length", m.integer("feed_forward_length"))
     shared = m.integer("expert_shared_feed_forward_length", 0, least=0) if form.hf_shared else 0
+    if form.hf_shared_count:
+        shared = hidden * m.integer("expert_shared_count", 0, least=0, most=_MOST)
     return ExpertMixture(
         count,
         used,
@@ -112,6 +124,7 @@ def read_gguf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixt
         shared,
         form.shared_gate,
         form.hf_bias is not None,
+        *_groups(m, ("expert_group_count", "expert_group_used_count") if form.hf_groups else None, count, used),
     )
 
 
@@ -121,24 +134,40 @@ def read_hf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixtur
     step = m.integer("decoder_sparse_step", 1)
     dense = m.integer(form.hf_dense, 0, least=0, most=layers) if form.hf_dense else 0
     alone = m.get("mlp_only_layers") or ()
+    hidden = m.integer(form.hf_hidden)
+    shared = m.integer(form.hf_shared, 0, least=0) if form.hf_shared else 0
+    if form.hf_shared_count:
+        shared = hidden * m.integer(form.hf_shared_count, 0, least=0, most=_MOST)
     if not isinstance(alone, list | tuple) or not all(isinstance(i, int) for i in alone):
         m.refuse("mlp_only_layers", "a list of layers", alone)
     return ExpertMixture(
         count,
         used,
-        m.integer(form.hf_hidden),
+        hidden,
         _weights(form, m.flag("norm_topk_prob", form.weights.endswith("of chosen"))),
         Fraction(repr(m.number(form.hf_factor, 1.0, most=3.9))) if form.hf_factor else Fraction(1),
         tuple(i for i in range(layers) if i in alone or (i + 1) % step or i < dense),
-        m.integer(form.hf_shared, 0, least=0) if form.hf_shared else 0,
+        shared,
         form.shared_gate,
         form.hf_bias is not None and m.flag(form.hf_bias, True),
+        *_groups(m, form.hf_groups, count, used),
     )
 
 
 def _counts(m: Metadata, count_key: str, used_key: str) -> tuple[int, int]:
     count = m.integer(count_key, most=_MOST)
     return count, m.integer(used_key, most=count)
+
+
+def _groups(m: Metadata, keys: tuple[str, str] | None, count: int, used: int) -> tuple[int, int]:
+    """Read the number of groups and of those that a row passes; 1 and 1 where there are none."""
+    groups = m.integer(keys[0], 1, least=0, most=count) if keys and m.get(keys[0]) is not None else 1
+    if keys is None or groups <= 1:
+        return 1, 1
+    some = m.integer(keys[1], groups, most=groups)
+    if count % groups or (some < groups and count // groups < 2) or used > count // groups * some:
+        m.refuse(keys[0], f"a number of groups of {count} experts, {some} of which have at least {used}", groups)
+    return groups, some
 
 
 def _weights(form: MixtureForm, normalized: bool) -> ExpertWeights:

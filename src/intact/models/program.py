@@ -66,6 +66,26 @@ class Gather:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Copy columns to the heads of another row, narrow both.
+
+    target[h * target_step + target_start + i] = source[h * source_step + source_start + i] for each of `heads` heads
+    and i < `width`: with a `source_step` of 0 all get the same. The target's other columns become 0, or stay as they
+    are where `keep`.
+    """
+
+    source: str
+    target: str
+    heads: int
+    width: int
+    source_step: int = 0
+    source_start: int = 0
+    target_step: int = 0
+    target_start: int = 0
+    keep: bool = False
+
+
+@dataclass(frozen=True)
 class Hadamard:
     """target = H source for each block of `size` columns, H the Hadamard matrix of that size.
 
@@ -199,7 +219,8 @@ class Experts:
     target = sum of weight * down(activation(gate source) * (up source)) over them, or added to the target where
     `accumulate`. Among equal scores those of least number are chosen. The weights follow from the scores as `weights`
     says, times `factor`. `bias` names a tensor with a number for each expert: those are chosen then whose sigmoid of
-    the score and number have the largest sums.
+    the score and number have the largest sums. A row passes experts of the `groups_used` best of `groups` alone: of
+    consecutive experts, by their largest score, or with a bias by the sum of their two largest sums.
     """
 
     source: str
@@ -213,6 +234,8 @@ class Experts:
     factor: Fraction = Fraction(1)
     accumulate: bool = False
     bias: str | None = None
+    groups: int = 1
+    groups_used: int = 1
 
 
 @dataclass(frozen=True)
@@ -225,7 +248,20 @@ class Logits:
 
 
 Op: TypeAlias = (
-    Embed | Norm | Gather | Hadamard | Linear | Adapt | Steer | Rope | Attend | Convolve | Gate | Experts | Logits
+    Embed
+    | Norm
+    | Gather
+    | Place
+    | Hadamard
+    | Linear
+    | Adapt
+    | Steer
+    | Rope
+    | Attend
+    | Convolve
+    | Gate
+    | Experts
+    | Logits
 )
 
 

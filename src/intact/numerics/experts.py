@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,18 +40,44 @@ def best(scores: NDArray[np.generic], used: int) -> NDArray[np.int64]:
     return np.sort(order[:, :used], axis=1)
 
 
+class Groups(NamedTuple):
+    """The number of groups of consecutive experts, and of those whose experts a row may pass."""
+
+    number: int = 1
+    used: int = 1
+
+
+def best_in_groups(scores: NDArray[Any], used: int, groups: Groups, biased: bool) -> NDArray[np.int64]:
+    """Return the same of the best groups alone.
+
+    A group's score is its largest one, or where experts have biases the sum of its two largest (DeepSeek-V2, arXiv
+    2405.04434, section 2.2.2, and DeepSeek-V3, arXiv 2412.19437, section 2.1.2).
+    """
+    if groups.used == groups.number:
+        return best(scores, used)
+    of_groups = scores.reshape(len(scores), groups.number, -1)
+    largest = np.sort(of_groups, axis=2)[:, :, -2:]
+    chosen = best(largest.sum(axis=2) if biased else largest[:, :, 1], groups.used)
+    size = of_groups.shape[2]
+    columns = (chosen[:, :, None] * size + np.arange(size)).reshape(len(scores), -1)
+    places = best(np.take_along_axis(scores, columns, axis=1), used)
+    return np.take_along_axis(columns, places, axis=1)
+
+
 def choose(
     scores: NDArray[np.integer],
     used: int,
     kind: ExpertWeights,
     factor: int,
     bias: NDArray[np.int64] | None = None,
+    groups: Groups = Groups(),  # noqa: B008
 ) -> ExpertChoices:
     """Choose the experts of rows by scores (M, experts) in Q16, with `factor` in Q18.
 
     With a `bias` (experts,) in Q30 those are chosen whose sigmoid and bias have the largest sums; no weight has it.
     """
-    experts = best(scores if bias is None else sigmoid(np.asarray(scores, np.int64)) + bias, used)
+    wide = np.asarray(scores, np.int64)
+    experts = best_in_groups(wide if bias is None else sigmoid(wide) + bias, used, groups, bias is not None)
     chosen = np.take_along_axis(np.asarray(scores, np.int64), experts, axis=1)
     if kind == "sigmoid":
         return ExpertChoices(experts, sigmoid(chosen) * factor >> SIGMOID_FRACTION)

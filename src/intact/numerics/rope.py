@@ -152,6 +152,16 @@ def attention_factor(scaling: Mapping[str, Any]) -> Fraction:
     return Fraction(float(np.float32(float(exact))))
 
 
+def score_magnitude(scaling: Mapping[str, Any]) -> Fraction:
+    """Return ``1 + mscale_all_dim ln(factor) / 10`` as a float32, for YaRN with that key; 1 for other scalings.
+
+    DeepSeek's scores are multiplied by its square.
+    """
+    if scaling.get("type") != "yarn" or not scaling.get("mscale_all_dim") or (factor := _exact(scaling, "factor")) <= 1:
+        return Fraction(1)
+    return Fraction(float(np.float32(float(1 + _exact(scaling, "mscale_all_dim") * _logarithm(factor) / 10))))
+
+
 def rotation(
     base: float, width: int, scaling: Mapping[str, Any], factors: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint64]:
