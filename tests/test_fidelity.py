@@ -27,7 +27,7 @@ KL_LIMITS = {"smollm2-135m": 0.004, "qwen-coder-0.5b": 0.0015, "gemma3-270m": 0.
 
 NEIGHBOURS = (
     *("llama", "granite", "granitemoe", "smollm3", "mistral3", "chatglm", "glm4", "ernie4_5", "internlm2", "minicpm"),
-    *("command-r", "cohere2", "arcee"),
+    *("command-r", "cohere2", "arcee", "deepseek2"),
 )
 """Architectures whose GGUF files have rotary pairs as neighbours."""
 LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron")
@@ -69,12 +69,15 @@ class FloatModel:
         width = int(self.number("rope.dimension_count", x.shape[-1]))
         frequencies = base ** (-np.arange(0, width, 2) / width)
         size = 1.0
-        if self.kind == "gpt-oss":  # YaRN
+        if self.kind in ("gpt-oss", "deepseek2"):  # YaRN
             factor, original = self.number("rope.scaling.factor"), self.number("rope.scaling.original_context_length")
             low, high = (width * math.log(original / (turns * 2 * math.pi)) / (2 * math.log(base)) for turns in (32, 1))
+            if self.kind != "gpt-oss":
+                low, high = math.floor(low), math.ceil(high)
             low, high = max(low, 0), min(high, width - 1)
             blend = np.clip((np.arange(width // 2) - low) / (high - low), 0, 1)
-            frequencies, size = frequencies * (1 - blend + blend / factor), 1 + 0.1 * math.log(factor)
+            frequencies = frequencies * (1 - blend + blend / factor)
+            size = 1 + 0.1 * math.log(factor) if self.kind == "gpt-oss" else 1.0
         angles = np.arange(len(x))[:, None, None] * frequencies
         neighbours = self.kind in NEIGHBOURS
         pairs = (
@@ -84,6 +87,33 @@ class FloatModel:
         out[..., pairs[0]] = size * (a * np.cos(angles) - b * np.sin(angles))
         out[..., pairs[1]] = size * (b * np.cos(angles) + a * np.sin(angles))
         return out
+
+    def latent_attention(self, x: np.ndarray, p: str, base: float) -> np.ndarray:
+        """Keys and values from one short row a position, and a rotated part that all heads share (DeepSeek)."""
+        heads, rank = int(self.number("attention.head_count")), int(self.number("attention.kv_lora_rank"))
+        whole, value = int(self.number("attention.key_length")), int(self.number("attention.value_length"))
+        plain = whole - int(self.number("rope.dimension_count"))
+
+        def normed(y: np.ndarray, name: str) -> np.ndarray:
+            return y / np.sqrt(np.square(y).mean(-1, keepdims=True) + 1e-6) * self.weights[name + ".weight"]
+
+        if p + "attn_q.weight" in self.weights:
+            q = self.linear(x, p + "attn_q")
+        else:
+            q = self.linear(normed(self.linear(x, p + "attn_q_a"), p + "attn_q_a_norm"), p + "attn_q_b")
+        q = q.reshape(len(x), heads, whole)
+        row = self.linear(x, p + "attn_kv_a_mqa")
+        kv = self.linear(normed(row[:, :rank], p + "attn_kv_a_norm"), p + "attn_kv_b").reshape(len(x), heads, -1)
+        shared = np.repeat(self.rotate(row[:, None, rank:], base), heads, axis=1)
+        k = np.concatenate([kv[..., :plain], shared], axis=-1)
+        q = np.concatenate([q[..., :plain], self.rotate(q[..., plain:], base)], axis=-1)
+        m = 1 + self.number("rope.scaling.yarn_log_multiplier") * math.log(self.number("rope.scaling.factor"))
+        scores = np.einsum("qhd,khd->hqk", q, k) * m * m / math.sqrt(whole)
+        scores = np.where(np.tri(len(x), dtype=bool), scores, -np.inf)
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        out = np.einsum("hqk,khd->qhd", e / e.sum(-1, keepdims=True), kv[..., plain:])
+        assert out.shape[-1] == value
+        return self.linear(out.reshape(len(x), -1), p + "attn_output")
 
     def attention(self, x: np.ndarray, p: str, base: float | None, window: float) -> np.ndarray:
         heads, kv_heads = int(self.number("attention.head_count")), int(np.max(self.number("attention.head_count_kv")))
@@ -139,11 +169,17 @@ class FloatModel:
         )
         for m, row in enumerate(scores):
             e = np.exp(row - row.max())
-            if self.kind == "lfm2moe":
+            if biased := p + "exp_probs_b.bias" in self.weights:
                 e = 1 / (1 + np.exp(-row))
                 row = e + self.weights[p + "exp_probs_b.bias"]
+            if groups := int(self.number("expert_group_count", 0)):
+                best = np.sort(row.reshape(groups, -1), axis=1)
+                best = best[:, -2:].sum(axis=1) if biased else best[:, -1]
+                kept = np.argsort(-best)[: int(self.number("expert_group_used_count"))]
+                row = np.where(np.isin(np.arange(len(row)) // (len(row) // groups), kept), row, -np.inf)
             chosen = np.argsort(-row, kind="stable")[: int(self.number("expert_used_count"))]
-            shares = e / (e[chosen] if self.kind in SHARES_OF_CHOSEN else e).sum()
+            shares = e / (e[chosen] if self.kind in SHARES_OF_CHOSEN or biased else e).sum()
+            shares *= self.number("expert_weights_scale", 1.0)
             for i in chosen:
                 gate, up, down = (
                     self.weights.get(f"{p}ffn_{part}_exps.bias", np.zeros(len(scores[0]))[:, None])[i]
@@ -199,6 +235,8 @@ class FloatModel:
             y = normed = before(x, p + "attn_norm")
             if p + "shortconv.conv.weight" in self.weights:
                 y = self.convolution(y, p)
+            elif self.kind == "deepseek2":
+                y = self.latent_attention(y, p, base)
             else:
                 y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
             x = x + part * before(y, p + names[0])
@@ -250,7 +288,7 @@ def smollm2(model_path) -> list[Case]:
 
 
 @pytest.mark.parametrize("kinds", [KINDS, K_KINDS], ids=["blocks of 32", "blocks of 256"])
-@pytest.mark.parametrize("architecture", STORED)
+@pytest.mark.parametrize("architecture", [*STORED, "deepseek3"])
 def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(tmp_path, architecture, kinds) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, kinds)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(40)]

@@ -36,7 +36,7 @@ MIXED = (
 )
 NAMES = (*MIXED, "layer norm 1", "layer norm 100")
 CASES = {case.name: case for case in cases() if case.name in (*NAMES, "layer norm accumulated")}
-MIXTURES = ("olmoe", "qwen2moe", "qwen3moe", "lfm2moe")
+MIXTURES = ("olmoe", "qwen2moe", "qwen3moe", "lfm2moe", "deepseek2", "deepseek3")
 
 
 def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ from intact.models.names import split_rows, ungroup_heads
 from intact.numerics.integers import INTEGER, from_bytes, to_bytes
 from intact.numerics.weights import from_floats
 from intact.quantizing.pipeline import quantize
+from intact.receipts.identity import measure
 from support.folders import TOKENS, VARIANTS, tensor_values, write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import tokenizer_metadata, write_tiny
@@ -25,12 +26,17 @@ CONVERTED = {
     "arcee": ("arcee", True),
     "cohere2": ("cohere2", False),
     "command-r": ("command-r", False),
+    "deepseek-v2": ("deepseek2", False),
+    "deepseek-v2-lite": ("deepseek2", False),
+    "deepseek-v3": ("deepseek2", False),
+    "deepseek-v3-ungrouped": ("deepseek2", False),
     "ernie4.5": ("ernie4_5", False),
     "exaone4": ("exaone4", False),
     "exaone4-global": ("exaone4", False),
     "gemma2": ("gemma2", False),
     "glm": ("chatglm", False),
     "glm4": ("glm4", False),
+    "glm4-moe-lite": ("deepseek2", False),
     "gpt-oss": ("gpt-oss", False),
     "granite": ("granite", True),
     "hunyuan-dense": ("hunyuan-dense", False),
@@ -85,6 +91,17 @@ MINICPM = {
     "residual_scale": lambda c: c["scale_depth"] / c["num_hidden_layers"] ** 0.5,
     "logit_scale": lambda c: c["hidden_size"] / c["dim_model_base"],
 }
+DEEPSEEK = {
+    "attention.kv_lora_rank": "kv_lora_rank",
+    "attention.q_lora_rank": "q_lora_rank",
+    "rope.dimension_count": "qk_rope_head_dim",
+    "expert_count": "n_routed_experts",
+    "expert_shared_count": "n_shared_experts",
+    "expert_weights_scale": "routed_scaling_factor",
+    "expert_group_count": "n_group",
+    "expert_group_used_count": "topk_group",
+    "leading_dense_block_count": "first_k_dense_replace",
+}
 LFM2_EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 """What the converter makes of the names of LFM2's experts."""
 CHANGES = {
@@ -104,11 +121,25 @@ def _together(matrix: np.ndarray, heads: int) -> np.ndarray:
     return matrix.reshape(heads, 2, half, -1).swapaxes(1, 2).reshape(matrix.shape)
 
 
-def _apart(config: dict[str, Any], values: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors with InternLM2's `wqkv` as three: for each KV head it has its queries, its key, its value."""
+def _apart(
+    config: dict[str, Any], values: dict[str, np.ndarray], whole: bool = False
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors with InternLM2's `wqkv` as three: for each KV head it has its queries, its key, its value.
+
+    DeepSeek's `kv_b_proj` as two, as newer files have it, or with `whole` as one.
+    """
     kv_heads = config["num_key_value_heads"]
     per = config["num_attention_heads"] // kv_heads
     for name, array in values.items():
+        if name.endswith("kv_b_proj.weight") and whole:
+            yield name, array
+            continue
+        if name.endswith("kv_b_proj.weight"):  # DeepSeek: keys' matrices turned over, a head behind the other
+            heads = array.reshape(config["num_attention_heads"], -1, array.shape[1])
+            plain = config["qk_nope_head_dim"]
+            yield name.replace("kv_b_proj", "k_b_proj"), heads[:, :plain].swapaxes(1, 2)
+            yield name.replace("kv_b_proj", "v_b_proj"), heads[:, plain:]
+            continue
         if ".mlp.experts.gate_up_proj" in name or ".mlp.experts.down_proj" in name:  # gpt-oss
             rows, end = (array, "bias") if name.endswith("_bias") else (array.swapaxes(1, 2), "weight")
             stem = name.rpartition(".")[0]
@@ -141,7 +172,26 @@ def _stacked(values: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np
         yield name, np.stack(arrays)
 
 
-def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], name: str, together: bool) -> Path:
+def _deepseek(config: dict[str, Any], whole: bool) -> dict[str, Any]:
+    """Metadata of DeepSeek's files; those that hold `kv_b_proj` as one give the widths of a head alone."""
+    key, value = config["qk_nope_head_dim"] + config["qk_rope_head_dim"], config["v_head_dim"]
+    found = {to: config[own] for to, own in DEEPSEEK.items() if config.get(own) is not None}
+    sigmoid = config["model_type"] != "deepseek_v2"
+    if whole:
+        found |= {"attention.key_length": key, "attention.value_length": value}
+    else:
+        rank = config["kv_lora_rank"]
+        found |= {"attention.key_length": rank + config["qk_rope_head_dim"], "attention.value_length": rank}
+        found |= {"attention.key_length_mla": key, "attention.value_length_mla": value, "attention.head_count_kv": 1}
+    found |= {"expert_gating_func": 1 + sigmoid, "expert_weights_norm": config.get("norm_topk_prob", sigmoid)}
+    if config.get("rope_scaling"):
+        found["rope.scaling.yarn_log_multiplier"] = 0.1 * config["rope_scaling"]["mscale_all_dim"]
+    return {f"deepseek2.{to}": value for to, value in found.items()}
+
+
+def _convert(
+    path: Path, config: dict[str, Any], values: dict[str, np.ndarray], name: str, together: bool, whole: bool = False
+) -> Path:
     """Write the GGUF file that llama.cpp's converter would make, in F32."""
     metadata: dict[str, Any] = {"general.architecture": name}
     metadata |= {f"{name}.{key}": config[own] for key, own in COMMON.items() if config.get(own)}
@@ -174,7 +224,7 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
         next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]
     )
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
-    for own, array in _stacked(_apart(config, values)):
+    for own, array in _stacked(_apart(config, values, whole)):
         stem = own.split(".")[-2]
         if (name == "gemma2" and array.ndim == 1) or (name == "nemotron" and own.endswith("norm.weight")):
             array = array + np.float32(1)
@@ -182,6 +232,7 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
             array = array[:, 0]
         if own.endswith(".expert_bias"):
             own += ".bias"
+        own = own.replace("e_score_correction_bias", "e_score_correction.bias")
         tensors[names.get_name(own, try_suffixes=(".weight", ".bias"))] = (
             _together(array, heads[stem]) if together and stem in heads else array
         )
@@ -207,7 +258,7 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
         metadata[f"{name}.rope.scaling.yarn_beta_fast"] = scaling["beta_fast"]
         if name == "gpt-oss":
             metadata[f"{name}.expert_feed_forward_length"] = config["intermediate_size"]
-        if "mscale_all_dim" in scaling:
+        if "llama_4_scaling_beta" in scaling:
             metadata[f"{name}.rope.scaling.yarn_log_multiplier"] = scaling["mscale_all_dim"]
             metadata[f"{name}.attention.temperature_scale"] = scaling["llama_4_scaling_beta"]
             metadata[f"{name}.rope.freq_base"] = scaling["rope_theta"]
@@ -216,6 +267,8 @@ def _convert(path: Path, config: dict[str, Any], values: dict[str, np.ndarray], 
     if config.get("sliding_window") and "layer_types" in config:
         flags = np.array([kind == "sliding_attention" for kind in config["layer_types"]], "?")
         metadata[f"{name}.attention.sliding_window_pattern"] = flags.tolist()
+    if name == "deepseek2":
+        metadata |= _deepseek(config, whole)
     stored = {key: ("F32", array.shape, array.astype("<f4").tobytes()) for key, array in tensors.items()}
     return write_gguf(path, metadata | tokenizer_metadata(config["vocab_size"]), stored)
 
@@ -238,6 +291,16 @@ def test_a_gguf_file_and_a_folder_are_one_model(tmp_path: Path, name: str) -> No
         assert difference < 1e-3 * np.abs(one.logits(TOKENS)).max()
         return
     assert np.array_equal(one.logits(TOKENS, raw=True)[0], other.logits(TOKENS, raw=True)[0])
+
+
+@pytest.mark.parametrize("name", ["deepseek-v2-lite", "deepseek-v3"])
+def test_older_files_of_deepseek_are_the_same_model(tmp_path: Path, name: str) -> None:
+    config = {**VARIANTS[name].config, "rms_norm_eps": CHANGES["rms_norm_eps"]}
+    values = tensor_values(config, name)
+    files = [_convert(tmp_path / f"{whole}.gguf", config, values, "deepseek2", False, whole) for whole in (True, False)]
+    older, newer = (intact.load(file) for file in files)
+    assert measure(older.program).root == measure(newer.program).root
+    assert np.array_equal(older.logits(TOKENS, raw=True)[0], newer.logits(TOKENS, raw=True)[0])
 
 
 @pytest.mark.parametrize("kind", ["F32", "Q4_0", INTEGER])

@@ -80,7 +80,8 @@ def write_tiny(
     Parameters
     ----------
     architecture : str
-        A name in `intact.models.ARCHITECTURES`, whose class says which tensors and hyper-parameters there are.
+        A name in `intact.models.ARCHITECTURES`, whose class says which tensors and hyper-parameters there are; the file
+        has the class's name in GGUF.
     kinds : names of formats
         Given to the matrices in turn. One whose blocks do not fit a matrix's columns is passed over; where none fits,
         the matrix is F32.
@@ -94,9 +95,10 @@ def write_tiny(
     kinds = list(kinds)
     wide = any(FORMATS[kind].values == 256 for kind in kinds)
     width, hidden = width or (256 if wide else 96), hidden or (768 if wide else 160)
-    a = architecture + "."
+    stored = ARCHITECTURES[architecture].gguf
+    a = stored + "."
     own: dict[str, Any] = {
-        "general.architecture": architecture,
+        "general.architecture": stored,
         "general.name": f"tiny {architecture} {seed}",
         a + "block_count": layers,
         a + "context_length": context,

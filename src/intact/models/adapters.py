@@ -28,7 +28,7 @@ from intact.formats.metadata import Metadata
 from intact.formats.safetensors import read_json, read_safetensors
 from intact.models import find_architecture
 from intact.models.decoder import float_values
-from intact.models.names import PARTS
+from intact.models.names import BY_HEAD, PARTS
 from intact.models.program import (
     Adapt,
     Attend,
@@ -297,7 +297,7 @@ class _Naming:
             layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module)
             stem = next((own for own, hf in a.fused.items() if layer and hf == layer[2]), None)
             start = f"blk.{layer[1]}" if layer else start
-        if stem is None or (a.hf_groups_heads and not self._gguf):
+        if stem is None or stem in BY_HEAD or (a.hf_groups_heads and not self._gguf):
             return None
         return [f"{start}.{name}.weight" for name in PARTS[stem]]
 

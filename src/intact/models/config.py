@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from intact.errors import ModelError
 from intact.formats.metadata import Metadata
@@ -40,6 +40,26 @@ _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "use_bidirectional_attention": (False,),
     "use_sliding_window": (False,),
 }
+
+
+class LatentAttention(NamedTuple):
+    """The widths of latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1).
+
+    Attributes
+    ----------
+    rank, query_rank : int
+        Of the row that keys and values are made of, and of the one that queries are made of (0: there is none).
+    rotary, plain : int
+        The rotated part of a head's query and key, and the rest.
+    value : int
+        Of a head's value.
+    """
+
+    rank: int
+    query_rank: int
+    rotary: int
+    plain: int
+    value: int
 
 
 @dataclass(frozen=True)
@@ -81,6 +101,7 @@ class Config:
     """What the results of attention and feed-forward net are multiplied by before the residual sum."""
     logit_scale: Fraction = Fraction(1)
     mixture: ExpertMixture | None = None
+    latent: LatentAttention | None = None
     score_cap: Fraction = Fraction(0)
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""

@@ -48,10 +48,13 @@ NORMS_AFTER: Final = {
 """Names of the norms that results pass before the residual sum, as most models with such norms have them."""
 PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "attn_qkv": ATTENTION,
+    "attn_kv_b": ("attn_k_b", "attn_v_b"),
     "ffn_up": ("ffn_gate", "ffn_up"),
     "ffn_up_shexp": ("ffn_gate_shexp", "ffn_up_shexp"),
 }
 """Matrices that files may hold as one, by GGUF's name, and the matrices that are their rows, in order."""
+BY_HEAD: Final = ("attn_kv_b",)
+"""Those whose rows stand by head, for each head the rows of all parts: `Decoder.split` of an architecture knows how."""
 GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")
 
@@ -97,13 +100,16 @@ def ungroup_heads(tensor: Tensor, heads: int, kv_heads: int, width: int) -> Tens
     per = heads // kv_heads
     order = np.arange((heads + 2 * kv_heads) * width).reshape(kv_heads, per + 2, width)
     rows = np.concatenate([order[:, :per].ravel(), order[:, per].ravel(), order[:, per + 1].ravel()])
-    if not tensor.shape or tensor.shape[0] != len(rows):
-        return tensor
+    return tensor if not tensor.shape or tensor.shape[0] != len(rows) else pick_rows(tensor, tensor.name, rows)
+
+
+def pick_rows(tensor: Tensor, name: str, rows: NDArray[np.int64]) -> Tensor:
+    """Return a copy of some rows of a stored matrix, or values of a bias, in the order given, under another name."""
     if tensor.kind == INTEGER:
         data = to_bytes(rows_of(from_bytes(tensor.data), rows))
     else:
-        data = tensor.data.reshape(len(rows), -1)[rows].ravel()
-    return Tensor(tensor.name, tensor.kind, tensor.shape, data)
+        data = tensor.data.reshape(tensor.shape[0], -1)[rows].ravel()
+    return Tensor(name, tensor.kind, (len(rows), *tensor.shape[1:]), data)
 
 
 def rows_of(weight: BlockWeight, rows: slice | NDArray[np.int64]) -> BlockWeight:

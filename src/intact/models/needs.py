@@ -18,7 +18,6 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
         *("Ernie4_5_MoeForCausalLM", "HunYuanMoEV1ForCausalLM"),
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
-    f"{_ROUTER} and {_LATENT}": ("deepseek2", "DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: (
         *("mamba", "mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "jamba", "rwkv6", "rwkv7"),
