@@ -145,8 +145,9 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
         check_tree(model, chunk);
     }
     if (total != rows || rows == 0) throw std::invalid_argument("the chunks do not cover the tokens");
+    const bool embeds = model.vocabulary() > 0;  // else another rank does
     for (std::int64_t i = 0; i < rows; i++)
-        if (tokens.data()[i] < 0 || tokens.data()[i] >= model.vocabulary())
+        if (tokens.data()[i] < 0 || (embeds && tokens.data()[i] >= model.vocabulary()))
             throw std::invalid_argument("token outside the vocabulary");
     for (std::size_t i = 0; i < wanted.shape(0); i++)
         if (wanted.data()[i] < 0 || wanted.data()[i] >= rows)
@@ -162,6 +163,28 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
     nb::capsule owner(new std::shared_ptr<Buffer>(model.logits),
                       [](void* p) noexcept { delete static_cast<std::shared_ptr<Buffer>*>(p); });
     return {logits, 2, shape, owner};
+}
+
+// A view of the first rows of a buffer.
+nb::object rows_of(Model& model, int buffer, std::int64_t rows) {
+    const BufferSpec& spec = model.buffers[static_cast<std::size_t>(buffer)];
+    std::uint8_t* const data = model.memory[static_cast<std::size_t>(buffer)].data();
+    const std::size_t shape[] = {static_cast<std::size_t>(rows), static_cast<std::size_t>(spec.width)};
+    if (model.profile == Profile::kFp32)
+        return nb::cast(nb::ndarray<nb::numpy, float>(data, 2, shape), nb::rv_policy::reference);
+    if (spec.wide) return nb::cast(nb::ndarray<nb::numpy, std::int64_t>(data, 2, shape), nb::rv_policy::reference);
+    return nb::cast(nb::ndarray<nb::numpy, std::int32_t>(data, 2, shape), nb::rv_policy::reference);
+}
+
+// From now on exchanges call call(number of the operation, rows of its source or None, rows of its target), which keeps
+// neither.
+void set_exchange(Model& model, nb::callable call) {
+    const Busy busy(model);
+    model.exchange = [&model, call = std::move(call)](std::size_t i, std::int64_t rows) {
+        const nb::gil_scoped_acquire acquire;
+        const Op& op = model.ops[i];
+        call(i, op.source < 0 ? nb::none() : rows_of(model, op.source, rows), rows_of(model, op.target, rows));
+    };
 }
 
 // What entered the head for some of the rows whose logits the last step gave, (rows, bytes of one).
@@ -248,6 +271,7 @@ void bind_model(nb::module_& m) {
         .value("LINEAR", Op::kLinear)
         .value("ADAPT", Op::kAdapt)
         .value("STEER", Op::kSteer)
+        .value("EXCHANGE", Op::kExchange)
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("CONVOLVE", Op::kConvolve)
@@ -331,6 +355,8 @@ void bind_model(nb::module_& m) {
                 self.scheme = checked({largest, step_bits, mantissa, power, whole_row});
             },
             "largest"_a, "step_bits"_a, "mantissa"_a, "power"_a, "whole_row"_a)
+        .def("set_exchange", &set_exchange, "call"_a,
+             "Let exchanges call `call(operation, own rows or None, all rows)`, which keeps neither array.")
         .def_prop_rw(
             "recording", [](const Model& self) { return self.recording; },
             [](Model& self, bool on) {

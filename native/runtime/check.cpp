@@ -44,10 +44,11 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument(std::string("an operation names no ") + what);
     };
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
-    if (op.kind != Op::kEmbed && op.kind != Op::kSteer) buffer(op.source);
+    if (op.kind != Op::kEmbed && op.kind != Op::kSteer && (op.kind != Op::kExchange || op.source != -1))
+        buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
         op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kExperts ||
-        op.kind == Op::kAdapt || op.kind == Op::kSteer)
+        op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kExchange)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
@@ -68,6 +69,14 @@ void check(const Model& model, const Op& op) {
         for (const std::int32_t column : op.index)
             if (column < -1 || column >= from.width)
                 throw std::invalid_argument("a gather's index names no column of its source");
+    }
+    if (op.kind == Op::kExchange) {
+        if (!model.exchange) throw std::invalid_argument("columns are exchanged with other ranks, and there are none");
+        if (op.source == -1) return;
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (op.source == op.target || from.wide != to.wide || from.width > to.width)
+            throw std::invalid_argument("an exchange goes to another buffer of its source's kind that is no narrower");
     }
     if (op.kind == Op::kHadamard) {
         const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +62,7 @@ struct Op {
         kLinear,
         kAdapt,
         kSteer,
+        kExchange,
         kRope,
         kAttend,
         kConvolve,
@@ -69,7 +71,7 @@ struct Op {
         kLogits
     };
     Kind kind;
-    int source = -1;  // attend: the query; gate: the gate
+    int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
     int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores
     int third = -1;   // attend: the value
     int target = -1;
@@ -78,7 +80,7 @@ struct Op {
     int kv_heads = 0, layer = 0;  // attend; convolve: the number of its part of the cache
     std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
     std::int64_t window = 0;      // attend: positions seen, 0 for all
-    bool accumulate = false;      // norm, experts; gather: columns of index -1 stay as they are
+    bool accumulate = false;      // norm, experts, exchange; gather: columns of index -1 stay as they are
     bool centered = false;        // norm: of whole rows, less their mean
     int bias = -1;  // norm: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
     bool interleaved = false;           // rope
@@ -204,6 +206,8 @@ public:
     std::vector<Own> own;                                           // the same
     std::vector<Plan> plan;                                         // of the operations, made by the first step
     Counters counters;
+    // Runs exchange i over so many rows of its buffers: sends this rank's columns, and sets the target, or adds to it.
+    std::function<void(std::size_t i, std::int64_t rows)> exchange;
     std::optional<Scheme> scheme;  // of the rows that enter products other than the head's; none: int8
     bool recording = false;        // whether the inputs of products are kept, for calibration (profile int8)
     std::vector<std::vector<std::uint8_t>> recorded;  // of the last step: for each operation its rows' bytes

@@ -18,6 +18,7 @@ bool writes(const Op& op, int buffer) {
             return op.target == buffer;
         case Op::kGather:
         case Op::kNorm:
+        case Op::kExchange:
         case Op::kExperts:
             return op.target == buffer && !op.accumulate;
         case Op::kAdapt:
@@ -123,6 +124,9 @@ private:
                 break;
             case Op::kSteer:
                 share(plan, kRows, {op.target});
+                break;
+            case Op::kExchange:  // waits before and behind
+                all();
                 break;
             case Op::kRope:
                 if (at(angles_, op.weight) != kAll) meet(plan);

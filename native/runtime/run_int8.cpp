@@ -259,6 +259,11 @@ struct Int8Run : Run {
             if (const int added = steered(op, m); added >= 0) add_row(op.target, m, at(m_.biases, added).data());
     }
 
+    void exchange(const Op& op) {
+        exchange_rows(op);
+        at(fraction_, op.target) = usual(op.target);
+    }
+
     // Adds integers of a buffer's usual fraction to one of its rows.
     void add_row(int buffer, std::int64_t m, const std::int64_t* added) const {
         for (std::int64_t n = 0; n < spec(buffer).width; n++)

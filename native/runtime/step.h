@@ -91,6 +91,12 @@ protected:
             }
         }
     }
+    // Thread 0 exchanges columns of all rows with the other ranks, while the threads wait.
+    void exchange_rows(const Op& op) const {
+        meet(Stopwatch::kRows);
+        if (thread_ == 0 && rows_ > 0) m_.exchange(static_cast<std::size_t>(&op - m_.ops.data()), rows_);
+        meet(Stopwatch::kRows);
+    }
     template <class T> T* row(int buffer, std::int64_t m) const {
         return reinterpret_cast<T*>(at(m_.memory, buffer).data()) + m * at(m_.buffers, buffer).width;
     }
@@ -178,6 +184,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kSteer:
                 run.steer(op);
+                break;
+            case Op::kExchange:
+                run.exchange(op);
                 break;
             case Op::kRope:
                 run.rope(op);

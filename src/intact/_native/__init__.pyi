@@ -3,7 +3,7 @@
 # ruff: noqa
 """Native executor of intact."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import enum
 from typing import Annotated, Any
 
@@ -136,17 +136,19 @@ class Op:
 
         STEER = 6
 
-        ROPE = 7
+        EXCHANGE = 7
 
-        ATTEND = 8
+        ROPE = 8
 
-        CONVOLVE = 9
+        ATTEND = 9
 
-        GATE = 10
+        CONVOLVE = 10
 
-        EXPERTS = 11
+        GATE = 11
 
-        LOGITS = 12
+        EXPERTS = 12
+
+        LOGITS = 13
 
     @property
     def source(self) -> int: ...
@@ -323,6 +325,11 @@ class Model:
     def counters(self) -> Counters: ...
 
     def set_scheme(self, largest: int, step_bits: int, mantissa: int, power: bool, whole_row: bool) -> None: ...
+
+    def set_exchange(self, call: Callable) -> None:
+        """
+        Let exchanges call `call(operation, own rows or None, all rows)`, which keeps neither array.
+        """
 
     @property
     def recording(self) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
-from intact.models.program import Convolve, Experts, Gather, Linear, Norm, Place, Program
+from intact.models.program import Convolve, Exchange, Experts, Gather, Linear, Norm, Place, Program
 from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
 from intact.numerics.dequantize import dequantize
@@ -29,6 +29,12 @@ from intact.system import processors
 from intact.weights import FLOAT_FORMATS
 
 LOGIT_FRACTION = 16
+
+Exchanger: TypeAlias = Callable[[Exchange, NDArray[Any] | None, NDArray[Any]], None]
+"""Runs an Exchange: given this rank's columns (rows, columns) or None, it sets the rows of the target, or adds to them.
+
+Rows are int32, int64 or float32, as executors have them. It keeps neither array.
+"""
 
 
 class SequenceChunk(NamedTuple):
@@ -284,6 +290,12 @@ def check_adapters(program: Program, parts: ProfileParts) -> None:
     """Refuse a profile that runs no adapters, for a program that has some."""
     if program.adapters and (parts.scheme.wide or parts.sparsity is not None):
         raise ParameterError("adapters run in the profiles int8 and fp32, and those of narrow activations")
+
+
+def check_exchanges(program: Program, exchange: Exchanger | None) -> None:
+    """Refuse a program that is cut for several processes where there is nothing to exchange by."""
+    if exchange is None and any(isinstance(op, Exchange) for op in program.ops):
+        raise ParameterError("this program is a part of one that several processes run: give `exchange`")
 
 
 def choose_tier(available: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import (
+    Exchanger,
     SequenceChunk,
     bias_values,
     check_adapters,
     check_embedding,
+    check_exchanges,
     check_experts,
     choose_pinned,
     choose_threads,
@@ -40,6 +42,7 @@ from intact.models.program import (
     Attend,
     Convolve,
     Embed,
+    Exchange,
     Experts,
     Gate,
     Gather,
@@ -89,6 +92,17 @@ def _parameter_errors() -> Iterator[None]:
         raise ParameterError(str(error)) from error
 
 
+def _numbered(program: Program, exchange: Exchanger) -> Callable[[int, Any, Any], None]:
+    """Return the function that runs the exchange which is operation i."""
+
+    def run(i: int, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        op = program.ops[i]
+        assert isinstance(op, Exchange)
+        exchange(op, own, whole)
+
+    return run
+
+
 class NativeExecutor:
     """Holds a Program's weights in the profile's form and runs it.
 
@@ -100,6 +114,8 @@ class NativeExecutor:
         Codes of matrices that the checkpoint stores as floats (integer profiles).
     page_size : int
         Positions a page of the KV cache holds, a multiple of 16.
+    exchange : Exchanger, optional
+        Runs the exchanges of a program that has some.
     """
 
     layout = "native 1"
@@ -112,7 +128,9 @@ class NativeExecutor:
         tier: str | None = None,
         bits: int = 8,
         page_size: int = 32,
+        exchange: Exchanger | None = None,
     ) -> None:
+        check_exchanges(program, exchange)
         self.profile, self.page_size, self.program = profile, page_size, program
         self._parts = parse_profile(profile)
         check_experts(program, self._parts)
@@ -127,6 +145,8 @@ class NativeExecutor:
             if scheme is not INT8:
                 step_bits = scheme.step.bit_length() - 1
                 self._model.set_scheme(scheme.largest, step_bits, scheme.mantissa, scheme.power, scheme.whole_row)
+            if exchange is not None:
+                self._model.set_exchange(_numbered(program, exchange))
         self.bits = bits
         self._weights: dict[str, int] = {}
         self._sources: list[NDArray[np.uint8]] = []  # that the fp32 profile reads in every step
@@ -271,6 +291,9 @@ class NativeExecutor:
             case Steer():
                 vectors = [_native.Target(ids[op.target], -1, self._bias(name, 20), False) for name in op.vectors]
                 return kind.STEER, {"target": ids[op.target], "targets": vectors}
+            case Exchange():
+                source = -1 if op.source is None else ids[op.source]
+                return kind.EXCHANGE, {"source": source, "target": ids[op.target], "accumulate": op.accumulate}
             case Rope():
                 shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}

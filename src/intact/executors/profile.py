@@ -16,6 +16,7 @@ from intact.models.program import (
     Attend,
     Convolve,
     Embed,
+    Exchange,
     Experts,
     Gate,
     Gather,
@@ -40,7 +41,7 @@ class Record(NamedTuple):
     ----------
     kind : str
         embed, norm, gather, place, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
-        attention, convolve, gate, logits or rest.
+        attention, convolve, gate, exchange, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -183,6 +184,8 @@ class StepWork:
                 return WorkSize(all_rows * max(ranks) * widths, moved)
             case Steer():
                 return WorkSize(0, all_rows * 2 * self._size(op.target))
+            case Exchange():
+                return WorkSize(0, all_rows * 2 * self._size(op.target))
             case Rope():
                 return WorkSize(0, all_rows * 2 * self._size(op.buffer))
             case Attend() if part == ROWS:
@@ -236,6 +239,8 @@ class StepWork:
                 return {ROWS: ("quantise", f"{op.source}, adapters"), PRODUCT: ("adapt", op.target)}
             case Steer():
                 return {ROWS: ("steer", op.target)}
+            case Exchange():
+                return {ROWS: ("exchange", op.target)}
             case Rope():
                 return {ROWS: ("rope", op.buffer)}
             case Attend():

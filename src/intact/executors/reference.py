@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from intact.errors import ParameterError
 from intact.executors.base import (
     LOGIT_FRACTION,
+    Exchanger,
     KeptInputs,
     SequenceChunk,
     check_adapters,
     check_embedding,
+    check_exchanges,
     check_experts,
     choice_bias,
     convolution_taps,
@@ -32,6 +34,7 @@ from intact.models.program import (
     Attend,
     Convolve,
     Embed,
+    Exchange,
     Expert,
     Experts,
     Gate,
@@ -71,7 +74,16 @@ class ReferenceExecutor:
 
     trees, layout = True, "reference 1"
 
-    def __init__(self, program: Program, bits: int = 8, page_size: int = 32, profile: Profile = "int8") -> None:
+    def __init__(
+        self,
+        program: Program,
+        bits: int = 8,
+        page_size: int = 32,
+        profile: Profile = "int8",
+        exchange: Exchanger | None = None,
+    ) -> None:
+        check_exchanges(program, exchange)
+        self._exchange = exchange
         self.profile, self._parts = profile, parse_profile(profile)
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
@@ -204,6 +216,8 @@ class ReferenceExecutor:
                     self._adapt(op, rows, fraction, chunks)
                 case Steer():
                     self._steer(op, rows, chunks)
+                case Exchange():
+                    rows[op.target] = self._exchanged(op, rows, len(tokens))
                 case Rope():
                     heads = rows[op.buffer].reshape(len(tokens), op.heads, op.width)
                     rows[op.buffer] = rotate(heads, *angles[op.rotation], op.interleaved).reshape(len(tokens), -1)
@@ -253,6 +267,13 @@ class ReferenceExecutor:
             if name is not None:
                 y[numbers == number] += integer_bias(self.program, name, 20)
         rows[op.target] = y
+
+    def _exchanged(self, op: Exchange, rows: dict[str, Rows], count: int) -> Rows:
+        """Return what an exchange leaves in its target."""
+        assert self._exchange is not None
+        whole = rows[op.target].copy() if op.accumulate else np.zeros((count, sum(op.widths)), np.int64)
+        self._exchange(op, None if op.source is None else rows[op.source], whole)
+        return whole
 
     def _embed(self, op: Embed, tokens: NDArray[np.int32]) -> Rows:
         w = self._weight(op.weight)

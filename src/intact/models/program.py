@@ -141,6 +141,21 @@ class Steer:
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """target = the columns of all ranks side by side, set, or added to the target where `accumulate`.
+
+    It is part of programs that are cut for several processes (`intact.parallel`), never of a model's own. The source
+    holds this rank's columns, and is None where it has none; `widths` has the number of columns of each rank. Both
+    buffers have the fraction of their kind, 16 or 20 bits.
+    """
+
+    source: str | None
+    target: str
+    widths: tuple[int, ...]
+    accumulate: bool = False
+
+
+@dataclass(frozen=True)
 class Rope:
     """Rotary embedding in place; pairs are neighbours where `interleaved`, else half a head apart."""
 
@@ -256,6 +271,7 @@ Op: TypeAlias = (
     | Linear
     | Adapt
     | Steer
+    | Exchange
     | Rope
     | Attend
     | Convolve

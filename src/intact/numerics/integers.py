@@ -159,6 +159,26 @@ def read_inputs(data: Bytes) -> InputIndex | None:
     return InputIndex(index, header.inputs)
 
 
+def slice_rows(data: Bytes, start: int, stop: int) -> Bytes:
+    """Return the outputs `start` to `stop` - 1 of a stored weight as a stored weight.
+
+    Raises
+    ------
+    ModelError
+        If the bytes are no integer weight.
+    """
+    header = read_header(data)
+    before = _HEADER.size + header.index_bytes + 2 * entries_of(header.bits) * header.has_table
+    head = data[:before].copy()
+    head[8:12] = np.array([stop - start], "<i4").view(np.uint8)
+    scales = [header.padded // header.block * 2, 4]  # bytes of an output
+    parts, at = [head], before
+    for size in [header.padded // 8 * header.bits, *scales, *(scales if header.has_minimum else [])]:
+        parts.append(data[at + start * size : at + stop * size])
+        at += header.rows * size
+    return np.concatenate(parts)
+
+
 def to_bytes(weight: BlockWeight) -> Bytes:
     """Return a weight as bytes; `from_bytes` returns it again."""
     has_table, has_minimum = weight.table is not None, weight.minimum is not None
