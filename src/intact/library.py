@@ -47,6 +47,7 @@ from intact.models.adapters import read_adapter, with_adapters
 from intact.models.pooling import LAST, read_pooling
 from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
+from intact.parallel.ranks import Rank, parse_ranks
 from intact.receipts.canonical import HashName
 from intact.receipts.decoding import Decoding, StreamSource
 from intact.receipts.identity import added_digest, digests_of, numerics_of
@@ -782,6 +783,7 @@ def load(
     partners: Sequence[str | os.PathLike[str]] = (),
     adapters: Mapping[str, str | os.PathLike[str]] | None = None,
     adapter: str | None = None,
+    tensor_parallel: int | str = 1,
 ) -> Model:
     """Load a model.
 
@@ -823,11 +825,17 @@ def load(
         and a factor behind the path (docs/adapters.md).
     adapter : str, optional
         That of requests which name none; by default they have none.
+    tensor_parallel : int or str
+        The number of processes that the model is cut for, each of which loads its rows of every matrix; or parts such
+        as ``"here*3,10.0.0.2:7000"``, for machines that run ``intact shard`` (docs/cluster.md). Draft models and
+        partners stay in this process.
 
     Raises
     ------
     FormatError, ModelError, ParameterError
         Naming the file and what in it was wrong.
+    WorkerError
+        If another process of tensor parallel cannot be reached, or would compute something else.
     """
     parts = parse_profile(profile)
     width = whole(bits)
@@ -843,6 +851,7 @@ def load(
     else:
         cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
     folder = _prefix_folder(prefix_cache, prefix_cache_bytes)
+    ranks = _ranks(tensor_parallel, bool(adapters), folder is not None)
     check_drafter(drafter, draft_model is not None)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
@@ -853,7 +862,7 @@ def load(
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
     making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
-    main, variants = making(name_or_path, adapters=_named(adapters or {}, adapter))
+    main, variants = making(name_or_path, ranks=ranks, adapters=_named(adapters or {}, adapter))
     others = tuple(making(one)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -896,6 +905,16 @@ def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
     return folder
 
 
+def _ranks(tensor_parallel: int | str, adapters: bool, folder: bool) -> tuple[Rank, ...]:
+    """Return the ranks that an argument of `load` names; refuse what they cannot do together."""
+    ranks = parse_ranks(tensor_parallel)
+    if len(ranks) > 1 and adapters:
+        raise ParameterError("tensor parallel runs no adapters: load in one process")
+    if len(ranks) > 1 and folder:
+        raise ParameterError("pages of tensor parallel are not kept in files: give prefix_cache=True, or one process")
+    return ranks
+
+
 def _file_state(source: str | os.PathLike[str] | Checkpoint) -> str | None:
     """Return the state of a model's files, by which its digests may be known; of an open checkpoint nothing is."""
     return None if isinstance(source, Checkpoint) else state_of(Path(resolve(source)))
@@ -931,6 +950,7 @@ def _open(
     executor: str,
     page_size: int,
     adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
+    ranks: Sequence[Rank] = (Rank(),),
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return a model with an executor, and the same with each of its adapters; errors as of `load`."""
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
@@ -940,16 +960,21 @@ def _open(
         whole = with_adapters(program, changes)
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
-        if executor == "native":
+        if len(ranks) > 1:
+            from intact.parallel.session import Setting
+            from intact.parallel.start import start_ranks
+
+            runner = start_ranks(checkpoint, whole, ranks, Setting(profile, bits, page_size, executor, threads))
+        elif executor == "native":
             from intact.executors.native import NativeExecutor
 
             runner = NativeExecutor(whole, profile, threads, bits=bits, page_size=page_size)
-            if not parse_profile(profile).float32:
-                checkpoint.rest()  # the weights have been converted
         else:
             from intact.executors.reference import ReferenceExecutor
 
             runner = ReferenceExecutor(whole, bits, page_size, profile)
+        if executor == "native" and not parse_profile(profile).float32:
+            checkpoint.rest()  # the weights have been converted
     except ModelError as error:
         if any(str(path) in str(error) for path in (checkpoint.path, *adapters.values())):
             raise

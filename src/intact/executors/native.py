@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact import _native
-from intact.errors import ModelError, ParameterError
+from intact.errors import IntactError, ModelError, ParameterError
 from intact.executors.base import (
     Exchanger,
     SequenceChunk,
@@ -88,6 +88,8 @@ def _parameter_errors() -> Iterator[None]:
     """Raise the extension's errors about arguments as ParameterError."""
     try:
         yield
+    except IntactError:
+        raise  # of an exchange, in Python
     except ValueError as error:
         raise ParameterError(str(error)) from error
 

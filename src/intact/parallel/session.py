@@ -1,0 +1,178 @@
+"""One rank's time with rank 0: what they hold against each other first, then the steps, until rank 0 goes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import intact
+from intact.catalogue.measured import known_digests, state_of
+from intact.errors import IntactError, ModelError, ParameterError, WorkerError
+from intact.executors.base import Exchanger, Executor, choose_threads
+from intact.executors.profiles import Profile, parse_profile
+from intact.formats import Checkpoint, open_checkpoint
+from intact.models import Program, build_program
+from intact.models.program import Logits
+from intact.parallel.channel import Channel, Kind
+from intact.parallel.cut import cut_program
+from intact.parallel.executor import Spoke, serve_rank
+from intact.receipts.identity import measure, program_leaf, version_of
+
+_MEMBERS: Final = {
+    *("version", "numerics", "profile", "bits", "page_size", "executor", "threads", "shares", "rank"),
+    *("path", "state", "program", "weights"),
+}
+
+
+class Setting(NamedTuple):
+    """How a rank's executor is made, as of `intact.load`."""
+
+    profile: Profile
+    bits: int
+    page_size: int
+    executor: str
+    threads: int | None
+
+
+def make_executor(program: Program, setting: Setting, exchange: Exchanger) -> Executor:
+    """Return the executor of a part of a program."""
+    if setting.executor == "native":
+        from intact.executors.native import NativeExecutor
+
+        return NativeExecutor(
+            program,
+            setting.profile,
+            setting.threads,
+            bits=setting.bits,
+            page_size=setting.page_size,
+            exchange=exchange,
+        )
+    from intact.executors.reference import ReferenceExecutor
+
+    return ReferenceExecutor(program, setting.bits, setting.page_size, setting.profile, exchange)
+
+
+def outputs_of(program: Program) -> int:
+    """Return the number of logits that a program computes of a row."""
+    return next(program.tensors[op.weight].shape[0] for op in program.ops if isinstance(op, Logits))
+
+
+def weights_digest(path: Path, program: Program) -> str:
+    """Return the digest of a model as receipts have it; the first time of a model its weights are read for it."""
+    known = known_digests(path)
+    return measure(program, "sha256", choose_threads(None)).root.hex() if known is None else str(known["weights"])
+
+
+class Greeting(NamedTuple):
+    """What rank 0 says to another rank first.
+
+    Attributes
+    ----------
+    program : str
+        The digest of the whole program's description.
+    weights : str
+        That of the model, for a rank on another machine; "" for one that opens the same files, of this state.
+    """
+
+    setting: Setting
+    shares: tuple[int, ...]
+    rank: int
+    program: str
+    path: str = ""
+    state: str = ""
+    weights: str = ""
+
+    def send(self, channel: Channel) -> None:
+        """Send it."""
+        members = {**self.setting._asdict(), **self._asdict(), "threads": self.setting.threads or 0}
+        del members["setting"]
+        versions = {"version": intact.__version__, "numerics": version_of(self.setting.profile)}
+        channel.send_json(Kind.HELLO, members | versions | {"shares": list(self.shares)})
+
+    @classmethod
+    def receive(cls, channel: Channel) -> Greeting:
+        """Read it, and refuse another version of this package or of the arithmetic.
+
+        Raises
+        ------
+        WorkerError, ReceiptError
+            If it is malformed, or this process would compute something else.
+        """
+        fields = channel.receive_json(Kind.HELLO, _MEMBERS)
+        profile = fields.text("profile")
+        parse_profile(profile)
+        _check("intact", intact.__version__, fields.text("version"))
+        _check("the arithmetic", version_of(profile), fields.text("numerics"))
+        shares = fields.integers("shares", 1, 1000, 2)
+        setting = Setting(
+            profile,
+            fields.choice("bits", (4, 8)),
+            fields.integer("page_size", 16, 1 << 16),
+            fields.choice("executor", ("native", "reference")),
+            fields.integer("threads", 0, 1024) or None,
+        )
+        texts = [fields.text(name) for name in ("program", "path", "state", "weights")]
+        return cls(setting, shares, fields.integer("rank", 1, len(shares) - 1), *texts)
+
+
+def _check(what: str, own: str, wanted: str) -> None:
+    if own != wanted:
+        raise WorkerError(f"{what} is {own:.80} here and {wanted:.80} at rank 0: they must be the same")
+
+
+def run_session(channel: Channel, model: Path | None = None) -> None:
+    """Be a rank for as long as rank 0 wants; what goes wrong is sent to it.
+
+    Parameters
+    ----------
+    channel : Channel
+        To rank 0.
+    model : Path, optional
+        The model's file or folder; None: that which rank 0 names, on the same machine.
+    """
+    executor: Executor | None = None
+    try:
+        greeting = Greeting.receive(channel)
+        checkpoint = open_checkpoint(model or Path(greeting.path))
+        program = build_program(checkpoint)
+        _check_model(greeting, checkpoint, program, remote=model is not None)
+        part = cut_program(program, greeting.shares, greeting.rank)
+        executor = make_executor(part, greeting.setting, Spoke(channel, greeting.rank).exchange)
+        if not parse_profile(greeting.setting.profile).float32:
+            checkpoint.rest()
+        outputs = outputs_of(part)
+        channel.send_json(Kind.READY, {"page_bytes": executor.page_bytes, "outputs": outputs})
+        serve_rank(channel, executor, outputs)
+    except Exception as error:
+        with suppress(IntactError):  # rank 0 has gone, most often
+            channel.send_error(
+                error if isinstance(error, IntactError) else ModelError(f"{type(error).__name__}: {error}")
+            )
+    finally:
+        channel.close()
+        if executor is not None:
+            executor.close()
+
+
+def _check_model(greeting: Greeting, checkpoint: Checkpoint, program: Program, *, remote: bool) -> None:
+    """Refuse a model that is not rank 0's."""
+    path = checkpoint.path
+    _check(f"the program of {path.name}", program_leaf("sha256", program).hex(), greeting.program)
+    if remote:
+        _check(f"the digest of {path.name}", weights_digest(path, program), greeting.weights)
+    elif greeting.state:
+        _check(f"the state of {path.name}", state_of(path) or greeting.state, greeting.state)
+
+
+def refuse_profile(profile: Profile) -> None:
+    """Raise for a profile that needs whole matrices.
+
+    Raises
+    ------
+    ParameterError
+        If it does.
+    """
+    sparsity = parse_profile(profile).sparsity
+    if sparsity is not None and sparsity.rule == "wina":
+        raise ParameterError(f"tensor parallel runs no profile that weighs inputs by whole matrices, got {profile}")
