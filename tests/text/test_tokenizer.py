@@ -66,6 +66,8 @@ def test_every_kind_of_pretokenizer_keeps_the_text(kind: str) -> None:
         ("hunyuan-dense", ["价格", "123", "45", "元", " (", "ok", ")!"]),
         ("glm4", ["I", "'m", " ", "123", "45", " "]),
         ("hunyuan", ["I", "'m", " ", "1", "2"]),
+        ("deepseek-llm", ["Hello", " W", "\u00f6", "rld", "'", "s", "\n", " ", "1", "2", " ", "价格", "!)", "  "]),
+        ("deepseek-coder", ["x", "_", "1", " =", " ", "价", "!"]),
     ],
 )
 def test_words_are_split_as_the_models_own_tokenizers_do(kind: str, words: list[str]) -> None:

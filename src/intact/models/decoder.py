@@ -564,18 +564,16 @@ class Decoder:
                 ),
             )
         )
-        turns = [
-            Rope("q", rotary, c.heads, c.head_width, interleaved),
-            Rope("k", rotary, c.kv_heads, c.head_width, interleaved),
-        ]
-        if rotary >= 0 and self.norms_rotated:
-            self.ops += turns
+        if self.norms_rotated:
+            self.rotate("q", rotary, c.heads, c.head_width, interleaved)
+            self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved)
         if head_norms:
             for buffer, heads, row in (("q", c.heads, q), ("k", c.kv_heads, kv)):
                 gain = f"{p}attn_{buffer}_norm.weight"
                 self.norm(buffer, buffer, gain, 1 if self.norms_rows else heads, width=row if self.norms_rows else None)
-        if rotary >= 0 and not self.norms_rotated:
-            self.ops += turns
+        if not self.norms_rotated:
+            self.rotate("q", rotary, c.heads, c.head_width, interleaved)
+            self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved)
         scale = inverse_root(c.query_width) if c.score_scale is None else c.score_scale
         sinks = p + "attn_sinks.weight" if self.sinks else None
         if sinks:
@@ -583,6 +581,11 @@ class Decoder:
         cached = sum(isinstance(op, Attend) for op in self.ops)
         shape = (cached, c.heads, c.kv_heads, c.head_width)
         self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks))
+
+    def rotate(self, buffer: str, rotary: int, heads: int, width: int, interleaved: bool) -> None:
+        """Append the rotary embedding of the first columns of each head; none for -1."""
+        if rotary >= 0:
+            self.ops.append(Rope(buffer, rotary, heads, width, interleaved))
 
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append attention's output projection."""

@@ -15,7 +15,7 @@ from intact.models.config import Config, LatentAttention
 from intact.models.decoder import Decoder, inverse_root
 from intact.models.mixtures import MixtureForm
 from intact.models.names import HF_EXPERTS, HF_NAMES, pick_rows
-from intact.models.program import Attend, Buffer, Linear, Norm, Place, Rope
+from intact.models.program import Attend, Buffer, Linear, Norm, Place
 from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import score_magnitude
 
@@ -270,11 +270,11 @@ class DeepseekV2(Decoder):
         self.ops += [
             Place("queries", "q", heads, w.rotary, whole, w.plain, whole),
             Place("queries", "q", heads, w.plain, whole, 0, whole, w.rotary, keep=True),
-            Rope("q", rotary, heads, whole, interleaved),
             Place("compressed", "rotated", 1, w.rotary, source_start=w.rank),
-            Rope("rotated", rotary, 1, w.rotary, interleaved),
             Place("compressed", "latent", 1, w.rank),
         ]
+        self.rotate("q", rotary, heads, whole, interleaved)
+        self.rotate("rotated", rotary, 1, w.rotary, interleaved)
         self.latent_norm("latent", p + "attn_kv_a_norm.weight", w.rank)
         keys = self.target("plain", p + "attn_k_b", heads * w.plain, w.rank)
         values = self.target("values", p + "attn_v_b", heads * w.value, w.rank)
