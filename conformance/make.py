@@ -35,8 +35,8 @@ from intact.numerics import (
     soft_cap,
 )
 from intact.numerics.gather import gather
-from intact.numerics.place import place, place_index
 from intact.numerics.rope import rotation
+from intact.numerics.scatter import scatter, scatter_index
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.weights import BLOCK_FORMATS
 
@@ -85,9 +85,9 @@ def _attend(query: list[int], factor: str, keys: list[list[int]], values: list[l
     return {"scores": _list(attention.scores(q, k)), "output": _list(attention.attend(q, k, v))}
 
 
-def _place(x: list[list[int]], target_width: int, kept: list[list[int]] | None = None, **columns: int) -> Any:
-    index = place_index(target_width, columns.pop("heads"), columns.pop("width"), **columns)
-    return _list(place(np.array(x), index, None if kept is None else np.array(kept)))
+def _scatter(x: list[list[int]], target_width: int, kept: list[list[int]] | None = None, **columns: int) -> Any:
+    index = scatter_index(target_width, columns.pop("heads"), columns.pop("width"), **columns)
+    return _list(scatter(np.array(x), index, None if kept is None else np.array(kept)))
 
 
 def _described_choice(choice: experts.ExpertChoices) -> Case:
@@ -179,7 +179,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "layer_norm": lambda x, gain, bias, eps: _list(
         norm.layer_norm(np.array(x), _gain(gain, eps), None if bias is None else np.array(bias))
     ),
-    "place": _place,
+    "scatter": _scatter,
     "gather": lambda x, index: _list(gather(np.array(x), np.array(index, np.int32))),
     "embed": lambda kind, data, shape, tokens, scale: _list(
         _embed(_weight(kind, data, shape), np.array(tokens, np.int32), embed_multiplier(Fraction(scale)))
@@ -402,9 +402,9 @@ def _gather() -> Iterator[Case]:
     yield _case("gather", x=rows, index=[3, -1, 3, 0, -1])
     yield _case("gather", x=[[1 << 49, -(1 << 49)]], index=[-1, 1, 0, 1])
     of_heads = {"heads": 2, "width": 2, "target_step": 3}
-    yield _case("place", x=rows, target_width=7, source_step=2, source_start=0, target_start=1, **of_heads)
+    yield _case("scatter", x=rows, target_width=7, source_step=2, source_start=0, target_start=1, **of_heads)
     kept = [[9, 8, 7, 6, 5, 4], [-1, -2, -3, -4, -5, -LIMIT]]
-    yield _case("place", x=rows, target_width=6, source_step=0, source_start=2, target_start=0, kept=kept, **of_heads)
+    yield _case("scatter", x=rows, target_width=6, source_step=0, source_start=2, target_start=0, kept=kept, **of_heads)
 
 
 def _embedding() -> Iterator[Case]:

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS = (
-    f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters", "convolutions")
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, GATHER = (
+    f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters", "convolutions", "gather")
 )
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
@@ -282,7 +282,14 @@ MUTATIONS = [
     *of(
         "experts.h", EXPERTS,
         ("ties by the larger number", "scores[e] > scores[best]", "scores[e] >= scores[best]"),
+        ("a group by its largest score alone", "biased ? first + second : first", "first"),
+        ("an expert of another group", "group * size + place % size", "place", True),
         unit="experts.cpp",
+    ),
+    *of(
+        "step.h", GATHER,
+        ("a column that stays is cleared", "else if (!op.accumulate)", "else"),
+        unit="run_int8.cpp",
     ),
     *of(
         "run_int8.cpp", EXPERTS,

@@ -5,6 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from intact.conformance.synthetic import cases
 from intact.errors import ModelError
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
@@ -119,6 +120,20 @@ def test_an_index_in_order_changes_nothing(base: Program) -> None:
     program = replaced(base, indexed)
     assert np.array_equal(run(NativeExecutor(program)), run(NativeExecutor(replaced(base, plain))))
     assert replaced(base, plain).ops == base.ops
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", available_tiers())
+def test_columns_placed_in_heads_equal_the_reference(tier: str) -> None:
+    """A program of latent attention, whose rows come in chunks, beside others, and one by one."""
+    case = next(case for case in cases() if case.name == "scatter")
+    executors = [ReferenceExecutor(case.program), *(NativeExecutor(case.program, "int8", n, tier) for n in (1, 3))]
+    found = []
+    for executor in executors:
+        executor.reserve_pages(case.pages)
+        found.append([np.array(executor.step(step.chunks, step.wanted)) for step in case.steps])
+    for steps in found[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(steps, found[0], strict=True))
 
 
 def test_matrices_with_one_index_share_a_gather(base: Program) -> None:

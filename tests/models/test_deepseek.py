@@ -17,7 +17,7 @@ from intact.models import build_program, find_architecture, split_matrices
 from intact.models.decoder import inverse_root
 from intact.models.program import Attend, Experts, Norm
 from intact.numerics.attention import attend, quantize_keys, quantize_query, quantize_values, score_scale
-from intact.numerics.place import place, place_index
+from intact.numerics.scatter import scatter, scatter_index
 from intact.quantizing import quantize
 from support.folders import TOKENS, VARIANTS, stored, tensor_values, write_folder, write_safetensors
 from support.tiny import write_tiny
@@ -78,10 +78,10 @@ def test_the_program_is_that_of_the_page(tmp_path: Path) -> None:
 
 def test_a_place_copies_columns_of_heads() -> None:
     x = np.array([[1, 2, 3, 4, 5]])
-    index = place_index(6, 2, 2, source_step=2, source_start=1, target_step=3, target_start=0)
+    index = scatter_index(6, 2, 2, source_step=2, source_start=1, target_step=3, target_start=0)
     assert index.tolist() == [1, 2, -1, 3, 4, -1]
-    assert place(x, index).tolist() == [[2, 3, 0, 4, 5, 0]]
-    assert place(x, index, np.array([[9, 9, 7, 9, 9, 8]])).tolist() == [[2, 3, 7, 4, 5, 8]]
+    assert scatter(x, index).tolist() == [[2, 3, 0, 4, 5, 0]]
+    assert scatter(x, index, np.array([[9, 9, 7, 9, 9, 8]])).tolist() == [[2, 3, 7, 4, 5, 8]]
 
 
 def test_zeros_behind_values_change_no_bit() -> None:

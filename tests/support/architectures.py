@@ -14,7 +14,7 @@ from pathlib import Path
 
 from intact.formats import open_checkpoint
 from intact.models import ARCHITECTURES, Program, build_program
-from intact.models.program import Attend, Convolve, Embed, Experts, Gate, Linear, Logits, Norm, Op, Place, Rope
+from intact.models.program import Attend, Convolve, Embed, Experts, Gate, Linear, Logits, Norm, Op, Rope, Scatter
 from support.tiny import write_tiny
 
 STORED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.gguf == name)
@@ -37,8 +37,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "rope", op.interleaved, op.rotation, 2 * len(program.rotations[op.rotation]) < op.width
         case Attend():
             return "attend", op.window > 0, op.cap > 0, op.sinks is None
-        case Place():
-            return "place", op.heads > 1, op.source_step > 0, op.keep
+        case Scatter():
+            return "scatter", op.heads > 1, op.source_step > 0, op.keep
         case Convolve():
             return "convolve", op.taps
         case Gate():

@@ -32,9 +32,9 @@ from intact.models.program import (
     LowRank,
     Norm,
     Op,
-    Place,
     Program,
     Rope,
+    Scatter,
     Steer,
     Target,
 )
@@ -420,11 +420,11 @@ def _gathers() -> Iterator[Case]:
         yield b.case([ALL_TOKENS])
 
 
-def _places() -> Iterator[Case]:
+def _scatters() -> Iterator[Case]:
     """Build latent attention's keys, of an own and a shared part, and values that zeros fill up."""
     heads, part, shared, value = 3, 12, 8, 10
     whole = part + shared
-    b = _Builder("place", heads, whole)
+    b = _Builder("scatter", heads, whole)
     b.embed(64)
     q, own, values = heads * whole, heads * part, heads * value
     b.linear("x", "F32", ("queries", q), ("row", 5 + shared), ("own", own), ("values", values), bias=0.5)
@@ -432,16 +432,16 @@ def _places() -> Iterator[Case]:
         b.buffer(name, q)
     rotation = b.rotation(1e4, shared)
     b.ops += [
-        Place("queries", "q", heads, shared, whole, part, whole),
-        Place("queries", "q", heads, part, whole, 0, whole, shared, keep=True),
+        Scatter("queries", "q", heads, shared, whole, part, whole),
+        Scatter("queries", "q", heads, part, whole, 0, whole, shared, keep=True),
         Rope("q", rotation, heads, whole, True),
-        Place("row", b.buffer("turned", shared), 1, shared, source_start=5),
+        Scatter("row", b.buffer("turned", shared), 1, shared, source_start=5),
         Rope("turned", rotation, 1, shared, True),
-        Place("turned", "k", heads, shared, 0, 0, whole),
-        Place("own", "k", heads, part, part, 0, whole, shared, keep=True),
-        Place("values", "v", heads, value, value, 0, whole),
+        Scatter("turned", "k", heads, shared, 0, 0, whole),
+        Scatter("own", "k", heads, part, part, 0, whole, shared, keep=True),
+        Scatter("values", "v", heads, value, value, 0, whole),
         Attend("q", "k", "v", "o", 0, heads, heads, whole, inverse_root(whole)),
-        Place("o", "values", heads, value, whole, 0, value),
+        Scatter("o", "values", heads, value, whole, 0, value),
     ]
     b.layers = 1
     b.linear("values", "F16", ("y", 41))
@@ -542,6 +542,6 @@ def cases() -> Iterator[Case]:
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
-    parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _places, _attention, _convolutions)
+    parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions)
     for family in (*parts, _decoders, _adapters):
         yield from family()

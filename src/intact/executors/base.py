@@ -14,15 +14,15 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
-from intact.models.program import Convolve, Exchange, Experts, Gather, Linear, Norm, Place, Program
+from intact.models.program import Convolve, Exchange, Experts, Gather, Linear, Norm, Program, Scatter
 from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SIGMOID_FRACTION
 from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.norm import Gain, make_gain
-from intact.numerics.place import place_index
 from intact.numerics.sampling import Draw
+from intact.numerics.scatter import scatter_index
 from intact.numerics.sparsity import column_norms
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.system import processors
@@ -188,9 +188,9 @@ def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:
     return inputs.index
 
 
-def placed_columns(program: Program, op: Place) -> NDArray[np.int32]:
+def scatter_columns(program: Program, op: Scatter) -> NDArray[np.int32]:
     """Return for each column of the target that of the source, int32, or -1 where nothing is copied."""
-    return place_index(
+    return scatter_index(
         program.buffers[op.target].width,
         op.heads,
         op.width,

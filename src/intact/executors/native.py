@@ -31,7 +31,7 @@ from intact.executors.base import (
     integer_gain,
     integer_sinks,
     kept_inputs,
-    placed_columns,
+    scatter_columns,
     tap_values,
 )
 from intact.executors.profile import Record, StepWork
@@ -51,9 +51,9 @@ from intact.models.program import (
     Logits,
     Norm,
     Op,
-    Place,
     Program,
     Rope,
+    Scatter,
     Steer,
 )
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
@@ -266,8 +266,8 @@ class NativeExecutor:
             case Gather():
                 index = gather_index(self.program, op).tolist()
                 return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], "index": index}
-            case Place():
-                columns = {"index": placed_columns(self.program, op).tolist(), "accumulate": op.keep}
+            case Scatter():
+                columns = {"index": scatter_columns(self.program, op).tolist(), "accumulate": op.keep}
                 return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], **columns}
             case Hadamard():
                 return kind.HADAMARD, {"source": ids[op.source], "target": ids[op.target], "width": op.size}

@@ -25,9 +25,9 @@ from intact.models.program import (
     Logits,
     Norm,
     Op,
-    Place,
     Program,
     Rope,
+    Scatter,
     Steer,
 )
 
@@ -40,7 +40,7 @@ class Record(NamedTuple):
     Attributes
     ----------
     kind : str
-        embed, norm, gather, place, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
+        embed, norm, gather, scatter, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
         attention, convolve, gate, exchange, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
@@ -161,7 +161,7 @@ class StepWork:
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
             case Gather():
                 return WorkSize(0, all_rows * 2 * self._size(op.target))
-            case Place():
+            case Scatter():
                 return WorkSize(0, all_rows * 2 * 4 * op.heads * op.width)
             case Hadamard():
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target)))
@@ -226,8 +226,8 @@ class StepWork:
                 return {ROWS: ("norm", _role([op.gain]))}
             case Gather():
                 return {ROWS: ("gather", op.source)}
-            case Place():
-                return {ROWS: ("place", op.target)}
+            case Scatter():
+                return {ROWS: ("scatter", op.target)}
             case Hadamard():
                 return {ROWS: ("hadamard", op.source)}
             case Linear():

@@ -26,7 +26,7 @@ from intact.executors.base import (
     integer_sinks,
     integer_weight,
     kept_inputs,
-    placed_columns,
+    scatter_columns,
 )
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
@@ -43,9 +43,9 @@ from intact.models.program import (
     Linear,
     Logits,
     Norm,
-    Place,
     Program,
     Rope,
+    Scatter,
     Steer,
 )
 from intact.numerics import sampling
@@ -60,8 +60,8 @@ from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, layer_norm, rmsnorm
-from intact.numerics.place import place
 from intact.numerics.rope import rotate, sine_cosine
+from intact.numerics.scatter import scatter
 from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
 from intact.numerics.weights import BlockWeight
@@ -189,10 +189,10 @@ class ReferenceExecutor:
                 case Gather():
                     fraction[op.target] = fraction[op.source]
                     rows[op.target] = gather(rows[op.source], gather_index(self.program, op))
-                case Place():
+                case Scatter():
                     fraction[op.target] = fraction[op.source]
                     old = rows[op.target] if op.keep else None
-                    rows[op.target] = place(rows[op.source], placed_columns(self.program, op), old)
+                    rows[op.target] = scatter(rows[op.source], scatter_columns(self.program, op), old)
                 case Hadamard():
                     fraction[op.target] = fraction[op.source]
                     rows[op.target] = hadamard(rows[op.source], op.size)

@@ -15,7 +15,7 @@ from intact.models.config import Config, LatentAttention
 from intact.models.decoder import Decoder, inverse_root
 from intact.models.mixtures import MixtureForm
 from intact.models.names import HF_EXPERTS, HF_NAMES, pick_rows
-from intact.models.program import Attend, Buffer, Linear, Norm, Place
+from intact.models.program import Attend, Buffer, Linear, Norm, Scatter
 from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import score_magnitude
 
@@ -268,10 +268,10 @@ class DeepseekV2(Decoder):
                 Linear("normed", (self.target("queries", p + "attn_q", heads * whole, c.width), compressed))
             )
         self.ops += [
-            Place("queries", "q", heads, w.rotary, whole, w.plain, whole),
-            Place("queries", "q", heads, w.plain, whole, 0, whole, w.rotary, keep=True),
-            Place("compressed", "rotated", 1, w.rotary, source_start=w.rank),
-            Place("compressed", "latent", 1, w.rank),
+            Scatter("queries", "q", heads, w.rotary, whole, w.plain, whole),
+            Scatter("queries", "q", heads, w.plain, whole, 0, whole, w.rotary, keep=True),
+            Scatter("compressed", "rotated", 1, w.rotary, source_start=w.rank),
+            Scatter("compressed", "latent", 1, w.rank),
         ]
         self.rotate("q", rotary, heads, whole, interleaved)
         self.rotate("rotated", rotary, 1, w.rotary, interleaved)
@@ -280,14 +280,14 @@ class DeepseekV2(Decoder):
         values = self.target("values", p + "attn_v_b", heads * w.value, w.rank)
         self.ops += [
             Linear("latent", (keys, values)),
-            Place("rotated", "k", heads, w.rotary, 0, 0, whole),
-            Place("plain", "k", heads, w.plain, w.plain, 0, whole, w.rotary, keep=True),
-            Place("values", "v", heads, w.value, w.value, 0, whole),
+            Scatter("rotated", "k", heads, w.rotary, 0, 0, whole),
+            Scatter("plain", "k", heads, w.plain, w.plain, 0, whole, w.rotary, keep=True),
+            Scatter("values", "v", heads, w.value, w.value, 0, whole),
         ]
         cached = sum(isinstance(op, Attend) for op in self.ops)
         assert c.score_scale is not None
         self.ops.append(Attend("q", "k", "v", "attended", cached, heads, heads, whole, c.score_scale))
-        self.ops.append(Place("attended", "values", heads, w.value, whole, 0, w.value))
+        self.ops.append(Scatter("attended", "values", heads, w.value, whole, 0, w.value))
 
     def latent_norm(self, buffer: str, gain: str, width: int) -> None:
         """Append the norm of a latent row, in place."""

@@ -66,7 +66,7 @@ class Gather:
 
 
 @dataclass(frozen=True)
-class Place:
+class Scatter:
     """Copy columns to the heads of another row, narrow both.
 
     target[h * target_step + target_start + i] = source[h * source_step + source_start + i] for each of `heads` heads
@@ -266,7 +266,7 @@ Op: TypeAlias = (
     Embed
     | Norm
     | Gather
-    | Place
+    | Scatter
     | Hadamard
     | Linear
     | Adapt

@@ -296,6 +296,7 @@ _NAMES = {
     "Steer": "adapters",
     "Convolve": "convolutions (recurrent layers)",
     "Experts": "mixtures of experts",
+    "Scatter": "latent attention",
 }
 """Operations that are not cut, as messages call them."""
 

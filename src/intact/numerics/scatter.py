@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def place_index(
+def scatter_index(
     target_width: int,
     heads: int,
     width: int,
@@ -25,7 +25,7 @@ def place_index(
     return index
 
 
-def place(source: NDArray[Any], index: NDArray[np.int32], kept: NDArray[Any] | None = None) -> NDArray[Any]:
+def scatter(source: NDArray[Any], index: NDArray[np.int32], kept: NDArray[Any] | None = None) -> NDArray[Any]:
     """Return rows (M, len(index)) of the source's columns by index; where it is -1 those of `kept`, or 0."""
     picked = source[:, np.maximum(index, 0)]
     return np.where(index < 0, 0 if kept is None else kept, picked)
