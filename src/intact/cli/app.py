@@ -41,6 +41,7 @@ from intact.cli import (
     run,
     selftest,
     serve,
+    shard,
     solve,
     steer,
     sweep,
@@ -170,7 +171,7 @@ def _app(
 
 
 _PANELS = {
-    "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve),
+    "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve, shard),
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune),
     "Commands that prove": (verify, audit, diff),
     "Commands for logic": (prove, deduce),

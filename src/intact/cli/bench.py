@@ -10,7 +10,15 @@ from rich.table import Table
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, DraftModelOption, JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.options import (
+    MODEL_HELP,
+    DraftModelOption,
+    JsonOption,
+    TensorParallelOption,
+    ThreadsOption,
+    check_output,
+    complete_model,
+)
 from intact.cli.output import bar, emit, new_table, note, out, show, spinner
 from intact.errors import NotInstalledError, ParameterError
 from intact.packages import install
@@ -84,6 +92,7 @@ def command(
     ] = None,
     threads: ThreadsOption = None,
     draft_model: DraftModelOption = None,
+    tensor_parallel: TensorParallelOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model runs on this machine."""
@@ -101,12 +110,18 @@ def command(
         raise ParameterError(f"--shape {shape} makes a model: leave out {model}")
     if shape is not None and draft_model is not None:
         raise ParameterError(f"--shape {shape} makes a random model, for which none drafts: leave out --draft-model")
+    if shape is not None and tensor_parallel is not None:
+        raise ParameterError(f"--shape {shape} makes a model for one process: leave out --tensor-parallel")
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
         return
-    loaded = (
-        fetch.load(model, "int8", threads, draft_model=draft_model) if shape is None else _random(shape, kind, threads)
-    )
+    if profile and tensor_parallel is not None:
+        raise ParameterError("--profile measures the operations of one process: leave out --tensor-parallel")
+    if shape is None:
+        own: dict[str, Any] = {"tensor_parallel": tensor_parallel, "draft_model": draft_model}
+        loaded = fetch.load(model, "int8", threads, **own)
+    else:
+        loaded = _random(shape, kind, threads)
     model = model if shape is None else f"{shape} in {kind}, random"
     workloads, left_out = choose(only, loaded.context)
     for workload in left_out:

@@ -27,6 +27,7 @@ from intact.cli.options import (
     ProfileOption,
     ReceiptOption,
     SystemOption,
+    TensorParallelOption,
     ThreadsOption,
     apply_model_defaults,
     check_output,
@@ -81,6 +82,7 @@ def command(
     adapter: AdapterOption = None,
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
+    tensor_parallel: TensorParallelOption = None,
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
@@ -111,6 +113,7 @@ def command(
         adapter=adapter,
         prefix_cache=prefix_cache,
         prefix_cache_bytes=prefix_cache_bytes,
+        tensor_parallel=tensor_parallel,
     )
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:

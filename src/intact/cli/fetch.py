@@ -99,6 +99,7 @@ def load(
     *,
     draft_model: str | None = None,
     adapter: Path | None = None,
+    tensor_parallel: str | None = None,
     **options: Any,
 ) -> Model:
     """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`.
@@ -113,6 +114,8 @@ def load(
         options["draft_model"] = locate(draft_model)
     if adapter is not None:
         options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
+    if tensor_parallel is not None:
+        options["tensor_parallel"] = tensor_parallel
     import intact
 
     with spinner(f"loading {path.name}"):

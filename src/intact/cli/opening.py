@@ -71,12 +71,13 @@ def open_model(
     adapter: Path | None = None,
     prefix_cache: Path | None = None,
     prefix_cache_bytes: str | None = None,
+    tensor_parallel: str | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
     Parameters
     ----------
-    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes
+    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -95,9 +96,10 @@ def open_model(
     def load() -> Any:
         if has_template:
             prepare()
-        others = {"partners": [fetch.locate(one) for one in partners]} if partners else {}
-        own = {"draft_model": draft_model, "adapter": adapter, **others, **kept}
-        return fetch.load(name, profile, threads, cache_bytes, **own)
+        own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter, "tensor_parallel": tensor_parallel}
+        if partners:
+            own["partners"] = [fetch.locate(one) for one in partners]
+        return fetch.load(name, profile, threads, cache_bytes, **own, **kept)
 
     reasons = {
         "--no-server": not use_server,
@@ -107,6 +109,7 @@ def open_model(
         "--draft-model": draft_model is not None,
         "--adapter": adapter is not None,
         "--prefix-cache": bool(kept),
+        "--tensor-parallel": tensor_parallel is not None,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),
     }

@@ -113,6 +113,15 @@ DraftModelOption = Annotated[
         show_default=False,
     ),
 ]
+TensorParallelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tensor-parallel",
+        metavar="N",
+        help="Cut the model for N processes, or such as here*3,HOST:PORT (docs/cluster.md). It changes no bit.",
+        show_default=False,
+    ),
+]
 AdapterOption = Annotated[
     Path | None,
     typer.Option(
@@ -409,6 +418,7 @@ class ModelOptions:
     prefix_cache_bytes: PrefixCacheBytesOption = None
     draft_model: DraftModelOption = None
     adapter: AdapterOption = None
+    tensor_parallel: TensorParallelOption = None
 
     @property
     def named(self) -> dict[str, str]:
@@ -422,12 +432,20 @@ class ModelOptions:
         return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
 
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
-        """Load models by their names, and open a back end for each; draft model and adapter are the first one's."""
+        """Load models by their names, and open a back end for each.
+
+        Draft model, adapter and tensor parallel are the first one's.
+        """
         from intact.solving import is_address, opened
 
         arguments, models = self.loading | loading, {}
+        firsts = {
+            "draft_model": self.draft_model,
+            "adapter": self.adapter,
+            "tensor_parallel": self.tensor_parallel,
+        }
         for i, (name, one) in enumerate(named.items()):
-            own: dict[str, Any] = {} if i else {"draft_model": self.draft_model, "adapter": self.adapter}
+            own: dict[str, Any] = {} if i else firsts
             if (option := next((o for o, value in own.items() if value is not None), None)) and is_address(one):
                 option = option.replace("_", "-")
                 raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")

@@ -31,6 +31,7 @@ from intact.cli.options import (
     ReceiptOption,
     ShadowOption,
     SystemOption,
+    TensorParallelOption,
     ThreadsOption,
     apply_model_defaults,
     check_output,
@@ -90,6 +91,7 @@ def command(
     cache: CacheOption = None,
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
+    tensor_parallel: TensorParallelOption = None,
     draft: DraftOption = True,
     draft_model: DraftModelOption = None,
     adapter: AdapterOption = None,
@@ -132,6 +134,7 @@ def command(
         adapter=adapter,
         prefix_cache=prefix_cache,
         prefix_cache_bytes=prefix_cache_bytes,
+        tensor_parallel=tensor_parallel,
     )
     unlogged = no_log or mix is not None or adapter is not None
     model, log = opened.model, begin_log("run", opened, model_name, off=unlogged)

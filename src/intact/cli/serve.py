@@ -16,6 +16,7 @@ from intact.cli.options import (
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
+    TensorParallelOption,
     ThreadsOption,
     as_bytes,
     complete_model,
@@ -135,6 +136,7 @@ def command(
     ] = None,
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
+    tensor_parallel: TensorParallelOption = None,
     no_prefix_cache: Annotated[
         bool,
         typer.Option(
@@ -188,6 +190,7 @@ def command(
         as_bytes(cache),
         draft_model=drafts,
         adapters=named,
+        tensor_parallel=tensor_parallel or 1,
         **{"prefix_cache": not no_prefix_cache} | kept,
     )
     served = Models(places, loading, settings)

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,7 @@ _MAGIC: Final = b"intR"
 _TYPES: Final[dict[int, np.dtype[Any]]] = {1: np.dtype("<i4"), 2: np.dtype("<i8"), 3: np.dtype("<f4")}
 _CODES: Final = {dtype: code for code, dtype in _TYPES.items()}
 _TIMEOUT: Final = 300.0
+_LINGER: Final = 2.0
 
 
 class Kind(IntEnum):
@@ -95,6 +97,10 @@ class Channel:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
+    def within(self, seconds: float) -> None:
+        """Give up a wait for the other end after so many seconds from now on."""
+        self._socket.settimeout(seconds)
+
     def send(self, kind: Kind, data: bytes | memoryview = b"", code: int = 0, place: int = 0) -> None:
         """Send a frame.
 
@@ -150,9 +156,16 @@ class Channel:
         """Send a list of integers."""
         self.send(kind, np.ascontiguousarray(numbers, "<i8").reshape(-1).view(np.uint8).data, place=place)
 
-    def send_error(self, error: BaseException) -> None:
-        """Send what went wrong, for the other end's message."""
-        self.send(Kind.ERROR, str(error).encode()[:2000])
+    def end_by(self, error: BaseException) -> None:
+        """Send what went wrong, for the other end's message, and close; nothing happens where that has gone."""
+        with suppress(WorkerError, OSError):
+            self.send(Kind.ERROR, str(error).encode()[:2000])
+            self._socket.shutdown(socket.SHUT_WR)
+            self._socket.settimeout(_LINGER)
+            for _ in range(1 << 10):  # else what it has sent, unread, would make the system discard the message
+                if not self._socket.recv(1 << 16):
+                    break
+        self.close()
 
     def send_rows(self, rows: NDArray[Any], place: int) -> None:
         """Send rows of numbers; of 64 bits where 32 are too few."""

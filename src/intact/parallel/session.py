@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,7 +13,7 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Logits
-from intact.parallel.channel import Channel, Kind
+from intact.parallel.channel import Channel, Kind, choose_timeout
 from intact.parallel.cut import cut_program
 from intact.parallel.executor import Spoke, serve_rank
 from intact.receipts.identity import measure, program_leaf, version_of
@@ -23,6 +22,10 @@ _MEMBERS: Final = {
     *("version", "numerics", "profile", "bits", "page_size", "executor", "threads", "shares", "rank"),
     *("path", "state", "program", "weights"),
 }
+
+
+_GREETING: Final = 30.0
+"""Seconds in which rank 0 must say what it wants."""
 
 
 class Setting(NamedTuple):
@@ -133,7 +136,9 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
     """
     executor: Executor | None = None
     try:
+        channel.within(_GREETING)
         greeting = Greeting.receive(channel)
+        channel.within(choose_timeout())
         checkpoint = open_checkpoint(model or Path(greeting.path))
         program = build_program(checkpoint)
         _check_model(greeting, checkpoint, program, remote=model is not None)
@@ -145,10 +150,8 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
         channel.send_json(Kind.READY, {"page_bytes": executor.page_bytes, "outputs": outputs})
         serve_rank(channel, executor, outputs)
     except Exception as error:
-        with suppress(IntactError):  # rank 0 has gone, most often
-            channel.send_error(
-                error if isinstance(error, IntactError) else ModelError(f"{type(error).__name__}: {error}")
-            )
+        known = isinstance(error, IntactError)
+        channel.end_by(error if known else ModelError(f"{type(error).__name__}: {error}"))
     finally:
         channel.close()
         if executor is not None:

@@ -49,6 +49,8 @@ class Loading:
     draft_model: Path | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     """Of the first model: each is served as a model of its own name."""
+    tensor_parallel: int | str = 1
+    """Processes of each model, each of which loads its rows of every matrix."""
 
 
 @dataclass(eq=False)
@@ -267,6 +269,7 @@ class Models:
             prefix_cache=loading.prefix_cache,
             prefix_cache_bytes=loading.prefix_cache_bytes,
             draft_model=loading.draft_model,
+            tensor_parallel=loading.tensor_parallel,
             adapters=loading.adapters if served.name == self.first else {},
             **settings,
         )

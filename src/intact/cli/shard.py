@@ -1,0 +1,41 @@
+"""intact shard: a rank of tensor parallel that listens, for a model that runs on several machines."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import MODEL_HELP, complete_model
+from intact.cli.output import note
+
+EXAMPLES = """\
+On the second machine
+  intact shard qwen3-0.6b --listen 10.0.0.2:7000
+On the first
+  intact run qwen3-0.6b "Why is the sky blue?" --tensor-parallel 10.0.0.2:7000
+"""
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen",
+            metavar="HOST:PORT",
+            help="Where to listen. Whoever reaches it can make this machine compute, and sees tokens: use a network "
+            "of your own. Port 0 takes a free one.",
+        ),
+    ] = "127.0.0.1:7000",
+) -> None:
+    """Compute a part of a model for another machine, as --tensor-parallel says there."""
+    path = fetch.locate(model)
+    from intact.parallel.ranks import parse_address
+    from intact.parallel.shard import listen_at, serve_shard
+
+    listener = listen_at(parse_address(listen, "--listen"))
+    host, port = listener.getsockname()[:2]
+    note(f"{path.name} at {host}:{port}; Ctrl-C ends")
+    serve_shard(listener, path)
