@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, complete_model
-from intact.cli.output import note
+from intact.cli.options import MODEL_HELP, JsonOption, complete_model
+from intact.cli.output import emit, note
 
 EXAMPLES = """\
 On the second machine
@@ -29,6 +29,7 @@ def command(
             "of your own. Port 0 takes a free one.",
         ),
     ] = "127.0.0.1:7000",
+    json: JsonOption = False,
 ) -> None:
     """Compute a part of a model for another machine, as --tensor-parallel says there."""
     path = fetch.locate(model)
@@ -37,5 +38,8 @@ def command(
 
     listener = listen_at(parse_address(listen, "--listen"))
     host, port = listener.getsockname()[:2]
-    note(f"{path.name} at {host}:{port}; Ctrl-C ends")
+    if json:
+        emit({"model": path.name, "host": host, "port": port})
+    else:
+        note(f"{path.name} at {host}:{port}; Ctrl-C ends")
     serve_shard(listener, path)
