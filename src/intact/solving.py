@@ -17,7 +17,7 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai_key import KEY, variables
 from intact.reason.budget import Budget
 from intact.reason.driver import PARALLEL, Driver
-from intact.reason.journal import Journal
+from intact.reason.journal import Journal, JournalFolder
 from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services
@@ -214,7 +214,7 @@ def solve_all(
     *,
     sampling: Mapping[str, Any] | None = None,
     budget: Budget | str | None = None,
-    journal: str | os.PathLike[str] | None = None,
+    journal: str | os.PathLike[str] | JournalFolder | None = None,
     seconds: float | None = None,
     parallel: int = PARALLEL,
     progress: Callable[[int], None] | None = None,
@@ -246,10 +246,10 @@ def solve_all(
         If programs would run without protection.
     """
     caps = Budget.parse(budget) if isinstance(budget, str) else budget
-    place = None if journal is None else Path(journal)
-    if place is not None and place.exists() and not place.is_dir():
+    place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
+    if isinstance(place, Path) and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
-    with nullcontext() if place is None else Journal(place / JOURNAL) as kept:
+    with nullcontext() if place is None else Journal.inside(place, JOURNAL) as kept:
         options: dict[str, Any] = {"journal": kept, "budget": caps, "sampling": sampling}
         options |= {"parallel": parallel, "seconds": seconds, "progress": progress}
         driver = (

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import intact
+from intact.cluster.models import CHUNK, receive, ship
 from intact.errors import WorkerError
 from intact.evaluate import cluster
-from intact.evaluate.models import CHUNK, receive, ship
 from support.tiny import write_tiny
 
 MORTAL = '''
@@ -73,8 +73,8 @@ def test_two_workers_of_which_one_dies_give_the_bytes_of_one_machine(tmp_path):
 
 def test_a_worker_that_would_state_something_else_says_what():
     told = {"models": [{"numerics": "1"}], "seeds": [0]}
-    assert cluster._difference(told, dict(told)) == ""
-    refusal = cluster._difference(told, {"models": [{"numerics": "2"}], "seeds": [0]})
+    assert cluster.difference(told, dict(told)) == ""
+    refusal = cluster.difference(told, {"models": [{"numerics": "2"}], "seeds": [0]})
     assert refusal == "it would compute something else: models is [{'numerics': '2'}]"
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import FAILED, UNDECIDED
+from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
@@ -31,7 +32,6 @@ from intact.errors import ParameterError
 if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
     from intact.evaluate.results import EvaluationRun
-    from intact.evaluate.run import Worker
     from intact.evaluate.work import Done
 
 EXAMPLES = """\
@@ -126,18 +126,6 @@ class WorkOptions:
         int | None,
         typer.Option("--batch", min=1, help="Most rows of a step. It changes no byte either.", show_default=False),
     ] = None
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray", metavar="ADDRESS", help="Spread over a Ray cluster: auto, HOST:PORT, or local.", show_default=False
-        ),
-    ] = None
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            "--workers", min=1, help="Workers of the cluster; by default one for each machine.", show_default=False
-        ),
-    ] = None
     shuffle: Annotated[
         int | None,
         typer.Option(
@@ -190,11 +178,13 @@ def command(
     *,
     evaluation: PlanOptions,
     work: WorkOptions,
+    cluster: ClusterOptions,
     result: ResultOptions,
     models: ModelOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
+    from intact.evaluate.cluster import spread
     from intact.evaluate.files import check_place, write
     from intact.evaluate.manifest import manifest
     from intact.evaluate.partial import PartialResult
@@ -205,12 +195,7 @@ def command(
     with spinner("reading the tasks"):
         planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
     check_output("--receipt", result.receipt)
-    if result.receipt is not None and work.ray is not None:
-        raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
-    if models.adapter is not None and work.ray is not None:
-        raise ParameterError("--adapter cannot be combined with --ray: its workers load models alone")
-    if work.workers is not None and work.ray is None:
-        raise ParameterError("--workers goes with --ray: there is no cluster")
+    cluster.check(models, result.receipt)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
     with models.opened({_name(model): model} | others, **work.loading) as backends:
@@ -218,9 +203,10 @@ def command(
             described = manifest(planned, backends)
         check_place(place, described)
         kept = work.journal or place.with_suffix(".journal")
-        with watch(planned) as (tokens, done):
+        loading = models.loading | work.loading
+        with cluster.opened(backends, loading, kept) as pool, watch(planned) as (tokens, done):
             how = How(kept, work.parallel, tokens, result.receipt is not None)
-            worker = _cluster(work, backends, models.loading | work.loading, described)
+            worker = None if pool is None else spread(pool, lambda _: described)
             so_far = PartialResult(place, planned, described) if result.partial else None
 
             def finished(one: Done) -> None:
@@ -280,20 +266,3 @@ def _place(planned: Plan, model: str) -> Path:
     """Return the default name of the result file."""
     words = [_name(model), *[chosen.label for chosen in planned.tasks], planned.method.name]
     return Path("-".join(re.sub(r"[^\w.]+", "_", word) for word in words) + ".jsonl")
-
-
-def _cluster(
-    work: WorkOptions, backends: dict[str, Any], loading: dict[str, Any], described: dict[str, Any]
-) -> Worker | None:
-    """Return the function that does the work on a cluster; None without one."""
-    from intact.evaluate.cluster import spread
-    from intact.evaluate.models import ship
-    from intact.reason.backends.native import NativeBackend
-
-    if work.ray is None:
-        return None
-    for name, backend in backends.items():
-        if not isinstance(backend, NativeBackend):
-            raise ParameterError(f"{name} is an endpoint: a cluster needs models that run in this program")
-    shipments = {name: ship(backend.model.path, loading) for name, backend in backends.items()}
-    return spread(work.ray, shipments, described, work.workers)

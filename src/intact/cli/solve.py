@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json as encoder
 import sys
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intact.catalogue import DEFAULT, is_name
+from intact.cli.cluster import ClusterOptions
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
@@ -26,6 +30,7 @@ from intact.files import write_whole
 from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
+    from intact.cluster.pool import Pool
     from intact.reason.problem import Result
     from intact.reason.registry import Method
 
@@ -42,6 +47,8 @@ A receipt of the whole run, by which anybody with the model can verify texts, sc
   intact solve beam_search "What is 17 * 23?" --receipt run.receipt && intact verify run.receipt
 A hundred problems with known answers
   intact solve self_consistency --task gsm8k --limit 100 -n 16 --budget tokens=200k --journal runs/gsm8k
+On all machines of a Ray cluster
+  intact solve self_consistency --task gsm8k -n 16 --journal runs/gsm8k --ray auto
 Your own method
   intact solve mine.py:majority "What is 17 * 23?" --set n=8
 What there is
@@ -81,6 +88,7 @@ def command(
     *,
     task: TaskOptions,
     work: SolveOptions,
+    cluster: ClusterOptions,
     models: ModelOptions,
     sampling: dict[str, Any],
 ) -> None:
@@ -99,15 +107,19 @@ def command(
     if (question is None) == (task.task is None):
         missing = "QUESTION is missing: give one (-: from standard input), or a task (--task gsm8k)"
         raise ParameterError(missing if question is None else "give a question, or a task (--task gsm8k), and not both")
-    of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel}
+    of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel, "--ray": cluster.ray}
     if task.task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
         raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
+    cluster.check(models, work.receipt)
+    if cluster.ray is not None and caps.seconds is not None:
+        raise ParameterError("--budget seconds cannot be combined with --ray: cap tokens or operations instead")
     named = {MAIN: model} | models.named
     if task.task is not None:
-        run_task(lambda: models.opened(named), TaskRun(task, work, caps, model, chosen, parameters, sampling), json)
+        one_run = TaskRun(task, work, caps, model, method, chosen, parameters, sampling)
+        run_task(lambda: models.opened(named), one_run, json, partial(_opened_pool, cluster, models, work.journal))
         return
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
@@ -133,6 +145,12 @@ def command(
         raise ParameterError(f"{chosen.name} failed: {result.error}")
     if receipt and result.receipt is None:
         raise ParameterError(result.caveats[-1])
+
+
+def _opened_pool(
+    cluster: ClusterOptions, models: ModelOptions, journal: Path | None, backends: dict[str, Any]
+) -> AbstractContextManager[Pool | None]:
+    return cluster.opened(backends, models.loading, journal)
 
 
 def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from intact.errors import ParameterError
 from intact.files import write_whole
 
 if TYPE_CHECKING:
+    from intact.cluster.pool import Pool
     from intact.reason.budget import Budget, Cost
     from intact.reason.registry import Method
     from intact.solving import Graded
@@ -100,19 +101,36 @@ class SolveOptions:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A task to be solved: the options, the budget, the model's name, the method with its parameters and sampling."""
+    """A task to be solved: the options, the budget, the model's name, the method with its parameters and sampling.
+
+    `source` is the method's name, or ``FILE.py:NAME``.
+    """
 
     options: TaskOptions
     work: SolveOptions
     caps: Budget
     model: str
+    source: str
     method: Method
     parameters: dict[str, Any]
     sampling: dict[str, Any]
 
 
-def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: TaskRun, json: bool) -> None:
-    """Solve a task's problems, and print or write how many are right."""
+def run_task(
+    load: Callable[[], AbstractContextManager[dict[str, Any]]],
+    run: TaskRun,
+    json: bool,
+    pool: Callable[[dict[str, Any]], AbstractContextManager[Pool | None]],
+) -> None:
+    """Solve a task's problems, and print or write how many are right.
+
+    Parameters
+    ----------
+    load : callable
+        Opens the models.
+    pool : callable
+        Opens a pool of workers with them, if a cluster is to do the work.
+    """
     from intact.receipts.document import write_receipts
     from intact.score.available import check_parts
     from intact.tasks import find_task
@@ -122,9 +140,9 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
     with spinner(f"reading {task.name}"):
         items = task.load(run.options.split, run.options.limit)
     view = View(len(items), run.caps)
-    with load() as models:
+    with load() as models, pool(models) as workers:
         view.began = time.monotonic()
-        _solve(models, task, items, run, view)
+        _solve(models, task, items, run, view, workers)
     place = {item.id: i for i, item in enumerate(items)}
     results = sorted(view.graded, key=lambda one: place[one.item.id])
     summary = _summary(results, run)
@@ -144,8 +162,11 @@ def run_task(load: Callable[[], AbstractContextManager[dict[str, Any]]], run: Ta
         raise typer.Exit(UNDECIDED)
 
 
-def _solve(models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskRun, view: View) -> None:
+def _solve(
+    models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskRun, view: View, workers: Pool | None
+) -> None:
     """Solve the items, showing progress."""
+    from intact.cluster.problems import ProblemsJob
     from intact.solving import solve_items
 
     with _watch(view) as refresh:
@@ -154,22 +175,21 @@ def _solve(models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskR
             view.tokens = tokens
             refresh()
 
-        solving = solve_items(
-            models,
-            run.method,
-            task,
-            items,
-            run.parameters,
-            sampling=run.sampling,
-            seed=run.work.seed,
-            budget=replace(view.caps, seconds=None).divide(len(items)),
-            seconds=view.caps.seconds,
-            journal=run.work.journal,
-            parallel=run.options.parallel or PARALLEL,
-            progress=progress,
-            receipt=run.work.receipt is not None,
-        )
-        with closing(solving) as graded:
+        options: dict[str, Any] = {
+            "sampling": run.sampling,
+            "seed": run.work.seed,
+            "budget": replace(view.caps, seconds=None).divide(len(items)),
+            "parallel": run.options.parallel or PARALLEL,
+        }
+        if workers is not None:
+            job = ProblemsJob(run.source, task.name, run.parameters, options)
+            for _, one in workers.map(job, items):
+                view.graded.append(one)
+                progress(view.tokens + one.result.cost.tokens)
+            return
+        options |= {"seconds": view.caps.seconds, "journal": run.work.journal, "progress": progress}
+        options["receipt"] = run.work.receipt is not None
+        with closing(solve_items(models, run.method, task, items, run.parameters, **options)) as graded:
             for one in graded:
                 view.graded.append(one)
                 refresh()

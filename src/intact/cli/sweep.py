@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from intact.catalogue import DEFAULT
+from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
@@ -42,6 +43,8 @@ Several tables, in a file
   intact sweep gsm8k --space space.toml
 Search on one file of a task, and judge on another
   intact sweep gsm8k:split=train --judge-on gsm8k --training 180 --tokens 20m
+On all machines of a Ray cluster
+  intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 20m --out sweeps/gsm8k --ray auto
 The design of that sweep with another model
   intact sweep --design sweeps/gsm8k/design.json -m smollm2-135m-instruct --out sweeps/small
 """
@@ -168,10 +171,13 @@ def command(
     *,
     options: SearchOptions,
     work: SweepWork,
+    cluster: ClusterOptions,
     models: ModelOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Search settings of methods for accuracy and few tokens, and judge the best on problems held out."""
+    from intact.evaluate.cluster import spread
+    from intact.evaluate.manifest import manifest
     from intact.evaluate.sweep.run import JOURNAL, Runner, run_sweep
     from intact.evaluate.work import How
 
@@ -180,16 +186,25 @@ def command(
         raise ParameterError(f"--out: {work.out_folder} is a file; expected a folder")
     with spinner("reading the task"):
         recorded = options.recorded(task, sampling)
+    cluster.check(models)
     folder = work.out_folder
     loading = {"rows": work.batch} if work.batch else {}
     name = Path(model).name if Path(model).exists() else model
-    with models.opened({name: model} | models.named, **loading) as backends, _watch() as done:
-        how = How(work.journal or folder / JOURNAL, work.parallel)
-        runner = Runner(backends, recorded.design, recorded.problems, how, recorded.sampling, work.shuffle, done)
+    kept = work.journal or folder / JOURNAL
+    with (
+        models.opened({name: model} | models.named, **loading) as backends,
+        cluster.opened(backends, models.loading | loading, kept) as pool,
+        _watch() as done,
+    ):
+        worker = None if pool is None else spread(pool, lambda planned: manifest(planned, backends))
+        how = How(kept, work.parallel)
+        runner = Runner(
+            backends, recorded.design, recorded.problems, how, recorded.sampling, work.shuffle, done, worker=worker
+        )
         try:
             result = run_sweep(runner, folder)
         except KeyboardInterrupt:
-            note(f"answers so far are in {how.journal}; run the same command again to continue")
+            note(f"answers so far are in {kept}; run the same command again to continue")
             raise
     if json:
         emit({"folder": str(folder), **result})

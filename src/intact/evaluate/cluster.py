@@ -3,158 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
-from importlib.util import find_spec
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from intact import __version__
-from intact.errors import NotInstalledError, WorkerError
+from intact.cluster.pool import Pool
 from intact.evaluate.manifest import digest, manifest
-from intact.evaluate.models import Shipment, receive
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.work import Done, How, work
-from intact.packages import install
-from intact.reason.journal import Journal, key_of
+from intact.reason.backends.base import Backend
+from intact.reason.journal import Journal, JournalFolder, key_of
 from intact.reason.registry import find
-from intact.text.template import DEFAULT_NOW, read_time
 
-RETRIES = 3
-"""Restarts of a worker that died, its work being repeated."""
-MOST = 16
-"""Most units in one assignment; as many are repeated if a worker dies."""
 FILE = "records.sqlite"
-LOCAL = "local"
-
-
-@contextmanager
-def connected(address: str) -> Iterator[Any]:
-    """Join a cluster (``auto``, ``HOST:PORT``), or start one on this machine alone (``local``).
-
-    Raises
-    ------
-    ParameterError
-        If Ray is missing.
-    WorkerError
-        If there is no cluster.
-    """
-    if find_spec("ray") is None:
-        raise NotInstalledError(f"many machines need Ray: {install('ray')}")
-    import ray
-
-    where = {} if address == LOCAL else {"address": address}
-    try:
-        ray.init(
-            **where, include_dashboard=False if address == LOCAL else None, log_to_driver=False, logging_level="error"
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise WorkerError(f"no Ray cluster at {address}: {error}") from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
 
 
 def spread(
-    address: str,
-    shipments: Mapping[str, Shipment],
-    described: Mapping[str, Any],
-    workers: int | None = None,
+    pool: Pool, described: Callable[[Plan], Mapping[str, Any]]
 ) -> Callable[[Plan, Sequence[Unit], How], Generator[Done, None, None]]:
-    """Return a function that does a plan's units on the workers of a cluster.
+    """Return a function that does a plan's units on the workers of a cluster, as `intact.evaluate.work.work` does here.
 
     Parameters
     ----------
-    shipments : mapping
-        The models by name, as `intact.evaluate.models.ship` describes them.
-    described : mapping
-        The plan's manifest; a worker whose manifest would differ is refused.
-    workers : int, optional
-        By default one for each machine of the cluster.
+    described : callable
+        Returns a plan's manifest; a worker whose manifest would differ is refused.
     """
 
     def work_on(plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
-        with connected(address) as ray, closing(_Known(how.journal, described)) as known:
+        stated, tokens = described(plan), 0
+        folder = how.journal if isinstance(how.journal, Path) else None
+        with closing(_Known(folder, stated)) as known:
             waiting = []
             for unit in units:
                 if (done := known.find(unit)) is None:
                     waiting.append(unit)
                 else:
                     yield done
-            count = workers or len([node for node in ray.nodes() if node["Alive"]])
-            for done in _work(ray, shipments, described, count, plan, waiting, how):
+            for _, done in pool.map(UnitsJob(replace(plan, method=None), stated, how.parallel), waiting):  # type: ignore[arg-type]
                 known.add(done)
+                tokens += done.record.cost["tokens"]
+                if how.progress is not None:
+                    how.progress(tokens)
                 yield done
 
     return work_on
 
 
-def _work(
-    ray: Any,
-    shipments: Mapping[str, Shipment],
-    described: Mapping[str, Any],
-    count: int,
-    plan: Plan,
-    units: Sequence[Unit],
-    how: How,
-) -> Iterator[Done]:
-    from ray.util import ActorPool
+@dataclass(frozen=True)
+class UnitsJob:
+    """The units of a plan as work for a pool; the plan comes without its method, which is a function."""
 
-    files = ray.remote(num_cpus=0)(_Files).remote(dict(shipments))
-    kind = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES, scheduling_strategy="SPREAD")(_Worker)
-    shared = ray.put((replace(plan, method=None), dict(shipments), dict(described)))  # type: ignore[arg-type]
-    actors = [kind.remote(shared, files, how.parallel) for _ in range(min(count, max(1, len(units))))]
-    size = max(1, min(MOST, -(-len(units) // (4 * len(actors)))))
-    parts = [list(units[i : i + size]) for i in range(0, len(units), size)]
-    try:
-        for several in ActorPool(actors).map_unordered(lambda actor, part: actor.work.remote(part), parts):
-            yield from several
-    except ray.exceptions.RayTaskError as error:
-        raise WorkerError(f"a worker failed: {error.cause}") from error
-    except ray.exceptions.RayError as error:
-        raise WorkerError(f"a worker died {RETRIES + 1} times over the same problems: {error!s:.300}") from error
+    plan: Plan
+    described: Mapping[str, Any]
+    parallel: int
+
+    def refusal(self, backends: Mapping[str, Backend]) -> str:
+        """Return the first field in which a worker's manifest would differ."""
+        return difference(self.described, manifest(self._plan(), backends))
+
+    def run(
+        self, backends: Mapping[str, Backend], items: Sequence[Unit], journals: JournalFolder | None
+    ) -> Iterator[tuple[int, Done]]:
+        """Work on units."""
+        place = {unit: number for number, unit in enumerate(items)}
+        for done in work(backends, self._plan(), items, How(journals, self.parallel)):
+            yield place[done.unit], done
+
+    def _plan(self) -> Plan:
+        return replace(self.plan, method=find(self.plan.source))
 
 
-class _Files:
-    """An actor that reads parts of models' files on the machine where they are."""
-
-    def __init__(self, shipments: Mapping[str, Shipment]) -> None:
-        self._shipments = shipments
-
-    def read(self, name: str, number: int, start: int) -> bytes:
-        return self._shipments[name].read(number, start)
-
-
-class _Worker:
-    """An actor that loads the models once, then works on the units assigned to it."""
-
-    def __init__(self, shared: tuple[Plan, dict[str, Shipment], dict[str, Any]], files: Any, parallel: int) -> None:
-        import ray
-
-        from intact.library import load
-        from intact.reason.backends.native import NativeBackend
-
-        bare, shipments, described = shared
-        self._plan, self._how = replace(bare, method=find(bare.source)), How(parallel=parallel)
-        self._backends, now = {}, DEFAULT_NOW if described["now"] is None else read_time(described["now"])
-        for name, shipment in shipments.items():
-
-            def read(number: int, start: int, name: str = name) -> bytes:
-                part: bytes = ray.get(files.read.remote(name, number, start))
-                return part
-
-            self._backends[name] = NativeBackend(load(receive(shipment, read), **shipment.options), now)
-        self._refusal = _difference(described, manifest(self._plan, self._backends))
-
-    def work(self, units: Sequence[Unit]) -> list[Done]:
-        if self._refusal:
-            raise WorkerError(self._refusal)
-        return list(work(self._backends, self._plan, units, self._how))
-
-
-def _difference(described: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+def difference(described: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """Return a message if a worker's manifest differs, with the first field that does."""
     wrong = [name for name in described if described[name] != own.get(name)]
     return f"it would compute something else: {wrong[0]} is {own.get(wrong[0])!r:.300}" if wrong else ""

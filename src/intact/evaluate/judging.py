@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from intact.evaluate.manifest import grader_digest
-from intact.reason.journal import Journal, key_of
+from intact.reason.journal import Journal, JournalFolder, key_of
 from intact.tasks.task import Item, Task
 
 THREADS = 2
@@ -25,7 +25,7 @@ class Judge:
         computes them again.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | JournalFolder | None = None) -> None:
         self._journal = Journal.inside(folder, FILE)
         self._pool = ThreadPoolExecutor(THREADS, "intact-judge")
         self._digests: dict[Task, str] = {}

@@ -13,7 +13,7 @@ from intact.errors import ParameterError
 from intact.library import LOGPROB_SCALE, Model
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
-from intact.reason.journal import Journal, key_of
+from intact.reason.journal import Journal, JournalFolder, key_of
 from intact.text import Tokenizer
 
 FILE = "likelihoods.sqlite"
@@ -95,7 +95,7 @@ class Likelihoods:
         If the back end is an endpoint.
     """
 
-    def __init__(self, backend: Backend, folder: Path | None = None) -> None:
+    def __init__(self, backend: Backend, folder: Path | JournalFolder | None = None) -> None:
         if not isinstance(backend, NativeBackend):
             raise ParameterError("likelihoods of texts need a model that runs here, not an endpoint")
         self._backend = backend

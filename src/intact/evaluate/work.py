@@ -17,6 +17,7 @@ from intact.evaluate.results import AnswerTurn, ItemRecord, ItemSample, SampleSt
 from intact.evaluate.samples import Leaf, leaves, rewards_of, turns_of, verdicts_of
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL
+from intact.reason.journal import JournalFolder
 from intact.reason.problem import CUT, Result
 from intact.reason.services import MethodJob
 from intact.receipts.document import AnyReceipt
@@ -40,7 +41,7 @@ class How:
 
     Attributes
     ----------
-    journal : Path or None
+    journal : Path, JournalFolder or None
         A folder with journals of texts and verdicts.
     parallel : int
         Most problems at a time.
@@ -50,7 +51,7 @@ class How:
         If true, make a receipt for every unit.
     """
 
-    journal: Path | None = None
+    journal: Path | JournalFolder | None = None
     parallel: int = PARALLEL
     progress: Callable[[int], None] | None = None
     receipt: bool = False

@@ -10,12 +10,12 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from intact.errors import JournalError
 from intact.reason.problem import State
@@ -27,6 +27,14 @@ SYNC = 2.0  # seconds of work that a power cut may cost; being killed costs none
 PATIENCE = 30.0  # seconds for another process to let go of the file
 CHECK = 8  # bytes of a digest of key and result, in front of each result
 _SCHEMA = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
+
+
+class JournalFolder(Protocol):
+    """A place with journals, such as those of another machine."""
+
+    def open_journal(self, name: str) -> Journal:
+        """Open a journal by its file's name; there is an empty one if there was none."""
+        ...
 
 
 class Journal:
@@ -62,10 +70,12 @@ class Journal:
             self._database.close()
             raise
 
-    @classmethod
-    def inside(cls, folder: Path | None, name: str) -> Self:
+    @staticmethod
+    def inside(folder: Path | JournalFolder | None, name: str) -> Journal:
         """Open the journal of a name in a folder; without a folder one that lasts as long as it is open."""
-        return cls(Path(":memory:") if folder is None else folder / name)
+        if folder is None or isinstance(folder, Path):
+            return Journal(Path(":memory:") if folder is None else folder / name)
+        return folder.open_journal(name)
 
     def _open(self) -> None:
         self._database.execute("BEGIN")  # one view of a file that another process may be making at this moment
@@ -104,14 +114,17 @@ class Journal:
 
         An entry that is damaged counts as none, with a warning: what is made anew takes its place.
         """
+        data = self.find_stored(key)
+        return None if data is None else self._value(key, data)
+
+    def find_stored(self, key: bytes) -> Any:
+        """Return the entry of a request as it is stored, whole or damaged; None if there is none."""
         data = self._done.get(key)
         if data is None:
             with self._named():
                 row = self._database.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()
-            if row is None or row[0] is None:
-                return None
-            data = row[0]
-        return self._value(key, data)
+            data = None if row is None else row[0]
+        return data
 
     def items(self) -> Iterator[tuple[bytes, Any]]:
         """Iterate over the results that have been committed, in the order of their keys; damaged ones are left out."""
@@ -138,6 +151,19 @@ class Journal:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
         data = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
         self._done[key] = _check(key, data) + data
+
+    def add_stored(self, entries: Mapping[bytes, bytes]) -> None:
+        """Keep entries as another journal stores them (`find_stored`).
+
+        Raises
+        ------
+        JournalError
+            If one is damaged; then none is kept.
+        """
+        for key, data in entries.items():
+            if data[:CHECK] != _check(key, data[CHECK:]):
+                raise JournalError(f"{self.path}: the entry {key.hex()} came damaged")
+        self._done.update(entries)
 
     def commit(self) -> None:
         """Make everything added so far durable.

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from intact.errors import ParameterError
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, plan
+from intact.evaluate.run import Worker
 from intact.evaluate.sweep.judging import judge
 from intact.evaluate.sweep.search import Design, Part, Search, SweepOutcome, search
 from intact.evaluate.sweep.space import SweepTrial, shuffled
@@ -101,6 +103,8 @@ class Runner:
         Seed of the order of work, which changes no result.
     seconds : list of dict
         What each step took: for the side file.
+    worker : callable, optional
+        Does the work instead of this process, as of `intact.evaluate.run.evaluate`.
     """
 
     backends: Mapping[str, Backend]
@@ -111,6 +115,7 @@ class Runner:
     shuffle: int | None = None
     done: Callable[[SweepTrial, Part, Done], None] | None = None
     seconds: list[dict[str, Any]] = field(default_factory=list)
+    worker: Worker | None = None
 
     def plan(self, trial: SweepTrial, part: Part, start: int = 0, stop: int | None = None) -> Plan:
         """Return the plan of a trial on some problems of a part."""
@@ -128,7 +133,8 @@ class Runner:
         if self.shuffle is not None:
             random.Random(self.shuffle).shuffle(units)
         results: list[Done] = []
-        with closing(work(self.backends, planned, units, self.how)) as finished:
+        worker = partial(work, self.backends) if self.worker is None else self.worker
+        with closing(worker(planned, units, self.how)) as finished:
             for one in finished:
                 results.append(one)
                 if self.done is not None:

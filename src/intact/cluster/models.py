@@ -107,3 +107,34 @@ def _place(path: Path, file: File) -> Path:
 def _is(path: Path, file: File) -> bool:
     place = _place(path, file)
     return place.is_file() and place.stat().st_size == file.size and sha256_of(place) == file.digest
+
+
+class FileServer:
+    """An actor that reads parts of models' files on the machine where they are."""
+
+    def __init__(self, shipments: Mapping[str, Shipment]) -> None:
+        self._shipments = shipments
+
+    def read(self, name: str, number: int, start: int) -> bytes:
+        """Read a part of a file of a model, by its number."""
+        return self._shipments[name].read(number, start)
+
+
+def received(shipments: Mapping[str, Shipment], files: Any) -> dict[str, Path]:
+    """Return the paths of models on this machine, pulled where they are missing; errors as of `receive`.
+
+    Parameters
+    ----------
+    files : actor handle
+        Of a `FileServer`.
+    """
+    import ray
+
+    def reader(name: str) -> Read:
+        def read(number: int, start: int) -> bytes:
+            part: bytes = ray.get(files.read.remote(name, number, start))
+            return part
+
+        return read
+
+    return {name: receive(shipment, reader(name)) for name, shipment in shipments.items()}

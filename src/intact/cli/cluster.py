@@ -1,0 +1,81 @@
+"""The options of commands that spread their work over a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from intact.cli.output import note, spinner
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.cli.options import ModelOptions
+    from intact.cluster.pool import Pool
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """A cluster and the number of its workers, none of which changes a result."""
+
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Spread over a Ray cluster: auto, HOST:PORT, or local.", show_default=False
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Workers of the cluster; by default one for each machine.", show_default=False
+        ),
+    ] = None
+
+    def check(self, models: ModelOptions, receipt: Path | None = None) -> None:
+        """Raise if options cannot be combined, Ray is missing, or the cluster does not answer; before any work."""
+        if self.ray is None:
+            if self.workers is not None:
+                raise ParameterError("--workers goes with --ray: there is no cluster")
+            return
+        from intact.cluster.connection import check_cluster
+
+        if receipt is not None:
+            raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
+        if models.adapter is not None:
+            raise ParameterError("--adapter cannot be combined with --ray: its workers load models alone")
+        check_cluster(self.ray)
+
+    @contextmanager
+    def opened(
+        self, backends: Mapping[str, Any], loading: Mapping[str, Any], journals: Path | None = None
+    ) -> Iterator[Pool | None]:
+        """Yield a pool of workers with the models of back ends; None without a cluster.
+
+        Parameters
+        ----------
+        loading : mapping
+            The arguments of `intact.load`.
+        journals : Path, optional
+            The folder where all workers' results are kept.
+        """
+        if self.ray is None:
+            yield None
+            return
+        from intact.cluster.models import ship
+        from intact.cluster.pool import opened_pool
+        from intact.reason.backends.native import NativeBackend
+
+        for name, backend in backends.items():
+            if not isinstance(backend, NativeBackend):
+                raise ParameterError(f"{name} is an endpoint: a cluster needs models that run in this program")
+        with spinner("digesting the models' files"):
+            shipments = {name: ship(backend.model.path, loading) for name, backend in backends.items()}
+        now = next(iter(backends.values())).now
+        with opened_pool(self.ray, shipments, count=self.workers, journals=journals, now=now) as pool:
+            yield pool
+            for machine, why in pool.refused.items():
+                note(f"the machine {machine.address} took no part: {why}")

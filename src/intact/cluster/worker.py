@@ -1,0 +1,69 @@
+"""Workers: actors that load the models once, then do parts of jobs, several at a time with one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from intact.cluster.journals import RemoteJournals
+from intact.cluster.models import Shipment, received
+from intact.errors import WorkerError
+from intact.library import Model, load
+from intact.reason.backends.base import Backend
+from intact.reason.backends.native import NativeBackend
+from intact.reason.journal import JournalFolder
+from intact.text.template import DEFAULT_NOW
+
+
+class ClusterJob(Protocol):
+    """Work on many items, such as the problems of a task. It is pickled once, and sent to each worker."""
+
+    def refusal(self, backends: Mapping[str, Backend]) -> str:
+        """Return why a worker with these models would compute something else; nothing if it would not."""
+        ...
+
+    def run(
+        self, backends: Mapping[str, Backend], items: Sequence[Any], journals: JournalFolder | None
+    ) -> Iterator[tuple[int, Any]]:
+        """Work on items, and yield the place and the result of each as it ends."""
+        ...
+
+
+class Resources(NamedTuple):
+    """The part that workers of a pool share: models, the actors that have files and journals, the time in templates."""
+
+    shipments: Mapping[str, Shipment]
+    files: Any
+    keeper: Any = None
+    now: datetime = DEFAULT_NOW
+
+
+class Worker:
+    """An actor with the models of a pool; each thread that does a part has back ends of its own."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._models: dict[str, Model] = {}
+
+    def load(self) -> None:
+        """Load the models, pulled by their digests where they are missing."""
+        shipments = self._resources.shipments
+        for name, path in received(shipments, self._resources.files).items():
+            self._models[name] = load(path, **shipments[name].options)
+
+    def refusal(self, job: ClusterJob) -> str:
+        """Return why this worker would compute something else than the job states; nothing if it would not."""
+        return job.refusal(self._backends())
+
+    def run(self, job: ClusterJob, part: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """Do a part of a job, which is items with their numbers; yield numbers and results as they end."""
+        keeper = self._resources.keeper
+        journals = None if keeper is None else RemoteJournals(keeper)
+        for place, result in job.run(self._backends(), [item for _, item in part], journals):
+            yield part[place][0], result
+
+    def _backends(self) -> dict[str, Backend]:
+        if not self._models:
+            raise WorkerError("this worker has not loaded its models")
+        return {name: NativeBackend(model, self._resources.now) for name, model in self._models.items()}
