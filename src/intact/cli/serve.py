@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -28,6 +28,10 @@ from intact.packages import check_installed
 from intact.serve import PACKAGES
 from intact.serve.settings import ServerSettings, read_keys
 
+if TYPE_CHECKING:
+    from intact.serve.models import Loading
+    from intact.serve.server import EndingServer
+
 EXAMPLES = """\
 The default model, for this machine alone
   intact serve
@@ -35,13 +39,23 @@ Two models; a client asks for one by its name
   intact serve qwen3-0.6b small=./model.gguf --memory 4G
 From a repository on the hub, unloaded when nobody has asked for ten minutes
   intact serve qwen=hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --idle 600
+A replica on each machine of a Ray cluster, behind this address
+  intact serve qwen3-0.6b --ray auto
 For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
 """
 
 _ACCESS: dict[str, Any] = {"rich_help_panel": "Access", "show_default": False}
 _LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
+_REPLICAS: dict[str, Any] = {"rich_help_panel": "Replicas"}
 _OBSERVE: dict[str, Any] = {"rich_help_panel": "Logs and traces"}
+
+
+class Replicas(NamedTuple):
+    """The number of replicas, and how requests are distributed over them."""
+
+    size: int | None
+    route: Literal["prefix", "random"]
 
 
 def command(
@@ -144,6 +158,26 @@ def command(
             help="Compute each prompt whole, also what several begin with; changes the speed alone.",
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Serve by replicas on a Ray cluster: auto, HOST:PORT, or local.",
+            show_default=False,
+            **_REPLICAS,
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option("--replicas", min=1, help="Their number.", show_default="one on each machine", **_REPLICAS),
+    ] = None,
+    route: Annotated[
+        Literal["prefix", "random"],
+        typer.Option(
+            "--route", help="To the replica that knows a request's beginning, or, to compare, to any.", **_REPLICAS
+        ),
+    ] = "prefix",
     otel: Annotated[
         bool,
         typer.Option("--otel", help="Send OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says.", **_OBSERVE),
@@ -180,6 +214,14 @@ def command(
     from intact.serve.service import Service
     from intact.serve.tracing import exporting
 
+    if ray is None and (replicas is not None or route != "prefix"):
+        raise ParameterError("--replicas and --route go with --ray: there is no cluster")
+    if ray is not None:
+        from intact.cluster.connection import check_cluster
+
+        check_cluster(ray)
+        if otel:
+            raise ParameterError("--otel cannot be combined with --ray: replicas send no traces")
     traces = exporting() if otel else None
     places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
     drafts = None if draft_model is None else fetch.locate(draft_model)
@@ -193,12 +235,38 @@ def command(
         tensor_parallel=tensor_parallel or 1,
         **{"prefix_cache": not no_prefix_cache} | kept,
     )
+    kind = SameUserServer if socket else EndingServer
+    if ray is not None:
+        _serve_replicas(ray, places, loading, settings, kind, Replicas(replicas, route))
+        return
     served = Models(places, loading, settings)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces)
-    kind = SameUserServer if socket else EndingServer
     make_server(create_app(service), settings, service.cut, kind).run()
+
+
+def _serve_replicas(
+    ray: str,
+    places: Mapping[str, str | Path],
+    loading: Loading,
+    settings: ServerSettings,
+    kind: type[EndingServer],
+    replicas: Replicas,
+) -> None:
+    """Serve by replicas, until the server is asked to end."""
+    import asyncio
+
+    from intact.serve.logs import set_up_log
+    from intact.serve.replicas.gateway import Gateway
+    from intact.serve.replicas.opening import opened_fleet
+    from intact.serve.server import make_server, raise_file_limit
+
+    set_up_log(settings.log)
+    raise_file_limit(settings.connections)
+    cut = asyncio.Event()
+    with opened_fleet(ray, places, loading, settings, **replicas._asdict()) as fleet:
+        make_server(Gateway(fleet, settings, cut).application(), settings, cut, kind).run()
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:

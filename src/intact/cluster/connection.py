@@ -6,11 +6,10 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from typing import Any
 
-from intact.errors import NotInstalledError, ParameterError, WorkerError
-from intact.packages import install
+from intact.errors import ParameterError, WorkerError
+from intact.packages import check_installed
 
 LOCAL = "local"
 AUTO = "auto"
@@ -36,8 +35,7 @@ def check_cluster(address: str) -> None:
     WorkerError
         If nobody answers at ``HOST:PORT``.
     """
-    if find_spec("ray") is None:
-        raise NotInstalledError(f"many machines need Ray: {install('ray')}")
+    check_installed("work on many machines", "ray")
     if address in (LOCAL, AUTO):
         return
     host, _, port = address.rpartition(":")
@@ -64,8 +62,11 @@ def connected(address: str) -> Iterator[Any]:
         As of `check_cluster`; WorkerError also if there is no cluster, or one of another version of Ray or Python.
     """
     check_cluster(address)
+    if address == LOCAL:  # Ray then listens on the loopback address alone, as it does where clusters are not supported
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # Ray would print the deaths of workers to stdout
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}

@@ -27,9 +27,10 @@ from intact.serve import apis, methods
 from intact.serve.errors import ApiError, ErrorFormat, invalid
 from intact.serve.forms import WARNING, FormRoute
 from intact.serve.metrics import AccessMiddleware
-from intact.serve.middleware import SecurityMiddleware
+from intact.serve.middleware import FormatMiddleware, SecurityMiddleware
 from intact.serve.replies import error_reply, reply
 from intact.serve.service import Service, TheService
+from intact.serve.settings import ServerSettings
 
 _LOG = logging.getLogger("intact.serve")
 THREADS = 16
@@ -42,8 +43,14 @@ POLICY = (
 _PAGE_HEADERS = {"content-security-policy": POLICY, "cache-control": "no-cache"}
 
 
-def create_app(service: Service) -> FastAPI:
-    """Make the application."""
+def create_app(service: Service, behind: bool = False) -> FastAPI:
+    """Make the application.
+
+    Parameters
+    ----------
+    behind : bool
+        If true, another process has the connections: it has checked requests, and writes the access log.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,17 +86,32 @@ def create_app(service: Service) -> FastAPI:
     app.mount("/page", _PageFiles(directory=PAGE), name="page")
     if service.tracing is not None:
         app.add_middleware(service.tracing.middleware)
+    if behind:
+        app.add_middleware(FormatMiddleware, formats=formats)
+        return app
     app.add_middleware(SecurityMiddleware, settings=service.settings, formats=formats)
     if service.settings.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=service.settings.origins,
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["*"],  # clients send headers of their own
-            expose_headers=["retry-after", WARNING],
-        )
+        app.add_middleware(CORSMiddleware, **cross_origin(service.settings))
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     return app
+
+
+def cross_origin(settings: ServerSettings) -> dict[str, Any]:
+    """Return the arguments of Starlette's CORSMiddleware."""
+    return {
+        "allow_origins": settings.origins,
+        "allow_methods": ["GET", "POST", "DELETE"],
+        "allow_headers": ["*"],  # clients send headers of their own
+        "expose_headers": ["retry-after", WARNING],
+    }
+
+
+def error_formats() -> dict[str, ErrorFormat]:
+    """Return the forms of errors by the paths of the APIs that have their own."""
+    found: dict[str, ErrorFormat] = {}
+    for module in _api_modules():
+        found |= getattr(module, "ERRORS", {})
+    return found
 
 
 def _api_modules() -> Iterator[ModuleType]:

@@ -33,7 +33,7 @@ _COUNTERS = {
 class Metrics:
     """Metrics for Prometheus; those of the models are read when they are requested."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models | None) -> None:
         self._models, self._registry = models, CollectorRegistry()
         self.requests = Counter(
             "intact_requests", "Requests that were answered.", ("route", "status"), registry=self._registry
@@ -49,7 +49,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the models."""
-        served = self._models.served.values()
+        served = () if self._models is None else self._models.served.values()
         engines = [(one.name, one.model.engine) for one in served if one.model]
         gauges: dict[str, tuple[str, Callable[[Served], float]]] = {
             "intact_requests_running": ("Requests that are being worked on.", lambda one: one.admission.running),

@@ -58,7 +58,7 @@ class SecurityMiddleware:
             await self._app(scope, receive, send)
             return
         headers, extra, began = Headers(scope=scope), list(_HEADERS), False
-        scope["intact.errors"] = self._error_format(scope["path"])
+        scope["intact.errors"] = error_format(self._formats, scope["path"])
 
         async def send_with_headers(message: Message) -> None:
             nonlocal began
@@ -87,10 +87,6 @@ class SecurityMiddleware:
                 raise
             extra.append(_CLOSE)
             await error_reply(error, scope)(scope, receive, send_with_headers)
-
-    def _error_format(self, path: str) -> ErrorFormat:
-        found = (form for prefix, form in self._formats.items() if path == prefix or path.startswith(prefix + "/"))
-        return next(found, OPENAI_ERRORS)
 
     def _check_host(self, headers: Headers) -> None:
         name = _hostname(headers.get("host", ""))
@@ -170,6 +166,42 @@ class SecurityMiddleware:
             return message
 
         return receive_counted
+
+
+class FormatMiddleware:
+    """Errors in the form of a path's API, for an application whose requests were checked by another process.
+
+    Parameters
+    ----------
+    formats : mapping of str to ErrorFormat
+        As of `SecurityMiddleware`.
+    """
+
+    def __init__(self, app: ASGIApp, formats: Mapping[str, ErrorFormat]) -> None:
+        self._app, self._formats = app, formats
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and answer its error if its response has not begun."""
+        began = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        scope["intact.errors"] = error_format(self._formats, scope["path"])
+        try:
+            await self._app(scope, receive, send_noting)
+        except Exception as error:
+            if began:
+                raise
+            await error_reply(error, scope)(scope, receive, send)
+
+
+def error_format(formats: Mapping[str, ErrorFormat], path: str) -> ErrorFormat:
+    """Return the form of errors on a path: that of an API whose paths begin so, or OpenAI's."""
+    found = (form for prefix, form in formats.items() if path == prefix or path.startswith(prefix + "/"))
+    return next(found, OPENAI_ERRORS)
 
 
 def is_same_user(scope: Scope) -> bool:

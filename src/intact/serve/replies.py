@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, as_api_error, ending
+from intact.serve.identity import new_identifier, request_time
 
 _LOG = logging.getLogger("intact.serve")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -69,9 +68,9 @@ def logged(error: Exception) -> ApiError:
 def head(kind: str, model: str, fingerprint: str, seed: int) -> dict[str, Any]:
     """Return an answer's first fields; only identifier and time differ between an answer and its repetition."""
     return {
-        "id": f"{_PREFIXES[kind]}-{uuid.uuid4().hex}",
+        "id": f"{_PREFIXES[kind]}-{new_identifier()}",
         "object": kind,
-        "created": int(time.time()),
+        "created": int(request_time()),
         "model": model,
         "system_fingerprint": fingerprint,
         "seed": seed,

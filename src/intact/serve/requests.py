@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
@@ -13,6 +12,7 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Count, Form, Many, Number, Rounded, few, parse_json
+from intact.serve.identity import new_seed
 from intact.serve.leniency import LenientForm
 from intact.serve.settings import ServerSettings
 from intact.text.template import read_time
@@ -292,7 +292,7 @@ def with_seed(request: R, settings: ServerSettings) -> R:
     """Return a request with a seed: its own, or else a new one, or 0 where the server's seeds are fixed."""
     if request.seed is not None:
         return request
-    return request.model_copy(update={"seed": 0 if settings.seeds == "fixed" else secrets.randbits(SEED_BITS)})
+    return request.model_copy(update={"seed": 0 if settings.seeds == "fixed" else new_seed(SEED_BITS)})
 
 
 def check_limit(limit: int, settings: ServerSettings, field: str) -> int:

@@ -7,13 +7,13 @@ that lists them (`intact.text.tool_prompt`).
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
+from intact.serve.identity import new_identifier
 from intact.serve.requests import ChatRequest, NamedTool, Tool
 from intact.text import ChatPrompt, Tokenizer
 from intact.text.tool_calls import (
@@ -194,6 +194,6 @@ class ToolCallStream:
     def _numbered(self, calls: list[ParsedCall]) -> list[dict[str, Any]]:
         first, self._count = self._count, self._count + len(calls)
         return [
-            {"index": index, "id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": call._asdict()}
+            {"index": index, "id": f"call_{new_identifier()[:24]}", "type": "function", "function": call._asdict()}
             for index, call in enumerate(calls, first)
         ]

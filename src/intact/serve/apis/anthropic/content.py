@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from intact.serve.identity import new_identifier
 from intact.serve.replies import ChunkTemplate
 from intact.text.thinking import ThoughtReader
 
@@ -38,7 +38,7 @@ class Content:
     def add_call(self, name: str, arguments: str) -> list[Event]:
         """Add a call of a tool, whose arguments are a JSON object as text."""
         events, index = self._flush() + self._close(), len(self.blocks)
-        block = {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex[:24]}", "name": name, "input": {}}
+        block = {"type": "tool_use", "id": f"toolu_{new_identifier()[:24]}", "name": name, "input": {}}
         self.blocks.append({**block, "input": json.loads(arguments)})
         delta = {"type": "input_json_delta", "partial_json": arguments}
         return [

@@ -16,6 +16,7 @@ from intact.serve.apis.ollama.thinking import ThinkChoice
 from intact.serve.apis.openai import reasoning
 from intact.serve.chat import CallsDelta, Chat, ChatBegin, ChatEnd, TextDelta, TextEnd, open_chat, token_logprobs
 from intact.serve.errors import ApiError
+from intact.serve.identity import request_time
 from intact.serve.models import Served
 from intact.serve.replies import LINES, CancellableResponse, ChunkTemplate, EventStream, JsonReply, line
 from intact.serve.requests import ChatRequest
@@ -104,7 +105,7 @@ def load(service: Service, request: TextForm, name: str, render: Render) -> Canc
 
 
 def _head(model: str) -> dict[str, Any]:
-    return {"model": model, "created_at": timestamp(datetime.now(UTC))}
+    return {"model": model, "created_at": timestamp(datetime.fromtimestamp(request_time(), UTC))}
 
 
 def timestamp(when: datetime) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -22,6 +21,7 @@ from intact.serve.apis.openai import chat
 from intact.serve.apis.openai.stored import ResponseStore, StoredResponse, TheResponses, as_items, previous_items
 from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, Many, few, validate
+from intact.serve.identity import new_identifier
 from intact.serve.replies import CancellableResponse, EventStream, JsonReply, event
 from intact.serve.requests import (
     TURNS,
@@ -356,7 +356,7 @@ async def _events(service: Service, store: ResponseStore, request: ResponsesRequ
 
 def _message_id() -> str:
     """Return a new identifier of a message."""
-    return f"msg_{uuid.uuid4().hex}"
+    return f"msg_{new_identifier()}"
 
 
 class _Output:

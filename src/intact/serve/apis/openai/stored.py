@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import re
-import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from starlette.responses import Response
 
 from intact.files import write_whole
 from intact.serve.errors import ApiError
+from intact.serve.identity import new_identifier
 from intact.serve.replies import encode, reply
 from intact.serve.service import Client, Service, uninterrupted
 from intact.serve.state import Paging, load, make_private
@@ -166,7 +166,7 @@ def as_items(given: str | Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _as_item(value: dict[str, Any]) -> dict[str, Any]:
-    item = {"id": _PREFIXES[value["type"]] + uuid.uuid4().hex, "status": "completed", **value}
+    item = {"id": _PREFIXES[value["type"]] + new_identifier(), "status": "completed", **value}
     if isinstance(item.get("content"), str):
         kind = "output_text" if item["role"] == "assistant" else "input_text"
         item["content"] = [{"type": kind, "text": item["content"]}]

@@ -1,0 +1,217 @@
+"""The replicas as the server sees them: started, watched, replaced if lost, restarted one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from intact.cluster.machines import Machine, machines, on, probe, refusal
+from intact.serve.errors import ApiError
+from intact.serve.replicas.replica import Replica, ReplicaPlan
+from intact.serve.replicas.routing import PrefixRouter, Route
+
+_LOG = logging.getLogger("intact.serve")
+WATCH = 1.0
+"""Seconds between two looks at replicas and machines."""
+ANSWER = 30.0
+"""Seconds after which a replica that does not report its state counts as lost."""
+DEATHS = 5
+"""Replicas of a machine that die before they have loaded, until the machine is left out."""
+MANY = 4096
+"""Requests that a replica takes at a time; its own queue bounds them before."""
+
+
+@dataclass(eq=False)
+class ReplicaHandle:
+    """A replica: `load` is the number of requests that it works on; `report` the state that it told last."""
+
+    number: int
+    machine: Machine
+    actor: Any
+    load: int = 0
+    draining: bool = False
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+class Fleet:
+    """The replicas of a server.
+
+    Parameters
+    ----------
+    ray : module
+        As `intact.cluster.connection.connected` yields it.
+    size : int, optional
+        The number of replicas; by default one on each machine, those that join included.
+
+    Attributes
+    ----------
+    ready : dict of int to ReplicaHandle
+        Those that answer.
+    failure : str
+        Why there is none, if no machine can take part.
+    lost, reruns, forwarded, matched : int
+        Replicas that were lost, requests that were done again, requests in all, and those whose replica knew their
+        beginning.
+    """
+
+    def __init__(self, ray: Any, plan: ReplicaPlan, files: Any, size: int | None, route: Route = "prefix") -> None:
+        self._ray, self._size, self._files = ray, size, files
+        self._plan = ray.put(plan)
+        self._kind = ray.remote(max_concurrency=MANY)(Replica)
+        self._probe = ray.remote(max_retries=0)(probe())
+        self.router = PrefixRouter(route)
+        self.ready: dict[int, ReplicaHandle] = {}
+        self.refused: dict[Machine, str] = {}
+        self.failure = self.fingerprint = ""
+        self.lost = self.reruns = self.forwarded = self.matched = 0
+        self._numbers, self._deaths = count(), Counter[Machine]()
+        self._starting: dict[asyncio.Task[None], Machine] = {}
+        self._changed = asyncio.Event()
+        self._restarting = asyncio.Lock()
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """The errors of a call whose replica is lost."""
+        found = self._ray.exceptions
+        return found.RayActorError, found.ObjectLostError, found.OwnerDiedError, found.WorkerCrashedError
+
+    async def watch(self) -> None:
+        """Keep as many replicas as are wanted, for ever."""
+        while True:
+            try:
+                self._fill(await asyncio.to_thread(machines, self._ray))
+                await asyncio.gather(*(self._check(one) for one in list(self.ready.values())))
+            except Exception:
+                _LOG.exception("the cluster could not be looked at")
+            self._changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), WATCH)
+
+    async def choose(self, beginnings: Sequence[bytes], wanted: int | None = None) -> ReplicaHandle:
+        """Return the replica for a request, which then counts as its load; wait for one while replicas start.
+
+        Parameters
+        ----------
+        wanted : int, optional
+            The replica that has what the request asks for, if it is still there.
+
+        Raises
+        ------
+        ApiError
+            503, if no machine of the cluster can take part.
+        """
+        while not (loads := {number: one.load for number, one in self.ready.items() if not one.draining}):
+            if self.failure:
+                raise ApiError(503, self.failure, code="no_replica")
+            await asyncio.sleep(0.05)
+        if wanted in loads:
+            chosen = wanted
+        else:
+            known = {number: self.router.match(number, beginnings) for number in loads}
+            chosen = self.router.choose(beginnings, loads)
+            self.forwarded += 1
+            self.matched += known[chosen] > 0
+        self.ready[chosen].load += 1
+        return self.ready[chosen]
+
+    def lose(self, replica: ReplicaHandle, why: str) -> None:
+        """Note that a replica is gone, and see that it is; another takes its place."""
+        if self.ready.pop(replica.number, None) is not None:
+            self.lost += 1
+            _LOG.warning("the replica at %s is lost, another takes its place: %.200s", replica.machine.address, why)
+        self._end(replica)
+
+    async def restart(self) -> None:
+        """Restart all replicas, one after the other, each once its requests have ended."""
+        async with self._restarting:
+            for replica in list(self.ready.values()):
+                others = len(self.ready)
+                replica.draining = True
+                while replica.load and replica.number in self.ready:
+                    await asyncio.sleep(0.05)
+                if self.ready.pop(replica.number, None) is not None:
+                    self._end(replica)
+                    _LOG.info("the replica at %s restarts", replica.machine.address)
+                while len(self.ready) < others and not self.failure:
+                    await asyncio.sleep(0.05)
+
+    async def cut(self) -> None:
+        """Have all replicas end their requests at once."""
+        for replica in self.ready.values():
+            with suppress(Exception):
+                replica.actor.cut.remote()
+
+    def _end(self, replica: ReplicaHandle) -> None:
+        self.router.forget(replica.number)
+        with suppress(Exception):
+            self._ray.kill(replica.actor)
+        self._changed.set()
+
+    def _fill(self, alive: Sequence[Machine]) -> None:
+        """Start replicas where they are wanted."""
+        usable = [one for one in alive if one not in self.refused]
+        there = Counter([*(one.machine for one in self.ready.values()), *self._starting.values()])
+        wanted = len(usable) if self._size is None else self._size
+        while usable and there.total() < wanted:
+            machine = min(usable, key=lambda one: there[one])
+            if self._size is None and there[machine]:
+                break
+            there[machine] += 1
+            task = asyncio.create_task(self._start(machine))
+            self._starting[task] = machine
+            task.add_done_callback(self._started)
+        reasons = "; ".join(f"{machine.address}: {why}" for machine, why in self.refused.items())
+        has_none = not (self.ready or self._starting) and bool(self.refused)
+        self.failure = f"no machine of the cluster can take part: {reasons}" if has_none else ""
+
+    def _started(self, task: asyncio.Task[None]) -> None:
+        self._starting.pop(task)
+        if not task.cancelled():
+            task.exception()
+        self._changed.set()
+
+    async def _start(self, machine: Machine) -> None:
+        """Start a replica on a machine, unless that is refused."""
+        errors = self._ray.exceptions
+        try:
+            if why := refusal(await self._probe.options(**on(machine)).remote()):
+                self._refuse(machine, why)
+                return
+            replica = ReplicaHandle(next(self._numbers), machine, None)
+            replica.actor = self._kind.options(**on(machine)).remote(self._plan, self._files)
+            facts = await replica.actor.start.remote()
+        except errors.RayTaskError as error:
+            self._refuse(machine, str(error.cause))
+        except errors.RayError as error:
+            self._deaths[machine] += 1
+            if self._deaths[machine] > DEATHS:
+                self._refuse(machine, f"its replicas die before they have loaded: {error!s:.300}")
+        else:
+            self.fingerprint = self.fingerprint or facts["fingerprint"]
+            if facts["fingerprint"] != self.fingerprint:
+                self._refuse(machine, f"its answers are those of {facts['fingerprint']}; expected {self.fingerprint}")
+                self._end(replica)
+                return
+            self._deaths[machine] = 0
+            self.ready[replica.number] = replica
+            _LOG.info("a replica is ready at %s, tier %s", machine.address, facts["tier"])
+
+    def _refuse(self, machine: Machine, why: str) -> None:
+        self.refused[machine] = why
+        _LOG.warning("the machine %s of the cluster is refused: %s", machine.address, why)
+
+    async def _check(self, replica: ReplicaHandle) -> None:
+        try:
+            replica.report = await asyncio.wait_for(_awaited(replica.actor.state.remote()), ANSWER)
+        except (TimeoutError, self._ray.exceptions.RayError) as error:
+            self.lose(replica, str(error) or f"it has not answered for {ANSWER:g} seconds")
+
+
+async def _awaited(reference: Any) -> Any:
+    return await reference

@@ -1,0 +1,265 @@
+"""The server in front of replicas: it checks requests as any server does, and has each answered by one of them.
+
+Answers are functions of their requests. So a request whose replica dies is done again by another, with the same
+identifiers, and of a stream that has begun what was sent is left out. Nothing is lost, and nothing is sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import signal
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from intact.serve.app import cross_origin, error_formats
+from intact.serve.errors import ApiError
+from intact.serve.identity import TAG, RequestIdentity
+from intact.serve.metrics import AccessMiddleware, Metrics
+from intact.serve.middleware import SecurityMiddleware
+from intact.serve.replicas.fleet import Fleet, ReplicaHandle
+from intact.serve.replicas.replica import END, UNREAD, ForwardedRequest
+from intact.serve.replicas.routing import blocks
+from intact.serve.replies import reply
+from intact.serve.settings import ServerSettings
+
+RERUNS = 5
+"""Times that a request is done again because its replica was lost."""
+PLACES = 1 << 16
+"""Requests of which is remembered where they were answered: their receipts and stored responses are there."""
+_SCOPE = ("type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string", "root_path")
+_OWN_SCOPE = ("headers", "client", "server", "intact.client")
+_IDENTIFIER = re.compile(rb"_?([0-9a-f]{32})\b")
+_PROGRESS = b'"event":"writing"'
+"""In events of methods that tell how far they are; they depend on time, so that they are not the same a second time."""
+
+
+class Gateway:
+    """An ASGI application that forwards requests to replicas.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        The replicas, which are started and watched while the server runs.
+    cut : Event
+        Set when running requests have to end at once.
+    """
+
+    def __init__(self, fleet: Fleet, settings: ServerSettings, cut: asyncio.Event) -> None:
+        self.fleet, self._settings, self._cut = fleet, settings, cut
+        self._numbers = count()
+        self._places: OrderedDict[bytes, int] = OrderedDict()
+        self._ending = False
+        self.metrics = GatewayMetrics(fleet)
+
+    def application(self) -> ASGIApp:
+        """Return the application with the checks of every request."""
+        app: ASGIApp = SecurityMiddleware(self, self._settings, error_formats())
+        if self._settings.origins:
+            app = CORSMiddleware(app, **cross_origin(self._settings))
+        return AccessMiddleware(app, self.metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or see to the start and the end of the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        path = scope["path"]
+        if path in ("/health", "/ready", "/metrics"):
+            scope["route"] = SimpleNamespace(path=path)
+            await self._own(path)(scope, receive, send)
+        elif path == "/api/pull":
+            raise ApiError(403, "replicas serve the models that the server was started with", code="unsupported")
+        else:
+            await self._forward(scope, receive, send)
+
+    def _own(self, path: str) -> Response:
+        """Return the response of a path that the server answers itself."""
+        if path == "/health":
+            return reply({"status": "ok"})
+        if path == "/metrics":
+            return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
+        is_ready = bool(self.fleet.ready) and not self._ending
+        return reply({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        tasks = {asyncio.create_task(self.fleet.watch()), asyncio.create_task(self._cut_in_time())}
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):  # not everywhere
+            loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(self.fleet.restart())))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._ending = True
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _cut_in_time(self) -> None:
+        await self._cut.wait()
+        await self.fleet.cut()
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a request answered by a replica, and by another if that is lost."""
+        body = (await receive()).get("body", b"")
+        identity = RequestIdentity.fresh()
+        forwarded = {name: scope[name] for name in (*_SCOPE, *_OWN_SCOPE) if name in scope}
+        beginnings = blocks(body) if scope["method"] == "POST" else []
+        wanted, response = self._place(scope["path"], body), _Sent(send)
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            for _ in range(1 + RERUNS):
+                replica = await self.fleet.choose(beginnings, wanted)
+                request = ForwardedRequest(next(self._numbers), forwarded, body, identity.nonce, identity.time)
+                self._remember(identity, replica)
+                try:
+                    await self._relay(replica, request, response, gone, scope)
+                except self.fleet.errors as error:
+                    self.fleet.lose(replica, str(error))
+                    if gone.done():
+                        return
+                    self.fleet.reruns += 1
+                    response.again()
+                    continue
+                finally:
+                    replica.load -= 1
+                return
+            raise ApiError(503, f"{1 + RERUNS} replicas were lost while they answered this", code="replica_lost")
+        finally:
+            gone.cancel()
+
+    async def _relay(
+        self, replica: ReplicaHandle, request: ForwardedRequest, response: _Sent, gone: asyncio.Task[None], scope: Scope
+    ) -> None:
+        """Send what a replica answers, until its end, or until the client has left."""
+        stream = replica.actor.answer.options(num_returns="streaming").remote(request)
+        batches, read, left = _batches(stream), 0, False
+        while True:
+            following = asyncio.ensure_future(anext(batches))
+            await asyncio.wait({following, gone} if not left else {following}, return_when=asyncio.FIRST_COMPLETED)
+            if gone.done() and not left:
+                left = True
+                replica.actor.leave.remote(request.number)
+            batch = await following
+            if (read := read + 1) == UNREAD // 2:
+                replica.actor.read.remote(request.number, read)
+                read = 0
+            for message in batch:
+                if message["type"] == END:
+                    _note(scope, message)
+                    if message["broken"] and not left:
+                        raise ConnectionError("the answer broke off; the log of the replica says why")
+                    response.check(left)
+                    return
+                if not left:
+                    await response.send(message)
+
+    def _place(self, path: str, body: bytes) -> int | None:
+        """Return the replica that has what a request asks for by an identifier: a receipt, or an earlier response."""
+        if path.startswith(("/v1/receipts/", "/v1/responses/")):
+            found = _IDENTIFIER.search(path.encode())
+        elif path == "/v1/responses" and b"previous_response_id" in body:
+            found = re.search(rb'"previous_response_id"\s*:\s*"resp_([0-9a-f]{32})"', body)
+        else:
+            return None
+        return None if found is None else self._places.get(found[1][:TAG])
+
+    def _remember(self, identity: RequestIdentity, replica: ReplicaHandle) -> None:
+        self._places[identity.tag.encode()] = replica.number
+        while len(self._places) > PLACES:
+            self._places.popitem(last=False)
+
+
+class _Sent:
+    """A response on its way, and what of it was sent when it is made a second time.
+
+    Parts of several texts may come in another order then, but those of each text in their own. So of parts that are
+    the same byte for byte the first so many are left out.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send, self._begun, self._is_again = send, False, False
+        self._parts, self._before = Counter[bytes](), Counter[bytes]()
+
+    def again(self) -> None:
+        """Expect the response from its beginning."""
+        self._before, self._is_again = self._parts.copy(), True
+
+    async def send(self, message: Message) -> None:
+        """Send a message, unless it was sent before."""
+        if message["type"] == "http.response.start":
+            if self._begun:
+                return
+            self._begun = True
+        elif (body := message.get("body")) and _PROGRESS not in body:
+            part = hashlib.blake2b(body, digest_size=16).digest()
+            if self._before[part] > 0:
+                self._before[part] -= 1
+                return
+            self._parts[part] += 1
+        await self._send(message)
+
+    def check(self, left: bool) -> None:
+        """Raise if something was sent that the response does not hold when it is made again."""
+        if self._is_again and not left and self._before.total():
+            raise ConnectionError("an answer that was made again differs from what had been sent of it")
+
+
+class GatewayMetrics(Metrics):
+    """Metrics of the server, and of its replicas as they told them last."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        super().__init__(None)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of the replicas."""
+        fleet = self._fleet
+        yield GaugeMetricFamily("intact_replicas", "Replicas that answer.", len(fleet.ready))
+        for name, text, value in (
+            ("intact_replicas_lost", "Replicas that were lost.", fleet.lost),
+            ("intact_requests_rerun", "Requests that were done again, as their replica was lost.", fleet.reruns),
+            ("intact_requests_forwarded", "Requests that went to replicas.", fleet.forwarded),
+            ("intact_requests_matched", "Requests whose replica knew their beginning.", fleet.matched),
+        ):
+            yield CounterMetricFamily(name, text, value)
+        load = GaugeMetricFamily("intact_replica_requests", "Requests that a replica works on.", labels=("replica",))
+        counters: dict[str, CounterMetricFamily] = {}
+        for number, replica in fleet.ready.items():
+            load.add_metric((str(number),), replica.load)
+            for model, values in replica.report.get("engines", {}).items():
+                for field, value in values.items():
+                    text = f"The engine's counter {field} of a replica."
+                    name, labels = f"intact_engine_{field}", ("replica", "model")
+                    family = counters.setdefault(field, CounterMetricFamily(name, text, labels=labels))
+                    family.add_metric((str(number), model), value)
+        yield load
+        yield from counters.values()
+
+
+async def _batches(stream: Any) -> AsyncIterator[list[Message]]:
+    async for reference in stream:
+        yield await reference
+
+
+def _note(scope: Scope, end: Message) -> None:
+    """Note for the access log what a replica says of a request."""
+    scope["route"] = SimpleNamespace(path=end["route"])
+    if end["error"] is not None:
+        scope["state"]["error"] = ApiError(*end["error"])
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,70 @@
+"""Opens a fleet: joins the cluster, describes the models' files, and leaves the cluster again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+
+from intact.catalogue import resolve
+from intact.cluster.connection import connected
+from intact.cluster.machines import Machine, machines, on
+from intact.cluster.models import FileServer, ship
+from intact.errors import ParameterError
+from intact.serve.models import Loading
+from intact.serve.replicas.fleet import Fleet
+from intact.serve.replicas.replica import ReplicaPlan
+from intact.serve.replicas.routing import Route
+from intact.serve.settings import ServerSettings
+
+
+def check_replicas(loading: Loading, settings: ServerSettings) -> None:
+    """Raise ParameterError if replicas cannot have these settings, which name folders of one machine."""
+    named = {
+        "--state": settings.state,
+        "--adapter": loading.adapters,
+        "--draft-model": loading.draft_model,
+        "--prefix-cache": None if isinstance(loading.prefix_cache, bool) else loading.prefix_cache,
+    }
+    for option, value in named.items():
+        if value:
+            raise ParameterError(f"{option} cannot be combined with --ray: replicas load models alone")
+
+
+@contextmanager
+def opened_fleet(
+    address: str,
+    paths: Mapping[str, str | Path],
+    loading: Loading,
+    settings: ServerSettings,
+    *,
+    size: int | None = None,
+    route: Route = "prefix",
+) -> Iterator[Fleet]:
+    """Yield a fleet on the cluster at an address, whose replicas start in the server's event loop.
+
+    Parameters
+    ----------
+    address : str
+        As of `intact.cluster.connection.connected`.
+    paths : mapping of str to str or Path
+        The models by the names that clients use.
+    size : int, optional
+        As of `Fleet`.
+
+    Raises
+    ------
+    NotInstalledError, ParameterError, WorkerError
+        As of `check_replicas` and `connected`.
+    """
+    check_replicas(loading, settings)
+    places = {name: resolve(path) for name, path in paths.items()}
+    shipments = {name: ship(path, {}) for name, path in places.items()}
+    created = {name: int(path.stat().st_mtime) for name, path in places.items()}
+    with connected(address) as ray:
+        here = Machine(ray.get_runtime_context().get_node_id(), "")
+        files = ray.remote(FileServer).options(**on(here)).remote(shipments)
+        share = ceil((size or 1) / max(1, len(machines(ray))))
+        plan = ReplicaPlan(shipments, created, loading, settings, share)
+        yield Fleet(ray, plan, files, size, route)
