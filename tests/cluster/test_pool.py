@@ -106,7 +106,7 @@ def test_a_machine_with_another_version_is_refused_by_name_and_the_others_do_the
             (why,) = pool.refused.values()
         assert (run.records, run.traces) == (alone.records, alone.traces)
         assert why == f"its version of intact is 0.0.1; expected {intact.__version__}"
-        damaged = {"tiny": replace(shipments["tiny"], options={"threads": 1, "profile": "int16"})}
+        damaged = {"tiny": replace(shipments["tiny"], options={"threads": 1, "profile": "mxint8"})}
         with opened_pool(cluster.address, damaged) as pool:
             worker = spread(pool, lambda planned: manifest(planned, backends))
             with pytest.raises(WorkerError, match="it would compute something else: models is"):

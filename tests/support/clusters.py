@@ -40,7 +40,7 @@ def add_node(cluster: Any, **variables: str) -> Any:
 
 def environment() -> dict[str, str]:
     """Return the environment of a node's processes."""
-    return {"PYTHONPATH": SOURCES, "INTACT_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    return {"PYTHONPATH": SOURCES, "INTACT_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def connected(address: str) -> Iterator[Any]:
     check_cluster(address)
     if address == LOCAL:  # Ray then listens on the loopback address alone, as it does where clusters are not supported
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15, so that all else on the machine goes first
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # Ray would print the deaths of workers to stdout

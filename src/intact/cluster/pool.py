@@ -35,11 +35,15 @@ PATIENCE = 60.0
 
 @dataclass(eq=False)
 class _Member:
-    """A worker of the pool: `running` are its assignments, by their streams; `ready` once it has its models."""
+    """A worker of the pool: `running` are its assignments, by their streams.
+
+    It is `ready` once it has its models, `accepted` once it has shown that it would compute what a job states.
+    """
 
     machine: Machine
     actor: Any
     ready: bool = False
+    accepted: bool = False
     running: dict[Any, dict[int, Any]] = field(default_factory=dict)
 
 
@@ -64,6 +68,7 @@ class Pool:
         self._probe = ray.remote(max_retries=0)(probe())
         self._members: list[_Member] = []
         self._starting: dict[Any, tuple[Machine, _Member | None]] = {}
+        self._questioned: dict[Any, _Member] = {}
         self._deaths = Counter[str]()
         self._admitted: set[str] = set()
         self._looked = self._seen = 0.0
@@ -80,14 +85,13 @@ class Pool:
         """
         ray, waiting, attempts = self._ray, deque(enumerate(items)), Counter[int]()
         shared, open_items = ray.put(job), set(range(len(items)))
-        accepted: set[_Member] = set()
         self._seen = time.monotonic()
+        for member in self._members:
+            member.accepted = False
         try:
             while open_items:
                 self._look()
-                for member in [one for one in self._members if one.ready and one not in accepted]:
-                    if self._accept(member, shared):
-                        accepted.add(member)
+                self._question(shared)
                 self._assign(shared, waiting)
                 for stream, member in self._events():
                     try:
@@ -110,6 +114,7 @@ class Pool:
                         open_items.discard(number)
                         yield number, result
         finally:
+            self._questioned.clear()
             for member in self._members:
                 for stream in member.running:
                     with suppress(Exception):
@@ -151,7 +156,7 @@ class Pool:
         """Wait a moment; return the streams with a result, an end or an error, and see to workers that start."""
         ray = self._ray
         streams = {stream: member for member in self._members for stream in member.running}
-        several = [*streams, *self._starting]
+        several = [*streams, *self._starting, *self._questioned]
         if not several:
             time.sleep(POLL)
             return []
@@ -161,6 +166,8 @@ class Pool:
             ready = more or ready
         for one in [one for one in ready if one in self._starting]:
             self._started(one)
+        for one in [one for one in ready if one in self._questioned]:
+            self._answered(one)
         return [(one, streams[one]) for one in ready if one in streams]
 
     def _started(self, reference: Any) -> None:
@@ -186,23 +193,30 @@ class Pool:
                 self._admitted.add(machine.id)
                 self._start(machine)
 
-    def _accept(self, member: _Member, shared: Any) -> bool:
-        """Return whether a worker would compute what the job states; refuse its machine if not."""
-        ray = self._ray
+    def _question(self, shared: Any) -> None:
+        """Ask workers that are ready if they would compute what the job states."""
+        asked = set(self._questioned.values())
+        for member in self._members:
+            if member.ready and not member.accepted and member not in asked:
+                self._questioned[member.actor.refusal.remote(shared)] = member
+
+    def _answered(self, reference: Any) -> None:
+        """Accept a worker, or refuse its machine."""
+        ray, member = self._ray, self._questioned.pop(reference)
         try:
-            why = ray.get(member.actor.refusal.remote(shared))
+            why = ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             why = str(error.cause)
         except ray.exceptions.RayError as error:
             self._lost(member, str(error))
-            return False
+            return
+        member.accepted = not why
         if why:
             self._refuse(member.machine, why)
-        return not why
 
     def _assign(self, shared: Any, waiting: deque[tuple[int, Any]]) -> None:
         """Give the next items to workers that are free; the fewer are left, the smaller are the parts."""
-        ready = [member for member in self._members if member.ready]
+        ready = [member for member in self._members if member.accepted]
         for _ in range(LANES):
             for member in sorted(ready, key=lambda one: len(one.running)):
                 if not waiting or len(member.running) >= LANES:

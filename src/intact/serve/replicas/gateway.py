@@ -120,7 +120,8 @@ class Gateway:
         gone = asyncio.create_task(_disconnected(receive))
         try:
             for _ in range(1 + RERUNS):
-                replica = await self.fleet.choose(beginnings, wanted)
+                async with asyncio.timeout(self._settings.request_seconds):
+                    replica = await self.fleet.choose(beginnings, wanted)
                 request = ForwardedRequest(next(self._numbers), forwarded, body, identity.nonce, identity.time)
                 self._remember(identity, replica)
                 try:

@@ -1,0 +1,65 @@
+"""`intact solve --task` and `intact sweep` over a cluster of this machine: what one process prints and writes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from support.clusters import SOURCES
+from support.tiny import write_tiny
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a command, and return what it prints."""
+    folder = tmp_path / "data" / "gsm8k"
+    folder.mkdir(parents=True)
+    rows = [{"question": f"What is {i} + {i}?", "answer": f"#### {5 + i % 3}"} for i in range(12)]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    environment = {**os.environ, "PYTHONPATH": SOURCES, "INTACT_DATA": str(tmp_path / "data"), "INTACT_THREADS": "1"}
+    environment["RAY_TMPDIR"] = "/tmp"
+    environment.pop("RAY_ADDRESS", None)
+
+    def command(*words):
+        line = [sys.executable, "-m", "intact.cli", *map(str, words)]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return command
+
+
+def without_times(value):
+    """Return a value of JSON without what it says of seconds."""
+    if isinstance(value, dict):
+        return {name: without_times(one) for name, one in value.items() if name != "seconds"}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.slow
+def test_a_tasks_problems_solved_on_two_workers_print_what_one_process_prints(run, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+    words = ["solve", "self_consistency", "--task", "gsm8k", "-m", write_tiny(tmp_path / "tiny.gguf"), "-n", "3"]
+    words += ["--max-tokens", "16", "--budget", "tokens=2k", "--json"]
+    spread = run(*words, "--ray", "local", "--workers", "2", "--journal", tmp_path / "spread")
+    alone = run(*words, "--journal", tmp_path / "alone")
+    assert without_times(json.loads(spread)) == without_times(json.loads(alone))
+    lines = [(tmp_path / name / "answers.jsonl").read_text().splitlines() for name in ("spread", "alone")]
+    first, second = ([without_times(json.loads(line)) for line in several] for several in lines)
+    assert first == second
+    again = run(*words, "--journal", tmp_path / "spread")  # which knows all texts
+    assert without_times(json.loads(again)) == without_times(json.loads(alone))
+
+
+@pytest.mark.slow
+def test_a_sweep_on_two_workers_writes_the_bytes_of_one_process(run, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+    words = ["sweep", "gsm8k", "-m", write_tiny(tmp_path / "tiny.gguf"), "--tokens", "50k", "--max-tokens", "8"]
+    words += ["--space", "method=self_consistency", "--space", "n=1,2", "--baseline", "self_consistency:n=3"]
+    words += ["--training", "5", "--held-out", "5", "--first", "2"]
+    run(*words, "--out", tmp_path / "spread", "--ray", "local", "--workers", "2")
+    run(*words, "--out", tmp_path / "alone")
+    for name in ("design.json", "sweep.json"):
+        assert (tmp_path / "spread" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
