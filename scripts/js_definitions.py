@@ -3,8 +3,9 @@
 
     scripts/js_definitions.py [--check]
 
-Formats of tensors, the patterns that split texts into words, names of tokens that end a turn, keys of GGUF files that
-are refused: each has its home in the Python package. `--check` fails where the file is not what this would write.
+Formats of tensors, the patterns that split texts into words, names of tokens that end a turn, digests of the contract,
+keys of GGUF files that are refused: each has its home in the Python package. `--check` fails where the file is not what
+this would write.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from intact.conformance import EXPECTED
 from intact.executors.profiles import PROFILES
 from intact.models.config import _GGUF_REFUSED, MOST_CONTEXT
 from intact.numerics import VERSION
@@ -26,6 +28,8 @@ from intact.text.vocabulary import TURN_ENDS
 from intact.weights import BLOCK_FORMATS, FLOAT_FORMATS
 
 FILE = Path(__file__).resolve().parent.parent / "js" / "src" / "definitions.js"
+CONTRACT = ("operations", "layouts", "profiles")
+"""Digests of docs/contract.md that a browser computes by itself from a conformance set."""
 HEAD = "// Written by scripts/js_definitions.py from the Python package; do not edit.\n\n"
 
 
@@ -46,6 +50,7 @@ def definitions() -> dict[str, Any]:
             "rules": list(RULES),
         },
         "turn_ends": sorted(TURN_ENDS),
+        "contract": {name: EXPECTED[name] for name in CONTRACT},
         "refused": {key: list(values) for key, values in _GGUF_REFUSED.items()},
     }
 

@@ -78,6 +78,9 @@ def main() -> None:
     )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    environment = own_tools()
+    wasm = [environment / "bin" / "python", ROOT / "scripts" / "wasm.py"]
+    subprocess.run(wasm, check=True, env=tool_path(environment))
     source = build_source(options.out)
     for machine in options.arch or [platform.machine()]:
         pythons = native() if machine == platform.machine() else emulated(options.emulated)
@@ -92,6 +95,11 @@ def main() -> None:
             for python in able:
                 check_install(wheel, machine, python)
             print("wheels: wrote", shutil.move(wheel, options.out / wheel.name), flush=True)
+
+
+def tool_path(environment: Path) -> dict[str, str]:
+    """Return the variables of a process that finds the tools of an environment first."""
+    return {**os.environ, "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
 
 
 def native() -> list[Python]:
@@ -148,7 +156,7 @@ def build_wheel(source: Path, machine: str, python: Python) -> Path:
         "SKBUILD_BUILD_DIR": str(build),
         "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
         "CCACHE_COMPILERCHECK": "content",  # its time is that of this run
-        "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
+        "PATH": tool_path(environment)["PATH"],
     }
     if shutil.which("ccache"):
         settings["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
@@ -210,8 +218,14 @@ def compiler(target: str) -> Mapping[str, Path]:
 
 
 def check_contents(wheel: Path, stable: bool) -> None:
-    """Raise unless the wheel holds one module, of the ABI that its name states, and requires no foreign `intact`."""
-    modules = [name for name in ZipFile(wheel).namelist() if name.endswith(".so")]
+    """Raise unless the wheel holds one module, of the ABI that its name states, and requires no foreign `intact`.
+
+    It must hold the module for browsers too, which `intact page` writes into its page.
+    """
+    names = ZipFile(wheel).namelist()
+    if "intact/js/dist/intact.wasm" not in names:
+        raise SystemExit(f"wheels: {wheel.name} lacks intact/js/dist/intact.wasm")
+    modules = [name for name in names if name.endswith(".so")]
     right = len(modules) == 1 and modules[0].endswith(".abi3.so") is stable
     if not right or ("-abi3-" in wheel.name) is not stable:
         raise SystemExit(f"wheels: {wheel.name} holds {modules}; the stable ABI was {'' if stable else 'not '}wanted")

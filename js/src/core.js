@@ -56,17 +56,31 @@ export class Core {
    */
   static async load(source) {
     const core = new Core();
-    let module;
-    try {
-      module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source);
-    } catch (error) {
-      throw new CoreError(`this engine does not run the module, which needs WebAssembly with SIMD: ${error.message}`);
-    }
+    const module = source instanceof WebAssembly.Module ? source : await Core.compile(source);
     const imports = { intact: { fail: (at) => core.#fail(at) }, wasi_snapshot_preview1: core.#system() };
-    core.#exports = (await WebAssembly.instantiate(module, imports)).exports;
+    try {
+      core.#exports = (await WebAssembly.instantiate(module, imports)).exports;
+    } catch (error) {
+      throw new CoreError(`this engine gives the module no memory: ${error.message}`);
+    }
     core.#exports._initialize?.();
     core.tiers = core.#strings(core.call("intact_tiers"));
     return core;
+  }
+
+  /**
+   * Compile the module, for several instances.
+   *
+   * @param {BufferSource} source The bytes of intact.wasm.
+   * @returns {Promise<WebAssembly.Module>}
+   * @throws {CoreError} If the engine cannot run it, such as one without SIMD.
+   */
+  static async compile(source) {
+    try {
+      return await WebAssembly.compile(source);
+    } catch (error) {
+      throw new CoreError(`this engine does not run the module, which needs WebAssembly with SIMD: ${error.message}`);
+    }
   }
 
   #exports;

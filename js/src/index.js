@@ -2,9 +2,11 @@
 
 export { Core, CoreError, hex, sha256 } from "./core.js";
 export { ConformanceSet, runConformance } from "./conformance.js";
+export { WorkerEngine, WorkerModel } from "./engine.js";
 export { Gguf } from "./gguf.js";
 export { DEFAULTS, Model } from "./model.js";
 export { ReceiptError, parseReceipt, receiptLines } from "./receipt.js";
 export { BlobSource, FileSource, InputError, UrlSource } from "./sources.js";
+export { startWorker } from "./start.js";
 export { renderChat } from "./template.js";
 export { unreadable, verify } from "./verify.js";

@@ -118,10 +118,11 @@ export class Model {
     return this.lowered.step(Int32Array.from(tokens), [chunk], BigInt64Array.from(wanted, BigInt));
   }
 
-  /** Compute a prompt but for its last token, so that the first step afterwards gives its logits. */
-  readPrompt(prompt) {
+  /** Compute a prompt but for its last token, so that the next step gives its logits; yields after each step. */
+  *promptSteps(prompt) {
     for (let at = 0; at < prompt.length - 1; at += STEP_ROWS) {
       this.step(at, prompt.slice(at, Math.min(at + STEP_ROWS, prompt.length - 1)), []);
+      yield;
     }
   }
 
@@ -131,14 +132,15 @@ export class Model {
    * @param {number[]} prompt Tokens.
    * @param {object} [parameters] Those of `DEFAULTS`, decimals as text.
    * @param {(string | number)[]} [branch] The name of the draws; by default the prompt's name and 0.
+   * @param {object} [options] `isRead`: if true, all steps of `promptSteps(prompt)` were run before.
    * @yields {{token: number, logprob: number, head: Uint8Array, text: string, finish: string | null}} Each token, what
    *   entered the head, the text that it made certain, and in the last one why the text ends.
    */
-  *stream(prompt, parameters = {}, branch = undefined) {
+  *stream(prompt, parameters = {}, branch = undefined, { isRead = false } = {}) {
     const sampling = { ...DEFAULTS, ...parameters };
     const draws = new Draws(this, prompt, sampling, branch);
     const ends = new Ending(this, prompt.length, sampling);
-    this.readPrompt(prompt);
+    if (!isRead) for (const _ of this.promptSteps(prompt));
     let last = prompt.at(-1);
     for (let n = 0; ; n++) {
       const logits = this.step(prompt.length - 1 + n, [last], [0]);

@@ -3,6 +3,7 @@
 import { hex, sha256 } from "./core.js";
 import { canonical } from "./digests.js";
 import { Draws, Ending, STEP_ROWS } from "./model.js";
+import { pause } from "./pause.js";
 import { fromBase64, without } from "./receipt.js";
 import { encodeChat } from "./template.js";
 
@@ -32,17 +33,18 @@ export function unreadable(error) {
  * @param {import("./model.js").Model} model
  * @param {object} receipt What `parseReceipt` returned.
  * @param {object} [options] `tokens`: check so many at most; `signedBy`: the public key, 64 digits, that must have signed;
- *   `progress`: called with the tokens checked.
+ *   `progress`: called with the tokens checked; `rows`: tokens of a step, on which no bit depends; `signal`: cancels the
+ *   work, between two steps.
  * @returns {Promise<{outcome: "true" | "partial" | "false" | "unverifiable", what: string | null, position: number | null,
  *   detail: string, checked: number}>} As `intact.receipts.verify.Verdict`.
  */
-export async function verify(model, receipt, { tokens: most, signedBy, progress } = {}) {
+export async function verify(model, receipt, { tokens: most, signedBy, progress, rows = STEP_ROWS, signal } = {}) {
   return (
     (await signature(model, receipt, signedBy)) ??
     identity(model, receipt) ??
     unsupported(receipt) ??
     (await request(model, receipt)) ??
-    output(model, receipt, most, progress)
+    output(model, receipt, { most, progress, rows, signal })
   );
 }
 
@@ -62,6 +64,7 @@ async function signature(model, receipt, signedBy) {
       `${given.key} is a key that anybody can sign for, or not in the form of RFC 8032`,
     );
   }
+  if (!globalThis.crypto?.subtle) return unverifiable("signature", "this engine has no Ed25519 here");
   const digest = sha256(model.core, encoder.encode(canonical(without(receipt, "signature"))));
   const signed = new Uint8Array([...encoder.encode("intact-receipt-signature-1\n"), ...digest]);
   let holds;
@@ -170,7 +173,7 @@ function firstDifference(a, b) {
 }
 
 // Tokens and links, then what is said of the end and the text.
-function output(model, receipt, most, progress) {
+async function output(model, receipt, { most, progress, rows, signal }) {
   const {
     request: { prompt, sampling, branch },
     output: { tokens, logprobs, finish, text },
@@ -186,9 +189,10 @@ function output(model, receipt, most, progress) {
   let last = sha256(core, encoder.encode("intact-receipt-chain-1\n"), header);
   let said = "";
   let ended = null;
-  model.readPrompt(prompt);
-  for (let at = 0; at < claimed.length; at += STEP_ROWS) {
-    const count = Math.min(STEP_ROWS, claimed.length - at);
+  for (const _ of model.promptSteps(prompt)) await pause(signal);
+  for (let at = 0; at < claimed.length; at += rows) {
+    await pause(signal);
+    const count = Math.min(rows, claimed.length - at);
     const before = [prompt.at(-1), ...claimed].slice(at, at + count);
     const logits = model.step(
       prompt.length - 1 + at,

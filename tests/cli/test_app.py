@@ -18,7 +18,7 @@ from support import speaker as speaker_module
 COMMANDS = [
     *("run", "chat", "solve", "methods", "check", "embed", "rerank", "serve", "shard"),
     *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune"),
-    *("verify", "audit", "diff"),
+    *("verify", "page", "audit", "diff"),
     *("prove", "deduce"),
     *("pull", "quantize", "steer", "info", "selftest", "doctor"),
     *("logs", "trace", "learn", "keys", "receipt", "lock", "models"),

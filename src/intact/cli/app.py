@@ -31,6 +31,7 @@ from intact.cli import (
     logs,
     methods,
     models,
+    page,
     perplexity,
     prove,
     pull,
@@ -173,7 +174,7 @@ def _app(
 _PANELS = {
     "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve, shard),
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune),
-    "Commands that prove": (verify, audit, diff),
+    "Commands that prove": (verify, page, audit, diff),
     "Commands for logic": (prove, deduce),
     "Models and this machine": (pull, quantize, steer, info, selftest, doctor),
 }

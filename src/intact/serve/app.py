@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
 import pkgutil
@@ -23,6 +24,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 import intact
+from intact.errors import NotInstalledError
+from intact.markup import verify_page
 from intact.serve import apis, methods
 from intact.serve.errors import ApiError, ErrorFormat, invalid
 from intact.serve.forms import WARNING, FormRoute
@@ -191,6 +194,24 @@ async def list_methods() -> Response:
 async def page() -> Any:
     """Return the page."""
     return FileResponse(PAGE / "index.html", headers=_PAGE_HEADERS)
+
+
+@router.head("/verify", include_in_schema=False)
+@router.get("/verify", include_in_schema=False)
+async def verification_page() -> Response:
+    """Return the page that verifies receipts in the browser, by files of the user's own (docs/browser.md)."""
+    try:
+        text = await asyncio.to_thread(_verification_page)
+    except NotInstalledError as error:
+        raise ApiError(404, str(error), code="not_installed") from None
+    # Its own policy is in its first lines; of that a browser takes no word on frames.
+    headers = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
+    return Response(text, media_type="text/html; charset=utf-8", headers=headers)
+
+
+@functools.cache
+def _verification_page() -> str:
+    return verify_page.page()
 
 
 class _PageFiles(StaticFiles):

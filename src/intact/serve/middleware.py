@@ -15,8 +15,9 @@ from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, ending
 from intact.serve.replies import error_reply
 from intact.serve.settings import ServerSettings, address_of
 
-PUBLIC = ("/", "/health", "/ready", "/page/")
-"""Paths that need no key: the page asks for one, and monitors learn nothing but that the server runs."""
+PUBLIC = ("/", "/health", "/ready", "/page/", "/verify")
+"""Paths that need no key: the page asks for one, that at /verify asks the server for nothing, and monitors learn
+nothing but that the server runs."""
 UPLOADS = "/v1/files"
 RATE = 32 << 10
 """Bytes a second that an upload must bring, once the seconds that every body may take are over."""
