@@ -23,6 +23,7 @@ export const size = (bytes) =>
 
 /** Have a file that is chosen in a field, or dropped on its label, handled; the last one wins. */
 export function takeFile(field, label, handle) {
+  field.addEventListener("click", () => (field.value = "")); // or choosing the same file again would do nothing
   field.addEventListener("change", () => field.files.length && handle(field.files[0]));
   if (label) {
     label.addEventListener("dragover", (event) => {

@@ -58,7 +58,7 @@ export function problem(error) {
   if (error.name === "AbortError") return "Cancelled.";
   if (error.name !== "CoreError") return error.message;
   if (/memory/.test(error.message)) {
-    return `The browser has not enough memory for this: close other tabs, or take a smaller model. (${error.message})`;
+    return `The browser has probably not enough memory for this: close other tabs, or take a smaller model. (${error.message})`;
   }
   return error.message;
 }

@@ -93,8 +93,10 @@ export class Core {
     try {
       return this.#exports[name](...values);
     } catch (error) {
-      this.#failed ??= error.message;
-      throw error instanceof CoreError ? error : new CoreError(`the module failed: ${error.message}`);
+      const isTrap = error instanceof WebAssembly.RuntimeError;
+      const words = isTrap ? `memory ran out, or it found itself wrong (${error.message})` : error.message;
+      this.#failed ??= words;
+      throw error instanceof CoreError ? error : new CoreError(`the module failed: ${words}`);
     }
   }
 

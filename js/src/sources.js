@@ -18,7 +18,11 @@ export class BlobSource {
   }
 
   async read(offset, length) {
-    return new Uint8Array(await this.blob.slice(offset, offset + length).arrayBuffer());
+    try {
+      return new Uint8Array(await this.blob.slice(offset, offset + length).arrayBuffer());
+    } catch (error) {
+      throw new InputError(`${this.name}: cannot be read, as it was changed, moved or removed: choose it again (${error.name})`);
+    }
   }
 }
 

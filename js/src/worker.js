@@ -49,7 +49,7 @@ const OPERATIONS = {
 
   async receipts({ blob }) {
     if (blob.size > MOST_FILE) throw new InputError(`the file has ${blob.size} bytes; expected at most ${MOST_FILE}`);
-    return receiptLines(new Uint8Array(await blob.arrayBuffer())).map((line) => {
+    return receiptLines(await new BlobSource(blob).read(0, blob.size)).map((line) => {
       try {
         const receipt = parseReceipt(line);
         return { receipt, digests: digestsOf(receipt) };

@@ -15,16 +15,22 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 def browser() -> Iterator[Any]:
     """Chromium without a window, by Playwright; skips the test where either is missing."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    if not any(map(shutil.which, NAMES)):
         pytest.skip(f"needs a browser: {', '.join(NAMES)}")
+    with sync_api.sync_playwright() as playwright, launched(playwright.chromium) as chromium:
+        yield chromium
+
+
+@contextmanager
+def launched(kind: Any, *flags: str) -> Iterator[Any]:
+    """Another browser of a kind that is here (`browser_type` of one that runs), with flags."""
+    found = next(filter(None, map(shutil.which, NAMES)))
     unboxed = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to run boxed as root
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=unboxed)
-        try:
-            yield chromium
-        finally:
-            chromium.close()
+    started = kind.launch(executable_path=found, args=[*unboxed, *flags])
+    try:
+        yield started
+    finally:
+        started.close()
 
 
 def complaints(page: Any) -> list[str]:
