@@ -42,6 +42,8 @@ export class CoreError extends Error {}
 /** An instance of the WebAssembly module. */
 export class Core {
   static load(source: BufferSource | WebAssembly.Module): Promise<Core>;
+  /** Compile the module, for several instances. */
+  static compile(source: BufferSource): Promise<WebAssembly.Module>;
   /** Names of the sets of kernels, best first. */
   readonly tiers: string[];
   readonly memoryBytes: number;
@@ -118,7 +120,15 @@ export class Model {
   readonly digests: ModelDigests;
   readonly numerics: { version: string; profile: "int8"; bits: 8 | 4 };
   readonly tokenizer: Tokenizer;
-  stream(prompt: number[], parameters?: Partial<SamplingParameters>, branch?: (string | number)[]): Generator<Piece>;
+  /** Compute a prompt but for its last token, a step at a time. */
+  promptSteps(prompt: number[]): Generator<void>;
+  /** `isRead`: all of `promptSteps(prompt)` was run before. */
+  stream(
+    prompt: number[],
+    parameters?: Partial<SamplingParameters>,
+    branch?: (string | number)[],
+    options?: { isRead?: boolean },
+  ): Generator<Piece>;
   generate(
     prompt: number[],
     parameters?: Partial<SamplingParameters>,
@@ -141,11 +151,72 @@ export type Receipt = Record<string, unknown>;
 export function receiptLines(file: Uint8Array): Uint8Array[];
 export function parseReceipt(line: Uint8Array): Receipt;
 export function unreadable(error: InputError): Verdict;
-export function verify(
-  model: Model,
-  receipt: Receipt,
-  options?: { tokens?: number; signedBy?: string; progress?: (checked: number, tokens: number) => void },
-): Promise<Verdict>;
+export interface VerifyOptions {
+  /** Check so many at most. */
+  tokens?: number;
+  /** The public key, 64 digits, that must have signed. */
+  signedBy?: string;
+  progress?: (checked: number, tokens: number) => void;
+  /** Tokens of a step; no bit depends on it. */
+  rows?: number;
+  /** Cancels the work, between two steps. */
+  signal?: AbortSignal;
+}
+export function verify(model: Model, receipt: Receipt, options?: VerifyOptions): Promise<Verdict>;
+
+/** Start a worker for `WorkerEngine.start`, from worker.js. */
+export function startWorker(): Worker;
+
+/** The engine in a worker: the page stays free. One model at a time is loaded. */
+export class WorkerEngine {
+  static start(options: { wasm: BufferSource | WebAssembly.Module; worker: Worker }): Promise<WorkerEngine>;
+  readonly tiers: string[];
+  /** Read a file of receipts: of each line the receipt and its digests, or the verdict on what is none. */
+  receipts(
+    blob: Blob,
+  ): Promise<({ receipt: Receipt; digests: { receipt: string; text: string } } | { verdict: Verdict })[]>;
+  load(
+    source: BlobSource | UrlSource,
+    options?: { bits?: 8 | 4; progress?: (done: number, total: number) => void; signal?: AbortSignal },
+  ): Promise<WorkerModel>;
+  selftest(
+    blob: Blob,
+    options?: { progress?: (done: { group: string; name: string }) => void },
+  ): Promise<{
+    digests: Record<string, string>;
+    expected: Record<string, string>;
+    wrong: { group: string; name: string; digest: string; expected: string }[];
+  }>;
+  /** End the worker, whatever it does; calls that wait are rejected. */
+  close(): void;
+}
+
+/** A model in a worker. */
+export class WorkerModel {
+  readonly name: string;
+  readonly context: number;
+  readonly digests: ModelDigests;
+  readonly numerics: { version: string; profile: "int8"; bits: 8 | 4 };
+  readonly hasTemplate: boolean;
+  /** Bytes of the module's memory once the model was loaded. */
+  readonly memoryBytes: number;
+  stream(
+    prompt: number[],
+    parameters?: Partial<SamplingParameters>,
+    branch?: (string | number)[],
+    options?: { signal?: AbortSignal },
+  ): AsyncGenerator<Piece>;
+  generate(
+    prompt: number[],
+    parameters?: Partial<SamplingParameters>,
+    branch?: (string | number)[],
+    options?: { signal?: AbortSignal },
+  ): Promise<{ tokens: number[]; logprobs: number[]; text: string; finish: Finish }>;
+  verify(receipt: Receipt, options?: VerifyOptions): Promise<Verdict>;
+  encode(text: string, options?: { special?: boolean; around?: boolean }): Promise<number[]>;
+  encodeChat(messages: { role: string; content: string }[]): Promise<number[]>;
+  texts(tokens: number[]): Promise<string[]>;
+}
 
 export class ConformanceSet {
   constructor(file: ArrayBuffer);

@@ -40,6 +40,64 @@ async ({ model, receipts }) => {
 }
 """
 
+WORKER = """
+async ({ model, receipts, forged }) => {
+  const { Model, UrlSource, WorkerEngine, BlobSource, parseReceipt, startWorker, verify } = await import("/src/index.js");
+  const wasm = await (await fetch("/dist/intact.wasm")).arrayBuffer();
+  const here = await Model.load(await UrlSource.open(model), { wasm });
+  const engine = await WorkerEngine.start({ wasm, worker: startWorker() });
+  const seen = [];
+  const there = await engine.load(await UrlSource.open(model), { progress: (done, total) => seen.push([done, total]) });
+  const differ = [];
+  const same = (name, a, b) => JSON.stringify(a) === JSON.stringify(b) || differ.push([name, a, b]);
+  same("digests", here.digests, there.digests);
+  same("numerics", here.numerics, there.numerics);
+  same("progress", seen.at(-1), [seen.at(-1)[1], seen.at(-1)[1]]);
+  const tokens = here.tokenizer.encode("Why is the sky blue?");
+  same("encode", tokens, await there.encode("Why is the sky blue?"));
+  const parameters = { temperature: "1", seed: "7", max_tokens: 24, ignore_eos: true };
+  same("text", here.generate(tokens, parameters), await there.generate(tokens, parameters));
+  const read = await engine.receipts(new Blob(receipts.map((text) => text + "\\n")));
+  for (const [i, text] of receipts.entries()) {
+    const receipt = parseReceipt(new TextEncoder().encode(text));
+    same("receipt", receipt, read[i].receipt);
+    const wanted = await verify(here, receipt);
+    for (const rows of [1, 5, 128]) {
+      const checked = [];
+      same("verdict", wanted, await there.verify(receipt, { rows, progress: (n) => checked.push(n) }));
+      same("checked", checked, Array.from({ length: wanted.checked }, (_, n) => n + 1));
+    }
+  }
+  const failure = async (act) => {
+    try {
+      await act();
+      return "nothing";
+    } catch (error) {
+      return error.name;
+    }
+  };
+  const stopped = new AbortController();
+  let drawn = 0;
+  const cancelled = await failure(async () => {
+    for await (const _ of there.stream(tokens, { ...parameters, max_tokens: 400 }, undefined, stopped)) {
+      if (++drawn === 3) stopped.abort();
+    }
+  });
+  for await (const _ of there.stream(tokens, { ...parameters, max_tokens: 400 })) break;
+  same("after", here.generate(tokens, parameters), await there.generate(tokens, parameters));
+  const loading = new AbortController();
+  const halfway = await failure(() =>
+    engine.load(new BlobSource(new Blob([])), { progress: () => loading.abort(), signal: loading.signal }),
+  );
+  const half = engine.load(new BlobSource(await (await fetch(model)).blob()), { progress: () => loading.abort(), signal: loading.signal });
+  const unloaded = await failure(() => half);
+  const absent = await failure(() => there.encode("a"));
+  const waiting = failure(() => engine.selftest(new Blob(["x"])));
+  engine.close();
+  return { differ, cancelled, drawn, halfway, unloaded, absent, closed: [await waiting, await failure(() => engine.receipts(new Blob()))] };
+}
+"""
+
 
 class Ranges(SimpleHTTPRequestHandler):
     """Serves a folder, and parts of files as `Range: bytes=A-B` asks for them."""
@@ -95,4 +153,29 @@ def test_a_browser_computes_the_same(package: Path, tmp_path: Path) -> None:
     assert found["digests"] == {name: EXPECTED[name] for name in ("operations", "layouts", "profiles")}
     wanted = [[kept[name]["outcome"], kept[name]["what"], kept[name]["position"]] for name in names]
     assert found["verdicts"] == [*wanted, *wanted]
+    assert said == []
+
+
+@pytest.mark.slow
+def test_a_worker_gives_the_same(package: Path, tmp_path: Path) -> None:
+    """Tokens, texts and verdicts of the engine in a worker, however many rows a step has; and what cancels it."""
+    for name in ("src", "dist"):
+        (tmp_path / name).symlink_to(package / name)
+    (tmp_path / "model.gguf").symlink_to(RECEIPTS / "model.gguf")
+    (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
+    names = ("true-chat.receipt", "token-11.receipt", "header-seed.receipt", "other-weights.receipt", "finish.receipt")
+    receipts = [(RECEIPTS / name).read_text("utf-8").removesuffix("\n") for name in names]
+    with browser() as chromium, served(tmp_path) as address:
+        page = chromium.new_page()
+        said = complaints(page)
+        page.set_default_timeout(600_000)
+        page.goto(address)
+        found = page.evaluate(WORKER, {"model": "/model.gguf", "receipts": receipts})
+    assert found["differ"] == []
+    assert found["cancelled"] == "AbortError"
+    assert 3 <= found["drawn"] < 400
+    assert found["halfway"] == "InputError"  # an empty file, which is no model
+    assert found["unloaded"] == "AbortError"
+    assert found["absent"] == "InputError"
+    assert found["closed"] == ["AbortError", "AbortError"]
     assert said == []

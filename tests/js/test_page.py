@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
+from intact.serve import app as app_module
 from support.browser import browser, complaints, launched, overflow
+from support.serving import running
 from support.tiny import write_tiny
 
 pytestmark = pytest.mark.slow
@@ -314,6 +316,23 @@ def test_axe_finds_no_issue(opened: Open, width: int, scheme: str) -> None:
     for name in ("true-chat.receipt", "token-5.receipt", "other-weights.receipt"):
         give(page, RECEIPTS / name, MODEL)
         check()
+
+
+def test_a_server_hands_it_out(chromium: Any, package: Path, tmp_path: Path) -> None:
+    """The page at `/verify` of `intact serve` verifies a receipt, and asks the server for nothing but itself."""
+    app_module._verification_page.cache_clear()
+    model, file = write_tiny(tmp_path / "tiny.gguf"), tmp_path / "a.receipt"
+    intact.load(model).generate("Once", max_tokens=5, receipt=True)[0][0].receipt.save(file)
+    with running({"tiny": model}) as server:
+        page = chromium.new_page()
+        said, asked = complaints(page), []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{server.url}/verify")
+        give(page, file, model)
+        assert page.inner_text("#outcome") == "✓ True"
+        assert [url for url in asked if not url.startswith(("blob:", "data:"))] == [f"{server.url}/verify"]
+        assert said == []
+        page.close()
 
 
 def test_it_says_what_it_does_to_a_screen_reader(opened: Open) -> None:
