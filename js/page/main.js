@@ -99,6 +99,7 @@ async function loaded(bits, signal) {
   say("work-name", "Reading the model");
   const began = performance.now();
   const model = await (await engine()).load(new BlobSource(state.file), { bits, progress, signal });
+  signal.throwIfAborted(); // another file may have been chosen since
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   const { name, digests, memoryBytes } = model;
   const called = digests.name ? `, which calls itself ${JSON.stringify(digests.name).slice(0, 80)}` : "";

@@ -68,7 +68,9 @@ const OPERATIONS = {
       signal.throwIfAborted();
       steps(done, total);
     };
-    model = await Model.load(from, { wasm: module, bits, progress });
+    const made = await Model.load(from, { wasm: module, bits, progress });
+    signal.throwIfAborted(); // another may have been asked for since
+    model = made;
     const { digests, numerics, context, tokenizer, core: its } = model;
     const facts = { name: model.name, digests, numerics, context, hasTemplate: tokenizer.templates !== null };
     return { ...facts, memoryBytes: its.memoryBytes };

@@ -41,8 +41,9 @@ async ({ model, receipts }) => {
 """
 
 WORKER = """
-async ({ model, receipts, forged }) => {
-  const { Model, UrlSource, WorkerEngine, BlobSource, parseReceipt, startWorker, verify } = await import("/src/index.js");
+async ({ model, receipts }) => {
+  const { Model, UrlSource, WorkerEngine, BlobSource, parseReceipt, startWorker, verify } =
+    await import("/src/index.js");
   const wasm = await (await fetch("/dist/intact.wasm")).arrayBuffer();
   const here = await Model.load(await UrlSource.open(model), { wasm });
   const engine = await WorkerEngine.start({ wasm, worker: startWorker() });
@@ -86,15 +87,15 @@ async ({ model, receipts, forged }) => {
   for await (const _ of there.stream(tokens, { ...parameters, max_tokens: 400 })) break;
   same("after", here.generate(tokens, parameters), await there.generate(tokens, parameters));
   const loading = new AbortController();
-  const halfway = await failure(() =>
-    engine.load(new BlobSource(new Blob([])), { progress: () => loading.abort(), signal: loading.signal }),
-  );
-  const half = engine.load(new BlobSource(await (await fetch(model)).blob()), { progress: () => loading.abort(), signal: loading.signal });
-  const unloaded = await failure(() => half);
+  const empty = await failure(() => engine.load(new BlobSource(new Blob([]))));
+  const whole = new BlobSource(await (await fetch(model)).blob());
+  const stops = { progress: () => loading.abort(), signal: loading.signal };
+  const unloaded = await failure(() => engine.load(whole, stops));
   const absent = await failure(() => there.encode("a"));
   const waiting = failure(() => engine.selftest(new Blob(["x"])));
   engine.close();
-  return { differ, cancelled, drawn, halfway, unloaded, absent, closed: [await waiting, await failure(() => engine.receipts(new Blob()))] };
+  const closed = [await waiting, await failure(() => engine.receipts(new Blob()))];
+  return { differ, cancelled, drawn, empty, unloaded, absent, closed };
 }
 """
 
@@ -174,7 +175,7 @@ def test_a_worker_gives_the_same(package: Path, tmp_path: Path) -> None:
     assert found["differ"] == []
     assert found["cancelled"] == "AbortError"
     assert 3 <= found["drawn"] < 400
-    assert found["halfway"] == "InputError"  # an empty file, which is no model
+    assert found["empty"] == "InputError"
     assert found["unloaded"] == "AbortError"
     assert found["absent"] == "InputError"
     assert found["closed"] == ["AbortError", "AbortError"]

@@ -75,14 +75,16 @@ def give(page: Any, receipt: Path | None, model: Path | None) -> None:
 
 def settle(page: Any) -> None:
     page.wait_for_function(
-        """() => document.getElementById("work").hidden && !/…$|%$/.test(document.getElementById("status").textContent)"""
+        "() => document.getElementById('work').hidden && !/…$|%$/.test(document.getElementById('status').textContent)"
     )
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def boxes(page: Any) -> tuple[int, int, list[int]]:
     """Return the numbers of tokens and of those checked, and which are false."""
-    false = page.evaluate("() => [...document.querySelectorAll('.token')].flatMap((x, i) => x.matches('.false') ? [i] : [])")
+    false = page.evaluate(
+        "() => [...document.querySelectorAll('.token')].flatMap((x, i) => x.matches('.false') ? [i] : [])"
+    )
     return page.locator(".token").count(), page.locator(".token.checked").count(), false
 
 
@@ -108,7 +110,10 @@ def test_a_true_receipt_is_green_token_by_token(opened: Open) -> None:
 def test_the_first_false_token_of_a_forged_receipt_is_named(opened: Open) -> None:
     """Forged tokens with a chain that covers them or not, forged requests: all that this page can run."""
     names = [name for name, one in KEPT.items() if one["what"] in ("token", "hidden state") and name[:4] != "run-"]
-    others = {"other-profile.receipt", "token-beyond.receipt"}  # another arithmetic, and a token that no step is needed for
+    others = {
+        "other-profile.receipt",
+        "token-beyond.receipt",
+    }  # another arithmetic, and a token that no step is needed for
     assert others < set(names)
     page = opened()
     give(page, None, MODEL)
@@ -161,6 +166,21 @@ def test_files_that_cannot_be_used_are_named(opened: Open, tmp_path: Path) -> No
         assert "✓ True" not in page.inner_text("main")
     give(page, RECEIPTS / "true-greedy.receipt", MODEL)
     assert page.inner_text("#outcome") == "✓ True"
+
+
+def test_files_can_be_dropped(opened: Open) -> None:
+    page = opened()
+    for target, file in (("#receipt-drop", RECEIPTS / "true-chat.receipt"), ("#model-drop", MODEL)):
+        make = """({ name, bytes }) => {
+          const given = new DataTransfer();
+          given.items.add(new File([new Uint8Array(bytes)], name));
+          return given;
+        }"""
+        given = page.evaluate_handle(make, {"name": file.name, "bytes": list(file.read_bytes())})
+        page.dispatch_event(target, "drop", {"dataTransfer": given})
+        settle(page)
+    assert page.inner_text("#outcome") == "✓ True"
+    assert page.inner_text("#model-state").startswith("model.gguf, ")
 
 
 def test_markup_in_a_receipt_stays_text(opened: Open, tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def test_the_page_holds_everything_and_its_policy_allows_nothing_else(module):
 
 def test_a_joined_script_keeps_the_order_and_the_names_of_modules(tmp_path):
     files = {
-        "a.js": 'import { two, three } from "./b/b.js";\nimport given from "./c.js";\n\nresult.push(two, three(), given);\n',
+        "a.js": 'import { two, three } from "./b/b.js";\nimport given from "./c.js";\n\n'
+        "result.push(two, three(), given);\n",
         "b/b.js": 'import { one } from "../d.js";\n\nconst hidden = 1;\nexport const two = one + hidden;\n'
         "export function three() {\n  return 3;\n}\n",
         "c.js": "// alone\n\nexport default 4;\n",
@@ -54,13 +55,16 @@ def test_a_joined_script_keeps_the_order_and_the_names_of_modules(tmp_path):
     if shutil.which("node") is None:
         pytest.skip("needs node")
     run = subprocess.run(
-        ["node", "-e", f"const result = [];\n{script}console.log(JSON.stringify(result));"], capture_output=True, text=True
+        ["node", "-e", f"const result = [];\n{script}console.log(JSON.stringify(result));"],
+        capture_output=True,
+        text=True,
     )
     assert run.stdout == "[2,3,4]\n", run.stderr
 
 
 @pytest.mark.parametrize(
-    "line", ['import * as all from "./b.js";', 'export * from "./b.js";', "const here = import.meta.url;", "// </script>"]
+    "line",
+    ['import * as all from "./b.js";', 'export * from "./b.js";', "const here = import.meta.url;", "// </script>"],
 )
 def test_what_cannot_be_joined_is_refused(tmp_path, line):
     (tmp_path / "a.js").write_text(f"{line}\n", "utf-8")
