@@ -71,7 +71,11 @@ def test_a_proof_assistants_file_is_checked(intact_command, tmp_path):
     assert (result.code, result.json["status"], result.json["axioms"]) == (0, "whole", ["one"])
     result = intact_command("prove", "-", "--with", "metamath", "--json", stdin=f"{whole}three $p b $= one $.")
     assert (result.code, result.json["status"], result.json["errors"][0]["line"]) == (1, "errors", 2)
+    assert result.json["errors"][0]["failure"] == "unsolved goals"
+    assert result.json["failures"] == {"unsolved goals": 1}
     (tmp_path / "x.mm").write_text(f"{whole}three $p b $= ? $.")
     result = intact_command("prove", tmp_path / "x.mm", "--with", "metamath")
     assert result.code == 1
     assert "x.mm:2: a proof is left open" in result.out
+    (tmp_path / "y.mm").write_text(f"{whole}three $p b $= four $.")
+    assert "y.mm:2:1: unknown name: three" in intact_command("prove", tmp_path / "y.mm", "--with", "metamath").out

@@ -104,8 +104,9 @@ def test_search_finds_a_proof_through_states_that_rocq_shows() -> None:
 def test_a_state_that_is_known_is_expanded_once_and_a_hole_is_no_proof() -> None:
     result, backend = solve("proof_search", scripted((".", "idtac|admit|fail")), BOTH, n=3, steps=5)
     assert result.answer.answer is None
-    assert result.answer.details | {"message": ""} == {
+    assert result.answer.details == {
         "expanded": 1, "tried": 3, "failed": 2, "known": 1, "message": "",
+        "failures": {"failed tactic": 1, "forbidden": 1},
     }  # fmt: skip
     assert len(backend.asked) == 3
 
@@ -138,6 +139,20 @@ def test_a_statement_that_is_none_is_said_so() -> None:
         result, backend = solve(method, scripted(), "$c", assistant="metamath")
         assert (result.answer.answer, backend.asked) == (None, [])
         assert "does not end" in result.answer.details["message"]
+
+
+def test_each_failed_attempt_has_a_label() -> None:
+    """A search, a sketch and a proof that fail say why; a method whose budget ends says so beside it."""
+    wrong, given = scripted((".", "two|nothing")), {"assistant": "metamath", "n": 2}
+    searched, _ = solve("proof_search", wrong, LEMMAS, **given)
+    assert searched.answer.details["failures"] == {"unknown name": 1, "failed tactic": 1}
+    for method in ("draft_sketch_prove", "proof_repair"):
+        result, _ = solve(method, wrong, LEMMAS, rounds=0, **given)
+        assert sum(result.answer.details["failures"].values()) >= 2, method
+    short, _ = solve("proof_search", wrong, LEMMAS, Budget(runs=2), **given)
+    assert short.answer.details["failures"]["budget"] == 1
+    capped, _ = solve("proof_search", scripted((".", "one")), LEMMAS, steps=1, **given)
+    assert capped.answer.details["failures"] == {"budget": 1}
 
 
 @pytest.mark.parametrize(

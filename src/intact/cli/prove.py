@@ -106,18 +106,21 @@ def _check_file(file: str, name: str, seconds: float, json: bool) -> None:
     from intact.prove.assistants import find_assistant
     from intact.prove.assistants.base import AssistantLimits
     from intact.prove.assistants.database import LONGEST
+    from intact.prove.assistants.failures import count_failures
 
     assistant = find_assistant(name)
     text = sys.stdin.read(LONGEST + 1) if file == "-" else read_text(Path(file))
     report = assistant.check(text, AssistantLimits(seconds))
     status = "limit" if report.limit else "errors" if report.errors else "holes" if report.holes else "whole"
     if json:
-        rows = [error._asdict() for error in report.errors]
-        found = {"file": file, "status": status, "assistant": name, "version": assistant.version()}
-        emit({**found, "errors": rows, "holes": report.holes, "axioms": report.axioms, "limit": report.limit})
+        rows = [error._asdict() | {"failure": assistant.failure("error", error.message)} for error in report.errors]
+        found: dict[str, Any] = {"file": file, "status": status, "assistant": name, "version": assistant.version()}
+        found |= {"errors": rows, "holes": report.holes, "axioms": report.axioms, "limit": report.limit}
+        emit(found | {"failures": count_failures(assistant.failures(report))})
     else:
         for error in report.errors:
-            show(f"{file}:{error.line}:{error.column}: ", (one_line(error.message), "bold red"))
+            label = assistant.failure("error", error.message)
+            show(f"{file}:{error.line}:{error.column}: {label}: ", (one_line(error.message), "bold red"))
         for line in report.holes:
             show(f"{file}:{line}: ", ("a proof is left open", "bold yellow"))
         if report.axioms:

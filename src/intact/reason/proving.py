@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Final, NamedTuple, TypeAlias
+from typing import Annotated, Final, NamedTuple, TypeAlias, cast
 
 from intact.prove.assistants import ASSISTANTS, find_assistant
-from intact.prove.assistants.base import Assistant
+from intact.prove.assistants.base import Assistant, ProofKind
+from intact.prove.assistants.failures import FailureLabel, count_failures
 from intact.reason.interpreting import FENCE
 from intact.reason.limits import one_of
 from intact.reason.problem import Answer, Problem, State
@@ -88,7 +89,7 @@ class Claim:
         """Try the steps of a proof."""
         values = {"statement": self.statement, "steps": list(steps), "assistant": self.name, "seconds": self.seconds}
         result = yield Use("proof", values)
-        return Tried.of(result.text)
+        return Tried.of(result.text, self.assistant)
 
     def ask(self, begun: State, problem: Problem, template: str, steps: Sequence[str] = (), **values: str) -> State:
         """Begin a text at a place of the tree that a template asks for.
@@ -118,18 +119,22 @@ class Tried(NamedTuple):
         The place of the step that failed, from 0.
     rest : str
         The goals that are left, or the message.
+    failure : FailureLabel or None
+        Why this is no proof (`intact.prove.assistants.failures.FAILURES`).
     """
 
-    kind: str
+    kind: ProofKind
     failed: int | None
     rest: str
+    failure: FailureLabel | None
 
     @classmethod
-    def of(cls, text: str) -> Tried:
+    def of(cls, text: str, assistant: Assistant) -> Tried:
         """Read it from what the tool `proof` gives."""
         first, _, rest = text.partition("\n")
-        kind, _, number = first.partition(" ")
-        return cls(kind, int(number) - 1 if number else None, rest)
+        word, _, number = first.partition(" ")
+        kind = cast(ProofKind, word)
+        return cls(kind, int(number) - 1 if number else None, rest, assistant.failure(kind, rest))
 
     @property
     def stands(self) -> bool:
@@ -142,7 +147,23 @@ def block_of(state: State) -> str:
     return state.last.partition(FENCE)[0].strip("\n")
 
 
-def mend(claim: Claim, steps: Sequence[str], most: int) -> Part[tuple[tuple[str, ...], Tried]]:
+class Mended(NamedTuple):
+    """A proof with holes in place of the steps that failed.
+
+    Attributes
+    ----------
+    tried : Tried
+        Its outcome.
+    failure : FailureLabel or None
+        Why it was no proof as it was written.
+    """
+
+    steps: tuple[str, ...]
+    tried: Tried
+    failure: FailureLabel | None
+
+
+def mend(claim: Claim, steps: Sequence[str], most: int) -> Part[Mended]:
     """Put holes in place of steps that fail, one after the other, until the rest stands.
 
     Parameters
@@ -152,12 +173,13 @@ def mend(claim: Claim, steps: Sequence[str], most: int) -> Part[tuple[tuple[str,
     """
     found = tuple(steps)
     tried = yield from claim.attempt(found)
+    failure = tried.failure
     for _ in range(min(most, 2 * len(found) + 1)):
         if tried.kind != "error" or tried.failed is None:
             break
         found = claim.assistant.without(found, tried.failed, tried.rest)
         tried = yield from claim.attempt(found)
-    return found, tried
+    return Mended(found, tried, failure)
 
 
 class Gap(NamedTuple):
@@ -248,7 +270,7 @@ def _fill(
         if not own or state.why in ("budget", "error"):
             continue
         enclosed = claim.assistant.enclose(own) if gap.width else own
-        mended, found = yield from mend(claim, (*before, *enclosed, *after), how.mends)
+        mended, found, _ = yield from mend(claim, (*before, *enclosed, *after), how.mends)
         if not found.stands or mended[: len(before)] != before:
             continue
         left = len(gaps_of(claim, mended, found))
@@ -259,8 +281,25 @@ def _fill(
     return (steps, tried) if best is None else best[1:]
 
 
-def proved(problem: Problem, claim: Claim, steps: Sequence[str], chosen: State | None, **details: object) -> Answer:
-    """Return the answer that a proof is, of which the assistant accepted every step."""
-    answer = read_value(problem, claim.assistant.join(tuple(steps)))
-    votes = {} if answer is None else {answer: 1.0}
-    return Answer(answer, votes, None, chosen, details)
+class Attempts:
+    """The failures of a method's attempts, and the answer that it gives.
+
+    Attributes
+    ----------
+    failures : list of FailureLabel or None
+        Why each attempt failed.
+    """
+
+    def __init__(self, problem: Problem, claim: Claim) -> None:
+        self.problem, self.claim = problem, claim
+        self.failures = list[FailureLabel | None]()
+
+    def proved(self, steps: Sequence[str], chosen: State | None, **details: object) -> Answer:
+        """Return the answer that a proof is, of which the assistant accepted every step."""
+        answer = read_value(self.problem, self.claim.assistant.join(tuple(steps)))
+        votes = {} if answer is None else {answer: 1.0}
+        return Answer(answer, votes, None, chosen, details | {"failures": count_failures(self.failures)})
+
+    def none(self, **details: object) -> Answer:
+        """Return the answer of a method that found no proof."""
+        return Answer(None, details=details | {"failures": count_failures(self.failures)})

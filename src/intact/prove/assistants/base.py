@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Event
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
+from intact.prove.assistants.failures import FailureLabel
 from intact.tools.sandbox import ProgramLimits
 
 ProofKind: TypeAlias = Literal["proved", "open", "error", "hole", "limit"]
@@ -127,11 +130,14 @@ class Assistant(ABC):
         Its name in prose.
     is_process : bool
         If true, it runs as a process, in the sandbox.
+    errors : mapping of FailureLabel to pattern
+        What its messages of errors say, the first that is found counts; any other is a failed tactic.
     """
 
     name: str
     title: str
     is_process: bool = True
+    errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = {}
 
     @abstractmethod
     def missing(self) -> str | None:
@@ -158,6 +164,29 @@ class Assistant(ABC):
     @abstractmethod
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
         """Return what is wrong with a whole file; errors as of `run`."""
+
+    def failure(self, kind: ProofKind, message: str) -> FailureLabel | None:
+        """Return why a proof failed, by its outcome and the assistant's message; None if it did not.
+
+        A proof with open goals counts as one that ends there.
+        """
+        if kind == "proved":
+            return None
+        if kind == "open":
+            return "unsolved goals"
+        if kind == "hole":
+            return "forbidden"
+        if kind == "limit":
+            return "timeout" if "ended by time" in message else "resource limit"
+        found = (label for label, pattern in self.errors.items() if pattern.search(message))
+        return next(found, "failed tactic")
+
+    def failures(self, report: FileReport) -> list[FailureLabel]:
+        """Return why a file is not whole: a label for each error, then for each hole, or that of a limit."""
+        found = [self.failure("limit", report.limit)] if report.limit else []
+        found += [self.failure("error", one.message) for one in report.errors]
+        found += [self.failure("hole", "")] * len(report.holes)
+        return [label for label in found if label is not None]
 
     def split(self, text: str) -> tuple[str, ...]:
         """Return the steps of a proof that is written as one text: here its words."""

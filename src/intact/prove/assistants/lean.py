@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from intact.errors import FormatError, NotInstalledError
 from intact.prove.assistants.base import Assistant, AssistantLimits, FileError, FileReport, ProofState
+from intact.prove.assistants.failures import FailureLabel
 from intact.prove.provers import digest
 from intact.tools.sandbox import ProgramLimits, run_command
 
@@ -24,6 +25,27 @@ MEMORY: Final = 16 << 30
 OUTPUT: Final = 4 << 20
 AXIOMS: Final = frozenset({"propext", "Classical.choice", "Quot.sound"})
 """Lean's own axioms, on which a proof may rest."""
+
+ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
+    "forbidden": re.compile(r"only tactics can be steps"),
+    "timeout": re.compile(r"\(deterministic\) timeout|maximum number of heartbeats"),
+    "resource limit": re.compile(r"maximum recursion depth|stack overflow|out of memory"),
+    "unknown name": re.compile(
+        r"[Uu]nknown (?:identifier|constant|namespace|module prefix|free variable|package)|[Ii]nvalid field|"
+        r"invalid \S+ notation|does not exist"
+    ),
+    "type error": re.compile(
+        r"type mismatch|Type mismatch|failed to synthesize|[Ff]unction expected|has type\b.*\bbut is expected|"
+        r"type expected",
+        re.DOTALL,
+    ),
+    "unsolved goals": re.compile(r"unsolved goals|must leave one proof open"),
+    "parse error": re.compile(
+        r"unexpected (?:token|end of input|identifier)|expected (?:token|command|term|tactic)|unknown tactic|"
+        r"a statement ends with a theorem|unterminated"
+    ),
+}
+"""What Lean 4 says of each failure; any other error is a failed tactic."""
 
 _COMMAND: Final = re.compile(
     r"#\w+|@\[|\b(?:axiom|theorem|lemma|def|abbrev|example|instance|opaque|structure|inductive|class|elab\w*|macro\w*|"
@@ -140,6 +162,7 @@ class LeanAssistant(Assistant):
 
     name = "lean"
     title = "Lean"
+    errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
 
     def path(self) -> Path | None:
         """Return the REPL's file."""

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from threading import Event
-from typing import Final
+from typing import ClassVar, Final
 
 from intact.errors import FormatError
 from intact.prove.assistants import database
 from intact.prove.assistants.base import Assistant, AssistantLimits, FileError, FileReport, ProofState
 from intact.prove.assistants.database import Assertion, ProofError, Stack
+from intact.prove.assistants.failures import FailureLabel
 
 MOST_LABELS: Final = 100_000
 """Labels of a proof."""
+
+ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
+    "unknown name": re.compile(r"there is no (?:hypothesis or earlier assertion|active symbol)"),
+    "forbidden": re.compile(r"a step is left out"),
+    "resource limit": re.compile(r"a proof may have|an expression may have|a database may have"),
+    "unsolved goals": re.compile(r"it proves .*, not "),
+    "type error": re.compile(r"needs \S+ for \S+, and the stack holds"),
+    "parse error": re.compile(
+        r"^line \d+:|the file ends|the comment|compressed proof|a statement is a database that ends"
+    ),
+}
+"""What the checker says of each failure; an assertion that does not fit the stack is a failed tactic."""
 
 
 class MetamathAssistant(Assistant):
@@ -24,6 +39,7 @@ class MetamathAssistant(Assistant):
 
     name = "metamath"
     title = "Metamath"
+    errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
     is_process = False
 
     def missing(self) -> str | None:

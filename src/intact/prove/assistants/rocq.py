@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from intact.errors import FormatError, NotInstalledError
 from intact.prove.assistants.base import MEMORY, Assistant, AssistantLimits, FileError, FileReport, ProofState
+from intact.prove.assistants.failures import FailureLabel
 from intact.prove.assistants.sentences import (
     Sentence,
     before_proof,
@@ -59,6 +60,25 @@ HOLE: Final = "admit."
 NO_GOAL: Final = ("No such goal", "No more subgoals", "no focused goal", "No focused proof", "no more goals")
 """Words of errors of a step for which nothing is left."""
 
+ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
+    "forbidden": re.compile(r"only tactics, bullets and braces can be steps"),
+    "parse error": re.compile(r"Syntax error|[Ll]exer|does not end\b|Nested proofs are discouraged|nothing to prove"),
+    "unknown name": re.compile(
+        r"was not found in the current environment|No such hypothesis|Cannot find a physical path|"
+        r"Unable to locate library|Unknown scope|Unknown interpretation|No interpretation for|is not a defined object"
+    ),
+    "type error": re.compile(
+        r"while it is expected to have type|Illegal application|which should be |Terms do not have convertible types|"
+        r"[Uu]niverse inconsistency|Cannot infer|should be a proposition"
+    ),
+    "unsolved goals": re.compile(
+        r"incomplete proof|Wrong bullet|cannot be unfocused|is not finished|Some unresolved existential"
+    ),
+    "timeout": re.compile(r"[Tt]imeout!"),
+    "resource limit": re.compile(r"Stack overflow|Out of memory"),
+}
+"""What Rocq 8.16 says of each failure; a search that finds nothing is a failed tactic."""
+
 _PROMPT: Final = re.compile(r"<prompt>[^<\n]+ < \d+ \|[^|\n]*\| \d+ < </prompt>")
 _INFO: Final = re.compile(r"<(infomsg|warning)>.*?</\1>\n?", re.DOTALL)
 _IDENTITY: Final = re.compile(r" \(ID \d+\)")
@@ -94,6 +114,7 @@ class RocqAssistant(Assistant):
 
     name = "rocq"
     title = "Rocq"
+    errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
 
     def path(self) -> Path | None:
         """Return the program's file."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from intact.errors import SpentError
-from intact.reason import Answer, Extend, Problem, Steps, method
+from intact.reason import Extend, Problem, Steps, method
 from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count, Natural, Positive
-from intact.reason.proving import AUTOMATION, CONTINUE, AssistantName, Claim, Closing, block_of, close, mend, proved
+from intact.reason.proving import AUTOMATION, CONTINUE, AssistantName, Attempts, Claim, Closing, block_of, close, mend
 
 DRAFT: Final = """\
 Here is a theorem, as {assistant} has it.
@@ -34,6 +34,7 @@ assert (h : ...). and leave what is hard as admit. Do not state anything as an a
 @method(
     "Jiang et al. 2022, arXiv 2210.12283; Cao et al. 2025, arXiv 2506.11487 (DSP+)",
     group="proofs, judged by a proof assistant",
+    version=2,
     uses=("tool proof",),
     temperature=0.8,
 )
@@ -82,23 +83,26 @@ def draft_sketch_prove(
     """
     claim = Claim.of(problem, assistant, statement, seconds)
     closing = Closing(rounds, tries, mends, automation, suggest)
-    ends = list[str]()
+    attempts, ends = Attempts(problem, claim), list[str]()
     try:
         root = yield from claim.attempt(())
         if root.kind != "open":
-            return Answer(None, details={"message": root.rest, "ended": [root.kind]})
+            attempts.failures.append(root.failure)
+            return attempts.none(message=root.rest, ended=[root.kind])
         drafts = yield [Extend(claim.ask(problem.start, problem, informal))] * n
         for one in drafts:
             if one.why in ("budget", "error"):
+                attempts.failures += ["budget"] if one.why == "budget" else []
                 continue
             request = claim.ask(one, problem, sketch, draft=one.text.strip())
             state = yield Extend(claim.open_block(request), stop=(FENCE,))
-            steps, tried = yield from mend(claim, claim.assistant.split(block_of(state)), mends)
+            steps, tried, failure = yield from mend(claim, claim.assistant.split(block_of(state)), mends)
+            attempts.failures.append(failure)
             if tried.stands:
                 steps, tried = yield from close(problem, claim, steps, tried, closing)
             ends.append(tried.kind)
             if tried.kind == "proved":
-                return proved(problem, claim, steps, state, ended=ends)
+                return attempts.proved(steps, state, ended=ends)
     except SpentError:
-        pass
-    return Answer(None, details={"ended": ends})
+        attempts.failures.append("budget")
+    return attempts.none(ended=ends)

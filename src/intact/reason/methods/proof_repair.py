@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from intact.errors import SpentError
-from intact.reason import Answer, Extend, Problem, State, Steps, method
+from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count, Natural, Positive
-from intact.reason.proving import AUTOMATION, CONTINUE, AssistantName, Claim, Closing, block_of, close, mend, proved
+from intact.reason.proving import AUTOMATION, CONTINUE, AssistantName, Attempts, Claim, Closing, block_of, close, mend
 
 PROVE: Final = """\
 Here is a theorem, as {assistant} has it.
@@ -34,6 +34,7 @@ Write the tactics of a proof that does not fail, without the theorem, and nothin
 @method(
     "Ospanov et al. 2025, arXiv 2505.05758 (APOLLO)",
     group="proofs, judged by a proof assistant",
+    version=2,
     uses=("tool proof",),
     temperature=0.8,
 )
@@ -82,34 +83,38 @@ def proof_repair(
     """
     claim = Claim.of(problem, assistant, statement, seconds)
     closing = Closing(rounds, tries, mends, automation, suggest)
-    ends = list[str]()
+    attempts, ends = Attempts(problem, claim), list[str]()
     try:
         root = yield from claim.attempt(())
         if root.kind != "open":
-            return Answer(None, details={"message": root.rest, "ended": [root.kind]})
+            attempts.failures.append(root.failure)
+            return attempts.none(message=root.rest, ended=[root.kind])
         request = claim.open_block(claim.ask(problem.start, problem, prove))
         written: list[State] = yield [Extend(request, stop=(FENCE,))] * n
         failed = list[tuple[State, tuple[str, ...], str]]()
         for state in written:  # what holds as it is costs least
             steps = claim.assistant.split(block_of(state))
             if state.why in ("budget", "error"):
+                attempts.failures += ["budget"] if state.why == "budget" else []
                 continue
             tried = yield from claim.attempt(steps)
             if tried.kind == "proved":
-                return proved(problem, claim, steps, state, ended=[*ends, tried.kind])
+                return attempts.proved(steps, state, ended=[*ends, tried.kind])
+            attempts.failures.append(tried.failure)
             failed.append((state, steps, tried.rest))
         for state, steps, message in failed:
-            mended, tried = yield from mend(claim, steps, mends)
+            mended, tried, _ = yield from mend(claim, steps, mends)
             source = state
             if all(claim.assistant.is_hole(step) for step in mended):
                 again = claim.ask(state, problem, retry, steps, message=message)
                 source = yield Extend(claim.open_block(again), stop=(FENCE,))
-                mended, tried = yield from mend(claim, claim.assistant.split(block_of(source)), mends)
+                mended, tried, failure = yield from mend(claim, claim.assistant.split(block_of(source)), mends)
+                attempts.failures.append(failure)
             if tried.stands:
                 mended, tried = yield from close(problem, claim, mended, tried, closing)
             ends.append(tried.kind)
             if tried.kind == "proved":
-                return proved(problem, claim, mended, source, ended=ends)
+                return attempts.proved(mended, source, ended=ends)
     except SpentError:
-        pass
-    return Answer(None, details={"ended": ends})
+        attempts.failures.append("budget")
+    return attempts.none(ended=ends)

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Annotated, Final
 
 from intact.errors import ParameterError, SpentError
-from intact.reason import Answer, Extend, Problem, State, Steps, method
+from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.interpreting import FENCE
 from intact.reason.limits import Count, Positive, one_of
-from intact.reason.proving import SUGGEST, AssistantName, Claim, Tried, block_of, proved
+from intact.reason.proving import SUGGEST, AssistantName, Attempts, Claim, Tried, block_of
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def _are_perspectives(**values: str) -> None:
 @method(
     "Yang et al. 2023, arXiv 2306.15064 (ReProver)",
     group="proofs, judged by a proof assistant",
+    version=2,
     uses=("tool proof",),
     temperature=0.8,
 )
@@ -100,12 +101,14 @@ def proof_search(
         How a tactic is asked for, with {assistant}, {statement}, {proof} and {goals}.
     """
     claim, measures = Claim.of(problem, assistant, statement, seconds), read_perspectives(perspectives)
+    attempts = Attempts(problem, claim)
     counts = {"expanded": 0, "tried": 0, "failed": 0, "known": 0}
-    message = ""
     try:
         root = yield from claim.attempt(())
-        message = "" if root.kind == "open" else root.rest
-        going = [_Node((), root, 0.0)] if root.kind == "open" else []
+        if root.kind != "open":
+            attempts.failures.append(root.failure)
+            return attempts.none(**counts, message=root.rest)
+        going = [_Node((), root, 0.0)]
         seen = {root.rest}
         while going and counts["expanded"] < steps:
             measure = PERSPECTIVES[measures[counts["expanded"] % len(measures)]]
@@ -121,14 +124,17 @@ def proof_search(
                 tried = yield from claim.attempt((*node.steps, step))
                 counts["tried"] += 1
                 if tried.kind == "proved":
-                    return proved(problem, claim, (*node.steps, step), state, **counts)
+                    return attempts.proved((*node.steps, step), state, **counts)
                 if tried.kind != "open":
                     counts["failed"] += 1
+                    attempts.failures.append(tried.failure)
                 elif tried.rest in seen:
                     counts["known"] += 1
                 else:
                     seen.add(tried.rest)
                     going.append(_Node((*node.steps, step), tried, node.logprob + state.logprob, state))
+        if going:
+            attempts.failures.append("budget")
     except SpentError:
-        pass
-    return Answer(None, details={**counts, "message": message})
+        attempts.failures.append("budget")
+    return attempts.none(**counts, message="")
