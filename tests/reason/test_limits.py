@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from intact.reason import Answer, CallMethod, Problem, State, Steps, all_methods
 from intact.reason.driver import Driver
 from intact.reason.limits import Count, above, at_least, filled, one_of, within
 from intact.reason.methods.proof_search import _are_perspectives
-from intact.reason.registry import Parameter
+from intact.reason.registry import Parameter, SharedParameters
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 
@@ -58,7 +59,7 @@ FREE |= {"aggregate", "models", "observe", "plan", "retry", "solve", "syzygy"}
 FREE |= {"threshold"}  # of scores of any range
 FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
 FREE |= {"again", "implement", "propose", "translate"}
-FREE |= {"automation", "informal", "prove", "sketch", "statement", "suggest"}
+FREE |= {"automation", "informal", "library", "prove", "sketch", "statement", "suggest"}
 """Texts that may be any."""
 
 
@@ -171,3 +172,47 @@ def test_bounds_belong_to_the_range() -> None:
     ):
         with pytest.raises(ParameterError, match=message):
             check()
+
+
+@dataclass(frozen=True)
+class Drawing(SharedParameters):
+    """How much is drawn.
+
+    Parameters
+    ----------
+    count : int
+        The texts.
+    mark : str
+        What ends them.
+    """
+
+    count: Count = 3
+    mark: str = "."
+
+
+TWICE = Drawing(count=6)
+
+
+def test_shared_parameters_are_those_of_each_method_that_takes_them() -> None:
+    """With their help and checks, the method's own defaults, and one value for the method."""
+
+    @method("a test")
+    def drawn(problem: Problem, *, n: Count = 1, how: Drawing = TWICE) -> Steps:
+        """Answer what it was given."""
+        yield []
+        return Answer(f"{n} {how.count} {how.mark}")
+
+    told = [(one.name, one.type, one.default, one.help) for one in drawn.parameters]
+    assert told == [("n", "int", 1, ""), ("count", "int", 6, "The texts."), ("mark", "str", ".", "What ends them.")]
+    problem = Problem("p", "?")
+
+    def answer(**given: Any) -> str | None:
+        ((_, result),) = Driver({"main": MarkovBackend()}).solve([MethodJob(drawn, problem, given)])
+        return result.answer.answer
+
+    assert answer() == "1 6 ."
+    assert answer(n=2, mark="!") == "2 6 !"
+    with pytest.raises(ParameterError, match="count must be at least 1"):
+        drawn(problem, count=0)
+    with pytest.raises(ParameterError, match="drawn has no parameter 'how'"):
+        drawn(problem, how=TWICE)

@@ -220,10 +220,14 @@ def test_a_proof_of_which_nothing_stands_is_written_again_with_the_message() -> 
     assert "The reference nonsense was not found" in backend.asked[-1]
 
 
-@pytest.mark.parametrize("method", ["proof_search", "draft_sketch_prove", "proof_repair"])
-def test_a_search_that_was_killed_goes_on_from_its_journal(method: str, tmp_path: Any) -> None:
+METHODS = ["proof_search", "draft_sketch_prove", "proof_repair"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("premises", [0, 2])
+def test_a_search_that_was_killed_goes_on_from_its_journal(method: str, premises: int, tmp_path: Any) -> None:
     reply = scripted((r"stack: \|- b", "one|three"), (r"stack: \|- a", "three|two"), (".", "nothing|one"))
-    given: dict[str, Any] = {"assistant": "metamath", "n": 2}
+    given: dict[str, Any] = {"assistant": "metamath", "n": 2, "premises": premises}
     whole, backend = solve(method, reply, LEMMAS, **given)
     for left in range(1, len(backend.asked)):
         kept = iter(range(left))
@@ -242,6 +246,48 @@ def test_a_search_that_was_killed_goes_on_from_its_journal(method: str, tmp_path
         assert len(after.asked) <= len(backend.asked)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_premises_stand_before_the_model_where_they_are_wanted(method: str) -> None:
+    """Those nearest to the goal, by a use of the tool; without them the prompt is what it was."""
+    reply, given = scripted((".", "nothing")), {"assistant": "metamath", "n": 1}
+    without, plain = solve(method, reply, LEMMAS, **given)
+    result, shown = solve(method, reply, LEMMAS, premises=1, **given)
+    part = "\nStatements of the library that may help:\nthree : |- b => |- c\n"
+    assert any(part in prompt for prompt in shown.asked)
+    assert [prompt.replace(part, "") for prompt in shown.asked] == plain.asked
+    tools = {node["tool"] for node in result.trace["nodes"] if node["kind"] == "tool"}
+    assert (tools, "premises" in str(without.trace["nodes"])) == ({"premises", "proof"}, False)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_premises_of_a_file_are_searched_without_the_tool(method: str, tmp_path: Any) -> None:
+    (tmp_path / "library.txt").write_text("far : x\n\nnear : c\n  follows\n")
+    given = {"assistant": "metamath", "n": 1, "premises": 1, "library": str(tmp_path / "library.txt")}
+    result, shown = solve(method, scripted((".", "nothing")), LEMMAS, **given)
+    assert any("may help:\nnear : c follows\n" in prompt for prompt in shown.asked)
+    assert {node["tool"] for node in result.trace["nodes"] if node["kind"] == "tool"} == {"proof"}
+
+
+@rocq
+def test_premises_of_rocq_are_those_of_the_libraries_that_the_statement_loads() -> None:
+    statement = "Require Import Arith.\nTheorem t : forall n m : nat, n * m = m * n."
+    reply = scripted((r"Nat\.mul_comm : forall n m : nat, n \* m = m \* n", "exact Nat.mul_comm"), (".", "fail"))
+    found, _ = solve("proof_search", reply, statement, n=1, steps=1, premises=8)
+    assert found.answer.answer == "exact Nat.mul_comm."
+    lost, _ = solve("proof_search", reply, statement, n=1, steps=1)
+    assert lost.answer.answer is None
+
+
+def test_a_template_without_a_place_for_premises_is_refused() -> None:
+    backend = ScriptBackend(scripted())
+    problem = Problem("p0", LEMMAS, whole_text)
+    given = {"assistant": "metamath", "premises": 3, "suggest": "{statement} {goals}"}
+    for method in METHODS:
+        ((_, result),) = Driver({"main": backend}).solve([MethodJob(find(method), problem, given)])
+        assert (result.why, backend.asked) == ("failed", [])
+        assert "premises=3 needs a template with {premises}" in result.error
+
+
 def test_a_budget_of_runs_is_kept_and_a_larger_one_finds_the_proof() -> None:
     reply = scripted((r"stack: \|- b", "three"), (r"stack: \|- a", "two"), (".", "one"))
     for runs in (0, 1, 2, 3):
@@ -251,10 +297,11 @@ def test_a_budget_of_runs_is_kept_and_a_larger_one_finds_the_proof() -> None:
     assert (whole.why, whole.answer.answer) == ("done", "one\ntwo\nthree")
 
 
-@pytest.fixture(scope="module")
-def receipt_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+@pytest.fixture(scope="module", params=[0, 2])
+def receipt_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
     model = intact.load(write_tiny(tmp_path_factory.mktemp("models") / "m.gguf", context=2048), threads=1)
     given = {"statement": PROVABLE, "assistant": "metamath", "n": 2, "steps": 1, "regex": "aa|ab|a[.]"}
+    given["premises"] = request.param
     result = intact.solve(model, "proof_search", "Prove it.", receipt=True, max_tokens=20, temperature=1.0, **given)
     assert result.why == "done", result.error
     return lambda: (model, result.receipt)
@@ -262,13 +309,23 @@ def receipt_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
 
 def test_a_receipt_of_a_search_is_verified_and_a_forged_try_is_named(receipt_of: Callable[[], Any]) -> None:
     model, receipt = receipt_of()
-    places = [place for place, entry in enumerate(receipt.entries) if isinstance(entry, ToolEntry)]
-    assert {receipt.entries[place].tool for place in places} == {"proof"}
+    tools = {place: entry.tool for place, entry in enumerate(receipt.entries) if isinstance(entry, ToolEntry)}
+    assert set(tools.values()) - {"premises"} == {"proof"}
+    places = [place for place, tool in tools.items() if tool == "proof"]
     assert verify_run(model, receipt).outcome == "true"
     entries = list(receipt.entries)
-    claimed = "open\nto prove: nothing" if entries[places[-1]].text == "proved" else "proved"
+    claimed = "proved\nby nothing" if entries[places[-1]].text == "proved" else "proved"
     entries[places[-1]] = replace(entries[places[-1]], text=claimed, ended="ok")
     assert judge(model, cover(model, receipt, entries))[:2] == ("false", "tool")
+
+
+def test_forged_premises_are_named(receipt_of: Callable[[], Any]) -> None:
+    model, receipt = receipt_of()
+    entries = list(receipt.entries)
+    tools = {place: one.tool for place, one in enumerate(entries) if isinstance(one, ToolEntry)}
+    for place in [place for place, name in tools.items() if name == "premises"]:
+        forged = [*entries[:place], replace(entries[place], text="forged : |- b"), *entries[place + 1 :]]
+        assert judge(model, cover(model, receipt, forged))[0] == "false"
 
 
 def test_what_the_tool_gives_is_bounded_and_says_which_step_failed() -> None:

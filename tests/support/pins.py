@@ -221,6 +221,10 @@ CALLS: Mapping[str, list[dict[str, Any]]] = {
         {"problem": "fof(a, axiom, p(c)). fof(g, conjecture, q(c)).", "steps": 100},
         {"problem": "fof(a, axiom"},
     ],
+    "premises": [
+        {"assistant": "metamath", "statement": PROVABLE, "goals": goals, "most": 2}
+        for goals in ("to prove: |- b", "x y")
+    ],
     "proof": [
         {"assistant": "metamath", "statement": PROVABLE, "steps": steps}
         for steps in (["ab bc"], ["aa"], ["ab", "nothing"], ["a.", "b.1"])

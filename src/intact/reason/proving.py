@@ -1,4 +1,4 @@
-"""Proofs as methods write them: a statement, steps that an assistant tries, holes and what closes them."""
+"""Proofs as methods write them: a statement, its premises, and steps that an assistant tries."""
 
 from __future__ import annotations
 
@@ -8,29 +8,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Final, NamedTuple, TypeAlias, cast
 
+from intact.errors import ParameterError
 from intact.prove.assistants import ASSISTANTS, find_assistant
 from intact.prove.assistants.base import Assistant, ProofKind
 from intact.prove.assistants.failures import FailureLabel, count_failures
+from intact.prove.premises import nearest
 from intact.reason.interpreting import FENCE
-from intact.reason.limits import one_of
+from intact.reason.limits import Natural, Positive, one_of
 from intact.reason.problem import Answer, Problem, State
 from intact.reason.prompting import make_prompt, question, read_value
-from intact.reason.registry import Part
-from intact.reason.requests import Extend, Use
+from intact.reason.registry import Part, SharedParameters
+from intact.reason.requests import Read, Use
+from intact.tools.retrieve import passages
 
 AssistantName: TypeAlias = Annotated[str, partial(one_of, ASSISTANTS)]
 """The name of a proof assistant."""
-
-AUTOMATION: Final = (
-    "intros; subst; solve [easy | tauto | lia | lra | ring | field | now vm_compute | timeout 5 nia | timeout 5 nra]"
-)
-"""A step that closes a goal by Rocq's automatic tactics, or fails; it needs `Require Import Lia Lra Psatz`."""
 
 SUGGEST: Final = """\
 A proof in {assistant} of this theorem is under way.
 
 {statement}
-
+{premises}
 The proof so far:
 {proof}
 
@@ -39,20 +37,36 @@ What is left to prove:
 
 Write the next tactic, on one line, and nothing else."""
 
-CONTINUE: Final = """\
-A proof in {assistant} of this theorem is under way.
-
-{statement}
-
-The proof so far:
-{proof}
-
-What is left to prove:
-{goals}
-
-Write the tactics that prove the first goal, and nothing else."""
+KNOWN: Final = "Statements of the library that may help:"
+"""Stands above premises in a prompt."""
 
 _BLOCK: Final = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ProofSettings(SharedParameters):
+    """The parameters of every method that looks for proofs.
+
+    Parameters
+    ----------
+    assistant : str
+        The proof assistant: rocq, metamath or lean.
+    seconds : float
+        What a try may take, wall time.
+    statement : str
+        The statement to prove; by default a block of code in the question, else all of it.
+    premises : int
+        The most statements of the library that are shown with a goal, those nearest to it; 0 for none.
+    library : str
+        A file of the statements among which these are found, with empty lines between; by default all that the
+        assistant lists.
+    """
+
+    assistant: AssistantName = "rocq"
+    seconds: Positive = 60.0
+    statement: str = ""
+    premises: Natural = 0
+    library: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,24 +75,34 @@ class Claim:
 
     Attributes
     ----------
-    name : str
-        The assistant's name.
     statement : str
         The text before the proof.
-    seconds : float
-        What a try may take, wall time.
+    settings : ProofSettings
+        The assistant, its limits, and where premises come from.
     """
 
-    name: str
     statement: str
-    seconds: float
+    settings: ProofSettings
 
     @classmethod
-    def of(cls, problem: Problem, name: str, statement: str, seconds: float) -> Claim:
-        """Take the statement of a problem, where none is given: a block of code in its question, else all of it."""
+    def of(cls, problem: Problem, settings: ProofSettings, *templates: str) -> Claim:
+        """Take the statement of a problem, where none is given: a block of code in its question, else all of it.
+
+        Raises
+        ------
+        ParameterError
+            If premises are wanted, and a template that shows goals has no place for them.
+        """
+        if settings.premises and not all("{premises}" in template for template in templates):
+            raise ParameterError(f"premises={settings.premises} needs a template with {{premises}}")
         text = question(problem)
         found = _BLOCK.search(text)
-        return cls(name, statement or (found[1] if found else text), seconds)
+        return cls(settings.statement or (found[1] if found else text), settings)
+
+    @property
+    def name(self) -> str:
+        """The assistant's name."""
+        return self.settings.assistant
 
     @property
     def assistant(self) -> Assistant:
@@ -87,19 +111,35 @@ class Claim:
 
     def attempt(self, steps: Sequence[str]) -> Part[Tried]:
         """Try the steps of a proof."""
-        values = {"statement": self.statement, "steps": list(steps), "assistant": self.name, "seconds": self.seconds}
-        result = yield Use("proof", values)
+        values = {"statement": self.statement, "steps": list(steps), "assistant": self.name}
+        result = yield Use("proof", values | {"seconds": self.settings.seconds})
         return Tried.of(result.text, self.assistant)
+
+    def recall(self, goals: str) -> Part[str]:
+        """Return the premises nearest to goals, as {premises} of a template stands for them; empty for none."""
+        most, file = self.settings.premises, self.settings.library
+        if not most:
+            return ""
+        if file:
+            text = yield Read(file)
+            found = "\n".join(nearest(passages(text), goals, most))
+        else:
+            values = {"statement": self.statement, "goals": goals, "most": most, "assistant": self.name}
+            result = yield Use("premises", values | {"seconds": self.settings.seconds})
+            found = result.text if result.ok else ""
+        return f"\n{KNOWN}\n{found}\n" if found else ""
 
     def ask(self, begun: State, problem: Problem, template: str, steps: Sequence[str] = (), **values: str) -> State:
         """Begin a text at a place of the tree that a template asks for.
 
-        The template may have {assistant}, {statement}, {proof} and the names of values.
+        The template may have {assistant}, {statement}, {proof}, {premises} (empty, where it is no value) and the names
+        of values.
         """
         known = {
             "assistant": self.assistant.title,
             "statement": self.statement.strip(),
             "proof": self.assistant.join(tuple(steps)) or "(nothing yet)",
+            "premises": "",
         }
         return begun.ask(make_prompt(problem, template, **(known | values)))
 
@@ -145,140 +185,6 @@ class Tried(NamedTuple):
 def block_of(state: State) -> str:
     """Return the text of the block of code that a model was made to begin with, without what ends it."""
     return state.last.partition(FENCE)[0].strip("\n")
-
-
-class Mended(NamedTuple):
-    """A proof with holes in place of the steps that failed.
-
-    Attributes
-    ----------
-    tried : Tried
-        Its outcome.
-    failure : FailureLabel or None
-        Why it was no proof as it was written.
-    """
-
-    steps: tuple[str, ...]
-    tried: Tried
-    failure: FailureLabel | None
-
-
-def mend(claim: Claim, steps: Sequence[str], most: int) -> Part[Mended]:
-    """Put holes in place of steps that fail, one after the other, until the rest stands.
-
-    Parameters
-    ----------
-    most : int
-        The most tries; a proof of n steps has at most 2n + 1.
-    """
-    found = tuple(steps)
-    tried = yield from claim.attempt(found)
-    failure = tried.failure
-    for _ in range(min(most, 2 * len(found) + 1)):
-        if tried.kind != "error" or tried.failed is None:
-            break
-        found = claim.assistant.without(found, tried.failed, tried.rest)
-        tried = yield from claim.attempt(found)
-    return Mended(found, tried, failure)
-
-
-class Gap(NamedTuple):
-    """A hole in a proof: the place of its step, or the end of a proof that leaves goals."""
-
-    place: int
-    width: int
-
-    def filled(self, steps: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
-        """Return the proof with steps in place of the hole."""
-        return (*steps[: self.place], *more, *steps[self.place + self.width :])
-
-
-def gaps_of(claim: Claim, steps: tuple[str, ...], tried: Tried) -> list[Gap]:
-    """Return the holes of a proof that stands, the last first, so that filling one moves no other."""
-    found = [Gap(place, 1) for place, step in enumerate(steps) if claim.assistant.is_hole(step)]
-    return [*([Gap(len(steps), 0)] if tried.kind == "open" else []), *reversed(found)]
-
-
-def automate(claim: Claim, steps: tuple[str, ...], tried: Tried, step: str) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Close the holes of a proof that one step closes, such as `AUTOMATION`; none if the step is empty."""
-    for gap in gaps_of(claim, steps, tried) if step and tried.stands else []:
-        if gap.width:
-            closed = yield from claim.attempt([*steps[: gap.place], step])
-            if closed.stands:
-                steps = gap.filled(steps, [step])
-    changed = yield from claim.attempt(steps)
-    while changed.kind == "open" and step:
-        more = yield from claim.attempt([*steps, step])
-        if not more.stands:
-            break
-        steps, changed = (*steps, step), more
-    return steps, changed
-
-
-@dataclass(frozen=True)
-class Closing:
-    """Settings for closing the holes of a proof.
-
-    Attributes
-    ----------
-    rounds : int
-        How often the model is asked for what the automation leaves: in the second round for holes in what it wrote.
-    n : int
-        Texts for each hole in a round.
-    mends : int
-        The most tries to mend a text.
-    automation : str
-        A step that closes a goal, or fails; empty for none.
-    template : str
-        How more is asked for, with {assistant}, {statement}, {proof} and {goals}.
-    """
-
-    rounds: int
-    n: int
-    mends: int
-    automation: str
-    template: str
-
-
-def close(
-    problem: Problem, claim: Claim, steps: tuple[str, ...], tried: Tried, how: Closing
-) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Close the holes of a proof that stands: by one step where that does, else by what the model writes."""
-    steps, tried = yield from automate(claim, steps, tried, how.automation)
-    for _ in range(how.rounds):
-        for gap in gaps_of(claim, steps, tried):
-            steps, tried = yield from _fill(problem, claim, steps, tried, gap, how)
-            if tried.kind == "proved":
-                return steps, tried
-        steps, tried = yield from automate(claim, steps, tried, how.automation)
-        if tried.kind == "proved":
-            break
-    return steps, tried
-
-
-def _fill(
-    problem: Problem, claim: Claim, steps: tuple[str, ...], tried: Tried, gap: Gap, how: Closing
-) -> Part[tuple[tuple[str, ...], Tried]]:
-    """Ask for texts for one hole, and take the one that leaves the fewest holes, of equals the first."""
-    before, after = steps[: gap.place], steps[gap.place + gap.width :]
-    here = yield from claim.attempt(before)
-    request = claim.ask(problem.start, problem, how.template, before, goals=here.rest or "(nothing)")
-    written = yield [Extend(claim.open_block(request), stop=(FENCE,))] * how.n
-    best: tuple[int, tuple[str, ...], Tried] | None = None
-    for state in written:
-        own = claim.assistant.split(block_of(state))
-        if not own or state.why in ("budget", "error"):
-            continue
-        enclosed = claim.assistant.enclose(own) if gap.width else own
-        mended, found, _ = yield from mend(claim, (*before, *enclosed, *after), how.mends)
-        if not found.stands or mended[: len(before)] != before:
-            continue
-        left = len(gaps_of(claim, mended, found))
-        if best is None or left < best[0]:
-            best = left, mended, found
-        if found.kind == "proved":
-            break
-    return (steps, tried) if best is None else best[1:]
 
 
 class Attempts:

@@ -9,7 +9,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType, NoneType, SimpleNamespace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
@@ -115,6 +115,15 @@ class Parameter(NamedTuple):
 
 
 @dataclass(frozen=True)
+class SharedParameters:
+    """Parameters that several methods share, declared once: the fields of a frozen dataclass below this one.
+
+    A method takes them as one keyword-only parameter, whose default holds theirs; to its users they are parameters like
+    its own, with their help from the section Parameters of the class's docstring.
+    """
+
+
+@dataclass(frozen=True)
 class Method:
     """A method: called with a problem and its parameters it begins to run.
 
@@ -139,6 +148,8 @@ class Method:
         The transformers that it applies, where it is a composition of them (`intact.reason.composing.composed`).
     laws : tuple of str
         The laws that it obeys by that (`intact.reason.testing.laws.METHOD_LAWS`).
+    shared : mapping of str to SharedParameters
+        The parameters of the function that stand for several, with their defaults.
     """
 
     name: str
@@ -153,6 +164,7 @@ class Method:
     independent: bool = False
     composition: str = ""
     laws: tuple[str, ...] = ()
+    shared: Mapping[str, SharedParameters] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the method as JSON has it; only a composition has the members `composition` and `laws`."""
@@ -174,7 +186,11 @@ class Method:
         ParameterError
             As for `read`.
         """
-        return self.function(problem, **self.read(parameters))
+        given = self.read(parameters)
+        for name, shared in self.shared.items():
+            own = {one.name: given.pop(one.name) for one in fields(shared) if one.name in given}
+            given[name] = replace(shared, **own)
+        return self.function(problem, **given)
 
     def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters, each held against its declaration (`Parameter.read`).
@@ -227,32 +243,47 @@ def method(
 
     def decorate(function: Callable[..., Steps]) -> Method:
         text = inspect.getdoc(function) or ""
-        parameters = [
-            _parameter(function, p, _help(text, p.name))
-            for p in inspect.signature(function).parameters.values()
-            if p.kind is inspect.Parameter.KEYWORD_ONLY
-        ]
+        known, parameters = getattr(function, "__globals__", {}), list[Parameter]()
+        shared: dict[str, SharedParameters] = {}
+        for p in inspect.signature(function).parameters.values():
+            if p.kind is not inspect.Parameter.KEYWORD_ONLY:
+                continue
+            if isinstance(p.default, SharedParameters):
+                shared[p.name] = p.default
+                parameters += _parameters_of(p.default)
+            else:
+                parameters.append(_parameter(known, p.name, p.annotation, p.default, _help(text, p.name)))
         line = text.partition("\n")[0]
         about = version, uses, group, independent
-        return Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), *about)
+        found = Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), *about)
+        return replace(found, shared=shared)
 
     return decorate
 
 
-def _parameter(function: Callable[..., Steps], found: inspect.Parameter, words: str) -> Parameter:
+def _parameters_of(settings: SharedParameters) -> list[Parameter]:
+    """Return the parameters that shared settings stand for."""
+    known, text = vars(sys.modules[type(settings).__module__]), inspect.getdoc(type(settings)) or ""
+    return [
+        _parameter(known, one.name, one.type, getattr(settings, one.name), _help(text, one.name))
+        for one in fields(settings)
+    ]
+
+
+def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: Any, words: str) -> Parameter:
     """A parameter as it is declared; an annotation that names nothing at run time stays as it is written."""
-    holder = SimpleNamespace(__annotations__={found.name: found.annotation})
+    holder = SimpleNamespace(__annotations__={name: annotation})
     try:
-        hint = get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)[found.name]
+        hint = get_type_hints(holder, dict(known), include_extras=True)[name]
     except NameError:
-        return Parameter(found.name, str(found.annotation), found.default, words)
+        return Parameter(name, str(annotation), default, words)
     parts = get_args(hint) if NoneType in get_args(hint) else (hint,)
     inner = next(part for part in parts if part is not NoneType)
     kind, *marks = get_args(inner) if get_origin(inner) is Annotated else (inner,)
     return Parameter(
-        found.name,
+        name,
         getattr(kind, "__name__", str(kind)) + " | None" * (len(parts) > 1),
-        found.default,
+        default,
         words,
         tuple([mark for mark in marks if callable(mark)]),
         next((mark.kind for mark in marks if isinstance(mark, Named)), ""),

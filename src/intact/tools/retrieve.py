@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -48,14 +48,18 @@ class Index:
         The passages.
     k1, b : float
         How soon repetitions stop to count, and how much length does, in [0, 1].
+    split : callable
+        Returns the words of a text, of a passage and of a query alike.
     """
 
-    def __init__(self, texts: Sequence[str], k1: float = 1.2, b: float = 0.75) -> None:
-        self.texts, self._k1, self._b = list(texts), k1, b
+    def __init__(
+        self, texts: Sequence[str], k1: float = 1.2, b: float = 0.75, split: Callable[[str], list[str]] = words
+    ) -> None:
+        self.texts, self._k1, self._b, self._split = list(texts), k1, b, split
 
     @cached_property
     def _counts(self) -> list[Counter[str]]:
-        return [Counter(words(text)) for text in self.texts]
+        return [Counter(self._split(text)) for text in self.texts]
 
     @cached_property
     def _having(self) -> Counter[str]:
@@ -63,7 +67,7 @@ class Index:
 
     def search(self, query: str, most: int) -> list[Hit]:
         """Return the best passages that share a word with a query, at most so many; equals in their order."""
-        distinct = list(dict.fromkeys(words(query)))
+        distinct = list(dict.fromkeys(self._split(query)))
         known = {word: self._idf(word) for word in distinct if word in self._having}
         lengths = [counts.total() for counts in self._counts]
         average = sum(lengths) / max(1, len(lengths))

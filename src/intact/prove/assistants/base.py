@@ -116,6 +116,13 @@ class FileReport:
         return not (self.errors or self.limit)
 
 
+class KnownStatements(NamedTuple):
+    """The statements that a proof may use, each after its name, or the limit that ended the listing, in words."""
+
+    statements: tuple[str, ...] = ()
+    limit: str = ""
+
+
 class Assistant(ABC):
     """A proof assistant.
 
@@ -164,6 +171,18 @@ class Assistant(ABC):
     @abstractmethod
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
         """Return what is wrong with a whole file; errors as of `run`."""
+
+    def known(self, statement: str, limits: AssistantLimits, stop: Event | None = None) -> KnownStatements:
+        """Return the statements of the library, and of the text before a theorem, that its proof may use.
+
+        Raises
+        ------
+        ParameterError
+            If the assistant cannot list them, or the text before the theorem fails.
+        NotInstalledError, SandboxError
+            As of `run`.
+        """
+        raise ParameterError(f"{self.title} cannot list the statements of its library: name a file of them by library")
 
     def failure(self, kind: ProofKind, message: str) -> FailureLabel | None:
         """Return why a proof failed, by its outcome and the assistant's message; None if it did not.

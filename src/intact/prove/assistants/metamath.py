@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from threading import Event
 from typing import ClassVar, Final
 
-from intact.errors import FormatError
+from intact.errors import FormatError, ParameterError
 from intact.prove.assistants import database
-from intact.prove.assistants.base import Assistant, AssistantLimits, FileError, FileReport, ProofState
+from intact.prove.assistants.base import Assistant, AssistantLimits, FileError, FileReport, KnownStatements, ProofState
 from intact.prove.assistants.database import Assertion, ProofError, Stack
 from intact.prove.assistants.failures import FailureLabel
 
@@ -75,6 +75,15 @@ class MetamathAssistant(Assistant):
         held = [f"stack: {' '.join(one)}" for one in stack.items]
         return ProofState(statement, steps, "open", ("\n".join([*given, *wanted, *held]),))
 
+    def known(self, statement: str, limits: AssistantLimits, stop: Event | None = None) -> KnownStatements:
+        """Return the assertions before the theorem, each with its essential hypotheses."""
+        try:
+            read = database.read(statement)
+            theorem = _last_theorem(read)
+        except FormatError as error:
+            raise ParameterError(f"the statement fails: {error}") from None
+        return KnownStatements(tuple(map(describe, database.before(read, theorem))))
+
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
         """Return what is wrong with a database: where it is malformed, or every proof that does not prove."""
         try:
@@ -94,6 +103,12 @@ class MetamathAssistant(Assistant):
                 errors.append(FileError(one.line, 1, f"{one.label}: {error}"))
         axioms = [one.label for one in read.assertions.values() if one.proof is None]
         return FileReport(tuple(errors), tuple(holes), tuple(axioms))
+
+
+def describe(assertion: Assertion) -> str:
+    """Return an assertion as one line: its label, its essential hypotheses, and what follows."""
+    given = [" ".join(one.symbols) for one in assertion.hypotheses if not one.floating]
+    return f"{assertion.label} : {' & '.join(given)}{' => ' if given else ''}{' '.join(assertion.symbols)}"
 
 
 def _last_theorem(read: database.Database) -> Assertion:

@@ -11,8 +11,16 @@ from pathlib import Path
 from threading import Event
 from typing import ClassVar, Final, NamedTuple
 
-from intact.errors import FormatError, NotInstalledError
-from intact.prove.assistants.base import MEMORY, Assistant, AssistantLimits, FileError, FileReport, ProofState
+from intact.errors import FormatError, NotInstalledError, ParameterError
+from intact.prove.assistants.base import (
+    MEMORY,
+    Assistant,
+    AssistantLimits,
+    FileError,
+    FileReport,
+    KnownStatements,
+    ProofState,
+)
 from intact.prove.assistants.failures import FailureLabel
 from intact.prove.assistants.sentences import (
     Sentence,
@@ -55,6 +63,11 @@ AXIOMS: Final = frozenset(
 """Axioms of the standard library that a proof may rest on: the reals and classical logic have no others."""
 _BASES: Final = frozenset(name.rpartition(".")[2] for name in AXIOMS)
 """Their last names, which Rocq writes where that is enough."""
+
+SEARCH: Final = "Search [ is:Theorem | is:Lemma | is:Fact | is:Remark | is:Corollary | is:Proposition | is:Axiom ]."
+"""Lists all statements that are known where it stands."""
+MOST_LISTS: Final = 8
+"""Lists that are kept, each of some 10,000 statements."""
 
 HOLE: Final = "admit."
 NO_GOAL: Final = ("No such goal", "No more subgoals", "no focused goal", "No focused proof", "no more goals")
@@ -115,6 +128,9 @@ class RocqAssistant(Assistant):
     name = "rocq"
     title = "Rocq"
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
+
+    def __init__(self) -> None:
+        self._listed: dict[bytes, tuple[str, ...]] = {}
 
     def path(self) -> Path | None:
         """Return the program's file."""
@@ -196,6 +212,27 @@ class RocqAssistant(Assistant):
         state = ProofState(statement, steps, "open", _goals(goals.output))
         return _conclude(state, ended, assumed, _declared(given[:-1]))
 
+    def known(self, statement: str, limits: AssistantLimits, stop: Event | None = None) -> KnownStatements:
+        """Return what `Search` lists before the theorem: lemmas and axioms of all libraries that are loaded, by name.
+
+        A list is kept for a later goal of the same text, as it is the same with the same program.
+        """
+        try:
+            given = [one.text for one in before_proof(statement)[:-1]]
+        except FormatError as error:
+            raise ParameterError(f"the statement fails: {error}") from None
+        key = sha256("\0".join([self.version(), *given]).encode("utf-8", "surrogatepass")).digest()
+        if key not in self._listed:
+            replies, limit = self.converse([*given, SEARCH], limits, stop)
+            if limit:
+                return KnownStatements(limit=limit)
+            if wrong := [one.reason for one in replies if one.error]:
+                raise ParameterError(f"the text before the theorem fails: {wrong[0]}")
+            if len(self._listed) >= MOST_LISTS:
+                self._listed.clear()
+            self._listed[key] = _statements(replies[-1].output)
+        return KnownStatements(self._listed[key])
+
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
         """Return what is wrong with a whole file; it stops at nothing, as an editor does."""
         try:
@@ -273,6 +310,15 @@ def _declared(sentences: Sequence[Sentence]) -> set[str]:
     found = {name for one in sentences if (name := theorem_name(one)) is not None}
     assumed = [one.text for one in sentences if re.match(words, one.text)]
     return found.union(*[re.findall(r"[^\W\d][\w']*", text) for text in assumed])
+
+
+def _statements(output: str) -> tuple[str, ...]:
+    """Return the statements that `Search` lists, each on one line, by name; obligations of programs are left out."""
+    found = {}
+    for entry in re.split(r"\n(?=[^\s(])", f"\n{output}"):
+        if (named := re.match(r"([^\W\d][\w'.]*):\s+(.+)", entry, re.DOTALL)) and "_obligation_" not in named[1]:
+            found[named[1]] = " ".join(named[2].partition("\n(use ")[0].split())
+    return tuple([f"{name} : {found[name]}" for name in sorted(found)])
 
 
 def _last(state: ProofState) -> int | None:

@@ -10,8 +10,10 @@ from typing import Annotated, Final
 from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.interpreting import FENCE
-from intact.reason.limits import Count, Positive, one_of
-from intact.reason.proving import SUGGEST, AssistantName, Attempts, Claim, Tried, block_of
+from intact.reason.limits import Count, one_of
+from intact.reason.proving import SUGGEST, Attempts, Claim, ProofSettings, Tried, block_of
+
+DEFAULTS: Final = ProofSettings(seconds=30.0)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def _are_perspectives(**values: str) -> None:
     "Yang et al. 2023, arXiv 2306.15064 (ReProver)",
     group="proofs, judged by a proof assistant",
     version=2,
-    uses=("tool proof",),
+    uses=("tool premises", "tool proof"),
     temperature=0.8,
 )
 def proof_search(
@@ -73,9 +75,7 @@ def proof_search(
     steps: Count = 32,
     tokens: Count = 64,
     perspectives: Annotated[str, partial(_are_perspectives)] = "likely",
-    assistant: AssistantName = "rocq",
-    seconds: Positive = 30.0,
-    statement: str = "",
+    claimed: ProofSettings = DEFAULTS,
     suggest: str = SUGGEST,
 ) -> Steps:
     """Expand the best open state of a proof by n tactics of the model's, until one completes the proof.
@@ -91,16 +91,10 @@ def proof_search(
     perspectives : str
         What the best state is: likely (the sum of the tactics' log-probabilities), short (the fewest characters of
         goals), few (the fewest goals); of several, separated by commas, each in turn chooses.
-    assistant : str
-        The proof assistant: rocq, metamath or lean.
-    seconds : float
-        What a try may take, wall time.
-    statement : str
-        The statement to prove; by default a block of code in the question, else all of it.
     suggest : str
-        How a tactic is asked for, with {assistant}, {statement}, {proof} and {goals}.
+        How a tactic is asked for, with {assistant}, {statement}, {premises}, {proof} and {goals}.
     """
-    claim, measures = Claim.of(problem, assistant, statement, seconds), read_perspectives(perspectives)
+    claim, measures = Claim.of(problem, claimed, suggest), read_perspectives(perspectives)
     attempts = Attempts(problem, claim)
     counts = {"expanded": 0, "tried": 0, "failed": 0, "known": 0}
     try:
@@ -115,7 +109,10 @@ def proof_search(
             node = max(going, key=measure)
             going.remove(node)
             counts["expanded"] += 1
-            request = claim.ask(node.state or problem.start, problem, suggest, node.steps, goals=node.tried.rest)
+            goals = node.tried.rest
+            known = yield from claim.recall(goals)
+            begun = node.state or problem.start
+            request = claim.ask(begun, problem, suggest, node.steps, goals=goals, premises=known)
             written = yield [Extend(claim.open_block(request), stop=("\n", FENCE), max_tokens=tokens)] * n
             for state in {block_of(one).strip(): one for one in reversed(written)}.values():
                 step = block_of(state).strip()
