@@ -79,3 +79,26 @@ def test_a_proof_assistants_file_is_checked(intact_command, tmp_path):
     assert "x.mm:2: a proof is left open" in result.out
     (tmp_path / "y.mm").write_text(f"{whole}three $p b $= four $.")
     assert "y.mm:2:1: unknown name: three" in intact_command("prove", tmp_path / "y.mm", "--with", "metamath").out
+
+
+def test_proofs_are_shown_step_by_step_in_the_terminal_in_json_and_as_a_page(intact_command, tmp_path):
+    text = "$c |- a b $. one $a |- a $. ${ two.1 $e |- a $. two $a |- b $. $}\nthree $p |- b $= one two $.\n"
+    (tmp_path / "x.mm").write_text(f"{text}<i> $p |- b $= one two $.".replace("<i>", "i") + "\nfour $p |- a $= two $.")
+    asked = ["prove", tmp_path / "x.mm", "--with", "metamath"]
+    result = intact_command(*asked, "--goals", "--theorem", "three")
+    assert result.out.startswith(
+        "three  |- b\n      to prove: |- b\n   2  one\n      |- a\n   2  two\n      |- b\nproved\n"
+    )
+    assert "four  " not in result.out.partition("\nproved")[0]
+    found = intact_command(*asked, "--goals", "--json").json["proofs"]
+    assert [(one["name"], one["kind"], one["failure"]) for one in found] == [
+        ("three", "proved", None), ("i", "proved", None), ("four", "error", "failed tactic"),
+    ]  # fmt: skip
+    assert "proofs" not in intact_command(*asked, "--json").json
+    assert intact_command(*asked, "--html", tmp_path / "x.html").code == 1
+    page = (tmp_path / "x.html").read_text()
+    assert "2 of 3 proofs are accepted by Metamath" in page
+    result = intact_command(*asked, "--goals", "--theorem", "five")
+    assert (result.code, "no proof of a theorem 'five'" in result.err) == (2, True)
+    result = intact_command("prove", "-", "--goals", stdin=THEOREM)
+    assert (result.code, "name one, such as --with rocq" in result.err) == (2, True)

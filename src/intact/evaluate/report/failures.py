@@ -52,6 +52,11 @@ def _failures(arm: ReportArm) -> list[TextTree]:
     return found
 
 
+def _input(values: Mapping[str, Any]) -> str:
+    """Return what a tool was given: a program, or the steps of a proof."""
+    return str(values["code"]) if "code" in values else "\n".join(values.get("steps", ()))
+
+
 def _short_answer(answer: str | None) -> str:
     text = "no answer" if answer is None else " ".join(answer.split())
     return text if len(text) <= 80 else text[:79] + "…"
@@ -103,7 +108,7 @@ def _grow(trace: Mapping[str, Any], notes: Mapping[str, str], good: set[str]) ->
         if node["kind"] == "run"
     ]
     runs += [
-        TextTree(f"{node['tool']}: {node['ended']}", shortened(f"{node['values'].get('code', '')}\n\n{node['text']}"))
+        TextTree(f"{node['tool']}: {node['ended']}", shortened(f"{_input(node['values'])}\n\n{node['text']}"))
         for node in trace["nodes"]
         if node["kind"] == "tool"
     ]

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from threading import Event
-from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
 from intact.prove.assistants.failures import FailureLabel
 from intact.tools.sandbox import ProgramLimits
+
+if TYPE_CHECKING:
+    from intact.prove.assistants.transcript import ProofTranscript
 
 ProofKind: TypeAlias = Literal["proved", "open", "error", "hole", "limit"]
 
@@ -137,6 +140,8 @@ class Assistant(ABC):
         Its name in prose.
     is_process : bool
         If true, it runs as a process, in the sandbox.
+    shows : str
+        What it shows behind a step.
     errors : mapping of FailureLabel to pattern
         What its messages of errors say, the first that is found counts; any other is a failed tactic.
     """
@@ -144,6 +149,7 @@ class Assistant(ABC):
     name: str
     title: str
     is_process: bool = True
+    shows: str = "goals"
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = {}
 
     @abstractmethod
@@ -171,6 +177,23 @@ class Assistant(ABC):
     @abstractmethod
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
         """Return what is wrong with a whole file; errors as of `run`."""
+
+    def transcripts(self, text: str, limits: AssistantLimits, theorem: str = "") -> tuple[list[ProofTranscript], str]:
+        """Return the proofs of a file step by step, and the limit that ended the run in words, else an empty text.
+
+        Parameters
+        ----------
+        theorem : str
+            Return the proof of this theorem alone; empty for all.
+
+        Raises
+        ------
+        ParameterError
+            If the assistant cannot show them, or the file cannot be read.
+        NotInstalledError, SandboxError
+            As of `run`.
+        """
+        raise ParameterError(f"proofs of {self.title} cannot be shown step by step yet; Rocq's and Metamath's can")
 
     def known(self, statement: str, limits: AssistantLimits, stop: Event | None = None) -> KnownStatements:
         """Return the statements of the library, and of the text before a theorem, that its proof may use.

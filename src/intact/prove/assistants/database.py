@@ -273,11 +273,8 @@ def verify(database: Database, theorem: Assertion) -> None:
     """
     assert theorem.proof is not None
     stack = Stack(database, theorem)
-    if theorem.proof[:1] == ("(",):
-        stack.apply_compressed(theorem.proof)
-    else:
-        for place, label in enumerate(theorem.proof):
-            stack.apply(label, place)
+    for _ in stack.walk(theorem.proof):
+        pass
     if stack.items != [theorem.symbols]:
         raise ProofError(f"it proves {stack}, not {' '.join(theorem.symbols)}")
 
@@ -315,14 +312,23 @@ class Stack:
         else:
             raise ProofError(f"there is no hypothesis or earlier assertion {label!r:.60}", place)
 
-    def apply_compressed(self, proof: Sequence[str]) -> None:
-        """Apply a compressed proof: labels in parentheses, then letters.
+    def walk(self, proof: Sequence[str]) -> Iterator[str]:
+        """Apply a proof, compressed or not, and yield each label behind its application.
 
         Raises
         ------
         ProofError
             If it is malformed, or as `apply`.
         """
+        if proof[:1] == ("(",):
+            yield from self._walk_compressed(proof)
+            return
+        for place, label in enumerate(proof):
+            self.apply(label, place)
+            yield label
+
+    def _walk_compressed(self, proof: Sequence[str]) -> Iterator[str]:
+        """Apply labels in parentheses by letters; what a letter takes from an earlier place is yielded as its step."""
         if ")" not in proof:
             raise ProofError("the labels of a compressed proof end with a parenthesis")
         end = list(proof).index(")")
@@ -333,8 +339,10 @@ class Stack:
                 number = 20 * number + ord(letter) - ord("A")
                 if number < len(labels):
                     self.apply(labels[number], place)
+                    yield labels[number]
                 elif number - len(labels) < len(saved):
                     self.items.append(saved[number - len(labels)])
+                    yield f"again {number - len(labels) + 1}"
                 else:
                     raise ProofError(f"the compressed proof has no step {number + 1}", place)
                 number = 0

@@ -12,6 +12,7 @@ from intact.prove.assistants import database
 from intact.prove.assistants.base import Assistant, AssistantLimits, FileError, FileReport, KnownStatements, ProofState
 from intact.prove.assistants.database import Assertion, ProofError, Stack
 from intact.prove.assistants.failures import FailureLabel
+from intact.prove.assistants.transcript import ProofStep, ProofTranscript
 
 MOST_LABELS: Final = 100_000
 """Labels of a proof."""
@@ -41,6 +42,7 @@ class MetamathAssistant(Assistant):
     title = "Metamath"
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
     is_process = False
+    shows = "stack"
 
     def missing(self) -> str | None:
         """Return None: it is always here."""
@@ -83,6 +85,31 @@ class MetamathAssistant(Assistant):
         except FormatError as error:
             raise ParameterError(f"the statement fails: {error}") from None
         return KnownStatements(tuple(map(describe, database.before(read, theorem))))
+
+    def transcripts(self, text: str, limits: AssistantLimits, theorem: str = "") -> tuple[list[ProofTranscript], str]:
+        """Return the proofs of a database, label by label; the goals behind one are the stack."""
+        try:
+            read = database.read(text)
+        except FormatError as error:
+            raise ParameterError(f"the file fails: {error}") from None
+        proved = [one for one in read.assertions.values() if one.proof is not None and theorem in ("", one.label)]
+        return [self._transcript(read, one) for one in proved], ""
+
+    def _transcript(self, read: database.Database, theorem: Assertion) -> ProofTranscript:
+        wanted = " ".join(theorem.symbols)
+        given = [f"given {one.label}: {' '.join(one.symbols)}" for one in theorem.hypotheses if not one.floating]
+        found = ProofTranscript(theorem.label, wanted, theorem.line, ("\n".join([*given, f"to prove: {wanted}"]),))
+        stack = Stack(read, theorem)
+        try:
+            for label in stack.walk(theorem.proof or ()):
+                found = found.add(ProofStep(label, theorem.line, tuple([" ".join(one) for one in stack.items])))
+            if stack.items == [theorem.symbols]:
+                return found.end("proved", "", None)
+            message = f"it proves {stack}, not {wanted}"
+        except ProofError as error:
+            message = str(error)
+        failure = self.failure("error", message)
+        return found.end("hole" if failure == "forbidden" else "error", message, failure)
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
         """Return what is wrong with a database: where it is malformed, or every proof that does not prove."""

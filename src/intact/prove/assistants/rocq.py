@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from threading import Event
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 from intact.errors import FormatError, NotInstalledError, ParameterError
 from intact.prove.assistants.base import (
@@ -22,16 +22,26 @@ from intact.prove.assistants.base import (
     ProofState,
 )
 from intact.prove.assistants.failures import FailureLabel
+from intact.prove.assistants.rocq_output import (
+    ERRORS,
+    RocqReply,
+    conclude,
+    declared_names,
+    listed_statements,
+    read_goals,
+)
 from intact.prove.assistants.sentences import (
     Sentence,
     before_proof,
     block_end,
     is_bullet,
+    is_end,
     proof_in,
     split,
     tactics,
     theorem_name,
 )
+from intact.prove.assistants.transcript import ProofStep, ProofTranscript
 from intact.prove.provers import digest
 from intact.tools.sandbox import ProgramLimits, run_command
 
@@ -43,27 +53,6 @@ FILES: Final = (Path("/etc/ocamlfind.conf"),)
 OUTPUT: Final = 4 << 20
 """Bytes that a run may write."""
 
-AXIOMS: Final = frozenset(
-    {
-        "ClassicalDedekindReals.sig_forall_dec",
-        "ClassicalDedekindReals.sig_not_dec",
-        "FunctionalExtensionality.functional_extensionality_dep",
-        "Classical_Prop.classic",
-        "Eqdep.Eq_rect_eq.eq_rect_eq",
-        "ProofIrrelevance.proof_irrelevance",
-        "PropExtensionality.propositional_extensionality",
-        "Description.constructive_definite_description",
-        "IndefiniteDescription.constructive_indefinite_description",
-        "ClassicalEpsilon.constructive_indefinite_description",
-        "Epsilon.epsilon_statement",
-        "ChoiceFacts.choice",
-        "ClassicalUniqueChoice.dependent_unique_choice",
-    }
-)
-"""Axioms of the standard library that a proof may rest on: the reals and classical logic have no others."""
-_BASES: Final = frozenset(name.rpartition(".")[2] for name in AXIOMS)
-"""Their last names, which Rocq writes where that is enough."""
-
 SEARCH: Final = "Search [ is:Theorem | is:Lemma | is:Fact | is:Remark | is:Corollary | is:Proposition | is:Axiom ]."
 """Lists all statements that are known where it stands."""
 MOST_LISTS: Final = 8
@@ -73,47 +62,8 @@ HOLE: Final = "admit."
 NO_GOAL: Final = ("No such goal", "No more subgoals", "no focused goal", "No focused proof", "no more goals")
 """Words of errors of a step for which nothing is left."""
 
-ERRORS: Final[Mapping[FailureLabel, re.Pattern[str]]] = {
-    "forbidden": re.compile(r"only tactics, bullets and braces can be steps"),
-    "parse error": re.compile(r"Syntax error|[Ll]exer|does not end\b|Nested proofs are discouraged|nothing to prove"),
-    "unknown name": re.compile(
-        r"was not found in the current environment|No such hypothesis|Cannot find a physical path|"
-        r"Unable to locate library|Unknown scope|Unknown interpretation|No interpretation for|is not a defined object"
-    ),
-    "type error": re.compile(
-        r"while it is expected to have type|Illegal application|which should be |Terms do not have convertible types|"
-        r"[Uu]niverse inconsistency|Cannot infer|should be a proposition"
-    ),
-    "unsolved goals": re.compile(
-        r"incomplete proof|Wrong bullet|cannot be unfocused|is not finished|Some unresolved existential"
-    ),
-    "timeout": re.compile(r"[Tt]imeout!"),
-    "resource limit": re.compile(r"Stack overflow|Out of memory"),
-}
-"""What Rocq 8.16 says of each failure; a search that finds nothing is a failed tactic."""
-
 _PROMPT: Final = re.compile(r"<prompt>[^<\n]+ < \d+ \|[^|\n]*\| \d+ < </prompt>")
 _INFO: Final = re.compile(r"<(infomsg|warning)>.*?</\1>\n?", re.DOTALL)
-_IDENTITY: Final = re.compile(r" \(ID \d+\)")
-_HOLE_LEFT: Final = "given up"
-
-
-class RocqReply(NamedTuple):
-    """The toplevel's output on a sentence, and its error, empty where it was accepted."""
-
-    output: str
-    error: str
-
-    @property
-    def place(self) -> int:
-        """The column of the error within its sentence, from 0."""
-        found = re.search(r"Toplevel input, characters (\d+)-", self.error)
-        return int(found[1]) if found else 0
-
-    @property
-    def reason(self) -> str:
-        """The error in words."""
-        return self.error.partition("Error:")[2].strip() or self.error.strip()
 
 
 class RocqAssistant(Assistant):
@@ -209,8 +159,8 @@ class RocqAssistant(Assistant):
         if refused is not None:
             return ProofState(statement, steps, "error", message=refused[1], failed=refused[0])
         goals, ended, assumed = replies[-3:]
-        state = ProofState(statement, steps, "open", _goals(goals.output))
-        return _conclude(state, ended, assumed, _declared(given[:-1]))
+        state = ProofState(statement, steps, "open", read_goals(goals.output))
+        return conclude(state, ended, assumed, declared_names(given[:-1]))
 
     def known(self, statement: str, limits: AssistantLimits, stop: Event | None = None) -> KnownStatements:
         """Return what `Search` lists before the theorem: lemmas and axioms of all libraries that are loaded, by name.
@@ -230,8 +180,49 @@ class RocqAssistant(Assistant):
                 raise ParameterError(f"the text before the theorem fails: {wrong[0]}")
             if len(self._listed) >= MOST_LISTS:
                 self._listed.clear()
-            self._listed[key] = _statements(replies[-1].output)
+            self._listed[key] = listed_statements(replies[-1].output)
         return KnownStatements(self._listed[key])
+
+    def transcripts(self, text: str, limits: AssistantLimits, theorem: str = "") -> tuple[list[ProofTranscript], str]:
+        """Return the proofs of a file, each sentence with the goals behind it; and the limit that ended the run."""
+        try:
+            sentences = split(text)
+        except FormatError as error:
+            raise ParameterError(f"the file fails: {error}") from None
+        asked, places, name = list[str](), list[int](), ""
+        for one in sentences:
+            name = theorem_name(one) or name
+            places.append(len(asked))
+            asked += [one.text, "Show.", *([f"Print Assumptions {name}."] if name and is_end(one) else [])]
+        replies, limit = self.converse(asked, limits)
+        if limit:
+            return [], limit
+        found = list[ProofTranscript]()
+        begun: ProofTranscript | None = None
+        for number, (one, at) in enumerate(zip(sentences, places, strict=True)):
+            reply, goals = replies[at], read_goals(replies[at + 1].output)
+            if begun is None:
+                begun = None
+                if (named := theorem_name(one)) is not None and goals and not reply.error:
+                    begun = ProofTranscript(named, one.text, one.line, goals)
+            elif is_end(one) and not reply.error:
+                state = ProofState(begun.statement, (), "open", begun.steps[-1].goals if begun.steps else begun.goals)
+                ended = conclude(state, reply, replies[at + 2], declared_names(sentences[: number + 1]))
+                found.append(begun.end(ended.kind, ended.message, self.failure(ended.kind, ended.message)))
+                begun = None
+            elif reply.error or not one.text.startswith("Proof"):
+                label = self.failure("error", reply.reason) if reply.error else None
+                begun = begun.add(ProofStep(one.text, one.line, goals, self.said(one, reply), label))
+        if begun is not None:
+            found.append(begun.end("open", "the file ends within the proof", "unsolved goals"))
+        return [one for one in found if theorem in ("", one.name)], ""
+
+    @staticmethod
+    def said(sentence: Sentence, reply: RocqReply) -> str:
+        """Return what there is to say of a sentence besides the goals."""
+        if sentence.is_tactic and not reply.error:
+            return "a goal is given up" if sentence.is_hole else ""
+        return reply.reason or reply.output.strip()
 
     def check(self, text: str, limits: AssistantLimits) -> FileReport:
         """Return what is wrong with a whole file; it stops at nothing, as an editor does."""
@@ -284,56 +275,3 @@ class RocqAssistant(Assistant):
             return [], f"{PROGRAM} wrote what cannot be read"
         found_errors = [one.strip() if "Error:" in one else "" for one in errors[: 2 * len(sentences) : 2]]
         return [RocqReply(*both) for both in zip(outputs, found_errors, strict=True)], ""
-
-
-def _conclude(state: ProofState, ended: RocqReply, assumed: RocqReply, declared: Collection[str]) -> ProofState:
-    """Return the state behind the last step, with what `Qed` and the list of axioms say of it."""
-    if not assumed.output.strip():  # the theorem is not there
-        if _HOLE_LEFT in ended.reason:
-            return replace(state, kind="hole", goals=(), message="a goal is given up")
-        return state if state.goals else replace(state, kind="error", message=ended.reason, failed=_last(state))
-    if "Closed under the global context" in assumed.output:
-        return replace(state, kind="proved", goals=())
-    listed = assumed.output.partition("Axioms:")[2]
-    lines = [line for line in listed.splitlines() if line[:1].strip()]
-    names = [line.split(" ")[0] for line in lines]
-    more = [name for name in names if name in declared or name.rpartition(".")[2] not in _BASES]
-    more += [line for line in lines if not re.match(r"\S+( :|$)", line)]  # such as: f is assumed to be guarded.
-    if more:
-        return replace(state, kind="hole", goals=(), message=f"it assumes {', '.join(more)}")
-    return replace(state, kind="proved", goals=(), message=f"by the axioms {', '.join(names)}" if names else "")
-
-
-def _declared(sentences: Sequence[Sentence]) -> set[str]:
-    """Return the names that a file declares without a definition, and those of its theorems: none is the library's."""
-    words = r"(?:#\[[^\]]*\]\s*)?(?:\w+\s+)?(?:Axioms?|Parameters?|Conjectures?|Variables?|Hypothes[ei]s|Context)\b"
-    found = {name for one in sentences if (name := theorem_name(one)) is not None}
-    assumed = [one.text for one in sentences if re.match(words, one.text)]
-    return found.union(*[re.findall(r"[^\W\d][\w']*", text) for text in assumed])
-
-
-def _statements(output: str) -> tuple[str, ...]:
-    """Return the statements that `Search` lists, each on one line, by name; obligations of programs are left out."""
-    found = {}
-    for entry in re.split(r"\n(?=[^\s(])", f"\n{output}"):
-        if (named := re.match(r"([^\W\d][\w'.]*):\s+(.+)", entry, re.DOTALL)) and "_obligation_" not in named[1]:
-            found[named[1]] = " ".join(named[2].partition("\n(use ")[0].split())
-    return tuple([f"{name} : {found[name]}" for name in sorted(found)])
-
-
-def _last(state: ProofState) -> int | None:
-    return len(state.steps) - 1 if state.steps else None
-
-
-def _goals(output: str) -> tuple[str, ...]:
-    """Return the goals that `Show` lists, none where none is left."""
-    text = _IDENTITY.sub("", output).strip()
-    found = re.split(r"^(?:\d+ (?:focused )?goals?.*|goal \d+ is:)$", text, flags=re.MULTILINE)
-    if len(found) == 1:
-        return () if text.startswith("No more goals") else (text,) if text else ()
-    return tuple(_dedent(one) for one in found if one.strip())
-
-
-def _dedent(text: str) -> str:
-    lines = [line.rstrip().removeprefix("  ") for line in text.strip("\n").splitlines()]
-    return "\n".join(lines).strip()

@@ -129,6 +129,11 @@ def theorem_name(sentence: Sentence) -> str | None:
     return None if found is None else found[1]
 
 
+def is_end(sentence: Sentence) -> bool:
+    """Return true if a sentence closes a proof."""
+    return re.match(r"(?:Qed|Defined|Admitted|Abort|Save)\b", sentence.text) is not None
+
+
 def is_bullet(text: str) -> bool:
     """Return true if a sentence is a bullet: a row of dashes, plus signs or asterisks."""
     return _BULLET.fullmatch(text) is not None
