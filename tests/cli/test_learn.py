@@ -11,7 +11,7 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import Journal
 from intact.reason.registry import find
 from intact.score.answers import number
-from intact.score.value import ValueHead
+from intact.score.value import NextHead, ValueHead
 from intact.solving import JOURNAL, solve_items
 from intact.tasks import find_task
 from support.journals import finished
@@ -95,9 +95,13 @@ def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
     loaded.close()
 
     file = tmp_path / "value.json"
-    shown = intact_command("learn", "value", model, "--to", file, "--journal", journal, *OPTIONS)
+    after = tmp_path / "next.json"
+    shown = intact_command("learn", "value", model, "--to", file, "--journal", journal, "--next", after, *OPTIONS)
     assert shown.code == 0, shown.err
     assert "AUROC" in shown.out
+    assert "for always saying the mean" in shown.out
+    head = NextHead.read(after)
+    assert head.learnt["places"] > head.learnt["tokens"] > 0
     assert str(file) in shown.out.replace("\n", "")
     learnt = ValueHead.read(file).learnt
     assert learnt["texts"] == 48
@@ -108,6 +112,15 @@ def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
     )
     assert solved.code == 0, solved.err
     assert len(solved.json["details"]["rewards"]) == 3
+    searched = intact_command(
+        "solve", "saffron", "0?", "-m", model, "-n", 2, "--set", f"scorer=next_value:{after}", "--set", "tokens=6",
+        "--json", *OPTIONS[:6],
+    )  # fmt: skip
+    assert searched.code == 0, searched.err
+    assert searched.json["cost"]["scores"] > 6
+    tokens = intact_command("learn", "value", model, "--to", file, "--journal", journal, "--labels", "tokens", *OPTIONS)
+    assert tokens.code == 0, tokens.err
+    assert ValueHead.read(file).learnt["labels"] == "tokens"
     assert solved.json["cost"]["scores"] == 3
 
 
@@ -143,3 +156,6 @@ def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_p
     assert "these are all the same" in told.err
     assert "no folder" in intact_command("learn", "value", model, "--to", tmp_path / "x" / "value.json").err
     assert not list(tmp_path.glob("value.json*"))
+    told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", "--labels", "texts")
+    assert told.code == 2
+    assert "labels must be one of outcome, tokens" in told.err

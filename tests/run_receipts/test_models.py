@@ -13,7 +13,7 @@ from intact.receipts.identity import digests_of
 from intact.receipts.lock import LockedModel
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import TextEntry
-from intact.score.value.head import ValueHead
+from intact.score.value import NextHead, ValueHead
 from support.run_forger import cover, judge, swap
 from support.tiny import write_tiny
 
@@ -155,6 +155,24 @@ def test_a_value_head_is_part_of_the_receipt(small, head):
     for files in ((), (("another", "x"), (str(head), content))):
         wrong = RunReceipt.make(replace(receipt.header, files=tuple(sorted(files))), receipt.entries, receipt.result)
         assert judge(small, wrong)[:2] == ("false", "extra" if files else "missing")
+
+
+def test_a_next_token_head_is_part_of_the_receipt(small, folder):
+    """A search whose texts are of tokens that it appended, by a head of all next tokens."""
+    rng = np.random.default_rng(5)
+    words = ["", *[small.tokenizer.token_bytes(token).decode("utf-8", "replace") for token in range(200)]]
+    tokens = {word: rng.normal(size=3).tolist() for word in words}
+    width = -(-small.program.buffers["x"].width // 32) * 32 if hasattr(small.program, "buffers") else 96
+    file = folder / "next.json"
+    NextHead.of(NativeBackend(small).identity, rng.normal(size=(2, width)) / 100, tokens, {}).write(file)
+    receipt = solve(small, "saffron", n=2, k=5, tokens=6, least=1, scorer=f"next_value:{file}").receipt
+    content = file.read_text("utf-8")
+    assert receipt.header.files == ((str(file), content),)
+    file.unlink()
+    assert judge(small, receipt) == ("true", None, None, None)
+    assert cover(small, receipt) == receipt
+    false = replace(receipt.header, files=((str(file), content.replace('"fraction": ', '"fraction": 1', 1)),))
+    assert judge(small, RunReceipt.make(false, receipt.entries, receipt.result))[0] == "false"
 
 
 def test_another_hidden_state(small, head):

@@ -18,7 +18,18 @@ from hypothesis import strategies as st
 import intact
 from intact.engine.hidden import HiddenState, read_hidden
 from intact.errors import FormatError, ParameterError
-from intact.evaluate.values import GradedTexts, examples_of, figures, learn_value, places_of, samples
+from intact.evaluate.values import (
+    TOKEN_PLACES,
+    GradedTexts,
+    examples_of,
+    figures,
+    learn_next_value,
+    learn_value,
+    next_examples_of,
+    places_of,
+    samples,
+    spread_places,
+)
 from intact.library import Model
 from intact.numerics.activations import quantize, to_bytes
 from intact.reason import Extend, Problem, Result, State, Steps, find, method
@@ -31,7 +42,8 @@ from intact.reason.problem import Hidden
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
 from intact.score.scorers import find_scorer
-from intact.score.value import Example, ValueHead, learn
+from intact.score.value import Example, NextHead, ValueHead, learn, prefix_values
+from intact.score.value.next_head import UNSEEN
 from intact.stats.calibration import auroc
 from intact.tasks import Item
 from support.tiny import write_tiny
@@ -114,6 +126,139 @@ def test_a_hostile_file_is_named(tmp_path: Path, change: dict[str, Any] | None, 
         ValueHead.read(file)
     with pytest.raises(FormatError, match=r"none\.json cannot be read"):
         ValueHead.read(tmp_path / "none.json")
+
+
+@given(
+    st.lists(st.integers(-(2**31), 2**31), min_size=3, max_size=3),
+    st.integers(-40, 8),
+    st.lists(st.floats(-1e3, 1e3), min_size=6, max_size=6).filter(any),
+    st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2).filter(any),
+    st.floats(-20, 20),
+)
+def test_the_rewards_of_next_tokens_are_exact_sums(
+    values: list[int], exponent: int, rows: list[float], factors: list[float], bias: float
+) -> None:
+    table = {"a": [*factors, bias], " b": [0.0, 0.0, -bias]}
+    head = NextHead.of(MODEL, np.array(rows).reshape(2, 3), table, {})
+    state = HiddenState(np.array(values), exponent)
+    told, other, unseen = head.rewards(state, ["a", " b", "A"])
+    exact = Fraction(head.tokens["a"][2], 1 << 32)
+    for row, factor in zip(head.rows, head.tokens["a"], strict=False):
+        product = sum(value * weight for value, weight in zip(values, row, strict=True))
+        exact += product * factor * Fraction(2) ** (exponent - head.fraction - head.token_fraction)
+    assert told == float(exact)
+    assert other == float(Fraction(round(-bias * 2**32), 1 << 32))
+    assert unseen == UNSEEN
+    whole = sum(
+        factors[j] * sum(values[i] * rows[3 * j + i] for i in range(3)) * 2.0**exponent for j in range(2)
+    )  # as floats
+    size = max(map(abs, rows)) * max(map(abs, factors)) * sum(map(abs, values)) * 2.0**exponent
+    assert told == pytest.approx(whole + bias, abs=2.0**-17 * size + 2.0**-30)
+
+
+def small_next_head() -> NextHead:
+    return NextHead.of(MODEL, np.array([[0.5, -0.25], [3.0, 1e-9]]), {"a": [1, 2, 0.5], "": [0, 1, -1]}, {"task": "x"})
+
+
+def test_a_file_gives_the_same_next_token_head_back(tmp_path: Path) -> None:
+    head = small_next_head()
+    head.write(tmp_path / "next.json")
+    assert NextHead.read(tmp_path / "next.json") == head
+    assert replace(head, fraction=1).digest != head.digest == replace(head, learnt={}).digest
+    assert replace(head, tokens={**head.tokens, "b": (1, 2, 3)}).digest != head.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "intact value head"}, "of kind 'intact next-token head'"),
+        ({"version": 2}, "version 2; this program reads 1"),
+        ({"rows": []}, "rows must be a list of 1 to 16 lists"),
+        ({"rows": [1, 2]}, "rows must be a list of 1 to 16 lists"),
+        ({"rows": [[1], [1, 2]]}, "rows must have one length"),
+        ({"rows": [[1] * 4097] * 2}, "rows must have one length of 1 to 4096"),
+        ({"rows": [[1 << 21, 1], [1, 1]]}, "must be integers, rows to"),
+        ({"rows": [[1.5, 1], [1, 1]]}, "must be integers"),
+        ({"tokens": {}}, "tokens must be an object of 1 to 8192 members"),
+        ({"tokens": {"a": [1, 2]}}, "2 factors and a bias"),
+        ({"tokens": {"a": [1, True, 2]}}, "must be integers"),
+        ({"tokens": {"a": [1, 2, 1 << 53]}}, "must be integers"),
+        ({"token_fraction": 10**6}, "must be integers"),
+        ({"model": 3}, "model must be a text"),
+        (None, "no next-token head"),
+    ],
+)
+def test_a_hostile_file_of_a_next_token_head_is_named(
+    tmp_path: Path, change: dict[str, Any] | None, message: str
+) -> None:
+    file = tmp_path / "next.json"
+    small_next_head().write(file)
+    value = json.loads(file.read_text())
+    file.write_text("{" if change is None else json.dumps(value | change))
+    with pytest.raises(FormatError, match=message):
+        NextHead.read(file)
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "message"),
+    [
+        (np.zeros((0, 3)), {"a": [1.0]}, "1 to 16 rows"),
+        (np.ones((1, 3)), {}, "1 to 8192 tokens"),
+        (np.ones((1, 3)), {"a": [1.0]}, "each with 1 factors and a bias"),
+        (np.ones((1, 3)), {"a": [math.nan, 1.0]}, "finite"),
+        (np.ones((1, 3)), {"a": [1.0, 2.0**20]}, "biases below"),
+    ],
+)
+def test_numbers_that_make_no_next_token_head_are_named(rows: Any, tokens: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        NextHead.of(MODEL, rows, tokens, {})
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=4), st.booleans()), max_size=6))
+def test_the_value_of_a_token_is_the_share_of_texts_that_begin_alike(found: list[tuple[list[int], bool]]) -> None:
+    texts, right = [text for text, _ in found], [flag for _, flag in found]
+    values = prefix_values(texts, right)
+    assert [len(one) for one in values] == [len(text) for text in texts]
+    for text, told in zip(texts, values, strict=True):
+        for i, value in enumerate(told):
+            alike = [flag for other, flag in found if other[: i + 1] == text[: i + 1]]
+            assert value == Fraction(sum(alike), len(alike))
+
+
+def test_values_of_tokens_are_the_enumerated_chances_where_each_text_is_drawn_as_often_as_it_is_likely() -> None:
+    """Of 8^3 draws of the toy model, each text as often as its probability says, the labels are the exact chances."""
+    backend, longest = MarkovBackend(), 3
+    drawn = [(text + "$" * (why == "end"), int(chance * 8**longest)) for text, chance, why in backend.texts(longest)]
+    texts = [text for text, times in drawn for _ in range(times)]
+    assert len(texts) == 8**longest
+    values = prefix_values([list(map(ord, text)) for text in texts], ["b" in text for text in texts])
+    for text, told in zip(texts, values, strict=True):
+        for i, value in enumerate(told):
+            begun = text[: i + 1].rstrip("$")
+            ended, left = "$" in text[: i + 1], longest - len(begun)
+            rest = [("", Fraction(1), "")] if ended or not left else backend.texts(left, begun=begun)
+            assert value == sum(chance for more, chance, _ in rest if "b" in begun + more)
+
+
+def test_one_flag_belongs_to_each_text() -> None:
+    with pytest.raises(ParameterError, match="got 2 texts and 1 flags"):
+        prefix_values([[1], [2]], [True])
+
+
+def test_shares_between_0_and_1_are_learnt_as_chances() -> None:
+    """A place of value v counts v times as right: places of 3/4 and 1/4 that nothing else tells apart give 1/2."""
+    rng = np.random.default_rng(2)
+    found = []
+    for i in range(40):
+        state = HiddenState((rng.normal(size=2) * 1000).astype(np.int64), -10)
+        found.append(Example(f"p{i}", i % 2 == 0, (state, state), (0.75, 0.25) if i % 2 else (0.25, 0.75)))
+    ends = [value for one in learn(found).held_out for value in one]
+    assert all(abs(value - 0.5) < 0.1 for value in ends)
+    sides = [e._replace(values=(0.9, 0.9) if e.states[0].values[0] > 0 else (0.1, 0.1)) for e in found]
+    learnt = learn(sides)
+    above = [e.states[0].values[0] > 0 for e in sides]
+    assert min(v[0] for v, up in zip(learnt.held_out, above, strict=True) if up) > 0.4
+    assert abs(np.mean([v[0] for v in learnt.held_out]) - np.mean([e.values[0] for e in sides if e.values])) < 0.1
 
 
 def made_up(signal: float, problems: int = 24, texts: int = 4) -> list[Example]:
@@ -297,13 +442,68 @@ def test_what_does_not_fit_is_named(backend: NativeBackend, head: Path, tmp_path
             run(backend, "best_of_n", {"n": 2, "scorer": scorer})
 
 
-def test_a_head_is_learnt_from_texts_of_the_engine(backend: NativeBackend) -> None:
+def graded(backend: NativeBackend, count: int = 12) -> list[GradedTexts]:
+    """Texts of the engine, of which those with an even sum of tokens are right."""
     driver = Driver({"tiny": backend}, sampling={"max_tokens": 9, "temperature": 1.0})
     found = []
-    for number, result in sorted(driver.solve([MethodJob(samples, problem(i), {"n": 3}) for i in range(12)])):
+    for number, result in sorted(driver.solve([MethodJob(samples, problem(i), {"n": 3}) for i in range(count)])):
         states: list[State] = result.answer.details["states"]
         right = [sum(state.tokens) % 2 == 0 for state in states]
         found.append(GradedTexts(Item(f"p{number}", "", "", {}), states, right))
+    return found
+
+
+def test_heads_of_tokens_are_learnt_from_texts_of_the_engine(backend: NativeBackend) -> None:
+    found = graded(backend)
+    for one in found:
+        shares = prefix_values([state.tokens for state in one.states], one.right)
+        for example, told, state in zip(examples_of(backend, one, "tokens"), shares, one.states, strict=True):
+            places = spread_places(state.length - (state.why == "end"), TOKEN_PLACES)
+            assert example.values == tuple([float(told[place - 1]) for place in places])
+            rows = backend.hidden(state, places)
+            assert [s.values.tolist() for s in example.states] == [read_hidden(r, "int8").values.tolist() for r in rows]
+    head = learn_value(backend, found, {}, "tokens")
+    assert head.learnt["labels"] == "tokens"
+    after = learn_next_value(backend, found, {"task": "parity"})
+    assert after.model == backend.identity
+    assert set(after.learnt["held_out"]) == {"constant", "shared", "whole", "seen"}
+    seen = [example for one in found for example in next_examples_of(backend, one)]
+    assert {example.word for example in seen} == set(after.tokens)
+    assert UNSEEN not in after.rewards(seen[0].state, list(after.tokens))
+    with pytest.raises(ParameterError, match="labels must be one of outcome, tokens, got 'texts'"):
+        examples_of(backend, found[0], "texts")
+
+
+@given(st.integers(1, 60), st.integers(1, 20))
+def test_places_are_spread_over_a_text_with_its_end(length: int, most: int) -> None:
+    found = spread_places(length, most)
+    assert found == sorted(set(found))
+    assert len(found) == min(length, most)
+    assert found[-1] == length
+    assert found[0] >= 1
+
+
+def test_a_next_token_head_judges_alike_whatever_runs_beside_it(backend: NativeBackend, tmp_path: Path) -> None:
+    file = tmp_path / "next.json"
+    learn_next_value(backend, graded(backend), {}).write(file)
+    parameters = {"scorer": f"next_value:{file}", "n": 2, "k": 4, "tokens": 5, "least": 2}
+    alone = run(backend, "saffron", parameters)[0]
+    assert alone.why == "done", alone.error
+    beside = run(backend, "saffron", parameters, count=4)[0]
+    assert beside.answer == alone.answer
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        first = run(backend, "saffron", parameters, journal=journal)[0]
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        again = run(MarkovLike(backend), "saffron", parameters, journal=journal)[0]
+    assert alone.answer == first.answer == again.answer
+    for cap in (1, first.cost.tokens // 2, first.cost.tokens - 1):
+        told = run(backend, "saffron", parameters, tokens=cap)[0]
+        assert told.why == "spent", told.error
+        assert told.cost.tokens <= cap
+
+
+def test_a_head_is_learnt_from_texts_of_the_engine(backend: NativeBackend) -> None:
+    found = graded(backend)
     for state in found[0].states:
         places = places_of(backend, state)
         assert places == sorted(set(places))

@@ -31,7 +31,7 @@ from intact.reason.tools import TOOLS, find_tool
 from intact.run_receipts.versions import versions_of
 from intact.score import answers, code, equations
 from intact.score.scorers import SCORERS, find_scorer
-from intact.score.value.head import ValueHead
+from intact.score.value import NextHead, ValueHead
 from intact.tasks import Item, Task, all_tasks
 from intact.tools.sandbox import protection
 
@@ -143,6 +143,9 @@ def of_scorer(name: str) -> Any:
     if name == "value":
         head = ValueHead("pinned", (1, -2, 3, 5), 4, -7)
         return [head.value(HiddenState(np.array(values), -3)) for values in ([5, 1, -4, 2], [0, 0, 0, 0])]
+    if name == "next_value":
+        next_head = NextHead("pinned", ((1, -2, 3, 5), (0, 1, 0, -1)), 4, {"a": (3, 1, -7), "": (0, 2, 1 << 32)}, 2)
+        return [next_head.rewards(HiddenState(np.array([5, 1, -4, 2]), -3), ["a", "", "unseen"])]
     if argument is not None and name in ("p_true", "restart", "verification", "unit_tests"):
         return _solved("best_of_n", {"n": 4, "scorer": name + argument}, find_scorer)
     return list(find_scorer(name + (argument or "")).score(Problem("p", "ask"), STATES))

@@ -94,25 +94,37 @@ def value(
     seed: Annotated[int, typer.Option("--seed", help="Of the draws. Give the journal's, to use its texts.")] = 0,
     temperature: Annotated[float, typer.Option("--temperature", help="Of the texts. Likewise the journal's.")] = 0.7,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a text at most. Likewise the journal's.")] = 512,
+    labels: Annotated[
+        str, typer.Option("--labels", help="outcome: of the text; tokens: shares of texts that begin alike.")
+    ] = "outcome",
+    next_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--next", metavar="FILE", help="Write a head of all next tokens there (next_value).", show_default=False
+        ),
+    ] = None,
     now: FixedNowOption = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Learn how likely a text ends in a right answer from the model's hidden state; judged on problems held out."""
-    from intact.evaluate.values import learn_value, sample
+    from intact.evaluate.values import LABELS, learn_next_value, learn_value, sample
     from intact.reason.backends.native import NativeBackend
+    from intact.reason.limits import one_of
     from intact.score.available import check_parts
     from intact.score.value.learning import check_installed
     from intact.tasks import find_task
 
     check_installed()
+    one_of(LABELS, labels=labels)
     time = DEFAULT_NOW if now is None else read_time(now)
     found = find_task(task)
     check_parts(found.uses)
     items = found.load(split, limit)
-    if not to.parent.is_dir():
-        raise ParameterError(f"there is no folder {to.parent} to write {to.name} to")
+    for file in (to, next_to):
+        if file is not None and not file.parent.is_dir():
+            raise ParameterError(f"there is no folder {file.parent} to write {file.name} to")
     backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[GradedTexts] = []
@@ -125,12 +137,18 @@ def value(
         progress.update(summary, description="hidden states, regression", total=None)
         origin = {"task": task, "n": n, "seed": seed} | sampling
         origin |= {"now": time.isoformat()} if backend.needs_time else {}
-        head = learn_value(backend, sampled, origin)
+        head = learn_value(backend, sampled, origin, labels)
+        after = None if next_to is None else learn_next_value(backend, sampled, origin)
     head.write(to)
+    if after is not None and next_to is not None:
+        after.write(next_to)
     if json:
-        emit(dict(head.learnt) | {"model": head.model, "file": str(to)})
-    else:
-        _show(head.learnt, to)
+        more = {} if after is None else {"next": dict(after.learnt) | {"file": str(next_to)}}
+        emit(dict(head.learnt) | {"model": head.model, "file": str(to)} | more)
+        return
+    _show(head.learnt, to)
+    if after is not None and next_to is not None:
+        _show_next(after.learnt, next_to)
 
 
 def _show(learnt: Any, to: Path) -> None:
@@ -147,6 +165,18 @@ def _show(learnt: Any, to: Path) -> None:
         f"right when chosen by it: {quality['chosen']:.1%}, by chance {quality['anyone']:.1%}, "
         f"at best {quality['best']:.1%}\n"
         f"{to} is written: --set scorer=value:{to}"
+    )
+
+
+def _show_next(learnt: Any, to: Path) -> None:
+    """Print what a head of next tokens knows."""
+    errors = learnt["held_out"]
+    show(
+        f"next tokens: {learnt['tokens']:,} at {learnt['places']:,} places; "
+        f"{errors['seen']:.1%} of held-out ones are known\n"
+        f"squared error {errors['whole']:.4f}; {errors['shared']:.4f} by the text before alone, "
+        f"{errors['constant']:.4f} for always saying the mean\n"
+        f"{to} is written: --set scorer=next_value:{to}"
     )
 
 

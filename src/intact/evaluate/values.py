@@ -11,8 +11,9 @@ from intact.errors import ParameterError
 from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
+from intact.reason.limits import one_of
 from intact.reason.services import MethodJob
-from intact.score.value import Example, Learnt, ValueHead, learn
+from intact.score.value import Example, Learnt, NextExample, NextHead, ValueHead, learn, learn_next, prefix_values
 from intact.score.value.head import profile_of
 from intact.score.value.learning import check_installed
 from intact.solving import solve_all, task_sampling
@@ -20,7 +21,10 @@ from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.task import Item, Task
 
 PLACES = 8
-"""Most hidden states of one text that are learnt from."""
+"""Most hidden states of one text that are learnt from, by its outcome."""
+TOKEN_PLACES, NEXT_PLACES = 16, 48
+"""The same by values of tokens; most tokens of one text that a next-token head is learnt from."""
+LABELS = ("outcome", "tokens")
 
 
 class GradedTexts(NamedTuple):
@@ -82,13 +86,47 @@ def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[
     return [ends[-1 - (kept - 1 - i) * len(ends) // kept] for i in range(kept)] if tokens else []
 
 
-def examples_of(backend: NativeBackend, sampled: GradedTexts) -> list[Example]:
-    """Return the hidden states of a problem's texts, without empty ones."""
+def spread_places(length: int, most: int) -> list[int]:
+    """Return at most so many of the numbers 1 to length, at even distances, the last one among them."""
+    kept = min(most, length)
+    return [length - (kept - 1 - i) * length // kept for i in range(kept)]
+
+
+def examples_of(backend: NativeBackend, sampled: GradedTexts, labels: str = "outcome") -> list[Example]:
+    """Return the hidden states of a problem's texts, without empty ones.
+
+    Parameters
+    ----------
+    labels : str
+        One of `LABELS`: at ends of lines with the text's outcome; or at tokens spread over the text, each with the
+        share of right ones among the problem's texts that begin with all up to it (`prefix_values`).
+    """
+    one_of(LABELS, labels=labels)
     profile, found = profile_of(backend.identity), []
-    for state, right in zip(sampled.states, sampled.right, strict=True):
-        rows = backend.hidden(state, places_of(backend, state))
-        if rows:
-            found.append(Example(sampled.item.id, right, tuple([read_hidden(row, profile) for row in rows])))
+    values = prefix_values([state.tokens for state in sampled.states], sampled.right)
+    for state, right, shares in zip(sampled.states, sampled.right, values, strict=True):
+        written = state.length - (state.why == "end")
+        places = places_of(backend, state) if labels == "outcome" else spread_places(written, TOKEN_PLACES)
+        if rows := backend.hidden(state, places):
+            states = tuple([read_hidden(row, profile) for row in rows])
+            own = tuple([float(shares[place - 1]) for place in places]) if labels == "tokens" else None
+            found.append(Example(sampled.item.id, right, states, own))
+    return found
+
+
+def next_examples_of(backend: NativeBackend, sampled: GradedTexts) -> list[NextExample]:
+    """Return tokens of a problem's texts, spread over them, each with the state that it was drawn from and its value.
+
+    The value is the share of right ones among the problem's texts that begin with all up to the token.
+    """
+    profile, found = profile_of(backend.identity), []
+    values = prefix_values([state.tokens for state in sampled.states], sampled.right)
+    for state, shares in zip(sampled.states, values, strict=True):
+        places = [place - 1 for place in spread_places(state.length, NEXT_PLACES)]
+        for place, row in zip(places, backend.hidden(state, places), strict=True):
+            word = backend.token_bytes(state.tokens[place]).decode("utf-8", "replace")
+            word = "" if state.why == "end" and place == state.length - 1 else word
+            found.append(NextExample(sampled.item.id, read_hidden(row, profile), word, float(shares[place])))
     return found
 
 
@@ -144,13 +182,17 @@ def figures(examples: Sequence[Example], learnt: Learnt) -> Figures:
     )
 
 
-def learn_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any]) -> ValueHead:
+def learn_value(
+    backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any], labels: str = "outcome"
+) -> ValueHead:
     """Train a value head on problems' texts.
 
     Parameters
     ----------
     origin : mapping
         Where the texts come from, recorded in the file.
+    labels : str
+        As of `examples_of`.
 
     Raises
     ------
@@ -158,11 +200,22 @@ def learn_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: 
         If scikit-learn is missing, or the texts cannot be learnt from.
     """
     check_installed()
-    examples = [example for one in sampled for example in examples_of(backend, one)]
+    examples = [example for one in sampled for example in examples_of(backend, one, labels)]
     if not examples:
         raise ParameterError("there are no texts to learn from")
     learnt = learn(examples)
-    facts = {"texts": len(examples), "problems": len(sampled), "strength": learnt.strength}
+    facts = {"texts": len(examples), "problems": len(sampled), "strength": learnt.strength, "labels": labels}
     facts |= {"places": sum(len(example.states) for example in examples)}
     value = dict(origin) | facts | {"held_out": figures(examples, learnt)._asdict()}
     return ValueHead.of(backend.identity, learnt.weights.tolist(), learnt.bias, value)
+
+
+def learn_next_value(backend: NativeBackend, sampled: Sequence[GradedTexts], origin: Mapping[str, Any]) -> NextHead:
+    """Train a next-token head on problems' texts; parameters and errors as of `learn_value`."""
+    examples = [example for one in sampled for example in next_examples_of(backend, one)]
+    if not examples:
+        raise ParameterError("there are no texts to learn from")
+    learnt = learn_next(examples)
+    facts = {"problems": len(sampled), "places": len(examples), "tokens": len(learnt.tokens), "ridge": learnt.ridge}
+    errors = {"constant": learnt.constant, "shared": learnt.shared, "whole": learnt.whole, "seen": learnt.seen}
+    return NextHead.of(backend.identity, learnt.rows, learnt.tokens, dict(origin) | facts | {"held_out": errors})

@@ -31,12 +31,18 @@ from intact.run_receipts.entries import (
 from intact.run_receipts.values import unbounded, unwritten
 from intact.run_receipts.versions import versions_of_all
 from intact.score.scorers import SCORERS
+from intact.score.scorers.next_value import NextValueScorer
 from intact.score.scorers.value import ValueScorer
-from intact.score.value.head import ValueHead
+from intact.score.value import NextHead, ValueHead
 from intact.tools.sandbox import Outcome
 
 UNNAMED: Final = ("reward",)
 """Scorers with a model whose digest receipts do not state: nobody could tell if a verifier has the same."""
+FILED: Final[Mapping[str, Callable[[str, str], Scorer]]] = {
+    ValueScorer.name: lambda file, text: ValueScorer(file, ValueHead.parse(text, file)),
+    NextValueScorer.name: lambda file, text: NextValueScorer(file, NextHead.parse(text, file)),
+}
+"""Scorers that a file makes, of its name and its text."""
 LONGEST_RUN: Final = 60.0
 """The most seconds of a program: verifiers run it again."""
 
@@ -86,8 +92,8 @@ class SealedServices(Services, ABC):
                 f"a run with a receipt cannot use the scorer {kind} of {SCORERS.origin(kind)}: "
                 "verifiers have only those of this package"
             )
-        if kind == ValueScorer.name and argument and not self.untrusted:
-            return ValueScorer(argument, ValueHead.parse(self.read(root, argument), argument))
+        if kind in FILED and argument and not self.untrusted:
+            return FILED[kind](argument, self.read(root, argument))
         return super().scorer(root, name)
 
     def run(self, request: RunProgram, stop: Event) -> Outcome:

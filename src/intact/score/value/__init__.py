@@ -1,6 +1,19 @@
-"""A value head: how likely a text is to end in a right answer, read from a model's own hidden state."""
+"""Value heads: how likely a text is to end in a right answer, read from a model's own hidden state."""
 
 from intact.score.value.head import ValueHead
+from intact.score.value.labels import prefix_values
 from intact.score.value.learning import Example, Learnt, learn
+from intact.score.value.next_head import NextHead
+from intact.score.value.next_learning import NextExample, NextLearnt, learn_next
 
-__all__ = ["Example", "Learnt", "ValueHead", "learn"]
+__all__ = [
+    "Example",
+    "Learnt",
+    "NextExample",
+    "NextHead",
+    "NextLearnt",
+    "ValueHead",
+    "learn",
+    "learn_next",
+    "prefix_values",
+]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intact import strict_json
 from intact.engine.hidden import HiddenState, read_hidden
@@ -64,9 +65,7 @@ class ValueHead:
         given = np.asarray(weights, np.float64)
         if not 1 <= len(given) <= WIDEST or not np.all(np.isfinite(given)) or not abs(bias) < 1 << 30:
             raise ParameterError(f"a value head has 1 to {WIDEST} finite weights, and a finite bias")
-        _, exponent = np.frexp(np.abs(given).max())
-        fraction = BITS - int(exponent)  # the largest weight has all bits
-        rounded = np.rint(np.ldexp(given, fraction)).astype(np.int64)
+        rounded, fraction = integer_weights(given)
         return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt)
 
     def logit(self, state: HiddenState) -> Fraction:
@@ -136,6 +135,13 @@ class ValueHead:
     def digest(self) -> str:
         """SHA-256 of what its values depend on."""
         return hashlib.sha256(json.dumps([self.model, self.weights, self.fraction, self.bias]).encode()).hexdigest()
+
+
+def integer_weights(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], int]:
+    """Return integers of at most 2^20 in magnitude, and the fraction f of them: a value is an integer times 2^-f."""
+    _, exponent = np.frexp(np.abs(values).max())
+    fraction = BITS - int(exponent)  # the largest has all bits
+    return np.rint(np.ldexp(values, fraction)).astype(np.int64), fraction
 
 
 def profile_of(identity: str) -> str:

@@ -28,11 +28,14 @@ class Example(NamedTuple):
     right : bool
         Whether its final answer is.
     states : tuple of HiddenState
+    values : tuple of float, of the same length, or None
+        What the values there are to be, in [0, 1]; by default the final outcome at every place.
     """
 
     problem: str
     right: bool
     states: tuple[HiddenState, ...]
+    values: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def learn(examples: Sequence[Example], folds: int = FOLDS) -> Learnt:
     """Fit a value head: logistic regression on all places of all texts, each text weighing the same.
 
     Every place is labelled with the text's final outcome, so that the value of an unfinished text is the chance that it
-    ends well. (Training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe for the network.)
+    ends well. (Training verifiers: Cobbe et al. 2021, arXiv 2110.14168, with a linear probe for the network.) Or with
+    values of its own, shares between 0 and 1, whose mean the regression estimates likewise, by cross-entropy.
 
     Parameters
     ----------
@@ -97,11 +101,15 @@ def check_installed() -> None:
         raise NotInstalledError(f"learning a value head needs scikit-learn: {install('scikit-learn')}") from error
 
 
+def _labels(example: Example) -> tuple[float, ...]:
+    return example.values if example.values is not None else (float(example.right),) * len(example.states)
+
+
 class _Table(NamedTuple):
     """A row for each place of each text."""
 
     components: NDArray[np.float64]
-    right: NDArray[np.bool_]
+    right: NDArray[np.float64]  # the value that a place is to have
     problems: NDArray[np.int64]
     weights: NDArray[np.float64]
 
@@ -111,7 +119,7 @@ class _Table(NamedTuple):
         rows = [(example, state) for example in examples for state in example.states]
         return cls(
             np.array([state.floats for _, state in rows]),
-            np.array([example.right for example, _ in rows]),
+            np.array([value for example in examples for value in _labels(example)], np.float64),
             np.array([numbers[example.problem] for example, _ in rows], np.int64),
             np.array([1 / len(example.states) for example, _ in rows]),
         )
@@ -150,20 +158,27 @@ def _fit(table: _Table, folds: int) -> tuple[_Regression, float]:
 def _loss(model: _Regression, part: _Table) -> float:
     """Return the negative log-probability of the texts' outcomes."""
     chances = np.clip(model.chances(part.components), 1e-12, 1 - 1e-12)
-    return float(-(part.weights * np.log(np.where(part.right, chances, 1 - chances))).sum())
+    logs = part.right * np.log(chances) + (1 - part.right) * np.log(1 - chances)
+    return float(-(part.weights * logs).sum())
 
 
 def _regress(table: _Table, strength: float) -> _Regression:
     """A regression on standardised components; where all texts are alike, their share, smoothed."""
     from sklearn.linear_model import LogisticRegression
 
-    total, right = table.weights.sum(), table.weights @ table.right
-    if right in (0, total):
+    if table.right.max() == 0 or table.right.min() == 1:
+        total, right = table.weights.sum(), table.weights @ table.right
         return _Regression(np.zeros(table.components.shape[1]), float(np.log((right + 0.5) / (total - right + 0.5))))
     mean = np.average(table.components, axis=0, weights=table.weights)
     spread = np.sqrt(np.average((table.components - mean) ** 2, axis=0, weights=table.weights))
     spread[spread == 0] = 1
     model = LogisticRegression(C=strength, max_iter=1000)
-    model.fit((table.components - mean) / spread, table.right, sample_weight=table.weights)
+    scaled = (table.components - mean) / spread
+    shares = np.concatenate(
+        [table.right, 1 - table.right]
+    )  # a place of value v counts v times as right, 1 - v as wrong
+    used = shares > 0
+    flags = np.repeat([True, False], len(scaled))[used]
+    model.fit(np.concatenate([scaled] * 2)[used], flags, (np.concatenate([table.weights] * 2) * shares)[used])
     weights = model.coef_[0] / spread
     return _Regression(weights, float(model.intercept_[0] - weights @ mean))
