@@ -27,7 +27,7 @@ import intact
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.models import Program
-from intact.models.program import Exchange
+from intact.models.program import AllGather
 from intact.parallel.cut import cut_program
 from intact.parallel.executor import ParallelExecutor
 
@@ -68,7 +68,7 @@ def _traffic(model: intact.Model) -> tuple[int, int]:
 def alone(program: Program, degree: int, threads: int | None, rows: int) -> float:
     """Seconds that rank 0's part of a step takes by itself, the median of some."""
 
-    def exchange(op: Exchange, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+    def exchange(op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         if not op.accumulate:
             whole[:] = 0
 

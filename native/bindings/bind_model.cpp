@@ -178,7 +178,7 @@ nb::object rows_of(Model& model, int buffer, std::int64_t rows) {
 
 // From now on exchanges call call(number of the operation, rows of its source or None, rows of its target), which keeps
 // neither.
-void set_exchange(Model& model, nb::callable call) {
+void set_exchange(Model& model, nb::object call) {
     const Busy busy(model);
     model.exchange = [&model, call = std::move(call)](std::size_t i, std::int64_t rows) {
         const nb::gil_scoped_acquire acquire;
@@ -271,7 +271,7 @@ void bind_model(nb::module_& m) {
         .value("LINEAR", Op::kLinear)
         .value("ADAPT", Op::kAdapt)
         .value("STEER", Op::kSteer)
-        .value("EXCHANGE", Op::kExchange)
+        .value("ALL_GATHER", Op::kAllGather)
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("CONVOLVE", Op::kConvolve)

@@ -44,11 +44,11 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument(std::string("an operation names no ") + what);
     };
     const auto buffer = [&](int i) { demand(i, model.buffers.size(), "buffer"); };
-    if (op.kind != Op::kEmbed && op.kind != Op::kSteer && (op.kind != Op::kExchange || op.source != -1))
+    if (op.kind != Op::kEmbed && op.kind != Op::kSteer && (op.kind != Op::kAllGather || op.source != -1))
         buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
         op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kExperts ||
-        op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kExchange)
+        op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
@@ -70,7 +70,7 @@ void check(const Model& model, const Op& op) {
             if (column < -1 || column >= from.width)
                 throw std::invalid_argument("a gather's index names no column of its source");
     }
-    if (op.kind == Op::kExchange) {
+    if (op.kind == Op::kAllGather) {
         if (!model.exchange) throw std::invalid_argument("columns are exchanged with other ranks, and there are none");
         if (op.source == -1) return;
         const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],

@@ -62,7 +62,7 @@ struct Op {
         kLinear,
         kAdapt,
         kSteer,
-        kExchange,
+        kAllGather,
         kRope,
         kAttend,
         kConvolve,

@@ -18,7 +18,7 @@ bool writes(const Op& op, int buffer) {
             return op.target == buffer;
         case Op::kGather:
         case Op::kNorm:
-        case Op::kExchange:
+        case Op::kAllGather:
         case Op::kExperts:
             return op.target == buffer && !op.accumulate;
         case Op::kAdapt:
@@ -125,7 +125,7 @@ private:
             case Op::kSteer:
                 share(plan, kRows, {op.target});
                 break;
-            case Op::kExchange:  // waits before and behind
+            case Op::kAllGather:  // waits before and behind
                 all();
                 break;
             case Op::kRope:

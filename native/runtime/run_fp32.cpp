@@ -109,7 +109,7 @@ struct Fp32Run : Run {
                             spec(op.target).width);
     }
 
-    void exchange(const Op& op) const { exchange_rows(op); }
+    void all_gather(const Op& op) const { exchange_rows(op); }
 
     void rope(const Op& op) {
         const auto half = static_cast<std::int64_t>(at(m_.rotations, op.weight).turns.size());

@@ -259,7 +259,7 @@ struct Int8Run : Run {
             if (const int added = steered(op, m); added >= 0) add_row(op.target, m, at(m_.biases, added).data());
     }
 
-    void exchange(const Op& op) {
+    void all_gather(const Op& op) {
         exchange_rows(op);
         at(fraction_, op.target) = usual(op.target);
     }

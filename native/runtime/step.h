@@ -185,8 +185,8 @@ template <class R> void run_program(R& run) {
             case Op::kSteer:
                 run.steer(op);
                 break;
-            case Op::kExchange:
-                run.exchange(op);
+            case Op::kAllGather:
+                run.all_gather(op);
                 break;
             case Op::kRope:
                 run.rope(op);

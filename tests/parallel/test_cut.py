@@ -14,7 +14,7 @@ from intact.executors.native import NativeExecutor, available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import open_checkpoint
 from intact.models import Program, build_program
-from intact.models.program import Attend, Exchange, Linear, Logits
+from intact.models.program import AllGather, Attend, Linear, Logits
 from intact.numerics.integers import from_bytes, slice_rows, to_bytes
 from intact.numerics.weights import from_floats
 from intact.parallel.cut import Part, cut_program, cut_tensor, divide, divide_heads
@@ -207,7 +207,7 @@ def test_more_ranks_than_heads_are_refused(tmp_path: Path) -> None:
 @pytest.mark.native
 def test_a_part_without_other_ranks_is_refused(tmp_path: Path) -> None:
     part = cut_program(program_of(write_tiny(tmp_path / "m.gguf", "llama")), (1, 1), 0)
-    assert any(isinstance(op, Exchange) for op in part.ops)
+    assert any(isinstance(op, AllGather) for op in part.ops)
     for make in (native(), reference):
         with pytest.raises(ParameterError, match="several processes"):
             make(part, None)

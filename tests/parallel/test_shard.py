@@ -9,7 +9,7 @@ import pytest
 
 import intact
 from intact.errors import IntactError, ParameterError, WorkerError
-from intact.parallel.channel import HEADER, MOST_JSON, Channel, Kind
+from intact.parallel.channel import HEADER, MOST_JSON, Channel, FrameKind
 from intact.parallel.ranks import Rank, parse_address, parse_ranks
 from intact.parallel.shard import listen_at, serve_shard
 from support.tiny import write_tiny
@@ -57,10 +57,10 @@ def test_another_model_is_refused(path: Path, address: tuple[str, int], tmp_path
     "data",
     [
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" + bytes(64),
-        HEADER.pack(b"intR", Kind.HELLO, 0, 0, 0, MOST_JSON + 1),
-        HEADER.pack(b"intR", Kind.HELLO, 0, 0, 0, 2) + b"[]",
-        HEADER.pack(b"intR", Kind.HELLO, 0, 0, 0, 5) + b"\x80\x04N.!",
-        HEADER.pack(b"intR", Kind.STEP, 0, 0, 0, 8) + struct.pack("<q", 1),
+        HEADER.pack(b"intR", FrameKind.HELLO, 0, 0, 0, MOST_JSON + 1),
+        HEADER.pack(b"intR", FrameKind.HELLO, 0, 0, 0, 2) + b"[]",
+        HEADER.pack(b"intR", FrameKind.HELLO, 0, 0, 0, 5) + b"\x80\x04N.!",
+        HEADER.pack(b"intR", FrameKind.STEP, 0, 0, 0, 8) + struct.pack("<q", 1),
         HEADER.pack(b"intR", 200, 0, 0, 0, 1 << 62),
     ],
 )
@@ -68,7 +68,7 @@ def test_strangers_get_an_error_and_nothing_else(data: bytes, address: tuple[str
     with socket.create_connection(address, 20) as stranger:
         stranger.sendall(data)
         magic, kind, *_, length = HEADER.unpack(stranger.recv(HEADER.size, socket.MSG_WAITALL))
-        assert (magic, kind) == (b"intR", Kind.ERROR)
+        assert (magic, kind) == (b"intR", FrameKind.ERROR)
         assert 0 < length < 2001
         stranger.recv(length, socket.MSG_WAITALL)
         stranger.shutdown(socket.SHUT_WR)
@@ -80,12 +80,12 @@ def test_strangers_get_an_error_and_nothing_else(data: bytes, address: tuple[str
 def test_frames_are_bounded_and_of_the_right_kind() -> None:
     one, two = socket.socketpair()
     a, b = Channel(one, "a"), Channel(two, "b")
-    a.send(Kind.ROWS, bytes(64))
+    a.send(FrameKind.ROWS, bytes(64))
     with pytest.raises(WorkerError, match=r"b?a? ?sent 64 bytes of kind 5: expected ROWS, 63 at most"):
-        b.receive(Kind.ROWS, most=63)
+        b.receive(FrameKind.ROWS, most=63)
     a.close()
     with pytest.raises(WorkerError, match="has ended"):
-        Channel(socket.socketpair()[0], "gone").receive(Kind.ROWS)
+        Channel(socket.socketpair()[0], "gone").receive(FrameKind.ROWS)
     b.close()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.executors.base import Exchanger, Executor, SequenceChunk
-from intact.models.program import Exchange, Program
+from intact.models.program import AllGather, Program
 from intact.parallel.cut import cut_program
 
 Make = Callable[[Program, Exchanger | None], Executor]
@@ -25,7 +25,7 @@ class Meeting:
         self.barrier = Barrier(ranks)
 
     def exchanger(self, rank: int) -> Exchanger:
-        def exchange(op: Exchange, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        def exchange(op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
             assert (0 if own is None else own.shape[1]) == op.widths[rank]
             self.parts[rank] = None if own is None else own.copy()
             self.barrier.wait(60)

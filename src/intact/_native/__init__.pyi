@@ -3,7 +3,7 @@
 # ruff: noqa
 """Native executor of intact."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import enum
 from typing import Annotated, Any
 
@@ -136,7 +136,7 @@ class Op:
 
         STEER = 6
 
-        EXCHANGE = 7
+        ALL_GATHER = 7
 
         ROPE = 8
 
@@ -326,7 +326,7 @@ class Model:
 
     def set_scheme(self, largest: int, step_bits: int, mantissa: int, power: bool, whole_row: bool) -> None: ...
 
-    def set_exchange(self, call: Callable) -> None:
+    def set_exchange(self, call: object) -> None:
         """
         Let exchanges call `call(operation, own rows or None, all rows)`, which keeps neither array.
         """

@@ -14,7 +14,7 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
-from intact.models.program import Convolve, Exchange, Experts, Gather, Linear, Norm, Program, Scatter
+from intact.models.program import AllGather, Convolve, Experts, Gather, Linear, Norm, Program, Scatter
 from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
 from intact.numerics.dequantize import dequantize
@@ -30,8 +30,8 @@ from intact.weights import FLOAT_FORMATS
 
 LOGIT_FRACTION = 16
 
-Exchanger: TypeAlias = Callable[[Exchange, NDArray[Any] | None, NDArray[Any]], None]
-"""Runs an Exchange: given this rank's columns (rows, columns) or None, it sets the rows of the target, or adds to them.
+Exchanger: TypeAlias = Callable[[AllGather, NDArray[Any] | None, NDArray[Any]], None]
+"""Runs an AllGather: given this rank's columns (rows, columns) or None, it sets the target's rows, or adds to them.
 
 Rows are int32, int64 or float32, as executors have them. It keeps neither array.
 """
@@ -294,7 +294,7 @@ def check_adapters(program: Program, parts: ProfileParts) -> None:
 
 def check_exchanges(program: Program, exchange: Exchanger | None) -> None:
     """Refuse a program that is cut for several processes where there is nothing to exchange by."""
-    if exchange is None and any(isinstance(op, Exchange) for op in program.ops):
+    if exchange is None and any(isinstance(op, AllGather) for op in program.ops):
         raise ParameterError("this program is a part of one that several processes run: give `exchange`")
 
 

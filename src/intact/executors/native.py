@@ -39,10 +39,10 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Tensor
 from intact.models.program import (
     Adapt,
+    AllGather,
     Attend,
     Convolve,
     Embed,
-    Exchange,
     Experts,
     Gate,
     Gather,
@@ -99,7 +99,7 @@ def _numbered(program: Program, exchange: Exchanger) -> Callable[[int, Any, Any]
 
     def run(i: int, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         op = program.ops[i]
-        assert isinstance(op, Exchange)
+        assert isinstance(op, AllGather)
         exchange(op, own, whole)
 
     return run
@@ -293,9 +293,9 @@ class NativeExecutor:
             case Steer():
                 vectors = [_native.Target(ids[op.target], -1, self._bias(name, 20), False) for name in op.vectors]
                 return kind.STEER, {"target": ids[op.target], "targets": vectors}
-            case Exchange():
+            case AllGather():
                 source = -1 if op.source is None else ids[op.source]
-                return kind.EXCHANGE, {"source": source, "target": ids[op.target], "accumulate": op.accumulate}
+                return kind.ALL_GATHER, {"source": source, "target": ids[op.target], "accumulate": op.accumulate}
             case Rope():
                 shape = {"heads": op.heads, "width": op.width, "interleaved": op.interleaved}
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}

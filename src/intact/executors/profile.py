@@ -13,10 +13,10 @@ from intact import _native
 from intact.executors.base import SequenceChunk
 from intact.models.program import (
     Adapt,
+    AllGather,
     Attend,
     Convolve,
     Embed,
-    Exchange,
     Experts,
     Gate,
     Gather,
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     ----------
     kind : str
         embed, norm, gather, scatter, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
-        attention, convolve, gate, exchange, logits or rest.
+        attention, convolve, gate, all-gather, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -184,7 +184,7 @@ class StepWork:
                 return WorkSize(all_rows * max(ranks) * widths, moved)
             case Steer():
                 return WorkSize(0, all_rows * 2 * self._size(op.target))
-            case Exchange():
+            case AllGather():
                 return WorkSize(0, all_rows * 2 * self._size(op.target))
             case Rope():
                 return WorkSize(0, all_rows * 2 * self._size(op.buffer))
@@ -239,8 +239,8 @@ class StepWork:
                 return {ROWS: ("quantise", f"{op.source}, adapters"), PRODUCT: ("adapt", op.target)}
             case Steer():
                 return {ROWS: ("steer", op.target)}
-            case Exchange():
-                return {ROWS: ("exchange", op.target)}
+            case AllGather():
+                return {ROWS: ("all-gather", op.target)}
             case Rope():
                 return {ROWS: ("rope", op.buffer)}
             case Attend():

@@ -31,10 +31,10 @@ from intact.executors.base import (
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
     Adapt,
+    AllGather,
     Attend,
     Convolve,
     Embed,
-    Exchange,
     Expert,
     Experts,
     Gate,
@@ -216,7 +216,7 @@ class ReferenceExecutor:
                     self._adapt(op, rows, fraction, chunks)
                 case Steer():
                     self._steer(op, rows, chunks)
-                case Exchange():
+                case AllGather():
                     rows[op.target] = self._exchanged(op, rows, len(tokens))
                 case Rope():
                     heads = rows[op.buffer].reshape(len(tokens), op.heads, op.width)
@@ -268,7 +268,7 @@ class ReferenceExecutor:
                 y[numbers == number] += integer_bias(self.program, name, 20)
         rows[op.target] = y
 
-    def _exchanged(self, op: Exchange, rows: dict[str, Rows], count: int) -> Rows:
+    def _exchanged(self, op: AllGather, rows: dict[str, Rows], count: int) -> Rows:
         """Return what an exchange leaves in its target."""
         assert self._exchange is not None
         whole = rows[op.target].copy() if op.accumulate else np.zeros((count, sum(op.widths)), np.int64)

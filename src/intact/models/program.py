@@ -141,7 +141,7 @@ class Steer:
 
 
 @dataclass(frozen=True)
-class Exchange:
+class AllGather:
     """target = the columns of all ranks side by side, set, or added to the target where `accumulate`.
 
     It is part of programs that are cut for several processes (`intact.parallel`), never of a model's own. The source
@@ -271,7 +271,7 @@ Op: TypeAlias = (
     | Linear
     | Adapt
     | Steer
-    | Exchange
+    | AllGather
     | Rope
     | Attend
     | Convolve

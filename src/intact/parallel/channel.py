@@ -29,8 +29,8 @@ _TIMEOUT: Final = 300.0
 _LINGER: Final = 2.0
 
 
-class Kind(IntEnum):
-    """What a frame is."""
+class FrameKind(IntEnum):
+    """The kinds of frames."""
 
     HELLO = 1
     READY = 2
@@ -47,7 +47,7 @@ class Kind(IntEnum):
 class Frame(NamedTuple):
     """A frame as it came."""
 
-    kind: Kind
+    kind: FrameKind
     code: int
     place: int
     data: bytearray
@@ -101,7 +101,7 @@ class Channel:
         """Give up a wait for the other end after so many seconds from now on."""
         self._socket.settimeout(seconds)
 
-    def send(self, kind: Kind, data: bytes | memoryview = b"", code: int = 0, place: int = 0) -> None:
+    def send(self, kind: FrameKind, data: bytes | memoryview = b"", code: int = 0, place: int = 0) -> None:
         """Send a frame.
 
         Raises
@@ -120,7 +120,7 @@ class Channel:
             raise self._lost(error) from error
         self.sent += len(header) + len(data)
 
-    def receive(self, *kinds: Kind, most: int = 0, patient: bool = False) -> Frame:
+    def receive(self, *kinds: FrameKind, most: int = 0, patient: bool = False) -> Frame:
         """Return the next frame, which must be of one of these kinds, with at most so many bytes.
 
         Where `patient`, it may come at any time: the other end has nothing to say as long as no request runs.
@@ -135,31 +135,31 @@ class Channel:
             self._socket.settimeout(None)
         magic, kind, code, _, place, length = HEADER.unpack(self._read(HEADER.size))
         self._socket.settimeout(seconds)
-        if magic == _MAGIC and kind == Kind.ERROR and length <= MOST_JSON:
+        if magic == _MAGIC and kind == FrameKind.ERROR and length <= MOST_JSON:
             raise WorkerError(f"{self.name}: {self._read(length).decode('utf-8', 'replace'):.2000}")
         if magic != _MAGIC or kind not in kinds or length > most:
             wanted = " or ".join(one.name for one in kinds)
             raise WorkerError(f"{self.name} sent {length:,} bytes of kind {kind}: expected {wanted}, {most:,} at most")
         self.received += HEADER.size + length
-        return Frame(Kind(kind), code, place, self._read(length))
+        return Frame(FrameKind(kind), code, place, self._read(length))
 
-    def send_json(self, kind: Kind, members: Mapping[str, Any]) -> None:
+    def send_json(self, kind: FrameKind, members: Mapping[str, Any]) -> None:
         """Send an object as JSON."""
         self.send(kind, json.dumps(members).encode())
 
-    def receive_json(self, kind: Kind, names: Collection[str]) -> strict_json.Fields:
+    def receive_json(self, kind: FrameKind, names: Collection[str]) -> strict_json.Fields:
         """Return an object with these members that was sent as JSON."""
         data, what = bytes(self.receive(kind, most=MOST_JSON).data), f"what {self.name} sent"
         return strict_json.Fields(strict_json.parse(data, what, floats=False), what, names)
 
-    def send_numbers(self, kind: Kind, numbers: NDArray[np.int64], place: int = 0) -> None:
+    def send_numbers(self, kind: FrameKind, numbers: NDArray[np.int64], place: int = 0) -> None:
         """Send a list of integers."""
         self.send(kind, np.ascontiguousarray(numbers, "<i8").reshape(-1).view(np.uint8).data, place=place)
 
     def end_by(self, error: BaseException) -> None:
         """Send what went wrong, for the other end's message, and close; nothing happens where that has gone."""
         with suppress(WorkerError, OSError):
-            self.send(Kind.ERROR, str(error).encode()[:2000])
+            self.send(FrameKind.ERROR, str(error).encode()[:2000])
             self._socket.shutdown(socket.SHUT_WR)
             self._socket.settimeout(_LINGER)
             for _ in range(1 << 10):  # else what it has sent, unread, would make the system discard the message
@@ -172,12 +172,12 @@ class Channel:
         if rows.dtype == np.int64 and rows.size and -(1 << 31) <= int(rows.min()) <= int(rows.max()) < 1 << 31:
             rows = rows.astype(np.int32)
         data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
-        self.send(Kind.ROWS, data, _CODES[rows.dtype], place)
+        self.send(FrameKind.ROWS, data, _CODES[rows.dtype], place)
 
     def receive_rows(self, shape: tuple[int, int], dtype: np.dtype[Any], place: int) -> NDArray[Any]:
         """Return rows of this shape and place, of this type or, for 64 bits, of 32."""
         count = shape[0] * shape[1]
-        frame = self.receive(Kind.ROWS, most=count * dtype.itemsize)
+        frame = self.receive(FrameKind.ROWS, most=count * dtype.itemsize)
         found = _TYPES.get(frame.code)
         fits = found == dtype or (found == np.int32 and dtype == np.int64)
         if not fits or found is None or frame.place != place & 0xFFFFFFFF or len(frame.data) != count * found.itemsize:

@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeAlias
 from intact.errors import ParameterError
 from intact.formats import Tensor
 from intact.models.program import (
+    AllGather,
     Attend,
     Buffer,
     Embed,
-    Exchange,
     Gate,
     Gather,
     Hadamard,
@@ -202,7 +202,7 @@ class _Cutter:
             self.ops.append(replace(op, target=own, weight=self._tensor(op.weight)))
         self._written(op.target)
         widths = (width, *(0 for _ in self.shares[1:]))
-        self.ops.append(Exchange(own if self.rank == 0 else None, op.target, widths))
+        self.ops.append(AllGather(own if self.rank == 0 else None, op.target, widths))
 
     def _norm(self, op: Norm) -> None:
         gain, bias = self._tensor(op.gain), None if op.bias is None else self._tensor(op.bias)
@@ -234,7 +234,7 @@ class _Cutter:
             if target.accumulate:
                 buffer += ".own"
                 self.buffers[buffer] = replace(self.program.buffers[target.buffer], width=part.width)
-                sums.append(Exchange(buffer, target.buffer, tuple(p.width for p in parts), accumulate=True))
+                sums.append(AllGather(buffer, target.buffer, tuple(p.width for p in parts), accumulate=True))
             else:
                 self._written(buffer, parts)
             targets.append(Target(buffer, weight, bias))
@@ -276,7 +276,7 @@ class _Cutter:
         if buffer not in self.gathered:
             self.gathered.add(buffer)
             self.buffers[whole] = self.program.buffers[buffer]
-            self.ops.append(Exchange(buffer, whole, tuple(part.width for part in parts)))
+            self.ops.append(AllGather(buffer, whole, tuple(part.width for part in parts)))
         return whole
 
     def _tensor(self, name: str, part: Part | None = None) -> str:

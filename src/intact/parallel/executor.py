@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from intact.errors import ModelError, ParameterError, WorkerError
 from intact.executors.base import Executor, SequenceChunk
-from intact.models.program import Exchange
+from intact.models.program import AllGather
 from intact.numerics.sampling import Draw
-from intact.parallel.channel import MOST_NUMBERS, Channel, Kind
+from intact.parallel.channel import MOST_NUMBERS, Channel, FrameKind
 from intact.parallel.plan import decode_plan, encode_plan
 
 
-def put(op: Exchange, found: NDArray[Any], whole: NDArray[Any]) -> None:
+def put(op: AllGather, found: NDArray[Any], whole: NDArray[Any]) -> None:
     """Set an exchange's target to the columns of all ranks, or add them to it."""
     if op.accumulate:
         whole += found
@@ -25,7 +25,7 @@ def put(op: Exchange, found: NDArray[Any], whole: NDArray[Any]) -> None:
         whole[:] = found
 
 
-class Hub:
+class RankHub:
     """Rank 0's side of exchanges: takes the columns of each other rank, then sends it those that it lacks.
 
     Ranks send before they receive and rank 0 receives before it sends, so that full buffers stop nobody for good.
@@ -34,7 +34,7 @@ class Hub:
     def __init__(self, channels: Sequence[Channel]) -> None:
         self.channels, self.exchanges = channels, 0
 
-    def exchange(self, op: Exchange, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+    def exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         """Run an exchange; see `Exchanger`."""
         self.exchanges += 1
         starts = np.cumsum([0, *op.widths]).tolist()
@@ -51,13 +51,13 @@ class Hub:
         put(op, found, whole)
 
 
-class Spoke:
+class RankSpoke:
     """Another rank's side of exchanges."""
 
     def __init__(self, channel: Channel, rank: int) -> None:
         self.channel, self.rank, self.exchanges = channel, rank, 0
 
-    def exchange(self, op: Exchange, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+    def exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         """Run an exchange; see `Exchanger`."""
         self.exchanges += 1
         start, width = sum(op.widths[: self.rank]), op.widths[self.rank]
@@ -78,7 +78,7 @@ class ParallelExecutor:
     ----------
     local : Executor
         Of rank 0's part, whose exchanges are those of `hub`.
-    hub : Hub
+    hub : RankHub
         The connections.
     outputs : sequence of int
         Logits that each rank computes.
@@ -98,7 +98,7 @@ class ParallelExecutor:
     def __init__(
         self,
         local: Executor,
-        hub: Hub,
+        hub: RankHub,
         outputs: Sequence[int],
         *,
         page_bytes: int,
@@ -157,14 +157,14 @@ class ParallelExecutor:
         """Allocate pages until there are so many, on every rank."""
         with self._together():
             for channel in self.hub.channels:
-                channel.send(Kind.RESERVE, place=count)
+                channel.send(FrameKind.RESERVE, place=count)
             failed = False
             try:
                 self.local.reserve_pages(count)
             except MemoryError:
                 failed = True
             for channel in self.hub.channels:
-                failed |= channel.receive(Kind.DONE, Kind.NO_MEMORY).kind == Kind.NO_MEMORY
+                failed |= channel.receive(FrameKind.DONE, FrameKind.NO_MEMORY).kind == FrameKind.NO_MEMORY
             if failed:
                 raise MemoryError
 
@@ -172,7 +172,7 @@ class ParallelExecutor:
         """Copy one page onto another."""
         with self._together():
             for channel in self.hub.channels:
-                channel.send_numbers(Kind.COPY, np.array([source, target]))
+                channel.send_numbers(FrameKind.COPY, np.array([source, target]))
             self.local.copy_page(source, target)
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
@@ -188,7 +188,7 @@ class ParallelExecutor:
         with self._together():
             numbers = np.concatenate([np.array([len(pages), len(sources)]), pages, sources, targets])
             for channel in self.hub.channels:
-                channel.send_numbers(Kind.MOVE, numbers)
+                channel.send_numbers(FrameKind.MOVE, numbers)
             self.local.move(pages, sources, targets)
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -208,7 +208,7 @@ class ParallelExecutor:
         logits = np.empty((len(wanted), sum(self._outputs)), dtype)
         with self._together():
             for channel in self.hub.channels:
-                channel.send_numbers(Kind.STEP, plan)
+                channel.send_numbers(FrameKind.STEP, plan)
             own = self.local.step_float(chunks, wanted) if as_float else self.local.step(chunks, wanted)
             if not len(wanted):
                 return logits
@@ -253,25 +253,27 @@ def serve_rank(channel: Channel, executor: Executor, outputs: int) -> None:
         Logits that it computes.
     """
     while True:
-        frame = channel.receive(Kind.STEP, Kind.RESERVE, Kind.COPY, Kind.MOVE, most=8 * MOST_NUMBERS, patient=True)
+        frame = channel.receive(
+            FrameKind.STEP, FrameKind.RESERVE, FrameKind.COPY, FrameKind.MOVE, most=8 * MOST_NUMBERS, patient=True
+        )
         if len(frame.data) % 8:
             raise ModelError("rank 0 sent no whole numbers")
         numbers = np.frombuffer(frame.data, "<i8")
         match frame.kind:
-            case Kind.STEP:
+            case FrameKind.STEP:
                 plan = decode_plan(numbers)
                 run = executor.step_float if plan.as_float else executor.step
                 logits = run(plan.chunks, plan.wanted)
                 if len(plan.wanted):
                     channel.send_rows(logits, 0)
-            case Kind.RESERVE:
+            case FrameKind.RESERVE:
                 try:
                     executor.reserve_pages(frame.place)
                 except MemoryError:
-                    channel.send(Kind.NO_MEMORY)
+                    channel.send(FrameKind.NO_MEMORY)
                 else:
-                    channel.send(Kind.DONE)
-            case Kind.COPY:
+                    channel.send(FrameKind.DONE)
+            case FrameKind.COPY:
                 executor.copy_page(int(numbers[0]), int(numbers[1]))
             case _:
                 pages, count = int(numbers[0]), int(numbers[1])

@@ -16,7 +16,7 @@ _FIELDS: Final = 6
 
 
 class StepPlan(NamedTuple):
-    """What an executor's step takes; `as_float`: its logits are wanted as floats."""
+    """The arguments of an executor's step; `as_float`: its logits are wanted as floats."""
 
     chunks: list[SequenceChunk]
     wanted: NDArray[np.int64]

@@ -13,9 +13,9 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Logits
-from intact.parallel.channel import Channel, Kind, choose_timeout
+from intact.parallel.channel import Channel, FrameKind, choose_timeout
 from intact.parallel.cut import cut_program
-from intact.parallel.executor import Spoke, serve_rank
+from intact.parallel.executor import RankSpoke, serve_rank
 from intact.receipts.identity import measure, program_leaf, version_of
 
 _MEMBERS: Final = {
@@ -29,7 +29,7 @@ _GREETING: Final = 30.0
 
 
 class Setting(NamedTuple):
-    """How a rank's executor is made, as of `intact.load`."""
+    """The arguments of a rank's executor, as of `intact.load`."""
 
     profile: Profile
     bits: int
@@ -68,7 +68,7 @@ def weights_digest(path: Path, program: Program) -> str:
 
 
 class Greeting(NamedTuple):
-    """What rank 0 says to another rank first.
+    """The first frame from rank 0 to another rank.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Greeting(NamedTuple):
         members = {**self.setting._asdict(), **self._asdict(), "threads": self.setting.threads or 0}
         del members["setting"]
         versions = {"version": intact.__version__, "numerics": version_of(self.setting.profile)}
-        channel.send_json(Kind.HELLO, members | versions | {"shares": list(self.shares)})
+        channel.send_json(FrameKind.HELLO, members | versions | {"shares": list(self.shares)})
 
     @classmethod
     def receive(cls, channel: Channel) -> Greeting:
@@ -102,7 +102,7 @@ class Greeting(NamedTuple):
         WorkerError, ReceiptError
             If it is malformed, or this process would compute something else.
         """
-        fields = channel.receive_json(Kind.HELLO, _MEMBERS)
+        fields = channel.receive_json(FrameKind.HELLO, _MEMBERS)
         profile = fields.text("profile")
         parse_profile(profile)
         _check("intact", intact.__version__, fields.text("version"))
@@ -143,11 +143,11 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
         program = build_program(checkpoint)
         _check_model(greeting, checkpoint, program, remote=model is not None)
         part = cut_program(program, greeting.shares, greeting.rank)
-        executor = make_executor(part, greeting.setting, Spoke(channel, greeting.rank).exchange)
+        executor = make_executor(part, greeting.setting, RankSpoke(channel, greeting.rank).exchange)
         if not parse_profile(greeting.setting.profile).float32:
             checkpoint.rest()
         outputs = outputs_of(part)
-        channel.send_json(Kind.READY, {"page_bytes": executor.page_bytes, "outputs": outputs})
+        channel.send_json(FrameKind.READY, {"page_bytes": executor.page_bytes, "outputs": outputs})
         serve_rank(channel, executor, outputs)
     except Exception as error:
         known = isinstance(error, IntactError)

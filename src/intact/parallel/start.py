@@ -16,9 +16,9 @@ from intact.errors import CapacityError, ParameterError, WorkerError
 from intact.executors.base import choose_threads
 from intact.formats import Checkpoint
 from intact.models import Program
-from intact.parallel.channel import Channel, Kind, choose_timeout
+from intact.parallel.channel import Channel, FrameKind, choose_timeout
 from intact.parallel.cut import cut_program
-from intact.parallel.executor import Hub, ParallelExecutor
+from intact.parallel.executor import ParallelExecutor, RankHub
 from intact.parallel.ranks import Rank
 from intact.parallel.session import Greeting, Setting, make_executor, outputs_of, refuse_profile, weights_digest
 from intact.receipts.identity import program_leaf
@@ -61,11 +61,11 @@ def start_ranks(checkpoint: Checkpoint, program: Program, ranks: Sequence[Rank],
             path = str(checkpoint.path.absolute()) if rank.address is None else ""
             own = setting if rank.address is None else setting._replace(threads=None)
             Greeting(own, shares, number, leaf, path, "" if rank.address else state, weights).send(channel)
-        hub = Hub(others.channels)
+        hub = RankHub(others.channels)
         local = make_executor(part, setting, hub.exchange)
         outputs, page_bytes = [outputs_of(part)], local.page_bytes
         for channel, rank in zip(others.channels, ranks[1:], strict=True):
-            fields = channel.receive_json(Kind.READY, ("page_bytes", "outputs"))
+            fields = channel.receive_json(FrameKind.READY, ("page_bytes", "outputs"))
             outputs.append(fields.integer("outputs", 1))
             page_bytes += 0 if rank.address else fields.integer("page_bytes", 1)
     except BaseException:
