@@ -30,13 +30,14 @@ KERNEL_TESTS = ["tests/native", "tests/numerics", "tests/executors", "tests/test
 REFERENCE = ["src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights"]
 RECIPES = ["docs/adding.md", "docs/operation.md"]
 JAVASCRIPT = [f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions")]
+PAGE = ["src/intact/markup/verify_page.py", "src/intact/cli/page.py"]
 STAGES = {
     "tiers": [*NATIVE, "scripts/check_tiers.sh"],
     "recipes": [*NATIVE, *REFERENCE, "src/intact/models", "tests/adding", "tests/support", *RECIPES],
     "mutations": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/mutate.py"],
     "sanitizers": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/sanitize.sh", "scripts/tiers.sh", "scripts/site.sh"],
     "bare installation": [*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh", "scripts/tiers.sh"],
-    "browser": [*NATIVE, *REFERENCE, "js", "tests/js", "conformance/receipts", *JAVASCRIPT],
+    "browser": [*NATIVE, *REFERENCE, "js", "tests/js", "conformance/receipts", *JAVASCRIPT, *PAGE],
     "aarch64": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "tests/arm64", "scripts/arm64.sh", "scripts/site.sh"],
 }
 """Stages, and the files and folders that each depends on."""
