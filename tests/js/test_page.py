@@ -14,6 +14,7 @@ import intact
 from intact.cli.app import app
 from intact.serve import app as app_module
 from support.browser import browser, complaints, launched, overflow
+from support.modules import load
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -339,6 +340,22 @@ def test_axe_finds_no_issue(opened: Open, width: int, scheme: str) -> None:
     for name in ("true-chat.receipt", "token-5.receipt", "other-weights.receipt"):
         give(page, RECEIPTS / name, MODEL)
         check()
+
+
+def test_the_contract_is_computed_by_the_page(opened: Open, tmp_path: Path) -> None:
+    """A conformance set gives the contract's digests in the page; one changed bit, and it says that they differ."""
+    load("scripts/js_conformance.py").write(tmp_path / "conformance.bin")
+    data = bytearray((tmp_path / "conformance.bin").read_bytes())
+    data[-(-(4 + int.from_bytes(data[:4], "little")) // 64) * 64] ^= 1
+    (tmp_path / "changed.bin").write_bytes(data)
+    page = opened()
+    page.set_default_timeout(600_000)
+    for name, words in (("conformance", "computes what the contract says"), ("changed", "It does not: 1 case")):
+        page.set_input_files("#set-file", str(tmp_path / f"{name}.bin"))
+        page.wait_for_function("words => document.getElementById('set-state').textContent.includes(words)", arg=words)
+    assert "✗" in page.inner_text("#contract")
+    page.set_input_files("#set-file", str(RECEIPTS / "true-chat.receipt"))
+    page.wait_for_function("() => /no conformance set/.test(document.getElementById('set-state').textContent)")
 
 
 def test_a_server_hands_it_out(chromium: Any, package: Path, tmp_path: Path) -> None:
