@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from intact.engine.hidden import HiddenState
 from intact.errors import ParameterError
-from intact.reason import Problem, Result, State, find
+from intact.reason import Extend, Piece, Problem, Result, State, Why, find
 from intact.reason.backends.base import Generation
 from intact.reason.driver import Driver
-from intact.reason.methods.saffron import nucleus
+from intact.reason.next_tokens import nucleus
 from intact.reason.problem import Hidden
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, law
 from intact.reason.testing.toy import END, MarkovBackend
 from intact.score.scorers.next_value import NextValueScorer
 from intact.score.value import NextExample, NextHead, learn_next
@@ -217,3 +218,106 @@ class Other(Telling):
     """Another model."""
 
     identity = "other 1 fp32 markov"
+
+
+# Path-dependent top-p
+
+
+class GreedyPlayer(Player):
+    """Texts at temperature 0 are those of the likeliest letters; only a method's own draws are an oracle's."""
+
+    def _extend(self, request: Extend) -> State:
+        assert request.temperature == 0
+        state, letters, tops = request.state, "", []
+        while len(letters) < (request.max_tokens or 0) and not letters.endswith(END):
+            tops.append(self.model.top(state.text + letters, request.top_logprobs))
+            letters += tops[-1][0][0]
+        why: Why = "end" if letters.endswith(END) else "length"
+        logprobs = tuple([top[0][1] for top in tops])
+        piece = Piece(letters.removesuffix(END), tuple(map(ord, letters)), logprobs, tuple(tops), model="")
+        return State(state.prompt, (*state.branch, 0), (*state.pieces, piece), why)
+
+
+def law_of_texts(**parameters: Any) -> dict[tuple[str, str], Fraction]:
+    """The law of the chosen text, and of why it ended."""
+
+    def run(oracle: Oracle) -> tuple[str, str]:
+        problem = EnumeratedProblem.of(PROBLEM, oracle)
+        answer = GreedyPlayer(MarkovBackend(), oracle).play(find("path_top_p")(problem, **parameters), problem)
+        return answer.chosen.text, answer.chosen.why
+
+    return law(run)
+
+
+def filtered(text: str, top_p: float) -> dict[str, Fraction]:
+    """The next letter's law under top-p."""
+    chances = MarkovBackend().distribution(text)
+    best = sorted(chances, key=lambda letter: (-chances[letter], letter))
+    kept = [x for i, x in enumerate(best) if not i or sum(chances[y] for y in best[:i]) < Fraction(str(top_p))]
+    whole = sum(chances[x] for x in kept)
+    return {x: chances[x] / whole for x in kept}
+
+
+def close(found: dict[Any, Fraction], expected: dict[Any, Fraction]) -> bool:
+    """Log-probabilities have 24 bits of fraction."""
+    return found.keys() == expected.keys() and all(abs(found[x] - expected[x]) < 1e-5 for x in found)
+
+
+@pytest.mark.parametrize(("path_p", "top_p"), [(1.0, 1.0), (0.8, 1.0), (1.0, 0.7), (0.0, 1.0)])
+def test_one_path_is_drawn_by_top_p(path_p: float, top_p: float) -> None:
+    """The tokens of a single path are those of one text, so both shares filter the same distribution."""
+    expected: dict[tuple[str, str], Fraction] = {}
+    going = {("", ""): Fraction(1)}
+    for place in range(3):
+        after: dict[tuple[str, str], Fraction] = {}
+        for (text, _), chance in going.items():
+            for letter, more in filtered(text, min(path_p, top_p)).items():
+                ended = letter == END
+                target = expected if ended or place == 2 else after
+                key = (text, "end") if ended else (text + letter, "")
+                target[key] = target.get(key, Fraction(0)) + chance * more
+        going = after
+    found = law_of_texts(n=1, path_p=path_p, top_p=top_p, tokens=3)
+    assert close({(text, "end" if why == "end" else ""): chance for (text, why), chance in found.items()}, expected)
+
+
+@pytest.mark.parametrize("path_p", [1.0, 0.75, 0.3])
+def test_two_paths_are_drawn_without_repetition_from_the_nucleus_of_all(path_p: float) -> None:
+    """After two letters: the likelier of two paths, drawn one after the other, by hand."""
+
+    def pairs(paths: dict[str, Fraction]) -> list[tuple[tuple[str, ...], Fraction]]:
+        best = sorted(paths, key=lambda text: -paths[text])
+        whole = sum(paths.values())
+        kept = [x for i, x in enumerate(best) if not i or sum(paths[y] for y in best[:i]) / whole < path_p]
+        mass = sum(paths[x] for x in kept)
+        if len(kept) == 1:
+            return [((kept[0],), Fraction(1))]
+        return [((x, y), paths[x] / mass * paths[y] / (mass - paths[x])) for x in kept for y in kept if x != y]
+
+    backend, expected = MarkovBackend(), dict[str, Fraction]()
+    first = backend.distribution("")
+    for texts, chance in pairs({x: first[x] for x in backend.letters if x in first}):
+        grown: dict[str, Fraction] = {}
+        for text in texts:
+            law_here = backend.distribution(text)
+            for letter in sorted(law_here, key=lambda one: (-law_here[one], one)):
+                grown[text + letter] = first[text] * law_here[letter]
+        for chosen, more in pairs(grown):
+            best = max(chosen, key=lambda text: grown[text])
+            expected[best] = expected.get(best, Fraction(0)) + chance * more
+    found: dict[str, Fraction] = {}
+    for (text, why), chance in law_of_texts(n=2, path_p=path_p, top_p=1.0, tokens=2).items():
+        name = text + END * (why == "end")
+        found[name] = found.get(name, Fraction(0)) + chance
+    assert close(found, expected)
+
+
+def test_as_many_paths_as_there_are_texts_find_the_likeliest_of_all() -> None:
+    backend = MarkovBackend()
+    chances = {text + END * (why == "end"): chance for text, chance, why in backend.texts(3)}
+    driver = Driver({"toy": backend}, sampling={"max_tokens": 9})
+    parameters = {"n": 500, "path_p": 1.0, "top_p": 1.0, "tokens": 3}
+    ((_, result),) = driver.solve([MethodJob(find("path_top_p"), PROBLEM, parameters)])
+    chosen = result.answer.chosen
+    assert chosen is not None
+    assert chances[chosen.text + END * (chosen.why == "end")] == max(chances.values())

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, NamedTuple, TypeAlias
 
-from intact.exact import exp, total
-from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.likeliest import rivals
 from intact.reason.limits import Count, Likeliest, Named, Natural, Need, Share
+from intact.reason.next_tokens import branch, end_words
 from intact.reason.populations.beam import keep_best
-from intact.reason.problem import Top
 from intact.reason.stepwise import FinalRule, or_spent, settle, until_spent
 
 PartScorer: TypeAlias = Annotated[str, Named("scorer", Need(parts=True))]
@@ -24,55 +19,6 @@ class Judged(NamedTuple):
 
     state: State
     reward: float
-
-
-def nucleus(chances: Sequence[float], top_p: float) -> int:
-    """Return how many of the likeliest tokens are children: those before which less than `top_p` of the mass stands.
-
-    The likeliest always is one.
-    """
-    before = 0.0
-    for count, chance in enumerate(chances):
-        if count and before >= top_p:
-            return count
-        before = total([before, chance])
-    return len(chances)
-
-
-def children(probe: State, parent: State, ends: frozenset[str], top_p: float, *, may_end: bool) -> list[State]:
-    """Return a text's continuations by each token of its nucleus, the likeliest first.
-
-    The likeliest token is the one that the probe wrote. The others are appended as text. A token that ends texts makes
-    an ended one, whose last piece is empty; where texts may not end, the nucleus is that of the other tokens.
-
-    Parameters
-    ----------
-    probe : State
-        The parent with the likeliest token behind it, and the likeliest tokens at that place.
-    ends : frozenset of str
-        The texts by which end tokens are named.
-    """
-    if probe.why in ("context", "closed", "error"):
-        return [probe]
-    if probe.why == "budget":
-        return []
-    if not rivals(probe):
-        return []
-    place: Top = probe.top[-1]
-    named = ends | {place[0][0]} if probe.why == "end" else ends
-    known = [(i, word, exp(value / LOGPROB_SCALE)) for i, (word, value) in enumerate(place)]
-    allowed = [one for one in known if may_end or one[1] not in named]
-    left = 1 - total([chance for _, word, chance in known if not may_end and word in named])
-    kept = allowed[: nucleus([chance / left for _, _, chance in allowed], top_p)] if left > 0 else []
-    found = []
-    for i, word, _ in kept:
-        if word in named:
-            found.append(replace(parent.append(""), why="end"))
-        elif i == 0:
-            found.append(probe)
-        elif word and "\ufffd" not in word:  # a part of a character cannot be appended
-            found.append(parent.append(word, special=False))
-    return found
 
 
 @method("Qiu et al. 2025, arXiv 2506.06444", group="search step by step", temperature=0.0)
@@ -110,15 +56,12 @@ def saffron(
     greedy: State | None = None
     with until_spent() as spent:
         greedy = yield Extend(problem.start, temperature=0.0, max_tokens=tokens, top_logprobs=1)
-        ends = frozenset([greedy.top[-1][0][0]] if greedy.why == "end" and rivals(greedy) else [])
+        ends = end_words(greedy)
         while open_texts and written < tokens:
-            parents = [text.state for text in open_texts]
-            probes = yield [Extend(state, max_tokens=1, temperature=0.0, top_logprobs=k) for state in parents]
-            grown = [
-                child
-                for probe, parent in zip(probes, parents, strict=True)
-                for child in children(probe, parent, ends, top_p, may_end=written >= least)
-            ]
+            families = yield from branch(
+                [text.state for text in open_texts], ends, top_p=top_p, k=k, may_end=written >= least
+            )
+            grown = [child.state for family in families for child in family]
             if not grown:
                 break
             rewards = yield Score(scorer, grown)

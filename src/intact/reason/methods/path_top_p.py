@@ -1,0 +1,96 @@
+"""Path-dependent top-p: several texts at once, each next token drawn by the probability of its whole path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from intact.exact import total
+from intact.numerics.sampling import LOGPROB_SCALE
+from intact.reason import Extend, Problem, State, Steps, method
+from intact.reason.aggregate.votes import take
+from intact.reason.limits import Count, Likeliest, Share
+from intact.reason.next_tokens import branch, end_words, nucleus
+from intact.reason.populations.resampling import resample
+from intact.reason.populations.weights import relative
+from intact.reason.stepwise import FinalRule, or_spent, settle, until_spent
+
+
+class Path(NamedTuple):
+    """A text, and the log-probability of all its tokens, times 2^24."""
+
+    state: State
+    logprob: int
+
+
+def masses(paths: Sequence[Path]) -> list[float]:
+    """Return the paths' probabilities over that of the likeliest."""
+    highest = max([path.logprob for path in paths])
+    return relative([(path.logprob - highest) / LOGPROB_SCALE for path in paths])
+
+
+def path_nucleus(paths: Sequence[Path], top_p: float) -> list[Path]:
+    """Return the likeliest paths, as few as have `top_p` of the probability of all; of equals the earlier."""
+    order = sorted(paths, key=lambda path: -path.logprob)
+    weights = masses(order)
+    whole = total(weights)
+    return order[: nucleus([weight / whole for weight in weights], top_p)]
+
+
+@method(
+    "Analysis on Riemann Hypothesis with Cross Entropy Optimization and Reasoning, arXiv 2409.19790",
+    group="search step by step",
+    temperature=1.0,
+)
+def path_top_p(
+    problem: Problem,
+    *,
+    n: Count = 4,
+    path_p: Share = 0.9,
+    top_p: Share = 0.9,
+    k: Likeliest = 20,
+    tokens: Count = 128,
+    final: FinalRule = "best",
+) -> Steps:
+    """Write n texts token by token, drawn without repetition from the likeliest paths that share most probability.
+
+    Parameters
+    ----------
+    n : int
+        Texts that are kept at a time, ended ones included.
+    path_p : float
+        The share of the probability of all paths that those drawn from have.
+    top_p : float
+        The share of the probability of a text's next tokens that become paths.
+    k : int
+        Next tokens of a text at most, to 20.
+    tokens : int
+        Tokens of a text at most.
+    final : str
+        How texts make the answer: best, the likeliest one's; weighted by their probabilities; or majority.
+    """
+    paths, written = [Path(problem.start, 0)], 0
+    greedy: State | None = None
+    with until_spent() as spent:
+        greedy = yield Extend(problem.start, temperature=0.0, max_tokens=tokens, top_logprobs=1)
+        ends = end_words(greedy)
+        while written < tokens and not all(path.state.ended for path in paths):
+            going = [path for path in paths if not path.state.ended]
+            families = yield from branch([path.state for path in going], ends, top_p=top_p, k=k)
+            grown = [path for path in paths if path.state.ended]
+            for path, family in zip(going, families, strict=True):
+                grown += [Path(child.state, path.logprob + child.logprob) for child in family]
+            if not grown:
+                break
+            left = path_nucleus(grown, path_p)
+            paths = []
+            while left and len(paths) < n:
+                (chosen,) = resample("multinomial", problem.key("draw", written, len(paths)), masses(left), 1)
+                paths.append(left.pop(chosen))
+            written += 1
+    if greedy is None:
+        raise spent[0]
+    if not written:
+        return or_spent(take(problem, greedy), spent)
+    answer = settle(problem, [path.state for path in paths], masses(paths), final, tokens=written)
+    return or_spent(answer, spent)

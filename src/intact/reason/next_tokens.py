@@ -1,0 +1,93 @@
+"""The continuations of a text by single tokens: what searches over tokens branch into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from intact.exact import exp, total
+from intact.numerics.sampling import LOGPROB_SCALE
+from intact.reason.likeliest import rivals
+from intact.reason.problem import State
+from intact.reason.registry import Part
+from intact.reason.requests import Extend
+
+
+class NextToken(NamedTuple):
+    """A text with one more token.
+
+    Attributes
+    ----------
+    state : State
+    logprob : int
+        The token's log-probability, times 2^24; 0 where the text had ended before.
+    """
+
+    state: State
+    logprob: int
+
+
+def nucleus(chances: Sequence[float], top_p: float) -> int:
+    """Return how many of the likeliest tokens are in the nucleus: those before which less than `top_p` stands.
+
+    The likeliest always is one.
+    """
+    before = 0.0
+    for count, chance in enumerate(chances):
+        if count and before >= top_p:
+            return count
+        before = total([before, chance])
+    return len(chances)
+
+
+def end_words(text: State) -> frozenset[str]:
+    """Return the text by which the back end names the token that ended a greedy text, if one did."""
+    return frozenset([text.top[-1][0][0]] if text.why == "end" and rivals(text) else [])
+
+
+def branch(
+    parents: Sequence[State], ends: frozenset[str], *, top_p: float, k: int, may_end: bool = True
+) -> Part[list[list[NextToken]]]:
+    """Return each text's continuations by the tokens of its nucleus, the likeliest first; one token is charged each.
+
+    The likeliest token is the one that the model writes. The others are appended as text. A token that ends texts makes
+    an ended one, whose last piece is empty; where texts may not end, the nucleus is that of the other tokens. A text
+    that its context, a stop string or an error has ended is its own only continuation.
+
+    Parameters
+    ----------
+    ends : frozenset of str
+        The texts by which end tokens are named (`end_words`).
+    top_p : float
+        The share of the probability whose tokens are tried.
+    k : int
+        Tokens that are known at most.
+    """
+    probes = yield [Extend(state, max_tokens=1, temperature=0.0, top_logprobs=k) for state in parents]
+    return [
+        _children(probe, parent, ends, top_p, may_end=may_end) for probe, parent in zip(probes, parents, strict=True)
+    ]
+
+
+def _children(probe: State, parent: State, ends: frozenset[str], top_p: float, *, may_end: bool) -> list[NextToken]:
+    if probe.why in ("context", "closed", "error"):
+        return [NextToken(probe, 0)]
+    if probe.why == "budget" or not rivals(probe):
+        return []
+    place = probe.top[-1]
+    named = ends | {place[0][0]} if probe.why == "end" else ends
+    chances = [exp(value / LOGPROB_SCALE) for _, value in place]
+    allowed = [i for i, (word, _) in enumerate(place) if may_end or word not in named]
+    left = 1 - total([chances[i] for i in set(range(len(place))) - set(allowed)])
+    kept = allowed[: nucleus([chances[i] / left for i in allowed], top_p)] if left > 0 else []
+    found = []
+    for i in kept:
+        word, logprob = place[i]
+        if word in named:
+            found.append(NextToken(replace(parent.append(""), why="end"), logprob))
+        elif i == 0:
+            found.append(NextToken(probe, logprob))
+        elif word and "\ufffd" not in word:  # a part of a character cannot be appended
+            found.append(NextToken(parent.append(word, special=False), logprob))
+    return found
