@@ -86,7 +86,7 @@ def test_a_called_method_is_checked_too() -> None:
     assert backend.asked == []
 
 
-ASKING = {"reward", "value", "unit_tests", "p_true", "restart", "verification"}
+ASKING = {"reward", "value", "next_value", "unit_tests", "p_true", "restart", "verification"}
 
 
 @pytest.mark.parametrize("name", sorted(SCORERS.own.keys() - ASKING))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class NextValueScorer:
 
     name = "next_value"
     version = 1
+    least, most = -math.inf, math.inf
 
     def __init__(self, file: str = "", head: NextHead | None = None) -> None:
         if not file:
