@@ -13,7 +13,7 @@ from intact.tools.sandbox import protection
 from support.tiny import write_tiny
 
 METHODS = all_methods()
-ELSEWHERE = ("value", "unit_tests", "self_certainty")
+ELSEWHERE = ("value", "next_value", "unit_tests", "self_certainty")
 """Scorers that need a file, tests or likeliest tokens: test_models, test_tasks, test_likeliest."""
 LITTLE = SMALL | {"delimiter": "e", "end": "e", "vocabulary": 301, "seconds": 60.0}
 
