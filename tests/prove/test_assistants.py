@@ -14,7 +14,7 @@ from intact.errors import FormatError, NotInstalledError, ParameterError
 from intact.prove.assistants import ASSISTANTS, find_assistant
 from intact.prove.assistants.base import PROOF_KINDS, AssistantLimits, ProofState
 from intact.prove.assistants.lean import PROGRAM, commands_of, parse_replies, state_of
-from intact.prove.assistants.rocq import AXIOMS
+from intact.prove.assistants.rocq_output import AXIOMS
 from intact.prove.assistants.sentences import block_end, proof_in, split, tactics
 from intact.tools.sandbox import ProgramLimits, protection, run_command
 from intact.tools.sandbox.protection import interpreter

@@ -120,7 +120,7 @@ def command(
 
 
 class ProofView(NamedTuple):
-    """How proofs are shown: in the terminal, as a page, and of which theorem alone."""
+    """The options of showing proofs: in the terminal, as a page, of one theorem alone."""
 
     goals: bool
     html: Path | None

@@ -189,12 +189,12 @@ class RocqAssistant(Assistant):
             sentences = split(text)
         except FormatError as error:
             raise ParameterError(f"the file fails: {error}") from None
-        asked, places, name = list[str](), list[int](), ""
+        commands, places, name = list[str](), list[int](), ""
         for one in sentences:
             name = theorem_name(one) or name
-            places.append(len(asked))
-            asked += [one.text, "Show.", *([f"Print Assumptions {name}."] if name and is_end(one) else [])]
-        replies, limit = self.converse(asked, limits)
+            places.append(len(commands))
+            commands += [one.text, "Show.", *([f"Print Assumptions {name}."] if name and is_end(one) else [])]
+        replies, limit = self.converse(commands, limits)
         if limit:
             return [], limit
         found = list[ProofTranscript]()
@@ -212,13 +212,13 @@ class RocqAssistant(Assistant):
                 begun = None
             elif reply.error or not one.text.startswith("Proof"):
                 label = self.failure("error", reply.reason) if reply.error else None
-                begun = begun.add(ProofStep(one.text, one.line, goals, self.said(one, reply), label))
+                begun = begun.add(ProofStep(one.text, one.line, goals, self._message(one, reply), label))
         if begun is not None:
             found.append(begun.end("open", "the file ends within the proof", "unsolved goals"))
         return [one for one in found if theorem in ("", one.name)], ""
 
     @staticmethod
-    def said(sentence: Sentence, reply: RocqReply) -> str:
+    def _message(sentence: Sentence, reply: RocqReply) -> str:
         """Return what there is to say of a sentence besides the goals."""
         if sentence.is_tactic and not reply.error:
             return "a goal is given up" if sentence.is_hole else ""
