@@ -195,9 +195,9 @@ class Pool:
 
     def _question(self, shared: Any) -> None:
         """Ask workers that are ready if they would compute what the job states."""
-        asked = set(self._questioned.values())
+        waiting = set(self._questioned.values())
         for member in self._members:
-            if member.ready and not member.accepted and member not in asked:
+            if member.ready and not member.accepted and member not in waiting:
                 self._questioned[member.actor.refusal.remote(shared)] = member
 
     def _answered(self, reference: Any) -> None:

@@ -46,12 +46,12 @@ POLICY = (
 _PAGE_HEADERS = {"content-security-policy": POLICY, "cache-control": "no-cache"}
 
 
-def create_app(service: Service, behind: bool = False) -> FastAPI:
+def create_app(service: Service, is_replica: bool = False) -> FastAPI:
     """Make the application.
 
     Parameters
     ----------
-    behind : bool
+    is_replica : bool
         If true, another process has the connections: it has checked requests, and writes the access log.
     """
 
@@ -89,7 +89,7 @@ def create_app(service: Service, behind: bool = False) -> FastAPI:
     app.mount("/page", _PageFiles(directory=PAGE), name="page")
     if service.tracing is not None:
         app.add_middleware(service.tracing.middleware)
-    if behind:
+    if is_replica:
         app.add_middleware(FormatMiddleware, formats=formats)
         return app
     app.add_middleware(SecurityMiddleware, settings=service.settings, formats=formats)

@@ -14,7 +14,7 @@ TAG = 16
 
 
 class RequestIdentity:
-    """What makes two answers to one request the same to the byte: a number drawn for it, and the time of its arrival.
+    """A number drawn for a request, and the time of its arrival: with these, two answers to it are the same to the byte.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ COUNTERS = ("steps", "rows", "prefilled", "decoded", "cached_tokens", "preemptio
 
 @dataclass(frozen=True)
 class ReplicaPlan:
-    """What replicas serve.
+    """The models and settings of replicas.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Replica:
         for name, created in plan.created.items():
             models.served[name].created = created
         self._service = Service(plan.settings, models)
-        self._app = create_app(self._service, behind=True)
+        self._app = create_app(self._service, is_replica=True)
         self._life = self._app.router.lifespan_context(self._app)
         await self._life.__aenter__()
         first = models.served[models.first]
