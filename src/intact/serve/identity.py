@@ -14,7 +14,7 @@ TAG = 16
 
 
 class RequestIdentity:
-    """A number drawn for a request, and the time of its arrival: with these, two answers to it are the same to the byte.
+    """A number drawn for a request, and the time of its arrival: answers with these are the same to the byte.
 
     Parameters
     ----------
