@@ -26,7 +26,7 @@ LENGTHS = "max_tokens", "thinking", "tokens"
 MOST = 64
 """Lines and C calls for a token: some 25 µs, where the smallest model takes a thread 1,400 µs."""
 
-EACH = {"entropy_decoding": 1500}
+EACH = dict.fromkeys(("entropy_decoding", "path_top_p", "saffron"), 1500)
 """The same for methods that decide at each token, and so make a request of each: some 600 µs."""
 
 
