@@ -31,6 +31,8 @@ REFERENCE = ["src/intact/numerics", "src/intact/executors", "src/intact/conforma
 RECIPES = ["docs/adding.md", "docs/operation.md"]
 JAVASCRIPT = [f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions")]
 PAGE = ["src/intact/markup/verify_page.py", "src/intact/cli/page.py"]
+CLUSTER = ["src/intact/cluster", "src/intact/evaluate/cluster.py", "src/intact/serve/replicas"]
+CLUSTER_TESTS = ["tests/cluster", "tests/evaluate/test_cluster.py", "tests/serve/test_replicas.py"]
 STAGES = {
     "tiers": [*NATIVE, "scripts/check_tiers.sh"],
     "recipes": [*NATIVE, *REFERENCE, "src/intact/models", "tests/adding", "tests/support", *RECIPES],
@@ -38,6 +40,7 @@ STAGES = {
     "sanitizers": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/sanitize.sh", "scripts/tiers.sh", "scripts/site.sh"],
     "bare installation": [*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh", "scripts/tiers.sh"],
     "browser": [*NATIVE, *REFERENCE, "js", "tests/js", "conformance/receipts", *JAVASCRIPT, *PAGE],
+    "cluster": [*CLUSTER, *CLUSTER_TESTS],
     "aarch64": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "tests/arm64", "scripts/arm64.sh", "scripts/site.sh"],
 }
 """Stages, and the files and folders that each depends on."""
