@@ -58,7 +58,7 @@ def test_workers_killed_at_random_moments_and_one_that_joins_late_on_another_tie
     kills, count, seen = sorted(rng.sample(range(1, 20), 4)), 0, []
 
     with ray_cluster() as cluster:
-        add_node(cluster, NODE="first")
+        first = add_node(cluster, NODE="first")
 
         def done(one):
             nonlocal count
@@ -66,6 +66,8 @@ def test_workers_killed_at_random_moments_and_one_that_joins_late_on_another_tie
             seen.append(one.unit)
             if count == 8:
                 add_node(cluster, NODE="late", INTACT_ISA="scalar")
+            if count == 16:  # what is left is the late one's
+                cluster.remove_node(first)
             if count in kills:
                 for pid in rng.sample(sorted(noted(pids)), len(noted(pids))):
                     with suppress(ProcessLookupError):
