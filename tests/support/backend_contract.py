@@ -14,6 +14,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.services import MethodJob, Services
+from intact.reason.testing.small import PROVABLE
 from intact.score.scorers import find_scorer
 from support.journals import finished, unfinished
 
@@ -22,8 +23,9 @@ SMALL |= {"thinking": 8, "answering": 8, "tokens": 4, "batch": 2, "window": 4, "
 OWN = {"linc": {"tokens": 40, "formalise": "{sentences}", "constrained": False}}
 """Of methods that would write nothing otherwise: a prompt longer than the context, a grammar of endpoints."""
 OWN |= {"nudging": {"gamma": 0.0}}  # endpoints know no `stop_below`
-OWN |= {
-    name: {"statement": "Theorem t : 1 + 1 = 3."} for name in ("draft_sketch_prove", "proof_repair", "proof_search")
+OWN |= {  # by the assistant that starts no process
+    name: {"assistant": "metamath", "statement": PROVABLE}
+    for name in ("draft_sketch_prove", "proof_repair", "proof_search")
 }
 EXCUSES = ("Parameter", "Sandbox", "Scorer", "Format", "NotInstalled")
 MUST = ("chain_of_thought", "self_consistency", "best_of_n", "weighted_best_of_n", "best_of_majority", "rpc")
