@@ -94,6 +94,8 @@ class Pool:
                 self._question(shared)
                 self._assign(shared, waiting)
                 for stream, member in self._events():
+                    if stream not in member.running:
+                        continue  # of a worker that was lost a moment ago: its items wait again
                     try:
                         number, result = ray.get(next(stream))
                     except StopIteration:

@@ -28,14 +28,14 @@ class Example(NamedTuple):
     right : bool
         Whether its final answer is.
     states : tuple of HiddenState
-    values : tuple of float, of the same length, or None
+    labels : tuple of float, of the same length, or None
         What the values there are to be, in [0, 1]; by default the final outcome at every place.
     """
 
     problem: str
     right: bool
     states: tuple[HiddenState, ...]
-    values: tuple[float, ...] | None = None
+    labels: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def check_installed() -> None:
 
 
 def _labels(example: Example) -> tuple[float, ...]:
-    return example.values if example.values is not None else (float(example.right),) * len(example.states)
+    return example.labels if example.labels is not None else (float(example.right),) * len(example.states)
 
 
 class _Table(NamedTuple):
