@@ -254,11 +254,11 @@ def test_shares_between_0_and_1_are_learnt_as_chances() -> None:
         found.append(Example(f"p{i}", i % 2 == 0, (state, state), (0.75, 0.25) if i % 2 else (0.25, 0.75)))
     ends = [value for one in learn(found).held_out for value in one]
     assert all(abs(value - 0.5) < 0.1 for value in ends)
-    sides = [e._replace(values=(0.9, 0.9) if e.states[0].values[0] > 0 else (0.1, 0.1)) for e in found]
+    sides = [e._replace(labels=(0.9, 0.9) if e.states[0].values[0] > 0 else (0.1, 0.1)) for e in found]
     learnt = learn(sides)
     above = [e.states[0].values[0] > 0 for e in sides]
     assert min(v[0] for v, up in zip(learnt.held_out, above, strict=True) if up) > 0.4
-    assert abs(np.mean([v[0] for v in learnt.held_out]) - np.mean([e.values[0] for e in sides if e.values])) < 0.1
+    assert abs(np.mean([v[0] for v in learnt.held_out]) - np.mean([e.labels[0] for e in sides if e.labels])) < 0.1
 
 
 def made_up(signal: float, problems: int = 24, texts: int = 4) -> list[Example]:
@@ -459,7 +459,7 @@ def test_heads_of_tokens_are_learnt_from_texts_of_the_engine(backend: NativeBack
         shares = prefix_values([state.tokens for state in one.states], one.right)
         for example, told, state in zip(examples_of(backend, one, "tokens"), shares, one.states, strict=True):
             places = spread_places(state.length - (state.why == "end"), TOKEN_PLACES)
-            assert example.values == tuple([float(told[place - 1]) for place in places])
+            assert example.labels == tuple([float(told[place - 1]) for place in places])
             rows = backend.hidden(state, places)
             assert [s.values.tolist() for s in example.states] == [read_hidden(r, "int8").values.tolist() for r in rows]
     head = learn_value(backend, found, {}, "tokens")
