@@ -20,8 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intact.serve.identity import REQUEST, RequestIdentity, new_identifier, new_seed
-from intact.serve.replicas.gateway import _Sent
+from intact.serve.replicas.fleet import Fleet
+from intact.serve.replicas.gateway import Gateway, _Sent
 from intact.serve.replicas.routing import BLOCK, SLACK, PrefixRouter, blocks
+from intact.serve.settings import ServerSettings
 from support.clusters import SOURCES
 from support.serving import running
 from support.tiny import write_tiny
@@ -123,6 +125,35 @@ def test_a_stream_that_differs_when_it_is_made_again_is_broken_off():
 
     with pytest.raises(ConnectionError, match="differs"):
         asyncio.run(run())
+
+
+class NoMachines:
+    """What a fleet needs of Ray where there is no machine."""
+
+    @staticmethod
+    def put(value):
+        return value
+
+    @staticmethod
+    def remote(**options):
+        return lambda it: it
+
+
+def test_a_request_for_which_no_replica_is_ready_in_time_is_answered_so():
+    gateway = Gateway(Fleet(NoMachines, None, None, 1), ServerSettings(request_seconds=0.05), asyncio.Event())
+
+    async def connection(scope, receive, send):
+        await gateway.application()(scope | {"state": {"refusal": None}}, receive, send)
+
+    async def run():
+        transport = httpx.ASGITransport(connection)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.post("/v1/completions", content=request("x"))
+
+    answer = asyncio.run(run())
+    assert answer.status_code == 503
+    assert answer.json()["error"]["message"] == "no replica was ready within 0.05 seconds"
+    assert answer.json()["error"]["code"] == "no_replica"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import hashlib
 import re
 import signal
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from types import SimpleNamespace
@@ -120,8 +120,7 @@ class Gateway:
         gone = asyncio.create_task(_disconnected(receive))
         try:
             for _ in range(1 + RERUNS):
-                async with asyncio.timeout(self._settings.request_seconds):
-                    replica = await self.fleet.choose(beginnings, wanted)
+                replica = await self._choose(beginnings, wanted)
                 request = ForwardedRequest(next(self._numbers), forwarded, body, identity.nonce, identity.time)
                 self._remember(identity, replica)
                 try:
@@ -139,6 +138,15 @@ class Gateway:
             raise ApiError(503, f"{1 + RERUNS} replicas were lost while they answered this", code="replica_lost")
         finally:
             gone.cancel()
+
+    async def _choose(self, beginnings: Sequence[bytes], wanted: int | None) -> ReplicaHandle:
+        """Return the replica for a request, once there is one; an error of 503 if there is none in time."""
+        seconds = self._settings.request_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.fleet.choose(beginnings, wanted)
+        except TimeoutError:
+            raise ApiError(503, f"no replica was ready within {seconds:g} seconds", code="no_replica") from None
 
     async def _relay(
         self, replica: ReplicaHandle, request: ForwardedRequest, response: _Sent, gone: asyncio.Task[None], scope: Scope
