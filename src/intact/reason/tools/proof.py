@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from intact.errors import NotInstalledError
 from intact.prove.assistants import ASSISTANTS, find_assistant
-from intact.prove.assistants.base import AssistantLimits, ProofState
+from intact.prove.assistants.base import Assistant, AssistantLimits, ProofState
 from intact.reason.tool import MethodTool, ToolInput, ToolResult, clean
 from intact.tools.sandbox import choose
 
@@ -17,22 +17,13 @@ _CLOCK: Final = re.compile(r"\btimeout\b")
 """A tactic with a limit on time of its own."""
 
 
-class ProofTool(MethodTool):
-    """Say what becomes of a proof: the steps of a statement's proof, tried by a proof assistant (docs/proving.md).
+class AssistantTool(MethodTool):
+    """What tools that ask a proof assistant share: the inputs that choose it, its version, and what it needs."""
 
-    Each call replays the proof from its beginning in a process of its own, so that a result depends on the texts alone,
-    but for limits on time.
-    """
-
-    name = "proof"
-    line = "Try the steps of a proof in a proof assistant."
-    inputs: ClassVar[Mapping[str, ToolInput]] = {
-        "statement": ToolInput("text", "The text before the proof, the theorem's last."),
-        "steps": ToolInput("texts", "The steps of the proof, the first first.", []),
+    assistant_inputs: ClassVar[Mapping[str, ToolInput]] = {
         "assistant": ToolInput("text", f"Which assistant: {', '.join(ASSISTANTS)}.", "rocq"),
         "seconds": ToolInput("number", "Wall time of an assistant that is a process.", 30.0),
     }
-    output = "A line such as open, proved or error 3 (a step that fails), then what is left to prove or the message."
 
     def environment(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Return the version of the assistant."""
@@ -45,13 +36,42 @@ class ProofTool(MethodTool):
         find_assistant(found["assistant"])
         return found
 
+    @staticmethod
+    def assistant(values: Mapping[str, Any], *, untrusted: bool) -> Assistant:
+        """Return the assistant that inputs name.
+
+        Raises
+        ------
+        NotInstalledError
+            If it is missing, or it is a process and nothing here keeps one in.
+        """
+        found = find_assistant(values["assistant"])
+        if (reason := found.missing()) is not None:
+            raise NotInstalledError(reason)
+        if found.is_process:
+            choose(untrusted=untrusted)  # raises where nothing keeps it in
+        return found
+
+
+class ProofTool(AssistantTool):
+    """Say what becomes of a proof: the steps of a statement's proof, tried by a proof assistant (docs/proving.md).
+
+    Each call replays the proof from its beginning in a process of its own, so that a result depends on the texts alone,
+    but for limits on time.
+    """
+
+    name = "proof"
+    line = "Try the steps of a proof in a proof assistant."
+    inputs: ClassVar[Mapping[str, ToolInput]] = {
+        "statement": ToolInput("text", "The text before the proof, the theorem's last."),
+        "steps": ToolInput("texts", "The steps of the proof, the first first.", []),
+        **AssistantTool.assistant_inputs,
+    }
+    output = "A line such as open, proved or error 3 (a step that fails), then what is left to prove or the message."
+
     def use(self, values: Mapping[str, Any], stop: Event, *, untrusted: bool = False) -> ToolResult:
         """Run the assistant."""
-        assistant = find_assistant(values["assistant"])
-        if (reason := assistant.missing()) is not None:
-            raise NotInstalledError(reason)
-        if assistant.is_process:
-            choose(untrusted=untrusted)  # raises where nothing keeps it in
+        assistant = self.assistant(values, untrusted=untrusted)
         steps = tuple(values["steps"])
         state = assistant.run(values["statement"], steps, AssistantLimits(values["seconds"]), stop)
         text = clean(show(state))
