@@ -18,7 +18,7 @@ _CLOCK: Final = re.compile(r"\btimeout\b")
 
 
 class AssistantTool(MethodTool):
-    """What tools that ask a proof assistant share: the inputs that choose it, its version, and what it needs."""
+    """Share what tools that ask a proof assistant have in common: the inputs that choose it, its version, and what it needs."""
 
     assistant_inputs: ClassVar[Mapping[str, ToolInput]] = {
         "assistant": ToolInput("text", f"Which assistant: {', '.join(ASSISTANTS)}.", "rocq"),
