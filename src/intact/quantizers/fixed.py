@@ -84,15 +84,19 @@ def nearest_level(ratio: Floats, grid: NumberGrid) -> Floats:
     """Return the level nearest to a ratio, of two that are equally near the greater one."""
     levels = grid.levels
     if grid.even:
-        return np.clip(np.floor(ratio + 0.5), levels[0], levels[-1])
+        whole = ratio + 0.5
+        np.floor(whole, out=whole)
+        return np.clip(whole, levels[0], levels[-1], out=whole)
     known = np.array(levels, np.float64)
     return known[np.searchsorted((known[1:] + known[:-1]) / 2, ratio, side="right")]
 
 
 def squared_error(x: Floats, levels: Floats, step: Floats) -> Int:
     """Return the sum over a block's inputs of (x - level * step)^2: exact, as all are integers below 2^53."""
-    error = x - levels * step[..., None]
-    squares: Int = (error * error).astype(np.int64)
+    error = levels * step[..., None]
+    np.subtract(x, error, out=error)
+    np.multiply(error, error, out=error)
+    squares: Int = error.astype(np.int64)
     return squares.sum(axis=-1)  # type: ignore[no-any-return]
 
 

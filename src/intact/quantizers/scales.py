@@ -12,6 +12,8 @@ from intact.quantizers.grids import NumberGrid
 
 UNIT: Final = 256
 TRIES: Final = 16
+CACHED: Final = 1 << 16
+"""Values of the rows that are searched at a time."""
 E4M3_MAX: Final = 448 << 9
 """The largest number of FP8 E4M3, in units of its least, 2^-9."""
 
@@ -98,7 +100,13 @@ def search(blocks: Blocks, grid: NumberGrid) -> tuple[Int, Int]:
     Where the grid reaches further on one side, the extreme may lie there: the scale is then negative for a positive
     extreme.
     """
-    x = blocks.x
+    rows = max(1, CACHED // max(1, blocks.x[0].size))
+    parts = [_search(blocks.x[start : start + rows], grid) for start in range(0, len(blocks.x), rows)]
+    return np.concatenate([scale for scale, _ in parts]), np.concatenate([t for _, t in parts])
+
+
+def _search(x: Floats, grid: NumberGrid) -> tuple[Int, Int]:
+    """Search some rows, few enough that what is computed for a try stays in the processor's cache."""
     flat = np.abs(x).argmax(axis=2)[..., None]
     extreme = np.take_along_axis(x, flat, axis=2)[..., 0].astype(np.int64)
     ends = {grid.levels[-1], -grid.levels[0]}
