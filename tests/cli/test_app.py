@@ -21,7 +21,7 @@ COMMANDS = [
     *("verify", "page", "audit", "diff"),
     *("prove", "deduce"),
     *("pull", "quantize", "steer", "info", "selftest", "doctor"),
-    *("logs", "trace", "learn", "keys", "receipt", "lock", "models"),
+    *("logs", "trace", "learn", "traffic", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {
     "logs": ["", "show", "replay", "path", "rm", "clear"],
@@ -30,6 +30,7 @@ GROUPS = {
     "receipt": ["show"],
     "lock": ["new", "check", "cite"],
     "learn": ["methods", "value"],
+    "traffic": ["make", "replay"],
     "models": ["", "show", "rm"],
 }
 EACH = [f"{name} {inner}".strip() for name in COMMANDS for inner in GROUPS.get(name, [""])]

@@ -48,6 +48,7 @@ from intact.cli import (
     sweep,
     tasks,
     trace,
+    traffic,
     tune,
     verify,
 )
@@ -220,6 +221,12 @@ _group(
     _measure,
     "Learn from runs of your own.",
     {"methods": (learn.methods, learn.METHODS_EXAMPLES), "value": (learn.value, learn.VALUE_EXAMPLES)},
+)
+_group(
+    "traffic",
+    _measure,
+    "Make traffic, and replay it against a server.",
+    {"make": (traffic.make, traffic.MAKE_EXAMPLES), "replay": (traffic.replay, traffic.REPLAY_EXAMPLES)},
 )
 _group(
     "keys",

@@ -1,0 +1,203 @@
+"""``intact traffic``: make traffic, and replay it against a server."""
+
+from __future__ import annotations
+
+import json as encoder
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from intact.bench.traffic import BLOCK, TrafficLaw
+from intact.cli.bench import check_plot, digits
+from intact.cli.options import JsonOption, check_output
+from intact.cli.output import bar, emit, fail, new_table, note, out, show
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.bench.replay import TimedAnswer, Summary
+
+MAKE_EXAMPLES = """\
+A hundred requests, two a second, by a Poisson process
+  intact traffic make traffic.jsonl --request-rate 2
+In bursts, long prompts that begin with one of twenty system prompts of 64 tokens
+  intact traffic make traffic.jsonl --burstiness 0.3 --input-len 400 --prefixes 20 --block 64
+"""
+REPLAY_EXAMPLES = """\
+Against a server of this machine
+  intact serve smollm2-135m-instruct &
+  intact traffic replay traffic.jsonl --url http://127.0.0.1:8000/v1
+Your own log, ten times as fast; how many requests keep half a second to the first token and 50 ms a token
+  intact traffic replay log.csv --url http://127.0.0.1:8000/v1 --speed 10 --goodput ttft=500 --goodput tpot=50
+Each request's times in a file, and a picture of the latencies
+  intact traffic replay traffic.jsonl --url http://127.0.0.1:8000/v1 --out times.jsonl --plot latency.png
+
+Files are those of Mooncake's traces (JSON lines), or CSV of Azure's LLM inference traces or of BurstGPT.
+"""
+_LAW = TrafficLaw()
+BlockOption = Annotated[int, typer.Option("--block", min=1, help="Tokens of a block of hash_ids.")]
+
+
+def make(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")],
+    requests: Annotated[int, typer.Option("--requests", min=1, help="How many.")] = _LAW.requests,
+    request_rate: Annotated[float, typer.Option("--request-rate", help="Requests a second.")] = _LAW.request_rate,
+    burstiness: Annotated[
+        float, typer.Option("--burstiness", help="Shape of the gamma law of gaps: 1 Poisson, less in bursts.")
+    ] = _LAW.burstiness,
+    input_len: Annotated[int, typer.Option("--input-len", help="Median tokens of a prompt.")] = _LAW.input_len,
+    output_len: Annotated[int, typer.Option("--output-len", help="Median tokens of an answer.")] = _LAW.output_len,
+    spread: Annotated[
+        float, typer.Option("--spread", help="Standard deviation of the logarithm of lengths; 0: all alike.")
+    ] = _LAW.spread,
+    prefixes: Annotated[int, typer.Option("--prefixes", help="Beginnings that prompts share.")] = _LAW.prefixes,
+    prefix_blocks: Annotated[int, typer.Option("--prefix-blocks", help="Blocks of each.")] = _LAW.prefix_blocks,
+    block: BlockOption = _LAW.block,
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = _LAW.seed,
+    json: JsonOption = False,
+) -> None:
+    """Make a file of traffic: when requests arrive, and how long they and their answers are."""
+    from intact.bench.traffic import make_traffic, write_traffic
+
+    if file.exists():
+        raise ParameterError(f"{file} is there already; give a new name, or remove it")
+    law = TrafficLaw(
+        requests, request_rate, burstiness, input_len, output_len, spread, prefixes, prefix_blocks, block, seed
+    )
+    arrivals = make_traffic(law)
+    write_traffic(file, arrivals)
+    facts = {
+        "file": str(file),
+        "requests": len(arrivals),
+        "seconds": round(arrivals[-1].timestamp / 1000, 3),
+        "input_tokens": sum(arrival.input_length for arrival in arrivals),
+        "output_tokens": sum(arrival.output_length for arrival in arrivals),
+    }
+    if json:
+        emit(facts | {"law": law._asdict()})
+        return
+    note(
+        f"wrote {file}: {facts['requests']:,} requests in {facts['seconds']:,.0f} s, {facts['input_tokens']:,} tokens "
+        f"of prompts and {facts['output_tokens']:,} of answers"
+    )
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="The traffic.")],
+    url: Annotated[str, typer.Option("--url", help="The server, such as http://127.0.0.1:8000/v1.")],
+    model: Annotated[str, typer.Option("--model", help="Its name there.", show_default="the first listed")] = "",
+    requests: Annotated[
+        int | None, typer.Option("--requests", min=1, help="Only so many, from the first.", show_default="all")
+    ] = None,
+    speed: Annotated[float, typer.Option("--speed", help="How many times as fast as the file.")] = 1.0,
+    block: BlockOption = BLOCK,
+    goodput: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--goodput",
+            metavar="WHAT=MS",
+            help="Count requests that keep it: ttft, tpot or e2el; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    ignore_eos: Annotated[
+        bool, typer.Option("--ignore-eos/--no-ignore-eos", help="Ask for answers of the file's length.")
+    ] = True,
+    seconds: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for one request.")] = 600.0,
+    saved: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write each request's times.", show_default=False)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of latencies.", show_default=False)
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Send the requests of a file to a server as they arrived, and print what its clients see."""
+    from rich.progress import MofNCompleteColumn
+
+    from intact.bench.replay import ReplayTarget, check_promises, summarize
+    from intact.bench.replay import replay as send
+    from intact.bench.traffic import read_traffic
+    from intact.files import write_whole
+
+    promises = dict(_promise(text) for text in goodput or [])
+    check_promises(promises)
+    check_output("--out", saved)
+    check_output("--plot", plot)
+    if plot is not None:
+        check_plot(plot)
+    arrivals = read_traffic(file)[:requests]
+    with bar(MofNCompleteColumn(), still=True) as progress:
+        task = progress.add_task("replaying", total=len(arrivals))
+        outcomes = send(
+            arrivals,
+            ReplayTarget(url, model, ignore_eos, seconds),
+            speed=speed,
+            block=block,
+            progress=lambda done: progress.update(task, completed=done, refresh=True),
+        )
+    summary = summarize(outcomes, promises)
+    if saved is not None:
+        write_whole(saved, (encoder.dumps(outcome._asdict()) + "\n" for outcome in outcomes))
+    if plot is not None:
+        save_plot(outcomes, plot)
+    if json:
+        emit(summary._asdict())
+    else:
+        _print(summary)
+    if summary.failed == summary.requests:
+        fail(f"no request was answered: {next(iter(summary.errors))}")
+        raise typer.Exit(2)
+
+
+def _promise(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise ParameterError(f"--goodput takes WHAT=MILLISECONDS, such as ttft=500, got {text!r:.60}") from None
+
+
+def _print(summary: Summary) -> None:
+    from intact.bench.replay import METRICS, PERCENTILES
+
+    answered, seconds = summary.requests - summary.failed, summary.seconds
+    columns = "mean", *(f"{q}%" for q in PERCENTILES)
+    table = new_table("milliseconds", *columns, right=columns, whole=columns)
+    for name, words in METRICS.items():
+        if values := summary.milliseconds[name]:
+            table.add_row(words, *map(digits, values.values()))
+    out().print(table)
+    show(
+        f"{answered:,} of {summary.requests:,} requests answered in {seconds:,.1f} s: {answered / seconds:.2f} "
+        f"a second, {summary.input_tokens / seconds:,.0f} tokens of prompts and "
+        f"{summary.output_tokens / seconds:,.0f} of answers"
+    )
+    if summary.goodput is not None:
+        show(f"{summary.goodput:.2f} requests a second kept what --goodput states")
+    if summary.late > 100:
+        show(
+            f"this program sent a request {summary.late:,.0f} ms late: it was too busy for this traffic", style="yellow"
+        )
+    for message, count in summary.errors.items():
+        show(f"{count} failed: {message}", style="red")
+
+
+def save_plot(outcomes: list[TimedAnswer], path: Path) -> None:
+    """Save the shares of requests that took no longer, by time, for each metric."""
+    from matplotlib.figure import Figure
+
+    from intact.bench.replay import METRICS
+
+    canvas = Figure(figsize=(8, 4.5), layout="constrained")
+    axis = canvas.subplots()
+    for name, words in METRICS.items():
+        values = sorted(value for one in outcomes if one.error is None for value in one.metrics()[name])
+        if values:
+            axis.step(values, [(place + 1) / len(values) for place in range(len(values))], where="post", label=words)
+    axis.set_xscale("log")
+    axis.set_xlabel("milliseconds")
+    axis.set_ylabel("share that took no longer")
+    axis.legend(frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    canvas.savefig(path, dpi=150)
