@@ -45,9 +45,13 @@ def convolution_rows(gate: NDArray[np.integer], x: NDArray[np.integer]) -> Convo
 
     A row's exponent is the least for which its largest product has at most 15 bits.
     """
-    product = sat32(rshift(np.asarray(gate, np.int64) * x, 16))
-    exponent = np.maximum(bitlen(np.abs(product).max(axis=1)) - CODE_BITS, 0)
-    codes = np.clip(rshift(product, exponent[:, None]), -CODE_LIMIT, CODE_LIMIT)
+    return row_codes(sat32(rshift(np.asarray(gate, np.int64) * x, 16)))
+
+
+def row_codes(rows: NDArray[np.int64]) -> ConvolutionRows:
+    """Return rows (M, n) of 32 bits as 15 bits and a sign under the least exponent for which the largest value fits."""
+    exponent = np.maximum(bitlen(np.abs(rows).max(axis=1)) - CODE_BITS, 0)
+    codes = np.clip(rshift(rows, exponent[:, None]), -CODE_LIMIT, CODE_LIMIT)
     return ConvolutionRows(codes, exponent)
 
 

@@ -1,0 +1,219 @@
+"""The state-space layer of Mamba-2 in integers, normative by blocks of 64 positions (docs/numerics.md, section 8).
+
+Positions are cut at multiples of 64. The state is rounded at the ends of blocks alone; inside a block a row is a sum
+over the block's rows before it and the state at the block's start, all in exact sums of integers. So a row's bits do
+not depend on how many rows are computed together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.numerics.convolve import TAP_FRACTION, ConvolutionRows, row_codes
+from intact.numerics.fixed import bitlen, rshift, sat32, shift
+from intact.numerics.functions import LN2, LOG2E, ONE, exp2_neg, exp2_neg_fine, log2_each
+from intact.numerics.gate import silu
+
+Int = NDArray[np.int64]
+
+BLOCK: Final = 64
+"""Positions of a block."""
+MOST_STATES: Final = 256
+"""Columns of a head's state, so that the sums over them stay below 2^55."""
+STEP_FRACTION: Final = 26
+STEP_LIMIT: Final = (1 << 32) - 1
+"""Steps are below 64."""
+RATE_FRACTION: Final = 20
+RATE_LIMIT: Final = 1 << 30
+"""Rates are below this, in Q20 and base 2: that of a head may be up to 709."""
+PART_LIMIT: Final = 1 << 40
+"""The three parts of a result are clipped to this, in Q20, before they are added."""
+
+
+class ScanShape(NamedTuple):
+    """The sizes of a state-space layer.
+
+    Attributes
+    ----------
+    heads, width : int
+        The heads, and the channels x of each.
+    groups, states : int
+        The groups of heads that share B and C, and the columns of B, C and a head's state.
+    """
+
+    heads: int
+    width: int
+    groups: int
+    states: int
+
+    @property
+    def inner(self) -> int:
+        """The channels of all heads."""
+        return self.heads * self.width
+
+    @property
+    def channels(self) -> int:
+        """The channels that the convolution sees: x, B and C, in this order."""
+        return self.inner + 2 * self.groups * self.states
+
+
+class ScanWeights(NamedTuple):
+    """The layer's parameters as integers.
+
+    Attributes
+    ----------
+    taps : int64 (channels, L)
+        The convolution, Q20; the last column is that of the position itself.
+    bias : int64 (channels,)
+        Q16.
+    step_bias, skip : int64 (heads,)
+        dt_bias and D, Q16.
+    rate : int64 (heads,)
+        How fast a head forgets, -A log2(e) in Q20.
+    """
+
+    taps: Int
+    bias: Int
+    step_bias: Int
+    rate: Int
+    skip: Int
+
+
+class ScanRows(NamedTuple):
+    """Rows as the cache keeps them: x, B and C as codes and exponents (a value is code << exponent, Q16), steps.
+
+    Attributes
+    ----------
+    x, b, c : ConvolutionRows
+        Codes (M, heads * width), (M, groups * states) twice.
+    step : int64 (M, heads)
+        Q26.
+    """
+
+    x: ConvolutionRows
+    b: ConvolutionRows
+    c: ConvolutionRows
+    step: Int
+
+
+class ScanState(NamedTuple):
+    """The state behind a block: `mantissa` (heads, width, states) of 32 bits times 2^`exponent` (heads,)."""
+
+    mantissa: Int
+    exponent: Int
+
+
+def zero_state(shape: ScanShape) -> ScanState:
+    """Return the state before the first block."""
+    return ScanState(np.zeros((shape.heads, shape.width, shape.states), np.int64), np.zeros(shape.heads, np.int64))
+
+
+def softplus(x: NDArray[np.integer]) -> Int:
+    """Return ln(1 + exp(x)), Q16 to Q26, at most `STEP_LIMIT`; |x| < 2^31."""
+    x = np.asarray(x, np.int64)
+    e = exp2_neg(rshift(np.abs(x) * LOG2E, 30))
+    log = log2_each(ONE + e) - (30 << 28)
+    return np.minimum((np.maximum(x, 0) << 10) + rshift(log * LN2, 32), STEP_LIMIT)
+
+
+def convolved(rows: Sequence[tuple[Int, int]], taps: Int, bias: Int) -> Int:
+    """Return one position's x, B and C, Q16: silu of the convolution and its bias.
+
+    Parameters
+    ----------
+    rows : sequence of (codes, exponent)
+        The position's own row, then those before it, the nearest first: as many as there are, at most one a tap.
+    """
+    total = np.zeros(len(taps), np.int64)
+    for back, (codes, exponent) in enumerate(rows):
+        total += taps[:, -1 - back] * (codes << exponent)
+    return silu(sat32(rshift(total, TAP_FRACTION) + bias))
+
+
+def scan_rows(mixed: Int, steps: NDArray[np.integer], step_bias: Int, shape: ScanShape) -> ScanRows:
+    """Return rows as the cache keeps them.
+
+    Parameters
+    ----------
+    mixed : int64 (M, channels)
+        What `convolved` returned for each, Q16.
+    steps : integer (M, heads)
+        The projection dt, Q16.
+    """
+    first, second = shape.inner, shape.inner + shape.groups * shape.states
+    step = softplus(sat32(np.asarray(steps, np.int64) + step_bias))
+    x, b, c = mixed[:, :first], mixed[:, first:second], mixed[:, second:]
+    return ScanRows(row_codes(x), row_codes(b), row_codes(c), step)
+
+
+def decays(step: Int, rate: Int) -> Int:
+    """Return the sums of the decays from the block's start to each row, in bits and Q30: int64 (T, heads)."""
+    total: Int = np.cumsum(rshift(step * rate, RATE_FRACTION + STEP_FRACTION - 30), axis=0)
+    return total
+
+
+def scan_row(rows: ScanRows, state: ScanState, weights: ScanWeights, shape: ScanShape) -> Int:
+    """Return the result of the last of a block's first rows, int64 (heads * width,), Q16 and saturated.
+
+    Parameters
+    ----------
+    rows : ScanRows
+        Those of the block up to the row itself, at most 64.
+    state : ScanState
+        That before the block.
+    """
+    heads, group = shape.heads, shape.heads // shape.groups
+    x = rows.x.codes.reshape(-1, heads, shape.width)
+    b = rows.b.codes.reshape(-1, shape.groups, shape.states)
+    c, c_exponent = rows.c.codes[-1].reshape(shape.groups, shape.states), rows.c.exponent[-1]
+    total = decays(rows.step, weights.rate)
+    weight = rshift(exp2_neg_fine(total[-1] - total) * rows.step, 30)  # (T, heads), Q26
+    dots = np.repeat((b * c).sum(axis=2), group, axis=1)
+    drop = np.maximum(bitlen(np.abs(dots)) - 30, 0)
+    product = rshift(dots, drop) * weight
+    exponent = drop + (rows.b.exponent + rows.x.exponent)[:, None]
+    common = _common(np.abs(product), exponent, 31)
+    coefficients = sat32(shift(product, common - exponent))
+    inside = (coefficients[:, :, None] * x).sum(axis=0)
+    inside = shift(inside, (54 - common - c_exponent)[:, None])
+
+    read = (state.mantissa * np.repeat(c, group, axis=0)[:, None, :]).sum(axis=2)
+    drop = np.maximum(bitlen(np.abs(read).max(axis=1)) - 31, 0)
+    before = rshift(read, drop[:, None]) * exp2_neg_fine(total[-1])[:, None]
+    before = shift(before, (26 - drop - state.exponent - c_exponent)[:, None])
+
+    through = shift(weights.skip[:, None] * x[-1], 12 - rows.x.exponent[-1])
+    parts = (np.clip(part, -PART_LIMIT, PART_LIMIT) for part in (inside, before, through))
+    return sat32(rshift(sum(parts, start=np.int64(0)), 4)).reshape(-1)
+
+
+def end_block(rows: ScanRows, state: ScanState, weights: ScanWeights, shape: ScanShape) -> ScanState:
+    """Return the state behind a block of 64 rows: the state before it, decayed, and what each row adds."""
+    heads, group = shape.heads, shape.heads // shape.groups
+    x = rows.x.codes.reshape(-1, heads, shape.width)
+    b = np.repeat(rows.b.codes.reshape(-1, shape.groups, shape.states), group, axis=1)
+    total = decays(rows.step, weights.rate)
+    weight = rshift(exp2_neg_fine(total[-1] - total) * rows.step, 30)
+    exponent = np.repeat((rows.b.exponent + rows.x.exponent)[:, None], heads, axis=1)
+    common = _common(weight, exponent, 24)
+    coefficients = shift(weight, common - exponent)
+    added = np.zeros_like(state.mantissa)
+    for s in range(len(coefficients)):
+        added += (coefficients[s][:, None] * x[s])[:, :, None] * b[s][:, None, :]
+    kept = state.mantissa * exp2_neg_fine(total[-1])[:, None, None]
+    parts = (added, common - 58), (kept, state.exponent - 30)
+    sizes = np.array([bitlen(np.abs(part).max(axis=(1, 2))) for part, _ in parts])
+    tops = np.where(sizes > 0, sizes + np.array([place for _, place in parts]), np.iinfo(np.int64).min)
+    new = np.where(sizes.any(axis=0), tops.max(axis=0) - 30, 0)
+    shifted = [np.where(part != 0, shift(part, (new - place)[:, None, None]), 0) for part, place in parts]
+    return ScanState(sat32(shifted[0] + shifted[1]), new)
+
+
+def _common(sizes: Int, exponent: Int, bits: int) -> Int:
+    """Return for each head the exponent under which the largest of some sizes has so many bits; 0 if all are 0."""
+    tops = np.where(sizes > 0, bitlen(sizes) + exponent, np.iinfo(np.int64).min).max(axis=0)
+    return np.where((sizes > 0).any(axis=0), tops - bits, 0)
