@@ -14,14 +14,16 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
-from intact.models.program import AllGather, Convolve, Experts, Gather, Linear, Norm, Program, Scatter
+from intact.models.program import AllGather, Convolve, Experts, Gather, Linear, Norm, Program, Scan, Scatter
 from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SIGMOID_FRACTION
+from intact.numerics.functions import LOG2E
 from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
+from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, ScanWeights
 from intact.numerics.scatter import scatter_index
 from intact.numerics.sparsity import column_norms
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
@@ -159,14 +161,15 @@ def integer_gain(program: Program, op: Norm) -> Gain:
     return gain
 
 
-def tap_values(program: Program, op: Convolve) -> NDArray[np.float32]:
+def tap_values(program: Program, op: Convolve | Scan) -> NDArray[np.float32]:
     """Return a convolution's weights as float32 (width, taps); the last column is that of the position itself."""
-    tensor, count = program.tensors[op.weight], op.width * op.taps
+    width = op.width if isinstance(op, Convolve) else op.shape.channels
+    tensor, count = program.tensors[op.weight], width * op.taps
     flat = Tensor(tensor.name, tensor.kind, (count,), tensor.data)
-    return float_values(flat, count, "convolution").reshape(op.width, op.taps)
+    return float_values(flat, count, "convolution").reshape(width, op.taps)
 
 
-def convolution_taps(program: Program, op: Convolve) -> NDArray[np.int64]:
+def convolution_taps(program: Program, op: Convolve | Scan) -> NDArray[np.int64]:
     """Return a convolution's weights in Q20, int64 (width, taps).
 
     Raises
@@ -178,6 +181,36 @@ def convolution_taps(program: Program, op: Convolve) -> NDArray[np.int64]:
         return integer_taps(tap_values(program, op))
     except ValueError as error:
         raise ModelError(f"tensor {program.tensors[op.weight].name}: {error}") from error
+
+
+def state_slots(page_size: int) -> int:
+    """Return the states that a page has room for: those behind the blocks that end in it."""
+    return -(-page_size // BLOCK)
+
+
+def scan_weights(program: Program, op: Scan) -> ScanWeights:
+    """Return the parameters of a state-space layer as integers.
+
+    Raises
+    ------
+    ModelError
+        If one is too large, or a head's state would grow by itself.
+    """
+    if op.states > MOST_STATES:
+        raise ModelError(f"tensor {op.weight}: states of {op.states} columns pass the proven bounds, at most {MOST_STATES}")
+    bias = np.zeros(op.shape.channels, np.int64) if op.bias is None else integer_bias(program, op.bias, 16)
+    decay = bias_values(program, op.decay).astype(np.float64)
+    rate = np.floor(-decay * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)
+    if not (0 <= rate.min() and rate.max() < RATE_LIMIT):
+        raise ModelError(f"tensor {program.tensors[op.decay].name}: decays lie in -709 to 0, found {decay.min():.6g} to {decay.max():.6g}")
+    step_bias, skip = (integer_bias(program, name, 16) for name in (op.step_bias, op.skip))
+    return ScanWeights(convolution_taps(program, op), bias, step_bias, rate.astype(np.int64), skip)
+
+
+def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None:
+    """Refuse trees of drafts for a program with a recurrent state, which only consecutive tokens lead on."""
+    if any(chunk.parents is not None for chunk in chunks) and program.scans():
+        raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, no trees")
 
 
 def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:

@@ -17,6 +17,7 @@ from intact.executors.base import (
     check_embedding,
     check_exchanges,
     check_experts,
+    check_consecutive,
     choice_bias,
     convolution_taps,
     embed_multiplier,
@@ -26,7 +27,9 @@ from intact.executors.base import (
     integer_sinks,
     integer_weight,
     kept_inputs,
+    scan_weights,
     scatter_columns,
+    state_slots,
 )
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
@@ -45,6 +48,7 @@ from intact.models.program import (
     Norm,
     Program,
     Rope,
+    Scan,
     Scatter,
     Steer,
 )
@@ -61,6 +65,18 @@ from intact.numerics.hadamard import hadamard
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, layer_norm, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
+from intact.numerics.scan import (
+    BLOCK,
+    ScanState,
+    ScanWeights,
+    cached_rows,
+    convolved,
+    end_block,
+    input_rows,
+    scan_row,
+    scan_rows,
+    zero_state,
+)
 from intact.numerics.scatter import scatter
 from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
@@ -72,7 +88,7 @@ Rows = NDArray[np.int64]
 class ReferenceExecutor:
     """The integer profiles, one operation after the other, on whole rows of int64."""
 
-    trees, layout = True, "reference 1"
+    layout = "reference 1"
 
     def __init__(
         self,
@@ -87,7 +103,9 @@ class ReferenceExecutor:
         self.profile, self._parts = profile, parse_profile(profile)
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
+        self.trees = not program.scans()
         self._kept: dict[int, KeptInputs | None] = {}
+        self._scans = [scan_weights(program, op) for op in program.scans()]
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
         self.recording = False
@@ -98,6 +116,16 @@ class ReferenceExecutor:
         self._cache: list[list[Rows]] = [[np.zeros(shape, np.int64) for shape in shapes] for _ in range(program.layers)]
         # per convolution: codes, their exponent
         self._cache += [[np.zeros((0, op.width), np.int64), np.zeros(0, np.int64)] for op in program.convolutions()]
+        # per state-space layer: what enters the convolution, x, B and C, each with its exponent; steps
+        for op in program.scans():
+            both = op.groups * op.states
+            widths = ((op.shape.channels,), (), (op.shape.inner,), (), (both,), (), (both,), (), (op.heads,))
+            self._cache.append([np.zeros((0, *width), np.int64) for width in widths])
+        # and the state behind each block that ends in a page; the first axis is the page times its blocks
+        self._states: list[list[Rows]] = [
+            [np.zeros((0, op.heads, op.width, op.states), np.int64), np.zeros((0, op.heads), np.int64)]
+            for op in program.scans()
+        ]
         self._head: Quantized | None = None  # what entered it in the last step
 
     @property
@@ -110,41 +138,48 @@ class ReferenceExecutor:
         """Bytes of a page."""
         p = self.program
         convolved = sum(op.width + 1 for op in p.convolutions())
-        return self.page_size * (p.layers * p.kv_heads * (p.head_width + 1) * 16 + convolved * 8)
+        scanned = sum(2 * op.shape.channels + op.heads + 4 for op in p.scans())
+        states = state_slots(self.page_size) * sum(op.shape.inner * op.states + op.heads for op in p.scans())
+        return 8 * (self.page_size * (p.layers * p.kv_heads * (p.head_width + 1) * 2 + convolved + scanned) + states)
 
     def close(self) -> None:
         """Free the weights and the pages; nothing can run any more."""
-        self._cache, self._weights, self._gains, self._head = [], {}, {}, None
+        self._cache, self._states, self._weights, self._gains, self._head = [], [], {}, {}, None
 
     def reserve_pages(self, count: int) -> None:
         """Allocate pages until there are so many."""
-        for arrays in self._cache:
-            for i, old in enumerate(arrays):
-                more = max(0, count * self.page_size - len(old))
-                arrays[i] = np.concatenate([old, np.zeros((more, *old.shape[1:]), np.int64)])
+        for lists, size in ((self._cache, self.page_size), (self._states, state_slots(self.page_size))):
+            for arrays in lists:
+                for i, old in enumerate(arrays):
+                    more = max(0, count * size - len(old))
+                    arrays[i] = np.concatenate([old, np.zeros((more, *old.shape[1:]), np.int64)])
 
     def copy_page(self, source: int, target: int) -> None:
         """Copy one page onto another."""
-        size = self.page_size
-        for arrays in self._cache:
-            for array in arrays:
-                array[target * size : (target + 1) * size] = array[source * size : (source + 1) * size]
+        for to, part in zip(self._page(target), self._page(source), strict=True):
+            to[:] = part
 
     def read_page(self, page: int) -> NDArray[np.uint8]:
         """Return a copy of the bytes of a page: of each layer keys, their scales, values, their scales, as int64."""
-        part = slice(page * self.page_size, (page + 1) * self.page_size)
-        return np.concatenate([array[part].reshape(-1) for arrays in self._cache for array in arrays]).view(np.uint8)
+        return np.concatenate([part.reshape(-1) for part in self._page(page)]).view(np.uint8)
 
     def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
         """Set the bytes of a page to what `read_page` returned."""
         if len(data) != self.page_bytes:
             raise ParameterError(f"a page has {self.page_bytes} bytes, got {len(data)}")
         values, at = data.view(np.int64), 0
-        for arrays in self._cache:
-            for array in arrays:
-                part = array[page * self.page_size : (page + 1) * self.page_size]
-                part[:] = values[at : at + part.size].reshape(part.shape)
-                at += part.size
+        for part in self._page(page):
+            part[:] = values[at : at + part.size].reshape(part.shape)
+            at += part.size
+
+    def _page(self, page: int) -> list[Rows]:
+        """Return the parts of the cache that belong to a page, as views."""
+        return [
+            array[page * size : (page + 1) * size]
+            for lists, size in ((self._cache, self.page_size), (self._states, state_slots(self.page_size)))
+            for arrays in lists
+            for array in arrays
+        ]
 
     def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
         """Copy cached slots of one sequence towards its front, in ascending order."""
@@ -174,6 +209,7 @@ class ReferenceExecutor:
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
+        check_consecutive(self.program, chunks)
         tokens = np.concatenate([c.tokens for c in chunks])
         positions = np.concatenate([_positions(c) for c in chunks])
         rotations = zip(self.program.rotations, self.program.factors(), strict=True)
@@ -227,6 +263,9 @@ class ReferenceExecutor:
                 case Convolve():
                     fraction[op.target] = 20
                     rows[op.target] = self._convolve(op, rows[op.source], chunks)
+                case Scan():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._scan(op, rows[op.source], rows[op.steps], chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
                 case Experts():
@@ -366,6 +405,43 @@ class ReferenceExecutor:
                 out[m] = convolve([(codes[slot], int(exponent[slot])) for slot in seen], taps, gate[m])
             row = part.stop
         return out
+
+    def _scan(self, op: Scan, source: Rows, steps: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        codes, exponent, *kept = self._cache[self.program.layers + len(self.program.convolutions()) + op.layer]
+        weights, out, row = self._scans[op.layer], np.zeros((len(source), op.shape.inner), np.int64), 0
+        new = input_rows(source)
+        for chunk in chunks:
+            slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
+            part, own = slice(row, row + len(chunk.tokens)), slots[chunk.position : end]
+            codes[own], exponent[own] = new.codes[part], new.exponent[part]
+            mixed = []
+            for p in range(chunk.position, end):
+                seen = slots[max(0, p - op.taps + 1) : p + 1][::-1]
+                mixed.append(convolved([(codes[s], int(exponent[s])) for s in seen], weights.taps, weights.bias))
+            rows = scan_rows(np.array(mixed), steps[part], weights.step_bias, op.shape)
+            for array, values in zip(kept, (*rows.x, *rows.b, *rows.c, rows.step), strict=True):
+                array[own] = values
+            for p in range(chunk.position, end):
+                out[row] = self._scan_row(op, weights, chunk.pages, p)
+                row += 1
+        return out
+
+    def _scan_row(self, op: Scan, weights: ScanWeights, pages: NDArray[np.int32], p: int) -> Rows:
+        """Return the result of one position, whose rows the cache has; store the state where a block ends there."""
+        first = p - p % BLOCK
+        block = self._slots(pages)[first : p + 1]
+        kept = self._cache[self.program.layers + len(self.program.convolutions()) + op.layer][2:]
+        rows = cached_rows([array[block] for array in kept])
+        states = self._states[op.layer]
+        state = ScanState(*(array[self._state(pages, first - 1)] for array in states)) if first else zero_state(op.shape)
+        if p % BLOCK == BLOCK - 1:
+            for array, value in zip(states, end_block(rows, state, weights, op.shape), strict=True):
+                array[self._state(pages, p)] = value
+        return scan_row(rows, state, weights, op.shape)
+
+    def _state(self, pages: NDArray[np.int32], p: int) -> int:
+        """Return the index of the state behind the block that ends at a position."""
+        return int(pages[p // self.page_size]) * state_slots(self.page_size) + p % self.page_size // BLOCK
 
     def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the head's input for some rows of the last step's logits."""

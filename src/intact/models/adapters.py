@@ -41,6 +41,7 @@ from intact.models.program import (
     Norm,
     Op,
     Program,
+    Scan,
     Steer,
 )
 from intact.numerics.dequantize import dequantize
@@ -362,12 +363,12 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
 def layer_ends(program: Program) -> list[int]:
     """Return for each layer the last operation that adds to the residual stream before the next one's attention.
 
-    Convolutions stand for attention in the layers that have them.
+    Convolutions and state-space layers stand for attention in the layers that have them.
     """
     ends: list[int] = []
     last = -1
     for i, op in enumerate(program.ops):
-        if isinstance(op, Attend | Convolve):
+        if isinstance(op, Attend | Convolve | Scan):
             ends += [last] if last >= 0 else []
         added = [(t.buffer, t.accumulate) for t in op.targets] if isinstance(op, Linear) else []
         if isinstance(op, Norm | Experts):

@@ -11,6 +11,7 @@ from intact.errors import ModelError
 from intact.formats.metadata import Metadata
 from intact.models.mixtures import ExpertMixture
 from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
+from intact.numerics.scan import ScanShape
 
 MOST_CONTEXT = 1 << 19
 """Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
@@ -109,6 +110,8 @@ class Config:
     """Layers with a short convolution in the place of attention."""
     taps: int = 0
     """Positions that a short convolution sums over, its own included."""
+    scan: ScanShape | None = None
+    """The sizes of state-space layers, if there are any; their convolutions sum over `taps` positions."""
     other_heads: tuple[str, ...] = ()
     """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 

@@ -37,6 +37,7 @@ from intact.models.names import (
     HF_LAYER,
     HF_NAMES,
     PARTS,
+    SCAN_INPUTS,
     find_fused,
     split_rows,
     ungroup_heads,
@@ -55,6 +56,7 @@ from intact.models.program import (
     Op,
     Program,
     Rope,
+    Scan,
     Target,
 )
 from intact.models.reward_heads import reward_layers
@@ -308,6 +310,9 @@ class Decoder:
         q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
         rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
         rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else 0)
+        if config.scan:
+            sizes = (config.scan.inner, config.scan.channels, config.scan.heads)
+            rows |= dict(zip(SCAN_INPUTS, sizes, strict=True))
         tensors: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
             if name not in found:
@@ -603,6 +608,48 @@ class Decoder:
         cached = sum(isinstance(op, Convolve) for op in self.ops)
         self.ops.append(Convolve("parts", "convolved", weight, cached, c.width, taps))
         self.ops.append(Linear("convolved", (self.target(buffer, p + "out_proj", c.width, c.width, accumulate),)))
+
+    def scan(self, i: int, buffer: str, accumulate: bool) -> None:
+        """Append a state-space layer on "normed": projection, scan, gate, norm and output projection."""
+        c, p, shape = self.config, f"blk.{i}.", self.config.scan
+        assert shape is not None
+        targets = (("z", shape.inner), ("mixed", shape.channels), ("steps", shape.heads))
+        self.ops.append(
+            Linear(
+                "normed",
+                tuple(
+                    self.target(to, p + stem, rows, c.width)
+                    for stem, (to, rows) in zip(SCAN_INPUTS, targets, strict=True)
+                ),
+            )
+        )
+        weight = self.matrix(p + "ssm_conv1d.weight", shape.channels, c.taps)
+        bias = p + "ssm_conv1d.bias" if c.biases.get("ssm_conv1d", True) else None
+        if bias:
+            self.vector(bias, shape.channels)
+        own = [p + name for name in ("ssm_dt.bias", "ssm_a", "ssm_d")]
+        for name in own:
+            self.vector(name, shape.heads)
+        cached = sum(isinstance(op, Scan) for op in self.ops)
+        self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, *own, cached, *shape, c.taps))
+        self.ops.append(Gate("z", "scanned", "gated", "silu"))
+        self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
+        self.ops.append(
+            Linear("normed_inner", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate),))
+        )
+
+    def scan_buffers(self) -> dict[str, Buffer]:
+        """Return the row vectors of state-space layers."""
+        shape = self.config.scan
+        assert shape is not None
+        return {
+            "z": Buffer(shape.inner),
+            "mixed": Buffer(shape.channels),
+            "steps": Buffer(shape.heads),
+            "scanned": Buffer(shape.inner),
+            "gated": Buffer(shape.inner, wide=True),
+            "normed_inner": Buffer(shape.inner),
+        }
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append the feed-forward net on "normed", or the mixture of experts in its place."""

@@ -17,6 +17,8 @@ from intact.numerics.weights import BlockWeight
 
 ATTENTION: Final = ("attn_q", "attn_k", "attn_v")
 FEED_FORWARD: Final = ("ffn_gate", "ffn_up", "ffn_down")
+SCAN_INPUTS: Final = ("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps")
+"""What a state-space layer's projection is made of: the gate z; x, B and C; dt."""
 HF_NAMES: Final[dict[str, str]] = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -51,6 +53,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "attn_kv_b": ("attn_k_b", "attn_v_b"),
     "ffn_up": ("ffn_gate", "ffn_up"),
     "ffn_up_shexp": ("ffn_gate_shexp", "ffn_up_shexp"),
+    "ssm_in": SCAN_INPUTS,
 }
 """Matrices that files may hold as one, by GGUF's name, and the matrices that are their rows, in order."""
 BY_HEAD: Final = ("attn_kv_b",)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from intact.formats import Tensor
 from intact.numerics.experts import ExpertWeights
 from intact.numerics.gate import Activation
+from intact.numerics.scan import ScanShape
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,39 @@ class Convolve:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """The state-space layer of Mamba-2 (arXiv 2405.21060); appends a row to the cache first.
+
+    The source holds x (`heads` times `width` channels), B and C (`groups` times `states` columns each), which pass a
+    causal convolution over `taps` positions and SiLU; `steps` holds dt, a number for each head. A head's state follows
+    ``S = exp(dt A) S + dt x B^T``, and the target is ``S C + D x``. Tensors: `weight` and `bias` (none where None) of
+    the convolution, `step_bias` added to dt before softplus, `decay` with A (negative) and `skip` with D of each head.
+    Heads share B and C in groups. `layer` counts the scans of a program, each of which has its part of the cache: the
+    rows, and the state at the end of each block of 64 positions.
+    """
+
+    source: str
+    steps: str
+    target: str
+    weight: str
+    bias: str | None
+    step_bias: str
+    decay: str
+    skip: str
+    layer: int
+    heads: int
+    width: int
+    groups: int
+    states: int
+    taps: int
+
+    @property
+    def shape(self) -> ScanShape:
+        """Its sizes, as the arithmetic has them."""
+        return ScanShape(self.heads, self.width, self.groups, self.states)
+
+
+@dataclass(frozen=True)
 class Gate:
     """target = activation(gate) * up, or activation(gate) where `up` is None."""
 
@@ -275,6 +309,7 @@ Op: TypeAlias = (
     | Rope
     | Attend
     | Convolve
+    | Scan
     | Gate
     | Experts
     | Logits
@@ -315,6 +350,10 @@ class Program:
     def convolutions(self) -> list[Convolve]:
         """Return the convolutions, in order of the parts of the cache that they have."""
         return [op for op in self.ops if isinstance(op, Convolve)]
+
+    def scans(self) -> list[Scan]:
+        """Return the state-space layers, in order of the parts of the cache that they have."""
+        return [op for op in self.ops if isinstance(op, Scan)]
 
     def ropes(self) -> dict[str, Rope]:
         """Return the rotations of positions, by the buffers that they turn."""

@@ -100,6 +100,12 @@ class ScanRows(NamedTuple):
     step: Int
 
 
+def cached_rows(parts: Sequence[Int]) -> ScanRows:
+    """Return rows from the arrays that a cache has them in: codes and exponents of x, of B, of C; steps."""
+    x, b, c = (ConvolutionRows(parts[i], parts[i + 1]) for i in (0, 2, 4))
+    return ScanRows(x, b, c, parts[6])
+
+
 class ScanState(NamedTuple):
     """The state behind a block: `mantissa` (heads, width, states) of 32 bits times 2^`exponent` (heads,)."""
 
@@ -132,6 +138,11 @@ def convolved(rows: Sequence[tuple[Int, int]], taps: Int, bias: Int) -> Int:
     for back, (codes, exponent) in enumerate(rows):
         total += taps[:, -1 - back] * (codes << exponent)
     return silu(sat32(rshift(total, TAP_FRACTION) + bias))
+
+
+def input_rows(source: NDArray[np.integer]) -> ConvolutionRows:
+    """Return rows (M, channels) that enter the convolution, Q16, as the cache keeps them."""
+    return row_codes(np.asarray(source, np.int64))
 
 
 def scan_rows(mixed: Int, steps: NDArray[np.integer], step_bias: Int, shape: ScanShape) -> ScanRows:
