@@ -246,6 +246,9 @@ class RecordedOp:
                 "routing"
             )
             fields["factor"] = str(factor)
+        if "scan" in fields:
+            names = ("heads", "width", "groups", "states", "taps", "scan_bias", "step_bias", "rate", "skip")
+            fields |= dict(zip(names, fields.pop("scan"), strict=True))
         if "multiplier" in fields:
             fields["multiplier"] = str(fields["multiplier"])
         return {"kind": self.kind.name.lower(), **fields}

@@ -155,6 +155,29 @@ class FloatModel:
         sums = sum(rows[j : j + len(x)] * weights[:, j] for j in range(weights.shape[1]))
         return self.linear(gate * sums, p + "shortconv.out_proj")
 
+    def state_space(self, x: np.ndarray, p: str) -> np.ndarray:
+        """Mamba-2's layer, token by token: S = e^(dt A) S + dt x B^T; y = S C + D x; gate, norm."""
+        heads, inner = int(self.number("ssm.time_step_rank")), int(self.number("ssm.inner_size"))
+        groups, size = int(self.number("ssm.group_count")), int(self.number("ssm.state_size"))
+        ends = [inner, 2 * inner + 2 * groups * size]
+        z, mixed, steps = np.split(self.linear(x, p + "ssm_in"), ends, axis=-1)
+        taps = self.weights[p + "ssm_conv1d.weight"].astype(np.float64)
+        rows = np.concatenate([np.zeros((taps.shape[1] - 1, len(taps))), mixed])
+        mixed = sum(rows[j : j + len(x)] * taps[:, j] for j in range(taps.shape[1]))
+        mixed = mixed + self.weights[p + "ssm_conv1d.bias"]
+        mixed = mixed / (1 + np.exp(-mixed))
+        steps = np.logaddexp(0, steps + self.weights[p + "ssm_dt.bias"])
+        u, b, c = np.split(mixed, [inner, inner + groups * size], axis=-1)
+        u = u.reshape(len(x), heads, -1)
+        b, c = (np.repeat(y.reshape(len(x), groups, size), heads // groups, axis=1) for y in (b, c))
+        state, out = np.zeros((heads, inner // heads, size)), []
+        for t in range(len(x)):
+            decay = np.exp(steps[t] * self.weights[p + "ssm_a"])
+            state = decay[:, None, None] * state + steps[t][:, None, None] * u[t][:, :, None] * b[t][:, None]
+            out.append((state @ c[t][:, :, None])[..., 0] + self.weights[p + "ssm_d"][:, None] * u[t])
+        gated = np.array(out).reshape(len(x), inner) * z / (1 + np.exp(-z))
+        return self.linear(self.norm(gated, p + "ssm_norm"), p + "ssm_out")
+
     def activation(self, x: np.ndarray) -> np.ndarray:
         if self.kind in TANH_GELU:
             return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
@@ -235,6 +258,9 @@ class FloatModel:
             y = normed = before(x, p + "attn_norm")
             if p + "shortconv.conv.weight" in self.weights:
                 y = self.convolution(y, p)
+            elif p + "ssm_a" in self.weights:
+                x = x + self.state_space(y, p)
+                continue
             elif self.kind == "deepseek2":
                 y = self.latent_attention(y, p, base)
             else:

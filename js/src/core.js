@@ -43,6 +43,12 @@ const OP_FIELDS = Object.entries({
   random: 0,
   groups: 1,
   groups_used: 1,
+  states: 0,
+  taps: 0,
+  scan_bias: -1,
+  step_bias: -1,
+  rate: -1,
+  skip: -1,
 });
 
 /** An instance of the module. */

@@ -275,6 +275,7 @@ void bind_model(nb::module_& m) {
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("CONVOLVE", Op::kConvolve)
+        .value("SCAN", Op::kScan)
         .value("GATE", Op::kGate)
         .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);
@@ -325,6 +326,17 @@ void bind_model(nb::module_& m) {
                 const auto& [used, weights, factor, float_factor, groups, groups_used] = routing;
                 if (weights < 0 || weights >= kExpertWeights) throw std::invalid_argument("no such weights of experts");
                 self.routing = {used, static_cast<ExpertWeights>(weights), factor, float_factor, groups, groups_used};
+            })
+        .def_prop_rw(
+            "scan",
+            [](const Op& self) {
+                const ScanForm& f = self.scan;
+                return std::tuple(f.heads, f.width, f.groups, f.states, f.taps, f.bias, f.step_bias, f.rate, f.skip);
+            },
+            [](Op& self, const std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int,
+                                          int, int, int>& scan) {
+                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip] = scan;
+                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip};
             })
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },

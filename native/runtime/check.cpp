@@ -38,6 +38,32 @@ void check_vectors(const Model& model, const Op& op) {
             throw std::invalid_argument("an adapter's vector is a row of a wide buffer");
 }
 
+// Refuses a scan whose sizes and parameters do not fit its buffers or the proven bounds.
+void check_scan(const Model& model, const Op& op) {
+    const ScanForm& form = op.scan;
+    const auto buffer = [&](int i) -> const BufferSpec& { return model.buffers[static_cast<std::size_t>(i)]; };
+    const auto holds = [&](int i, std::int64_t count) {
+        return i >= 0 && static_cast<std::size_t>(i) < model.biases.size() &&
+               std::ssize(model.biases[static_cast<std::size_t>(i)]) == count;
+    };
+    if (form.heads < 1 || form.width < 1 || form.groups < 1 || form.heads % form.groups || form.states < 1 ||
+        form.states > kMostScanStates || form.taps < 1 || form.taps > 4)
+        throw std::invalid_argument(
+            "a scan has heads in groups of one size, 1 to 256 columns of a state and one to four weights for each "
+            "channel");
+    if (buffer(op.source).wide || buffer(op.second).wide || buffer(op.target).wide ||
+        buffer(op.source).width != form.channels() || buffer(op.second).width != form.heads ||
+        buffer(op.target).width != form.inner() || op.source == op.target)
+        throw std::invalid_argument("a scan reads x, B and C and steps, and writes a row of x's width, all narrow");
+    if (!holds(op.bias, form.taps * form.channels()) || !holds(form.bias, form.channels()) ||
+        !holds(form.step_bias, form.heads) || !holds(form.rate, form.heads) || !holds(form.skip, form.heads))
+        throw std::invalid_argument("a scan has weights and a bias for each channel, and three numbers for each head");
+    for (const std::int64_t rate : model.biases[static_cast<std::size_t>(form.rate)])
+        if (rate < 0 || rate >= std::int64_t{1} << 30) throw std::invalid_argument("a rate lies in 0 to 2^30 - 1");
+    if (op.layer != std::ssize(model.scans) || !model.pages.empty())
+        throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
+}
+
 void check(const Model& model, const Op& op) {
     const auto demand = [](int i, std::size_t count, const char* what) {
         if (i < 0 || static_cast<std::size_t>(i) >= count)
@@ -47,10 +73,11 @@ void check(const Model& model, const Op& op) {
     if (op.kind != Op::kEmbed && op.kind != Op::kSteer && (op.kind != Op::kAllGather || op.source != -1))
         buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kExperts ||
-        op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kScan ||
+        op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
         buffer(op.target);
-    if (op.kind == Op::kAttend || op.kind == Op::kExperts || (op.kind == Op::kGate && op.second != -1))
+    if (op.kind == Op::kAttend || op.kind == Op::kExperts || op.kind == Op::kScan ||
+        (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
     if (op.kind == Op::kAttend) buffer(op.third);
     if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
@@ -99,6 +126,7 @@ void check(const Model& model, const Op& op) {
         if (op.layer != std::ssize(model.convolutions) || !model.pages.empty())
             throw std::invalid_argument("convolutions take the parts of the cache in their order, before it has pages");
     }
+    if (op.kind == Op::kScan) check_scan(model, op);
     if (op.keep) {
         const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
         if (op.kind != Op::kLinear || op.keep < 1 || op.keep > width)
@@ -142,6 +170,7 @@ void add_op(Model& model, const Op& op) {
     check(model, op);
     if (op.kind == Op::kConvolve)
         model.convolutions.push_back(model.buffers[static_cast<std::size_t>(op.target)].width);
+    if (op.kind == Op::kScan) model.scans.push_back(op.scan);
     model.ops.push_back(op);
 }
 

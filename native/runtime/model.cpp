@@ -5,6 +5,7 @@
 #include <iterator>
 #include <limits>
 #include <stdexcept>
+#include <utility>
 
 #include "runtime/exact.h"
 #include "runtime/plan.h"
@@ -93,13 +94,19 @@ std::int64_t Model::source_width(Op::Kind kind) const {
     return 0;
 }
 
-std::int64_t Model::page_bytes() const { return convolution_offset(static_cast<int>(convolutions.size())); }
+std::int64_t Model::page_bytes() const { return scan_offset(static_cast<int>(scans.size())); }
 
 std::int64_t Model::convolution_offset(int layer) const {
     const std::int64_t rows = std::int64_t{layers} * kv_heads * page_size;
     std::int64_t bytes = profile == Profile::kInt8 ? rows * (3 * depth + 8) : rows * head_width * 8;
     for (int i = 0; i < layer; i++)
         bytes += page_size * (profile == Profile::kInt8 ? 2 * at(convolutions, i) + 4 : 4 * at(convolutions, i));
+    return bytes;
+}
+
+std::int64_t Model::scan_offset(int layer) const {
+    std::int64_t bytes = convolution_offset(static_cast<int>(convolutions.size()));
+    for (int i = 0; i < layer; i++) bytes += scan_pages(i).bytes;
     return bytes;
 }
 
@@ -176,6 +183,16 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
         const std::int64_t rows = convolution_offset(i), exponents = rows + page_size * row;
         std::copy_n(source + rows + s * row, row, target + rows + t * row);
         if (profile == Profile::kInt8) std::copy_n(source + exponents + s * 4, 4, target + exponents + t * 4);
+    }
+    for (int i = 0; i < static_cast<int>(scans.size()); i++) {  // the states behind blocks stay
+        const ScanForm& form = at(scans, i);
+        const ScanPages parts = scan_pages(i);
+        const std::int64_t start = scan_offset(i), row = form.channels() * (profile == Profile::kInt8 ? 2 : 4);
+        for (const auto& [part, bytes] : {std::pair{parts.raw, row},
+                                          {parts.mixed, row},
+                                          {parts.steps, form.heads * 4},
+                                          {parts.exponents, std::int64_t{16}}})
+            std::copy_n(source + start + part + s * bytes, bytes, target + start + part + t * bytes);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "kernels/kernels.h"
 #include "runtime/experts.h"
 #include "runtime/pool.h"
+#include "runtime/scan.h"
 #include "runtime/stopwatch.h"
 #include "runtime/weight.h"
 
@@ -66,6 +67,7 @@ struct Op {
         kRope,
         kAttend,
         kConvolve,
+        kScan,
         kGate,
         kExperts,
         kLogits
@@ -77,7 +79,7 @@ struct Op {
     int target = -1;
     int weight = -1;              // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                // norm: 0 for whole rows
-    int kv_heads = 0, layer = 0;  // attend; convolve: the number of its part of the cache
+    int kv_heads = 0, layer = 0;  // attend; convolve, scan: the number of its part of the cache
     std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
     std::int64_t window = 0;      // attend: positions seen, 0 for all
     bool accumulate = false;      // norm, experts, exchange; gather: columns of index -1 stay as they are
@@ -94,6 +96,7 @@ struct Op {
                                         // adapt: of each adapter down and up, weights of -1 where it has none;
                                         // steer: of each adapter the bias, or -1
     Routing routing{};                  // experts
+    ScanForm scan{};                    // its convolution's weights are `bias`
     std::vector<std::int32_t> index;    // gather: for each column of the target that of the source, or -1: none
     std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all
     std::vector<std::int32_t> norms;    // linear: of the columns, where they weight the choice
@@ -125,8 +128,8 @@ struct Plan {
     bool meet = false;  // threads meet before it
     bool whole =
         false;  // of a product: its source is complete, so that each thread may quantise a single row for itself
-    bool last = false;      // of the last attention or convolution: behind it only rows whose logits are wanted go
-                            // on, in front;
+    bool last = false;  // of the last attention, convolution or scan: behind it only rows whose logits are wanted go
+                        // on, in front;
     std::vector<int> live;  // these buffers of theirs are read there
 };
 
@@ -169,6 +172,11 @@ public:
     // Bytes from the start of a page to the rows that a convolution keeps there: of each position the codes of all
     // channels, then of each position the exponent; profile fp32: floats.
     std::int64_t convolution_offset(int layer) const;
+    // Bytes from the start of a page to what a scan keeps there, and where its parts lie behind that.
+    std::int64_t scan_offset(int layer) const;
+    ScanPages scan_pages(int layer) const {
+        return {scans.at(static_cast<std::size_t>(layer)), page_size, profile == Profile::kFp32};
+    }
     std::int64_t page_values() const {
         return std::int64_t{layers} * kv_heads * page_size * head_width;
     }  // fp32: floats before a page's values
@@ -188,6 +196,7 @@ public:
     std::vector<BufferSpec> buffers;
     std::vector<Op> ops;
     std::vector<std::int64_t> convolutions;  // their channels, in order of their parts of the cache
+    std::vector<ScanForm> scans;             // in order of their parts of the cache
     std::vector<std::unique_ptr<MatrixWeight>> weights;
     std::vector<NormGain> gains;
     std::vector<std::vector<std::int64_t>> biases;

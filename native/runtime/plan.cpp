@@ -14,6 +14,7 @@ bool writes(const Op& op, int buffer) {
         case Op::kHadamard:
         case Op::kAttend:
         case Op::kConvolve:
+        case Op::kScan:
         case Op::kGate:
             return op.target == buffer;
         case Op::kGather:
@@ -75,9 +76,11 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
     }
 }
 
-bool reads_other_rows(const Op& op) { return op.kind == Op::kAttend || op.kind == Op::kConvolve; }
+bool reads_other_rows(const Op& op) {
+    return op.kind == Op::kAttend || op.kind == Op::kConvolve || op.kind == Op::kScan;
+}
 
-// Finds the last attention or convolution, behind which each row goes its own way to its logits.
+// Finds the last attention, convolution or scan, behind which each row goes its own way to its logits.
 void narrow(const Model& model, std::vector<Plan>& plan) {
     const std::vector<Op>& ops = model.ops;
     std::size_t last = ops.size();
@@ -143,6 +146,10 @@ private:
                 demand(plan, kRows, {op.source});
                 all();
                 at(state_, op.target) = plan.last ? kAll : kRows;
+                break;
+            case Op::kScan:
+                demand(plan, kRows, {op.source, op.second});
+                all();
                 break;
             case Op::kGate:
                 share(plan, kRows, {op.source, op.second < 0 ? op.source : op.second, op.target});

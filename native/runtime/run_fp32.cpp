@@ -1,5 +1,7 @@
 // The fp32 profile (docs/numerics_fp32.md).
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 
 #include "runtime/step.h"
@@ -168,6 +170,52 @@ struct Fp32Run : Run {
             }
             kernel_.multiply(to, data(op.source, m) + n, to, n);
         }
+    }
+
+    // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
+    void scan(const Op& op) {
+        const ScanForm& form = op.scan;
+        const std::int64_t n = form.channels();
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            std::copy_n(data(op.source, m), n, kept_row(op, m, at(s_.position, m)).float_raw);
+        meet(Stopwatch::kRows);
+        const float *const taps = at(m_.float_biases, op.bias).data(), *const added =
+                                                                           at(m_.float_biases, form.bias).data();
+        const std::int64_t* const step_bias = at(m_.biases, form.step_bias).data();
+        const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
+        sums_.resize(static_cast<std::size_t>(n));
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const std::int64_t p = at(s_.position, m);
+            const ScanRow row = kept_row(op, m, p);
+            float* const to = row.float_mixed;
+            kernel_.multiply(row.float_raw, taps + (form.taps - 1) * n, to, n);
+            for (std::int64_t tap = form.taps - 2, q = p - 1; tap >= 0 && q >= 0; tap--, q--) {
+                kernel_.multiply(kept_row(op, m, q).float_raw, taps + tap * n, sums_.data(), n);
+                kernel_.add(to, sums_.data(), to, n);
+            }
+            kernel_.add(to, added, to, n);
+            kernel_.gate(GateKind::kSilu, to, ones.data(), to, n);
+            for (std::int64_t head = 0; head < form.heads; head++)
+                row.steps[head] = softplus(saturate(fixed(data(op.second, m)[head]) + step_bias[head]));
+        }
+        meet(Stopwatch::kRows);
+        const Span heads = part(form.heads);
+        const float* const skip = at(m_.float_biases, form.skip).data();
+        ScanBlock block(form, at(m_.biases, form.rate).data(), nullptr);
+        by_blocks_of_scan(op, block, [&](ScanBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
+            some.run_floats(heads.begin, heads.end, first, skip, after,
+                            [&](std::int64_t t) { return data(op.target, m + t - first); });
+        });
+        meet(Stopwatch::kProduct);
+    }
+
+    static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
+
+    // x in Q16, rounded half up and saturated; what is no number as the largest.
+    static std::int64_t fixed(float x) {
+        const double scaled = std::floor(static_cast<double>(x) * 65536 + 0.5);
+        if (!(scaled < INT32_MAX)) return INT32_MAX;
+        return scaled < -INT32_MAX ? -INT32_MAX : static_cast<std::int64_t>(scaled);
     }
 
     void gate(const Op& op) {

@@ -500,6 +500,55 @@ struct Int8Run : Run {
         if (s_.narrows) go_on(plan.live);
     }
 
+    // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
+    void scan(const Op& op) {
+        const ScanForm& form = op.scan;
+        const std::int64_t n = form.channels(), inner = form.inner(), columns = form.columns();
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const ScanRow row = kept_row(op, m, at(s_.position, m));
+            row.exponents[0] = row_codes(narrow(op.source, m), n, row.raw);
+        }
+        meet(Stopwatch::kRows);
+        const std::int64_t *const taps = at(m_.biases, op.bias).data(), *const added = at(m_.biases, form.bias).data();
+        const std::int64_t* const step_bias = at(m_.biases, form.step_bias).data();
+        std::vector<std::int64_t> sum(static_cast<std::size_t>(n));
+        std::vector<std::int32_t> mixed(sum.size()), sigmoid(sum.size());
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const std::int64_t p = at(s_.position, m);
+            std::fill(sum.begin(), sum.end(), 0);
+            for (std::int64_t tap = form.taps - 1, q = p; tap >= 0 && q >= 0; tap--, q--) {
+                const ScanRow row = kept_row(op, m, q);
+                for (std::int64_t i = 0; i < n; i++)
+                    at(sum, i) += taps[tap * n + i] * (std::int64_t{row.raw[i]} << row.exponents[0]);
+            }
+            for (std::int64_t i = 0; i < n; i++)
+                at(mixed, i) = static_cast<std::int32_t>(saturate(((at(sum, i) + (1 << 19)) >> 20) + added[i]));
+            m_.kernel->sigmoid(mixed.data(), n, sigmoid.data());
+            for (std::int64_t i = 0; i < n; i++)
+                at(mixed, i) = static_cast<std::int32_t>(
+                    (std::int64_t{at(mixed, i)} * at(sigmoid, i) + (std::int64_t{1} << 29)) >> 30);
+            const ScanRow row = kept_row(op, m, p);
+            row.exponents[1] = row_codes(mixed.data(), inner, row.mixed);
+            for (const int part : {0, 1}) {
+                const std::int64_t from = inner + part * columns;
+                row.exponents[2 + part] = row_codes(mixed.data() + from, columns, row.mixed + from);
+            }
+            for (std::int64_t head = 0; head < form.heads; head++)
+                row.steps[head] = softplus(saturate(narrow(op.second, m)[head] + step_bias[head]));
+        }
+        meet(Stopwatch::kRows);
+        const Span heads = part(form.heads);
+        ScanBlock block(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data());
+        by_blocks_of_scan(op, block, [&](ScanBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
+            some.run(heads.begin, heads.end, first, after,
+                     [&](std::int64_t t) { return narrow(op.target, m + t - first); });
+        });
+        at(fraction_, op.target) = kNarrow;
+        meet(Stopwatch::kProduct);
+        const Plan& plan = at(m_.plan, number(op));
+        if (plan.last && s_.narrows) go_on(plan.live);
+    }
+
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
 
     // The products of a row's first and last third, as 15 bits and a sign under one exponent.

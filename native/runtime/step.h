@@ -1,6 +1,7 @@
 // One step: the rows that run through the program together, and what the threads of a run share.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -97,6 +98,11 @@ protected:
         if (thread_ == 0 && rows_ > 0) m_.exchange(static_cast<std::size_t>(&op - m_.ops.data()), rows_);
         meet(Stopwatch::kRows);
     }
+    // The part of a scan in the page of a position, and the position's number there.
+    std::pair<std::uint8_t*, std::int64_t> scan_base(const Op& op, std::int64_t m, std::int64_t place) const {
+        std::uint8_t* const page = at(at(*s_.chunks, at(s_.chunk, m)).pages, place / m_.page_size);
+        return {page + m_.scan_offset(op.layer), place % m_.page_size};
+    }
     template <class T> T* row(int buffer, std::int64_t m) const {
         return reinterpret_cast<T*>(at(m_.memory, buffer).data()) + m * at(m_.buffers, buffer).width;
     }
@@ -111,6 +117,31 @@ protected:
     std::pair<std::uint8_t*, std::int64_t> kept(const Op& op, std::int64_t m, std::int64_t slot) const {
         std::uint8_t* const page = at(at(*s_.chunks, at(s_.chunk, m)).pages, slot / m_.page_size);
         return {page + m_.convolution_offset(op.layer), slot % m_.page_size};
+    }
+    // What a scan keeps of position `place` of row m's text; rows of trees have none.
+    ScanRow kept_row(const Op& op, std::int64_t m, std::int64_t place) const {
+        const auto [base, i] = scan_base(op, m, place);
+        return scan_row(op.scan, m_.scan_pages(op.layer), base, i, m_.profile == Profile::kFp32);
+    }
+    // The state behind the block that ends at position `place` of row m's text.
+    ScanState kept_state(const Op& op, std::int64_t m, std::int64_t place) const {
+        const auto [base, i] = scan_base(op, m, place);
+        return scan_state(op.scan, m_.scan_pages(op.layer), base, i);
+    }
+    // Calls f(block, row, first, after) for the blocks of a step's rows: the rows from the block's start on are read,
+    // `first` is the first of them that belongs to the step, as row `row`; `after` is where the block's state goes,
+    // without memory where it goes on.
+    template <class F> void by_blocks_of_scan(const Op& op, ScanBlock& block, F f) const {
+        for (std::int64_t m = 0; m < s_.rows;) {
+            const std::int64_t p = at(s_.position, m), start = p / kScanBlock * kScanBlock;
+            const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
+            const std::int64_t end = std::min(start + kScanBlock, chunk.position + chunk.count);
+            std::vector<ScanRow> rows;
+            for (std::int64_t q = start; q < end; q++) rows.push_back(kept_row(op, m, q));
+            block.read(std::move(rows), start == 0 ? ScanState{} : kept_state(op, m, start - 1));
+            f(block, m, p - start, end == start + kScanBlock ? kept_state(op, m, end - 1) : ScanState{});
+            m += end - p;
+        }
     }
     // The slot of the position before the one in slot `slot` of row m's text; -1 for none.
     std::int64_t slot_before(std::int64_t m, std::int64_t slot) const {
@@ -196,6 +227,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kConvolve:
                 run.convolve(op);
+                break;
+            case Op::kScan:
+                run.scan(op);
                 break;
             case Op::kGate:
                 run.gate(op);

@@ -527,6 +527,38 @@ VARIANTS: dict[str, Variant] = {
             routed_scaling_factor=1.5,
         )
     ),
+    "mamba2": Variant(
+        _config(
+            "Mamba2ForCausalLM",
+            "mamba2",
+            num_heads=8,
+            head_dim=16,
+            state_size=24,
+            n_groups=1,
+            expand=2,
+            conv_kernel=4,
+            layer_norm_epsilon=1e-5,
+            time_step_rank=4,
+            chunk_size=16,
+        )
+    ),
+    "mamba2-taps": Variant(
+        _config(
+            "Mamba2ForCausalLM",
+            "mamba2",
+            num_hidden_layers=3,
+            num_heads=3,
+            head_dim=32,
+            state_size=16,
+            n_groups=1,
+            expand=1.5,
+            conv_kernel=3,
+            use_conv_bias=False,
+            layer_norm_epsilon=1e-5,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
     "deepseek-v2-lite": Variant(
         _config(
             "DeepseekV2ForCausalLM",
@@ -628,7 +660,12 @@ MATRICES = {
     "output": 3.0,
 }
 """Sizes of random matrices by the ends of their names; 1 for others."""
-GAINS = {"attn_sinks": (1.0, 2.0), "attn_q_norm": (1.3, 0.3), "attn_k_norm": (1.3, 0.3), "post_ffw_norm": (0.8, 0.2)}
+GAINS = {
+    "attn_sinks": (1.0, 2.0),
+    "attn_q_norm": (1.3, 0.3),
+    "attn_k_norm": (1.3, 0.3),
+    "post_ffw_norm": (0.8, 0.2),
+} | {"ssm_a": (-1.0, 1.5)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
 OWN_SIZES = {
     "gemma2": (1.0, 3.0),
@@ -665,12 +702,14 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
         elif len(shape) == 2:
             size = entry_of(stem, matrices, 1.0) / shape[1] ** 0.5
             out[own] = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
-            if stem.endswith("shortconv.conv"):  # as torch's Conv1d has them
+            if stem.endswith(("shortconv.conv", "ssm_conv1d")):  # as torch's Conv1d has them
                 out[own] = out[own][:, None]
         else:
-            mean, size = entry_of(stem, gains, (1.0, 0.2))
+            mean, size = entry_of(name if end.startswith("ssm_") else stem, gains, (1.0, 0.2))
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
             out[own] = (values + np.float32(mean - architecture.hf_gain_offset)).astype(np.float32)
+    if architecture.gguf == "mamba2":
+        out = {name.replace("model.layers.", "backbone.layers."): array for name, array in out.items()}
     return stack_experts(architecture, out, config)
 
 

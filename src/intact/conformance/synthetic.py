@@ -9,6 +9,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ from intact.models.program import (
     Op,
     Program,
     Rope,
+    Scan,
     Scatter,
     Steer,
     Target,
@@ -494,6 +496,38 @@ def _convolutions() -> Iterator[Case]:
         yield b.case([*_two_sequences(), ALL_TOKENS])
 
 
+def _scans() -> Iterator[Case]:
+    """Build state-space layers, two in a row: with groups, few taps, slow and fast heads, and sums at their bounds."""
+    shapes = ((6, 8, 2, 24, 4, 1.0), (3, 20, 1, 16, 3, 1.0), (1, 4, 1, 256, 4, 3000.0), (4, 2, 4, 1, 1, 40.0))
+    for heads, width, groups, states, taps, size in shapes:
+        b = _Builder(f"scan {heads} {width} {groups} {states} {taps}")
+        inner, both = heads * width, groups * states
+        decays = -(2.0 ** np.arange(-9, 4, 13 / heads)) * (size < 100)
+        b.embed(40)
+        for i in range(2):
+            channels = inner + 2 * both
+            mixed = ("mixed", channels), ("steps", heads), ("z", inner)
+            b.linear("x" if i == 0 else "gated", "F32", *mixed, bias=0.5 * size)
+            parameters = (
+                b.matrix(f"taps.{i}", "F32", channels, taps, min(size, 40.0) * taps**0.5),
+                None if taps == 1 else b.vector(f"bias.{i}", channels, 0.0, 0.5),
+                b.vector(f"step_bias.{i}", heads, 30.0 if size > 100 else -2.0, 2.0),
+                b.tensor(f"decay.{i}", "F32", (heads,), _float_bytes(decays.astype(np.float32))),
+                b.vector(f"skip.{i}", heads, 1.0, 0.5),
+            )
+            scanned = b.buffer("scanned", inner)
+            b.ops.append(Scan("mixed", "steps", scanned, *parameters, i, heads, width, groups, states, taps))
+            b.ops.append(Gate("z", "scanned", b.buffer("gated", inner, wide=True), "silu"))
+        b.linear("gated", "F32", ("y", 41))
+        b.logits("y")
+        text, pages = [(7 * i + i * i // 3 + 3) % TOKENS for i in range(150)], [0, 5, 1, 9, 4, 2, 3, 8, 6, 7]
+        cuts = (0, 50, 51, 91, 128, 150)
+        beside = _chunk(0, text[20:90], range(10, 15))
+        steps = [_step(_chunk(start, text[start:end], pages)) for start, end in pairwise(cuts)]
+        steps[2] = _step(beside, *steps[2].chunks)
+        yield b.case(steps, pages=15)
+
+
 def _decoders() -> Iterator[Case]:
     """Build two whole layers: Llama's with Qwen2's biases, and Gemma's with windows and norms of heads and results."""
     for gemma in (False, True):
@@ -542,6 +576,6 @@ def cases() -> Iterator[Case]:
             yield _matrix(kind, bits)
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
-    parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions)
+    parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
     for family in (*parts, _decoders, _adapters):
         yield from family()

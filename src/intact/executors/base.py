@@ -197,12 +197,15 @@ def scan_weights(program: Program, op: Scan) -> ScanWeights:
         If one is too large, or a head's state would grow by itself.
     """
     if op.states > MOST_STATES:
-        raise ModelError(f"tensor {op.weight}: states of {op.states} columns pass the proven bounds, at most {MOST_STATES}")
+        raise ModelError(
+            f"tensor {op.weight}: states of {op.states} columns pass the proven bounds, at most {MOST_STATES}"
+        )
     bias = np.zeros(op.shape.channels, np.int64) if op.bias is None else integer_bias(program, op.bias, 16)
     decay = bias_values(program, op.decay).astype(np.float64)
     rate = np.floor(-decay * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)
-    if not (0 <= rate.min() and rate.max() < RATE_LIMIT):
-        raise ModelError(f"tensor {program.tensors[op.decay].name}: decays lie in -709 to 0, found {decay.min():.6g} to {decay.max():.6g}")
+    if not (rate.min() >= 0 and rate.max() < RATE_LIMIT):
+        name, found = program.tensors[op.decay].name, f"{decay.min():.6g} to {decay.max():.6g}"
+        raise ModelError(f"tensor {name}: decays lie in -709 to 0, found {found}")
     step_bias, skip = (integer_bias(program, name, 16) for name in (op.step_bias, op.skip))
     return ScanWeights(convolution_taps(program, op), bias, step_bias, rate.astype(np.int64), skip)
 

@@ -16,6 +16,7 @@ from intact.executors.base import (
     SequenceChunk,
     bias_values,
     check_adapters,
+    check_consecutive,
     check_embedding,
     check_exchanges,
     check_experts,
@@ -31,6 +32,7 @@ from intact.executors.base import (
     integer_gain,
     integer_sinks,
     kept_inputs,
+    scan_weights,
     scatter_columns,
     tap_values,
 )
@@ -53,6 +55,7 @@ from intact.models.program import (
     Op,
     Program,
     Rope,
+    Scan,
     Scatter,
     Steer,
 )
@@ -137,7 +140,7 @@ class NativeExecutor:
         self._parts = parse_profile(profile)
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
-        self.trees = not self._parts.float32
+        self.trees = not self._parts.float32 and not program.scans()
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
@@ -312,6 +315,24 @@ class NativeExecutor:
                 weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
                 return kind.CONVOLVE, {**buffers, "bias": self._model.add_bias(*map(np.ascontiguousarray, weights))}
+            case Scan():
+                w = scan_weights(self.program, op)
+                taps, floats = w.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
+                zeros = np.zeros(op.shape.channels, np.float32)
+                bias = zeros if op.bias is None else bias_values(self.program, op.bias)
+                named = zip((op.step_bias, op.decay, op.skip), (w.step_bias, w.rate, w.skip), strict=True)
+                numbers = [
+                    self._model.add_bias(w.bias, bias),
+                    *(self._model.add_bias(values, bias_values(self.program, name)) for name, values in named),
+                ]
+                return kind.SCAN, {
+                    "source": ids[op.source],
+                    "second": ids[op.steps],
+                    "target": ids[op.target],
+                    "layer": op.layer,
+                    "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
+                    "scan": (*op.shape, op.taps, *numbers),
+                }
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}
                 second = -1 if op.up is None else ids[op.up]
@@ -385,6 +406,7 @@ class NativeExecutor:
             self._model.move(pages, np.asarray(sources, np.int64), np.asarray(targets, np.int64))
 
     def _step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        check_consecutive(self.program, chunks)
         positions, tokens, tables, parents, adapters = zip(*chunks, strict=True)
         spans = list(zip(positions, map(len, tokens), strict=True))
         trees = [(i, tree) for i, tree in enumerate(parents) if tree is not None]

@@ -27,9 +27,11 @@ from intact.models.program import (
     Op,
     Program,
     Rope,
+    Scan,
     Scatter,
     Steer,
 )
+from intact.numerics.scan import BLOCK
 
 ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/runtime/stopwatch.h)
 
@@ -41,7 +43,7 @@ class Record(NamedTuple):
     ----------
     kind : str
         embed, norm, gather, scatter, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
-        attention, convolve, gate, all-gather, logits or rest.
+        attention, convolve, scan, gate, all-gather, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -115,7 +117,7 @@ class StepWork:
             for i, (op, norm) in enumerate(zip(program.ops, self._norms, strict=True))
         ]
         self.steps = self.rows = self.narrowed = self.wanted = 0
-        self._last, last = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolve)][-1]
+        self._last, last = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolve | Scan)][-1]
         self._window = last.window if isinstance(last, Attend) else 0
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
         self._seen_last = 0
@@ -201,6 +203,14 @@ class StepWork:
                 kept = (4 if self._float else 2) * op.width
                 moved = self._size(op.source) + self._size(op.target) + (1 + op.taps) * kept
                 return WorkSize(0, all_rows * moved)
+            case Scan() if part == ROWS:
+                kept = (4 if self._float else 2) * op.shape.channels
+                return WorkSize(0, self.rows * (self._size(op.source) + self._size(op.steps) + (2 + op.taps) * kept))
+            case Scan():  # a row reads the state and half a block on average, and adds to the state behind the block
+                state, half = op.shape.inner * op.states, BLOCK // 2
+                macs = 2 * state + half * (op.shape.inner + op.groups * op.states)
+                moved = half * (4 if self._float else 2) * op.shape.channels + self._size(op.target)
+                return WorkSize(self.rows * macs, self.rows * (moved + 4 * state))
             case Gate():
                 return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
             case Experts() if part == ROWS:
@@ -248,6 +258,8 @@ class StepWork:
                 return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
             case Convolve():
                 return {ROWS: ("convolve", f"{op.taps} positions")}
+            case Scan():
+                return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("scan", f"{op.heads} heads")}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Experts():

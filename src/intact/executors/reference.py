@@ -14,10 +14,10 @@ from intact.executors.base import (
     KeptInputs,
     SequenceChunk,
     check_adapters,
+    check_consecutive,
     check_embedding,
     check_exchanges,
     check_experts,
-    check_consecutive,
     choice_bias,
     convolution_taps,
     embed_multiplier,
@@ -433,7 +433,9 @@ class ReferenceExecutor:
         kept = self._cache[self.program.layers + len(self.program.convolutions()) + op.layer][2:]
         rows = cached_rows([array[block] for array in kept])
         states = self._states[op.layer]
-        state = ScanState(*(array[self._state(pages, first - 1)] for array in states)) if first else zero_state(op.shape)
+        state = (
+            ScanState(*(array[self._state(pages, first - 1)] for array in states)) if first else zero_state(op.shape)
+        )
         if p % BLOCK == BLOCK - 1:
             for array, value in zip(states, end_block(rows, state, weights, op.shape), strict=True):
                 array[self._state(pages, p)] = value

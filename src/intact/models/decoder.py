@@ -634,9 +634,7 @@ class Decoder:
         self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, *own, cached, *shape, c.taps))
         self.ops.append(Gate("z", "scanned", "gated", "silu"))
         self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
-        self.ops.append(
-            Linear("normed_inner", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate),))
-        )
+        self.ops.append(Linear("normed_inner", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate),)))
 
     def scan_buffers(self) -> dict[str, Buffer]:
         """Return the row vectors of state-space layers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.dequantize import dequantize
 from intact.numerics.scan import MOST_STATES, ScanShape
 
+_HEADS = {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}
+_OF_HEADS = re.compile(r"model\.layers\.(\d+)\.mixer\.(A_log|D|dt_bias)")
 _NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
 
 
@@ -105,7 +108,7 @@ class Mamba2(Decoder):
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own; layers are those of a `model`."""
+        """Return a checkpoint in which each matrix is a tensor of its own."""
         if checkpoint.format != "gguf":
             tensors = checkpoint.tensors.items()
             named = {name.replace("backbone.", "model.", 1): tensor for name, tensor in tensors}
@@ -113,15 +116,27 @@ class Mamba2(Decoder):
         return super().split(checkpoint, config)
 
     @classmethod
+    def canonical_name(cls, name: str) -> str:
+        """Return GGUF's name; numbers of heads are neither weights nor biases in safetensors."""
+        plain = name.replace("backbone.", "model.", 1)
+        match = _OF_HEADS.fullmatch(plain)
+        return f"blk.{match[1]}.{_HEADS[match[2]]}" if match else super().canonical_name(plain)
+
+    @classmethod
+    def hf_name(cls, name: str) -> str:
+        """Return the name in safetensors, whose layers are those of a `backbone`."""
+        for own, canonical in _HEADS.items():
+            if name.endswith(canonical):
+                return f"backbone.layers.{name.split('.')[1]}.mixer.{own}"
+        return super().hf_name(name).replace("model.", "backbone.", 1)
+
+    @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """Return the tensors, those of heads as vectors, A as it is in GGUF files, and convolutions as matrices."""
         found = {}
         for name, tensor in super().canonical_tensors(checkpoint).items():
-            _, _, end = name.rpartition("mixer.")
-            if name.startswith("model.layers.") and end in ("A_log", "D", "dt_bias"):
-                layer = name.split(".")[2]
-                name = f"blk.{layer}." + {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}[end]
-                tensor = _negative_exponential(tensor) if end == "A_log" else tensor
+            if name.endswith(".ssm_a") and checkpoint.format != "gguf":
+                tensor = _negative_exponential(tensor)
             if name.endswith((".ssm_a", ".ssm_d", ".ssm_norm.weight")) and len(tensor.shape) == 2:
                 tensor = Tensor(tensor.name, tensor.kind, (tensor.shape[0] * tensor.shape[1],), tensor.data)
             if name.endswith(".ssm_conv1d.weight") and len(tensor.shape) == 3 and tensor.shape[1] == 1:

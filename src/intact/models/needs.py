@@ -20,8 +20,8 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: (
-        *("mamba", "mamba2", "falcon-h1", "granitehybrid", "nemotron_h", "jamba", "rwkv6", "rwkv7"),
-        *("qwen3next", "qwen35", "qwen35moe", "MambaForCausalLM", "Mamba2ForCausalLM", "FalconH1ForCausalLM"),
+        *("mamba", "falcon-h1", "granitehybrid", "nemotron_h", "jamba", "rwkv6", "rwkv7"),
+        *("qwen3next", "qwen35", "qwen35moe", "MambaForCausalLM", "FalconH1ForCausalLM"),
         *("GraniteMoeHybridForCausalLM", "NemotronHForCausalLM", "JambaForCausalLM"),
         "Qwen3NextForCausalLM",
     ),

@@ -11,7 +11,10 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from intact.numerics.fixed import LIMIT, sat32
+from intact.numerics.functions import exp2_neg_fine
 from intact.numerics.gate import Activation
+from intact.numerics.scan import BLOCK, STEP_FRACTION, ScanShape, ScanWeights, decays, softplus
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -158,6 +161,74 @@ def convolve(x: Floats, taps: Floats) -> Floats:
         y[back:] = y[back:] + u[:-back] * taps[:, -1 - back]
     out: Floats = y * gate
     return out
+
+
+def scan_inputs(mixed: Floats, taps: Floats, bias: Floats) -> Floats:
+    """Return x, B and C of one text: SiLU of a causal convolution and its bias.
+
+    Parameters
+    ----------
+    mixed : float32 (m, channels)
+    taps : float32 (channels, L)
+        The last column is that of the position itself.
+    bias : float32 (channels,)
+    """
+    y = mixed * taps[:, -1]
+    for j in range(1, min(taps.shape[1], len(mixed))):
+        y[j:] = y[j:] + mixed[:-j] * taps[:, -1 - j]
+    return silu(y + bias)
+
+
+def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, skip: Floats) -> Floats:
+    """Return the results of a state-space layer for one text, block by block (docs/numerics_fp32.md).
+
+    Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
+
+    Parameters
+    ----------
+    mixed : float32 (m, channels)
+        What `scan_inputs` returned.
+    steps : float32 (m, heads)
+        The projection dt.
+    weights : ScanWeights
+        Of which step_bias and rate are used.
+    skip : float32 (heads,)
+        D.
+    """
+    fixed = sat32(np.clip(np.floor(steps.astype(np.float64) * 65536 + 0.5), -LIMIT, LIMIT).astype(np.int64))
+    step = softplus(sat32(fixed + weights.step_bias))
+    group, columns = shape.heads // shape.groups, shape.groups * shape.states
+    x, b, c = np.split(mixed, [shape.inner, shape.inner + columns], axis=1)
+    x = x.reshape(-1, shape.heads, shape.width)
+    b, c = (np.repeat(part.reshape(-1, shape.groups, shape.states), group, axis=1) for part in (b, c))
+    out, state = np.empty_like(x), None
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(x)))
+        total = decays(step[rows], weights.rate)
+        of_step = step[rows].astype(np.float32) * np.float32(2.0**-STEP_FRACTION)
+        for t in range(len(total)):
+            kept = from_q30(exp2_neg_fine(total[t] - total[: t + 1]).astype(np.int32))
+            dots = _ascending(b[start : start + t + 1] * c[start + t], axis=2)
+            a = dots * kept * of_step[: t + 1]
+            y = _ascending(a[:, :, None] * x[start : start + t + 1], axis=0)
+            if state is not None:
+                read = _ascending(state * c[start + t][:, None], axis=2)
+                y = y + read * from_q30(exp2_neg_fine(total[t]).astype(np.int32))[:, None]
+            out[start + t] = y + skip[:, None] * x[start + t]
+        a = from_q30(exp2_neg_fine(total[-1] - total).astype(np.int32)) * of_step
+        added = _ascending((a[:, :, None] * x[rows])[..., None] * b[rows][:, :, None], axis=0)
+        last = from_q30(exp2_neg_fine(total[-1]).astype(np.int32))[:, None, None]
+        state = added if state is None else added + last * state
+    return out.reshape(len(x), -1)
+
+
+def _ascending(x: Floats, axis: int) -> Floats:
+    """Return sums along an axis, each number added in turn."""
+    first, *others = np.moveaxis(x, axis, 0)
+    total = first.copy()
+    for other in others:
+        total += other
+    return total
 
 
 def soft_cap(x: Floats, cap: float) -> Floats:

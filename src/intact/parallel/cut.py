@@ -295,6 +295,7 @@ _NAMES = {
     "Adapt": "adapters",
     "Steer": "adapters",
     "Convolve": "convolutions (recurrent layers)",
+    "Scan": "state-space layers",
     "Experts": "mixtures of experts",
     "Scatter": "latent attention",
 }

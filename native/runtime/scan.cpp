@@ -1,0 +1,297 @@
+#include "runtime/scan.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <utility>
+
+namespace intact {
+namespace {
+
+constexpr std::int64_t kLimit = INT32_MAX, kPartLimit = std::int64_t{1} << 40, kOne = std::int64_t{1} << 30;
+
+int bits(std::int64_t x) { return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(x))); }
+
+// x / 2^s, rounded half up; 0 from 63 bits on.
+std::int64_t rshift(std::int64_t x, std::int64_t s) {
+    if (s >= 63) return 0;
+    return s <= 0 ? x : (x + (std::int64_t{1} << (s - 1))) >> s;
+}
+
+// The same, and a shift to the left of what fits 32 bits for s < 0.
+std::int64_t shift(std::int64_t x, std::int64_t s) {
+    if (s >= 0) return rshift(x, s);
+    return std::clamp(x, -kLimit, kLimit) * (std::int64_t{1} << std::min<std::int64_t>(-s, 31));
+}
+
+// 2^-t for t >= 0 in Q30, as Q30 (section 2).
+std::int64_t exp2_neg(std::int64_t t) {
+    constexpr std::int64_t kCoefficients[] = {1073741824, -744257403, 257891465, -59375086, 9884650, -1014583};
+    const std::int64_t whole = t >> 30, fraction = t & (kOne - 1);
+    if (whole >= 31) return 0;
+    std::int64_t acc = kCoefficients[5];
+    for (int i = 4; i >= 0; i--) acc = ((acc * fraction + (kOne >> 1)) >> 30) + kCoefficients[i];
+    return rshift(acc, whole);
+}
+
+std::int64_t log2_fixed(std::uint64_t v) {
+    const int whole = static_cast<int>(std::bit_width(v)) - 1;
+    std::uint64_t m = whole <= 31 ? v << (31 - whole) : v >> (whole - 31);
+    std::int64_t y = whole;
+    for (int i = 0; i < 28; i++) {
+        m = (m * m) >> 31;
+        const std::uint64_t bit = m >> 32;
+        m >>= bit;
+        y = 2 * y + static_cast<std::int64_t>(bit);
+    }
+    return y;
+}
+
+float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }
+float step_of(std::uint32_t step) { return static_cast<float>(step) * 0x1p-26f; }
+
+// Numbers with exponents of their own, brought to the one under which the largest has so many bits.
+class Common {
+public:
+    explicit Common(int most) : most_(most) {}
+    void see(std::int64_t x, std::int64_t exponent) {
+        if (x == 0) return;
+        top_ = any_ ? std::max(top_, bits(std::abs(x)) + exponent) : bits(std::abs(x)) + exponent;
+        any_ = true;
+    }
+    std::int64_t exponent() const { return any_ ? top_ - most_ : 0; }
+
+private:
+    int most_;
+    bool any_ = false;
+    std::int64_t top_ = 0;
+};
+
+}  // namespace
+
+ScanPages::ScanPages(const ScanForm& form, std::int64_t page_size, bool floats) {
+    const std::int64_t code = floats ? 4 : 2, states = (page_size + kScanBlock - 1) / kScanBlock;
+    raw = 0;
+    mixed = raw + page_size * form.channels() * code;
+    steps = mixed + page_size * form.channels() * code;
+    exponents = steps + page_size * form.heads * 4;
+    mantissas = exponents + page_size * 16;
+    state_exponents = mantissas + states * form.inner() * form.states * 4;
+    bytes = state_exponents + states * form.heads * 4;
+}
+
+ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place, bool floats) {
+    const std::int64_t at = place * form.channels();
+    ScanRow row{};
+    if (floats) {
+        row.float_raw = reinterpret_cast<float*>(base + pages.raw) + at;
+        row.float_mixed = reinterpret_cast<float*>(base + pages.mixed) + at;
+    } else {
+        row.raw = reinterpret_cast<std::int16_t*>(base + pages.raw) + at;
+        row.mixed = reinterpret_cast<std::int16_t*>(base + pages.mixed) + at;
+    }
+    row.steps = reinterpret_cast<std::uint32_t*>(base + pages.steps) + place * form.heads;
+    row.exponents = reinterpret_cast<std::int32_t*>(base + pages.exponents) + place * 4;
+    return row;
+}
+
+ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place) {
+    const std::int64_t i = place / kScanBlock;
+    auto* const memory = base + pages.mantissas + i * form.inner() * form.states * 4;
+    return {reinterpret_cast<std::int32_t*>(memory),
+            reinterpret_cast<std::int32_t*>(base + pages.state_exponents) + i * form.heads,
+            reinterpret_cast<float*>(memory)};
+}
+
+std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes) {
+    std::uint64_t all = 0;
+    for (std::int64_t i = 0; i < n; i++) all |= static_cast<std::uint64_t>(std::abs(std::int64_t{x[i]}));
+    const int exponent = std::max(0, static_cast<int>(std::bit_width(all)) - 15);
+    const std::int64_t half = (std::int64_t{1} << exponent) >> 1;
+    for (std::int64_t i = 0; i < n; i++)
+        codes[i] = static_cast<std::int16_t>(std::clamp<std::int64_t>((x[i] + half) >> exponent, -32767, 32767));
+    return exponent;
+}
+
+std::uint32_t softplus(std::int64_t x) {
+    constexpr std::int64_t kLog2E = 1549082005, kLn2 = 744261118;
+    const std::int64_t e = exp2_neg(rshift(std::abs(x) * kLog2E, 30) << 14);
+    const std::int64_t log = log2_fixed(static_cast<std::uint64_t>(kOne + e)) - (std::int64_t{30} << 28);
+    const std::int64_t y = (std::max<std::int64_t>(x, 0) << 10) + rshift(log * kLn2, 32);
+    return static_cast<std::uint32_t>(std::min<std::int64_t>(y, UINT32_MAX));
+}
+
+void ScanBlock::read(std::vector<ScanRow> rows, ScanState before) {
+    rows_ = std::move(rows);
+    before_ = before;
+}
+
+void ScanBlock::enter_group(std::int64_t group, std::int64_t first) {
+    const auto count = static_cast<std::int64_t>(rows_.size());
+    const std::int64_t b0 = form_.inner() + group * form_.states, c0 = b0 + form_.columns();
+    dots_.resize(static_cast<std::size_t>((count - first) * kScanBlock));
+    for (std::int64_t t = first; t < count; t++) {
+        const std::int16_t* const c = rows_[static_cast<std::size_t>(t)].mixed + c0;
+        for (std::int64_t s = 0; s <= t; s++) {
+            const std::int16_t* const b = rows_[static_cast<std::size_t>(s)].mixed + b0;
+            std::int64_t sum = 0;
+            for (std::int64_t n = 0; n < form_.states; n++) sum += std::int32_t{b[n]} * c[n];
+            dots_[static_cast<std::size_t>((t - first) * kScanBlock + s)] = sum;
+        }
+    }
+}
+
+void ScanBlock::enter_head(std::int64_t head) {
+    std::int64_t total = 0;
+    for (std::size_t s = 0; s < rows_.size(); s++)
+        decay_[s] = total += rshift(std::int64_t{rows_[s].steps[head]} * rate_[head], 16);
+}
+
+void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out) {
+    const std::int64_t width = form_.width, x0 = head * width, last = decay_[static_cast<std::size_t>(t)];
+    const ScanRow& own = rows_[static_cast<std::size_t>(t)];
+    std::array<std::int64_t, kScanBlock> weights{}, exponents{};
+    Common common(31);
+    for (std::int64_t s = 0; s <= t; s++) {
+        const auto i = static_cast<std::size_t>(s);
+        const std::int64_t weight = rshift(exp2_neg(last - decay_[i]) * std::int64_t{rows_[i].steps[head]}, 30);
+        const std::int64_t dot = dots_[static_cast<std::size_t>((t - first) * kScanBlock + s)];
+        const int drop = std::max(bits(std::abs(dot)) - 30, 0);
+        weights[i] = rshift(dot, drop) * weight;
+        exponents[i] = drop + rows_[i].exponents[1] + rows_[i].exponents[2];
+        common.see(weights[i], exponents[i]);
+    }
+    const std::int64_t exponent = common.exponent(), c_exponent = own.exponents[3];
+    sums_.assign(static_cast<std::size_t>(2 * width), 0);
+    std::int64_t* const inside = sums_.data();
+    std::int64_t* const read = inside + width;
+    for (std::int64_t s = 0; s <= t; s++) {
+        const auto i = static_cast<std::size_t>(s);
+        const std::int64_t a = std::clamp(shift(weights[i], exponent - exponents[i]), -kLimit, kLimit);
+        const std::int16_t* const x = rows_[i].mixed + x0;
+        for (std::int64_t p = 0; p < width; p++) inside[p] += a * x[p];
+    }
+    std::int64_t kept = 0, drop = 0, state_exponent = 0;
+    if (before_.mantissas) {
+        const std::int16_t* const c = own.mixed + form_.inner() + form_.columns() + group_of(head) * form_.states;
+        const std::int32_t* state = before_.mantissas + x0 * form_.states;
+        std::int64_t most = 0;
+        for (std::int64_t p = 0; p < width; p++, state += form_.states) {
+            std::int64_t sum = 0;
+            for (std::int64_t n = 0; n < form_.states; n++) sum += std::int64_t{state[n]} * c[n];
+            read[p] = sum;
+            most = std::max(most, std::abs(sum));
+        }
+        drop = std::max(bits(most) - 31, 0);
+        kept = exp2_neg(last);
+        state_exponent = before_.exponents[head];
+    }
+    const std::int16_t* const x = own.mixed + x0;
+    for (std::int64_t p = 0; p < width; p++) {
+        const std::int64_t parts[] = {shift(inside[p], 54 - exponent - c_exponent),
+                                      shift(rshift(read[p], drop) * kept, 26 - drop - state_exponent - c_exponent),
+                                      shift(skip_[head] * x[p], 12 - own.exponents[1])};
+        std::int64_t sum = 0;
+        for (const std::int64_t part : parts) sum += std::clamp(part, -kPartLimit, kPartLimit);
+        out[p] = static_cast<std::int32_t>(std::clamp(rshift(sum, 4), -kLimit, kLimit));
+    }
+}
+
+void ScanBlock::end(std::int64_t head, ScanState after) {
+    const std::int64_t width = form_.width, states = form_.states, x0 = head * width, size = width * states;
+    const std::int64_t b0 = form_.inner() + group_of(head) * states, last = decay_[kScanBlock - 1];
+    std::array<std::int64_t, kScanBlock> weights{};
+    Common common(24);
+    const auto exponent = [&](std::size_t s) { return std::int64_t{rows_[s].exponents[1]} + rows_[s].exponents[2]; };
+    for (std::size_t s = 0; s < weights.size(); s++) {
+        weights[s] = rshift(exp2_neg(last - decay_[s]) * std::int64_t{rows_[s].steps[head]}, 30);
+        common.see(weights[s], exponent(s));
+    }
+    sums_.assign(static_cast<std::size_t>(size), 0);
+    for (std::size_t s = 0; s < weights.size(); s++) {
+        const std::int64_t a = shift(weights[s], common.exponent() - exponent(s));
+        const std::int16_t *const x = rows_[s].mixed + x0, *const b = rows_[s].mixed + b0;
+        for (std::int64_t p = 0; p < width; p++) {
+            const std::int64_t ax = a * x[p];
+            for (std::int64_t n = 0; n < states; n++) sums_[static_cast<std::size_t>(p * states + n)] += ax * b[n];
+        }
+    }
+    const std::int64_t kept = before_.mantissas ? exp2_neg(last) : 0;
+    const std::int32_t* const old = before_.mantissas ? before_.mantissas + x0 * states : nullptr;
+    std::int64_t most = 0, most_old = 0;
+    for (std::int64_t i = 0; i < size; i++) most = std::max(most, std::abs(sums_[static_cast<std::size_t>(i)]));
+    for (std::int64_t i = 0; old && i < size; i++) most_old = std::max(most_old, std::abs(old[i] * kept));
+    const std::int64_t place = common.exponent() - 58;
+    const std::int64_t old_place = (before_.mantissas ? before_.exponents[head] : 0) - 30;
+    Common both(30);
+    both.see(most, place);
+    both.see(most_old, old_place);
+    const std::int64_t now = both.exponent();
+    std::int32_t* const to = after.mantissas + x0 * states;
+    for (std::int64_t i = 0; i < size; i++) {
+        std::int64_t sum = shift(sums_[static_cast<std::size_t>(i)], now - place);
+        if (old) sum += shift(old[i] * kept, now - old_place);
+        to[i] = static_cast<std::int32_t>(std::clamp(sum, -kLimit, kLimit));
+    }
+    after.exponents[head] = static_cast<std::int32_t>(now);
+}
+
+void ScanBlock::enter_group_floats(std::int64_t group, std::int64_t first) {
+    const auto count = static_cast<std::int64_t>(rows_.size());
+    const std::int64_t b0 = form_.inner() + group * form_.states, c0 = b0 + form_.columns();
+    float_dots_.resize(static_cast<std::size_t>((count - first) * kScanBlock));
+    for (std::int64_t t = first; t < count; t++) {
+        const float* const c = rows_[static_cast<std::size_t>(t)].float_mixed + c0;
+        for (std::int64_t s = 0; s <= t; s++) {
+            const float* const b = rows_[static_cast<std::size_t>(s)].float_mixed + b0;
+            float sum = b[0] * c[0];
+            for (std::int64_t n = 1; n < form_.states; n++) sum += b[n] * c[n];
+            float_dots_[static_cast<std::size_t>((t - first) * kScanBlock + s)] = sum;
+        }
+    }
+}
+
+void ScanBlock::result_floats(std::int64_t head, std::int64_t t, std::int64_t first, float skip, float* out) {
+    const std::int64_t width = form_.width, x0 = head * width, last = decay_[static_cast<std::size_t>(t)];
+    const ScanRow& own = rows_[static_cast<std::size_t>(t)];
+    for (std::int64_t s = 0; s <= t; s++) {
+        const auto i = static_cast<std::size_t>(s);
+        const float a = float_dots_[static_cast<std::size_t>((t - first) * kScanBlock + s)] *
+                        from_q30(exp2_neg(last - decay_[i])) * step_of(rows_[i].steps[head]);
+        const float* const x = rows_[i].float_mixed + x0;
+        for (std::int64_t p = 0; p < width; p++) out[p] = s == 0 ? a * x[p] : out[p] + a * x[p];
+    }
+    const float* const c = own.float_mixed + form_.inner() + form_.columns() + group_of(head) * form_.states;
+    const float kept = from_q30(exp2_neg(last));
+    const float* const x = own.float_mixed + x0;
+    for (std::int64_t p = 0; p < width; p++) {
+        if (before_.floats) {
+            const float* const state = before_.floats + (x0 + p) * form_.states;
+            float sum = state[0] * c[0];
+            for (std::int64_t n = 1; n < form_.states; n++) sum += state[n] * c[n];
+            out[p] += sum * kept;
+        }
+        out[p] += skip * x[p];
+    }
+}
+
+void ScanBlock::end_floats(std::int64_t head, ScanState after) {
+    const std::int64_t width = form_.width, states = form_.states, x0 = head * width;
+    const std::int64_t b0 = form_.inner() + group_of(head) * states, last = decay_[kScanBlock - 1];
+    float* const to = after.floats + x0 * states;
+    for (std::size_t s = 0; s < rows_.size(); s++) {
+        const float a = from_q30(exp2_neg(last - decay_[s])) * step_of(rows_[s].steps[head]);
+        const float *const x = rows_[s].float_mixed + x0, *const b = rows_[s].float_mixed + b0;
+        for (std::int64_t p = 0; p < width; p++) {
+            const float ax = a * x[p];
+            for (std::int64_t n = 0; n < states; n++)
+                to[p * states + n] = s == 0 ? ax * b[n] : to[p * states + n] + ax * b[n];
+        }
+    }
+    if (!before_.floats) return;
+    const float kept = from_q30(exp2_neg(last));
+    const float* const old = before_.floats + x0 * states;
+    for (std::int64_t i = 0; i < width * states; i++) to[i] += kept * old[i];
+}
+
+}  // namespace intact

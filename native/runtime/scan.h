@@ -1,0 +1,112 @@
+// The state-space layer of Mamba-2 (docs/numerics.md, section 8; numerics/scan.py) in plain loops: the same code for
+// every tier.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace intact {
+
+constexpr std::int64_t kScanBlock = 64;        // positions
+constexpr std::int64_t kMostScanStates = 256;  // columns of a head's state
+
+// Sizes, and the numbers of its parameters among the biases.
+struct ScanForm {
+    std::int64_t heads = 0, width = 0, groups = 0, states = 0, taps = 0;
+    int bias = -1, step_bias = -1, rate = -1, skip = -1;
+
+    std::int64_t inner() const { return heads * width; }
+    std::int64_t columns() const { return groups * states; }  // of B, and of C
+    std::int64_t channels() const { return inner() + 2 * columns(); }
+};
+
+// What a scan keeps in a page: rows of positions, then the states behind the blocks that end there. In the profile fp32
+// the codes and mantissas are floats.
+struct ScanPages {
+    std::int64_t raw, mixed, steps, exponents, mantissas, state_exponents, bytes;
+
+    ScanPages(const ScanForm& form, std::int64_t page_size, bool floats);
+};
+
+// One position's row in its page: what enters the convolution; x, B and C; steps in Q26.
+struct ScanRow {
+    std::int16_t *raw, *mixed;
+    std::uint32_t* steps;
+    std::int32_t* exponents;  // of raw, x, B, C
+    float *float_raw, *float_mixed;
+};
+ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place, bool floats);
+
+// The state behind a block, of all heads.
+struct ScanState {
+    std::int32_t *mantissas, *exponents;
+    float* floats;
+};
+ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place);
+
+// x as 15 bits and a sign under one exponent, which is returned.
+std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
+
+// ln(1 + exp(x)), Q16 to Q26, below 64.
+std::uint32_t softplus(std::int64_t x);
+
+// Rows of one block, from its start on, and what a head needs of them.
+class ScanBlock {
+public:
+    ScanBlock(const ScanForm& form, const std::int64_t* rate, const std::int64_t* skip)
+        : form_(form), rate_(rate), skip_(skip) {}
+
+    // These rows, and the state before them (mantissas null: none).
+    void read(std::vector<ScanRow> rows, ScanState before);
+    // Results of rows first.. of some heads, Q16, each to out(row); the state behind them where `after` has one.
+    template <class F> void run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
+    template <class F>
+    void run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, const float* skip, ScanState after,
+                    F out);
+
+private:
+    void enter_group(std::int64_t group, std::int64_t first);
+    void enter_head(std::int64_t head);
+    void result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out);
+    void end(std::int64_t head, ScanState after);
+    void enter_group_floats(std::int64_t group, std::int64_t first);
+    void result_floats(std::int64_t head, std::int64_t t, std::int64_t first, float skip, float* out);
+    void end_floats(std::int64_t head, ScanState after);
+    std::int64_t group_of(std::int64_t head) const { return head / (form_.heads / form_.groups); }
+
+    const ScanForm& form_;
+    const std::int64_t *rate_, *skip_;
+    std::vector<ScanRow> rows_;
+    ScanState before_{};
+    std::vector<std::int64_t> dots_;  // [t - first][s]: of the group's B of row s and C of row t
+    std::vector<float> float_dots_;
+    std::array<std::int64_t, kScanBlock> decay_{};  // of the head, from the block's start to each row, in bits and Q30
+    std::vector<std::int64_t> sums_;
+};
+
+template <class F>
+void ScanBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
+    const auto count = static_cast<std::int64_t>(rows_.size());
+    for (std::int64_t head = head0; head < head1; head++) {
+        if (head == head0 || group_of(head) != group_of(head - 1)) enter_group(group_of(head), first);
+        enter_head(head);
+        for (std::int64_t t = first; t < count; t++) result(head, t, first, out(t) + head * form_.width);
+        if (after.mantissas) end(head, after);
+    }
+}
+
+template <class F>
+void ScanBlock::run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, const float* skip,
+                           ScanState after, F out) {
+    const auto count = static_cast<std::int64_t>(rows_.size());
+    for (std::int64_t head = head0; head < head1; head++) {
+        if (head == head0 || group_of(head) != group_of(head - 1)) enter_group_floats(group_of(head), first);
+        enter_head(head);
+        for (std::int64_t t = first; t < count; t++)
+            result_floats(head, t, first, skip[head], out(t) + head * form_.width);
+        if (after.floats) end_floats(head, after);
+    }
+}
+
+}  // namespace intact
