@@ -32,6 +32,7 @@ from intact.numerics import (
     norm,
     rope,
     sampling,
+    scan,
     soft_cap,
 )
 from intact.numerics.gather import gather
@@ -92,6 +93,40 @@ def _scatter(x: list[list[int]], target_width: int, kept: list[list[int]] | None
 
 def _described_choice(choice: experts.ExpertChoices) -> Case:
     return {"experts": _list(choice.experts), "weights": _list(choice.weights)}
+
+
+def _convolved(codes: list[list[int]], exponents: list[int], taps: list[list[int]], bias: list[int]) -> list[int]:
+    """The first row is the position's own, then come those before it; weights are integers in Q20."""
+    rows = list(zip(np.array(codes, np.int64), exponents, strict=True))
+    return _list(scan.convolved(rows, np.array(taps, np.int64), np.array(bias, np.int64)))
+
+
+def _scan_rows(mixed: list[list[int]], steps: list[list[int]], step_bias: list[int], shape: list[int]) -> Case:
+    rows = scan.scan_rows(np.array(mixed), np.array(steps), np.array(step_bias), scan.ScanShape(*shape))
+    parts = {name: {k: _list(v) for k, v in getattr(rows, name)._asdict().items()} for name in ("x", "b", "c")}
+    return {**parts, "step": _list(rows.step)}
+
+
+def _scan_block(
+    mixed: list[list[int]],
+    steps: list[list[int]],
+    rate: list[int],
+    skip: list[int],
+    shape: list[int],
+    state: Case | None = None,
+) -> Case:
+    """The last row of a block's first rows, and the state behind the block if they are 64."""
+    sizes, none = scan.ScanShape(*shape), np.zeros(shape[0], np.int64)
+    weights = scan.ScanWeights(none, none, none, np.array(rate, np.int64), np.array(skip, np.int64))
+    rows = scan.scan_rows(np.array(mixed), np.array(steps), none, sizes)
+    before = scan.zero_state(sizes)
+    if state is not None:
+        before = scan.ScanState(np.array(state["mantissa"], np.int64), np.array(state["exponent"], np.int64))
+    out: Case = {"y": _list(scan.scan_row(rows, before, weights, sizes))}
+    if len(mixed) == scan.BLOCK:
+        after = scan.end_block(rows, before, weights, sizes)
+        out |= {"state": {k: _list(v) for k, v in after._asdict().items()}}
+    return out
 
 
 def _convolve(codes: list[list[int]], exponents: list[int], taps: list[list[int]], gate_: list[int]) -> list[int]:
@@ -174,6 +209,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         k: _list(v) for k, v in convolve.convolution_rows(np.array(gate_), np.array(x))._asdict().items()
     },
     "convolve": _convolve,
+    "softplus": lambda x: _list(scan.softplus(np.array(x))),
+    "convolved": _convolved,
+    "scan_rows": _scan_rows,
+    "scan_block": _scan_block,
     "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
     "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
     "layer_norm": lambda x, gain, bias, eps: _list(
@@ -461,6 +500,27 @@ def _draws() -> Iterator[Case]:
             yield _case("edited_draw", logits=_list(logits), edits=edits, mask=mask, key=key, positions=[0, 1, 2], **p)
 
 
+def _scan() -> Iterator[Case]:
+    yield _case("softplus", x=[0, 1, -1, 65536, -65536, -400000, -1000000, -2000000, 4194304, LIMIT, -LIMIT])
+    for taps, size in ((4, 20), (3, 28), (1, 18)):
+        weights = _list(_integers(f"scan taps {taps}", (5, taps), size))
+        bias, codes = _list(_integers(f"scan bias {taps}", (5,), 18)), _integers(f"scan {taps}", (taps, 5), 15)
+        for exponents in ([0] * taps, [16, 0, 3, 1][:taps]):
+            yield _case("convolved", codes=_list(codes), exponents=exponents, taps=weights, bias=bias)
+    shape = [2, 3, 1, 4]
+    for size in (17, 31):
+        mixed, steps = _list(_integers(f"scan {size}", (64, 14), size)), _list(_integers(f"steps {size}", (64, 2), 18))
+        yield _case("scan_rows", mixed=mixed[:3], steps=steps[:3], step_bias=[-200000, 1 << 18], shape=shape)
+        given = {"steps": steps, "rate": [300, 3 << 20], "skip": [65536, -(1 << 29)], "shape": shape}
+        state = {
+            "mantissa": _list(_integers(f"scan state {size}", (2, 3, 4), 31)),
+            "exponent": [-22, size - 20],
+        }
+        for count in (1, 17, 64):
+            yield _case("scan_block", mixed=mixed[:count], **given | {"steps": steps[:count]})
+            yield _case("scan_block", mixed=mixed[:count], **given | {"steps": steps[:count]}, state=state)
+
+
 FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "fixed": _fixed,
     "functions": _functions,
@@ -474,6 +534,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "gate": _gate,
     "experts": _experts,
     "convolution": _convolution,
+    "scan": _scan,
     "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, GATHER = (
-    f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters", "convolutions", "gather")
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, GATHER = (
+    f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters", "convolutions", "scan", "gather")
 )
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
@@ -312,6 +312,23 @@ MUTATIONS = [
         ("a kept code rounds", "std::int64_t half = (std::int64_t{1} << exponent) >> 1;", "std::int64_t half = 0;"),
         ("kept codes have 15 bits", "std::bit_width(bits)) - 15", "std::bit_width(bits)) - 14"),
         unit="run_int8.cpp",
+    ),
+    *of(
+        "run_int8.cpp", SCAN,
+        ("a scan's inputs round", "((at(sum, i) + (1 << 19)) >> 20) + added[i]", "(at(sum, i) >> 20) + added[i]"),
+        ("a scan's bias", ">> 20) + added[i]", ">> 20)"),
+        unit="run_int8.cpp",
+    ),
+    *of(
+        "scan.cpp", SCAN,
+        ("the state before a block", "kept = exp2_neg(last);", "kept = kOne;"),
+        ("the decay to a row", "exp2_neg(last - decay_[i]) * std::int64_t{rows_[i].steps[head]}",
+         "exp2_neg(last) * std::int64_t{rows_[i].steps[head]}"),
+        ("coefficients of 31 bits", "Common common(31);", "Common common(29);"),
+        ("a state's exponent", "both.see(most_old, old_place);", "", True),
+        ("a step's rounding", "rshift(log * kLn2, 32)", "((log * kLn2) >> 32)"),
+        ("a row's codes round", "(x[i] + half) >> exponent", "x[i] >> exponent"),
+        unit="scan.cpp",
     ),
     *of(
         "simd_avx2.h", MATMUL,

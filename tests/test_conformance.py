@@ -25,6 +25,7 @@ from intact.executors.profiles import parse_profile
 from intact.models.program import Embed, Norm, Op
 from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
+from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.sampling import philox4x32
@@ -233,6 +234,12 @@ BOUNDS: dict[str, int] = {
     "`limit * sigmoid` of a soft cap": 1 << 14 << 16 << 30,
     "`B * x` and `y * C` of a convolution, before their shifts": LIMIT**2,
     "sum of a convolution": MOST_TAPS * (TAP_LIMIT << TAP_FRACTION) * (CODE_LIMIT << 31 - CODE_BITS),
+    "`step * rate` of a scan": STEP_LIMIT * (RATE_LIMIT - 1),
+    "`exp2neg * step` of a scan": STEP_LIMIT << 30,
+    "`k` of a scan": STEP_LIMIT << 30,
+    "`r` of a scan": MOST_STATES * LIMIT * CODE_LIMIT,
+    "`before` of a scan, before its shift": 1 << 31 << 30,
+    "`U` of a scan": BLOCK * (1 << 24) * CODE_LIMIT**2,
     "an expert's result times its weight, before its shift": (1 << 42) * ((1 << 20) - 1),
     "embedding, before its shift": 128 * 32768 << 31,
     "`gap * LOG2E`": 2 * LIMIT * 1549082005,

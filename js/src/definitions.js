@@ -501,7 +501,7 @@ export default {
     "<\uff5cend\u2581of\u2581sentence\uff5c>"
   ],
   "contract": {
-    "operations": "63ee9956e7a2f95c5f7475e355c570a4318ab6b75245727637f98fe9a4b70f0e",
+    "operations": "be5c1f3148703d3f3a110af348a816c43e18c334187db06a9e6a219c58c8d218",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "profiles": "e89213c517477f4ced974b7c3e7f93d78e6773e1119451ccc1e7cf58689ac785"
   },

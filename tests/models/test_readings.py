@@ -46,6 +46,7 @@ CONVERTED = {
     "lfm2-taps": ("lfm2", False),
     "lfm2moe": ("lfm2moe", False),
     "llama": ("llama", True),
+    "mamba2": ("mamba2", False),
     "minicpm": ("minicpm", True),
     "ministral3": ("mistral3", True),
     "mistral": ("llama", True),
@@ -102,6 +103,12 @@ DEEPSEEK = {
     "expert_group_used_count": "topk_group",
     "leading_dense_block_count": "first_k_dense_replace",
 }
+MAMBA2 = {
+    "ssm.conv_kernel": "conv_kernel",
+    "ssm.state_size": "state_size",
+    "ssm.time_step_rank": "num_heads",
+    "ssm.group_count": "n_groups",
+}
 LFM2_EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 """What the converter makes of the names of LFM2's experts."""
 CHANGES = {
@@ -109,6 +116,7 @@ CHANGES = {
     "layer_norm_eps": 2.0**-17,
     "norm_eps": 2.0**-17,
     "norm_epsilon": 2.0**-17,
+    "layer_norm_epsilon": 2.0**-17,
     "residual_multiplier": 0.25,
     "mlp_only_layers": [],
 }
@@ -215,6 +223,10 @@ def _convert(
         if name == "lfm2" and config.get("block_auto_adjust_ff_dim", True):
             unit = config["block_multiple_of"]
             metadata[f"{name}.feed_forward_length"] = -(-(2 * config["intermediate_size"] // 3) // unit) * unit
+    if name == "mamba2":
+        metadata |= {f"{name}.{key}": config[own] for key, own in MAMBA2.items()}
+        metadata[f"{name}.ssm.inner_size"] = int(config["expand"] * config["hidden_size"])
+        metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["layer_norm_epsilon"]
     if "num_dense_layers" in config:
         metadata |= {f"{name}.leading_dense_block_count": config["num_dense_layers"], f"{name}.expert_gating_func": 2}
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
@@ -228,8 +240,12 @@ def _convert(
         stem = own.split(".")[-2]
         if (name == "gemma2" and array.ndim == 1) or (name == "nemotron" and own.endswith("norm.weight")):
             array = array + np.float32(1)
-        if own.endswith("conv.conv.weight"):
+        if own.endswith(("conv.conv.weight", "conv1d.weight")):
             array = array[:, 0]
+        if own.endswith(("mixer.A_log", "mixer.D")):
+            array = (-np.exp(array.astype(np.float64)) if own.endswith("A_log") else array)[:, None]
+        if name == "mamba2":
+            own = own.replace("dt_bias", "dt_proj.bias")
         if own.endswith(".expert_bias"):
             own += ".bias"
         own = own.replace("e_score_correction_bias", "e_score_correction.bias")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from intact.formats import open_checkpoint
 from intact.models import ARCHITECTURES, Program, build_program
-from intact.models.program import Attend, Convolve, Embed, Experts, Gate, Linear, Logits, Norm, Op, Rope, Scatter
+from intact.models.program import Attend, Convolve, Embed, Experts, Gate, Linear, Logits, Norm, Op, Rope, Scan, Scatter
 from support.tiny import write_tiny
 
 STORED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.gguf == name)
@@ -41,6 +41,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "scatter", op.heads > 1, op.source_step > 0, op.keep
         case Convolve():
             return "convolve", op.taps
+        case Scan():
+            return "scan", op.taps, op.groups > 1
         case Gate():
             return "gate", op.kind, op.up is None, op.up == op.gate
         case Experts():

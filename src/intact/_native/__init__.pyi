@@ -144,11 +144,13 @@ class Op:
 
         CONVOLVE = 10
 
-        GATE = 11
+        SCAN = 11
 
-        EXPERTS = 12
+        GATE = 12
 
-        LOGITS = 13
+        EXPERTS = 13
+
+        LOGITS = 14
 
     @property
     def source(self) -> int: ...
@@ -299,6 +301,12 @@ class Op:
 
     @routing.setter
     def routing(self, arg: tuple[int, int, int, float, int, int], /) -> None: ...
+
+    @property
+    def scan(self) -> tuple[int, int, int, int, int, int, int, int, int]: ...
+
+    @scan.setter
+    def scan(self, arg: tuple[int, int, int, int, int, int, int, int, int], /) -> None: ...
 
     @property
     def scale(self) -> tuple[int, int]: ...

@@ -34,7 +34,6 @@ class Mamba2(Decoder):
         "token_embd": "model.embeddings",
         "output_norm": "model.norm_f",
         "attn_norm": "norm",
-        "ssm_in": "mixer.in_proj",
         "ssm_in_gate": "mixer.in_gate",
         "ssm_in_mixed": "mixer.in_mixed",
         "ssm_in_steps": "mixer.in_steps",
@@ -55,7 +54,7 @@ class Mamba2(Decoder):
     }
     hf_refused = {"use_bias": (False,), "norm_before_gate": (False,), "rms_norm": (True,)}
     hf_eps = "layer_norm_epsilon"
-    fused = {"mixer.in_proj": "ssm_in"}
+    fused = {"ssm_in": "mixer.in_proj"}
     gguf_fused = ("ssm_in",)
     biases = dict.fromkeys(("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps", "ssm_out"), False)
     sample: ClassVar[dict[str, Any]] = {
@@ -82,7 +81,7 @@ class Mamba2(Decoder):
     def read_hf(cls, m: Metadata) -> Config:
         """Read the same from a config.json."""
         heads, width = m.integer("num_heads", most=4096), m.integer("head_dim", most=4096)
-        inner = int(m.number("expand", 2.0, most=64.0) * m.integer("hidden_size"))
+        inner = m.integer("expand", 2, most=64) * m.integer("hidden_size")
         if heads * width != inner:
             m.refuse("num_heads", f"{inner} channels (expand times hidden_size) in heads of {width}", heads)
         limit = m.get("time_step_limit", [0.0, float("inf")])
