@@ -323,6 +323,14 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
     assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
 
 
+def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", "mamba2", KINDS)
+    tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(300)]
+    expected = FloatModel(path).logits(tokens)
+    assert relative_difference(intact.load(path, "fp32").logits(tokens)[200:], expected[200:]) < 1e-5
+    assert divergence(expected[200:], intact.load(path).logits(tokens)[200:]) < 0.01
+
+
 def test_fp32_logits_equal_a_float64_programs(smollm2) -> None:
     for case in smollm2:
         assert relative_difference(case.logits, case.exact) < 1e-5  # asked for are 1e-3; measured 1e-6
