@@ -29,7 +29,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, GATHER = (
-    f"tests/executors/test_{name}.py" for name in ("head_inputs", "experts", "adapters", "convolutions", "scan", "gather")
+    f"tests/executors/test_{name}.py"
+    for name in ("head_inputs", "experts", "adapters", "convolutions", "scan", "gather")
 )
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
@@ -324,7 +325,6 @@ MUTATIONS = [
         ("the state before a block", "kept = exp2_neg(last);", "kept = kOne;"),
         ("the decay to a row", "exp2_neg(last - decay_[i]) * std::int64_t{rows_[i].steps[head]}",
          "exp2_neg(last) * std::int64_t{rows_[i].steps[head]}"),
-        ("coefficients of 31 bits", "Common common(31);", "Common common(29);"),
         ("a state's exponent", "both.see(most_old, old_place);", "", True),
         ("a step's rounding", "rshift(log * kLn2, 32)", "((log * kLn2) >> 32)"),
         ("a row's codes round", "(x[i] + half) >> exponent", "x[i] >> exponent"),

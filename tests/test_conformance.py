@@ -25,10 +25,10 @@ from intact.executors.profiles import parse_profile
 from intact.models.program import Embed, Norm, Op
 from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
-from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.sampling import philox4x32
+from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
 from intact.numerics.sparsity import RULES
 from support.models import real_model
 from support.modules import load

@@ -501,7 +501,7 @@ export default {
     "<\uff5cend\u2581of\u2581sentence\uff5c>"
   ],
   "contract": {
-    "operations": "be5c1f3148703d3f3a110af348a816c43e18c334187db06a9e6a219c58c8d218",
+    "operations": "22bb60f269cb4578bb8c16c9f3ca7d448aa7fd153da4a287c3f045569637a0e0",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "profiles": "e89213c517477f4ced974b7c3e7f93d78e6773e1119451ccc1e7cf58689ac785"
   },

@@ -32,7 +32,7 @@ TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds a token
 
 EXPECTED = {
-    "operations": "be5c1f3148703d3f3a110af348a816c43e18c334187db06a9e6a219c58c8d218",
+    "operations": "22bb60f269cb4578bb8c16c9f3ca7d448aa7fd153da4a287c3f045569637a0e0",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "profiles": "e89213c517477f4ced974b7c3e7f93d78e6773e1119451ccc1e7cf58689ac785",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
