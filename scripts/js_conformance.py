@@ -332,8 +332,7 @@ def record() -> tuple[dict[str, Any], bytes]:
     profiles = [
         {"name": f"{profile}: {case.name}", **record_program(case, profile, arrays)[0]}
         for profile in digests.PROFILED
-        for case in cases()
-        if case.name in digests.PROFILED_CASES
+        for case in digests.profiled_cases(profile)
     ]
     groups = {
         "operations": operations,

@@ -471,6 +471,8 @@ export default {
       "mxfp4",
       "mxfp6",
       "mxfp8",
+      "mxfp8e5m2",
+      "int8_static",
       "fp32"
     ],
     "sparse": [
@@ -479,7 +481,8 @@ export default {
       "int4",
       "mxint8",
       "mxfp4",
-      "mxfp6"
+      "mxfp6",
+      "int8_static"
     ],
     "rules": [
       "wina",
@@ -503,7 +506,7 @@ export default {
   "contract": {
     "operations": "22bb60f269cb4578bb8c16c9f3ca7d448aa7fd153da4a287c3f045569637a0e0",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
-    "profiles": "e89213c517477f4ced974b7c3e7f93d78e6773e1119451ccc1e7cf58689ac785"
+    "profiles": "c4b1a3c0f65f5bc7716631da3011517755238fbc1e6b110042c66fe7516617ab"
   },
   "refused": {
     "expert_count": [

@@ -7,12 +7,13 @@
 
 namespace intact {
 
-// Refuses a grid that no row could be quantised to. Codes beyond a byte are powers of two's alone (runtime/exact.h).
+// Refuses a grid that no row could be quantised to. Codes beyond a byte are powers of two's alone (runtime/exact.h),
+// and reach at most 2^32.
 inline Scheme checked(const Scheme& scheme) {
-    const bool wide = scheme.largest > 127 && scheme.power && scheme.step_bits == 0 && !scheme.whole_row;
+    const bool wide = scheme.largest > 127 && scheme.power && !scheme.whole_row;
     const bool fits = scheme.largest >= 1 && scheme.largest <= (wide ? 1 << 18 : 127) && scheme.step_bits >= 0 &&
-                      scheme.step_bits <= 6 && scheme.mantissa >= 1 && scheme.mantissa <= 7;
-    if (!fits) throw std::invalid_argument("a scheme's codes lie in -127 to 127, or are floats up to 2^18");
+                      scheme.step_bits <= (wide ? 14 : 6) && scheme.mantissa >= 1 && scheme.mantissa <= 7;
+    if (!fits) throw std::invalid_argument("a scheme's codes lie in -127 to 127, or are floats up to 2^32");
     return scheme;
 }
 

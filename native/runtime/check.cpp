@@ -1,5 +1,6 @@
 #include "runtime/check.h"
 
+#include <cstdlib>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -127,6 +128,11 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument("convolutions take the parts of the cache in their order, before it has pages");
     }
     if (op.kind == Op::kScan) check_scan(model, op);
+    if (op.kind == Op::kLinear && op.scale.mantissa) {
+        const bool fits = op.scale.mantissa >= 1 && op.scale.mantissa <= 8191 && std::abs(op.scale.exponent) <= 100;
+        if (!fits || model.scheme)
+            throw std::invalid_argument("a product's rows have a fixed scale from 1 to 8191, and no other scheme");
+    }
     if (op.keep) {
         const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
         if (op.kind != Op::kLinear || op.keep < 1 || op.keep > width)

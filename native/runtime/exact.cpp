@@ -11,7 +11,7 @@ namespace intact {
 namespace {
 
 constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1, kLargest = std::int64_t{1} << 50;
-constexpr int kDrop = 6;
+constexpr int kDrop = 6, kLimb = 16;
 
 int bit_length(std::int64_t x) { return std::bit_width(static_cast<std::uint64_t>(x)); }
 
@@ -30,19 +30,32 @@ std::int64_t shift(std::int64_t x, std::int64_t s) {
     return s >= 0 ? round_shift(x, s) : std::clamp(x, -kLimit, kLimit) << std::min<std::int64_t>(-s, 31);
 }
 
+// x / 2^e, rounded; no bits are lost where e is negative.
+std::int64_t scaled(std::int64_t x, int e) { return e >= 0 ? round_shift(x, e) : x * (std::int64_t{1} << -e); }
+
+// The same as `shift` of high * 2^16 + low, which is clipped to +-2^62 where less than 17 bits are shifted off.
+std::int64_t shift_limbs(std::int64_t high, std::int64_t low, std::int64_t s) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 62;
+    high += low >> kLimb;
+    if (s > kLimb) return round_shift(high, s - kLimb);
+    const std::int64_t few = std::clamp(high, -(kMost >> kLimb) - 1, kMost >> kLimb) * (1 << kLimb);
+    return shift(std::clamp(few + (low & ((1 << kLimb) - 1)), -kMost, kMost), s);
+}
+
 // Sums of `block` codes times scales, rounded to 13 bits; returns by what they were shifted.
-std::int32_t block_sums(const WideRow& row, std::int64_t blocks, std::int64_t block, std::int32_t* to) {
-    std::vector<std::int64_t> sums(static_cast<std::size_t>(blocks * 32 / block));
+std::int32_t block_sums(const WideRow& row, bool limbs, std::int64_t blocks, std::int64_t block, std::int32_t* to) {
+    const std::int64_t count = blocks * 32 / block;
+    const auto sum = [&](std::int64_t b) {
+        std::int64_t total = 0;
+        for (std::int64_t i = b * block; i < (b + 1) * block; i++)
+            total += row.codes[i] + (limbs ? std::int64_t{row.high[i]} * (1 << kLimb) : 0);
+        return total * row.scale[b * block / 32];
+    };
     std::int64_t most = 0;
-    for (std::size_t b = 0; b < sums.size(); b++) {
-        const std::int64_t first = static_cast<std::int64_t>(b) * block;
-        for (std::int64_t i = first; i < first + block; i++) sums[b] += row.codes[i];
-        sums[b] *= row.scale[first / 32];
-        most = std::max(most, std::abs(sums[b]));
-    }
+    for (std::int64_t b = 0; b < count; b++) most = std::max(most, std::abs(sum(b)));
     int e = std::max(bit_length(most) - 13, 0);
     if (round_shift(most, e) > 8191) e++;
-    for (std::size_t b = 0; b < sums.size(); b++) to[b] = static_cast<std::int32_t>(round_shift(sums[b], e));
+    for (std::int64_t b = 0; b < count; b++) to[b] = static_cast<std::int32_t>(round_shift(sum(b), e));
     return e;
 }
 
@@ -50,7 +63,8 @@ std::int32_t block_sums(const WideRow& row, std::int64_t blocks, std::int64_t bl
 
 void quantize_wide_codes(const std::int64_t* x, std::int64_t n, int fraction, const Scheme& scheme, std::int32_t* to) {
     const WideRow row(to, n);
-    const std::int64_t most = std::int64_t{scheme.largest} << 12, blocks = (n + 31) / 32;
+    const std::int64_t largest = largest_code(scheme), most = largest << 12, blocks = (n + 31) / 32;
+    const bool limbs = has_limbs(scheme);
     std::int64_t amax = 0;
     for (std::int64_t i = 0; i < n; i++) amax = std::max(amax, std::abs(x[i]));
     int e = 0;
@@ -61,23 +75,25 @@ void quantize_wide_codes(const std::int64_t* x, std::int64_t n, int fraction, co
     for (std::int64_t b = 0; b < blocks; b++) {
         std::int64_t u[32] = {}, high = 0;
         for (std::int64_t i = 0; i < std::min<std::int64_t>(32, n - 32 * b); i++) {
-            u[i] = shift(x[32 * b + i], e);
+            u[i] = scaled(x[32 * b + i], e);
             high = std::max(high, std::abs(u[i]));
         }
-        const int power = bit_length(std::max<std::int64_t>((high + scheme.largest - 1) / scheme.largest, 1) - 1);
+        const int power = bit_length(std::max<std::int64_t>((high + largest - 1) / largest, 1) - 1);
         row.scale[b] = 1 << power;
         for (std::int64_t i = 0; i < 32; i++) {
             const std::int64_t size = std::abs(u[i]);
             const int drop = std::max(bit_length(size) - scheme.mantissa, power);
             const std::int64_t whole = size >> drop, rest = size & ((std::int64_t{1} << drop) - 1);
             const bool up = 2 * rest + (whole & 1) > std::int64_t{1} << drop;
-            const auto code = static_cast<std::int32_t>((whole + up) << (drop - power));
-            row.codes[32 * b + i] = u[i] < 0 ? -code : code;
+            const std::int64_t code = (whole + up) << (drop - power), low = limbs ? code & ((1 << kLimb) - 1) : code;
+            const std::int64_t sign = u[i] < 0 ? -1 : 1;
+            row.codes[32 * b + i] = static_cast<std::int32_t>(sign * low);
+            if (limbs) row.high[32 * b + i] = static_cast<std::int32_t>(sign * (code >> kLimb));
         }
     }
     row.exponents[0] = e - fraction;
-    row.exponents[1] = block_sums(row, blocks, 32, row.sums32);
-    row.exponents[2] = block_sums(row, blocks, 16, row.sums16);
+    row.exponents[1] = block_sums(row, limbs, blocks, 32, row.sums32);
+    row.exponents[2] = block_sums(row, limbs, blocks, 16, row.sums16);
 }
 
 struct ExactOutput::Parts {
@@ -86,8 +102,8 @@ struct ExactOutput::Parts {
     std::int64_t scale_exp = 0, minimum_exp = 0;
 };
 
-ExactOutput::ExactOutput(const Weight& weight)
-    : weight_(weight), drop_(dropped(weight)), parts_(std::make_unique<Parts>()) {
+ExactOutput::ExactOutput(const Weight& weight, const Scheme& scheme)
+    : weight_(weight), limbs_(has_limbs(scheme)), drop_(dropped(weight)), parts_(std::make_unique<Parts>()) {
     parts_->codes.resize(static_cast<std::size_t>(weight.blocks() * 32));
     parts_->scales.resize(static_cast<std::size_t>(weight.scale_blocks()));
     parts_->minima.resize(parts_->scales.size());
@@ -104,21 +120,26 @@ void ExactOutput::read(std::int64_t output) {
 std::int64_t ExactOutput::times(std::int32_t* from, int fraction) const {
     const WideRow row(from, weight_.columns);
     const std::int64_t block = weight_.block;
-    std::int64_t total = 0;
+    const auto sum = [this](const std::int32_t* codes, const std::int32_t* inputs) {
+        if (drop_ == kDrop) {  // 32 products of at most 255 and 2^18
+            std::int32_t small = 0;
+            for (std::int64_t i = 0; i < weight_.block; i++) small += codes[i] * inputs[i];
+            return std::int64_t{small};
+        }
+        std::int64_t acc = 0;
+        for (std::int64_t i = 0; i < weight_.block; i++) acc += std::int64_t{codes[i]} * inputs[i];
+        return acc;
+    };
+    std::int64_t total = 0, high = 0;
     for (std::size_t b = 0; b < parts_->scales.size(); b++) {
         const std::int64_t first = static_cast<std::int64_t>(b) * block;
         const std::int32_t* codes = parts_->codes.data() + first;
-        std::int64_t acc = 0;
-        if (drop_ == kDrop) {  // 32 products of at most 255 and 2^18
-            std::int32_t small = 0;
-            for (std::int64_t i = 0; i < block; i++) small += codes[i] * row.codes[first + i];
-            acc = small;
-        } else {
-            for (std::int64_t i = 0; i < block; i++) acc += std::int64_t{codes[i]} * row.codes[first + i];
-        }
-        total += acc * round_shift(std::int64_t{parts_->scales[b]} * row.scale[first / 32], drop_);
+        const std::int64_t c = round_shift(std::int64_t{parts_->scales[b]} * row.scale[first / 32], drop_);
+        total += sum(codes, row.codes + first) * c;
+        if (limbs_) high += sum(codes, row.high + first) * c;
     }
-    std::int64_t y = shift(total, -(drop_ + fraction + parts_->scale_exp + row.exponents[0]));
+    const std::int64_t s = -(drop_ + fraction + parts_->scale_exp + row.exponents[0]);
+    std::int64_t y = limbs_ ? shift_limbs(high, total, s) : shift(total, s);
     if (weight_.has_min) {
         const std::int32_t* sums = block == 16 ? row.sums16 : row.sums32;
         const int fold = block == 16 ? 8 : 7;

@@ -1,4 +1,4 @@
-// Products of activations whose codes do not fit a byte: exact in int64, in plain loops (numerics/exact_product.py).
+// Products of activations whose codes do not fit a byte: exact, in plain loops (numerics/exact_product.py).
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,26 @@
 namespace intact {
 
 inline bool has_wide_codes(const std::optional<Scheme>& scheme) { return scheme && scheme->largest > 127; }
+// The largest code of a scheme whose codes are wide; `Scheme::largest` counts units of 2^step_bits.
+inline std::int64_t largest_code(const Scheme& scheme) { return std::int64_t{scheme.largest} << scheme.step_bits; }
+// Whether a code has two limbs, high * 2^16 + low, both of its sign.
+inline bool has_limbs(const Scheme& scheme) { return scheme.step_bits > 0; }
 
-// A row of n inputs in int32: codes, scales of blocks of 32, their rounded sums for minima of 32 and of 16 inputs; then
-// the exponent and those of the sums.
+// A row of n inputs in int32: codes, or their low limbs, and the high ones; scales of blocks of 32, their rounded sums
+// for minima of 32 and of 16 inputs; then the exponent and those of the sums.
 struct WideRow {
-    std::int32_t *codes, *scale, *sums32, *sums16, *exponents;
+    std::int32_t *codes, *high, *scale, *sums32, *sums16, *exponents;
 
     WideRow(std::int32_t* from, std::int64_t n) {
         const std::int64_t blocks = (n + 31) / 32;
         codes = from;
-        scale = codes + 32 * blocks;
+        high = codes + 32 * blocks;
+        scale = high + 32 * blocks;
         sums32 = scale + blocks;
         sums16 = sums32 + blocks;
         exponents = sums16 + 2 * blocks;
     }
-    static std::int64_t ints(std::int64_t n) { return (n + 31) / 32 * 36 + 3; }
+    static std::int64_t ints(std::int64_t n) { return (n + 31) / 32 * 68 + 3; }
 };
 
 // Quantises n integers with so many fraction bits.
@@ -34,7 +39,7 @@ void quantize_wide_codes(const std::int64_t* x, std::int64_t n, int fraction, co
 // An output of a weight, read once for many rows.
 class ExactOutput {
 public:
-    explicit ExactOutput(const Weight& weight);
+    ExactOutput(const Weight& weight, const Scheme& scheme);
     ~ExactOutput();
     void read(std::int64_t output);
     // The product with a row, with so many fraction bits, before bias.
@@ -43,7 +48,8 @@ public:
 private:
     struct Parts;
     const Weight& weight_;
-    int drop_;  // bits of products of scales that are rounded off
+    bool limbs_;  // of the rows' codes
+    int drop_;    // bits of products of scales that are rounded off
     std::unique_ptr<Parts> parts_;
 };
 

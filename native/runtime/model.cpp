@@ -288,7 +288,7 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
             for (Own& o : own) {
                 lay_out(o.quantized, 1, width);
                 ensure(o.row, width * 4);
-                if (scheme) ensure(o.wide, width * 8);
+                if (scheme || op.scale.mantissa) ensure(o.wide, width * 8);
             }
         }
         if (fp32 && op.kind == Op::kLogits) head.floats.resize(static_cast<std::size_t>(wanted_count * width));

@@ -87,7 +87,7 @@ struct Op {
     int bias = -1;  // norm: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
     bool interleaved = false;           // rope
     GateKind gate = GateKind::kSilu;    // gate, experts
-    QueryScale scale{};                 // attend
+    QueryScale scale{};                 // attend; linear: of the codes of all its rows, 0 where each has its own
     SoftCap cap{};                      // logits
     float float_cap = 0;                // profile fp32: of attend's scores, of logits; 0: none
     std::int64_t multiplier = 0;        // embed: its factor in Q24

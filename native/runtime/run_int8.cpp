@@ -9,6 +9,7 @@
 #include "formats/convert.h"
 #include "runtime/attend.h"
 #include "runtime/exact.h"
+#include "runtime/fixed_scale.h"
 #include "runtime/step.h"
 
 namespace intact {
@@ -143,7 +144,8 @@ struct Int8Run : Run {
         a.skip_minima32 = a.skip_minima16 = true;
         for (const LinearTarget& target : targets) keep_minima(a, target.weight);
         const Span rows = own ? Span{0, 1} : part(count);
-        const bool other = m_.scheme && op.kind != Op::kLogits;
+        const bool fixed = op.kind == Op::kLinear && op.scale.mantissa;
+        const bool other = fixed || (m_.scheme && op.kind != Op::kLogits);
         for (std::int64_t k = rows.begin; k < rows.end; k++) {
             const std::int64_t m = row_of(k);
             if (other) {
@@ -172,10 +174,13 @@ struct Int8Run : Run {
         return a;
     }
 
-    // Row m by the model's scheme.
+    // Row m by the operation's own scale, or the model's scheme.
     void quantize_other(const Op& op, const Plan& plan, std::int64_t m, const Activations& a, std::int64_t k) {
         const auto [x, fraction] = source_row(op, plan, m);
-        m_.kernel->quantize_to(x, spec(op.source).width, fraction, *m_.scheme, a, k);
+        if (op.kind == Op::kLinear && op.scale.mantissa)
+            quantize_fixed(x, spec(op.source).width, fraction, {op.scale.mantissa, op.scale.exponent}, a, k);
+        else
+            m_.kernel->quantize_to(x, spec(op.source).width, fraction, *m_.scheme, a, k);
     }
 
     // Row m of what enters a product, after the norm that belongs to it, and its fraction.
@@ -287,7 +292,7 @@ struct Int8Run : Run {
             const MatrixWeight& w = *at(m_.weights, target.weight);
             const BufferSpec& to = spec(target.buffer);
             const std::int64_t* added = bias(target);
-            ExactOutput output(w.packed);
+            ExactOutput output(w.packed, *m_.scheme);
             const Span mine = part(w.packed.rows);
             for (std::int64_t n = mine.begin; n < mine.end; n++) {
                 output.read(n);

@@ -205,7 +205,7 @@ def test_a_model_with_convolutions_is_quantised(tmp_path: Path) -> None:
 
 def test_profiles_that_run_no_experts_run_lfm2(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", "lfm2")
-    for profile in ("mxfp4", "mxfp8", "int8+wina50"):
+    for profile in ("mxfp4", "mxfp8", "mxfp8e5m2", "int8+wina50"):
         fast, slow = (intact.load(path, profile=profile, executor=name) for name in ("native", "reference"))
         assert np.array_equal(fast.logits([3, 5, 8, 13], raw=True)[0], slow.logits([3, 5, 8, 13], raw=True)[0])
     with pytest.raises(ParameterError, match="mixtures of experts run in the profiles int8 and fp32"):

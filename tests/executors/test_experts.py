@@ -229,7 +229,7 @@ def test_the_fp32_profile_adds_in_order_of_experts(name: str) -> None:
         assert np.array_equal(executor.step_float(case.steps[0].chunks, case.steps[0].wanted), expected)
 
 
-@pytest.mark.parametrize("profile", ["mxfp8", "int8+wina50"])
+@pytest.mark.parametrize("profile", ["mxfp8", "mxfp8e5m2", "int8_static", "int8+wina50"])
 def test_profiles_that_run_no_experts_say_so(tmp_path: Path, profile: str) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", "olmoe")
     for executor in ("reference", "native"):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact.conformance.synthetic import with_largest_inputs
 from intact.errors import ParameterError
 from intact.executors.base import Exchanger, Executor, SequenceChunk
 from intact.executors.native import NativeExecutor, available_tiers
@@ -124,11 +125,12 @@ def test_so_do_those_of_folders(variant: str, ranks: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("profile", ["fp32", "int4", "int8_row", "mxfp8", "int8+teal50"])
+@pytest.mark.parametrize("profile", ["fp32", "int4", "int8_row", "int8_static", "mxfp8", "mxfp8e5m2", "int8+teal50"])
 def test_so_do_other_profiles(profile: str, tmp_path: Path) -> None:
     which = steps()
     which = [step for step in which if all(chunk.parents is None for chunk in step[0])] if profile == "fp32" else which
-    assert_same(program_of(write_tiny(tmp_path / "m.gguf", "qwen3")), native(profile), (2, 1), which)
+    program = program_of(write_tiny(tmp_path / "m.gguf", "qwen3"))
+    assert_same(with_largest_inputs(program), native(profile), (2, 1), which)
 
 
 @pytest.mark.native

@@ -129,6 +129,15 @@ def test_a_receipt_of_a_mixture_from_before_costs_were_stated_is_verified(
     assert verify_quantization(old, model, text).outcome == "true"
 
 
+def test_scales_of_inputs_are_made_again(model: Path, text: Path, tmp_path: Path) -> None:
+    made = quantize(model, tmp_path / "out", "keep", static=True, calibrate=text, context=32, windows=4)
+    receipt = QuantizationReceipt.parse(make_receipt(made, 32, 4).encode())
+    assert (receipt.static, receipt.spec, receipt.output.matrices) == (True, "keep", 0)
+    assert verify_quantization(receipt, model, text, threads=2).outcome == "true"
+    verdict = verify_quantization(changed(receipt, "output", "digest", value="0" * 64), model, text)
+    assert (verdict.outcome, verdict.what) == ("false", "output")
+
+
 def test_another_text_or_none_is_named(receipt: QuantizationReceipt, model: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
     other.write_text(TEXT.replace("cat", "cow", 1))
@@ -144,7 +153,11 @@ def test_another_text_or_none_is_named(receipt: QuantizationReceipt, model: Path
 def test_what_is_no_receipt_is_refused(receipt: QuantizationReceipt) -> None:
     document = json.loads(receipt.encode())
     with pytest.raises(NewerReceiptError):
+        QuantizationReceipt.parse(canonical.encode(document | {"version": 3}))
+    with pytest.raises(ReceiptError, match="activations"):
         QuantizationReceipt.parse(canonical.encode(document | {"version": 2}))
+    with pytest.raises(ReceiptError, match="activations"):
+        QuantizationReceipt.parse(canonical.encode(document | {"version": 2, "activations": "dynamic"}))
     with pytest.raises(ReceiptError, match="more"):
         QuantizationReceipt.parse(canonical.encode(document | {"more": 1}))
     with pytest.raises(ReceiptError, match="not canonical JSON"):

@@ -26,6 +26,9 @@ A GGUF file for llama.cpp, with scales weighted by what the inputs are on a text
   intact quantize ./model-f16.gguf --to imatrix:q4_k --embeddings q6_k --calibrate text.txt --out model-q4_k.gguf
 Each matrix in one of three specs, 4.5 bits a weight in memory over all
   intact quantize ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
+The matrices as they are, and scales of their inputs: static int8 activations
+  intact quantize ./model.gguf --to keep --static --calibrate text.txt --out smol-static
+  intact run ./smol-static "Hello" --profile int8_static
 A receipt, by which anybody with model and text can make the same again
   intact quantize ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3 --receipt smol-gptq3.receipt
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
@@ -44,7 +47,7 @@ def command(
         typer.Option(
             "--to",
             metavar="SPEC",
-            help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], a GGUF type, or mix:BITS@COST(SPEC|...).",
+            help="[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], a GGUF type, mix:BITS@COST(SPEC|...), or keep.",
         ),
     ] = None,
     folder: Annotated[
@@ -57,6 +60,9 @@ def command(
     embeddings: Annotated[
         str, typer.Option("--embeddings", metavar="SPEC", help="For token embeddings and head; keep leaves them.")
     ] = "keep",
+    static: Annotated[
+        bool, typer.Option("--static", help="Write scales of products' inputs too, for the profile int8_static.")
+    ] = False,
     context: Annotated[int, typer.Option("--context", help="Tokens in a window of the text.")] = 512,
     windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are read.")] = 32,
     statistics: Annotated[
@@ -83,8 +89,8 @@ def command(
     place = fetch.locate(model)
     with stage_bar("reading") as report:
         result = quantize(
-            place, folder, to, embeddings=embeddings, calibrate=calibrate, context=context, windows=windows,
-            statistics=statistics, threads=threads, progress=report,
+            place, folder, to, embeddings=embeddings, static=static, calibrate=calibrate, context=context,
+            windows=windows, statistics=statistics, threads=threads, progress=report,
         )  # fmt: skip
     if receipt:
         from intact.quantizing.receipt import make_receipt

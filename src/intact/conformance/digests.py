@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from intact.conformance.kernels import Kernels, layout_results, results
-from intact.conformance.synthetic import PAGE, Case, cases, random_bytes
+from intact.conformance.synthetic import PAGE, Case, cases, random_bytes, with_largest_inputs
 from intact.engine.engine import Engine
 from intact.engine.model import prompt_id
 from intact.engine.request import Event, GenerateRequest
 from intact.executors.base import Executor
+from intact.executors.profiles import parse_profile
 from intact.models.program import Program
 from intact.numerics.sampling import Draw, Sampling, branch_key, make_sampling
 from intact.text import Tokenizer
@@ -27,7 +28,7 @@ SAMPLED, SEED = make_sampling(0.8, top_p=0.95), 7
 
 PROFILED = (
     "int8_row", "int4", "mxint8", "mxfp4", "mxfp6", "mxfp8", "int8+wina50", "int8+teal50", "int8+random50",
-    "mxfp4+wina25",
+    "mxfp4+wina25", "mxfp8e5m2", "int8_static", "int8_static+wina50",
 )  # fmt: skip
 """Integer profiles of the profiles digest, in its order; `int8` is that of all other digests."""
 PROFILED_CASES = (
@@ -110,9 +111,17 @@ def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
     make_for : callable
         Returns for a profile how its executors are made.
     """
-    chosen = [case for case in cases() if case.name in PROFILED_CASES]
     makers = {profile: make_for(profile) for profile in PROFILED}
-    return {f"{profile}: {case.name}": _logits(case, make) for profile, make in makers.items() for case in chosen}
+    chosen = {profile: profiled_cases(profile) for profile in PROFILED}
+    return {f"{p}: {case.name}": _logits(case, make) for p, make in makers.items() for case in chosen[p]}
+
+
+def profiled_cases(profile: str) -> list[Case]:
+    """Return the programs that are run in a profile: where its scales are static, their products have such scales."""
+    chosen = [case for case in cases() if case.name in PROFILED_CASES]
+    if not parse_profile(profile).scheme.static:
+        return chosen
+    return [case._replace(program=with_largest_inputs(case.program)) for case in chosen]
 
 
 def layout_digests(kernels: Kernels) -> dict[str, str]:

@@ -15,6 +15,7 @@ from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
 from intact.models.program import AllGather, Convolve, Experts, Gather, Linear, Norm, Program, Scan, Scatter
+from intact.numerics.activations import FixedScale, fixed_scale
 from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
 from intact.numerics.dequantize import dequantize
@@ -318,14 +319,33 @@ def integer_sinks(program: Program, name: str) -> NDArray[np.int64]:
 
 def check_experts(program: Program, parts: ProfileParts) -> None:
     """Refuse a profile that runs no mixtures of experts, for a program that has some."""
-    if (parts.scheme.wide or parts.sparsity is not None) and any(isinstance(op, Experts) for op in program.ops):
+    if parts.for_linear_alone and any(isinstance(op, Experts) for op in program.ops):
         raise ParameterError("mixtures of experts run in the profiles int8 and fp32, and those of narrow activations")
 
 
 def check_adapters(program: Program, parts: ProfileParts) -> None:
     """Refuse a profile that runs no adapters, for a program that has some."""
-    if program.adapters and (parts.scheme.wide or parts.sparsity is not None):
+    if program.adapters and parts.for_linear_alone:
         raise ParameterError("adapters run in the profiles int8 and fp32, and those of narrow activations")
+
+
+def input_scale(program: Program, op: Linear, parts: ProfileParts) -> FixedScale | None:
+    """Return the scale of all rows that enter a product; None where each row has its own.
+
+    Raises
+    ------
+    ParameterError
+        If the profile needs one, and the model has none.
+    """
+    if not parts.scheme.static:
+        return None
+    if op.largest is None:
+        name = program.tensors[op.targets[0].weight].name
+        raise ParameterError(
+            f"the profile {parts.scheme.name} needs a model with scales of its products' inputs, and {name} has none; "
+            "intact quantize --static writes one"
+        )
+    return fixed_scale(float(float_values(program.tensors[op.largest], 1, "largest input")[0]))
 
 
 def check_exchanges(program: Program, exchange: Exchanger | None) -> None:

@@ -28,6 +28,7 @@ from intact.executors.base import (
     fixed_logits,
     gain_values,
     gather_index,
+    input_scale,
     integer_bias,
     integer_gain,
     integer_sinks,
@@ -147,9 +148,8 @@ class NativeExecutor:
         with _parameter_errors():
             self._model: Any = _native.Model(profile, tier, count, *shape, choose_pinned())
             scheme = self._parts.scheme
-            if scheme is not INT8:
-                step_bits = scheme.step.bit_length() - 1
-                self._model.set_scheme(scheme.largest, step_bits, scheme.mantissa, scheme.power, scheme.whole_row)
+            if scheme is not INT8 and not scheme.static:
+                self._model.set_scheme(*scheme.native)
             if exchange is not None:
                 self._model.set_exchange(_numbered(program, exchange))
         self.bits = bits
@@ -283,6 +283,8 @@ class NativeExecutor:
                 kept = kept_inputs(self.program, op, self._parts)
                 if kept is not None:
                     fields |= {"keep": kept.keep, "random": kept.rule == "random"}
+                if (scale := input_scale(self.program, op, self._parts)) is not None:
+                    fields["scale"] = tuple(scale)
                 if kept is not None and kept.norms is not None:
                     fields["norms"] = kept.norms.tolist()
                 return kind.LINEAR, fields

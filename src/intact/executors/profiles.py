@@ -34,6 +34,11 @@ class ProfileParts(NamedTuple):
     scheme: Scheme = INT8
     sparsity: Sparsity | None = None
 
+    @property
+    def for_linear_alone(self) -> bool:
+        """If true, neither experts nor adapters can run in it."""
+        return self.scheme.wide or self.scheme.static or self.sparsity is not None
+
 
 def parse_profile(profile: Profile) -> ProfileParts:
     """Read a profile.

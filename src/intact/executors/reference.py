@@ -22,6 +22,7 @@ from intact.executors.base import (
     convolution_taps,
     embed_multiplier,
     gather_index,
+    input_scale,
     integer_bias,
     integer_gain,
     integer_sinks,
@@ -53,7 +54,7 @@ from intact.models.program import (
     Steer,
 )
 from intact.numerics import sampling
-from intact.numerics.activations import Quantized, quantize, to_bytes
+from intact.numerics.activations import FixedScale, Quantized, quantize, quantize_fixed, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.convolve import convolution_rows, convolve
 from intact.numerics.exact_product import exact_product
@@ -104,6 +105,8 @@ class ReferenceExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         self.trees = not program.scans()
+        products = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Linear)]
+        self._scales: dict[int, FixedScale | None] = {i: input_scale(program, op, self._parts) for i, op in products}
         self._kept: dict[int, KeptInputs | None] = {}
         self._scans = [scan_weights(program, op) for op in program.scans()]
         self.program, self.page_size, self.bits = program, page_size, bits
@@ -233,7 +236,10 @@ class ReferenceExecutor:
                     fraction[op.target] = fraction[op.source]
                     rows[op.target] = hadamard(rows[op.source], op.size)
                 case Linear():
-                    a = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
+                    if (scale := self._scales[index]) is not None:
+                        a = quantize_fixed(rows[op.source], fraction[op.source], scale)
+                    else:
+                        a = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
                     if index not in self._kept:
                         self._kept[index] = kept_inputs(self.program, op, self._parts)
                     if (kept := self._kept[index]) is not None:

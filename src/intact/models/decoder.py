@@ -17,6 +17,7 @@ from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config, check_config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.gathers import add_gathers, has_index, input_count
+from intact.models.input_limits import add_limits, limit_name, read_limit
 from intact.models.mixtures import (
     CHOICE_BIAS,
     EXPERTS,
@@ -192,6 +193,7 @@ class Decoder:
         self.tensors = self.canonical_tensors(self.split(checkpoint, self.config))
         self.used: dict[str, Tensor] = {}
         self.rotated: dict[str, int] = {}
+        self.limits: dict[str, float] = {}
         self.ops: list[Op] = []
 
     @classmethod
@@ -470,6 +472,7 @@ class Decoder:
         self.refuse_unused({"output.weight", *lists, *c.other_heads} if tied else {*lists, *c.other_heads})
         ops, buffers = add_rotations(tuple(self.ops), self.buffers(), self.rotated)
         ops, buffers = add_gathers(ops, buffers, self.used)
+        ops = add_limits(ops, self.limits)
         return Program(
             architecture=self.gguf,
             buffers=buffers,
@@ -551,6 +554,9 @@ class Decoder:
         if (rotation := rotation_name(weight)) in self.tensors:
             values = self.vector(rotation, 1)
             self.rotated[weight] = rotation_size(values, columns, f"{self.path}: tensor {self.tensors[rotation].name}")
+        if (limit := limit_name(weight)) in self.tensors:
+            values = self.vector(limit, 1)
+            self.limits[weight] = read_limit(values, f"{self.path}: tensor {self.tensors[limit].name}")
         return Target(buffer, weight, bias, accumulate)
 
     def attention(

@@ -110,10 +110,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Linear:
-    """Products of one row with several matrices, so that the row is quantised once."""
+    """Products of one row with several matrices, so that the row is quantised once.
+
+    `largest` names a tensor of one number, the largest size of the source on a text, from which profiles of static
+    activations take their scale (`intact.models.input_limits`).
+    """
 
     source: str
     targets: tuple[Target, ...]
+    largest: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Quantized(NamedTuple):
 
     Attributes
     ----------
-    codes : int8 (M, K), K padded to a multiple of 32 with zeros, |code| <= 127; int32 of wide schemes
+    codes : int8 (M, K), K padded to a multiple of 32 with zeros, |code| <= 127; int64 of wide schemes
     scale : int16 (M, K / 32), 1 to 8191
     exponent : int32 (M,)
     """
@@ -46,6 +46,8 @@ class Scheme(NamedTuple):
         levels equally near the greater is taken.
     whole_row : bool
         If true, all blocks of a row have the scale of the largest.
+    static : bool
+        If true, all rows of a product have one scale, which comes from calibration (`fixed_scale`).
     """
 
     name: str
@@ -54,6 +56,7 @@ class Scheme(NamedTuple):
     mantissa: int = 7
     power: bool = False
     whole_row: bool = False
+    static: bool = False
 
     @property
     def largest_scale(self) -> int:
@@ -62,8 +65,18 @@ class Scheme(NamedTuple):
 
     @property
     def wide(self) -> bool:
-        """If true, codes are int32, and products exact (`intact.numerics.exact_product`)."""
+        """If true, codes do not fit a byte, and products are exact (`intact.numerics.exact_product`)."""
         return self.largest > 127
+
+    @property
+    def native(self) -> tuple[int, int, int, bool, bool]:
+        """The scheme as the extension takes it: the largest code, log2 of its unit or step, and the last three fields.
+
+        A wide scheme's largest code is given in units that leave it 18 bits.
+        """
+        unit = max(0, self.largest.bit_length() - 18) if self.wide else self.step.bit_length() - 1
+        largest = self.largest >> unit if self.wide else self.largest
+        return largest, unit, self.mantissa, self.power, self.whole_row
 
 
 INT8: Final = Scheme("int8", 127)
@@ -77,10 +90,12 @@ SCHEMES: Final = {
         Scheme("mxfp4", 12 * 8, step=8, mantissa=2, power=True),
         Scheme("mxfp6", 60 * 2, step=2, mantissa=4, power=True),
         Scheme("mxfp8", 448 << 9, mantissa=4, power=True),
+        Scheme("mxfp8e5m2", 57344 << 16, mantissa=3, power=True),
+        Scheme("int8_static", 127, static=True),
     )
 }
 """Schemes of activations by name; the first is the usual one. mxfp4 is E2M1 in halves, mxfp6 E2M3 in eighths,
-mxfp8 E4M3 in units of 2^-9, whose codes do not fit a byte."""
+mxfp8 E4M3 in units of 2^-9 and mxfp8e5m2 E5M2 in units of 2^-16, whose codes do not fit a byte."""
 
 
 def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8) -> Quantized:
@@ -108,7 +123,7 @@ def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int) -> Quantized:
     e = bitlen(amax) - most.bit_length()
     e = np.where(amax > np.where(e >= 0, most << np.maximum(e, 0), most >> np.maximum(-e, 0)), e + 1, e)
     e = np.where(amax == 0, 0, e)
-    u = shift(x, e[:, None]).reshape(rows, -1, BLOCK)
+    u = _scaled(x, e[:, None]).reshape(rows, -1, BLOCK)
     tops = np.abs(u).max(axis=2)
     if scheme.whole_row:
         tops = np.broadcast_to(tops.max(axis=1, keepdims=True), tops.shape)
@@ -120,8 +135,63 @@ def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int) -> Quantized:
     else:
         reciprocal = ((1 << 24) + (scale >> 1)) // scale
         codes = rshift(u * reciprocal[:, :, None], 24 + bitlen(scheme.step - 1)) * scheme.step
-    codes = codes.reshape(rows, -1).astype(np.int32 if scheme.wide else np.int8)
+    codes = codes.reshape(rows, -1).astype(np.int64 if scheme.wide else np.int8)
     return Quantized(codes, scale.astype(np.int16), (e - fraction).astype(np.int32))
+
+
+def _scaled(x: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """Return x / 2^e, rounded half up; no bits are lost where e is negative."""
+    return np.where(e >= 0, rshift(x, np.maximum(e, 0)), x << np.maximum(-e, 0))
+
+
+class FixedScale(NamedTuple):
+    """The scale of all rows that enter a product: x is about code * scale * 2 ** exponent.
+
+    Attributes
+    ----------
+    scale : int
+        From 1 to 8191.
+    """
+
+    scale: int
+    exponent: int
+
+
+LEAST_INPUT, MOST_INPUT = 2.0**-40, 2.0**31
+"""Bounds of a product's largest input: the least is taken where it is smaller, and larger ones are refused."""
+
+
+def fixed_scale(largest: float) -> FixedScale:
+    """Return the scale at which a product's largest input has the code 127 (docs/numerics.md, section 3).
+
+    Parameters
+    ----------
+    largest : float
+        Of the inputs on a calibration text, in size: a float32.
+
+    Raises
+    ------
+    ValueError
+        If it is no number from 0 to 2^31.
+    """
+    if not 0 <= largest < MOST_INPUT:
+        raise ValueError(f"the largest input of a product must lie in 0 to 2^31, got {largest}")
+    fraction, exponent = np.frexp(max(float(np.float32(largest)), LEAST_INPUT))
+    units = int(fraction * (1 << 24))
+    e = 5 if units > LARGEST << 4 else 4
+    u = int(rshift(units, e))
+    return FixedScale((u + 126) // 127, e + int(exponent) - 24)
+
+
+def quantize_fixed(x: np.ndarray, fraction: int, to: FixedScale) -> Quantized:
+    """Quantise rows x (M, K) of integers with `fraction` fraction bits by a fixed scale; larger inputs are clipped."""
+    rows, columns = x.shape
+    x = np.pad(np.asarray(x, np.int64), ((0, 0), (0, -columns % BLOCK)))
+    u = np.clip(shift(x, to.exponent + fraction), -LARGEST, LARGEST)
+    reciprocal = ((1 << 24) + (to.scale >> 1)) // to.scale
+    codes = np.clip(rshift(u * reciprocal, 24), -127, 127).astype(np.int8)
+    scale = np.full((rows, x.shape[1] // BLOCK), to.scale, np.int16)
+    return Quantized(codes, scale, np.full(rows, to.exponent, np.int32))
 
 
 def _nearest_float(u: np.ndarray, least: np.ndarray, mantissa: int) -> np.ndarray:

@@ -238,7 +238,8 @@ class _Cutter:
             else:
                 self._written(buffer, parts)
             targets.append(Target(buffer, weight, bias))
-        self.ops.append(Linear(source, tuple(targets)))
+        largest = None if op.largest is None else self._tensor(op.largest)
+        self.ops.append(Linear(source, tuple(targets), largest))
         self.ops += sums
 
     def _parts_of(self, buffer: str) -> Parts:

@@ -55,6 +55,12 @@ def check_source(program: Program) -> None:
         )
 
 
+def check_static(program: Program) -> None:
+    """Raise ParameterError if a program cannot run with static activations."""
+    if any(isinstance(op, Experts) for op in program.ops):
+        raise ParameterError("static activations are not made for mixtures of experts: their inputs are not collected")
+
+
 def expert_matrices(program: Program) -> list[str]:
     """Return the matrices of a program's experts."""
     experts = [expert for op in program.ops if isinstance(op, Experts) for expert in op.experts]

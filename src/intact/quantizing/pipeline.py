@@ -21,6 +21,7 @@ from intact.formats import Checkpoint, Tensor, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.formats.stored_blocks import blocks_from_bytes
 from intact.models import Program, build_program, split_matrices
+from intact.models.input_limits import SUFFIX, limit_name
 from intact.models.program import Embed, Logits
 from intact.quantizers import (
     COSTS,
@@ -44,7 +45,15 @@ from intact.quantizing.output import (
     write_checkpoint,
     write_gguf_checkpoint,
 )  # fmt: skip
-from intact.quantizing.parts import Matrix, check_experts, check_source, expert_matrices, quantize_matrix, stored_bits
+from intact.quantizing.parts import (
+    Matrix,
+    check_experts,
+    check_source,
+    check_static,
+    expert_matrices,
+    quantize_matrix,
+    stored_bits,
+)
 from intact.quantizing.slopes import measure_slopes
 from intact.quantizing.structure import find_structure
 from intact.quantizing.transforming import transform_model
@@ -53,6 +62,8 @@ from intact.text import Tokenizer
 
 RECORD: Final = "quantization.json"
 """What was done, beside the model that came of it."""
+KEEP: Final = "keep"
+"""In place of a spec: matrices stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +75,9 @@ class QuantizedModel:
     path : Path
         The folder, or the GGUF file.
     spec, embeddings : str
-        The full specs; `embeddings` is ``keep`` where token embeddings and head were left as they were.
+        The full specs; ``keep`` where matrices, or token embeddings and head, were left as they were.
     digest : str
-        SHA-256 over all quantised matrices: the same on every machine.
+        SHA-256 over all quantised matrices, and the largest inputs where there are: the same on every machine.
     matrices, weights : int
         Quantised matrices, and their elements.
     bits_per_weight : float
@@ -91,6 +102,8 @@ class QuantizedModel:
     file_bytes: int
     proxy: float | None
     assignment: Mapping[str, str] | None = None
+    static: bool = False
+    """If true, the model has the largest inputs of its products, which static activations need."""
 
 
 class _Chosen(NamedTuple):
@@ -107,7 +120,8 @@ def quantize(
     out: str | os.PathLike[str],
     to: str,
     *,
-    embeddings: str = "keep",
+    embeddings: str = KEEP,
+    static: bool = False,
     calibrate: str | os.PathLike[str] | None = None,
     context: int = 512,
     windows: int = 32,
@@ -127,11 +141,14 @@ def quantize(
         ``OUT.partial``; a call with the same arguments goes on where one before stopped.
     to : str
         A spec, such as ``int4-32``, ``gptq:int3-16`` or ``awq+gptq:int3-16``, or a mixture,
-        ``mix:BITS[@COST](SPEC|SPEC|...)`` (docs/quantizing.md).
+        ``mix:BITS[@COST](SPEC|SPEC|...)`` (docs/quantizing.md), or ``keep``: as they are.
     embeddings : str
         The spec of token embeddings and head, or ``keep``: as they are.
+    static : bool
+        If true, the model also gets the largest input of each product on the calibration text, from which the profile
+        ``int8_static`` takes its scales. Not in a GGUF file.
     calibrate : path, optional
-        A text in UTF-8, for quantisers that need one.
+        A text in UTF-8, for quantisers that need one, and for `static`.
     context, windows : int
         Tokens in a window of that text, and how many windows are read.
     statistics : path, optional
@@ -148,24 +165,28 @@ def quantize(
     target, path = Path(out), Path(resolve(model))
     if target.exists():
         raise ParameterError(f"{target} exists already; expected a name that does not")
+    if is_gguf(target) and static:
+        raise ParameterError(f"{target}: a GGUF file has no place for scales of inputs; name a folder as output")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
     with split_matrices(open_checkpoint(path)) as checkpoint:
         program = build_program(checkpoint)
-        spec, other = _checked(program, to, embeddings, text is not None)
+        spec, other = _checked(program, to, embeddings, text is not None, static)
         if is_gguf(target):
             _check_gguf(checkpoint, program, _plan(program, spec, other), target)
         source = measure(program).root.hex()
         sample = None
-        if text is not None and is_calibrated(spec):
+        if text is not None and (static or (spec is not None and is_calibrated(spec))):
             sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text)), context, windows)
         about = {
             "intact": "quantized",
             "version": "1",
             "source": source,
-            "spec": str(spec),
-            "embeddings": str(other or "keep"),
+            "spec": str(spec or KEEP),
+            "embeddings": str(other or KEEP),
             "text": "" if sample is None else sample.digest,
         }
+        if static:
+            about["activations"] = "static"
         work = _open_work(target, about)
 
     folder = work / "statistics" if statistics is None else Path(statistics)
@@ -180,12 +201,15 @@ def quantize(
             gather(program, sample, folder, root, threads, lambda: progress("calibrate", next(count), total))
         )
 
-    if spec.transforms:
+    if spec is not None and spec.transforms:
         path = transform_model(path, spec.transforms, _candidates(spec), learn, work, progress)
     with split_matrices(open_checkpoint(path)) as checkpoint:
         program = build_program(checkpoint)
         matrices = _plan(program, spec, other)
-        read = learn(program) if sample is not None and _reads_statistics(spec) else None
+        by_quantiser = spec is not None and _reads_statistics(spec)
+        learned = learn(program) if sample is not None and (static or by_quantiser) else None
+        read = learned if by_quantiser else None
+        limits = largest_inputs(program, learned) if static and learned is not None else {}
         chosen, losses = [], []
         cost = spec.cost if isinstance(spec, SpecMixture) else None
         for done, matrix in enumerate(matrices):
@@ -207,10 +231,22 @@ def quantize(
             chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick].proxy))
         fixed = isinstance(spec, Spec) and all(one.spec in (spec, other) for one in chosen)
         assignment = None if fixed else {one.name: str(one.spec) for one in chosen}
-        return _finish(checkpoint, program, chosen, about, assignment, work, target)
+        return _finish(checkpoint, program, chosen, limits, about, assignment, work, target)
 
 
-def _candidates(spec: Spec | SpecMixture) -> tuple[Spec, ...]:
+def largest_inputs(program: Program, read: Callable[[int], InputStatistics]) -> dict[str, np.float32]:
+    """Return the largest input of each matrix on a text, by the name of the tensor that says it in a file."""
+    found: dict[str, np.float32] = {}
+    for op, names in products(program).items():
+        statistics = read(op)
+        largest = np.float32(np.ldexp(float(statistics.largest.max()), statistics.exponent))  # of 20 bits, so exact
+        found |= {limit_name(program.tensors[name].name): largest for name in names}
+    return found
+
+
+def _candidates(spec: Spec | SpecMixture | None) -> tuple[Spec, ...]:
+    if spec is None:
+        return ()
     return spec.specs if isinstance(spec, SpecMixture) else (spec,)
 
 
@@ -224,7 +260,7 @@ def _reads_statistics(spec: Spec | SpecMixture) -> bool:
     return isinstance(spec, SpecMixture) or QUANTIZERS[spec.quantizer].calibrated
 
 
-def check_target(program: Program, to: str, embeddings: str = "keep", *, calibrated: bool) -> None:
+def check_target(program: Program, to: str, embeddings: str = KEEP, *, calibrated: bool) -> None:
     """Raise ParameterError if `quantize` could not quantise a program by a spec.
 
     Parameters
@@ -235,24 +271,33 @@ def check_target(program: Program, to: str, embeddings: str = "keep", *, calibra
     _checked(program, to, embeddings, calibrated)
 
 
-def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tuple[Spec | SpecMixture, Spec | None]:
+def _checked(
+    program: Program, to: str, embeddings: str, calibrated: bool, static: bool = False
+) -> tuple[Spec | SpecMixture | None, Spec | None]:
     """Return the spec and that of the embeddings; raise ParameterError if a program cannot be quantised by them."""
-    spec, other = parse_target(to), None if embeddings == "keep" else parse_spec(embeddings)
-    if is_calibrated(spec) and not calibrated:
-        raise ParameterError(f"{spec} needs a text to calibrate on; name a file with `calibrate` (--calibrate)")
+    spec = None if to == KEEP else parse_target(to)
+    other = None if embeddings == KEEP else parse_spec(embeddings)
+    if spec is None and other is None and not static:
+        raise ParameterError(f"{KEEP} leaves all as it is; name a spec, or embeddings, or `static` (--static)")
+    for what, needs in ((spec, spec is not None and is_calibrated(spec)), ("static", static)):
+        if needs and not calibrated:
+            raise ParameterError(f"{what} needs a text to calibrate on; name a file with `calibrate` (--calibrate)")
+    if static:
+        check_static(program)
     if other is not None and other.transforms:
         raise ParameterError(f"embeddings: {other}: transforms stand in the spec of the matrices, --to")
     if other is not None and QUANTIZERS[other.quantizer].calibrated:
         raise ParameterError(f"embeddings: {other} needs calibration, which embeddings do not have")
     if other is not None and other.levels.planes > 1:
         raise ParameterError(f"embeddings: {other} makes several planes, which embeddings cannot have")
-    check_source(program)
-    check_experts(program, spec, calibrated=_reads_statistics(spec))
-    for name in spec.transforms[:-1]:
-        if TRANSFORMS[name].last:
-            raise ParameterError(f"{spec}: no transform can follow {name}")
-    for name in spec.transforms:
-        TRANSFORMS[name].check(find_structure(program), _candidates(spec))
+    if spec is not None:
+        check_source(program)
+        check_experts(program, spec, calibrated=_reads_statistics(spec))
+        for name in spec.transforms[:-1]:
+            if TRANSFORMS[name].last:
+                raise ParameterError(f"{spec}: no transform can follow {name}")
+        for name in spec.transforms:
+            TRANSFORMS[name].check(find_structure(program), _candidates(spec))
     matrices = _plan(program, spec, other)
     for matrix in matrices:
         for one in matrix.specs:
@@ -262,16 +307,17 @@ def _checked(program: Program, to: str, embeddings: str, calibrated: bool) -> tu
     return spec, other
 
 
-def _plan(program: Program, spec: Spec | SpecMixture, embeddings: Spec | None) -> list[Matrix]:
+def _plan(program: Program, spec: Spec | SpecMixture | None, embeddings: Spec | None) -> list[Matrix]:
     """Return the matrices to quantise: those that share an input together, then experts, then embeddings and head."""
 
     def fit(name: str, specs: tuple[Spec, ...]) -> tuple[Spec, ...]:
         return fitting(specs, program.tensors[name].shape[1])
 
-    found = [
-        Matrix(name, op, fit(name, _candidates(spec))) for op, names in products(program).items() for name in names
-    ]
-    found += [Matrix(name, None, fit(name, _candidates(spec))) for name in expert_matrices(program)]
+    found: list[Matrix] = []
+    if spec is not None:
+        named = [(op, name) for op, names in products(program).items() for name in names]
+        found += [Matrix(name, op, fit(name, _candidates(spec))) for op, name in named]
+        found += [Matrix(name, None, fit(name, _candidates(spec))) for name in expert_matrices(program)]
     if embeddings is not None:
         ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits)}
         found += [Matrix(name, None, fit(name, (embeddings,))) for name in sorted(ends)]
@@ -315,6 +361,7 @@ def _finish(
     checkpoint: Checkpoint,
     program: Program,
     chosen: list[_Chosen],
+    limits: Mapping[str, np.float32],
     about: dict[str, str],
     assignment: Mapping[str, str] | None,
     work: Path,
@@ -325,9 +372,11 @@ def _finish(
     whole = sha256()
     for name in sorted(parts):
         whole.update(name.encode() + b"\0" + sha256(parts[name].read_bytes()).digest())
+    for name in sorted(limits):
+        whole.update(name.encode() + b"\0" + limits[name].astype("<f4").tobytes())
     about = {**about, "digest": whole.hexdigest()}
     weights = sum(rows * columns for rows, columns in (program.tensors[one.name].shape for one in chosen))
-    bits = sum(stored_bits(one.part) for one in chosen) / weights
+    bits = sum(stored_bits(one.part) for one in chosen) / max(1, weights)
     known = [one.proxy for one in chosen if one.proxy is not None]
     proxy = total(known) if known else None
     record: dict[str, object] = about | {"bits_per_weight": bits, "proxy": proxy}
@@ -338,7 +387,7 @@ def _finish(
     if is_gguf(target):
         write_gguf_checkpoint(checkpoint, _written(checkpoint, parts), final, json.dumps(record))
     else:
-        _write_folder(checkpoint, parts, final, about)
+        _write_folder(checkpoint, parts, limits, final, about)
         write_whole(final / RECORD, json.dumps(record, indent=1))
     result = QuantizedModel(
         target,
@@ -353,6 +402,7 @@ def _finish(
         file.stat().st_size,
         proxy,
         assignment,
+        bool(limits),
     )
     final.replace(target)
     shutil.rmtree(work)
@@ -367,9 +417,22 @@ def _written(checkpoint: Checkpoint, parts: Mapping[str, Path]) -> list[Tensor]:
     ]
 
 
-def _write_folder(checkpoint: Checkpoint, parts: Mapping[str, Path], folder: Path, about: Mapping[str, str]) -> None:
-    stored, data = [], {}
+def _write_folder(
+    checkpoint: Checkpoint,
+    parts: Mapping[str, Path],
+    limits: Mapping[str, np.float32],
+    folder: Path,
+    about: Mapping[str, str],
+) -> None:
+    """Write a folder; largest inputs that the source may have are of its own matrices, and left out."""
+    data: dict[str, Tensor] = {
+        name: Tensor(name, "F32", (1,), np.frombuffer(value.astype("<f4").tobytes(), np.uint8))
+        for name, value in limits.items()
+    }
+    stored = [Stored(name, "F32", (1,), 4) for name in data]
     for tensor in checkpoint.tensors.values():
+        if tensor.name.endswith(SUFFIX):
+            continue
         if tensor.name in parts:
             size = parts[tensor.name].stat().st_size
             stored.append(Stored(tensor.name, "U8", (size,), size))

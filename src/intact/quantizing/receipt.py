@@ -21,7 +21,8 @@ from intact.receipts.signature import Signature
 from intact.strict_json import Fields, check_kind
 
 FORMAT: Final = "intact-quantization-receipt"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Of receipts that state activations; that of others is 1."""
 _MEMBERS: Final = ("format", "version", "intact", "numerics", "source", "spec", "embeddings", "text", "output")
 _MOST: Final = 1 << 31
 
@@ -54,7 +55,7 @@ class QuantizedOutput:
     weights : bytes
         Root of the Merkle tree over program and tensors: the `model.weights` of receipts of its answers.
     digest : bytes
-        SHA-256 over the quantised matrices (`QuantizedModel.digest`).
+        SHA-256 over what was made (`QuantizedModel.digest`).
     matrices : int
         The number of these.
     """
@@ -71,7 +72,7 @@ class QuantizedOutput:
     def from_document(cls, value: Any) -> QuantizedOutput:
         """Read what `to_document` returns."""
         fields = Fields(value, "output", ("weights", "digest", "matrices"))
-        return cls(fields.digest("weights"), fields.digest("digest"), fields.integer("matrices", 1, _MOST))
+        return cls(fields.digest("weights"), fields.digest("digest"), fields.integer("matrices", 0, _MOST))
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,11 @@ class QuantizationReceipt(AnyReceipt):
     source : bytes
         Root of the source's weights.
     spec, embeddings : str
-        The full specs; `embeddings` may be ``keep``.
+        The full specs; either may be ``keep``.
     text : CalibrationText or None
         None where the quantiser needs none.
+    static : bool
+        If true, the model has the largest inputs of its products on that text.
     """
 
     made_by: str
@@ -99,6 +102,7 @@ class QuantizationReceipt(AnyReceipt):
     embeddings: str
     text: CalibrationText | None
     output: QuantizedOutput
+    static: bool = False
 
     @property
     def count(self) -> int:
@@ -109,7 +113,7 @@ class QuantizationReceipt(AnyReceipt):
         """Return its members, except for the signature."""
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if self.static else 1,
             "intact": self.made_by,
             "numerics": self.numerics,
             "source": self.source.hex(),
@@ -117,6 +121,7 @@ class QuantizationReceipt(AnyReceipt):
             "embeddings": self.embeddings,
             "text": None if self.text is None else self.text.to_document(),
             "output": self.output.to_document(),
+            **({"activations": "static"} if self.static else {}),
         }
 
     @property
@@ -136,8 +141,11 @@ class QuantizationReceipt(AnyReceipt):
             If it is no receipt: too large, no canonical JSON, or with a member that is missing, unknown or impossible.
         """
         value = canonical.read(data, "the receipt")
-        check_kind(value, "receipt of a quantisation", FORMAT, VERSION)
-        fields = Fields(value, "the receipt", _MEMBERS, ("signature",))
+        static = not isinstance(value, dict) or value.get("version") != 1
+        check_kind(value, "receipt of a quantisation", FORMAT, VERSION if static else 1)
+        fields = Fields(value, "the receipt", (*_MEMBERS, *(("activations",) if static else ())), ("signature",))
+        if static:
+            fields.choice("activations", ("static",))
         receipt = cls(
             fields.text("intact"),
             fields.text("numerics"),
@@ -146,6 +154,7 @@ class QuantizationReceipt(AnyReceipt):
             fields.text("embeddings"),
             None if value["text"] is None else CalibrationText.from_document(value["text"]),
             QuantizedOutput.from_document(value["output"]),
+            static,
             signature=Signature.from_document(value["signature"]) if "signature" in value else None,
         )
         canonical.require_canonical(receipt.to_document(), data, "the receipt")
@@ -173,4 +182,6 @@ def make_receipt(model: QuantizedModel, context: int, windows: int) -> Quantizat
     """
     text = None if model.text is None else CalibrationText(bytes.fromhex(model.text), context, windows)
     source, output = bytes.fromhex(model.source), measure_output(model)
-    return QuantizationReceipt(intact.__version__, NUMERICS, source, model.spec, model.embeddings, text, output)
+    return QuantizationReceipt(
+        intact.__version__, NUMERICS, source, model.spec, model.embeddings, text, output, model.static
+    )

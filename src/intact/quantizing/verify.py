@@ -17,7 +17,7 @@ from intact.models import build_program
 from intact.numerics import VERSION as NUMERICS
 from intact.quantizers import parse_recorded
 from intact.quantizing.calibration import Calibration
-from intact.quantizing.pipeline import quantize
+from intact.quantizing.pipeline import KEEP, quantize
 from intact.quantizing.receipt import QuantizationReceipt, QuantizedOutput, measure_output
 from intact.receipts.identity import measure
 from intact.receipts.verify import Outcome, signature_of
@@ -79,8 +79,9 @@ def verify_quantization(
             cut: dict[str, Any] = (
                 {} if receipt.text is None else {"context": receipt.text.context, "windows": receipt.text.windows}
             )
+            spec = receipt.spec if receipt.spec == KEEP else str(parse_recorded(receipt.spec))
             made = quantize(
-                model, Path(folder) / "model", str(parse_recorded(receipt.spec)), embeddings=receipt.embeddings,
+                model, Path(folder) / "model", spec, embeddings=receipt.embeddings, static=receipt.static,
                 calibrate=None if receipt.text is None else text, threads=threads, **cut,
             )  # fmt: skip
             if receipt.text is not None and made.text is None:
