@@ -15,7 +15,7 @@ from intact.cli.output import bar, emit, fail, new_table, note, out, show
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.bench.replay import TimedAnswer, Summary
+    from intact.bench.replay import Summary, TimedAnswer
 
 MAKE_EXAMPLES = """\
 A hundred requests, two a second, by a Poisson process
