@@ -18,7 +18,7 @@ _CLOCK: Final = re.compile(r"\btimeout\b")
 
 
 class AssistantTool(MethodTool):
-    """Share what tools that ask a proof assistant have in common: the inputs that choose it, its version, and what it needs."""
+    """Choose the assistant for tools that ask one, give its version, and check that it is installed."""
 
     assistant_inputs: ClassVar[Mapping[str, ToolInput]] = {
         "assistant": ToolInput("text", f"Which assistant: {', '.join(ASSISTANTS)}.", "rocq"),
