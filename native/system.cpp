@@ -1,6 +1,7 @@
 #include "system.h"
 
 #if defined(__linux__)
+#    include <fcntl.h>
 #    include <linux/futex.h>
 #    include <pthread.h>
 #    include <sched.h>
@@ -47,6 +48,15 @@ void use_huge_pages(void* data, std::size_t size) {
 #    endif
 }
 
+void read_ahead(const std::uint8_t* data, std::size_t size) {
+    (void)::madvise(const_cast<std::uint8_t*>(data), size, MADV_WILLNEED);
+}
+
+void drop_pages(const std::uint8_t* data, std::size_t size, int file, std::int64_t offset) {
+    (void)::madvise(const_cast<std::uint8_t*>(data), size, MADV_DONTNEED);
+    if (file >= 0) (void)::posix_fadvise(file, offset, static_cast<off_t>(size), POSIX_FADV_DONTNEED);
+}
+
 bool use_tiles() {
 #    if defined(__x86_64__)
     constexpr long kRequest = 0x1023, kTileData = 18;
@@ -68,6 +78,8 @@ void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value) { word.w
 void wake(std::atomic<std::uint32_t>& word) { word.notify_all(); }
 #    endif
 void use_huge_pages(void*, std::size_t) {}
+void read_ahead(const std::uint8_t*, std::size_t) {}
+void drop_pages(const std::uint8_t*, std::size_t, int, std::int64_t) {}
 bool use_tiles() { return false; }
 
 #endif

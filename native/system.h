@@ -45,6 +45,12 @@ std::int64_t preemptions();
 // Asks for huge pages. Linux only; elsewhere nothing.
 void use_huge_pages(void* data, std::size_t size);
 
+// Asks for the pages of a mapped file, which are read meanwhile. Linux only; elsewhere nothing.
+void read_ahead(const std::uint8_t* data, std::size_t size);
+// Gives whole pages of a mapped file back, whose bytes are read again when they are needed; at an offset of a file that
+// is not -1, from the system's cache too. Linux only; elsewhere nothing.
+void drop_pages(const std::uint8_t* data, std::size_t size, int file, std::int64_t offset);
+
 // Asks for leave to use AMX's tiles, whose state is large; false where the system gives none. Linux only.
 bool use_tiles();
 

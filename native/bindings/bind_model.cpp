@@ -89,6 +89,19 @@ int add_weight(Model& model, const std::string& kind, const Bytes& data, std::in
     return static_cast<int>(model.weights.size()) - 1;
 }
 
+void set_pager(Model& model, const Bytes& map, std::int64_t cap) {
+    const Busy busy(model);
+    if (model.profile == Profile::kFp32) throw std::invalid_argument("the fp32 profile has no weights of its own");
+    for (const auto& weight : model.weights) {
+        const Weight& packed = weight->packed;
+        const std::uint8_t *const begin = packed.storage.data(), *const end = map.data() + map.size();
+        if (packed.storage.is_borrowed() &&
+            (begin < map.data() || begin + packed.storage.size() + packed.numbers.size() > end))
+            throw std::invalid_argument("a weight lies outside the map");
+    }
+    model.pager = std::make_unique<Pager>(model, map.data(), map.size(), cap);
+}
+
 std::vector<std::uint8_t*> addresses(const Model& model, const Vector<std::int32_t>& table) {
     std::vector<std::uint8_t*> pages;
     for (std::size_t i = 0; i < table.shape(0); i++) {
@@ -413,6 +426,24 @@ void bind_model(nb::module_& m) {
              "Add a matrix as the checkpoint stores it; in the profile fp32 the caller keeps `data`.")
         .def("add_packed", &add_packed, "weight"_a,
              "Add a weight made by `pack_integers`, which then belongs to the model.")
+        .def(
+            "set_pager", &set_pager, "map"_a, "cap"_a, nb::keep_alive<1, 2>(),
+            "Keep the weights that `map_weight` made of parts of this map below a cap of bytes, from the next step on.")
+        .def(
+            "drop_caches",
+            [](Model& self, int file) {
+                const Busy busy(self);
+                if (!self.pager) throw std::invalid_argument("the model has no pager");
+                self.pager->file = file;
+            },
+            "file"_a, "Have dropped pages of this file leave the system's cache too; -1: no longer.")
+        .def(
+            "paged",
+            [](const Model& self) {
+                const Pager::Counts counts = self.pager ? self.pager->counts : Pager::Counts{};
+                return std::tuple(counts.asked, counts.dropped, counts.here, counts.most);
+            },
+            "Return the pager's bytes: asked for and dropped so far, counted now, the most ever.")
         .def(
             "largest_exponent",
             [](const Model& self, int weight) {

@@ -3,14 +3,17 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bindings/bind_arrays.h"
 #include "formats/convert.h"
+#include "runtime/view.h"
 
 namespace nb = nanobind;
 
@@ -183,6 +186,96 @@ nb::tuple panels(const Weight& w) {
                           copy(w.minimum_exp, w.panels() * Weight::kPanel));
 }
 
+// A weight's numbers that a file keeps beside its bytes: all but T.
+constexpr std::size_t kStated = 25;
+
+// Where some of a weight's numbers begin, from the start of a buffer; -1: there are none.
+std::int64_t place(const void* data, const Buffer& buffer) {
+    return data == nullptr ? -1 : static_cast<const std::uint8_t*>(data) - buffer.data();
+}
+
+std::vector<std::int64_t> places(const BlockNumbers& x, const Buffer& buffer) {
+    return {place(x.plain, buffer), place(x.fine, buffer), place(x.coarse, buffer), x.span, x.runs};
+}
+
+// What `map_weight` needs: numbers, T, and the bytes, in two arrays that are views of the weight.
+nb::tuple state_of(nb::handle_t<Weight> self) {
+    const Weight& w = nb::cast<const Weight&>(self);
+    if (w.codes == nullptr) throw std::invalid_argument("the weight belongs to a model already");
+    const ExponentRanges e = w.exponents ? *w.exponents : exponent_ranges(w);
+    std::vector<std::int64_t> stated = {w.rows, w.columns, w.bits, w.block, w.zero, w.shift, w.has_min};
+    stated.insert(stated.end(), {place(w.codes, w.storage), place(w.scale_exp, w.storage),
+                                 place(w.minimum_exp, w.storage), static_cast<std::int64_t>(w.storage.size())});
+    for (const BlockNumbers* numbers : {&w.scales, &w.minima}) {
+        const std::vector<std::int64_t> some = places(*numbers, w.numbers);
+        stated.insert(stated.end(), some.begin(), some.end());
+    }
+    stated.insert(stated.end(), {e.scale_low, e.scale_high, e.minimum_low, e.minimum_high});
+    const auto bytes = [&](const Buffer& buffer) {
+        return nb::ndarray<nb::numpy, const std::uint8_t>(buffer.data(), {buffer.size()}, self);
+    };
+    return nb::make_tuple(stated, table_of(w), bytes(w.storage), bytes(w.numbers));
+}
+
+// Sets a pointer into the first `size` of some bytes, where `count` of its kind must fit, which -1 leaves null.
+template <class T>
+void point(T*& to, const std::uint8_t* base, std::int64_t size, std::int64_t place, std::int64_t count) {
+    if (place < 0) return;
+    if (place % 4 != 0 || count < 0 || place > size || count > (size - place) / static_cast<std::int64_t>(sizeof(T)))
+        raise("FormatError", "numbers of a packed weight that lie outside its bytes");
+    to = reinterpret_cast<T*>(const_cast<std::uint8_t*>(base) + place);
+}
+
+void point(BlockNumbers& to, const Weight& w, const std::uint8_t* base, std::int64_t size, const std::int64_t* stated) {
+    to.span = static_cast<int>(stated[3]);
+    to.runs = stated[4];
+    const std::int64_t all = w.panels() * w.pairs() * 2 * Weight::kPanel;
+    if (to.span < 0 || to.span > 62 || to.runs < 0 || to.runs > w.pairs() ||
+        (stated[2] >= 0 && (w.pairs() - 1) >> to.span >= to.runs) || (stated[1] >= 0 && stated[2] < 0))
+        raise("FormatError", "scales of a packed weight in no known form");
+    point(to.plain, base, size, stated[0], all);
+    point(to.fine, base, size, stated[1], all);
+    point(to.coarse, base, size, stated[2], w.panels() * to.runs * Weight::kPanel);
+}
+
+// The weight whose bytes lie in a file that is mapped; they are checked for where they lie, not for what they are.
+Weight map_weight(const std::vector<std::int64_t>& stated, const std::optional<Shaped<std::int16_t, 1>>& table,
+                  const Bytes& data) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 31;
+    const auto bytes = static_cast<std::int64_t>(data.size());
+    if (stated.size() != kStated) raise("FormatError", "a packed weight with another number of members");
+    Weight w;
+    const std::int64_t* next = stated.data();
+    w.rows = *next++;
+    w.columns = *next++;
+    w.bits = static_cast<int>(*next++);
+    w.block = static_cast<int>(*next++);
+    w.zero = static_cast<int>(*next++);
+    w.shift = static_cast<int>(*next++);
+    w.has_min = *next++ != 0;
+    if (w.rows < 1 || w.rows > kMost || w.columns < 1 || w.columns > kMost ||
+        !Weight::has_product(w.bits, w.block, table.has_value()) || w.shift < 0 || w.shift > 15 || next[3] < 0 ||
+        next[3] > bytes || next[0] != 0 || next[1] < 0 || (next[2] < 0) == w.has_min)
+        raise("FormatError", "a packed weight of a shape or kind that there is not");
+    if (table && table->shape(0) != static_cast<std::size_t>(Weight::entries(w.bits)))
+        raise("FormatError", "a packed weight whose table has the wrong length");
+    const std::int64_t padded = w.panels() * Weight::kPanel, storage = next[3];
+    point(w.codes, data.data(), storage, next[0], (w.panels() * w.blocks() + w.blocks() % 2) * w.block_bytes());
+    point(w.scale_exp, data.data(), storage, next[1], padded);
+    point(w.minimum_exp, data.data(), storage, next[2], padded);
+    next += 4;
+    for (BlockNumbers* numbers : {&w.scales, &w.minima}) {
+        point(*numbers, w, data.data() + storage, bytes - storage, next);
+        next += 5;
+    }
+    w.exponents = {static_cast<std::int32_t>(next[0]), static_cast<std::int32_t>(next[1]),
+                   static_cast<std::int32_t>(next[2]), static_cast<std::int32_t>(next[3])};
+    if (table) w.set_table(table->data());
+    w.storage = Buffer::borrowed(data.data(), static_cast<std::size_t>(storage));
+    w.numbers = Buffer::borrowed(data.data() + storage, static_cast<std::size_t>(bytes - storage));
+    return w;
+}
+
 }  // namespace
 
 void bind_weights(nb::module_& m) {
@@ -203,11 +296,16 @@ void bind_weights(nb::module_& m) {
         .def_prop_ro("table", &table_of)
         .def("unpack", &unpack, "Return codes (N, Kpad), scale, scale_exp, minimum and minimum_exp, row-major.")
         .def("row", &row, nb::arg("n"), "Return T[code] - zero (Kpad), scales and minima of row n.")
+        .def("state", &state_of,
+             "Return what `map_weight` needs: numbers, the table or none, and its bytes as two views.")
         .def("panels", &panels, "Return copies of the packed codes, scales, minima, scale_exp and minimum_exp.");
     m.def("pack_integers", &pack_checked, nb::arg("codes"), nb::arg("columns"), nb::arg("bits"), nb::arg("block"),
           nb::arg("zero"), nb::arg("shift"), nb::arg("table").none(), nb::arg("scale"), nb::arg("scale_exp"),
           nb::arg("minimum").none(), nb::arg("minimum_exp").none(), nb::arg("threads") = 1,
           "Pack codes (N, Kpad), scales (N, blocks) and exponents (N,) into a weight.");
+    m.def("map_weight", &map_weight, nb::arg("stated"), nb::arg("table").none(), nb::arg("data"),
+          nb::keep_alive<0, 3>(),
+          "Return the weight of which `state` gave numbers, table and bytes, joined; the bytes stay where they are.");
     m.def("convert", &convert_checked, nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("columns"),
           nb::arg("bits") = 8, nb::arg("threads") = 1,
           "Re-express a tensor's bytes as an integer weight; floats get codes of `bits` 8 or 4, block formats keep "

@@ -311,6 +311,7 @@ void Model::step(const std::int32_t* tokens, std::int64_t rows, const std::vecto
             values.push_back(keys.back() + page_values());
         }
     }
+    if (pager) pager->start(wanted_count);
     if (profiling) stopwatch.start();
     pool.run([&](int thread) { fp32 ? run_fp32(*this, s, thread) : run_int8(*this, s, thread); });
     if (profiling) stopwatch.mark(Stopwatch::kWait);

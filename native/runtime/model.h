@@ -12,6 +12,7 @@
 #include "kernels/fp32.h"
 #include "kernels/kernels.h"
 #include "runtime/experts.h"
+#include "runtime/pager.h"
 #include "runtime/pool.h"
 #include "runtime/scan.h"
 #include "runtime/stopwatch.h"
@@ -198,6 +199,7 @@ public:
     std::vector<std::int64_t> convolutions;  // their channels, in order of their parts of the cache
     std::vector<ScanForm> scans;             // in order of their parts of the cache
     std::vector<std::unique_ptr<MatrixWeight>> weights;
+    std::unique_ptr<Pager> pager;  // of those that are mapped from a file, or null
     std::vector<NormGain> gains;
     std::vector<std::vector<std::int64_t>> biases;
     std::vector<std::vector<float>> float_biases;

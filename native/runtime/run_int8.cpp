@@ -43,6 +43,7 @@ struct Int8Run : Run {
     bool begin(std::size_t i) {
         const Plan& plan = m_.plan[i];
         if (plan.meet) meet(Stopwatch::kRows);
+        if (thread_ == 0 && m_.pager) m_.pager->reach(i);
         return !plan.skip;
     }
 
@@ -63,6 +64,7 @@ struct Int8Run : Run {
             for (std::int64_t k = 0; k < w.columns; k++)
                 x[k] += (at(minima, k / w.block) * op.multiplier + own_half) >> own;
         }
+        if (m_.pager) meet(Stopwatch::kRows);  // before thread 0 goes on, and the pager drops what others read
     }
 
     Gain gain(const Op& op) const {
@@ -372,6 +374,7 @@ struct Int8Run : Run {
             std::min(row_block(first.blocks, m_.kernel->row_bytes), row_block(last.blocks, m_.kernel->row_bytes));
         const ExpertPairs by = group_by_expert(s_.choices.data(), rows_, used, count, height);
         const Span pairs = part(std::ssize(by.pairs));
+        if (thread_ == 0 && m_.pager) m_.pager->choose(number(op), by.groups);
         Activations a = lay_out(m_.expert_rows, std::ssize(by.pairs), width);
         for (std::int64_t p = pairs.begin; p < pairs.end; p++) copy_row(from, at(by.pairs, p).row, a, p);
         meet(Stopwatch::kRows);

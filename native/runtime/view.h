@@ -11,6 +11,13 @@ namespace intact {
 
 inline Factored view(const BlockNumbers& x) { return {x.plain, x.fine, x.coarse, x.span, x.runs}; }
 
+inline ExponentRanges exponent_ranges(const Weight& w) {
+    const auto scale = std::minmax_element(w.scale_exp, w.scale_exp + w.rows);
+    if (!w.has_min) return {*scale.first, *scale.second, 0, 0};
+    const auto minimum = std::minmax_element(w.minimum_exp, w.minimum_exp + w.rows);
+    return {*scale.first, *scale.second, *minimum.first, *minimum.second};
+}
+
 inline Matrix view(const Weight& w) {
     Matrix m{};
     m.rows = w.rows;
@@ -30,14 +37,11 @@ inline Matrix view(const Weight& w) {
     m.table = w.table_bytes.get();
     m.table_high = w.table_is_wide ? m.table + Weight::kTable : nullptr;
     m.signed_bytes = w.signed_bytes();
-    const auto scale = std::minmax_element(w.scale_exp, w.scale_exp + w.rows);
-    m.scale_exp_low = *scale.first;
-    m.scale_exp_high = *scale.second;
-    if (w.has_min) {
-        const auto minimum = std::minmax_element(w.minimum_exp, w.minimum_exp + w.rows);
-        m.minimum_exp_low = *minimum.first;
-        m.minimum_exp_high = *minimum.second;
-    }
+    const ExponentRanges exponents = w.exponents ? *w.exponents : exponent_ranges(w);
+    m.scale_exp_low = exponents.scale_low;
+    m.scale_exp_high = exponents.scale_high;
+    m.minimum_exp_low = exponents.minimum_low;
+    m.minimum_exp_high = exponents.minimum_high;
     return m;
 }
 

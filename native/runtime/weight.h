@@ -20,6 +20,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "kernels/kernels.h"
@@ -39,6 +40,14 @@ public:
     // Part of a chunk of huge pages where the size is below one: many small matrices then miss the TLB as seldom as a
     // large one. The chunk goes with the last buffer in it.
     static Buffer packed(std::size_t size);
+    // Bytes that somebody else owns, and that nobody writes to.
+    static Buffer borrowed(const std::uint8_t* data, std::size_t size) {
+        Buffer buffer;
+        buffer.data_ = const_cast<std::uint8_t*>(data);
+        buffer.size_ = size;
+        buffer.borrowed_ = true;
+        return buffer;
+    }
 
     Buffer(Buffer&& other) noexcept { swap(other); }
     Buffer& operator=(Buffer&& other) noexcept {
@@ -48,11 +57,12 @@ public:
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
     ~Buffer() {
-        if (data_ != nullptr && !chunk_) ::operator delete(data_, std::align_val_t{alignment_});
+        if (data_ != nullptr && !chunk_ && !borrowed_) ::operator delete(data_, std::align_val_t{alignment_});
     }
 
     std::uint8_t* data() const { return data_; }
     std::size_t size() const { return size_; }
+    bool is_borrowed() const { return borrowed_; }
 
 private:
     static constexpr std::size_t kLine = 64;
@@ -63,12 +73,19 @@ private:
         std::swap(size_, other.size_);
         std::swap(alignment_, other.alignment_);
         std::swap(chunk_, other.chunk_);
+        std::swap(borrowed_, other.borrowed_);
     }
 
     std::uint8_t* data_ = nullptr;
     std::size_t size_ = 0;
     std::size_t alignment_ = kLine;
     std::shared_ptr<Buffer> chunk_;  // which the data are part of
+    bool borrowed_ = false;
+};
+
+// The least and the greatest exponents of a matrix's outputs.
+struct ExponentRanges {
+    std::int32_t scale_low = 0, scale_high = 0, minimum_low = 0, minimum_high = 0;
 };
 
 // Scales or minima of all blocks, one of three ways, always the same integers: as they are; as a factor of each block
@@ -111,7 +128,8 @@ struct Weight {
     std::int32_t* scale_exp = nullptr;    // [panels() * 16]
     std::int32_t* minimum_exp = nullptr;  // [panels() * 16]; null without has_min
 
-    Buffer storage, numbers;  // of codes and exponents; of scales and minima
+    Buffer storage, numbers;                  // of codes and exponents; of scales and minima
+    std::optional<ExponentRanges> exponents;  // where they are known without reading the exponents
 
     Weight() = default;
     Weight(Weight&&) noexcept = default;

@@ -37,11 +37,11 @@ from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.engine.streaming import SampleStream
 from intact.errors import ModelError, ParameterError
-from intact.executors.base import LOGIT_FRACTION, Executor
-from intact.executors.profiles import Profile, parse_profile
+from intact.executors.base import LOGIT_FRACTION, Executor, choose_threads
+from intact.executors.profiles import Profile, ProfileParts, parse_profile
 from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
-from intact.memory import usable
+from intact.memory import parse_size, usable
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
 from intact.models.pooling import LAST, read_pooling
@@ -50,9 +50,11 @@ from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.parallel.ranks import Rank, parse_ranks
 from intact.receipts.canonical import HashName
 from intact.receipts.decoding import Decoding, StreamSource
-from intact.receipts.identity import added_digest, digests_of, numerics_of
+from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
 from intact.receipts.make import ChainRecorder, header_of, wanted_hash
+from intact.receipts.model_digests import ModelDigests
 from intact.receipts.source import PromptSource
+from intact.system import can_page
 from intact.text import ChatPrompt, Tokenizer
 from intact.text.template import current, read_time
 
@@ -784,6 +786,7 @@ def load(
     adapters: Mapping[str, str | os.PathLike[str]] | None = None,
     adapter: str | None = None,
     tensor_parallel: int | str = 1,
+    weights_memory: int | str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -829,11 +832,18 @@ def load(
         The number of processes that the model is cut for, each of which loads its rows of every matrix; or parts such
         as ``"here*3,10.0.0.2:7000"``, for machines that run ``intact shard`` (docs/cluster.md). Draft models and
         partners stay in this process.
+    weights_memory : int or str, optional
+        A hard cap on the memory of the model's weights, in bytes or such as ``"2GB"``, for models that are larger than
+        it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
+        (docs/memory.md). Linux only, in integer profiles. By default all weights are in memory. Draft models, partners
+        and adapters always are.
 
     Raises
     ------
     FormatError, ModelError, ParameterError
         Naming the file and what in it was wrong.
+    CapacityError
+        If `weights_memory` is given, and the disk has too little room for the packed weights.
     WorkerError
         If another process of tensor parallel cannot be reached, or would compute something else.
     """
@@ -852,6 +862,7 @@ def load(
         cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
     folder = _prefix_folder(prefix_cache, prefix_cache_bytes)
     ranks = _ranks(tensor_parallel, bool(adapters), folder is not None)
+    cap = _weights_cap(weights_memory, parts, executor, len(ranks))
     check_drafter(drafter, draft_model is not None)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
@@ -862,7 +873,7 @@ def load(
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
     making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
-    main, variants = making(name_or_path, ranks=ranks, adapters=_named(adapters or {}, adapter))
+    main, variants = making(name_or_path, ranks=ranks, adapters=_named(adapters or {}, adapter), weights_memory=cap)
     others = tuple(making(one)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -915,6 +926,24 @@ def _ranks(tensor_parallel: int | str, adapters: bool, folder: bool) -> tuple[Ra
     return ranks
 
 
+def _weights_cap(weights_memory: int | str | None, parts: ProfileParts, executor: str, ranks: int) -> int | None:
+    """Return the cap on the memory of weights that an argument of `load` names; refuse what does not go with one."""
+    if weights_memory is None:
+        return None
+    if isinstance(weights_memory, str):
+        weights_memory = parse_size(weights_memory, "weights_memory")
+    cap = integer("weights_memory", weights_memory, 1, 1 << 62)
+    if executor != "native":
+        raise ParameterError(f"weights_memory is for the native executor, got executor={executor!r}")
+    if parts.float32:
+        raise ParameterError("weights_memory is for integer profiles: fp32 reads the model's own file, which is mapped")
+    if ranks > 1:
+        raise ParameterError("weights_memory and tensor_parallel do not go together: give one")
+    if not can_page():
+        raise ParameterError("weights_memory needs Linux: this system does not let a program drop pages of a file")
+    return cap
+
+
 def _file_state(source: str | os.PathLike[str] | Checkpoint) -> str | None:
     """Return the state of a model's files, by which its digests may be known; of an open checkpoint nothing is."""
     return None if isinstance(source, Checkpoint) else state_of(Path(resolve(source)))
@@ -922,10 +951,7 @@ def _file_state(source: str | os.PathLike[str] | Checkpoint) -> str | None:
 
 def _page_store(model: Partner, state: str | None, folder: Path, limit: int) -> PageStore:
     """Open the pages of a model, whose files had a state before it was opened, in a folder."""
-    known = known_digests(model.path) if state is not None and state_of(model.path) == state else None
-    if known is None:
-        known = digests_of(model).to_document()
-        remember_digests(model.path, state, known)
+    known = _known(model.path, state, lambda: digests_of(model))
     executor, numerics = model.executor, numerics_of(model)
     form, _, version = executor.layout.partition(" ")
     identity: dict[str, str | int] = {
@@ -941,6 +967,15 @@ def _page_store(model: Partner, state: str | None, folder: Path, limit: int) -> 
     return PageStore(folder, identity, executor.page_bytes, limit)
 
 
+def _known(path: Path, state: str | None, measure: Callable[[], ModelDigests]) -> dict[str, Any]:
+    """Return the digests of a model, whose files had a state before it was opened; measure them if they are new."""
+    known = known_digests(path) if state is not None and state_of(path) == state else None
+    if known is None:
+        known = measure().to_document()
+        remember_digests(path, state, known)
+    return known
+
+
 def _open(
     name_or_path: str | os.PathLike[str] | Checkpoint,
     *,
@@ -951,8 +986,10 @@ def _open(
     page_size: int,
     adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
     ranks: Sequence[Rank] = (Rank(),),
+    weights_memory: int | None = None,
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return a model with an executor, and the same with each of its adapters; errors as of `load`."""
+    state = None if weights_memory is None else _file_state(name_or_path)
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
     try:
         program = build_program(checkpoint)
@@ -968,7 +1005,14 @@ def _open(
         elif executor == "native":
             from intact.executors.native import NativeExecutor
 
-            runner = NativeExecutor(whole, profile, threads, bits=bits, page_size=page_size)
+            mapping: dict[str, Any] = {}
+            if weights_memory is not None:
+                from intact.executors.weight_store import map_packed
+
+                known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
+                mapped = map_packed(program, known["weights"], bits, choose_threads(threads))
+                mapping = {"mapped": mapped, "weights_memory": weights_memory}
+            runner = NativeExecutor(whole, profile, threads, bits=bits, page_size=page_size, **mapping)
         else:
             from intact.executors.reference import ReferenceExecutor
 

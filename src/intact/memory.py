@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 from contextlib import suppress
 from pathlib import Path
 
+from intact.errors import ParameterError
 from intact.system import physical_memory
 
 GROUPS = Path("/sys/fs/cgroup")
@@ -31,6 +33,26 @@ def usable(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> int 
         with suppress(OSError, ValueError):  # there is none here, or it says "max"
             limits.append(int((groups / group / "memory.max").read_text()))
     return min(limits, default=None)
+
+
+def parse_size(size: str, name: str) -> int:
+    """Return the bytes of a size such as 300MB, 2G, 1.5GiB or 1048576.
+
+    Parameters
+    ----------
+    name : str
+        What it was given by, for the message.
+
+    Raises
+    ------
+    ParameterError
+        If it is no size.
+    """
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise ParameterError(f"{name} takes a size such as 300MB, 2G or 1048576, got {size!r:.60}")
+    power = " kmgt".index(found[2].lower() or " ")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
 
 
 def give_back() -> None:

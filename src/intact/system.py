@@ -50,10 +50,24 @@ def zeroed(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def release_pages(map_: mmap.mmap) -> None:
-    """Release the memory of a mapped file, which is read again when it is needed; without madvise, do nothing."""
+def release_pages(map_: mmap.mmap, start: int = 0, size: int | None = None) -> None:
+    """Release the memory of a mapped file, which is read again when it is needed; without madvise, do nothing.
+
+    Parameters
+    ----------
+    start, size : int
+        The bytes whose pages are released, by default all.
+    """
     if hasattr(mmap, "MADV_DONTNEED") and hasattr(map_, "madvise"):
-        map_.madvise(mmap.MADV_DONTNEED)
+        end = len(map_) if size is None else min(start + size, len(map_))
+        start -= start % mmap.PAGESIZE
+        if end > start:
+            map_.madvise(mmap.MADV_DONTNEED, start, end - start)
+
+
+def can_page() -> bool:
+    """Return true if this system lets a program decide which pages of a mapped file stay in memory: Linux alone."""
+    return sys.platform.startswith("linux")
 
 
 def allow_files(wanted: int) -> int | None:

@@ -7,7 +7,8 @@ from intact import _native
 from intact._native import kernels
 from intact.errors import ParameterError
 from intact.executors.base import SequenceChunk
-from intact.executors.native import NativeExecutor, available_tiers, pack
+from intact.executors.native import NativeExecutor, available_tiers
+from intact.executors.packing import pack
 from intact.executors.reference import ReferenceExecutor
 from intact.formats import Tensor, open_checkpoint
 from intact.models import Program, build_program

@@ -78,6 +78,11 @@ class Weight:
     def row(self, n: int) -> tuple[Any, ...]:
         """Return T[code] - zero (Kpad), scales and minima of row n."""
 
+    def state(self) -> tuple[Any, ...]:
+        """
+        Return what `map_weight` needs: numbers, the table or none, and its bytes as two views.
+        """
+
     def panels(self) -> tuple[Any, ...]:
         """
         Return copies of the packed codes, scales, minima, scale_exp and minimum_exp.
@@ -86,6 +91,11 @@ class Weight:
 def pack_integers(codes: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], columns: int, bits: int, block: int, zero: int, shift: int, table: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, scale: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu', writable=False)], scale_exp: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], minimum: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None, minimum_exp: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, threads: int = 1) -> Weight:
     """
     Pack codes (N, Kpad), scales (N, blocks) and exponents (N,) into a weight.
+    """
+
+def map_weight(stated: Sequence[int], table: Annotated[NDArray[numpy.int16], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> Weight:
+    """
+    Return the weight of which `state` gave numbers, table and bytes, joined; the bytes stay where they are.
     """
 
 def convert(kind: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], rows: int, columns: int, bits: int = 8, threads: int = 1) -> Weight:
@@ -371,6 +381,21 @@ class Model:
 
     def add_packed(self, weight: Weight) -> int:
         """Add a weight made by `pack_integers`, which then belongs to the model."""
+
+    def set_pager(self, map: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], cap: int) -> None:
+        """
+        Keep the weights that `map_weight` made of parts of this map below a cap of bytes, from the next step on.
+        """
+
+    def drop_caches(self, file: int) -> None:
+        """
+        Have dropped pages of this file leave the system's cache too; -1: no longer.
+        """
+
+    def paged(self) -> tuple[int, int, int, int]:
+        """
+        Return the pager's bytes: asked for and dropped so far, counted now, the most ever.
+        """
 
     def largest_exponent(self, weight: int) -> int: ...
 

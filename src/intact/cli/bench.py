@@ -15,6 +15,7 @@ from intact.cli.options import (
     DraftModelOption,
     JsonOption,
     TensorParallelOption,
+    WeightsMemoryOption,
     ThreadsOption,
     check_output,
     complete_model,
@@ -93,6 +94,7 @@ def command(
     threads: ThreadsOption = None,
     draft_model: DraftModelOption = None,
     tensor_parallel: TensorParallelOption = None,
+    weights_memory: WeightsMemoryOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure how fast a model runs on this machine."""
@@ -112,6 +114,8 @@ def command(
         raise ParameterError(f"--shape {shape} makes a random model, for which none drafts: leave out --draft-model")
     if shape is not None and tensor_parallel is not None:
         raise ParameterError(f"--shape {shape} makes a model for one process: leave out --tensor-parallel")
+    if shape is not None and weights_memory is not None:
+        raise ParameterError(f"--weights-memory reads a model from disk: write {shape} by --gguf FILE, and measure that")
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
         return
@@ -119,6 +123,7 @@ def command(
         raise ParameterError("--profile measures the operations of one process: leave out --tensor-parallel")
     if shape is None:
         own: dict[str, Any] = {"tensor_parallel": tensor_parallel, "draft_model": draft_model}
+        own |= {} if weights_memory is None else {"weights_memory": weights_memory}
         loaded = fetch.load(model, "int8", threads, **own)
     else:
         loaded = _random(shape, kind, threads)

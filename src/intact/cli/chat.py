@@ -28,6 +28,7 @@ from intact.cli.options import (
     ReceiptOption,
     SystemOption,
     TensorParallelOption,
+    WeightsMemoryOption,
     ThreadsOption,
     apply_model_defaults,
     check_output,
@@ -83,6 +84,7 @@ def command(
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
+    weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
@@ -114,6 +116,7 @@ def command(
         prefix_cache=prefix_cache,
         prefix_cache_bytes=prefix_cache_bytes,
         tensor_parallel=tensor_parallel,
+        weights_memory=weights_memory,
     )
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from intact.bench.tuned import find_settings
 from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
 from intact.cli.output import err, note, size, spinner, stage_bar
+from intact.memory import parse_size
 
 if TYPE_CHECKING:
     from intact.download import Pulled, PullPlan
@@ -100,6 +101,7 @@ def load(
     draft_model: str | None = None,
     adapter: Path | None = None,
     tensor_parallel: str | None = None,
+    weights_memory: str | None = None,
     **options: Any,
 ) -> Model:
     """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`.
@@ -116,6 +118,8 @@ def load(
         options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
     if tensor_parallel is not None:
         options["tensor_parallel"] = tensor_parallel
+    if weights_memory is not None:
+        options["weights_memory"] = parse_size(weights_memory, "--weights-memory")
     import intact
 
     with spinner(f"loading {path.name}"):

@@ -72,12 +72,13 @@ def open_model(
     prefix_cache: Path | None = None,
     prefix_cache_bytes: str | None = None,
     tensor_parallel: str | None = None,
+    weights_memory: str | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
     Parameters
     ----------
-    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel
+    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel, weights_memory
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -97,6 +98,8 @@ def open_model(
         if has_template:
             prepare()
         own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter, "tensor_parallel": tensor_parallel}
+        if weights_memory is not None:
+            own["weights_memory"] = weights_memory
         if partners:
             own["partners"] = [fetch.locate(one) for one in partners]
         return fetch.load(name, profile, threads, cache_bytes, **own, **kept)
@@ -110,6 +113,7 @@ def open_model(
         "--adapter": adapter is not None,
         "--prefix-cache": bool(kept),
         "--tensor-parallel": tensor_parallel is not None,
+        "--weights-memory": weights_memory is not None,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),
     }

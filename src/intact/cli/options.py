@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
@@ -20,6 +19,7 @@ from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
 from intact.errors import IntactError, ParameterError
 from intact.files import read_text
+from intact.memory import parse_size
 from intact.text.template import DEFAULT_NOW
 
 MODEL_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), or a path."
@@ -119,6 +119,16 @@ TensorParallelOption = Annotated[
         "--tensor-parallel",
         metavar="N",
         help="Cut the model for N processes, or such as here*3,HOST:PORT (docs/cluster.md). It changes no bit.",
+        show_default=False,
+    ),
+]
+WeightsMemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights-memory",
+        metavar="SIZE",
+        help="Most memory for the weights, such as 2GB, of a model that is larger: they are read from disk as they are "
+        "needed (docs/memory.md). It changes no bit.",
         show_default=False,
     ),
 ]
@@ -365,13 +375,7 @@ def as_bytes(size: str | None, option: str = "--cache") -> int | None:
     ParameterError
         If it is no size.
     """
-    if size is None:
-        return None
-    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(i?)b?", size.strip(), re.IGNORECASE)
-    if not found or not float(found[1]):
-        raise ParameterError(f"{option} takes a size such as 300MB, 2G or 1048576, got {size!r:.60}")
-    power = " kmgt".index(found[2].lower() or " ")
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+    return None if size is None else parse_size(size, option)
 
 
 def prefix_cache_options(folder: Path | None, size: str | None) -> dict[str, Any]:
@@ -419,6 +423,7 @@ class ModelOptions:
     draft_model: DraftModelOption = None
     adapter: AdapterOption = None
     tensor_parallel: TensorParallelOption = None
+    weights_memory: WeightsMemoryOption = None
 
     @property
     def named(self) -> dict[str, str]:
@@ -434,7 +439,7 @@ class ModelOptions:
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
         """Load models by their names, and open a back end for each.
 
-        Draft model, adapter and tensor parallel are the first one's.
+        Draft model, adapter, tensor parallel and memory of weights are the first one's.
         """
         from intact.solving import is_address, opened
 
@@ -443,6 +448,7 @@ class ModelOptions:
             "draft_model": self.draft_model,
             "adapter": self.adapter,
             "tensor_parallel": self.tensor_parallel,
+            "weights_memory": self.weights_memory,
         }
         for i, (name, one) in enumerate(named.items()):
             own: dict[str, Any] = {} if i else firsts

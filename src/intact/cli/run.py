@@ -32,6 +32,7 @@ from intact.cli.options import (
     ShadowOption,
     SystemOption,
     TensorParallelOption,
+    WeightsMemoryOption,
     ThreadsOption,
     apply_model_defaults,
     check_output,
@@ -92,6 +93,7 @@ def command(
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
+    weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
     draft_model: DraftModelOption = None,
     adapter: AdapterOption = None,
@@ -135,6 +137,7 @@ def command(
         prefix_cache=prefix_cache,
         prefix_cache_bytes=prefix_cache_bytes,
         tensor_parallel=tensor_parallel,
+        weights_memory=weights_memory,
     )
     unlogged = no_log or mix is not None or adapter is not None
     model, log = opened.model, begin_log("run", opened, model_name, off=unlogged)

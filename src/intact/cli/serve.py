@@ -17,6 +17,7 @@ from intact.cli.options import (
     PrefixCacheOption,
     ProfileOption,
     TensorParallelOption,
+    WeightsMemoryOption,
     ThreadsOption,
     as_bytes,
     complete_model,
@@ -151,6 +152,7 @@ def command(
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
+    weights_memory: WeightsMemoryOption = None,
     no_prefix_cache: Annotated[
         bool,
         typer.Option(
@@ -233,6 +235,7 @@ def command(
         draft_model=drafts,
         adapters=named,
         tensor_parallel=tensor_parallel or 1,
+        weights_memory=as_bytes(weights_memory, "--weights-memory"),
         **{"prefix_cache": not no_prefix_cache} | kept,
     )
     kind = SameUserServer if socket else EndingServer

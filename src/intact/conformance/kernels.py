@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from intact import _native
 from intact.conformance.synthetic import DIGESTED, random_bytes, random_floats, random_tensor
-from intact.executors.native import pack
+from intact.executors.packing import pack
 from intact.models.decoder import inverse_root
 from intact.numerics import attention, rope
 from intact.numerics.activations import block_sums, quantize

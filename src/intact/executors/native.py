@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, BinaryIO, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,10 @@ from intact.executors.base import (
     scatter_columns,
     tap_values,
 )
+from intact.executors.packing import pack
 from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
+from intact.executors.weight_file import WeightFile
 from intact.formats import Tensor
 from intact.models.program import (
     Adapt,
@@ -69,7 +71,16 @@ from intact.numerics.integers import INTEGER, from_bytes
 from intact.numerics.rope import factor_q30
 from intact.numerics.sampling import Draw
 from intact.numerics.soft_cap import make_soft_cap, score_cap
-from intact.numerics.weights import BlockWeight
+
+
+class Paged(NamedTuple):
+    """Bytes of mapped weights: asked for and dropped so far, counted as in memory now, and at most ever."""
+
+    asked: int
+    dropped: int
+    here: int
+    most: int
+
 
 _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions", "ended_rows")
 
@@ -77,14 +88,6 @@ _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_pos
 def available_tiers() -> list[str]:
     """Return the tiers that this build has and this machine can run, best first."""
     return list(_native.kernels.tiers())
-
-
-def pack(weight: BlockWeight, threads: int = 1) -> _native.Weight:
-    """Pack an integer weight into the panels that the kernels read."""
-    return _native.pack_integers(
-        weight.codes, weight.columns, weight.bits, weight.block, weight.zero, weight.shift, weight.table,
-        weight.scale, weight.scale_exp, weight.minimum, weight.minimum_exp, threads,
-    )  # fmt: skip
 
 
 @contextmanager
@@ -122,6 +125,10 @@ class NativeExecutor:
         Positions a page of the KV cache holds, a multiple of 16.
     exchange : Exchanger, optional
         Runs the exchanges of a program that has some.
+    mapped : WeightFile, optional
+        Packed matrices in a file, of an integer profile; matrices that it lacks are held in memory.
+    weights_memory : int, optional
+        A cap on the bytes of that file that lie in memory.
     """
 
     layout = "native 1"
@@ -135,6 +142,9 @@ class NativeExecutor:
         bits: int = 8,
         page_size: int = 32,
         exchange: Exchanger | None = None,
+        *,
+        mapped: WeightFile | None = None,
+        weights_memory: int = 1 << 62,
     ) -> None:
         check_exchanges(program, exchange)
         self.profile, self.page_size, self.program = profile, page_size, program
@@ -154,8 +164,13 @@ class NativeExecutor:
                 self._model.set_exchange(_numbered(program, exchange))
         self.bits = bits
         self._weights: dict[str, int] = {}
+        self._mapped = mapped
+        self._cold: BinaryIO | None = None
         self._sources: list[NDArray[np.uint8]] = []  # that the fp32 profile reads in every step
         self._add_program()
+        if mapped is not None:
+            with _parameter_errors():
+                self._model.set_pager(mapped.data, weights_memory)
         self._work: StepWork | None = None
 
     @property
@@ -180,9 +195,24 @@ class NativeExecutor:
 
     @property
     def description(self) -> dict[str, object]:
-        """Executor, tier, threads, bytes of weights in memory."""
+        """Executor, tier, threads, bytes of packed weights; of those in a mapped file the most that were in memory."""
         model = self._model
-        return {"executor": "native", "tier": model.tier, "threads": model.threads, "weight_bytes": model.weight_bytes}
+        facts = {"executor": "native", "tier": model.tier, "threads": model.threads, "weight_bytes": model.weight_bytes}
+        return facts if self._mapped is None else {**facts, "mapped_bytes": self.paged.most}
+
+    @property
+    def paged(self) -> Paged:
+        """What the pager of mapped weights did so far."""
+        return Paged(*self._model.paged())
+
+    def drop_caches(self, on: bool) -> None:
+        """Have pages that the pager drops leave the system's cache too, so that reading them again reads the disk.
+
+        For benchmarks: memory that nothing else needs is best left to the cache.
+        """
+        self._cold = self._mapped.path.open("rb") if on and self._mapped is not None else None
+        with _parameter_errors():
+            self._model.drop_caches(-1 if self._cold is None else self._cold.fileno())
 
     @property
     def page_bytes(self) -> int:
@@ -196,6 +226,8 @@ class NativeExecutor:
         return {name: getattr(counters, name) for name in _COUNTERS}
 
     def _weight(self, name: str) -> int:
+        if name not in self._weights and self._mapped is not None and name in self._mapped:
+            self._weights[name] = self._model.add_packed(self._mapped.weight(name))
         if name not in self._weights:
             tensor = self.program.tensors[name]
             try:
@@ -382,7 +414,7 @@ class NativeExecutor:
 
     def close(self) -> None:
         """Free weights, pages and threads; nothing can run any more."""
-        self._model = self._work = None
+        self._model = self._work = self._mapped = self._cold = None
 
     def reserve_pages(self, count: int) -> None:
         """Have at least so many pages."""

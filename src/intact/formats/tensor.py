@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.errors import FormatError
+from intact.system import release_pages
 from intact.weights import FORMATS
 
 HEADER_MEMORY: Final = 96 << 20
@@ -105,6 +106,13 @@ def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
     return base if isinstance(base, mmap.mmap) else None
+
+
+def release(data: npt.NDArray[np.uint8]) -> None:
+    """Release the memory of bytes that lie in a mapped file; they are read again when they are needed."""
+    found = mapped_file(data)
+    if found is not None and data.size:
+        release_pages(found, data.ctypes.data - np.frombuffer(found, np.uint8).ctypes.data, data.nbytes)
 
 
 def quote_name(name: str) -> str:

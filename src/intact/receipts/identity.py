@@ -21,6 +21,7 @@ from intact.executors.base import choose_threads
 from intact.executors.profiles import Profile
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Strings
+from intact.formats.tensor import release
 from intact.models import Program
 from intact.numerics import VERSION, fp32
 from intact.receipts import canonical
@@ -238,9 +239,12 @@ def added_digest(program: Program, base: Program) -> bytes:
 def tensor_leaf(hash: HashName, name: str, tensor: Tensor) -> bytes:  # noqa: A002
     """Return the digest of a tensor: of a zero byte, a line of JSON that names it, and its bytes in the checkpoint."""
     head = canonical.encode({"kind": tensor.kind, "name": name, "shape": list(tensor.shape)})
-    data = tensor.data
-    blocks = (data[at : at + _BLOCK] for at in range(0, data.nbytes, _BLOCK))
-    return digest(hash, _LEAF, head, b"\n", *blocks)
+    made, data = canonical.new_hash(hash), tensor.data
+    made.update(_LEAF + head + b"\n")
+    for at in range(0, data.nbytes, _BLOCK):
+        made.update(data[at : at + _BLOCK])
+        release(data[at : at + _BLOCK])  # so that the file does not come to lie in memory as a whole
+    return made.digest()
 
 
 def program_leaf(hash: HashName, program: Program) -> bytes:  # noqa: A002

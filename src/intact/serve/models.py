@@ -51,6 +51,8 @@ class Loading:
     """Of the first model: each is served as a model of its own name."""
     tensor_parallel: int | str = 1
     """Processes of each model, each of which loads its rows of every matrix."""
+    weights_memory: int | None = None
+    """A cap on the memory of each model's weights."""
 
 
 @dataclass(eq=False)
@@ -270,6 +272,7 @@ class Models:
             prefix_cache_bytes=loading.prefix_cache_bytes,
             draft_model=loading.draft_model,
             tensor_parallel=loading.tensor_parallel,
+            weights_memory=loading.weights_memory,
             adapters=loading.adapters if served.name == self.first else {},
             **settings,
         )
@@ -282,8 +285,10 @@ class Models:
     def _need(self, path: Path) -> int:
         """Return the bytes that a model takes, cache included, about."""
         paths = [path] if self._loading.draft_model is None else [path, self._loading.draft_model]
-        size = sum(item.stat().st_size for one in paths for item in model_files(one))
-        return int(OVERHEAD * size) + len(paths) * (self._loading.cache_bytes or 0)
+        sizes = [int(OVERHEAD * sum(item.stat().st_size for item in model_files(one))) for one in paths]
+        if self._loading.weights_memory is not None:
+            sizes[0] = min(sizes[0], self._loading.weights_memory)
+        return sum(sizes) + len(paths) * (self._loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
         """Unload unused models, the longest unused first, until there is room; return whether there is."""

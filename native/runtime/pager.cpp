@@ -1,0 +1,205 @@
+#include "runtime/pager.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "runtime/step.h"
+
+namespace intact {
+namespace {
+
+// A system maps what lies around a page that is touched, in windows of this size, so far as it is in its cache.
+constexpr std::uintptr_t kWindow = 1 << 16;
+constexpr std::uintptr_t kPage = 1 << 12;
+
+std::uintptr_t address(const std::uint8_t* at) { return reinterpret_cast<std::uintptr_t>(at); }
+
+// How far `at` lies behind the start of its window or page.
+std::size_t behind(const std::uint8_t* at, std::uintptr_t size) { return address(at) % size; }
+std::size_t before(const std::uint8_t* at, std::uintptr_t size) { return (size - behind(at, size)) % size; }
+
+}  // namespace
+
+Pager::Pager(const Model& model, const std::uint8_t* map, std::size_t size, std::int64_t cap)
+    : map_(map), size_(size), cap_(cap), ahead_(cap / 8), stage_of_(model.ops.size(), -1) {
+    for (std::size_t i = 0; i < model.ops.size(); i++) {
+        const Op& op = model.ops[i];
+        Stage stage;
+        std::vector<int> weights;
+        if (op.kind == Op::kEmbed || op.kind == Op::kLogits) weights = {op.weight};
+        if (op.kind == Op::kLinear)
+            for (const LinearTarget& target : op.targets) weights.push_back(target.weight);
+        if (op.kind == Op::kExperts) {
+            for (std::size_t e = 0; e + 2 < op.targets.size(); e += 3) {
+                stage.firsts.push_back(stage.units.size());
+                add(stage, model, {op.targets[e].weight, op.targets[e + 1].weight, op.targets[e + 2].weight});
+            }
+            stage.firsts.push_back(stage.units.size());
+        }
+        stage.whole = op.kind != Op::kEmbed;
+        stage.is_head = op.kind == Op::kLogits;
+        add(stage, model, weights);
+        if (stage.units.empty()) continue;
+        stage_of_[i] = std::ssize(stages_);
+        stages_.push_back(std::move(stage));
+    }
+    if (cap < least())
+        throw std::invalid_argument("weights_memory must be at least " + std::to_string(least()) +
+                                    " bytes for this model, whose largest two operations in succession then fit; got " +
+                                    std::to_string(cap));
+}
+
+// Adds to a stage, which will be the next, what it reads at once.
+void Pager::add(Stage& stage, const Model& model, const std::vector<int>& weights) {
+    const auto number = std::ssize(stages_);
+    std::map<const std::uint8_t*, std::size_t> ranges;
+    for (const int weight : weights) {
+        const Weight& packed = at(model.weights, weight)->packed;
+        if (packed.storage.is_borrowed()) ranges[packed.storage.data()] = packed.storage.size() + packed.numbers.size();
+    }
+    Unit fresh;
+    for (const auto& [begin, bytes] : ranges) {
+        const auto [found, is_new] = unit_at_.try_emplace(begin, units_.size());
+        if (!is_new) {  // another stage reads it too
+            if (Unit& unit = units_[found->second]; unit.stages.back() != number) {
+                unit.stages.push_back(number);
+                stage.units.push_back(found->second);
+            }
+            continue;
+        }
+        std::vector<Range>& of = fresh.ranges;
+        if (!of.empty() && before(of.back().begin + of.back().size, kPage) + of.back().begin + of.back().size == begin)
+            of.back().size = static_cast<std::size_t>(begin - of.back().begin) + bytes;
+        else
+            of.push_back({begin, bytes});
+    }
+    if (fresh.ranges.empty()) return;
+    for (const auto& [begin, bytes] : fresh.ranges)
+        fresh.bytes += static_cast<std::int64_t>(behind(begin, kWindow) + bytes + before(begin + bytes, kWindow));
+    fresh.stages.push_back(number);
+    fresh.left_out = stage.firsts.empty() ? 0 : 1;
+    stage.units.push_back(units_.size());
+    units_.push_back(std::move(fresh));
+}
+
+std::int64_t Pager::least() const {
+    std::int64_t most = 0;
+    for (std::int64_t k = 0; k < std::ssize(stages_); k++) {
+        std::vector<std::size_t> both = at(stages_, k).units;
+        const std::vector<std::size_t>& others = at(stages_, next(k)).units;
+        both.insert(both.end(), others.begin(), others.end());
+        std::sort(both.begin(), both.end());
+        both.erase(std::unique(both.begin(), both.end()), both.end());
+        std::int64_t bytes = 0;
+        for (const std::size_t unit : both) bytes += units_[unit].bytes;
+        most = std::max(most, bytes);
+    }
+    return most;
+}
+
+// Stages until this one runs: at least 1, of the one at hand 0.
+std::int64_t Pager::distance(std::int64_t stage) const {
+    const auto count = std::ssize(stages_);
+    return (stage - now_ + count) % count;
+}
+
+std::int64_t Pager::until(const Unit& unit) const {
+    std::int64_t least = INT64_MAX;
+    for (const std::int64_t stage : unit.stages) least = std::min(least, distance(stage));
+    return least + unit.left_out * std::ssize(stages_);
+}
+
+bool Pager::is_pinned(const Unit& unit) const { return until(unit) <= 1; }
+
+// Drops units that are needed later than some stage, the latest first, until so many bytes fit; false if they do not.
+bool Pager::make_room(std::int64_t bytes, std::int64_t later_than) {
+    while (counts.here + bytes > cap_) {
+        Unit* latest = nullptr;
+        std::int64_t longest = later_than;
+        for (Unit& unit : units_)
+            if (unit.here && !is_pinned(unit) && until(unit) > longest) latest = &unit, longest = until(unit);
+        if (latest == nullptr) return false;
+        drop(*latest);
+    }
+    return true;
+}
+
+void Pager::drop(Unit& unit) {
+    for (const Range& range : unit.ranges) {
+        // with what was mapped around it; what of that is needed costs a moment to map again
+        const std::uint8_t* const end = range.begin + range.size;
+        const std::uint8_t* const from =
+            range.begin - std::min(behind(range.begin, kWindow), address(range.begin) - address(map_));
+        const std::uint8_t* const to =
+            end + std::min<std::size_t>(before(end, kWindow), static_cast<std::size_t>(map_ + size_ - end));
+        system::drop_pages(from, static_cast<std::size_t>(to - from), file, from - map_);
+    }
+    unit.here = unit.asked = false;
+    counts.here -= unit.bytes;
+    counts.dropped += unit.bytes;
+}
+
+// Has a unit here that a stage reads; false if there is no room but by dropping what is needed sooner.
+bool Pager::take(Stage& stage, std::size_t number, std::int64_t later_than) {
+    Unit& unit = units_[number];
+    if (!unit.here) {
+        if (!make_room(unit.bytes, later_than)) return false;
+        unit.here = true;
+        counts.here += unit.bytes;
+        counts.most = std::max(counts.most, counts.here);
+    }
+    if (unit.asked || !stage.whole) return true;
+    unit.asked = true;
+    counts.asked += unit.bytes;
+    for (const Range& range : unit.ranges) {
+        const std::size_t lead = behind(range.begin, kPage);
+        system::read_ahead(range.begin - lead, lead + range.size);
+    }
+    return true;
+}
+
+void Pager::start(std::int64_t wanted) {
+    heads_ = wanted > 0;
+    now_ = 0;
+    for (std::int64_t k = 0; k < std::min<std::int64_t>(2, std::ssize(stages_)); k++)
+        if (at(stages_, k).firsts.empty())
+            for (const std::size_t unit : at(stages_, k).units) take(at(stages_, k), unit, 1);
+}
+
+void Pager::reach(std::size_t op) {
+    if (stage_of_[op] < 0) return;
+    now_ = stage_of_[op];
+    look_ahead();
+}
+
+// Makes room for the next stage, and asks for those behind it as far as the room for that goes.
+void Pager::look_ahead() {
+    std::int64_t ahead = 0;
+    for (std::int64_t k = next(now_); k != now_; k = next(k)) {
+        Stage& stage = at(stages_, k);
+        if (stage.is_head && !heads_) continue;
+        const bool must = k == next(now_) && stage.firsts.empty();
+        for (const std::size_t number : stage.units) {
+            if (units_[number].left_out > 0) continue;  // an expert that the rows before did without
+            if (!take(stage, number, must ? 1 : distance(k))) return;
+            ahead += units_[number].bytes;
+        }
+        if (ahead > ahead_) return;
+    }
+}
+
+void Pager::choose(std::size_t op, const std::vector<ExpertRows>& experts) {
+    if (stage_of_[op] < 0) return;
+    now_ = stage_of_[op];
+    Stage& stage = at(stages_, now_);
+    for (const std::size_t unit : stage.units) units_[unit].left_out++;
+    std::vector<std::size_t> used;
+    for (const ExpertRows& some : experts)
+        for (std::size_t i = at(stage.firsts, some.expert); i < at(stage.firsts, some.expert + 1); i++)
+            used.push_back(stage.units[i]);
+    for (const std::size_t unit : used) units_[unit].left_out = 0;
+    for (const std::size_t unit : used) take(stage, unit, 1);
+}
+
+}  // namespace intact

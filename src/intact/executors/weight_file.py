@@ -1,0 +1,151 @@
+"""Packed matrices of a model in a file, to be mapped instead of held in memory (docs/memory.md).
+
+The file begins with a page: magic, key, and the place and SHA-256 of an index. The matrices follow, each from the start
+of a page, its bytes as the native executor has them in memory (native/runtime/weight.h), the same on every tier. The
+index comes last: JSON with a member for each matrix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import struct
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact import _native
+from intact.errors import FormatError
+from intact.formats.tensor import map_file, release
+from intact.models.program import Embed, Experts, Linear, Logits, Program
+
+FORMAT: Final = 1
+"""The version of the file and of the layout of packed matrices; it is part of what files are named by."""
+_MAGIC: Final = b"intact packed weights\n\0\0"
+_HEAD: Final = struct.Struct("<24s32sQQ32s")
+_PAGE: Final = 4096
+_BLOCK: Final = 1 << 24
+"""Bytes that are hashed at a time."""
+
+
+def matrices_of(program: Program) -> list[str]:
+    """Return the names of the matrices that every row may pass, in the order of the program; not those of adapters."""
+    names: dict[str, None] = {}
+    for op in program.ops:
+        match op:
+            case Embed() | Logits():
+                names[op.weight] = None
+            case Linear():
+                names |= dict.fromkeys(target.weight for target in op.targets)
+            case Experts():
+                names |= dict.fromkeys(name for e in op.experts for name in (e.gate, e.up, e.down))
+    return list(names)
+
+
+def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Callable[[str], _native.Weight]) -> None:
+    """Write a file of packed matrices, of which one is in memory at a time.
+
+    Parameters
+    ----------
+    key : bytes
+        32 bytes that say what the matrices follow from.
+    packed : callable
+        Makes the matrix of a name.
+    """
+    index: dict[str, Any] = {}
+    at = file.write(bytes(_PAGE))
+    for name in names:
+        stated, table, storage, numbers = packed(name).state()
+        digest = hashlib.sha256(storage.data)
+        digest.update(numbers.data)
+        index[name] = {
+            "at": at,
+            "bytes": storage.size + numbers.size,
+            "stated": stated,
+            "table": None if table is None else table.tolist(),
+            "sha256": digest.hexdigest(),
+        }
+        at += file.write(storage.data) + file.write(numbers.data)
+        at += file.write(bytes(-at % _PAGE))
+    text = json.dumps(index, separators=(",", ":")).encode()
+    file.write(text)
+    file.seek(0)
+    file.write(_HEAD.pack(_MAGIC, key, at, len(text), hashlib.sha256(text).digest()))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+class WeightFile:
+    """A file of packed matrices, mapped.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    key : bytes
+        That of its head.
+
+    Attributes
+    ----------
+    data : uint8
+        All its bytes.
+
+    Raises
+    ------
+    FormatError
+        If it is missing, unreadable, truncated, or has another key. Its matrices are not read; see `verify`.
+    """
+
+    def __init__(self, path: Path, key: bytes) -> None:
+        mapped = map_file(path)
+        if not isinstance(mapped, mmap.mmap) or len(mapped) < _PAGE:
+            raise FormatError(f"{path}: {len(mapped)} bytes are no file of packed weights; it should be made again")
+        self.path, self.data = path, np.frombuffer(mapped, np.uint8)
+        magic, own, at, size, digest = _HEAD.unpack_from(mapped)
+        if magic != _MAGIC or own != key:
+            raise FormatError(f"{path}: has packed weights of another model or version; it should be made again")
+        text = mapped[at : at + size]
+        if at + size != len(mapped) or hashlib.sha256(text).digest() != digest:
+            raise FormatError(f"{path}: is truncated or damaged; it should be made again")
+        self._index: dict[str, Any] = json.loads(text)
+        if any(one["at"] < _PAGE or one["at"] + one["bytes"] > at for one in self._index.values()):
+            raise FormatError(f"{path}: has matrices that lie outside it; it should be made again")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._index
+
+    def _bytes(self, name: str) -> NDArray[np.uint8]:
+        one = self._index[name]
+        return self.data[one["at"] : one["at"] + one["bytes"]]
+
+    def weight(self, name: str) -> _native.Weight:
+        """Return a matrix, whose bytes stay in the file; none of them are read."""
+        one = self._index[name]
+        table = None if one["table"] is None else np.array(one["table"], np.int16)
+        return _native.map_weight(one["stated"], table, self._bytes(name))
+
+    def verify(self, threads: int) -> None:
+        """Read all matrices, a few megabytes in memory at a time, and compare their digests.
+
+        Raises
+        ------
+        FormatError
+            Naming the first that differs.
+        """
+        with ThreadPoolExecutor(threads) as pool:  # hash functions release the interpreter's lock
+            for name, digest in zip(self._index, pool.map(self._digest, self._index), strict=True):
+                if digest != self._index[name]["sha256"]:
+                    raise FormatError(f"{self.path}: the bytes of {name} are damaged; it should be made again")
+
+    def _digest(self, name: str) -> str:
+        made, data = hashlib.sha256(), self._bytes(name)
+        for at in range(0, data.nbytes, _BLOCK):
+            made.update(data[at : at + _BLOCK])
+            release(data[at : at + _BLOCK])
+        return made.hexdigest()
