@@ -52,6 +52,10 @@ void read_ahead(const std::uint8_t* data, std::size_t size) {
     (void)::madvise(const_cast<std::uint8_t*>(data), size, MADV_WILLNEED);
 }
 
+void read_singly(const std::uint8_t* data, std::size_t size) {
+    (void)::madvise(const_cast<std::uint8_t*>(data), size, MADV_RANDOM);
+}
+
 void drop_pages(const std::uint8_t* data, std::size_t size, int file, std::int64_t offset) {
     (void)::madvise(const_cast<std::uint8_t*>(data), size, MADV_DONTNEED);
     if (file >= 0) (void)::posix_fadvise(file, offset, static_cast<off_t>(size), POSIX_FADV_DONTNEED);
@@ -79,6 +83,7 @@ void wake(std::atomic<std::uint32_t>& word) { word.notify_all(); }
 #    endif
 void use_huge_pages(void*, std::size_t) {}
 void read_ahead(const std::uint8_t*, std::size_t) {}
+void read_singly(const std::uint8_t*, std::size_t) {}
 void drop_pages(const std::uint8_t*, std::size_t, int, std::int64_t) {}
 bool use_tiles() { return false; }
 

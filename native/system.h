@@ -47,6 +47,9 @@ void use_huge_pages(void* data, std::size_t size);
 
 // Asks for the pages of a mapped file, which are read meanwhile. Linux only; elsewhere nothing.
 void read_ahead(const std::uint8_t* data, std::size_t size);
+// Says that pages of a mapped file are read here and there, so that none around them are read too. Linux only;
+// elsewhere nothing.
+void read_singly(const std::uint8_t* data, std::size_t size);
 // Gives whole pages of a mapped file back, whose bytes are read again when they are needed; at an offset of a file that
 // is not -1, from the system's cache too. Linux only; elsewhere nothing.
 void drop_pages(const std::uint8_t* data, std::size_t size, int file, std::int64_t offset);

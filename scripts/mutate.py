@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, GATHER = (
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, GATHER, MAPPED = (
     f"tests/executors/test_{name}.py"
-    for name in ("head_inputs", "experts", "adapters", "convolutions", "scan", "gather")
+    for name in ("head_inputs", "experts", "adapters", "convolutions", "scan", "gather", "mapped_weights")
 )
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
@@ -286,6 +286,12 @@ MUTATIONS = [
         ("a group by its largest score alone", "biased ? first + second : first", "first"),
         ("an expert of another group", "group * size + place % size", "place", True),
         unit="experts.cpp",
+    ),
+    *of(
+        "pager.cpp", MAPPED,
+        ("a cap that is exceeded", "counts.here + bytes > cap_)", "counts.here + bytes > cap_ + cap_ / 8)", True),
+        ("more is read ahead than the room for that", "ahead_(cap / 8)", "ahead_(cap)"),
+        unit="pager.cpp",
     ),
     *of(
         "step.h", GATHER,

@@ -44,6 +44,12 @@ Pager::Pager(const Model& model, const std::uint8_t* map, std::size_t size, std:
         stage_of_[i] = std::ssize(stages_);
         stages_.push_back(std::move(stage));
     }
+    for (const Unit& unit : units_)
+        if (std::none_of(unit.stages.begin(), unit.stages.end(), [&](auto k) { return at(stages_, k).whole; }))
+            for (const Range& range : unit.ranges) {
+                const std::size_t lead = behind(range.begin, kPage);
+                system::read_singly(range.begin - lead, lead + range.size);
+            }
     if (cap < least())
         throw std::invalid_argument("weights_memory must be at least " + std::to_string(least()) +
                                     " bytes for this model, whose largest two operations in succession then fit; got " +
@@ -98,7 +104,7 @@ std::int64_t Pager::least() const {
     return most;
 }
 
-// Stages until this one runs: at least 1, of the one at hand 0.
+// Stages until this one runs; 0 for the one at hand.
 std::int64_t Pager::distance(std::int64_t stage) const {
     const auto count = std::ssize(stages_);
     return (stage - now_ + count) % count;

@@ -835,7 +835,7 @@ def load(
     weights_memory : int or str, optional
         A hard cap on the memory of the model's weights, in bytes or such as ``"2GB"``, for models that are larger than
         it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
-        (docs/memory.md). Linux only, in integer profiles. By default all weights are in memory. Draft models, partners
+        (docs/engine.md). Linux only, in integer profiles. By default all weights are in memory. Draft models, partners
         and adapters always are.
 
     Raises

@@ -15,8 +15,8 @@ from intact.cli.options import (
     DraftModelOption,
     JsonOption,
     TensorParallelOption,
-    WeightsMemoryOption,
     ThreadsOption,
+    WeightsMemoryOption,
     check_output,
     complete_model,
 )
@@ -115,7 +115,9 @@ def command(
     if shape is not None and tensor_parallel is not None:
         raise ParameterError(f"--shape {shape} makes a model for one process: leave out --tensor-parallel")
     if shape is not None and weights_memory is not None:
-        raise ParameterError(f"--weights-memory reads a model from disk: write {shape} by --gguf FILE, and measure that")
+        raise ParameterError(
+            f"--weights-memory reads a model from disk: write {shape} by --gguf FILE, and measure that"
+        )
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
         return

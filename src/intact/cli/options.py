@@ -128,7 +128,7 @@ WeightsMemoryOption = Annotated[
         "--weights-memory",
         metavar="SIZE",
         help="Most memory for the weights, such as 2GB, of a model that is larger: they are read from disk as they are "
-        "needed (docs/memory.md). It changes no bit.",
+        "needed (docs/engine.md). It changes no bit.",
         show_default=False,
     ),
 ]

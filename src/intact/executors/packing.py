@@ -20,4 +20,5 @@ def pack_tensor(tensor: Tensor, bits: int, threads: int) -> _native.Weight:
     """Pack a matrix of a checkpoint; one that it stores as floats gets codes of `bits` 8 or 4."""
     if tensor.kind == INTEGER:
         return pack(from_bytes(tensor.data), threads)
-    return _native.convert(tensor.kind, tensor.data, *tensor.shape, bits, threads)
+    rows, columns = tensor.shape
+    return _native.convert(tensor.kind, tensor.data, rows, columns, bits, threads)

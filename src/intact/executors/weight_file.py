@@ -1,4 +1,4 @@
-"""Packed matrices of a model in a file, to be mapped instead of held in memory (docs/memory.md).
+"""Packed matrices of a model in a file, to be mapped instead of held in memory (docs/engine.md).
 
 The file begins with a page: magic, key, and the place and SHA-256 of an index. The matrices follow, each from the start
 of a page, its bytes as the native executor has them in memory (native/runtime/weight.h), the same on every tier. The
@@ -146,6 +146,6 @@ class WeightFile:
     def _digest(self, name: str) -> str:
         made, data = hashlib.sha256(), self._bytes(name)
         for at in range(0, data.nbytes, _BLOCK):
-            made.update(data[at : at + _BLOCK])
+            made.update(data[at : at + _BLOCK].data)
             release(data[at : at + _BLOCK])
         return made.hexdigest()
