@@ -17,8 +17,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from intact.bench.replay import METRICS, Summary, ReplayTarget, replay, summarize
-from intact.bench.traffic import TrafficRequest, TrafficLaw, make_traffic, read_traffic
+from intact.bench.replay import METRICS, ReplayTarget, Summary, replay, summarize
+from intact.bench.traffic import TrafficLaw, TrafficRequest, make_traffic, read_traffic
 from intact.catalogue import DEFAULT, resolve
 from serve import served
 

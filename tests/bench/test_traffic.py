@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from intact.bench.replay import TimedAnswer, ReplayTarget, replay, summarize
-from intact.bench.traffic import TrafficRequest, TrafficLaw, make_traffic, read_traffic, write_traffic
+from intact.bench.replay import ReplayTarget, TimedAnswer, replay, summarize
+from intact.bench.traffic import TrafficLaw, TrafficRequest, make_traffic, read_traffic, write_traffic
 from intact.errors import EndpointError, FormatError, ParameterError
 from support.serving import running
 from support.tiny import write_tiny
