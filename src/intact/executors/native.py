@@ -339,12 +339,12 @@ class NativeExecutor:
             case Attend():
                 rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
                 shape = {name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window")}
-                scale: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
-                scale |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
+                scores: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
+                scores |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 if op.sinks is not None:
                     sinks = integer_sinks(self.program, op.sinks)
-                    scale["bias"] = self._model.add_bias(sinks, bias_values(self.program, op.sinks))
-                return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scale}
+                    scores["bias"] = self._model.add_bias(sinks, bias_values(self.program, op.sinks))
+                return kind.ATTEND, {**{name: ids[buffer] for name, buffer in rows.items()}, **shape, **scores}
             case Convolve():
                 weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
@@ -354,10 +354,10 @@ class NativeExecutor:
                 taps, floats = w.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 zeros = np.zeros(op.shape.channels, np.float32)
                 bias = zeros if op.bias is None else bias_values(self.program, op.bias)
-                named = zip((op.step_bias, op.decay, op.skip), (w.step_bias, w.rate, w.skip), strict=True)
+                heads = zip((op.step_bias, op.decay, op.skip), (w.step_bias, w.rate, w.skip), strict=True)
                 numbers = [
                     self._model.add_bias(w.bias, bias),
-                    *(self._model.add_bias(values, bias_values(self.program, name)) for name, values in named),
+                    *(self._model.add_bias(values, bias_values(self.program, name)) for name, values in heads),
                 ]
                 return kind.SCAN, {
                     "source": ids[op.source],
