@@ -74,10 +74,7 @@ bool use_tiles() {
 #else
 
 void bind(Thread&, int) {}
-#    if defined(__wasm__)
-void sleep(const std::atomic<std::uint32_t>&, std::uint32_t) {}
-void wake(std::atomic<std::uint32_t>&) {}
-#    else
+#    if !defined(__wasm__)  // those are in wasm/threads.cpp
 void sleep(const std::atomic<std::uint32_t>& word, std::uint32_t value) { word.wait(value, std::memory_order_acquire); }
 void wake(std::atomic<std::uint32_t>& word) { word.notify_all(); }
 #    endif

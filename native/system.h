@@ -9,20 +9,13 @@
 #include <stdexcept>
 #include <thread>
 
+#if defined(__wasm__)
+#    include "wasm/threads.h"
+#endif
+
 namespace intact::system {
 
-#if defined(__wasm__)
-// WebAssembly without shared memory has one thread: no other can be started, and nobody waits for a lock.
-class Thread {
-public:
-    template <class F> explicit Thread(F) { throw std::runtime_error("there are no threads"); }
-    void join() {}
-};
-struct Mutex {
-    void lock() {}
-    void unlock() {}
-};
-#else
+#if !defined(__wasm__)
 using Thread = std::thread;
 using Mutex = std::mutex;
 #endif

@@ -11,20 +11,24 @@ import {
   InputError,
   Model,
   UrlSource,
+  availableThreads,
   parseReceipt,
   receiptLines,
   renderChat,
   runConformance,
+  startThread,
   unreadable,
   verify,
 } from "../src/index.js";
 
 const USAGE = `usage:
-  intact verify RECEIPTS... --model FILE [--tokens N] [--signed-by KEY] [--json]
-  intact run PROMPT --model FILE [--raw] [--max-tokens N] [--temperature T] [--top-p P] [--top-k K] [--min-p P] [--seed S] [--json]
-  intact selftest [--set FILE]
+  intact verify RECEIPTS... --model FILE [--tokens N] [--signed-by KEY] [--threads N] [--json]
+  intact run PROMPT --model FILE [--raw] [--max-tokens N] [--temperature T] [--top-p P] [--top-k K] [--min-p P] [--seed S]
+      [--threads N] [--json]
+  intact selftest [--set FILE] [--threads N]
 
-FILE is a GGUF file, or the address of one on a server that answers requests for ranges.
+FILE is a GGUF file, or the address of one on a server that answers requests for ranges. Threads are as many as the
+machine runs at once, unless another number is given: no bit depends on it.
 Exit status of verify: 0 all are true, 1 one is false, 3 one cannot be verified, 4 some tokens were left unchecked,
 2 the command is wrong or a file is missing.
 `;
@@ -32,6 +36,7 @@ const STATUS = { false: 1, unverifiable: 3, partial: 4, true: 0 }; // as those o
 const OPTIONS = {
   model: { type: "string", short: "m" },
   tokens: { type: "string" },
+  threads: { type: "string" },
   "signed-by": { type: "string" },
   json: { type: "boolean" },
   raw: { type: "boolean" },
@@ -57,10 +62,12 @@ async function wasm() {
   }
 }
 
-async function load(name, bits) {
+const threadsOf = (options) => ({ threads: count(options.threads, "threads") ?? availableThreads(), startThread });
+
+async function load(name, bits, threads) {
   if (name === undefined) throw new UsageError("--model FILE is missing");
   const source = /^https?:/.test(name) ? await UrlSource.open(name) : await FileSource.open(name);
-  const model = await Model.load(source, { wasm: await wasm(), bits });
+  const model = await Model.load(source, { wasm: await wasm(), bits, ...threads });
   await source.close?.();
   return model;
 }
@@ -79,6 +86,7 @@ async function verifyCommand(files, options) {
     throw new UsageError("--signed-by must be 64 hexadecimal digits");
   if (options.model === undefined) throw new UsageError("--model FILE is missing");
   const results = [];
+  const threads = threadsOf(options);
   const models = new Map(); // by bits, of which one is in memory at a time
   for (const file of files) {
     let lines;
@@ -88,7 +96,7 @@ async function verifyCommand(files, options) {
       throw new UsageError(`${file}: cannot be read (${error.message})`);
     }
     for (const [number, line] of lines.entries()) {
-      const found = await judge(line, models, options.model, { tokens: most, signedBy });
+      const found = await judge(line, models, (bits) => load(options.model, bits, threads), { tokens: most, signedBy });
       results.push({ file, line: number + 1, ...found });
       if (!options.json) console.log(lineOf(results.at(-1)));
     }
@@ -104,7 +112,7 @@ async function verifyCommand(files, options) {
   return STATUS[outcome];
 }
 
-async function judge(line, models, name, options) {
+async function judge(line, models, loadFor, options) {
   let receipt;
   try {
     receipt = parseReceipt(line);
@@ -115,8 +123,9 @@ async function judge(line, models, name, options) {
   const { bits } = receipt.numerics;
   try {
     if (!models.has(bits)) {
+      for (const model of models.values()) model.release();
       models.clear();
-      models.set(bits, await load(name, bits));
+      models.set(bits, await loadFor(bits));
     }
   } catch (error) {
     if (error instanceof UsageError) throw error;
@@ -152,7 +161,7 @@ async function runCommand([prompt, ...rest], options) {
     ...(options["top-k"] === undefined ? {} : { top_k: count(options["top-k"], "top-k") }),
     ...(options["max-tokens"] === undefined ? {} : { max_tokens: count(options["max-tokens"], "max-tokens") }),
   };
-  const model = await load(options.model);
+  const model = await load(options.model, undefined, threadsOf(options));
   const tokens = options.raw
     ? model.tokenizer.encode(prompt)
     : model.tokenizer.encode(renderChat(model.tokenizer, { messages: [{ role: "user", content: prompt }] }), {
@@ -181,7 +190,7 @@ async function runCommand([prompt, ...rest], options) {
 
 async function selftestCommand(_, options) {
   const file = options.set ?? distributed("conformance.bin");
-  const core = await Core.load(await wasm());
+  const core = await Core.load(await wasm(), threadsOf(options));
   const bytes = await readFile(file).catch((error) => {
     throw new UsageError(`${file}: cannot be read (${error.message}); python3 scripts/js_conformance.py makes it`);
   });

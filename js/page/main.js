@@ -98,12 +98,13 @@ async function loaded(bits, signal) {
   state.model = null;
   say("work-name", "Reading the model");
   const began = performance.now();
+  const { threads } = await engine();
   const model = await (await engine()).load(new BlobSource(state.file), { bits, progress, signal });
   signal.throwIfAborted(); // another file may have been chosen since
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   const { name, digests, memoryBytes } = model;
   const called = digests.name ? `, which calls itself ${JSON.stringify(digests.name).slice(0, 80)}` : "";
-  say("model-state", `${name}${called}: ${size(state.file.size)}, ${count(digests.tensors, "tensor")}, read in ${seconds} s into ${size(memoryBytes)} of memory.`);
+  say("model-state", `${name}${called}: ${size(state.file.size)}, ${count(digests.tensors, "tensor")}, read in ${seconds} s into ${size(memoryBytes)} of memory, ${count(threads, "thread")}.`);
   return (state.model = model);
 }
 

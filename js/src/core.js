@@ -3,16 +3,8 @@
 // All arithmetic of steps, draws and digests is in the module. An error in it ends the instance: its stack is lost, so
 // that every later call is refused.
 
-const WASI_OK = 0;
-const WASI_UNSUPPORTED = 58;
-
-/** An error that the module raised, or a call after one. */
-export class CoreError extends Error {
-  constructor(message) {
-    super(message);
-    this.name = "CoreError";
-  }
-}
+import { CoreError, importsOf, newMemory, textAt } from "./instance.js";
+import { MOST_THREADS, mayHaveThreads, startThreads } from "./threads.js";
 
 /** Fields of an operation in the order of `GivenOp` in native/wasm/exports.cpp, with their defaults. */
 const OP_FIELDS = Object.entries({
@@ -57,20 +49,36 @@ export class Core {
    * Instantiate the module.
    *
    * @param {BufferSource | WebAssembly.Module} source The bytes of intact.wasm, or the compiled module.
+   * @param {object} [options]
+   * @param {number} [options.threads] Threads of its models, the caller's among them; no bit depends on it.
+   * @param {() => Worker | Promise<Worker>} [options.startThread] Starts a worker that runs thread.js.
    * @returns {Promise<Core>}
-   * @throws {CoreError} If the engine cannot run it, such as one without SIMD.
+   * @throws {CoreError} If the engine cannot run it, such as one without SIMD, or has no such number of threads.
    */
-  static async load(source) {
+  static async load(source, { threads = 1, startThread } = {}) {
+    if (!Number.isInteger(threads) || threads < 1 || threads > MOST_THREADS)
+      throw new CoreError(`threads must be from 1 to ${MOST_THREADS}, got ${threads}`);
+    if (threads > 1 && !mayHaveThreads()) {
+      throw new CoreError(
+        `${threads} threads need a worker in an isolated page (Cross-Origin-Opener-Policy: same-origin, ` +
+          "Cross-Origin-Embedder-Policy: require-corp); here there can be 1",
+      );
+    }
     const core = new Core();
     const module = source instanceof WebAssembly.Module ? source : await Core.compile(source);
-    const imports = { intact: { fail: (at) => core.#fail(at) }, wasi_snapshot_preview1: core.#system() };
+    const memory = (core.#memory = newMemory());
     try {
-      core.#exports = (await WebAssembly.instantiate(module, imports)).exports;
+      core.#exports = (await WebAssembly.instantiate(module, importsOf(memory))).exports;
     } catch (error) {
-      throw new CoreError(`this engine gives the module no memory: ${error.message}`);
+      throw new CoreError(`this engine does not run the module: ${error.message}`);
     }
     core.#exports._initialize?.();
     core.tiers = core.#strings(core.call("intact_tiers"));
+    core.threads = threads;
+    if (threads > 1) {
+      const given = { count: threads - 1, startThread };
+      core.#workers = await startThreads(core, module, memory, core.#exports, given);
+    }
     return core;
   }
 
@@ -90,6 +98,8 @@ export class Core {
   }
 
   #exports;
+  #memory;
+  #workers = [];
   #failed = null;
   #names = new Map();
 
@@ -101,19 +111,29 @@ export class Core {
     } catch (error) {
       const isTrap = error instanceof WebAssembly.RuntimeError;
       const words = isTrap ? `memory ran out, or it found itself wrong (${error.message})` : error.message;
-      this.#failed ??= words;
+      this.#end(words);
       throw error instanceof CoreError ? error : new CoreError(`the module failed: ${words}`);
     }
   }
 
+  /** End its threads; it cannot be called any more. */
+  close() {
+    this.#end("it was closed");
+  }
+
+  #end(why) {
+    this.#failed ??= why;
+    for (const worker of this.#workers.splice(0)) worker.terminate();
+  }
+
   /** Bytes of the module's memory. */
   get memoryBytes() {
-    return this.#exports.memory.buffer.byteLength;
+    return this.#memory.buffer.byteLength;
   }
 
   /** A view of the module's memory, valid until it next grows: any call may do that. */
   view(Type, address, length) {
-    return new Type(this.#exports.memory.buffer, address, length);
+    return new Type(this.#memory.buffer, address, length);
   }
 
   /** Allocate bytes, aligned to 64; the caller releases them. */
@@ -152,36 +172,10 @@ export class Core {
     return this.#names.get(text);
   }
 
-  #text(address) {
-    const bytes = new Uint8Array(this.#exports.memory.buffer);
-    let end = address;
-    while (bytes[end] !== 0) end++;
-    return new TextDecoder().decode(bytes.slice(address, end));
-  }
-
   #strings(address) {
     const found = [];
-    for (let text; (text = this.#text(address)) !== ""; address += text.length + 1) found.push(text);
+    for (let text; (text = textAt(this.#memory, address)) !== ""; address += text.length + 1) found.push(text);
     return found;
-  }
-
-  #fail(address) {
-    throw new CoreError(this.#text(address >>> 0));
-  }
-
-  // What the C++ library asks of a system; nothing that decides a bit.
-  #system() {
-    const memory = () => new DataView(this.#exports.memory.buffer);
-    const known = {
-      clock_time_get: (_clock, _precision, at) => {
-        memory().setBigUint64(at, BigInt(Math.round(performance.now() * 1e6)), true);
-        return WASI_OK;
-      },
-      proc_exit: (status) => {
-        throw new CoreError(`the module ended with status ${status}: memory ran out, or it found itself wrong`);
-      },
-    };
-    return new Proxy(known, { get: (target, name) => target[name] ?? (() => WASI_UNSUPPORTED), has: () => true });
   }
 }
 
@@ -225,18 +219,22 @@ export function hex(bytes) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Convert a matrix on the threads of the model at an address, or on one for 0; return the address of the weight. */
+function converted(core, model, { kind, data, rows, columns, bits }) {
+  const wanted = core.call("intact_source_bytes", core.name(kind), rows, columns);
+  if (wanted !== data.byteLength) {
+    throw new CoreError(
+      `${data.byteLength} bytes for a ${kind} matrix of ${rows} x ${columns}: it should have ${wanted}`,
+    );
+  }
+  return core.with([data], (at) => core.call("intact_convert", model, core.name(kind), at, rows, columns, bits));
+}
+
 /** A matrix of integers, packed for the kernels. */
 export class Weight {
-  /** Convert a matrix as a checkpoint stores it; `bits` (8 or 4) is what floats become. */
+  /** Convert a matrix as a checkpoint stores it, on one thread; `bits` (8 or 4) is what floats become. */
   static convert(core, kind, data, rows, columns, bits = 8) {
-    const wanted = core.call("intact_source_bytes", core.name(kind), rows, columns);
-    if (wanted !== data.byteLength) {
-      throw new CoreError(
-        `${data.byteLength} bytes for a ${kind} matrix of ${rows} x ${columns}: it should have ${wanted}`,
-      );
-    }
-    const made = core.with([data], (at) => core.call("intact_convert", core.name(kind), at, rows, columns, bits));
-    return new Weight(core, made);
+    return new Weight(core, converted(core, 0, { kind, data, rows, columns, bits }));
   }
 
   /** Pack integers: `numbers` has rows, columns, bits, block, zero, shift and the arrays of a block weight. */
@@ -265,7 +263,8 @@ export class CoreModel {
     this.core = core;
     this.tier = tier;
     this.pageSize = page_size;
-    this.#model = core.call("intact_model", core.name(tier), layers, kv_heads, head_width, page_size);
+    const shape = [layers, kv_heads, head_width, page_size];
+    this.#model = core.call("intact_model", core.name(tier), core.threads, ...shape);
   }
 
   release() {
@@ -283,6 +282,11 @@ export class CoreModel {
   /** Add a weight, which then belongs to the model. */
   addWeight(weight) {
     return this.core.call("intact_weight", this.#model, weight.address);
+  }
+
+  /** Convert a matrix on all threads, as `Weight.convert` does on one, and add it. */
+  addMatrix(kind, data, rows, columns, bits) {
+    return this.addWeight(new Weight(this.core, converted(this.core, this.#model, { kind, data, rows, columns, bits })));
   }
 
   largestExponent(weight) {

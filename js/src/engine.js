@@ -1,6 +1,6 @@
 // The engine in a worker: the same calls, answered by promises, while the page stays free.
 
-import { CoreError } from "./core.js";
+import { CoreError } from "./instance.js";
 import { ReceiptError } from "./receipt.js";
 import { BlobSource, InputError, UrlSource } from "./sources.js";
 
@@ -30,13 +30,14 @@ export class WorkerEngine {
    * @param {object} options
    * @param {BufferSource | WebAssembly.Module} options.wasm The module's bytes.
    * @param {Worker} options.worker A worker that runs worker.js: see `startWorker`.
+   * @param {number} [options.threads] Threads of a model; by default as many as there can be.
    * @returns {Promise<WorkerEngine>}
    * @throws {CoreError} If the browser does not run the module, such as one without SIMD.
    */
-  static async start({ wasm, worker }) {
+  static async start({ wasm, worker, threads }) {
     const engine = new WorkerEngine(worker);
     try {
-      engine.tiers = (await engine.call("start", { wasm })).tiers;
+      Object.assign(engine, await engine.call("start", { wasm, threads }));
     } catch (error) {
       engine.close();
       throw error;

@@ -41,13 +41,26 @@ export class CoreError extends Error {}
 
 /** An instance of the WebAssembly module. */
 export class Core {
-  static load(source: BufferSource | WebAssembly.Module): Promise<Core>;
+  static load(source: BufferSource | WebAssembly.Module, options?: ThreadOptions): Promise<Core>;
   /** Compile the module, for several instances. */
   static compile(source: BufferSource): Promise<WebAssembly.Module>;
   /** Names of the sets of kernels, best first. */
   readonly tiers: string[];
+  readonly threads: number;
   readonly memoryBytes: number;
+  /** End its threads; it cannot be called any more. */
+  close(): void;
 }
+export interface ThreadOptions {
+  /** Threads of a model, the caller's among them: 1 by default, no bit depends on it. */
+  threads?: number;
+  /** Starts another: `startThread` of this package. */
+  startThread?: () => Worker | Promise<Worker>;
+}
+/** How many threads the module can have here: 1 in a page that is not isolated, and on a page's own thread. */
+export function availableThreads(): number;
+/** Start a worker that becomes a thread of the module, from thread.js. */
+export function startThread(): Promise<Worker>;
 export function sha256(core: Core, ...arrays: ArrayBufferView[]): Uint8Array;
 export function hex(bytes: Uint8Array): string;
 
@@ -113,7 +126,7 @@ export class Model {
       wasm: BufferSource | WebAssembly.Module;
       bits?: 8 | 4;
       progress?: (done: number, total: number) => void;
-    },
+    } & ThreadOptions,
   ): Promise<Model>;
   readonly core: Core;
   readonly context: number;
@@ -134,6 +147,7 @@ export class Model {
     parameters?: Partial<SamplingParameters>,
     branch?: (string | number)[],
   ): { tokens: number[]; logprobs: number[]; text: string; finish: Finish };
+  /** Give back its memory, and end its threads. */
   release(): void;
 }
 
@@ -169,8 +183,14 @@ export function startWorker(): Worker;
 
 /** The engine in a worker: the page stays free. One model at a time is loaded. */
 export class WorkerEngine {
-  static start(options: { wasm: BufferSource | WebAssembly.Module; worker: Worker }): Promise<WorkerEngine>;
+  /** Threads of a model are by default as many as there can be. */
+  static start(options: {
+    wasm: BufferSource | WebAssembly.Module;
+    worker: Worker;
+    threads?: number;
+  }): Promise<WorkerEngine>;
   readonly tiers: string[];
+  readonly threads: number;
   /** Read a file of receipts: of each line the receipt and its digests, or the verdict on what is none. */
   receipts(
     blob: Blob,

@@ -44,11 +44,21 @@ export class Model {
    * @param {BufferSource | WebAssembly.Module} options.wasm The module's bytes.
    * @param {8 | 4} [options.bits] What matrices of floats become.
    * @param {(done: number, total: number) => void} [options.progress] Called with bytes read.
+   * @param {number} [options.threads] As `Core.load` has it, and `startThread`.
    * @returns {Promise<Model>}
    * @throws {InputError} If the file is not one that this package runs.
    */
-  static async load(source, { wasm, bits = 8, progress } = {}) {
-    const core = await Core.load(wasm);
+  static async load(source, { wasm, bits = 8, progress, ...threads } = {}) {
+    const core = await Core.load(wasm, threads);
+    try {
+      return await Model.#load(core, source, { bits, progress });
+    } catch (error) {
+      core.close();
+      throw error;
+    }
+  }
+
+  static async #load(core, source, { bits, progress }) {
     const file = await Gguf.open(source);
     const program = await Program.of(file);
     const tokenizer = new Tokenizer(file);
@@ -164,8 +174,9 @@ export class Model {
     };
   }
 
+  /** Give back its memory, and end its threads. */
   release() {
-    this.lowered.release();
+    this.core.close();
   }
 }
 

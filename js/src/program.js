@@ -1,7 +1,7 @@
 // From a GGUF file to a program, the short list of operations that docs/numerics.md, section 9, defines; its description,
 // which a receipt's root covers; and its form in the module.
 
-import { CoreModel, Weight } from "./core.js";
+import { CoreModel } from "./core.js";
 import definitions from "./definitions.js";
 import { Float } from "./gguf.js";
 import { Rational, inverseRoot, makeBias, makeGain, rotation, scoreScale } from "./setup.js";
@@ -13,6 +13,7 @@ const ATTENTION = ["attn_q", "attn_k", "attn_v"];
 const ARCHITECTURES = {
   llama: { interleaves: true, biased: [] },
   qwen2: { interleaves: false, biased: ATTENTION },
+  qwen3: { interleaves: false, biased: [], headNorms: true },
 };
 
 /** Typed access to the metadata of a file; errors name the file, the key and what would be right. */
@@ -162,6 +163,12 @@ export class Program {
     this.ops.push({ op: "norm", source: "x", target: "normed", gain, eps: Rational.exact(this.eps).toString() });
   }
 
+  // A norm over each head of queries or keys, in place.
+  #headNorm(buffer, gain, heads) {
+    this.#vector(gain, this.headWidth);
+    this.ops.push({ op: "norm", source: buffer, target: buffer, gain, eps: Rational.exact(this.eps).toString(), heads });
+  }
+
   // Matrices on one source; a bias goes with each that the architecture, or else the file, gives one.
   #linear(source, layer, targets, accumulate = false) {
     const made = targets.map(([buffer, stem, rows, columns]) => {
@@ -195,6 +202,10 @@ export class Program {
         ["k", "attn_k", kv, width],
         ["v", "attn_v", kv, width],
       ]);
+      if (this.form.headNorms) {
+        this.#headNorm("q", `${p}attn_q_norm.weight`, heads);
+        this.#headNorm("k", `${p}attn_k_norm.weight`, kvHeads);
+      }
       this.ops.push({ op: "rope", buffer: "q", heads, ...rope }, { op: "rope", buffer: "k", heads: kvHeads, ...rope });
       this.ops.push({
         op: "attend",
@@ -301,7 +312,7 @@ export class Program {
       seen?.(tensor, bytes);
       if (tensor.shape.length === 2) {
         const [rows, columns] = tensor.shape;
-        weights.set(tensor.name, model.addWeight(Weight.convert(core, tensor.kind, bytes, rows, columns, bits)));
+        weights.set(tensor.name, model.addMatrix(tensor.kind, bytes, rows, columns, bits));
       }
       progress?.((done += tensor.length), total);
     }
@@ -329,7 +340,7 @@ export class Program {
       case "norm": {
         const gain = makeGain(await this.floats(op.gain), this.eps, op.gain);
         const weight = model.addGain(gain.factor, gain.exponent, gain.epsilon);
-        return { kind: "norm", source: id(op.source), target: id(op.target), weight };
+        return { kind: "norm", source: id(op.source), target: id(op.target), weight, heads: op.heads };
       }
       case "linear": {
         const targets = op.targets.map(({ buffer, weight, bias, accumulate }) => [

@@ -1,7 +1,7 @@
 // The side of `WorkerEngine` that runs in the worker: messages in, results out.
 //
 // In: {id, operation, given}, or {id, cancel: true}. Out, all with the id: {part} any number of times, then {result} or
-// {error: {name, message, what}}.
+// {error: {name, message, what}}. A message {thread} makes the worker a thread of another worker's module instead.
 
 import { ConformanceSet, runConformance } from "./conformance.js";
 import { Core, hex, sha256 } from "./core.js";
@@ -12,6 +12,7 @@ import { pause } from "./pause.js";
 import { parseReceipt, receiptLines, without } from "./receipt.js";
 import { BlobSource, InputError, UrlSource } from "./sources.js";
 import { renderChat } from "./template.js";
+import { availableThreads, beThread } from "./threads.js";
 import { unreadable, verify } from "./verify.js";
 
 const MOST_FILE = 64 << 20; // of receipts
@@ -19,6 +20,22 @@ const encoder = new TextEncoder();
 let module = null;
 let core = null; // for digests; each model has an instance of its own
 let model = null;
+let threads = 1;
+
+/** Start a worker of this same script: a page from a disk has no file for another. */
+function startThread() {
+  return new Worker(self.location.href, { type: isModule() ? "module" : "classic" });
+}
+
+// Only a classic worker's script may import others so.
+function isModule() {
+  try {
+    importScripts();
+    return false;
+  } catch {
+    return true;
+  }
+}
 
 function loaded() {
   if (model === null) throw new InputError("no model is loaded");
@@ -41,10 +58,11 @@ function textsOf({ tokenizer, program }, tokens) {
 }
 
 const OPERATIONS = {
-  async start({ wasm }) {
+  async start({ wasm, threads: wanted }) {
     module = wasm instanceof WebAssembly.Module ? wasm : await Core.compile(wasm);
     core = await Core.load(module);
-    return { tiers: core.tiers };
+    threads = wanted ?? availableThreads();
+    return { tiers: core.tiers, threads };
   },
 
   async receipts({ blob }) {
@@ -61,6 +79,7 @@ const OPERATIONS = {
   },
 
   async load({ source, bits }, part, signal) {
+    model?.release();
     model = null; // before the next one is read, so that one at most is in memory
     const from = "blob" in source ? new BlobSource(source.blob, source.name) : await UrlSource.open(source.url);
     const steps = everyPercent(part);
@@ -68,8 +87,9 @@ const OPERATIONS = {
       signal.throwIfAborted();
       steps(done, total);
     };
-    const made = await Model.load(from, { wasm: module, bits, progress });
-    signal.throwIfAborted(); // another may have been asked for since
+    const made = await Model.load(from, { wasm: module, bits, progress, threads, startThread });
+    if (signal.aborted) made.release(); // another may have been asked for since
+    signal.throwIfAborted();
     model = made;
     const { digests, numerics, context, tokenizer, core: its } = model;
     const facts = { name: model.name, digests, numerics, context, hasTemplate: tokenizer.templates !== null };
@@ -119,7 +139,11 @@ function everyPercent(part) {
 
 const running = new Map();
 
-self.onmessage = async ({ data: { id, operation, given, cancel } }) => {
+self.onmessage = async ({ data: { id, operation, given, cancel, thread } }) => {
+  if (thread) {
+    await beThread(thread, (message) => self.postMessage(message));
+    return;
+  }
   if (cancel) {
     running.get(id)?.abort();
     return;

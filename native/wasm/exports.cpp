@@ -34,11 +34,15 @@ void in_order(std::int64_t tasks, const std::function<void(std::int64_t)>& task)
     for (std::int64_t i = 0; i < tasks; i++) task(i);
 }
 
-Weight convert_finite(const char* kind, const std::uint8_t* data, std::int64_t rows, std::int64_t columns, int bits) {
+Weight convert_finite(Model* model, const char* kind, const std::uint8_t* data, std::int64_t rows, std::int64_t columns,
+                      int bits) {
     const WeightFormat* format = find_format(kind);
     demand(format != nullptr, "unknown tensor kind " + std::string(kind));
     demand(rows >= 1 && columns >= 1 && columns % format->values == 0, "a row is no whole number of blocks");
-    Converted result = convert(*format, data, rows, columns, bits, in_order);
+    const auto on_all_threads = [&](std::int64_t tasks, const std::function<void(std::int64_t)>& task) {
+        model == nullptr ? in_order(tasks, task) : model->pool.for_each(tasks, task);
+    };
+    Converted result = convert(*format, data, rows, columns, bits, on_all_threads);
     if (result.error)
         throw std::domain_error("row " + std::to_string(result.error->row) + ", column " +
                                 std::to_string(result.error->column) + " is NaN or infinite");
@@ -113,8 +117,8 @@ INTACT_EXPORT(intact_tiers) const char* intact_tiers() {
 // ------------------------------------------------------------------ models
 
 INTACT_EXPORT(intact_model)
-Model* intact_model(const char* tier, int layers, int kv_heads, int head_width, int page_size) {
-    return new Model(Profile::kInt8, tier, 1, layers, kv_heads, head_width, page_size);
+Model* intact_model(const char* tier, int threads, int layers, int kv_heads, int head_width, int page_size) {
+    return new Model(Profile::kInt8, tier, threads, layers, kv_heads, head_width, page_size);
 }
 INTACT_EXPORT(intact_model_release) void intact_model_release(Model* model) { delete model; }
 
@@ -304,9 +308,10 @@ int intact_is_uncertain(const char* tier, const std::int32_t* logits, int n, int
 
 // ------------------------------------------------------------------ weights
 
+// Converts on the threads of a model, where one is given.
 INTACT_EXPORT(intact_convert)
-Weight* intact_convert(const char* kind, const std::uint8_t* data, int rows, int columns, int bits) {
-    return new Weight(convert_finite(kind, data, rows, columns, bits));
+Weight* intact_convert(Model* model, const char* kind, const std::uint8_t* data, int rows, int columns, int bits) {
+    return new Weight(convert_finite(model, kind, data, rows, columns, bits));
 }
 INTACT_EXPORT(intact_source_bytes) double intact_source_bytes(const char* kind, int rows, int columns) {
     const WeightFormat* format = find_format(kind);

@@ -5,7 +5,7 @@
 #include <new>
 #include <typeinfo>
 
-#include "wasm/fail.h"
+#include "wasm/threads.h"
 
 namespace {
 
@@ -40,12 +40,12 @@ void* __cxa_allocate_exception(std::size_t size) noexcept { return std::malloc(s
 void __cxa_free_exception(void* thrown) noexcept { std::free(thrown); }
 
 [[noreturn]] void __cxa_throw(void* thrown, std::type_info* type, void (*)(void*)) {
-    intact_fail(is_exception(type) ? static_cast<const std::exception*>(thrown)->what() : type->name());
+    intact::system::fail(is_exception(type) ? static_cast<const std::exception*>(thrown)->what() : type->name());
 }
-[[noreturn]] void __cxa_rethrow() { intact_fail("an error was thrown again"); }
+[[noreturn]] void __cxa_rethrow() { intact::system::fail("an error was thrown again"); }
 void* __cxa_begin_catch(void* thrown) noexcept { return thrown; }
 void __cxa_end_catch() {}
 
-// The one thread lives as long as the module: nothing of it is ever destroyed.
+// A thread lives as long as the module: nothing of it is ever destroyed.
 int __cxa_thread_atexit(void (*)(void*), void*, void*) noexcept { return 0; }
 }

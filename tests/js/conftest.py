@@ -51,11 +51,12 @@ def package(has_node: None) -> Path:
 
 
 @pytest.fixture(scope="session")
-def answers(package: Path) -> Callable[[Path, list[dict[str, Any]]], list[Any]]:
+def answers(package: Path) -> Callable[..., list[Any]]:
     """Give a function that has a model's file and jobs answered by the package (`answers.mjs`)."""
 
-    def ask(model: Path, jobs: list[dict[str, Any]]) -> list[Any]:
-        text = node(Path(__file__).with_name("answers.mjs"), given={"model": str(model), "jobs": jobs})
+    def ask(model: Path, jobs: list[dict[str, Any]], threads: int = 1) -> list[Any]:
+        given = {"model": str(model), "jobs": jobs, "threads": threads}
+        text = node(Path(__file__).with_name("answers.mjs"), given=given)
         found: list[Any] = json.loads(text)
         return found
 

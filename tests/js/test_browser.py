@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from intact.conformance import EXPECTED
+from intact.markup.verify_page import ISOLATION
 from support.browser import browser, complaints
 from support.modules import load
 
@@ -41,12 +43,12 @@ async ({ model, receipts }) => {
 """
 
 WORKER = """
-async ({ model, receipts }) => {
+async ({ model, receipts, threads }) => {
   const { Model, UrlSource, WorkerEngine, BlobSource, parseReceipt, startWorker, verify } =
     await import("/src/index.js");
   const wasm = await (await fetch("/dist/intact.wasm")).arrayBuffer();
   const here = await Model.load(await UrlSource.open(model), { wasm });
-  const engine = await WorkerEngine.start({ wasm, worker: startWorker() });
+  const engine = await WorkerEngine.start({ wasm, worker: startWorker(), threads });
   const seen = [];
   const there = await engine.load(await UrlSource.open(model), { progress: (done, total) => seen.push([done, total]) });
   const differ = [];
@@ -95,7 +97,7 @@ async ({ model, receipts }) => {
   const waiting = failure(() => engine.selftest(new Blob(["x"])));
   engine.close();
   const closed = [await waiting, await failure(() => engine.receipts(new Blob()))];
-  return { differ, cancelled, drawn, empty, unloaded, absent, closed };
+  return { differ, cancelled, drawn, empty, unloaded, absent, closed, threads: engine.threads };
 }
 """
 
@@ -116,14 +118,20 @@ class Ranges(SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data[begin : last + 1])
 
+    def end_headers(self) -> None:
+        for name, value in self.server.headers.items():  # type: ignore[attr-defined]
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_message(self, *_: Any) -> None:
         pass
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder; give the address."""
+def served(folder: Path, headers: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
+    """Serve a folder, with headers; give the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Ranges, directory=str(folder)))
+    server.headers = headers  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -158,20 +166,26 @@ def test_a_browser_computes_the_same(package: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_gives_the_same(package: Path, tmp_path: Path) -> None:
-    """Tokens, texts and verdicts of the engine in a worker, however many rows a step has; and what cancels it."""
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_worker_gives_the_same(package: Path, tmp_path: Path, threads: int) -> None:
+    """Tokens, texts and verdicts of the engine in a worker, however many rows a step has; and what cancels it.
+
+    Several threads are those of a page that is isolated.
+    """
     for name in ("src", "dist"):
         (tmp_path / name).symlink_to(package / name)
     (tmp_path / "model.gguf").symlink_to(RECEIPTS / "model.gguf")
     (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
     names = ("true-chat.receipt", "token-11.receipt", "header-seed.receipt", "other-weights.receipt", "finish.receipt")
     receipts = [(RECEIPTS / name).read_text("utf-8").removesuffix("\n") for name in names]
-    with browser() as chromium, served(tmp_path) as address:
+    headers = ISOLATION if threads > 1 else {}
+    with browser() as chromium, served(tmp_path, headers) as address:
         page = chromium.new_page()
         said = complaints(page)
         page.set_default_timeout(600_000)
         page.goto(address)
-        found = page.evaluate(WORKER, {"model": "/model.gguf", "receipts": receipts})
+        found = page.evaluate(WORKER, {"model": "/model.gguf", "receipts": receipts, "threads": threads})
+    assert found["threads"] == threads
     assert found["differ"] == []
     assert found["cancelled"] == "AbortError"
     assert 3 <= found["drawn"] < 400
@@ -180,3 +194,45 @@ def test_a_worker_gives_the_same(package: Path, tmp_path: Path) -> None:
     assert found["absent"] == "InputError"
     assert found["closed"] == ["AbortError", "AbortError"]
     assert said == []
+
+
+THREADS = """
+async () => {
+  const { UrlSource, WorkerEngine, startWorker } = await import("/src/index.js");
+  const wasm = await (await fetch("/dist/intact.wasm")).arrayBuffer();
+  const found = [crossOriginIsolated];
+  for (const threads of [undefined, 2]) {
+    const engine = await WorkerEngine.start({ wasm, worker: startWorker(), threads });
+    found.push(engine.threads);
+    try {
+      found.push((await engine.load(await UrlSource.open("/model.gguf"))).context > 0);
+    } catch (error) {
+      found.push(`${error.name}: ${error.message}`);
+    }
+    engine.close();
+  }
+  return found;
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_isolated", [False, True])
+def test_threads_are_those_that_a_page_may_have(package: Path, tmp_path: Path, is_isolated: bool) -> None:
+    """By default as many as the machine has if the page is isolated, else one; to ask for more is an error."""
+    for name in ("src", "dist"):
+        (tmp_path / name).symlink_to(package / name)
+    (tmp_path / "model.gguf").symlink_to(RECEIPTS / "model.gguf")
+    (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
+    with browser() as chromium, served(tmp_path, ISOLATION if is_isolated else {}) as address:
+        page = chromium.new_page()
+        page.set_default_timeout(600_000)
+        page.goto(address)
+        has, *found = page.evaluate(THREADS)
+        machine = page.evaluate("() => navigator.hardwareConcurrency")
+    assert has == is_isolated
+    if is_isolated:
+        assert found == [min(machine, 32), True, 2, True]
+    else:
+        assert found[:3] == [1, True, 2]
+        assert found[3].startswith("CoreError: 2 threads need a worker in an isolated page")

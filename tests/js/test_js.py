@@ -148,7 +148,7 @@ def as_receipt(parameters: dict[str, Any]) -> dict[str, Any]:
     return sampling_to_document(SamplingParameters(**parameters))
 
 
-@pytest.mark.parametrize(("architecture", "head_width"), [("llama", 24), ("qwen2", 40)])
+@pytest.mark.parametrize(("architecture", "head_width"), [("llama", 24), ("qwen2", 40), ("qwen3", 32)])
 def test_texts_are_the_same(answers: Ask, tmp_path: Path, architecture: str, head_width: int) -> None:
     """Greedy and drawn, with every parameter that a receipt may hold: tokens, log-probabilities, text and finish."""
     path = write_tiny(tmp_path / "tiny.gguf", architecture, CODES, context=200, head_width=head_width, kv_heads=3)

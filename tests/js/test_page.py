@@ -370,6 +370,8 @@ def test_a_server_hands_it_out(chromium: Any, package: Path, tmp_path: Path) -> 
         page.goto(f"{server.url}/verify")
         give(page, file, model)
         assert page.inner_text("#outcome") == "✓ True"
+        threads = min(page.evaluate("() => navigator.hardwareConcurrency"), 32)  # it is isolated
+        assert page.inner_text("#model-state").endswith(f" {threads} thread{'s' * (threads > 1)}.")
         assert [url for url in asked if not url.startswith(("blob:", "data:"))] == [f"{server.url}/verify"]
         assert said == []
         page.close()

@@ -22,6 +22,9 @@ WASM = Path("dist") / "intact.wasm"
 CONFORMANCE = Path("dist") / "conformance.bin"
 """The conformance set, where `scripts/js_conformance.py` has written it."""
 
+ISOLATION = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
+"""Headers of a reply by which browsers let the page compute on several threads, which share memory."""
+
 _IMPORT = re.compile(r'^import (?:(\w+)|\{([^}]*)\}) from "(\.[^"]+)";\n', re.M)
 _EXPORT = re.compile(r"^export (?:async )?(?:class|function\*?|const|let) (\w+)", re.M)
 _LISTED = re.compile(r"^export \{([^}]*)\};\n", re.M)

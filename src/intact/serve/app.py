@@ -206,7 +206,7 @@ async def verification_page() -> Response:
         raise ApiError(404, str(error), code="not_installed") from None
     # Its own policy is in its first lines; of that a browser takes no word on frames.
     headers = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
-    return Response(text, media_type="text/html; charset=utf-8", headers=headers)
+    return Response(text, media_type="text/html; charset=utf-8", headers=headers | verify_page.ISOLATION)
 
 
 @functools.cache

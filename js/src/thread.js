@@ -1,0 +1,10 @@
+// The script of a thread's worker, in Node, Deno and browsers.
+
+import { beThread } from "./threads.js";
+
+if (typeof WorkerGlobalScope === "undefined") {
+  const { parentPort } = await import("node:worker_threads");
+  parentPort.once("message", ({ thread }) => beThread(thread, (message) => parentPort.postMessage(message)));
+} else {
+  self.onmessage = ({ data }) => beThread(data.thread, (message) => self.postMessage(message));
+}
