@@ -101,6 +101,7 @@ async function verifyCommand(files, options) {
       if (!options.json) console.log(lineOf(results.at(-1)));
     }
   }
+  for (const model of models.values()) model.release();
   const outcomes = results.map(({ outcome }) => outcome);
   const outcome = Object.keys(STATUS).find((name) => outcomes.includes(name)) ?? "true";
   if (options.json) {
@@ -172,6 +173,7 @@ async function runCommand([prompt, ...rest], options) {
     pieces.push(piece);
     if (!options.json) process.stdout.write(piece.text);
   }
+  model.release();
   const finish = pieces.at(-1).finish;
   if (options.json) {
     const [drawn, logprobs] = [pieces.map(({ token }) => token), pieces.map(({ logprob }) => logprob)];
@@ -205,6 +207,7 @@ async function selftestCommand(_, options) {
     }
     for (const { group, name } of wrong.slice(0, 20)) console.log(`${tier}  ${group}: ${name} differs`);
   }
+  core.close();
   return status;
 }
 

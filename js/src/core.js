@@ -77,7 +77,7 @@ export class Core {
     core.threads = threads;
     if (threads > 1) {
       const given = { count: threads - 1, startThread };
-      core.#workers = await startThreads(core, module, memory, core.#exports, given);
+      await startThreads(core, module, memory, core.#exports, given);
     }
     return core;
   }
@@ -99,7 +99,6 @@ export class Core {
 
   #exports;
   #memory;
-  #workers = [];
   #failed = null;
   #names = new Map();
 
@@ -121,9 +120,10 @@ export class Core {
     this.#end("it was closed");
   }
 
+  // Threads leave the module by themselves when they next wait: Deno does not end a worker that waits.
   #end(why) {
     this.#failed ??= why;
-    for (const worker of this.#workers.splice(0)) worker.terminate();
+    if (this.threads > 1) this.#exports.intact_threads_end(1);
   }
 
   /** Bytes of the module's memory. */

@@ -6,5 +6,8 @@ if (typeof WorkerGlobalScope === "undefined") {
   const { parentPort } = await import("node:worker_threads");
   parentPort.once("message", ({ thread }) => beThread(thread, (message) => parentPort.postMessage(message)));
 } else {
-  self.onmessage = ({ data }) => beThread(data.thread, (message) => self.postMessage(message));
+  self.onmessage = async ({ data }) => {
+    await beThread(data.thread, (message) => self.postMessage(message));
+    self.close();
+  };
 }

@@ -31,7 +31,6 @@ export function availableThreads() {
  * @param {object} options
  * @param {number} options.count How many.
  * @param {() => Worker | Promise<Worker>} options.startThread Starts a worker that runs thread.js.
- * @returns {Promise<Worker[]>}
  * @throws {CoreError} If one does not start.
  */
 export async function startThreads(core, module, memory, exports, { count, startThread }) {
@@ -57,11 +56,10 @@ export async function startThreads(core, module, memory, exports, { count, start
   }
   for (const worker of workers) worker.unref?.(); // Node ends although they wait
   core.call("intact_threads", count);
-  return workers;
 }
 
 /**
- * Be a thread of an instance: run what the module has for it, until the worker is ended.
+ * Be a thread of an instance: run what the module has for it, until the instance is closed or fails.
  *
  * @param {object} given What `startThreads` sends.
  * @param {(message: object) => void} post Sends a message back.
@@ -74,6 +72,6 @@ export async function beThread({ module, memory, index, stack, tls }, post) {
   try {
     exports.intact_thread(index);
   } catch {
-    exports.intact_thread_lost(); // the others raise its error
+    exports.intact_threads_end(0); // the others raise its error
   }
 }

@@ -142,6 +142,7 @@ const running = new Map();
 self.onmessage = async ({ data: { id, operation, given, cancel, thread } }) => {
   if (thread) {
     await beThread(thread, (message) => self.postMessage(message));
+    self.close();
     return;
   }
   if (cancel) {

@@ -112,10 +112,13 @@ extern "C" __attribute__((export_name("intact_thread"))) void intact_thread(int 
     }
 }
 
-// A worker has trapped: JavaScript says so, since nothing here ran on.
-extern "C" __attribute__((export_name("intact_thread_lost"))) void intact_thread_lost() {
+// Ends every thread of the module as soon as it waits, by an error: JavaScript closes it, or a worker has trapped. An
+// error that there was before stays.
+extern "C" __attribute__((export_name("intact_threads_end"))) void intact_threads_end(int is_closed) {
     const char* none = nullptr;
-    failure.compare_exchange_strong(none, "memory ran out, or a thread found itself wrong");
+    failure.compare_exchange_strong(
+        none, is_closed != 0 ? "it was closed" : "memory ran out, or a thread found itself wrong");
+    for (Worker& worker : workers) wake(worker.state);
 }
 
 }  // namespace intact::system
