@@ -36,6 +36,7 @@ from intact.numerics import (
     soft_cap,
 )
 from intact.numerics.gather import gather
+from intact.numerics.kv_codecs import definition as kv_codec
 from intact.numerics.rope import rotation
 from intact.numerics.scatter import scatter, scatter_index
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
@@ -78,6 +79,14 @@ def _heads(codes: list[list[int]], scale: list[int]) -> attention.Heads:
 
 def _scale(factor: str) -> attention.Scale:
     return attention.score_scale(Fraction(factor))
+
+
+def _coded(x: list[list[int]], bits: int, unit: int) -> Case:
+    rotated = kv_codec.rotate_kept(np.array(x))
+    quantize = attention.quantize_keys if unit == kv_codec.KEY_UNIT else attention.quantize_values
+    coded = kv_codec.narrow(quantize(rotated), bits, unit)
+    read = kv_codec.widen(coded.codes, bits, unit)
+    return {"rotated": _list(rotated), **{k: _list(v) for k, v in coded._asdict().items()}, "read": _list(read)}
 
 
 def _attend(query: list[int], factor: str, keys: list[list[int]], values: list[list[int]]) -> Case:
@@ -193,6 +202,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         )
     ),
     "attend": _attend,
+    "coded": _coded,
+    "rotate_query": lambda x: _list(kv_codec.rotate_asking(np.array(x))),
     "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
     "activation": lambda kind, x: _list(gate.gated(np.array(x), None, kind)),
     "choose_experts": lambda scores, used, weights, factor, bias=None, groups=(1, 1): _described_choice(
@@ -385,6 +396,19 @@ def _attention() -> Iterator[Case]:
     )
 
 
+def _kv_codecs() -> Iterator[Case]:
+    for width in (8, 24, 32):
+        heads = np.stack([_row("coded", (width,), size) for size in (0.5, 30.0, 60000.0, 1.0e7)])
+        edge = np.full((1, width), -LIMIT)
+        single = np.zeros((2, width), np.int64)
+        single[1, 3] = 1 << 20
+        heads = np.concatenate([heads, edge, single])
+        yield _case("rotate_query", x=_list(heads))
+        for bits in (8, 4):
+            for unit in (kv_codec.KEY_UNIT, kv_codec.VALUE_UNIT):
+                yield _case("coded", x=_list(heads), bits=bits, unit=unit)
+
+
 def _gate() -> Iterator[Case]:
     x = [0, 1, -1, 65536, -65536, 1 << 20, -(1 << 20), 1 << 21, LIMIT, -LIMIT, LIMIT, -LIMIT, 3 << 16]
     up = [LIMIT, LIMIT, LIMIT, 4096, -4096, 1 << 30, 77, 1, LIMIT, -LIMIT, -LIMIT, LIMIT, 1 << 28]
@@ -531,6 +555,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "norm": _norm,
     "rotary": _rotary,
     "attention": _attention,
+    "kv_codecs": _kv_codecs,
     "gate": _gate,
     "experts": _experts,
     "convolution": _convolution,

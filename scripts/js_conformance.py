@@ -148,7 +148,7 @@ class RecordedModel:
         _, _, _, layers, kv_heads, head_width, page_size, _ = arguments
         shape = {"layers": layers, "kv_heads": kv_heads, "head_width": head_width, "page_size": page_size}
         self.record: dict[str, Any] = {
-            **shape, "scheme": None, "buffers": [], "weights": [], "gains": [], "biases": [], "rotations": [],
+            **shape, "scheme": None, "kv": None, "buffers": [], "weights": [], "gains": [], "biases": [], "rotations": [],
             "ops": [], "pages": 0, "steps": [],
         }  # fmt: skip
 
@@ -158,6 +158,10 @@ class RecordedModel:
     def set_scheme(self, *numbers: Any) -> None:
         self.record["scheme"] = [int(number) for number in numbers]
         self.model.set_scheme(*numbers)
+
+    def set_kv_bits(self, key: int, value: int) -> None:
+        self.record["kv"] = [key, value]
+        self.model.set_kv_bits(key, value)
 
     def add_buffer(self, width: int, wide: bool) -> int:
         self.record["buffers"].append([width, wide])

@@ -22,6 +22,7 @@ from intact.models.config import _GGUF_REFUSED, MOST_CONTEXT
 from intact.numerics import VERSION
 from intact.numerics.activations import SCHEMES
 from intact.numerics.gate import GATES
+from intact.numerics.kv_codecs import CODECS
 from intact.numerics.sparsity import RULES
 from intact.text.pretokenizers import KINDS
 from intact.text.vocabulary import TURN_ENDS
@@ -48,6 +49,7 @@ def definitions() -> dict[str, Any]:
             "plain": list(PROFILES),
             "sparse": [name for name, scheme in SCHEMES.items() if not scheme.wide],
             "rules": list(RULES),
+            "codecs": list(CODECS),
         },
         "turn_ends": sorted(TURN_ENDS),
         "contract": {name: EXPECTED[name] for name in CONTRACT},

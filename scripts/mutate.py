@@ -28,9 +28,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, GATHER, MAPPED = (
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, GATHER, MAPPED, CODECS = (
     f"tests/executors/test_{name}.py"
-    for name in ("head_inputs", "experts", "adapters", "convolutions", "scan", "gather", "mapped_weights")
+    for name in (
+        *("head_inputs", "experts", "adapters", "convolutions", "scan", "gather", "mapped_weights", "kv_codecs"),
+    )
 )
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
@@ -188,6 +190,18 @@ MUTATIONS = [
         ("shares of attention by a quotient in floating point", "(seen - at(seen_, r)) * group / (",
          "static_cast<std::int64_t>(static_cast<double>((seen - at(seen_, r)) * group)) / ("),
         unit="attend.cpp",
+    ),
+    *of(
+        "kv_codec.cpp", CODECS,
+        ("a step of four bits that is tried", "{17, 16, 15, 14, 13, 12}", "{17, 16, 15, 14, 13, 11}"),
+        ("a scale of four bits rounds", "step + 8) >> 4", "step + 7) >> 4"),
+        ("a code of eight bits rounds", "(y + half) >> unit", "y >> unit"),
+        ("keys of four bits", "^ 8) * 256 - 1920);\n        to[2 * i + 1]", "^ 8) * 256 - 1919);\n        to[2 * i + 1]", True),
+        ("values of four bits", "<< 4 | 0x08080808", "<< 4 | 0x04040404"),
+        ("a rotation rounds", "(wide_[i] + half) >> shift", "wide_[i] >> shift"),
+        ("a part of a page that ends too soon", "std::max(part.end, end - start)", "part.end"),
+        ("a slot that moves to another column", "(to / 4 * values + d) * 4 + to % 4]", "(to / 4 * values + d) * 4]"),
+        unit="kv_codec.cpp",
     ),
     *of(
         "convert.cpp", FLOAT,

@@ -27,6 +27,7 @@ from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.integers import LARGEST_ENTRY
+from intact.numerics.kv_codecs.definition import KEY_UNIT, narrow, widen
 from intact.numerics.sampling import philox4x32
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
 from intact.numerics.sparsity import RULES
@@ -225,9 +226,13 @@ BOUNDS: dict[str, int] = {
     "`acc` of a score": 512 * 2047**2,
     "key scale": _ceil(LIMIT << 8, 2047),
     "value scale": _ceil(LIMIT << 6, 127),
+    "key scale of 4 bits": (_ceil(LIMIT << 8, 2047) * 17 + 8) >> 4,
+    "value scale of 4 bits": (_ceil(LIMIT << 6, 127) * 17 + 8) >> 4,
+    "a head under a codec, rotated, before its shift": LIMIT * 256,
     "`x * reciprocal` of a key, a query": max(2047 << 48, 7 << 56, 127 << 50),
     "score before drop": ((512 * 2047**2 * (1 << 15) + (1 << 14)) >> 15) * _ceil(LIMIT << 8, 2047),
     "`t`": (1 << 30) * _ceil(LIMIT << 6, 127),
+    "`t` under a codec": (1 << 30) * ((_ceil(LIMIT << 6, 127) * 17 + 8) >> 4),
     "`total * inverse`": 4095 * 127 * 524288 << 24,
     "gate, before its shift": LIMIT**2,
     "`x * slope` of a soft cap": LIMIT << 25,
@@ -281,3 +286,6 @@ def test_scores_at_the_widest_head_stand_within_their_bound() -> None:
     acc = int(keys.codes[0] @ query[0])
     assert acc <= BOUNDS["`acc` of a score"] < 1 << 31
     assert keys.scale[0] == BOUNDS["key scale"]
+    coded = narrow(keys, 4, KEY_UNIT)
+    assert coded.scale[0] == BOUNDS["key scale of 4 bits"]
+    assert np.abs(widen(coded.codes, 4, KEY_UNIT)).max() * coded.scale[0] <= 2047 * keys.scale[0]

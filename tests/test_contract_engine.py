@@ -81,7 +81,8 @@ FACTORS = {
     "priority": (0, 3, -3),
 }
 ARCHITECTURES = representatives()
-MODELS = (*product(ARCHITECTURES, ("int8",)), ("llama", "fp32"), ("gemma3", "fp32"))
+CODED = (("llama", "int8+kv-int4"), ("gemma3", "int8+kv-int84"))
+MODELS = (*product(ARCHITECTURES, ("int8",)), ("llama", "fp32"), ("gemma3", "fp32"), *CODED)
 
 
 def strangers(count):
@@ -266,12 +267,12 @@ def test_the_outcomes_are_worth_comparing(expected):
 
 
 @pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_preemption_before_every_token_changes_nothing(tiny, expected, architecture, cached):
-    model = intact.load(tiny(architecture), threads=1, page_size=16, prefix_cache=cached, drafter="off")
+@pytest.mark.parametrize(("architecture", "profile"), (*product(ARCHITECTURES, ("int8",)), CODED[0]))
+def test_preemption_before_every_token_changes_nothing(tiny, expected, architecture, profile, cached):
+    model = intact.load(tiny(architecture), profile, threads=1, page_size=16, prefix_cache=cached, drafter="off")
     with preempting(model) as taken:
         found = together(model, list(KINDS.values()))
-    assert dict(zip(KINDS, found, strict=True)) == expected(architecture)
+    assert dict(zip(KINDS, found, strict=True)) == expected(architecture, profile)
     drawn = sum(len(sample.tokens) - 1 for samples in found for sample in samples)
     together_drawn = model.engine.counters.shared_draws
     assert sum(taken) >= drawn - together_drawn - 20  # the ends of texts that end early are not taken

@@ -35,7 +35,7 @@ def pages(folder):
     return sorted(file for file in folder.glob("*/*") if len(file.name) == 64)
 
 
-@pytest.mark.parametrize("profile", ["int8", "fp32", "mxfp4"])
+@pytest.mark.parametrize("profile", ["int8", "fp32", "mxfp4", "int8+kv-int4"])
 @pytest.mark.parametrize("executor", ["native", "reference"])
 def test_bits_are_the_same_cold_warm_and_after_a_restart(path, tmp_path, profile, executor):
     if (executor, profile) == ("reference", "fp32"):
@@ -57,10 +57,10 @@ def test_bits_are_the_same_cold_warm_and_after_a_restart(path, tmp_path, profile
 def test_models_profiles_and_layouts_keep_out_of_each_other_s_way(path, tmp_path, caplog):
     other = write_tiny(tmp_path / "other.gguf", "gemma3", context=512)
     folder = tmp_path / "pages"
-    settings = [{}, {"profile": "fp32"}, {"page_size": 16}, {"executor": "reference"}, {"profile": "int8_row"}]
+    settings = [{}, {"profile": "fp32"}, {"page_size": 16}, {"executor": "reference"}, {"profile": "int8_row"}, {"kv": "int8"}]
     for again in (False, True):
         for source, options in [*((path, one) for one in settings), (other, {})]:
-            plain = {name: value for name, value in options.items() if name == "profile"}
+            plain = {name: value for name, value in options.items() if name in ("profile", "kv")}
             expected = answer(intact.load(source, threads=1, prefix_cache=False, **plain))
             with intact.load(source, prefix_cache=folder, **options) as model:
                 assert answer(model) == expected

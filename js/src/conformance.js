@@ -175,6 +175,7 @@ function makeWeight(core, given) {
 export function makeProgram(core, tier, program) {
   const model = new CoreModel(core, { ...program, tier });
   if (program.scheme !== null) model.setScheme(...program.scheme);
+  if (program.kv !== null) model.setKvBits(...program.kv);
   for (const [width, isWide] of program.buffers) model.addBuffer(width, isWide);
   for (const weight of program.weights) model.addWeight(makeWeight(core, weight));
   for (const { factor, exponent, epsilon } of program.gains) model.addGain(factor, exponent, epsilon);

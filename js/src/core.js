@@ -275,6 +275,11 @@ export class CoreModel {
     this.core.call("intact_scheme", this.#model, largest, stepBits, mantissa, Number(power), Number(wholeRow));
   }
 
+  /** Keep keys and values in so many bits, 8 or 4, before there are pages. */
+  setKvBits(key, value) {
+    this.core.call("intact_kv_bits", this.#model, key, value);
+  }
+
   addBuffer(width, wide) {
     return this.core.call("intact_buffer", this.#model, width, Number(wide));
   }

@@ -488,6 +488,11 @@ export default {
       "wina",
       "teal",
       "random"
+    ],
+    "codecs": [
+      "int4",
+      "int8",
+      "int84"
     ]
   },
   "turn_ends": [

@@ -44,9 +44,12 @@ const stops = (x) =>
 const chain = (x) => matching(/^[A-Za-z0-9_-]+$/)(x) && x.length % 4 !== 1 && toBase64(fromBase64(x)) === x;
 
 const profile = (x) => {
-  const { plain, sparse, rules } = definitions.profiles;
-  const [, scheme, rule] = /^([a-z0-9_]+)\+([a-z]+)[1-9][0-9]?$/.exec(x) ?? [];
-  return plain.includes(x) || (sparse.includes(scheme) && rules.includes(rule));
+  if (typeof x !== "string") return false;
+  const { plain, sparse, rules, codecs } = definitions.profiles;
+  const [arithmetic, codec, ...more] = x.split("+kv-");
+  if (more.length || (codec !== undefined && (!codecs.includes(codec) || arithmetic === "fp32"))) return false;
+  const [, scheme, rule] = /^([a-z0-9_]+)\+([a-z]+)[1-9][0-9]?$/.exec(arithmetic) ?? [];
+  return plain.includes(arithmetic) || (sparse.includes(scheme) && rules.includes(rule));
 };
 
 const TOKEN = integer(0, 2 ** 31 - 1);

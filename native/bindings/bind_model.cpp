@@ -380,6 +380,13 @@ void bind_model(nb::module_& m) {
                 self.scheme = checked({largest, step_bits, mantissa, power, whole_row});
             },
             "largest"_a, "step_bits"_a, "mantissa"_a, "power"_a, "whole_row"_a)
+        .def(
+            "set_kv_bits",
+            [](Model& self, int key, int value) {
+                const Busy busy(self);
+                self.set_kv({key, value});
+            },
+            "key"_a, "value"_a, "Keep keys and values in so many bits, 8 or 4, before there are pages.")
         .def("set_exchange", &set_exchange, "call"_a,
              "Let exchanges call `call(operation, own rows or None, all rows)`, which keeps neither array.")
         .def_prop_rw(

@@ -7,6 +7,7 @@ namespace intact {
 namespace {
 
 constexpr std::int64_t kScores = 384 << 10;  // bytes of scores at once
+constexpr std::int64_t kDecoded = 4 << 20;   // bytes of several texts' pages that are decoded at once
 constexpr std::int64_t kFewest = 16;         // queries at once, however much they see
 constexpr std::int64_t kWorth = 1 << 19;     // products of numbers, keys' alone, that are worth a piece
 constexpr std::int64_t kRows = 32;           // of a thread's own, for which it had better read all keys itself
@@ -26,15 +27,20 @@ struct Attention : Run {
         return row<std::int32_t>(buffer, m) + h * op_.width;
     }
     Buffer& scratch() const { return at(m_.scratch, thread_); }
+    CodecRoom& codec() const { return at(m_.codecs, thread_); }
 
     void append() {
         constexpr std::int64_t kAhead = 2;  // heads, whose lines come meanwhile
         const std::int64_t heads = op_.kv_heads;
         const Span mine = part(rows_ * heads);
         for (std::int64_t i = mine.begin; i < mine.end; i++) {
-            if (const std::int64_t next = i + kAhead; next < mine.end)
+            if (const std::int64_t next = i + kAhead; next < mine.end && !m_.kv.coded())
                 m_.kernel->expect(cache(next % heads, pages(next / heads)), at(s_.slot, next / heads));
             const std::int64_t m = i / heads, h = i % heads;
+            if (m_.kv.coded()) {
+                codec().append(head(op_.second, m, h), head(op_.third, m, h), cache(h, pages(m)), at(s_.slot, m));
+                continue;
+            }
             m_.kernel->append(head(op_.second, m, h), head(op_.third, m, h), op_.width, cache(h, pages(m)),
                               at(s_.slot, m));
         }
@@ -77,7 +83,7 @@ struct Attention : Run {
         const std::int64_t group = op_.heads / op_.kv_heads;
         for (std::int64_t begin = queries.begin; begin < queries.end;) {
             list_.clear();
-            std::int64_t first = 0, last = 0;
+            std::int64_t first = 0, last = 0, texts = 0;
             for (std::int64_t q = begin; q < queries.end; q++) {
                 const Query next = query(at(forest_.rows, q / group), h * group + q % group);
                 const std::int64_t end = next.end + std::bit_width(next.more);
@@ -85,6 +91,10 @@ struct Attention : Run {
                                    high = std::max(last, end);
                 const auto count = static_cast<std::int64_t>(list_.size()) + 1;
                 if (count > kFewest && count * (high - low) * 4 > kScores) break;
+                if (m_.kv.coded() && (list_.empty() || next.pages != list_.back().pages)) {
+                    if (texts > 0 && (texts + 1) * (high - low) * KvBits().position_bytes(m_.depth) > kDecoded) break;
+                    texts++;
+                }
                 first = low;
                 last = high;
                 list_.push_back(next);
@@ -98,9 +108,11 @@ struct Attention : Run {
             }
             const std::int64_t slots = (last + 15) / 16 * 16 - first / 16 * 16;
             ensure(scratch(), attend_bytes(count, slots, m_.depth));
+            HeadCache where = cache(h, nullptr);
+            if (m_.kv.coded()) where = codec().open(list_, segments_, where);
             m_.kernel->attend(list_.data(), static_cast<int>(count), segments_.data(),
-                              static_cast<int>(segments_.size()), op_.width, op_.scale, cache(h, nullptr),
-                              scratch().data());
+                              static_cast<int>(segments_.size()), op_.width, op_.scale, where, scratch().data());
+            if (m_.kv.coded()) codec().finish();
             begin += count;
         }
     }

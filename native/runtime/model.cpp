@@ -73,6 +73,16 @@ Model::Model(Profile profile_, const std::string& tier, int threads, int layers_
         throw std::invalid_argument("head width must be even and at most 512");
 }
 
+void Model::set_kv(KvBits bits) {
+    const auto known = [](int count) { return count == 8 || count == 4; };
+    if (profile != Profile::kInt8 || !pages.empty() || !known(bits.key) || !known(bits.value))
+        throw std::invalid_argument("integer profiles keep keys and values of 8 or 4 bits, in all pages alike");
+    if (head_width % 8) throw std::invalid_argument("coded heads are a multiple of 8 wide");
+    kv = bits;
+    codecs.clear();
+    for (int thread = 0; thread < pool.size(); thread++) codecs.emplace_back(*kernel, kv, head_width, page_size);
+}
+
 int Model::add_buffer(std::int64_t width, bool wide) {
     buffers.push_back({width, wide});
     memory.emplace_back();
@@ -98,7 +108,7 @@ std::int64_t Model::page_bytes() const { return scan_offset(static_cast<int>(sca
 
 std::int64_t Model::convolution_offset(int layer) const {
     const std::int64_t rows = std::int64_t{layers} * kv_heads * page_size;
-    std::int64_t bytes = profile == Profile::kInt8 ? rows * (3 * depth + 8) : rows * head_width * 8;
+    std::int64_t bytes = profile == Profile::kInt8 ? rows * kv.position_bytes(depth) : rows * head_width * 8;
     for (int i = 0; i < layer; i++)
         bytes += page_size * (profile == Profile::kInt8 ? 2 * at(convolutions, i) + 4 : 4 * at(convolutions, i));
     return bytes;
@@ -168,15 +178,7 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
                 std::copy_n(source + part + s * width, width, target + part + t * width);
             continue;
         }
-        const HeadCache cache = head_cache(nullptr, head);
-        for (std::int64_t d = 0; d < depth / 2; d++)
-            std::copy_n(source + cache.keys + (s / 16) * 32 * depth + d * 64 + s % 16 * 4, 4,
-                        target + cache.keys + (t / 16) * 32 * depth + d * 64 + t % 16 * 4);
-        for (std::int64_t d = 0; d < depth; d++)
-            target[cache.values + (t / 4 * depth + d) * 4 + t % 4] =
-                source[cache.values + (s / 4 * depth + d) * 4 + s % 4];
-        for (const std::int64_t scales : {cache.key_scales, cache.value_scales})
-            std::copy_n(source + scales + s * 4, 4, target + scales + t * 4);
+        move_slot(kv, head_cache(nullptr, head), source, s, target, t);
     }
     for (int i = 0; i < static_cast<int>(convolutions.size()); i++) {
         const std::int64_t row = at(convolutions, i) * (profile == Profile::kInt8 ? 2 : 4);
@@ -197,9 +199,7 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
 }
 
 HeadCache Model::head_cache(std::uint8_t* const* table, std::int64_t head) const {
-    const std::int64_t keys = head * page_size * (3 * depth + 8), values = keys + page_size * depth * 2;
-    const std::int64_t scales = values + page_size * depth;
-    return {table, page_size, depth, keys, values, scales, scales + page_size * 4};
+    return kv.head(table, page_size, depth, head);
 }
 
 std::int64_t Model::adapters() const {

@@ -12,6 +12,7 @@
 #include "kernels/fp32.h"
 #include "kernels/kernels.h"
 #include "runtime/experts.h"
+#include "runtime/kv_codec.h"
 #include "runtime/pager.h"
 #include "runtime/pool.h"
 #include "runtime/scan.h"
@@ -152,6 +153,8 @@ public:
     Model(Profile profile, const std::string& tier, int threads, int layers, int kv_heads, std::int64_t head_width,
           std::int64_t page_size, bool pinned = false);
 
+    // Keeps keys and values in so many bits (profile int8), before there are pages.
+    void set_kv(KvBits bits);
     int add_buffer(std::int64_t width, bool wide);
 
     // Page numbers are stable; memory grows as pages are added.
@@ -193,6 +196,8 @@ public:
     const int layers, kv_heads;
     const std::int64_t head_width, depth, page_size;  // depth: the head's width padded to 16
     Pool pool;
+    KvBits kv;                      // of keys and values in pages (profile int8)
+    std::vector<CodecRoom> codecs;  // one a thread, where these are coded
 
     std::vector<BufferSpec> buffers;
     std::vector<Op> ops;

@@ -126,6 +126,7 @@ INTACT_EXPORT(intact_scheme)
 void intact_scheme(Model* model, int largest, int step_bits, int mantissa, int power, int whole_row) {
     model->scheme = checked({largest, step_bits, mantissa, power != 0, whole_row != 0});
 }
+INTACT_EXPORT(intact_kv_bits) void intact_kv_bits(Model* model, int key, int value) { model->set_kv({key, value}); }
 INTACT_EXPORT(intact_buffer) int intact_buffer(Model* model, int width, int wide) {
     return model->add_buffer(width, wide != 0);
 }

@@ -38,7 +38,7 @@ from intact.engine.scoring import Scoring
 from intact.engine.streaming import SampleStream
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION, Executor, choose_threads
-from intact.executors.profiles import Profile, ProfileParts, parse_profile
+from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
 from intact.memory import parse_size, usable
@@ -787,6 +787,7 @@ def load(
     adapter: str | None = None,
     tensor_parallel: int | str = 1,
     weights_memory: int | str | None = None,
+    kv: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -801,7 +802,7 @@ def load(
         (docs/profiles.md).
     threads : int, optional
         By default INTACT_THREADS, else the cores this process may use. Never changes a bit; nor does anything below but
-        `bits`.
+        `bits` and `kv`.
     bits : {8, 4}
         Codes of matrices that the checkpoint stores as floats. This changes the result.
     executor : {'native', 'reference'}
@@ -837,6 +838,9 @@ def load(
         it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
         (docs/engine.md). Linux only, in integer profiles. By default all weights are in memory. Draft models, partners
         and adapters always are.
+    kv : {'int8', 'int84', 'int4'}, optional
+        A codec of the KV cache, which holds more positions in as much memory (docs/kv_codecs.md). This changes the
+        result, and is part of the profile: ``kv="int4"`` makes ``int8`` to ``int8+kv-int4``. A draft model has none.
 
     Raises
     ------
@@ -847,6 +851,7 @@ def load(
     WorkerError
         If another process of tensor parallel cannot be reached, or would compute something else.
     """
+    profile = with_codec(profile, kv)
     parts = parse_profile(profile)
     width = whole(bits)
     if width not in (8, 4):

@@ -344,6 +344,9 @@ class Model:
 
     def set_scheme(self, largest: int, step_bits: int, mantissa: int, power: bool, whole_row: bool) -> None: ...
 
+    def set_kv_bits(self, key: int, value: int) -> None:
+        """Keep keys and values in so many bits, 8 or 4, before there are pages."""
+
     def set_exchange(self, call: object) -> None:
         """
         Let exchanges call `call(operation, own rows or None, all rows)`, which keeps neither array.

@@ -14,10 +14,12 @@ from intact.cli.options import (
     MODEL_HELP,
     DraftModelOption,
     JsonOption,
+    KvOption,
     TensorParallelOption,
     ThreadsOption,
     WeightsMemoryOption,
     check_output,
+    coded,
     complete_model,
 )
 from intact.cli.output import bar, emit, new_table, note, out, show, spinner
@@ -92,6 +94,7 @@ def command(
         Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the rates.", show_default=False)
     ] = None,
     threads: ThreadsOption = None,
+    kv: KvOption = None,
     draft_model: DraftModelOption = None,
     tensor_parallel: TensorParallelOption = None,
     weights_memory: WeightsMemoryOption = None,
@@ -126,9 +129,9 @@ def command(
     if shape is None:
         own: dict[str, Any] = {"tensor_parallel": tensor_parallel, "draft_model": draft_model}
         own |= {} if weights_memory is None else {"weights_memory": weights_memory}
-        loaded = fetch.load(model, "int8", threads, **own)
+        loaded = fetch.load(model, coded("int8", kv), threads, **own)
     else:
-        loaded = _random(shape, kind, threads)
+        loaded = _random(shape, kind, threads, coded("int8", kv))
     model = model if shape is None else f"{shape} in {kind}, random"
     workloads, left_out = choose(only, loaded.context)
     for workload in left_out:
@@ -161,13 +164,13 @@ def command(
         show(f"limits measured: {rates}", style="dim")
 
 
-def _random(shape: str, kind: str, threads: int | None) -> Model:
+def _random(shape: str, kind: str, threads: int | None, profile: str) -> Model:
     import intact
     from intact.bench.shapes import random_checkpoint
 
     checkpoint = random_checkpoint(shape, kind)
     with spinner(f"making {checkpoint.path}"):
-        return intact.load(checkpoint, threads=threads)
+        return intact.load(checkpoint, profile, threads)
 
 
 def _write(shape: str, kind: str, path: Path) -> None:

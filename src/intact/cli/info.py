@@ -33,6 +33,8 @@ The architectures that can run, their names in files, and how they were compared
   intact info --architectures
 The drafters, which guess ahead
   intact info --drafters
+The codecs of the KV cache
+  intact info --codecs
 """
 
 
@@ -53,15 +55,18 @@ def command(
         bool, typer.Option("--architectures", help="The architectures that can run (docs/families.md).")
     ] = False,
     drafters: Annotated[bool, typer.Option("--drafters", help="The drafters there are (docs/drafting.md).")] = False,
+    codecs: Annotated[
+        bool, typer.Option("--codecs", help="The codecs of the KV cache there are (docs/kv_codecs.md).")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Tell about this installation, about a model, or about architectures or drafters."""
-    lists = {"--architectures": architectures, "--drafters": drafters}
+    """Tell about this installation, about a model, or about architectures, drafters or codecs of the KV cache."""
+    lists = {"--architectures": architectures, "--drafters": drafters, "--codecs": codecs}
     wanted = [name for name, given in lists.items() if given]
     if wanted and (model is not None or digests):
         raise ParameterError(f"{wanted[0]} are this installation's: name no model")
     if len(wanted) > 1:
-        raise ParameterError(f"{' and '.join(wanted)} are two lists: give one of them")
+        raise ParameterError(f"{' and '.join(wanted[:2])} are two lists: give one of them")
     if model is None and digests:
         raise ParameterError("--digests are a model's: name one")
     if architectures:
@@ -69,6 +74,9 @@ def command(
         return
     if drafters:
         show_drafters(json)
+        return
+    if codecs:
+        show_codecs(json)
         return
     facts = installation() if model is None else describe(fetch.locate(model), digests)
     if json:
@@ -102,6 +110,18 @@ def show_drafters(json: bool) -> None:
         emit(found)
         return
     show_rows((one["name"], one["summary"]) for one in found)
+
+
+def show_codecs(json: bool) -> None:
+    """Print the codecs of the KV cache, a line each, or as JSON."""
+    from intact.executors.profiles import describe_codecs
+
+    found = describe_codecs()
+    if json:
+        emit(found)
+        return
+    rows = ((f"{one['bytes_without'] / one['bytes']:.2f} times smaller", one["summary"]) for one in found)
+    show_rows((one["name"], ": ".join(row)) for one, row in zip(found, rows, strict=True))
 
 
 def installation() -> dict[str, Any]:

@@ -113,6 +113,55 @@ DraftModelOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def complete_codec(incomplete: str) -> list[str]:
+    """Offer the names of codecs."""
+    from intact.numerics.kv_codecs import CODECS
+
+    return [name for name in CODECS if name.startswith(incomplete)]
+
+
+def check_codec(kv: str | None) -> str | None:
+    """Return the name of a codec; raise a usage error if there is none of that name."""
+    if kv is not None:
+        from intact.executors.profiles import with_codec
+
+        try:
+            with_codec("int8", kv)
+        except ParameterError as error:
+            raise typer.BadParameter(str(error)) from error
+    return kv
+
+
+KvOption = Annotated[
+    str | None,
+    typer.Option(
+        "--kv",
+        callback=check_codec,
+        metavar="CODEC",
+        help="Keep keys and values in fewer bits (intact info --codecs). It changes the tokens; receipts state it.",
+        autocompletion=complete_codec,
+        show_default=False,
+    ),
+]
+
+
+def coded(profile: Profile, kv: str | None) -> Profile:
+    """Return a profile with the codec that `--kv` names, or as it is.
+
+    Raises
+    ------
+    ParameterError
+        If the profile takes no codec, or names another one.
+    """
+    if kv is None:
+        return profile
+    from intact.executors.profiles import with_codec
+
+    return with_codec(profile, kv)
+
+
 TensorParallelOption = Annotated[
     str | None,
     typer.Option(
@@ -416,6 +465,7 @@ class ModelOptions:
     now: FixedNowOption = None
     continues: ContinuesOption = "no"
     profile: ProfileOption = "int8"
+    kv: KvOption = None
     threads: ThreadsOption = None
     cache: CacheOption = None
     prefix_cache: PrefixCacheOption = None
@@ -434,7 +484,8 @@ class ModelOptions:
     def loading(self) -> dict[str, Any]:
         """The arguments of `intact.load`."""
         kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
-        return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
+        profile = coded(self.profile, self.kv)
+        return {"profile": profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
 
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
         """Load models by their names, and open a back end for each.

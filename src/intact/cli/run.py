@@ -22,6 +22,7 @@ from intact.cli.options import (
     DraftModelOption,
     DraftOption,
     JsonOption,
+    KvOption,
     MixOption,
     ModelDefaultsOption,
     PartnerOption,
@@ -36,6 +37,7 @@ from intact.cli.options import (
     WeightsMemoryOption,
     apply_model_defaults,
     check_output,
+    coded,
     complete_model,
     pair,
     with_sampling,
@@ -88,6 +90,7 @@ def command(
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Give the log-probability of each token.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Tell the speed on stderr.")] = False,
     profile: ProfileOption = "int8",
+    kv: KvOption = None,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     prefix_cache: PrefixCacheOption = None,
@@ -119,6 +122,7 @@ def command(
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
+    profile = coded(profile, kv)
     mixed = _mixed(mix, shadow)
     partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)

@@ -13,6 +13,7 @@ from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
     DraftModelOption,
+    KvOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
@@ -20,6 +21,7 @@ from intact.cli.options import (
     ThreadsOption,
     WeightsMemoryOption,
     as_bytes,
+    coded,
     complete_model,
     pair,
     prefix_cache_options,
@@ -137,6 +139,7 @@ def command(
         typer.Option("--socket/--no-socket", help="Let intact run and chat of this user use the models.", **_ACCESS),
     ] = True,
     profile: ProfileOption = "int8",
+    kv: KvOption = None,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     draft_model: DraftModelOption = None,
@@ -229,7 +232,7 @@ def command(
     drafts = None if draft_model is None else fetch.locate(draft_model)
     named = {name: Path(path) for name, path in (pair(text, "--adapter") for text in adapters or [])}
     loading = Loading(
-        profile,
+        coded(profile, kv),
         threads,
         as_bytes(cache),
         draft_model=drafts,

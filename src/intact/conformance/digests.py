@@ -16,7 +16,7 @@ from intact.engine.model import prompt_id
 from intact.engine.request import Event, GenerateRequest
 from intact.executors.base import Executor
 from intact.executors.profiles import parse_profile
-from intact.models.program import Program
+from intact.models.program import Attend, Program
 from intact.numerics.sampling import Draw, Sampling, branch_key, make_sampling
 from intact.text import Tokenizer
 
@@ -28,14 +28,17 @@ SAMPLED, SEED = make_sampling(0.8, top_p=0.95), 7
 
 PROFILED = (
     "int8_row", "int4", "mxint8", "mxfp4", "mxfp6", "mxfp8", "int8+wina50", "int8+teal50", "int8+random50",
-    "mxfp4+wina25", "mxfp8e5m2", "int8_static", "int8_static+wina50",
+    "mxfp4+wina25", "mxfp8e5m2", "int8_static", "int8_static+wina50", "int8+kv-int8", "int8+kv-int84", "int8+kv-int4",
 )  # fmt: skip
 """Integer profiles of the profiles digest, in its order; `int8` is that of all other digests."""
 PROFILED_CASES = (
     "matrix Q4_1 8", "matrix Q6_K 8", "matrix Q2_K 8", "matrix IQ4_NL 8", "matrix F32 8", "matrix F32 4",
     "extreme Q8_0", "extreme Q2_K", "gather normed", "gather x", "decoder llama", "decoder gemma",
 )  # fmt: skip
-"""Programs of the profiles digest: products of all kinds of codes and minima, wide and narrow rows, whole layers."""
+"""Programs of the profiles digest: products of all kinds of codes and minima, wide and narrow rows, whole layers.
+
+Profiles with a codec of the KV cache have those that attend instead, as far as it holds their heads.
+"""
 
 _SAMPLINGS = (
     make_sampling(0.0),
@@ -117,9 +120,16 @@ def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
 
 
 def profiled_cases(profile: str) -> list[Case]:
-    """Return the programs that are run in a profile: where its scales are static, their products have such scales."""
+    """Return the programs that are run in a profile.
+
+    Where its scales are static, their products have such scales; with a codec they are those that attend.
+    """
+    parts = parse_profile(profile)
+    if (codec := parts.codec) is not None:
+        attending = (case for case in cases() if any(isinstance(op, Attend) for op in case.program.ops))
+        return [case for case in attending if codec.holds(case.program.head_width)]
     chosen = [case for case in cases() if case.name in PROFILED_CASES]
-    if not parse_profile(profile).scheme.static:
+    if not parts.scheme.static:
         return chosen
     return [case._replace(program=with_largest_inputs(case.program)) for case in chosen]
 

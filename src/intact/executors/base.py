@@ -22,6 +22,7 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SIGMOID_FRACTION
 from intact.numerics.functions import LOG2E
 from intact.numerics.integers import INTEGER, from_bytes, read_inputs
+from intact.numerics.kv_codecs.definition import GRANULE
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, ScanWeights
@@ -346,6 +347,15 @@ def input_scale(program: Program, op: Linear, parts: ProfileParts) -> FixedScale
             "intact quantize --static writes one"
         )
     return fixed_scale(float(float_values(program.tensors[op.largest], 1, "largest input")[0]))
+
+
+def check_codec(program: Program, parts: ProfileParts) -> None:
+    """Refuse a codec of the KV cache for a program whose heads it cannot hold."""
+    if parts.codec is not None and not parts.codec.holds(program.head_width):
+        raise ParameterError(
+            f"the KV codec {parts.codec.name} holds heads whose width is a multiple of {GRANULE}; this model's are "
+            f"{program.head_width} wide: load it without kv"
+        )
 
 
 def check_exchanges(program: Program, exchange: Exchanger | None) -> None:

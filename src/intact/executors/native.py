@@ -16,6 +16,7 @@ from intact.executors.base import (
     SequenceChunk,
     bias_values,
     check_adapters,
+    check_codec,
     check_consecutive,
     check_embedding,
     check_exchanges,
@@ -151,6 +152,7 @@ class NativeExecutor:
         self._parts = parse_profile(profile)
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
+        check_codec(program, self._parts)
         self.trees = not self._parts.float32 and not program.scans()
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
@@ -160,6 +162,8 @@ class NativeExecutor:
             scheme = self._parts.scheme
             if scheme is not INT8 and not scheme.static:
                 self._model.set_scheme(*scheme.native)
+            if (codec := self._parts.codec) is not None:
+                self._model.set_kv_bits(codec.key_bits, codec.value_bits)
             if exchange is not None:
                 self._model.set_exchange(_numbered(program, exchange))
         self.bits = bits
@@ -182,7 +186,8 @@ class NativeExecutor:
     def profiling(self, on: bool) -> None:
         self._model.profiling = on
         fused = {i: norm for i, norm in enumerate(self._model.fused_norms()) if norm >= 0}
-        self._work = StepWork(self.program, self.profile == "fp32", self._weight_size, fused) if on else None
+        options = self.profile == "fp32", self._weight_size, fused, self._parts.codec
+        self._work = StepWork(self.program, *options) if on else None
 
     def profile_records(self) -> list[Record]:
         """Return where the time of the steps went since `profiling` was set; nothing while it is not."""

@@ -31,6 +31,7 @@ from intact.models.program import (
     Scatter,
     Steer,
 )
+from intact.numerics.kv_codecs.definition import KvCodec, plain_bytes
 from intact.numerics.scan import BLOCK
 
 ROWS, PRODUCT, WAIT = range(3)  # parts of an operation's time (native/runtime/stopwatch.h)
@@ -102,14 +103,21 @@ class StepWork:
         Bytes of a matrix in memory, by its name.
     fused : mapping
         Operations that compute the norm of their rows themselves, and the number of that norm.
+    codec : KvCodec, optional
+        Of the keys and values in pages.
     """
 
     def __init__(
-        self, program: Program, float32: bool, weight_size: Callable[[str], int], fused: Mapping[int, int]
+        self,
+        program: Program,
+        float32: bool,
+        weight_size: Callable[[str], int],
+        fused: Mapping[int, int],
+        codec: KvCodec | None = None,
     ) -> None:
         self.program, self._float, self._weight_size = program, float32, weight_size
-        depth = -(-program.head_width // 16) * 16
-        self._position = 8 * program.head_width if float32 else 3 * depth + 8  # bytes of a cached key and value
+        plain = 8 * program.head_width if float32 else plain_bytes(program.head_width)
+        self._position = plain if codec is None else codec.position_bytes(program.head_width)  # of a key and its value
         norms = set(fused.values())
         self._norms = [program.ops[fused[i]] if i in fused else None for i in range(len(program.ops))]
         self._parts = [

@@ -1,22 +1,29 @@
 """Profiles of arithmetic: what `--profile` names, and receipts state.
 
 A profile is ``fp32``, or the scheme of activations of the integer arithmetic (``int8`` is the usual one), with a rule
-of sparse activations behind it where there is one: ``int8``, ``mxfp4``, ``int8+wina50``. Each has bits of its own.
+of sparse activations behind it where there is one, and a codec of the KV cache where there is one: ``int8``, ``mxfp4``,
+``int8+wina50``, ``int8+kv-int4``. Each has bits of its own.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
 from intact.numerics.activations import INT8, SCHEMES, Scheme
+from intact.numerics.kv_codecs import CODECS, KvCodec
+from intact.numerics.kv_codecs.definition import plain_bytes
 from intact.numerics.sparsity import RULES, Sparsity
+from intact.suggest import unknown_name
 
 Profile: TypeAlias = str
 PROFILES: Final = (*SCHEMES, "fp32")
 """Profiles without sparse activations."""
-_FORM: Final = re.compile(rf"({'|'.join(SCHEMES)})(?:\+({'|'.join(RULES)})([1-9][0-9]?))?")
+_KV: Final = "+kv-"
+_FORM: Final = re.compile(
+    rf"({'|'.join(SCHEMES)})(?:\+({'|'.join(RULES)})([1-9][0-9]?))?(?:\+kv-({'|'.join(CODECS)}))?"
+)
 
 
 class ProfileParts(NamedTuple):
@@ -28,11 +35,14 @@ class ProfileParts(NamedTuple):
         Of the rows that enter products; the head's are always int8.
     sparsity : Sparsity or None
         Which of their inputs stay.
+    codec : KvCodec or None
+        Of the keys and values that pages hold.
     """
 
     float32: bool
     scheme: Scheme = INT8
     sparsity: Sparsity | None = None
+    codec: KvCodec | None = None
 
     @property
     def for_linear_alone(self) -> bool:
@@ -59,9 +69,53 @@ def parse_profile(profile: Profile) -> ProfileParts:
     if match is None:
         raise ParameterError(
             f"profile must be one of {', '.join(PROFILES)}, the integer ones perhaps with +RULE and a per cent from 1 "
-            f"to 99, such as int8+wina50 (rules: {', '.join(RULES)}); got {profile!r:.60}"
+            f"to 99, such as int8+wina50 (rules: {', '.join(RULES)}), and with +kv-CODEC, such as int8+kv-int4 "
+            f"(codecs: {', '.join(CODECS)}); got {profile!r:.60}"
         )
-    scheme, rule, percent = match.groups()
+    scheme, rule, percent, codec = match.groups()
     if rule and SCHEMES[scheme].wide:
         raise ParameterError(f"profile must have activations of bytes to be sparse, got {profile!r:.60}")
-    return ProfileParts(False, SCHEMES[scheme], Sparsity(rule, int(percent)) if rule else None)
+    sparsity = Sparsity(rule, int(percent)) if rule else None
+    return ProfileParts(False, SCHEMES[scheme], sparsity, CODECS[codec] if codec else None)
+
+
+def with_codec(profile: Profile, kv: str | None) -> Profile:
+    """Return a profile with a codec of the KV cache, by its name; None leaves it as it is.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such codec or profile, if the profile holds no codes, or if it names another codec.
+
+    Examples
+    --------
+    >>> with_codec("int8", "int4")
+    'int8+kv-int4'
+    """
+    parts = parse_profile(profile)
+    if kv is None:
+        return profile
+    if not isinstance(kv, str) or kv not in CODECS:
+        raise ParameterError(unknown_name(f"kv: there is no codec {kv!r:.60}", str(kv), list(CODECS)))
+    if parts.float32:
+        raise ParameterError(f"kv: fp32 keeps keys and values as floats; the codec {kv} needs an integer profile")
+    if parts.codec is not None:
+        if parts.codec.name != kv:
+            raise ParameterError(f"kv: the profile {profile} has the codec {parts.codec.name} already, got {kv}")
+        return profile
+    return f"{profile}{_KV}{kv}"
+
+
+def describe_codecs() -> list[dict[str, Any]]:
+    """Return what there is to know of each codec: its name, a line, bits, and a position's bytes in a head 128 wide."""
+    return [
+        {
+            "name": codec.name,
+            "summary": codec.summary,
+            "key_bits": codec.key_bits,
+            "value_bits": codec.value_bits,
+            "bytes": codec.position_bytes(128),
+            "bytes_without": plain_bytes(128),
+        }
+        for codec in CODECS.values()
+    ]

@@ -14,6 +14,7 @@ from intact.executors.base import (
     KeptInputs,
     SequenceChunk,
     check_adapters,
+    check_codec,
     check_consecutive,
     check_embedding,
     check_exchanges,
@@ -63,6 +64,14 @@ from intact.numerics.fixed import rshift, sat32
 from intact.numerics.gate import Activation, gated
 from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
+from intact.numerics.kv_codecs.definition import (
+    KEY_UNIT,
+    VALUE_UNIT,
+    narrow,
+    rotate_asking,
+    rotate_kept,
+    widen,
+)
 from intact.numerics.matmul import matmul
 from intact.numerics.norm import Gain, layer_norm, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
@@ -104,6 +113,7 @@ class ReferenceExecutor:
         self.profile, self._parts = profile, parse_profile(profile)
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
+        check_codec(program, self._parts)
         self.trees = not program.scans()
         products = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Linear)]
         self._scales: dict[int, FixedScale | None] = {i: input_scale(program, op, self._parts) for i, op in products}
@@ -369,9 +379,15 @@ class ReferenceExecutor:
         count, scale = len(rows[op.query]), score_scale(op.scale)
         cap = score_cap(op.cap) if op.cap else None
         sinks = [None] * op.heads if op.sinks is None else integer_sinks(self.program, op.sinks).tolist()
-        new_keys = quantize_keys(rows[op.key].reshape(count, op.kv_heads, op.width))
-        new_values = quantize_values(rows[op.value].reshape(count, op.kv_heads, op.width))
+        codec = self._parts.codec
+        new_keys, new_values = (x.reshape(count, op.kv_heads, op.width) for x in (rows[op.key], rows[op.value]))
         queries = rows[op.query].reshape(count, op.heads, op.width)
+        if codec is None:
+            new_keys, new_values = quantize_keys(new_keys), quantize_values(new_values)
+        else:
+            new_keys = narrow(quantize_keys(rotate_kept(new_keys)), codec.key_bits, KEY_UNIT)
+            new_values = narrow(quantize_values(rotate_kept(new_values)), codec.value_bits, VALUE_UNIT)
+            queries = rotate_asking(queries)
         out = np.zeros((count, op.heads, op.width), np.int64)
         group, row = op.heads // op.kv_heads, 0
         for chunk in chunks:
@@ -384,15 +400,19 @@ class ReferenceExecutor:
                 visible = slots[_seen(chunk, m - row)[-op.window :]]  # a window of 0 takes all
                 for h in range(op.heads):
                     kv = h // group
+                    kept_keys, kept_values = keys[visible, kv], values[visible, kv]
+                    if codec is not None:
+                        kept_keys = widen(kept_keys, codec.key_bits, KEY_UNIT)
+                        kept_values = widen(kept_values, codec.value_bits, VALUE_UNIT)
                     out[m, h] = attend(
                         quantize_query(queries[m, h], scale),
-                        Heads(keys[visible, kv], key_scales[visible, kv]),
-                        Heads(values[visible, kv], value_scales[visible, kv]),
+                        Heads(kept_keys, key_scales[visible, kv]),
+                        Heads(kept_values, value_scales[visible, kv]),
                         cap,
                         sinks[h],
                     )
             row = part.stop
-        return out.reshape(count, -1)
+        return (out if codec is None else rotate_asking(out)).reshape(count, -1)
 
     def _convolve(self, op: Convolve, source: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
         codes, exponent = self._cache[self.program.layers + op.layer]

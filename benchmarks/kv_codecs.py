@@ -1,0 +1,96 @@
+"""What codecs of the KV cache cost and save: the table of docs/kv_codecs.md.
+
+    python benchmarks/kv_codecs.py smollm2-135m --contexts 512:8,2048:4
+
+For each context, windows of so many tokens of the text: the mean of KL(no codec || codec) in nats over their second
+halves, with its 95% interval, windows being the units; how often the likeliest token stays; bytes of a position.
+The weights and all arithmetic but the cache's are the same. Lines appear as soon as a context is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import common
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.cli.perplexity import tokenise
+from intact.exact import mean
+from intact.executors.base import SequenceChunk
+from intact.executors.native import NativeExecutor
+from intact.executors.profiles import with_codec
+from intact.formats import open_checkpoint
+from intact.models import Program, build_program
+from intact.numerics.kv_codecs import CODECS
+from intact.quantizing.calibration import Calibration
+from intact.quantizing.divergence import compare
+from intact.quantizing.logits import scored
+from intact.stats.intervals import clustered
+from intact.text import Tokenizer
+
+
+class Setting(NamedTuple):
+    """So many windows of a context."""
+
+    context: int
+    windows: int
+
+    @classmethod
+    def parse(cls, text: str) -> Setting:
+        """Read CONTEXT:WINDOWS."""
+        context, _, windows = text.partition(":")
+        return cls(int(context), int(windows or 4))
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--contexts", default="512:8,2048:4", metavar="LIST", help="tokens:windows, ...")
+    parser.add_argument("--codecs", type=common.names_of(CODECS), default=list(CODECS), metavar="LIST")
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+    for path in options.models:
+        with open_checkpoint(path) as checkpoint:
+            program = build_program(checkpoint)
+            tokens, _ = tokenise(Tokenizer.from_checkpoint(checkpoint), options.text.read_text("utf-8"))
+            for setting in map(Setting.parse, options.contexts.split(",")):
+                measure(path, program, Calibration(tuple(tokens), *setting), options)
+
+
+def measure(path: Path, program: Program, text: Calibration, options: argparse.Namespace) -> None:
+    """Measure all codecs at one context, and print them."""
+    profiles = ["int8", *(with_codec("int8", codec) for codec in options.codecs)]
+    executors = {profile: NativeExecutor(program, profile, options.threads) for profile in profiles}
+    divergences: dict[str, list[float]] = {profile: [] for profile in profiles[1:]}
+    same: dict[str, list[float]] = {profile: [] for profile in profiles[1:]}
+    for tokens in text.chunks():
+        following = tokens[scored(text) + 1].astype(np.int64)
+        plain = logits(executors["int8"], tokens, text).copy()
+        for profile in profiles[1:]:
+            found = compare(plain, logits(executors[profile], tokens, text), following)
+            divergences[profile].append(mean(found.kl.tolist()))
+            same[profile].append(float(found.same.mean()))
+    size = {profile: executor.page_bytes // executor.page_size for profile, executor in executors.items()}
+    print(f"\n{path.name}, {text.windows} windows of {text.context} of {options.text.name}")
+    print(f"no codec: {size['int8']:,} bytes a position")
+    for profile in profiles[1:]:
+        row = clustered(np.array(divergences[profile])[:, None])
+        less = size["int8"] / size[profile]
+        print(
+            f"{profile:<16}{size[profile]:>8,} bytes ({less:.2f} times fewer)  "
+            f"KL {row.estimate:.4f} [{row.low:.4f}, {row.high:.4f}]  same top-1 {mean(same[profile]):.1%}",
+            flush=True,
+        )
+
+
+def logits(executor: NativeExecutor, tokens: NDArray[np.int32], text: Calibration) -> NDArray[np.int32]:
+    """Return the logits of a window's scored rows, valid until the executor's next step."""
+    pages = -(-text.context // executor.page_size)
+    executor.reserve_pages(pages)
+    return executor.step([SequenceChunk(0, tokens, np.arange(pages, dtype=np.int32))], scored(text))
+
+
+if __name__ == "__main__":
+    main()

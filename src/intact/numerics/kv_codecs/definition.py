@@ -1,0 +1,122 @@
+"""A codec of the KV cache: rotated heads, then fewer bits a number (docs/numerics.md, section 7).
+
+A codec stands between what section 7 computes of keys and values and what pages hold. Attention reads what a codec
+kept as the integers that it knows, 12-bit keys and 8-bit values with a scale each, and is otherwise unchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from intact.numerics.attention import Heads
+from intact.numerics.fixed import Int, rshift, sat32
+from intact.numerics.hadamard import hadamard
+
+GRANULE: Final = 8
+"""Heads that codecs hold are so many columns wide, or a multiple: blocks that are rotated have at least so many."""
+LARGEST_BLOCK: Final = 256
+STEPS: Final = (17, 16, 15, 14, 13, 12)
+"""The steps that a vector of 4-bit codes tries, in sixteenths of the one that just holds its largest number."""
+KEY_UNIT, VALUE_UNIT = 16, 1
+"""What an 8-bit code counts, in codes of section 7."""
+
+
+@dataclass(frozen=True)
+class KvCodec:
+    """The bits that keys and values keep.
+
+    Attributes
+    ----------
+    name : str
+        By which it is chosen.
+    summary : str
+        A line about it.
+    key_bits, value_bits : {8, 4}
+        Bits of a number.
+    """
+
+    name: str
+    summary: str
+    key_bits: int
+    value_bits: int
+
+    def __post_init__(self) -> None:
+        if self.key_bits not in (8, 4) or self.value_bits not in (8, 4):
+            raise ValueError(f"codec {self.name}: bits must be 8 or 4, got {self.key_bits} and {self.value_bits}")
+
+    def holds(self, width: int) -> bool:
+        """Return true if heads of a width can be kept."""
+        return width % GRANULE == 0
+
+    def position_bytes(self, width: int) -> int:
+        """Return the bytes of one position's key and value of one head, two scales and padding to 16 included."""
+        return -(-width // 16) * 2 * (self.key_bits + self.value_bits) + 8
+
+
+def plain_bytes(width: int) -> int:
+    """Return the bytes of one position's key and value of one head without a codec, where native pages keep them."""
+    return -(-width // 16) * 48 + 8
+
+
+def rotation_block(width: int) -> int:
+    """Return the size of a head's blocks that are rotated: the largest power of two, up to 256, that divides it."""
+    return min(width & -width, LARGEST_BLOCK)
+
+
+def rotate_kept(x: Int) -> Int:
+    """Rotate keys or values, (..., width) in Q16: ``sat32(rshift(H x, ceil(l / 2)))``, l = log2 of the block."""
+    return _rotate(x, kept=True)
+
+
+def rotate_asking(x: Int) -> Int:
+    """Rotate queries, or turn results back, (..., width) in Q16: ``sat32(rshift(H x, floor(l / 2)))``.
+
+    As H H is the block's size times the identity, products of rotated queries and keys are those of the plain ones, and
+    results of rotated values, rotated once more, are those of the values, up to rounding.
+    """
+    return _rotate(x, kept=False)
+
+
+def _rotate(x: Int, *, kept: bool) -> Int:
+    block = rotation_block(x.shape[-1])
+    bits = block.bit_length() - 1
+    return sat32(rshift(hadamard(np.asarray(x, np.int64), block), bits - bits // 2 if kept else bits // 2))
+
+
+def narrow(heads: Heads, bits: int, unit: int) -> Heads:
+    """Return codes of 8 or 4 bits for quantised heads, codes (..., width) and scales (...).
+
+    Parameters
+    ----------
+    unit : int
+        `KEY_UNIT` for keys, `VALUE_UNIT` for values.
+
+    Notes
+    -----
+    8 bits: ``rshift(code, log2 unit)`` clipped to -127..127, under the same scale.
+
+    4 bits: for each n of `STEPS`, ``q = floor(code / (n unit))`` clipped to -8..7 stands for ``(2 q + 1) n unit / 2``;
+    the first n with the least sum of squared errors is taken, and the scale becomes ``max(1, rshift(scale n, 4))``.
+    """
+    if bits == 8:
+        return Heads(np.clip(rshift(heads.codes, unit.bit_length() - 1), -127, 127), heads.scale)
+    codes = np.asarray(heads.codes, np.int64)
+    steps = np.array(STEPS, np.int64) * unit
+    each = np.clip(codes[..., None, :] // steps[:, None], -8, 7)
+    error = ((2 * codes[..., None, :] - (2 * each + 1) * steps[:, None]) ** 2).sum(axis=-1)
+    best = error.argmin(axis=-1)[..., None]
+    chosen = np.take_along_axis(each, best[..., None], axis=-2)[..., 0, :]
+    n = np.array(STEPS, np.int64)[best[..., 0]]
+    return Heads(chosen, np.maximum(rshift(heads.scale * n, 4), 1))
+
+
+def widen(codes: Int, bits: int, unit: int) -> Int:
+    """Return the codes of section 7 that narrow ones stand for, under the scale that `narrow` gave.
+
+    8 bits: ``code unit``; 4 bits: ``(2 code + 1) 8 unit``.
+    """
+    codes = np.asarray(codes, np.int64)
+    return codes * unit if bits == 8 else (2 * codes + 1) * (8 * unit)
