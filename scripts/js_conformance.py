@@ -148,8 +148,8 @@ class RecordedModel:
         _, _, _, layers, kv_heads, head_width, page_size, _ = arguments
         shape = {"layers": layers, "kv_heads": kv_heads, "head_width": head_width, "page_size": page_size}
         self.record: dict[str, Any] = {
-            **shape, "scheme": None, "kv": None, "buffers": [], "weights": [], "gains": [], "biases": [], "rotations": [],
-            "ops": [], "pages": 0, "steps": [],
+            **shape, "scheme": None, "kv": None, "buffers": [], "weights": [], "gains": [], "biases": [],
+            "rotations": [], "ops": [], "pages": 0, "steps": [],
         }  # fmt: skip
 
     def __getattr__(self, name: str) -> Any:

@@ -196,7 +196,7 @@ MUTATIONS = [
         ("a step of four bits that is tried", "{17, 16, 15, 14, 13, 12}", "{17, 16, 15, 14, 13, 11}"),
         ("a scale of four bits rounds", "step + 8) >> 4", "step + 7) >> 4"),
         ("a code of eight bits rounds", "(y + half) >> unit", "y >> unit"),
-        ("keys of four bits", "^ 8) * 256 - 1920);\n        to[2 * i + 1]", "^ 8) * 256 - 1919);\n        to[2 * i + 1]", True),
+        ("keys of four bits", *(f"^ 8) * 256 - {most});\n        to[2 * i + 1]" for most in (1920, 1919)), True),
         ("values of four bits", "<< 4 | 0x08080808", "<< 4 | 0x04040404"),
         ("a rotation rounds", "(wide_[i] + half) >> shift", "wide_[i] >> shift"),
         ("a part of a page that ends too soon", "std::max(part.end, end - start)", "part.end"),

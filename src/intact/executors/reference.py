@@ -380,13 +380,13 @@ class ReferenceExecutor:
         cap = score_cap(op.cap) if op.cap else None
         sinks = [None] * op.heads if op.sinks is None else integer_sinks(self.program, op.sinks).tolist()
         codec = self._parts.codec
-        new_keys, new_values = (x.reshape(count, op.kv_heads, op.width) for x in (rows[op.key], rows[op.value]))
+        key, value = (x.reshape(count, op.kv_heads, op.width) for x in (rows[op.key], rows[op.value]))
         queries = rows[op.query].reshape(count, op.heads, op.width)
         if codec is None:
-            new_keys, new_values = quantize_keys(new_keys), quantize_values(new_values)
+            new_keys, new_values = quantize_keys(key), quantize_values(value)
         else:
-            new_keys = narrow(quantize_keys(rotate_kept(new_keys)), codec.key_bits, KEY_UNIT)
-            new_values = narrow(quantize_values(rotate_kept(new_values)), codec.value_bits, VALUE_UNIT)
+            new_keys = narrow(quantize_keys(rotate_kept(key)), codec.key_bits, KEY_UNIT)
+            new_values = narrow(quantize_values(rotate_kept(value)), codec.value_bits, VALUE_UNIT)
             queries = rotate_asking(queries)
         out = np.zeros((count, op.heads, op.width), np.int64)
         group, row = op.heads // op.kv_heads, 0
