@@ -17,7 +17,7 @@ from support import speaker as speaker_module
 
 COMMANDS = [
     *("run", "chat", "solve", "methods", "check", "embed", "rerank", "serve", "shard"),
-    *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune"),
+    *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune", "plan"),
     *("verify", "page", "audit", "diff"),
     *("prove", "deduce"),
     *("pull", "quantize", "steer", "info", "selftest", "doctor"),

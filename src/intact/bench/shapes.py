@@ -61,6 +61,7 @@ SHAPES: Final = {
     "phi-4": ModelShape("phi3", 40, 5120, 17920, 40, 10, 128, 100352, 16384, 2.5e5, False),
     "gpt-oss-20b": ModelShape("gpt-oss", 24, 2880, 2880, 64, 8, 64, 201088, 131072, 1.5e5, False, 32, 4, 2880),
     "qwen3-30b-a3b": ModelShape("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, 1e6, False, 128, 8, 768),
+    "llama-70b": ModelShape("llama", 80, 8192, 28672, 64, 8, 128, 128256, 131072, 5e5, False),
 }
 """Shapes by name, the smallest first."""
 

@@ -33,6 +33,7 @@ from intact.cli import (
     models,
     page,
     perplexity,
+    plan,
     prove,
     pull,
     quantize,
@@ -174,7 +175,7 @@ def _app(
 
 _PANELS = {
     "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve, shard),
-    "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune),
+    "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune, plan),
     "Commands that prove": (verify, page, audit, diff),
     "Commands for logic": (prove, deduce),
     "Models and this machine": (pull, quantize, steer, info, selftest, doctor),

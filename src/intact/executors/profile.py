@@ -234,6 +234,14 @@ class StepWork:
             case Logits():
                 return self._product(op.weight, self.wanted, op.source, 4)
 
+    def by_operation(self) -> list[WorkSize]:
+        """Return the work of the steps so far in each operation of the program, all its parts together."""
+        found = []
+        for i, parts in enumerate(self._parts):
+            sizes = [self.cost(i, part) for part in parts]
+            found.append(WorkSize(sum(size.macs for size in sizes), sum(size.bytes for size in sizes)))
+        return found
+
     def _parts_of(self, op: Op, norm: Op | None) -> dict[int, tuple[str, str]]:
         """Return kind and label of each part of an operation that may take time."""
         prepare = ("norm, quantise", _role([norm.gain])) if isinstance(norm, Norm) else None

@@ -1,0 +1,146 @@
+"""The estimates of `intact plan` beside measurements: rates of one model at degrees 1 and 2, and what they foretell.
+
+    python benchmarks/cluster_plan.py qwen-coder-0.5b smollm2-135m [--degrees 1 2 3 4] [--steps 1.0]
+
+The first model at degrees 1 and 2 gives the rates of one thread of this machine. They foretell the first model at other
+degrees, and the other models at all. Ranks run here in threads with real exchanges over sockets; of each part of a step
+the least processor time of several counts (`intact.planning.measure`), so that other work on the machine hardly shows.
+Compared are, for a token of one text, of eight texts and for a prompt of 128 tokens:
+
+- the time that the busiest rank computes and exchanges, measured and foretold;
+- the time of a whole step on as many machines, with --latency (microseconds, one way) and --gigabits, simulated from
+  measured parts and from the rates;
+- the bytes that leave and reach rank 0.
+
+It is not a run on a real network: that part of the estimate is stated, not measured. Errors over 15% have a star.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from common import machine, parser
+
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.planning.machines import MachineKind, Rates
+from intact.planning.measure import STEPS, CutTimes, RankTimes, count_messages, fit_cuts, measure_cut
+from intact.planning.step import simulate_step
+from intact.planning.work import RankWork, Segment, StepRows
+
+TARGET = 0.15
+NAMES = dict(zip(STEPS, ("1 text", "8 texts", "prompt"), strict=True))
+
+
+class Comparison(NamedTuple):
+    """Of one model, degree and kind of step: measured and foretold."""
+
+    model: str
+    degree: int
+    rows: StepRows
+    busy: tuple[float, float]
+    step: tuple[float, float]
+    bytes: tuple[int, int]
+    fitted: bool
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Relative, of the busiest rank and of the step."""
+        return self.busy[1] / self.busy[0] - 1, self.step[1] / self.step[0] - 1
+
+
+def compare(model: str, degree: int, cut: CutTimes, network: MachineKind, fitted: bool) -> list[Comparison]:
+    """Compare all kinds of steps at one degree."""
+    found = []
+    for rows, times in cut.ranks.items():
+        works = [one.work for one in times]
+        messages = count_messages(works)
+        rates = network.rates
+        foretold = [
+            rates.seconds(one.work.total) + each.number * rates.message + each.bytes * rates.copy
+            for one, each in zip(times, messages, strict=True)
+        ]
+        busy = max(one.busy for one in times), max(foretold)
+        step = measured_step(network, times), simulate_step([network] * degree, works).seconds
+        found.append(Comparison(model, degree, rows, busy, step, (cut.moved[rows], messages[0].bytes), fitted))
+    return found
+
+
+def measured_step(network: MachineKind, times: Sequence[RankTimes]) -> float:
+    """Simulate a step whose parts take what was measured: segments as nanoseconds of work, messages as their mean."""
+    works, kinds = [], []
+    for one, messages in zip(times, count_messages([each.work for each in times]), strict=True):
+        segments = tuple(Segment(round(seconds * 1e9), 0, 0) for seconds in one.segments)
+        works.append(RankWork(segments, one.work.transfers, one.work.logits, one.work.plan))
+        message = sum(one.exchanges) / messages.number if messages.number else 0.0
+        kinds.append(replace(network, rates=Rates(1e-9, 0.0, 0.0, message, 0.0, network.rates.step)))
+    return simulate_step(kinds, works).seconds
+
+
+def inverse(seconds: float) -> float:
+    """Return 10^9 a second, where one takes so many seconds; infinity where it takes none."""
+    return 1e-9 / seconds if seconds else float("inf")
+
+
+def main() -> None:
+    """Measure, fit, foretell and print."""
+    arguments = parser(__doc__, text=False)
+    arguments.add_argument("--degrees", type=int, nargs="+", default=[1, 2, 3, 4])
+    arguments.add_argument("--steps", type=float, default=1.0, help="times as many steps as `STEPS` has")
+    arguments.add_argument("--latency", type=float, default=30.0)
+    arguments.add_argument("--gigabits", type=float, default=10.0)
+    options = arguments.parse_args()
+    steps = {rows: max(2, round(options.steps * count)) for rows, count in STEPS.items()}
+    cuts: dict[tuple[str, int], CutTimes] = {}
+    for path in options.models:
+        program = build_program(open_checkpoint(path))
+        for degree in options.degrees:
+            cuts[path.name, degree] = measure_cut(program, (1,) * degree, steps=steps)
+    first = options.models[0].name
+    rates = fit_cuts([cut for (model, degree), cut in cuts.items() if model == first and degree <= 2], 0.0)
+    network = MachineKind("this", 1, 0, rates, options.latency * 1e-6, options.gigabits * 1e9 / 8)
+    found = [
+        one
+        for (model, degree), cut in cuts.items()
+        for one in compare(model, degree, cut, network, model == first and degree <= 2)
+    ]
+    equal = all(
+        len({cuts[key].logits[rows] for key in cuts if key[0] == model}) == 1 for model, _ in cuts for rows in STEPS
+    )
+    print(" · ".join(map(str, (*machine().values(), "one thread a rank"))))
+    print(
+        f"rates from {first} at degrees 1 and 2: {inverse(rates.macs):.0f} G multiply-adds/s, "
+        f"{inverse(rates.bytes):.1f} GB/s, {rates.operation * 1e6:.1f} µs an operation, "
+        f"{rates.message * 1e6:.0f} µs a message, {inverse(rates.copy):.2f} GB/s of messages"
+    )
+    print(f"logits equal at all degrees: {equal}")
+    print("model                 degree  step     busiest ms (foretold)   step ms (foretold)      kB (foretold)")
+    for one in found:
+        busy, step = ([1e3 * value for value in pair] for pair in (one.busy, one.step))
+        marks = ["*" if abs(error) > TARGET else " " for error in one.errors]
+        print(
+            f"{one.model:21.21} {one.degree:6}  {NAMES[one.rows]:7}"
+            f" {busy[0]:8.1f} {busy[1]:8.1f} {one.errors[0]:+5.0%}{marks[0]}"
+            f" {step[0]:8.1f} {step[1]:8.1f} {one.errors[1]:+5.0%}{marks[1]}"
+            f" {one.bytes[0] / 1e3:9,.0f} {one.bytes[1] / 1e3:9,.0f}{'  fitted' if one.fitted else ''}"
+        )
+    for what, chosen in (
+        ("the fitted ones", [one for one in found if one.fitted]),
+        ("its other degrees", [one for one in found if one.model == first and not one.fitted]),
+        ("other models", [one for one in found if one.model != first]),
+    ):
+        for place, part in enumerate(("busiest rank", "step")):
+            errors = [abs(one.errors[place]) for one in chosen]
+            if errors:
+                within = sum(error <= TARGET for error in errors)
+                print(
+                    f"{what}, {part}: error {statistics.median(errors):.1%} in the median, {max(errors):.1%} at most, "
+                    f"{within} of {len(errors)} within {TARGET:.0%}"
+                )
+
+
+if __name__ == "__main__":
+    main()

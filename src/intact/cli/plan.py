@@ -1,0 +1,247 @@
+"""``intact plan``: how a cluster would run a model, from measured costs, before anyone has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from intact.cli import fetch
+from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
+from intact.cli.output import bar, emit, new_table, note, out, show, size
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.planning.choose import ClusterPlan, Demand, PlannedReplica
+
+EXAMPLES = """\
+What this machine takes for a step, as a table for the file of machines
+  intact plan smollm2-135m-instruct --measure
+How three machines would best run a model
+  intact plan ./model.gguf --machines examples/machines/three.toml
+A model that nobody has here, on a hundred machines
+  intact plan --shape llama-70b --machines examples/machines/hundred.toml --texts 16 --context 4096
+The least time of a token, whatever machines are left out
+  intact plan --shape llama-8b --machines examples/machines/three.toml --goal latency
+For programs
+  intact plan ./model.gguf --machines machines.toml --json | jq .expected
+
+The page on clusters says what the estimate counts, and how far it was from measurements.
+"""
+KIND = "Q4_0"
+"""The type of the matrices of --shape, unless told."""
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model, show_default=False)
+    ] = "",
+    machines: Annotated[
+        Path | None,
+        typer.Option("--machines", metavar="FILE", help="A TOML file of machines and network.", show_default=False),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--shape",
+            metavar="NAME",
+            help="Plan for the shape of a well-known model, such as llama-70b, instead of a model.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")] = KIND,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure this machine with MODEL, and print its table for the file.")
+    ] = False,
+    texts: Annotated[int, typer.Option("--texts", min=1, max=4096, help="Texts that a replica writes at a time.")] = 8,
+    context: Annotated[
+        int, typer.Option("--context", min=1, max=1 << 24, help="Tokens of each text for which there is memory.")
+    ] = 2048,
+    length: Annotated[
+        int, typer.Option("--length", min=1, max=1 << 24, help="Tokens that are written of each text.")
+    ] = 256,
+    goal: Annotated[
+        Literal["tokens", "latency"],
+        typer.Option("--goal", help="Most tokens a second of all machines, or the least time of a token."),
+    ] = "tokens",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Plan a cluster: cuts, replicas, memory and tokens a second of a model on machines that a file describes."""
+    if bool(model) == (shape is not None):
+        raise ParameterError("give a MODEL or --shape NAME, one of the two")
+    if shape is None and kind != KIND:
+        raise ParameterError("--type is that of the model of --shape NAME, which is not given")
+    if measure == (machines is not None):
+        raise ParameterError("give --machines FILE, or --measure to print the table of this machine for such a file")
+    if measure:
+        if shape is not None:
+            raise ParameterError("--measure runs a model: give MODEL instead of --shape")
+        _measure(model, threads, json)
+        return
+    assert machines is not None
+    from intact.planning.choose import Demand, choose_plan
+    from intact.planning.machines import read_machines
+
+    kinds, demand = read_machines(machines), Demand(texts, context, length)
+    name, work = _work(model, shape, kind)
+    with bar() as progress:
+        task = progress.add_task("simulating", total=None)
+        found = choose_plan(
+            work, kinds, demand, goal, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    if json:
+        emit(_document(name, demand, goal, found))
+        return
+    _print(name, demand, found, sum(kind.count for kind in kinds))
+
+
+def _work(model: str, shape: str | None, kind: str) -> tuple[str, Any]:
+    """Return the model's name, and what counts its work."""
+    from intact.formats import open_checkpoint
+    from intact.models import build_program
+    from intact.planning.work import ModelWork
+
+    if shape is None:
+        path = fetch.locate(model)
+        return path.name, ModelWork.of(build_program(open_checkpoint(path)))
+    from intact.bench.shapes import random_checkpoint
+
+    return f"{shape} in {kind}", ModelWork.of(build_program(random_checkpoint(shape, kind)))
+
+
+def _measure(model: str, threads: int | None, json: bool) -> None:
+    import platform
+
+    from intact.executors.base import choose_threads
+    from intact.memory import usable
+    from intact.planning.machines import machine_toml
+    from intact.planning.measure import measure_rates
+
+    path, count = fetch.locate(model), choose_threads(threads)
+    with bar() as progress:
+        task = progress.add_task("measuring", total=None)
+        rates = measure_rates(
+            path, count, lambda done, total: progress.update(task, completed=done, total=total, refresh=True)
+        )
+    memory = usable() or 0
+    if json:
+        emit({"model": path.name, "threads": count, "memory": memory, "seconds": rates._asdict()})
+        return
+    comment = f"{count} thread{'s' if count > 1 else ''}, {path.name}"
+    typer.echo(machine_toml(platform.node() or "here", memory, rates, comment), nl=False)
+
+
+def _print(name: str, demand: Demand, plan: ClusterPlan, machines: int) -> None:
+    columns = "share", "needs", "of", "full", "busy"
+    rows = new_table("replicas", "machine", *columns, right=("replicas", *columns), whole=columns)
+    for replica, count in plan.replicas:
+        alike = _alike(replica)
+        for number, (rank, ranks) in enumerate(alike):
+            rows.add_row(
+                str(count) if not number else "",
+                f"{rank.kind.name}" + (f" x {ranks}" if ranks > 1 else ""),
+                str(rank.share),
+                size(rank.needed),
+                size(rank.kind.memory),
+                f"{rank.needed / rank.kind.memory:.0%}",
+                f"{rank.busy / replica.seconds:.0%}",
+            )
+    if plan.replicas:
+        out().print(rows)
+    for replica, count in plan.replicas:
+        show(f"{count} x {len(replica.ranks)}: {_rate(replica)}")
+    used = machines - sum(plan.unused.values())
+    replicas = sum(count for _, count in plan.replicas)
+    show(
+        f"{name}, {demand.texts} x {demand.context:,} tokens a replica: ",
+        (f"{plan.expected:,.1f} tokens/s", "bold"),
+        f" expected ({plan.tokens:,.1f} without failures), {replicas} replicas on {used} of {machines} machines",
+    )
+    for kind, why in plan.refused.items():
+        note(f"{kind}: {why}")
+    for kind, count in plan.unused.items():
+        if kind not in plan.refused:
+            note(f"{kind}: {count} left out, with which the others would not be faster")
+    for kind, why in plan.alone.items():
+        if why and kind not in plan.refused:
+            note(f"{kind}: {why}")
+    for line in _commands(plan):
+        show(line, style="dim")
+
+
+def _alike(replica: PlannedReplica) -> list[tuple[Any, int]]:
+    """Return ranks that follow one another on machines of one kind with one share, and how many there are."""
+    found: list[tuple[Any, int]] = []
+    for rank in replica.ranks:
+        last = found[-1] if found else None
+        if last and (last[0].kind.name, last[0].share) == (rank.kind.name, rank.share) and len(found) > 1:
+            most = max(last[0], rank, key=lambda one: one.needed)
+            found[-1] = most, last[1] + 1
+        else:
+            found.append((rank, 1))
+    return found
+
+
+def _rate(replica: PlannedReplica) -> str:
+    network = f", {replica.bytes / 1e6:.1f} MB exchanged" if replica.bytes else ""
+    failing = f", {1 - replica.available:.2%} of the time down" if replica.available < 1 else ""
+    return (
+        f"{replica.seconds * 1e3:,.1f} ms a step{network}: {replica.tokens:,.1f} tokens/s, "
+        f"a prompt {replica.prompt:,.0f}{failing}"
+    )
+
+
+def _commands(plan: ClusterPlan) -> list[str]:
+    """Return the commands that start the replicas, where the file has the addresses of all their machines."""
+    free = {rank.kind.name: list(rank.kind.addresses) for replica, _ in plan.replicas for rank in replica.ranks}
+    lines = []
+    for replica, count in plan.replicas:
+        for _ in range(count):
+            ranks = replica.ranks
+            if any(not rank.kind.addresses for rank in ranks):
+                return []
+            places = [free[rank.kind.name].pop(0) for rank in ranks]
+            others = list(zip(places, ranks, strict=True))[1:]
+            lines += [f"intact shard MODEL --listen {place}" for place, _ in others]
+            parts = ",".join([f"here*{ranks[0].share}", *(f"{place}*{rank.share}" for place, rank in others)])
+            lines.append(f"intact serve MODEL{f' --tensor-parallel {parts}' if others else ''}  # on {places[0]}")
+    return lines
+
+
+def _document(name: str, demand: Demand, goal: str, plan: ClusterPlan) -> dict[str, Any]:
+    return {
+        "model": name,
+        "demand": demand._asdict(),
+        "goal": goal,
+        "tokens": plan.tokens,
+        "expected": plan.expected,
+        "replicas": [
+            {
+                "count": count,
+                "degree": len(replica.ranks),
+                "seconds": replica.seconds,
+                "tokens": replica.tokens,
+                "expected": replica.expected,
+                "prompt": replica.prompt,
+                "bytes": replica.bytes,
+                "available": replica.available,
+                "ranks": [
+                    {
+                        "machine": rank.kind.name,
+                        "share": rank.share,
+                        "memory": {"needed": rank.needed, "weights": rank.weights, "cache": rank.cache}
+                        | {"has": rank.kind.memory},
+                        "busy": rank.busy,
+                    }
+                    for rank in replica.ranks
+                ],
+            }
+            for replica, count in plan.replicas
+        ],
+        "unused": plan.unused,
+        "alone": plan.alone,
+        "refused": plan.refused,
+        "commands": _commands(plan),
+    }

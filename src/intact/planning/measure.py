@@ -1,0 +1,256 @@
+"""Measure the costs of this machine: real steps of a model, whole and cut for several ranks with real exchanges.
+
+Ranks run in threads of this process, joined by sockets. Each part of a step, from one exchange to the next, is timed by
+the processor time of its thread, and the least of several steps counts, so that other work on the machine hardly shows.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import ParameterError
+from intact.executors.base import Exchanger, SequenceChunk
+from intact.executors.native import NativeExecutor
+from intact.formats import open_checkpoint
+from intact.library import load
+from intact.models import Program, build_program
+from intact.models.program import AllGather
+from intact.parallel.channel import HEADER, Channel
+from intact.parallel.cut import cut_program
+from intact.parallel.executor import RankHub, RankSpoke
+from intact.planning.fit import Observation, fit_rates
+from intact.planning.machines import Rates
+from intact.planning.work import PAGE, ModelWork, RankWork, Segment, StepRows
+
+STEPS: Final = {StepRows(1, 1, 64): 24, StepRows(8, 1, 64): 12, StepRows(1, 128, 0): 6}
+"""Steps that are measured, and how often: a token of one text, of eight, and a prompt."""
+_NONE: Final = Segment(0, 0, 0)
+_ENGINE: Final = 24
+"""Tokens that are written to see what a step costs beside its operations."""
+
+
+class RankTimes(NamedTuple):
+    """What a step took on one rank.
+
+    Attributes
+    ----------
+    work : RankWork
+        The work, as counted.
+    segments : tuple of float
+        Seconds between exchanges.
+    exchanges : tuple of float
+        Seconds of processor time in exchanges.
+    """
+
+    work: RankWork
+    segments: tuple[float, ...]
+    exchanges: tuple[float, ...]
+
+    @property
+    def busy(self) -> float:
+        """Seconds of both."""
+        return sum(self.segments) + sum(self.exchanges)
+
+    def observations(self, messages: Messages) -> list[Observation]:
+        """Return the times of the work, and of the messages if there are some."""
+        found = [Observation(self.work.total, 0, 0, 0, sum(self.segments))]
+        if self.exchanges:
+            found.append(Observation(_NONE, messages.number, messages.bytes, 0, sum(self.exchanges)))
+        return found
+
+
+class CutTimes(NamedTuple):
+    """Measurements of a model with one cut.
+
+    Attributes
+    ----------
+    ranks : dict of StepRows to tuple of RankTimes
+        For each kind of step, those of the ranks.
+    moved : dict of StepRows to int
+        Bytes of exchanges that left and reached rank 0 in a step.
+    logits : dict of StepRows to bytes
+        The logits of the wanted rows, of all ranks.
+    """
+
+    ranks: dict[StepRows, tuple[RankTimes, ...]]
+    moved: dict[StepRows, int]
+    logits: dict[StepRows, bytes]
+
+
+class Messages(NamedTuple):
+    """Messages that a rank sends and receives in the exchanges of a step, and their bytes."""
+
+    number: int
+    bytes: int
+
+
+def count_messages(works: Sequence[RankWork]) -> list[Messages]:
+    """Return the messages of each rank of a step; a rank without columns of an exchange sends none."""
+    found = []
+    for work in works[1:]:
+        sizes = [size for transfer in work.transfers for size in transfer if size > HEADER.size]
+        found.append(Messages(len(sizes), sum(sizes)))
+    return [Messages(*(sum(column) for column in zip((0, 0), *found, strict=True))), *found]
+
+
+def measure_cut(
+    program: Program, shares: Sequence[int], threads: int = 1, *, steps: dict[StepRows, int] | None = None
+) -> CutTimes:
+    """Return what steps cost a program that is cut by shares.
+
+    Parameters
+    ----------
+    threads : int
+        Of each rank. With more than one the clock counts, not processor time.
+    steps : dict of StepRows to int, optional
+        Kinds of steps, and how many of each, after one to warm up.
+
+    Raises
+    ------
+    ParameterError
+        If the program cannot be cut so.
+    """
+    work = ModelWork.of(program)
+    pairs = [socket.socketpair() for _ in shares[1:]]
+    channels = [Channel(own, f"rank {number}") for number, (own, _) in enumerate(pairs, 1)]
+    others = [Channel(its, "rank 0") for _, its in pairs]
+    hub = RankHub(channels)
+    sides: list[Exchanger] = [hub.exchange]
+    sides += [RankSpoke(channel, rank).exchange for rank, channel in enumerate(others, 1)]
+    parts = [program if len(shares) == 1 else cut_program(program, shares, rank) for rank in range(len(shares))]
+    ranks: list[_Rank] = []
+    try:
+        for part, side in zip(parts, sides, strict=True):
+            ranks.append(_Rank(part, side if len(shares) > 1 else None, threads))
+        found, moved, logits = dict[StepRows, tuple[RankTimes, ...]](), dict[StepRows, int](), dict[StepRows, bytes]()
+        with ThreadPoolExecutor(len(ranks)) as pool:
+            for rows, count in (steps or STEPS).items():
+                before = sum(channel.sent + channel.received for channel in channels)
+                columns = list(pool.map(lambda rank, rows=rows, count=count: rank.run(rows, count), ranks))
+                after = sum(channel.sent + channel.received for channel in channels)
+                moved[rows] = (after - before) // (count + 1)
+                logits[rows] = np.concatenate([rank.logits for rank in ranks], axis=1).tobytes()
+                works = [work.step(work.part(shares, rank), rows) for rank in range(len(shares))]
+                found[rows] = tuple(
+                    RankTimes(one, tuple(times[0::2]), tuple(times[1::2]))
+                    for one, times in zip(works, columns, strict=True)
+                )
+        return CutTimes(found, moved, logits)
+    finally:
+        for channel in (*channels, *others):
+            channel.close()
+        for rank in ranks:
+            rank.executor.close()
+
+
+class _Rank:
+    """One rank, which notes the time before and after each exchange."""
+
+    def __init__(self, part: Program, exchange: Exchanger | None, threads: int) -> None:
+        self._marks: list[float] = []
+        self._clock = time.thread_time if threads == 1 else time.perf_counter
+        self._exchange = exchange
+        self.executor = NativeExecutor(part, threads=threads, exchange=None if exchange is None else self._timed)
+        self.logits: NDArray[np.int32] = np.empty((0, 0), np.int32)
+
+    def _timed(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        assert self._exchange is not None
+        self._marks.append(self._clock())
+        self._exchange(op, own, whole)
+        self._marks.append(self._clock())
+
+    def run(self, rows: StepRows, count: int) -> list[float]:
+        """Run steps; return the least seconds of each part: between exchanges and within, by turns."""
+        each = -(-(rows.position + rows.each) // PAGE)
+        self.executor.reserve_pages(rows.texts * each)
+        chunks = [
+            SequenceChunk(
+                rows.position,
+                np.arange(100, 100 + rows.each, dtype=np.int32),
+                np.arange(text * each, (text + 1) * each, dtype=np.int32),
+            )
+            for text in range(rows.texts)
+        ]
+        wanted = np.arange(rows.texts, dtype=np.int64) * rows.each + rows.each - 1
+        found = []
+        for number in range(count + 1):
+            self._marks = [self._clock()]
+            self.logits = self.executor.step(chunks, wanted).copy()
+            self._marks.append(self._clock())
+            if number:
+                found.append(np.diff(self._marks))
+        return [float(least) for least in np.min(found, axis=0)]
+
+
+def measure_engine(path: Path, threads: int = 1) -> float:
+    """Return the seconds of processor time that a step costs beside its operations: scheduler, draw, text."""
+    marks: list[tuple[float, float]] = []
+    with load(path, threads=threads, drafter="off", prefix_cache=False) as model:
+        step = model.executor.step
+
+        def timed(*given: Any) -> Any:
+            begin = time.thread_time()
+            found = step(*given)
+            marks.append((begin, time.thread_time()))
+            return found
+
+        model.executor.step = timed  # type: ignore[assignment]
+        model.generate([[100, 101, 102]], max_tokens=_ENGINE, ignore_eos=True, temperature=1, seed=1)
+    between = [after[0] - before[1] for before, after in pairwise(marks)]
+    return min((one for one in between if one > 0), default=0.0)
+
+
+def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None] | None = None) -> Rates:
+    """Return the rates of this machine with a model: of one thread whole and cut in two, then of all threads.
+
+    Parameters
+    ----------
+    path : Path
+        The model's file or folder.
+    threads : int
+        Of the machine.
+    progress : function, optional
+        Called with the measurements done, and all of them.
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot be cut in two: then what messages cost cannot be seen.
+    """
+    program = build_program(open_checkpoint(path))
+    done, total = progress or (lambda done, total: None), 3 + (threads > 1)
+    done(0, total)
+    cuts = []
+    for number in (1, 2):
+        cuts.append(measure_cut(program, (1,) * number))
+        done(number, total)
+    rates = fit_cuts(cuts, measure_engine(path, threads))
+    done(3, total)
+    if threads > 1:
+        times = measure_cut(program, (1,), threads).ranks
+        rates = fit_rates([seen for (rank,) in times.values() for seen in rank.observations(Messages(0, 0))], rates)
+        done(4, total)
+    return rates
+
+
+def fit_cuts(cuts: Sequence[CutTimes], step: float) -> Rates:
+    """Return the rates that fit measurements of some cuts; `step` is that of `measure_engine`."""
+    seen = [
+        observation
+        for cut in cuts
+        for times in cut.ranks.values()
+        for one, messages in zip(times, count_messages([each.work for each in times]), strict=True)
+        for observation in one.observations(messages)
+    ]
+    if not seen:
+        raise ParameterError("rates are fitted to one cut at least")
+    return fit_rates(seen)._replace(step=step)

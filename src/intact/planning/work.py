@@ -1,0 +1,245 @@
+"""The work of a step for each rank of a model: multiply-adds, bytes, operations, exchanges; and the memory it takes.
+
+It is counted on the rank's own program (`intact.parallel.cut`), so that a plan and a run cut alike. Weights are never
+read: sizes in memory are those of 16 outputs of random weights of the same format.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.conformance.synthetic import random_tensor
+from intact.errors import ParameterError
+from intact.executors.base import SequenceChunk
+from intact.executors.packing import pack_tensor
+from intact.executors.profile import StepWork
+from intact.formats import Tensor
+from intact.formats.tensor import byte_length
+from intact.models.program import AllGather, Attend, Logits, Program
+from intact.numerics.integers import INTEGER, slice_rows
+from intact.parallel.channel import HEADER
+from intact.parallel.cut import PANEL, cut_program, divide_heads
+from intact.planning.repeats import Repeat, repeated_order, shorten, tensors_of
+
+PAGE: Final = 32
+"""Positions of a page of the cache, as `intact.load` makes them."""
+NUMBER: Final = 4
+"""Bytes of a number that ranks exchange: those of 64 bits travel as 32 where they fit, as residual streams do."""
+PLAN: Final = 8
+"""Bytes of a number of the list by which rank 0 sends a step."""
+_CHUNK_FIELDS: Final = 9
+"""Numbers of a chunk of one row in that list, but its pages: six fields, its token and its wanted row, rounded up."""
+
+
+_KEPT: Final = 64
+"""Programs of ranks that are kept."""
+
+
+class Segment(NamedTuple):
+    """The work between two exchanges."""
+
+    macs: int
+    bytes: int
+    operations: int
+
+    def plus(self, macs: int, moved: int) -> Segment:
+        """Return this with one more operation."""
+        return Segment(self.macs + macs, self.bytes + moved, self.operations + 1)
+
+
+class Transfer(NamedTuple):
+    """Bytes of a rank in an exchange: of the columns that it sends, and of those that it lacks."""
+
+    own: int
+    lacking: int
+
+
+@dataclass(frozen=True)
+class RankWork:
+    """One rank's part of a step.
+
+    Attributes
+    ----------
+    segments : tuple of Segment
+        One more than there are exchanges.
+    transfers : tuple of Transfer
+        Of its exchanges, in order.
+    logits : int
+        Bytes of the logits that it computes.
+    plan : int
+        Bytes of the list that begins the step.
+    """
+
+    segments: tuple[Segment, ...]
+    transfers: tuple[Transfer, ...]
+    logits: int
+    plan: int
+
+    @property
+    def total(self) -> Segment:
+        """All segments together."""
+        return Segment(*(sum(column) for column in zip(*self.segments, strict=True)))
+
+
+class StepRows(NamedTuple):
+    """The rows of a step.
+
+    Attributes
+    ----------
+    texts : int
+        Texts with rows in the step.
+    each : int
+        StepRows of each: 1 while texts are written, more of a prompt.
+    position : int
+        Tokens of each text before.
+    """
+
+    texts: int
+    each: int
+    position: int
+
+
+class RankMemory(NamedTuple):
+    """Bytes that a rank keeps: packed weights, and the cache of one position of one text."""
+
+    weights: int
+    position: int
+
+
+@dataclass(frozen=True, eq=False)
+class ModelWork:
+    """Counts the work of one model for any cut and step.
+
+    Parameters
+    ----------
+    program : Program
+        The whole one, shortened. Tensors other than integer ones are replaced by such without memory.
+    repeat : Repeat or None
+        Its operations that count more than once.
+    """
+
+    program: Program
+    repeat: Repeat | None = None
+    _sizes: dict[str, int] = field(default_factory=dict)
+    _parts: dict[tuple[int, ...], Program] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, program: Program) -> ModelWork:
+        """Return that of a program."""
+        short, repeat = shorten(program)
+        tensors = {name: _weightless(tensor) for name, tensor in short.tensors.items()}
+        found = cls(replace(short, tensors=tensors), repeat)
+        for name, tensor in short.tensors.items():
+            if tensor.kind == INTEGER:
+                few = min(PANEL, tensor.shape[0])
+                part = Tensor(name, INTEGER, (few, tensor.shape[1]), slice_rows(tensor.data, 0, few))
+                found._sizes[name] = pack_tensor(part, 8, 1).nbytes
+        return found
+
+    @property
+    def heads(self) -> int:
+        """The number of heads of attention: most ranks that there can be."""
+        return next((op.heads for op in self.program.ops if isinstance(op, Attend)), 1)
+
+    def heads_of(self, shares: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the heads and KV heads of each rank: ranks with equal ones have the same work, but for rank 0."""
+        first = next(op for op in self.program.ops if isinstance(op, Attend))
+        parts = divide_heads(first.heads, first.kv_heads, shares)
+        return [(own.width, keys.width) for own, keys in zip(*parts, strict=True)]
+
+    def part(self, shares: Sequence[int], rank: int) -> Program:
+        """Return the program of a rank; of one rank the whole one."""
+        if len(shares) == 1:
+            return self.program
+        key = (*shares, rank)
+        if key not in self._parts:
+            while len(self._parts) >= _KEPT:
+                del self._parts[next(iter(self._parts))]
+            self._parts[key] = cut_program(self.program, shares, rank)
+        return self._parts[key]
+
+    def memory(self, part: Program) -> RankMemory:
+        """Return what a rank's program keeps in memory, where a page of the cache takes as much as natively."""
+        times = dict[str, int]()
+        for i, count in Counter(repeated_order(part, self.repeat)).items():
+            for name in tensors_of(part.ops[i], part.tensors):
+                times[name] = max(times.get(name, 0), count)
+        weights = sum(
+            count * self._size(part, name) for name, count in times.items() if len(part.tensors[name].shape) == 2
+        )
+        depth = -(-part.head_width // PANEL) * PANEL
+        return RankMemory(weights, part.layers * part.kv_heads * (3 * depth + 8))
+
+    def step(self, part: Program, rows: StepRows) -> RankWork:
+        """Return the work of a step for a rank's program."""
+        count = rows.texts * rows.each
+        pages = np.zeros(-(-(rows.position + rows.each) // PAGE), np.int32)
+        chunk = SequenceChunk(rows.position, np.zeros(rows.each, np.int32), pages)
+        wanted = np.arange(rows.texts, dtype=np.int64) * rows.each + rows.each - 1
+        work = StepWork(part, False, lambda name: self._size(part, name), {})
+        work.add([chunk] * rows.texts, wanted, narrows=rows.each > 1)
+        segments, transfers = [Segment(0, 0, 0)], []
+        sizes = work.by_operation()
+        for i in repeated_order(part, self.repeat):
+            op, size = part.ops[i], sizes[i]
+            segments[-1] = segments[-1].plus(size.macs, size.bytes)
+            if isinstance(op, AllGather):
+                own = 0 if op.source is None else part.buffers[op.source].width
+                row = NUMBER * count
+                transfers.append(Transfer(row * own + HEADER.size, row * (sum(op.widths) - own) + HEADER.size))
+                segments.append(Segment(0, 0, 0))
+        outputs = next(part.tensors[op.weight].shape[0] for op in part.ops if isinstance(op, Logits))
+        numbers = 3 + rows.texts * (_CHUNK_FIELDS + len(pages) + rows.each)
+        return RankWork(
+            tuple(segments), tuple(transfers), rows.texts * outputs * NUMBER + HEADER.size, numbers * PLAN + HEADER.size
+        )
+
+    def _size(self, part: Program, name: str) -> int:
+        tensor = part.tensors[name]
+        panels = -(-tensor.shape[0] // PANEL)
+        if tensor.kind == INTEGER:
+            return panels * self._sizes[name.partition("[")[0]]
+        size = _packed_size(tensor.kind, tensor.shape[1])
+        return panels * size.panel + size.rest
+
+
+def _weightless(tensor: Tensor) -> Tensor:
+    """Return a tensor whose bytes are zeros that take no memory."""
+    if tensor.kind == INTEGER:
+        return tensor
+    return Tensor(tensor.name, tensor.kind, tensor.shape, np.broadcast_to(np.uint8(0), (_length(tensor),)))
+
+
+def _length(tensor: Tensor) -> int:
+    length = byte_length(tensor.kind, tensor.shape)
+    if length is None:
+        raise ParameterError(f"{tensor.name}: {tensor.shape} is no whole number of blocks of {tensor.kind}")
+    return length
+
+
+class _Size(NamedTuple):
+    """Bytes of a packed matrix: of 16 outputs, and beside them."""
+
+    panel: int
+    rest: int
+
+
+@lru_cache(maxsize=1024)
+def _packed_size(kind: str, columns: int) -> _Size:
+    """Return what matrices of a format take in memory, seen on one and on two panels."""
+    one, two = (
+        pack_tensor(Tensor(kind, kind, (rows, columns), _random(kind, rows, columns)), 8, 1).nbytes
+        for rows in (PANEL, 2 * PANEL)
+    )
+    return _Size(two - one, 2 * one - two)
+
+
+def _random(kind: str, rows: int, columns: int) -> NDArray[np.uint8]:
+    return np.frombuffer(random_tensor(kind, kind, (rows, columns), columns**-0.5), np.uint8)

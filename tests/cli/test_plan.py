@@ -1,0 +1,80 @@
+"""`intact plan`: the table, JSON, commands to start it, the measured table, and errors before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from intact.planning.machines import read_machines
+from support.tiny import write_tiny
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "machines"
+THREE = ("--machines", EXAMPLES / "three.toml")
+
+
+@pytest.fixture
+def tiny_path(tmp_path):
+    return write_tiny(tmp_path / "tiny.gguf")
+
+
+def test_a_plan_names_replicas_rates_and_commands(intact_command, tiny_path):
+    result = intact_command("plan", tiny_path, *THREE, "--context", "256")
+    assert result.code == 0
+    assert "3 replicas on 3 of 3 machines" in result.out
+    assert "intact serve MODEL  # on 10.0.0.2:7000" in result.out
+    facts = intact_command("plan", tiny_path, *THREE, "--context", "256", "--json").json
+    assert facts["expected"] == pytest.approx(sum(one["expected"] for one in facts["replicas"]))
+    assert [rank["machine"] for one in facts["replicas"] for rank in one["ranks"]] == [
+        "workstation",
+        "laptop",
+        "old server",
+    ]
+
+
+def test_seventy_billion_weights_on_three_machines_are_cut_and_what_does_not_fit_is_said(intact_command):
+    words = ("plan", "--shape", "llama-70b", *THREE, "--texts", "1", "--context", "1024")
+    facts = intact_command(*words, "--json").json
+    assert [one["degree"] for one in facts["replicas"]] == [1] or max(one["degree"] for one in facts["replicas"]) > 1
+    for one in facts["replicas"]:
+        assert all(rank["memory"]["needed"] <= rank["memory"]["has"] for rank in one["ranks"])
+    result = intact_command(*words)
+    assert "laptop: alone, laptop needs 40." in result.err
+
+
+def test_a_cut_plan_prints_shards(intact_command, tmp_path):
+    small = (EXAMPLES / "three.toml").read_text().replace("memory_gb = 64", "memory_gb = 3")
+    small = small.replace("memory_gb = 32", "memory_gb = 3").replace("memory_gb = 16", "memory_gb = 3")
+    file = tmp_path / "small.toml"
+    file.write_text(small)
+    result = intact_command("plan", "--shape", "llama-8b", "--machines", file, "--texts", "1", "--context", "512")
+    assert "intact shard MODEL --listen 10.0.0.2:7000" in result.out
+    assert "--tensor-parallel here*" in result.out
+
+
+def test_a_measured_table_is_one_of_a_file_of_machines(intact_command, tiny_path, tmp_path):
+    result = intact_command("plan", tiny_path, "--measure", "--threads", "1")
+    assert result.code == 0
+    file = tmp_path / "machines.toml"
+    file.write_text("[network]\nlatency_us = 50\ngbit_per_s = 1\n\n" + result.out)
+    (kind,) = read_machines(file)
+    assert 0 < kind.rates.macs + kind.rates.bytes + kind.rates.operation < 1e-2
+    assert "1 thread, tiny.gguf" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "give a MODEL or --shape NAME"),
+        (("x.gguf", "--shape", "llama-8b"), "give a MODEL or --shape NAME"),
+        (("x.gguf",), "give --machines FILE, or --measure"),
+        (("x.gguf", "--measure", *THREE), "give --machines FILE, or --measure"),
+        (("--shape", "llama-8b", "--measure"), "--measure runs a model"),
+        (("x.gguf", *THREE, "--type", "Q8_0"), "--type is that of the model of --shape"),
+        (("--shape", "lama-8b", *THREE), "did you mean llama-8b"),
+        (("--shape", "llama-8b", "--machines", "none.toml"), "none.toml"),
+        (("--shape", "llama-8b", *THREE, "--length", "4096"), "length within context"),
+    ],
+)
+def test_bad_input_is_named(intact_command, words, message):
+    result = intact_command("plan", *words)
+    assert result.code == 2
+    assert message in result.err

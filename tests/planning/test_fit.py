@@ -1,0 +1,47 @@
+"""Rates that made the times are found again; none is negative; what stays fixed stays."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intact.errors import ParameterError
+from intact.planning.fit import Observation, fit_rates
+from intact.planning.machines import Rates
+from intact.planning.work import Segment
+
+TRUE = Rates(1e-11, 5e-11, 3e-6, 3e-5, 1e-9, 4e-4)
+
+
+def observations(seed, rates=TRUE, noise=0.0, count=24):
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        work = Segment(*(int(x) for x in rng.integers(1, (10**9, 10**8, 500))))
+        one = Observation(work, int(rng.integers(0, 400)), int(rng.integers(0, 10**6)), int(rng.integers(0, 2)), 0.0)
+        found.append(one._replace(seconds=one.predict(rates) * (1 + noise * rng.standard_normal())))
+    return found
+
+
+@given(st.integers(0, 10**6))
+def test_exact_times_give_the_rates_back(seed):
+    assert fit_rates(observations(seed)) == pytest.approx(TRUE, rel=1e-4)
+
+
+def test_a_rate_that_costs_nothing_is_found_to_be_nothing():
+    rates = TRUE._replace(operation=0.0, step=0.0)
+    found = fit_rates(observations(3, rates, noise=0.01))
+    assert min(found) >= 0
+    assert found.macs == pytest.approx(rates.macs, rel=0.1)
+
+
+def test_fixed_rates_stay():
+    fixed = TRUE._replace(macs=0.0, bytes=0.0, operation=0.0)
+    found = fit_rates(observations(5), fixed)
+    assert found[3:] == fixed[3:]
+    assert found[:3] == pytest.approx(TRUE[:3], rel=1e-4)
+
+
+def test_times_of_nothing_are_refused():
+    with pytest.raises(ParameterError, match="measure more"):
+        fit_rates([Observation(Segment(1, 1, 1), 0, 0, 0, 0.0)])
