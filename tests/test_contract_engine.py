@@ -267,7 +267,7 @@ def test_the_outcomes_are_worth_comparing(expected):
 
 
 @pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.parametrize(("architecture", "profile"), (*product(ARCHITECTURES, ("int8",)), CODED[0]))
+@pytest.mark.parametrize(("architecture", "profile"), [*product(ARCHITECTURES, ("int8",)), CODED[0]])
 def test_preemption_before_every_token_changes_nothing(tiny, expected, architecture, profile, cached):
     model = intact.load(tiny(architecture), profile, threads=1, page_size=16, prefix_cache=cached, drafter="off")
     with preempting(model) as taken:
