@@ -65,7 +65,7 @@ def test_native_equals_the_reference(name: str, tier: str) -> None:
 def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut(tmp_path: Path) -> None:
     program = program_of(tmp_path)
     expected = logits_of(ReferenceExecutor(program), [])
-    for page, ends in ((16, list(range(1, 150))), (48, [63, 64, 65, 128]), (80, [64, 128]), (64, [100])):
+    for page, ends in ((16, list(range(1, 150))), (80, [63, 64, 65, 128])):
         assert np.array_equal(logits_of(ReferenceExecutor(program, 8, page), ends), expected), page
 
 
@@ -133,21 +133,18 @@ def test_the_fp32_profile_computes_its_definition(groups: int) -> None:
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("executor", ["native", "reference"])
-def test_samples_forks_and_preemption_leave_bits_alone(tmp_path: Path, executor: str) -> None:
+def test_samples_forks_and_preemption_leave_bits_alone(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", "mamba2")
-    tokens = 40 if executor == "native" else 12
     prompts = [TEXT[:58].tolist(), TEXT[:61].tolist(), TEXT[40:90].tolist()]
-    options = {"max_tokens": tokens, "temperature": 0.9, "seed": 5}
-    whole = intact.load(path, executor=executor)
+    options = {"max_tokens": 40, "temperature": 0.9, "seed": 5, "ignore_eos": True}
+    whole = intact.load(path)
     expected = [[one.tokens for one in whole.generate([prompt], n=3, **options)[0]] for prompt in prompts]
-    page = NativeExecutor(whole.program, "int8", 1).page_bytes if executor == "native" else 0
-    for settings in ({"page_size": 16, "chunk": 7}, {"page_size": 64, "drafter": "off"}, {"cache_bytes": 24 * page}):
-        if settings.get("cache_bytes") == 0:
-            continue
-        model = intact.load(path, executor=executor, **settings)
+    page = whole.executor.page_bytes
+    for settings in ({"page_size": 16, "chunk": 7}, {"page_size": 64, "drafter": "off"}, {"cache_bytes": 12 * page}):
+        model = intact.load(path, **settings)
         found = model.generate(prompts, n=3, **options)
         assert [[one.tokens for one in some] for some in found] == expected, settings
+    assert model.engine.counters.preemptions > 0
 
 
 @pytest.mark.native

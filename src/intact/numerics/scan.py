@@ -123,7 +123,8 @@ def softplus(x: NDArray[np.integer]) -> Int:
     x = np.asarray(x, np.int64)
     e = exp2_neg(rshift(np.abs(x) * LOG2E, 30))
     log = log2_each(ONE + e) - (30 << 28)
-    return np.minimum((np.maximum(x, 0) << 10) + rshift(log * LN2, 32), STEP_LIMIT)
+    step: Int = np.minimum((np.maximum(x, 0) << 10) + rshift(log * LN2, 32), STEP_LIMIT)
+    return step
 
 
 def convolved(rows: Sequence[tuple[Int, int]], taps: Int, bias: Int) -> Int:
