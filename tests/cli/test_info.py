@@ -4,6 +4,7 @@ import json
 
 from intact.models import ARCHITECTURES
 from intact.models.descriptions import describe_architectures
+from intact.numerics.kv_codecs import CODECS
 
 
 def test_json_has_all_that_is_known_of_architectures(intact_command):
@@ -37,3 +38,13 @@ def test_drafters_are_listed_with_what_they_learn(intact_command):
     assert "Token Recycling" in intact_command("info", "--drafters").out
     assert "name no model" in intact_command("info", "some-model", "--drafters").err
     assert "two lists" in intact_command("info", "--drafters", "--architectures").err
+
+
+def test_codecs_are_listed_with_their_sizes(intact_command):
+    found = {one["name"]: one for one in intact_command("info", "--codecs", "--json").json}
+    assert list(found) == list(CODECS)
+    for name, one in found.items():
+        assert (one["key_bits"], one["value_bits"]) == (CODECS[name].key_bits, CODECS[name].value_bits)
+        assert one["bytes"] == 16 * (one["key_bits"] + one["value_bits"]) + 8 < one["bytes_without"] == 392
+    assert "2.88 times smaller: keys and values of 4 bits" in intact_command("info", "--codecs").out
+    assert "two lists" in intact_command("info", "--drafters", "--codecs").err

@@ -52,6 +52,15 @@ def test_a_draft_model_is_loaded_here_and_beside_the_model(intact_command, speak
     assert "nowhere.gguf" in intact_command("run", "x", "--draft-model", "nowhere.gguf").err
 
 
+def test_a_codec_of_the_cache_joins_the_profile(intact_command, speaker, default_here):
+    assert intact_command("run", "x", "--kv", "int4", "--profile", "mxfp4").code == 0
+    assert speaker.loaded == [(default_here, {"profile": "mxfp4+kv-int4", "threads": None, "cache_bytes": None})]
+    wrong = intact_command("run", "x", "--kv", "int4", "--profile", "fp32")
+    assert (wrong.code, "fp32 keeps keys and values as floats" in wrong.err) == (2, True)
+    assert "no codec 'int5'" in " ".join(intact_command("run", "x", "--kv", "int5").err.split())
+    assert len(speaker.loaded) == 1
+
+
 def test_a_folder_of_pages_is_passed_on_and_checked(intact_command, speaker, default_here, tmp_path):
     assert intact_command("run", "x", "--prefix-cache", tmp_path, "--prefix-cache-bytes", "2GB").code == 0
     assert intact_command("chat", "--prefix-cache", tmp_path, stdin="x\n").code == 0

@@ -244,13 +244,14 @@ def test_one_model_is_in_memory_whatever_receipts_claim(path, answers):
 
 def test_many_profiles_in_one_file(intact_command, path, tmp_path):
     files = []
-    for profile in ("int8", "fp32"):
-        file = tmp_path / profile
-        intact_command("run", path, "x", "--max-tokens", 5, "--profile", profile, "--receipt", file)
+    for options in (("--profile", "int8"), ("--profile", "fp32"), ("--kv", "int4")):
+        file = tmp_path / options[1]
+        intact_command("run", path, "x", "--max-tokens", 5, *options, "--receipt", file)
         files += read_receipts(file)
-    write_receipts(tmp_path / "both", [files[0], files[1], files[0]])
-    result = intact_command("verify", tmp_path / "both", "--model", path, "--json")
-    assert (result.code, result.json["true"]) == (0, 3)
+    assert files[2].header.numerics.profile == "int8+kv-int4"
+    write_receipts(tmp_path / "all", [files[0], files[1], files[2], files[0]])
+    result = intact_command("verify", tmp_path / "all", "--model", path, "--json")
+    assert (result.code, result.json["true"]) == (0, 4)
     assert json.loads(result.out) == result.json
 
 

@@ -110,6 +110,17 @@ def test_pages_have_the_size_of_their_codec_and_can_be_written_elsewhere(program
     assert np.array_equal(np.array(other.step([chunk], np.arange(COUNT - 64))), expected)
 
 
+def test_a_cap_on_the_cache_holds_as_many_more_pages(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", head_width=64)
+    pages = {}
+    for kv in (None, *CODECS):
+        with intact.load(path, kv=kv, cache_bytes=10_000_000) as model:
+            pages[kv] = model.engine.pool.capacity
+            assert pages[kv] == 10_000_000 // model.executor.page_bytes
+    assert pages["int4"] / pages[None] == pytest.approx(200 / 72, rel=0.01)
+    assert pages[None] < pages["int8"] < pages["int84"] < pages["int4"]
+
+
 @pytest.mark.native
 def test_profiling_counts_the_bytes_of_coded_pages(program: Program) -> None:
     moved = {}
