@@ -3,9 +3,12 @@
     python benchmarks/roofline.py --seconds 0.3
 
 A format is measured three times: one row by a matrix that no cache holds (bytes a second, against the memory's limit),
-one row by a matrix in the second-level cache, and 64 rows (multiply-adds a second, against the multipliers' limit).
-"Unpacking" is the share of a time by which it exceeds that of 8-bit codes of the same shape, which need none; where
-that is 0 or less, the format is as fast as bytes. It counts twice as many scales where blocks have 16 inputs.
+one row by a matrix of 576 x 576 in the second-level cache, and 64 rows by the same (multiply-adds a second, against the
+multipliers' limit). Times are the thread's own processor time, the best of several runs.
+
+"Unpacking" is the time in microseconds by which a product by the matrix in the cache exceeds that by 8-bit codes of the
+same shape, which need none: the same multiply-adds, and what turns stored codes into bytes. Where that is 0, the format
+is as fast as bytes. It counts twice as many scales where blocks have 16 inputs.
 """
 
 from __future__ import annotations
@@ -24,31 +27,45 @@ MANY = 64
 
 
 class Row(NamedTuple):
-    """A format's rates: GB/s of weights for one row, G multiply-adds/s, and shares of time spent unpacking."""
+    """A format's costs.
+
+    Attributes
+    ----------
+    bytes : float
+        Of a weight in memory, scales included.
+    memory_gb : float
+        GB/s of weights for one row, from memory.
+    one, many : float
+        Microseconds of one row and of 64 by the matrix in the cache.
+    unpack_one, unpack_many : float
+        What of these exceeds the time of 8-bit codes.
+    peak : float
+        G multiply-adds/s of 64 rows.
+    """
 
     format: str
-    bits: float
+    bytes: float
     memory_gb: float
-    one_cached: float
+    one: float
+    unpack_one: float
     many: float
-    unpack_memory: float
-    unpack_cached: float
     unpack_many: float
+    peak: float
 
 
 def rows(tier: str, names: list[str], least: float) -> list[Row]:
     """Measure each named format, 8 bits first as what the others are compared with."""
     found: list[Row] = []
-    bytes_: tuple[float, ...] = ()
+    work = SMALL[0] * SMALL[1] / 1e3  # multiply-adds of a row, in those that a rate of 1 G/s does in a microsecond
     for name in ["8", *(n for n in names if n != "8")]:
         large = measure(tier, FORMATS[name], *LARGE, 1, least)
-        cached = measure(tier, FORMATS[name], *SMALL, 1, least)["best"]
-        many = measure(tier, FORMATS[name], *SMALL, MANY, least)["best"]
-        rates = large["best"], cached, many
-        bytes_ = bytes_ or rates
-        unpack = [max(0.0, 1 - rate / of_bytes) for rate, of_bytes in zip(rates, bytes_, strict=True)]
-        bits = 8 * large["gb"] / large["best"]
-        found.append(Row(name, bits, large["gb"], cached, many, *unpack))
+        one = work / measure(tier, FORMATS[name], *SMALL, 1, least)["best"]
+        rate = measure(tier, FORMATS[name], *SMALL, MANY, least)["best"]
+        many = MANY * work / rate
+        first = found[0] if found else None
+        unpack = (max(0.0, one - first.one), max(0.0, many - first.many)) if first else (0.0, 0.0)
+        size = large["gb"] / large["best"]
+        found.append(Row(name, size, large["gb"], one, unpack[0], many, unpack[1], rate))
     return found
 
 
@@ -65,16 +82,16 @@ def main() -> None:
         report = {"machine": machine(), "tier": options.tier, "peak": peak, "memory": memory}
         print(json.dumps(report | {"rows": [row._asdict() for row in found]}))
         return
-    print(f"peak {peak:.0f} G multiply-adds/s, memory {memory:.1f} GB/s\n")
     print(
-        "| format | bits | 1 row, memory | of limit | unpacking | 1 row, cache | unpacking | 64 rows | of limit", end=""
+        f"{machine()['processor']}, tier {options.tier}: peak {peak:.0f} G multiply-adds/s, memory {memory:.1f} GB/s\n"
     )
-    print(" | unpacking |\n|---|---|---|---|---|---|---|---|---|---|")
+    columns = ("format", "bytes a weight", "1 row, memory", "of limit", "1 row, us", "unpacking", "64 rows, us",
+               "unpacking", "of limit")  # fmt: skip
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for r in found:
-        from_memory = f"{r.memory_gb:.1f} GB/s | {r.memory_gb / memory:.0%} | {r.unpack_memory:.0%}"
-        cached = f"{r.one_cached:.0f} G/s | {r.unpack_cached:.0%}"
-        many = f"{r.many:.0f} G/s | {r.many / peak:.0%} | {r.unpack_many:.0%}"
-        print(f"| {r.format} | {r.bits:.2f} | {from_memory} | {cached} | {many} |")
+        cells = (r.format, f"{r.bytes:.3f}", f"{r.memory_gb:.1f} GB/s", f"{r.memory_gb / memory:.0%}", f"{r.one:.2f}",
+                 f"{r.unpack_one:.2f}", f"{r.many:.1f}", f"{r.unpack_many:.1f}", f"{r.peak / peak:.0%}")  # fmt: skip
+        print(f"| {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Train a tiny Llama in float32 on local text: a float source for `intact lab` whose weights never lay on a grid.
 
-    python benchmarks/tiny_model.py FOLDER [--ternary] [--steps N]
+    python benchmarks/tiny_model.py FOLDER [--ternary | --phases] [--steps N]
 
 needs torch and tokenizers. The folder holds `config.json`, `tokenizer.json` and `model.safetensors`, and every command
 of intact takes it. Trained is on wikitext-2's validation text, C4's excerpt and the questions of GSM8K under
@@ -9,6 +9,11 @@ digest that is printed tells one model from another.
 
 --ternary trains by the rule of Spectra's TriLM (arXiv 2407.12327): products use g round(clip(W / g, -1, 1)) with
 g = mean |W| of the matrix, gradients go straight through to W, and what is written is the ternary matrix.
+
+--phases trains by the rule of iFairy (PKULab1806/Fairy-plus-minus-i): the halves of a product's inputs are a complex
+vector x, those of its outputs another, and the product is U x with an element of U in {r, i s, -r, -i s}, by its phase;
+r is the mean |real part| of those that became real, s the mean |imaginary part| of the others. All else is the real
+Llama's, where iFairy's attention, norms and embeddings are complex. What is written is the real form of U.
 """
 
 from __future__ import annotations
@@ -64,23 +69,44 @@ def train_tokenizer(documents: list[str]) -> tokenizers.Tokenizer:
 
 
 class Matrix(nn.Linear):
-    """A product without a bias, ternary where the model is."""
+    """A product without a bias, ternary or with weights of four phases where the model is."""
 
-    def __init__(self, inputs: int, outputs: int, ternary: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, weights: str) -> None:
         super().__init__(inputs, outputs, bias=False)
-        self.ternary = ternary
+        self.weights = weights
         nn.init.normal_(self.weight, std=0.02)
 
-    def used(self) -> Tensor:
-        """The matrix that multiplies: W, or its ternary form."""
-        if not self.ternary:
-            return self.weight
+    def both(self) -> tuple[Tensor, Tensor]:
+        """The matrix that is trained, and the one that multiplies."""
+        if self.weights == "float":
+            return self.weight, self.weight
+        if self.weights == "phases":
+            whole = complex_part(self.weight)
+            return real_form(*whole), real_form(*phases(*whole))
         scale = self.weight.abs().mean() + EPS
-        return torch.round(torch.clamp(self.weight / scale, -1, 1)) * scale
+        return self.weight, torch.round(torch.clamp(self.weight / scale, -1, 1)) * scale
 
     def forward(self, x: Tensor) -> Tensor:
-        used = self.used()
-        return functional.linear(x, self.weight + (used - self.weight).detach() if self.ternary else used)
+        trained, used = self.both()
+        return functional.linear(x, trained + (used - trained).detach())
+
+
+def complex_part(a: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the real and the imaginary part of U, where A x = U x + W conj(x)."""
+    (a11, a12), (a21, a22) = (half.chunk(2, dim=1) for half in a.chunk(2, dim=0))
+    return (a11 + a22) / 2, (a21 - a12) / 2
+
+
+def phases(re: Tensor, im: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest complex matrix whose elements have the phases of 1, i, -1 and -i."""
+    real = re.abs() >= im.abs()
+    first = torch.where(real, re.sign() * re[real].abs().mean(), 0)
+    return first, torch.where(real, 0, im.sign() * im[~real].abs().mean())
+
+
+def real_form(re: Tensor, im: Tensor) -> Tensor:
+    """Return the real matrix that multiplies as a complex one does."""
+    return torch.cat((torch.cat((re, -im), dim=1), torch.cat((im, re), dim=1)), dim=0)
 
 
 class Norm(nn.Module):
@@ -97,23 +123,23 @@ class Norm(nn.Module):
 class Layer(nn.Module):
     """Attention with rotary positions, and SwiGLU."""
 
-    def __init__(self, ternary: bool) -> None:
+    def __init__(self, weights: str) -> None:
         super().__init__()
         self.input_layernorm, self.post_attention_layernorm = Norm(), Norm()
         narrow = KV_HEADS * HEAD
         self.self_attn = nn.ModuleDict(
             {
-                "q_proj": Matrix(WIDTH, WIDTH, ternary),
-                "k_proj": Matrix(WIDTH, narrow, ternary),
-                "v_proj": Matrix(WIDTH, narrow, ternary),
-                "o_proj": Matrix(WIDTH, WIDTH, ternary),
+                "q_proj": Matrix(WIDTH, WIDTH, weights),
+                "k_proj": Matrix(WIDTH, narrow, weights),
+                "v_proj": Matrix(WIDTH, narrow, weights),
+                "o_proj": Matrix(WIDTH, WIDTH, weights),
             }
         )
         self.mlp = nn.ModuleDict(
             {
-                "gate_proj": Matrix(WIDTH, HIDDEN, ternary),
-                "up_proj": Matrix(WIDTH, HIDDEN, ternary),
-                "down_proj": Matrix(HIDDEN, WIDTH, ternary),
+                "gate_proj": Matrix(WIDTH, HIDDEN, weights),
+                "up_proj": Matrix(WIDTH, HIDDEN, weights),
+                "down_proj": Matrix(HIDDEN, WIDTH, weights),
             }
         )
 
@@ -137,11 +163,11 @@ class Layer(nn.Module):
 class Llama(nn.Module):
     """The names of its parameters are those of Transformers' LlamaForCausalLM behind `model.`."""
 
-    def __init__(self, ternary: bool) -> None:
+    def __init__(self, weights: str) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(VOCABULARY, WIDTH)
         nn.init.normal_(self.embed_tokens.weight, std=0.02)
-        self.layers = nn.ModuleList(Layer(ternary) for _ in range(LAYERS))
+        self.layers = nn.ModuleList(Layer(weights) for _ in range(LAYERS))
         self.norm = Norm()
         angles = torch.outer(torch.arange(CONTEXT), THETA ** (-torch.arange(0, HEAD, 2) / HEAD)).repeat(1, 2)
         self.cos, self.sin = angles.cos(), angles.sin()
@@ -192,7 +218,7 @@ def write(model: Llama, tokenizer: tokenizers.Tokenizer, folder: Path, about: di
     (folder / "tokenizer_config.json").write_text(json.dumps(about_tokens) + "\n", "utf-8")
     matrices = {f"{name}.weight": module for name, module in model.named_modules() if isinstance(module, Matrix)}
     data = {
-        f"model.{name}": (matrices[name].used() if name in matrices else value).detach().contiguous().numpy()
+        f"model.{name}": (matrices[name].both()[1] if name in matrices else value).detach().contiguous().numpy()
         for name, value in model.named_parameters()
     }
     stored = [Stored(name, "F32", value.shape, value.nbytes) for name, value in data.items()]
@@ -202,7 +228,12 @@ def write(model: Llama, tokenizer: tokenizers.Tokenizer, folder: Path, about: di
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("folder", type=Path, help="a folder that does not exist")
-    p.add_argument("--ternary", action="store_true", help="train ternary matrices")
+    kinds = p.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--ternary", action="store_const", dest="weights", const="ternary", help="train ternary matrices"
+    )
+    kinds.add_argument("--phases", action="store_const", dest="weights", const="phases", help="train complex phases")
+    p.set_defaults(weights="float")
     p.add_argument("--steps", type=int, default=1500)
     p.add_argument("--batch", type=int, default=8, help=f"windows of {CONTEXT} tokens a step (default 8)")
     p.add_argument("--rate", type=float, default=2e-3, help="the largest learning rate (default 0.002)")
@@ -218,11 +249,11 @@ def main() -> None:
     tokenizer = train_tokenizer(documents)
     end = tokenizer.token_to_id(END)
     ids = [token for one in tokenizer.encode_batch(documents) for token in [*one.ids, end]]
-    model = Llama(args.ternary)
+    model = Llama(args.weights)
     weights = sum(value.numel() for value in model.parameters())
     print(f"{weights:,} weights, {len(ids):,} tokens of text", flush=True)
     loss = train(model, torch.tensor(ids), args.steps, args.batch, args.rate)
-    about = {"steps": str(args.steps), "ternary": str(args.ternary), "loss": f"{loss:.4f}"}
+    about = {"steps": str(args.steps), "weights": args.weights, "loss": f"{loss:.4f}"}
     write(model, tokenizer, args.folder, about)
     with open_checkpoint(args.folder) as checkpoint:
         print(f"loss {loss:.4f}  weights {measure(build_program(checkpoint)).root.hex()}")

@@ -1,11 +1,16 @@
-"""Training ternary matrices against rounding a float model to them afterwards: docs/quantizing.md, spectra.
+"""Training matrices of few values against rounding a float model to them afterwards: docs/quantizing.md, spectra, fairy2i.
 
     python benchmarks/tiny_model.py float --steps 600 --batch 4 --threads 1
     python benchmarks/tiny_model.py ternary --ternary --steps 600 --batch 4 --threads 1
     python benchmarks/trained_ternary.py float ternary --text wiki.test.txt --work DIR
 
+and for the complex phases of iFairy
+
+    python benchmarks/tiny_model.py phases --phases --steps 200 --batch 4 --threads 1
+    python benchmarks/trained_ternary.py float phases --kept fairy2i:phases1 --specs fairy2i:phases1,fairy2i:phases2 ...
+
 Printed are the mean loss of the next token of each model, in nats with half its 95% interval over windows, the
-perplexity, and the difference from the trained ternary model, window by window. All in FP32 arithmetic.
+perplexity, and the difference from the trained model, window by window. All in FP32 arithmetic.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ from intact.quantizing.logits import scored, window_logits
 from intact.stats.intervals import Clustered, clustered
 from intact.text import Tokenizer
 
-TRAINED = "trained ternary"
+TRAINED = "trained"
 
 
 def losses(folder: Path, text: str, context: int, windows: int) -> list[float]:
@@ -46,18 +51,18 @@ def over_windows(values: list[float]) -> Clustered:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("float", type=Path)
-    p.add_argument("ternary", type=Path)
+    p.add_argument("trained", type=Path, help="the model whose matrices were trained with few values")
     p.add_argument("--text", required=True, type=Path)
     p.add_argument("--work", required=True, type=Path, help="where quantised models lie")
+    p.add_argument("--kept", default="ternary-64@largest", help="the spec that holds all of the trained weights")
     p.add_argument("--specs", default="spectra:ternary-64,ternary-64")
     p.add_argument("--context", type=int, default=256)
     p.add_argument("--windows", type=int, default=32)
     options = p.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    models = {TRAINED: options.ternary, "float": options.float}
-    # what ternary@largest holds of the trained weights is all of them
+    models = {TRAINED: options.trained, "float": options.float}
     for name, source, spec in (
-        (f"{TRAINED}, ternary-64@largest", options.ternary, "ternary-64@largest"),
+        (f"{TRAINED}, {options.kept}", options.trained, options.kept),
         *((f"float, {spec}", options.float, spec) for spec in options.specs.split(",")),
     ):
         models[name] = options.work / f"{source.name}-{spec.translate(str.maketrans(':@+|', '____'))}"

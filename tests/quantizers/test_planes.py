@@ -214,3 +214,12 @@ def test_ridges_keep_the_first_round_apart() -> None:
     """At the beginning both planes are equal: both scales get half of the size each."""
     assert fit_planes(np.full((1, 32), 4.0))[0] == pytest.approx([2, 2], rel=1e-3)
     assert fit_planes(np.zeros((1, 32)))[0].tolist() == [0, 0]
+
+
+def test_weights_that_were_trained_as_four_phases_are_kept() -> None:
+    """iFairy's matrices: U of four phases with a size for the real and one for the imaginary ones, and no W."""
+    which = np.random.default_rng(5).integers(0, 4, (24, 48))
+    re = np.where(which % 2 == 0, 1 - which, 0) * np.float32(0.037)
+    im = np.where(which % 2 == 1, 2 - which, 0) * np.float32(0.0211)
+    matrix = np.block([[re, -im], [im, re]]).astype(np.float32)
+    assert np.abs(model_values(quantized("fairy2i:phases1", matrix).weight) - matrix).max() <= 0.037 * 2.0**-15

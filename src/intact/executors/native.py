@@ -320,8 +320,8 @@ class NativeExecutor:
                 kept = kept_inputs(self.program, op, self._parts)
                 if kept is not None:
                     fields |= {"keep": kept.keep, "random": kept.rule == "random"}
-                if (scale := input_scale(self.program, op, self._parts)) is not None:
-                    fields["scale"] = tuple(scale)
+                if (fixed := input_scale(self.program, op, self._parts)) is not None:
+                    fields["scale"] = tuple(fixed)
                 if kept is not None and kept.norms is not None:
                     fields["norms"] = kept.norms.tolist()
                 return kind.LINEAR, fields
