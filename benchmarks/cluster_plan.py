@@ -4,7 +4,8 @@
 
 The first model at degrees 1 and 2 gives the rates of one thread of this machine. They foretell the first model at other
 degrees, and the other models at all. Ranks run here in threads with real exchanges over sockets; of each part of a step
-the least processor time of several counts (`intact.planning.measure`), so that other work on the machine hardly shows.
+the least processor time of several counts, and of equal parts the lower quartile (`intact.planning.measure`), so that
+other work on the machine hardly shows.
 Compared are, for a token of one text, of eight texts and for a prompt of 128 tokens:
 
 - the time that the busiest rank computes and exchanges, measured and foretold;

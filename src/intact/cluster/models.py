@@ -89,11 +89,16 @@ def receive(shipment: Shipment, read: Read) -> Path:
 
 def _pull(target: Path, file: File, read: Callable[[int], bytes]) -> None:
     part, found, size = target.with_name(target.name + ".part"), hashlib.sha256(), 0
-    with part.open("wb") as stream:
-        while size < file.size and (piece := read(size)):
-            stream.write(piece)
-            found.update(piece)
-            size += len(piece)
+    try:
+        with part.open("wb") as stream:
+            while size < file.size and (piece := read(size)):
+                stream.write(piece)
+                found.update(piece)
+                size += len(piece)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        why = f"{error.strerror or error}, after {size:,} of {file.size:,} bytes"
+        raise WorkerError(f"{file.name} cannot be kept in {target.parent}: {why}") from error
     if found.hexdigest() != file.digest:
         part.unlink()
         raise WorkerError(f"{file.name} was pulled with the digest {found.hexdigest()}, expected {file.digest}")

@@ -1,7 +1,8 @@
 """Measure the costs of this machine: real steps of a model, whole and cut for several ranks with real exchanges.
 
 Ranks run in threads of this process, joined by sockets. Each part of a step, from one exchange to the next, is timed by
-the processor time of its thread, and the least of several steps counts, so that other work on the machine hardly shows.
+the processor time of its thread. The least of several steps counts, and of parts with equal work, such as those of all
+layers, the lower quartile, so that other work on the machine hardly shows.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def measure_cut(
                 logits[rows] = np.concatenate([rank.logits for rank in ranks], axis=1).tobytes()
                 works = [work.step(work.part(shares, rank), rows) for rank in range(len(shares))]
                 found[rows] = tuple(
-                    RankTimes(one, tuple(times[0::2]), tuple(times[1::2]))
+                    RankTimes(one, _usual(one.segments, times[0::2]), _usual(one.transfers, times[1::2]))
                     for one, times in zip(works, columns, strict=True)
                 )
         return CutTimes(found, moved, logits)
@@ -150,6 +151,14 @@ def measure_cut(
             channel.close()
         for rank in ranks:
             rank.executor.close()
+
+
+def _usual(parts: Sequence[object], seconds: Sequence[float]) -> tuple[float, ...]:
+    """Return for each part the lower quartile of the seconds of all parts with equal work, such as of other layers."""
+    alike: dict[object, list[float]] = {}
+    for part, one in zip(parts, seconds, strict=True):
+        alike.setdefault(part, []).append(one)
+    return tuple(float(np.quantile(alike[part], 0.25)) for part in parts)
 
 
 class _Rank:
