@@ -511,7 +511,7 @@ export default {
   "contract": {
     "operations": "22bb60f269cb4578bb8c16c9f3ca7d448aa7fd153da4a287c3f045569637a0e0",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
-    "profiles": "c4b1a3c0f65f5bc7716631da3011517755238fbc1e6b110042c66fe7516617ab"
+    "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c"
   },
   "refused": {
     "expert_count": [

@@ -34,7 +34,7 @@ FEW_TOKENS = 4  # for the reference, which takes seconds a token
 EXPECTED = {
     "operations": "22bb60f269cb4578bb8c16c9f3ca7d448aa7fd153da4a287c3f045569637a0e0",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
-    "profiles": "c4b1a3c0f65f5bc7716631da3011517755238fbc1e6b110042c66fe7516617ab",
+    "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
 }

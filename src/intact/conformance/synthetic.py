@@ -530,11 +530,11 @@ def _scans() -> Iterator[Case]:
     b = _Builder("scan units")  # of which the head shows each
     b.embed(40)
     b.linear("x", "F32", ("mixed", 12 + 2 * 8), ("steps", 3))
-    taps, bias = b.matrix("taps", "F32", 28, 4, 4.0), b.vector("bias", 28, 0.0, 2.0**-16)
+    kernel, offset = b.matrix("taps", "F32", 28, 4, 4.0), b.vector("bias", 28, 0.0, 2.0**-16)
     steps_of = b.vector("step_bias", 3, -1.0, 1.0)
     decay = b.tensor("decay", "F32", (3,), _float_bytes(np.array([-0.01, -0.5, -4.0], np.float32)))
     skip = b.vector("skip", 3, 3.0, 0.5)
-    b.ops.append(Scan("mixed", "steps", b.buffer("y", 12), taps, bias, steps_of, decay, skip, 0, 3, 4, 1, 8, 4))
+    b.ops.append(Scan("mixed", "steps", b.buffer("y", 12), kernel, offset, steps_of, decay, skip, 0, 3, 4, 1, 8, 4))
     b.logits("y")
     yield b.case([*_two_sequences(), ALL_TOKENS])
 

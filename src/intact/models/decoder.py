@@ -633,11 +633,11 @@ class Decoder:
         bias = p + "ssm_conv1d.bias" if c.biases.get("ssm_conv1d", True) else None
         if bias:
             self.vector(bias, shape.channels)
-        own = [p + name for name in ("ssm_dt.bias", "ssm_a", "ssm_d")]
-        for name in own:
+        steps, decay, skip = (p + name for name in ("ssm_dt.bias", "ssm_a", "ssm_d"))
+        for name in (steps, decay, skip):
             self.vector(name, shape.heads)
         cached = sum(isinstance(op, Scan) for op in self.ops)
-        self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, *own, cached, *shape, c.taps))
+        self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
         self.ops.append(Gate("z", "scanned", "gated", "silu"))
         self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
         self.ops.append(Linear("normed_inner", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate),)))

@@ -219,13 +219,14 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
         added = _ascending((a[:, :, None] * x[rows])[..., None] * b[rows][:, :, None], axis=0)
         last = from_q30(exp2_neg_fine(total[-1]).astype(np.int32))[:, None, None]
         state = added if state is None else added + last * state
-    return out.reshape(len(x), -1)
+    results: Floats = out.reshape(len(x), -1)
+    return results
 
 
 def _ascending(x: Floats, axis: int) -> Floats:
     """Return sums along an axis, each number added in turn."""
     first, *others = np.moveaxis(x, axis, 0)
-    total = first.copy()
+    total: Floats = first.copy()
     for other in others:
         total += other
     return total
