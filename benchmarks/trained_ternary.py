@@ -1,4 +1,4 @@
-"""Training matrices of few values against rounding a float model to them afterwards: docs/quantizing.md, spectra, fairy2i.
+"""Training matrices of few values against rounding to them afterwards: docs/quantizing.md, spectra, fairy2i.
 
     python benchmarks/tiny_model.py float --steps 600 --batch 4 --threads 1
     python benchmarks/tiny_model.py ternary --ternary --steps 600 --batch 4 --threads 1

@@ -9,7 +9,7 @@ from intact.numerics.scan import (
     STEP_LIMIT,
     ScanRows,
     ScanShape,
-    ScanState,
+    RecurrentState,
     ScanWeights,
     convolved,
     end_block,
@@ -41,7 +41,7 @@ def part(rows: ScanRows, first: int, end: int) -> ScanRows:
     return ScanRows(*codes, rows.step[first:end])
 
 
-def whole(rows: ScanRows, w: ScanWeights, shape: ScanShape) -> tuple[np.ndarray, list[ScanState]]:
+def whole(rows: ScanRows, w: ScanWeights, shape: ScanShape) -> tuple[np.ndarray, list[RecurrentState]]:
     """The results of a text, position by position, and the states behind its blocks."""
     state, out, states = zero_state(shape), [], []
     for p in range(len(rows.step)):

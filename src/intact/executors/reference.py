@@ -77,7 +77,7 @@ from intact.numerics.norm import Gain, layer_norm, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
 from intact.numerics.scan import (
     BLOCK,
-    ScanState,
+    RecurrentState,
     ScanWeights,
     cached_rows,
     convolved,
@@ -460,7 +460,9 @@ class ReferenceExecutor:
         rows = cached_rows([array[block] for array in kept])
         states = self._states[op.layer]
         state = (
-            ScanState(*(array[self._state(pages, first - 1)] for array in states)) if first else zero_state(op.shape)
+            RecurrentState(*(array[self._state(pages, first - 1)] for array in states))
+            if first
+            else zero_state(op.shape)
         )
         if p % BLOCK == BLOCK - 1:
             for array, value in zip(states, end_block(rows, state, weights, op.shape), strict=True):

@@ -87,8 +87,12 @@ class Mamba2(Decoder):
         limit = m.get("time_step_limit", [0.0, float("inf")])
         if not isinstance(limit, list | tuple) or [str(x) for x in limit] not in (["0.0", "inf"], ["0", "inf"]):
             m.refuse("time_step_limit", "[0.0, Infinity] (other limits of steps are not supported)", limit)
-        own: dict[str, Any] = {"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2, "intermediate_size": 1}
-        own |= {"max_position_embeddings": m.get("max_position_embeddings", MOST_CONTEXT), "rope_theta": None}
+        own: dict[str, Any] = {"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2}
+        own |= {
+            "intermediate_size": 1,
+            "max_position_embeddings": m.get("max_position_embeddings", MOST_CONTEXT),
+            "rope_theta": None,
+        }
         config = super().read_hf(Metadata({**m.values, **own}, m.source))
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}
         shape = cls.shape(m, heads, width, ("n_groups", "state_size"))

@@ -106,16 +106,16 @@ def cached_rows(parts: Sequence[Int]) -> ScanRows:
     return ScanRows(x, b, c, parts[6])
 
 
-class ScanState(NamedTuple):
+class RecurrentState(NamedTuple):
     """The state behind a block: `mantissa` (heads, width, states) of 32 bits times 2^`exponent` (heads,)."""
 
     mantissa: Int
     exponent: Int
 
 
-def zero_state(shape: ScanShape) -> ScanState:
+def zero_state(shape: ScanShape) -> RecurrentState:
     """Return the state before the first block."""
-    return ScanState(np.zeros((shape.heads, shape.width, shape.states), np.int64), np.zeros(shape.heads, np.int64))
+    return RecurrentState(np.zeros((shape.heads, shape.width, shape.states), np.int64), np.zeros(shape.heads, np.int64))
 
 
 def softplus(x: NDArray[np.integer]) -> Int:
@@ -168,14 +168,14 @@ def decays(step: Int, rate: Int) -> Int:
     return total
 
 
-def scan_row(rows: ScanRows, state: ScanState, weights: ScanWeights, shape: ScanShape) -> Int:
+def scan_row(rows: ScanRows, state: RecurrentState, weights: ScanWeights, shape: ScanShape) -> Int:
     """Return the result of the last of a block's first rows, int64 (heads * width,), Q16 and saturated.
 
     Parameters
     ----------
     rows : ScanRows
         Those of the block up to the row itself, at most 64.
-    state : ScanState
+    state : RecurrentState
         That before the block.
     """
     heads, group = shape.heads, shape.heads // shape.groups
@@ -203,7 +203,7 @@ def scan_row(rows: ScanRows, state: ScanState, weights: ScanWeights, shape: Scan
     return sat32(rshift(sum(parts, start=np.int64(0)), 4)).reshape(-1)
 
 
-def end_block(rows: ScanRows, state: ScanState, weights: ScanWeights, shape: ScanShape) -> ScanState:
+def end_block(rows: ScanRows, state: RecurrentState, weights: ScanWeights, shape: ScanShape) -> RecurrentState:
     """Return the state behind a block of 64 rows: the state before it, decayed, and what each row adds."""
     heads, group = shape.heads, shape.heads // shape.groups
     x = rows.x.codes.reshape(-1, heads, shape.width)
@@ -222,7 +222,7 @@ def end_block(rows: ScanRows, state: ScanState, weights: ScanWeights, shape: Sca
     tops = np.where(sizes > 0, sizes + np.array([place for _, place in parts]), np.iinfo(np.int64).min)
     new = np.where(sizes.any(axis=0), tops.max(axis=0) - 30, 0)
     shifted = [np.where(part != 0, shift(part, (new - place)[:, None, None]), 0) for part, place in parts]
-    return ScanState(sat32(shifted[0] + shifted[1]), new)
+    return RecurrentState(sat32(shifted[0] + shifted[1]), new)
 
 
 def _common(sizes: Int, exponent: Int, bits: int) -> Int:
