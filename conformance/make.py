@@ -130,7 +130,7 @@ def _scan_block(
     rows = scan.scan_rows(np.array(mixed), np.array(steps), none, sizes)
     before = scan.zero_state(sizes)
     if state is not None:
-        before = scan.ScanState(np.array(state["mantissa"], np.int64), np.array(state["exponent"], np.int64))
+        before = scan.RecurrentState(np.array(state["mantissa"], np.int64), np.array(state["exponent"], np.int64))
     out: Case = {"y": _list(scan.scan_row(rows, before, weights, sizes))}
     if len(mixed) == scan.BLOCK:
         after = scan.end_block(rows, before, weights, sizes)

@@ -7,9 +7,9 @@ from intact.numerics.convolve import ConvolutionRows, row_codes
 from intact.numerics.scan import (
     BLOCK,
     STEP_LIMIT,
+    RecurrentState,
     ScanRows,
     ScanShape,
-    RecurrentState,
     ScanWeights,
     convolved,
     end_block,
