@@ -14,6 +14,7 @@ from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.models import Program, build_program, find_architecture, split_matrices
+from intact.models.input_limits import SUFFIX
 from intact.models.rotations import rotation_name
 from intact.numerics.dequantize import dequantize
 from intact.quantizers import InputStatistics, Spec
@@ -120,7 +121,7 @@ def _write(
         stored.append(Stored(own_name, "F32", (1,), 4))
     for tensor in checkpoint.tensors.values():
         canonical = own.get(tensor.name)
-        if tensor.name in origin:
+        if tensor.name in origin or tensor.name.endswith(SUFFIX):  # what largest inputs were, they are no more
             continue
         if canonical in changed and canonical is not None:
             origin[tensor.name] = canonical
