@@ -88,7 +88,7 @@ def test_bits_are_those_of_weights_in_memory(path, profile):
         expected, size = answers(model), model.info()["weight_bytes"]
     smallest = least(path, profile=profile)
     settings = [(smallest, 2, 16), (smallest, 1, 256), (max(smallest, size // 2), 2, 256), (2 * size, 2, 7)]
-    for cap, threads, chunk in settings:
+    for cap, threads, chunk in settings[:: 1 if profile == "int8" else 2]:
         with intact.load(path, profile, threads=threads, chunk=chunk, weights_memory=cap) as model:
             assert_equal(answers(model), expected)
             paged = model.executor.paged
@@ -125,7 +125,7 @@ def test_receipts_are_the_same_and_verify(path):
     with intact.load(path) as plain, intact.load(path, weights_memory=least(path)) as mapped:
         [[one]], [[other]] = (model.generate(TEXT, **OPTIONS, receipt=True) for model in (plain, mapped))
         assert one.receipt.encode() == other.receipt.encode()
-        assert verify(other.receipt, mapped).ok
+        assert [verdict.outcome for verdict in verify(mapped, [other.receipt])] == ["true"]
 
 
 def test_a_second_load_packs_nothing_and_verifies_once(small, home, monkeypatch):

@@ -9,8 +9,9 @@
 namespace intact {
 namespace {
 
-// A system maps what lies around a page that is touched, in windows of this size, so far as it is in its cache.
-constexpr std::uintptr_t kWindow = 1 << 16;
+// A system maps what lies around a page that is touched, in windows of this size, so far as it is in its cache; where
+// it cached a file in larger parts, which asking for pages does not lead to, the whole part, of at most this size.
+constexpr std::uintptr_t kWindow = 1 << 16, kFolio = 1 << 21;
 constexpr std::uintptr_t kPage = 1 << 12;
 
 std::uintptr_t address(const std::uint8_t* at) { return reinterpret_cast<std::uintptr_t>(at); }
@@ -44,12 +45,7 @@ Pager::Pager(const Model& model, const std::uint8_t* map, std::size_t size, std:
         stage_of_[i] = std::ssize(stages_);
         stages_.push_back(std::move(stage));
     }
-    for (const Unit& unit : units_)
-        if (std::none_of(unit.stages.begin(), unit.stages.end(), [&](auto k) { return at(stages_, k).whole; }))
-            for (const Range& range : unit.ranges) {
-                const std::size_t lead = behind(range.begin, kPage);
-                system::read_singly(range.begin - lead, lead + range.size);
-            }
+    system::read_singly(map, size);  // what is needed is asked for
     if (cap < least())
         throw std::invalid_argument("weights_memory must be at least " + std::to_string(least()) +
                                     " bytes for this model, whose largest two operations in succession then fit; got " +
@@ -132,16 +128,22 @@ bool Pager::make_room(std::int64_t bytes, std::int64_t later_than) {
 }
 
 void Pager::drop(Unit& unit) {
+    unit.here = unit.asked = false;
     for (const Range& range : unit.ranges) {
-        // with what was mapped around it; what of that is needed costs a moment to map again
-        const std::uint8_t* const end = range.begin + range.size;
-        const std::uint8_t* const from =
-            range.begin - std::min(behind(range.begin, kWindow), address(range.begin) - address(map_));
-        const std::uint8_t* const to =
-            end + std::min<std::size_t>(before(end, kWindow), static_cast<std::size_t>(map_ + size_ - end));
+        // With what was mapped around it, as far as no other unit that is here.
+        const std::uint8_t *from = range.begin, *to = range.begin + range.size;
+        from -= std::min<std::size_t>(behind(from, kFolio), static_cast<std::size_t>(from - map_));
+        to += std::min<std::size_t>(before(to, kFolio), static_cast<std::size_t>(map_ + size_ - to));
+        for (const Unit& other : units_) {
+            if (!other.here) continue;
+            for (const Range& of : other.ranges) {
+                const std::uint8_t* const end = of.begin + of.size;
+                if (end <= range.begin && end > from) from = end + before(end, kPage);
+                if (of.begin >= range.begin + range.size && of.begin < to) to = of.begin;
+            }
+        }
         system::drop_pages(from, static_cast<std::size_t>(to - from), file, from - map_);
     }
-    unit.here = unit.asked = false;
     counts.here -= unit.bytes;
     counts.dropped += unit.bytes;
 }

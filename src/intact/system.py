@@ -50,19 +50,26 @@ def zeroed(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def release_pages(map_: mmap.mmap, start: int = 0, size: int | None = None) -> None:
-    """Release the memory of a mapped file, which is read again when it is needed; without madvise, do nothing.
-
-    Parameters
-    ----------
-    start, size : int
-        The bytes whose pages are released, by default all.
-    """
+def release_pages(map_: mmap.mmap) -> None:
+    """Release the memory of a mapped file, which is read again when it is needed; without madvise, do nothing."""
     if hasattr(mmap, "MADV_DONTNEED") and hasattr(map_, "madvise"):
-        end = len(map_) if size is None else min(start + size, len(map_))
-        start -= start % mmap.PAGESIZE
-        if end > start:
-            map_.madvise(mmap.MADV_DONTNEED, start, end - start)
+        map_.madvise(mmap.MADV_DONTNEED)
+
+
+def read_in_small_parts(file: int) -> None:
+    """Have the system cache what is read of an open file page by page; by itself it may take larger parts.
+
+    Who maps the file and touches a page of a larger part gets all of it into memory. Without advice, do nothing.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+
+
+def flush_and_forget(file: int) -> None:
+    """Wait until an open file is on the disk, and have the system's cache drop it; without advice, the former alone."""
+    os.fsync(file)
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def can_page() -> bool:

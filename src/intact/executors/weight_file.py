@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import os
 import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +23,14 @@ from intact import _native
 from intact.errors import FormatError
 from intact.formats.tensor import map_file, release
 from intact.models.program import Embed, Experts, Linear, Logits, Program
+from intact.system import flush_and_forget, read_in_small_parts
 
 FORMAT: Final = 1
 """The version of the file and of the layout of packed matrices; it is part of what files are named by."""
 _MAGIC: Final = b"intact packed weights\n\0\0"
 _HEAD: Final = struct.Struct("<24s32sQQ32s")
 _PAGE: Final = 4096
-_BLOCK: Final = 1 << 24
+_BLOCK: Final = 1 << 22
 """Bytes that are hashed at a time."""
 
 
@@ -78,7 +78,7 @@ def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Call
     file.seek(0)
     file.write(_HEAD.pack(_MAGIC, key, at, len(text), hashlib.sha256(text).digest()))
     file.flush()
-    os.fsync(file.fileno())
+    flush_and_forget(file.fileno())
 
 
 class WeightFile:
@@ -116,6 +116,7 @@ class WeightFile:
         self._index: dict[str, Any] = json.loads(text)
         if any(one["at"] < _PAGE or one["at"] + one["bytes"] > at for one in self._index.values()):
             raise FormatError(f"{path}: has matrices that lie outside it; it should be made again")
+        release(self.data)
 
     def __contains__(self, name: str) -> bool:
         return name in self._index
@@ -131,7 +132,7 @@ class WeightFile:
         return _native.map_weight(one["stated"], table, self._bytes(name))
 
     def verify(self, threads: int) -> None:
-        """Read all matrices, a few megabytes in memory at a time, and compare their digests.
+        """Read all matrices, some megabytes of each at a time, and compare their digests.
 
         Raises
         ------
@@ -139,13 +140,16 @@ class WeightFile:
             Naming the first that differs.
         """
         with ThreadPoolExecutor(threads) as pool:  # hash functions release the interpreter's lock
-            for name, digest in zip(self._index, pool.map(self._digest, self._index), strict=True):
+            for name, digest in zip(self._index, pool.map(self._digest, self._index.values()), strict=True):
                 if digest != self._index[name]["sha256"]:
                     raise FormatError(f"{self.path}: the bytes of {name} are damaged; it should be made again")
 
-    def _digest(self, name: str) -> str:
-        made, data = hashlib.sha256(), self._bytes(name)
-        for at in range(0, data.nbytes, _BLOCK):
-            made.update(data[at : at + _BLOCK].data)
-            release(data[at : at + _BLOCK])
+    def _digest(self, one: dict[str, Any]) -> str:
+        made, left = hashlib.sha256(), one["bytes"]
+        with self.path.open("rb", buffering=0) as file:
+            read_in_small_parts(file.fileno())
+            file.seek(one["at"])
+            while left > 0 and (block := file.read(min(_BLOCK, left))):
+                made.update(block)
+                left -= len(block)
         return made.hexdigest()

@@ -109,10 +109,13 @@ def mapped_file(data: npt.NDArray[np.uint8]) -> mmap.mmap | None:
 
 
 def release(data: npt.NDArray[np.uint8]) -> None:
-    """Release the memory of bytes that lie in a mapped file; they are read again when they are needed."""
+    """Release the memory of the mapped file that bytes lie in, if they do; it is read again when it is needed.
+
+    All of it is released, since a system that maps a page may map megabytes around it.
+    """
     found = mapped_file(data)
-    if found is not None and data.size:
-        release_pages(found, data.ctypes.data - np.frombuffer(found, np.uint8).ctypes.data, data.nbytes)
+    if found is not None:
+        release_pages(found)
 
 
 def quote_name(name: str) -> str:
