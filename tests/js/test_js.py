@@ -305,6 +305,13 @@ def test_a_bit_of_a_weight(package: Path, tmp_path: Path) -> None:
     assert ask_verify(package, file, other, expected=3)[0]["what"] == "weights"
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+def test_a_receipt_of_each_architecture(package: Path, tmp_path: Path, architecture: str) -> None:
+    path, file = write_tiny(tmp_path / "tiny.gguf", architecture), tmp_path / "a.receipt"
+    intact.load(path).generate("Once", max_tokens=5, receipt=True)[0][0].receipt.save(file)
+    assert ask_verify(package, file, path, expected=0)[0]["outcome"] == "true"
+
+
 def test_other_bits_of_floats(package: Path, tmp_path: Path) -> None:
     path, file = write_tiny(tmp_path / "tiny.gguf", kinds=("F16", "F32")), tmp_path / "a.receipt"
     intact.load(path, bits=4).generate("Once", max_tokens=5, receipt=True)[0][0].receipt.save(file)
@@ -351,7 +358,7 @@ def test_architectures_that_do_not_run_are_named(package: Path, tmp_path: Path) 
     intact.load(path).generate("Once", max_tokens=2, receipt=True)[0][0].receipt.save(file)
     (verdict,) = ask_verify(package, file, path, expected=3)
     assert "gemma3" in verdict["detail"]
-    assert "llama, qwen2 do" in verdict["detail"]
+    assert "llama, qwen2, qwen3 do" in verdict["detail"]
 
 
 def test_what_the_command_refuses(package: Path, tmp_path: Path) -> None:
