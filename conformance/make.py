@@ -203,7 +203,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     ),
     "attend": _attend,
     "coded": _coded,
-    "rotate_query": lambda x: _list(kv_codec.rotate_asking(np.array(x))),
+    "rotate_query": lambda x: _list(kv_codec.rotate_query(np.array(x))),
     "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
     "activation": lambda kind, x: _list(gate.gated(np.array(x), None, kind)),
     "choose_experts": lambda scores, used, weights, factor, bias=None, groups=(1, 1): _described_choice(

@@ -27,6 +27,7 @@ from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.integers import LARGEST_ENTRY
+from intact.numerics.kv_codecs import CODECS
 from intact.numerics.kv_codecs.definition import KEY_UNIT, narrow, widen
 from intact.numerics.sampling import philox4x32
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
@@ -113,12 +114,20 @@ def test_every_tier_prints_the_documented_profiles_digest(tier: str, threads: in
     assert profile_digests(lambda profile: make_executor("native", tier, threads, profile)) == profiled
 
 
-def test_the_profiles_digest_has_every_scheme_and_rule_and_tells_them_apart(profiled: dict[str, str]) -> None:
+def test_the_profiles_digest_has_every_scheme_rule_and_codec_and_tells_them_apart(profiled: dict[str, str]) -> None:
     parts = [parse_profile(profile) for profile in PROFILED]
     assert {part.scheme.name for part in parts} == SCHEMES.keys()  # int8 with rules
     assert {part.sparsity.rule for part in parts if part.sparsity} == set(RULES)
-    for name in ("decoder llama", "decoder gemma", "matrix Q2_K 8"):
-        assert len({profiled[f"{profile}: {name}"] for profile in PROFILED}) == len(PROFILED)
+    coded = [profile for profile, part in zip(PROFILED, parts, strict=True) if part.codec]
+    assert {parse_profile(profile).codec for profile in coded} == set(CODECS.values())
+    others = [profile for profile in PROFILED if profile not in coded]
+    for names, profiles in (
+        (("decoder llama", "decoder gemma", "matrix Q2_K 8"), others),
+        (("decoder llama",), PROFILED),
+        (("attention 9 1 64 17", "attention 6 6 16 0 capped", "attention 1 1 512 0"), coded),
+    ):
+        for name in names:
+            assert len({profiled[f"{profile}: {name}"] for profile in profiles}) == len(profiles)
 
 
 @pytest.mark.parametrize("tier", TIERS)

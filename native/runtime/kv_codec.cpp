@@ -112,7 +112,7 @@ CodecRoom::CodecRoom(const Kernels& kernel, KvBits bits, std::int64_t width, std
       block_(std::min<std::int64_t>(width & -width, 256)),
       position_(static_cast<std::size_t>(16 * KvBits().position_bytes(depth_))) {
     const int log = std::bit_width(static_cast<std::uint64_t>(block_)) - 1;
-    asking_ = log / 2, kept_ = log - asking_;
+    query_shift_ = log / 2, kept_shift_ = log - query_shift_;
     const auto n = static_cast<std::size_t>(width);
     wide_.resize(n), key_.resize(n), value_.resize(n), codes_.resize(n);
 }
@@ -128,8 +128,8 @@ void CodecRoom::rotate(const std::int32_t* from, std::int32_t* to, int shift) {
 
 void CodecRoom::append(const std::int32_t* key, const std::int32_t* value, const HeadCache& cache,
                        std::int64_t position) {
-    rotate(key, key_.data(), kept_);
-    rotate(value, value_.data(), kept_);
+    rotate(key, key_.data(), kept_shift_);
+    rotate(value, value_.data(), kept_shift_);
     std::uint8_t* const plain_page = position_.data();
     const HeadCache plain = KvBits().head(&plain_page, 16, depth_, 0);
     kernel_.append(key_.data(), value_.data(), width_, plain, 0);
@@ -228,12 +228,12 @@ HeadCache CodecRoom::open(std::vector<Query>& queries, const std::vector<Segment
                 if (std::uint8_t* const room = room_of(coded[i])) at(table, i) = room;
         }
     const auto count = queries.size(), width = static_cast<std::size_t>(width_);
-    if (asked_.size() < count * width) asked_.resize(count * width), results_.resize(count * width);
+    if (queries_.size() < count * width) queries_.resize(count * width), results_.resize(count * width);
     targets_.clear();
     for (std::size_t q = 0; q < count; q++) {
-        rotate(queries[q].x, asked_.data() + q * width, asking_);
+        rotate(queries[q].x, queries_.data() + q * width, query_shift_);
         targets_.push_back(queries[q].out);
-        queries[q].x = asked_.data() + q * width;
+        queries[q].x = queries_.data() + q * width;
         queries[q].out = results_.data() + q * width;
         queries[q].pages = table_of(queries[q].pages).pages.data();
     }
@@ -242,7 +242,7 @@ HeadCache CodecRoom::open(std::vector<Query>& queries, const std::vector<Segment
 
 void CodecRoom::finish() {
     for (std::size_t q = 0; q < targets_.size(); q++)
-        rotate(results_.data() + q * static_cast<std::size_t>(width_), targets_[q], asking_);
+        rotate(results_.data() + q * static_cast<std::size_t>(width_), targets_[q], query_shift_);
 }
 
 void CodecRoom::unpack(const HeadCache& cache, const Part& part, std::uint8_t* to, const HeadCache& plain) const {

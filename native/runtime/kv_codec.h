@@ -64,10 +64,10 @@ private:
     const Kernels& kernel_;
     KvBits bits_;
     std::int64_t width_, depth_, page_size_, block_;
-    int asking_, kept_;  // shifts of what is rotated
+    int query_shift_, kept_shift_;  // shifts of what is rotated
     Buffer position_, pages_;
     std::vector<std::int64_t> wide_;
-    std::vector<std::int32_t> key_, value_, codes_, asked_, results_;
+    std::vector<std::int32_t> key_, value_, codes_, queries_, results_;
     std::vector<std::int32_t*> targets_;
     std::vector<Part> parts_;  // by their pages
     std::vector<Table> tables_;

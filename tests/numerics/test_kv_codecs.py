@@ -14,7 +14,7 @@ from intact.numerics.kv_codecs.definition import (
     STEPS,
     VALUE_UNIT,
     narrow,
-    rotate_asking,
+    rotate_query,
     rotate_kept,
     rotation_block,
     widen,
@@ -36,23 +36,23 @@ def test_rotated_queries_and_keys_have_the_products_of_plain_ones(width: int) ->
     rng = np.random.default_rng(width)
     q, k = (np.rint(rng.normal(0, 1 << 18, (5, width))).astype(np.int64) for _ in range(2))
     exact = (q * k).sum(axis=-1).astype(float)
-    turned = (rotate_asking(q) * rotate_kept(k)).sum(axis=-1).astype(float)
+    turned = (rotate_query(q) * rotate_kept(k)).sum(axis=-1).astype(float)
     assert np.abs(turned - exact).max() < 1e-4 * (1 << 36) * width**0.5
-    back = rotate_asking(rotate_kept(k))
+    back = rotate_query(rotate_kept(k))
     assert np.abs(back - k).max() <= 1 + 2 * rotation_block(width) ** 0.5
 
 
 def test_a_rotation_is_the_matrix_over_the_root_of_its_size() -> None:
     x = np.rint(np.random.default_rng(1).normal(0, 1 << 20, (3, 96))).astype(np.int64)
     exact = (x.reshape(3, 3, 32) @ sylvester(32)).reshape(3, 96)
-    for rotated, bits in ((rotate_kept(x), 3), (rotate_asking(x), 2)):
+    for rotated, bits in ((rotate_kept(x), 3), (rotate_query(x), 2)):
         rounded = [(Fraction(int(v), 1 << bits) + Fraction(1, 2)).__floor__() for v in exact.ravel()]
         assert rotated.ravel().tolist() == rounded
 
 
 def test_the_largest_rows_saturate() -> None:
     x = np.full((1, 256), (1 << 31) - 1, np.int64)
-    for rotate in (rotate_kept, rotate_asking):
+    for rotate in (rotate_kept, rotate_query):
         assert rotate(x)[0, 0] == (1 << 31) - 1
         assert rotate(-x)[0, 0] == 1 - (1 << 31)
         assert not rotate(x)[0, 1:].any()

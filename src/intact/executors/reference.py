@@ -68,7 +68,7 @@ from intact.numerics.kv_codecs.definition import (
     KEY_UNIT,
     VALUE_UNIT,
     narrow,
-    rotate_asking,
+    rotate_query,
     rotate_kept,
     widen,
 )
@@ -387,7 +387,7 @@ class ReferenceExecutor:
         else:
             new_keys = narrow(quantize_keys(rotate_kept(key)), codec.key_bits, KEY_UNIT)
             new_values = narrow(quantize_values(rotate_kept(value)), codec.value_bits, VALUE_UNIT)
-            queries = rotate_asking(queries)
+            queries = rotate_query(queries)
         out = np.zeros((count, op.heads, op.width), np.int64)
         group, row = op.heads // op.kv_heads, 0
         for chunk in chunks:
@@ -412,7 +412,7 @@ class ReferenceExecutor:
                         sinks[h],
                     )
             row = part.stop
-        return (out if codec is None else rotate_asking(out)).reshape(count, -1)
+        return (out if codec is None else rotate_query(out)).reshape(count, -1)
 
     def _convolve(self, op: Convolve, source: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
         codes, exponent = self._cache[self.program.layers + op.layer]

@@ -71,7 +71,7 @@ def rotate_kept(x: Int) -> Int:
     return _rotate(x, kept=True)
 
 
-def rotate_asking(x: Int) -> Int:
+def rotate_query(x: Int) -> Int:
     """Rotate queries, or turn results back, (..., width) in Q16: ``sat32(rshift(H x, floor(l / 2)))``.
 
     As H H is the block's size times the identity, products of rotated queries and keys are those of the plain ones, and
