@@ -14,8 +14,8 @@ from intact.numerics.kv_codecs.definition import (
     STEPS,
     VALUE_UNIT,
     narrow,
-    rotate_query,
     rotate_kept,
+    rotate_query,
     rotation_block,
     widen,
 )

@@ -68,8 +68,8 @@ from intact.numerics.kv_codecs.definition import (
     KEY_UNIT,
     VALUE_UNIT,
     narrow,
-    rotate_query,
     rotate_kept,
+    rotate_query,
     widen,
 )
 from intact.numerics.matmul import matmul
@@ -380,13 +380,14 @@ class ReferenceExecutor:
         cap = score_cap(op.cap) if op.cap else None
         sinks = [None] * op.heads if op.sinks is None else integer_sinks(self.program, op.sinks).tolist()
         codec = self._parts.codec
-        key, value = (x.reshape(count, op.kv_heads, op.width) for x in (rows[op.key], rows[op.value]))
+        own_keys = rows[op.key].reshape(count, op.kv_heads, op.width)
+        own_values = rows[op.value].reshape(count, op.kv_heads, op.width)
         queries = rows[op.query].reshape(count, op.heads, op.width)
         if codec is None:
-            new_keys, new_values = quantize_keys(key), quantize_values(value)
+            new_keys, new_values = quantize_keys(own_keys), quantize_values(own_values)
         else:
-            new_keys = narrow(quantize_keys(rotate_kept(key)), codec.key_bits, KEY_UNIT)
-            new_values = narrow(quantize_values(rotate_kept(value)), codec.value_bits, VALUE_UNIT)
+            new_keys = narrow(quantize_keys(rotate_kept(own_keys)), codec.key_bits, KEY_UNIT)
+            new_values = narrow(quantize_values(rotate_kept(own_values)), codec.value_bits, VALUE_UNIT)
             queries = rotate_query(queries)
         out = np.zeros((count, op.heads, op.width), np.int64)
         group, row = op.heads // op.kv_heads, 0
