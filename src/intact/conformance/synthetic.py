@@ -523,9 +523,9 @@ def _scans() -> Iterator[Case]:
         b.logits("y")
         text, pages = [(7 * i + i * i // 3 + 3) % TOKENS for i in range(150)], [0, 5, 1, 9, 4, 2, 3, 8, 6, 7]
         cuts = (0, 50, 51, 91, 128, 150)
-        beside = _chunk(0, text[20:90], range(10, 15))
+        other = _chunk(0, text[20:90], range(10, 15))
         steps = [_step(_chunk(start, text[start:end], pages)) for start, end in pairwise(cuts)]
-        steps[2] = _step(beside, *steps[2].chunks)
+        steps[2] = _step(other, *steps[2].chunks)
         yield b.case(steps, pages=15)
     b = _Builder("scan units")  # of which the head shows each
     b.embed(40)
