@@ -43,6 +43,7 @@ from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
 from intact.executors.weight_file import WeightFile
 from intact.formats import Tensor
+from intact.formats.tensor import release
 from intact.models.program import (
     Adapt,
     AllGather,
@@ -402,7 +403,14 @@ class NativeExecutor:
         gain = integer_gain(self.program, op)
         values = gain_values(self.program, op)
         added: int = self._model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps)
+        self._release(op.gain)
         return added
+
+    def _release(self, name: str) -> None:
+        """Release the memory of the file of a tensor that has been read, where weights are to stay below a cap."""
+        if self._mapped is not None:
+            for part in self.program.tensors[name].stored:
+                release(part)
 
     def _fraction(self, buffer: str) -> int:
         return 20 if self.program.buffers[buffer].wide else 16
@@ -415,6 +423,7 @@ class NativeExecutor:
             return -1
         values = bias_values(self.program, name)
         added: int = self._model.add_bias(integer_bias(self.program, name, fraction), values)
+        self._release(name)
         return added
 
     def close(self) -> None:
