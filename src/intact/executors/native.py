@@ -208,7 +208,7 @@ class NativeExecutor:
 
     @property
     def paged(self) -> Paged:
-        """What the pager of mapped weights did so far."""
+        """Counts of the pager of mapped weights so far."""
         return Paged(*self._model.paged())
 
     def drop_caches(self, on: bool) -> None:

@@ -93,7 +93,7 @@ class PlannedReplica:
 
 @dataclass(frozen=True)
 class ClusterPlan:
-    """What was chosen.
+    """The choice of a plan.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ _ENGINE: Final = 24
 
 
 class RankTimes(NamedTuple):
-    """What a step took on one rank.
+    """The times of a step on one rank.
 
     Attributes
     ----------
