@@ -448,9 +448,9 @@ void bind_model(nb::module_& m) {
             "paged",
             [](const Model& self) {
                 const Pager::Counts counts = self.pager ? self.pager->counts : Pager::Counts{};
-                return std::tuple(counts.asked, counts.dropped, counts.here, counts.most);
+                return std::tuple(counts.requested, counts.dropped, counts.here, counts.most);
             },
-            "Return the pager's bytes: asked for and dropped so far, counted now, the most ever.")
+            "Return the pager's bytes: requested and dropped so far, counted now, the most ever.")
         .def(
             "largest_exponent",
             [](const Model& self, int weight) {

@@ -16,9 +16,9 @@ constexpr std::uintptr_t kPage = 1 << 12;
 
 std::uintptr_t address(const std::uint8_t* at) { return reinterpret_cast<std::uintptr_t>(at); }
 
-// How far `at` lies behind the start of its window or page.
-std::size_t behind(const std::uint8_t* at, std::uintptr_t size) { return address(at) % size; }
-std::size_t before(const std::uint8_t* at, std::uintptr_t size) { return (size - behind(at, size)) % size; }
+// How far `at` lies past the start of its window or page.
+std::size_t past(const std::uint8_t* at, std::uintptr_t size) { return address(at) % size; }
+std::size_t before(const std::uint8_t* at, std::uintptr_t size) { return (size - past(at, size)) % size; }
 
 }  // namespace
 
@@ -78,7 +78,7 @@ void Pager::add(Stage& stage, const Model& model, const std::vector<int>& weight
     }
     if (fresh.ranges.empty()) return;
     for (const auto& [begin, bytes] : fresh.ranges)
-        fresh.bytes += static_cast<std::int64_t>(behind(begin, kWindow) + bytes + before(begin + bytes, kWindow));
+        fresh.bytes += static_cast<std::int64_t>(past(begin, kWindow) + bytes + before(begin + bytes, kWindow));
     fresh.stages.push_back(number);
     fresh.left_out = stage.firsts.empty() ? 0 : 1;
     stage.units.push_back(units_.size());
@@ -128,11 +128,11 @@ bool Pager::make_room(std::int64_t bytes, std::int64_t later_than) {
 }
 
 void Pager::drop(Unit& unit) {
-    unit.here = unit.asked = false;
+    unit.here = unit.requested = false;
     for (const Range& range : unit.ranges) {
         // With what was mapped around it, as far as no other unit that is here.
         const std::uint8_t *from = range.begin, *to = range.begin + range.size;
-        from -= std::min<std::size_t>(behind(from, kFolio), static_cast<std::size_t>(from - map_));
+        from -= std::min<std::size_t>(past(from, kFolio), static_cast<std::size_t>(from - map_));
         to += std::min<std::size_t>(before(to, kFolio), static_cast<std::size_t>(map_ + size_ - to));
         for (const Unit& other : units_) {
             if (!other.here) continue;
@@ -157,11 +157,11 @@ bool Pager::take(Stage& stage, std::size_t number, std::int64_t later_than) {
         counts.here += unit.bytes;
         counts.most = std::max(counts.most, counts.here);
     }
-    if (unit.asked || !stage.whole) return true;
-    unit.asked = true;
-    counts.asked += unit.bytes;
+    if (unit.requested || !stage.whole) return true;
+    unit.requested = true;
+    counts.requested += unit.bytes;
     for (const Range& range : unit.ranges) {
-        const std::size_t lead = behind(range.begin, kPage);
+        const std::size_t lead = past(range.begin, kPage);
         system::read_ahead(range.begin - lead, lead + range.size);
     }
     return true;

@@ -21,8 +21,8 @@ class Model;
 class Pager {
 public:
     struct Counts {
-        std::int64_t asked = 0, dropped = 0;  // bytes so far
-        std::int64_t here = 0, most = 0;      // bytes counted now; the most ever
+        std::int64_t requested = 0, dropped = 0;  // bytes so far
+        std::int64_t here = 0, most = 0;          // bytes counted now; the most ever
     };
 
     // map: all bytes of the file. Throws where `cap` is less than `least`.
@@ -48,10 +48,10 @@ private:
     };
     struct Unit {
         std::vector<Range> ranges;
-        std::vector<std::int64_t> stages;  // that read it
-        std::int64_t bytes = 0;            // at most, that its use maps
-        std::int64_t left_out = 0;         // since its last use, how often its stage did without it
-        bool here = false, asked = false;  // whether it counts; whether the system was asked for it since
+        std::vector<std::int64_t> stages;      // that read it
+        std::int64_t bytes = 0;                // at most, that its use maps
+        std::int64_t left_out = 0;             // since its last use, how often its stage did without it
+        bool here = false, requested = false;  // whether it counts; whether the system was asked for it since
     };
     struct Stage {
         std::vector<std::size_t> units;   // of a mixture those of expert e are [firsts[e], firsts[e + 1])

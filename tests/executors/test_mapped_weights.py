@@ -126,7 +126,7 @@ def test_the_pager_keeps_its_cap_and_half_of_a_dense_model(program, file, thread
     assert np.array_equal(run(roomy, 9), expected)
     whole = roomy.paged
     assert (whole.dropped, whole.here) == (0, whole.most)
-    assert 0 < whole.here - whole.asked < whole.here // 3  # of the embedding only some rows are read
+    assert 0 < whole.here - whole.requested < whole.here // 3  # of the embedding only some rows are read
     for share in (3, 2):
         cap = whole.most // share
         executor = NativeExecutor(program, threads=threads, mapped=file, weights_memory=cap)
@@ -135,7 +135,7 @@ def test_the_pager_keeps_its_cap_and_half_of_a_dense_model(program, file, thread
         assert before.most <= cap
         run(executor, 9)
         missing, ahead = whole.most - cap, cap // 8
-        assert executor.paged.asked - before.asked <= 7 * (missing + 3 * ahead)
+        assert executor.paged.requested - before.requested <= 7 * (missing + 3 * ahead)
         assert executor.paged.dropped > before.dropped
 
 

@@ -76,9 +76,9 @@ from intact.numerics.soft_cap import make_soft_cap, score_cap
 
 
 class Paged(NamedTuple):
-    """Bytes of mapped weights: asked for and dropped so far, counted as in memory now, and at most ever."""
+    """Bytes of mapped weights: requested and dropped so far, counted as in memory now, and at most ever."""
 
-    asked: int
+    requested: int
     dropped: int
     here: int
     most: int
