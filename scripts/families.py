@@ -47,7 +47,8 @@ not the latent rows ([numerics](numerics.md#9-embedding-residual-stream-order-of
 more than 3.9 are refused: those of DeepSeek-V2 with 236B parameters and of DeepSeek-V2.5, which have 16.
 
 Mamba-2's states take room in the cache: one for each 64 positions, so that any prefix can be shared. Its norms are over
-whole rows, and files with several groups (Codestral Mamba) are refused, as the authors' program norms each by itself.
+whole rows, and files with several groups (Codestral Mamba) are refused, as the authors' program norms each by itself. A
+config.json with a bare `Infinity` (`time_step_limit`) is no JSON and refused too; Transformers 5 writes it as JSON.
 
 **Not there.** An architecture that cannot run is refused with what it needs:
 

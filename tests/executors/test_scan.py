@@ -1,5 +1,6 @@
 """State-space layers: executors agree, and no cut, page size, fork or preemption changes a bit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.scan import ScanShape
 from intact.quantizing import quantize
 from support.examples import examples
+from support.folders import VARIANTS, write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
 
@@ -251,6 +253,28 @@ def changed(tmp_path: Path, metadata: dict[str, object], values: dict[str, float
         numbers[0] = value
         tensors[name] = (kind, shape, numbers.tobytes())
     return write_gguf(tmp_path / "changed.gguf", own, tensors)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("time_step_limit", [0.0, {"__float__": "Infinity"}], None),
+        ("time_step_limit", [0.001, 0.1], "other limits of steps are not supported"),
+        ("num_heads", 7, "128 channels"),
+        ("n_groups", 2, "norms of several groups"),
+        ("hidden_act", "gelu", "hidden_act must be silu"),
+        ("use_bias", True, "use_bias is True"),
+    ],
+)
+def test_folders_of_other_models_are_refused(tmp_path: Path, key: str, value: object, problem: str | None) -> None:
+    variant = VARIANTS["mamba2"]
+    folder = write_folder(tmp_path / "folder", variant, "mamba2")
+    (folder / "config.json").write_text(json.dumps({**variant.config, key: value}))
+    if problem is None:
+        intact.load(folder)
+        return
+    with pytest.raises(ModelError, match=problem):
+        intact.load(folder)
 
 
 @pytest.mark.native

@@ -22,6 +22,8 @@ from intact.numerics.scan import MOST_STATES, ScanShape
 
 _HEADS = {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}
 _OF_HEADS = re.compile(r"model\.layers\.(\d+)\.mixer\.(A_log|D|dt_bias)")
+_NO_LIMIT = ([0.0, {"__float__": "Infinity"}], [0.0, float("inf")])
+"""No limit of steps: as Transformers writes it, and as other readers of JSON have it."""
 _NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
 
 
@@ -84,11 +86,13 @@ class Mamba2(Decoder):
         inner = m.integer("expand", 2, most=64) * m.integer("hidden_size")
         if heads * width != inner:
             m.refuse("num_heads", f"{inner} channels (expand times hidden_size) in heads of {width}", heads)
-        limit = m.get("time_step_limit", [0.0, float("inf")])
-        if not isinstance(limit, list | tuple) or [str(x) for x in limit] not in (["0.0", "inf"], ["0", "inf"]):
-            m.refuse("time_step_limit", "[0.0, Infinity] (other limits of steps are not supported)", limit)
-        own: dict[str, Any] = {"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2}
-        own |= {
+        limit = m.get("time_step_limit")
+        if limit is not None and limit not in _NO_LIMIT:
+            m.refuse("time_step_limit", f"{_NO_LIMIT[0]} (other limits of steps are not supported)", limit)
+        own: dict[str, Any] = {
+            "num_attention_heads": 1,
+            "num_key_value_heads": 1,
+            "head_dim": 2,
             "intermediate_size": 1,
             "max_position_embeddings": m.get("max_position_embeddings", MOST_CONTEXT),
             "rope_theta": None,
