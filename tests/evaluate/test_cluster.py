@@ -100,6 +100,23 @@ def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):
     assert not any(file.is_file() and file.suffix != ".lock" for file in place.parent.rglob("*"))
 
 
+def test_a_full_disk_is_named_with_the_file_and_the_folder_and_nothing_is_left(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource", reason="needs limits of POSIX")
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+    (tmp_path / "model.gguf").write_bytes(bytes(100_000))
+    shipped = ship(tmp_path / "model.gguf", {})
+    away = replace(shipped, path=tmp_path / "elsewhere" / "model.gguf")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(WorkerError, match=r"model.gguf cannot be kept in .*by-digest.*after 0 of 100,000 bytes"):
+            receive(away, shipped.read)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not any(file.is_file() and file.suffix != ".lock" for file in (tmp_path / "home").rglob("*"))
+    assert receive(away, shipped.read).read_bytes() == bytes(100_000)
+
+
 def test_of_a_model_of_several_files_those_that_are_missing_are_pulled(tmp_path, monkeypatch):
     monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
     (tmp_path / "model").mkdir()

@@ -3,14 +3,11 @@
 import json
 import os
 import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import intact
 from intact.evaluate.cluster import UnitsJob
@@ -20,14 +17,13 @@ SOURCES = os.pathsep.join([str(Path(intact.__file__).parents[1]), str(Path(__fil
 
 
 @contextmanager
-def ray_cluster(address: str | None = None, /, **variables: str) -> Iterator[Any]:
-    """Yield a cluster whose head, with variables in its environment, runs no work; its nodes end with the block."""
+def ray_cluster() -> Iterator[Any]:
+    """Yield a cluster whose head runs no work; its nodes end with the block."""
     import ray
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20}
-    head |= {"env_vars": environment() | variables} | _at(address)
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20, "env_vars": environment()}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield cluster
@@ -37,14 +33,9 @@ def ray_cluster(address: str | None = None, /, **variables: str) -> Iterator[Any
         cluster.shutdown()
 
 
-def add_node(cluster: Any, address: str | None = None, /, **variables: str) -> Any:
+def add_node(cluster: Any, **variables: str) -> Any:
     """Add a node with one processor, and with variables in the environment of its processes."""
-    options = {"object_store_memory": 80 << 20} | _at(address)
-    return cluster.add_node(num_cpus=1, env_vars=environment() | variables, **options)
-
-
-def _at(address: str | None) -> dict[str, Any]:
-    return {} if address is None else {"node_ip_address": address}
+    return cluster.add_node(num_cpus=1, object_store_memory=80 << 20, env_vars=environment() | variables)
 
 
 def environment() -> dict[str, str]:
@@ -54,10 +45,7 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NotingJob(UnitsJob):
-    """Units of a plan; each process that works on them leaves a file named by its number, with its tier.
-
-    After each unit it leaves a file ``NODE-....unit``, and sleeps the seconds in its variable DELAY.
-    """
+    """Units of a plan; each process that works on them leaves a file named by its number, with its tier."""
 
     folder: str = ""
 
@@ -69,17 +57,9 @@ class NotingJob(UnitsJob):
         new = place.with_suffix(f".{threading.get_ident()}")
         new.write_text(json.dumps(note))
         new.rename(place)
-        for number, done in super().run(backends, items, journals):
-            (Path(self.folder) / f"{note['node']}-{uuid4().hex}.unit").touch()
-            time.sleep(float(os.environ.get("DELAY", "0")))
-            yield number, done
+        yield from super().run(backends, items, journals)
 
 
 def noted(folder: Path) -> dict[int, dict[str, str]]:
     """Return what the processes have noted, by their numbers."""
     return {int(file.name): json.loads(file.read_text()) for file in folder.iterdir() if not file.suffix}
-
-
-def units_by_node(folder: Path) -> Counter[str]:
-    """Return how many units the nodes have done, by their variable NODE; one that was done again counts again."""
-    return Counter(file.name.partition("-")[0] for file in folder.glob("*.unit"))
