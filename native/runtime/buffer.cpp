@@ -9,7 +9,11 @@ Buffer Buffer::packed(std::size_t size) {
     static system::Mutex mutex;
     static std::weak_ptr<Buffer> current;
     static std::size_t used = 0;
+#if defined(__wasm__)
+    constexpr std::size_t kChunk = 8 * kHuge - 4096;  // zig's C library takes the next power of two, with its own part
+#else
     constexpr std::size_t kChunk = 8 * kHuge;
+#endif
     const std::size_t room = (size + kLine - 1) / kLine * kLine;
     if (size == 0 || size >= kHuge) return Buffer(size);
     const std::lock_guard lock(mutex);
