@@ -397,7 +397,7 @@ class Model:
 
     def paged(self) -> tuple[int, int, int, int]:
         """
-        Return the pager's bytes: asked for and dropped so far, counted now, the most ever.
+        Return the pager's bytes: requested and dropped so far, counted now, the most ever.
         """
 
     def largest_exponent(self, weight: int) -> int: ...
