@@ -93,28 +93,54 @@ def test_native_gives_one_text_the_same_bits_however_it_is_cut(tmp_path: Path, p
     cut()
 
 
-@pytest.mark.parametrize("groups", [1, 3])
-def test_the_fp32_profile_computes_its_definition(groups: int) -> None:
-    """Of a program that is little besides a scan: products by parts of the unit matrix give it its rows."""
-    rng, shape, count = np.random.default_rng(groups), ScanShape(6, 5, groups, 12), 150
-    b, width = _Builder("bare"), shape.channels + shape.heads
-    rows = rng.normal(0, 1, (count, width)).astype(np.float32)
+def bare_program(
+    rows: np.ndarray, shape: ScanShape, heads: dict[str, np.ndarray], taps: np.ndarray, bias: np.ndarray
+) -> tuple[Case, Scan, list[Target]]:
+    """A program that is little besides a scan: token i has row i, and products by parts of the unit matrix give it."""
+    b, count = _Builder("bare"), len(rows)
 
     def tensor(name: str, values: np.ndarray) -> str:
         return b.tensor(name, "F32", values.shape, np.ascontiguousarray(values, "<f4").tobytes())
 
-    b.ops.append(Embed(b.buffer("x", width, wide=True), tensor("embed", rows)))
-    unit, ends = np.eye(width), (("mixed", shape.channels), ("steps", shape.heads))
+    b.ops.append(Embed(b.buffer("x", rows.shape[1], wide=True), tensor("embed", rows)))
+    unit, ends = np.eye(rows.shape[1]), (("mixed", shape.channels), ("steps", shape.heads))
     parts = np.split(unit, [shape.channels])
     targets = [Target(b.buffer(name, n), tensor(f"to.{name}", p)) for (name, n), p in zip(ends, parts, strict=True)]
     b.ops.append(Linear("x", tuple(targets)))
-    taps, bias = rng.normal(0, 0.5, (shape.channels, 4)), rng.normal(0, 0.2, shape.channels)
-    heads = {"step_bias": rng.normal(-2, 1, 6), "decay": -np.geomspace(0.01, 8, 6), "skip": rng.normal(0, 1, 6)}
     names = [tensor(name, values) for name, values in (("taps", taps), ("bias", bias), *heads.items())]
-    op = Scan("mixed", "steps", b.buffer("scanned", shape.inner), *names, 0, *shape, 4)
+    op = Scan("mixed", "steps", b.buffer("scanned", shape.inner), *names, 0, *shape, taps.shape[1])
     b.ops.append(op)
     b.logits("scanned", "F32", 7)
-    case = b.case([], pages=10)
+    return b.case([], pages=-(-count // 16)), op, targets
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_state_that_outweighs_what_a_block_adds_keeps_its_bits(tier: str) -> None:
+    """The second block's rows are a thousandth of the first's, and nothing is forgotten."""
+    rng, shape = np.random.default_rng(5), ScanShape(2, 8, 1, 8)
+    rows = rng.normal(0, 1, (140, shape.channels + shape.heads)).astype(np.float32)
+    rows[64:, : shape.channels] *= 1e-3
+    heads = {"step_bias": np.full(2, 1.0), "decay": np.full(2, -1e-6), "skip": np.zeros(2)}
+    case, *_ = bare_program(rows, shape, heads, np.ones((shape.channels, 1)), np.zeros(shape.channels))
+
+    def logits(executor: ReferenceExecutor | NativeExecutor) -> np.ndarray:
+        executor.reserve_pages(case.pages)
+        chunk = SequenceChunk(0, np.arange(len(rows), dtype=np.int32), np.arange(case.pages, dtype=np.int32))
+        return executor.step([chunk], np.arange(len(rows))).copy()
+
+    expected = logits(ReferenceExecutor(case.program, case.bits, 16))
+    assert np.abs(expected[130:]).max() > 0
+    assert np.array_equal(logits(NativeExecutor(case.program, "int8", 2, tier, case.bits, 16)), expected)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_fp32_profile_computes_its_definition(groups: int) -> None:
+    rng, shape, count = np.random.default_rng(groups), ScanShape(6, 5, groups, 12), 150
+    rows = rng.normal(0, 1, (count, shape.channels + shape.heads)).astype(np.float32)
+    taps, bias = rng.normal(0, 0.5, (shape.channels, 4)), rng.normal(0, 0.2, shape.channels)
+    heads = {"step_bias": rng.normal(-2, 1, 6), "decay": -np.geomspace(0.01, 8, 6), "skip": rng.normal(0, 1, 6)}
+    case, op, targets = bare_program(rows, shape, heads, taps, bias)
 
     def values(name: str) -> np.ndarray:
         t = case.program.tensors[name]

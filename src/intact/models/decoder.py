@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
+from intact.formats.tensor import release
 from intact.models.config import Config, check_config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.gathers import add_gathers, has_index, input_count
 from intact.models.input_limits import add_limits, limit_name, read_limit
@@ -92,6 +93,8 @@ def float_values(tensor: Tensor, length: int, where: object) -> NDArray[np.float
     if tensor.kind not in FLOAT_FORMATS:
         raise ModelError(f"{where}: tensor {tensor.name} is {tensor.kind}, expected {', '.join(FLOAT_FORMATS)}")
     values = dequantize(tensor.kind, tensor.data, tensor.shape)
+    for part in tensor.stored:
+        release(part)  # the system may have mapped megabytes around it
     if not np.all(np.isfinite(values)):
         raise ModelError(
             f"{where}: tensor {tensor.name} has NaN or infinite values (first at {np.argmin(np.isfinite(values))})"
