@@ -192,7 +192,7 @@ def test_parts_of_mapped_tensors_are_views(tmp_path: Path) -> None:
     [
         ("gpt-oss", "mixtures of experts"),
         ("lfm2", "convolutions"),
-        ("mamba2", "state-space layers"),
+        ("mamba2", "without attention"),
         ("deepseek2", "latent attention"),
         ("olmo2", "norms over whole rows"),
     ],
