@@ -48,6 +48,9 @@ ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t*
 // x as 15 bits and a sign under one exponent, which is returned.
 std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
 
+// 2^-t for t >= 0 in Q30, as Q30 (docs/numerics.md, section 2).
+std::int64_t exp2_neg(std::int64_t t);
+
 // ln(1 + exp(x)), Q16 to Q26, below 64.
 std::uint32_t softplus(std::int64_t x);
 
