@@ -28,7 +28,7 @@ from intact import _native
 from intact.conformance import EXPECTED, digests, make_executor
 from intact.conformance.kernels import Ints, NativeKernels, Source, layout_results, results
 from intact.conformance.synthetic import Case, cases
-from intact.executors import native
+from intact.executors import native, packing
 from intact.executors.native import NativeExecutor, available_tiers
 from intact.numerics import VERSION, attention
 from intact.numerics.gate import GATES, Activation
@@ -296,7 +296,8 @@ def record_program(case: Case, profile: str, arrays: Arrays) -> tuple[dict[str, 
     made: list[NativeExecutor] = []
 
     def make(program: Any, bits: int) -> NativeExecutor:
-        with mock.patch.object(native, "_native", RecordedNative(arrays)):
+        recorded = RecordedNative(arrays)
+        with mock.patch.object(native, "_native", recorded), mock.patch.object(packing, "_native", recorded):
             made.append(make_executor("native", profile=profile)(program, bits))  # type: ignore[arg-type]
         return made[0]
 
