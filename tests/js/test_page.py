@@ -243,8 +243,8 @@ def test_a_worker_that_does_not_start_is_told(opened: Open) -> None:
 
 
 def test_memory_that_is_refused_is_told(chromium: Any, address: str) -> None:
-    """A browser that gives a module 24 MB."""
-    with launched(chromium.browser_type, "--js-flags=--wasm-max-mem-pages=384") as small:
+    """A browser that gives a module 16 MB."""
+    with launched(chromium.browser_type, "--js-flags=--wasm-max-mem-pages=256") as small:
         page = small.new_page()
         page.set_default_timeout(WAIT)
         page.goto(address)
