@@ -170,6 +170,18 @@ def engine_figures(model: intact.Model, asked: list[list[int]], tokens: int) -> 
     return Figures(written / seconds, *[NONE] * 4, 1000 * spent / written, NONE, NONE)
 
 
+def server_commands(path: Path, llama: str | None) -> dict[str, list[str]]:
+    """Commands that serve a model as `served`, by the servers' names; `llama` has llama-cpp-python's server."""
+    main_ = "from intact.cli import main; main()"
+    commands = {"intact": [sys.executable, "-c", main_, "serve", f"served={path}"]}
+    if llama:
+        command = [llama, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", "served"]
+        # by default a new request ends the one before it; so they wait for each other
+        command += ["--interrupt_requests", "false", "--n_threads", str(len(os.sched_getaffinity(0)))]
+        commands["llama-cpp-python"] = [*command, "--n_ctx", "4096"]
+    return commands
+
+
 @contextmanager
 def served(command: list[str]) -> Iterator[tuple[int, int]]:
     """Run a server; its port and its process."""
@@ -224,13 +236,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     path = resolve(options.model)
-    main_ = "from intact.cli import main; main()"
-    commands = {"intact": [sys.executable, "-c", main_, "serve", f"served={path}"]}
-    if options.llama:
-        command = [options.llama, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", "served"]
-        # by default a new request ends the one before it; told not to, the requests wait for each other
-        command += ["--interrupt_requests", "false", "--n_threads", str(len(os.sched_getaffinity(0)))]
-        commands["llama-cpp-python"] = [*command, "--n_ctx", "4096"]
     rows = []
     titles = ("clients", "tokens/s", "of the engine's", "p50", "p99", "p50", "p99", "server", "its loop", "clients")
     print(f"{'':52}{'first token, ms':>18} {'between tokens, ms':>18}  {'processor ms a token':>24}")
@@ -238,7 +243,9 @@ def main() -> None:
     model = intact.load(path)
     with ExitStack() as stack:
         stack.callback(model.close)
-        servers = {name: stack.enter_context(served(command)) for name, command in commands.items()}
+        servers = {
+            name: stack.enter_context(served(command)) for name, command in server_commands(path, options.llama).items()
+        }
         model.generate(model.tokenizer.encode_chat(messages(0)), max_tokens=4)
         for server in servers.values():
             asyncio.run(measure(*server, [[content(0, 4)]]))

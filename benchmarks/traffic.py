@@ -11,30 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from intact.bench.replay import METRICS, ReplayTarget, Summary, replay, summarize
 from intact.bench.traffic import TrafficLaw, TrafficRequest, make_traffic, read_traffic
 from intact.catalogue import DEFAULT, resolve
-from serve import served
+from serve import served, server_commands
 
 LAW = TrafficLaw(requests=60, input_len=128, output_len=48, prefixes=8, block=64)
 SHOWN = (("ttft", "p50"), ("ttft", "p99"), ("tpot", "p50"), ("tpot", "p99"), ("e2el", "p50"), ("e2el", "p99"))
-
-
-def commands(path: Path, llama: str | None) -> dict[str, list[str]]:
-    """The servers, by name."""
-    found = {"intact": [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"served={path}"]}
-    if llama:
-        command = [llama, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", "served", "--n_ctx", "4096"]
-        # by default a new request ends the one before it; told not to, the requests wait for each other
-        threads = str(len(os.sched_getaffinity(0)))
-        found["llama-cpp-python"] = [*command, "--interrupt_requests", "false", "--n_threads", threads]
-    return found
 
 
 def row(name: str, rate: str, turns: list[Summary]) -> dict[str, object]:
@@ -68,7 +55,7 @@ def main() -> None:
     with ExitStack() as stack:
         ports = {
             name: stack.enter_context(served(command))[0]
-            for name, command in commands(resolve(options.model), options.llama).items()
+            for name, command in server_commands(resolve(options.model), options.llama).items()
         }
         for rate in rates:
             turns: dict[str, list[Summary]] = {name: [] for name in ports}

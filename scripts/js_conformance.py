@@ -334,10 +334,11 @@ def record() -> tuple[dict[str, Any], bytes]:
         plain = make_executor()(case.program, 8)
     assert isinstance(plain, NativeExecutor)
     operations.append(record_draws(plain, arrays))
+    found = list(cases())
     profiles = [
         {"name": f"{profile}: {case.name}", **record_program(case, profile, arrays)[0]}
         for profile in digests.PROFILED
-        for case in digests.profiled_cases(profile)
+        for case in digests.profiled_cases(profile, found)
     ]
     groups = {
         "operations": operations,

@@ -26,7 +26,7 @@ METRICS: Final = {
     "itl": "between pieces",
     "e2el": "to the end",
 }
-"""What is measured of a request, in milliseconds, by the short names that vLLM's benchmark has for it."""
+"""Times of a request, in milliseconds, by the short names of vLLM's benchmark, and in words."""
 clock = time.perf_counter
 
 

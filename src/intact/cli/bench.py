@@ -50,7 +50,7 @@ For programs
 Close what else runs on the machine. A table gives the median, and the least to the most over the repeats.
 """
 KIND = "Q4_0"
-"""The type of the matrices of --shape, unless told."""
+"""The type of the matrices of --shape by default."""
 TABLE, BAR = 76, 24
 """Columns of the table without bars, and of the longest bar."""
 

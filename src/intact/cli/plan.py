@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from intact.cli import fetch
+from intact.cli.bench import KIND
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, new_table, note, out, show, size
 from intact.errors import ParameterError
@@ -29,8 +30,6 @@ For programs
 
 The page on clusters says what the estimate counts, and how far it was from measurements.
 """
-KIND = "Q4_0"
-"""The type of the matrices of --shape, unless told."""
 
 
 def command(

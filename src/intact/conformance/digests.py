@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -115,20 +115,21 @@ def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
         Returns for a profile how its executors are made.
     """
     makers = {profile: make_for(profile) for profile in PROFILED}
-    chosen = {profile: profiled_cases(profile) for profile in PROFILED}
+    found = list(cases())
+    chosen = {profile: profiled_cases(profile, found) for profile in PROFILED}
     return {f"{p}: {case.name}": _logits(case, make) for p, make in makers.items() for case in chosen[p]}
 
 
-def profiled_cases(profile: str) -> list[Case]:
-    """Return the programs that are run in a profile.
+def profiled_cases(profile: str, found: Sequence[Case]) -> list[Case]:
+    """Return those of the programs that are run in a profile.
 
     Where its scales are static, their products have such scales; with a codec they are those that attend.
     """
     parts = parse_profile(profile)
     if (codec := parts.codec) is not None:
-        attending = (case for case in cases() if any(isinstance(op, Attend) for op in case.program.ops))
+        attending = (case for case in found if any(isinstance(op, Attend) for op in case.program.ops))
         return [case for case in attending if codec.holds(case.program.head_width)]
-    chosen = [case for case in cases() if case.name in PROFILED_CASES]
+    chosen = [case for case in found if case.name in PROFILED_CASES]
     if not parts.scheme.static:
         return chosen
     return [case._replace(program=with_largest_inputs(case.program)) for case in chosen]

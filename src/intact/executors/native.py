@@ -43,7 +43,6 @@ from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
 from intact.executors.weight_file import WeightFile
 from intact.formats import Tensor
-from intact.formats.tensor import release
 from intact.models.program import (
     Adapt,
     AllGather,
@@ -402,15 +401,7 @@ class NativeExecutor:
     def _gain(self, op: Norm) -> int:
         gain = integer_gain(self.program, op)
         values = gain_values(self.program, op)
-        added: int = self._model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps)
-        self._release(op.gain)
-        return added
-
-    def _release(self, name: str) -> None:
-        """Release the memory of the file of a tensor that has been read, where weights are to stay below a cap."""
-        if self._mapped is not None:
-            for part in self.program.tensors[name].stored:
-                release(part)
+        return int(self._model.add_gain(gain.factor, gain.exponent, gain.epsilon, values, op.eps))
 
     def _fraction(self, buffer: str) -> int:
         return 20 if self.program.buffers[buffer].wide else 16
@@ -422,9 +413,7 @@ class NativeExecutor:
         if name is None:
             return -1
         values = bias_values(self.program, name)
-        added: int = self._model.add_bias(integer_bias(self.program, name, fraction), values)
-        self._release(name)
-        return added
+        return int(self._model.add_bias(integer_bias(self.program, name, fraction), values))
 
     def close(self) -> None:
         """Free weights, pages and threads; nothing can run any more."""
