@@ -25,7 +25,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSED = ROOT / ".ci" / "passed.json"
-NATIVE = ["native", "cmake", "CMakeLists.txt"]
+NATIVE = ["native", ":(exclude)native/wasm", "cmake", "CMakeLists.txt"]
+WASM = ["native", "cmake", "CMakeLists.txt"]
 KERNEL_TESTS = ["tests/native", "tests/numerics", "tests/executors", "tests/test_conformance.py"]
 REFERENCE = ["src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights"]
 RECIPES = ["docs/adding.md", "docs/operation.md"]
@@ -39,7 +40,7 @@ STAGES = {
     "mutations": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/mutate.py"],
     "sanitizers": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/sanitize.sh", "scripts/tiers.sh", "scripts/site.sh"],
     "bare installation": [*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh", "scripts/tiers.sh"],
-    "browser": [*NATIVE, *REFERENCE, "js", "tests/js", "conformance/receipts", *JAVASCRIPT, *PAGE],
+    "browser": [*WASM, *REFERENCE, "js", "tests/js", "conformance/receipts", *JAVASCRIPT, *PAGE],
     "cluster": [*CLUSTER, *CLUSTER_TESTS],
     "aarch64": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "tests/arm64", "scripts/arm64.sh", "scripts/site.sh"],
 }

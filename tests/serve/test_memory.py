@@ -56,7 +56,7 @@ def test_memory_after_switching_is_that_of_a_fresh_start():
         fresh = resident(process)
         unload(url)
         empty = resident(process)
-        assert empty < fresh - 150 * MB  # of 92 MB of file and 84 MB of weights, and the cache
+        assert empty + 84 * MB < fresh < empty + 160 * MB  # weights and cache; the file's 92 MB left as they were packed
         for name in ("coder", "tiny", "coder", "tiny"):
             ask(url, name)
         assert resident(process) < fresh + SLACK
