@@ -638,8 +638,9 @@ class Llama:
         return x.reshape(len(tokens), -1)[:, : self.width]
 
     def run(self, tokens: Array) -> Activations:
-        """What enters the head at each position."""
+        """What enters the head at each position; `boundaries` are the rows between layers on the way."""
         x = self.embedded(tokens)
+        self.boundaries = [x.copy()]
         sine, cosine = sine_cosine(np.arange(len(tokens)), turns(self.base, self.rotary_width))
         shape = (len(tokens), -1, self.head_width)
         for i in range(self.layers):
@@ -656,6 +657,7 @@ class Llama:
             up = sat32(product(source, self.matrix(layer + "ffn_up", self.hidden, self.width), 16))
             result = quantized(silu_gate(gate, up), 20)
             x += product(result, self.matrix(layer + "ffn_down", self.width, self.hidden), 20)
+            self.boundaries.append(x.copy())
         return quantized(*normed(x, self.norm("output_norm")))
 
     def logits(self, source: Activations) -> Array:
@@ -916,17 +918,20 @@ DECODING = {
     "parameters": lambda x: isinstance(x, dict) and all(map(integer(0, 2**40), x.values())),
     "streams": list_of(lambda x: isinstance(x, dict), 1, 8),
 }
-OPTIONAL = {"decoding": DECODING, "stop_below": decimal("0.000001", "1")}
-"""Members that may be absent, by their names."""
+OPTIONAL: dict[str, tuple[str, Any]] = {
+    "receipt": ("layers", {"count": integer(1, 4096), "root": DIGEST}),
+    "receipt.request": ("decoding", DECODING),
+    "receipt.request.sampling": ("stop_below", decimal("0.000001", "1")),
+}
+"""Members that may be absent, by where they are."""
 
 
 def insist(value: Any, shape: Any, where: str) -> None:
     """A value has the members of its shape, and no other."""
     if isinstance(shape, dict):
         names = value.keys() if isinstance(value, dict) else set[str]()
-        if where in ("receipt.request", "receipt.request.sampling"):
-            extra = {"receipt.request": "decoding", "receipt.request.sampling": "stop_below"}[where]
-            shape = shape | ({extra: OPTIONAL[extra]} if extra in names else {})
+        if where in OPTIONAL and OPTIONAL[where][0] in names:
+            shape = shape | dict([OPTIONAL[where]])
         if names != shape.keys():
             raise CannotVerifyError(f"{where} should have the members {', '.join(shape)}; found {', '.join(names)}")
         for name in shape:
@@ -1195,7 +1200,7 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, others: 
     below = Fraction(request["sampling"].get("stop_below", "0"))
     doubts = [unsure(row, below) for row in logits] if below else None
     n, finish, text = ending(receipt, model, tokenizer, doubts, rows.room)
-    header = canonical({name: part for name, part in receipt.items() if name not in ("output", "chain")})
+    header = canonical({name: part for name, part in receipt.items() if name not in ("output", "chain", "layers")})
     link = sha256(b"intact-receipt-chain-1\n", sha256(header))
     parameters = request["sampling"]
     shares = (Fraction(parameters[name]) for name in ("top_p", "min_p", "typical_p"))
@@ -1213,7 +1218,21 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, others: 
             return Verdict(False, "logprobs", i)
     if (n, finish) != (len(tokens), output["finish"]):
         return Verdict(False, "finish", n)
-    return Verdict(True, "") if text == output["text"] else Verdict(False, "text")
+    if text != output["text"]:
+        return Verdict(False, "text")
+    if "layers" in receipt and receipt["layers"] != commitment(model, [*prompt, *tokens[:-1]]):
+        return Verdict(False, "layers")
+    return Verdict(True, "")
+
+
+def commitment(model: Llama, tokens: list[int]) -> dict[str, Any]:
+    """What a receipt says of the rows between layers."""
+    model.run(np.array(tokens))
+    roots = [
+        tree_hash([sha256(b"\0", struct.pack("<II", b, p), row.astype("<i8").tobytes()) for p, row in enumerate(rows)])
+        for b, rows in enumerate(model.boundaries)
+    ]
+    return {"count": model.layers, "root": tree_hash(roots).hex()}
 
 
 def main() -> int:

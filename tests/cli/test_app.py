@@ -27,7 +27,7 @@ GROUPS = {
     "logs": ["", "show", "replay", "path", "rm", "clear"],
     "trace": ["show"],
     "keys": ["new", "show", "sign"],
-    "receipt": ["show"],
+    "receipt": ["show", "commit", "open"],
     "lock": ["new", "check", "cite"],
     "learn": ["methods", "value"],
     "traffic": ["make", "replay"],

@@ -15,6 +15,7 @@ import pytest
 
 import intact
 from intact.receipts import document
+from intact.receipts.opening import commit
 from intact.receipts.verify import verify
 from support.independent import PROGRAM, v
 from support.models import real_model
@@ -123,6 +124,16 @@ def test_receipts_of_mixes_are_true(tiny: Tiny, tmp_path: Path, name: str, value
     if model.partners:
         with pytest.raises(v.CannotVerifyError, match="takes another model"):
             v.verify(receipt, tiny.model, tiny.tokenizer, others[:0])
+
+
+def test_commitments_to_layers_are_true(tiny: Tiny) -> None:
+    receipt = v.parse(commit(tiny.package, document.Receipt.parse(v.canonical(tiny.receipt()))).encode())
+    assert tiny.verdict(receipt) == (True, "", None)
+    receipt["layers"]["root"] = "00" * 32
+    assert tiny.verdict(receipt) == (False, "layers", None)
+    receipt["layers"] |= {"count": 0}
+    with pytest.raises(v.CannotVerifyError, match="layers"):
+        tiny.verdict(receipt)
 
 
 def test_where_the_model_was_unsure(tiny: Tiny) -> None:

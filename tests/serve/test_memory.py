@@ -56,7 +56,8 @@ def test_memory_after_switching_is_that_of_a_fresh_start():
         fresh = resident(process)
         unload(url)
         empty = resident(process)
-        assert empty + 84 * MB < fresh < empty + 160 * MB  # weights and cache; the file's 92 MB left as they were packed
+        # weights and cache; the file's 92 MB left when they had been packed
+        assert empty + 84 * MB < fresh < empty + 160 * MB
         for name in ("coder", "tiny", "coder", "tiny"):
             ask(url, name)
         assert resident(process) < fresh + SLACK

@@ -38,6 +38,7 @@ from intact.cli import (
     pull,
     quantize,
     receipt,
+    receipt_layers,
     report,
     rerank,
     run,
@@ -239,7 +240,16 @@ _group(
         "sign": (keys.sign, keys.SIGN_EXAMPLES),
     },
 )
-_group("receipt", _prove, "Look at receipts.", {"show": (receipt.show, receipt.EXAMPLES)})
+_group(
+    "receipt",
+    _prove,
+    "Look at receipts; let them commit to layers, and open these.",
+    {
+        "show": (receipt.show, receipt.EXAMPLES),
+        "commit": (receipt_layers.commit, receipt_layers.COMMIT_EXAMPLES),
+        "open": (receipt_layers.open_, receipt_layers.OPEN_EXAMPLES),
+    },
+)
 _group(
     "lock",
     _prove,

@@ -124,6 +124,7 @@ def _answer(receipt: Receipt) -> dict[str, Any]:
         "compiler": request["compiler"],
         "branch": request["branch"],
         "output": {"tokens": receipt.count, "finish": output.finish, "text": output.text},
+        **({} if receipt.layers is None else {"layers": receipt.layers.to_document()}),
     }
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.quantizing.verify import QuantizationVerdict
     from intact.receipts.document import Receipt
+    from intact.receipts.opening import Opening
     from intact.receipts.verify import Verdict
     from intact.run_receipts.document import RunReceipt
     from intact.run_receipts.verdict import RunVerdict
@@ -62,6 +63,8 @@ A run of two models
   intact verify run.receipt --with large=qwen2.5-coder-1.5b-instruct
 An answer drawn from a mix with another model
   intact verify answer.receipt --model ./large.gguf --with amateur=./small.gguf
+By one layer that the nonce chooses, whose rows somebody opened (intact receipt open), and all draws
+  intact verify sky.receipt --opening sky.opening --nonce 00000000000000000001dd05
 A quantised model, made again from its source and text
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 """
@@ -116,6 +119,14 @@ def command(
     part: Annotated[
         CheckedPart, typer.Option("--part", help="Of a method's run: all texts, or those behind the answer.")
     ] = CheckedPart.ALL,
+    opening: Annotated[
+        Path | None,
+        typer.Option("--opening", metavar="FILE", help="Check one receipt by the layers opened.", show_default=False),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option("--layers", min=1, help="With --opening: how many layers; 1 by default.", show_default=False),
+    ] = None,
     text: Annotated[
         Path | None,
         typer.Option("--text", metavar="FILE", help="What a quantised model was calibrated on.", show_default=False),
@@ -127,12 +138,17 @@ def command(
     """Verify receipts: compute the answers again, many tokens at once, and compare all that is said.
 
     Exit status 0: all are true. 1: one is false. 3: none is false, but one cannot be verified. 4: no more is wrong
-    than that something was left unchecked (by --part, --tokens or --sample).
+    than that something was left unchecked (by --part, --tokens, --sample or --opening).
     """
     from intact.receipts.signature import public_key
 
-    if (sample is None) != (nonce is None):
-        raise ParameterError("--sample and --nonce belong together: how many, and what chooses them")
+    checks = (sample is not None) + (opening is not None)
+    if checks > 1 or checks != (nonce is not None):
+        raise ParameterError(
+            "--nonce chooses either some of many receipts, with --sample, or layers of one, with --opening"
+        )
+    if layers is not None and opening is None:
+        raise ParameterError("--layers belongs to --opening: how many layers of a receipt are checked")
     cache_bytes = as_bytes(cache)
     key = None if signed_by is None else public_key(signed_by)
     chosen, spot = _spot_check(files, nonce, sample) if nonce is not None and sample is not None else (None, None)
@@ -150,8 +166,13 @@ def command(
 
         return verify_quantization(receipt, fetch.locate(model), text, threads, signed_by=key)
 
+    opened = None
+    if opening is not None and nonce is not None:
+        from intact.receipts.opening import Opening
+
+        opened = OpenedLayers(Opening.load(opening), nonce, layers or 1)
     numbered = []
-    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER, remake)
+    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER, remake, opened)
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
         for number, entry, verdict in verifier.run(entries(files, chosen)):
@@ -219,6 +240,14 @@ def _spot_check(files: Sequence[Path], nonce: str, count: int) -> tuple[set[int]
     return chosen, {"receipts": total, "chosen": number, "nonce": nonce, "missed": missed}
 
 
+class OpenedLayers(NamedTuple):
+    """An opening, the nonce that it answers, and how many layers that asks for."""
+
+    opening: Opening
+    nonce: str
+    layers: int
+
+
 class _Verifier:
     """Verifies receipts with models, loaded as each was made: in its profile, with its bits.
 
@@ -233,6 +262,8 @@ class _Verifier:
         The names of models besides the first one.
     remake : callable
         Verifies the receipt of a quantisation.
+    opened : OpenedLayers, optional
+        The layers by which receipts of answers are checked, in place of all.
     """
 
     def __init__(
@@ -243,8 +274,9 @@ class _Verifier:
         key: bytes | None,
         winner: bool,
         remake: Callable[[QuantizationReceipt], QuantizationVerdict],
+        opened: OpenedLayers | None = None,
     ) -> None:
-        self._remake = remake
+        self._remake, self._opened = remake, opened
         self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
         self._loaded: dict[str, tuple[tuple[Profile, int, bool], Model]] = {}
 
@@ -289,7 +321,11 @@ class _Verifier:
             model = self._model("", *made)
         except (IntactError, OSError) as error:
             return [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
-        return verify_together(model, receipts, self._tokens, self._key)
+        if self._opened is None:
+            return verify_together(model, receipts, self._tokens, self._key)
+        from intact.receipts.opening import check
+
+        return [check(model, receipt, *self._opened, signed_by=self._key) for receipt in receipts]
 
     def _model(self, name: str, profile: Profile, bits: int, partners: bool = False) -> Model:
         """Return the model of a name; another one loaded under it is released first."""

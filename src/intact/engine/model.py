@@ -149,6 +149,12 @@ class LoadedModel:
         other._take(adapter)
         return other
 
+    def on(self, engine: Engine) -> Self:
+        """Return the same model on another engine, whose executor computes the same or a part of it."""
+        other = copy(self)
+        other.engine, other.executor, other._driver = engine, engine.executor, EngineDriver(engine)
+        return other
+
     def _take(self, adapter: str) -> None:
         self.own = self.variant(adapter)
         self.adapter, self.program = adapter, self.own.program

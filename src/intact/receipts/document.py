@@ -24,6 +24,7 @@ from intact.errors import ReceiptError
 from intact.files import write_whole
 from intact.receipts import canonical
 from intact.receipts.canonical import HASHES, SIZE, HashName, digest
+from intact.receipts.commitment import LayerCommitment
 from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.receipts.request import AnswerRequest
 from intact.receipts.signature import Signature
@@ -166,11 +167,14 @@ class Receipt(AnyReceipt):
     ----------
     chain : bytes
         A link of 32 bytes for each token of the output.
+    layers : LayerCommitment or None
+        The commitment to the rows between layers, if it has one.
     """
 
     header: Header
     output: Output
     chain: bytes = field(repr=False)
+    layers: LayerCommitment | None = None
 
     def __post_init__(self) -> None:
         if len(self.chain) != SIZE * len(self.output.tokens):
@@ -193,10 +197,12 @@ class Receipt(AnyReceipt):
 
     def unsigned(self) -> dict[str, Any]:
         """Return its members in a receipt, except for the signature."""
+        layers = {} if self.layers is None else {"layers": self.layers.to_document()}
         return {
             **self.header.to_document(),
             "output": self.output.to_document(),
             "chain": write_base64(self.chain),
+            **layers,
         }
 
     @property
@@ -217,7 +223,7 @@ class Receipt(AnyReceipt):
         """
         value = canonical.read(data, "the receipt")
         check_kind(value, "receipt", FORMAT, VERSION)
-        fields = Fields(value, "the receipt", (*_HEADER, "output", "chain"), ("signature",))
+        fields = Fields(value, "the receipt", (*_HEADER, "output", "chain"), ("layers", "signature"))
         receipt = cls(
             Header(
                 ModelDigests.from_document(value["model"]),
@@ -227,6 +233,7 @@ class Receipt(AnyReceipt):
             ),
             Output.from_document(value["output"]),
             read_base64(fields, "chain"),
+            LayerCommitment.from_document(value["layers"]) if "layers" in value else None,
             signature=Signature.from_document(value["signature"]) if "signature" in value else None,
         )
         canonical.require_canonical(receipt.to_document(), data, "the receipt")

@@ -42,6 +42,7 @@ What = Literal[
     "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "decoding", "context", "memory",
     "constraint",
     "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
+    "layers",
 ]  # fmt: skip
 T = TypeVar("T")
 WINDOW = 64
@@ -124,8 +125,15 @@ def verify_together(
     most: int | None = None,
     signed_by: bytes | None = None,
     between: Callable[[], None] | None = None,
+    layers: bool = True,
 ) -> list[Verdict]:
-    """Verify receipts as `verify` does, all in the same steps."""
+    """Verify receipts as `verify` does, all in the same steps.
+
+    Parameters
+    ----------
+    layers : bool
+        If false, commitments to the rows between layers are left unchecked.
+    """
     checks = [_Check(receipt, most) for receipt in receipts]
     groups: dict[tuple[object, ...], _Group] = {}
     for check in checks:
@@ -138,7 +146,24 @@ def verify_together(
     model.run([job for group in groups.values() if (job := group.begin(model)) is not None], between)
     for group in groups.values():
         group.end()
+    for check in checks if layers else ():
+        if check.found is not None and check.found.outcome == "true" and check.receipt.layers is not None:
+            check.found = _layers(model, check.receipt, check.found)
     return [check.found for check in checks if check.found is not None]
+
+
+def _layers(model: LoadedModel, receipt: Receipt, found: Verdict) -> Verdict:
+    """Return the verdict on a receipt whose answer is true: on its commitment to the rows between layers."""
+    from intact.receipts.layers import trace
+
+    try:
+        own = trace(model, receipt, adapter_of(model, receipt.header)).commitment
+    except (CapacityError, ParameterError) as error:
+        return replace(found, outcome="unverifiable", what="layers", detail=str(error))
+    if own != receipt.layers:
+        detail = "its answer is true, and the rows between layers are others than it commits to"
+        return replace(found, outcome="false", what="layers", detail=detail)
+    return found
 
 
 def _rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:

@@ -1,0 +1,115 @@
+"""``intact receipt commit`` and ``intact receipt open``: commitments to the rows between layers, and their openings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from intact.catalogue import DEFAULT
+from intact.cli import fetch
+from intact.cli.options import MODEL_HELP, AdapterOption, JsonOption, ThreadsOption, complete_model
+from intact.cli.output import emit, note
+from intact.errors import ParameterError, ReceiptError
+
+if TYPE_CHECKING:
+    from intact.library import Model
+    from intact.receipts.document import Receipt
+
+COMMIT_EXAMPLES: Final = """\
+Let a receipt commit to the layers, so that it can be checked by one of them
+  intact receipt commit sky.receipt
+Sign it afterwards
+  intact keys sign sky.receipt --key paper.key
+"""
+OPEN_EXAMPLES: Final = """\
+The layer that a number chooses which nobody knew when the receipt was made
+  intact receipt open sky.receipt --nonce 00000000000000000001dd05 --output sky.opening
+  intact verify sky.receipt --opening sky.opening --nonce 00000000000000000001dd05
+Three layers of the second receipt of a file
+  intact receipt open answers.receipts --line 2 --nonce 42 --layers 3 --output answer.opening
+"""
+ReceiptsFile = Annotated[Path, typer.Argument(metavar="RECEIPTS", help="A file of receipts.", show_default=False)]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=complete_model)]
+
+
+def commit(
+    receipts: ReceiptsFile,
+    model: ModelOption = DEFAULT,
+    adapter: AdapterOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to; by default the same file.", show_default=False),
+    ] = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let receipts of answers commit to the rows between layers; a signature that they had is dropped.
+
+    Each answer is run once more. Nothing is verified.
+    """
+    from intact.receipts.document import write_receipts
+    from intact.receipts.opening import commit as commit_layers
+
+    loaded: Model | None = None
+    made: list[Receipt] = []
+    for number, receipt in enumerate(_answers(receipts), 1):
+        loaded = _load(model, adapter, threads, receipt, loaded)
+        try:
+            made.append(commit_layers(loaded, receipt))
+        except ParameterError as error:
+            raise ReceiptError(f"{receipts}, line {number}: {error}") from error
+    write_receipts(output or receipts, made)
+    if json:
+        emit({"file": str(output or receipts), "digests": [receipt.digest.hex() for receipt in made]})
+    else:
+        note(f"{len(made)} receipts commit to the rows between layers")
+
+
+def open_(
+    receipts: ReceiptsFile,
+    nonce: Annotated[str, typer.Option("--nonce", help="What chooses the layers; unknown when the receipt was made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default=False)],
+    layers: Annotated[int, typer.Option("--layers", min=1, help="How many are opened.")] = 1,
+    line: Annotated[int, typer.Option("--line", min=1, help="Of this line of the file.")] = 1,
+    model: ModelOption = DEFAULT,
+    adapter: AdapterOption = None,
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the rows that enter the layers that a nonce chooses: with them anybody can check these layers alone."""
+    from intact.receipts.opening import open_layers
+
+    chosen = _answers(receipts)
+    if line > len(chosen):
+        raise ParameterError(f"{receipts} has no line {line}")
+    receipt = chosen[line - 1]
+    opening = open_layers(_load(model, adapter, threads, receipt), receipt, nonce, layers)
+    opening.save(output)
+    size = output.stat().st_size
+    if json:
+        emit({"file": str(output), "receipt": receipt.digest.hex(), "layers": list(opening.layers), "bytes": size})
+    else:
+        note(f"opened layers {', '.join(map(str, opening.layers))}: {size:,} bytes in {output}")
+
+
+def _answers(path: Path) -> list[Receipt]:
+    """Return the receipts of a file, all of answers."""
+    from intact.cli.verify import parsers
+    from intact.receipts.document import Receipt, read_receipts
+
+    found = []
+    for number, receipt in enumerate(read_receipts(path, parsers()), 1):
+        if not isinstance(receipt, Receipt):
+            raise ReceiptError(f"{path}, line {number}: receipts of answers alone commit to layers")
+        found.append(receipt)
+    return found
+
+
+def _load(name: str, adapter: Path | None, threads: int | None, receipt: Receipt, loaded: Model | None = None) -> Model:
+    """Return a model as a receipt was made, the one at hand if it is so."""
+    numerics = receipt.header.numerics
+    if loaded is not None and (loaded.executor.profile, loaded.executor.bits) == (numerics.profile, numerics.bits):
+        return loaded
+    return fetch.load(name, numerics.profile, threads, None, bits=numerics.bits, drafter="off", adapter=adapter)

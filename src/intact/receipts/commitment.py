@@ -1,0 +1,36 @@
+"""A receipt's commitment to the rows between layers (docs/receipts.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from intact.strict_json import Fields
+
+MOST_LAYERS: Final = 1 << 12
+
+
+@dataclass(frozen=True)
+class LayerCommitment:
+    """The commitment of a receipt to the rows between layers.
+
+    Attributes
+    ----------
+    count : int
+        The number of layers.
+    root : bytes
+        Over the roots of all boundaries, one more than there are layers.
+    """
+
+    count: int
+    root: bytes
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in a receipt."""
+        return {"count": self.count, "root": self.root.hex()}
+
+    @classmethod
+    def from_document(cls, value: Any) -> LayerCommitment:
+        """Read what `to_document` returns."""
+        fields = Fields(value, "layers", ("count", "root"))
+        return cls(fields.integer("count", 1, MOST_LAYERS), fields.digest("root"))

@@ -1,0 +1,256 @@
+"""Openings of receipts: the rows that enter a few layers, with which these can be checked alone (docs/receipts.md).
+
+Whoever wants to know chooses a nonce after the receipt was handed over; it chooses the layers. The maker, or anybody
+with the model, computes the rows that enter them and the head. The checker computes these layers and every draw.
+Of L layers of which m are false, s chosen ones miss all with the chance C(L - m, s) / C(L, s).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from intact.engine.engine import Engine
+from intact.errors import FormatError, ModelError, ParameterError, ReceiptError
+from intact.formats.safetensors import Stored, read_metadata, read_safetensors, write_safetensors
+from intact.models.adapters import STREAM
+from intact.receipts.canonical import SIZE
+from intact.receipts.commitment import MOST_LAYERS
+from intact.receipts.document import Receipt
+from intact.receipts.identity import root_of, weights_of
+from intact.receipts.layers import CHUNK, LayerRun, as_stored, layer_count, positions_of, rows_root, trace
+from intact.receipts.spot import missing
+from intact.receipts.verify import Verdict, adapter_of, verify_together
+
+if TYPE_CHECKING:
+    from intact.engine.model import LoadedModel
+
+LARGEST_ROW: Final = 1 << 61
+"""Bound on the size of a number of the residual stream, with 20 fraction bits (docs/numerics.md, section 11)."""
+TAG: Final = b"intact-layer-check-1\n"
+FORMAT: Final = "intact-layer-opening"
+VERSION: Final = "1"
+_MEMBERS: Final = {"format", "version", "receipt", "layers", "roots", "leaves"}
+_KINDS: Final = {"I64": "<i8", "F32": "<f4"}
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """The rows of some boundaries of a receipt.
+
+    Attributes
+    ----------
+    receipt : bytes
+        The digest of the receipt.
+    layers : tuple of int
+        The opened layers, ascending.
+    roots : tuple of bytes
+        The roots of all boundaries.
+    leaves : tuple of bytes
+        Of the model's weights (`Weights.leaves`), so that a checker need read no tensor but those it computes with.
+    rows : mapping of int to array
+        By boundary, of each layer that is opened and of the head: what enters it, (positions, width).
+    """
+
+    receipt: bytes
+    layers: tuple[int, ...]
+    roots: tuple[bytes, ...]
+    leaves: tuple[bytes, ...]
+    rows: Mapping[int, NDArray[Any]] = field(repr=False)
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, whole or not at all: safetensors with a tensor `boundary.N` for each boundary.
+
+        Raises
+        ------
+        ReceiptError
+            If it cannot be written.
+        """
+        rows = {f"boundary.{boundary}": as_stored(self.rows[boundary]) for boundary in sorted(self.rows)}
+        kinds = {kind: name for name, kind in _KINDS.items()}
+        tensors = [Stored(name, kinds[value.dtype.str], value.shape, value.nbytes) for name, value in rows.items()]
+        metadata = {
+            "format": FORMAT,
+            "version": VERSION,
+            "receipt": self.receipt.hex(),
+            "layers": ",".join(map(str, self.layers)),
+            "roots": b"".join(self.roots).hex(),
+            "leaves": b"".join(self.leaves).hex(),
+        }
+        try:
+            write_safetensors(path, tensors, lambda name: rows[name].tobytes(), metadata)
+        except OSError as error:
+            raise ReceiptError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Opening:
+        """Read a file; nothing in it is trusted.
+
+        Raises
+        ------
+        ReceiptError
+            If it is no opening.
+        """
+        try:
+            metadata, tensors = read_metadata(path), read_safetensors(path)
+        except FormatError as error:
+            raise ReceiptError(f"no opening of a receipt: {error}") from error
+        if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or metadata.keys() != _MEMBERS:
+            raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as `intact receipt open` writes it")
+        layers = _numbers(metadata["layers"])
+        roots, leaves = _digests(metadata["roots"]), _digests(metadata["leaves"])
+        (receipt,) = _digests(metadata["receipt"])[:1] or (b"",)
+        names = {f"boundary.{boundary}": boundary for boundary in {*layers, len(roots) - 1}}
+        shapes = {tensor.shape for tensor in tensors.values()}
+        kinds = {tensor.kind for tensor in tensors.values()}
+        good = layers and receipt and len(roots) > 1 and tensors.keys() == names.keys() and len(shapes) == 1
+        if not good or len(kinds) != 1 or not kinds <= _KINDS.keys() or len(next(iter(shapes))) != 2:
+            raise ReceiptError(f"{path}: its layers, digests or rows are none of an opening")
+        rows = {names[n]: t.data.view(_KINDS[t.kind]).reshape(t.shape) for n, t in tensors.items()}
+        return cls(receipt, layers, roots, leaves, rows)
+
+
+def _numbers(text: Any) -> tuple[int, ...]:
+    """Return ascending numbers that commas part; none where it is something else."""
+    parts = text.split(",") if isinstance(text, str) else []
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
+        return ()
+    numbers = tuple(map(int, parts))
+    return numbers if list(numbers) == sorted(set(numbers)) and all(n < MOST_LAYERS for n in numbers) else ()
+
+
+def _digests(text: Any) -> tuple[bytes, ...]:
+    """Return the digests of hexadecimal digits; none where they are something else."""
+    try:
+        data = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return ()
+    return tuple(data[at : at + SIZE] for at in range(0, len(data), SIZE)) if len(data) % SIZE == 0 else ()
+
+
+def choose_layers(nonce: str, receipt: bytes, count: int, chosen: int) -> tuple[int, ...]:
+    """Return the layers that a nonce chooses: those with the least SHA-256 of nonce, receipt and number.
+
+    Parameters
+    ----------
+    receipt : bytes
+        Its digest.
+    count, chosen : int
+        How many layers there are, and how many are chosen.
+
+    Raises
+    ------
+    ParameterError
+        If there are not so many.
+    """
+    if not 1 <= chosen <= count:
+        raise ParameterError(f"the layers to check must be 1 to {count}, as the receipt has so many; got {chosen}")
+    text = TAG + nonce.encode() + b"\n" + receipt
+    ranks = sorted(range(count), key=lambda layer: hashlib.sha256(text + layer.to_bytes(4, "little")).digest())
+    return tuple(sorted(ranks[:chosen]))
+
+
+def commit(model: LoadedModel, receipt: Receipt) -> Receipt:
+    """Return a receipt that commits to the rows between layers, unsigned. The answer is run once; nothing is verified.
+
+    Raises
+    ------
+    ParameterError
+        If the model's layers cannot be run alone, or the answer is drawn from a mix.
+    """
+    found = trace(model, receipt, adapter_of(model, receipt.header))
+    return replace(receipt, layers=found.commitment, signature=None)
+
+
+def open_layers(model: LoadedModel, receipt: Receipt, nonce: str, layers: int = 1) -> Opening:
+    """Return the opening of a receipt that a nonce asks for. The answer is run once.
+
+    Parameters
+    ----------
+    layers : int
+        How many are opened.
+
+    Raises
+    ------
+    ReceiptError
+        If the receipt commits to no layers, or this model computes others.
+    """
+    claimed = receipt.layers
+    if claimed is None:
+        raise ReceiptError("the receipt commits to no layers: `intact receipt commit` makes one that does")
+    if claimed.count != layer_count(model):
+        raise ReceiptError(f"the receipt is of a model with {claimed.count} layers; this one has {layer_count(model)}")
+    chosen = choose_layers(nonce, receipt.digest, claimed.count, layers)
+    found = trace(model, receipt, adapter_of(model, receipt.header), {*chosen, claimed.count})
+    if found.commitment != claimed:
+        raise ReceiptError("this model computes other rows than the receipt commits to: nothing can be opened")
+    leaves = weights_of(model.variant(adapter_of(model, receipt.header)), receipt.header.hash).leaves
+    return Opening(receipt.digest, chosen, found.roots, leaves, found.rows)
+
+
+def check(
+    model: LoadedModel,
+    receipt: Receipt,
+    opening: Opening,
+    nonce: str,
+    layers: int = 1,
+    signed_by: bytes | None = None,
+) -> Verdict:
+    """Verify a receipt by the layers that a nonce chooses: these are computed, and every draw.
+
+    Parameters
+    ----------
+    layers : int
+        How many are checked.
+    signed_by : bytes, optional
+        As of `verify`.
+
+    Returns
+    -------
+    Verdict
+        'partial' where all is true and some layers were left out.
+    """
+    claimed, name = receipt.layers, receipt.header.hash
+    if claimed is None:
+        return Verdict("unverifiable", "layers", None, "the receipt commits to no layers")
+    if claimed.count != layer_count(model):
+        return _false(f"it says that the model has {claimed.count} layers; it has {layer_count(model)}")
+    chosen, count = choose_layers(nonce, receipt.digest, claimed.count, layers), positions_of(receipt)
+    if opening.receipt != receipt.digest or opening.layers != chosen:
+        wanted = ", ".join(map(str, chosen))
+        return Verdict("unverifiable", "layers", None, f"the opening is not of layers {wanted} of this receipt")
+    if len(opening.roots) != claimed.count + 1 or root_of(name, opening.roots) != claimed.root:
+        return _false("the roots that were opened are not those that the receipt commits to")
+    width = model.program.buffers[STREAM].width
+    for boundary, rows in opening.rows.items():
+        if rows.shape != (count, width) or rows_root(name, boundary, rows) != opening.roots[boundary]:
+            return _false(f"the opened rows of boundary {boundary} are not those that the receipt commits to")
+        if not ((rows <= LARGEST_ROW) & (rows >= -LARGEST_ROW)).all():  # NaN too
+            return _false(f"the opened rows of boundary {boundary} have numbers that no model's rows reach")
+    with LayerRun(model, chosen, name, opening.rows) as run:
+        engine = Engine(run.executor, model.context, chunk=CHUNK, rows=CHUNK, prefix_cache=False)
+        try:
+            (verdict,) = verify_together(model.on(engine), [receipt], signed_by=signed_by, layers=False)
+        except ModelError as error:
+            return _false(f"the layers do not run on the opened rows: {error}")
+        for layer in (-1, *chosen):
+            root = run.root(layer + 1, count)
+            if root is not None and root != opening.roots[layer + 1]:
+                where = "the embedding" if layer < 0 else f"layer {layer}"
+                return replace(_false(f"{where} gives other rows than the receipt says"), checked=verdict.checked)
+    if verdict.outcome != "true" or len(chosen) == claimed.count:
+        return verdict
+    detail = (
+        f"of {claimed.count} layers {', '.join(map(str, chosen))} were computed; a single false one is missed with "
+        f"probability {float(missing(claimed.count, len(chosen), 1)):.3g}"
+    )
+    return replace(verdict, outcome="partial", detail=detail)
+
+
+def _false(detail: str) -> Verdict:
+    return Verdict("false", "layers", None, detail)
