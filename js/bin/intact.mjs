@@ -10,6 +10,7 @@ import {
   FileSource,
   InputError,
   Model,
+  Opening,
   UrlSource,
   availableThreads,
   parseReceipt,
@@ -19,17 +20,20 @@ import {
   startThread,
   unreadable,
   verify,
+  verifyLayers,
 } from "../src/index.js";
 
 const USAGE = `usage:
   intact verify RECEIPTS... --model FILE [--tokens N] [--signed-by KEY] [--threads N] [--json]
+      [--opening FILE --nonce X [--layers N]]
   intact run PROMPT --model FILE [--raw] [--max-tokens N] [--temperature T] [--top-p P] [--top-k K] [--min-p P] [--seed S]
       [--threads N] [--json]
   intact selftest [--set FILE] [--threads N]
 
 FILE is a GGUF file, or the address of one on a server that answers requests for ranges. Threads are as many as the
-machine runs at once, unless another number is given: no bit depends on it.
-Exit status of verify: 0 all are true, 1 one is false, 3 one cannot be verified, 4 some tokens were left unchecked,
+machine runs at once, unless another number is given: no bit depends on it. With --opening (docs/receipts.md, Layers) the
+receipt is checked by the layers that the nonce chooses, and of the model these, embedding and head alone are read.
+Exit status of verify: 0 all are true, 1 one is false, 3 one cannot be verified, 4 something was left unchecked,
 2 the command is wrong or a file is missing.
 `;
 const STATUS = { false: 1, unverifiable: 3, partial: 4, true: 0 }; // as those of intact verify, the worst first
@@ -38,6 +42,9 @@ const OPTIONS = {
   tokens: { type: "string" },
   threads: { type: "string" },
   "signed-by": { type: "string" },
+  opening: { type: "string" },
+  nonce: { type: "string" },
+  layers: { type: "string" },
   json: { type: "boolean" },
   raw: { type: "boolean" },
   set: { type: "string" },
@@ -64,10 +71,10 @@ async function wasm() {
 
 const threadsOf = (options) => ({ threads: count(options.threads, "threads") ?? availableThreads(), startThread });
 
-async function load(name, bits, threads) {
+async function load(name, bits, threads, opening) {
   if (name === undefined) throw new UsageError("--model FILE is missing");
   const source = /^https?:/.test(name) ? await UrlSource.open(name) : await FileSource.open(name);
-  const model = await Model.load(source, { wasm: await wasm(), bits, ...threads });
+  const model = await Model.load(source, { wasm: await wasm(), bits, ...threads, ...opening });
   await source.close?.();
   return model;
 }
@@ -85,6 +92,7 @@ async function verifyCommand(files, options) {
   if (signedBy !== undefined && !/^[0-9a-f]{64}$/.test(signedBy))
     throw new UsageError("--signed-by must be 64 hexadecimal digits");
   if (options.model === undefined) throw new UsageError("--model FILE is missing");
+  const opened = await openedOf(options);
   const results = [];
   const threads = threadsOf(options);
   const models = new Map(); // by bits, of which one is in memory at a time
@@ -96,7 +104,11 @@ async function verifyCommand(files, options) {
       throw new UsageError(`${file}: cannot be read (${error.message})`);
     }
     for (const [number, line] of lines.entries()) {
-      const found = await judge(line, models, (bits) => load(options.model, bits, threads), { tokens: most, signedBy });
+      const found = await judge(line, models, (bits) => load(options.model, bits, threads, opened?.opening), {
+        tokens: most,
+        signedBy,
+        ...opened,
+      });
       results.push({ file, line: number + 1, ...found });
       if (!options.json) console.log(lineOf(results.at(-1)));
     }
@@ -111,6 +123,18 @@ async function verifyCommand(files, options) {
     console.log(JSON.stringify({ outcome, ...counts, tokens: most ?? null, receipts: results }));
   }
   return STATUS[outcome];
+}
+
+// The opening, the nonce and how many layers, where a receipt is checked by some.
+async function openedOf({ opening, nonce, layers }) {
+  if ((opening === undefined) !== (nonce === undefined) || (layers !== undefined && opening === undefined))
+    throw new UsageError("--opening FILE and --nonce X belong together, and --layers N to them");
+  if (opening === undefined) return undefined;
+  try {
+    return { opening: Opening.parse(await readFile(opening)), nonce, layers: count(layers, "layers") };
+  } catch (error) {
+    throw new UsageError(`${opening}: cannot be used (${error.message})`);
+  }
 }
 
 async function judge(line, models, loadFor, options) {
@@ -139,7 +163,10 @@ async function judge(line, models, loadFor, options) {
       checked: 0,
     };
   }
-  const verdict = await verify(models.get(bits), receipt, options);
+  const model = models.get(bits);
+  const verdict = await (options.opening
+    ? verifyLayers(model, receipt, options.opening, options)
+    : verify(model, receipt, options));
   return { tokens: receipt.output.tokens.length, ...verdict };
 }
 

@@ -334,6 +334,11 @@ export class CoreModel {
     );
   }
 
+  /** Serve an exchange, by its number, in the steps to come: addresses of rows, int64, that it writes and takes; 0: not. */
+  setExchange(number, out, taken) {
+    this.core.call("intact_exchange", this.#model, number, out, taken);
+  }
+
   reservePages(count) {
     this.core.call("intact_pages", this.#model, count);
   }

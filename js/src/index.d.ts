@@ -126,6 +126,9 @@ export class Model {
       wasm: BufferSource | WebAssembly.Module;
       bits?: 8 | 4;
       progress?: (done: number, total: number) => void;
+      /** Read these layers alone, for `verifyLayers`, and the digests that stand for what is not read. */
+      layers?: number[];
+      leaves?: Uint8Array[];
     } & ThreadOptions,
   ): Promise<Model>;
   readonly core: Core;
@@ -177,6 +180,23 @@ export interface VerifyOptions {
   signal?: AbortSignal;
 }
 export function verify(model: Model, receipt: Receipt, options?: VerifyOptions): Promise<Verdict>;
+
+/** The rows that enter a few layers of a receipt's model, as `intact receipt open` writes them. */
+export class Opening {
+  static parse(bytes: Uint8Array): Opening;
+  readonly receipt: string;
+  readonly layers: number[];
+  readonly roots: Uint8Array[];
+  readonly leaves: Uint8Array[];
+  readonly rows: Map<number, { count: number; width: number; numbers: BigInt64Array }>;
+}
+/** Verify a receipt by the layers that the nonce chooses; the model is loaded with the opening's `layers` and `leaves`. */
+export function verifyLayers(
+  model: Model,
+  receipt: Receipt,
+  opening: Opening,
+  options: { nonce: string; layers?: number } & Omit<VerifyOptions, "tokens" | "rows">,
+): Promise<Verdict>;
 
 /** Start a worker for `WorkerEngine.start`, from worker.js. */
 export function startWorker(): Worker;

@@ -6,6 +6,7 @@ export { WorkerEngine, WorkerModel } from "./engine.js";
 export { Gguf } from "./gguf.js";
 export { CoreError } from "./instance.js";
 export { DEFAULTS, Model } from "./model.js";
+export { Opening, verifyLayers } from "./opening.js";
 export { ReceiptError, parseReceipt, receiptLines } from "./receipt.js";
 export { BlobSource, FileSource, InputError, UrlSource } from "./sources.js";
 export { startThread, startWorker } from "./start.js";

@@ -45,20 +45,22 @@ export class Model {
    * @param {8 | 4} [options.bits] What matrices of floats become.
    * @param {(done: number, total: number) => void} [options.progress] Called with bytes read.
    * @param {number} [options.threads] As `Core.load` has it, and `startThread`.
+   * @param {number[]} [options.layers] Read these layers alone, ascending, for `verifyLayers`; and
+   * @param {Uint8Array[]} [options.leaves] the digests that stand for the tensors which are not read.
    * @returns {Promise<Model>}
    * @throws {InputError} If the file is not one that this package runs.
    */
-  static async load(source, { wasm, bits = 8, progress, ...threads } = {}) {
+  static async load(source, { wasm, bits = 8, progress, layers, leaves, ...threads } = {}) {
     const core = await Core.load(wasm, threads);
     try {
-      return await Model.#load(core, source, { bits, progress });
+      return await Model.#load(core, source, { bits, progress, layers, given: leaves });
     } catch (error) {
       core.close();
       throw error;
     }
   }
 
-  static async #load(core, source, { bits, progress }) {
+  static async #load(core, source, { bits, progress, layers, given }) {
     const file = await Gguf.open(source);
     const program = await Program.of(file);
     const tokenizer = new Tokenizer(file);
@@ -72,8 +74,17 @@ export class Model {
       const head = new TextEncoder().encode(`${canonical({ kind, name, shape })}\n`);
       leaves.set(name, sha256(core, Uint8Array.of(0), head, bytes));
     };
-    const lowered = await program.lower(core, { bits, pageSize: PAGE, seen, progress });
-    return new Model(core, { program, tokenizer, lowered, leaves, bits, name: source.name });
+    const count = program.segments().layers.length;
+    if (layers !== undefined && !layers.every((layer) => layer < count))
+      throw new InputError(`${source.name}: it has ${count} layers, not one of number ${layers.at(-1)}`);
+    const lowered = await program.lower(core, { bits, pageSize: PAGE, seen, progress, layers });
+    if (layers !== undefined) {
+      const names = [...program.used.keys()].sort(byUtf8);
+      if (given?.length !== names.length + 1)
+        throw new InputError(`there are ${given?.length} digests of tensors; ${source.name} has ${names.length + 1}`);
+      names.forEach((name, i) => leaves.has(name) || leaves.set(name, given[i + 1]));
+    }
+    return new Model(core, { program, tokenizer, lowered, leaves, bits, layers, name: source.name });
   }
 
   constructor(core, parts) {

@@ -257,6 +257,30 @@ export class Program {
     };
   }
 
+  /** The operations of the embedding, of each layer, and of the head: where nothing but the residual stream goes on. */
+  segments() {
+    const ends = [];
+    let last = -1;
+    this.ops.forEach((op, i) => {
+      if (op.op === "attend" && last >= 0) ends.push(last + 1);
+      if (op.targets?.some(({ accumulate }) => accumulate)) last = i;
+    });
+    ends.push(last + 1);
+    const layers = ends.map((end, i) => this.ops.slice(ends[i - 1] ?? 1, end));
+    return { embedding: this.ops.slice(0, 1), layers, head: this.ops.slice(last + 1) };
+  }
+
+  // Embedding, an exchange of the residual stream, a layer, an exchange, ..., the head: of some layers, ascending.
+  #someLayers(chosen) {
+    const { embedding, layers, head } = this.segments();
+    const exchange = { op: "all_gather", target: "x" };
+    const parts = chosen.map((number, i) => [
+      ...layers[number].map((op) => (op.op === "attend" ? { ...op, layer: i } : op)),
+      exchange,
+    ]);
+    return [...embedding, exchange, ...parts.flat(), ...head];
+  }
+
   /** Read a vector of floats. */
   async floats(name) {
     const { kind } = this.used.get(name);
@@ -291,23 +315,27 @@ export class Program {
    *
    * @param {import("./core.js").Core} core
    * @param {object} [options] `bits` of matrices of floats (8 or 4), `pageSize`, `tier`, and two callbacks: `seen`, with
-   *   each tensor and its bytes, and `progress`, with the bytes read and those there are.
+   *   each tensor and its bytes, and `progress`, with the bytes read and those there are; `layers`: numbers of those that
+   *   are built, ascending, with exchanges between them, in place of all.
    * @returns {Promise<CoreModel>}
    */
-  async lower(core, { bits = 8, pageSize = 32, tier, seen, progress } = {}) {
+  async lower(core, { bits = 8, pageSize = 32, tier, seen, progress, layers } = {}) {
+    const ops = layers === undefined ? this.ops : this.#someLayers(layers);
+    const names = new Set(ops.flatMap((op) => [op.gain, op.weight, ...(op.targets ?? []).flatMap(namesOf)]));
+    const read = [...this.used.values()].filter(({ name }) => layers === undefined || names.has(name));
     const shape = {
-      layers: this.layers,
+      layers: layers?.length ?? this.layers,
       kv_heads: this.kvHeads,
       head_width: this.headWidth,
       page_size: pageSize,
       tier,
     };
     const model = new CoreModel(core, shape);
-    const total = [...this.used.values()].reduce((sum, { length }) => sum + length, 0);
+    const total = read.reduce((sum, { length }) => sum + length, 0);
     const weights = new Map();
     const biases = new Map();
     let done = 0;
-    for (const tensor of this.used.values()) {
+    for (const tensor of read) {
       const bytes = await this.file.read(tensor);
       seen?.(tensor, bytes);
       if (tensor.shape.length === 2) {
@@ -323,7 +351,7 @@ export class Program {
       throw new InputError(`${this.name}: tensor token_embd.weight has scales that are too large for an embedding`);
     }
     model.addRotation(this.turns, 1n << 30n);
-    for (const op of this.ops) {
+    for (const op of ops) {
       for (const { bias } of op.targets ?? []) {
         if (bias) biases.set(bias, model.addBias(makeBias(await this.floats(bias), 16, bias)));
       }
@@ -373,11 +401,15 @@ export class Program {
           target: id(op.target),
           gate: definitions.gates.indexOf(op.kind),
         };
+      case "all_gather":
+        return { kind: "all_gather", target: id(op.target), accumulate: 1 };
       default:
         return { kind: "logits", source: id(op.source), weight: weights.get(op.weight) };
     }
   }
 }
+
+const namesOf = ({ weight, bias }) => [weight, bias];
 
 function half(bits) {
   const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];

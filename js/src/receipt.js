@@ -104,7 +104,10 @@ const RECEIPT = {
 };
 /** Members that may be absent, by the place of their object. */
 const OPTIONAL = {
-  receipt: { signature: { key: DIGEST, value: matching(/^[0-9a-f]{128}$/) } },
+  receipt: {
+    layers: { count: integer(1, 4096), root: DIGEST },
+    signature: { key: DIGEST, value: matching(/^[0-9a-f]{128}$/) },
+  },
   "receipt.request": { decoding: anything },
   "receipt.request.sampling": { stop_below: decimal(0.000001, 1) },
 };

@@ -184,7 +184,7 @@ async function output(model, receipt, { most, progress, rows, signal }) {
   const draws = new Draws(model, prompt, parameters, branch);
   const ending = new Ending(model, prompt.length, parameters);
   const links = fromBase64(receipt.chain);
-  const header = sha256(core, encoder.encode(canonical(without(receipt, "output", "chain", "signature"))));
+  const header = sha256(core, encoder.encode(canonical(without(receipt, "output", "chain", "layers", "signature"))));
   const link = (last, token, head) => hex(sha256(core, last, Int32Array.of(token), head));
   let last = sha256(core, encoder.encode("intact-receipt-chain-1\n"), header);
   let said = "";
@@ -246,5 +246,7 @@ async function output(model, receipt, { most, progress, rows, signal }) {
   const character = firstDifference([...said], [...text]);
   if (character !== null)
     return verdict("false", "text", checked, `its tokens say another text, from character ${character} on`, checked);
+  if (receipt.layers && !model.layers)
+    return verdict("partial", null, null, "its commitment to the rows between layers was not checked", checked);
   return verdict("true", null, null, "", checked);
 }

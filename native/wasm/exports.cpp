@@ -51,10 +51,11 @@ Weight convert_finite(Model* model, const char* kind, const std::uint8_t* data, 
 
 // Operations as JavaScript names them.
 constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
-    {"embed", Op::kEmbed},     {"norm", Op::kNorm},         {"gather", Op::kGather}, {"hadamard", Op::kHadamard},
-    {"linear", Op::kLinear},   {"adapt", Op::kAdapt},       {"steer", Op::kSteer},   {"rope", Op::kRope},
-    {"attend", Op::kAttend},   {"convolve", Op::kConvolve}, {"scan", Op::kScan},     {"gate", Op::kGate},
-    {"experts", Op::kExperts}, {"logits", Op::kLogits},
+    {"embed", Op::kEmbed},       {"norm", Op::kNorm},     {"gather", Op::kGather},
+    {"hadamard", Op::kHadamard}, {"linear", Op::kLinear}, {"adapt", Op::kAdapt},
+    {"steer", Op::kSteer},       {"rope", Op::kRope},     {"attend", Op::kAttend},
+    {"convolve", Op::kConvolve}, {"scan", Op::kScan},     {"gate", Op::kGate},
+    {"experts", Op::kExperts},   {"logits", Op::kLogits}, {"all_gather", Op::kAllGather},
 };
 
 // As js/src/core.js writes an operation: fields of model.h.
@@ -95,6 +96,29 @@ struct OneHead {
     HeadCache cache{};
 };
 
+// A model whose exchanges JavaScript serves: in a step the i-th one copies the rows of its target, int64, to out, and
+// then sets them to those at in; a null pointer: not.
+struct JsModel : Model {
+    using Model::Model;
+    struct Rows {
+        std::int64_t* out = nullptr;
+        const std::int64_t* in = nullptr;
+    };
+    std::vector<Rows> exchanged{};
+
+    void serve(std::size_t op, std::int64_t rows) {
+        const auto begin = ops.begin(), end = begin + static_cast<std::ptrdiff_t>(op);
+        const auto number = static_cast<std::size_t>(
+            std::count_if(begin, end, [](const Op& one) { return one.kind == Op::kAllGather; }));
+        if (number >= exchanged.size()) return;
+        const auto [out, in] = exchanged[number];
+        auto* const whole = reinterpret_cast<std::int64_t*>(at(memory, ops[op].target).data());
+        const std::int64_t count = rows * at(buffers, ops[op].target).width;
+        if (out != nullptr) std::copy_n(whole, count, out);
+        if (in != nullptr) std::copy_n(in, count, whole);
+    }
+};
+
 int index_of(std::size_t size) { return static_cast<int>(size) - 1; }
 
 }  // namespace
@@ -117,10 +141,18 @@ INTACT_EXPORT(intact_tiers) const char* intact_tiers() {
 // ------------------------------------------------------------------ models
 
 INTACT_EXPORT(intact_model)
-Model* intact_model(const char* tier, int threads, int layers, int kv_heads, int head_width, int page_size) {
-    return new Model(Profile::kInt8, tier, threads, layers, kv_heads, head_width, page_size);
+JsModel* intact_model(const char* tier, int threads, int layers, int kv_heads, int head_width, int page_size) {
+    auto* const model = new JsModel(Profile::kInt8, tier, threads, layers, kv_heads, head_width, page_size);
+    model->exchange = [model](std::size_t op, std::int64_t rows) { model->serve(op, rows); };
+    return model;
 }
-INTACT_EXPORT(intact_model_release) void intact_model_release(Model* model) { delete model; }
+INTACT_EXPORT(intact_model_release) void intact_model_release(JsModel* model) { delete model; }
+// Serves an exchange, by its number, in the steps to come; their rows are int64, as wide buffers have them.
+INTACT_EXPORT(intact_exchange)
+void intact_exchange(JsModel* model, int number, std::int64_t* out, const std::int64_t* in) {
+    model->exchanged.resize(std::max(model->exchanged.size(), static_cast<std::size_t>(number) + 1));
+    model->exchanged[static_cast<std::size_t>(number)] = {out, in};
+}
 
 INTACT_EXPORT(intact_scheme)
 void intact_scheme(Model* model, int largest, int step_bits, int mantissa, int power, int whole_row) {

@@ -23,6 +23,7 @@ from intact.receipts.signature import new_key
 from intact.receipts.verify import verify
 from support.adapters import write_adapter
 from support.architectures import representatives
+from support.forger import LayerForger
 from support.tiny import write_tiny
 
 ASKED = {"max_tokens": 12, "temperature": 0.7, "seed": 3, "ignore_eos": True}
@@ -116,27 +117,14 @@ def test_an_adapter_has_its_own_rows(folder):
             assert next(verify(model, [receipt])).outcome == "true"
 
 
-class Forger(LayerRun):
-    """Runs all layers, and alters a row behind one of them; all that follows goes on truly from there."""
-
-    def __init__(self, model, layer, position, **options):
-        super().__init__(model, range(layer_count(model)), "sha256", **options)
-        self._layer, self._position = layer, position
-
-    def _exchange(self, op, own, whole):
-        if self._reads[self._passed] == self._layer + 1 and self._position in self._positions:
-            whole[self._positions.index(self._position), 0] += 1 << 20
-        super()._exchange(op, own, whole)
-
-
 def forged(model, layer, position, monkeypatch):
     """The receipt of an answer of which a row behind a layer was altered, and what opens its layers."""
-    with Forger(model, layer, position) as run:
+    with LayerForger(model, layer, position) as run:
         liar = model.on(Engine(run.executor, model.context, prefix_cache=False))
         receipt = answer(liar)
 
     def run(model, *_, kept=()):
-        return Forger(model, layer, position, kept=kept)
+        return LayerForger(model, layer, position, kept=kept)
 
     with monkeypatch.context() as patched:
         patched.setattr(layers, "LayerRun", run)

@@ -5,9 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intact.library import Model
+from intact.models.program import AllGather
 from intact.receipts.document import Header, Output, Receipt, first_link, next_link
+from intact.receipts.layers import LayerRun, layer_count
 
 
 def states(model: Model, text: Sequence[int]) -> list[bytes]:
@@ -36,3 +39,16 @@ def altered(header: Header, **changes: Any) -> Header:
     request = header.request
     own = {name: changes.pop(name) for name in ("prompt", "branch", "source") if name in changes}
     return replace(header, request=replace(request, parameters=replace(request.parameters, **changes), **own))
+
+
+class LayerForger(LayerRun):
+    """Runs all layers, and alters a row that leaves one of them; all that follows goes on truly from there."""
+
+    def __init__(self, model: Model, layer: int, position: int, **options: Any) -> None:
+        super().__init__(model, range(layer_count(model)), "sha256", **options)
+        self._layer, self._position = layer, position
+
+    def _exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        if self._reads[self._passed] == self._layer + 1 and self._position in self._positions:
+            whole[self._positions.index(self._position), 0] += 1 << 20
+        super()._exchange(op, own, whole)
