@@ -13,7 +13,7 @@ function errorOf({ name, message, what }) {
 
 function descriptionOf(source) {
   if (source instanceof BlobSource) return { blob: source.blob, name: source.name };
-  if (source instanceof UrlSource) return { url: String(source.url) };
+  if (source instanceof UrlSource) return { url: String(source.url), keep: source.keep };
   throw new InputError("a worker reads a BlobSource or a UrlSource");
 }
 

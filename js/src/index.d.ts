@@ -16,10 +16,16 @@ export class BlobSource implements Source {
 
 export class UrlSource implements Source {
   /** Open a file on a server that answers requests for ranges of bytes. */
-  static open(url: string | URL): Promise<UrlSource>;
+  static open(url: string | URL, options?: { keep?: boolean | number }): Promise<UrlSource>;
   readonly name: string;
   readonly size: number;
   read(offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** Parts of models in the browser's origin-private storage: `UrlSource.open(url, { keep: true })` fills it. */
+export class Store {
+  /** Remove the parts of all models. */
+  static clear(): Promise<void>;
 }
 
 export class FileSource implements Source {

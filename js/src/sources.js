@@ -1,5 +1,7 @@
 // Where the bytes of a model come from: a part at a time, so that no file is ever in memory as a whole.
 
+import { Store } from "./store.js";
+
 /** An error about a file or a request that the user gave: what is wrong, where, and what would be right. */
 export class InputError extends Error {
   constructor(message, what = null) {
@@ -28,23 +30,44 @@ export class BlobSource {
 
 /** A file on a server that answers requests for ranges of bytes. */
 export class UrlSource {
-  /** @throws {InputError} If the server does not answer, or not with ranges. */
-  static async open(url) {
+  /**
+   * Open a file by its address.
+   *
+   * @param {string | URL} url
+   * @param {object} [options] `keep`: keep what is read in the browser's origin-private storage, up to so many bytes of
+   *   all models (4 GiB if true), and read it from there the next time.
+   * @throws {InputError} If the server does not answer, or not with ranges.
+   */
+  static async open(url, { keep = false } = {}) {
     const reply = await fetch(url, { headers: { Range: "bytes=0-3" } });
     const size = Number(/\/(\d+)$/.exec(reply.headers.get("Content-Range") ?? "")?.[1]);
     if (reply.status !== 206 || !Number.isSafeInteger(size)) {
       throw new InputError(`${url}: the server answers with status ${reply.status}; expected a range of bytes (206)`);
     }
-    return new UrlSource(url, size);
+    const version = reply.headers.get("ETag") ?? reply.headers.get("Last-Modified");
+    return new UrlSource(url, size, keep, version);
   }
 
-  constructor(url, size) {
+  constructor(url, size, keep = false, version = null) {
     this.url = url;
     this.name = String(url);
     this.size = size;
+    this.keep = keep;
+    this.version = version;
   }
 
   async read(offset, length) {
+    if (!this.keep) return this.#fetch(offset, length);
+    const identity = [new URL(this.url, globalThis.location?.href).href, String(this.size), String(this.version)];
+    this.store ??= await Store.open(identity, this.keep === true ? undefined : this.keep);
+    const kept = await this.store?.read(offset, length);
+    if (kept) return kept;
+    const bytes = await this.#fetch(offset, length);
+    await this.store?.write(offset, bytes);
+    return bytes;
+  }
+
+  async #fetch(offset, length) {
     const reply = await fetch(this.url, { headers: { Range: `bytes=${offset}-${offset + length - 1}` } });
     const bytes = new Uint8Array(await reply.arrayBuffer());
     if (reply.status !== 206 || bytes.length !== length) {

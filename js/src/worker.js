@@ -81,7 +81,7 @@ const OPERATIONS = {
   async load({ source, bits }, part, signal) {
     model?.release();
     model = null; // before the next one is read, so that one at most is in memory
-    const from = "blob" in source ? new BlobSource(source.blob, source.name) : await UrlSource.open(source.url);
+    const from = "blob" in source ? new BlobSource(source.blob, source.name) : await UrlSource.open(source.url, { keep: source.keep });
     const steps = everyPercent(part);
     const progress = (done, total) => {
       signal.throwIfAborted();

@@ -196,6 +196,59 @@ def test_a_worker_gives_the_same(package: Path, tmp_path: Path, threads: int) ->
     assert said == []
 
 
+STORED = """
+async ({ keep, clear }) => {
+  const { Store, UrlSource, WorkerEngine, startWorker } = await import("/src/index.js");
+  if (clear) await Store.clear();
+  const wasm = await (await fetch("/dist/intact.wasm")).arrayBuffer();
+  const engine = await WorkerEngine.start({ wasm, worker: startWorker(), threads: 1 });
+  const model = await engine.load(await UrlSource.open("/model.gguf", { keep }));
+  engine.close();
+  return model.digests.weights;
+}
+"""
+
+
+@pytest.mark.slow
+def test_a_model_that_is_kept_is_read_from_the_browser(package: Path, tmp_path: Path) -> None:
+    """Parts that were read once do not travel again; those of another version do, and those beyond the limit."""
+    for name in ("src", "dist"):
+        (tmp_path / name).symlink_to(package / name)
+    model = tmp_path / "model.gguf"
+    model.write_bytes((RECEIPTS / "model.gguf").read_bytes())
+    (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
+    headers: dict[str, str] = {"ETag": "1"}
+    with browser() as chromium, served(tmp_path, headers) as address:
+        page = chromium.new_page()
+        page.set_default_timeout(600_000)
+        asked: list[str] = []
+        page.context.on("request", lambda request: asked.append(request.headers.get("range", "")))
+
+        def load(keep: Any = True, clear: bool = False) -> tuple[str, int]:
+            page.goto(address)
+            asked.clear()
+            weights: str = page.evaluate(STORED, {"keep": keep, "clear": clear})
+            return weights, sum(bool(wanted) for wanted in asked)
+
+        weights, whole = load(keep=False)
+        assert whole > 10
+        first, read = load()
+        again, reread = load()
+        assert (first, again) == (weights, weights)
+        assert 10 < read <= whole  # vectors are read again where they are used
+        assert reread == 2  # the page's own opening of the address, and the worker's
+        headers["ETag"] = "2"
+        assert load() == (weights, read)
+        assert load(clear=True) == (weights, read)
+        small = 100_000  # less than the model: some parts are kept, the others travel again
+        assert load(keep=small, clear=True)[0] == weights
+        assert 2 < load(keep=small)[1] < read
+        headers["ETag"] = "3"  # the other version's parts make room
+        assert load(keep=small)[0] == weights
+        assert 2 < load(keep=small)[1] < read
+        assert load(keep=False) == (weights, whole)
+
+
 THREADS = """
 async () => {
   const { UrlSource, WorkerEngine, startWorker } = await import("/src/index.js");
