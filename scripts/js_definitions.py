@@ -4,8 +4,8 @@
     scripts/js_definitions.py [--check]
 
 Formats of tensors, the patterns that split texts into words, names of tokens that end a turn, digests of the contract,
-keys of GGUF files that are refused: each has its home in the Python package. `--check` fails where the file is not what
-this would write.
+kinds of constraints, keys of GGUF files that are refused: each has its home in the Python package. `--check` fails
+where the file is not what this would write.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from intact.conformance import EXPECTED
+from intact.engine.sampling.grammars import SPACE
+from intact.engine.sampling.parameters import CONSTRAINTS
 from intact.executors.profiles import PROFILES
 from intact.models.config import _GGUF_REFUSED, MOST_CONTEXT
 from intact.numerics import VERSION
@@ -52,6 +54,8 @@ def definitions() -> dict[str, Any]:
             "codecs": list(CODECS),
         },
         "turn_ends": sorted(TURN_ENDS),
+        "constraints": list(CONSTRAINTS),
+        "json_space": SPACE,
         "contract": {name: EXPECTED[name] for name in CONTRACT},
         "refused": {key: list(values) for key, values in _GGUF_REFUSED.items()},
     }

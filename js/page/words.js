@@ -21,7 +21,7 @@ const MISSING = {
   version: "The receipt is of a later version than this page reads.",
   model: "The model's file cannot be used.",
   hash: "The receipt uses a hash that this page does not have.",
-  constraint: "The answer was drawn under a constraint, which this page does not run.",
+  constraint: "The answer was drawn under a constraint that this page does not compile, or compiles in another way.",
   decoding: "The answer was drawn from a mix of models, which this page does not run.",
   context: "The answer is longer than this model's context.",
   signature: "The signature cannot be checked here.",

@@ -397,19 +397,21 @@ const NO_TOKENS = new Int32Array();
  * Draw a token of `count` logits at an address.
  *
  * @param {object} given `sampling` (slope, top_k, top_p, min_p, typical), `key` and `position` as numbers or BigInt, and
- *   edits: `biased`, `bias`, `repetition`, `repeated`, `presence`, `frequency`, `drawn`, `counts`, `forbidden`.
+ *   edits: `biased`, `bias`, `repetition`, `repeated`, `presence`, `frequency`, `drawn`, `counts`, `forbidden`; `mask`: a bit
+ *   for each token that may be drawn (Uint32Array), if not all may.
  * @returns {{token: number, logprob: number}} The token, -1 where none is left, and its log-probability in Q24.
  */
 export function draw(core, tier, logits, count, given) {
-  const { sampling, key, position, repetition = 1000000, presence = 0, frequency = 0 } = given;
+  const { sampling, key, position, repetition = 1000000, presence = 0, frequency = 0, mask = null } = given;
+  if (mask !== null && mask.length < Math.ceil(count / 32)) throw new CoreError(`the mask has no bits for ${count} tokens`);
   const lists = ["biased", "bias", "repeated", "drawn", "counts", "forbidden"].map((name) => given[name] ?? NO_TOKENS);
-  return core.with([new BigInt64Array(2), ...lists], (out, biased, bias, repeated, drawn, counts, forbidden) => {
+  return core.with([new BigInt64Array(2), mask, ...lists], (out, allowed, biased, bias, repeated, drawn, counts, forbidden) => {
     const words = new ArrayBuffer(128);
     const numbers = [...sampling, key, position, repetition, presence, frequency];
     const view = new DataView(words);
     numbers.forEach((number, i) => view.setBigUint64(8 * i, BigInt.asUintN(64, BigInt(number)), true));
     const [b, , r, d, , f] = lists.map((list) => list.length);
-    const pointers = [biased, bias, b, repeated, r, drawn, counts, d, forbidden, f, 0];
+    const pointers = [biased, bias, b, repeated, r, drawn, counts, d, forbidden, f, allowed];
     pointers.forEach((word, i) => view.setUint32(80 + 4 * i, word, true));
     return core.with([new Uint8Array(words)], (at) => {
       core.call("intact_draw", core.name(tier), logits, count, at, out);

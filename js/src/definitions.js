@@ -508,6 +508,12 @@ export default {
     "<|return|>",
     "<\uff5cend\u2581of\u2581sentence\uff5c>"
   ],
+  "constraints": [
+    "json_schema",
+    "regex",
+    "grammar"
+  ],
+  "json_space": " |\\r?\\n[ \\t]{0,40}",
   "contract": {
     "operations": "22bb60f269cb4578bb8c16c9f3ca7d448aa7fd153da4a287c3f045569637a0e0",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",

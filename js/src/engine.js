@@ -1,10 +1,11 @@
 // The engine in a worker: the same calls, answered by promises, while the page stays free.
 
+import { ConstraintError } from "./automata.js";
 import { CoreError } from "./instance.js";
 import { ReceiptError } from "./receipt.js";
 import { BlobSource, InputError, UrlSource } from "./sources.js";
 
-const ERRORS = { CoreError, InputError, ReceiptError };
+const ERRORS = { ConstraintError, CoreError, InputError, ReceiptError };
 
 function errorOf({ name, message, what }) {
   if (name === "AbortError") return new DOMException(message, name);

@@ -42,6 +42,8 @@ export class InputError extends Error {
   readonly what: string | null;
 }
 export class ReceiptError extends InputError {}
+/** A constraint that this package does not compile, or that takes more than it may; `what` is "constraint". */
+export class ConstraintError extends InputError {}
 /** An error in the WebAssembly module; its instance cannot be called any more. */
 export class CoreError extends Error {}
 
@@ -93,8 +95,9 @@ export interface SamplingParameters {
   stop_below: string;
   stop: string[];
   logit_bias: { tokens: number[]; values: string[] };
+  constraint: { kind: "regex" | "json_schema" | "grammar"; text: string } | null;
 }
-export const DEFAULTS: SamplingParameters & { constraint: null };
+export const DEFAULTS: SamplingParameters;
 
 export type Finish = "stop" | "uncertain" | "length" | "context";
 

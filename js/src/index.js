@@ -1,5 +1,6 @@
 // The public interface of the package.
 
+export { ConstraintError } from "./automata.js";
 export { Core, hex, sha256 } from "./core.js";
 export { ConformanceSet, runConformance } from "./conformance.js";
 export { WorkerEngine, WorkerModel } from "./engine.js";

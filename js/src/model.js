@@ -1,5 +1,6 @@
 // A loaded model: its program in the module, its tokenizer, its digests, and texts that it writes.
 
+import { Constraint, Vocabulary } from "./constraints.js";
 import { Core, hex, sha256 } from "./core.js";
 import definitions from "./definitions.js";
 import { canonical, treeRoot } from "./digests.js";
@@ -93,6 +94,24 @@ export class Model {
     this.context = parts.program.context;
     this.digests = this.#identify();
     this.pages = 0;
+    this.vocabulary = null; // as constraints take it
+    this.constraint = { key: null, made: null }; // the last one
+  }
+
+  /**
+   * The state of a text that begins under a constraint; null without one.
+   *
+   * @param {{kind: string, text: string} | null} given As a receipt has it.
+   * @throws {import("./automata.js").ConstraintError} If this package does not compile it.
+   */
+  matcher(given) {
+    if (given === null) return null;
+    const key = `${given.kind}:${given.text}`;
+    if (this.constraint.key !== key) {
+      this.vocabulary ??= new Vocabulary(this.tokenizer, this.program.vocabulary);
+      this.constraint = { key, made: new Constraint(this.vocabulary, given) };
+    }
+    return this.constraint.made.matcher();
   }
 
   /** The digests by which a receipt names a model. */
@@ -219,10 +238,15 @@ export class Draws {
     };
     this.repeats = parameters.repetition_penalty !== "1";
     this.seen = new Set(this.repeats ? prompt : []);
+    this.matcher = model.matcher(parameters.constraint ?? null);
     this.counts = new Map();
   }
 
-  /** Draw token n of the text from the row of logits at an address, and count it. */
+  /**
+   * Draw token n of the text from the row of logits at an address, and count it.
+   *
+   * @throws {import("./automata.js").ConstraintError} If its constraint allows none, or takes more work than it may.
+   */
   draw(logits, n) {
     const forbidden = new Set(this.barred);
     if (n < this.minTokens) for (const end of this.model.tokenizer.ends) forbidden.add(end);
@@ -236,8 +260,10 @@ export class Draws {
       drawn: Int32Array.from(counted.keys()),
       counts: Int32Array.from(counted.values()),
       forbidden: Int32Array.from(forbidden),
+      mask: this.matcher?.mask() ?? null,
     });
     this.add(drawn.token);
+    if (drawn.token >= 0) this.matcher?.accept(drawn.token);
     return drawn;
   }
 

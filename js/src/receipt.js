@@ -72,7 +72,7 @@ const SAMPLING = {
   ignore_eos: oneOf(true, false),
   stop: stops,
   logit_bias: { tokens: ascending, values: list((x) => x === "-inf" || decimal(-100, 100)(x)) },
-  constraint: orNull(anything),
+  constraint: orNull((x) => fits(x, { kind: oneOf(...definitions.constraints), text })),
 };
 const RECEIPT = {
   format: oneOf("intact-receipt"),
@@ -194,6 +194,7 @@ export function parseReceipt(line) {
       (request.compiler === null) === (request.sampling.constraint === null),
       "a constraint has a compiler, and nothing else has",
     ],
+    [request.sampling.constraint === null || !request.sampling.ignore_eos, "under a constraint no end is ignored"],
   ];
   for (const [holds, what] of rules) if (!holds) throw new ReceiptError(`the receipt is impossible: ${what}`);
   return value;

@@ -1,5 +1,6 @@
 // Verify a receipt: compute the answer again, many tokens at once, and compare all that is said (docs/receipts.md).
 
+import { ConstraintError } from "./automata.js";
 import { hex, sha256 } from "./core.js";
 import { canonical } from "./digests.js";
 import { Draws, Ending, STEP_ROWS } from "./model.js";
@@ -8,6 +9,8 @@ import { fromBase64, without } from "./receipt.js";
 import { encodeChat } from "./template.js";
 
 const encoder = new TextEncoder();
+/** Rows of a step under a constraint, whose masks take time too: work can be cancelled between two steps. */
+const MASKED_ROWS = 16;
 const PRIME = 2n ** 255n - 19n;
 const EIGHTH = 0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n;
 /** The y of the eight points P of edwards25519 with 8 P = 0. */
@@ -42,7 +45,7 @@ export async function verify(model, receipt, { tokens: most, signedBy, progress,
   return (
     (await signature(model, receipt, signedBy)) ??
     identity(model, receipt) ??
-    unsupported(receipt) ??
+    unsupported(model, receipt) ??
     (await request(model, receipt)) ??
     output(model, receipt, { most, progress, rows, signal })
   );
@@ -117,10 +120,16 @@ function identity(model, { model: claimed, numerics }) {
     : unverifiable("template", `it is of another chat template than that of ${model.name}`);
 }
 
-function unsupported({ request: { sampling, decoding } }) {
+function unsupported(model, { request: { sampling, decoding } }) {
   if (decoding !== undefined)
     return unverifiable("decoding", "it was drawn from a mix, which this program does not run");
-  return sampling.constraint === null ? null : unverifiable("constraint", "this program compiles no constraints");
+  try {
+    model.matcher(sampling.constraint);
+    return null;
+  } catch (error) {
+    if (!(error instanceof ConstraintError)) throw error;
+    return unverifiable("constraint", error.message);
+  }
 }
 
 async function request(model, { request: { prompt, sampling, source }, output: { tokens } }) {
@@ -172,8 +181,19 @@ function firstDifference(a, b) {
   return a.length === b.length ? null : Math.min(a.length, b.length);
 }
 
-// Tokens and links, then what is said of the end and the text.
-async function output(model, receipt, { most, progress, rows, signal }) {
+// The verdict on tokens, links, end and text. Where a constraint may have allowed what differs, its own compiler alone can
+// tell; a token that its own link denies is false under any.
+async function output(model, receipt, options) {
+  const found = await compare(model, receipt, options);
+  const { compiler, sampling } = receipt.request;
+  if (sampling.constraint === null || !(found.what === "finish" || found.isMasked)) return plain(found);
+  const detail = `its constraint was compiled by ${compiler.slice(0, 80)}, here by this program: ${found.detail}`;
+  return { ...plain(found), outcome: "unverifiable", what: "constraint", detail };
+}
+
+const plain = ({ isMasked, ...found }) => found;
+
+async function compare(model, receipt, { most, progress, rows: mostRows, signal }) {
   const {
     request: { prompt, sampling, branch },
     output: { tokens, logprobs, finish, text },
@@ -182,6 +202,7 @@ async function output(model, receipt, { most, progress, rows, signal }) {
   const parameters = { stop_below: "0", ...sampling };
   const claimed = tokens.slice(0, most ?? tokens.length);
   const draws = new Draws(model, prompt, parameters, branch);
+  const rows = draws.matcher ? Math.min(mostRows, MASKED_ROWS) : mostRows;
   const ending = new Ending(model, prompt.length, parameters);
   const links = fromBase64(receipt.chain);
   const header = sha256(core, encoder.encode(canonical(without(receipt, "output", "chain", "layers", "signature"))));
@@ -204,16 +225,21 @@ async function output(model, receipt, { most, progress, rows, signal }) {
       const differs = (what, detail) => verdict("false", what, n, detail, n);
       if (ended !== null) return differs("finish", `the model's answer ends here (${ended}), the receipt's goes on`);
       const row = logits + 4 * i * lowered.outputs;
-      const { token, logprob } = draws.draw(row, n);
+      let drawn;
+      try {
+        drawn = draws.draw(row, n);
+      } catch (error) {
+        if (!(error instanceof ConstraintError)) throw error;
+        return verdict("unverifiable", "constraint", n, error.message, n);
+      }
+      const { token, logprob } = drawn;
       const head = lowered.headInput(i);
       const own = hex(links.subarray(32 * n, 32 * n + 32));
       const same = own === link(last, claimed[n], head);
       if (token !== claimed[n] || !same) {
         if (token !== claimed[n] && (same || (token >= 0 && own === link(last, token, head)))) {
-          return differs(
-            "token",
-            `it says ${claimed[n]}; from the same hidden state its seed, branch and sampling draw ${token}`,
-          );
+          const detail = `it says ${claimed[n]}; from the same hidden state its seed, branch and sampling draw ${token}`;
+          return { ...differs("token", detail), isMasked: same };
         }
         const more = n ? "" : ", or the header is not the one that its chain began with";
         return differs("hidden state", `what entered the head is not what these weights give for this text${more}`);

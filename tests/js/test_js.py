@@ -275,8 +275,6 @@ def kept_verdict(kept: dict[str, Any]) -> tuple[str, str | None, int | None]:
         return "unverifiable", "hash", None
     if "decoding" in request:
         return "unverifiable", "decoding", None
-    if isinstance(request.get("sampling"), dict) and request["sampling"].get("constraint") is not None:
-        return "unverifiable", "constraint", None
     return own
 
 
