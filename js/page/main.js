@@ -14,7 +14,7 @@ const FIELDS = [
   ["tokenizer", "tokenizer"],
   ["template", "chat template"],
 ];
-const state = { engine: null, file: null, model: null, receipts: [], shown: 0, work: null };
+const state = { engine: null, file: null, model: null, receipts: [], shown: 0, work: null, opening: null };
 
 const bytesOf = (id) => Uint8Array.from(atob(byId(id).textContent), (character) => character.charCodeAt(0));
 const wasm = bytesOf("wasm");
@@ -35,7 +35,7 @@ async function engine() {
 function restart(error) {
   if (error.name !== "CoreError") return;
   state.engine?.then((one) => one.close()).catch(() => {});
-  state.engine = state.model = null;
+  state.engine = state.model = state.opening = null;
 }
 
 /** Do one thing at a time: what is new cancels what goes on. Errors are said in the place named. */
@@ -87,19 +87,38 @@ async function takeReceipt(file) {
 async function takeModel(file) {
   [state.file, state.model] = [file, null];
   say("model-state", `${file.name}: ${size(file.size)}.`);
+  await again();
+}
+
+/** Verify all receipts anew. */
+async function again() {
   for (const one of state.receipts) if (one.receipt) [one.verdict, one.texts] = [undefined, null];
   show();
   await next();
 }
 
-/** Load the file for a number of bits, unless it is loaded. */
-async function loaded(bits, signal) {
-  if (state.model?.numerics.bits === bits) return state.model;
+async function takeOpening(file) {
+  state.opening = null;
+  say("opening-state");
+  const found = await work("Reading the opening", "opening-problem", async () => (await engine()).open(file));
+  if (found === null) return;
+  [state.opening, state.model] = [found, null];
+  say("opening-state", `${file.name}: ${size(file.size)}, ${found.layers.length === 1 ? "layer" : "layers"} ${found.layers.join(", ")}.`);
+  await again();
+}
+
+/** If true, a receipt is checked by the layers that were opened. */
+const isOpened = ({ receipt, digests }) => receipt.layers !== undefined && digests.receipt === state.opening?.receipt;
+
+/** Load the file for a number of bits, or the opened layers of it alone, unless it is loaded. */
+async function loaded(bits, signal, isOpened = false) {
+  if (state.model?.numerics.bits === bits && state.model.isOpened === isOpened) return state.model;
   state.model = null;
   say("work-name", "Reading the model");
   const began = performance.now();
   const { threads } = await engine();
-  const model = await (await engine()).load(new BlobSource(state.file), { bits, progress, signal });
+  const model = await (await engine()).load(new BlobSource(state.file), { bits, progress, signal, isOpened });
+  model.isOpened = isOpened;
   signal.throwIfAborted(); // another file may have been chosen since
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   const { name, digests, memoryBytes } = model;
@@ -133,7 +152,7 @@ async function judge(i, signal) {
   const isShown = () => state.shown === i;
   let model;
   try {
-    model = await loaded(receipt.numerics.bits, signal);
+    model = await loaded(receipt.numerics.bits, signal, isOpened(one));
   } catch (error) {
     if (error.name !== "InputError") throw error;
     say("model-problem", error.message);
@@ -146,14 +165,13 @@ async function judge(i, signal) {
   say("work-name", "Verifying");
   say("status", `Verifying ${count(tokens.length, "token")} …`);
   const began = performance.now();
-  one.verdict = await model.verify(receipt, {
-    rows: ROWS,
-    signal,
-    progress: (checked, total) => {
-      progress(checked, total);
-      if (isShown()) markChecked(checked);
-    },
-  });
+  const seen = (checked, total) => {
+    progress(checked, total);
+    if (isShown()) markChecked(checked);
+  };
+  const options = { rows: ROWS, signal, progress: seen };
+  const opened = { nonce: byId("nonce").value.trim(), layers: state.opening?.layers.length };
+  one.verdict = await (model.isOpened ? model.verifyLayers(receipt, { ...options, ...opened }) : model.verify(receipt, options));
   one.seconds = (performance.now() - began) / 1000;
   if (isShown()) show();
   chooseAmong();
@@ -280,7 +298,7 @@ async function takeSet(file) {
 }
 
 function offerWriting() {
-  byId("write").disabled = state.model === null;
+  byId("write").disabled = state.model === null || state.model.isOpened;
   if (state.model) byId("as-chat").disabled = !state.model.hasTemplate;
 }
 
@@ -339,7 +357,9 @@ async function main() {
   say("module-digest", digest ? Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") : "(not shown: this address is not secure)");
   takeFile(byId("receipt-file"), byId("receipt-drop"), takeReceipt);
   takeFile(byId("model-file"), byId("model-drop"), takeModel);
+  takeFile(byId("opening-file"), byId("opening-drop"), takeOpening);
   takeFile(byId("set-file"), null, takeSet);
+  byId("nonce").addEventListener("change", () => state.opening && again());
   for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
   byId("cancel").addEventListener("click", () => state.work?.abort());
   byId("stop").addEventListener("click", () => state.work?.abort());

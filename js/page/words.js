@@ -11,6 +11,7 @@ const PARTS = {
   prompt: "the prompt is not what the receipt says it was made from",
   signature: "the signature does not hold",
   sampling: "the settings name what this model does not have",
+  layers: "what goes from layer to layer is not what the receipt commits to",
 };
 const MISSING = {
   weights: "The receipt is about another model than this file.",
@@ -23,6 +24,7 @@ const MISSING = {
   hash: "The receipt uses a hash that this page does not have.",
   constraint: "The answer was drawn under a constraint that this page does not compile, or compiles in another way.",
   decoding: "The answer was drawn from a mix of models, which this page does not run.",
+  layers: "The opening is of other layers than the nonce chooses, or of another receipt.",
   context: "The answer is longer than this model's context.",
   signature: "The signature cannot be checked here.",
 };

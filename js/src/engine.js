@@ -88,16 +88,22 @@ export class WorkerEngine {
     return this.call("receipts", { blob });
   }
 
+  /** Read an opening of a receipt's layers, instead of the one before; return its `receipt` and `layers`. */
+  open(blob) {
+    return this.call("opening", { blob });
+  }
+
   /**
    * Load a model, instead of the one before.
    *
    * @param {BlobSource | UrlSource} source
-   * @param {object} [options] `bits`, `progress` as `Model.load` has them; `signal`: cancels the work.
+   * @param {object} [options] `bits`, `progress` as `Model.load` has them; `signal`: cancels the work;
+   *   `isOpened`: of the layers of the opening that was read alone.
    * @returns {Promise<WorkerModel>}
    */
-  async load(source, { bits = 8, progress, signal } = {}) {
+  async load(source, { bits = 8, progress, signal, isOpened = false } = {}) {
     const part = progress && (({ done, total }) => progress(done, total));
-    return new WorkerModel(this, await this.call("load", { source: descriptionOf(source), bits }, { part, signal }));
+    return new WorkerModel(this, await this.call("load", { source: descriptionOf(source), bits, isOpened }, { part, signal }));
   }
 
   /** Compute a conformance set (`scripts/js_conformance.py`); see `runConformance`. `expected` is the contract's. */
@@ -165,6 +171,12 @@ export class WorkerModel {
   verify(receipt, { progress, signal, ...options } = {}) {
     const part = progress && (({ checked, tokens }) => progress(checked, tokens));
     return this.engine.call("verify", { receipt, options }, { part, signal });
+  }
+
+  /** As `verifyLayers`, by the opening that was read, of a model that was loaded with `isOpened`. */
+  verifyLayers(receipt, { progress, signal, ...options }) {
+    const part = progress && (({ checked, tokens }) => progress(checked, tokens));
+    return this.engine.call("verifyLayers", { receipt, options }, { part, signal });
   }
 
   /** The tokens of a text, as `Tokenizer.encode` gives them. */

@@ -224,9 +224,17 @@ export class WorkerEngine {
   receipts(
     blob: Blob,
   ): Promise<({ receipt: Receipt; digests: { receipt: string; text: string } } | { verdict: Verdict })[]>;
+  /** Read an opening of a receipt's layers. */
+  open(blob: Blob): Promise<{ receipt: string; layers: number[] }>;
+  /** `isOpened`: of the layers of the opening that was read alone, for `verifyLayers`. */
   load(
     source: BlobSource | UrlSource,
-    options?: { bits?: 8 | 4; progress?: (done: number, total: number) => void; signal?: AbortSignal },
+    options?: {
+      bits?: 8 | 4;
+      progress?: (done: number, total: number) => void;
+      signal?: AbortSignal;
+      isOpened?: boolean;
+    },
   ): Promise<WorkerModel>;
   selftest(
     blob: Blob,

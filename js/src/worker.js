@@ -8,6 +8,7 @@ import { Core, hex, sha256 } from "./core.js";
 import definitions from "./definitions.js";
 import { canonical } from "./digests.js";
 import { Model } from "./model.js";
+import { Opening, verifyLayers } from "./opening.js";
 import { pause } from "./pause.js";
 import { parseReceipt, receiptLines, without } from "./receipt.js";
 import { BlobSource, InputError, UrlSource } from "./sources.js";
@@ -16,10 +17,12 @@ import { availableThreads, beThread } from "./threads.js";
 import { unreadable, verify } from "./verify.js";
 
 const MOST_FILE = 64 << 20; // of receipts
+const MOST_OPENING = 2 ** 29;
 const encoder = new TextEncoder();
 let module = null;
 let core = null; // for digests; each model has an instance of its own
 let model = null;
+let opening = null;
 let threads = 1;
 
 /** Start a worker of this same script: a page from a disk has no file for another. */
@@ -78,7 +81,13 @@ const OPERATIONS = {
     });
   },
 
-  async load({ source, bits }, part, signal) {
+  async opening({ blob }) {
+    if (blob.size > MOST_OPENING) throw new InputError(`the file has ${blob.size} bytes; expected at most ${MOST_OPENING}`);
+    opening = Opening.parse(await new BlobSource(blob).read(0, blob.size));
+    return { receipt: opening.receipt, layers: opening.layers };
+  },
+
+  async load({ source, bits, isOpened }, part, signal) {
     model?.release();
     model = null; // before the next one is read, so that one at most is in memory
     const from = "blob" in source ? new BlobSource(source.blob, source.name) : await UrlSource.open(source.url, { keep: source.keep });
@@ -87,7 +96,8 @@ const OPERATIONS = {
       signal.throwIfAborted();
       steps(done, total);
     };
-    const made = await Model.load(from, { wasm: module, bits, progress, threads, startThread });
+    const { layers, leaves } = (isOpened && opening) || {};
+    const made = await Model.load(from, { wasm: module, bits, progress, threads, startThread, layers, leaves });
     if (signal.aborted) made.release(); // another may have been asked for since
     signal.throwIfAborted();
     model = made;
@@ -98,6 +108,12 @@ const OPERATIONS = {
 
   verify: ({ receipt, options }, part, signal) =>
     verify(loaded(), receipt, { ...options, signal, progress: (checked, tokens) => part({ checked, tokens }) }),
+
+  verifyLayers: ({ receipt, options }, part, signal) => {
+    if (opening === null || loaded().layers === undefined) throw new InputError("no model of opened layers is loaded");
+    const progress = (checked, tokens) => part({ checked, tokens });
+    return verifyLayers(model, receipt, opening, { ...options, signal, progress });
+  },
 
   async stream({ prompt, parameters, branch }, part, signal) {
     for (const _ of loaded().promptSteps(prompt)) await pause(signal);

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
+from intact.receipts.opening import choose_layers, commit, open_layers
 from intact.serve import app as app_module
 from support.browser import browser, complaints, launched, overflow
 from support.modules import load
@@ -106,6 +107,36 @@ def test_a_true_receipt_is_green_token_by_token(opened: Open) -> None:
     assert "✗" not in table
     texts = page.evaluate("() => [...document.querySelectorAll('.token')].map((x) => x.textContent)")
     assert texts != [str(token) for token in receipt["output"]["tokens"]]
+
+
+def test_a_few_opened_layers_are_checked(opened: Open, tmp_path: Path) -> None:
+    file = write_tiny(tmp_path / "tiny.gguf", context=256, layers=3)
+    with intact.load(file, drafter="off") as model:
+        asked: dict[str, Any] = {"max_tokens": 20, "temperature": 0.7, "ignore_eos": True, "receipt": True}
+        receipt = commit(model, model.generate("Why?", **asked)[0][0].receipt)
+        open_layers(model, receipt, "mine", 2).save(tmp_path / "opening")
+    receipt.save(tmp_path / "receipt")
+    page = opened()
+    give(page, tmp_path / "receipt", file)
+    assert page.inner_text("#outcome") == "True as far as it was checked"
+    assert "commitment" in page.inner_text("#detail")
+    page.click("#layers summary")
+    page.fill("#nonce", "mine")
+    page.set_input_files("#opening-file", str(tmp_path / "opening"))
+    settle(page)
+    assert page.inner_text("#outcome") == "True as far as it was checked"
+    assert "of 3 layers" in page.inner_text("#detail")
+    assert boxes(page) == (20, 20, [])
+    assert page.is_disabled("#write")  # the model is there in part alone
+    chosen = choose_layers("mine", receipt.digest, 3, 2)
+    page.fill("#nonce", next(n for n in "abcdefgh" if choose_layers(n, receipt.digest, 3, 2) != chosen))
+    page.dispatch_event("#nonce", "change")
+    settle(page)
+    assert "other layers than the nonce chooses" in page.inner_text("#outcome")
+    page.set_input_files("#opening-file", str(file))
+    settle(page)
+    assert "no opening of a receipt" in page.inner_text("#opening-problem")
+    assert overflow(page) == 0
 
 
 def test_the_first_false_token_of_a_forged_receipt_is_named(opened: Open) -> None:
