@@ -24,7 +24,7 @@ def run(tmp_path):
 
     def command(*words):
         line = [sys.executable, "-m", "intact.cli", *map(str, words)]
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
@@ -43,14 +43,34 @@ def test_a_tasks_problems_solved_on_two_workers_print_what_one_process_prints(ru
     pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
     words = ["solve", "self_consistency", "--task", "gsm8k", "-m", write_tiny(tmp_path / "tiny.gguf"), "-n", "3"]
     words += ["--max-tokens", "16", "--budget", "tokens=2k", "--json"]
-    spread = run(*words, "--ray", "local", "--workers", "2", "--journal", tmp_path / "spread")
-    alone = run(*words, "--journal", tmp_path / "alone")
+    receipts = [tmp_path / name for name in ("spread.receipts", "alone.receipts")]
+    on_two = ["--ray", "local", "--workers", "2", "--journal", tmp_path / "spread", "--receipt", receipts[0]]
+    spread = run(*words, *on_two)
+    alone = run(*words, "--journal", tmp_path / "alone", "--receipt", receipts[1])
     assert without_times(json.loads(spread)) == without_times(json.loads(alone))
+    assert receipts[0].read_bytes() == receipts[1].read_bytes()
     lines = [(tmp_path / name / "answers.jsonl").read_text().splitlines() for name in ("spread", "alone")]
     first, second = ([without_times(json.loads(line)) for line in several] for several in lines)
     assert first == second
     again = run(*words, "--journal", tmp_path / "spread")  # which knows all texts
     assert without_times(json.loads(again)) == without_times(json.loads(alone))
+
+
+@pytest.mark.slow
+def test_receipts_of_an_evaluation_on_two_workers_have_the_bytes_of_one_process_also_with_all_texts_known(
+    run, tmp_path
+):
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+    model = write_tiny(tmp_path / "tiny.gguf")
+    words = ["eval", model, "gsm8k", "--method", "self_consistency", "-n", "3", "--max-tokens", "16"]
+    cluster = ["--ray", "local", "--workers", "2", "--out", tmp_path / "spread.jsonl"]
+    run(*words, *cluster)
+    run(*words, *cluster, "--receipt", tmp_path / "spread.receipts")  # along the journal of the first
+    run(*words, "--out", tmp_path / "alone.jsonl", "--receipt", tmp_path / "alone.receipts")
+    for end in ("jsonl", "receipts"):
+        assert (tmp_path / f"spread.{end}").read_bytes() == (tmp_path / f"alone.{end}").read_bytes()
+    verdict = json.loads(run("verify", tmp_path / "spread.receipts", "--model", model, "--json"))
+    assert verdict["outcome"] == "true"
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from intact.cluster.connection import check_cluster
+from intact.cluster.connection import STARTS, check_cluster, connected
 from intact.errors import ParameterError, WorkerError
 from support.absent import intact_without
 
@@ -23,6 +23,28 @@ def test_an_address_that_does_not_answer_is_named_with_the_command_that_starts_a
         port = free.getsockname()[1]
     with pytest.raises(WorkerError, match=f"no Ray cluster answers at 127.0.0.1:{port} .*ray start --head"):
         check_cluster(f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("failures", [STARTS - 1, STARTS])
+def test_a_start_that_takes_ray_too_long_is_tried_again_and_named_in_the_end(monkeypatch, failures):
+    ray, tries = pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'"), []
+
+    def init(**_):
+        tries.append(1)
+        if len(tries) <= failures:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    if failures < STARTS:
+        with connected("local") as found:
+            assert found is ray
+    else:
+        with (
+            pytest.raises(WorkerError, match="no Ray cluster at local: The current node timed out"),
+            connected("local"),
+        ):
+            pass
+    assert len(tries) == STARTS
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Prepared:
         self.folder, self.path = folder, write_tiny(folder / "tiny.gguf")
         self.backends = {"tiny": NativeBackend(intact.load(self.path, threads=1))}
         self.plan = plan([choose("gsm8k")], "self_consistency", {"n": 2}, sampling={"max_tokens": 16})
-        self.alone = evaluate(self.backends, self.plan, How(folder / "alone"))
+        self.alone = evaluate(self.backends, self.plan, How(folder / "alone", receipt=True))
 
     @property
     def units(self):
@@ -67,7 +67,7 @@ class Prepared:
         return units_by_node(self.notes)
 
     def run(self, address, journal, done=lambda count: None):
-        """Run the plan on a cluster; compare records, traces and journal with those of this machine."""
+        """Run the plan on a cluster; compare records, traces, receipts and journal with those of this machine."""
         seen = []
 
         def noting(one):
@@ -76,9 +76,10 @@ class Prepared:
 
         with opened_pool(address, {"tiny": ship(self.path, {"threads": 1})}, journals=journal) as pool:
             worker = spread(pool, lambda planned: manifest(planned, self.backends))
-            run = evaluate(self.backends, self.plan, How(journal), done=noting, worker=worker)
+            run = evaluate(self.backends, self.plan, How(journal, receipt=True), done=noting, worker=worker)
             refused = {machine.address: why for machine, why in pool.refused.items()}
         assert (run.records, run.traces) == (self.alone.records, self.alone.traces)
+        assert [one.encode() for one in run.receipts] == [one.encode() for one in self.alone.receipts]
         assert sorted(seen) == list(self.plan.units())
         assert entries(journal) == entries(self.folder / "alone")
         return refused

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import intact
+from intact.cluster.connection import STARTS
 from intact.evaluate.cluster import UnitsJob
 
 SOURCES = os.pathsep.join([str(Path(intact.__file__).parents[1]), str(Path(__file__).parents[1])])
@@ -28,7 +29,7 @@ def ray_cluster(address: str | None = None, /, **variables: str) -> Iterator[Any
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 << 20}
     head |= {"env_vars": environment() | variables} | _at(address)
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     try:
         yield cluster
     finally:
@@ -40,7 +41,18 @@ def ray_cluster(address: str | None = None, /, **variables: str) -> Iterator[Any
 def add_node(cluster: Any, address: str | None = None, /, **variables: str) -> Any:
     """Add a node with one processor, and with variables in the environment of its processes."""
     options = {"object_store_memory": 80 << 20} | _at(address)
-    return cluster.add_node(num_cpus=1, env_vars=environment() | variables, **options)
+    return _patiently(lambda: cluster.add_node(num_cpus=1, env_vars=environment() | variables, **options))
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    """Start something of Ray, again if it takes more than the 30 seconds that Ray allows."""
+    for left in reversed(range(STARTS)):
+        try:
+            return start()
+        except Exception as error:
+            if left == 0 or not (type(error) is Exception or isinstance(error, TimeoutError)):
+                raise
+    raise AssertionError
 
 
 def _at(address: str | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class ClusterOptions:
         ),
     ] = None
 
-    def check(self, models: ModelOptions, receipt: Path | None = None) -> None:
+    def check(self, models: ModelOptions) -> None:
         """Raise if options cannot be combined, Ray is missing, or the cluster does not answer; before any work."""
         if self.ray is None:
             if self.workers is not None:
@@ -43,8 +43,6 @@ class ClusterOptions:
             return
         from intact.cluster.connection import check_cluster
 
-        if receipt is not None:
-            raise ParameterError("--receipt cannot be combined with --ray: verify what one machine has written")
         if models.adapter is not None:
             raise ParameterError("--adapter cannot be combined with --ray: its workers load models alone")
         check_cluster(self.ray)

@@ -195,7 +195,7 @@ def command(
     with spinner("reading the tasks"):
         planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
     check_output("--receipt", result.receipt)
-    cluster.check(models, result.receipt)
+    cluster.check(models)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
     with models.opened({_name(model): model} | others, **work.loading) as backends:

@@ -113,7 +113,7 @@ def command(
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
-    cluster.check(models, work.receipt)
+    cluster.check(models)
     if cluster.ray is not None and caps.seconds is not None:
         raise ParameterError("--budget seconds cannot be combined with --ray: cap tokens or operations instead")
     named = {MAIN: model} | models.named

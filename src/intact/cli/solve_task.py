@@ -167,6 +167,7 @@ def _solve(
 ) -> None:
     """Solve the items, showing progress."""
     from intact.cluster.problems import ProblemsJob
+    from intact.cluster.receipts import stated
     from intact.solving import solve_items
 
     with _watch(view) as refresh:
@@ -182,7 +183,8 @@ def _solve(
             "parallel": run.options.parallel or PARALLEL,
         }
         if workers is not None:
-            job = ProblemsJob(run.source, task.name, run.parameters, options)
+            receipts = None if run.work.receipt is None else stated(run.method, run.parameters)
+            job = ProblemsJob(run.source, task.name, run.parameters, options, receipts)
             for _, one in workers.map(job, items):
                 view.graded.append(one)
                 progress(view.tokens + one.result.cost.tokens)

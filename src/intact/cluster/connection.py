@@ -16,6 +16,8 @@ AUTO = "auto"
 LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 5.0
 """How long a cluster's address may take to answer."""
+STARTS = 3
+"""Attempts to start or join a cluster: Ray allows 30 seconds for each, which a busy machine may exceed."""
 
 
 def check_cluster(address: str) -> None:
@@ -75,12 +77,24 @@ def connected(address: str) -> Iterator[Any]:
         options |= {"_node_ip_address": LOOPBACK, "include_dashboard": False, "address": LOCAL}
     else:
         options["address"] = address
-    try:
-        ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise WorkerError(f"no Ray cluster at {address}: {error}") from error
+    _init(ray, address, options)
     try:
         yield ray
     finally:
         with suppress(Exception):  # the cluster may be gone
             ray.shutdown()
+
+
+def _init(ray: Any, address: str, options: dict[str, Any]) -> None:
+    """Call ``ray.init``, again if Ray says that it took too long; raise WorkerError if it fails."""
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:
+            late = type(error) is Exception  # the class that Ray raises after 30 seconds
+            if late and left:
+                continue
+            if late or isinstance(error, ConnectionError | ValueError | RuntimeError):
+                raise WorkerError(f"no Ray cluster at {address}: {error}") from error
+            raise

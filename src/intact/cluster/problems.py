@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from intact.cluster.receipts import receipts_refusal
 from intact.reason.backends.base import Backend
 from intact.reason.journal import JournalFolder
 from intact.reason.registry import find
@@ -25,24 +26,26 @@ class ProblemsJob:
         Names; of a method also ``FILE.py:NAME`` with a file that each machine has.
     options : mapping
         As of `intact.solving.solve_items`.
+    receipts : mapping or None
+        What receipts state of a machine (`intact.cluster.receipts.stated`), if they are to be made.
     """
 
     method: str
     task: str
     parameters: Mapping[str, Any]
     options: Mapping[str, Any]
+    receipts: Mapping[str, Any] | None = None
 
     def refusal(self, backends: Mapping[str, Backend]) -> str:
-        """Return nothing: versions and digests of models are all that answers depend on; raise if a part is missing.
+        """Return why receipts would be others; answers depend on nothing but versions and digests of models.
 
         Raises
         ------
         ParameterError
             If there is no such method or task there.
         """
-        find(self.method)
         find_task(self.task)
-        return ""
+        return receipts_refusal(self.receipts, find(self.method), self.parameters)
 
     def run(
         self, backends: Mapping[str, Backend], items: Sequence[Item], journals: JournalFolder | None
@@ -50,7 +53,8 @@ class ProblemsJob:
         """Solve problems."""
         place = {item.id: number for number, item in enumerate(items)}
         method, task = find(self.method), find_task(self.task)
-        solving = solve_items(backends, method, task, items, self.parameters, journal=journals, **self.options)
+        options = {**self.options, "journal": journals, "receipt": self.receipts is not None}
+        solving = solve_items(backends, method, task, items, self.parameters, **options)
         with closing(solving) as graded:
             for one in graded:
                 yield place[one.item.id], one

@@ -10,10 +10,11 @@ from typing import Any
 
 from intact import __version__
 from intact.cluster.pool import Pool
+from intact.cluster.receipts import receipts_refusal, stated
 from intact.evaluate.manifest import digest, manifest
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import ItemRecord
-from intact.evaluate.work import Done, How, work
+from intact.evaluate.work import Done, How, check_receipts, work
 from intact.reason.backends.base import Backend
 from intact.reason.journal import Journal, JournalFolder, key_of
 from intact.reason.registry import find
@@ -33,16 +34,20 @@ def spread(
     """
 
     def work_on(plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
-        stated, tokens = described(plan), 0
+        expected, tokens = described(plan), 0
         folder = how.journal if isinstance(how.journal, Path) else None
-        with closing(_Known(folder, stated)) as known:
+        if how.receipt:
+            check_receipts(plan)
+        receipts = stated(plan.method, plan.parameters) if how.receipt else None
+        job = UnitsJob(replace(plan, method=None), expected, how.parallel, receipts)  # type: ignore[arg-type]
+        with closing(_Known(folder, expected)) as known:
             waiting = []
-            for unit in units:
-                if (done := known.find(unit)) is None:
+            for unit in units:  # of which records have no receipts: these are made of the texts in the journal
+                if how.receipt or (done := known.find(unit)) is None:
                     waiting.append(unit)
                 else:
                     yield done
-            for _, done in pool.map(UnitsJob(replace(plan, method=None), stated, how.parallel), waiting):  # type: ignore[arg-type]
+            for _, done in pool.map(job, waiting):
                 known.add(done)
                 tokens += done.record.cost["tokens"]
                 if how.progress is not None:
@@ -54,22 +59,33 @@ def spread(
 
 @dataclass(frozen=True)
 class UnitsJob:
-    """The units of a plan as work for a pool; the plan comes without its method, which is a function."""
+    """The units of a plan as work for a pool; the plan comes without its method, which is a function.
+
+    Attributes
+    ----------
+    described : mapping
+        The plan's manifest.
+    receipts : mapping or None
+        What receipts state of a machine (`intact.cluster.receipts.stated`), if they are to be made.
+    """
 
     plan: Plan
     described: Mapping[str, Any]
     parallel: int
+    receipts: Mapping[str, Any] | None = None
 
     def refusal(self, backends: Mapping[str, Backend]) -> str:
-        """Return the first field in which a worker's manifest would differ."""
-        return difference(self.described, manifest(self._plan(), backends))
+        """Return the first field in which a worker's manifest, or its receipts, would differ."""
+        plan = self._plan()
+        wrong = difference(self.described, manifest(plan, backends))
+        return wrong or receipts_refusal(self.receipts, plan.method, plan.parameters)
 
     def run(
         self, backends: Mapping[str, Backend], items: Sequence[Unit], journals: JournalFolder | None
     ) -> Iterator[tuple[int, Done]]:
         """Work on units."""
         place = {unit: number for number, unit in enumerate(items)}
-        for done in work(backends, self._plan(), items, How(journals, self.parallel)):
+        for done in work(backends, self._plan(), items, How(journals, self.parallel, None, self.receipts is not None)):
             yield place[done.unit], done
 
     def _plan(self) -> Plan:

@@ -80,17 +80,22 @@ class _Pending:
 def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How) -> Generator[Done, None, None]:
     """Work on units in the order given, many at a time, and yield each as soon as it is judged."""
     backend = next(iter(backends.values()))
+    if how.receipt:
+        check_receipts(plan)
     with Judge(how.journal) as judge:
         for task in dict.fromkeys(unit.task for unit in units):
             own = [unit for unit in units if unit.task == task]
             if isinstance(plan.tasks[task].task, LikelihoodTask):
-                if how.receipt:
-                    raise ParameterError(
-                        f"{plan.tasks[task].label} compares likelihoods, of which there are no receipts"
-                    )
                 yield from _compare(backend, plan, own, how)
             else:
                 yield from _solve(backends, plan, own, how, judge)
+
+
+def check_receipts(plan: Plan) -> None:
+    """Raise ParameterError if a task of a plan has no receipts."""
+    for task in plan.tasks:
+        if isinstance(task.task, LikelihoodTask):
+            raise ParameterError(f"{task.label} compares likelihoods, of which there are no receipts")
 
 
 def _solve(
