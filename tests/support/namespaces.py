@@ -126,13 +126,13 @@ def network_of(count: int, prepare: str = "true") -> Iterator[list[NamespaceMach
             holder.wait()
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 300.0) -> None:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 300.0, pause: float = 0.05) -> None:
     """Wait for a condition; raise if it does not come."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} seconds for {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 def _run(*line: str) -> None:
