@@ -6,7 +6,8 @@
 
 Of each: a prompt of 512 tokens, and a text of 64 behind a short one, in tokens a second; and seconds to verify a
 receipt of 256 tokens, beside the seconds that wllama takes to generate as many. Medians of the tries, least and most in
-brackets. The model must be an instruct model that js/ runs; js/dist/intact.wasm must be built.
+brackets. The model must be an instruct model that js/ runs; js/dist/intact.wasm must be built. A short run has fewer
+tokens: --prompt 64 --text 16 --receipt 32.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from support.browser import browser
 
 ROOT = Path(__file__).parents[1]
 CLIENT = Path(__file__).parent / "clients" / "wasm_speed.mjs"
-PROMPT, TEXT, RECEIPT = 512, 64, 256  # tokens
 QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
 SENTENCES = "Light of the sun is scattered by the air, and blue light more than red. That is why we see a blue sky. "
 PATIENCE = 1_200_000  # milliseconds
@@ -88,15 +88,18 @@ def main() -> None:
     parser.add_argument("--wllama", type=Path, metavar="FOLDER", help="the npm package; without it it is left out")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, separated by commas")
     parser.add_argument("--tries", type=int, default=3)
+    for name, tokens in (("prompt", 512), ("text", 64), ("receipt", 256)):
+        parser.add_argument(f"--{name}", type=int, default=tokens, metavar="TOKENS", help="%(default)s by default")
     options = parser.parse_args()
     model = intact.load(options.model)
-    prompt = model.tokenizer.encode(SENTENCES * 40)[:PROMPT]
-    drawn = {"temperature": 0.8, "seed": 7, "max_tokens": RECEIPT, "ignore_eos": True}
+    prompt = model.tokenizer.encode(SENTENCES * 40)[: options.prompt]
+    drawn = {"temperature": 0.8, "seed": 7, "max_tokens": options.receipt, "ignore_eos": True}
     receipt = model.chat(QUESTION, receipt=True, **drawn).receipt.encode().decode()
     text = model.tokenizer.decode(prompt)
     del model
-    job = {"prompt": prompt, "receipt": receipt, "tries": options.tries, "count": TEXT}
-    given = {"prompt": text, "text": SENTENCES[:40], "tries": options.tries, "count": TEXT, "answer": RECEIPT}
+    job = {"prompt": prompt, "receipt": receipt, "tries": options.tries, "count": options.text}
+    counts = {"count": options.text, "answer": options.receipt}
+    given = {"prompt": text, "text": SENTENCES[:40], "tries": options.tries, **counts}
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     for threads in map(int, options.threads.split(",")):
         show(f"native, {threads} threads", native(options.model, threads, job))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from js.constrained import Constrained, receipts_of
 from support.modules import load
+from support.tiny import write_tiny
 
 ROOT = Path(__file__).parents[2]
 JS = ROOT / "js"
@@ -61,3 +64,41 @@ def answers(package: Path) -> Callable[..., list[Any]]:
         return found
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def in_firefox(has_node: None) -> Callable[..., tuple[Any, list[str]]]:
+    """Give a function that evaluates JavaScript in a page of Firefox; skip where a part of it is missing.
+
+    It takes the page's address, the text of a function and what that is given; besides files to choose before, by the
+    selectors of their inputs, and the text of a function that is true once they can be chosen. It returns the result,
+    and what the page's console said.
+    """
+    firefox = os.environ.get("FIREFOX") or next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
+    if firefox is None:
+        pytest.skip("needs firefox-esr (apt-get install firefox-esr), or a Firefox in FIREFOX")
+    folders = [os.environ.get("PUPPETEER"), ROOT / "build" / "puppeteer" / "node_modules" / "puppeteer-core"]
+    folder = next((Path(one) for one in folders if one and (Path(one) / "package.json").is_file()), None)
+    if folder is None:
+        pytest.skip(
+            "needs puppeteer-core: npm install --prefix build/puppeteer puppeteer-core, or its folder in PUPPETEER"
+        )
+
+    def evaluate(
+        address: str, script: str, given: Any, files: dict[str, Path] | None = None, ready: str = "() => true"
+    ) -> tuple[Any, list[str]]:
+        chosen = {selector: str(file) for selector, file in (files or {}).items()}
+        page = {"firefox": firefox, "address": address, "ready": ready, "files": chosen}
+        job = {**page, "script": script, "given": given}
+        found = json.loads(node(Path(__file__).with_name("firefox.mjs"), folder, given=job))
+        assert found["version"].lower().startswith("firefox/"), found["version"]
+        return found["result"], found["said"]
+
+    return evaluate
+
+
+@pytest.fixture(scope="session")
+def constrained(tmp_path_factory: pytest.TempPathFactory) -> Constrained:
+    """Give a tiny model with receipts of texts that it drew under constraints."""
+    pytest.importorskip("llguidance")
+    return receipts_of(write_tiny(tmp_path_factory.mktemp("constrained") / "tiny.gguf"))

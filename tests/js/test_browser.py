@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +17,7 @@ import pytest
 
 from intact.conformance import EXPECTED
 from intact.markup.verify_page import ISOLATION
+from js.constrained import Constrained, other_constraint, other_token
 from support.browser import browser, complaints
 from support.modules import load
 
@@ -142,26 +143,82 @@ def served(folder: Path, headers: Mapping[str, str] = MappingProxyType({})) -> I
         server.server_close()
 
 
+Evaluate = Callable[[str, str, Any], tuple[Any, list[str]]]
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def evaluate(request: pytest.FixtureRequest) -> Iterator[Evaluate]:
+    """Give a function that evaluates JavaScript in a page of a browser: its result, and what the console said."""
+    if request.param == "firefox":
+        yield request.getfixturevalue("in_firefox")
+        return
+    with browser() as chromium:
+
+        def in_chromium(address: str, script: str, given: Any) -> tuple[Any, list[str]]:
+            page = chromium.new_page()
+            said = complaints(page)
+            page.set_default_timeout(600_000)
+            page.goto(address)
+            return page.evaluate(script, given), said
+
+        yield in_chromium
+
+
+def prepared(package: Path, folder: Path, model: Path) -> Path:
+    """Fill a folder to serve: the package, a model's file, and an empty page."""
+    for name in ("src", "dist"):
+        (folder / name).symlink_to(package / name)
+    (folder / "model.gguf").symlink_to(model)
+    (folder / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
+    return folder
+
+
 @pytest.mark.slow
-def test_a_browser_computes_the_same(package: Path, tmp_path: Path) -> None:
-    """Digests of the contract, and verdicts on a true and two forged receipts, in Chromium without a window."""
+def test_a_browser_computes_the_same(package: Path, tmp_path: Path, evaluate: Evaluate) -> None:
+    """Digests of the contract, and verdicts on a true and two forged receipts, without a window."""
     load("scripts/js_conformance.py").write(package / "dist" / "conformance.bin")
-    (tmp_path / "src").symlink_to(package / "src")
-    (tmp_path / "dist").symlink_to(package / "dist")
-    (tmp_path / "model.gguf").symlink_to(RECEIPTS / "model.gguf")
-    (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
     kept = {one["file"]: one for one in json.loads((RECEIPTS / "verdicts.json").read_text("utf-8"))["files"]}
     names = ["true-chat.receipt", *(n for n, one in kept.items() if one["what"] in ("token", "hidden state"))][:3]
     receipts = [(RECEIPTS / name).read_text("utf-8").removesuffix("\n") for name in names]
-    with browser() as chromium, served(tmp_path) as address:
-        page = chromium.new_page()
-        said = complaints(page)
-        page.set_default_timeout(600_000)
-        page.goto(address)
-        found = page.evaluate(SCRIPT, {"model": "/model.gguf", "receipts": receipts})
+    with served(prepared(package, tmp_path, RECEIPTS / "model.gguf")) as address:
+        found, said = evaluate(address, SCRIPT, {"model": "/model.gguf", "receipts": receipts})
     assert found["digests"] == {name: EXPECTED[name] for name in ("operations", "layouts", "profiles")}
     wanted = [[kept[name]["outcome"], kept[name]["what"], kept[name]["position"]] for name in names]
     assert found["verdicts"] == [*wanted, *wanted]
+    assert said == []
+
+
+VERDICTS = """
+async ({ receipts }) => {
+  const { BlobSource, WorkerEngine, startWorker } = await import("/src/index.js");
+  const wasm = await (await fetch("/dist/intact.wasm")).arrayBuffer();
+  const engine = await WorkerEngine.start({ wasm, worker: startWorker() });
+  const model = await engine.load(new BlobSource(await (await fetch("/model.gguf")).blob()));
+  const verdicts = [];
+  for (const { receipt } of await engine.receipts(new Blob(receipts))) {
+    const { outcome, what, position } = await model.verify(receipt);
+    verdicts.push([outcome, what, position]);
+  }
+  engine.close();
+  return verdicts;
+}
+"""
+
+
+@pytest.mark.slow
+def test_a_browser_verifies_constrained_texts(
+    package: Path, constrained: Constrained, tmp_path: Path, evaluate: Evaluate
+) -> None:
+    """True receipts of each kind of constraint, greedy and drawn, and each with a token and a constraint forged."""
+    path, _, receipts = constrained
+    all_three = (*receipts, *map(other_token, receipts), *map(other_constraint, receipts))
+    lines = [receipt.encode().decode() + "\n" for receipt in all_three]
+    with served(prepared(package, tmp_path, path)) as address:
+        found, said = evaluate(address, VERDICTS, {"receipts": lines})
+    count = len(receipts)
+    assert found[:count] == [["true", None, None]] * count
+    assert found[count : 2 * count] == [["false", "token", 2]] * count
+    assert found[2 * count :] == [["false", "hidden state", 0]] * count
     assert said == []
 
 
@@ -172,10 +229,7 @@ def test_a_worker_gives_the_same(package: Path, tmp_path: Path, threads: int) ->
 
     Several threads are those of a page that is isolated.
     """
-    for name in ("src", "dist"):
-        (tmp_path / name).symlink_to(package / name)
-    (tmp_path / "model.gguf").symlink_to(RECEIPTS / "model.gguf")
-    (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
+    prepared(package, tmp_path, RECEIPTS / "model.gguf")
     names = ("true-chat.receipt", "token-11.receipt", "header-seed.receipt", "other-weights.receipt", "finish.receipt")
     receipts = [(RECEIPTS / name).read_text("utf-8").removesuffix("\n") for name in names]
     headers = ISOLATION if threads > 1 else {}
@@ -273,10 +327,7 @@ async () => {
 @pytest.mark.parametrize("is_isolated", [False, True])
 def test_threads_are_those_that_a_page_may_have(package: Path, tmp_path: Path, is_isolated: bool) -> None:
     """By default as many as the machine has if the page is isolated, else one; to ask for more is an error."""
-    for name in ("src", "dist"):
-        (tmp_path / name).symlink_to(package / name)
-    (tmp_path / "model.gguf").symlink_to(RECEIPTS / "model.gguf")
-    (tmp_path / "index.html").write_text("<!doctype html><title>intact</title><link rel=icon href=data:,>")
+    prepared(package, tmp_path, RECEIPTS / "model.gguf")
     with browser() as chromium, served(tmp_path, ISOLATION if is_isolated else {}) as address:
         page = chromium.new_page()
         page.set_default_timeout(600_000)

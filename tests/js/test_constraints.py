@@ -21,6 +21,7 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.receipts.document import Receipt
 from intact.receipts.request import sampling_to_document
 from js.conftest import node
+from js.constrained import ASKED, ITEMS, PERSON, SUM, Constrained, other_constraint, other_token
 from support.bombs import BOMBS
 from support.forger import altered, forge
 from support.models import real_model
@@ -35,16 +36,6 @@ REGEXES = (
     r"[a-z]+", r"(ab)?", r"\d{4}-\d{2}-\d{2}", r"The (sky|sea) is (blue|gr[ae]y)\.", r"[^a]{3}", r"(?i)hello world",
     r"\w+@\w+\.com", r" [A-Z][a-z]{2,8}( [A-Z][a-z]+)*", r"\p{L}+", r"é{2}\s+x", r"(a|b)*c", r'"[^"\\]*"', "^yes$",
 )  # fmt: skip
-PERSON = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string", "maxLength": 12},
-        "age": {"type": "integer", "minimum": 0, "maximum": 130},
-        "tags": {"type": "array", "items": {"enum": ["a", "é", "\U0001f600", 'x"y']}, "maxItems": 3},
-        "next": {"anyOf": [{"type": "null"}, {"type": "boolean"}]},
-    },
-    "required": ["name", "tags"],
-}
 TREE = {
     "type": "object",
     "properties": {"v": {"type": "integer"}, "k": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}},
@@ -74,9 +65,9 @@ GRAMMARS = (
     'start: "a" "b"*\n%ignore / +/',
     'start: "x" A?\nA: /y*/',
     'start: A "c" | B\nA: /ab/\nB: /abcd/',
-    'start: e\ne: t | e "+" t | e "-" t\nt: f | t "*" f\nf: N | "(" e ")"\nN: /[0-9]+/\n%ignore / /',
+    SUM,
     'start: "The answer is " ("yes" | "no"i) "."\n',
-    '?start: item ("," " "? item)*\nitem: WORD | "[" [start] "]" -> nested\nWORD: L+ D~1..3\nL: "a".."z"\nD: /\\d/\n',
+    ITEMS,
     'start: sentence+\nsentence: who what object\nwho: "I"\n   | "You"\nwhat: " see "\nobject: /[a-z]+/ ". " // none\n',
 )
 CASES: tuple[Case, ...] = (
@@ -168,16 +159,6 @@ def test_what_is_not_compiled_says_so(has_node: None, tmp_path: Path) -> None:
     assert [job for job, one in zip(jobs, found, strict=True) if not isinstance(one, str)] == []
 
 
-ASKED: dict[str, dict[str, Any]] = {
-    "greedy regex": {"regex": r"[a-z ]{12,20}[0-9]{2}"},
-    "drawn regex": {"regex": r"[a-z ]{12,20}[0-9]{2}", "temperature": 1, "seed": 7},
-    "greedy schema": {"json_schema": PERSON},
-    "drawn schema": {"json_schema": PERSON, "temperature": 1, "top_p": 0.9, "seed": 3, "repetition_penalty": 1.2},
-    "greedy grammar": {"grammar": GRAMMARS[3]},
-    "drawn grammar": {"grammar": GRAMMARS[5], "temperature": 1.3, "min_p": 0.01, "seed": 5},
-}
-
-
 def verdicts(package: Path, file: Path, model: Path, expected: int) -> list[tuple[str, str | None, int | None]]:
     """Have the package's command verify a file of receipts."""
     command = (package / "bin" / "intact.mjs", "verify", file, "--model", model, "--json")
@@ -190,20 +171,9 @@ def write(file: Path, receipts: list[Receipt]) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, intact.Model, list[Receipt]]:
-    """Give a model's file, the model, and a receipt of each request of `ASKED`."""
-    path = write_tiny(tmp_path_factory.mktemp("constrained") / "tiny.gguf")
-    model = intact.load(path)
-    return path, model, [
-        model.generate("Who?", max_tokens=60, receipt=True, logprobs=True, **given)[0][0].receipt
-        for given in ASKED.values()
-    ]  # fmt: skip
-
-
-def test_texts_under_constraints_are_the_same(answers: Ask, made: tuple[Path, intact.Model, list[Receipt]]) -> None:
+def test_texts_under_constraints_are_the_same(answers: Ask, constrained: Constrained) -> None:
     """The package draws the same tokens, with the same log-probabilities, as the Python package."""
-    path, model, receipts = made
+    path, model, receipts = constrained
     prompt = model.tokenizer.encode("Who?")
     jobs = [
         {
@@ -224,36 +194,25 @@ def test_texts_under_constraints_are_the_same(answers: Ask, made: tuple[Path, in
         }
 
 
-def test_receipts_of_constrained_texts(
-    package: Path, made: tuple[Path, intact.Model, list[Receipt]], tmp_path: Path
-) -> None:
+def test_receipts_of_constrained_texts(package: Path, constrained: Constrained, tmp_path: Path) -> None:
     """True ones are true. A token that was changed is false, and so is another constraint beside the true chain."""
-    path, _, receipts = made
+    path, _, receipts = constrained
     assert verdicts(package, write(tmp_path / "true.receipt", receipts), path, expected=0) == [
         ("true", None, None) for _ in receipts
     ]
-    forged = []
-    for receipt in receipts:
-        tokens = receipt.output.tokens
-        lie = (*tokens[:2], tokens[2] ^ 1, *tokens[3:])
-        forged.append(replace(receipt, output=replace(receipt.output, tokens=lie)))
+    forged = list(map(other_token, receipts))
     assert verdicts(package, write(tmp_path / "token.receipt", forged), path, expected=1) == [
         ("false", "token", 2) for _ in receipts
     ]
-    others = [
-        replace(receipt, header=altered(receipt.header, regex=".*", json_schema=None, grammar=None))
-        for receipt in receipts
-    ]
+    others = list(map(other_constraint, receipts))
     assert verdicts(package, write(tmp_path / "constraint.receipt", others), path, expected=1) == [
         ("false", "hidden state", 0) for _ in receipts
     ]
 
 
-def test_what_another_compiler_cannot_tell(
-    package: Path, made: tuple[Path, intact.Model, list[Receipt]], tmp_path: Path
-) -> None:
+def test_what_another_compiler_cannot_tell(package: Path, constrained: Constrained, tmp_path: Path) -> None:
     """A liar with the model, who computes the chain of another constraint: not true, and not false for sure."""
-    path, model, receipts = made
+    path, model, receipts = constrained
     receipt = receipts[1]
     loose = altered(receipt.header, regex="[a-z0-9 ]{14,22}")
     output = receipt.output

@@ -14,6 +14,7 @@ import intact
 from intact.cli.app import app
 from intact.receipts.opening import choose_layers, commit, open_layers
 from intact.serve import app as app_module
+from js.constrained import Constrained, other_token
 from support.browser import browser, complaints, launched, overflow
 from support.modules import load
 from support.serving import running
@@ -137,6 +138,54 @@ def test_a_few_opened_layers_are_checked(opened: Open, tmp_path: Path) -> None:
     settle(page)
     assert "no opening of a receipt" in page.inner_text("#opening-problem")
     assert overflow(page) == 0
+
+
+def test_a_constrained_text(opened: Open, constrained: Constrained, tmp_path: Path) -> None:
+    path, _, receipts = constrained
+    receipts[3].save(tmp_path / "true.receipt")
+    other_token(receipts[3]).save(tmp_path / "forged.receipt")
+    count = len(receipts[3].output.tokens)
+    page = opened()
+    give(page, tmp_path / "true.receipt", path)
+    assert page.inner_text("#outcome") == "✓ True"
+    assert boxes(page) == (count, count, [])
+    give(page, tmp_path / "forged.receipt", None)
+    assert page.inner_text("#outcome").startswith(f"✗ False at token 3 of {count}")
+    assert boxes(page) == (count, 2, [2])
+
+
+STARTED = "() => document.getElementById('status').textContent.startsWith('Choose')"
+OUTCOME = """
+async () => {
+  const text = (id) => document.getElementById(id).textContent;
+  while (!document.getElementById("work").hidden || !/^[✓✗?]/.test(text("status"))) {
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  await new Promise((done) => setTimeout(done, 300)); // a frame, in which the tokens are marked
+  const count = (selector) => document.querySelectorAll(selector).length;
+  return [text("outcome"), count(".token.checked"), count(".token.false")];
+}
+"""
+
+
+def test_firefox_comes_to_the_same_verdicts(
+    address: str, in_firefox: Callable[..., tuple[Any, list[str]]], constrained: Constrained, tmp_path: Path
+) -> None:
+    """The page from the disk: a true and a forged receipt, one of another model, and one under a constraint."""
+    path, _, receipts = constrained
+    receipts[2].save(tmp_path / "constrained.receipt")
+    cases = [
+        (RECEIPTS / "true-chat.receipt", MODEL, "✓ True", 12, 0),
+        (RECEIPTS / "token-5.receipt", MODEL, "✗ False at token 6 of 12", 5, 1),
+        (RECEIPTS / "other-weights.receipt", MODEL, "? Cannot be verified. The receipt is about another model", 0, 0),
+        (tmp_path / "constrained.receipt", path, "✓ True", len(receipts[2].output.tokens), 0),
+    ]
+    for receipt, model, outcome, checked, false in cases:
+        files = {"#receipt-file": receipt, "#model-file": model}
+        found, said = in_firefox(address, OUTCOME, None, files=files, ready=STARTED)
+        assert found[0].startswith(outcome), (receipt, found)
+        assert found[1:] == [checked, false]
+        assert said == []
 
 
 def test_the_first_false_token_of_a_forged_receipt_is_named(opened: Open) -> None:
