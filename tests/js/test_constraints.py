@@ -109,7 +109,7 @@ def walk(model: intact.Model, case: Case, seed: int) -> tuple[list[int], list[st
     tokens: list[int] = []
     digests = []
     for _ in range(24):
-        mask = matcher.mask()
+        mask = matcher.mask()[: -(-model.program.vocabulary // 32)]  # without a word that is always empty
         digests.append(hashlib.sha256(mask.tobytes()).hexdigest())
         allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little")).tolist()
         going_on = [token for token in allowed if token not in ends and follows(model.tokenizer.token_bytes(token))]
