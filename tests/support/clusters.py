@@ -45,7 +45,7 @@ def add_node(cluster: Any, address: str | None = None, /, **variables: str) -> A
 
 
 def _patiently(start: Callable[[], Any]) -> Any:
-    """Start something of Ray, again if it takes more than the 30 seconds that Ray allows."""
+    """Start something of Ray, again if it takes more time than Ray allows."""
     for left in reversed(range(STARTS)):
         try:
             return start()
@@ -61,7 +61,8 @@ def _at(address: str | None) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     """Return the environment of a node's processes."""
-    return {"PYTHONPATH": SOURCES, "INTACT_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    ray = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "300"}
+    return {"PYTHONPATH": SOURCES, "INTACT_THREADS": "1"} | ray
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ LOOPBACK = "127.0.0.1"
 ANSWER_SECONDS = 5.0
 """How long a cluster's address may take to answer."""
 STARTS = 3
-"""Attempts to start or join a cluster: Ray allows 30 seconds for each, which a busy machine may exceed."""
+"""Attempts to start or join a cluster: Ray limits the time of each, which a busy machine may exceed."""
 
 
 def check_cluster(address: str) -> None:
@@ -68,6 +68,7 @@ def connected(address: str) -> Iterator[Any]:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_worker_niceness", "0")  # by default 15, so that all else on the machine goes first
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")  # a busy machine needs more than Ray's own limit
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # Ray would print the deaths of workers to stdout
     import ray
@@ -92,7 +93,7 @@ def _init(ray: Any, address: str, options: dict[str, Any]) -> None:
             ray.init(**options)
             return
         except Exception as error:
-            late = type(error) is Exception  # the class that Ray raises after 30 seconds
+            late = type(error) is Exception  # the class that Ray raises then
             if late and left:
                 continue
             if late or isinstance(error, ConnectionError | ValueError | RuntimeError):
