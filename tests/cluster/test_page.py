@@ -94,6 +94,6 @@ def test_the_commands_of_the_page_make_one_cluster_of_three_machines(tmp_path):
             expected = loaded.generate(QUESTION, max_tokens=8, temperature=0)[0][0].text
         assert said["choices"][0]["text"] == expected
         serving.terminate()
-        serving.wait(60)
+        serving.wait(300)
         pulled = [[file.name for file in home.rglob("tiny.gguf") if file.is_file()] for home in homes]
         assert pulled == [[], ["tiny.gguf"], ["tiny.gguf"]]

@@ -20,7 +20,7 @@ import pytest
 INSIDE = "INTACT_TEST_NAMESPACE"
 HERE = "10.0.0.100"
 """The address of the test itself on the bridge."""
-LIMIT = 900.0
+LIMIT = 1800.0
 """Seconds of a test in namespaces."""
 
 
