@@ -161,18 +161,17 @@ def kill_at_random(prepared, seed, kills):
     assert died == kills
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_workers_killed_at_random_moments_change_no_byte(prepared):
     kill_at_random(prepared, seed=11, kills=3)
 
 
-@pytest.mark.slow
 @pytest.mark.nightly
 def test_twenty_kills_at_random_moments_and_a_node_that_joins_change_no_byte(prepared):
     kill_at_random(prepared, seed=12, kills=20)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_node_that_stands_still_holds_up_only_what_it_has_begun(prepared):
     def done(count):
         if prepared.units["fast"] >= UNITS - HELD:
@@ -186,7 +185,7 @@ def test_a_node_that_stands_still_holds_up_only_what_it_has_begun(prepared):
     assert prepared.units.total() == UNITS
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @in_own_network
 def test_a_network_that_is_cut_and_heals_changes_no_byte(prepared):
     """A short cut is waited for; after a long one the node counts as lost, and its problems are done by the other."""
@@ -213,7 +212,7 @@ def test_a_network_that_is_cut_and_heals_changes_no_byte(prepared):
     assert prepared.units["near"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @in_own_network
 def test_a_node_whose_disk_is_full_is_refused_by_name_and_the_others_do_the_work(prepared, monkeypatch):
     home = prepared.folder / "home"
