@@ -1,4 +1,4 @@
-"""What commitments to layers cost, and what checking a receipt by one opened layer takes.
+"""Print the cost of committing a receipt to layers, and of checking it by one opened layer.
 
 Processor time of this process, the least of several repeats; with one thread (--threads 1) it is the time that a free
 machine takes. The model is loaded before; an opened layer is read and packed within its check.

@@ -1226,7 +1226,7 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, others: 
 
 
 def commitment(model: Llama, tokens: list[int]) -> dict[str, Any]:
-    """What a receipt says of the rows between layers."""
+    """The commitment to the rows between layers, as a receipt has it."""
     model.run(np.array(tokens))
     roots = [
         tree_hash([sha256(b"\0", struct.pack("<II", b, p), row.astype("<i8").tobytes()) for p, row in enumerate(rows)])

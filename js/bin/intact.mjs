@@ -126,10 +126,11 @@ async function verifyCommand(files, options) {
 }
 
 // The opening, the nonce and how many layers, where a receipt is checked by some.
-async function openedOf({ opening, nonce, layers }) {
+async function openedOf({ opening, nonce, layers, tokens }) {
   if ((opening === undefined) !== (nonce === undefined) || (layers !== undefined && opening === undefined))
     throw new UsageError("--opening FILE and --nonce X belong together, and --layers N to them");
   if (opening === undefined) return undefined;
+  if (tokens !== undefined) throw new UsageError("--opening checks every token: --tokens cannot be given with it");
   try {
     return { opening: Opening.parse(await readFile(opening)), nonce, layers: count(layers, "layers") };
   } catch (error) {

@@ -59,7 +59,7 @@ export class UrlSource {
   async read(offset, length) {
     if (!this.keep) return this.#fetch(offset, length);
     const identity = [new URL(this.url, globalThis.location?.href).href, String(this.size), String(this.version)];
-    this.store ??= await Store.open(identity, this.keep === true ? undefined : this.keep);
+    if (this.store === undefined) this.store = await Store.open(identity, this.keep === true ? undefined : this.keep);
     const kept = await this.store?.read(offset, length);
     if (kept) return kept;
     const bytes = await this.#fetch(offset, length);

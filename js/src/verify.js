@@ -42,12 +42,16 @@ export function unreadable(error) {
  *   detail: string, checked: number}>} As `intact.receipts.verify.Verdict`.
  */
 export async function verify(model, receipt, { tokens: most, signedBy, progress, rows = STEP_ROWS, signal } = {}) {
+  return (await rejected(model, receipt, signedBy)) ?? output(model, receipt, { most, progress, rows, signal });
+}
+
+/** The verdict on a receipt that is decided before a token is computed; else null. */
+export async function rejected(model, receipt, signedBy) {
   return (
     (await signature(model, receipt, signedBy)) ??
     identity(model, receipt) ??
     unsupported(model, receipt) ??
-    (await request(model, receipt)) ??
-    output(model, receipt, { most, progress, rows, signal })
+    (await request(model, receipt))
   );
 }
 

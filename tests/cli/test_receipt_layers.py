@@ -1,4 +1,4 @@
-"""``intact receipt commit`` and ``open``, and ``intact verify --opening``: what is told, and the exit statuses."""
+"""``intact receipt commit`` and ``open``, and ``intact verify --opening``: their messages and exit statuses."""
 
 import pytest
 
@@ -24,11 +24,11 @@ def answers(intact_command, path, tmp_path):
 
 def test_a_receipt_is_checked_by_the_layers_that_a_nonce_chooses(intact_command, path, answers, tmp_path):
     opened = tmp_path / "opening"
-    told = intact_command(
+    made = intact_command(
         *("receipt", "open", answers, "--nonce", "x", "--line", 2, "--layers", 2, "-o", opened, "-m", path, "--json")
     ).json
-    assert (len(told["layers"]), told["bytes"]) == (2, opened.stat().st_size)
-    assert told["receipt"] == list(read_receipts(answers))[1].digest.hex()
+    assert (len(made["layers"]), made["bytes"]) == (2, opened.stat().st_size)
+    assert made["receipt"] == list(read_receipts(answers))[1].digest.hex()
     asked = "verify", answers, "--model", path, "--opening", opened, "--nonce", "x"
     found = intact_command(*asked, "--layers", 2, "--json")
     assert (found.code, [r["outcome"] for r in found.json["receipts"]]) == (3, ["unverifiable", "partial"])
@@ -53,20 +53,22 @@ def test_a_forged_commitment_is_false(intact_command, path, answers):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (["--opening", "OPENING"], "--nonce chooses"),
         (["--nonce", "1"], "--nonce chooses"),
         (["--opening", "OPENING", "--sample", "1", "--nonce", "1"], "--nonce chooses"),
         (["--layers", "2"], "--layers belongs to --opening"),
+        (["--opening", "OPENING", "--nonce", "1", "--tokens", "2"], "every token"),
+        (["--opening", "OPENING", "--nonce", "1", "--part", "winner"], "every token"),
         (["--opening", "OPENING", "--nonce", "1"], "no opening of a receipt"),
         (["--opening", "MODEL", "--nonce", "1"], "no opening of a receipt"),
     ],
 )
-def test_what_cannot_be_checked_is_refused(intact_command, path, answers, tmp_path, given, told):
+def test_what_cannot_be_checked_is_refused(intact_command, path, answers, tmp_path, given, message):
     places = {"OPENING": tmp_path / "none", "MODEL": path}
     refused = intact_command("verify", answers, "--model", path, *(places.get(word, word) for word in given))
-    assert (refused.code, told in refused.err) == (2, True), refused.err
+    assert (refused.code, message in refused.err) == (2, True), refused.err
 
 
 def test_runs_have_no_commitment(intact_command, path, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from intact.engine.engine import Engine
 from intact.formats import open_checkpoint
 from intact.library import Model
 from intact.receipts import layers, opening
+from intact.receipts.commitment import LayerCommitment
 from intact.receipts.document import Receipt, write_receipts
 from intact.receipts.identity import root_of
 from intact.receipts.opening import Opening, choose_layers, commit, open_layers
@@ -101,7 +103,7 @@ def test_a_forged_layer_is_false_where_it_is_chosen(
     check: Check, path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forged = 1
-    with LayerForger(model, forged, 30) as run:
+    with closing(LayerForger(model, forged, 30)) as run:
         receipt = answer(model.on(Engine(run.executor, model.context, prefix_cache=False)))
     monkeypatch.setattr(layers, "LayerRun", lambda model, *_, kept=(): LayerForger(model, forged, 30, kept=kept))
     receipt = commit(model, receipt)
@@ -135,7 +137,7 @@ def test_what_does_not_fit_is_told(check: Check, path: Path, model: Model, commi
     opened = open_layers(model, committed, nonce)
     assert check(path, committed, opened, another, 1, "unverifiable")[0] == "layers"
     assert check(path, replace(committed, layers=None), opened, nonce, 1, "unverifiable")[0] == "layers"
-    root = replace(committed, layers=replace(committed.layers, root=bytes(32)))  # type: ignore[type-var]
+    root = replace(committed, layers=LayerCommitment(COUNT, bytes(32)))
     assert check(path, root, opened, nonce_for(root, 0), 1, "unverifiable")[0] == "layers"
     roots = (bytes(32), *opened.roots[1:])
     assert check(path, committed, replace(opened, roots=roots), nonce, 1, "false")[0] == "layers"
@@ -171,3 +173,6 @@ def test_files_that_are_no_opening(package: Path, path: Path, committed: Receipt
     assert opening.FORMAT.encode() in good
     node(script, "verify", tmp_path / "receipt", "--model", path, "--nonce", "1", expected=2)
     node(script, "verify", tmp_path / "receipt", "--model", path, "--layers", "1", expected=2)
+    file.write_bytes(good)
+    opened = "--opening", file, "--nonce", "1", "--tokens", "2"
+    node(script, "verify", tmp_path / "receipt", "--model", path, *opened, expected=2)

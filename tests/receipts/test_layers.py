@@ -1,6 +1,7 @@
 """Layer receipts: the rows between layers are committed to, and a few layers, opened afterwards, are checked alone."""
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
@@ -13,6 +14,7 @@ from intact.engine.engine import Engine
 from intact.errors import ParameterError, ReceiptError
 from intact.executors.native import available_tiers
 from intact.formats.safetensors import Stored, write_safetensors
+from intact.models.layers import segments
 from intact.receipts import layers, opening
 from intact.receipts.commitment import LayerCommitment
 from intact.receipts.document import Receipt
@@ -119,7 +121,7 @@ def test_an_adapter_has_its_own_rows(folder):
 
 def forged(model, layer, position, monkeypatch):
     """The receipt of an answer of which a row behind a layer was altered, and what opens its layers."""
-    with LayerForger(model, layer, position) as run:
+    with closing(LayerForger(model, layer, position)) as run:
         liar = model.on(Engine(run.executor, model.context, prefix_cache=False))
         receipt = answer(liar)
 
@@ -157,7 +159,7 @@ def test_of_one_forged_row_in_one_layer_the_share_of_the_chosen_is_found(model, 
 
 def test_another_model_throughout_is_found_by_any_layer(folder, model, monkeypatch):
     other = tiny(folder, layers=DEEP, seed=1)
-    with LayerRun(other, range(DEEP), "sha256") as run:
+    with closing(LayerRun(other, range(DEEP), "sha256")) as run:
         receipt = answer(model.on(Engine(run.executor, model.context, prefix_cache=False)))
     made = trace(other, receipt, "")
     receipt = replace(receipt, layers=made.commitment)
@@ -289,3 +291,33 @@ def test_a_file_holds_all_of_an_opening_and_a_damaged_one_is_refused(model, comm
     write_safetensors(path, tensors[:1], lambda _: row.tobytes(), good)
     with pytest.raises(ReceiptError, match="opening"):
         Opening.load(path)
+
+
+def test_a_receipt_of_another_model_says_nothing_of_this_one(folder, model, committed):
+    """Whatever its layers are: another number of them, or another width."""
+    nonce = nonce_for(committed, (1,))
+    opened = open_layers(model, committed, nonce)
+    for other in (tiny(folder, layers=2), tiny(folder, layers=DEEP, seed=1)):
+        verdict = check(other, committed, opened, nonce)
+        assert (verdict.outcome, verdict.what) == ("unverifiable", "weights")
+
+
+def test_a_mix_has_no_commitment(model, committed):
+    asked = {"mix": {"name": "guidance", "scale": 1.5}, "shadow": "Say it."}
+    mixed = model.generate("Why?", receipt=True, **(ASKED | asked))[0][0].receipt
+    with pytest.raises(ParameterError, match="mix"):
+        commit(model, mixed)
+    forged = replace(mixed, layers=committed.layers)
+    assert next(verify(model, [forged])).what == "layers"
+    nonce = nonce_for(committed, (1,))
+    verdict = check(model, forged, open_layers(model, committed, nonce), nonce)
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "layers")
+
+
+def test_a_program_whose_layers_read_more_than_the_stream_is_not_cut(model):
+    program = model.program
+    second = segments(program).layers[1]
+    place = program.ops.index(second[0])
+    ops = (*program.ops[:place], replace(second[0], source="attended"), *program.ops[place + 1 :])
+    with pytest.raises(ParameterError, match="reads attended of the layer before"):
+        segments(replace(program, ops=ops))

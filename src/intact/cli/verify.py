@@ -147,6 +147,8 @@ def command(
         raise ParameterError(
             "--nonce chooses either some of many receipts, with --sample, or layers of one, with --opening"
         )
+    if opening is not None and (tokens is not None or part is CheckedPart.WINNER):
+        raise ParameterError("--opening checks every token of an answer: give neither --tokens nor --part with it")
     if layers is not None and opening is None:
         raise ParameterError("--layers belongs to --opening: how many layers of a receipt are checked")
     cache_bytes = as_bytes(cache)

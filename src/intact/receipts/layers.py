@@ -7,8 +7,8 @@ tree (RFC 6962), and the roots of all boundaries those of another, whose root a 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,14 +129,6 @@ class LayerRun:
         """Free the executor's weights, pages and threads."""
         self.executor.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def run(self, tokens: NDArray[np.int32], adapter: int = -1) -> None:
         """Run the tokens of a text.
 
@@ -228,7 +220,7 @@ def trace(model: LoadedModel, receipt: Receipt, adapter: str | None, kept: Colle
         raise ParameterError("the answer is drawn from a mix, of which no receipt commits to layers")
     count, positions = layer_count(model), positions_of(receipt)
     tokens = np.array([*receipt.header.request.prompt, *receipt.output.tokens[:-1]], np.int32)
-    with LayerRun(model, range(count), receipt.header.hash, kept=kept) as run:
+    with closing(LayerRun(model, range(count), receipt.header.hash, kept=kept)) as run:
         run.run(tokens, model.adapter_number(adapter))
         roots = [run.root(boundary, positions) for boundary in range(count + 1)]
         rows = {boundary: run.rows(boundary, positions) for boundary in kept}

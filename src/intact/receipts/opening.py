@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +26,7 @@ from intact.receipts.document import Receipt
 from intact.receipts.identity import root_of, weights_of
 from intact.receipts.layers import CHUNK, LayerRun, as_stored, layer_count, positions_of, rows_root, trace
 from intact.receipts.spot import missing
-from intact.receipts.verify import Verdict, adapter_of, verify_together
+from intact.receipts.verify import Verdict, adapter_of, rejected_by_header, verify_together
 
 if TYPE_CHECKING:
     from intact.engine.model import LoadedModel
@@ -104,15 +105,15 @@ class Opening:
             raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as `intact receipt open` writes it")
         layers = _numbers(metadata["layers"])
         roots, leaves = _digests(metadata["roots"]), _digests(metadata["leaves"])
-        (receipt,) = _digests(metadata["receipt"])[:1] or (b"",)
+        receipts = _digests(metadata["receipt"])
         names = {f"boundary.{boundary}": boundary for boundary in {*layers, len(roots) - 1}}
         shapes = {tensor.shape for tensor in tensors.values()}
         kinds = {tensor.kind for tensor in tensors.values()}
-        good = layers and receipt and len(roots) > 1 and tensors.keys() == names.keys() and len(shapes) == 1
+        good = layers and len(receipts) == 1 and len(roots) > 1 and tensors.keys() == names.keys() and len(shapes) == 1
         if not good or len(kinds) != 1 or not kinds <= _KINDS.keys() or len(next(iter(shapes))) != 2:
             raise ReceiptError(f"{path}: its layers, digests or rows are none of an opening")
         rows = {names[n]: t.data.view(_KINDS[t.kind]).reshape(t.shape) for n, t in tensors.items()}
-        return cls(receipt, layers, roots, leaves, rows)
+        return cls(receipts[0], layers, roots, leaves, rows)
 
 
 def _numbers(text: Any) -> tuple[int, ...]:
@@ -215,15 +216,23 @@ def check(
     Verdict
         'partial' where all is true and some layers were left out.
     """
+    if rejected := rejected_by_header(model, receipt, signed_by):
+        return rejected
     claimed, name = receipt.layers, receipt.header.hash
     if claimed is None:
-        return Verdict("unverifiable", "layers", None, "the receipt commits to no layers")
-    if claimed.count != layer_count(model):
-        return _false(f"it says that the model has {claimed.count} layers; it has {layer_count(model)}")
+        return _unverifiable("the receipt commits to no layers")
+    if receipt.header.request.decoding is not None:
+        return _unverifiable("the answer is drawn from a mix, of which no receipt commits to layers")
+    try:
+        own = layer_count(model)
+    except ParameterError as error:
+        return _unverifiable(str(error))
+    if claimed.count != own:
+        return _false(f"it says that the model has {claimed.count} layers; it has {own}")
     chosen, count = choose_layers(nonce, receipt.digest, claimed.count, layers), positions_of(receipt)
     if opening.receipt != receipt.digest or opening.layers != chosen:
         wanted = ", ".join(map(str, chosen))
-        return Verdict("unverifiable", "layers", None, f"the opening is not of layers {wanted} of this receipt")
+        return _unverifiable(f"the opening is not of layers {wanted} of this receipt")
     if len(opening.roots) != claimed.count + 1 or root_of(name, opening.roots) != claimed.root:
         return _false("the roots that were opened are not those that the receipt commits to")
     width = model.program.buffers[STREAM].width
@@ -232,7 +241,7 @@ def check(
             return _false(f"the opened rows of boundary {boundary} are not those that the receipt commits to")
         if not ((rows <= LARGEST_ROW) & (rows >= -LARGEST_ROW)).all():  # NaN too
             return _false(f"the opened rows of boundary {boundary} have numbers that no model's rows reach")
-    with LayerRun(model, chosen, name, opening.rows) as run:
+    with closing(LayerRun(model, chosen, name, opening.rows)) as run:
         engine = Engine(run.executor, model.context, chunk=CHUNK, rows=CHUNK, prefix_cache=False)
         try:
             (verdict,) = verify_together(model.on(engine), [receipt], signed_by=signed_by, layers=False)
@@ -240,7 +249,7 @@ def check(
             return _false(f"the layers do not run on the opened rows: {error}")
         for layer in (-1, *chosen):
             root = run.root(layer + 1, count)
-            if root is not None and root != opening.roots[layer + 1]:
+            if root != opening.roots[layer + 1] and (root is not None or verdict.outcome == "true"):
                 where = "the embedding" if layer < 0 else f"layer {layer}"
                 return replace(_false(f"{where} gives other rows than the receipt says"), checked=verdict.checked)
     if verdict.outcome != "true" or len(chosen) == claimed.count:
@@ -250,6 +259,10 @@ def check(
         f"probability {float(missing(claimed.count, len(chosen), 1)):.3g}"
     )
     return replace(verdict, outcome="partial", detail=detail)
+
+
+def _unverifiable(detail: str) -> Verdict:
+    return Verdict("unverifiable", "layers", None, detail)
 
 
 def _false(detail: str) -> Verdict:

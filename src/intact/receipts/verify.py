@@ -137,7 +137,7 @@ def verify_together(
     checks = [_Check(receipt, most) for receipt in receipts]
     groups: dict[tuple[object, ...], _Group] = {}
     for check in checks:
-        check.found = _rejected_by_header(model, check.receipt, signed_by)
+        check.found = rejected_by_header(model, check.receipt, signed_by)
         if check.found is None:
             request = check.receipt.header.request
             adapter = adapter_of(model, check.receipt.header)
@@ -166,7 +166,7 @@ def _layers(model: LoadedModel, receipt: Receipt, found: Verdict) -> Verdict:
     return found
 
 
-def _rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
+def rejected_by_header(model: LoadedModel, receipt: Receipt, signed_by: bytes | None) -> Verdict | None:
     """Return the verdict if the header alone decides."""
     try:
         new_hash(receipt.header.hash)
