@@ -89,6 +89,8 @@ CLAIMS = (
     Claim("blocks of 32 before a scale a row, 4 bits", "int4-32", "int4-row"),
     Claim("blocks of 32 before a scale a row, 8 bits", "int8-32", "int8-row"),
     Claim("a fine scale before a power of two, 8 bits", "int8-32", "mxint8"),
+    Claim("MXINT8 before MXFP8 (INT v.s. FP)", "mxint8", "mxfp8"),
+    Claim("INT8 before FP8 E4M3, a scale a row (arXiv 2303.17951)", "int8-row", "fp8:e4m3-row"),
     Claim("MXFP4 before MXINT4 (INT v.s. FP)", "mxfp4", "mxint4"),
     Claim("NVFP4 before NVINT4, not rotated (INT v.s. FP)", "nvfp4", "nvint4"),
     Claim("NVINT4 before NVFP4, rotated (INT v.s. FP)", "rotate+nvint4", "rotate+nvfp4"),

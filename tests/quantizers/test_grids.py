@@ -153,8 +153,10 @@ def test_fixed_rows_are_within_half_a_unit() -> None:
         ("int4-", "no spec"),
         ("int4-16", None),
         ("int8-16", "no kernel"),
-        ("e4m3", r"e4m3 spans \+-229,376 of its least steps, .* 32,767 in all"),
-        ("gptq:e5m2-32", r"e5m2 spans \+-3,758,096,384"),
+        ("e4m3", "the grid e4m3 has several planes; it is for fp8"),
+        ("gptq:mxfp8", "'gptq:mxfp8' is no spec"),
+        ("fp8:e4m3@search", "fp8 takes the rules largest, power, not search"),
+        ("gptq:e5m2-32", r"e5m2 spans \+-3,758,096,384 of its least steps, .* 32,767 in all"),
         ("", "no spec"),
     ],
 )

@@ -77,6 +77,18 @@ def test_several_planes_run_as_one_matrix(spec: str, name: str, text: Path, tmp_
         quantize(tmp_path / "out", tmp_path / "again", "int4-32")
 
 
+@pytest.mark.parametrize(("profile", "within"), [("int8", 0.2), ("mxfp8", 0.2), ("mxfp8e5m2", 0.4)])
+def test_weights_of_fp8_are_multiplied_by_inputs_of_fp8(
+    profile: str, within: float, model: Path, tmp_path: Path
+) -> None:
+    quantize(model, tmp_path / "out", "mxfp8")
+    reference = logits(tmp_path / "out", executor="reference", profile=profile)
+    for threads in (1, 3):
+        assert np.array_equal(logits(tmp_path / "out", threads=threads, profile=profile), reference)
+    floats = logits(tmp_path / "out", profile="fp32")
+    assert np.abs(floats - reference).max() < within * np.abs(floats).max()
+
+
 def test_embeddings_have_no_planes(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="ptqtp:trits-32@search makes several planes"):
         quantize(model, tmp_path / "out", "int4-32", embeddings="ptqtp:trits-32")

@@ -61,6 +61,8 @@ class Quantizer(ABC):
     """If true, the bits of a matrix depend on its inputs, so that a mixture cannot plan with them."""
     rules: ClassVar[tuple[str, ...]] = tuple(RULES)
     """The rules of scales that it takes."""
+    rule: ClassVar[str] = "search"
+    """The rule of a spec that names none."""
 
     def places(self, columns: int) -> int:
         """Return how many weights the codes of a row of so many columns are in memory, for each of a spec's planes."""

@@ -43,6 +43,8 @@ class NumberGrid:
     deviation: float = 0.0
     planes: int = 1
     """Matrices of such codes side by side, of which a weight is the sum; for the quantisers that name the grid."""
+    joint: int | None = None
+    """Bits of one code for all planes, under one scale, where the format has such; planes of others have their own."""
 
     @property
     def bits(self) -> int:
@@ -160,6 +162,10 @@ def _float(name: str, exponent_bits: int, mantissa_bits: int, source: str) -> Nu
     return NumberGrid(name, tuple(sorted({*sizes} | {-size for size in sizes})), source)
 
 
+_E4M3_PLANE: Final = tuple(
+    sorted({*range(-7, 8)} | {sign * f << p for p in range(8) for f in range(8, 16) for sign in (-1, 1)})[1:-1]
+)
+"""Both planes' integers: see `intact.quantizers.fp8`."""
 _NF4: Final = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
@@ -245,9 +251,10 @@ _ALL: Final = (
     NumberGrid("trits", (-1, 0, 1), "PTQTP: two planes with scales of their own", block=128, planes=2),
     NumberGrid("phases1", (-1, 0, 1), "Fairy2i: 1, i, -1, -i; U and W", block=0, planes=2),
     NumberGrid("phases2", (-1, 0, 1), "Fairy2i: the same in two stages", block=0, planes=4),
+    NumberGrid("e4m3", _E4M3_PLANE, "arXiv 2209.05433: E4M3 by the size of its exponent", planes=2, joint=8),
     NumberGrid("power4", (-64, -32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32, 64), "powers of two with zero"),
 )
 GRIDS: Final = {grid.name: grid for grid in _ALL}
 """All grids by name."""
-TOO_WIDE: Final = {"e4m3": 229_376, "e5m2": 3_758_096_384}
+TOO_WIDE: Final = {"e5m2": 3_758_096_384}
 """Float formats that are no grids, and their largest value in units of the least."""

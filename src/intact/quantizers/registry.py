@@ -27,6 +27,7 @@ ALIASES: Final = {
     "mxint4": "int4s-32@power",
     "mxfp6": "e2m3-32@power",
     "mxfp6e3m2": "e3m2-32@power",
+    "mxfp8": "fp8:e4m3-32@power",
     "nf4": "nf4-64@largest",
     "fp4": "fp4-64@largest",
     "nvfp4": "e2m1-16@e4m3",
@@ -79,7 +80,7 @@ def parse_spec(text: str) -> Spec:
         raise ParameterError(
             f"{text!r:.80} is no spec; expected [TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32"
         )
-    quantizer, grid, rule = match["quantizer"] or "nearest", match["grid"], match["rule"] or "search"
+    quantizer, grid = match["quantizer"] or "nearest", match["grid"]
     if grid in TOO_WIDE:
         raise ParameterError(
             f"{text!r:.80}: {grid} spans +-{TOO_WIDE[grid]:,} of its least steps, and the entries of a table "
@@ -88,20 +89,21 @@ def parse_spec(text: str) -> Spec:
     for what, name, known in (
         ("quantizer", quantizer, list(QUANTIZERS)),
         ("grid", grid, list(GRIDS)),
-        ("rule", rule, [*RULES, *BLOCK_TYPES]),
+        ("rule", match["rule"], [None, *RULES, *BLOCK_TYPES]),
     ):
         if name not in known:
-            raise ParameterError(f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(known)}")
-    takes = QUANTIZERS[quantizer].grids
+            raise ParameterError(
+                f"{text!r:.80}: there is no {what} {name!r}; known are {', '.join(filter(None, known))}"
+            )
+    user = QUANTIZERS[quantizer]
+    takes, rules, rule = user.grids, user.rules, match["rule"] or user.rule
     if not takes and GRIDS[grid].planes > 1:
         users = ", ".join(name for name, one in QUANTIZERS.items() if grid in one.grids)
         raise ParameterError(f"{text!r:.80}: the grid {grid} has several planes; it is for {users}")
     if takes and grid not in takes:
         raise ParameterError(f"{text!r:.80}: {quantizer} takes the grids {', '.join(takes)}, not {grid}")
-    if rule not in QUANTIZERS[quantizer].rules:
-        raise ParameterError(
-            f"{text!r:.80}: {quantizer} takes the rules {', '.join(QUANTIZERS[quantizer].rules)}, not {rule}"
-        )
+    if rule not in rules:
+        raise ParameterError(f"{text!r:.80}: {quantizer} takes the rules {', '.join(rules)}, not {rule}")
     spec = Spec(quantizer, grid, GRIDS[grid].block, rule, transforms)
     if match["block"]:
         spec = replace(spec, block=ROW if match["block"] == "row" else int(match["block"]))

@@ -91,7 +91,10 @@ class Spec:
         """Return the bits a weight that codes and 16-bit scales need, or the blocks of a GGUF type."""
         if self.block_type is not None:
             return 8 * self.block_type.form.size / self.block_type.form.values
-        return self.levels.planes * (self.levels.bits + 16 * (1 + self.levels.affine) / self.width(columns))
+        scales = 16 * (1 + self.levels.affine) / self.width(columns)
+        if self.levels.joint is not None:
+            return self.levels.joint + scales
+        return self.levels.planes * (self.levels.bits + scales)
 
     def stored_bits(self, columns: int = 4096) -> float:
         """Return the bits a weight in memory."""
