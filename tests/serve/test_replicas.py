@@ -19,10 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact.errors import ParameterError
 from intact.serve.identity import REQUEST, RequestIdentity, new_identifier, new_seed
 from intact.serve.replicas.fleet import Fleet
 from intact.serve.replicas.gateway import Gateway, _Sent
 from intact.serve.replicas.routing import BLOCK, SLACK, PrefixRouter, blocks
+from intact.serve.replicas.scaling import FULL, GROW, SHRINK, FleetSize, QueueScaler, ReplicaReport
 from intact.serve.settings import ServerSettings
 from support.clusters import SOURCES
 from support.serving import running
@@ -127,6 +129,49 @@ def test_a_stream_that_differs_when_it_is_made_again_is_broken_off():
         asyncio.run(run())
 
 
+@pytest.mark.parametrize(("text", "size"), [("1", (1, 1)), ("3", (3, 3)), ("1-4", (1, 4)), ("2-2", (2, 2))])
+def test_a_size_is_a_number_or_two(text, size):
+    assert FleetSize.parse(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "4-1", "0-2", "1-", "1-2-3", "two", "1 - 2", "12345", "1.5"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(ParameterError, match="is no number of replicas; expected one from 1 to 9999, or two as in 1-4"):
+        FleetSize.parse(text)
+
+
+LOADS = st.lists(st.tuples(st.floats(0.1, 90), st.integers(0, 2), st.floats(0, 1)), max_size=60)
+
+
+@given(LOADS, st.integers(1, 3), st.integers(0, 3))
+def test_the_number_of_replicas_follows_what_waits_and_what_has_room(looks, least, more):
+    """Each change is by one, within the bounds, and what it rests on held for all of the time before it."""
+    scaler, now, before = QueueScaler(FleetSize(least, least + more)), 0.0, [(-1e9, 0, 0.0)]
+    changed, wanted = 0.0, least
+    for seconds, waiting, busy in looks:
+        now += seconds
+        before.append((now, waiting, busy * wanted))
+        became = scaler.look(now, wanted, [ReplicaReport(waiting, busy)] * wanted)
+        assert least <= became <= least + more
+        if became != wanted:
+            assert abs(became - wanted) == 1
+            span = GROW if became > wanted else SHRINK
+            since = [one for one in before if one[0] > changed]
+            assert now - since[0][0] >= span
+            recent = [one for one in since if one[0] >= now - span]
+            assert all((waits > 0) == (became > wanted) for _, waits, _ in recent)
+            assert became > wanted or all(taken <= FULL * became for _, _, taken in recent)
+            changed, wanted = now, became
+
+
+def test_replicas_that_are_on_their_way_are_waited_for():
+    scaler = QueueScaler(FleetSize(1, 3))
+    waits = [ReplicaReport(5, 1.0)]
+    assert [scaler.look(now, 1, waits) for now in (0, GROW / 2, GROW, GROW + 1, 9 * GROW)] == [1, 1, 2, 2, 2]
+    assert [scaler.look(10 * GROW + now, 2, waits * 2) for now in (0, GROW)] == [2, 3]
+    assert scaler.look(99 * GROW, 3, waits * 3) == 3
+
+
 class NoMachines:
     """What a fleet needs of Ray where there is no machine."""
 
@@ -140,7 +185,9 @@ class NoMachines:
 
 
 def test_a_request_for_which_no_replica_is_ready_in_time_is_answered_so():
-    gateway = Gateway(Fleet(NoMachines, None, None, 1), ServerSettings(request_seconds=0.05), asyncio.Event())
+    gateway = Gateway(
+        Fleet(NoMachines, None, None, FleetSize(1, 1)), ServerSettings(request_seconds=0.05), asyncio.Event()
+    )
 
     async def connection(scope, receive, send):
         await gateway.application()(scope | {"state": {"refusal": None}}, receive, send)
@@ -156,14 +203,19 @@ def test_a_request_for_which_no_replica_is_ready_in_time_is_answered_so():
     assert answer.json()["error"]["code"] == "no_replica"
 
 
+QUICK = "from intact.serve.replicas import scaling; scaling.SHRINK = 3; from intact.cli import main; main()"
+"""The command, by which replicas go after three seconds."""
+
+
 @contextmanager
-def replicas(model, count, *options):
+def replicas(model, size, *options, program=("-m", "intact.cli")):
     """Serve a model by replicas in a cluster of this machine; yield the address and the server's process."""
     pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
-    words = ["serve", f"tiny={model}", "--ray", "local", "--replicas", str(count), "--port", "0", "--no-socket"]
+    count = FleetSize.parse(size).least
+    words = ["serve", f"tiny={model}", "--ray", "local", "--replicas", size, "--port", "0", "--no-socket"]
     environment = {**os.environ, "PYTHONPATH": SOURCES, "RAY_TMPDIR": "/tmp"}
     environment.pop("RAY_ADDRESS", None)
-    command = [sys.executable, "-m", "intact.cli", *words, "--threads", "1", "--json", *options]
+    command = [sys.executable, *program, *words, "--threads", "1", "--json", *options]
     lines = []
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         threading.Thread(target=lambda: lines.extend(server.stderr), daemon=True).start()
@@ -260,7 +312,7 @@ def test_answers_do_not_depend_on_replicas_nor_on_which_of_them_are_killed_or_re
     with running({"tiny": model}) as alone:
         expected = [answer(alone.url, body) for body in BODIES]
     rng = random.Random(5)
-    with replicas(model, 2) as (url, server), ThreadPoolExecutor(12) as pool:
+    with replicas(model, "2") as (url, server), ThreadPoolExecutor(12) as pool:
         assert [answer(url, body) for body in BODIES] == expected
 
         kept = httpx.post(f"{url}/v1/completions", json={"model": "tiny", **BODIES[1]}).json()
@@ -304,7 +356,7 @@ def test_answers_do_not_depend_on_replicas_nor_on_which_of_them_are_killed_or_re
 def test_requests_with_one_beginning_go_to_one_replica_and_find_their_pages_there(tmp_path):
     model = write_tiny(tmp_path / "tiny.gguf")
     texts = [f"{topic} " * 60 for topic in ("alpha", "beta", "gamma", "delta")]
-    with replicas(model, 2) as (url, _):
+    with replicas(model, "2") as (url, _):
         for i in range(12):
             answer(url, {"prompt": texts[i % 4] + f"question {i}", "max_tokens": 2, "seed": 1})
         _until(lambda: _cached(url)["rows"] > 0)
@@ -313,6 +365,27 @@ def test_requests_with_one_beginning_go_to_one_replica_and_find_their_pages_ther
         assert found["intact_requests_forwarded_total"] == 12
         assert found["intact_requests_matched_total"] == 8
         assert _cached(url)["cached_tokens"] > 8 * 60
+
+
+@pytest.mark.slow
+def test_a_replica_is_added_while_requests_wait_and_goes_when_they_have_room(tmp_path):
+    model = write_tiny(tmp_path / "tiny.gguf")
+    body = {"prompt": "Once", "max_tokens": 100, "n": 2, "seed": 7}
+    with replicas(model, "1-2", "--running", "2", program=("-c", QUICK)) as (url, _), ThreadPoolExecutor(6) as pool:
+        expected, end = answer(url, body), threading.Event()
+
+        def ask_on():
+            while not end.is_set():
+                assert answer(url, body) == expected
+
+        asked = [pool.submit(ask_on) for _ in range(6)]
+        _until(lambda: _metrics(url)["intact_replicas"] == 2)
+        end.set()
+        for one in asked:
+            one.result(PATIENCE)
+        _until(lambda: _metrics(url)["intact_replicas"] == 1)
+        assert answer(url, body) == expected
+        assert _metrics(url)["intact_replicas_lost_total"] == 0
 
 
 def _cached(url):

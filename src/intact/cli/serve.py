@@ -33,6 +33,7 @@ from intact.serve.settings import ServerSettings, read_keys
 
 if TYPE_CHECKING:
     from intact.serve.models import Loading
+    from intact.serve.replicas.scaling import FleetSize
     from intact.serve.server import EndingServer
 
 EXAMPLES = """\
@@ -57,7 +58,7 @@ _OBSERVE: dict[str, Any] = {"rich_help_panel": "Logs and traces"}
 class Replicas(NamedTuple):
     """The number of replicas, and how requests are distributed over them."""
 
-    size: int | None
+    size: FleetSize | None
     route: Literal["prefix", "random"]
 
 
@@ -174,8 +175,14 @@ def command(
         ),
     ] = None,
     replicas: Annotated[
-        int | None,
-        typer.Option("--replicas", min=1, help="Their number.", show_default="one on each machine", **_REPLICAS),
+        str | None,
+        typer.Option(
+            "--replicas",
+            metavar="NUMBER",
+            help="Their number, or two as in 1-4: it then follows the requests that wait.",
+            show_default="one on each machine",
+            **_REPLICAS,
+        ),
     ] = None,
     route: Annotated[
         Literal["prefix", "random"],
@@ -221,9 +228,12 @@ def command(
 
     if ray is None and (replicas is not None or route != "prefix"):
         raise ParameterError("--replicas and --route go with --ray: there is no cluster")
+    size = None
     if ray is not None:
         from intact.cluster.connection import check_cluster
+        from intact.serve.replicas.scaling import FleetSize
 
+        size = None if replicas is None else FleetSize.parse(replicas)
         check_cluster(ray)
         if otel:
             raise ParameterError("--otel cannot be combined with --ray: replicas send no traces")
@@ -243,7 +253,7 @@ def command(
     )
     kind = SameUserServer if socket else EndingServer
     if ray is not None:
-        _serve_replicas(ray, places, loading, settings, kind, Replicas(replicas, route))
+        _serve_replicas(ray, places, loading, settings, kind, Replicas(size, route))
         return
     served = Models(places, loading, settings)
     set_up_log(settings.log)

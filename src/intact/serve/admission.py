@@ -83,6 +83,11 @@ class AdmissionControl:
         """The number of requests that wait."""
         return len(self._queue)
 
+    @property
+    def busy(self) -> float:
+        """The part that admitted requests take of what may be taken, of texts or of tokens, whichever is more."""
+        return max(self.tokens / max(self.capacity, 1), self.texts / max(self.most_texts, 1))
+
     @asynccontextmanager
     async def admit(self, client: str, tokens: int, texts: int = 1, priority: int = 0) -> AsyncIterator[Admission]:
         """Wait until a request may begin; it ends with the block.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from intact.cluster.machines import Machine, machines, on, probe, refusal
 from intact.serve.errors import ApiError
 from intact.serve.replicas.replica import Replica, ReplicaPlan
 from intact.serve.replicas.routing import PrefixRouter, Route
+from intact.serve.replicas.scaling import FleetSize, QueueScaler, ReplicaReport
 
 _LOG = logging.getLogger("intact.serve")
 WATCH = 1.0
@@ -46,8 +48,8 @@ class Fleet:
     ----------
     ray : module
         As `intact.cluster.connection.connected` yields it.
-    size : int, optional
-        The number of replicas; by default one on each machine, those that join included.
+    size : FleetSize, optional
+        The number of replicas, or two that it stays between; by default one on each machine, those that join included.
 
     Attributes
     ----------
@@ -60,8 +62,11 @@ class Fleet:
         beginning.
     """
 
-    def __init__(self, ray: Any, plan: ReplicaPlan, files: Any, size: int | None, route: Route = "prefix") -> None:
-        self._ray, self._size, self._files = ray, size, files
+    def __init__(
+        self, ray: Any, plan: ReplicaPlan, files: Any, size: FleetSize | None, route: Route = "prefix"
+    ) -> None:
+        self._ray, self._files = ray, files
+        self._scaler = None if size is None else QueueScaler(size)
         self._plan = ray.put(plan)
         self._kind = ray.remote(max_concurrency=MANY)(Replica)
         self._probe = ray.remote(max_retries=0)(probe())
@@ -74,6 +79,7 @@ class Fleet:
         self._starting: dict[asyncio.Task[None], Machine] = {}
         self._changed = asyncio.Event()
         self._restarting = asyncio.Lock()
+        self._going: set[asyncio.Task[None]] = set()
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
@@ -87,6 +93,7 @@ class Fleet:
             try:
                 self._fill(await asyncio.to_thread(machines, self._ray))
                 await asyncio.gather(*(self._check(one) for one in list(self.ready.values())))
+                self._scale()
             except Exception:
                 _LOG.exception("the cluster could not be looked at")
             self._changed.clear()
@@ -132,13 +139,9 @@ class Fleet:
         async with self._restarting:
             for replica in list(self.ready.values()):
                 others = len(self.ready)
-                replica.draining = True
-                while replica.load and replica.number in self.ready:
-                    await asyncio.sleep(0.05)
-                if self.ready.pop(replica.number, None) is not None:
-                    self._end(replica)
+                if await self._drain(replica):
                     _LOG.info("the replica at %s restarts", replica.machine.address)
-                while len(self.ready) < others and not self.failure:
+                while len(self.ready) < min(others, self._wanted or others) and not self.failure:
                     await asyncio.sleep(0.05)
 
     async def cut(self) -> None:
@@ -146,6 +149,42 @@ class Fleet:
         for replica in self.ready.values():
             with suppress(Exception):
                 replica.actor.cut.remote()
+
+    @property
+    def _wanted(self) -> int | None:
+        """How many replicas there should be; None for one on each machine."""
+        return None if self._scaler is None else self._scaler.wanted
+
+    def _scale(self) -> None:
+        """Let the number of replicas follow the requests: `_fill` starts those that lack, one too many goes."""
+        if self._scaler is None:
+            return
+        takes = [one for one in self.ready.values() if not one.draining]
+        reports = [ReplicaReport(one.report["waiting"], one.report["busy"]) for one in takes if one.report]
+        before = self._scaler.wanted
+        wanted = self._scaler.look(time.monotonic(), len(takes), reports)
+        if wanted == before:
+            return
+        _LOG.info("there should be %d replicas instead of %d", wanted, before)
+        if wanted < before:
+            task = asyncio.create_task(self._leave(min(takes, key=lambda one: (one.load, -one.number))))
+            self._going.add(task)
+            task.add_done_callback(self._going.discard)
+        self._changed.set()
+
+    async def _leave(self, replica: ReplicaHandle) -> None:
+        if await self._drain(replica):
+            _LOG.info("the replica at %s has ended, as the others have room", replica.machine.address)
+
+    async def _drain(self, replica: ReplicaHandle) -> bool:
+        """Let a replica end its requests, and end it; false if it was lost meanwhile."""
+        replica.draining = True
+        while replica.load and replica.number in self.ready:
+            await asyncio.sleep(0.05)
+        if self.ready.pop(replica.number, None) is None:
+            return False
+        self._end(replica)
+        return True
 
     def _end(self, replica: ReplicaHandle) -> None:
         self.router.forget(replica.number)
@@ -157,10 +196,10 @@ class Fleet:
         """Start replicas where they are wanted."""
         usable = [one for one in alive if one not in self.refused]
         there = Counter([*(one.machine for one in self.ready.values()), *self._starting.values()])
-        wanted = len(usable) if self._size is None else self._size
+        wanted = len(usable) if self._wanted is None else self._wanted
         while usable and there.total() < wanted:
             machine = min(usable, key=lambda one: there[one])
-            if self._size is None and there[machine]:
+            if self._wanted is None and there[machine]:
                 break
             there[machine] += 1
             task = asyncio.create_task(self._start(machine))

@@ -16,6 +16,7 @@ from intact.serve.models import Loading
 from intact.serve.replicas.fleet import Fleet
 from intact.serve.replicas.replica import ReplicaPlan
 from intact.serve.replicas.routing import Route
+from intact.serve.replicas.scaling import FleetSize
 from intact.serve.settings import ServerSettings
 
 
@@ -39,7 +40,7 @@ def opened_fleet(
     loading: Loading,
     settings: ServerSettings,
     *,
-    size: int | None = None,
+    size: FleetSize | None = None,
     route: Route = "prefix",
 ) -> Iterator[Fleet]:
     """Yield a fleet on the cluster at an address, whose replicas start in the server's event loop.
@@ -50,7 +51,7 @@ def opened_fleet(
         As of `intact.cluster.connection.connected`.
     paths : mapping of str to str or Path
         The models by the names that clients use.
-    size : int, optional
+    size : FleetSize, optional
         As of `Fleet`.
 
     Raises
@@ -65,6 +66,6 @@ def opened_fleet(
     with connected(address) as ray:
         here = Machine(ray.get_runtime_context().get_node_id(), "")
         files = ray.remote(FileServer).options(**on(here)).remote(shipments)
-        share = ceil((size or 1) / max(1, len(machines(ray))))
+        share = ceil((1 if size is None else size.most) / max(1, len(machines(ray))))
         plan = ReplicaPlan(shipments, created, loading, settings, share)
         yield Fleet(ray, plan, files, size, route)

@@ -147,6 +147,7 @@ class Replica:
         return {
             "running": sum(one.admission.running for one in served),
             "waiting": sum(one.admission.waiting for one in served),
+            "busy": max(one.admission.busy for one in served),
             "engines": {name: {field: getattr(c, field) for field in COUNTERS} for name, c in engines.items()},
         }
 
