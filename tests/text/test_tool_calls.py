@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
+from intact.text.tool_calls.deepseek import BEGIN, BETWEEN, END, DeepSeek
 from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_calls.lfm2 import Lfm2Calls
 from intact.text.tool_calls.llama import LlamaJson
@@ -209,6 +210,7 @@ def test_without_plain_json_calls_stand_between_marks_alone():
 @pytest.mark.parametrize(
     ("form", "name"),
     [
+        (DeepSeek, "deepseek"),
         (Hermes, "hermes"),
         (Lfm2Calls, "lfm2"),
         (LlamaJson, "llama"),
@@ -264,6 +266,37 @@ def test_calls_of_python_are_found_however_a_text_is_cut(cuts):
 
 def test_templates_of_lfm2_show_the_mark_of_its_list_of_tools():
     assert find_format("{% if tools %}<|tool_list_start|>{% endif %}").name == "lfm2"
+
+
+DEEPSEEK_ROME = f'{BEGIN}weather{BETWEEN}{{"city": "Rome"}}{END}'
+V3_ROME = f'{BEGIN}function{BETWEEN}weather\n```json\n{{"city": "Rome"}}\n```{END}'
+DEEPSEEK_CALLS = {
+    DEEPSEEK_ROME: [TO_ROME],
+    V3_ROME: [TO_ROME],
+    f"{V3_ROME}\n{V3_ROME}\n": [TO_ROME, TO_ROME],
+    f"{BEGIN}time{BETWEEN}{END}{DEEPSEEK_ROME}": [("time", {}), TO_ROME],
+    f"{BEGIN}function{BETWEEN}{{}}{END}": [("function", {})],
+    f'{BEGIN}function{BETWEEN}time\n```json\n{{"a": "```"}}\n```{END}': [("time", {"a": "```"})],
+    f"{BEGIN}function{BETWEEN}time\n```json\n```{END}": [("time", {})],
+    f"{BEGIN}time{BETWEEN}[1]{END}": [],
+    f"{BEGIN}time{BETWEEN}{{a}}{END}": [],
+    f"{BEGIN} {BETWEEN}{{}}{END}": [],
+    f"{BEGIN}time{BETWEEN}{{}}": [],
+    f"{DEEPSEEK_ROME} and then": [],
+    OSLO: [],
+    "": [],
+}
+
+
+@pytest.mark.parametrize("text", DEEPSEEK_CALLS)
+def test_calls_of_deepseek_are_read_as_arguments(text):
+    assert [(call.name, json.loads(call.arguments)) for call in DeepSeek().parse(text)] == DEEPSEEK_CALLS[text]
+
+
+@given(st.lists(st.integers(0, 200)))
+def test_calls_of_deepseek_are_found_however_a_text_is_cut(cuts):
+    text = f"So: {DeepSeek.opens}{DEEPSEEK_ROME}{V3_ROME}{DeepSeek.closes} It rains."
+    assert read(CallReader(DeepSeek(), tools=TOOLS), text, cuts) == ("So: It rains.", [TO_ROME, TO_ROME])
 
 
 SEED_ROME = "<function=weather>\n<parameter=city>\nRome\n</parameter>\n</function>"

@@ -317,9 +317,7 @@ class Tokenizer:
     def _visible_marks(self) -> frozenset[bytes]:
         """The marks of tool calls that are seen in a text even where they are control tokens."""
         forms = [find_format(text) for text in self._parts.templates.values()]
-        return frozenset(
-            mark.encode() for form in forms if form and form.visible_marks for mark in (form.opens, form.closes)
-        )
+        return frozenset(mark.encode() for form in forms if form for mark in form.visible_marks)
 
     @cached_property
     def _longest(self) -> int:

@@ -47,8 +47,8 @@ class ToolCallFormat(ABC):
     closes: ClassVar[str]
     """The mark behind it; empty if a call ends with its JSON. Then the opening mark may be missing too: the tokenizers
     of such models have it as a control token, which is not seen in the text."""
-    visible_marks: ClassVar[bool] = False
-    """If true, the marks are seen in the text even where the tokenizer has them as control tokens."""
+    visible_marks: ClassVar[tuple[str, ...]] = ()
+    """Marks that are seen in the text even where the tokenizer has them as control tokens."""
 
     def fits(self, template: str) -> bool:
         """Return whether the text of a chat template shows tools to the model in this format."""
@@ -127,11 +127,11 @@ def _call(value: Any) -> ParsedCall | None:
     if not isinstance(value, dict):
         return None
     name = value.get("name", value.get("function"))
-    arguments = _arguments(value.get("arguments", value.get("parameters")))
+    arguments = read_arguments(value.get("arguments", value.get("parameters")))
     return ParsedCall(name, arguments) if isinstance(name, str) and arguments is not None else None
 
 
-def _arguments(given: Any) -> str | None:
+def read_arguments(given: Any) -> str | None:
     """Return arguments as JSON: an object, which may be spelt as a string, or nothing; None for anything else."""
     try:
         value = read_json(given or "{}") if isinstance(given, str) else {} if given is None else given

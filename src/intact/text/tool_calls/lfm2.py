@@ -22,7 +22,7 @@ class Lfm2Calls(ToolCallFormat):
     name = "lfm2"
     opens = "<|tool_call_start|>"
     closes = "<|tool_call_end|>"
-    visible_marks = True
+    visible_marks = (opens, closes)
 
     def fits(self, template: str) -> bool:
         """Fit templates with a mark of calls or of tools."""

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Final
 
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_calls, read_json
+from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments, read_json
 
 _CALL: Final = re.compile(r"\s*<function=([^<>\s]+)>(.*?)</function>", re.DOTALL)
 _PARAMETER: Final = re.compile(r"\s*<parameter=([^<>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
@@ -38,8 +38,7 @@ class Seed(ToolCallFormat):
 def _arguments(text: str) -> str | None:
     """Return the parameters between tags as a JSON object; None if something else is there."""
     if text.lstrip().startswith("{"):
-        calls = read_calls(f'{{"name": "f", "arguments": {text}}}')
-        return calls[0].arguments if calls else None
+        return read_arguments(text)
     values: dict[str, Any] = {}
     at = 0
     while match := _PARAMETER.match(text, at):

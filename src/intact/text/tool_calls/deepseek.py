@@ -1,0 +1,44 @@
+"""Calls as DeepSeek writes them: a list between marks, each call with a mark before, between and behind its parts."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments
+
+BEGIN: Final = "<｜tool▁call▁begin｜>"
+END: Final = "<｜tool▁call▁end｜>"
+BETWEEN: Final = "<｜tool▁sep｜>"
+_CALL: Final = re.compile(rf"\s*{BEGIN}(.*?){BETWEEN}(.*?){END}", re.DOTALL)
+_FENCED: Final = re.compile(r"([^\n]+)\n```json\n(.*?)\n?```\s*", re.DOTALL)
+
+
+class DeepSeek(ToolCallFormat):
+    """The call's name, the mark and its arguments, as V3.1 writes them.
+
+    V3 and R1 write the word `function`, the mark, the name on a line, and the arguments in a fenced block of JSON.
+    """
+
+    name = "deepseek"
+    opens = "<｜tool▁calls▁begin｜>"
+    closes = "<｜tool▁calls▁end｜>"
+    visible_marks = (opens, closes, BEGIN, BETWEEN, END)
+
+    def parse(self, text: str) -> list[ParsedCall]:
+        """Read calls until the text ends; anything else makes the whole text none."""
+        found, at = list[ParsedCall](), 0
+        while match := _CALL.match(text, at):
+            name, given = match[1], match[2]
+            if name == "function" and (fenced := _FENCED.fullmatch(given)):
+                name, given = fenced[1], fenced[2]
+            arguments = read_arguments(given)
+            if arguments is None or not name.strip():
+                return []
+            found.append(ParsedCall(name.strip(), arguments))
+            at = match.end()
+        return [] if text[at:].strip() else found
+
+    def frame(self, name: str) -> tuple[str, str]:
+        """Write one call in the form of V3.1."""
+        return f"{BEGIN}{name}{BETWEEN}", END
