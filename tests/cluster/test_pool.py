@@ -89,6 +89,36 @@ def test_workers_killed_at_random_moments_and_one_that_joins_late_on_another_tie
 
 
 @pytest.mark.slow
+def test_a_worker_that_hangs_is_replaced_and_its_problems_are_done_by_others(prepared, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+    path, backends, planned, alone = prepared
+    pids, seen, stopped = tmp_path / "pids", [], []
+    pids.mkdir()
+    monkeypatch.setattr("intact.evaluate.cluster.UnitsJob", lambda *given: NotingJob(*given, folder=str(pids)))
+    monkeypatch.setattr("intact.cluster.pool.BEAT", 0.2)
+    monkeypatch.setattr("intact.cluster.pool.SILENT", 3.0)
+
+    def done(one):
+        seen.append(one.unit)
+        if len(seen) == 3:
+            stopped.append(min(noted(pids)))
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    with ray_cluster() as cluster:
+        add_node(cluster)
+        with opened_pool(cluster.address, {"tiny": ship(path, {"threads": 1})}, count=2) as pool:
+            try:
+                run = evaluate(backends, planned, done=done, worker=spread(pool, lambda one: manifest(one, backends)))
+            finally:
+                for pid in stopped:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
+    assert (run.records, run.traces) == (alone.records, alone.traces)
+    assert sorted(seen) == list(planned.units())
+    assert stopped
+
+
+@pytest.mark.slow
 def test_a_machine_with_another_version_is_refused_by_name_and_the_others_do_the_work(prepared, tmp_path):
     pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
     path, backends, planned, alone = prepared

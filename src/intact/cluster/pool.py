@@ -31,19 +31,26 @@ POLL = 0.5
 """Seconds between two looks at the cluster's machines."""
 PATIENCE = 60.0
 """Seconds to wait for a machine when none is left."""
+BEAT = 5.0
+"""Seconds between two questions whether a worker is alive."""
+SILENT = 60.0
+"""Seconds without an answer to that, until a worker counts as lost: it hangs, or its machine was put to sleep."""
 
 
 @dataclass(eq=False)
 class _Member:
     """A worker of the pool: `running` are its assignments, by their streams.
 
-    It is `ready` once it has its models, `accepted` once it has shown that it would compute what a job states.
+    It is `ready` once it has its models, `accepted` once it has shown that it would compute what a job states. `beat`
+    is the question whether it is alive that is not answered yet, `heard` the time of that or of the last answer.
     """
 
     machine: Machine
     actor: Any
     ready: bool = False
     accepted: bool = False
+    beat: Any = None
+    heard: float = 0.0
     running: dict[Any, dict[int, Any]] = field(default_factory=dict)
 
 
@@ -91,6 +98,8 @@ class Pool:
         try:
             while open_items:
                 self._look()
+                for member, why in self._silent():
+                    self._hand_back(member, why, waiting, attempts)
                 self._question(shared)
                 self._assign(shared, waiting)
                 for stream, member in self._events():
@@ -104,12 +113,7 @@ class Pool:
                     except ray.exceptions.RayTaskError as error:
                         raise WorkerError(f"a worker at {member.machine.address} failed: {error.cause}") from error
                     except ray.exceptions.RayError as error:
-                        self._lost(member, str(error))
-                        left = [(one, item) for part in member.running.values() for one, item in part.items()]
-                        member.running.clear()
-                        attempts.update(one for one, _ in left)
-                        waiting.extendleft(sorted(left, key=lambda pair: pair[0], reverse=True))
-                        self._check_attempts(attempts)
+                        self._hand_back(member, str(error), waiting, attempts)
                         continue
                     member.running[stream].pop(number, None)
                     if number in open_items:
@@ -228,6 +232,41 @@ class Pool:
                 stream = member.actor.run.options(num_returns="streaming").remote(shared, part)
                 member.running[stream] = dict(part)
 
+    def _silent(self) -> list[tuple[_Member, str]]:
+        """Ask workers from time to time if they are alive; return those that are not, and why."""
+        ray, now, found = self._ray, time.monotonic(), []
+        asked = {member.beat: member for member in self._members if member.beat is not None}
+        answered = set(ray.wait(list(asked), num_returns=len(asked), timeout=0)[0]) if asked else set()
+        for member in self._members:
+            if member.beat is None:
+                if member.ready and now - member.heard > BEAT:
+                    member.beat, member.heard = member.actor.beat.remote(), now
+            elif member.beat in answered:
+                try:
+                    ray.get(member.beat)
+                except ray.exceptions.RayError as error:
+                    found.append((member, str(error)))
+                member.beat, member.heard = None, now
+            elif now - member.heard > SILENT:
+                found.append((member, f"it has not answered for {SILENT:g} seconds"))
+        return found
+
+    def _hand_back(self, member: _Member, why: str, waiting: deque[tuple[int, Any]], attempts: Counter[int]) -> None:
+        """Note that a worker is gone, and have its items wait again.
+
+        Raises
+        ------
+        WorkerError
+            If workers were lost again and again over one of them.
+        """
+        self._lost(member, why)
+        left = [(one, item) for part in member.running.values() for one, item in part.items()]
+        member.running.clear()
+        attempts.update(one for one, _ in left)
+        waiting.extendleft(sorted(left, key=lambda pair: pair[0], reverse=True))
+        if attempts and max(attempts.values()) > RETRIES:
+            raise WorkerError(f"a worker died {RETRIES + 1} times over the same problems")
+
     def _lost(self, member: _Member, why: str) -> None:
         """Note that a worker is gone, and see that it is."""
         if member in self._members:
@@ -243,11 +282,6 @@ class Pool:
         _LOG.warning("the machine %s of the cluster is refused: %s", machine.address, why)
         for member in [one for one in self._members if one.machine == machine]:
             self._lost(member, why)
-
-    @staticmethod
-    def _check_attempts(attempts: Counter[int]) -> None:
-        if attempts and max(attempts.values()) > RETRIES:
-            raise WorkerError(f"a worker died {RETRIES + 1} times over the same problems")
 
 
 @contextmanager

@@ -52,6 +52,9 @@ class Worker:
         for name, path in received(shipments, self._resources.files).items():
             self._models[name] = load(path, **shipments[name].options)
 
+    def beat(self) -> None:
+        """Show that this worker is alive."""
+
     def refusal(self, job: ClusterJob) -> str:
         """Return why this worker would compute something else than the job states; nothing if it would not."""
         return job.refusal(self._backends())
