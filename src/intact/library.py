@@ -47,7 +47,7 @@ from intact.models.adapters import read_adapter, with_adapters
 from intact.models.pooling import LAST, read_pooling
 from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
-from intact.parallel.ranks import Rank, parse_ranks
+from intact.parallel.ranks import ONE_PROCESS, Division, choose_division
 from intact.receipts.canonical import HashName
 from intact.receipts.decoding import Decoding, StreamSource
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
@@ -786,6 +786,7 @@ def load(
     adapters: Mapping[str, str | os.PathLike[str]] | None = None,
     adapter: str | None = None,
     tensor_parallel: int | str = 1,
+    pipeline_parallel: int | str = 1,
     weights_memory: int | str | None = None,
     kv: str | None = None,
 ) -> Model:
@@ -833,6 +834,9 @@ def load(
         The number of processes that the model is cut for, each of which loads its rows of every matrix; or parts such
         as ``"here*3,10.0.0.2:7000"``, for machines that run ``intact shard`` (docs/cluster.md). Draft models and
         partners stay in this process.
+    pipeline_parallel : int or str
+        The number of processes that the model's layers are divided between, each of which loads its layers alone; or
+        parts as above. This process has the first ones, the embedding and the head.
     weights_memory : int or str, optional
         A hard cap on the memory of the model's weights, in bytes or such as ``"2GB"``, for models that are larger than
         it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
@@ -849,7 +853,7 @@ def load(
     CapacityError
         If `weights_memory` is given, and the disk has too little room for the packed weights.
     WorkerError
-        If another process of tensor parallel cannot be reached, or would compute something else.
+        If another process of the model cannot be reached, or would compute something else.
     """
     profile = with_codec(profile, kv)
     parts = parse_profile(profile)
@@ -866,8 +870,8 @@ def load(
     else:
         cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
     folder = _prefix_folder(prefix_cache, prefix_cache_bytes)
-    ranks = _ranks(tensor_parallel, bool(adapters), folder is not None)
-    cap = _weights_cap(weights_memory, parts, executor, len(ranks))
+    division = _division(tensor_parallel, pipeline_parallel, bool(adapters), folder is not None)
+    cap = _weights_cap(weights_memory, parts, executor, division)
     check_drafter(drafter, draft_model is not None)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
@@ -878,7 +882,9 @@ def load(
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
     making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
-    main, variants = making(name_or_path, ranks=ranks, adapters=_named(adapters or {}, adapter), weights_memory=cap)
+    main, variants = making(
+        name_or_path, division=division, adapters=_named(adapters or {}, adapter), weights_memory=cap
+    )
     others = tuple(making(one)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -921,17 +927,20 @@ def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
     return folder
 
 
-def _ranks(tensor_parallel: int | str, adapters: bool, folder: bool) -> tuple[Rank, ...]:
-    """Return the ranks that an argument of `load` names; refuse what they cannot do together."""
-    ranks = parse_ranks(tensor_parallel)
-    if len(ranks) > 1 and adapters:
-        raise ParameterError("tensor parallel runs no adapters: load in one process")
-    if len(ranks) > 1 and folder:
-        raise ParameterError("pages of tensor parallel are not kept in files: give prefix_cache=True, or one process")
-    return ranks
+def _division(tensor_parallel: int | str, pipeline_parallel: int | str, adapters: bool, folder: bool) -> Division:
+    """Return how arguments of `load` divide the model; refuse what several processes cannot do."""
+    division = choose_division(tensor_parallel, pipeline_parallel)
+    several, way = len(division.ranks) > 1, f"{division.way} parallel"
+    if several and adapters:
+        raise ParameterError(f"{way} runs no adapters: load in one process")
+    if several and folder:
+        raise ParameterError(f"pages of {way} are not kept in files: give prefix_cache=True, or one process")
+    return division
 
 
-def _weights_cap(weights_memory: int | str | None, parts: ProfileParts, executor: str, ranks: int) -> int | None:
+def _weights_cap(
+    weights_memory: int | str | None, parts: ProfileParts, executor: str, division: Division
+) -> int | None:
     """Return the cap on the memory of weights that an argument of `load` names; refuse what does not go with one."""
     if weights_memory is None:
         return None
@@ -942,8 +951,8 @@ def _weights_cap(weights_memory: int | str | None, parts: ProfileParts, executor
         raise ParameterError(f"weights_memory is for the native executor, got executor={executor!r}")
     if parts.float32:
         raise ParameterError("weights_memory is for integer profiles: fp32 reads the model's own file, which is mapped")
-    if ranks > 1:
-        raise ParameterError("weights_memory and tensor_parallel do not go together: give one")
+    if len(division.ranks) > 1:
+        raise ParameterError(f"weights_memory and {division.way}_parallel do not go together: give one")
     if not can_page():
         raise ParameterError("weights_memory needs Linux: this system does not let a program drop pages of a file")
     return cap
@@ -990,7 +999,7 @@ def _open(
     executor: str,
     page_size: int,
     adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
-    ranks: Sequence[Rank] = (Rank(),),
+    division: Division = ONE_PROCESS,
     weights_memory: int | None = None,
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return a model with an executor, and the same with each of its adapters; errors as of `load`."""
@@ -1002,11 +1011,11 @@ def _open(
         whole = with_adapters(program, changes)
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
-        if len(ranks) > 1:
+        if len(division.ranks) > 1:
             from intact.parallel.session import Setting
             from intact.parallel.start import start_ranks
 
-            runner = start_ranks(checkpoint, whole, ranks, Setting(profile, bits, page_size, executor, threads))
+            runner = start_ranks(checkpoint, whole, division, Setting(profile, bits, page_size, executor, threads))
         elif executor == "native":
             from intact.executors.native import NativeExecutor
 

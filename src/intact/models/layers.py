@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from intact.errors import ParameterError
+from intact.formats import Tensor
 from intact.models.adapters import STREAM, layer_ends
-from intact.models.program import Adapt, AllGather, Attend, Convolve, Embed, Linear, Op, Program, Scan, Steer
+from intact.models.program import (
+    Adapt,
+    AllGather,
+    Attend,
+    Buffer,
+    Convolve,
+    Embed,
+    Linear,
+    Logits,
+    Op,
+    Program,
+    Scan,
+    Steer,
+)
+
+_ZEROS: Final = "stage.zeros"
+"""The matrix of the head that programs of layers alone have."""
 
 
 class Segments(NamedTuple):
@@ -83,14 +102,67 @@ def some_layers(program: Program, chosen: Sequence[int]) -> Program:
     """
     parts = segments(program)
     exchange = AllGather(None, STREAM, (program.buffers[STREAM].width,), accumulate=True)
-    counts = dict.fromkeys((Attend, Convolve, Scan), 0)
     ops: list[Op] = [*parts.embedding, exchange]
     for layer in chosen:
-        for op in parts.layers[layer]:
-            if isinstance(op, Attend | Convolve | Scan):
-                ops.append(replace(op, layer=counts[type(op)]))
-                counts[type(op)] += 1
-            else:
-                ops.append(op)
-        ops.append(exchange)
-    return replace(program, ops=(*ops, *parts.head), layers=counts[Attend])
+        ops += [*parts.layers[layer], exchange]
+    ops, count = _renumbered(ops)
+    return replace(program, ops=(*ops, *parts.head), layers=count)
+
+
+def outer_program(program: Program) -> Program:
+    """Return a program without its layers: the embedding, an exchange of the stream in their place, and the head.
+
+    Raises
+    ------
+    ParameterError
+        If the program cannot be cut between layers.
+    """
+    parts = segments(program)
+    exchange = AllGather(None, STREAM, (program.buffers[STREAM].width,), accumulate=True)
+    ops = (*parts.embedding, exchange, *parts.head)
+    return replace(program, ops=ops, buffers=_used_buffers(ops, program), layers=0)
+
+
+def inner_program(program: Program, first: int, stop: int) -> Program:
+    """Return a program of the layers from `first` to `stop` - 1, between an exchange that sets and one that reads rows.
+
+    Executors end a step by logits. There is one here, of zeros, so that every row may be wanted: rows whose logits
+    nobody wants would end in the last layer.
+
+    Raises
+    ------
+    ParameterError
+        If the program cannot be cut between layers.
+    """
+    layers = segments(program).layers[first:stop]
+    width = program.buffers[STREAM].width
+    enter, leave = AllGather(None, STREAM, (width,)), AllGather(None, STREAM, (width,), accumulate=True)
+    ops, count = _renumbered([enter, *(op for layer in layers for op in layer), leave, Logits(STREAM, _ZEROS)])
+    zeros = Tensor(_ZEROS, "F32", (1, width), np.zeros(4 * width, np.uint8))
+    return replace(
+        program,
+        ops=tuple(ops),
+        buffers=_used_buffers(ops, program),
+        tensors={**program.tensors, _ZEROS: zeros},
+        layers=count,
+        vocabulary=1,
+    )
+
+
+def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:
+    """Return operations whose parts of the cache are numbered from 0 on, and the number of attentions."""
+    counts = dict.fromkeys((Attend, Convolve, Scan), 0)
+    found: list[Op] = []
+    for op in ops:
+        if isinstance(op, Attend | Convolve | Scan):
+            found.append(replace(op, layer=counts[type(op)]))
+            counts[type(op)] += 1
+        else:
+            found.append(op)
+    return found, counts[Attend]
+
+
+def _used_buffers(ops: Iterable[Op], program: Program) -> dict[str, Buffer]:
+    """Return the buffers that operations name."""
+    names = {STREAM}.union(*(_mentioned(op, program) for op in ops))
+    return {name: buffer for name, buffer in program.buffers.items() if name in names}

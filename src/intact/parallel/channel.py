@@ -186,7 +186,9 @@ class Channel:
         return rows
 
     def close(self) -> None:
-        """Close the connection; the other end finds out."""
+        """Close the connection; the other end finds out, and a thread that waits for it here."""
+        with suppress(OSError):  # it may have gone
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def _read(self, length: int) -> bytearray:

@@ -1,4 +1,4 @@
-"""The executor of rank 0: it runs its own part, and sends the other ranks each step (a star: TPI-LLM, 2410.00531)."""
+"""Executors of rank 0: they run its own part, and send the other ranks each step (a star: TPI-LLM, 2410.00531)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from intact.executors.base import Executor, SequenceChunk
 from intact.models.program import AllGather
 from intact.numerics.sampling import Draw
 from intact.parallel.channel import MOST_NUMBERS, Channel, FrameKind
-from intact.parallel.plan import decode_plan, encode_plan
+from intact.parallel.plan import StepPlan, decode_plan, encode_plan
 
 
 def put(op: AllGather, found: NDArray[Any], whole: NDArray[Any]) -> None:
@@ -71,8 +71,157 @@ class RankSpoke:
         put(op, found, whole)
 
 
-class ParallelExecutor:
-    """Runs a program that is cut between this process and others.
+class RanksExecutor:
+    """What the executors of several processes have in common: all but their steps.
+
+    Parameters
+    ----------
+    cache : Executor
+        Of rank 0's part, whose pages are those that other ranks have of theirs.
+    head : Executor
+        Computes the logits here, and draws.
+    channels : sequence of Channel
+        To the other ranks.
+    page_bytes : int
+        Of a page on this machine, of all ranks that run here.
+    way : str
+        How the model is divided, in messages.
+    end : function
+        Ends the other ranks; called once.
+
+    Notes
+    -----
+    When a rank is lost in the midst of a step, or the step is interrupted, the caches of the ranks no longer agree:
+    the others are ended, and everything after raises the same `WorkerError`.
+    """
+
+    def __init__(
+        self,
+        cache: Executor,
+        head: Executor,
+        channels: Sequence[Channel],
+        *,
+        page_bytes: int,
+        way: str,
+        end: Callable[[], None],
+    ) -> None:
+        self.cache, self.head, self.channels, self._way, self._end = cache, head, channels, way, end
+        self.page_size, self.profile, self.bits, self.trees = cache.page_size, cache.profile, cache.bits, cache.trees
+        self.layout = f"{cache.layout} of rank 0 of {1 + len(channels)}"
+        self._page_bytes = page_bytes
+        self._lost = ""
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of a page, of all ranks on this machine."""
+        return self._page_bytes
+
+    @property
+    def moved(self) -> dict[str, int]:
+        """Bytes that rank 0 has sent and received so far."""
+        return {
+            "sent": sum(channel.sent for channel in self.channels),
+            "received": sum(channel.received for channel in self.channels),
+        }
+
+    def close(self) -> None:
+        """End the other ranks, and free weights, pages and threads."""
+        self._lost = self._lost or "the model has been closed"
+        self._end()
+        self.cache.close()
+        self.head.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Raise if ranks are lost; end them all where something goes wrong in between."""
+        if self._lost:
+            raise WorkerError(self._lost)
+        try:
+            yield
+        except MemoryError:
+            raise  # of pages, which all ranks then have as before
+        except BaseException as error:
+            stopped = f"{self._way} stopped in the midst of a step ({type(error).__name__}); load the model again"
+            self._lost = str(error) if isinstance(error, WorkerError) else stopped
+            self._end()
+            raise
+
+    def reserve_pages(self, count: int) -> None:
+        """Allocate pages until there are so many, on every rank."""
+        with self.together():
+            for channel in self.channels:
+                channel.send(FrameKind.RESERVE, place=count)
+            failed = False
+            try:
+                self.cache.reserve_pages(count)
+            except MemoryError:
+                failed = True
+            for channel in self.channels:
+                failed |= channel.receive(FrameKind.DONE, FrameKind.NO_MEMORY).kind == FrameKind.NO_MEMORY
+            if failed:
+                raise MemoryError
+
+    def copy_page(self, source: int, target: int) -> None:
+        """Copy one page onto another."""
+        with self.together():
+            for channel in self.channels:
+                channel.send_numbers(FrameKind.COPY, np.array([source, target]))
+            self.cache.copy_page(source, target)
+
+    def read_page(self, page: int) -> NDArray[np.uint8]:
+        """Raise: a page has parts in other processes."""
+        raise ParameterError(f"pages of {self._way} are not kept in files: load the model in one process")
+
+    def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
+        """Raise likewise."""
+        self.read_page(page)
+
+    def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
+        """Copy cached slots of one sequence towards its front, in ascending order."""
+        with self.together():
+            numbers = np.concatenate([np.array([len(pages), len(sources)]), pages, sources, targets])
+            for channel in self.channels:
+                channel.send_numbers(FrameKind.MOVE, numbers)
+            self.cache.move(pages, sources, targets)
+
+    def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the head's input for some rows of the last step's logits; rank 0 has whole ones."""
+        return self.head.head_inputs(rows)
+
+    def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw tokens; return them and their log-probabilities (Q24)."""
+        return self.head.draw(logits, draws)
+
+    def top(
+        self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the k likeliest tokens of some rows, and their log-probabilities."""
+        return self.head.top(logits, rows, k)
+
+    def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
+        """Return the tokens of `top` alone."""
+        return self.head.likeliest(logits, rows, k)
+
+    def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the log-probability (nats, Q24) of one token of each row."""
+        return self.head.log_probabilities(logits, tokens)
+
+
+def check_tokens(chunks: Sequence[SequenceChunk], vocabulary: int) -> None:
+    """Raise for tokens that the embedding does not know, before other ranks hear of the step.
+
+    Raises
+    ------
+    ParameterError
+        If there is one.
+    """
+    for chunk in chunks:
+        if len(chunk.tokens) and not 0 <= int(chunk.tokens.min()) <= int(chunk.tokens.max()) < vocabulary:
+            raise ParameterError("token outside the vocabulary")
+
+
+class ParallelExecutor(RanksExecutor):
+    """Runs a program that is cut between this process and others: tensor parallel.
 
     Parameters
     ----------
@@ -82,17 +231,10 @@ class ParallelExecutor:
         The connections.
     outputs : sequence of int
         Logits that each rank computes.
-    page_bytes : int
-        Of a page on this machine, of all ranks that run here.
+    page_bytes, end
+        As of `RanksExecutor`.
     vocabulary : int
         Tokens that the embedding knows.
-    end : function
-        Ends the other ranks; called once.
-
-    Notes
-    -----
-    When a rank is lost in the midst of a step, or the step is interrupted, the caches of the ranks no longer agree:
-    the others are ended, and everything after raises the same `WorkerError`.
     """
 
     def __init__(
@@ -105,91 +247,18 @@ class ParallelExecutor:
         vocabulary: int,
         end: Callable[[], None],
     ) -> None:
-        self.local, self.hub, self._outputs, self._end = local, hub, list(outputs), end
-        self.page_size, self.profile, self.bits = local.page_size, local.profile, local.bits
-        self.trees = local.trees
-        self.layout = f"{local.layout} of rank 0 of {len(outputs)}"
-        self._page_bytes, self._vocabulary = page_bytes, vocabulary
-        self._lost = ""
-
-    @property
-    def page_bytes(self) -> int:
-        """Bytes of a page, of all ranks on this machine."""
-        return self._page_bytes
+        super().__init__(local, local, hub.channels, page_bytes=page_bytes, way="tensor parallel", end=end)
+        self.hub, self._outputs, self._vocabulary = hub, list(outputs), vocabulary
 
     @property
     def description(self) -> dict[str, object]:
         """Executor, tier and threads of rank 0, and the number of ranks."""
-        return {**self.local.description, "tensor_parallel": len(self._outputs)}
+        return {**self.cache.description, "tensor_parallel": len(self._outputs)}
 
     @property
     def traffic(self) -> dict[str, int]:
         """Bytes that rank 0 has sent and received, and the exchanges so far."""
-        channels = self.hub.channels
-        return {
-            "sent": sum(channel.sent for channel in channels),
-            "received": sum(channel.received for channel in channels),
-            "exchanges": self.hub.exchanges,
-        }
-
-    def close(self) -> None:
-        """End the other ranks, and free weights, pages and threads."""
-        self._lost = self._lost or "the model has been closed"
-        self._end()
-        self.local.close()
-
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Raise if ranks are lost; end them all where something goes wrong in between."""
-        if self._lost:
-            raise WorkerError(self._lost)
-        try:
-            yield
-        except MemoryError:
-            raise  # of pages, which all ranks then have as before
-        except BaseException as error:
-            stopped = f"tensor parallel stopped in the midst of a step ({type(error).__name__}); load the model again"
-            self._lost = str(error) if isinstance(error, WorkerError) else stopped
-            self._end()
-            raise
-
-    def reserve_pages(self, count: int) -> None:
-        """Allocate pages until there are so many, on every rank."""
-        with self._together():
-            for channel in self.hub.channels:
-                channel.send(FrameKind.RESERVE, place=count)
-            failed = False
-            try:
-                self.local.reserve_pages(count)
-            except MemoryError:
-                failed = True
-            for channel in self.hub.channels:
-                failed |= channel.receive(FrameKind.DONE, FrameKind.NO_MEMORY).kind == FrameKind.NO_MEMORY
-            if failed:
-                raise MemoryError
-
-    def copy_page(self, source: int, target: int) -> None:
-        """Copy one page onto another."""
-        with self._together():
-            for channel in self.hub.channels:
-                channel.send_numbers(FrameKind.COPY, np.array([source, target]))
-            self.local.copy_page(source, target)
-
-    def read_page(self, page: int) -> NDArray[np.uint8]:
-        """Raise: a page has parts in other processes."""
-        raise ParameterError("pages of tensor parallel are not kept in files: load with tensor_parallel=1")
-
-    def write_page(self, page: int, data: NDArray[np.uint8]) -> None:
-        """Raise likewise."""
-        self.read_page(page)
-
-    def move(self, pages: NDArray[np.int32], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> None:
-        """Copy cached slots of one sequence towards its front, in ascending order."""
-        with self._together():
-            numbers = np.concatenate([np.array([len(pages), len(sources)]), pages, sources, targets])
-            for channel in self.hub.channels:
-                channel.send_numbers(FrameKind.MOVE, numbers)
-            self.local.move(pages, sources, targets)
+        return {**self.moved, "exchanges": self.hub.exchanges}
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step on all ranks; return the logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
@@ -200,57 +269,33 @@ class ParallelExecutor:
         return self._step(chunks, wanted, np.dtype(np.float32))
 
     def _step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        for chunk in chunks:
-            if len(chunk.tokens) and not 0 <= int(chunk.tokens.min()) <= int(chunk.tokens.max()) < self._vocabulary:
-                raise ParameterError("token outside the vocabulary")
+        check_tokens(chunks, self._vocabulary)
         as_float = dtype == np.float32
         plan = encode_plan(chunks, wanted, as_float)
         logits = np.empty((len(wanted), sum(self._outputs)), dtype)
-        with self._together():
-            for channel in self.hub.channels:
+        with self.together():
+            for channel in self.channels:
                 channel.send_numbers(FrameKind.STEP, plan)
-            own = self.local.step_float(chunks, wanted) if as_float else self.local.step(chunks, wanted)
+            own = self.cache.step_float(chunks, wanted) if as_float else self.cache.step(chunks, wanted)
             if not len(wanted):
                 return logits
             at = self._outputs[0]
             logits[:, :at] = own
-            for width, channel in zip(self._outputs[1:], self.hub.channels, strict=True):
+            for width, channel in zip(self._outputs[1:], self.channels, strict=True):
                 logits[:, at : at + width] = channel.receive_rows((len(wanted), width), dtype, 0)
                 at += width
         return logits
 
-    def head_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the head's input for some rows of the last step's logits; every rank has whole ones."""
-        return self.local.head_inputs(rows)
 
-    def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw tokens; return them and their log-probabilities (Q24)."""
-        return self.local.draw(logits, draws)
-
-    def top(
-        self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the k likeliest tokens of some rows, and their log-probabilities."""
-        return self.local.top(logits, rows, k)
-
-    def likeliest(self, logits: NDArray[np.int32], rows: NDArray[np.int64], k: int) -> NDArray[np.int32]:
-        """Return the tokens of `top` alone."""
-        return self.local.likeliest(logits, rows, k)
-
-    def log_probabilities(self, logits: NDArray[np.int32], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the log-probability (nats, Q24) of one token of each row."""
-        return self.local.log_probabilities(logits, tokens)
-
-
-def serve_rank(channel: Channel, executor: Executor, outputs: int) -> None:
+def serve_rank(channel: Channel, executor: Executor, step: Callable[[StepPlan], None]) -> None:
     """Do what rank 0 says until it goes, which ends this with a WorkerError.
 
     Parameters
     ----------
     executor : Executor
-        Of this rank's part; its exchanges go through the channel.
-    outputs : int
-        Logits that it computes.
+        Of this rank's part, which has the pages.
+    step : function
+        Runs a step and sends what comes of it.
     """
     while True:
         frame = channel.receive(
@@ -261,11 +306,7 @@ def serve_rank(channel: Channel, executor: Executor, outputs: int) -> None:
         numbers = np.frombuffer(frame.data, "<i8")
         match frame.kind:
             case FrameKind.STEP:
-                plan = decode_plan(numbers)
-                run = executor.step_float if plan.as_float else executor.step
-                logits = run(plan.chunks, plan.wanted)
-                if len(plan.wanted):
-                    channel.send_rows(logits, 0)
+                step(decode_plan(numbers))
             case FrameKind.RESERVE:
                 try:
                     executor.reserve_pages(frame.place)
@@ -279,3 +320,15 @@ def serve_rank(channel: Channel, executor: Executor, outputs: int) -> None:
                 pages, count = int(numbers[0]), int(numbers[1])
                 lists = np.split(numbers[2:], [pages, pages + count])
                 executor.move(lists[0].astype(np.int32), lists[1], lists[2])
+
+
+def tensor_step(channel: Channel, executor: Executor) -> Callable[[StepPlan], None]:
+    """Return a rank's step of tensor parallel: it sends its logits, of the wanted rows."""
+
+    def step(plan: StepPlan) -> None:
+        run = executor.step_float if plan.as_float else executor.step
+        logits = run(plan.chunks, plan.wanted)
+        if len(plan.wanted):
+            channel.send_rows(logits, 0)
+
+    return step

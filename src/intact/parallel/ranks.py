@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
 
@@ -13,6 +13,8 @@ _MOST_SHARE: Final = 1000
 _PART = re.compile(
     r"(?P<place>here|local|(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+):(?P<port>\d{1,5}))(?:\*(?P<share>\d{1,4}))?"
 )
+Way: TypeAlias = Literal["tensor", "pipeline"]
+"""How a model is divided: by rows of every matrix, or by layers."""
 _WANTED: Final = "a number of processes, or parts such as here*3,local,10.0.0.2:7000*2"
 
 
@@ -31,14 +33,45 @@ class Rank(NamedTuple):
     share: int = 1
 
 
-def parse_ranks(value: int | str) -> tuple[Rank, ...]:
-    """Return the ranks that `tensor_parallel` of `intact.load` names; the first is this process.
+class Division(NamedTuple):
+    """A model's ranks, the first of which is this process, and how it is divided between them."""
+
+    way: Way = "tensor"
+    ranks: tuple[Rank, ...] = (Rank(),)
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The share of the work of each rank."""
+        return tuple(rank.share for rank in self.ranks)
+
+
+ONE_PROCESS: Final = Division()
+
+
+def choose_division(tensor_parallel: int | str, pipeline_parallel: int | str) -> Division:
+    """Return how arguments of `intact.load` divide a model.
+
+    Raises
+    ------
+    ParameterError
+        If one of them cannot be read, or both divide it.
+    """
+    tensor, pipeline = parse_ranks(tensor_parallel), parse_ranks(pipeline_parallel, "pipeline_parallel")
+    if len(tensor) > 1 and len(pipeline) > 1:
+        raise ParameterError("tensor_parallel and pipeline_parallel do not go together: give one")
+    return Division("tensor", tensor) if len(pipeline) == 1 else Division("pipeline", pipeline)
+
+
+def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, ...]:
+    """Return the ranks that an argument of `intact.load` names; the first is this process.
 
     Parameters
     ----------
     value : int or str
         A number of processes on this machine; or parts with commas between: ``local`` for a process of this machine,
         ``HOST:PORT`` for one that listens, each perhaps with ``*SHARE``; ``here*SHARE`` may come first.
+    name : str
+        The argument, for messages.
 
     Raises
     ------
@@ -56,16 +89,16 @@ def parse_ranks(value: int | str) -> tuple[Rank, ...]:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MOST:
-            raise ParameterError(f"tensor_parallel must be 1 to {MOST} processes, got {value}")
+            raise ParameterError(f"{name} must be 1 to {MOST} processes, got {value}")
         return (Rank(),) * value
     if not isinstance(value, str) or not value:
-        raise ParameterError(f"tensor_parallel must be {_WANTED}; got {value!r:.60}")
+        raise ParameterError(f"{name} must be {_WANTED}; got {value!r:.60}")
     parts = value.split(",")
-    ranks = [_rank(part, i == 0) for i, part in enumerate(parts)]
+    ranks = [_rank(part, i == 0, name) for i, part in enumerate(parts)]
     if not parts[0].startswith("here"):
         ranks.insert(0, Rank())
     if len(ranks) > MOST:
-        raise ParameterError(f"tensor_parallel names {len(ranks)} processes: {MOST} at most")
+        raise ParameterError(f"{name} names {len(ranks)} processes: {MOST} at most")
     return tuple(ranks)
 
 
@@ -83,11 +116,11 @@ def parse_address(text: str, what: str = "the address") -> tuple[str, int]:
     return match["host"].strip("[]"), int(match["port"])
 
 
-def _rank(text: str, first: bool) -> Rank:
+def _rank(text: str, first: bool, name: str) -> Rank:
     match = _PART.fullmatch(text)
     if match is None or (match["place"] == "here" and not first):
-        raise ParameterError(f"tensor_parallel must be {_WANTED} (here may only come first); got {text!r:.60}")
+        raise ParameterError(f"{name} must be {_WANTED} (here may only come first); got {text!r:.60}")
     share = int(match["share"] or 1)
     if not 1 <= share <= _MOST_SHARE:
-        raise ParameterError(f"tensor_parallel: a share must be 1 to {_MOST_SHARE}, got {share}")
-    return Rank(None if match["host"] is None else parse_address(match["place"], "tensor_parallel"), share)
+        raise ParameterError(f"{name}: a share must be 1 to {_MOST_SHARE}, got {share}")
+    return Rank(None if match["host"] is None else parse_address(match["place"], name), share)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast, get_args
 
 import intact
 from intact.catalogue.measured import known_digests, state_of
@@ -12,15 +13,19 @@ from intact.executors.base import Exchanger, Executor, choose_threads
 from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
+from intact.models.adapters import STREAM
 from intact.models.program import Logits
 from intact.parallel.channel import Channel, FrameKind, choose_timeout
 from intact.parallel.cut import cut_program
-from intact.parallel.executor import RankSpoke, serve_rank
+from intact.parallel.executor import RankSpoke, serve_rank, tensor_step
+from intact.parallel.pipeline import LocalStage, divide_layers, stage_step
+from intact.parallel.plan import StepPlan
+from intact.parallel.ranks import Way
 from intact.receipts.identity import measure, program_leaf, version_of
 
 _MEMBERS: Final = {
     *("version", "numerics", "profile", "bits", "page_size", "executor", "threads", "shares", "rank"),
-    *("path", "state", "program", "weights"),
+    *("way", "path", "state", "program", "weights"),
 }
 
 
@@ -37,28 +42,45 @@ class Setting(NamedTuple):
     executor: str
     threads: int | None
 
+    def make_executor(self, program: Program, exchange: Exchanger) -> Executor:
+        """Return the executor of a part of a program."""
+        if self.executor == "native":
+            from intact.executors.native import NativeExecutor
 
-def make_executor(program: Program, setting: Setting, exchange: Exchanger) -> Executor:
-    """Return the executor of a part of a program."""
-    if setting.executor == "native":
-        from intact.executors.native import NativeExecutor
+            return NativeExecutor(
+                program, self.profile, self.threads, bits=self.bits, page_size=self.page_size, exchange=exchange
+            )
+        from intact.executors.reference import ReferenceExecutor
 
-        return NativeExecutor(
-            program,
-            setting.profile,
-            setting.threads,
-            bits=setting.bits,
-            page_size=setting.page_size,
-            exchange=exchange,
-        )
-    from intact.executors.reference import ReferenceExecutor
-
-    return ReferenceExecutor(program, setting.bits, setting.page_size, setting.profile, exchange)
+        return ReferenceExecutor(program, self.bits, self.page_size, self.profile, exchange)
 
 
 def outputs_of(program: Program) -> int:
     """Return the number of logits that a program computes of a row."""
     return next(program.tensors[op.weight].shape[0] for op in program.ops if isinstance(op, Logits))
+
+
+def weight_bytes_of(executor: Executor) -> int:
+    """Return the bytes of an executor's weights; 0 where it does not count them."""
+    return cast("int", executor.description.get("weight_bytes", 0))
+
+
+class Readiness(NamedTuple):
+    """The answer of a rank that is ready: bytes of a page, of its weights, and the logits that it computes."""
+
+    page_bytes: int
+    weight_bytes: int
+    outputs: int
+
+    def send(self, channel: Channel) -> None:
+        """Send it."""
+        channel.send_json(FrameKind.READY, self._asdict())
+
+    @classmethod
+    def receive(cls, channel: Channel) -> Readiness:
+        """Read it."""
+        fields = channel.receive_json(FrameKind.READY, cls._fields)
+        return cls(*(fields.integer(name) for name in cls._fields))
 
 
 def weights_digest(path: Path, program: Program) -> str:
@@ -72,6 +94,8 @@ class Greeting(NamedTuple):
 
     Attributes
     ----------
+    shares : tuple of int
+        Of the work, by rank.
     program : str
         The digest of the whole program's description.
     weights : str
@@ -79,9 +103,10 @@ class Greeting(NamedTuple):
     """
 
     setting: Setting
+    way: Way
     shares: tuple[int, ...]
-    rank: int
-    program: str
+    rank: int = 0
+    program: str = ""
     path: str = ""
     state: str = ""
     weights: str = ""
@@ -116,7 +141,8 @@ class Greeting(NamedTuple):
             fields.integer("threads", 0, 1024) or None,
         )
         texts = [fields.text(name) for name in ("program", "path", "state", "weights")]
-        return cls(setting, shares, fields.integer("rank", 1, len(shares) - 1), *texts)
+        way = cast("Way", fields.choice("way", get_args(Way)))
+        return cls(setting, way, shares, fields.integer("rank", 1, len(shares) - 1), *texts)
 
 
 def _check(what: str, own: str, wanted: str) -> None:
@@ -142,13 +168,12 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
         checkpoint = open_checkpoint(model or Path(greeting.path))
         program = build_program(checkpoint)
         _check_model(greeting, checkpoint, program, remote=model is not None)
-        part = cut_program(program, greeting.shares, greeting.rank)
-        executor = make_executor(part, greeting.setting, RankSpoke(channel, greeting.rank).exchange)
+        part = _make_part(channel, greeting, program)
+        executor = part.executor
         if not parse_profile(greeting.setting.profile).float32:
             checkpoint.rest()
-        outputs = outputs_of(part)
-        channel.send_json(FrameKind.READY, {"page_bytes": executor.page_bytes, "outputs": outputs})
-        serve_rank(channel, executor, outputs)
+        Readiness(executor.page_bytes, weight_bytes_of(executor), part.outputs).send(channel)
+        serve_rank(channel, executor, part.step)
     except Exception as error:
         known = isinstance(error, IntactError)
         channel.end_by(error if known else ModelError(f"{type(error).__name__}: {error}"))
@@ -156,6 +181,25 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
         channel.close()
         if executor is not None:
             executor.close()
+
+
+class RankPart(NamedTuple):
+    """What a rank runs: the executor of its part, the logits that this computes, and the function that runs a step."""
+
+    executor: Executor
+    outputs: int
+    step: Callable[[StepPlan], None]
+
+
+def _make_part(channel: Channel, greeting: Greeting, program: Program) -> RankPart:
+    """Return this rank's part of a program."""
+    setting, shares, rank = greeting.setting, greeting.shares, greeting.rank
+    if greeting.way == "tensor":
+        part = cut_program(program, shares, rank)
+        executor = setting.make_executor(part, RankSpoke(channel, rank).exchange)
+        return RankPart(executor, outputs_of(part), tensor_step(channel, executor))
+    stage = LocalStage(program, divide_layers(program, shares)[rank], setting.make_executor)
+    return RankPart(stage.executor, 0, stage_step(channel, stage, program.buffers[STREAM].width))
 
 
 def _check_model(greeting: Greeting, checkpoint: Checkpoint, program: Program, *, remote: bool) -> None:

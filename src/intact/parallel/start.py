@@ -13,29 +13,47 @@ from typing import Final
 
 from intact.catalogue.measured import state_of
 from intact.errors import CapacityError, ParameterError, WorkerError
-from intact.executors.base import choose_threads
+from intact.executors.base import Executor, choose_threads
 from intact.formats import Checkpoint
 from intact.models import Program
-from intact.parallel.channel import Channel, FrameKind, choose_timeout
+from intact.models.adapters import STREAM
+from intact.models.layers import outer_program
+from intact.parallel.channel import Channel, choose_timeout
 from intact.parallel.cut import cut_program
-from intact.parallel.executor import ParallelExecutor, RankHub
-from intact.parallel.ranks import Rank
-from intact.parallel.session import Greeting, Setting, make_executor, outputs_of, refuse_profile, weights_digest
+from intact.parallel.executor import ParallelExecutor, RankHub, RanksExecutor
+from intact.parallel.pipeline import (
+    LocalStage,
+    Pipeline,
+    PipelineExecutor,
+    RemoteStage,
+    StageMemory,
+    divide_layers,
+)
+from intact.parallel.ranks import Division, Rank
+from intact.parallel.session import (
+    Greeting,
+    Readiness,
+    Setting,
+    outputs_of,
+    refuse_profile,
+    weight_bytes_of,
+    weights_digest,
+)
 from intact.receipts.identity import program_leaf
 
 _ENDING: Final = 5.0
 """Seconds that a process has to end by itself."""
 
 
-def start_ranks(checkpoint: Checkpoint, program: Program, ranks: Sequence[Rank], setting: Setting) -> ParallelExecutor:
+def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, setting: Setting) -> RanksExecutor:
     """Start the other ranks of a model, and return the executor of them all.
 
     Parameters
     ----------
-    ranks : sequence of Rank
-        The first is this process.
+    division : Division
+        The ranks, and how the model is divided between them.
     setting : Setting
-        Its threads are shared by the ranks on this machine; others choose theirs.
+        Where all ranks compute at once, its threads are shared by those on this machine; others choose theirs.
 
     Raises
     ------
@@ -44,38 +62,81 @@ def start_ranks(checkpoint: Checkpoint, program: Program, ranks: Sequence[Rank],
     WorkerError
         If a rank cannot be reached, does not start, or would compute something else.
     """
-    refuse_profile(setting.profile)
-    shares = tuple(rank.share for rank in ranks)
-    part = cut_program(program, shares, 0)
-    for number in range(1, len(ranks)):
-        cut_program(program, shares, number)  # all cuts are possible before anything starts
-    here = sum(rank.address is None for rank in ranks)
-    setting = setting._replace(threads=max(1, choose_threads(setting.threads) // here))
-    leaf, state = program_leaf("sha256", program).hex(), state_of(checkpoint.path) or ""
-    remote = any(rank.address for rank in ranks)
-    weights = weights_digest(checkpoint.path, program) if remote else ""
+    ranks, shares = division.ranks, division.shares
+    if division.way == "tensor":
+        refuse_profile(setting.profile)
+        for number in range(1, len(ranks)):
+            cut_program(program, shares, number)  # all cuts are possible before anything starts
+        here = sum(rank.address is None for rank in ranks)
+        setting = setting._replace(threads=max(1, choose_threads(setting.threads) // here))
+    else:
+        divide_layers(program, shares)
     others = _Others()
     try:
-        for number, rank in enumerate(ranks[1:], 1):
-            channel = others.start(number) if rank.address is None else others.connect(number, rank.address)
-            path = str(checkpoint.path.absolute()) if rank.address is None else ""
-            own = setting if rank.address is None else setting._replace(threads=None)
-            Greeting(own, shares, number, leaf, path, "" if rank.address else state, weights).send(channel)
-        hub = RankHub(others.channels)
-        local = make_executor(part, setting, hub.exchange)
-        outputs, page_bytes = [outputs_of(part)], local.page_bytes
-        for channel, rank in zip(others.channels, ranks[1:], strict=True):
-            fields = channel.receive_json(FrameKind.READY, ("page_bytes", "outputs"))
-            outputs.append(fields.integer("outputs", 1))
-            page_bytes += 0 if rank.address else fields.integer("page_bytes", 1)
+        _greet(others, checkpoint, program, ranks, Greeting(setting, division.way, shares))
+        make = _tensor if division.way == "tensor" else _pipeline
+        executor = make(program, division, setting, others)
     except BaseException:
         others.end()
         raise
-    executor = ParallelExecutor(
-        local, hub, outputs, page_bytes=page_bytes, vocabulary=program.vocabulary, end=others.end
-    )
     weakref.finalize(executor, others.end)
     return executor
+
+
+def _greet(
+    others: _Others, checkpoint: Checkpoint, program: Program, ranks: Sequence[Rank], greeting: Greeting
+) -> None:
+    """Start or reach each rank, and send it what it needs to be one."""
+    leaf, state = program_leaf("sha256", program).hex(), state_of(checkpoint.path) or ""
+    remote = any(rank.address for rank in ranks)
+    weights = weights_digest(checkpoint.path, program) if remote else ""
+    here = greeting._replace(program=leaf, path=str(checkpoint.path.absolute()), state=state, weights=weights)
+    there = here._replace(setting=greeting.setting._replace(threads=None), path="", state="")
+    for number, rank in enumerate(ranks[1:], 1):
+        channel = others.start(number) if rank.address is None else others.connect(number, rank.address)
+        (here if rank.address is None else there)._replace(rank=number).send(channel)
+
+
+def _tensor(program: Program, division: Division, setting: Setting, others: _Others) -> RanksExecutor:
+    part = cut_program(program, division.shares, 0)
+    hub = RankHub(others.channels)
+    local = setting.make_executor(part, hub.exchange)
+    ready = [Readiness.receive(channel) for channel in others.channels]
+    return ParallelExecutor(
+        local,
+        hub,
+        [outputs_of(part), *(one.outputs for one in ready)],
+        page_bytes=_here(local, division.ranks, ready),
+        vocabulary=program.vocabulary,
+        end=others.end,
+    )
+
+
+def _pipeline(program: Program, division: Division, setting: Setting, others: _Others) -> RanksExecutor:
+    layers = divide_layers(program, division.shares)
+    width = program.buffers[STREAM].width
+    stage = LocalStage(program, layers[0], setting.make_executor)
+    pipeline = Pipeline(stage, [RemoteStage(channel, width) for channel in others.channels])
+    outer = setting.make_executor(outer_program(program), pipeline.exchange)
+    ready = [Readiness.receive(channel) for channel in others.channels]
+    weights = [weight_bytes_of(outer) + weight_bytes_of(stage.executor), *(one.weight_bytes for one in ready)]
+    pages = [stage.executor.page_bytes, *(one.page_bytes for one in ready)]
+    return PipelineExecutor(
+        outer,
+        stage,
+        pipeline,
+        others.channels,
+        page_bytes=_here(stage.executor, division.ranks, ready),
+        program=program,
+        memory=list(map(StageMemory, layers, weights, pages)),
+        end=others.end,
+    )
+
+
+def _here(own: Executor, ranks: Sequence[Rank], ready: Sequence[Readiness]) -> int:
+    """Return the bytes of a page on this machine, of all ranks that run here."""
+    pages = (one.page_bytes for one, rank in zip(ready, ranks[1:], strict=True) if rank.address is None)
+    return max(1, own.page_bytes + sum(pages))
 
 
 class _Others:

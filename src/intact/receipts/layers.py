@@ -64,7 +64,7 @@ def layer_count(model: LoadedModel) -> int:
 def _program(model: LoadedModel) -> Program:
     program: Program | None = getattr(model.executor, "program", None)
     if program is None:
-        raise ParameterError("layers are run by a model in one process: load it without tensor_parallel")
+        raise ParameterError("layers are run by a model in one process: load it so")
     return program
 
 
