@@ -15,6 +15,7 @@ from intact.cli.options import (
     DraftModelOption,
     JsonOption,
     KvOption,
+    PipelineParallelOption,
     TensorParallelOption,
     ThreadsOption,
     WeightsMemoryOption,
@@ -97,6 +98,7 @@ def command(
     kv: KvOption = None,
     draft_model: DraftModelOption = None,
     tensor_parallel: TensorParallelOption = None,
+    pipeline_parallel: PipelineParallelOption = None,
     weights_memory: WeightsMemoryOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -115,8 +117,10 @@ def command(
         raise ParameterError(f"--shape {shape} makes a model: leave out {model}")
     if shape is not None and draft_model is not None:
         raise ParameterError(f"--shape {shape} makes a random model, for which none drafts: leave out --draft-model")
-    if shape is not None and tensor_parallel is not None:
-        raise ParameterError(f"--shape {shape} makes a model for one process: leave out --tensor-parallel")
+    several = {"--tensor-parallel": tensor_parallel, "--pipeline-parallel": pipeline_parallel}
+    cut_by = next((option for option, value in several.items() if value is not None), None)
+    if shape is not None and cut_by is not None:
+        raise ParameterError(f"--shape {shape} makes a model for one process: leave out {cut_by}")
     if shape is not None and weights_memory is not None:
         raise ParameterError(
             f"--weights-memory reads a model from disk: write {shape} by --gguf FILE, and measure that"
@@ -124,10 +128,11 @@ def command(
     if gguf is not None and shape is not None:
         _write(shape, kind, gguf)
         return
-    if profile and tensor_parallel is not None:
-        raise ParameterError("--profile measures the operations of one process: leave out --tensor-parallel")
+    if profile and cut_by is not None:
+        raise ParameterError(f"--profile measures the operations of one process: leave out {cut_by}")
     if shape is None:
-        own: dict[str, Any] = {"tensor_parallel": tensor_parallel, "draft_model": draft_model}
+        own: dict[str, Any] = {"draft_model": draft_model}
+        own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
         own |= {} if weights_memory is None else {"weights_memory": weights_memory}
         loaded = fetch.load(model, coded("int8", kv), threads, **own)
     else:

@@ -22,6 +22,7 @@ from intact.cli.options import (
     DraftOption,
     JsonOption,
     ModelDefaultsOption,
+    PipelineParallelOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
@@ -84,6 +85,7 @@ def command(
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
+    pipeline_parallel: PipelineParallelOption = None,
     weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
@@ -116,6 +118,7 @@ def command(
         prefix_cache=prefix_cache,
         prefix_cache_bytes=prefix_cache_bytes,
         tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
         weights_memory=weights_memory,
     )
     loaded = opened.model

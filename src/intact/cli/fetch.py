@@ -101,6 +101,7 @@ def load(
     draft_model: str | None = None,
     adapter: Path | None = None,
     tensor_parallel: str | None = None,
+    pipeline_parallel: str | None = None,
     weights_memory: str | None = None,
     **options: Any,
 ) -> Model:
@@ -118,6 +119,8 @@ def load(
         options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
     if tensor_parallel is not None:
         options["tensor_parallel"] = tensor_parallel
+    if pipeline_parallel is not None:
+        options["pipeline_parallel"] = pipeline_parallel
     if weights_memory is not None:
         options["weights_memory"] = parse_size(weights_memory, "--weights-memory")
     import intact

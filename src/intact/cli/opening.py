@@ -72,13 +72,15 @@ def open_model(
     prefix_cache: Path | None = None,
     prefix_cache_bytes: str | None = None,
     tensor_parallel: str | None = None,
+    pipeline_parallel: str | None = None,
     weights_memory: str | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
     Parameters
     ----------
-    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel, weights_memory
+    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel, pipeline_parallel,
+    weights_memory
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -97,7 +99,8 @@ def open_model(
     def load() -> Any:
         if has_template:
             prepare()
-        own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter, "tensor_parallel": tensor_parallel}
+        own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter}
+        own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
         if weights_memory is not None:
             own["weights_memory"] = weights_memory
         if partners:
@@ -113,6 +116,7 @@ def open_model(
         "--adapter": adapter is not None,
         "--prefix-cache": bool(kept),
         "--tensor-parallel": tensor_parallel is not None,
+        "--pipeline-parallel": pipeline_parallel is not None,
         "--weights-memory": weights_memory is not None,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),

@@ -171,6 +171,16 @@ TensorParallelOption = Annotated[
         show_default=False,
     ),
 ]
+PipelineParallelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pipeline-parallel",
+        metavar="N",
+        help="Divide the model's layers between N processes, or such as here*3,HOST:PORT (docs/cluster.md). It changes "
+        "no bit.",
+        show_default=False,
+    ),
+]
 WeightsMemoryOption = Annotated[
     str | None,
     typer.Option(
@@ -473,6 +483,7 @@ class ModelOptions:
     draft_model: DraftModelOption = None
     adapter: AdapterOption = None
     tensor_parallel: TensorParallelOption = None
+    pipeline_parallel: PipelineParallelOption = None
     weights_memory: WeightsMemoryOption = None
 
     @property
@@ -490,7 +501,7 @@ class ModelOptions:
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
         """Load models by their names, and open a back end for each.
 
-        Draft model, adapter, tensor parallel and memory of weights are the first one's.
+        Draft model, adapter, other processes and memory of weights are the first one's.
         """
         from intact.solving import is_address, opened
 
@@ -499,6 +510,7 @@ class ModelOptions:
             "draft_model": self.draft_model,
             "adapter": self.adapter,
             "tensor_parallel": self.tensor_parallel,
+            "pipeline_parallel": self.pipeline_parallel,
             "weights_memory": self.weights_memory,
         }
         for i, (name, one) in enumerate(named.items()):

@@ -26,6 +26,7 @@ from intact.cli.options import (
     MixOption,
     ModelDefaultsOption,
     PartnerOption,
+    PipelineParallelOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
@@ -96,6 +97,7 @@ def command(
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
+    pipeline_parallel: PipelineParallelOption = None,
     weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
     draft_model: DraftModelOption = None,
@@ -141,6 +143,7 @@ def command(
         prefix_cache=prefix_cache,
         prefix_cache_bytes=prefix_cache_bytes,
         tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
         weights_memory=weights_memory,
     )
     unlogged = no_log or mix is not None or adapter is not None

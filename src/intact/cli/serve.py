@@ -14,6 +14,7 @@ from intact.cli.options import (
     CacheOption,
     DraftModelOption,
     KvOption,
+    PipelineParallelOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
@@ -156,6 +157,7 @@ def command(
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
+    pipeline_parallel: PipelineParallelOption = None,
     weights_memory: WeightsMemoryOption = None,
     no_prefix_cache: Annotated[
         bool,
@@ -248,6 +250,7 @@ def command(
         draft_model=drafts,
         adapters=named,
         tensor_parallel=tensor_parallel or 1,
+        pipeline_parallel=pipeline_parallel or 1,
         weights_memory=as_bytes(weights_memory, "--weights-memory"),
         **{"prefix_cache": not no_prefix_cache} | kept,
     )

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from intact.models.adapters import STREAM
 from intact.models.layers import outer_program
 from intact.parallel.channel import Channel, choose_timeout
 from intact.parallel.cut import cut_program
-from intact.parallel.executor import ParallelExecutor, RankHub, RanksExecutor
+from intact.parallel.executor import ParallelExecutor, RankHub
 from intact.parallel.pipeline import (
     LocalStage,
     Pipeline,
@@ -45,7 +45,7 @@ _ENDING: Final = 5.0
 """Seconds that a process has to end by itself."""
 
 
-def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, setting: Setting) -> RanksExecutor:
+def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, setting: Setting) -> Executor:
     """Start the other ranks of a model, and return the executor of them all.
 
     Parameters
@@ -74,7 +74,7 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
     others = _Others()
     try:
         _greet(others, checkpoint, program, ranks, Greeting(setting, division.way, shares))
-        make = _tensor if division.way == "tensor" else _pipeline
+        make: Callable[..., Executor] = _tensor if division.way == "tensor" else _pipeline
         executor = make(program, division, setting, others)
     except BaseException:
         others.end()
@@ -97,7 +97,7 @@ def _greet(
         (here if rank.address is None else there)._replace(rank=number).send(channel)
 
 
-def _tensor(program: Program, division: Division, setting: Setting, others: _Others) -> RanksExecutor:
+def _tensor(program: Program, division: Division, setting: Setting, others: _Others) -> ParallelExecutor:
     part = cut_program(program, division.shares, 0)
     hub = RankHub(others.channels)
     local = setting.make_executor(part, hub.exchange)
@@ -112,7 +112,7 @@ def _tensor(program: Program, division: Division, setting: Setting, others: _Oth
     )
 
 
-def _pipeline(program: Program, division: Division, setting: Setting, others: _Others) -> RanksExecutor:
+def _pipeline(program: Program, division: Division, setting: Setting, others: _Others) -> PipelineExecutor:
     layers = divide_layers(program, division.shares)
     width = program.buffers[STREAM].width
     stage = LocalStage(program, layers[0], setting.make_executor)

@@ -51,6 +51,8 @@ class Loading:
     """Of the first model: each is served as a model of its own name."""
     tensor_parallel: int | str = 1
     """Processes of each model, each of which loads its rows of every matrix."""
+    pipeline_parallel: int | str = 1
+    """Processes of each model, each of which loads some of its layers."""
     weights_memory: int | None = None
     """A cap on the memory of each model's weights."""
 
@@ -272,6 +274,7 @@ class Models:
             prefix_cache_bytes=loading.prefix_cache_bytes,
             draft_model=loading.draft_model,
             tensor_parallel=loading.tensor_parallel,
+            pipeline_parallel=loading.pipeline_parallel,
             weights_memory=loading.weights_memory,
             adapters=loading.adapters if served.name == self.first else {},
             **settings,
