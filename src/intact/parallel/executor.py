@@ -72,7 +72,7 @@ class RankSpoke:
 
 
 class RanksExecutor:
-    """What the executors of several processes have in common: all but their steps.
+    """The common part of the executors of several processes: all but their steps.
 
     Parameters
     ----------

@@ -86,25 +86,25 @@ class LocalStage:
 
     def run(self, work: Work, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the wanted rows behind the layers, of those before them."""
-        self._rows.before, self._rows.behind = rows, rows[:0]
+        self._rows.entering, self._rows.leaving = rows, rows[:0]
         self.executor.step(work.chunks, work.wanted)
-        behind = self._rows.behind
+        left = self._rows.leaving
         # executors may end rows that nobody wants in the last layer
-        return behind[work.wanted] if len(behind) == len(rows) else behind
+        return left[work.wanted] if len(left) == len(rows) else left
 
 
 class _Passing:
     """The two exchanges of a program of layers: rows go in by one, and out by the other."""
 
-    before: NDArray[Any]
-    behind: NDArray[Any]
+    entering: NDArray[Any]
+    leaving: NDArray[Any]
 
     def exchange(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
         """Run an exchange; see `Exchanger`."""
         if op.accumulate:
-            self.behind = whole.copy()
+            self.leaving = whole.copy()
         else:
-            whole[:] = self.before
+            whole[:] = self.entering
 
 
 class RemoteStage:
@@ -177,7 +177,7 @@ class Pipeline:
             future: Future[NDArray[Any]] = Future()
             future.set_result(self._stages[0].run(works[0], whole[at : at + work.rows]))
             for stage, own_work, thread in zip(self._stages[1:], works[1:], self._threads, strict=True):
-                future = thread.submit(self._behind, stage, own_work, future)
+                future = thread.submit(self._run_next, stage, own_work, future)
             running.append((at + work.wanted, future))
             at += work.rows
         self.parts += len(running)
@@ -185,7 +185,7 @@ class Pipeline:
             whole[wanted] = future.result()
 
     @staticmethod
-    def _behind(stage: Stage, work: Work, before: Future[NDArray[Any]]) -> NDArray[Any]:
+    def _run_next(stage: Stage, work: Work, before: Future[NDArray[Any]]) -> NDArray[Any]:
         return stage.run(work, before.result())
 
     def close(self) -> None:
@@ -222,7 +222,7 @@ def _some(work: Work, chunks: list[SequenceChunk], start: int, count: int) -> Wo
 
 
 class StageMemory(NamedTuple):
-    """What a rank holds: the numbers of its layers, bytes of their weights as executors count them, and of a page."""
+    """The memory of a rank: its layers, bytes of their weights as executors count them, and of a page of the cache."""
 
     layers: Part
     weight_bytes: int

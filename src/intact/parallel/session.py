@@ -184,7 +184,7 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
 
 
 class RankPart(NamedTuple):
-    """What a rank runs: the executor of its part, the logits that this computes, and the function that runs a step."""
+    """The work of a rank: the executor of its part, the logits that it computes, and the function that runs a step."""
 
     executor: Executor
     outputs: int
