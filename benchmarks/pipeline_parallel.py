@@ -3,9 +3,9 @@
     python benchmarks/pipeline_parallel.py smollm2-135m [--stages 1 2 3 4] [--repeats 3] [--tokens 16] [--prompt 256]
 
 For each number of stages a model is loaded in so many processes of this machine, and does two things: it writes tokens
-one by one, greedily, after a prompt of one, and it reads a prompt. Texts are compared with those of one process. The medians of the rounds are
-printed, the bytes that leave and reach rank 0 for a token that is written and for one of the prompt, and of each rank
-the bytes of its weights, and of the cache for a position.
+one by one, greedily, after a prompt of one, and it reads a prompt. Texts are compared with those of one process. The
+medians of the rounds are printed, the bytes that leave and reach rank 0 for a token that is written and for one of the
+prompt, and of each rank the bytes of its weights, and of the cache for a position.
 
 The estimate is for machines like this one, each with one rank and all of this one's threads. A token that is written
 passes one after the other: it takes what one process takes, the latency to each other rank and back, and its bytes. A

@@ -29,7 +29,8 @@ from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.head_job import HeadJob
 from intact.engine.mixes import check_shadow, chosen_mix
 from intact.engine.model import LoadedModel, Partner, check_vocabularies, prompt_id
-from intact.engine.page_store import DEFAULT_BYTES, PageStore
+from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
+from intact.engine.remote_prompts import PageSource
 from intact.engine.request import Mixing, StreamPrompt
 from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
 from intact.engine.sampling.definitions import check_unicode, flag, integer, whole
@@ -47,7 +48,7 @@ from intact.models.adapters import read_adapter, with_adapters
 from intact.models.pooling import LAST, read_pooling
 from intact.models.program import Logits
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
-from intact.parallel.ranks import ONE_PROCESS, Division, choose_division
+from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
 from intact.receipts.canonical import HashName
 from intact.receipts.decoding import Decoding, StreamSource
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
@@ -787,6 +788,7 @@ def load(
     adapter: str | None = None,
     tensor_parallel: int | str = 1,
     pipeline_parallel: int | str = 1,
+    prefill: str | None = None,
     weights_memory: int | str | None = None,
     kv: str | None = None,
 ) -> Model:
@@ -837,6 +839,10 @@ def load(
     pipeline_parallel : int or str
         The number of processes that the model's layers are divided between, each of which loads its layers alone; or
         parts as above. This process has the first ones, the embedding and the head.
+    prefill : str, optional
+        Another process that computes the full pages of prompts: ``"HOST:PORT"`` of an ``intact shard``, or ``"local"``
+        for a process of this machine. Until they are here, the steps of other requests go on. They may take as much
+        memory as the cache (docs/cluster.md).
     weights_memory : int or str, optional
         A hard cap on the memory of the model's weights, in bytes or such as ``"2GB"``, for models that are larger than
         it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
@@ -872,6 +878,8 @@ def load(
     folder = _prefix_folder(prefix_cache, prefix_cache_bytes)
     division = _division(tensor_parallel, pipeline_parallel, bool(adapters), folder is not None)
     cap = _weights_cap(weights_memory, parts, executor, division)
+    if prefill is not None:
+        _check_prefill(prefill, division, prefix_cache, bool(partners))
     check_drafter(drafter, draft_model is not None)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
@@ -888,6 +896,15 @@ def load(
     others = tuple(making(one)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
+    prompts: PageSource | None = None
+    if prefill is not None:
+        from intact.parallel.session import Setting
+        from intact.parallel.start import start_prompts
+
+        setting = Setting(profile, width, page_size, executor, threads)
+        limit = cache_bytes or DEFAULT_BYTES
+        process = parse_prefill(prefill)
+        prompts = start_prompts(main.checkpoint, main.program, process, setting, main.executor, limit)
     small: Model | None = None
     if draft_model is not None:
         paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes}
@@ -896,7 +913,7 @@ def load(
         _check_draft_model(main, small)
     vocabulary, trees = main.program.vocabulary, main.executor.trees
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
-    stores = []
+    stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
         stores = [_page_store(one, state, folder, limit) for one, state in zip((main, *others), states, strict=True)]
@@ -910,9 +927,9 @@ def load(
         drafting=make_drafting(drafter, vocabulary, trees, guesser),
         partners=[other.executor for other in others],
         stores=stores,
-        adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if stores else (),
+        adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if folder else (),
     )
-    return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "")
+    return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "", prompts)
 
 
 def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
@@ -936,6 +953,17 @@ def _division(tensor_parallel: int | str, pipeline_parallel: int | str, adapters
     if several and folder:
         raise ParameterError(f"pages of {way} are not kept in files: give prefix_cache=True, or one process")
     return division
+
+
+def _check_prefill(prefill: str, division: Division, prefix_cache: object, partners: bool) -> None:
+    """Refuse what does not go with a process that computes prompts."""
+    parse_prefill(prefill)
+    if len(division.ranks) > 1:
+        raise ParameterError(f"prefill and {division.way}_parallel do not go together: give one")
+    if prefix_cache is not True:
+        raise ParameterError(f"prefill needs the cache in memory: give prefix_cache=True, got {prefix_cache!r:.60}")
+    if partners:
+        raise ParameterError("prefill computes prompts of one model, and partners are others: leave out either")
 
 
 def _weights_cap(

@@ -23,6 +23,7 @@ from intact.cli.options import (
     JsonOption,
     ModelDefaultsOption,
     PipelineParallelOption,
+    PrefillOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
@@ -86,6 +87,7 @@ def command(
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
     pipeline_parallel: PipelineParallelOption = None,
+    prefill: PrefillOption = None,
     weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
@@ -119,6 +121,7 @@ def command(
         prefix_cache_bytes=prefix_cache_bytes,
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
+        prefill=prefill,
         weights_memory=weights_memory,
     )
     loaded = opened.model

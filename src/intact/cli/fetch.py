@@ -102,6 +102,7 @@ def load(
     adapter: Path | None = None,
     tensor_parallel: str | None = None,
     pipeline_parallel: str | None = None,
+    prefill: str | None = None,
     weights_memory: str | None = None,
     **options: Any,
 ) -> Model:
@@ -119,6 +120,8 @@ def load(
         options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
     if tensor_parallel is not None:
         options["tensor_parallel"] = tensor_parallel
+    if prefill is not None:
+        options["prefill"] = prefill
     if pipeline_parallel is not None:
         options["pipeline_parallel"] = pipeline_parallel
     if weights_memory is not None:

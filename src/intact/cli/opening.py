@@ -73,6 +73,7 @@ def open_model(
     prefix_cache_bytes: str | None = None,
     tensor_parallel: str | None = None,
     pipeline_parallel: str | None = None,
+    prefill: str | None = None,
     weights_memory: str | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
@@ -80,7 +81,7 @@ def open_model(
     Parameters
     ----------
     threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel, pipeline_parallel,
-    weights_memory
+    prefill, weights_memory
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -100,7 +101,7 @@ def open_model(
         if has_template:
             prepare()
         own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter}
-        own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
+        own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "prefill": prefill}
         if weights_memory is not None:
             own["weights_memory"] = weights_memory
         if partners:
@@ -117,6 +118,7 @@ def open_model(
         "--prefix-cache": bool(kept),
         "--tensor-parallel": tensor_parallel is not None,
         "--pipeline-parallel": pipeline_parallel is not None,
+        "--prefill": prefill is not None,
         "--weights-memory": weights_memory is not None,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),

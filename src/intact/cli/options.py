@@ -181,6 +181,16 @@ PipelineParallelOption = Annotated[
         show_default=False,
     ),
 ]
+PrefillOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prefill",
+        metavar="HOST:PORT",
+        help="An intact shard that computes prompts, or local for a process of this machine (docs/cluster.md). It "
+        "changes no bit.",
+        show_default=False,
+    ),
+]
 WeightsMemoryOption = Annotated[
     str | None,
     typer.Option(

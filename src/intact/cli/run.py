@@ -27,6 +27,7 @@ from intact.cli.options import (
     ModelDefaultsOption,
     PartnerOption,
     PipelineParallelOption,
+    PrefillOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
@@ -98,6 +99,7 @@ def command(
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
     pipeline_parallel: PipelineParallelOption = None,
+    prefill: PrefillOption = None,
     weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
     draft_model: DraftModelOption = None,
@@ -144,6 +146,7 @@ def command(
         prefix_cache_bytes=prefix_cache_bytes,
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
+        prefill=prefill,
         weights_memory=weights_memory,
     )
     unlogged = no_log or mix is not None or adapter is not None

@@ -15,6 +15,7 @@ from intact.cli.options import (
     DraftModelOption,
     KvOption,
     PipelineParallelOption,
+    PrefillOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
@@ -158,6 +159,7 @@ def command(
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
     pipeline_parallel: PipelineParallelOption = None,
+    prefill: PrefillOption = None,
     weights_memory: WeightsMemoryOption = None,
     no_prefix_cache: Annotated[
         bool,
@@ -220,6 +222,8 @@ def command(
     kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
     if no_prefix_cache and kept:
         raise ParameterError("--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one")
+    if prefill is not None and (ray is not None or len(models or []) > 1):
+        raise ParameterError("--prefill computes the prompts of one model for one process: give one, without --ray")
     check_installed("the server", *PACKAGES)
     from intact.serve.app import create_app
     from intact.serve.logs import set_up_log
@@ -251,6 +255,7 @@ def command(
         adapters=named,
         tensor_parallel=tensor_parallel or 1,
         pipeline_parallel=pipeline_parallel or 1,
+        prefill=prefill,
         weights_memory=as_bytes(weights_memory, "--weights-memory"),
         **{"prefix_cache": not no_prefix_cache} | kept,
     )

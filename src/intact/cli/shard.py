@@ -1,4 +1,4 @@
-"""intact shard: a rank that listens, of a model that runs on several machines (tensor or pipeline parallel)."""
+"""intact shard: a rank that listens, of a model that runs on several machines: a part of it, or its prompts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ On the first
   intact run qwen3-0.6b "Why is the sky blue?" --tensor-parallel 10.0.0.2:7000
 or, to give it some of the layers instead of a part of every matrix
   intact run qwen3-0.6b "Why is the sky blue?" --pipeline-parallel 10.0.0.2:7000
+or, to have it compute the prompts
+  intact serve qwen3-0.6b --prefill 10.0.0.2:7000
 """
 
 
@@ -33,7 +35,7 @@ def command(
     ] = "127.0.0.1:7000",
     json: JsonOption = False,
 ) -> None:
-    """Compute a part of a model for another machine, as --tensor-parallel or --pipeline-parallel says there."""
+    """Compute for another machine: a part of a model, or prompts, as --tensor-parallel and the like say there."""
     path = fetch.locate(model)
     from intact.parallel.ranks import parse_address
     from intact.parallel.shard import listen_at, serve_shard

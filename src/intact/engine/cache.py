@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.page_store import PageStore
+from intact.engine.page_store import Pages
 from intact.errors import ParameterError
 from intact.executors.base import Executor
 
@@ -143,14 +143,14 @@ class PrefixIndex:
     ----------
     keep : bool
         False: a page leaves with the last sequence that holds it.
-    store : PageStore, optional
+    store : Pages, optional
         The pages of prompts in a folder, which tables take over as well.
     adapters : sequence of bytes
         A digest of each adapter, by which the store tells their pages apart.
     """
 
     def __init__(
-        self, pool: PagePool, keep: bool = True, store: PageStore | None = None, adapters: Sequence[bytes] = ()
+        self, pool: PagePool, keep: bool = True, store: Pages | None = None, adapters: Sequence[bytes] = ()
     ) -> None:
         self.pool, self.keep, self.store = pool, keep, store
         self.root = Block(None, b"", -1)

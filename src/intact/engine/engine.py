@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from intact.engine.cache import Block, PagePool, PageTable, PrefixIndex
 from intact.engine.draft.base import Observed, Tree
 from intact.engine.draft.drafting import Drafting
-from intact.engine.page_store import PageStore
+from intact.engine.page_store import Pages
 from intact.engine.replay import ReplayRun, known_chains
 from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request, ScoreRequest
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
@@ -49,7 +49,7 @@ class Engine:
         Guesses at what sequences will draw, which are checked along.
     partners : sequence of Executor
         Other models, for mixes; each has an equal part of the cache.
-    stores : sequence of PageStore
+    stores : sequence of Pages
         Where the pages of prompts are kept of the model, then of each partner; with a prefix cache only. None by
         default.
     adapters : sequence of bytes
@@ -72,7 +72,7 @@ class Engine:
         prefix_cache: bool = True,
         drafting: Drafting | None = None,
         partners: Tokens[Executor] = (),
-        stores: Tokens[PageStore] = (),
+        stores: Tokens[Pages] = (),
         adapters: Tokens[bytes] = (),
     ) -> None:
         self.executor, self.context, self.drafting, self.stores = executor, context, drafting, tuple(stores)

@@ -18,7 +18,8 @@ from intact.engine.draft.base import Drafter
 from intact.engine.driver import EngineDriver
 from intact.engine.engine import Engine
 from intact.engine.head_job import HeadJob
-from intact.engine.page_store import PageStore
+from intact.engine.page_store import Pages
+from intact.engine.remote_prompts import PageSource, RemotePrompts
 from intact.engine.request import Mixing
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.engine.sampling.parameters import SamplingParameters
@@ -121,6 +122,7 @@ class LoadedModel:
         partners: tuple[Partner, ...] = (),
         adapters: Mapping[str, Partner] | None = None,
         adapter: str = "",
+        prompts: PageSource | None = None,
     ) -> None:
         self.path = checkpoint.path
         self.program, self.executor, self.tokenizer, self.engine = program, engine.executor, tokenizer, engine
@@ -129,6 +131,7 @@ class LoadedModel:
         self.base = Partner(checkpoint, program, tokenizer, engine.executor)
         self._take(adapter)
         self._driver = EngineDriver(engine)
+        self._remote = None if prompts is None else RemotePrompts(prompts, engine, self._driver.post)
 
     @property
     def sampling_defaults(self) -> SamplingDefaults:
@@ -153,6 +156,7 @@ class LoadedModel:
         """Return the same model on another engine, whose executor computes the same or a part of it."""
         other = copy(self)
         other.engine, other.executor, other._driver = engine, engine.executor, EngineDriver(engine)
+        other._remote = None
         return other
 
     def _take(self, adapter: str) -> None:
@@ -292,9 +296,11 @@ class LoadedModel:
         RuntimeError
             If this thread holds the engine itself (`exclusive`).
         """
+        if self._remote is not None:
+            self._remote.close()
         with suppress(ModelError):  # it is closed, or another thread closes it
             self._driver.close(self._closed)
-            closing: list[Executor | Checkpoint | Drafter | PageStore] = [
+            closing: list[Executor | Checkpoint | Drafter | Pages] = [
                 self.executor,
                 self.checkpoint,
                 *self.engine.stores,
@@ -365,10 +371,12 @@ class LoadedModel:
             if not job.done:
                 if job.request.adapter is None:
                     job.request.adapter = self.adapter_number()
-                self.engine.add(job.request)
+                (self._remote or self.engine).add(job.request)
 
     def _cancel(self, jobs: Sequence[Submittable]) -> None:
         for job in jobs:
+            if self._remote is not None:
+                self._remote.release(job.request)
             self.engine.cancel(job.request)
 
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ VERSIONS: Final = ("format", "numerics", "layout")
 """Members of an identity that are versions."""
 _MAGIC: Final = b"intact page\n"
 _DIGEST: Final = hashlib.sha256().digest_size
-_HEAD: Final = len(_MAGIC) + 2 * _DIGEST
+HEAD: Final = len(_MAGIC) + 2 * _DIGEST
 _WINDOW: Final = 16
 """Pages that are read at a time."""
 _MODEL, _PAGE = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
@@ -59,6 +59,38 @@ class StoreCounts:
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
         return asdict(self)
+
+
+class Pages(Protocol):
+    """Pages of texts that an engine may take over in place of computing them, and that it offers when it has them.
+
+    Attributes
+    ----------
+    root : bytes
+        The key of the empty text.
+    counts : StoreCounts
+        What has been done so far.
+    """
+
+    root: bytes
+    counts: StoreCounts
+
+    def key(self, before: bytes, tokens: bytes) -> bytes:
+        """Return the key of a page: its tokens after those of the page with the key `before`."""
+
+    def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
+        """Yield the pages of successive keys, up to the first that is not there."""
+
+    def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
+        """Take copies of some pages of a text, whose keys and numbers are given, by `read`."""
+
+    def close(self) -> None:
+        """Give up what it holds."""
+
+
+def page_key(before: bytes, tokens: bytes) -> bytes:
+    """Return the key of a page: SHA-256 of the key of the page before and of the page's tokens, as int32."""
+    return hashlib.sha256(before + tokens).digest()
 
 
 class _File(NamedTuple):
@@ -103,7 +135,7 @@ class PageStore:
         self, folder: Path, identity: Mapping[str, str | int], page_bytes: int, limit: int = DEFAULT_BYTES
     ) -> None:
         self.folder, self.limit, self.counts = folder, limit, StoreCounts()
-        self._page_bytes, self._size = page_bytes, _HEAD + page_bytes
+        self._page_bytes, self._size = page_bytes, HEAD + page_bytes
         if limit < self._size:
             raise ParameterError(
                 f"prefix_cache_bytes must be at least {self._size:,}, the size of a page, got {limit:,}"
@@ -150,7 +182,7 @@ class PageStore:
 
     def key(self, before: bytes, tokens: bytes) -> bytes:
         """Return the key of a page: its tokens after those of the page with the key `before`."""
-        return hashlib.sha256(before + tokens).digest()
+        return page_key(before, tokens)
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
         """Yield the pages of successive keys, up to the first that is not there or damaged."""
@@ -226,8 +258,8 @@ class PageStore:
         except OSError as error:
             self._log_once("reading", f"it cannot be read ({error.strerror}); pages are computed instead")
             return None
-        head, page = data[:_HEAD].tobytes(), data[_HEAD:]
-        if whole and head == _head(key, page):
+        head, page = data[:HEAD].tobytes(), data[HEAD:]
+        if whole and head == page_head(key, page):
             return page
         with self._counting:
             self.counts.damaged += 1
@@ -265,7 +297,7 @@ class PageStore:
             part = self._own / f"{name}.{secrets.token_hex(8)}.part"
             try:
                 with part.open("xb") as file:
-                    file.write(_head(bytes.fromhex(name), data))
+                    file.write(page_head(bytes.fromhex(name), data))
                     file.write(data.data)
                 os.utime(part, ns=(used, used))
                 part.replace(self._own / name)
@@ -333,8 +365,8 @@ class PageStore:
             _LOG.warning("prefix cache %s: %s", self.folder, text)
 
 
-def _head(key: bytes, page: NDArray[np.uint8]) -> bytes:
-    """Return what stands before a page in its file: what it is, its key, and the digest of key and page."""
+def page_head(key: bytes, page: NDArray[np.uint8]) -> bytes:
+    """Return the head of a page in its file, and on its way: letters, its key, and the digest of key and page."""
     digest = hashlib.sha256(key)
     digest.update(page.data)
     return _MAGIC + key + digest.digest()

@@ -1,1 +1,1 @@
-"""Tensor parallel: one model in several processes, each with its rows of every matrix, and the same bits as in one."""
+"""One model in several processes, to the same bits: cut by rows of every matrix or by layers, or prompts elsewhere."""

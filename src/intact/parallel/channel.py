@@ -42,6 +42,8 @@ class FrameKind(IntEnum):
     MOVE = 8
     DONE = 9
     NO_MEMORY = 10
+    PROMPT = 11
+    PAGE = 12
 
 
 class Frame(NamedTuple):

@@ -13,8 +13,8 @@ _MOST_SHARE: Final = 1000
 _PART = re.compile(
     r"(?P<place>here|local|(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+):(?P<port>\d{1,5}))(?:\*(?P<share>\d{1,4}))?"
 )
-Way: TypeAlias = Literal["tensor", "pipeline"]
-"""How a model is divided: by rows of every matrix, or by layers."""
+Way: TypeAlias = Literal["tensor", "pipeline", "prefill"]
+"""How work is divided: by rows of every matrix, by layers, or by prompts and answers."""
 _WANTED: Final = "a number of processes, or parts such as here*3,local,10.0.0.2:7000*2"
 
 
@@ -100,6 +100,21 @@ def parse_ranks(value: int | str, name: str = "tensor_parallel") -> tuple[Rank, 
     if len(ranks) > MOST:
         raise ParameterError(f"{name} names {len(ranks)} processes: {MOST} at most")
     return tuple(ranks)
+
+
+def parse_prefill(value: str) -> Rank:
+    """Return the process that `prefill` of `intact.load` names.
+
+    Raises
+    ------
+    ParameterError
+        If it is no address, nor ``local``.
+    """
+    if value == "local":
+        return Rank()
+    if not isinstance(value, str):
+        raise ParameterError(f"prefill must be HOST:PORT of an intact shard, or local; got {value!r:.60}")
+    return Rank(parse_address(value, "prefill"))
 
 
 def parse_address(text: str, what: str = "the address") -> tuple[str, int]:

@@ -19,7 +19,7 @@ from intact.parallel.channel import Channel, FrameKind, choose_timeout
 from intact.parallel.cut import cut_program
 from intact.parallel.executor import RankSpoke, serve_rank, tensor_step
 from intact.parallel.pipeline import LocalStage, divide_layers, stage_step
-from intact.parallel.plan import StepPlan
+from intact.parallel.prompts import serve_prompts
 from intact.parallel.ranks import Way
 from intact.receipts.identity import measure, program_leaf, version_of
 
@@ -42,8 +42,8 @@ class Setting(NamedTuple):
     executor: str
     threads: int | None
 
-    def make_executor(self, program: Program, exchange: Exchanger) -> Executor:
-        """Return the executor of a part of a program."""
+    def make_executor(self, program: Program, exchange: Exchanger | None) -> Executor:
+        """Return the executor of a program, or of a part of one."""
         if self.executor == "native":
             from intact.executors.native import NativeExecutor
 
@@ -173,7 +173,7 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
         if not parse_profile(greeting.setting.profile).float32:
             checkpoint.rest()
         Readiness(executor.page_bytes, weight_bytes_of(executor), part.outputs).send(channel)
-        serve_rank(channel, executor, part.step)
+        part.serve()
     except Exception as error:
         known = isinstance(error, IntactError)
         channel.end_by(error if known else ModelError(f"{type(error).__name__}: {error}"))
@@ -184,11 +184,11 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
 
 
 class RankPart(NamedTuple):
-    """The work of a rank: the executor of its part, the logits that it computes, and the function that runs a step."""
+    """The work of a rank: its executor, the logits that it computes for rank 0, and what it does until that goes."""
 
     executor: Executor
     outputs: int
-    step: Callable[[StepPlan], None]
+    serve: Callable[[], None]
 
 
 def _make_part(channel: Channel, greeting: Greeting, program: Program) -> RankPart:
@@ -197,9 +197,15 @@ def _make_part(channel: Channel, greeting: Greeting, program: Program) -> RankPa
     if greeting.way == "tensor":
         part = cut_program(program, shares, rank)
         executor = setting.make_executor(part, RankSpoke(channel, rank).exchange)
-        return RankPart(executor, outputs_of(part), tensor_step(channel, executor))
+        return RankPart(
+            executor, outputs_of(part), lambda: serve_rank(channel, executor, tensor_step(channel, executor))
+        )
+    if greeting.way == "prefill":
+        executor, root = setting.make_executor(program, None), bytes.fromhex(greeting.program)
+        return RankPart(executor, 0, lambda: serve_prompts(channel, executor, program.context, root))
     stage = LocalStage(program, divide_layers(program, shares)[rank], setting.make_executor)
-    return RankPart(stage.executor, 0, stage_step(channel, stage, program.buffers[STREAM].width))
+    step = stage_step(channel, stage, program.buffers[STREAM].width)
+    return RankPart(stage.executor, 0, lambda: serve_rank(channel, stage.executor, step))
 
 
 def _check_model(greeting: Greeting, checkpoint: Checkpoint, program: Program, *, remote: bool) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from intact.catalogue.measured import state_of
+from intact.engine.remote_prompts import PageBox
 from intact.errors import CapacityError, ParameterError, WorkerError
 from intact.executors.base import Executor, choose_threads
 from intact.formats import Checkpoint
@@ -29,6 +30,7 @@ from intact.parallel.pipeline import (
     StageMemory,
     divide_layers,
 )
+from intact.parallel.prompts import PromptClient
 from intact.parallel.ranks import Division, Rank
 from intact.parallel.session import (
     Greeting,
@@ -131,6 +133,38 @@ def _pipeline(program: Program, division: Division, setting: Setting, others: _O
         memory=list(map(StageMemory, layers, weights, pages)),
         end=others.end,
     )
+
+
+def start_prompts(
+    checkpoint: Checkpoint, program: Program, rank: Rank, setting: Setting, executor: Executor, limit: int
+) -> PromptClient:
+    """Start or reach a process that computes the prompts of a model, and return the connection to it.
+
+    Parameters
+    ----------
+    executor : Executor
+        The one that takes its pages.
+    limit : int
+        The most bytes of pages that wait to be taken.
+
+    Raises
+    ------
+    WorkerError
+        If it cannot be reached, does not start, or would compute something else.
+    """
+    others, ranks = _Others(), (Rank(), rank)
+    try:
+        _greet(others, checkpoint, program, ranks, Greeting(setting, "prefill", (1, 1)))
+        (channel,) = others.channels
+        size = executor.page_bytes
+        if (its := Readiness.receive(channel).page_bytes) != size:
+            raise WorkerError(f"{channel.name} has pages of {its:,} bytes, and they have {size:,} here")
+    except BaseException:
+        others.end()
+        raise
+    client = PromptClient(channel, PageBox(program_leaf("sha256", program), size, limit), size, others.end)
+    weakref.finalize(client, others.end)
+    return client
 
 
 def _here(own: Executor, ranks: Sequence[Rank], ready: Sequence[Readiness]) -> int:

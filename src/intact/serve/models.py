@@ -53,6 +53,8 @@ class Loading:
     """Processes of each model, each of which loads its rows of every matrix."""
     pipeline_parallel: int | str = 1
     """Processes of each model, each of which loads some of its layers."""
+    prefill: str | None = None
+    """A process that computes the prompts of the one model."""
     weights_memory: int | None = None
     """A cap on the memory of each model's weights."""
 
@@ -275,6 +277,7 @@ class Models:
             draft_model=loading.draft_model,
             tensor_parallel=loading.tensor_parallel,
             pipeline_parallel=loading.pipeline_parallel,
+            prefill=loading.prefill,
             weights_memory=loading.weights_memory,
             adapters=loading.adapters if served.name == self.first else {},
             **settings,

@@ -1,0 +1,118 @@
+"""Phases split: a process computes prompts, and sends the pages of its cache to another, which draws the answers.
+
+Each page travels with its key, which its model and all tokens up to its end determine, and a digest of key and bytes,
+which are checked when it arrives (Splitwise: Patel et al., arXiv 2311.18677; here the bits do not show where a page
+was computed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.engine import DEFAULT_ROWS, Engine
+from intact.engine.head_job import HeadJob
+from intact.engine.page_store import HEAD, StoreCounts, page_head, page_key
+from intact.engine.remote_prompts import PageBox
+from intact.errors import CapacityError, ParameterError, WorkerError
+from intact.executors.base import Executor
+from intact.memory import usable
+from intact.parallel.channel import Channel, FrameKind
+
+
+class PromptClient:
+    """A `PageSource`: the connection to a process that computes prompts.
+
+    Parameters
+    ----------
+    box : PageBox
+        Where its pages go.
+    end : function
+        Ends it.
+    """
+
+    def __init__(self, channel: Channel, box: PageBox, page_bytes: int, end: Callable[[], None]) -> None:
+        self.box, self.channel, self._page_bytes, self._end = box, channel, page_bytes, end
+
+    def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
+        """Have the full pages of a text from number `first` on computed, and put them into the box.
+
+        Raises
+        ------
+        WorkerError
+            If the process has gone, or a page is not the one that was wanted, or damaged.
+        """
+        self.channel.send(FrameKind.PROMPT, np.ascontiguousarray(tokens, "<i4").view(np.uint8).data, place=first)
+        most = HEAD + self._page_bytes
+        for key in keys[first:]:
+            frame = self.channel.receive(FrameKind.PAGE, FrameKind.DONE, most=most)
+            if frame.kind == FrameKind.DONE:  # it has no room for them
+                return
+            data = np.frombuffer(frame.data, np.uint8)
+            page = data[HEAD:]
+            if len(page) != self._page_bytes or data[:HEAD].tobytes() != page_head(key, page):
+                raise WorkerError(f"{self.channel.name} sent a page that is damaged, or of another text")
+            self.box.put(key, page)
+        self.channel.receive(FrameKind.DONE)
+
+    def close(self) -> None:
+        """End the connection, and a wait for it in another thread."""
+        self._end()
+
+
+class _Sender:
+    """The pages that an engine offers, sent to whoever wanted them: `Pages` for the process that computes prompts."""
+
+    def __init__(self, channel: Channel, root: bytes) -> None:
+        self.root, self.counts, self.first = root, StoreCounts(), 0
+        self._channel = channel
+
+    def key(self, before: bytes, tokens: bytes) -> bytes:
+        """Return the key of a page: its tokens after those of the page with the key `before`."""
+        return page_key(before, tokens)
+
+    def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
+        """Yield nothing: the engine has all that there is."""
+        return iter(())
+
+    def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
+        """Send the pages of a prompt that were wanted."""
+        for key, number in pages[self.first :]:
+            page = read(number)
+            self._channel.send(FrameKind.PAGE, page_head(key, page) + page.tobytes())
+            self.counts.written += 1
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def serve_prompts(channel: Channel, executor: Executor, context: int, root: bytes) -> None:
+    """Compute the prompts that rank 0 sends until it goes, which ends this with a WorkerError.
+
+    Parameters
+    ----------
+    context : int
+        The most positions of a text.
+    root : bytes
+        The key of the empty text.
+    """
+    memory, sender = usable(), _Sender(channel, root)
+    engine = Engine(executor, context, chunk=DEFAULT_ROWS, cache_bytes=memory and memory // 4, stores=[sender])
+    while True:
+        frame = channel.receive(FrameKind.PROMPT, most=4 * context, patient=True)
+        if len(frame.data) % 4:
+            raise ParameterError("a prompt is a list of int32")
+        tokens = np.frombuffer(frame.data, "<i4")
+        with suppress(CapacityError):
+            engine.check(tokens)
+            sender.first = frame.place
+            job = HeadJob(tokens.tolist())
+            job.request.adapter = -1
+            engine.add(job.request)
+            while not job.done:
+                engine.step()
+            job.result()
+        channel.send(FrameKind.DONE)
