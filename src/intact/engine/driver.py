@@ -193,7 +193,7 @@ class EngineDriver:
             self._posted.append((task, lasting))
             self._requested = True  # also if another thread runs it
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="intact-engine", daemon=True)
+                self._thread = threading.Thread(target=self._work_until_closed, name="intact-engine", daemon=True)
                 self._thread.start()
             self._wake.notify()
 
@@ -211,6 +211,10 @@ class EngineDriver:
                 self._posted.popleft()[0]()
             except Exception:  # another thread posted it
                 _LOG.exception("a task for the engine failed")
+
+    def _work_until_closed(self) -> None:
+        with suppress(ModelError):  # the lock's: steps that fail are seen to
+            self._work()
 
     def _work(self) -> None:
         while not self._stopped:
