@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -23,8 +24,19 @@ from intact.formats import open_checkpoint
 from intact.library import Model
 from intact.models import Program, build_program
 from intact.models.layers import outer_program, segments
+from intact.parallel.channel import Channel
 from intact.parallel.cut import Part
-from intact.parallel.pipeline import LocalStage, Pipeline, PipelineExecutor, Work, divide_layers, split
+from intact.parallel.pipeline import (
+    MOST_ROWS,
+    LocalStage,
+    Pipeline,
+    PipelineExecutor,
+    Work,
+    divide_layers,
+    split,
+    stage_step,
+)
+from intact.parallel.plan import StepPlan
 from intact.parallel.shard import listen_at, serve_shard
 from support.architectures import representatives
 from support.folders import VARIANTS, write_folder
@@ -147,6 +159,19 @@ def test_so_does_every_tier(tier: str, path: Path) -> None:
     assert_same(program_of(path), native(tier=tier, threads=1), (1, 3), 16)
 
 
+@pytest.mark.native
+def test_stages_of_different_tiers_agree(path: Path) -> None:
+    program, tiers = program_of(path), [available_tiers()[0], "scalar", available_tiers()[-2], available_tiers()[0]]
+
+    def make(part: Program, exchange: Exchanger | None) -> Executor:
+        return NativeExecutor(part, "int8", 2, tiers.pop(), exchange=exchange)
+
+    expected = run_steps(NativeExecutor(program, "int8", 2), steps())
+    found = run_steps(Stages(program, make, (1, 1, 1), 16), steps())  # type: ignore[arg-type]
+    assert all(np.array_equal(a, b) or not len(a) for a, b in zip(expected, found, strict=True))
+    assert not tiers
+
+
 def test_the_reference_runs_stages(tmp_path: Path) -> None:
     assert_same(program_of(write_tiny(tmp_path / "m.gguf", "qwen3")), reference, (1, 1), 16)
 
@@ -189,6 +214,17 @@ def test_parts_of_a_step_cover_its_rows_in_order(lengths: list[tuple[int, bool]]
         at += part.rows
     assert found == np.concatenate([chunk.tokens for chunk in chunks]).tolist()
     assert places == sorted(set(wanted.tolist()))
+
+
+def test_a_step_of_too_many_rows_is_refused_before_its_rows_come(path: Path) -> None:
+    stage = LocalStage(program_of(path), Part(0, 1), native())
+    one, two = socket.socketpair()
+    step, count = stage_step(Channel(one, "rank 0"), stage, 96), MOST_ROWS + 1
+    chunk = SequenceChunk(0, np.zeros(count, np.int32), np.zeros(1, np.int32))
+    with pytest.raises(WorkerError, match="a step of 65,537 rows: 65,536 at most"):
+        step(StepPlan([chunk], np.zeros(0, np.int64), False))
+    for end in (one, two, stage.executor):
+        end.close()
 
 
 def test_layers_follow_the_shares(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.errors import ParameterError
+from intact.errors import ParameterError, WorkerError
 from intact.executors.base import Exchanger, Executor, SequenceChunk
 from intact.models.layers import inner_program, segments
 from intact.models.program import AllGather, Program
@@ -22,6 +22,8 @@ from intact.parallel.cut import Part, Parts, divide
 from intact.parallel.executor import RanksExecutor, check_tokens
 from intact.parallel.plan import StepPlan, encode_plan
 
+MOST_ROWS: Final = 1 << 16
+"""Limit on the rows of a step."""
 PART_ROWS: Final = 64
 """Rows of a part of a step. Fewer would let ranks wait less for the first, and read their weights more often."""
 
@@ -137,6 +139,8 @@ def stage_step(channel: Channel, stage: LocalStage, width: int) -> Callable[[Ste
         nonlocal count
         count += 1
         work = Work(plan.chunks, plan.wanted)
+        if work.rows > MOST_ROWS:
+            raise WorkerError(f"rank 0 sent a step of {work.rows:,} rows: {MOST_ROWS:,} at most")
         channel.send_rows(stage.run(work, channel.receive_rows((work.rows, width), dtype, count)), count)
 
     return step

@@ -70,7 +70,7 @@ class Metrics:
             for name, several in kept
             for event in (several[0] if several else ())
         ]
-        text = "Pages of prompts in the folder of --prefix-cache, by what was done with them."
+        text = "Pages of prompts, of the folder of --prefix-cache or of --prefill, by what was done with them."
         yield _family("intact_prefix_cache_pages", text, pages, ("model", "event"), CounterMetricFamily)
         for field, text in _COUNTERS.items():
             values = [((name,), getattr(engine.counters, field)) for name, engine in engines]

@@ -1,0 +1,103 @@
+"""Prompts that another process computes: time to compute them there and to send their pages, beside computing here.
+
+    python benchmarks/prefill.py smollm2-135m [--prompt 1024] [--repeats 3] [--threads N]
+
+Each round has a prompt of random tokens of its own. It is computed here; by a second process of this machine, which
+sends the pages of its cache; and asked for again, so that the second process has its pages and only sends them. The
+first token is drawn with the pages that came, and compared. The medians of the rounds are printed, and the bytes that
+came. On one machine both sides share the cores: what is gained, steps of other requests that no prompt holds up, needs
+two.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from common import machine, parser
+
+import intact
+from intact.engine.engine import Engine
+from intact.engine.head_job import HeadJob
+from intact.engine.page_store import page_key
+from intact.parallel.prompts import PromptClient
+from intact.parallel.ranks import Rank
+from intact.parallel.session import Setting
+from intact.parallel.start import start_prompts
+
+
+class Cost(NamedTuple):
+    """Of a prompt: seconds to compute it here, to have it computed and sent, to have it sent; bytes that came."""
+
+    here: float
+    there: float
+    sent: float
+    bytes: float
+
+
+def measure(model: intact.Model, client: PromptClient, tokens: list[int]) -> tuple[Cost, bool]:
+    """Run one round, and tell if what enters the head is the same with pages that came."""
+    size, text = model.executor.page_size, np.array(tokens, np.int32)
+    keys, key = [], client.box.root
+    for start in range(0, len(tokens) - size, size):
+        key = page_key(key, text[start : start + size].tobytes())
+        keys.append(key)
+    began = time.perf_counter()
+    expected, _ = _head(model, tokens)
+    here = time.perf_counter() - began
+    before, began = client.channel.received, time.perf_counter()
+    client.fetch(text[: len(keys) * size + 1], keys, 0)
+    there = time.perf_counter() - began
+    moved, began = client.channel.received - before, time.perf_counter()
+    client.fetch(text[: len(keys) * size + 1], keys, 0)
+    sent = time.perf_counter() - began
+    found, prefilled = _head(model, tokens, client)
+    return Cost(here, there, sent, moved), found == expected and prefilled <= size
+
+
+def _head(model: intact.Model, tokens: list[int], client: PromptClient | None = None) -> tuple[bytes, int]:
+    """Return what enters the head behind a prompt, on an engine of its own, and the rows that it ran."""
+    engine = Engine(model.executor, model.context, stores=[] if client is None else [client.box])
+    job = HeadJob(tokens)
+    job.request.adapter = -1
+    engine.add(job.request)
+    while not job.done:
+        engine.step()
+    return job.result(), engine.counters.prefilled
+
+
+def run(path: Path, prompt: int, repeats: int, threads: int | None) -> None:
+    """Measure one model and print."""
+    random = np.random.default_rng(1)
+    with intact.load(path, threads=threads, drafter="off", prefix_cache=False) as model:
+        setting = Setting("int8", 8, model.executor.page_size, "native", threads)
+        client = start_prompts(model.checkpoint, model.program, Rank(), setting, model.executor, 1 << 30)
+        prompts = [[int(t) for t in random.integers(100, 1000, prompt)] for _ in range(repeats + 1)]
+        rounds = [measure(model, client, tokens) for tokens in prompts][1:]  # the first warms up
+        client.close()
+    cost = Cost(*(statistics.median(values) for values in zip(*(one for one, _ in rounds), strict=True)))
+    print(" · ".join(map(str, (path.name, *machine().values(), f"{prompt} tokens, medians of {repeats}"))))
+    print(f"heads equal: {all(same for _, same in rounds)}")
+    print("here ms  there ms  sent ms  MB    MB/s")
+    rate = cost.bytes / 1e6 / cost.sent
+    print(
+        f"{cost.here * 1e3:7.0f}  {cost.there * 1e3:8.0f}  {cost.sent * 1e3:7.0f}  {cost.bytes / 1e6:4.1f}  {rate:4.0f}"
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parser(__doc__, text=False)
+    arguments.add_argument("--prompt", type=int, default=1024)
+    arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--threads", type=int)
+    options = arguments.parse_args()
+    for path in options.models:
+        run(path, options.prompt, options.repeats, options.threads)
+
+
+if __name__ == "__main__":
+    main()
