@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import pytest
 
 import intact
 from intact.library import Model
+from support.child import in_child
 from support.tiny import write_tiny
 
 pytestmark = [
@@ -27,19 +26,6 @@ pytestmark = [
 @pytest.fixture(params=[1, 3])
 def model(tmp_path: Path, request: pytest.FixtureRequest) -> Model:
     return intact.load(write_tiny(tmp_path / "tiny.gguf"), threads=request.param)
-
-
-def in_child(task: Callable[[], bool]) -> bool:
-    """Whether a task is true in a forked process, which has a minute."""
-    child = os.fork()
-    if not child:
-        signal.alarm(60)
-        code = 1
-        try:
-            code = 0 if task() else 2
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1] == 0
 
 
 def test_a_child_goes_on_with_threads_of_its_own(model: Model) -> None:

@@ -39,6 +39,7 @@ from intact.parallel.pipeline import (
 from intact.parallel.plan import StepPlan
 from intact.parallel.shard import listen_at, serve_shard
 from support.architectures import representatives
+from support.child import in_child
 from support.folders import VARIANTS, write_folder
 from support.models import real_model
 from support.ranks import Make, Step, run_steps
@@ -343,6 +344,24 @@ def test_a_stage_that_dies_ends_requests_with_its_name(lost: int, path: Path) ->
             list(stream)
         with pytest.raises(WorkerError, match=f"rank {lost}"):
             model.generate("two", max_tokens=4)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+@pytest.mark.parametrize("way", ["tensor_parallel", "pipeline_parallel"])
+def test_a_process_that_is_forked_has_no_ranks_and_leaves_those_of_its_parent_alone(way: str, path: Path) -> None:
+    ways: dict[str, Any] = {way: 2}
+    with intact.load(path, **ways) as model:
+        expected = model.generate("one", max_tokens=4)
+
+        def refused() -> bool:
+            with pytest.raises(WorkerError, match="this process was forked"):
+                model.generate("one", max_tokens=4)
+            model.close()
+            return True
+
+        assert in_child(refused)
+        assert model.generate("one", max_tokens=4) == expected
 
 
 @pytest.mark.parametrize("variant", ["qwen2", pytest.param("gemma3", marks=SLOW)])

@@ -23,6 +23,7 @@ from intact.parallel import start
 from intact.parallel.channel import Channel, FrameKind
 from intact.parallel.prompts import PromptClient
 from intact.parallel.shard import listen_at, serve_shard
+from support.child import in_child
 from support.models import real_model
 from support.tiny import write_tiny
 
@@ -147,6 +148,21 @@ def test_prompts_of_a_process_that_died_are_computed_here(
             assert texts(model) == whole
         said = [record.getMessage() for record in caplog.records]
         assert said == [f"prompts are computed here from now on: {name} has ended: signal 9; load the model again"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_process_that_is_forked_computes_its_prompts(path: Path, whole: list[tuple[str, bytes]]) -> None:
+    with intact.load(path, prefill="local") as model:
+
+        def same() -> bool:
+            found = texts(model)
+            model.close()
+            return found == whole
+
+        assert in_child(same)
+        assert texts(model) == whole
+        assert model.engine.stores[0].counts.read > 0
 
 
 class Stuck:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -108,7 +109,7 @@ class RanksExecutor:
         self.cache, self.head, self.channels, self._way, self._end = cache, head, channels, way, end
         self.page_size, self.profile, self.bits, self.trees = cache.page_size, cache.profile, cache.bits, cache.trees
         self.layout = f"{cache.layout} of rank 0 of {1 + len(channels)}"
-        self._page_bytes = page_bytes
+        self._page_bytes, self._own = page_bytes, os.getpid()
         self._lost = ""
 
     @property
@@ -134,6 +135,8 @@ class RanksExecutor:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Raise if ranks are lost; end them all where something goes wrong in between."""
+        if os.getpid() != self._own:
+            raise WorkerError(f"this process was forked from one of {self._way}, whose ranks are not its: load it here")
         if self._lost:
             raise WorkerError(self._lost)
         try:

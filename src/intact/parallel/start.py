@@ -179,6 +179,7 @@ class _Others:
     def __init__(self) -> None:
         self.channels: list[Channel] = []
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._own = os.getpid()
 
     def start(self, number: int) -> Channel:
         """Start a process of this machine, which has nothing but a socket to this one."""
@@ -219,7 +220,12 @@ class _Others:
         return self.channels[-1]
 
     def end(self) -> None:
-        """Close the connections, by which ranks end, and wait for the processes; calling it again does nothing."""
+        """Close the connections, by which ranks end, and wait for the processes; calling it again does nothing.
+
+        A process that was forked from this one leaves them alone.
+        """
+        if os.getpid() != self._own:
+            return
         for channel in self.channels:
             channel.close()
         while self._processes:
