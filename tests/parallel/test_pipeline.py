@@ -6,7 +6,8 @@ import socket
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from threading import Thread
+from random import Random
+from threading import Thread, Timer
 from typing import Any
 
 import numpy as np
@@ -344,6 +345,27 @@ def test_a_stage_that_dies_ends_requests_with_its_name(lost: int, path: Path) ->
             list(stream)
         with pytest.raises(WorkerError, match=f"rank {lost}"):
             model.generate("two", max_tokens=4)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(20))
+def test_until_a_stage_dies_texts_are_right(seed: int, path: Path) -> None:
+    options: dict[str, Any] = {"max_tokens": 60, "temperature": 1.0, "seed": seed, "ignore_eos": True}
+    with intact.load(path) as model:
+        expected = model.generate(PROMPTS[0], **options)[0][0].text
+    random, text, said = Random(seed), "", ""
+    with intact.load(path, threads=2, pipeline_parallel=3) as model:
+        assert isinstance(model.executor, PipelineExecutor)
+        name = random.choice(model.executor.channels).name
+        timer = Timer(random.uniform(0, 0.5), os.kill, (int(name.rstrip(")").rpartition(" ")[2]), signal.SIGKILL))
+        timer.start()
+        try:
+            for chunk in model.stream(PROMPTS[0], **options):
+                text += chunk.text
+        except WorkerError as error:
+            said = str(error)
+        timer.join()
+    assert text == expected or (name in said and expected.startswith(text))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

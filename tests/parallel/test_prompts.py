@@ -7,7 +7,8 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Event, Thread
+from random import Random
+from threading import Event, Thread, Timer
 from typing import Any
 
 import numpy as np
@@ -129,25 +130,47 @@ def test_coroutines_get_the_same_texts(path: Path, whole: list[tuple[str, bytes]
         assert model.engine.stores[0].counts.read > 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_prompts_of_a_process_that_died_are_computed_here(
-    path: Path, whole: list[tuple[str, bytes]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    clients: list[PromptClient] = []
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of the processes that compute prompts, as they are started."""
+    found: list[str] = []
     begin = start.start_prompts
 
     def started(*arguments: Any) -> PromptClient:
-        clients.append(begin(*arguments))
-        return clients[-1]
+        client = begin(*arguments)
+        found.append(client.channel.name)
+        return client
 
     monkeypatch.setattr(start, "start_prompts", started)
+    return found
+
+
+def kill(name: str) -> None:
+    os.kill(int(name.rstrip(")").rpartition(" ")[2]), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_prompts_of_a_process_that_died_are_computed_here(
+    path: Path, whole: list[tuple[str, bytes]], names: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with intact.load(path, prefill="local") as model:
-        name = clients[0].channel.name
-        os.kill(int(name.rstrip(")").rpartition(" ")[2]), signal.SIGKILL)
+        (name,) = names
+        kill(name)
         with caplog.at_level(logging.WARNING, "intact"):
             assert texts(model) == whole
         said = [record.getMessage() for record in caplog.records]
         assert said == [f"prompts are computed here from now on: {name} has ended: signal 9; load the model again"]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(20))
+def test_so_they_are_whenever_it_dies(seed: int, path: Path, whole: list[tuple[str, bytes]], names: list[str]) -> None:
+    with intact.load(path, prefill="local") as model:
+        timer = Timer(Random(seed).uniform(0, 0.5), kill, names)
+        timer.start()
+        assert texts(model) == whole
+        timer.join()
+        assert texts(model) == whole
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
