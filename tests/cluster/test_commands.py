@@ -4,9 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
+from intact.cli.cluster import ClusterOptions
+from intact.cli.options import ModelOptions
+from intact.errors import ParameterError
 from support.clusters import SOURCES
 from support.tiny import write_tiny
 
@@ -71,6 +76,32 @@ def test_receipts_of_an_evaluation_on_two_workers_have_the_bytes_of_one_process_
         assert (tmp_path / f"spread.{end}").read_bytes() == (tmp_path / f"alone.{end}").read_bytes()
     verdict = json.loads(run("verify", tmp_path / "spread.receipts", "--model", model, "--json"))
     assert verdict["outcome"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("draft_model", "other"), ("tensor_parallel", "2"), ("pipeline_parallel", "2")]
+)
+def test_options_of_a_model_in_one_place_are_refused(name, value):
+    with pytest.raises(ParameterError, match=f"--{name.replace('_', '-')} cannot be combined with --ray"):
+        ClusterOptions("local").check(ModelOptions(**{name: value}))
+
+
+def test_workers_load_models_as_the_command_does(tmp_path, monkeypatch):
+    shipped = {}
+
+    @contextmanager
+    def opened_pool(address, shipments, **_):
+        shipped.update(shipments)
+        yield SimpleNamespace(refused={})
+
+    monkeypatch.setattr("intact.cluster.pool.opened_pool", opened_pool)
+    models, path = ModelOptions(threads=1, weights_memory="64MB"), write_tiny(tmp_path / "tiny.gguf")
+    with (
+        models.opened({"first": str(path), "second": str(path)}, rows=8) as backends,
+        ClusterOptions("local").opened(backends, models, rows=8),
+    ):
+        assert shipped["first"].options == shipped["second"].options | {"weights_memory": "64MB"}
+        assert (shipped["second"].options["threads"], shipped["second"].options["rows"]) == (1, 8)
 
 
 @pytest.mark.slow

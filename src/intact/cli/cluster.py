@@ -43,22 +43,26 @@ class ClusterOptions:
             return
         from intact.cluster.connection import check_cluster
 
-        if models.adapter is not None:
-            raise ParameterError("--adapter cannot be combined with --ray: its workers load models alone")
+        for name in models.first:
+            if name != "weights_memory":
+                option = name.replace("_", "-")
+                raise ParameterError(f"--{option} cannot be combined with --ray: its workers load models alone")
         check_cluster(self.ray)
 
     @contextmanager
     def opened(
-        self, backends: Mapping[str, Any], loading: Mapping[str, Any], journals: Path | None = None
+        self, backends: Mapping[str, Any], models: ModelOptions, journals: Path | None = None, **loading: Any
     ) -> Iterator[Pool | None]:
         """Yield a pool of workers with the models of back ends; None without a cluster.
 
         Parameters
         ----------
-        loading : mapping
-            The arguments of `intact.load`.
+        models : ModelOptions
+            Those of the back ends.
         journals : Path, optional
             The folder where all workers' results are kept.
+        loading
+            Further arguments of `intact.load`.
         """
         if self.ray is None:
             yield None
@@ -71,7 +75,11 @@ class ClusterOptions:
             if not isinstance(backend, NativeBackend):
                 raise ParameterError(f"{name} is an endpoint: a cluster needs models that run in this program")
         with spinner("digesting the models' files"):
-            shipments = {name: ship(backend.model.path, loading) for name, backend in backends.items()}
+            arguments = [models.loading | loading | models.first, *(models.loading | loading,) * (len(backends) - 1)]
+            shipments = {
+                name: ship(backend.model.path, own)
+                for (name, backend), own in zip(backends.items(), arguments, strict=True)
+            }
         now = next(iter(backends.values())).now
         with opened_pool(self.ray, shipments, count=self.workers, journals=journals, now=now) as pool:
             yield pool

@@ -203,8 +203,7 @@ def command(
             described = manifest(planned, backends)
         check_place(place, described)
         kept = work.journal or place.with_suffix(".journal")
-        loading = models.loading | work.loading
-        with cluster.opened(backends, loading, kept) as pool, watch(planned) as (tokens, done):
+        with cluster.opened(backends, models, kept, **work.loading) as pool, watch(planned) as (tokens, done):
             how = How(kept, work.parallel, tokens, result.receipt is not None)
             worker = None if pool is None else spread(pool, lambda _: described)
             so_far = PartialResult(place, planned, described) if result.partial else None

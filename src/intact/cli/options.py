@@ -508,6 +508,12 @@ class ModelOptions:
         profile = coded(self.profile, self.kv)
         return {"profile": profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
 
+    @property
+    def first(self) -> dict[str, Any]:
+        """Those of them that are given for the first model alone."""
+        names = ("draft_model", "adapter", "tensor_parallel", "pipeline_parallel", "weights_memory")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
     def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
         """Load models by their names, and open a back end for each.
 
@@ -516,16 +522,9 @@ class ModelOptions:
         from intact.solving import is_address, opened
 
         arguments, models = self.loading | loading, {}
-        firsts = {
-            "draft_model": self.draft_model,
-            "adapter": self.adapter,
-            "tensor_parallel": self.tensor_parallel,
-            "pipeline_parallel": self.pipeline_parallel,
-            "weights_memory": self.weights_memory,
-        }
         for i, (name, one) in enumerate(named.items()):
-            own: dict[str, Any] = {} if i else firsts
-            if (option := next((o for o, value in own.items() if value is not None), None)) and is_address(one):
+            own: dict[str, Any] = {} if i else self.first
+            if (option := next(iter(own), None)) and is_address(one):
                 option = option.replace("_", "-")
                 raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
             models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)

@@ -150,7 +150,7 @@ def command(
 def _opened_pool(
     cluster: ClusterOptions, models: ModelOptions, journal: Path | None, backends: dict[str, Any]
 ) -> AbstractContextManager[Pool | None]:
-    return cluster.opened(backends, models.loading, journal)
+    return cluster.opened(backends, models, journal)
 
 
 def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:

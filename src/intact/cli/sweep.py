@@ -193,7 +193,7 @@ def command(
     kept = work.journal or folder / JOURNAL
     with (
         models.opened({name: model} | models.named, **loading) as backends,
-        cluster.opened(backends, models.loading | loading, kept) as pool,
+        cluster.opened(backends, models, kept, **loading) as pool,
         _watch() as done,
     ):
         worker = None if pool is None else spread(pool, lambda planned: manifest(planned, backends))
