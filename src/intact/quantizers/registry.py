@@ -84,7 +84,7 @@ def parse_spec(text: str) -> Spec:
     if grid in TOO_WIDE:
         raise ParameterError(
             f"{text!r:.80}: {grid} spans +-{TOO_WIDE[grid]:,} of its least steps, and the entries of a table "
-            f"{LARGEST_ENTRY:,} in all; the widest floats of 8 bits that products take are e3m4"
+            f"{LARGEST_ENTRY:,} in all; the widest floats of 8 bits that products take are e3m4, and in planes fp8:e4m3"
         )
     for what, name, known in (
         ("quantizer", quantizer, list(QUANTIZERS)),
