@@ -363,13 +363,13 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
 def layer_ends(program: Program) -> list[int]:
     """Return for each layer the last operation that adds to the residual stream before the next one's attention.
 
-    Convolutions and state-space layers stand for attention in the layers that have them.
+    Convolutions and state-space layers stand for attention in the layers that have them, or stand beside it.
     """
     ends: list[int] = []
     last = -1
     for i, op in enumerate(program.ops):
         if isinstance(op, Attend | Convolve | Scan):
-            ends += [last] if last >= 0 else []
+            ends += [last] if last >= 0 and last not in ends[-1:] else []
         added = [(t.buffer, t.accumulate) for t in op.targets] if isinstance(op, Linear) else []
         if isinstance(op, Norm | Experts):
             added = [(op.target, op.accumulate)]

@@ -112,6 +112,10 @@ class Config:
     """Positions that a short convolution sums over, its own included."""
     scan: ScanShape | None = None
     """The sizes of state-space layers, if there are any; their convolutions sum over `taps` positions."""
+    scan_layers: tuple[int, ...] = ()
+    """Layers with a state space in the place of attention."""
+    scan_norm: bool = True
+    """Whether state-space layers have a norm before their output projection."""
     other_heads: tuple[str, ...] = ()
     """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 

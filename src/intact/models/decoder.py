@@ -314,7 +314,7 @@ class Decoder:
             return checkpoint
         q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
         rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
-        rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else 0)
+        rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else config.hidden)
         if config.scan:
             sizes = (config.scan.inner, config.scan.channels, config.scan.heads)
             rows |= dict(zip(SCAN_INPUTS, sizes, strict=True))
@@ -618,8 +618,8 @@ class Decoder:
         self.ops.append(Convolve("parts", "convolved", weight, cached, c.width, taps))
         self.ops.append(Linear("convolved", (self.target(buffer, p + "out_proj", c.width, c.width, accumulate),)))
 
-    def scan(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append a state-space layer on "normed": projection, scan, gate, norm and output projection."""
+    def scan(self, i: int) -> None:
+        """Append a state-space layer on "normed", up to its output projection: projection, scan, gate, and its norm."""
         c, p, shape = self.config, f"blk.{i}.", self.config.scan
         assert shape is not None
         targets = (("z", shape.inner), ("mixed", shape.channels), ("steps", shape.heads))
@@ -642,8 +642,16 @@ class Decoder:
         cached = sum(isinstance(op, Scan) for op in self.ops)
         self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
         self.ops.append(Gate("z", "scanned", "gated", "silu"))
-        self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
-        self.ops.append(Linear("normed_inner", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate),)))
+        if c.scan_norm:
+            self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
+
+    def project_scan(self, i: int, buffer: str, accumulate: bool) -> None:
+        """Append the output projection of a state-space layer."""
+        c, shape = self.config, self.config.scan
+        assert shape is not None
+        source = "normed_inner" if c.scan_norm else "gated"
+        target = self.target(buffer, f"blk.{i}.ssm_out", c.width, shape.inner, accumulate)
+        self.ops.append(Linear(source, (target,)))
 
     def scan_buffers(self) -> dict[str, Buffer]:
         """Return the row vectors of state-space layers."""
@@ -655,7 +663,7 @@ class Decoder:
             "steps": Buffer(shape.heads),
             "scanned": Buffer(shape.inner),
             "gated": Buffer(shape.inner, wide=True),
-            "normed_inner": Buffer(shape.inner),
+            **({"normed_inner": Buffer(shape.inner)} if self.config.scan_norm else {}),
         }
 
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:

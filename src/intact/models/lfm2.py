@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
+from intact.models.attention_layers import read_gguf_layers, read_hf_layers
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES
 from intact.models.program import Buffer
 from intact.numerics.convolve import MOST_TAPS
 
-_CONVOLUTION = "conv"
-_KINDS = (_CONVOLUTION, "full_attention")
+_KINDS = ("conv", "full_attention")
 
 
 class Lfm2(Decoder):
@@ -58,14 +56,7 @@ class Lfm2(Decoder):
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
         """Read also which layers are convolutions: those without KV heads."""
-        key = "attention.head_count_kv"
-        layers = m.integer("block_count", most=1024)
-        heads = m.numbers(key, layers)
-        counts = sorted({int(n) for n in heads if isinstance(n, int | np.integer) and n})
-        if len(counts) != 1 or not all(isinstance(n, int | np.integer) and n in (0, counts[0]) for n in heads):
-            m.refuse(key, "0 for layers with a convolution, and for at least one other the same number", heads)
-        common = Metadata({**m.values, m.prefix + key: counts[0]}, m.source, prefix=m.prefix)
-        convolutions = tuple(i for i, n in enumerate(heads) if n == 0)
+        convolutions, common = read_gguf_layers(m, "a convolution")
         return replace(super().read_gguf(common), convolutions=convolutions, taps=cls.read_taps(m, "shortconv.l_cache"))
 
     @classmethod
@@ -78,18 +69,15 @@ class Lfm2(Decoder):
             if not isinstance(attention, list) or not all(i in range(layers) for i in attention):
                 m.refuse("full_attn_idxs", f"a list of layers below {layers}", attention)
             kinds = [_KINDS[i in attention] for i in range(layers)]
-        if not (isinstance(kinds, list) and len(kinds) == layers and all(kind in _KINDS for kind in kinds)):
-            m.refuse("layer_types", f"a list that gives each of {layers} layers {' or '.join(_KINDS)}", kinds)
+        convolutions, common = read_hf_layers(m, kinds, _KINDS[1:], _KINDS[:1])
         if _KINDS[1] not in kinds:
             m.refuse("layer_types", "a list with at least one layer of attention", kinds)
         given = {
-            "layer_types": None,
             "intermediate_size": cls.read_hidden(m),
             "norm_eps": m.get("norm_eps", m.get("block_norm_eps", 1e-5)),
             "tie_word_embeddings": m.get("tie_embedding", m.get("tie_word_embeddings")),
         }
-        convolutions = tuple(i for i, kind in enumerate(kinds) if kind == _CONVOLUTION)
-        config = super().read_hf(Metadata({**m.values, **given}, m.source))
+        config = super().read_hf(Metadata({**common.values, **given}, m.source))
         return replace(config, convolutions=convolutions, taps=cls.read_taps(m, "conv_L_cache", 3))
 
     @classmethod

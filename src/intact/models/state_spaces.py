@@ -1,0 +1,167 @@
+"""State-space layers (Mamba-2) in files: their sizes, and the names and forms of their tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.exact import exp
+from intact.formats import Checkpoint, Tensor
+from intact.formats.metadata import Metadata
+from intact.models.config import Config
+from intact.models.decoder import Decoder
+from intact.models.program import Buffer
+from intact.numerics.convolve import MOST_TAPS
+from intact.numerics.dequantize import dequantize
+from intact.numerics.scan import MOST_STATES, ScanShape
+
+_HEADS = {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}
+_OF_HEADS = re.compile(r"model\.layers\.(\d+)\.(?:mixer|mamba)\.(A_log|D|dt_bias)")
+_NO_LIMIT = ([0.0, {"__float__": "Infinity"}], [0.0, float("inf")])
+"""No limit of steps: as Transformers writes it, and as other readers of JSON have it."""
+HYBRID_DEFAULTS: dict[str, Any] = {
+    "mamba_n_heads": 128,
+    "mamba_n_groups": 1,
+    "mamba_d_state": 256,
+    "mamba_d_conv": 4,
+    "mamba_expand": 2,
+}
+"""What a hybrid's config.json may leave out, but for the width of heads, which is then that of all by their number."""
+
+
+def scan_names(mixer: str) -> dict[str, str]:
+    """Return the canonical names of a state-space layer's tensors, and those in safetensors; `mixer` is the layer's."""
+    return {
+        "ssm_in_gate": f"{mixer}.in_gate",
+        "ssm_in_mixed": f"{mixer}.in_mixed",
+        "ssm_in_steps": f"{mixer}.in_steps",
+        "ssm_conv1d": f"{mixer}.conv1d",
+        "ssm_norm": f"{mixer}.norm",
+        "ssm_out": f"{mixer}.out_proj",
+    }
+
+
+class StateSpaces(Decoder):
+    """A decoder with state-space layers in the place of attention, or beside it.
+
+    The norm behind a scan is over whole rows here; with several groups each would have its own.
+    """
+
+    mixer: ClassVar[str] = "mamba"
+    """The name of a state-space layer in safetensors."""
+    fused: ClassVar[Mapping[str, str]] = {"ssm_in": "mamba.in_proj"}
+    gguf_fused = ("ssm_in",)
+    biases: ClassVar[dict[str, bool | str]] = Decoder.biases | dict.fromkeys(
+        ("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps", "ssm_out"), False
+    )
+
+    @classmethod
+    def read_config(cls, checkpoint: Checkpoint) -> Config:
+        """Read the hyper-parameters; convolutions of a GGUF file may all have no bias, which no key of it says."""
+        config = super().read_config(checkpoint)
+        names = checkpoint.tensors
+        if not config.from_gguf or not names or any(name.endswith(".ssm_conv1d.bias") for name in names):
+            return config
+        return replace(config, biases=dict(config.biases) | {"ssm_conv1d": False})
+
+    @classmethod
+    def with_gguf_scan(cls, config: Config, m: Metadata) -> Config:
+        """Return a configuration with the sizes of the state-space layers of a GGUF file."""
+        heads, inner = m.integer("ssm.time_step_rank", most=4096), m.integer("ssm.inner_size", most=32768)
+        if inner % heads:
+            m.refuse("ssm.inner_size", f"a multiple of the {heads} heads (ssm.time_step_rank)", inner)
+        shape = cls.shape(m, heads, inner // heads, ("ssm.group_count", "ssm.state_size"), config.scan_norm)
+        return replace(config, scan=shape, taps=m.integer("ssm.conv_kernel", most=MOST_TAPS))
+
+    @classmethod
+    def with_hf_scan(cls, config: Config, m: Metadata, inner: int | None = None) -> Config:
+        """Return a configuration with those of a hybrid's config.json; `inner` are the channels, if it says so."""
+        if inner is None:
+            inner = m.integer("mamba_expand", most=64) * config.width
+        heads = m.integer("mamba_n_heads", most=4096)
+        width = inner // heads if m.get("mamba_d_head") in (None, "auto") else m.integer("mamba_d_head", most=4096)
+        if heads * width != inner:
+            m.refuse("mamba_n_heads", f"heads of {width} with {inner} channels", heads)
+        cls.refuse_step_limit(m)
+        biases = dict(config.biases) | {"ssm_conv1d": m.flag("mamba_conv_bias", True)}
+        shape = cls.shape(m, heads, width, ("mamba_n_groups", "mamba_d_state"), config.scan_norm)
+        return replace(config, scan=shape, taps=m.integer("mamba_d_conv", most=MOST_TAPS), biases=biases)
+
+    @classmethod
+    def refuse_step_limit(cls, m: Metadata) -> None:
+        """Refuse a config.json with limits of steps."""
+        limit = m.get("time_step_limit")
+        if limit is not None and limit not in _NO_LIMIT:
+            m.refuse("time_step_limit", f"{_NO_LIMIT[0]} (other limits of steps are not supported)", limit)
+
+    @classmethod
+    def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str], norm: bool = True) -> ScanShape:
+        """Return the sizes; `keys` are those of the groups and of the states.
+
+        The authors' program norms each group by itself, so with a `norm` there may be one.
+        """
+        groups = m.integer(keys[0], 1)
+        if norm and groups != 1:
+            m.refuse(keys[0], "1 (norms of several groups are not supported)", groups)
+        if heads % groups:
+            m.refuse(keys[0], f"a divisor of the {heads} heads", groups)
+        return ScanShape(heads, width, groups, m.integer(keys[1], most=MOST_STATES))
+
+    @classmethod
+    def canonical_name(cls, name: str) -> str:
+        """Return GGUF's name; numbers of heads are neither weights nor biases in safetensors."""
+        match = _OF_HEADS.fullmatch(name)
+        return f"blk.{match[1]}.{_HEADS[match[2]]}" if match else super().canonical_name(name)
+
+    @classmethod
+    def hf_name(cls, name: str) -> str:
+        """Return the name in safetensors."""
+        for own, canonical in _HEADS.items():
+            if name.endswith(canonical):
+                return f"model.layers.{name.split('.')[1]}.{cls.mixer}.{own}"
+        return super().hf_name(name)
+
+    @classmethod
+    def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """Return the tensors, those of heads as vectors, A as it is in GGUF files, and convolutions as matrices."""
+        found = {}
+        for name, tensor in super().canonical_tensors(checkpoint).items():
+            if name.endswith(".ssm_a") and checkpoint.format != "gguf":
+                tensor = _negative_exponential(tensor)
+            if name.endswith((".ssm_a", ".ssm_d", ".ssm_norm.weight")) and len(tensor.shape) == 2:
+                tensor = Tensor(tensor.name, tensor.kind, (tensor.shape[0] * tensor.shape[1],), tensor.data)
+            if name.endswith(".ssm_conv1d.weight") and len(tensor.shape) == 3 and tensor.shape[1] == 1:
+                tensor = Tensor(tensor.name, tensor.kind, (tensor.shape[0], tensor.shape[2]), tensor.data)
+            found[name] = tensor
+        return found
+
+    def rotations(self) -> tuple[NDArray[np.uint64], ...]:
+        """Return the frequencies; none where no layer has positions."""
+        return super().rotations() if any(self.rotary(i) >= 0 for i in range(self.config.layers)) else ()
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return also the rows of state-space layers."""
+        return super().buffers() | (self.scan_buffers() if self.config.scan else {})
+
+    def layer(self, i: int) -> None:
+        """Append a state-space layer and a feed-forward net; or the operations of a layer with attention."""
+        if i not in self.config.scan_layers:
+            super().layer(i)
+            return
+        self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
+        self.scan(i)
+        self.project_scan(i, "x", accumulate=True)
+        self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")
+        self.feed_forward(i, "x", accumulate=True)
+
+
+def _negative_exponential(tensor: Tensor) -> Tensor:
+    """Return -exp(x) of a vector as float32, each value rounded once more from the nearest double."""
+    values = dequantize(tensor.kind, tensor.data, tensor.shape).reshape(-1)
+    found = np.array([-exp(float(x)) for x in values.tolist()], np.float64).astype("<f4")
+    return Tensor(tensor.name, "F32", tensor.shape, found.view(np.uint8))
