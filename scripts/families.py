@@ -46,9 +46,18 @@ pictures the text part runs. DeepSeek's latent attention runs expanded: the cach
 not the latent rows ([numerics](numerics.md#9-embedding-residual-stream-order-of-a-program)). Weights of experts times
 more than 3.9 are refused: those of DeepSeek-V2 with 236B parameters and of DeepSeek-V2.5, which have 16.
 
-Mamba-2's states take room in the cache: one for each 64 positions, so that any prefix can be shared. Its norms are over
-whole rows, and files with several groups (Codestral Mamba) are refused, as the authors' program norms each by itself. A
-config.json with a bare `Infinity` (`time_step_limit`) is no JSON and refused too; Transformers 5 writes it as JSON.
+Mamba-2's states take room in the cache: one for each 64 positions, so that any prefix can be shared. The norm behind a
+scan is over whole rows: files with several groups of channels and such a norm (Codestral Mamba, Nemotron-H) are
+refused, as the authors' programs norm each group by itself. Falcon-H1 has such a norm only where `mamba_rms_norm` says
+so, and else any number of groups. A config.json with a bare `Infinity` (`time_step_limit`) is no JSON and refused too;
+Transformers 5 writes it as JSON.
+
+Falcon-H1's factors are multiplied into its matrices when a folder is read, in float32 and in the order of llama.cpp's
+converter; those of embedding and head are operations' own. So a GGUF file in F32 has the same bits where these two are
+powers of two. Folders whose matrices are quantised already (GPTQ, AWQ) are refused unless all factors are 1, as they
+are in what `intact quantize` writes. Bamba's GGUF files, which bear Granite 4's name, are refused: llama.cpp's
+converter orders the rows of queries and keys as if heads were rotated whole, while half of each is. Granite 4 models
+without state spaces are `granite` in GGUF.
 
 **Not there.** An architecture that cannot run is refused with what it needs:
 

@@ -34,7 +34,7 @@ LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron")
 TANH_GELU = ("gemma2", "gemma3", "starcoder2")
 ROW_NORMS = ("olmo2", "olmoe")
 SIDE_BY_SIDE = ("command-r", "cohere2")
-SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "gpt-oss", "lfm2moe")
+SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe")
 NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss")
 SQUARED = ("arcee", "nemotron")
 
@@ -176,7 +176,7 @@ class FloatModel:
             state = decay[:, None, None] * state + steps[t][:, None, None] * u[t][:, :, None] * b[t][:, None]
             out.append((state @ c[t][:, :, None])[..., 0] + self.weights[p + "ssm_d"][:, None] * u[t])
         gated = np.array(out).reshape(len(x), inner) * z / (1 + np.exp(-z))
-        return self.linear(self.norm(gated, p + "ssm_norm"), p + "ssm_out")
+        return self.linear(gated if self.kind == "falcon-h1" else self.norm(gated, p + "ssm_norm"), p + "ssm_out")
 
     def activation(self, x: np.ndarray) -> np.ndarray:
         if self.kind in TANH_GELU:
@@ -253,14 +253,19 @@ class FloatModel:
             no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
                 self.kind in ("exaone4", "cohere2") and window and not local
             )
+            no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
             after = self.kind in NORMS_NAMED_AFTER
             names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
             y = normed = before(x, p + "attn_norm")
             if p + "shortconv.conv.weight" in self.weights:
                 y = self.convolution(y, p)
+            elif self.kind == "falcon-h1":
+                y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
             elif p + "ssm_a" in self.weights:
-                x = x + self.state_space(y, p)
-                continue
+                y = self.state_space(y, p)
+                if self.kind == "mamba2":
+                    x = x + y
+                    continue
             elif self.kind == "deepseek2":
                 y = self.latent_attention(y, p, base)
             else:
@@ -323,8 +328,9 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
     assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
 
 
-def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path) -> None:
-    path = write_tiny(tmp_path / "tiny.gguf", "mamba2", KINDS)
+@pytest.mark.parametrize("architecture", ["mamba2", "granitehybrid", "falcon-h1"])
+def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(300)]
     expected = FloatModel(path).logits(tokens)
     assert relative_difference(intact.load(path, "fp32").logits(tokens)[200:], expected[200:]) < 1e-5

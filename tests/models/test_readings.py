@@ -33,12 +33,17 @@ CONVERTED = {
     "ernie4.5": ("ernie4_5", False),
     "exaone4": ("exaone4", False),
     "exaone4-global": ("exaone4", False),
+    "falcon-h1": ("falcon-h1", False),
+    "falcon-h1-norm": ("falcon-h1", False),
     "gemma2": ("gemma2", False),
     "glm": ("chatglm", False),
     "glm4": ("glm4", False),
     "glm4-moe-lite": ("deepseek2", False),
     "gpt-oss": ("gpt-oss", False),
     "granite": ("granite", True),
+    "granite4": ("granite", True),
+    "granite4-h": ("granitehybrid", True),
+    "granite4-h-dense": ("granitehybrid", True),
     "hunyuan-dense": ("hunyuan-dense", False),
     "internlm2": ("internlm2", True),
     "internlm3": ("llama", True),
@@ -109,6 +114,12 @@ MAMBA2 = {
     "ssm.time_step_rank": "num_heads",
     "ssm.group_count": "n_groups",
 }
+HYBRID = {
+    "ssm.conv_kernel": "mamba_d_conv",
+    "ssm.state_size": "mamba_d_state",
+    "ssm.time_step_rank": "mamba_n_heads",
+    "ssm.group_count": "mamba_n_groups",
+}
 LFM2_EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 """What the converter makes of the names of LFM2's experts."""
 CHANGES = {
@@ -148,6 +159,20 @@ def _apart(
             yield name.replace("kv_b_proj", "k_b_proj"), heads[:, :plain].swapaxes(1, 2)
             yield name.replace("kv_b_proj", "v_b_proj"), heads[:, plain:]
             continue
+        if name.endswith("shared_mlp.input_linear.weight"):  # Granite 4
+            gate, up = (f"mlp.{part}" for part in ("gate_proj", "up_proj"))
+            if config["num_local_experts"]:
+                gate, up = (f"mlp.shared_experts.{part}" for part in ("gate_proj", "up_proj"))
+            for part, rows in zip((gate, up), np.split(array, 2), strict=True):
+                yield name.replace("shared_mlp.input_linear", part), rows
+            continue
+        if name.endswith("shared_mlp.output_linear.weight") and not config["num_local_experts"]:
+            yield name.replace("shared_mlp.output_linear", "mlp.down_proj"), array
+            continue
+        if name.endswith("block_sparse_moe.input_linear.weight"):
+            for part, rows in zip(("w1", "w3"), np.split(array, 2, axis=1), strict=True):
+                yield name.replace("input_linear", f"experts.{part}"), rows
+            continue
         if ".mlp.experts.gate_up_proj" in name or ".mlp.experts.down_proj" in name:  # gpt-oss
             rows, end = (array, "bias") if name.endswith("_bias") else (array.swapaxes(1, 2), "weight")
             stem = name.rpartition(".")[0]
@@ -164,6 +189,34 @@ def _apart(
         for part, rows in (("q", groups[:, :per]), ("k", groups[:, per]), ("v", groups[:, per + 1])):
             own = name.replace("attention.wqkv", f"self_attn.{part}_proj")
             yield own, rows.reshape(-1, array.shape[1])
+
+
+FALCON = {
+    "q_proj": ("attention_in_multiplier",),
+    "k_proj": ("key_multiplier", "attention_in_multiplier"),
+    "v_proj": ("attention_in_multiplier",),
+    "o_proj": ("attention_out_multiplier",),
+    "out_proj": ("ssm_out_multiplier",),
+    "in_proj": ("ssm_in_multiplier",),
+    "lm_head": ("lm_head_multiplier",),
+    "embed_tokens": ("embedding_multiplier",),
+}
+"""What the converter multiplies Falcon-H1's matrices by, in this order."""
+
+
+def _multiplied(config: dict[str, Any], name: str, array: np.ndarray) -> np.ndarray:
+    """A tensor of Falcon-H1 with its factors, in float32 at each step."""
+    stem = name.split(".")[-2]
+    for key in FALCON.get(stem, ()):
+        array = array * np.float32(config.get(key, 1))
+    gate, down = config.get("mlp_multipliers", (1, 1))
+    array = array * np.float32({"gate_proj": gate, "down_proj": down}.get(stem, 1))
+    if stem == "in_proj":
+        inner = config["mamba_d_ssm"] or config["mamba_expand"] * config["hidden_size"]
+        shared = config["mamba_n_groups"] * config["mamba_d_state"]
+        rows = (inner, inner, shared, shared, config["mamba_n_heads"])
+        array = array * np.repeat(np.array(config["ssm_multipliers"], np.float32), rows)[:, None]
+    return array
 
 
 def _stacked(values: Iterator[tuple[str, np.ndarray]]) -> Iterator[tuple[str, np.ndarray]]:
@@ -227,6 +280,21 @@ def _convert(
         metadata |= {f"{name}.{key}": config[own] for key, own in MAMBA2.items()}
         metadata[f"{name}.ssm.inner_size"] = int(config["expand"] * config["hidden_size"])
         metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["layer_norm_epsilon"]
+    if name == "falcon-h1":  # factors are in the matrices
+        metadata.pop("falcon-h1.embedding_scale", None)
+    if name in ("granitehybrid", "falcon-h1"):
+        metadata |= {f"{name}.{key}": config[own] for key, own in HYBRID.items()}
+        inner = config.get("mamba_d_ssm") or config["mamba_expand"] * config["hidden_size"]
+        metadata[f"{name}.ssm.inner_size"] = inner
+    if name == "granitehybrid":
+        metadata[f"{name}.attention.head_count_kv"] = [
+            config["num_key_value_heads"] * (kind in ("attention", "full_attention")) for kind in config["layer_types"]
+        ]
+        metadata[f"{name}.rope.scaling.finetuned"] = config["position_embedding_type"] == "rope"
+    if name in ("granite", "granitehybrid") and "shared_intermediate_size" in config:
+        metadata[f"{name}.expert_shared_feed_forward_length"] = config["shared_intermediate_size"]
+        if not config["num_local_experts"]:
+            metadata[f"{name}.feed_forward_length"] = config["shared_intermediate_size"]
     if "num_dense_layers" in config:
         metadata |= {f"{name}.leading_dense_block_count": config["num_dense_layers"], f"{name}.expert_gating_func": 2}
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
@@ -242,10 +310,11 @@ def _convert(
             array = array + np.float32(1)
         if own.endswith(("conv.conv.weight", "conv1d.weight")):
             array = array[:, 0]
-        if own.endswith(("mixer.A_log", "mixer.D")):
+        if own.endswith((".A_log", ".D")):
             array = (-np.exp(array.astype(np.float64)) if own.endswith("A_log") else array)[:, None]
-        if name == "mamba2":
-            own = own.replace("dt_bias", "dt_proj.bias")
+        own = own.replace("dt_bias", "dt_proj.bias")
+        if name == "falcon-h1" and array.ndim == 2 and own.endswith(".weight"):
+            array = _multiplied(config, own, array)
         if own.endswith(".expert_bias"):
             own += ".bias"
         own = own.replace("e_score_correction_bias", "e_score_correction.bias")

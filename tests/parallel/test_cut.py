@@ -193,6 +193,7 @@ def test_parts_of_mapped_tensors_are_views(tmp_path: Path) -> None:
         ("gpt-oss", "mixtures of experts"),
         ("lfm2", "convolutions"),
         ("mamba2", "without attention"),
+        ("falcon-h1", "state-space layers"),
         ("deepseek2", "latent attention"),
         ("olmo2", "norms over whole rows"),
     ],

@@ -40,6 +40,8 @@ GOLDEN = {
     "lfm2": "e980c4db240c9bf9",
     "lfm2moe": "08db9d2da2878c5b",
     "mamba2": "d4fa3fb14418f60b",
+    "granitehybrid": "c064cfe90913aa9c",
+    "falcon-h1": "49c77b79968d13d7",
     "deepseek2": "b09467fc6b2e74ed",
     "qwen2": "e88469f4224de9dd",
     "qwen3": "c268612fad5a4afb",

@@ -42,7 +42,7 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
         case Convolve():
             return "convolve", op.taps
         case Scan():
-            return "scan", op.taps, op.groups > 1
+            return "scan", op.taps, op.groups > 1, program.layers > 0  # pages of state spaces alone have another form
         case Gate():
             return "gate", op.kind, op.up is None, op.up == op.gate
         case Experts():

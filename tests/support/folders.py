@@ -51,6 +51,21 @@ def _config(architecture: str, kind: str, **others: Any) -> dict[str, Any]:
     } | others
 
 
+_STATE_SPACE = {
+    "mamba_n_heads": 8,
+    "mamba_d_head": 16,
+    "mamba_d_state": 24,
+    "mamba_n_groups": 1,
+    "mamba_expand": 2,
+    "mamba_d_conv": 4,
+    "mamba_chunk_size": 16,
+}
+_GRANITE4 = _STATE_SPACE | {
+    "embedding_multiplier": 0.5,
+    "attention_multiplier": 0.15625,
+    "residual_multiplier": 0.22,
+    "logits_scaling": 4.0,
+}
 _LATENT = {
     "num_hidden_layers": 3,
     "num_key_value_heads": 4,
@@ -559,6 +574,91 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "granite4-h": Variant(
+        _config(
+            "GraniteMoeHybridForCausalLM",
+            "granitemoehybrid",
+            num_hidden_layers=3,
+            layer_types=["mamba", "attention", "mamba"],
+            position_embedding_type="nope",
+            **_GRANITE4,
+            num_local_experts=6,
+            num_experts_per_tok=2,
+            shared_intermediate_size=40,
+            tie_word_embeddings=True,
+        ),
+        "F16",
+    ),
+    "granite4-h-dense": Variant(
+        _config(
+            "GraniteMoeHybridForCausalLM",
+            "granitemoehybrid",
+            num_hidden_layers=3,
+            layer_types=["linear_attention", "full_attention", "linear_attention"],
+            position_embedding_type="rope",
+            **_GRANITE4 | {"mamba_conv_bias": False, "mamba_d_conv": 3, "mamba_d_state": 16},
+            num_local_experts=0,
+            num_experts_per_tok=0,
+            shared_intermediate_size=96,
+        ),
+    ),
+    "granite4": Variant(
+        _config(
+            "GraniteMoeHybridForCausalLM",
+            "granitemoehybrid",
+            layer_types=["attention", "attention"],
+            position_embedding_type="rope",
+            **_GRANITE4,
+            num_local_experts=0,
+            num_experts_per_tok=0,
+            shared_intermediate_size=112,
+        ),
+        "BF16",
+    ),
+    "bamba": Variant(
+        _config(
+            "BambaForCausalLM",
+            "bamba",
+            num_hidden_layers=3,
+            attn_layer_indices=[0, 2],
+            attn_rotary_emb=8,
+            **_STATE_SPACE,
+        ),
+        "BF16",
+    ),
+    "falcon-h1": Variant(
+        _config(
+            "FalconH1ForCausalLM",
+            "falcon_h1",
+            head_dim=24,
+            mamba_d_ssm=96,
+            **_STATE_SPACE | {"mamba_n_heads": 6, "mamba_n_groups": 2},
+            mamba_rms_norm=False,
+            mamba_norm_before_gate=False,
+            embedding_multiplier=0.5,
+            lm_head_multiplier=2.0,
+            attention_in_multiplier=0.9375,
+            attention_out_multiplier=0.7,
+            key_multiplier=0.39,
+            ssm_in_multiplier=1.25,
+            ssm_out_multiplier=0.6,
+            ssm_multipliers=[0.7, 0.8, 0.35, 0.5, 0.9],
+            mlp_multipliers=[0.88, 0.7],
+        ),
+        "BF16",
+    ),
+    "falcon-h1-norm": Variant(
+        _config(
+            "FalconH1ForCausalLM",
+            "falcon_h1",
+            mamba_d_ssm=None,
+            **_STATE_SPACE | {"mamba_d_head": "auto", "mamba_d_state": 16, "mamba_conv_bias": False},
+            mamba_rms_norm=True,
+            mamba_norm_before_gate=False,
+            ssm_multipliers=[1.0, 1.0, 0.5, 0.5, 1.0],
+            tie_word_embeddings=True,
+        ),
+    ),
     "deepseek-v2-lite": Variant(
         _config(
             "DeepseekV2ForCausalLM",
@@ -672,6 +772,8 @@ OWN_SIZES = {
     "gemma3": (1.0, 3.0),
     "granite": (4.0, 4.0),
     "granitemoe": (4.0, 4.0),
+    "granitehybrid": (4.0, 3.0),
+    "falcon-h1": (8.0, 0.6),
     "minicpm": (1.0, 4.0),
     "lfm2": (8.0, 0.5),
     "lfm2moe": (8.0, 0.5),
@@ -691,7 +793,7 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
     """Random weights, float32, under Transformers' names."""
     checkpoint = Checkpoint(Path(seed), "safetensors", config, {})
     architecture = find_architecture(checkpoint)
-    embedding, last = OWN_SIZES.get(architecture.gguf, (8.0, 1.0))
+    embedding, last = OWN_SIZES.get(architecture.own_name() or "", (8.0, 1.0))
     matrices, gains = MATRICES | {"token_embd": embedding}, GAINS | {"output_norm": (last, 0.2)}
     out: dict[str, np.ndarray] = {}
     shapes = tensor_shapes(architecture, checkpoint, config["vocab_size"], config["tie_word_embeddings"])
@@ -723,6 +825,8 @@ def stack_experts(
                 [architecture.hf_name(f"blk.{i}.{stem}.{e}.weight") for stem in stems]
                 for e in range(config["num_local_experts"])
             ]
+            if not names:
+                continue
             stacked = np.stack([np.concatenate([values.pop(name) for name in some]) for some in names])
             values[f"model.layers.{i}.{own}.weight"] = stacked
     return _as_gpt_oss(values, config) if architecture.gguf == "gpt-oss" else values

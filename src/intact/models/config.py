@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -63,6 +63,13 @@ class LatentAttention(NamedTuple):
     value: int
 
 
+class RowFactors(NamedTuple):
+    """Factors of consecutive rows of a matrix, which are multiplied in when it is read, one after the other."""
+
+    rows: int
+    factors: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Config:
     """Hyper-parameters of a decoder, under one name each whatever the file calls them."""
@@ -116,6 +123,8 @@ class Config:
     """Layers with a state space in the place of attention."""
     scan_norm: bool = True
     """Whether state-space layers have a norm before their output projection."""
+    factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
+    """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
     other_heads: tuple[str, ...] = ()
     """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _ROUTER: Final = "another router of experts"
-_STATE: Final = "a recurrent state"
+_STATE: Final = "a recurrent state of another kind than Mamba-2's"
 _LATENT: Final = "latent attention"
 _LEARNED: Final = "learned positions"
 _ALIBI: Final = "ALiBi"
@@ -20,18 +20,17 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: (
-        *("mamba", "falcon-h1", "granitehybrid", "nemotron_h", "jamba", "rwkv6", "rwkv7"),
-        *("qwen3next", "qwen35", "qwen35moe", "MambaForCausalLM", "FalconH1ForCausalLM"),
-        *("GraniteMoeHybridForCausalLM", "NemotronHForCausalLM", "JambaForCausalLM"),
-        "Qwen3NextForCausalLM",
+        *("mamba", "jamba", "rwkv6", "rwkv7", "qwen3next", "qwen35", "qwen35moe"),
+        *("MambaForCausalLM", "JambaForCausalLM", "Qwen3NextForCausalLM"),
     ),
+    "norms of groups of a row, each column with a gain": ("nemotron_h", "nemotron_h_moe", "NemotronHForCausalLM"),
     _LEARNED: ("gpt2", "starcoder", "GPT2LMHeadModel", "GPTBigCodeForCausalLM"),
     _ALIBI: ("bloom", "mpt", "BloomForCausalLM", "MptForCausalLM"),
     _ERF: ("gptneox", "falcon", "GPTNeoXForCausalLM", "FalconForCausalLM"),
     "a head with a bias": ("phi2", "PhiForCausalLM"),
     "layer norms without gains": ("olmo", "OlmoForCausalLM"),
     _INPUTS: ("gemma3n", "gemma4", "Gemma3nForCausalLM", "Gemma4ForCausalLM"),
-    "norms inside attention and the feed-forward net": ("bitnet", "BitNetForCausalLM"),
+    "squared ReLU of a gate, times the other side": ("bitnet", "BitNetForCausalLM"),
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),
 }
 NEEDS: Final[dict[str, str]] = {name: need for need, names in _BY_NEED.items() for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from intact.errors import ParameterError
+from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, Tensor
 from intact.formats.checkpoint import METADATA_FILE
 from intact.formats.gguf import read_pairs
@@ -52,6 +54,11 @@ def write_checkpoint(
     for name in KEPT:
         if (like.folder / name).is_file():
             shutil.copyfile(like.folder / name, folder / name)
+    config = folder / "config.json"
+    own = json.loads(read_text(config)) if config.is_file() else {}
+    changed = {key: value for key, value in like.metadata.items() if key in own and own[key] != value}
+    if changed:  # factors that `Decoder.split` has multiplied into matrices
+        write_whole(config, json.dumps(own | changed, indent=1))
 
 
 def is_gguf(out: Path) -> bool:

@@ -1,0 +1,61 @@
+"""Bamba: state-space layers and a few attention layers, heads rotated in half (huggingface.co/blog/bamba)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from intact.formats.metadata import Metadata
+from intact.models.config import Config
+from intact.models.granitehybrid import GraniteHybrid
+from intact.models.names import FEED_FORWARD, HF_NAMES
+from intact.models.state_spaces import HYBRID_DEFAULTS, StateSpaces, scan_names
+
+
+class Bamba(GraniteHybrid):
+    """Granite 4's graph without factors and experts. GGUF files of it, which are Granite's, are refused.
+
+    Llama.cpp's converter orders rows of queries and keys as if heads were rotated whole.
+    """
+
+    name = "bamba"
+    hf = ("BambaForCausalLM",)
+    hf_names = (
+        HF_NAMES
+        | {
+            "output_norm": "model.final_layernorm",
+            "ffn_norm": "pre_ff_layernorm",
+            "ffn_gate": "feed_forward.gate_proj",
+            "ffn_up": "feed_forward.up_proj",
+            "ffn_down": "feed_forward.down_proj",
+        }
+        | scan_names("mamba")
+    )
+    hf_defaults = HYBRID_DEFAULTS | {
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 262144,
+        "rms_norm_eps": 1e-5,
+    }
+    hf_stacked: ClassVar[dict[str, tuple[str, ...]]] = {}
+    fused = {**StateSpaces.fused}
+    biases = StateSpaces.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
+    mixture = None
+    multipliers: ClassVar[dict[str, tuple[str, str]]] = {}
+    partial_rotary = True
+
+    @classmethod
+    def read_hf(cls, m: Metadata) -> Config:
+        """Read which layers have attention (`attn_layer_indices`); heads are rotated in half, as no key says."""
+        layers = m.integer("num_hidden_layers", most=1024)
+        attention = m.get("attn_layer_indices", [])
+        if not isinstance(attention, list) or not all(i in range(layers) for i in attention):
+            m.refuse("attn_layer_indices", f"a list of layers below {layers}", attention)
+        own: dict[str, Any] = {
+            "layer_types": ["attention" if i in attention else "mamba" for i in range(layers)],
+            "shared_intermediate_size": m.integer("intermediate_size"),
+            "position_embedding_type": "rope",
+            "partial_rotary_factor": 0.5,
+        }
+        config = super().read_hf(Metadata({**m.values, **own}, m.source))
+        if m.get("attn_rotary_emb") not in (None, config.rope_width):
+            m.refuse("attn_rotary_emb", f"{config.rope_width}, half of the heads' width", m.get("attn_rotary_emb"))
+        return config
