@@ -73,6 +73,16 @@ def test_both_spellings_of_gemmas_configuration_are_one_model(tmp_path):
     assert digest(raw) == GOLDENS["models"]["gemma3"]["digests"]["int8"]
 
 
+def test_both_spellings_of_exaones_configuration_are_one_model(tmp_path):
+    folder = write_folder(tmp_path, VARIANTS["exaone"], "exaone")
+    config = dict(VARIANTS["exaone"].config)
+    for new, old in (("num_hidden_layers", "num_layers"), ("rms_norm_eps", "layer_norm_epsilon")):
+        config[old] = config.pop(new)
+    (folder / "config.json").write_text(json.dumps(config | {"activation_function": "silu"}))
+    raw, _ = intact.load(folder).logits(TOKENS, raw=True)
+    assert digest(raw) == GOLDENS["models"]["exaone"]["digests"]["int8"]
+
+
 @cache
 def _plain(name):
     return tensor_values(VARIANTS[name].config, name)
@@ -118,6 +128,7 @@ def _plain(name):
         ("ministral", "layer_types", ["sliding_attention"] * 3),
         ("smollm3", "no_rope_layers", [1, 1, 0, 0]),
         ("smollm3", "no_rope_layers", [1, 1, 1, 1]),
+        ("exaone", "rope_scaling", None),
         ("exaone4", "sliding_window", 9),
         ("exaone4", "layer_types", ["full_attention"] * 4),
         ("glm4", "partial_rotary_factor", 0.25),

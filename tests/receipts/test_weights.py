@@ -42,6 +42,7 @@ GOLDEN = {
     "mamba2": "d4fa3fb14418f60b",
     "granitehybrid": "c064cfe90913aa9c",
     "falcon-h1": "49c77b79968d13d7",
+    "exaone": "cda89b314dc50c08",
     "deepseek2": "b09467fc6b2e74ed",
     "qwen2": "e88469f4224de9dd",
     "qwen3": "c268612fad5a4afb",

@@ -233,6 +233,16 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "exaone": Variant(
+        _config(
+            "ExaoneForCausalLM",
+            "exaone",
+            rope_theta=5e5,
+            rope_scaling=_STRETCH | {"original_max_position_embeddings": 32},
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
     "exaone4": Variant(
         _config(
             "Exaone4ForCausalLM",
