@@ -42,7 +42,7 @@ class _Member:
     """A worker of the pool: `running` are its assignments, by their streams.
 
     It is `ready` once it has its models, `accepted` once it has shown that it would compute what a job states. `beat`
-    is the question whether it is alive that is not answered yet, `heard` the time of that or of the last answer.
+    is the question whether it is alive that is not answered yet, `last` the time of that or of the last answer.
     """
 
     machine: Machine
@@ -50,7 +50,7 @@ class _Member:
     ready: bool = False
     accepted: bool = False
     beat: Any = None
-    heard: float = 0.0
+    last: float = 0.0
     running: dict[Any, dict[int, Any]] = field(default_factory=dict)
 
 
@@ -235,19 +235,19 @@ class Pool:
     def _silent(self) -> list[tuple[_Member, str]]:
         """Ask workers from time to time if they are alive; return those that are not, and why."""
         ray, now, found = self._ray, time.monotonic(), []
-        asked = {member.beat: member for member in self._members if member.beat is not None}
-        answered = set(ray.wait(list(asked), num_returns=len(asked), timeout=0)[0]) if asked else set()
+        sent = {member.beat: member for member in self._members if member.beat is not None}
+        answered = set(ray.wait(list(sent), num_returns=len(sent), timeout=0)[0]) if sent else set()
         for member in self._members:
             if member.beat is None:
-                if member.ready and now - member.heard > BEAT:
-                    member.beat, member.heard = member.actor.beat.remote(), now
+                if member.ready and now - member.last > BEAT:
+                    member.beat, member.last = member.actor.beat.remote(), now
             elif member.beat in answered:
                 try:
                     ray.get(member.beat)
                 except ray.exceptions.RayError as error:
                     found.append((member, str(error)))
-                member.beat, member.heard = None, now
-            elif now - member.heard > SILENT:
+                member.beat, member.last = None, now
+            elif now - member.last > SILENT:
                 found.append((member, f"it has not answered for {SILENT:g} seconds"))
         return found
 

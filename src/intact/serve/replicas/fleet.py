@@ -152,7 +152,7 @@ class Fleet:
 
     @property
     def _wanted(self) -> int | None:
-        """How many replicas there should be; None for one on each machine."""
+        """The number of replicas that there should be; None for one on each machine."""
         return None if self._scaler is None else self._scaler.wanted
 
     def _scale(self) -> None:

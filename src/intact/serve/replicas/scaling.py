@@ -42,7 +42,7 @@ class FleetSize(NamedTuple):
 
 
 class ReplicaReport(NamedTuple):
-    """What a replica tells of its requests.
+    """The state of a replica's requests.
 
     Attributes
     ----------
