@@ -125,7 +125,7 @@ def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
-import tokenizers, intact.executors.native, intact.loading, intact.memory
+import tokenizers, intact.executors.native, intact.library, intact.memory
 for name in sys.argv[1:]:
     before, threads = status("VmRSS:"), status("Threads:")
     with intact.load(name, threads=2) as model:

@@ -20,7 +20,7 @@ def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
 
-import tokenizers, intact.executors.native, intact.loading
+import tokenizers, intact.executors.native, intact.library
 before = resident()
 model = intact.load(sys.argv[1], threads=1)
 print(resident() - before, model.program.vocabulary)

@@ -33,6 +33,6 @@ def test_a_process_in_no_named_group_has_the_limit_of_the_root(tmp_path):
 def test_a_cache_takes_a_quarter_of_what_the_control_group_allows(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("4194304\n")
     path = write_tiny(tmp_path / "tiny.gguf")
-    monkeypatch.setattr("intact.loading.usable", lambda: usable(tmp_path))
+    monkeypatch.setattr("intact.library.loading.usable", lambda: usable(tmp_path))
     pool = intact.load(path).engine.pool
     assert pool.capacity == (1 << 20) // pool.page_bytes

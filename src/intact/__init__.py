@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from intact import stats
     from intact.conversation.conversation import Conversation
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
-    from intact.library import Chunk, Completion, Model
-    from intact.loading import load
+    from intact.library import Chunk, Completion, Model, load
     from intact.quantizing import quantize
     from intact.solving import solve
 
@@ -29,7 +28,7 @@ _HOMES = {
     "Model": "intact.library",
     "ModelError": "intact.errors",
     "ParameterError": "intact.errors",
-    "load": "intact.loading",
+    "load": "intact.library",
     "quantize": "intact.quantizing",
     "solve": "intact.solving",
     "stats": "intact",

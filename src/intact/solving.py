@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from intact.errors import ParameterError
-from intact.library import Model
-from intact.loading import load
+from intact.library import Model, load
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai_key import KEY, variables

@@ -20,8 +20,7 @@ from intact.bench.tuned import Settings
 from intact.engine.draft.drafting import DRAFTERS, OFF, make_drafting
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.errors import ParameterError
-from intact.library import Model
-from intact.loading import load
+from intact.library import Model, load
 from intact.stats.quantiles import student_quantile
 from intact.system import processors
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from intact.cluster.journals import RemoteJournals
 from intact.cluster.models import Shipment, received
 from intact.errors import WorkerError
-from intact.library import Model
-from intact.loading import load
+from intact.library import Model, load
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import JournalFolder

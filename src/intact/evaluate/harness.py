@@ -16,8 +16,7 @@ from typing import Any
 from intact.errors import NotInstalledError, ParameterError
 from intact.evaluate.likelihood import Likelihoods, encode_pair, likelihood
 from intact.executors.profiles import Profile
-from intact.library import Model
-from intact.loading import load
+from intact.library import Model, load
 from intact.packages import install
 from intact.reason.backends.native import NativeBackend
 from intact.text.template import DEFAULT_NOW, read_time

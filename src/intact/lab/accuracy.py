@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from intact.errors import ParameterError
 from intact.evaluate.likelihood import encode_pair, likeliest, likelihood
-from intact.loading import load
+from intact.library import load
 from intact.stats.intervals import wilson
 from intact.stats.paired import mcnemar
 from intact.tasks.choose import Chosen, choose

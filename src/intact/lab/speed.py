@@ -13,7 +13,7 @@ from intact.bench.passage import Passage
 from intact.bench.speed import Measurement
 from intact.bench.workloads import Workload, prompt, samples, stream
 from intact.errors import ParameterError
-from intact.loading import load
+from intact.library import load
 
 
 def lab_workloads(context: int) -> tuple[Workload, ...]:

@@ -22,7 +22,7 @@ from intact.errors import ParameterError
 from intact.executors.base import Exchanger, SequenceChunk
 from intact.executors.native import NativeExecutor
 from intact.formats import open_checkpoint
-from intact.loading import load
+from intact.library import load
 from intact.models import Program, build_program
 from intact.models.program import AllGather
 from intact.parallel.channel import HEADER, Channel

@@ -12,8 +12,7 @@ from intact.engine.head_job import HeadsJob
 from intact.engine.reward_head import RewardHead
 from intact.errors import FormatError, ModelError, ScorerError
 from intact.executors.profiles import Profile
-from intact.library import Model
-from intact.loading import load
+from intact.library import Model, load
 from intact.models.reward_heads import LAYERS
 from intact.numerics import VERSION
 from intact.score.rewards.base import RewardModel, architecture

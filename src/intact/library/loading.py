@@ -25,7 +25,7 @@ from intact.executors.base import Executor, choose_threads
 from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
-from intact.library import Model
+from intact.library.model import Model
 from intact.memory import parse_size, usable
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters

@@ -1,0 +1,29 @@
+"""The Python API: a model is loaded, and generates, streams, chats, scores."""
+
+from intact.library.loading import load
+from intact.library.model import (
+    LOGPROB_SCALE,
+    AdapterFields,
+    Chunk,
+    Completion,
+    GenerateOptions,
+    MixFields,
+    Model,
+    RequestFields,
+    ServiceFields,
+    prompt_id,
+)
+
+__all__ = [
+    "LOGPROB_SCALE",
+    "AdapterFields",
+    "Chunk",
+    "Completion",
+    "GenerateOptions",
+    "MixFields",
+    "Model",
+    "RequestFields",
+    "ServiceFields",
+    "load",
+    "prompt_id",
+]
