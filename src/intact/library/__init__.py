@@ -1,18 +1,8 @@
 """The Python API: a model is loaded, and generates, streams, chats, scores."""
 
 from intact.library.loading import load
-from intact.library.model import (
-    LOGPROB_SCALE,
-    AdapterFields,
-    Chunk,
-    Completion,
-    GenerateOptions,
-    MixFields,
-    Model,
-    RequestFields,
-    ServiceFields,
-    prompt_id,
-)
+from intact.library.model import LOGPROB_SCALE, Chunk, Completion, Model, prompt_id
+from intact.library.options import AdapterFields, GenerateOptions, MixFields, RequestFields, ServiceFields
 
 __all__ = [
     "LOGPROB_SCALE",

@@ -1,0 +1,150 @@
+"""The arguments of a request by name, and their check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypedDict
+
+import numpy as np
+
+from intact.engine.completion import Listener
+from intact.engine.mixes import check_shadow, chosen_mix
+from intact.engine.model import prompt_id
+from intact.engine.sampling.definitions import check_unicode, flag, integer
+from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
+from intact.errors import ParameterError
+from intact.receipts.canonical import HashName
+from intact.receipts.make import wanted_hash
+from intact.text import ChatPrompt
+
+Prompt: TypeAlias = str | Sequence[int] | ChatPrompt
+MOST_SAMPLES = 1 << 20
+"""Limit on the samples of a prompt, whose keys are all made first."""
+
+
+class ServiceFields(TypedDict, total=False):
+    """The service of a request and what its answers carry, as arguments by name; no token depends on them.
+
+    Attributes
+    ----------
+    logprobs : bool
+        If true, completions carry the log-probabilities of their tokens.
+    priority : int
+        From -8 to 8: higher goes first among requests of the same model at the same time.
+    draft : bool
+        If true, as by default, the model's drafter may guess ahead.
+    receipt : bool, 'sha256' or 'blake3'
+        If not false, completions carry a receipt, by which others can verify them (docs/receipts.md); True: by
+        SHA-256. The first one of a model reads its weights again, to digest them.
+    """
+
+    logprobs: bool
+    priority: int
+    draft: bool
+    receipt: bool | HashName
+
+
+class MixFields(TypedDict, total=False):
+    """The mix that tokens are drawn from, as arguments by name (docs/mixing.md).
+
+    Attributes
+    ----------
+    mix : str or mapping, optional
+        Its name, or a mapping of `name` and parameters.
+    shadow : prompt or list of prompts, optional
+        What the same model reads beside each prompt, if the mix takes that.
+    """
+
+    mix: str | Mapping[str, Any] | None
+    shadow: Prompt | Sequence[Prompt] | None
+
+
+class AdapterFields(TypedDict, total=False):
+    """The adapter that a request takes, as an argument by name (docs/adapters.md).
+
+    Attributes
+    ----------
+    adapter : str, optional
+        Its name, "" for the model without one; by default that of `load`.
+    """
+
+    adapter: str | None
+
+
+class RequestFields(SamplingFields, ServiceFields, MixFields, AdapterFields, total=False):
+    """The arguments by name of all that generates: of `SamplingParameters` and of the three groups above."""
+
+
+@dataclass(kw_only=True)
+class GenerateOptions:
+    """The arguments of `Model.generate` beside the prompts, checked; `listen` is called with each chunk.
+
+    Raises
+    ------
+    ParameterError
+        If one is impossible.
+    """
+
+    parameters: SamplingParameters
+    n: int = 1
+    ids: Sequence[str] | None = None
+    priority: int = 0
+    draft: bool = True
+    logprobs: bool = False
+    receipt: bool | HashName = False
+    on_error: Literal["raise", "return"] = "raise"
+    listen: Listener | None = None
+    mix: str | Mapping[str, Any] | None = None
+    shadow: Prompt | Sequence[Prompt] | None = None
+    adapter: str | None = None
+
+    def __post_init__(self) -> None:
+        self.chosen = None if self.mix is None else chosen_mix(self.mix)
+        check_shadow(self.chosen, self.shadow is not None)
+        if self.on_error not in ("raise", "return"):
+            raise ParameterError(f"on_error must be 'raise' or 'return', got {self.on_error!r:.60}")
+        self.n = integer("n", self.n, 1, MOST_SAMPLES)
+        self.priority = integer("priority", self.priority, -8, 8)
+        flag("draft", self.draft)
+        flag("logprobs", self.logprobs)
+        self.hash = None if self.receipt is False else wanted_hash(self.receipt)
+
+    @classmethod
+    def of(cls, fields: RequestFields, **others: Any) -> GenerateOptions:
+        """Make options of the arguments by name, and of others that have fields here."""
+        given: dict[str, Any] = dict(fields)
+        names = ServiceFields.__annotations__ | MixFields.__annotations__ | AdapterFields.__annotations__
+        service = {name: given.pop(name) for name in names if name in given}
+        return cls(parameters=SamplingParameters.by_name(given), **service, **others)
+
+    def name(self, i: int, tokens: list[int], count: int) -> str:
+        """Return the name of a prompt, by which its draws are keyed."""
+        if self.ids is None:
+            return prompt_id(tokens)
+        if isinstance(self.ids, str) or len(as_sequence(self.ids, "ids")) != count:
+            raise ParameterError(f"ids must be a list that names each of the {count} prompts, got {self.ids!r:.60}")
+        name = self.ids[i]
+        if not isinstance(name, str):
+            raise ParameterError(f"ids[{i}] must be a string, got {name!r:.60}: prompts of one name share their draws")
+        check_unicode(f"ids[{i}]", name)
+        return name
+
+
+def is_sequence(value: object) -> bool:
+    """Return whether a value is a sequence, or an array with an order."""
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def as_sequence(value: Any, what: str) -> Sequence[Any]:
+    """Return a value that is a sequence, and no text.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if isinstance(value, str | bytes) or not is_sequence(value):
+        raise ParameterError(f"{what} must be a text or a list of token ids, got {value!r:.60}")
+    sequence: Sequence[Any] = value
+    return sequence
