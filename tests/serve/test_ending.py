@@ -118,7 +118,7 @@ def test_what_ends_in_its_time_is_whole(tiny_path):
             next(lines)
             process.send_signal(signal.SIGTERM)
             assert [line for line in lines if line][-1] == "data: [DONE]"
-        process.wait(20)  # a second signal, which `command` sends to what still runs, would end that time
+        process.wait(60)  # a second signal, which `command` sends to what still runs, would end that time
     assert "Traceback" not in process.log
     assert "cuts off" not in process.log
 
