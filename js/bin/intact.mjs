@@ -37,6 +37,7 @@ Exit status of verify: 0 all are true, 1 one is false, 3 one cannot be verified,
 2 the command is wrong or a file is missing.
 `;
 const STATUS = { false: 1, unverifiable: 3, partial: 4, true: 0 }; // as those of intact verify, the worst first
+const BROKEN_PIPE = 141; // whoever read the output has had enough; as of a program that SIGPIPE ends
 const OPTIONS = {
   model: { type: "string", short: "m" },
   tokens: { type: "string" },
@@ -250,6 +251,11 @@ async function main() {
   if (!Object.hasOwn(commands, command ?? "")) throw new UsageError(`${command ?? "nothing"} is no command`);
   return commands[command](rest, values);
 }
+
+process.stdout.on("error", (error) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(BROKEN_PIPE);
+});
 
 main().then(
   (status) => {

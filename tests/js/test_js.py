@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import struct
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -357,6 +358,17 @@ def test_architectures_that_do_not_run_are_named(package: Path, tmp_path: Path) 
     (verdict,) = ask_verify(package, file, path, expected=3)
     assert "gemma3" in verdict["detail"]
     assert "llama, qwen2, qwen3 do" in verdict["detail"]
+
+
+def test_a_reader_that_goes_ends_the_command_quietly(package: Path) -> None:
+    words = ["node", package / "bin" / "intact.mjs", "run", "a", "--model", RECEIPTS / "model.gguf", "--raw"]
+    words += ["--max-tokens", 100, "--temperature", 1]
+    with subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.close()
+        assert running.stderr is not None
+        assert running.stderr.read() == b""
+        assert running.wait(60) == 141
 
 
 def test_what_the_command_refuses(package: Path, tmp_path: Path) -> None:
