@@ -255,6 +255,15 @@ export default {
       "bos": false,
       "nfc": false
     },
+    "exaone": {
+      "patterns": [
+        "\\p{N}",
+        "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": false
+    },
     "minerva-7b": {
       "patterns": [
         "\\p{N}",
@@ -289,6 +298,14 @@ export default {
       "nfc": false
     },
     "falcon3": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": true,
+      "bos": true,
+      "nfc": false
+    },
+    "falcon-h1": {
       "patterns": [
         "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
       ],
