@@ -7,7 +7,7 @@ import pytest
 import intact
 from intact.evaluate.plan import plan
 from intact.evaluate.run import evaluate
-from intact.library import LOGPROB_SCALE
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.native import NativeBackend
 from intact.tasks.choose import choose
 from support.models import real_model

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.library import LOGPROB_SCALE, Model
+from intact.library import Model
+from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import Journal, JournalFolder, key_of

@@ -1,11 +1,10 @@
 """The Python API: a model is loaded, and generates, streams, chats, scores."""
 
 from intact.library.loading import load
-from intact.library.model import LOGPROB_SCALE, Chunk, Completion, Model, prompt_id
+from intact.library.model import Chunk, Completion, Model, prompt_id
 from intact.library.options import AdapterFields, GenerateOptions, MixFields, RequestFields, ServiceFields
 
 __all__ = [
-    "LOGPROB_SCALE",
     "AdapterFields",
     "Chunk",
     "Completion",

@@ -29,7 +29,7 @@ from intact.executors.base import LOGIT_FRACTION
 from intact.library.options import GenerateOptions, Prompt, RequestFields, as_sequence, is_sequence
 from intact.models.pooling import LAST, read_pooling
 from intact.models.program import Logits
-from intact.numerics.sampling import LOGPROB_SCALE, branch_key
+from intact.numerics.sampling import branch_key
 from intact.receipts.decoding import Decoding, StreamSource
 from intact.receipts.identity import digests_of
 from intact.receipts.make import ChainRecorder, header_of
@@ -37,7 +37,7 @@ from intact.receipts.source import PromptSource
 from intact.text import ChatPrompt
 from intact.text.template import current, read_time
 
-__all__ = ["LOGPROB_SCALE", "Chunk", "Completion", "Model", "prompt_id"]
+__all__ = ["Chunk", "Completion", "Model", "prompt_id"]
 
 Likeliest: TypeAlias = tuple[tuple[int, int], ...]
 
