@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What one load of a model gave."""
+    """The figures of one load of a model."""
 
     cost: Cost
     text: list[int]

@@ -1,4 +1,4 @@
-"""What the JavaScript package has from this one is up to date; its own tests run only where it changed."""
+"""Definitions that the JavaScript package has from this one; its own tests run only where it changed."""
 
 from support.modules import load
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import intact
 from intact.engine.engine import Engine
-from intact.engine.page_store import PageStore
+from intact.engine.page_store import PageStore, page_key
 from intact.errors import ParameterError
 from support.examples import examples
 from support.tally import PAGE, VOCABULARY, Tally, continued, mixing, request
@@ -36,7 +36,7 @@ def chain(store, text, count):
     """Keys of so many pages of a text."""
     keys = [store.root]
     for i in range(count):
-        keys.append(store.key(keys[-1], f"{text} {i}".encode()))
+        keys.append(page_key(keys[-1], f"{text} {i}".encode()))
     return keys[1:]
 
 

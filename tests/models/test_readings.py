@@ -202,7 +202,7 @@ FALCON = {
     "lm_head": ("lm_head_multiplier",),
     "embed_tokens": ("embedding_multiplier",),
 }
-"""What the converter multiplies Falcon-H1's matrices by, in this order."""
+"""The factors by which the converter multiplies Falcon-H1's matrices, in this order."""
 
 
 def _multiplied(config: dict[str, Any], name: str, array: np.ndarray) -> np.ndarray:

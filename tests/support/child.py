@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def in_child(task: Callable[[], bool]) -> bool:
-    """Whether a task is true in a forked process, which has a minute."""
+    """Return whether a task is true in a forked process, which has a minute."""
     child = os.fork()
     if not child:
         signal.alarm(60)

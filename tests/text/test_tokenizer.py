@@ -22,6 +22,7 @@ from intact.formats import Checkpoint, Tensor
 from intact.text import Tokenizer, gguf_tokenizer, json_tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
+from intact.text.tool_calls.deepseek import DeepSeek
 from intact.text.vocabulary import turn_ends
 
 from .vocabularies import byte_level, pieces
@@ -101,11 +102,24 @@ def test_special_tokens_can_be_left_out_of_the_text() -> None:
     assert BYTE_LEVEL.decode(ids, skip_special=False) == "<|im_start|>he<|im_end|>"
 
 
+def add_control(metadata: dict[str, Any], *marks: str) -> None:
+    """Add control tokens to a vocabulary."""
+    metadata["tokenizer.ggml.tokens"] = [*metadata["tokenizer.ggml.tokens"], *marks]
+    metadata["tokenizer.ggml.token_type"] = [*metadata["tokenizer.ggml.token_type"], *(3 for _ in marks)]
+
+
+def test_all_marks_of_deepseeks_calls_are_text() -> None:
+    metadata = byte_level() | {"tokenizer.chat_template": "{% if tools %}" + DeepSeek.opens + "{% endif %}"}
+    add_control(metadata, *DeepSeek.visible_marks)
+    before, after = DeepSeek().frame("he")
+    call = DeepSeek.opens + before + "he" + after + DeepSeek.closes
+    tokenizer = Tokenizer.from_gguf(metadata)
+    assert tokenizer.decode(tokenizer.encode(f"<|im_start|>{call}<|im_end|>")) == call
+
+
 def test_marks_of_calls_that_a_format_shows_are_text_even_as_control_tokens() -> None:
     metadata = byte_level()
-    marks = ["<|tool_call_start|>", "<|tool_call_end|>"]
-    metadata["tokenizer.ggml.tokens"] = [*metadata["tokenizer.ggml.tokens"], *marks]
-    metadata["tokenizer.ggml.token_type"] = [*metadata["tokenizer.ggml.token_type"], 3, 3]
+    add_control(metadata, "<|tool_call_start|>", "<|tool_call_end|>")
     text = "<|im_start|>he<|tool_call_start|>[he()]<|tool_call_end|><|im_end|>"
     for template, expected in (
         ("{% if tools %}<|tool_list_start|>{% endif %}", "he<|tool_call_start|>[he()]<|tool_call_end|>"),

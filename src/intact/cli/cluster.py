@@ -75,10 +75,9 @@ class ClusterOptions:
             if not isinstance(backend, NativeBackend):
                 raise ParameterError(f"{name} is an endpoint: a cluster needs models that run in this program")
         with spinner("digesting the models' files"):
-            arguments = [models.loading | loading | models.first, *(models.loading | loading,) * (len(backends) - 1)]
             shipments = {
-                name: ship(backend.model.path, own)
-                for (name, backend), own in zip(backends.items(), arguments, strict=True)
+                name: ship(backend.model.path, models.loading | loading | ({} if i else models.first))
+                for i, (name, backend) in enumerate(backends.items())
             }
         now = next(iter(backends.values())).now
         with opened_pool(self.ray, shipments, count=self.workers, journals=journals, now=now) as pool:

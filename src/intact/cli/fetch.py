@@ -118,12 +118,8 @@ def load(
         options["draft_model"] = locate(draft_model)
     if adapter is not None:
         options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
-    if tensor_parallel is not None:
-        options["tensor_parallel"] = tensor_parallel
-    if prefill is not None:
-        options["prefill"] = prefill
-    if pipeline_parallel is not None:
-        options["pipeline_parallel"] = pipeline_parallel
+    processes = {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "prefill": prefill}
+    options |= {name: value for name, value in processes.items() if value is not None}
     if weights_memory is not None:
         options["weights_memory"] = parse_size(weights_memory, "--weights-memory")
     import intact

@@ -100,10 +100,8 @@ def open_model(
     def load() -> Any:
         if has_template:
             prepare()
-        own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter}
+        own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter, "weights_memory": weights_memory}
         own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "prefill": prefill}
-        if weights_memory is not None:
-            own["weights_memory"] = weights_memory
         if partners:
             own["partners"] = [fetch.locate(one) for one in partners]
         return fetch.load(name, profile, threads, cache_bytes, **own, **kept)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.page_store import Pages
+from intact.engine.page_store import Pages, page_key
 from intact.errors import ParameterError
 from intact.executors.base import Executor
 
@@ -158,7 +158,7 @@ class PrefixIndex:
         if store is not None:
             self.root.key = store.root
             for number, digest in enumerate(adapters):
-                self.root_of(number).key = store.key(store.root, digest)
+                self.root_of(number).key = page_key(store.root, digest)
         self.idle = 0  # blocks that nobody holds
         self.evictions = 0
         self._full = 4 * pool.page_size  # bytes of a full page's tokens
@@ -248,7 +248,7 @@ class PrefixIndex:
             key = self._keys(parent)[-1]
             for at in range(start, min(limit, start + room * size) - size + 1, size):
                 parts.append(text(at, at + size))
-                key = store.key(key, parts[-1])
+                key = page_key(key, parts[-1])
                 yield key
 
         block = parent
@@ -271,7 +271,7 @@ class PrefixIndex:
         keys = [root.key]
         for one in _path(block):
             if one.key is None:
-                one.key = self.store.key(keys[-1], one.tokens)
+                one.key = page_key(keys[-1], one.tokens)
             keys.append(one.key)
         return keys
 

@@ -75,9 +75,6 @@ class Pages(Protocol):
     root: bytes
     counts: StoreCounts
 
-    def key(self, before: bytes, tokens: bytes) -> bytes:
-        """Return the key of a page: its tokens after those of the page with the key `before`."""
-
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
         """Yield the pages of successive keys, up to the first that is not there."""
 
@@ -179,10 +176,6 @@ class PageStore:
                     versions = ", ".join(f"{name} {found.get(name)!s:.20}" for name in VERSIONS)
                     text = f"it has pages of this model of another version ({versions}), which are ignored"
                     self._log_once("version", text)
-
-    def key(self, before: bytes, tokens: bytes) -> bytes:
-        """Return the key of a page: its tokens after those of the page with the key `before`."""
-        return page_key(before, tokens)
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
         """Yield the pages of successive keys, up to the first that is not there or damaged."""

@@ -41,10 +41,6 @@ class PageBox:
         self._pages: OrderedDict[bytes, NDArray[np.uint8]] = OrderedDict()
         self._lock = Lock()
 
-    def key(self, before: bytes, tokens: bytes) -> bytes:
-        """Return the key of a page: its tokens after those of the page with the key `before`."""
-        return page_key(before, tokens)
-
     def held(self, keys: Sequence[bytes]) -> int:
         """Return the number of leading keys whose pages are here."""
         with self._lock:
@@ -168,7 +164,7 @@ class RemotePrompts:
         box, size = self._source.box, self._engine.pool.page_size
         keys, key = [], box.root
         for i in range(self._count(request)):
-            key = box.key(key, request.prompt[i * size : (i + 1) * size].tobytes())
+            key = page_key(key, request.prompt[i * size : (i + 1) * size].tobytes())
             keys.append(key)
         first += box.held(keys[first:])
         if first < len(keys):

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.granitehybrid import GraniteHybrid
-from intact.models.names import FEED_FORWARD, HF_NAMES
-from intact.models.state_spaces import HYBRID_DEFAULTS, StateSpaces, scan_names
+from intact.models.names import FEED_FORWARD
+from intact.models.state_spaces import HYBRID_DEFAULTS, HYBRID_NAMES, StateSpaces, scan_names
 
 
 class Bamba(GraniteHybrid):
@@ -19,17 +19,7 @@ class Bamba(GraniteHybrid):
 
     name = "bamba"
     hf = ("BambaForCausalLM",)
-    hf_names = (
-        HF_NAMES
-        | {
-            "output_norm": "model.final_layernorm",
-            "ffn_norm": "pre_ff_layernorm",
-            "ffn_gate": "feed_forward.gate_proj",
-            "ffn_up": "feed_forward.up_proj",
-            "ffn_down": "feed_forward.down_proj",
-        }
-        | scan_names("mamba")
-    )
+    hf_names = HYBRID_NAMES | scan_names("mamba")
     hf_defaults = HYBRID_DEFAULTS | {
         "num_key_value_heads": 8,
         "max_position_embeddings": 262144,

@@ -122,7 +122,7 @@ class Config:
     scan_layers: tuple[int, ...] = ()
     """Layers with a state space in the place of attention."""
     scan_norm: bool = True
-    """Whether state-space layers have a norm before their output projection."""
+    """If true, state-space layers have a norm before their output projection."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
     """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
     other_heads: tuple[str, ...] = ()

@@ -13,8 +13,8 @@ from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.formats.quantised.parts import Converted
 from intact.models.config import Config, RowFactors, exact
-from intact.models.names import GGUF_LAYER, HF_NAMES
-from intact.models.state_spaces import HYBRID_DEFAULTS, StateSpaces, scan_names
+from intact.models.names import GGUF_LAYER
+from intact.models.state_spaces import HYBRID_DEFAULTS, HYBRID_NAMES, StateSpaces, scan_names
 from intact.numerics.dequantize import dequantize
 from intact.weights import FLOAT_FORMATS, Bytes
 
@@ -31,17 +31,7 @@ class FalconH1(StateSpaces):
 
     gguf = "falcon-h1"
     hf = ("FalconH1ForCausalLM",)
-    hf_names = (
-        HF_NAMES
-        | {
-            "output_norm": "model.final_layernorm",
-            "ffn_norm": "pre_ff_layernorm",
-            "ffn_gate": "feed_forward.gate_proj",
-            "ffn_up": "feed_forward.up_proj",
-            "ffn_down": "feed_forward.down_proj",
-        }
-        | scan_names("mamba")
-    )
+    hf_names = HYBRID_NAMES | scan_names("mamba")
     hf_defaults: ClassVar[dict[str, Any]] = HYBRID_DEFAULTS | {
         "num_key_value_heads": 8,
         "max_position_embeddings": 8192,

@@ -101,7 +101,7 @@ def some_layers(program: Program, chosen: Sequence[int]) -> Program:
         If the program cannot be cut between layers.
     """
     parts = segments(program)
-    exchange = AllGather(None, STREAM, (program.buffers[STREAM].width,), accumulate=True)
+    exchange = _exchange(program)
     ops: list[Op] = [*parts.embedding, exchange]
     for layer in chosen:
         ops += [*parts.layers[layer], exchange]
@@ -118,7 +118,7 @@ def outer_program(program: Program) -> Program:
         If the program cannot be cut between layers.
     """
     parts = segments(program)
-    exchange = AllGather(None, STREAM, (program.buffers[STREAM].width,), accumulate=True)
+    exchange = _exchange(program)
     ops = (*parts.embedding, exchange, *parts.head)
     return replace(program, ops=ops, buffers=_used_buffers(ops, program), layers=0)
 
@@ -136,7 +136,7 @@ def inner_program(program: Program, first: int, stop: int) -> Program:
     """
     layers = segments(program).layers[first:stop]
     width = program.buffers[STREAM].width
-    enter, leave = AllGather(None, STREAM, (width,)), AllGather(None, STREAM, (width,), accumulate=True)
+    enter, leave = AllGather(None, STREAM, (width,)), _exchange(program)
     ops, count = _renumbered([enter, *(op for layer in layers for op in layer), leave, Logits(STREAM, _ZEROS)])
     zeros = Tensor(_ZEROS, "F32", (1, width), np.zeros(4 * width, np.uint8))
     return replace(
@@ -147,6 +147,11 @@ def inner_program(program: Program, first: int, stop: int) -> Program:
         layers=count,
         vocabulary=1,
     )
+
+
+def _exchange(program: Program) -> AllGather:
+    """Return an exchange that reads the rows of the stream, and may put others in their place."""
+    return AllGather(None, STREAM, (program.buffers[STREAM].width,), accumulate=True)
 
 
 def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:

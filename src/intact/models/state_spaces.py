@@ -15,6 +15,7 @@ from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
+from intact.models.names import HF_NAMES
 from intact.models.program import Buffer
 from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.dequantize import dequantize
@@ -31,7 +32,15 @@ HYBRID_DEFAULTS: dict[str, Any] = {
     "mamba_d_conv": 4,
     "mamba_expand": 2,
 }
-"""What a hybrid's config.json may leave out, but for the width of heads, which is then that of all by their number."""
+"""Defaults of a hybrid's config.json; the width of heads is, if left out, that of all by their number."""
+HYBRID_NAMES = HF_NAMES | {
+    "output_norm": "model.final_layernorm",
+    "ffn_norm": "pre_ff_layernorm",
+    "ffn_gate": "feed_forward.gate_proj",
+    "ffn_up": "feed_forward.up_proj",
+    "ffn_down": "feed_forward.down_proj",
+}
+"""Names in safetensors that Falcon-H1 and Bamba share."""
 
 
 def scan_names(mixer: str) -> dict[str, str]:

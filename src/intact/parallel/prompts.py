@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from intact.engine.engine import DEFAULT_ROWS, Engine
 from intact.engine.head_job import HeadJob
-from intact.engine.page_store import HEAD, StoreCounts, page_head, page_key
+from intact.engine.page_store import HEAD, StoreCounts, page_head
 from intact.engine.remote_prompts import PageBox
 from intact.errors import CapacityError, ParameterError, WorkerError
 from intact.executors.base import Executor
@@ -69,10 +69,6 @@ class _Sender:
     def __init__(self, channel: Channel, root: bytes) -> None:
         self.root, self.counts, self.first = root, StoreCounts(), 0
         self._channel = channel
-
-    def key(self, before: bytes, tokens: bytes) -> bytes:
-        """Return the key of a page: its tokens after those of the page with the key `before`."""
-        return page_key(before, tokens)
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
         """Yield nothing: the engine has all that there is."""

@@ -14,7 +14,7 @@ _PART = re.compile(
     r"(?P<place>here|local|(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+):(?P<port>\d{1,5}))(?:\*(?P<share>\d{1,4}))?"
 )
 Way: TypeAlias = Literal["tensor", "pipeline", "prefill"]
-"""How work is divided: by rows of every matrix, by layers, or by prompts and answers."""
+"""The ways to divide work: by rows of every matrix, by layers, or by prompts and answers."""
 _WANTED: Final = "a number of processes, or parts such as here*3,local,10.0.0.2:7000*2"
 
 
