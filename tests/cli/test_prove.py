@@ -2,6 +2,7 @@
 
 import pytest
 
+from intact.prove.assistants import find_assistant
 from intact.prove.provers import PROVERS
 
 AXIOMS = "fof(a, axiom, ![X]: (man(X) => mortal(X))).\nfof(b, axiom, man(socrates)).\n"
@@ -102,3 +103,30 @@ def test_proofs_are_shown_step_by_step_in_the_terminal_in_json_and_as_a_page(int
     assert (result.code, "no proof of a theorem 'five'" in result.err) == (2, True)
     result = intact_command("prove", "-", "--goals", stdin=THEOREM)
     assert (result.code, "name one, such as --with rocq" in result.err) == (2, True)
+
+
+PROVED = "Require Import Arith.\nTheorem t : forall n : nat, n <= n.\nProof. auto. Qed.\n"
+
+
+@pytest.mark.skipif(find_assistant("rocq").missing() is not None, reason="needs Rocq")
+def test_new_theorems_of_a_proved_one(intact_command, tmp_path):
+    command = ("prove", "-", "--with", "rocq", "--seconds", "60", "--mutate", "Nat.add_0_r")
+    result = intact_command(*command, "--out", tmp_path / "more.v", "--json", stdin=PROVED)
+    assert (result.code, result.json["theorem"], result.json["tried"]) == (0, "t", 5)
+    assert [one["statement"] for one in result.json["found"]] == ["forall n : nat, n <= n + 0"]
+    assert intact_command("prove", tmp_path / "more.v", "--with", "rocq", "--seconds", "60").code == 0
+    assert "t_1 : forall n : nat, n <= n + 0" in intact_command(*command, stdin=PROVED).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--with", "rocq", "--out", "x.v"], "--out is the file of what --mutate"),
+        (["--mutate", "3"], "--mutate takes --with rocq"),
+        (["--with", "rocq", "--mutate", "3", "--goals"], "neither --goals nor --html"),
+    ],
+)
+def test_options_that_do_not_go_together(intact_command, arguments, message):
+    result = intact_command("prove", "-", *arguments, stdin=PROVED)
+    assert result.code == 2
+    assert message in result.err
