@@ -1,0 +1,281 @@
+"""The files of decoder architectures: names of tensors, keys of hyper-parameters, and how both are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from intact.errors import ModelError
+from intact.formats import Checkpoint, Tensor
+from intact.formats.metadata import Metadata
+from intact.models.config import Config, exact, read_gguf_config, read_hf_config, text_config
+from intact.models.mixtures import (
+    GGUF_STACKED,
+    SHARED,
+    MixtureForm,
+    numbered,
+    read_gguf_mixture,
+    read_hf_mixture,
+    split_experts,
+)
+from intact.models.names import (
+    ATTENTION,
+    FEED_FORWARD,
+    HF_LAYER,
+    HF_NAMES,
+    PARTS,
+    SCAN_INPUTS,
+    find_fused,
+    split_rows,
+    ungroup_heads,
+)
+from intact.models.reward_heads import reward_layers
+from intact.models.windows import (
+    each,
+    global_layers,
+    read_gguf_local_layers,
+    read_hf_local_layers,
+    read_hf_unrotated_layers,
+)
+
+_HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\..+|.*\.rotary_emb\.inv_freq")
+"""What a text model may leave aside: a picture's tower, and the frequencies that old checkpoints store again."""
+
+
+class DecoderFiles:
+    """The files of an architecture: GGUF, or safetensors with a config.json.
+
+    `Decoder` is the one subclass, which makes a program of what is read here.
+    """
+
+    name: ClassVar[str]
+    """Name of an architecture whose GGUF files have another's name and form; it is `gguf` where it is not given."""
+    gguf: ClassVar[str]
+    """Name of the architecture in GGUF (general.architecture)."""
+    hf: ClassVar[tuple[str, ...]]
+    """Names in config.json (architectures)."""
+    hf_names: ClassVar[dict[str, str]] = HF_NAMES
+    """Canonical names of tensors to those in safetensors."""
+    gguf_names: ClassVar[Mapping[str, str]] = {}
+    """Canonical names of tensors to those in GGUF files, where they differ."""
+    hf_defaults: ClassVar[Mapping[str, Any]] = {}
+    """What a config.json may leave out: the defaults of Transformers' configuration class, where they matter."""
+    hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+    """Keys in config.json that would change the answer in a way that no operation here has, and harmless values."""
+    hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
+    """The key in config.json that names the activation, and its only value that is supported."""
+    mixture: ClassVar[MixtureForm | None] = None
+    """Keys and defaults of mixtures of experts in files, if models may have them."""
+    soft_caps: ClassVar[tuple[float, float] | None] = None
+    """The soft caps of scores and of logits where a GGUF file has no keys of them, if models have any."""
+    biases: ClassVar[dict[str, bool | str]] = {
+        **dict.fromkeys((*ATTENTION, "attn_output"), "attention_bias"),
+        **dict.fromkeys(FEED_FORWARD, False),
+    }
+    """For each matrix whether it has a bias, or the key in config.json that says so."""
+    has_local_layers: ClassVar[bool] = False
+    """Whether layers may attend to a window. Those that do are read from the files."""
+    local_but_each: ClassVar[int] = 0
+    """Where files have a window but don't say for which layers: for all but each n-th; 0: for all."""
+    unrotated_each: ClassVar[int] = 0
+    """Each n-th layer has no positions, where a config.json doesn't say which (`no_rope_layers`); 0: all have them."""
+    rotates_local_alone: ClassVar[bool] = False
+    """If true, in files with a window only the layers that attend to it have positions."""
+    partial_rotary: ClassVar[bool] = False
+    """Whether a config.json may have heads rotated in part (`partial_rotary_factor`)."""
+    layer_norms: ClassVar[bool] = False
+    """True if these are layer norms."""
+    hf_eps: ClassVar[str] = "rms_norm_eps"
+    """The key in config.json of the norms' epsilon."""
+    fused: ClassVar[Mapping[str, str]] = {}
+    """Matrices that safetensors hold as one (keys of `names.PARTS`), and their names there."""
+    gguf_fused: ClassVar[tuple[str, ...]] = ()
+    """Matrices that GGUF files may hold as one."""
+    hf_stacked: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Names in safetensors of tensors that hold matrices of all experts, and which of each, in order."""
+    hf_groups_heads: ClassVar[bool] = False
+    """If true, rows of a fused `attn_qkv` in safetensors stand by KV head: its queries, its key, its value."""
+    multipliers: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Fields of `Config` that are factors, with their keys in GGUF and in config.json."""
+    divides_logits: ClassVar[bool] = True
+    """True if `logit_scale` is a divisor, false if a factor."""
+    sample: ClassVar[Mapping[str, Any]] = {}
+    """GGUF keys (without the architecture's name) that a small checkpoint needs beside the common ones to show all
+    that the architecture has; tests write random checkpoints with them."""
+
+    @classmethod
+    def read_config(cls, checkpoint: Checkpoint) -> Config:
+        """Read the hyper-parameters of a checkpoint.
+
+        Raises
+        ------
+        ModelError
+            If one is missing, of the wrong type, out of bounds, or not supported.
+        """
+        if checkpoint.format == "gguf":
+            return cls.read_gguf(Metadata(checkpoint.metadata, checkpoint.path, prefix=cls.gguf + "."))
+        config = cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, cls.hf_defaults, cls.read_keys()))
+        heads = tuple(f"{layer}.{end}" for layer in reward_layers(checkpoint.metadata) for end in ("weight", "bias"))
+        return replace(config, tied=True, other_heads=heads) if heads else config
+
+    @classmethod
+    def claims(cls, metadata: Mapping[str, Any]) -> bool:
+        """Return whether a GGUF file that has the name of another architecture is of this one."""
+        return False
+
+    @classmethod
+    def read_keys(cls) -> frozenset[str]:
+        """Return the keys that the architecture reads, of those that others refuse."""
+        return frozenset(
+            {key for key, _ in cls.multipliers.values()}
+            | ({"attn_logit_softcapping", "final_logit_softcapping"} if cls.soft_caps else set())
+            | ({"expert_count", cls.mixture.hf_count} if cls.mixture else set())
+        )
+
+    @classmethod
+    def read_gguf(cls, m: Metadata) -> Config:
+        """Read the hyper-parameters of a GGUF file; an architecture with some of its own adds them."""
+        eps = "attention.layer_norm_epsilon" if cls.layer_norms else "attention.layer_norm_rms_epsilon"
+        config = read_gguf_config(m, cls.biases, cls.read_keys(), eps)
+        config = replace(
+            config,
+            **cls.read_multipliers(m, 0),
+            **cls.read_caps(m, cls.soft_caps or (0.0, 0.0)),
+            unrotated_layers=each(cls.unrotated_each, config.layers),
+            mixture=read_gguf_mixture(m, cls.mixture, config.layers) if cls.mixture else None,
+        )
+        window = m.integer("attention.sliding_window", 0, least=0)
+        if window and cls.rotates_local_alone:
+            local = read_gguf_local_layers(m, config.layers, cls.local_but_each)
+            config = replace(config, unrotated_layers=global_layers(local))
+        if not 0 < window < config.context:
+            return config
+        if not cls.has_local_layers:
+            key = "attention.sliding_window"
+            m.refuse(key, "0 (local layers are not supported for this architecture)", window)
+        return replace(config, window=window, local_layers=read_gguf_local_layers(m, config.layers, cls.local_but_each))
+
+    @classmethod
+    def read_hf(cls, m: Metadata) -> Config:
+        """Read the hyper-parameters of a config.json; an architecture with some of its own adds them."""
+        m.refuse_features(cls.hf_refused)
+        config = read_hf_config(m, cls.biases, cls.partial_rotary, cls.read_keys(), cls.hf_eps)
+        config = replace(
+            config,
+            **cls.read_multipliers(m, 1),
+            **cls.read_caps(m, (0.0, 0.0)),
+            mixture=read_hf_mixture(m, cls.mixture, config.layers)
+            if cls.mixture and m.get(cls.mixture.hf_count)
+            else None,
+        )
+        key, activation = cls.hf_activation
+        m.choice(key, (activation,))
+        allowed = ("full_attention", "sliding_attention")[: 1 + cls.has_local_layers]
+        kinds = m.get("layer_types")
+        if kinds is not None and not (
+            isinstance(kinds, list) and len(kinds) == config.layers and all(kind in allowed for kind in kinds)
+        ):
+            m.refuse("layer_types", f"a list that gives each of {config.layers} layers {' or '.join(allowed)}", kinds)
+        config = replace(config, unrotated_layers=read_hf_unrotated_layers(m, config.layers, cls.unrotated_each))
+        if not cls.has_local_layers or m.get("sliding_window") is None:
+            return config
+        local, window = read_hf_local_layers(m, config.layers, cls.local_but_each), m.integer("sliding_window")
+        if cls.rotates_local_alone:
+            config = replace(config, unrotated_layers=global_layers(local))
+        return replace(config, window=window, local_layers=local) if any(local) and window < config.context else config
+
+    @classmethod
+    def read_multipliers(cls, m: Metadata, form: int) -> dict[str, Any]:
+        """Read the factors that a file has: 0 for GGUF, where 0 means that there is none, 1 for config.json."""
+        found = {}
+        for field, keys in cls.multipliers.items():
+            if m.get(keys[form]):
+                value = exact(m.number(keys[form], least=1e-6, most=4095.0))
+                found[field] = 1 / value if field == "logit_scale" and cls.divides_logits else value
+        return found
+
+    @classmethod
+    def read_caps(cls, m: Metadata, defaults: tuple[float, float]) -> dict[str, Any]:
+        """Read the soft caps, which have the same keys in GGUF and in config.json; 0: there is none."""
+        keys = {"score_cap": "attn_logit_softcapping", "logit_cap": "final_logit_softcapping"} if cls.soft_caps else {}
+        found = {}
+        for (field, key), default in zip(keys.items(), defaults, strict=False):
+            if m.get(key, default):
+                found[field] = exact(m.number(key, default, least=1.0, most=16384.0))
+        return found
+
+    @classmethod
+    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
+        """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
+        gguf = checkpoint.format == "gguf"
+        if config.mixture and gguf:
+            checkpoint = split_experts(checkpoint, config.mixture.count, GGUF_STACKED)
+        elif config.mixture:
+            checkpoint = split_experts(checkpoint, config.mixture.count, cls.hf_stacked, cls.hf_name)
+        stems = {stem: stem for stem in cls.gguf_fused} if gguf else {own: stem for stem, own in cls.fused.items()}
+        found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, stems)}
+        if not found:
+            return checkpoint
+        q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
+        rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
+        rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else config.hidden)
+        if config.scan:
+            sizes = (config.scan.inner, config.scan.channels, config.scan.heads)
+            rows |= dict(zip(SCAN_INPUTS, sizes, strict=True))
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in checkpoint.tensors.items():
+            if name not in found:
+                tensors[name] = tensor
+                continue
+            layer, stem, end = found[name]
+            if cls.hf_groups_heads and not gguf and stem == "attn_qkv":
+                tensor = ungroup_heads(tensor, config.heads, config.kv_heads, config.head_width)
+            own = {part: f"blk.{layer}.{part}.{end}" for part in PARTS[stem]}
+            parts = {own[part] if gguf else cls.hf_name(own[part]): rows[part] for part in PARTS[stem]}
+            try:
+                tensors |= {part.name: part for part in split_rows(tensor, parts)}
+            except ModelError as error:
+                raise ModelError(f"{checkpoint.path}: {error}") from error
+        return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
+
+    @classmethod
+    def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """Return the tensors under GGUF's names, whatever the format; what has no such name keeps its own."""
+        if checkpoint.format == "gguf":
+            canonical = {gguf: own for own, gguf in cls.gguf_names.items()}
+            return {canonical.get(name, name): tensor for name, tensor in checkpoint.tensors.items()}
+        tensors = checkpoint.tensors.items()
+        return {cls.canonical_name(name): tensor for name, tensor in tensors if not _HF_UNUSED.fullmatch(name)}
+
+    @classmethod
+    def canonical_name(cls, name: str) -> str:
+        """Return GGUF's name of a tensor in safetensors; its own where it has none, which `refuse_unused` refuses."""
+        names = {hf: own for own, hf in cls.hf_names.items()}
+        plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
+        match = HF_LAYER.fullmatch(plain)
+        if match and match[2] in names:
+            return f"blk.{match[1]}.{names[match[2]]}.{match[3]}"
+        if match and (expert := numbered(match[2])) and expert[0] in names:
+            return f"blk.{match[1]}.{names[expert[0]]}.{expert[1]}.{match[3]}"
+        if (parts := plain.rpartition("."))[0] in names and parts[2] in ("weight", "bias"):
+            return f"{names[parts[0]]}.{parts[2]}"
+        return name
+
+    @classmethod
+    def hf_name(cls, name: str) -> str:
+        """Return the name in safetensors of a tensor that has a canonical name."""
+        stem, _, end = name.rpartition(".")
+        if stem.startswith("blk."):
+            _, layer, part = stem.split(".", 2)
+            expert, _, number = part.rpartition(".")
+            part, number = (expert, number) if number.isdigit() else (part, "")
+            return f"model.layers.{layer}.{cls.hf_names.get(part, part).replace('*', number)}.{end}"
+        return f"{cls.hf_names.get(stem, stem)}.{end}"
+
+    @classmethod
+    def own_name(cls) -> str | None:
+        """Return the name in the registry; None for classes that architectures share."""
+        found: str | None = vars(cls).get("name", vars(cls).get("gguf"))
+        return found
