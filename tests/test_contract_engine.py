@@ -215,9 +215,11 @@ def _check(path, profile, row, expected, folder=None):
         assert not row["company"] or did["preemptions"] > 0 or engine.index.evictions > 0
     elif not row["preempted"]:
         assert did["preemptions"] == 0
+    # A text that loses its pages with every token has hardly a step to draft in.
+    scarce = row["preempted"] and (row["capped"] or row["drafter"] == "stand")
     if row["drafter"] == "off":
         assert counters.drafted == 0
-    elif not (others or row["drafter"] == "lookup" or (row["capped"] and row["preempted"])):  # these may draft nothing
+    elif not (others or row["drafter"] == "lookup" or scarce):
         assert did["drafted"] > did["accepted"] or (did["drafted"] > 0 and row["drafter"] == "model")  # it is the same
         assert did["accepted"] > 0 or row["drafter"] != "prophet"
     engine.close()
