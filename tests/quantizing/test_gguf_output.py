@@ -12,7 +12,7 @@ from intact.errors import FormatError, ParameterError
 from intact.formats import open_checkpoint
 from intact.formats.safetensors import Stored, read_safetensors, write_safetensors
 from intact.formats.stored_blocks import blocks_to_bytes
-from intact.models import build_program
+from intact.models import build_program, stored_together
 from intact.numerics.dequantize import dequantize
 from intact.quantizing import QuantizedModel, quantize
 from intact.receipts.identity import identify
@@ -144,3 +144,34 @@ def test_damaged_headers_of_blocks_are_named(at: int, value: int, message: str, 
     write_safetensors(path, [Stored("w", "U8", data.shape, data.nbytes)], lambda name: data, {})
     with pytest.raises(FormatError, match=message):
         read_safetensors(path)
+
+
+STACKED = {"mamba2": "ssm_in", "phi3": "ffn_up", "chatglm": "attn_qkv", "qwen3moe": "ffn_up_exps"}
+
+
+@pytest.mark.parametrize("architecture", STACKED)
+def test_matrices_that_a_file_holds_as_one_are_one_again(architecture: str, text: Path, tmp_path: Path) -> None:
+    """So llama.cpp reads the file as it reads the source; the weights are those of the folder."""
+    model = write_tiny(tmp_path / "tiny.gguf", architecture, width=64, hidden=64, heads=4, head_width=32)
+    made, other = (quantize(model, tmp_path / out, "q4_0", **options(text)) for out in ("out.gguf", "out"))
+    assert made.digest == other.digest
+    with open_checkpoint(model) as before, open_checkpoint(tmp_path / "out.gguf") as after:
+        assert {t.name: t.shape for t in after.tensors.values()} == {t.name: t.shape for t in before.tensors.values()}
+        assert after.tensors[f"blk.0.{STACKED[architecture]}.weight"].kind == "Q4_0"
+        together = stored_together(before)
+    assert f"blk.0.{STACKED[architecture]}.weight" in [one.name for one in together]
+    assert digests(tmp_path / "out.gguf") == digests(tmp_path / "out")
+    with pytest.raises(ParameterError, match=r"is part of another tensor in GGUF files; expected one as source"):
+        quantize(tmp_path / "out", tmp_path / "again.gguf", "keep", embeddings="q8_0")
+
+
+def test_matrices_of_one_tensor_cannot_get_several_types(text: Path, tmp_path: Path) -> None:
+    model = write_tiny(tmp_path / "tiny.gguf", "phi3", width=64, hidden=64, heads=4, head_width=32)
+    with pytest.raises(ParameterError, match=r"which could get several types; expected one spec for all, or a folder"):
+        quantize(model, tmp_path / "mix.gguf", "mix:5@norm(q4_0|q8_0)", **options(text))
+
+
+def test_matrices_that_stand_row_by_row_are_refused(tmp_path: Path) -> None:
+    model = write_tiny(tmp_path / "tiny.gguf", "deepseek2", width=64)
+    with pytest.raises(ParameterError, match=r"blk.0.attn_kv_b.weight .* stand in it row by row; expected a folder"):
+        quantize(model, tmp_path / "out.gguf", "keep", embeddings="q8_0")

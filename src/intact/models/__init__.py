@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
 from intact.errors import ModelError
 from intact.formats import Checkpoint
 from intact.models.decoder import Decoder
+from intact.models.mixtures import numbered
+from intact.models.names import GGUF_LAYER, PARTS
 from intact.models.needs import NEEDS
 from intact.models.program import Program
 from intact.models.reward_heads import language_model
 from intact.plugins import Registry
 from intact.suggest import did_you_mean
 
-__all__ = ["ARCHITECTURES", "Decoder", "Program", "build_program", "find_architecture", "split_matrices"]
+__all__ = [
+    "ARCHITECTURES",
+    "Decoder",
+    "Program",
+    "StoredTogether",
+    "build_program",
+    "find_architecture",
+    "split_matrices",
+    "stored_apart",
+    "stored_together",
+]
+
+
+class StoredTogether(NamedTuple):
+    """A tensor of a file that holds several matrices, or one in another shape than matrices have.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+        In the file.
+    parts : tuple of str
+        The names that `split_matrices` gives the matrices, in the order of their bytes, which are the tensor's; empty
+        if they stand in it row by row.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parts: tuple[str, ...]
 
 
 def _name_of(value: object) -> str | None:
@@ -74,6 +110,33 @@ def split_matrices(checkpoint: Checkpoint) -> Checkpoint:
     if not fused and architecture.mixture is None:
         return checkpoint
     return architecture.split(checkpoint, architecture.read_config(checkpoint))
+
+
+def stored_together(checkpoint: Checkpoint) -> list[StoredTogether]:
+    """Return the tensors of a checkpoint that `split_matrices` divides; errors as of that."""
+    split = split_matrices(checkpoint)
+    parts = [tensor for name, tensor in split.tensors.items() if tensor is not checkpoint.tensors.get(name)]
+    parts.sort(key=lambda part: _address(part.data))
+    places, found = [_address(part.data) for part in parts], []
+    for name, tensor in checkpoint.tensors.items():
+        if split.tensors.get(name) is not tensor:
+            first = _address(tensor.data)
+            inside = parts[bisect_left(places, first) : bisect_left(places, first + tensor.data.nbytes)]
+            whole = sum(part.data.nbytes for part in inside) == tensor.data.nbytes
+            found.append(StoredTogether(name, tensor.shape, tuple([part.name for part in inside]) if whole else ()))
+    return found
+
+
+def stored_apart(checkpoint: Checkpoint) -> list[str]:
+    """Return the names of matrices that GGUF files of the architecture hold together, and this checkpoint apart."""
+    architecture = find_architecture(checkpoint)
+    parts = {part for stem in architecture.gguf_fused for part in PARTS[stem]}
+    names = [(name, match[2]) for name in checkpoint.tensors if (match := GGUF_LAYER.fullmatch(name))]
+    return [name for name, stem in names if stem in parts or numbered(stem)]
+
+
+def _address(data: NDArray[np.uint8]) -> int:
+    return int(data.__array_interface__["data"][0])
 
 
 def build_program(checkpoint: Checkpoint) -> Program:

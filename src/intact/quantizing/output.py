@@ -10,6 +10,8 @@ from math import prod
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from intact.errors import ParameterError
 from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, Tensor
@@ -18,6 +20,7 @@ from intact.formats.gguf import read_pairs
 from intact.formats.gguf_writer import FILE_TYPES, NUMBERS, QUANTIZATION_VERSION, pair, write_gguf
 from intact.formats.safetensors import Stored, write_safetensors
 from intact.formats.stored_blocks import blocks_to_bytes
+from intact.models import StoredTogether
 from intact.numerics.integers import INTEGER
 from intact.weights import BLOCK_FORMATS, Bytes
 
@@ -81,7 +84,9 @@ def check_gguf(like: Checkpoint, kept: Iterable[Tensor]) -> None:
             )
 
 
-def write_gguf_checkpoint(like: Checkpoint, tensors: Sequence[Tensor], path: Path, record: str) -> None:
+def write_gguf_checkpoint(
+    like: Checkpoint, tensors: Sequence[Tensor], path: Path, record: str, together: Sequence[StoredTogether] = ()
+) -> None:
     """Write a model as a GGUF file, with the metadata of another one.
 
     Parameters
@@ -90,6 +95,8 @@ def write_gguf_checkpoint(like: Checkpoint, tensors: Sequence[Tensor], path: Pat
         One that `check_gguf` lets pass.
     record : str
         What was done, kept under the key `intact.quantization`.
+    together : sequence of StoredTogether
+        Those of the tensors that the file holds in one, as the source does, all of one type.
     """
     weights: Counter[str] = Counter()
     for tensor in tensors:
@@ -100,9 +107,15 @@ def write_gguf_checkpoint(like: Checkpoint, tensors: Sequence[Tensor], path: Pat
     pairs["general.file_type"] = pair("general.file_type", FILE_TYPES[most])
     pairs["general.quantization_version"] = pair("general.quantization_version", QUANTIZATION_VERSION)
     pairs["intact.quantization"] = pair("intact.quantization", record)
-    data = {tensor.name: tensor.data for tensor in tensors}
-    stored = [Stored(tensor.name, tensor.kind, tensor.shape, tensor.data.nbytes) for tensor in tensors]
-    write_gguf(path, pairs, stored, data.__getitem__)
+    parts = {tensor.name: tensor for tensor in tensors}
+    wholes = {name: one for one in together for name in one.parts}
+    stored, data = list[Stored](), dict[str, list[Tensor]]()
+    for tensor in tensors:
+        one = wholes.get(tensor.name, StoredTogether(tensor.name, tensor.shape, (tensor.name,)))
+        if one.name not in data:
+            data[one.name] = [parts[name] for name in one.parts]
+            stored.append(Stored(one.name, tensor.kind, one.shape, sum(part.data.nbytes for part in data[one.name])))
+    write_gguf(path, pairs, stored, lambda name: np.concatenate([part.data for part in data[name]]))
 
 
 def _pairs(like: Checkpoint) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,7 @@ from intact.files import read_text, write_whole
 from intact.formats import Checkpoint, Tensor, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.formats.stored_blocks import blocks_from_bytes
-from intact.models import Program, build_program, split_matrices
+from intact.models import Program, StoredTogether, build_program, split_matrices, stored_apart, stored_together
 from intact.models.input_limits import SUFFIX, limit_name
 from intact.models.program import Embed, Logits
 from intact.quantizers import (
@@ -168,11 +168,18 @@ def quantize(
     if is_gguf(target) and static:
         raise ParameterError(f"{target}: a GGUF file has no place for scales of inputs; name a folder as output")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
-    with split_matrices(open_checkpoint(path)) as checkpoint:
+    stored = open_checkpoint(path)
+    with split_matrices(stored) as checkpoint:
         program = build_program(checkpoint)
         spec, other = _checked(program, to, embeddings, text is not None, static)
+        together = list[StoredTogether]()
         if is_gguf(target):
-            _check_gguf(checkpoint, program, _plan(program, spec, other), target)
+            if stored.path.suffix == ".safetensors" and (apart := stored_apart(stored)):
+                raise ParameterError(
+                    f"{path}: tensor {apart[0]} is part of another tensor in GGUF files; expected one as source"
+                )
+            together = stored_together(stored)
+            _check_gguf(checkpoint, program, _plan(program, spec, other), together, target)
         source = measure(program).root.hex()
         sample = None
         if text is not None and (static or (spec is not None and is_calibrated(spec))):
@@ -231,7 +238,7 @@ def quantize(
             chosen.append(_Chosen(matrix.name, matrix.specs[pick], matrix.part(work, pick), row[pick].proxy))
         fixed = isinstance(spec, Spec) and all(one.spec in (spec, other) for one in chosen)
         assignment = None if fixed else {one.name: str(one.spec) for one in chosen}
-        return _finish(checkpoint, program, chosen, limits, about, assignment, work, target)
+        return _finish(checkpoint, program, chosen, limits, about, assignment, together, work, target)
 
 
 def largest_inputs(program: Program, read: Callable[[int], InputStatistics]) -> dict[str, np.float32]:
@@ -324,7 +331,13 @@ def _plan(program: Program, spec: Spec | SpecMixture | None, embeddings: Spec | 
     return found
 
 
-def _check_gguf(checkpoint: Checkpoint, program: Program, matrices: list[Matrix], target: Path) -> None:
+def _check_gguf(
+    checkpoint: Checkpoint,
+    program: Program,
+    matrices: list[Matrix],
+    together: Sequence[StoredTogether],
+    target: Path,
+) -> None:
     """Raise ParameterError if not all of the model can be written as a GGUF file."""
     for matrix in matrices:
         for spec in matrix.specs:
@@ -335,6 +348,15 @@ def _check_gguf(checkpoint: Checkpoint, program: Program, matrices: list[Matrix]
                 )
     names = {program.tensors[matrix.name].name for matrix in matrices}
     check_gguf(checkpoint, (tensor for tensor in checkpoint.tensors.values() if tensor.name not in names))
+    candidates = {program.tensors[matrix.name].name: matrix.specs for matrix in matrices}
+    for one in together:
+        types = {candidates.get(name) for name in one.parts}
+        if not one.parts or len(types) > 1 or any(specs is not None and len(specs) > 1 for specs in types):
+            why = "could get several types" if one.parts else "stand in it row by row"
+            raise ParameterError(
+                f"{target}: tensor {one.name} of a GGUF file holds several matrices, which {why}; expected "
+                f"{'one spec for all, or ' if one.parts else ''}a folder as output"
+            )
 
 
 def _open_work(target: Path, about: dict[str, str]) -> Path:
@@ -364,6 +386,7 @@ def _finish(
     limits: Mapping[str, np.float32],
     about: dict[str, str],
     assignment: Mapping[str, str] | None,
+    together: Sequence[StoredTogether],
     work: Path,
     target: Path,
 ) -> QuantizedModel:
@@ -385,7 +408,7 @@ def _finish(
     final = work / f"model{target.suffix if is_gguf(target) else ''}"
     file = final if is_gguf(target) else final / MODEL_FILE
     if is_gguf(target):
-        write_gguf_checkpoint(checkpoint, _written(checkpoint, parts), final, json.dumps(record))
+        write_gguf_checkpoint(checkpoint, _written(checkpoint, parts), final, json.dumps(record), together)
     else:
         _write_folder(checkpoint, parts, limits, final, about)
         write_whole(final / RECORD, json.dumps(record, indent=1))
@@ -412,7 +435,7 @@ def _finish(
 def _written(checkpoint: Checkpoint, parts: Mapping[str, Path]) -> list[Tensor]:
     """Return the tensors of a checkpoint, those that were quantised as their blocks."""
     return [
-        blocks_from_bytes(name, np.fromfile(parts[name], np.uint8)) if name in parts else tensor
+        blocks_from_bytes(name, np.memmap(parts[name], np.uint8, "r")) if name in parts else tensor
         for name, tensor in checkpoint.tensors.items()
     ]
 
