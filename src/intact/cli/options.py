@@ -241,6 +241,43 @@ PartnerOption = Annotated[
     list[str] | None,
     typer.Option("--with", metavar="NAME=MODEL", help="Another model, for a mix that takes one.", show_default=False),
 ]
+
+
+def mix_options(mix: str | None, shadow: str | None, others: list[str] | None, **excluded: object) -> dict[str, Any]:
+    """Return the argument `mix` of `Model.generate` that `--mix` stands for, checked before a model is loaded.
+
+    Parameters
+    ----------
+    others
+        The values of `--with`.
+    **excluded
+        Options that do not go with a mix, by their names; None where one is not given.
+
+    Raises
+    ------
+    ParameterError
+        If the mix is none, lacks its shadow or a partner, or has one that it does not take; or naming such an option.
+    """
+    if mix is None and shadow is None and not others:
+        return {}
+    from intact.engine.mixes import check_partners, check_shadow, chosen_mix, read_mix
+
+    given = None if mix is None else read_mix(mix)
+    chosen = None if given is None else chosen_mix(given)
+    check_shadow(chosen, shadow is not None)
+    count = len(others or ())
+    if chosen is None:
+        raise ParameterError("--with names a model for a mix, and there is none: give --mix NAME")
+    check_partners(chosen, count)
+    if count > (takes := chosen.mix.streams.count("partner")):
+        raise ParameterError(
+            f"--with names {count} model{'s' * (count > 1)}, and the mix {chosen.mix.name} takes {takes}"
+        )
+    if named := [f"--{name.replace('_', '-')}" for name, value in excluded.items() if value is not None]:
+        raise ParameterError(f"{named[0]} cannot be combined with --mix: a mix is drawn without guesses and adapters")
+    return {"mix": given}
+
+
 ReceiptOption = Annotated[
     Path | None,
     typer.Option(
