@@ -29,7 +29,7 @@ from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import EXPECTED
 from intact.serve.models import Served
 from intact.serve.replies import head
-from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns, with_seed
+from intact.serve.requests import MIX_FIELDS, ChatRequest, Extension, ResponseFormat, as_turns, with_seed
 from intact.serve.service import CancellableWork, Service, in_thread, receipt_document
 from intact.serve.settings import ServerSettings
 from intact.text.template import DEFAULT_NOW
@@ -41,7 +41,7 @@ UNREAD = 64
 INTERVAL = 0.2
 """Seconds between two events about unfinished texts."""
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
-_OWN = Extension.model_fields.keys() - {"regex", "grammar", "stop_below"}
+_OWN = Extension.model_fields.keys() - {"regex", "grammar", "stop_below"} - MIX_FIELDS
 _SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "body")
 _NO_EFFECT = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
 _NO_EFFECT |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
