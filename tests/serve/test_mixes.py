@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
+from intact.reason.problem import Problem
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify_together
@@ -136,6 +137,19 @@ def test_other_interfaces_take_the_same_fields(client, server, model):
     assert answer["message"]["content"] == wanted.text
 
 
+@pytest.mark.parametrize("asked", [GUIDED, {"mix": "contrastive"}], ids=["shadow", "partner"])
+def test_methods_draw_from_mixes(client, model, asked):
+    own = {"method": "self_consistency", "n": 3, "id": "p", "trace": True, **asked}
+    answer = chat(client, own)
+    messages = tuple((turn["role"], turn["content"]) for turn in CHAT)
+    sampled = {"max_tokens": 8, "temperature": 0.9}
+    wanted = intact.solve(model, "self_consistency", Problem("p", messages, seed=3), n=3, now=NOW, **sampled, **asked)
+    texts = [node["text"] for node in wanted.trace["nodes"]]
+    assert [node["text"] for node in answer.intact["trace"]["nodes"]] == texts
+    plain = chat(client, {"method": "self_consistency", "n": 3, "id": "p", "trace": True})
+    assert [node["text"] for node in plain.intact["trace"]["nodes"]] != texts
+
+
 def test_a_shadow_is_rendered_with_the_tools_of_its_request(client, server, model):
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
     plain = chat(client, {}, tools=[tool]).usage.prompt_tokens
@@ -162,7 +176,10 @@ def test_a_shadow_is_rendered_with_the_tools_of_its_request(client, server, mode
         ({"mix": "guidance", "shadow": [{"role": "user"}]}, {}, "intact.shadow[0].content", "is missing"),
         ({"mix": "guidance", "shadow": "x " * 2000}, {}, "intact.shadow", "context"),
         ({"mix": "guidance", "shadow": "x"}, {"messages": [SYSTEM]}, "intact.shadow", "the user's message"),
-        ({"mix": "contrastive"}, {"model": "tiny:best-of-n-2"}, "intact.mix", "has no effect with a reasoning method"),
+        ({"mix": "proxy"}, {"model": "tiny:best-of-n-2"}, "intact.mix", "takes 2 partners, got 1"),
+        ({"mix": "contrastive", "receipt": True}, {"model": "tiny:best-of-n-2"}, "intact.mix", "state no mix"),
+        ({"mix": "guidance", "shadow": SHADOW}, {"model": "tiny:best-of-n-2"}, "intact.shadow", "must be a text"),
+        ({"mix": "guidance", "shadow": "x " * 2000}, {"model": "tiny:best-of-n-2"}, "intact.shadow", "context"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused_by_its_field(client, own, fields, param, message):

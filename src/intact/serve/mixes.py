@@ -8,6 +8,7 @@ from typing import Any
 
 from intact.engine.mixes import ChosenMix, check_partners, check_shadow, chosen_mix, shadow_messages
 from intact.errors import IntactError
+from intact.reason.backends.text_mix import TextMix
 from intact.receipts.identity import digests_of
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.models import Served
@@ -56,6 +57,24 @@ def mixing(served: Served, chosen: ChosenMix | None) -> Served:
     taken = model.partners[: chosen.mix.streams.count("partner")]
     roots = [digests_of(partner).to_document()["weights"][:16] for partner in taken]
     return replace(served, fingerprint="+".join([served.fingerprint, *roots]))
+
+
+def method_mix(own: Extension) -> TextMix | None:
+    """Return the mix that a method's texts are drawn from, or None.
+
+    Raises
+    ------
+    ApiError
+        400, as of `requested_mix`; if the shadow is no text, or a receipt is requested, which states no mix.
+    """
+    if (chosen := requested_mix(own)) is None:
+        return None
+    if own.receipt:
+        message = f"{MIX} cannot be combined with intact.receipt: receipts of runs state no mix"
+        raise ApiError(400, message, MIX, "unsupported")
+    if own.shadow is not None and not isinstance(own.shadow, str):
+        raise ApiError(400, f"{SHADOW} must be a text with a reasoning method", SHADOW)
+    return TextMix(chosen, own.shadow)
 
 
 def shadow_turns(request: ChatRequest) -> list[Any]:
