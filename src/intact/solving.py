@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
@@ -15,6 +16,7 @@ from intact.library import Model, load
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.openai_key import KEY, variables
+from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
 from intact.reason.driver import PARALLEL, Driver
 from intact.reason.journal import Journal, JournalFolder
@@ -40,7 +42,13 @@ class Graded(NamedTuple):
     correct: bool | None
 
 
-def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: datetime | str | None = None) -> Backend:
+def backend_of(
+    model: Solver,
+    continues: str = "no",
+    key: str = KEY,
+    now: datetime | str | None = None,
+    mix: TextMix | None = None,
+) -> Backend:
     """Return the back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
 
     Parameters
@@ -52,13 +60,18 @@ def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: dateti
     now : datetime or str, optional
         The time given to the chat template of a model that runs here, such as "2026-11-20T17:45:00"; by default
         `intact.text.template.DEFAULT_NOW`. Endpoints apply their templates themselves.
+    mix : TextMix, optional
+        The mix that texts of a model that runs here are drawn from.
 
     Raises
     ------
     ParameterError
-        If `continues` is unknown; if a back end is given that was made with another `now`.
+        If `continues` is unknown; if a back end is given that was made with another `now`; if a mix is wanted of what
+        does not run here, or of a back end that was made already.
     """
     time = None if now is None else read_time(now)
+    if mix is not None and (is_address(model) or not isinstance(model, str | os.PathLike | Model)):
+        raise ParameterError(f"a mix needs a model that runs here, got {model!r:.80}")
     if is_address(model):
         from intact.reason.backends.openai import OpenAIBackend
         from intact.reason.backends.openai_wire import as_continues
@@ -68,7 +81,7 @@ def backend_of(model: Solver, continues: str = "no", key: str = KEY, now: dateti
     if isinstance(model, str | os.PathLike):
         model = load(model)
     if isinstance(model, Model):
-        return NativeBackend(model, time or DEFAULT_NOW)
+        return NativeBackend(model, time or DEFAULT_NOW, mix)
     if time is not None and isinstance(model, Rendering) and model.now != time:
         raise ParameterError(f"now is {time.isoformat()}, but the back end was made with {model.now.isoformat()}")
     return model
@@ -80,9 +93,12 @@ def is_address(model: Any) -> TypeGuard[str]:
 
 
 def backends_of(
-    model: Solver | Mapping[str, Solver], continues: str = "no", now: datetime | str | None = None
+    model: Solver | Mapping[str, Solver],
+    continues: str = "no",
+    now: datetime | str | None = None,
+    mix: TextMix | None = None,
 ) -> dict[str, Backend]:
-    """Return back ends by name; one alone is called 'main'. Other parameters as of `backend_of`.
+    """Return back ends by name; one alone is called 'main', and a mix is the first one's. Others as of `backend_of`.
 
     The key of an endpoint is sent to its host alone (docs/backends.md).
     """
@@ -94,8 +110,8 @@ def backends_of(
     if continues != "no" and not keys:
         raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
     made = {
-        name: backend_of(one, continues, keys[name]) if name in keys else backend_of(one, now=now)
-        for name, one in several.items()
+        name: backend_of(one, continues, keys[name], mix=own) if name in keys else backend_of(one, now=now, mix=own)
+        for (name, one), own in zip(several.items(), chain([mix], repeat(None)), strict=False)
     }
     if now is not None and not any(isinstance(one, Rendering) for one in made.values()):
         raise ParameterError("now is for models that run here; endpoints apply their chat templates themselves")
@@ -108,10 +124,13 @@ def _named(model: Solver | Mapping[str, Solver]) -> Mapping[str, Solver]:
 
 @contextmanager
 def opened(
-    model: Solver | Mapping[str, Solver], continues: str = "no", now: datetime | str | None = None
+    model: Solver | Mapping[str, Solver],
+    continues: str = "no",
+    now: datetime | str | None = None,
+    mix: TextMix | None = None,
 ) -> Iterator[dict[str, Backend]]:
     """Return `backends_of` a model for a `with` block, at whose end the connections that it opened are closed."""
-    backends = backends_of(model, continues, now)
+    backends = backends_of(model, continues, now, mix)
     try:
         yield backends
     finally:
@@ -140,6 +159,8 @@ def solve(
     receipt: bool = False,
     now: datetime | str | None = None,
     tools: Mapping[str, MethodTool] | None = None,
+    mix: str | Mapping[str, Any] | None = None,
+    shadow: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
     top_p: float | None = None,
@@ -174,6 +195,11 @@ def solve(
         2024-07-26T00:00:00, so that the same question has the same answer on any day.
     tools : mapping of str to MethodTool, optional
         Tools of one's own by name, such as those of an MCP server (docs/tools.md).
+    mix : str or mapping, optional
+        The mix that all texts of the first model are drawn from, as in `Model.generate`; its partners are those that
+        the model was loaded with.
+    shadow : str, optional
+        What the mix reads in the place of each prompt's last message, if it takes a shadow.
     max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar : optional
         Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
         what is meant where it has one.
@@ -198,7 +224,8 @@ def solve(
     parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     check_method(found, parameters)
     check_reader(read_answer if isinstance(question, str) else question.read)
-    with opened(model, now=now) as backends:
+    mixed = TextMix.of(mix, shadow)
+    with opened(model, now=now, mix=mixed) as backends:
         if isinstance(question, str):
             question = as_problem(question, next(iter(backends.values())), seed=seed)
         job = MethodJob(found, question, parameters)

@@ -2,8 +2,15 @@
 
 import json
 
+import pytest
+
+import intact
+from intact.catalogue import CATALOGUE, DEFAULT
 from intact.cli.chat_session import ChatSession
+from intact.text import ChatPrompt
+from intact.text.template import read_time
 from support.speaker import SENTENCE
+from support.tiny import write_tiny
 
 SAMPLING = {"max_tokens": 100, "top_p": 1.0}
 
@@ -77,3 +84,72 @@ def test_ctrl_c_in_an_answer_does_not_leave_the_chat(intact_command, speaker, mo
 def test_a_base_model_is_refused(intact_command, speaker):
     speaker.tokenizer.chat_template = None
     assert "has no chat template" in intact_command("chat").err
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two tiny models with a chat template and the same vocabulary."""
+    folder = tmp_path_factory.mktemp("models")
+    return [write_tiny(folder / f"{seed}.gguf", seed=seed, context=512) for seed in range(2)]
+
+
+BRIEF = ["--max-tokens", 8, "--temperature", 0.7, "--seed", 3]
+KEPT = {"max_tokens": 8, "temperature": 0.7, "seed": 3}
+NOW = "2026-11-20T17:45:00"
+
+
+def test_each_answer_is_drawn_from_a_mix_with_the_shadow_in_the_place_of_its_message(intact_command, models, tmp_path):
+    file = tmp_path / "talk.receipts"
+    asked = ["--mix", "guidance:scale=2.5", "--shadow", "Say.", "--system", "Be brief.", "--now", NOW]
+    result = intact_command("chat", models[0], *BRIEF, *asked, "--json", "--receipt", file, stdin="Why?\nHow?\n")
+    answers = [json.loads(line) for line in result.out.splitlines()]
+    said = [{"role": "system", "content": "Be brief."}]
+    with intact.load(models[0]) as model:
+        for answer, question in zip(answers, ("Why?", "How?"), strict=True):
+            shadow = ChatPrompt([*said, {"role": "user", "content": "Say."}], now=read_time(NOW))
+            said.append({"role": "user", "content": question})
+            mixed = {"mix": {"name": "guidance", "scale": 2.5}, "shadow": shadow}
+            wanted = model.chat(said, now=NOW, **KEPT, **mixed)
+            plain = model.chat(said, now=NOW, **KEPT)
+            assert answer["tokens"] == list(wanted.tokens) != list(plain.tokens)
+            said.append({"role": "assistant", "content": wanted.text})
+    assert intact_command("verify", file, "--model", models[0]).code == 0
+
+
+def test_a_partner_of_a_mix_and_a_draft_model_are_loaded_with_the_model(intact_command, models):
+    paired = [*BRIEF, "--mix", "contrastive", "--with", f"amateur={models[1]}", "--json", "--now", NOW]
+    (line,) = intact_command("chat", models[0], *paired, stdin="Why?\n").out.splitlines()
+    message = [{"role": "user", "content": "Why?"}]
+    with intact.load(models[0], partners=models[1:]) as model:
+        assert json.loads(line)["tokens"] == list(model.chat(message, now=NOW, mix="contrastive", **KEPT).tokens)
+        plain = list(model.chat(message, now=NOW, **KEPT).tokens)
+    drafted = intact_command(
+        "chat", models[0], *BRIEF, "--draft-model", models[1], "--json", "--now", NOW, stdin="Why?\n"
+    )
+    assert json.loads(drafted.out)["tokens"] == plain
+
+
+def test_a_draft_model_is_asked_for(intact_command, speaker):
+    assert intact_command("chat", "--draft-model", DEFAULT, stdin="one\n").code == 0
+    ((_, options),) = speaker.loaded
+    assert options["draft_model"].name == CATALOGUE[DEFAULT].file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mix", "guidance"], "a shadow prompt is missing with the mix guidance"),
+        (["--shadow", "x"], "a shadow prompt is of no use without a mix"),
+        (["--mix", "contrastive"], "the mix contrastive takes 1 partner, got 0"),
+        (["--with", "a=b.gguf"], "there is none: give --mix NAME"),
+        (["--mix", "contrastive", "--with", "a=b", "--with", "c=d"], "--with names 2 models, and the mix contrastive"),
+        (["--mix", "guidance", "--shadow", "x", "--draft-model", "m"], "--draft-model cannot be combined with --mix"),
+        (["--mix", "guidance", "--shadow", "x", "--adapter", "m"], "--adapter cannot be combined with --mix"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "chat"])
+def test_mixes_that_cannot_be_are_refused_before_a_model_is_loaded(
+    intact_command, speaker, command, arguments, message
+):
+    result = intact_command(command, *(["Why?"] if command == "run" else []), *arguments, stdin="one\n")
+    assert (result.code, message in result.err, speaker.loaded) == (2, True, [])

@@ -6,13 +6,15 @@ import shlex
 
 import pytest
 
+import intact
 from intact.errors import UndecidedError
 from intact.receipts.document import read_receipts
+from intact.receipts.identity import digests_of
 from intact.run_receipts import PARSERS
 from intact.score.judging import note
 from intact.tasks.gsm8k import GSM8K
 from support.killed import entries, run
-from support.tiny import write_evaluated
+from support.tiny import write_evaluated, write_tiny
 
 ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seeds", "0-1")
 
@@ -319,3 +321,19 @@ def test_every_answer_has_a_receipt(evaluate, intact_command, place, expected, t
     assert [receipt.header.seed for receipt in receipts] == [0] * 5 + [1] * 5
     answers = [json.loads(row).get("answer") for row in expected[0].decode().splitlines()[1:-1]]
     assert [receipt.result.answer for receipt in receipts] == answers
+
+
+def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, expected, place, tmp_path):
+    partner = write_tiny(tmp_path / "small.gguf", seed=1)
+    mixed = (*ASKED, "--mix", "contrastive:beta=0.75", "--partner", str(partner))
+    once = evaluate("--threads", "1", words=mixed)
+    assert evaluate("--threads", "2", "--parallel", "2", words=mixed, file="again.jsonl") == once
+    manifest, *records, _ = map(json.loads, once[0].decode().splitlines())
+    (model,) = manifest["models"]
+    assert model["mix"]["parameters"] == {"alpha": 100_000, "beta": 750_000}
+    with intact.load(partner) as loaded:
+        assert model["mix"]["partners"] == [digests_of(loaded).weights.hex()]
+    assert "--mix contrastive:beta=0.75,alpha=0.1 --partner small.gguf" in manifest["command"]
+    plain, *others, _ = map(json.loads, expected[0].decode().splitlines())
+    assert "mix" not in plain["models"][0]
+    assert [one["samples"] for one in records] != [one["samples"] for one in others]

@@ -365,3 +365,50 @@ def test_every_problem_of_a_task_has_a_receipt(solve, intact_command, model, dat
         assert file.read_bytes() == made
     refused = solve(*asked, "--budget", "seconds=9")
     assert (refused.code, "nobody can repeat it exactly" in refused.err) == (2, True)
+
+
+def test_texts_are_drawn_from_a_mix(solve, intact_command, model, tmp_path):
+    partner = write_tiny(tmp_path / "partner.gguf", seed=1)
+    sampled = ["self_consistency", "What is 1 + 1?", "-n", 3, "--seed", 5, "--json"]
+    made = {
+        "guidance": solve(*sampled, "--mix", "guidance:scale=2.5", "--shadow", "Say it.").json,
+        "contrastive": solve(*sampled, "--mix", "contrastive", "--partner", partner).json,
+        "": solve(*sampled).json,
+    }
+    asked = {"n": 3, "seed": 5, "max_tokens": 8}
+    with intact.load(model, partners=[partner], threads=1) as loaded:
+        wanted = {
+            "guidance": intact.solve(
+                loaded,
+                "self_consistency",
+                "What is 1 + 1?",
+                mix={"name": "guidance", "scale": 2.5},
+                shadow="Say it.",
+                **asked,
+            ),
+            "contrastive": intact.solve(loaded, "self_consistency", "What is 1 + 1?", mix="contrastive", **asked),
+            "": intact.solve(loaded, "self_consistency", "What is 1 + 1?", **asked),
+        }
+    for name, result in wanted.items():
+        assert made[name]["answer"] == result.as_dict()["answer"]
+        assert made[name]["cost"]["tokens"] == result.cost.tokens
+        assert made[name]["cost"]["operations"] == result.cost.operations
+    assert len({json.dumps(one["cost"]["operations"]) for one in made.values()}) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mix", "guidance"], "a shadow prompt is missing with the mix guidance"),
+        (["--mix", "contrastive"], "the mix contrastive takes 1 partner, got 0"),
+        (["--partner", "x.gguf"], "--partner names a model for a mix, and there is none"),
+        (["--mix", "guidance", "--shadow", "x", "--draft-model", "m"], "--draft-model cannot be combined with --mix"),
+        (["--mix", "guidance", "--shadow", "x", "--receipt", "r"], "--receipt cannot be combined with --mix"),
+        (["--mix", "guidance", "--shadow", "x", "-m", "http://127.0.0.1:1/v1#m"], "--mix needs a model that runs here"),
+        (["--mix", "guidance", "--shadow", "x", "--task", "gsm8k", "--ray", "local"], "--ray cannot be combined"),
+    ],
+)
+def test_mixes_that_cannot_be_are_refused_before_a_model_is_loaded(intact_command, speaker, arguments, message):
+    question = [] if "--task" in arguments else ["Why?"]
+    result = intact_command("solve", "self_consistency", *question, *arguments)
+    assert (result.code, message in result.err, speaker.loaded) == (2, True, [])

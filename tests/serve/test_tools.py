@@ -22,6 +22,7 @@ from intact.serve.requests import ChatRequest, Message, ToolCall, as_turns
 from intact.serve.tools import ToolCallStream, call_grammar
 from intact.text.tool_calls import CallReader
 from intact.text.tool_calls.bare_json import BareJson
+from intact.text.tool_calls.harmony import Harmony
 from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
@@ -224,7 +225,7 @@ def accepted(grammar, text):
     return all(matcher.consume_token(token) for token in tokens) and matcher.is_accepting()
 
 
-@pytest.mark.parametrize("form", [Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [Harmony(), Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
 def test_a_strict_function_is_constrained_as_soon_as_a_call_names_it(form):
     request = ChatRequest.model_validate(ASKED | {"tools": [STRICT, TIME]})
     grammar = call_grammar(request, None, form)
@@ -241,7 +242,7 @@ def test_a_strict_function_is_constrained_as_soon_as_a_call_names_it(form):
     assert accepted(grammar, "<tool_call>x") is not isinstance(form, Hermes)
 
 
-@pytest.mark.parametrize("form", [Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [Harmony(), Hermes(), LlamaJson(), Mistral(), BareJson()], ids=lambda form: form.name)
 @pytest.mark.parametrize("alone", [False, True])
 def test_required_calls_are_written_as_the_format_has_them(form, alone):
     asked = {"tools": [WEATHER, TIME], "tool_choice": "required", "parallel_tool_calls": not alone}
@@ -251,7 +252,7 @@ def test_required_calls_are_written_as_the_format_has_them(form, alone):
     opens = form.opens if form.closes else ""
     call = opens + before + '{"city": "Rome", "days": 2}' + after + form.closes
     assert accepted(grammar, call)
-    assert accepted(grammar, f"{call}\n{call}") is (not alone or isinstance(form, Hermes))  # which has a stop string
+    assert accepted(grammar, f"{call}\n{call}") is (not alone or bool(form.closes))  # which is a stop string
     assert not accepted(grammar, call.replace("Rome", "Paris"))
     reader = ToolCallStream.of(request, form)
     assert len(reader.push(f"{call}\n{call}")[1] + reader.flush()[1]) == (1 if alone else 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.text.thinking import SEED_TAGS, THINK_TAGS, ThoughtReader, find_thinking
+from intact.text.thinking import HARMONY, SEED_TAGS, THINK_TAGS, ThoughtReader, find_thinking
 
 TEXTS = {
     "": ("", ""),
@@ -52,7 +52,18 @@ def test_templates_show_the_marks_of_thoughts():
 
 HARMONY_TEXTS = {
     "analysisHm, analysis.assistantfinalAir.": ("Hm, analysis.", "Air."),
-    "analysisHm.assistantcommentary": ("Hm.assistantcommentary", ""),
+    " \nanalysis Hm.\n assistantfinal\nAir. assistantfinal\n": ("Hm.", "Air. assistantfinal\n"),
+    "analysisHm.assistantcommentary": ("Hm.", ""),
+    "analysisHm.assistantcommentaryFirst, air. \n": ("Hm.", "First, air."),
+    "analysisHm.assistantcommentaryFirst.assistantfinalAir.": ("Hm.", "First.\n\nAir."),
+    "analysisHm.assistantanalysisSo.\nAnd.assistantfinalAir.": ("Hm.\n\nSo.\nAnd.", "Air."),
+    "commentaryFirst.assistantfinalAir.": ("", "First.\n\nAir."),
+    "analysisan assistant, assistantfin \n.": ("an assistant, assistantfin \n.", ""),
+    "analysisHm. assistantfin": ("Hm. assistantfin", ""),
+    "analysis assistantanalysis\n assistantfinal Air.": ("", "Air."),
+    "\n Air. assistantfinal": ("", "\n Air. assistantfinal"),
+    " \n": ("", " \n"),
+    "\nfin": ("", "\nfin"),
     "finalAir.": ("", "Air."),
     "final\n\nAir, final.": ("", "Air, final."),
     "fin": ("", "fin"),
@@ -66,7 +77,7 @@ HARMONY_TEXTS = {
 @given(st.sampled_from(sorted(HARMONY_TEXTS)), st.lists(st.integers(0, 60)))
 def test_channels_of_gpt_oss_are_read_however_a_text_is_cut(text, cuts):
     bounds = sorted({0, len(text), *[min(cut, len(text)) for cut in cuts]})
-    reader = ThoughtReader(find_thinking("<|channel|>analysis<|message|>"))
+    reader = find_thinking("<|channel|>analysis<|message|>").reader()
     assert read(reader, [text[start:end] for start, end in pairwise(bounds)]) == HARMONY_TEXTS[text]
 
 
@@ -77,11 +88,21 @@ def test_thoughts_come_as_soon_as_they_are_certain():
     assert reader.push("think> So") == [(False, "So")]
 
 
-@pytest.mark.parametrize("before", ["", "<think>", "<think>Hm."])
-def test_the_time_is_linear_in_white_space_that_is_held_back(before):
+def test_thoughts_and_text_of_channels_may_take_turns():
+    reader = HARMONY.reader()
+    parts = reader.push("analysisA.assistantcommentaryB.assistantanalysisC.assistantfinalD.")
+    assert parts + reader.flush() == [(True, "A."), (False, "B."), (True, "\n\nC."), (False, "\n\nD.")]
+
+
+@pytest.mark.parametrize(
+    ("form", "before"),
+    [(THINK_TAGS, ""), (THINK_TAGS, "<think>"), (THINK_TAGS, "<think>Hm."),
+     (HARMONY, ""), (HARMONY, "analysis"), (HARMONY, "analysisHm."), (HARMONY, "commentaryHm.")],
+)  # fmt: skip
+def test_the_time_is_linear_in_white_space_that_is_held_back(form, before):
     def seconds(count):
-        reader, began = ThoughtReader(THINK_TAGS), time.process_time()
-        assert read(reader, [before, *["\n"] * count, "Air."])[bool(before) is False].endswith("Air.")
+        reader, began = form.reader(), time.process_time()
+        assert "".join(read(reader, [before, *["\n"] * count, "Air."])).endswith("Air.")
         return time.process_time() - began
 
     seconds(1000)

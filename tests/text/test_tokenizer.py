@@ -22,7 +22,10 @@ from intact.formats import Checkpoint, Tensor
 from intact.text import Tokenizer, gguf_tokenizer, json_tokenizer
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
+from intact.text.thinking import find_thinking
+from intact.text.tool_calls import CallReader, find_format
 from intact.text.tool_calls.deepseek import DeepSeek
+from intact.text.tool_calls.harmony import Harmony
 from intact.text.vocabulary import turn_ends
 
 from .vocabularies import byte_level, pieces
@@ -115,6 +118,31 @@ def test_all_marks_of_deepseeks_calls_are_text() -> None:
     call = DeepSeek.opens + before + "he" + after + DeepSeek.closes
     tokenizer = Tokenizer.from_gguf(metadata)
     assert tokenizer.decode(tokenizer.encode(f"<|im_start|>{call}<|im_end|>")) == call
+
+
+def test_thoughts_text_and_a_call_of_gpt_oss_are_read_token_by_token() -> None:
+    template = "{% if tools %}<|start|>assistant<|channel|>commentary json<|channel|>analysis{% endif %}"
+    metadata = byte_level() | {"tokenizer.chat_template": template}
+    add_control(metadata, "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|call|>", "<|return|>")
+    tokenizer = Tokenizer.from_gguf(metadata)
+    call = "commentary to=functions.weather <|constrain|>json<|message|>"
+    written = (
+        "<|channel|>analysis<|message|>Hm, \u00e9.<|end|><|start|>assistant<|channel|>commentary<|message|>Let me see."
+        f'<|end|><|start|>assistant<|channel|>{call}{{"city": "Z\u00fcrich"}}'
+    )
+    assert find_format(template).name == "harmony"
+    calls, thoughts, stream = CallReader(Harmony()), find_thinking(template).reader(), tokenizer.stream()
+    parts, found = [], []
+    for token in tokenizer.encode(written, bos=False):
+        text, more = calls.push(stream.push(token))
+        parts, found = parts + thoughts.push(text), found + more
+    text, more = calls.flush()
+    parts, found = parts + thoughts.push(text) + thoughts.flush(), found + more
+    joined = ["".join(text for is_thought, text in parts if is_thought is kind) for kind in (True, False)]
+    assert joined == ["Hm, \u00e9.", "Let me see."]
+    assert found == [("weather", '{"city": "Z\u00fcrich"}')]
+    ends = {tokenizer.encode(mark, bos=False)[0] for mark in ("<|call|>", "<|return|>")}
+    assert ends <= tokenizer.eos_ids
 
 
 def test_marks_of_calls_that_a_format_shows_are_text_even_as_control_tokens() -> None:

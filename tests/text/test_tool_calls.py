@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.deepseek import BEGIN, BETWEEN, END, DeepSeek
+from intact.text.tool_calls.harmony import Harmony
 from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_calls.lfm2 import Lfm2Calls
 from intact.text.tool_calls.llama import LlamaJson
@@ -211,6 +212,7 @@ def test_without_plain_json_calls_stand_between_marks_alone():
     ("form", "name"),
     [
         (DeepSeek, "deepseek"),
+        (Harmony, "harmony"),
         (Hermes, "hermes"),
         (Lfm2Calls, "lfm2"),
         (LlamaJson, "llama"),
@@ -223,7 +225,8 @@ def test_what_a_format_frames_it_reads(form, name):
     before, after = form().frame("weather")
     text = form.opens + before + '{"city": "Rome"}' + after + form.closes
     assert read(CallReader(form(), tools=TOOLS), text, []) == ("", [TO_ROME])
-    assert find_format("{% if tools %}" + form.opens + "{% endif %}").name == name
+    shown = "<|channel|>commentary" if form is Harmony else form.opens
+    assert find_format("{% if tools %}" + shown + "{% endif %}").name == name
 
 
 PYTHON_CALLS = {
@@ -297,6 +300,96 @@ def test_calls_of_deepseek_are_read_as_arguments(text):
 def test_calls_of_deepseek_are_found_however_a_text_is_cut(cuts):
     text = f"So: {DeepSeek.opens}{DEEPSEEK_ROME}{V3_ROME}{DeepSeek.closes} It rains."
     assert read(CallReader(DeepSeek(), tools=TOOLS), text, cuts) == ("So: It rains.", [TO_ROME, TO_ROME])
+
+
+# as gpt-oss's texts are seen, of whose control tokens `<|constrain|>` alone is text
+HARMONY_ROME = 'commentary to=functions.weather <|constrain|>json{"city": "Rome"}'
+HARMONY_TIME = "assistantcommentary to=functions.time <|constrain|>json{}"
+HARMONY_TEXTS = {
+    HARMONY_ROME: ("", [TO_ROME]),
+    f"analysisHm, weather.assistant{HARMONY_ROME}": ("analysisHm, weather.", [TO_ROME]),
+    f"analysisHm.assistantcommentaryFirst,\nRome.\nassistant{HARMONY_ROME}": (
+        "analysisHm.assistantcommentaryFirst,\nRome.",
+        [TO_ROME],
+    ),
+    f"analysisHm.assistant{HARMONY_ROME}{HARMONY_TIME}": ("analysisHm.", [TO_ROME, ("time", {})]),
+    f"{HARMONY_ROME}<|call|>\n{HARMONY_ROME}<|call|>": ("", [TO_ROME, TO_ROME]),
+    f"{HARMONY_ROME}assistantfinalIt rains.": ("assistantfinalIt rains.", [TO_ROME]),
+    'commentary to=functions.weather<|constrain|>json{"city": "Rome"}': ("", [TO_ROME]),
+    'commentary to=functions.weather json{"city": "Rome"}': ("", [TO_ROME]),
+    'commentary to=functions.weather{"city": "Rome"}': ("", [TO_ROME]),
+    'analysis to=functions.weather code{"city": "Rome"}': ("", [TO_ROME]),
+    ' to=functions.weathercommentary json{"city": "Rome"}': ("", [TO_ROME]),
+    'analysisHm.assistant to=functions.weathercommentary <|constrain|>json{"city": "Rome"}': ("analysisHm.", [TO_ROME]),
+    'commentary to=functions.time <|constrain|>json{"any": [{"a": "}]\\\\"}, "\\"{["]}': (
+        "",
+        [("time", {"any": [{"a": "}]\\"}, '"{[']})],
+    ),
+}
+HARMONY_PLAIN = (
+    "",
+    "analysisHm.assistantfinalIt rains.",
+    f"analysisHm.assistantfinal{OSLO}",
+    f"analysis{OSLO}assistantfinalNo.",
+    "analysisSend it to=functions.weather, the assistant to=functions.",
+    'analysisLike to=functions.weather {"city": "Rome"} here.',
+    'commentary to=functions.weather <|constrain|>json{"city": "Rome"',
+    'commentary to=functions.weather <|constrain|>json{"city": Rome}',
+    'commentary to=functions.weather <|constrain|>json{"city": "Rome"] }',
+    'commentary to=functions.weather <|constrain|>json["Rome"]',
+    "commentary to=functions.rain <|constrain|>json{}",
+    'commentary to=functions.weather <|constrain|>json{"days": 3}',
+    'commentary to=browser.search <|constrain|>json{"city": "Rome"}',
+    'commentary to=functions. <|constrain|>json{"city": "Rome"}',
+    'commentary to=functions.weather or so, {"city": "Rome"}',
+    "commentary to=functions." + "weather" * 100 + "{}",
+    "assistantcommentary to=func",
+    "assistant",
+    " to",
+)
+
+
+@pytest.mark.parametrize("text", [*HARMONY_TEXTS, *HARMONY_PLAIN])
+def test_calls_of_gpt_oss_are_told_from_text(text):
+    wanted = HARMONY_TEXTS.get(text, (text, []))
+    for cuts in ([], range(len(text)), range(0, len(text), 3), range(1, len(text), 7)):
+        assert read(CallReader(Harmony(), tools=TOOLS), text, cuts) == wanted
+
+
+@given(st.sampled_from([*HARMONY_TEXTS, *HARMONY_PLAIN]), st.lists(st.integers(0, 120)))
+def test_calls_of_gpt_oss_are_found_however_a_text_is_cut(text, cuts):
+    assert read(CallReader(Harmony(), tools=TOOLS), text, cuts) == HARMONY_TEXTS.get(text, (text, []))
+
+
+def test_broken_calls_of_gpt_oss_do_not_hide_later_ones():
+    broken = 'commentary to=functions.weather <|constrain|>json{"city": Rome}'
+    found = read(CallReader(Harmony(), tools=TOOLS), f"{broken}assistant{HARMONY_ROME}", range(200))
+    assert found == (broken, [TO_ROME])
+
+
+def test_a_call_of_gpt_oss_comes_with_the_token_behind_it_or_the_end():
+    reader = CallReader(Harmony(), tools=TOOLS)
+    assert reader.push(f"analysisHm.assistant{HARMONY_ROME}") == ("analysisHm.", [])
+    assert [call.name for call in reader.push("<|call|>")[1]] == ["weather"]
+    assert reader.push(HARMONY_ROME) == ("", [])
+    assert [call.name for call in reader.flush()[1]] == ["weather"]
+    assert read(CallReader(Harmony(), alone=True, tools=TOOLS), HARMONY_ROME * 2 + "x", range(200)) == ("", [TO_ROME])
+
+
+def test_a_long_call_of_gpt_oss_is_read_in_linear_time():
+    text = 'commentary to=functions.time <|constrain|>json{"text": "' + "{x" * 30_000
+    reader, began = CallReader(Harmony(), tools=TOOLS), time.process_time()
+    for start in range(0, len(text), 8):
+        assert reader.push(text[start : start + 8]) == ("", [])
+    assert reader.push('"}<|call|>')[1][0].name == "time"
+    many = CallReader(Harmony(), tools=TOOLS)
+    text = "commentary to=functions.time{" * 1500
+    assert (many.push(text)[0] + many.flush()[0]) == text
+    assert time.process_time() - began < 5
+
+
+def test_the_word_analysis_hides_no_calls_of_other_models():
+    assert read(CallReader(Hermes(), tools=TOOLS), f"My analysis: {OSLO}", range(200)) == ("My analysis:", [TO_OSLO])
 
 
 SEED_ROME = "<function=weather>\n<parameter=city>\nRome\n</parameter>\n</function>"

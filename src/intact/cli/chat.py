@@ -19,15 +19,19 @@ from intact.cli.options import (
     AdapterOption,
     CacheOption,
     ClockNowOption,
+    DraftModelOption,
     DraftOption,
     JsonOption,
+    MixOption,
     ModelDefaultsOption,
+    PartnerOption,
     PipelineParallelOption,
     PrefillOption,
     PrefixCacheBytesOption,
     PrefixCacheOption,
     ProfileOption,
     ReceiptOption,
+    ShadowOption,
     SystemOption,
     TensorParallelOption,
     ThreadsOption,
@@ -35,6 +39,8 @@ from intact.cli.options import (
     apply_model_defaults,
     check_output,
     complete_model,
+    mix_options,
+    pair,
     was_given,
     with_sampling,
 )
@@ -51,6 +57,8 @@ With the default model
 With another one, sampled
   intact chat qwen3-0.6b --temperature 0.7 --seed 1
   intact chat qwen3-0.6b --model-defaults --seed 1
+Away from what another message would give, by classifier-free guidance
+  intact chat --mix guidance:scale=2 --shadow "Tell me something."
 Go on with the last conversation, or with another one
   intact chat --continue
   intact chat --continue 3f9a
@@ -90,8 +98,12 @@ def command(
     prefill: PrefillOption = None,
     weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
+    draft_model: DraftModelOption = None,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
+    mix: MixOption = None,
+    shadow: ShadowOption = None,
+    others: PartnerOption = None,
     receipt: ReceiptOption = None,
     no_server: NoServerOption = False,
     no_log: NoLogOption = False,
@@ -104,6 +116,8 @@ def command(
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
     moment = {} if now is None else {"now": read_time(now)}
+    mixed = mix_options(mix, shadow, others, draft_model=draft_model, adapter=adapter)
+    partners = [one for _, one in map(pair, others or [])]
     earlier = None if conversation is None else _earlier(conversation)
     if earlier is not None:
         sampling = _continued_sampling(context, earlier, sampling)
@@ -116,6 +130,9 @@ def command(
         cache,
         use_server=not no_server,
         verbose=verbose,
+        mixed=mix is not None,
+        partners=partners,
+        draft_model=draft_model,
         adapter=adapter,
         prefix_cache=prefix_cache,
         prefix_cache_bytes=prefix_cache_bytes,
@@ -129,8 +146,8 @@ def command(
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
-    log = begin_log("chat", opened, model, off=no_log or adapter is not None)
-    talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment}, receipt, log)
+    log = begin_log("chat", opened, model, off=no_log or adapter is not None or mix is not None)
+    talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment, **mixed}, receipt, log, shadow)
     if earlier is not None:
         if log is not None:
             log.name = earlier.id

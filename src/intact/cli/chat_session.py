@@ -51,6 +51,8 @@ class ChatSession:
     ----------
     sampling : dict
         Options of `Model.chat_stream`.
+    shadow : str, optional
+        The text that a mix reads in the place of each newest message.
     """
 
     def __init__(
@@ -60,12 +62,13 @@ class ChatSession:
         sampling: dict[str, Any],
         receipt_file: Path | None = None,
         log: ConversationLog | None = None,
+        shadow: str | None = None,
     ) -> None:
         self.model = model
         self.sampling = sampling | ({"receipt": True} if receipt_file else {})
         self._receipt_file = receipt_file
         self._receipts: list[Receipt] = []
-        self._log = log
+        self._log, self._shadow = log, shadow
         self.refused = 0
         self.system = system
         self.messages: list[Message] = []
@@ -89,6 +92,10 @@ class ChatSession:
         options = {"now": current(), **self.sampling, **options}
         chunks: list[Any] = []
         prompt, started = list(self.messages), time.perf_counter()
+        if self._shadow is not None:
+            from intact.engine.mixes import shadow_messages
+
+            options["shadow"] = ChatPrompt(shadow_messages(prompt, self._shadow), now=read_time(options["now"]))
         try:
             for chunk in self.model.chat_stream(prompt, **options):
                 chunks.append(chunk)

@@ -17,6 +17,7 @@ from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
+    MixOptions,
     ModelOptions,
     NOption,
     ReceiptOption,
@@ -181,6 +182,7 @@ def command(
     cluster: ClusterOptions,
     result: ResultOptions,
     models: ModelOptions,
+    mixes: MixOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
@@ -195,10 +197,11 @@ def command(
     with spinner("reading the tasks"):
         planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
     check_output("--receipt", result.receipt)
+    mixes.check(models, ray=cluster.ray, receipt=result.receipt)
     cluster.check(models)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
-    with models.opened({_name(model): model} | others, **work.loading) as backends:
+    with models.opened({_name(model): model} | others, mixes, **work.loading) as backends:
         with spinner("digesting the model and the tasks"):
             described = manifest(planned, backends)
         check_place(place, described)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
 import typer
 
@@ -21,6 +21,9 @@ from intact.errors import IntactError, ParameterError
 from intact.files import read_text
 from intact.memory import parse_size
 from intact.text.template import DEFAULT_NOW
+
+if TYPE_CHECKING:
+    from intact.reason.backends.text_mix import TextMix
 
 MODEL_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), or a path."
 MODEL_OR_ADDRESS_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), a path, or http://HOST/v1#NAME."
@@ -237,10 +240,53 @@ ShadowOption = Annotated[
     str | None,
     typer.Option("--shadow", metavar="PROMPT", help="The other prompt of a mix that takes one.", show_default=False),
 ]
+PartnerModelOption = Annotated[
+    list[str] | None,
+    typer.Option("--partner", metavar="MODEL", help="Another model of a mix; may be given again.", show_default=False),
+]
 PartnerOption = Annotated[
     list[str] | None,
     typer.Option("--with", metavar="NAME=MODEL", help="Another model, for a mix that takes one.", show_default=False),
 ]
+
+
+def mix_options(
+    mix: str | None, shadow: str | None, others: list[str] | None, option: str = "--with", **excluded: object
+) -> dict[str, Any]:
+    """Return the argument `mix` of `Model.generate` that `--mix` stands for, checked before a model is loaded.
+
+    Parameters
+    ----------
+    others, option
+        The values that name its partners, and the option that they are given by.
+    **excluded
+        Options that do not go with a mix, by their names; None where one is not given.
+
+    Raises
+    ------
+    ParameterError
+        If the mix is none, lacks its shadow or a partner, or has one that it does not take; or naming such an option.
+    """
+    if mix is None and shadow is None and not others:
+        return {}
+    from intact.engine.mixes import check_partners, check_shadow, chosen_mix, read_mix
+
+    given = None if mix is None else read_mix(mix)
+    chosen = None if given is None else chosen_mix(given)
+    check_shadow(chosen, shadow is not None)
+    count = len(others or ())
+    if chosen is None:
+        raise ParameterError(f"{option} names a model for a mix, and there is none: give --mix NAME")
+    check_partners(chosen, count)
+    if count > (takes := chosen.mix.streams.count("partner")):
+        named = f"{option} names {count} model{'s' * (count > 1)}"
+        raise ParameterError(f"{named}, and the mix {chosen.mix.name} takes {takes}")
+    for name, value in excluded.items():
+        if value is not None:
+            raise ParameterError(f"--{name.replace('_', '-')} cannot be combined with --mix (docs/mixing.md)")
+    return {"mix": given}
+
+
 ReceiptOption = Annotated[
     Path | None,
     typer.Option(
@@ -514,18 +560,49 @@ class ModelOptions:
         names = ("draft_model", "adapter", "tensor_parallel", "pipeline_parallel", "weights_memory")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    def opened(self, named: Mapping[str, str], **loading: Any) -> AbstractContextManager[dict[str, Any]]:
+    def opened(
+        self, named: Mapping[str, str], mixes: MixOptions | None = None, **loading: Any
+    ) -> AbstractContextManager[dict[str, Any]]:
         """Load models by their names, and open a back end for each.
 
-        Draft model, adapter, other processes and memory of weights are the first one's.
+        Draft model, adapter, other processes, memory of weights and the mix are the first one's.
         """
         from intact.solving import is_address, opened
 
         arguments, models = self.loading | loading, {}
+        mix = None if mixes is None else mixes.text_mix
         for i, (name, one) in enumerate(named.items()):
             own: dict[str, Any] = {} if i else self.first
+            if not i and mixes is not None and mix is not None:
+                if is_address(one):
+                    raise ParameterError(f"--mix needs a model that runs here, and {one} is a server's")
+                own |= {"partners": [fetch.locate(other) for other in mixes.partners or ()]}
             if (option := next(iter(own), None)) and is_address(one):
                 option = option.replace("_", "-")
                 raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
             models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
-        return opened(models, self.continues, self.now)
+        return opened(models, self.continues, self.now, mix)
+
+
+@dataclass(frozen=True)
+class MixOptions:
+    """The mix that a method's texts are drawn from."""
+
+    mix: MixOption = None
+    shadow: ShadowOption = None
+    partners: PartnerModelOption = None
+
+    def check(self, models: ModelOptions, **excluded: object) -> None:
+        """Raise if there is no such mix, or it does not go with other options, by their names; before any work."""
+        own = {"draft_model": models.draft_model, "adapter": models.adapter}
+        mix_options(self.mix, self.shadow, self.partners, "--partner", **own, **excluded)
+
+    @property
+    def text_mix(self) -> TextMix | None:
+        """The mix as back ends take it."""
+        if self.mix is None:
+            return None
+        from intact.engine.mixes import read_mix
+        from intact.reason.backends.text_mix import TextMix
+
+        return TextMix.of(read_mix(self.mix), self.shadow)

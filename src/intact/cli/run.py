@@ -41,6 +41,7 @@ from intact.cli.options import (
     check_output,
     coded,
     complete_model,
+    mix_options,
     pair,
     with_sampling,
 )
@@ -127,7 +128,7 @@ def command(
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
     profile = coded(profile, kv)
-    mixed = _mixed(mix, shadow)
+    mixed = mix_options(mix, shadow, others, draft_model=draft_model, adapter=adapter)
     partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)
     opened = open_model(
@@ -183,17 +184,6 @@ def command(
     if stats:
         count = sum(len(answer.tokens) for answer in answers)
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
-
-
-def _mixed(mix: str | None, shadow: str | None) -> dict[str, Any]:
-    """Return the arguments of a mix, checked before a model is loaded."""
-    if mix is None and shadow is None:
-        return {}
-    from intact.engine.mixes import check_shadow, chosen_mix, read_mix
-
-    given = None if mix is None else read_mix(mix)
-    check_shadow(None if given is None else chosen_mix(given), shadow is not None)
-    return {"mix": given}
 
 
 def parse(words: list[str]) -> tuple[str, str]:

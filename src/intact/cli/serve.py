@@ -43,6 +43,8 @@ The default model, for this machine alone
   intact serve
 Two models; a client asks for one by its name
   intact serve qwen3-0.6b small=./model.gguf --memory 4G
+With a smaller model, away from which a request may ask to be drawn ("intact": {"mix": "contrastive"})
+  intact serve qwen2.5-coder-1.5b-instruct --with amateur=qwen2.5-coder-0.5b-instruct
 From a repository on the hub, unloaded when nobody has asked for ten minutes
   intact serve qwen=hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --idle 600
 A replica on each machine of a Ray cluster, behind this address
@@ -155,6 +157,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=MODEL",
+            help="Another model of the same vocabulary, for mixes that requests of the first one name.",
+            show_default=False,
+        ),
+    ] = None,
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
@@ -222,6 +233,10 @@ def command(
     kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
     if no_prefix_cache and kept:
         raise ParameterError("--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one")
+    if others and ray is not None:
+        raise ParameterError("--with cannot be combined with --ray: replicas load models alone")
+    if others and prefill is not None:
+        raise ParameterError("--prefill computes the prompts of one model, and --with names others: leave out either")
     if prefill is not None and (ray is not None or len(models or []) > 1):
         raise ParameterError("--prefill computes the prompts of one model for one process: give one, without --ray")
     check_installed("the server", *PACKAGES)
@@ -247,12 +262,14 @@ def command(
     places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
     drafts = None if draft_model is None else fetch.locate(draft_model)
     named = {name: Path(path) for name, path in (pair(text, "--adapter") for text in adapters or [])}
+    partners = _partners(others or [])
     loading = Loading(
         coded(profile, kv),
         threads,
         as_bytes(cache),
         draft_model=drafts,
         adapters=named,
+        partners=partners,
         tensor_parallel=tensor_parallel or 1,
         pipeline_parallel=pipeline_parallel or 1,
         prefill=prefill,
@@ -268,6 +285,16 @@ def command(
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces)
     make_server(create_app(service), settings, service.cut, kind).run()
+
+
+def _partners(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the models that `--with` names, in their order."""
+    partners: dict[str, Path] = {}
+    for name, place in map(pair, texts):
+        if name in partners:
+            raise ParameterError(f"--with names {name!r:.60} twice: give each model a name of its own")
+        partners[name] = fetch.locate(place)
+    return partners
 
 
 def _serve_replicas(

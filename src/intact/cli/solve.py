@@ -16,6 +16,7 @@ from intact.cli.cluster import ClusterOptions
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
+    MixOptions,
     ModelOptions,
     NOption,
     SetOption,
@@ -49,6 +50,8 @@ A hundred problems with known answers
   intact solve self_consistency --task gsm8k --limit 100 -n 16 --budget tokens=200k --journal runs/gsm8k
 On all machines of a Ray cluster
   intact solve self_consistency --task gsm8k -n 16 --journal runs/gsm8k --ray auto
+All texts away from what a smaller model finds likely
+  intact solve self_consistency "What is 17 * 23?" -n 16 -m large.gguf --mix contrastive --partner small.gguf
 Your own method
   intact solve mine.py:majority "What is 17 * 23?" --set n=8
 What there is
@@ -90,6 +93,7 @@ def command(
     work: SolveOptions,
     cluster: ClusterOptions,
     models: ModelOptions,
+    mixes: MixOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
@@ -113,20 +117,23 @@ def command(
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
+    mixes.check(models, ray=cluster.ray, receipt=work.receipt)
     cluster.check(models)
     if cluster.ray is not None and caps.seconds is not None:
         raise ParameterError("--budget seconds cannot be combined with --ray: cap tokens or operations instead")
     named = {MAIN: model} | models.named
     if task.task is not None:
         one_run = TaskRun(task, work, caps, model, method, chosen, parameters, sampling)
-        run_task(lambda: models.opened(named), one_run, json, partial(_opened_pool, cluster, models, work.journal))
+        run_task(
+            lambda: models.opened(named, mixes), one_run, json, partial(_opened_pool, cluster, models, work.journal)
+        )
         return
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
     check_reader(read_answer)
     receipt = work.receipt is not None
-    with models.opened(named) as backends:
+    with models.opened(named, mixes) as backends:
         problem = as_problem(text, next(iter(backends.values())), seed=work.seed)
         one = MethodJob(chosen, problem, parameters)
         with spinner(f"{chosen.name} …"):

@@ -188,7 +188,7 @@ def command(
         recorded = options.recorded(task, sampling)
     cluster.check(models)
     folder = work.out_folder
-    loading = {"rows": work.batch} if work.batch else {}
+    loading: dict[str, Any] = {"rows": work.batch} if work.batch else {}
     name = Path(model).name if Path(model).exists() else model
     kept = work.journal or folder / JOURNAL
     with (

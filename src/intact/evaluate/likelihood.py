@@ -93,12 +93,14 @@ class Likelihoods:
     Raises
     ------
     ParameterError
-        If the back end is an endpoint.
+        If the back end is an endpoint, or draws from a mix.
     """
 
     def __init__(self, backend: Backend, folder: Path | JournalFolder | None = None) -> None:
         if not isinstance(backend, NativeBackend):
             raise ParameterError("likelihoods of texts need a model that runs here, not an endpoint")
+        if backend.mix is not None:
+            raise ParameterError("likelihoods are those of a model itself: tasks that compare them take no mix")
         self._backend = backend
         self._journal = Journal.inside(folder, FILE)
 

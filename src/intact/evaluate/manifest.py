@@ -53,7 +53,13 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "records": sum(1 for _ in plan.units()),
         "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
         "command": command(
-            plan, list(backends), profile_of(first), continues_of(backends.values()), now=now, adapter=adapter_of(first)
+            plan,
+            list(backends),
+            profile_of(first),
+            continues_of(backends.values()),
+            now=now,
+            adapter=adapter_of(first),
+            mix=mix_of(first),
         ),
     }
 
@@ -68,6 +74,18 @@ def adapter_of(backend: Backend) -> Path | None:
     return backend.model.own.changed_by if isinstance(backend, NativeBackend) else None
 
 
+def mix_of(backend: Backend) -> list[str]:
+    """Return the options of the mix that a model's texts are drawn from; its partners by the names of their files."""
+    if not isinstance(backend, NativeBackend) or backend.mix is None:
+        return []
+    words = ["--mix", backend.mix.words]
+    if backend.mix.shadow is not None:
+        words += ["--shadow", backend.mix.shadow]
+    for partner in backend.partners:
+        words += ["--partner", partner.path.name]
+    return words
+
+
 def continues_of(backends: Iterable[Backend]) -> str:
     """Return the way in which endpoints continue an answer that has begun (``--continues``)."""
     return next((found for backend in backends if (found := getattr(backend, "continues", None))), "no")
@@ -80,13 +98,15 @@ def command(
     continues: str = "no",
     now: str | None = None,
     adapter: Path | None = None,
+    mix: Sequence[str] = (),
 ) -> str:
-    """Return the command that regenerates a run."""
+    """Return the command that regenerates a run; `mix` are the options of its mix."""
     words = ["intact", "eval", models[0], *[chosen.label for chosen in plan.tasks]]
     for name in models[1:]:
         words += ["--with", f"{name}={plan.others.get(name, name)}"]
     if adapter is not None:
         words += ["--adapter", str(adapter)]
+    words += mix
     if any(not isinstance(chosen.task, LikelihoodTask) for chosen in plan.tasks):
         words += ["--method", plan.source]
         for name, value in plan.parameters.items():
@@ -150,7 +170,13 @@ def _model(backend: Backend) -> dict[str, Any]:
         "numerics": numerics.version,
         "profile": numerics.profile,
         "bits": numerics.bits,
+        **({} if backend.mix is None else {"mix": backend.mix.to_document(_roots(backend))}),
     }
+
+
+def _roots(backend: NativeBackend) -> list[str]:
+    """Return the root over the weights of each model that a mix takes."""
+    return [digests_of(partner).weights.hex() for partner in backend.partners]
 
 
 def _model_input(backend: Backend, prompt: Prompt) -> Any:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from intact.engine.completion import Chunk, Completion, Job, JobOptions
 from intact.engine.embedding import Embedding, embedding_of
 from intact.engine.head_job import HeadJob
+from intact.engine.mixes import check_partners
 from intact.engine.model import LoadedModel, prompt_id
 from intact.engine.request import Mixing, StreamPrompt
 from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
@@ -559,14 +560,9 @@ class Model(LoadedModel):
         """Return the mix of a prompt's samples for the engine, and for receipts if they are requested."""
         if options.chosen is None:
             return None, None
-        mix = options.chosen.mix
-        if (count := mix.streams.count("partner")) > len(self.partners):
-            raise ParameterError(
-                f"the mix {mix.name} takes {count} partner{'s' * (count > 1)}, got {len(self.partners)}: name models "
-                "by `partners` of intact.load (--with NAME=MODEL)"
-            )
+        check_partners(options.chosen, len(self.partners))
         streams, sources, partners = [], [], enumerate(self.partners, 1)
-        for kind in mix.streams:
+        for kind in options.chosen.mix.streams:
             if kind == "partner":
                 number, partner = next(partners)
                 streams.append(StreamPrompt(number, np.array(tokens, np.int32)))

@@ -136,6 +136,8 @@ def recording_driver(
     for name, backend in backends.items():
         if not isinstance(backend, NativeBackend):
             raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
+        if backend.mix is not None:
+            raise ParameterError("a run with a receipt takes no mix: receipts of runs state none")
         writer = backend if isinstance(backend, RecordingBackend) else RecordingBackend(backend.model, backend.now)
         writers[name] = writer
     if seconds is not None or (budget is not None and budget.seconds is not None):

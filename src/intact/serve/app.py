@@ -173,13 +173,15 @@ async def one_model(name: str, service: TheService) -> Response:
 def _model(service: Service, name: str) -> dict[str, Any]:
     served = service.models.find(methods.split(name)[0])
     loaded = served.model
-    known = {
+    known: dict[str, Any] = {
         "max_model_len": None if loaded is None else loaded.context,
         "sampling_defaults": None if loaded is None else dict(loaded.sampling_defaults.values),
         "status": served.status,
         **({"error": served.failure} if served.status == "failed" else {}),
     }
     parent = {"parent": served.name} if name in service.models.adapters else {}
+    if name == service.models.first and service.models.partners:
+        known["partners"] = list(service.models.partners)
     return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", **parent, **known}
 
 

@@ -17,8 +17,9 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
+from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
-from intact.serve.requests import TEXT_FIELDS, ChatRequest, as_turns, with_seed
+from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, as_turns, with_seed
 from intact.serve.service import Service, in_thread
 from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, prompted, template_tools
 from intact.text import ChatPrompt, Tokenizer
@@ -182,16 +183,19 @@ async def open_chat(
         400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
     """
     own, request = request.intact, with_seed(request, service.settings)
-    own.accept_only(TEXT_FIELDS | {"now"}, "without a reasoning method")
+    own.accept_only(TEXT_FIELDS | MIX_FIELDS | {"now"}, "without a reasoning method")
+    mix = requested_mix(own)
     n, limit = request.choices(service.settings), request.limit(service.settings)
     if request.top_logprobs and not request.logprobs:
         raise ApiError(400, "top_logprobs needs logprobs to be true", "top_logprobs")
-    async with service.models.lease(request.model) as served:
+    async with service.models.lease(request.model) as leased:
+        served = mixing(leased, mix)
         tokenizer, context = served.loaded.tokenizer, served.loaded.context
         if prepare is not None:
             request = prepare(request, served)
         form = call_format(request, tokenizer)
         prompt = await encode_prompt(served, request, context)
+        shadow = None if own.shadow is None else await _encode_shadow(served, request, context)
         if limit is None:
             limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
         schema = request.response_format.required_schema() if request.response_format else None
@@ -199,7 +203,7 @@ async def open_chat(
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
         parameters = request.sampling(limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
         source = "tools" if grammar else "response_format" if schema else None
-        job = TextJob(prompt, n, parameters, client, own, source)
+        job = TextJob(prompt, n, parameters, client, own, source, shadow=shadow)
         async with admitted(served, [job], "chat", "messages") as admission:
             reader = None if form is None else partial(ToolCallStream.of, request, form)
             yield Chat(served, job, admission, reader, bool(request.logprobs))
@@ -224,17 +228,28 @@ async def encode_prompt(served: Served, request: ChatRequest, most: int | None =
     ApiError
         400, naming the field of `ChatRequest`.
     """
+    return await _encode(served, request, as_turns(request.messages), most, "messages")
+
+
+async def _encode_shadow(served: Served, request: ChatRequest, most: int) -> list[int]:
+    """Return the tokens of the conversation that a mix reads beside a request's, rendered as that is."""
+    return await _encode(served, request, shadow_turns(request), most, SHADOW)
+
+
+async def _encode(
+    served: Served, request: ChatRequest, turns: list[dict[str, Any]], most: int | None, field: str
+) -> list[int]:
     tokenizer = served.loaded.tokenizer
-    conversation = _conversation(request, template_tools(request, call_format(request, tokenizer)))
-    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), "messages")
+    conversation = _conversation(request, turns, template_tools(request, call_format(request, tokenizer)))
+    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), field)
 
 
-def _conversation(request: ChatRequest, tools: list[dict[str, Any]] | None) -> ChatPrompt:
+def _conversation(request: ChatRequest, turns: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> ChatPrompt:
     """Return the arguments of the chat template."""
-    messages, variables = as_turns(request.messages), request.chat_template_kwargs or {}
+    variables = request.chat_template_kwargs or {}
     for name in _RESERVED & set(variables):
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
     if tools:
         variables = variables | {"tools": tools}
     now = request.intact.time()
-    return ChatPrompt(messages, variables) if now is None else ChatPrompt(messages, variables, now)
+    return ChatPrompt(turns, variables) if now is None else ChatPrompt(turns, variables, now)

@@ -37,6 +37,8 @@ class TextJob:
         The field that has the text's constraint.
     text : str or None
         The prompt as it was given, if as text: without the special tokens around it.
+    shadow : list of int or None
+        What the same model reads beside the prompt, for a mix that takes that.
     """
 
     prompt: list[int]
@@ -46,6 +48,12 @@ class TextJob:
     own: Extension
     constraint: str | None = None
     text: str | None = None
+    shadow: list[int] | None = None
+
+    @property
+    def read(self) -> int:
+        """The tokens of the prompt, and of the shadow beside it."""
+        return len(self.prompt) + len(self.shadow or ())
 
     def receipt(self, completion: Completion) -> dict[str, Any]:
         """Return a choice's field with its receipt, if one is requested."""
@@ -54,12 +62,13 @@ class TextJob:
     def arguments(self, logprobs: bool) -> Any:
         """Return the arguments of `Model.agenerate` and `Model.asamples` that both take."""
         parameters = {name: getattr(self.parameters, name) for name in DEFINITIONS}
-        return {**parameters, "logprobs": logprobs, "priority": self.own.priority, "receipt": self.own.receipt}
+        own = {"priority": self.own.priority, "receipt": self.own.receipt}
+        return {**parameters, **own, "logprobs": logprobs, "mix": self.own.mix, "shadow": self.shadow}
 
 
 def usage(jobs: Sequence[TextJob], completions: Sequence[Completion]) -> dict[str, int]:
     """Return the number of tokens read and written, without what the cache saved: that depends on other requests."""
-    read = sum(len(job.prompt) for job in jobs)
+    read = sum(job.read for job in jobs)
     written = sum(len(completion.tokens) for completion in completions)
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
@@ -98,7 +107,7 @@ async def admitted(served: Served, jobs: Sequence[TextJob], kind: str, field: st
         The request's field that has the prompts.
     """
     reserved, first, n = 0, jobs[0], sum(job.n for job in jobs)
-    attributes = telemetry.request_attributes(first.parameters, n, sum(len(job.prompt) for job in jobs))
+    attributes = telemetry.request_attributes(first.parameters, n, sum(job.read for job in jobs))
     with telemetry.operation(kind, served.name, served.fingerprint, **attributes):
         for job in jobs:
             try:
@@ -106,10 +115,21 @@ async def admitted(served: Served, jobs: Sequence[TextJob], kind: str, field: st
                 job.parameters.check_tokens(served.loaded.program.vocabulary)
             except IntactError as error:
                 raise as_api_error(error, ["logit_bias"], field) from error
+            if job.shadow is not None:
+                check_shadow_tokens(served, job.shadow)
             await _compile(served, job)
-            reserved += len(job.prompt) + job.n * min(job.parameters.max_tokens, EXPECTED)
+            streams = 1 if job.shadow is None else 2
+            reserved += job.read + streams * job.n * min(job.parameters.max_tokens, EXPECTED)
         async with served.admission.admit(first.client, reserved, n, first.own.priority) as admission:
             yield admission
+
+
+def check_shadow_tokens(served: Served, shadow: list[int]) -> None:
+    """Raise ApiError if a shadow cannot be read."""
+    try:
+        served.loaded.engine.check(shadow)
+    except IntactError as error:
+        raise as_api_error(error, (), "intact.shadow") from error
 
 
 async def _compile(served: Served, job: TextJob) -> None:

@@ -49,6 +49,8 @@ class Loading:
     draft_model: Path | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     """Of the first model: each is served as a model of its own name."""
+    partners: Mapping[str, Path] = field(default_factory=dict)
+    """Other models that the first one's requests may mix in, in their order (docs/mixing.md)."""
     tensor_parallel: int | str = 1
     """Processes of each model, each of which loads its rows of every matrix."""
     pipeline_parallel: int | str = 1
@@ -165,6 +167,11 @@ class Models:
         return self._loading.adapters
 
     @property
+    def partners(self) -> Mapping[str, Path]:
+        """The models that mixes of the first one take, by their names."""
+        return self._loading.partners
+
+    @property
     def ready(self) -> bool:
         """If true, requests can be answered: a model was loaded, or the first could not be, and others may."""
         served = list(self.served.values())
@@ -235,7 +242,7 @@ class Models:
             async with self._lock:
                 if served.model is None and served.loading is None:
                     with _load_errors(served):
-                        served.need = self._need(served.path)
+                        served.need = self._need(served)
                     while not self._make_room(served):
                         self._released.clear()
                         await self._released.wait()
@@ -268,6 +275,7 @@ class Models:
         settings: dict[str, Any] = {"threads": loading.threads}
         if tuned is not None:
             settings = tuned.arguments(loading.threads, loading.draft_model is not None)
+        first = served.name == self.first
         model = intact.load(
             path,
             loading.profile,
@@ -279,22 +287,27 @@ class Models:
             pipeline_parallel=loading.pipeline_parallel,
             prefill=loading.prefill,
             weights_memory=loading.weights_memory,
-            adapters=loading.adapters if served.name == self.first else {},
+            adapters=loading.adapters if first else {},
+            partners=list(loading.partners.values()) if first else (),
             **settings,
         )
         for name in model.adapters:
             digests_of(model.variant(name))  # which reads the weights: requests then find them known
+        for partner in model.partners:
+            digests_of(partner)
         identity = _identity(model)
         remember_digests(path, state, identity["digests"])
         return model, identity
 
-    def _need(self, path: Path) -> int:
-        """Return the bytes that a model takes, cache included, about."""
-        paths = [path] if self._loading.draft_model is None else [path, self._loading.draft_model]
-        sizes = [int(OVERHEAD * sum(item.stat().st_size for item in model_files(one))) for one in paths]
-        if self._loading.weights_memory is not None:
-            sizes[0] = min(sizes[0], self._loading.weights_memory)
-        return sum(sizes) + len(paths) * (self._loading.cache_bytes or 0)
+    def _need(self, served: Served) -> int:
+        """Return the bytes that a model takes, cache, draft model and partners included, about."""
+        loading = self._loading
+        paths = [served.path] if loading.draft_model is None else [served.path, loading.draft_model]
+        partners = loading.partners.values() if served.name == self.first else ()  # which share the model's cache
+        sizes = [int(OVERHEAD * sum(item.stat().st_size for item in model_files(one))) for one in (*paths, *partners)]
+        if loading.weights_memory is not None:
+            sizes[0] = min(sizes[0], loading.weights_memory)
+        return sum(sizes) + len(paths) * (loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
         """Unload unused models, the longest unused first, until there is room; return whether there is."""

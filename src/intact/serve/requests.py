@@ -22,6 +22,8 @@ TURNS = 10_000
 """The most messages of a conversation."""
 TEXT_FIELDS = frozenset({"receipt", "regex", "grammar", "stop_below", "priority", "deadline", "id"})
 """Fields of `intact` that every request for text takes."""
+MIX_FIELDS = frozenset({"mix", "shadow"})
+"""Those that name a mix."""
 
 
 class ContentPart(BaseModel):
@@ -112,9 +114,9 @@ class Message(Form):
 Turns = Annotated[Many[Message], Field(min_length=1, max_length=TURNS)]
 
 
-def as_turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return messages as chat templates take them; errors as of `Message.as_turn`."""
-    return [message.as_turn(f"messages[{i}]") for i, message in enumerate(messages)]
+def as_turns(messages: Sequence[Message], where: str = "messages") -> list[dict[str, Any]]:
+    """Return messages as chat templates take them; `where` is their field, errors are as of `Message.as_turn`."""
+    return [message.as_turn(f"{where}[{i}]") for i, message in enumerate(messages)]
 
 
 class FunctionTool(Form):
@@ -211,6 +213,39 @@ else:
     BodySampling, OwnSampling = _sampling_form("body"), _sampling_form("intact")
 
 
+def _kind_of_prompt(prompt: Any) -> str:
+    if not isinstance(prompt, list):
+        return "text"
+    first = prompt[0] if prompt else None
+    return "texts" if isinstance(first, str) else "lists" if isinstance(first, list) else "tokens"
+
+
+Prompt = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[Many[str], Tag("texts")]
+    | Annotated[Many[int], Tag("tokens")]
+    | Annotated[Many[Many[int]], Tag("lists")],
+    Discriminator(_kind_of_prompt),
+]
+"""One or several texts, or lists of tokens; the first item decides, so that errors are about one alternative."""
+
+
+def _kind_of_shadow(shadow: Any) -> str:
+    first = shadow[0] if isinstance(shadow, list) and shadow else None
+    return "messages" if isinstance(first, dict | Message) else _kind_of_prompt(shadow)
+
+
+Shadow = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[Many[str], Tag("texts")]
+    | Annotated[Many[int], Tag("tokens")]
+    | Annotated[Many[Many[int]], Tag("lists")]
+    | Annotated[Turns, Tag("messages")],
+    Discriminator(_kind_of_shadow),
+]
+"""A prompt as of `Prompt`, or a conversation."""
+
+
 class Extension(OwnSampling):
     """The field `intact`: parameters that OpenAI's interface does not have.
 
@@ -225,6 +260,9 @@ class Extension(OwnSampling):
         If true, each choice has a receipt (docs/receipts.md).
     regex, grammar
         A regular expression, or a grammar in Lark's notation, that the text must match.
+    mix, shadow
+        The mix that tokens are drawn from (docs/mixing.md), by name or as an object of `name` and parameters; and what
+        the same model reads beside the prompt: a text in the place of a conversation's last message, or messages.
     priority
         From -8 to 8, among this client's waiting requests, and among all running ones.
     deadline
@@ -244,6 +282,8 @@ class Extension(OwnSampling):
     progress: bool = False
     trace: bool = False
     receipt: bool = False
+    mix: str | Annotated[dict[str, str | Rounded], few(16)] | None = None
+    shadow: Shadow | None = None
     priority: Annotated[int, Field(ge=-8, le=8)] = 0
     deadline: Annotated[Number, Field(gt=0)] | None = None
     id: Annotated[str, Field(max_length=256)] | None = None
@@ -411,23 +451,6 @@ class ChatRequest(TextRequest, NoEffectFields):
         field = "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
         limit: int | None = getattr(self, field)
         return None if limit is None else check_limit(limit, settings, field)
-
-
-def _kind_of_prompt(prompt: Any) -> str:
-    if not isinstance(prompt, list):
-        return "text"
-    first = prompt[0] if prompt else None
-    return "texts" if isinstance(first, str) else "lists" if isinstance(first, list) else "tokens"
-
-
-Prompt = Annotated[
-    Annotated[str, Tag("text")]
-    | Annotated[Many[str], Tag("texts")]
-    | Annotated[Many[int], Tag("tokens")]
-    | Annotated[Many[Many[int]], Tag("lists")],
-    Discriminator(_kind_of_prompt),
-]
-"""One or several texts, or lists of tokens; the first item decides, so that errors are about one alternative."""
 
 
 class CompletionRequest(TextRequest):

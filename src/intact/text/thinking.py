@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+from intact.text.channels import ChannelReader
 
 
 class ThinkingFormat(NamedTuple):
@@ -12,16 +14,20 @@ class ThinkingFormat(NamedTuple):
     ----------
     opens, closes : str
         The marks before and behind the thoughts.
-    plain : str
-        The mark before a text without thoughts, which is dropped; empty: there is none.
     template_mark : str
         What a chat template has of the marks; empty: the first.
+    channels : bool
+        If true, thoughts are messages of one of several channels (`ChannelReader`), and the marks are words.
     """
 
     opens: str
     closes: str
-    plain: str = ""
     template_mark: str = ""
+    channels: bool = False
+
+    def reader(self, begun: bool = False) -> AnyThoughtReader:
+        """Return what tells the thoughts of one text from the rest; `begun` as of `ThoughtReader`."""
+        return ChannelReader() if self.channels else ThoughtReader(self, begun)
 
 
 class ThoughtReader:
@@ -82,13 +88,7 @@ class ThoughtReader:
             self._take()  # white space before thoughts is dropped
             self._stage = "thoughts"
             return rest
-        plain = self._form.plain
-        if plain and self._held.startswith(plain):
-            rest = self._held[len(plain) :]
-            self._take()
-            self._stage = "behind"
-            return rest
-        if not opens.startswith(self._held) and not plain.startswith(self._held):
+        if not opens.startswith(self._held):
             self._stage = "text"
             return self._take()
         return ""
@@ -115,11 +115,14 @@ class ThoughtReader:
         return sure, rest
 
 
+AnyThoughtReader: TypeAlias = ThoughtReader | ChannelReader
+"""Tells thoughts from text, in any format."""
+
 THINK_TAGS = ThinkingFormat("<think>", "</think>")
 """Thoughts as DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others mark them."""
 SEED_TAGS = ThinkingFormat("<seed:think>", "</seed:think>")
 """Thoughts as Seed-OSS marks them."""
-HARMONY = ThinkingFormat("analysis", "assistantfinal", plain="final", template_mark="<|channel|>analysis")
+HARMONY = ThinkingFormat("analysis", "assistantfinal", template_mark="<|channel|>analysis", channels=True)
 """Thoughts as gpt-oss marks them: names of channels, between control tokens, which are not seen in the text."""
 FORMATS = (THINK_TAGS, SEED_TAGS, HARMONY)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
@@ -119,6 +119,34 @@ def check_shadow(chosen: ChosenMix | None, given: bool) -> None:
     if takes != given:
         mixed = "without a mix" if chosen is None else f"with the mix {chosen.mix.name}"
         raise ParameterError(f"a shadow prompt is {'missing' if takes else 'of no use'} {mixed}")
+
+
+def check_partners(chosen: ChosenMix, given: int) -> None:
+    """Raise if there are fewer partners than a mix takes.
+
+    Raises
+    ------
+    ParameterError
+        If so.
+    """
+    if (count := chosen.mix.streams.count("partner")) > given:
+        raise ParameterError(
+            f"the mix {chosen.mix.name} takes {count} partner{'s' * (count > 1)}, got {given}: name models by "
+            "`partners` of intact.load (--with NAME=MODEL)"
+        )
+
+
+def shadow_messages(messages: Sequence[Mapping[str, Any]], shadow: str) -> list[Mapping[str, Any]]:
+    """Return the conversation that is read beside another one: a text in the place of its last message.
+
+    Raises
+    ------
+    ParameterError
+        If the last message is not the user's.
+    """
+    if not messages or messages[-1].get("role") != "user":
+        raise ParameterError("a shadow text takes the place of the user's message, and the last one is not the user's")
+    return [*messages[:-1], {"role": "user", "content": shadow}]
 
 
 def read_mix(text: str) -> dict[str, Any]:

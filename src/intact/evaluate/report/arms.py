@@ -199,6 +199,7 @@ _OF_MODELS = {
     "numerics": "numerics",
     "profile": "profiles",
     "bits": "bits of weights",
+    "mix": "mixes",
 }
 
 

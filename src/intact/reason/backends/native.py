@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+import json
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from itertools import accumulate, chain, takewhile
+from itertools import accumulate, chain, count, takewhile
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from intact.engine.completion import Chunk, Completion, Job, JobOptions, Recorder
-from intact.engine.request import Event, Finish
-from intact.errors import IntactError
+from intact.engine.mixes import check_partners
+from intact.engine.model import Partner
+from intact.engine.request import Event, Finish, Mixing, StreamPrompt
+from intact.errors import IntactError, ParameterError
 from intact.files import sha256_of
+from intact.formats import Checkpoint
 from intact.library import Model
-from intact.models.program import Attend, Experts, Linear, Logits
 from intact.numerics.sampling import branch_key
 from intact.reason.backends.base import Cut, Generation, Heat, Written
+from intact.reason.backends.program_cost import ProgramCost
+from intact.reason.backends.text_mix import TextMix
 from intact.reason.problem import Hidden, Piece, Prompt, State, Top, Why
 from intact.receipts.identity import version_of
 from intact.text import Tokenizer
@@ -216,6 +222,8 @@ class NativeBackend(TokenizerBackend):
     ----------
     now : datetime
         The time given to a chat template that needs it: by default a fixed one.
+    mix : TextMix, optional
+        The mix that texts are drawn from; by default the model's own distribution.
 
     Attributes
     ----------
@@ -230,41 +238,43 @@ class NativeBackend(TokenizerBackend):
 
     caveats: tuple[str, ...] = ()
 
-    def __init__(self, model: Model, now: datetime = DEFAULT_NOW) -> None:
+    def __init__(self, model: Model, now: datetime = DEFAULT_NOW, mix: TextMix | None = None) -> None:
         super().__init__(model.tokenizer, model.context, now)
-        self.model, self.interrupted = model, False
+        if mix is not None:
+            check_partners(mix.chosen, len(model.partners))
+            if model.adapter:
+                raise ParameterError("mixes take no adapters: load the model without one, or leave out the mix")
+        self.model, self.mix, self.interrupted = model, mix, False
         self._live: dict[Generation, tuple[Job, int]] = {}
         self._heats: dict[Heat, dict[int, Generation]] = {}
-        program = model.program
-        shapes = {name: tensor.shape for name, tensor in program.tensors.items()}
-        linear = [target.weight for op in program.ops if isinstance(op, Linear) for target in op.targets]
-        self._matrices = sum([int(np.prod(shapes[name])) for name in linear])
-        for op in program.ops:
-            if isinstance(op, Experts):
-                one = op.experts[0]
-                self._matrices += op.used * sum(int(np.prod(shapes[name])) for name in (one.gate, one.up, one.down))
-        self._head = sum([int(np.prod(shapes[op.weight])) for op in program.ops if isinstance(op, Logits)])
-        self._attention = Counter[int]()  # products a position and visible slot, by the window
-        for op in program.ops:
-            if isinstance(op, Attend):
-                self._attention[op.window] += 2 * op.heads * op.width
+        self._costs = [ProgramCost(one.program) for one in (model, *self._streams())]
+
+    def _streams(self) -> list[Model | Partner]:
+        """Return the model of each of the mix's further streams."""
+        if self.mix is None:
+            return []
+        partners = iter(self.model.partners)
+        return [self.model if kind == "shadow" else next(partners) for kind in self.mix.chosen.mix.streams]
+
+    @property
+    def partners(self) -> list[Partner]:
+        """The other models that the mix takes."""
+        return [one for one in self._streams() if isinstance(one, Partner)]
 
     @cached_property
     def identity(self) -> str:
-        """Digest of the model's files, profile, formats of weights, version of the arithmetic."""
-        executor, checkpoint = self.model.executor, self.model.checkpoint
-        place = (
-            checkpoint.path if checkpoint.format == "gguf" else checkpoint.folder
-        )  # with configuration and tokenizer
-        return f"intact {version_of(executor.profile)} {executor.profile} {executor.bits} {digest_of(place)}"
+        """Digest of the model's files, profile, formats of weights, version of the arithmetic; the mix, if any."""
+        executor = self.model.executor
+        digest = _digest_of_files(self.model.checkpoint)
+        name = f"intact {version_of(executor.profile)} {executor.profile} {executor.bits} {digest}"
+        if self.mix is None:
+            return name
+        mixed = self.mix.to_document([_digest_of_files(one.checkpoint) for one in self.partners])
+        return f"{name} {json.dumps(mixed, sort_keys=True)}"
 
     def operations(self, start: int, count: int) -> int:
-        """Products with matrices for every position, with the head for each too, and attention over what is visible."""
-        end = start + count
-        total = count * (self._matrices + self._head)
-        for window, products in self._attention.items():
-            total += products * (_visible(end, window) - _visible(start, window))
-        return total
+        """The multiply-adds of all streams (`ProgramCost.of`); a shadow counts as if it were as long as the text."""
+        return sum([cost.of(start, count) for cost in self._costs])
 
     def hidden(self, state: State, places: Sequence[int]) -> list[bytes]:
         """Return what enters the head behind the first so many tokens that were written, in one pass over the text.
@@ -341,6 +351,8 @@ class NativeBackend(TokenizerBackend):
             known = [generation.known for generation in group] if first.known else None
             draft = first.heat is None and known is None
             options: JobOptions = {"draft": draft, "listen": listen, "recorder": recorder, "known": known}
+            if self.mix is not None:
+                options["mixing"] = self._mixing(self.mix, first.state, prompt)
             job = self.model.job(prompt, first.parameters, keys, **options)
         except IntactError as error:
             for generation in group:
@@ -352,6 +364,17 @@ class NativeBackend(TokenizerBackend):
             self._live[generation] = job, sample
         with self.model.exclusive() as engine:
             engine.add(job.request)
+
+    def _mixing(self, mix: TextMix, state: State, prompt: Sequence[int]) -> Mixing:
+        """Return the streams of a text: what was written so far stands behind the shadow too."""
+        streams, numbers = [], count(1)
+        for kind in mix.chosen.mix.streams:
+            if kind == "partner":
+                streams.append(StreamPrompt(next(numbers), np.array(prompt, np.int32)))
+            else:
+                shadow = self.tokens_of(replace(state, prompt=mix.shadow_of(state.prompt)))
+                streams.append(StreamPrompt(0, np.array(shadow, np.int32)))
+        return Mixing(mix.chosen, tuple(streams))
 
     def _enter(self, generation: Generation, job: Job) -> None:
         """Have a runner stop where the race is decided."""
@@ -405,11 +428,9 @@ def _alike(a: Generation, b: Generation) -> bool:
     )
 
 
-def _visible(end: int, window: int) -> int:
-    """Positions that those before `end` see, themselves included, all together."""
-    if not window or end <= window:
-        return end * (end + 1) // 2
-    return window * (window + 1) // 2 + (end - window) * window
+def _digest_of_files(checkpoint: Checkpoint) -> str:
+    """Return the digest of a model's file, or of its folder with configuration and tokenizer."""
+    return digest_of(checkpoint.path if checkpoint.format == "gguf" else checkpoint.folder)
 
 
 def digest_of(path: Path) -> str:

@@ -77,7 +77,9 @@ def _expected(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
     the model reads anything.
     """
     if isinstance(receipt, Receipt):
-        return receipt.count + len(receipt.header.request.prompt), 1
+        request = receipt.header.request
+        streams = () if request.decoding is None else request.decoding.streams
+        return receipt.count + len(request.prompt) + sum(len(stream.prompt or ()) for stream in streams), 1
     texts = sum(isinstance(entry, TextEntry) for entry in receipt.entries)
     return receipt.count + min(receipt.result.cost.prefill, most), max(1, min(texts, WINDOW))
 

@@ -6,7 +6,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from math import isfinite
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 from intact.strict_json import is_too_deep
 
@@ -35,6 +35,45 @@ class ParsedCall(NamedTuple):
     arguments: str
 
 
+class Region(NamedTuple):
+    """A part of a text that is calls, or may become so.
+
+    Attributes
+    ----------
+    end : int or None
+        None while more text decides.
+    """
+
+    start: int
+    end: int | None
+    calls: list[ParsedCall]
+
+
+class CallFinder(Protocol):
+    """Finds calls that do not simply stand between two marks, in one text that arrives in pieces.
+
+    Attributes
+    ----------
+    literals : tuple of str
+        Texts of which a part, at the end of the text so far, must not be taken for content.
+    """
+
+    literals: tuple[str, ...]
+
+    def find(self, text: str, offset: int, ended: bool) -> Region | None:
+        """Return the first region, or None.
+
+        Parameters
+        ----------
+        text : str
+            The text from a place on that never goes back.
+        offset : int
+            That place.
+        ended : bool
+            If true, nothing more will come.
+        """
+
+
 class ToolCallFormat(ABC):
     """The format in which a family of models writes calls: text between two marks.
 
@@ -57,6 +96,10 @@ class ToolCallFormat(ABC):
     @abstractmethod
     def parse(self, text: str) -> list[ParsedCall]:
         """Return the calls in a text that stood between the marks; none if it is something else."""
+
+    def finder(self) -> CallFinder | None:
+        """Return what finds this format's calls in one text, and then no plain JSON counts; None: its marks do."""
+        return None
 
     @abstractmethod
     def frame(self, name: str) -> tuple[str, str]:

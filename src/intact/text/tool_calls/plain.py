@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from intact.text.thinking import FORMATS
-from intact.text.tool_calls.base import SEPARATORS, ParsedCall, read_calls
+from intact.text.tool_calls.base import SEPARATORS, Region, read_calls
 from intact.text.tool_calls.scan import CallScan, ScanState
 from intact.text.tool_calls.signatures import Signatures
 
 FENCE = "```"
-_THOUGHTS = {form.opens: form.closes for form in FORMATS}
+_THOUGHTS = {form.opens: form.closes for form in FORMATS if not form.channels}
 _FENCE_LINE = re.compile(r"```[ \t]*+(?:json|tool_call|tool_code|tool)?+[ \t]*+\r?\n", re.IGNORECASE)
 _FENCE_PART = re.compile(r"```[ \t]*+[a-z_]{0,9}+[ \t]*+\r?", re.IGNORECASE)
 _TAGS = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}
 """Tags that models write around calls, whatever their template shows (`<tools>`: Qwen2.5-Coder)."""
 _GLIMPSE = 256
 """Characters by which most beginnings are seen to be none, without a copy of all that follows them."""
-
-
-class Region(NamedTuple):
-    """A part of a text that is calls, or may become so.
-
-    Attributes
-    ----------
-    end : int or None
-        None while more text decides.
-    """
-
-    start: int
-    end: int | None
-    calls: list[ParsedCall]
 
 
 class PlainCalls:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat
-from intact.text.tool_calls.plain import PlainCalls, Region
+from intact.text.tool_calls.base import CallFinder, ParsedCall, Region, ToolCallFormat
+from intact.text.tool_calls.plain import PlainCalls
 from intact.text.tool_calls.signatures import Signatures
 
 
@@ -30,9 +30,9 @@ class CallReader:
         self, form: ToolCallFormat, alone: bool = False, tools: Signatures | None = None, plain: bool = True
     ) -> None:
         self._form, self._alone, self._tools = form, alone, tools
-        self._marked = bool(form.closes)
+        self._marked, self._finder = bool(form.closes), form.finder()
         self._plain: PlainCalls | None = None
-        if tools is not None and (plain or not self._marked):
+        if tools is not None and self._finder is None and (plain or not self._marked):
             self._plain = PlainCalls(tools, "" if self._marked else form.opens)
         self._held, self._offset = "", 0  # text that is not decided, and where it begins
         self._fresh = False  # nothing was content since the last call
@@ -48,7 +48,7 @@ class CallReader:
         content, calls = self._read(True)
         rest = self._cut(len(self._held))
         left = rest.strip()
-        is_part = not left or (self._marked and self._form.opens.startswith(left) and left != self._form.opens)
+        is_part = not left or any(one.startswith(left) and left != one for one in self._marks())
         return content + ("" if self.calls and is_part else rest), calls
 
     def _read(self, ended: bool) -> tuple[str, list[ParsedCall]]:
@@ -71,10 +71,17 @@ class CallReader:
         return content, calls
 
     def _next_region(self, ended: bool) -> Region | None:
-        marked = self._next_marked(ended)
+        marked = self._next_marked(ended) if self._finder is None else self._next_found(self._finder, ended)
         limit = None if marked is None else marked.start
         plain = None if self._plain is None else self._plain.find(self._held, self._offset, limit, ended)
         return marked if plain is None else plain
+
+    def _next_found(self, finder: CallFinder, ended: bool) -> Region | None:
+        """Return the first part of the text that the format's own finder takes for calls."""
+        region = finder.find(self._held, self._offset, ended)
+        if region is None or self._tools is None or all(map(self._tools.fits, region.calls)):
+            return region
+        return region._replace(calls=[])
 
     def _next_marked(self, ended: bool) -> Region | None:
         """Return the first part of the text between the format's marks."""
@@ -101,8 +108,13 @@ class CallReader:
         return 0 if self._plain is not None and self._fresh and text.strip() in ("", ",", ";") else len(text)
 
     def _literals(self) -> tuple[str, ...]:
-        plain = () if self._plain is None else self._plain.literals
-        return (self._form.opens, *plain) if self._marked else plain
+        return (*self._marks(), *(() if self._plain is None else self._plain.literals))
+
+    def _marks(self) -> tuple[str, ...]:
+        """Return the texts that begin calls of the format."""
+        if self._finder is not None:
+            return self._finder.literals
+        return (self._form.opens,) if self._marked else ()
 
     def _part(self, literal: str) -> int:
         """Return how much of a text the held one ends with."""

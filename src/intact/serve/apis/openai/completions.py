@@ -15,9 +15,10 @@ from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.forms import FormRoute
 from intact.serve.generation import FINISH, TextJob, admitted, encode_text, stream, usage, write
+from intact.serve.mixes import MIX, SHADOW, each_shadow, mixing, requested_mix
 from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
-from intact.serve.requests import TEXT_FIELDS, CompletionRequest, check_limit, with_seed
+from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, CompletionRequest, check_limit, with_seed
 from intact.serve.service import Client, Service, TheService
 from intact.text import Tokenizer
 
@@ -42,7 +43,9 @@ async def _admitted(
     service: Service, request: CompletionRequest, client: str
 ) -> AsyncIterator[tuple[Served, list[TextJob], Admission]]:
     """Validate a request, lease its model, and wait for admission."""
-    request.intact.accept_only(TEXT_FIELDS, "on /v1/completions")
+    own = request.intact
+    own.accept_only(TEXT_FIELDS | MIX_FIELDS, "on /v1/completions")
+    mix = requested_mix(own)
     n, most = request.choices(service.settings), service.settings.max_choices
     limit = LENGTH if request.max_tokens is None else request.max_tokens
     prompts = each_prompt(request.prompt)
@@ -54,19 +57,28 @@ async def _admitted(
         raise ApiError(400, "max_tokens may be 0 with echo alone", "max_tokens")
     if request.echo and request.suffix is not None:
         raise ApiError(400, "echo cannot be combined with suffix", "echo", "unsupported")
+    if request.echo and mix is not None:
+        raise ApiError(400, f"{MIX} cannot be combined with echo: a prompt is not drawn", MIX, "unsupported")
+    shadows = each_shadow(own, len(prompts))
     limit = check_limit(limit or 1, service.settings, "max_tokens")  # with 0 nothing is generated
     parameters = with_seed(request, service.settings).sampling(limit, request.logprobs or 0)
-    async with service.models.lease(request.model) as served:
-        jobs = []
-        for i, prompt in enumerate(prompts):
+    async with service.models.lease(request.model) as leased:
+        served, jobs = mixing(leased, mix), []
+        for i, (prompt, shadow) in enumerate(zip(prompts, shadows, strict=True)):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
-            if isinstance(prompt, list):
-                check_vocabulary(prompt, served, where)
-            ids = await encode_text(served, prompt, request.suffix, where)
+            ids = await _encode(served, prompt, request.suffix, where)
+            shadow_ids = None if shadow is None else await _encode(served, shadow, request.suffix, SHADOW)
             text = prompt if isinstance(prompt, str) else None
-            jobs.append(TextJob(ids, n, parameters, client, request.intact, text=text))
+            jobs.append(TextJob(ids, n, parameters, client, own, text=text, shadow=shadow_ids))
         async with admitted(served, jobs, "text_completion", "prompt") as admission:
             yield served, jobs, admission
+
+
+async def _encode(served: Served, prompt: str | list[int], suffix: str | None, where: str) -> list[int]:
+    """Return the tokens of a prompt, all of which are the model's; errors as of `encode_text`."""
+    if isinstance(prompt, list):
+        check_vocabulary(prompt, served, where)
+    return await encode_text(served, prompt, suffix, where)
 
 
 def each_prompt(

@@ -9,12 +9,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from intact import errors
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError, NotInstalledError, ParameterError, SandboxError
 from intact.reason.backends.native import NativeBackend
+from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Problem, Prompt, Result, path, without_infinities
@@ -27,6 +29,7 @@ from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import EXPECTED
+from intact.serve.mixes import SHADOW, method_mix, mixing
 from intact.serve.models import Served
 from intact.serve.replies import head
 from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns, with_seed
@@ -236,11 +239,15 @@ async def _admitted(
     """Validate a request, lease its model, and wait for admission."""
     turns = as_turns(request.messages)
     wanted = method_request(with_seed(request, service.settings), turns, service.settings)
-    now = request.intact.time() or DEFAULT_NOW
-    async with service.models.lease(methods.split(request.model)[0]) as served:
-        backend = (RecordingBackend if wanted.own.receipt else NativeBackend)(served.loaded, now)
+    mix, now = method_mix(wanted.own), request.intact.time() or DEFAULT_NOW
+    async with service.models.lease(methods.split(request.model)[0]) as leased:
+        served = mixing(leased, mix and mix.chosen)
+        backend = RecordingBackend(served.loaded, now) if wanted.own.receipt else NativeBackend(served.loaded, now, mix)
         prompt = await in_thread(lambda: _prompt_tokens(backend, wanted.problem.prompt, turns), "messages")
         reserved = prompt + min(wanted.budget.tokens or 0, wanted.texts * EXPECTED)
+        if mix is not None and mix.shadow is not None:
+            await in_thread(partial(_check_shadow, backend, mix, wanted.problem.prompt), SHADOW)
+            reserved *= 2
         named = {"gen_ai__workflow__name": wanted.method.name, "gen_ai__request__seed": wanted.problem.seed}
         with telemetry.operation("invoke_workflow", served.name, served.fingerprint, **named):
             async with served.admission.admit(client, reserved, wanted.texts, wanted.own.priority) as admission:
@@ -263,6 +270,11 @@ def _prompt_tokens(backend: NativeBackend, prompt: Prompt, turns: Sequence[dict[
     if more and backend.model.tokenizer.render_chat(turns, now=backend.now) != backend.render(prompt):
         raise ApiError(400, f"{more[0]} cannot be combined with a reasoning method", more[0], "unsupported")
     return tokens
+
+
+def _check_shadow(backend: NativeBackend, mix: TextMix, prompt: Prompt) -> None:
+    """Raise IntactError if the shadow of a prompt cannot be read."""
+    backend.model.engine.check(range(backend.count(mix.shadow_of(prompt))))
 
 
 def _message(result: Result) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""The mix that a back end's texts are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from intact.engine.mixes import ChosenMix, check_shadow, chosen_mix, shadow_messages
+from intact.numerics.sampling import DECIMALS
+from intact.reason.problem import Prompt
+
+
+class TextMix(NamedTuple):
+    """The mix that all texts of a back end are drawn from (docs/mixing.md).
+
+    Attributes
+    ----------
+    chosen : ChosenMix
+        The mix; its partners are the model's.
+    shadow : str or None
+        What it reads in the place of each prompt's last message, or of a whole prompt that is a text.
+    """
+
+    chosen: ChosenMix
+    shadow: str | None = None
+
+    @classmethod
+    def of(cls, mix: str | Mapping[str, Any] | None, shadow: str | None = None) -> TextMix | None:
+        """Return a mix as `Model.generate` takes it, checked; None if there is none.
+
+        Raises
+        ------
+        ParameterError
+            If there is none of that name, a parameter is impossible, or the shadow is missing or of no use.
+        """
+        chosen = None if mix is None else chosen_mix(mix)
+        check_shadow(chosen, shadow is not None)
+        return None if chosen is None else cls(chosen, shadow)
+
+    def shadow_of(self, prompt: Prompt) -> Prompt:
+        """Return the shadow of a prompt.
+
+        Raises
+        ------
+        ParameterError
+            If the last message of a conversation is not the user's.
+        """
+        shadow = self.shadow or ""
+        if isinstance(prompt, str):
+            return shadow
+        messages = shadow_messages([{"role": role, "content": text} for role, text in prompt], shadow)
+        return tuple([(message["role"], message["content"]) for message in messages])
+
+    @property
+    def words(self) -> str:
+        """The mix as `read_mix` reads it, such as ``guidance:scale=2.5``."""
+        mix, values = self.chosen
+        given = [f"{name}={Decimal(value) / DECIMALS}" for name, value in values.items()]
+        return f"{mix.name}:{','.join(given)}" if given else mix.name
+
+    def to_document(self, partners: Sequence[str]) -> dict[str, Any]:
+        """Return its name, version, parameters in millionths and shadow, with what its partners are called."""
+        mix, values = self.chosen
+        return {
+            "name": mix.name,
+            "version": mix.version,
+            "parameters": dict(sorted(values.items())),
+            "shadow": self.shadow,
+            "partners": list(partners),
+        }

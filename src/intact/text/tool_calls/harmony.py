@@ -1,0 +1,135 @@
+"""Calls as gpt-oss writes them: `<|channel|>commentary to=functions.NAME <|constrain|>json<|message|>{...}<|call|>`."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import Final
+
+from intact.text.tool_calls.base import ParsedCall, Region, ToolCallFormat, read_arguments
+
+_MESSAGE: Final = "assistant"
+_CHANNELS: Final = ("commentary", "analysis")
+_RECIPIENT: Final = " to=functions."
+_CONSTRAIN: Final = "<|constrain|>"
+_BEGIN: Final = re.compile(rf"(?:{_MESSAGE})?(?:{'|'.join(_CHANNELS)})?{re.escape(_RECIPIENT)}")
+_HEADER: Final = re.compile(rf"([A-Za-z0-9_.-]+)(?:\s*{re.escape(_CONSTRAIN)}\s*\w*|\s+\w+)?\s*")
+_HEADER_PART: Final = re.compile(r"[\w.<|>\s-]*")
+_LONGEST_HEADER: Final = 160
+"""Characters between the recipient's mark and the arguments, at most; names of tools have 64."""
+_STRING: Final = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_STRUCTURE: Final = re.compile(r'["{}\[\]]')
+
+
+class Harmony(ToolCallFormat):
+    """A message of the channel `commentary` whose recipient is a function, its arguments a JSON object.
+
+    Of the control tokens only `<|constrain|>` is seen in a text, where it ends the name. The others are not, so a text
+    has the channel's name behind the word `assistant`, or at its beginning. The recipient may stand before the channel
+    too (`assistant to=functions.NAME<|channel|>commentary json`), as the chat template writes earlier calls, and
+    `<|constrain|>` may be missing. `<|call|>` ends the model's turn, so a turn of gpt-oss has one call; more are read
+    where they follow. Calls of the channel `analysis` are read as well: the documentation gives it to built-in tools,
+    and does not say if functions are ever called there.
+    Documentation: the harmony response format (openai/harmony, docs/format.md).
+    """
+
+    name = "harmony"
+    opens = f"commentary{_RECIPIENT}"
+    closes = "<|call|>"
+    visible_marks = (_CONSTRAIN,)
+
+    def fits(self, template: str) -> bool:
+        """Fit templates that show tools and the channel of their calls."""
+        return "tools" in template and "<|channel|>commentary" in template
+
+    def parse(self, text: str) -> list[ParsedCall]:
+        """Read one call behind the recipient's mark; anything else makes the text none."""
+        name, brace, arguments = text.partition("{")
+        header = _HEADER.fullmatch(name)
+        read = read_arguments(brace + arguments.strip())
+        return [] if header is None or not brace or read is None else [ParsedCall(header[1], read)]
+
+    def frame(self, name: str) -> tuple[str, str]:
+        """Write the header's rest, as text: a schema imposes no control tokens."""
+        return f"{name} {_CONSTRAIN}json", ""
+
+    def finder(self) -> HarmonyCalls:
+        """Return what finds the calls of one text, which end with their JSON."""
+        return HarmonyCalls(self)
+
+
+class HarmonyCalls:
+    """Find calls in a text that arrives in pieces; each character of arguments is looked at once."""
+
+    literals = tuple(message + channel + _RECIPIENT for message, channel in product((_MESSAGE, ""), (*_CHANNELS, "")))
+
+    def __init__(self, form: Harmony) -> None:
+        self._form = form
+        self._decided = 0  # counted from the text's beginning, as is the place of the scan
+        self._scan: tuple[int, _ObjectScan] | None = None
+
+    def find(self, text: str, offset: int, ended: bool) -> Region | None:
+        """Return the first region, or None; the parameters are those of `CallFinder.find`."""
+        while begin := _BEGIN.search(text, max(0, self._decided - offset)):
+            start, rest = begin.start(), text[begin.start() :]
+            bare = begin[0] == _RECIPIENT and offset + start > 0  # no channel, and no message begins: prose
+            end, call = (0, None) if bare else self._read(rest, begin[0], offset + start, ended)
+            if end is None or call is not None:
+                return Region(start, None if end is None else start + end, [] if call is None else [call])
+            self._decided = offset + begin.end()
+        return None
+
+    def _read(self, rest: str, begin: str, place: int, ended: bool) -> tuple[int | None, ParsedCall | None]:
+        """Return the end of a call and the call; no end while more text decides; no call if it is none."""
+        first = rest.find("{", len(begin), len(begin) + _LONGEST_HEADER)
+        if first < 0:
+            header = rest[len(begin) :]
+            may_go_on = not ended and len(header) < _LONGEST_HEADER and _HEADER_PART.fullmatch(header)
+            return (None if may_go_on else 0), None
+        if self._scan is None or self._scan[0] != place:
+            self._scan = place, _ObjectScan(first)
+        scan = self._scan[1]
+        if not scan.advance(rest):
+            return (0 if ended else None), None
+        end, closes = scan.at, self._form.closes
+        tail = rest[end : end + len(closes)]
+        if tail == closes:
+            end += len(closes)
+        elif closes.startswith(tail) and not ended:
+            return None, None
+        found = self._form.parse(rest[len(begin) : scan.at])
+        name = found[0].name if found else ""
+        if not any(channel in begin for channel in _CHANNELS):  # the recipient stood first, the channel behind it
+            name = next((name.removesuffix(one) for one in _CHANNELS if name.endswith(one)), name)
+        return end, found[0]._replace(name=name) if name else None
+
+
+class _ObjectScan:
+    """The end of a JSON object in a text that grows; brackets are counted, and what is wrong is left to its reader.
+
+    Attributes
+    ----------
+    at : int
+        Where the scan is; once it is done, the end of the object.
+    """
+
+    def __init__(self, at: int) -> None:
+        self.at, self._depth, self._in_string, self._done = at, 0, False, False
+
+    def advance(self, text: str) -> bool:
+        """Go on with a text that has grown at its end; return true once the object is complete."""
+        while self.at < len(text) and not self._done:
+            if self._in_string:
+                self.at = _STRING.match(text, self.at).end()  # type: ignore[union-attr]
+                if self.at >= len(text) or text[self.at] == "\\":
+                    return False
+                self.at, self._in_string = self.at + 1, False
+                continue
+            found = _STRUCTURE.search(text, self.at)
+            if found is None:
+                self.at = len(text)
+                return False
+            self.at, self._in_string = found.end(), found[0] == '"'
+            self._depth += (found[0] in "{[") - (found[0] in "}]")
+            self._done = not self._depth and not self._in_string
+        return self._done
