@@ -1,11 +1,12 @@
 """The estimates of `intact plan` beside measurements: rates of one model at degrees 1 and 2, and what they foretell.
 
-    python benchmarks/cluster_plan.py qwen-coder-0.5b smollm2-135m [--degrees 1 2 3 4] [--steps 1.0]
+    python benchmarks/cluster_plan.py qwen-coder-0.5b smollm2-135m [--degrees 1 2 3 4] [--steps 0.3] [--rounds 4]
 
-The first model at degrees 1 and 2 gives the rates of one thread of this machine. They foretell the first model at other
-degrees, and the other models at all. Ranks run here in threads with real exchanges over sockets; of each part of a step
-the least processor time of several counts, and of equal parts the lower quartile (`intact.planning.measure`), so that
-other work on the machine hardly shows.
+The first model at degrees 1 and 2 gives the rates of one thread of this machine, and exchanges without a model those of
+messages. They foretell the first model at other degrees, and the other models at all. Ranks run here in threads with
+real exchanges over sockets; of each part of a step the least processor time of several steps and rounds counts, and of
+equal parts the lower quartile (`intact.planning.measure`), so that other work on the machine hardly shows. Rounds are
+by turns: each has all models and degrees.
 Compared are, for a token of one text, of eight texts and for a prompt of 128 tokens:
 
 - the time that the busiest rank computes and exchanges, measured and foretold;
@@ -28,7 +29,16 @@ from common import machine, parser
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.planning.machines import MachineKind, Rates
-from intact.planning.measure import STEPS, CutTimes, RankTimes, count_messages, fit_cuts, measure_cut
+from intact.planning.measure import (
+    STEPS,
+    CutTimes,
+    RankTimes,
+    count_messages,
+    fit_cuts,
+    least_times,
+    measure_cut,
+    measure_messages,
+)
 from intact.planning.step import simulate_step
 from intact.planning.work import RankWork, Segment, StepRows
 
@@ -61,8 +71,11 @@ def compare(model: str, degree: int, cut: CutTimes, network: MachineKind, fitted
         messages = count_messages(works)
         rates = network.rates
         foretold = [
-            rates.seconds(one.work.total) + each.number * rates.message + each.bytes * rates.copy
-            for one, each in zip(times, messages, strict=True)
+            rates.seconds(one.work.total)
+            + each.number * rates.message
+            + each.bytes * rates.copy
+            + sum(rates.exchange(rank, transfer.whole) for transfer in one.work.transfers)
+            for rank, (one, each) in enumerate(zip(times, messages, strict=True))
         ]
         busy = max(one.busy for one in times), max(foretold)
         step = measured_step(network, times), simulate_step([network] * degree, works).seconds
@@ -71,13 +84,19 @@ def compare(model: str, degree: int, cut: CutTimes, network: MachineKind, fitted
 
 
 def measured_step(network: MachineKind, times: Sequence[RankTimes]) -> float:
-    """Simulate a step whose parts take what was measured: segments as nanoseconds of work, messages as their mean."""
-    works, kinds = [], []
+    """Simulate a step whose parts take what was measured: segments as nanoseconds of work, exchanges as their mean.
+
+    What an exchange takes is divided between its messages and the rest as the rates have it.
+    """
+    works, kinds, rates = [], [], network.rates
     for one, messages in zip(times, count_messages([each.work for each in times]), strict=True):
         segments = tuple(Segment(round(seconds * 1e9), 0, 0) for seconds in one.segments)
         works.append(RankWork(segments, one.work.transfers, one.work.logits, one.work.plan))
-        message = sum(one.exchanges) / messages.number if messages.number else 0.0
-        kinds.append(replace(network, rates=Rates(1e-9, 0.0, 0.0, message, 0.0, network.rates.step)))
+        sent = messages.number * rates.message + messages.bytes * rates.copy
+        rest = max(0.0, sum(one.exchanges) - sent) / max(1, len(one.exchanges))
+        kinds.append(
+            replace(network, rates=Rates(1e-9, 0.0, 0.0, rates.message, rates.copy, rest, rest, 0.0, rates.step))
+        )
     return simulate_step(kinds, works).seconds
 
 
@@ -90,18 +109,23 @@ def main() -> None:
     """Measure, fit, foretell and print."""
     arguments = parser(__doc__, text=False)
     arguments.add_argument("--degrees", type=int, nargs="+", default=[1, 2, 3, 4])
-    arguments.add_argument("--steps", type=float, default=1.0, help="times as many steps as `STEPS` has")
+    arguments.add_argument("--steps", type=float, default=0.3, help="times as many steps as `STEPS` has")
+    arguments.add_argument("--rounds", type=int, default=4)
     arguments.add_argument("--latency", type=float, default=30.0)
     arguments.add_argument("--gigabits", type=float, default=10.0)
     options = arguments.parse_args()
     steps = {rows: max(2, round(options.steps * count)) for rows, count in STEPS.items()}
-    cuts: dict[tuple[str, int], CutTimes] = {}
-    for path in options.models:
-        program = build_program(open_checkpoint(path))
-        for degree in options.degrees:
-            cuts[path.name, degree] = measure_cut(program, (1,) * degree, steps=steps)
+    programs = {path.name: build_program(open_checkpoint(path)) for path in options.models}
+    rounds: dict[tuple[str, int], list[CutTimes]] = {}
+    for _ in range(options.rounds):
+        for name, program in programs.items():
+            for degree in options.degrees:
+                found = measure_cut(program, (1,) * degree, steps=steps)
+                rounds.setdefault((name, degree), []).append(found)
+    cuts = {key: least_times(several) for key, several in rounds.items()}
     first = options.models[0].name
-    rates = fit_cuts([cut for (model, degree), cut in cuts.items() if model == first and degree <= 2], 0.0)
+    fitted = [cut for (model, degree), cut in cuts.items() if model == first and degree <= 2]
+    rates = fit_cuts(fitted, 0.0, measure_messages())
     network = MachineKind("this", 1, 0, rates, options.latency * 1e-6, options.gigabits * 1e9 / 8)
     found = [
         one
@@ -115,7 +139,9 @@ def main() -> None:
     print(
         f"rates from {first} at degrees 1 and 2: {inverse(rates.macs):.0f} G multiply-adds/s, "
         f"{inverse(rates.bytes):.1f} GB/s, {rates.operation * 1e6:.1f} µs an operation, "
-        f"{rates.message * 1e6:.0f} µs a message, {inverse(rates.copy):.2f} GB/s of messages"
+        f"{rates.message * 1e6:.0f} µs a message, {inverse(rates.copy):.2f} GB/s of messages, "
+        f"{rates.hub * 1e6:.0f} µs an exchange on rank 0, {rates.spoke * 1e6:.0f} on others, "
+        f"{inverse(rates.row):.2f} GB/s of rows"
     )
     print(f"logits equal at all degrees: {equal}")
     print("model                 degree  step     busiest ms (foretold)   step ms (foretold)      kB (foretold)")

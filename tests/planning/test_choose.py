@@ -13,7 +13,7 @@ from intact.planning.choose import PROCESS, Demand, choose_plan, simulate_replic
 from intact.planning.machines import MachineKind, Rates
 from intact.planning.work import ModelWork, StepRows
 
-RATES = Rates(macs=1e-11, bytes=3e-11, operation=3e-6, message=3e-5, copy=1e-9, step=5e-4)
+RATES = Rates(1e-11, 3e-11, 3e-6, message=15e-6, copy=5e-10, hub=3e-5, spoke=15e-6, row=5e-10, step=5e-4)
 DEMAND = Demand(texts=4, context=256, length=64)
 
 

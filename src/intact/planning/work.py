@@ -60,6 +60,11 @@ class Transfer(NamedTuple):
     own: int
     lacking: int
 
+    @property
+    def whole(self) -> int:
+        """Bytes of whole rows."""
+        return self.own + self.lacking - 2 * HEADER.size
+
 
 @dataclass(frozen=True)
 class RankWork:
