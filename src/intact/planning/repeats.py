@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from intact.formats import Tensor
-from intact.models.program import Attend, Op, Program
+from intact.models.program import Attend, Convolve, Op, Program, Scan
 
 
 class Repeat(NamedTuple):
@@ -42,7 +42,7 @@ def shorten(program: Program) -> ShortProgram:
     where each sixth sees all positions.
     """
     marks = dict[object, int]()
-    numbers = np.array([marks.setdefault(_signature(op, program.tensors), len(marks)) for op in program.ops])
+    numbers = np.array([marks.setdefault(signature(op, program.tensors), len(marks)) for op in program.ops])
     best = (0, 0, 0, 0)  # operations saved, period, start, periods
     for period in range(1, len(numbers) // 4 + 1):
         same = np.concatenate([[0], numbers[:-period] == numbers[period:], [0]]).astype(np.int8)
@@ -96,9 +96,9 @@ def _values(value: Any) -> Iterator[object]:
         yield value
 
 
-def _signature(op: Op, tensors: Mapping[str, Tensor]) -> object:
+def signature(op: Op, tensors: Mapping[str, Tensor]) -> object:
     """Return what the cost of an operation depends on: all but the names of its tensors, and its layer."""
-    same = replace(op, layer=0) if isinstance(op, Attend) else op
+    same = replace(op, layer=0) if isinstance(op, Attend | Convolve | Scan) else op
     parts = (
         (tensors[value].kind, tensors[value].shape) if isinstance(value, str) and value in tensors else value
         for value in _values(same)

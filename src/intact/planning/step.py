@@ -55,14 +55,26 @@ def simulate_step(kinds: Sequence[MachineKind], works: Sequence[RankWork]) -> St
     return StepTimes(star.clocks[0] + own, (star.busy[0] + own, *star.busy[1:]), star.bytes)
 
 
+class Link(NamedTuple):
+    """A connection: seconds one way, and bytes a second."""
+
+    latency: float
+    bandwidth: float
+
+
+def choose_links(kinds: Sequence[MachineKind]) -> list[Link]:
+    """Return the connection of each rank to rank 0: the greater latency and the lesser bandwidth of both ends."""
+    hub = kinds[0]
+    return [Link(max(hub.latency, kind.latency), min(hub.bandwidth, kind.bandwidth)) for kind in kinds]
+
+
 class _Star:
     """The clocks of the ranks."""
 
     def __init__(self, kinds: Sequence[MachineKind]) -> None:
         self.kinds = kinds
         self.clocks, self.busy, self.bytes = [0.0] * len(kinds), [0.0] * len(kinds), 0
-        hub = kinds[0]
-        self._links = [(max(hub.latency, kind.latency), min(hub.bandwidth, kind.bandwidth)) for kind in kinds]
+        self._links = choose_links(kinds)
 
     def _work(self, rank: int, seconds: float) -> None:
         self.clocks[rank] += seconds
