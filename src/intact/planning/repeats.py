@@ -85,6 +85,13 @@ def tensors_of(op: Op, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     yield from (value for value in _values(op) if isinstance(value, str) and value in tensors)
 
 
+def matrices_of(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the matrices of an operation; the taps of convolutions are none."""
+    if isinstance(op, Convolve | Scan):
+        return []
+    return [name for name in tensors_of(op, tensors) if len(tensors[name].shape) == 2]
+
+
 def _values(value: Any) -> Iterator[object]:
     if is_dataclass(value) and not isinstance(value, type):
         for one in fields(value):

@@ -13,11 +13,11 @@ from intact.executors.base import SequenceChunk
 from intact.executors.profile import StepWork, WorkSize
 from intact.models.adapters import STREAM
 from intact.models.layers import Segments, inner_program, segments, some_layers
-from intact.models.program import Attend, Op, Program
+from intact.models.program import Op, Program
 from intact.parallel.channel import HEADER
 from intact.parallel.cut import Part
 from intact.parallel.pipeline import PART_ROWS, divide_count
-from intact.planning.repeats import signature, tensors_of
+from intact.planning.repeats import matrices_of, signature
 from intact.planning.work import NUMBER, PAGE, PLAN, PackedSizes, RankMemory, Segment, StepRows
 
 _FIELDS = 6
@@ -179,15 +179,14 @@ class StagesWork:
     def _memory_of(self, layer: int) -> RankMemory:
         if layer not in self._kept:
             ops = self._segments.layers[layer]
-            position = self.sizes.position(self.program, sum(isinstance(op, Attend) for op in ops))
+            position = sum(self.sizes.position(self.program, op) for op in ops)
             self._kept[layer] = RankMemory(self._weights(ops), position)
         return self._kept[layer]
 
     def _weights(self, ops: Sequence[Op]) -> int:
         """Return the bytes of the matrices of operations, each once."""
-        names = {name for op in ops for name in tensors_of(op, self.program.tensors)}
-        matrices = (self.program.tensors[name] for name in names)
-        return sum(self.sizes.of(tensor) for tensor in matrices if len(tensor.shape) == 2)
+        names = {name for op in ops for name in matrices_of(op, self.program.tensors)}
+        return sum(self.sizes.of(self.program.tensors[name]) for name in names)
 
 
 def _parts(rows: StepRows) -> list[tuple[StepRows, int]]:

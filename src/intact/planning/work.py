@@ -22,11 +22,11 @@ from intact.executors.packing import pack_tensor
 from intact.executors.profile import StepWork
 from intact.formats import Tensor
 from intact.formats.tensor import byte_length
-from intact.models.program import AllGather, Attend, Logits, Program
+from intact.models.program import AllGather, Attend, Convolve, Logits, Op, Program, Scan
 from intact.numerics.integers import INTEGER, slice_rows
 from intact.parallel.channel import HEADER
 from intact.parallel.cut import PANEL, cut_program, divide_heads
-from intact.planning.repeats import Repeat, repeated_order, shorten, tensors_of
+from intact.planning.repeats import Repeat, matrices_of, repeated_order, shorten
 
 PAGE: Final = 32
 """Positions of a page of the cache, as `intact.load` makes them."""
@@ -142,10 +142,19 @@ class PackedSizes:
         return self.integers[tensor.name]
 
     @staticmethod
-    def position(program: Program, layers: int) -> int:
-        """Return the bytes of a position of one text in the cache of so many layers' attention."""
-        depth = -(-program.head_width // PANEL) * PANEL
-        return layers * program.kv_heads * (3 * depth + 8)
+    def position(program: Program, op: Op) -> int:
+        """Return the bytes of a position of one text in the part of the cache that an operation has, if any."""
+        match op:
+            case Attend():
+                depth = -(-program.head_width // PANEL) * PANEL
+                return program.kv_heads * (3 * depth + 8)
+            case Convolve():
+                return 2 * op.width + 4
+            case Scan():  # a page has the rows, and the state at its end
+                state = 4 * op.shape.inner * op.states + 4 * op.heads
+                return 4 * op.shape.channels + 4 * op.heads + 16 + -(-state // PAGE)
+            case _:
+                return 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,16 +218,13 @@ class ModelWork:
 
     def memory(self, part: Program) -> RankMemory:
         """Return what a rank's program keeps in memory, where a page of the cache takes as much as natively."""
-        times = dict[str, int]()
+        times, position = dict[str, int](), 0
         for i, count in Counter(repeated_order(part, self.repeat)).items():
-            for name in tensors_of(part.ops[i], part.tensors):
+            position += count * self.sizes.position(part, part.ops[i])
+            for name in matrices_of(part.ops[i], part.tensors):
                 times[name] = max(times.get(name, 0), count)
-        weights = sum(
-            count * self.sizes.of(part.tensors[name])
-            for name, count in times.items()
-            if len(part.tensors[name].shape) == 2
-        )
-        return RankMemory(weights, self.sizes.position(part, part.layers))
+        weights = sum(count * self.sizes.of(part.tensors[name]) for name, count in times.items())
+        return RankMemory(weights, position)
 
     def step(self, part: Program, rows: StepRows) -> RankWork:
         """Return the work of a step for a rank's program."""
