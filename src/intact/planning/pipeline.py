@@ -33,7 +33,7 @@ def simulate_pipeline(kinds: Sequence[MachineKind], work: PipelineWork) -> StepT
 
 
 class _Event(NamedTuple):
-    """What may happen from a time on: a part is sent to a rank, or what came of it is received."""
+    """An event that may happen from a time on: a part is sent to a rank, or what came of it is received."""
 
     seconds: float
     number: int

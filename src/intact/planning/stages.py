@@ -160,9 +160,9 @@ class StagesWork:
 
     def _outer(self, rows: StepRows) -> _Outer:
         if rows not in self._outers:
-            before, behind = len(self._segments.embedding), len(self._segments.head)
+            first, last = len(self._segments.embedding), len(self._segments.head)
             sizes = self._count(some_layers(self.program, [0]), rows, rows.texts)
-            self._outers[rows] = _Outer(_total(sizes[:before]), _total(sizes[-behind:]))
+            self._outers[rows] = _Outer(_total(sizes[:first]), _total(sizes[-last:]))
         return self._outers[rows]
 
     def _count(self, part: Program, rows: StepRows, wanted: int) -> list[WorkSize]:
