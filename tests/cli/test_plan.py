@@ -33,6 +33,7 @@ def test_a_plan_names_replicas_rates_and_commands(intact_command, tiny_path):
 def test_seventy_billion_weights_on_three_machines_are_cut_and_what_does_not_fit_is_said(intact_command):
     words = ("plan", "--shape", "llama-70b", *THREE, "--texts", "1", "--context", "1024")
     facts = intact_command(*words, "--json").json
+    assert {one["way"] for one in facts["replicas"]} <= {"tensor", "pipeline"}
     assert [one["degree"] for one in facts["replicas"]] == [1] or max(one["degree"] for one in facts["replicas"]) > 1
     for one in facts["replicas"]:
         assert all(rank["memory"]["needed"] <= rank["memory"]["has"] for rank in one["ranks"])

@@ -318,7 +318,8 @@ def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None]
     rates = fit_cuts([least_times(one) for one in rounds], measure_engine(path, threads), measure_messages())
     done(2 * _ROUNDS + 1, total)
     if threads > 1:
-        times = measure_cut(program, (1,), threads).ranks
+        several = [measure_cut(program, (1,), threads, steps=_SHARE) for _ in range(_ROUNDS)]
+        times = least_times(several).ranks
         kept = {name: rate for name, rate in rates._asdict().items() if name not in _COMPUTING}
         rates = fit_rates([seen for (rank,) in times.values() for seen in rank.observations(0, Messages(0, 0))], kept)
         done(total, total)
