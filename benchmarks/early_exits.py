@@ -4,6 +4,13 @@ Each exit is the model's first layers with its last norm and head (a logit lens)
 `alpha` is the share of tokens that an exit would have guessed. A draft of i tokens from the first d of L layers gives
 G(i) = 1 + alpha + ... + alpha^i tokens for (L - d) + (i + 1) d layers; the head counts as so many layers as it has
 weights. Rows of the check are taken as free, so that what is printed is a bound that no machine reaches.
+
+With --certainties, it prints instead what exits would do to a model that is divided between an edge and a cloud
+(CE-CoLLM, 2411.02829): the edge has the first layers, and answers alone where its exit gives a token so much
+probability. For each exit and certainty: the share of tokens that are so certain; how many of these are the model's
+own; the share of answers that would stay the model's, as all certain tokens are its own; and the share of tokens that
+never leave the edge, those behind an answer's last uncertain one. Others do, as the later layers' cache needs them for
+the tokens that follow. Whatever a wrong token would do to the rest of its answer is not in these figures.
 """
 
 from __future__ import annotations
@@ -13,6 +20,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from common import machine, parser
@@ -53,18 +61,44 @@ def exit_after(program: Program, depth: int) -> Program:
     return replace(program, ops=[*program.ops[: first + depth * size], *program.ops[-2:]], layers=depth)
 
 
-def guesses(program: Program, context: int, texts: list[list[int]]) -> list[NDArray[np.int32]]:
-    """Return the likeliest token after each token of texts."""
+class Guesses(NamedTuple):
+    """The likeliest token after each token of a text, and its probability."""
+
+    tokens: NDArray[np.int32]
+    certainties: NDArray[np.float64]
+
+
+def guesses(program: Program, context: int, texts: list[list[int]]) -> list[Guesses]:
+    """Return what a program guesses after each token of texts."""
     executor = NativeExecutor(program)
     engine, found = Engine(executor, context), []
     for text in texts:
-        parts = [
-            executor.likeliest(executor.step(chunks, wanted), wanted, 1)[:, 0]
-            for chunks, wanted in engine.prefill(text)
-        ]
-        found.append(np.concatenate(parts))
+        parts = []
+        for chunks, wanted in engine.prefill(text):
+            tokens, logprobs = executor.top(executor.step(chunks, wanted), wanted, 1)
+            parts.append((tokens[:, 0], np.exp(logprobs[:, 0] / 2.0**24)))
+        found.append(Guesses(*(np.concatenate(column) for column in zip(*parts, strict=True))))
     executor.close()
     return found
+
+
+class ExitShares(NamedTuple):
+    """What an exit does at a certainty: shares of tokens, and in `unchanged` of answers."""
+
+    certain: float
+    own: float
+    unchanged: float
+    stays: float
+
+
+def weigh_exit(answers: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> ExitShares:
+    """Return the shares over answers, of which each has for its tokens if they are certain, and if the model's own."""
+    total = sum(len(certain) for certain, _ in answers)
+    count = sum(int(certain.sum()) for certain, _ in answers)
+    own = sum(int((certain & right).sum()) for certain, right in answers)
+    unchanged = sum(bool(right[certain].all()) for certain, right in answers)
+    stays = sum(int(np.logical_and.accumulate(certain[::-1]).sum()) for certain, _ in answers)
+    return ExitShares(count / total, own / count if count else 1.0, unchanged / len(answers), stays / total)
 
 
 def weights_of(program: Program) -> float:
@@ -86,11 +120,41 @@ def best(alpha: float, depth: int, layers: int, head: float) -> tuple[float, int
     return max(found)
 
 
+DRAFTS = "| layers | alpha | gain without heads | gain | tokens a draft |\n|---|---|---|---|---|"
+CERTAIN = (
+    "| layers | certainty | certain | of these the model's own | answers unchanged | never leave the edge |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def print_drafts(
+    depth: int, layers: int, head: float, answers: list[tuple[NDArray[np.float64], NDArray[np.bool_]]]
+) -> dict[str, float]:
+    """Print the row of an exit whose guesses are drafts, and return it."""
+    alpha = sum(int(right.sum()) for _, right in answers) / sum(len(right) for _, right in answers)
+    (free, _), (gain, count) = best(alpha, depth, layers, 0), best(alpha, depth, layers, head)
+    print(f"| {depth} | {alpha:.3f} | {free:.2f} | {gain:.2f} | {count} |")
+    return {"layers": depth, "alpha": alpha, "free": free, "gain": gain, "tokens": count}
+
+
+def print_certain(
+    depth: int, answers: list[tuple[NDArray[np.float64], NDArray[np.bool_]]], bounds: list[float]
+) -> list[dict[str, float]]:
+    """Print the rows of an exit by which an edge would answer, and return them."""
+    found = []
+    for bound in bounds:
+        shares = weigh_exit([(certain >= bound, right) for certain, right in answers])
+        print(f"| {depth} | {bound:g} | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
+        found.append({"layers": depth, "certainty": bound, **shares._asdict()})
+    return found
+
+
 def main() -> None:
     p = parser(__doc__, text=False)
     p.add_argument("--texts", type=int, default=200)
     p.add_argument("--tokens", type=int, default=48, help="of each answer (default 48)")
     p.add_argument("--every", type=int, default=2, help="layers from one exit to the next (default 2)")
+    p.add_argument("--certainties", type=float, nargs="+", help="of exits by which an edge would answer alone")
     p.add_argument("--json", type=Path, help="write the figures to a file")
     options: argparse.Namespace = p.parse_args()
     if missing := [path for path in needs() if not path.is_file()]:
@@ -102,29 +166,25 @@ def main() -> None:
             prompts = [prompt_of(model, one) for one in requests("maths", options.texts)]
             written = [one.tokens for (one,) in model.generate(prompts, max_tokens=options.tokens)]
             texts = [[*prompt, *tokens] for prompt, tokens in zip(prompts, written, strict=True)]
+            found = results.setdefault(Path(name).name, [])
             head = weights_of(program)
             print(f"\n{Path(name).name}: {program.layers} layers, the head counts as {head:.1f}\n")
-            print("| layers | alpha | gain without heads | gain | tokens a draft |\n|---|---|---|---|---|")
-            rows = results.setdefault(Path(name).name, [])
+            print(CERTAIN if options.certainties else DRAFTS)
             for depth in range(options.every, program.layers, options.every):
-                hits = total = 0
-                for text, prompt, found in zip(
-                    texts, prompts, guesses(exit_after(program, depth), context, texts), strict=True
-                ):
-                    expected = np.array(text[len(prompt) :], np.int32)
-                    hits += int((found[len(prompt) - 1 : -1] == expected).sum())
-                    total += len(expected)
-                alpha = hits / total
-                (free, _), (gain, count) = (
-                    best(alpha, depth, program.layers, 0),
-                    best(alpha, depth, program.layers, head),
-                )
-                print(f"| {depth} | {alpha:.3f} | {free:.2f} | {gain:.2f} | {count} |")
+                exits = guesses(exit_after(program, depth), context, texts)
+                answers = [
+                    (one.certainties[len(prompt) - 1 : -1], one.tokens[len(prompt) - 1 : -1] == text[len(prompt) :])
+                    for one, text, prompt in zip(exits, texts, prompts, strict=True)
+                ]
+                if options.certainties:
+                    found += print_certain(depth, answers, options.certainties)
+                else:
+                    found.append(print_drafts(depth, program.layers, head, answers))
                 sys.stdout.flush()
-                rows.append({"layers": depth, "alpha": alpha, "free": free, "gain": gain, "tokens": count})
-        most = max(rows, key=lambda row: row["gain"])
-        verdict = "worth building" if most["gain"] > WORTH else "not worth building"
-        print(f"\nmost: {most['gain']:.2f} after {most['layers']} layers: {verdict} (from {WORTH} on)")
+        if not options.certainties:
+            most = max(found, key=lambda row: row["gain"])
+            verdict = "worth building" if most["gain"] > WORTH else "not worth building"
+            print(f"\nmost: {most['gain']:.2f} after {most['layers']} layers: {verdict} (from {WORTH} on)")
     if options.json:
         options.json.write_text(
             json.dumps({"machine": machine(), "options": str(options), "models": results}, indent=1)

@@ -1,19 +1,26 @@
 """Prompts that another process computes: time to compute them there and to send their pages, beside computing here.
 
-    python benchmarks/prefill.py smollm2-135m [--prompt 1024] [--repeats 3] [--threads N]
+    python benchmarks/prefill.py smollm2-135m [--prompt 1024] [--repeats 3] [--threads N] [--megabits R]
 
 Each round has a prompt of random tokens of its own. It is computed here; by a second process of this machine, which
 sends the pages of its cache; and asked for again, so that the second process has its pages and only sends them. The
 first token is drawn with the pages that came, and compared. The medians of the rounds are printed, and the bytes that
 came. On one machine both sides share the cores: what is gained, steps of other requests that no prompt holds up, needs
-two.
+two. With --megabits the second process listens as `intact shard` does, and what it sends passes a relay of that many
+megabits a second, so that it can be seen how much of the sending is done while the prompt is computed.
 """
 
 from __future__ import annotations
 
+import socket
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -69,12 +76,56 @@ def _head(model: intact.Model, tokens: list[int], client: PromptClient | None = 
     return job.result(), engine.counters.prefilled
 
 
-def run(path: Path, prompt: int, repeats: int, threads: int | None) -> None:
+SHARD = """
+import sys
+from pathlib import Path
+from intact.parallel.shard import listen_at, serve_shard
+listener = listen_at(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+serve_shard(listener, Path(sys.argv[1]))
+"""
+
+
+@contextmanager
+def slow_shard(path: Path, rate: float) -> Iterator[Rank]:
+    """Start a shard, and yield it by the address of a relay that passes so many bytes a second from it."""
+    with subprocess.Popen([sys.executable, "-c", SHARD, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        listener = socket.create_server(("127.0.0.1", 0))
+        Thread(target=relay, args=(listener, port, rate), daemon=True).start()
+        try:
+            yield Rank(listener.getsockname()[:2])
+        finally:
+            listener.close()
+            process.kill()
+
+
+def relay(listener: socket.socket, port: int, rate: float) -> None:
+    """Pass one connection on: what comes from the port takes its time."""
+    own, _ = listener.accept()
+    its = socket.create_connection(("127.0.0.1", port))
+    Thread(target=pump, args=(own, its, 0.0), daemon=True).start()
+    pump(its, own, 1 / rate)
+
+
+def pump(source: socket.socket, target: socket.socket, seconds: float) -> None:
+    """Pass bytes on until one side ends, each after so many seconds."""
+    with suppress(OSError):
+        while data := source.recv(1 << 14):
+            time.sleep(len(data) * seconds)
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def run(path: Path, prompt: int, repeats: int, threads: int | None, megabits: float) -> None:
     """Measure one model and print."""
     random = np.random.default_rng(1)
-    with intact.load(path, threads=threads, drafter="off", prefix_cache=False) as model:
+    place = slow_shard(path, megabits * 1e6 / 8) if megabits else nullcontext(Rank())
+    with intact.load(path, threads=threads, drafter="off", prefix_cache=False) as model, place as rank:
         setting = Setting("int8", 8, model.executor.page_size, "native", threads)
-        client = start_prompts(model.checkpoint, model.program, Rank(), setting, model.executor, 1 << 30)
+        client = start_prompts(model.checkpoint, model.program, rank, setting, model.executor, 1 << 30)
         prompts = [[int(t) for t in random.integers(100, 1000, prompt)] for _ in range(repeats + 1)]
         rounds = [measure(model, client, tokens) for tokens in prompts][1:]  # the first warms up
         client.close()
@@ -94,9 +145,10 @@ def main() -> None:
     arguments.add_argument("--prompt", type=int, default=1024)
     arguments.add_argument("--repeats", type=int, default=3)
     arguments.add_argument("--threads", type=int)
+    arguments.add_argument("--megabits", type=float, default=0.0)
     options = arguments.parse_args()
     for path in options.models:
-        run(path, options.prompt, options.repeats, options.threads)
+        run(path, options.prompt, options.repeats, options.threads, options.megabits)
 
 
 if __name__ == "__main__":

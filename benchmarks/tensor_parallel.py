@@ -9,6 +9,9 @@ rounds are printed, and the bytes that leave and reach rank 0 for a token that i
 The estimate is for machines like this one, each with a rank: the largest rank's part runs here alone, on all cores,
 while exchanges return zeros at once; to its time a step adds, for each exchange, the latency there and back, and the
 bytes through rank 0's connection. Both numbers are stated, by --latency (microseconds, one way) and --gigabits.
+
+At last, exchanges and bytes of a written token are counted as they are and as they would be if the projections that end
+attention and MLP were cut by inputs (input_cuts.py). --counts prints these alone, and measures nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from common import machine, parser
+from input_cuts import count_traffic
 from numpy.typing import NDArray
 
 import intact
 from intact.executors.base import SequenceChunk
 from intact.executors.native import NativeExecutor
-from intact.models import Program
+from intact.formats import open_checkpoint
+from intact.models import Program, build_program
 from intact.models.program import AllGather
 from intact.parallel.cut import cut_program
 from intact.parallel.executor import ParallelExecutor
@@ -100,8 +105,9 @@ def main() -> None:
     arguments.add_argument("--prompt", type=int, default=128)
     arguments.add_argument("--latency", type=float, default=30.0)
     arguments.add_argument("--gigabits", type=float, default=10.0)
+    arguments.add_argument("--counts", action="store_true")
     options = arguments.parse_args()
-    for path in options.models:
+    for path in [] if options.counts else options.models:
         costs: dict[int, list[Cost]] = {degree: [] for degree in options.degrees}
         texts: list[list[int]] = []
         for _ in range(options.repeats):
@@ -121,6 +127,14 @@ def main() -> None:
             print(
                 f"{degree:6}  {write * 1e3:10.1f}  {read * 1e3:9.2f}  {exchanges:9.0f}  {size / 1e3:10.1f}"
                 f"  {estimates[degree] * 1e3:8.1f}  {(estimates[degree] + network) * 1e3:11.1f}"
+            )
+    for path in options.models:
+        program = build_program(open_checkpoint(path))
+        print(f"{path.name}: exchanges and kB of a written token, cut by outputs and by inputs")
+        for degree in (one for one in options.degrees if one > 1):
+            now, other = (count_traffic(program, degree, by_inputs=which) for which in (False, True))
+            print(
+                f"{degree:6}  {now.exchanges:9} {now.bytes / 1e3:9,.0f}  {other.exchanges:9} {other.bytes / 1e3:9,.0f}"
             )
 
 

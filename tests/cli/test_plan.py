@@ -33,6 +33,7 @@ def test_a_plan_names_replicas_rates_and_commands(intact_command, tiny_path):
 def test_seventy_billion_weights_on_three_machines_are_cut_and_what_does_not_fit_is_said(intact_command):
     words = ("plan", "--shape", "llama-70b", *THREE, "--texts", "1", "--context", "1024")
     facts = intact_command(*words, "--json").json
+    assert {one["way"] for one in facts["replicas"]} <= {"tensor", "pipeline"}
     assert [one["degree"] for one in facts["replicas"]] == [1] or max(one["degree"] for one in facts["replicas"]) > 1
     for one in facts["replicas"]:
         assert all(rank["memory"]["needed"] <= rank["memory"]["has"] for rank in one["ranks"])
@@ -40,14 +41,19 @@ def test_seventy_billion_weights_on_three_machines_are_cut_and_what_does_not_fit
     assert "laptop: alone, laptop needs 40." in result.err
 
 
-def test_a_cut_plan_prints_shards(intact_command, tmp_path):
+@pytest.mark.parametrize(("latency", "rate", "way"), [(50, 1, "pipeline"), (1, 40, "tensor")])
+def test_a_cut_plan_prints_shards(intact_command, tmp_path, latency, rate, way):
     small = (EXAMPLES / "three.toml").read_text().replace("memory_gb = 64", "memory_gb = 3")
     small = small.replace("memory_gb = 32", "memory_gb = 3").replace("memory_gb = 16", "memory_gb = 3")
+    small = small.replace("latency_us = 50", f"latency_us = {latency}").replace(
+        "gbit_per_s = 1", f"gbit_per_s = {rate}"
+    )
     file = tmp_path / "small.toml"
     file.write_text(small)
     result = intact_command("plan", "--shape", "llama-8b", "--machines", file, "--texts", "1", "--context", "512")
+    assert f", {way} parallel: " in result.out
     assert "intact shard MODEL --listen 10.0.0.2:7000" in result.out
-    assert "--tensor-parallel here*" in result.out
+    assert f"intact serve MODEL --{way}-parallel here*" in result.out
 
 
 def test_a_measured_table_is_one_of_a_file_of_machines(intact_command, tiny_path, tmp_path):

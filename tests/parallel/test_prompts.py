@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from threading import Event, Thread, Timer
@@ -19,13 +20,15 @@ import intact
 from intact.engine.page_store import page_head, page_key
 from intact.engine.remote_prompts import PageBox
 from intact.errors import IntactError, ModelError, ParameterError, WorkerError
+from intact.executors.base import Executor, SequenceChunk
 from intact.library import Model
 from intact.parallel import start
 from intact.parallel.channel import Channel, FrameKind
-from intact.parallel.prompts import PromptClient
+from intact.parallel.prompts import PromptClient, serve_prompts
 from intact.parallel.shard import listen_at, serve_shard
 from support.child import in_child
 from support.models import real_model
+from support.namespaces import wait_until
 from support.tiny import write_tiny
 
 LONG = "one two three " * 20
@@ -294,6 +297,65 @@ def test_damaged_pages_and_those_of_other_texts_are_refused(data: bytes) -> None
     assert not list(client.box.read([KEY]))
     peer.close()
     client.close()
+
+
+class Held:
+    """An executor that begins no step from a position on before it may, and may fail there."""
+
+    def __init__(self, executor: Executor, position: int, fails: bool) -> None:
+        self._executor, self._position, self._fails, self.may = executor, position, fails, Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._executor, name)
+
+    def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        if chunks[0].position >= self._position:
+            assert self.may.wait(60)
+            if self._fails:
+                raise SystemExit
+        return self._executor.step(chunks, wanted)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_pages_come_while_the_prompt_is_computed(fails: bool, path: Path) -> None:
+    """Those of the first step come before the second begins, and stay here if the process dies in it."""
+    one, two = socket.socketpair()
+    with intact.load(path, page_size=16) as model:
+        text = np.array([3 + i % 90 for i in range(81)], np.int32)
+        executor = Held(model.executor, 48, fails)
+        box = PageBox(ROOT, model.executor.page_bytes, 1 << 30)
+        keys, key = [], ROOT
+        for start in range(0, 80, 16):
+            key = page_key(key, text[start : start + 16].tobytes())
+            keys.append(key)
+
+        def serve() -> None:
+            channel = Channel(one, "rank 0")
+            with suppress(WorkerError, SystemExit):
+                serve_prompts(channel, executor, model.context, ROOT, chunk=48)  # type: ignore[arg-type]
+            channel.close()
+
+        client = PromptClient(Channel(two, "rank 1"), box, model.executor.page_bytes, two.close)
+        errors: list[WorkerError] = []
+
+        def fetch() -> None:
+            try:
+                client.fetch(text, keys, 1)
+            except WorkerError as error:
+                errors.append(error)
+
+        threads = [Thread(target=serve), Thread(target=fetch)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: box.held(keys[1:]) == 2, "the pages of the first step", 60)
+        executor.may.set()
+        threads[1].join(60)
+        assert box.held(keys[1:]) == (2 if fails else 4)
+        assert box.held(keys[:1]) == 0  # it was not wanted
+        assert bool(errors) == fails
+        client.close()
+        threads[0].join(60)
+        assert not any(thread.is_alive() for thread in threads)
 
 
 def test_the_box_keeps_the_latest_pages_within_its_limit() -> None:

@@ -13,7 +13,7 @@ from intact.planning.choose import PROCESS, Demand, choose_plan, simulate_replic
 from intact.planning.machines import MachineKind, Rates
 from intact.planning.work import ModelWork, StepRows
 
-RATES = Rates(macs=1e-11, bytes=3e-11, operation=3e-6, message=3e-5, copy=1e-9, step=5e-4)
+RATES = Rates(1e-11, 3e-11, 3e-6, message=15e-6, copy=5e-10, hub=3e-5, spoke=15e-6, row=5e-10, step=5e-4)
 DEMAND = Demand(texts=4, context=256, length=64)
 
 
@@ -25,9 +25,9 @@ def work():
         return ModelWork.of(build_program(random_checkpoint("small")))
 
 
-def kind(name="one", count=1, memory=10**10, speed=1.0, **fields):
-    rates = Rates(*(rate / speed for rate in RATES))
-    return replace(MachineKind(name, count, memory, rates, latency=2e-5, bandwidth=1.25e9), **fields)
+def kind(name="one", count=1, memory=10**10, speed=1.0, rates=RATES, **fields):
+    own = Rates(*(rate / speed for rate in rates))
+    return replace(MachineKind(name, count, memory, own, latency=2e-5, bandwidth=1.25e9), **fields)
 
 
 def need(work):
@@ -109,7 +109,31 @@ def test_a_model_that_cannot_be_cut_runs_whole_where_it_fits():
     plan = choose_plan(experts, [kind(count=3)], DEMAND)
     assert [(len(replica.ranks), count) for replica, count in plan.replicas] == [(1, 3)]
     refused = choose_plan(experts, [kind(count=3, memory=PROCESS)], DEMAND)
-    assert "mixtures of experts" in refused.refused["one"]
+    assert "tensor parallel: tensor parallel runs no mixtures of experts" in refused.refused["one"]
+    assert "pipeline parallel: 2 layers cannot be divided between 3 processes" in refused.refused["one"]
+
+
+def test_what_tensor_parallel_cannot_cut_a_pipeline_may():
+    with pytest.MonkeyPatch.context() as patch:
+        shape = ModelShape("qwen3moe", 6, 256, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64)
+        patch.setattr(shapes, "SHAPES", {"experts": shape})
+        experts = ModelWork.of(build_program(random_checkpoint("experts")))
+    ((replica, count),) = choose_plan(experts, [kind(count=4, memory=need(experts) - 1)], DEMAND).replicas
+    assert (len(replica.ranks), replica.way, count) == (2, "pipeline", 2)
+    assert all(rank.needed <= rank.kind.memory for rank in replica.ranks)
+    assert replica.prompt > 0
+
+
+def test_the_network_chooses_the_way(work):
+    """Few and long exchanges suit slow networks; a token of a pipeline waits for all layers."""
+    memory = need(work) - 1
+    rates = Rates(*RATES[:2], 0, 0, 0, 0, 0, 0, RATES.step)
+    for latency, way in ((1e-6, "tensor"), (1e-2, "pipeline")):
+        machines = kind(count=2, memory=memory, latency=latency, rates=rates, bandwidth=1e12)
+        ((replica, _),) = choose_plan(work, [machines], DEMAND).replicas
+        assert replica.way == way
+        times, _ = simulate_replica(work, [machines] * 2, (1, 1), StepRows(4, 1, 128))
+        assert replica.seconds <= times.seconds
 
 
 def test_shares_are_such_as_tensor_parallel_takes(work):

@@ -21,12 +21,12 @@ def test_the_examples_are_read(name, count):
 def test_units_are_seconds_and_bytes():
     first, _, last = read_machines(EXAMPLES / "three.toml")
     assert (first.memory, first.latency, first.bandwidth) == (64 * 10**9, pytest.approx(50e-6), 125e6)
-    assert first.rates == pytest.approx(Rates(1 / 400e9, 1 / 60e9, 4e-6, 30e-6, 1e-9, 500e-6))
+    assert first.rates == pytest.approx(Rates(1 / 400e9, 1 / 60e9, 4e-6, 15e-6, 5e-10, 3e-5, 15e-6, 5e-10, 500e-6))
     assert (last.hours_between_failures, last.restart, last.addresses) == (700, 120, ("10.0.0.3:7000",))
 
 
 def test_a_measured_table_is_read_back(tmp_path):
-    rates = Rates(1 / 123e9, 1 / 45e9, 3.2e-6, 31e-6, 1 / 0.7e9, 480e-6)
+    rates = Rates(1 / 123e9, 1 / 45e9, 3.2e-6, 31e-6, 1 / 0.7e9, 42e-6, 21e-6, 1 / 3e9, 480e-6)
     file = tmp_path / "machines.toml"
     file.write_text(
         "[network]\nlatency_us = 50\ngbit_per_s = 1\n\n" + machine_toml("here", 8 * 10**9, rates, "a remark")

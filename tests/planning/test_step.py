@@ -5,11 +5,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact.parallel.channel import HEADER
 from intact.planning.machines import MachineKind, Rates
 from intact.planning.step import simulate_step
 from intact.planning.work import RankWork, Segment, Transfer
 
-RATES = Rates(macs=1.0, bytes=0.0, operation=0.0, message=0.0, copy=0.0, step=0.0)
+RATES = Rates(1.0, *[0.0] * 8)
 FAST = MachineKind("fast", 1, 10**9, RATES, latency=0.0, bandwidth=1e300)
 
 
@@ -31,13 +32,15 @@ def test_each_exchange_waits_for_the_slowest_rank():
 
 
 def test_latency_bandwidth_and_messages_by_hand():
-    slow = replace(FAST, latency=10.0, bandwidth=2.0, rates=RATES._replace(message=0.5, copy=0.25))
-    times = simulate_step([FAST, slow], [work(3, 5, own=30, lacking=40), work(4, 1, own=40, lacking=30)])
+    slow = replace(FAST, latency=10.0, bandwidth=2.0, rates=RATES._replace(message=0.5, copy=0.25, spoke=3.0, row=0.1))
+    hub = replace(FAST, rates=RATES._replace(hub=2.0))
+    times = simulate_step([hub, slow], [work(3, 5, own=30, lacking=40), work(4, 1, own=40, lacking=30)])
     plan = 20 / 2  # rank 0 sends the step
     arrived = plan + 10 + (0.5 + 20 * 0.25)  # the other has it
     ready = arrived + 4 + (0.5 + 40 * 0.25)  # its part, and sending its columns
     taken = max(plan + 3, ready + 10) + 40 / 2
-    assert times.seconds == taken + 30 / 2 + 5
+    assert times.seconds == taken + 30 / 2 + 2 + 5
+    assert times.busy == (3 + 2 + 5, 4 + 1 + 3 * 0.5 + (20 + 40 + 30) * 0.25 + 3 + (40 + 30 - 2 * HEADER.size) * 0.1)
     assert times.bytes == 20 + 40 + 30
 
 

@@ -150,7 +150,7 @@ def _print(name: str, demand: Demand, plan: ClusterPlan, machines: int) -> None:
     if plan.replicas:
         out().print(rows)
     for replica, count in plan.replicas:
-        show(f"{count} x {len(replica.ranks)}: {_rate(replica)}")
+        show(f"{count} x {len(replica.ranks)}{_way(replica)}: {_rate(replica)}")
     used = machines - sum(plan.unused.values())
     replicas = sum(count for _, count in plan.replicas)
     show(
@@ -183,6 +183,10 @@ def _alike(replica: PlannedReplica) -> list[tuple[Any, int]]:
     return found
 
 
+def _way(replica: PlannedReplica) -> str:
+    return f", {replica.way} parallel" if len(replica.ranks) > 1 else ""
+
+
 def _rate(replica: PlannedReplica) -> str:
     network = f", {replica.bytes / 1e6:.1f} MB exchanged" if replica.bytes else ""
     failing = f", {1 - replica.available:.2%} of the time down" if replica.available < 1 else ""
@@ -205,7 +209,9 @@ def _commands(plan: ClusterPlan) -> list[str]:
             others = list(zip(places, ranks, strict=True))[1:]
             lines += [f"intact shard MODEL --listen {place}" for place, _ in others]
             parts = ",".join([f"here*{ranks[0].share}", *(f"{place}*{rank.share}" for place, rank in others)])
-            lines.append(f"intact serve MODEL{f' --tensor-parallel {parts}' if others else ''}  # on {places[0]}")
+            lines.append(
+                f"intact serve MODEL{f' --{replica.way}-parallel {parts}' if others else ''}  # on {places[0]}"
+            )
     return lines
 
 
@@ -220,6 +226,7 @@ def _document(name: str, demand: Demand, goal: str, plan: ClusterPlan) -> dict[s
             {
                 "count": count,
                 "degree": len(replica.ranks),
+                "way": replica.way,
                 "seconds": replica.seconds,
                 "tokens": replica.tokens,
                 "expected": replica.expected,

@@ -36,7 +36,11 @@ def divide_layers(program: Program, shares: Sequence[int]) -> Parts:
     ParameterError
         If there are fewer layers than ranks, or the program cannot be cut between layers.
     """
-    count = len(segments(program).layers)
+    return divide_count(len(segments(program).layers), shares)
+
+
+def divide_count(count: int, shares: Sequence[int]) -> Parts:
+    """Return the layers of each rank of a model that has so many; see `divide_layers`."""
     if count < len(shares):
         raise ParameterError(f"{count} layers cannot be divided between {len(shares)} processes: {count} at most")
     return divide(count, shares)

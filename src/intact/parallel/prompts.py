@@ -2,13 +2,16 @@
 
 Each page travels with its key, which its model and all tokens up to its end determine, and a digest of key and bytes,
 which are checked when it arrives (Splitwise: Patel et al., arXiv 2311.18677; here the bits do not show where a page
-was computed).
+was computed). It is sent once its positions have been computed, while later ones are.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,9 @@ from intact.errors import CapacityError, ParameterError, WorkerError
 from intact.executors.base import Executor
 from intact.memory import usable
 from intact.parallel.channel import Channel, FrameKind
+
+_MOST_WAITING: Final = 64
+"""Pages that wait to be sent; a prompt waits for them where the network is slower than the model."""
 
 
 class PromptClient:
@@ -64,29 +70,54 @@ class PromptClient:
 
 
 class _Sender:
-    """The pages that an engine offers, sent to whoever wanted them: `Pages` for the process that computes prompts."""
+    """The pages that an engine offers, sent to whoever wanted them: `Pages` for the process that computes prompts.
+
+    A thread sends them, so that the engine goes on meanwhile. `first` is the number of the first page that is wanted
+    and has not been offered yet.
+    """
 
     def __init__(self, channel: Channel, root: bytes) -> None:
         self.root, self.counts, self.first = root, StoreCounts(), 0
-        self._channel = channel
+        self._channel, self._thread = channel, ThreadPoolExecutor(1, "intact-pages")
+        self._sending: deque[Future[None]] = deque()
 
     def read(self, keys: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
         """Yield nothing: the engine has all that there is."""
         return iter(())
 
     def keep(self, pages: Sequence[tuple[bytes, int]], read: Callable[[int], NDArray[np.uint8]]) -> None:
-        """Send the pages of a prompt that were wanted."""
+        """Begin to send the pages of a prompt, or of its beginning, that were wanted and have not been sent."""
         for key, number in pages[self.first :]:
-            page = read(number)
-            self._channel.send(FrameKind.PAGE, page_head(key, page) + page.tobytes())
+            self.wait(_MOST_WAITING)
+            self._sending.append(self._thread.submit(self._send, key, read(number)))
             self.counts.written += 1
+        self.first = max(self.first, len(pages))
+
+    def _send(self, key: bytes, page: NDArray[np.uint8]) -> None:
+        self._channel.send(FrameKind.PAGE, page_head(key, page) + page.tobytes())
+
+    def wait(self, most: int = 0) -> None:
+        """Wait until at most so many pages have not been sent.
+
+        Raises
+        ------
+        WorkerError
+            If one could not be sent.
+        """
+        while len(self._sending) > most:
+            self._sending.popleft().result()
 
     def close(self) -> None:
-        """Hold nothing."""
+        """End the thread, and wait for it."""
+        self._thread.shutdown(cancel_futures=True)
 
 
-def serve_prompts(channel: Channel, executor: Executor, context: int, root: bytes) -> None:
+def serve_prompts(
+    channel: Channel, executor: Executor, context: int, root: bytes, *, chunk: int = DEFAULT_ROWS
+) -> None:
     """Compute the prompts that rank 0 sends until it goes, which ends this with a WorkerError.
+
+    Pages that a step has completed are sent during the next.
 
     Parameters
     ----------
@@ -94,9 +125,18 @@ def serve_prompts(channel: Channel, executor: Executor, context: int, root: byte
         The most positions of a text.
     root : bytes
         The key of the empty text.
+    chunk : int
+        The most rows of a step.
     """
     memory, sender = usable(), _Sender(channel, root)
-    engine = Engine(executor, context, chunk=DEFAULT_ROWS, cache_bytes=memory and memory // 4, stores=[sender])
+    engine = Engine(executor, context, chunk=chunk, cache_bytes=memory and memory // 4, stores=[sender])
+    try:
+        _serve(channel, engine, sender, context)
+    finally:
+        sender.close()
+
+
+def _serve(channel: Channel, engine: Engine, sender: _Sender, context: int) -> None:
     while True:
         frame = channel.receive(FrameKind.PROMPT, most=4 * context, patient=True)
         if len(frame.data) % 4:
@@ -110,5 +150,9 @@ def serve_prompts(channel: Channel, executor: Executor, context: int, root: byte
             engine.add(job.request)
             while not job.done:
                 engine.step()
+                for sequence in engine.queue.of(job.request):
+                    table = sequence.streams[0].table
+                    table.index.save(table.block)
             job.result()
+        sender.wait()
         channel.send(FrameKind.DONE)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
-from intact.parallel.ranks import MOST
+from intact.parallel.ranks import MOST, Way
 from intact.planning.machines import MachineKind
+from intact.planning.pipeline import simulate_pipeline
+from intact.planning.stages import StagesWork
 from intact.planning.step import StepTimes, simulate_step
 from intact.planning.work import PAGE, ModelWork, RankMemory, RankWork, StepRows
 
@@ -23,7 +25,7 @@ MIXED: Final = 8
 PROCESS: Final = 200 << 20
 """Bytes of a process beside weights and cache: Python, NumPy, rows."""
 PROMPT: Final = 256
-"""Tokens of the prompt whose rate is given, in one step."""
+"""Tokens of the prompt whose rate is given, in one step; a pipeline runs it in parts."""
 _FINE: Final = 100
 """The greatest share that is tried."""
 _ROUNDS: Final = 12
@@ -68,6 +70,8 @@ class PlannedReplica:
     ----------
     ranks : tuple of PlannedRank
         Rank 0 first.
+    way : str
+        How the model is divided between them: ``tensor`` or ``pipeline``.
     seconds : float
         Of a step, in which each text gets a token.
     tokens : float
@@ -83,6 +87,7 @@ class PlannedReplica:
     """
 
     ranks: tuple[PlannedRank, ...]
+    way: Way
     seconds: float
     tokens: float
     bytes: int
@@ -132,8 +137,9 @@ def choose_plan(
 ) -> ClusterPlan:
     """Return the best plan among those tried: machines in the order of their speed, cut into runs of `DEGREES`.
 
-    A run of more than `MIXED` machines is of one kind. For tokens, runs are chosen by dynamic programming so that the
-    sum of expected tokens a second is the greatest; for latency, one run.
+    Each run is tried both ways, tensor and pipeline parallel. One of more than `MIXED` machines is of one kind. For
+    tokens, runs are chosen by dynamic programming so that the sum of expected tokens a second is the greatest; for
+    latency, one run.
 
     Parameters
     ----------
@@ -147,7 +153,7 @@ def choose_plan(
     """
     if min(demand) < 1 or demand.length > demand.context:
         raise ParameterError(f"texts, context and length must be at least 1, length within context; got {demand}")
-    return _Chooser(model, kinds, demand, progress).choose(goal)
+    return _Chooser(model, kinds, demand, progress, goal).choose()
 
 
 def simulate_replica(
@@ -178,6 +184,45 @@ def _rank_keys(model: ModelWork, shares: Sequence[int]) -> list[tuple[object, ..
     return [(rank == 0, share, heads[rank]) for rank, share in enumerate(shares)]
 
 
+class _Tensor:
+    """Tensor parallel: what ranks keep, and when they have done a step."""
+
+    way: Final = "tensor"
+
+    def __init__(self, model: ModelWork) -> None:
+        self.model, self.most = model, model.heads
+
+    def memory(self, shares: Sequence[int]) -> list[RankMemory]:
+        found: dict[tuple[object, ...], RankMemory] = {}
+        keys = _rank_keys(self.model, shares)
+        for rank, key in enumerate(keys):
+            if key not in found:
+                found[key] = self.model.memory(self.model.part(shares, rank))
+        return [found[key] for key in keys]
+
+    def times(self, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows) -> StepTimes:
+        return simulate_replica(self.model, kinds, shares, rows)[0]
+
+
+class _Pipeline:
+    """Pipeline parallel, likewise."""
+
+    way: Final = "pipeline"
+
+    def __init__(self, model: ModelWork) -> None:
+        self.stages, self.refused = StagesWork(model.whole or model.program, model.sizes), ""
+        try:
+            self.most = len(self.stages.kinds)
+        except ParameterError as error:
+            self.most, self.refused = 1, str(error)
+
+    def memory(self, shares: Sequence[int]) -> list[RankMemory]:
+        return self.stages.memory(shares)
+
+    def times(self, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows) -> StepTimes:
+        return simulate_pipeline(kinds, self.stages.step(shares, rows))
+
+
 class _Group(NamedTuple):
     """A replica, or why there is none."""
 
@@ -191,9 +236,14 @@ class _Chooser:
     kinds: Sequence[MachineKind]
     demand: Demand
     progress: Callable[[int, int], None] | None
+    goal: Goal
     groups: dict[tuple[str, ...], _Group] = field(default_factory=dict)
 
-    def choose(self, goal: Goal) -> ClusterPlan:
+    def __post_init__(self) -> None:
+        self.ways: tuple[_Tensor | _Pipeline, ...] = _Tensor(self.model), _Pipeline(self.model)
+        self.most = min(MOST, max(way.most for way in self.ways))
+
+    def choose(self) -> ClusterPlan:
         whole = self.model.step(
             self.model.part((1,), 0), StepRows(self.demand.texts, 1, self.demand.context // 2)
         ).total
@@ -201,10 +251,10 @@ class _Chooser:
         order = sorted(self.kinds, key=lambda kind: -self.speeds[kind.name])
         machines = [kind for kind in order for _ in range(kind.count)]
         self._simulate(machines)
-        chosen = self._most(machines) if goal == "tokens" else self._fastest()
+        chosen = self._most(machines) if self.goal == "tokens" else self._fastest()
         used = Counter(rank.kind.name for replica in chosen for rank in replica.ranks)
-        alike = Counter(tuple((rank.kind.name, rank.share) for rank in replica.ranks) for replica in chosen)
-        first = {tuple((rank.kind.name, rank.share) for rank in replica.ranks): replica for replica in reversed(chosen)}
+        alike = Counter(map(_likeness, chosen))
+        first = {_likeness(replica): replica for replica in reversed(chosen)}
         return ClusterPlan(
             tuple((self._with_prompt(first[key]), count) for key, count in alike.items()),
             {kind.name: kind.count - used[kind.name] for kind in self.kinds if kind.count > used[kind.name]},
@@ -215,12 +265,13 @@ class _Chooser:
     def _with_prompt(self, replica: PlannedReplica) -> PlannedReplica:
         count = min(PROMPT, self.demand.context)
         run, shares = [rank.kind for rank in replica.ranks], [rank.share for rank in replica.ranks]
-        times, _ = simulate_replica(self.model, run, shares, StepRows(1, count, 0))
+        way = next(way for way in self.ways if way.way == replica.way)
+        times = way.times(run, shares, StepRows(1, count, 0))
         return replace(replica, prompt=count / times.seconds)
 
     def _runs(self, machines: Sequence[MachineKind], stop: int) -> list[tuple[MachineKind, ...]]:
         """Return the groups that end before a machine."""
-        degrees = [degree for degree in DEGREES if degree <= min(stop, self.model.heads, MOST)]
+        degrees = [degree for degree in DEGREES if degree <= min(stop, self.most)]
         runs = [tuple(machines[stop - degree : stop]) for degree in degrees]
         return [run for run in runs if len(run) <= MIXED or run[0] is run[-1]]
 
@@ -261,40 +312,48 @@ class _Chooser:
         return "" if any(group.replica is not None for group in own) else own[-1].why
 
     def _group(self, run: Sequence[MachineKind]) -> _Group:
+        """Return the better replica of some machines; where there is none, why, for each way."""
+        ways = self.ways if len(run) > 1 else self.ways[:1]
+        found = [self._ordered(way, run) for way in ways]
+        replicas = [group.replica for group in found if group.replica is not None]
+        if replicas:
+            return _Group(min(replicas, key=self._cost))
+        whys = [f"{way.way} parallel: {group.why}" for way, group in zip(ways, found, strict=True)]
+        return _Group(None, "; ".join(whys) if len(ways) > 1 else found[0].why)
+
+    def _cost(self, replica: PlannedReplica) -> float:
+        """Return what the goal wants to be the least."""
+        return replica.seconds if self.goal == "latency" else -replica.expected
+
+    def _ordered(self, way: _Tensor | _Pipeline, run: Sequence[MachineKind]) -> _Group:
         """Return the replica of some machines, the fastest rank 0, or that with the most memory where it must be."""
         try:
-            group = self._replica(run)
+            group = self._replica(way, run)
             if group.replica is None and len(set(run)) > 1:
                 group = max(
-                    group, self._replica(sorted(run, key=lambda kind: -kind.memory)), key=lambda g: g[0] is not None
+                    group,
+                    self._replica(way, sorted(run, key=lambda kind: -kind.memory)),
+                    key=lambda g: g[0] is not None,
                 )
         except ParameterError as error:  # it cannot be cut so
             return _Group(None, str(error))
         return group
 
-    def _replica(self, run: Sequence[MachineKind]) -> _Group:
+    def _replica(self, way: _Tensor | _Pipeline, run: Sequence[MachineKind]) -> _Group:
         weights = [self.speeds[kind.name] for kind in run]
         for _ in range(_ROUNDS):
             shares = _whole_shares(weights)
-            memory = self._memory(shares)
+            memory = way.memory(shares)
             needed = [self._needed(one) for one in memory]
             lacking = [rank for rank, kind in enumerate(run) if needed[rank] > kind.memory]
             if not lacking:
-                return _Group(self._finish(run, shares, memory))
+                return _Group(self._finish(way, run, shares, memory))
             if len(lacking) == len(run):
                 break
             for rank in lacking:
                 room = max(0.0, run[rank].memory - PROCESS) / (needed[rank] - PROCESS)
                 weights[rank] *= max(0.02, 0.97 * room)
         return _Group(None, self._lack(run, memory, needed))
-
-    def _memory(self, shares: Sequence[int]) -> list[RankMemory]:
-        found: dict[tuple[object, ...], RankMemory] = {}
-        keys = _rank_keys(self.model, shares)
-        for rank, key in enumerate(keys):
-            if key not in found:
-                found[key] = self.model.memory(self.model.part(shares, rank))
-        return [found[key] for key in keys]
 
     def _cache(self, memory: RankMemory) -> int:
         return self.demand.texts * -(-self.demand.context // PAGE) * PAGE * memory.position
@@ -312,10 +371,14 @@ class _Chooser:
         )
 
     def _finish(
-        self, run: Sequence[MachineKind], shares: Sequence[int], memory: Sequence[RankMemory]
+        self,
+        way: _Tensor | _Pipeline,
+        run: Sequence[MachineKind],
+        shares: Sequence[int],
+        memory: Sequence[RankMemory],
     ) -> PlannedReplica:
         demand = self.demand
-        times, _ = simulate_replica(self.model, run, shares, StepRows(demand.texts, 1, demand.context // 2))
+        times = way.times(run, shares, StepRows(demand.texts, 1, demand.context // 2))
         ranks = tuple(
             PlannedRank(kind, share, self._needed(one), one.weights, self._cache(one), busy)
             for kind, share, one, busy in zip(run, shares, memory, times.busy, strict=True)
@@ -327,12 +390,18 @@ class _Chooser:
         lost = failures * demand.texts * demand.length / 2  # a text is broken off in its middle
         return PlannedReplica(
             ranks,
+            way.way,
             times.seconds,
             tokens,
             times.bytes,
             available,
             max(0.0, available * (tokens - lost)),
         )
+
+
+def _likeness(replica: PlannedReplica) -> tuple[object, ...]:
+    """Return what replicas that are alike have in common."""
+    return replica.way, *((rank.kind.name, rank.share) for rank in replica.ranks)
 
 
 def _whole_shares(weights: Sequence[float]) -> tuple[int, ...]:

@@ -31,9 +31,15 @@ class Rates(NamedTuple):
     operation : float
         Seconds of an operation beside these.
     message : float
-        Seconds of processor time to send or to receive the columns of an exchange, beside their bytes.
+        Seconds of processor time to send or to receive a message whose other end does not wait, beside its bytes.
     copy : float
-        Seconds of processor time for a byte of them.
+        Seconds of processor time for a byte of a message.
+    hub : float
+        Seconds of processor time of an exchange on rank 0, beside its messages: it waits, and puts rows together.
+    spoke : float
+        The same on another rank.
+    row : float
+        Seconds of processor time for a byte of the whole rows of an exchange, on any rank.
     step : float
         Seconds of a step on rank 0 beside its operations: the scheduler, draws, text.
     """
@@ -43,11 +49,18 @@ class Rates(NamedTuple):
     operation: float
     message: float
     copy: float
+    hub: float
+    spoke: float
+    row: float
     step: float
 
-    def exchange(self, size: int) -> float:
-        """Return the processor time to send or to receive so many bytes."""
+    def handle(self, size: int) -> float:
+        """Return the processor time to send or to receive a message of so many bytes."""
         return self.message + size * self.copy
+
+    def exchange(self, rank: int, size: int) -> float:
+        """Return the processor time of an exchange of rows of so many bytes on a rank, beside its messages."""
+        return (self.spoke if rank else self.hub) + size * self.row
 
     def seconds(self, segment: Segment) -> float:
         """Return the time of the work between two exchanges."""
@@ -95,7 +108,10 @@ _RATES: Final = {
     "gb_per_s": (1e-3, 1e6),
     "operation_us": (0.0, 1e6),
     "message_us": (0.0, 1e6),
-    "exchange_gb_per_s": (1e-6, 1e6),
+    "message_gb_per_s": (1e-6, 1e6),
+    "hub_us": (0.0, 1e6),
+    "spoke_us": (0.0, 1e6),
+    "row_gb_per_s": (1e-6, 1e6),
     "step_us": (0.0, 1e8),
 }
 """Fields that each kind of machine must have, with the least and the most."""
@@ -144,7 +160,10 @@ def machine_toml(name: str, memory: int, rates: Rates, comment: str = "") -> str
         "gb_per_s": 1e-9 / max(rates.bytes, 1e-15),
         "operation_us": rates.operation * 1e6,
         "message_us": rates.message * 1e6,
-        "exchange_gb_per_s": 1e-9 / max(rates.copy, 1e-15),
+        "message_gb_per_s": 1e-9 / max(rates.copy, 1e-15),
+        "hub_us": rates.hub * 1e6,
+        "spoke_us": rates.spoke * 1e6,
+        "row_gb_per_s": 1e-9 / max(rates.row, 1e-15),
         "step_us": rates.step * 1e6,
     }
     lines = [f"{_KIND}{f'  # {comment}' if comment else ''}", f'name = "{name}"', "count = 1"]
@@ -181,7 +200,10 @@ def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> M
         1e-9 / values["gb_per_s"],
         values["operation_us"] * 1e-6,
         values["message_us"] * 1e-6,
-        1e-9 / values["exchange_gb_per_s"],
+        1e-9 / values["message_gb_per_s"],
+        values["hub_us"] * 1e-6,
+        values["spoke_us"] * 1e-6,
+        1e-9 / values["row_gb_per_s"],
         values["step_us"] * 1e-6,
     )
     return MachineKind(

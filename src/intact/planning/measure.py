@@ -1,17 +1,20 @@
 """Measure the costs of this machine: real steps of a model, whole and cut for several ranks with real exchanges.
 
 Ranks run in threads of this process, joined by sockets. Each part of a step, from one exchange to the next, is timed by
-the processor time of its thread. The least of several steps counts, and of parts with equal work, such as those of all
-layers, the lower quartile, so that other work on the machine hardly shows.
+the processor time of its thread. The least of several steps and rounds counts, and of parts with equal work, such as
+those of all layers, the lower quartile, so that other work on the machine hardly shows.
+
+A cut in two cannot tell a message from an exchange, as each exchange has two. So the cost of a message is measured on
+rank 0's side of exchanges with one to three others that never let it wait, and the cut gives the rest.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,15 +29,26 @@ from intact.library import load
 from intact.models import Program, build_program
 from intact.models.program import AllGather
 from intact.parallel.channel import HEADER, Channel
-from intact.parallel.cut import cut_program
+from intact.parallel.cut import cut_program, divide
 from intact.parallel.executor import RankHub, RankSpoke
 from intact.planning.fit import Observation, fit_rates
 from intact.planning.machines import Rates
-from intact.planning.work import PAGE, ModelWork, RankWork, Segment, StepRows
+from intact.planning.work import NUMBER, PAGE, ModelWork, RankWork, Segment, StepRows
 
 STEPS: Final = {StepRows(1, 1, 64): 24, StepRows(8, 1, 64): 12, StepRows(1, 128, 0): 6}
 """Steps that are measured, and how often: a token of one text, of eight, and a prompt."""
 _NONE: Final = Segment(0, 0, 0)
+_ROUNDS: Final = 3
+"""Rounds of `measure_rates`, by turns whole and cut in two."""
+_SHARE: Final = {rows: count // 2 for rows, count in STEPS.items()}
+_ROWS: Final = (1, 8)
+_WIDTHS: Final = (512, 1536)
+_OTHERS: Final = (1, 2, 3)
+"""Rows, columns and other ranks of the exchanges that show what a message costs."""
+_EXCHANGES: Final = 60
+_BUFFER: Final = 1 << 18
+"""Bytes of a socket's buffer, more than a message of these exchanges has."""
+_COMPUTING: Final = ("macs", "bytes", "operation")
 _ENGINE: Final = 24
 """Tokens that are written to see what a step costs beside its operations."""
 
@@ -61,11 +75,13 @@ class RankTimes(NamedTuple):
         """Seconds of both."""
         return sum(self.segments) + sum(self.exchanges)
 
-    def observations(self, messages: Messages) -> list[Observation]:
-        """Return the times of the work, and of the messages if there are some."""
-        found = [Observation(self.work.total, 0, 0, 0, sum(self.segments))]
-        if self.exchanges:
-            found.append(Observation(_NONE, messages.number, messages.bytes, 0, sum(self.exchanges)))
+    def observations(self, rank: int, messages: Messages) -> list[Observation]:
+        """Return the times of the work, and of the exchanges if there are some."""
+        found = [Observation(self.work.total, sum(self.segments))]
+        if count := len(self.exchanges):
+            hub, spoke = (0, count) if rank else (count, 0)
+            rows = sum(transfer.whole for transfer in self.work.transfers)
+            found.append(Observation(_NONE, sum(self.exchanges), *messages, hub, spoke, rows))
         return found
 
 
@@ -85,6 +101,21 @@ class CutTimes(NamedTuple):
     ranks: dict[StepRows, tuple[RankTimes, ...]]
     moved: dict[StepRows, int]
     logits: dict[StepRows, bytes]
+
+
+def least_times(rounds: Sequence[CutTimes]) -> CutTimes:
+    """Return the least time of each part over rounds of the same measurement."""
+    first, ranks = rounds[0], dict[StepRows, tuple[RankTimes, ...]]()
+    for rows, times in first.ranks.items():
+        ranks[rows] = tuple(
+            RankTimes(
+                one.work,
+                tuple(map(min, zip(*(found.ranks[rows][rank].segments for found in rounds), strict=True))),
+                tuple(map(min, zip(*(found.ranks[rows][rank].exchanges for found in rounds), strict=True))),
+            )
+            for rank, one in enumerate(times)
+        )
+    return first._replace(ranks=ranks)
 
 
 class Messages(NamedTuple):
@@ -218,6 +249,48 @@ def measure_engine(path: Path, threads: int = 1) -> float:
     return min((one for one in between if one > 0), default=0.0)
 
 
+def measure_messages() -> dict[str, float]:
+    """Return the rates `message` and `copy`, measured on rank 0's side of exchanges that have come before it looks."""
+    found = []
+    for rows, width in product(_ROWS, _WIDTHS):
+        for others in _OTHERS:
+            seconds, moved = _time_hub(others, rows, width)
+            found.append(Observation(_NONE, seconds, 2 * others, moved, hub=1, rows=NUMBER * rows * width))
+    rates = fit_rates(found)
+    return {"message": rates.message, "copy": rates.copy}
+
+
+def _time_hub(others: int, rows: int, width: int) -> tuple[float, int]:
+    """Return the least seconds of processor time of an exchange with other ranks, and the bytes of its messages.
+
+    Other ranks send before, and receive after it, in this thread.
+    """
+    pairs = [socket.socketpair() for _ in range(others)]
+    for end in (end for pair in pairs for end in pair):
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            end.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+    channels = [Channel(own, f"rank {number}") for number, (own, _) in enumerate(pairs, 1)]
+    spokes = [Channel(its, "rank 0") for _, its in pairs]
+    hub, widths = RankHub(channels), [part.width for part in divide(width, [1] * (others + 1))]
+    op = AllGather("own", "whole", tuple(widths), accumulate=True)
+    columns, whole = [np.ones((rows, one), np.int64) for one in widths], np.zeros((rows, width), np.int64)
+    marks = []
+    try:
+        for number in range(1, _EXCHANGES + 1):
+            for channel, own in zip(spokes, columns[1:], strict=True):
+                channel.send_rows(own, number)
+            begin = time.thread_time()
+            hub.exchange(op, columns[0], whole)
+            marks.append(time.thread_time() - begin)
+            for channel, own in zip(spokes, columns[1:], strict=True):
+                channel.receive_rows((rows, width - own.shape[1]), whole.dtype, number)
+        moved = sum(channel.sent + channel.received for channel in channels) // _EXCHANGES
+    finally:
+        for channel in (*channels, *spokes):
+            channel.close()
+    return min(marks), moved
+
+
 def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None] | None = None) -> Rates:
     """Return the rates of this machine with a model: of one thread whole and cut in two, then of all threads.
 
@@ -236,30 +309,40 @@ def measure_rates(path: Path, threads: int, progress: Callable[[int, int], None]
         If the model cannot be cut in two: then what messages cost cannot be seen.
     """
     program = build_program(open_checkpoint(path))
-    done, total = progress or (lambda done, total: None), 3 + (threads > 1)
+    done, total = progress or (lambda done, total: None), 2 * _ROUNDS + 1 + (threads > 1)
     done(0, total)
-    cuts = []
-    for number in (1, 2):
-        cuts.append(measure_cut(program, (1,) * number))
-        done(number, total)
-    rates = fit_cuts(cuts, measure_engine(path, threads))
-    done(3, total)
+    rounds: list[list[CutTimes]] = [[], []]
+    for number in range(2 * _ROUNDS):
+        rounds[number % 2].append(measure_cut(program, (1,) * (1 + number % 2), steps=_SHARE))
+        done(number + 1, total)
+    rates = fit_cuts([least_times(one) for one in rounds], measure_engine(path, threads), measure_messages())
+    done(2 * _ROUNDS + 1, total)
     if threads > 1:
-        times = measure_cut(program, (1,), threads).ranks
-        rates = fit_rates([seen for (rank,) in times.values() for seen in rank.observations(Messages(0, 0))], rates)
-        done(4, total)
+        several = [measure_cut(program, (1,), threads, steps=_SHARE) for _ in range(_ROUNDS)]
+        times = least_times(several).ranks
+        kept = {name: rate for name, rate in rates._asdict().items() if name not in _COMPUTING}
+        rates = fit_rates([seen for (rank,) in times.values() for seen in rank.observations(0, Messages(0, 0))], kept)
+        done(total, total)
     return rates
 
 
-def fit_cuts(cuts: Sequence[CutTimes], step: float) -> Rates:
-    """Return the rates that fit measurements of some cuts; `step` is that of `measure_engine`."""
+def fit_cuts(cuts: Sequence[CutTimes], step: float, messages: Mapping[str, float]) -> Rates:
+    """Return the rates that fit measurements of some cuts.
+
+    Parameters
+    ----------
+    step : float
+        That of `measure_engine`.
+    messages : mapping of str to float
+        Those of `measure_messages`.
+    """
     seen = [
         observation
         for cut in cuts
         for times in cut.ranks.values()
-        for one, messages in zip(times, count_messages([each.work for each in times]), strict=True)
-        for observation in one.observations(messages)
+        for rank, (one, sent) in enumerate(zip(times, count_messages([each.work for each in times]), strict=True))
+        for observation in one.observations(rank, sent)
     ]
     if not seen:
         raise ParameterError("rates are fitted to one cut at least")
-    return fit_rates(seen)._replace(step=step)
+    return fit_rates(seen, messages)._replace(step=step)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from intact.formats import Tensor
-from intact.models.program import Attend, Op, Program
+from intact.models.program import Attend, Convolve, Op, Program, Scan
 
 
 class Repeat(NamedTuple):
@@ -42,7 +42,7 @@ def shorten(program: Program) -> ShortProgram:
     where each sixth sees all positions.
     """
     marks = dict[object, int]()
-    numbers = np.array([marks.setdefault(_signature(op, program.tensors), len(marks)) for op in program.ops])
+    numbers = np.array([marks.setdefault(signature(op, program.tensors), len(marks)) for op in program.ops])
     best = (0, 0, 0, 0)  # operations saved, period, start, periods
     for period in range(1, len(numbers) // 4 + 1):
         same = np.concatenate([[0], numbers[:-period] == numbers[period:], [0]]).astype(np.int8)
@@ -85,6 +85,13 @@ def tensors_of(op: Op, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     yield from (value for value in _values(op) if isinstance(value, str) and value in tensors)
 
 
+def matrices_of(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the matrices of an operation; the taps of convolutions are none."""
+    if isinstance(op, Convolve | Scan):
+        return []
+    return [name for name in tensors_of(op, tensors) if len(tensors[name].shape) == 2]
+
+
 def _values(value: Any) -> Iterator[object]:
     if is_dataclass(value) and not isinstance(value, type):
         for one in fields(value):
@@ -96,9 +103,9 @@ def _values(value: Any) -> Iterator[object]:
         yield value
 
 
-def _signature(op: Op, tensors: Mapping[str, Tensor]) -> object:
+def signature(op: Op, tensors: Mapping[str, Tensor]) -> object:
     """Return what the cost of an operation depends on: all but the names of its tensors, and its layer."""
-    same = replace(op, layer=0) if isinstance(op, Attend) else op
+    same = replace(op, layer=0) if isinstance(op, Attend | Convolve | Scan) else op
     parts = (
         (tensors[value].kind, tensors[value].shape) if isinstance(value, str) and value in tensors else value
         for value in _values(same)

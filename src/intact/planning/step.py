@@ -48,10 +48,24 @@ def simulate_step(kinds: Sequence[MachineKind], works: Sequence[RankWork]) -> St
         star.compute([work.segments[number] for work in works])
         star.receive([work.transfers[number].own for work in works[1:]])
         star.send([work.transfers[number].lacking for work in works[1:]])
+        star.put_together([work.transfers[number].whole for work in works])
     star.compute([work.segments[-1] for work in works])
     star.receive([work.logits for work in works[1:]])
     own = kinds[0].rates.step
     return StepTimes(star.clocks[0] + own, (star.busy[0] + own, *star.busy[1:]), star.bytes)
+
+
+class Link(NamedTuple):
+    """A connection: seconds one way, and bytes a second."""
+
+    latency: float
+    bandwidth: float
+
+
+def choose_links(kinds: Sequence[MachineKind]) -> list[Link]:
+    """Return the connection of each rank to rank 0: the greater latency and the lesser bandwidth of both ends."""
+    hub = kinds[0]
+    return [Link(max(hub.latency, kind.latency), min(hub.bandwidth, kind.bandwidth)) for kind in kinds]
 
 
 class _Star:
@@ -60,8 +74,7 @@ class _Star:
     def __init__(self, kinds: Sequence[MachineKind]) -> None:
         self.kinds = kinds
         self.clocks, self.busy, self.bytes = [0.0] * len(kinds), [0.0] * len(kinds), 0
-        hub = kinds[0]
-        self._links = [(max(hub.latency, kind.latency), min(hub.bandwidth, kind.bandwidth)) for kind in kinds]
+        self._links = choose_links(kinds)
 
     def _work(self, rank: int, seconds: float) -> None:
         self.clocks[rank] += seconds
@@ -77,17 +90,22 @@ class _Star:
             if size <= HEADER.size:
                 continue
             latency, bandwidth = self._links[rank]
-            self._work(rank, self.kinds[rank].rates.exchange(size))
+            self._work(rank, self.kinds[rank].rates.handle(size))
             self.clocks[0] = max(self.clocks[0], self.clocks[rank] + latency) + size / bandwidth
-            self._work(0, self.kinds[0].rates.exchange(size))
+            self._work(0, self.kinds[0].rates.handle(size))
             self.bytes += size
 
     def send(self, sizes: Sequence[int]) -> None:
         """Let rank 0 send a message to each other rank, which waits for it."""
         for rank, size in enumerate(sizes, 1):
             latency, bandwidth = self._links[rank]
-            self._work(0, self.kinds[0].rates.exchange(size))
+            self._work(0, self.kinds[0].rates.handle(size))
             self.clocks[0] += size / bandwidth
             self.clocks[rank] = max(self.clocks[rank], self.clocks[0] + latency)
-            self._work(rank, self.kinds[rank].rates.exchange(size))
+            self._work(rank, self.kinds[rank].rates.handle(size))
             self.bytes += size
+
+    def put_together(self, sizes: Sequence[int]) -> None:
+        """Let each rank do what an exchange takes beside its messages, for rows of so many bytes."""
+        for rank, size in enumerate(sizes):
+            self._work(rank, self.kinds[rank].rates.exchange(rank, size))

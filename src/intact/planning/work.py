@@ -22,11 +22,11 @@ from intact.executors.packing import pack_tensor
 from intact.executors.profile import StepWork
 from intact.formats import Tensor
 from intact.formats.tensor import byte_length
-from intact.models.program import AllGather, Attend, Logits, Program
+from intact.models.program import AllGather, Attend, Convolve, Logits, Op, Program, Scan
 from intact.numerics.integers import INTEGER, slice_rows
 from intact.parallel.channel import HEADER
 from intact.parallel.cut import PANEL, cut_program, divide_heads
-from intact.planning.repeats import Repeat, repeated_order, shorten, tensors_of
+from intact.planning.repeats import Repeat, matrices_of, repeated_order, shorten
 
 PAGE: Final = 32
 """Positions of a page of the cache, as `intact.load` makes them."""
@@ -59,6 +59,11 @@ class Transfer(NamedTuple):
 
     own: int
     lacking: int
+
+    @property
+    def whole(self) -> int:
+        """Bytes of whole rows."""
+        return self.own + self.lacking - 2 * HEADER.size
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,45 @@ class RankMemory(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class PackedSizes:
+    """Bytes that matrices and the cache take in memory, as kernels have them."""
+
+    integers: dict[str, int] = field(default_factory=dict)
+    """Of 16 outputs of integer matrices, which differ by their contents, by name."""
+
+    def of(self, tensor: Tensor) -> int:
+        """Return the bytes of a matrix, or of some outputs of one."""
+        panels = -(-tensor.shape[0] // PANEL)
+        if tensor.kind == INTEGER:
+            return panels * self.panel_of(tensor)
+        size = _packed_size(tensor.kind, tensor.shape[1])
+        return panels * size.panel + size.rest
+
+    def panel_of(self, tensor: Tensor) -> int:
+        """Return the bytes of the first 16 outputs of an integer matrix, as of the whole one that was seen first."""
+        if tensor.name not in self.integers:
+            few = min(PANEL, tensor.shape[0])
+            part = Tensor(tensor.name, INTEGER, (few, tensor.shape[1]), slice_rows(tensor.data, 0, few))
+            self.integers[tensor.name] = pack_tensor(part, 8, 1).nbytes
+        return self.integers[tensor.name]
+
+    @staticmethod
+    def position(program: Program, op: Op) -> int:
+        """Return the bytes of a position of one text in the part of the cache that an operation has, if any."""
+        match op:
+            case Attend():
+                depth = -(-program.head_width // PANEL) * PANEL
+                return program.kv_heads * (3 * depth + 8)
+            case Convolve():
+                return 2 * op.width + 4
+            case Scan():  # a page has the rows, and the state at its end
+                state = 4 * op.shape.inner * op.states + 4 * op.heads
+                return 4 * op.shape.channels + 4 * op.heads + 16 + -(-state // PAGE)
+            case _:
+                return 0
+
+
+@dataclass(frozen=True, eq=False)
 class ModelWork:
     """Counts the work of one model for any cut and step.
 
@@ -123,24 +167,31 @@ class ModelWork:
         The whole one, shortened. Tensors other than integer ones are replaced by such without memory.
     repeat : Repeat or None
         Its operations that count more than once.
+    whole : Program or None
+        With all its layers, likewise without memory; None: `program`.
+    sizes : PackedSizes
+        Of its matrices.
     """
 
     program: Program
     repeat: Repeat | None = None
-    _sizes: dict[str, int] = field(default_factory=dict)
+    whole: Program | None = None
+    sizes: PackedSizes = field(default_factory=PackedSizes)
     _parts: dict[tuple[int, ...], Program] = field(default_factory=dict)
 
     @classmethod
     def of(cls, program: Program) -> ModelWork:
         """Return that of a program."""
         short, repeat = shorten(program)
-        tensors = {name: _weightless(tensor) for name, tensor in short.tensors.items()}
-        found = cls(replace(short, tensors=tensors), repeat)
-        for name, tensor in short.tensors.items():
+        tensors = {name: _weightless(tensor) for name, tensor in program.tensors.items()}
+        found = cls(
+            replace(short, tensors={name: tensors[name] for name in short.tensors}),
+            repeat,
+            replace(program, tensors=tensors),
+        )
+        for tensor in short.tensors.values():
             if tensor.kind == INTEGER:
-                few = min(PANEL, tensor.shape[0])
-                part = Tensor(name, INTEGER, (few, tensor.shape[1]), slice_rows(tensor.data, 0, few))
-                found._sizes[name] = pack_tensor(part, 8, 1).nbytes
+                found.sizes.panel_of(tensor)
         return found
 
     @property
@@ -167,15 +218,13 @@ class ModelWork:
 
     def memory(self, part: Program) -> RankMemory:
         """Return what a rank's program keeps in memory, where a page of the cache takes as much as natively."""
-        times = dict[str, int]()
+        times, position = dict[str, int](), 0
         for i, count in Counter(repeated_order(part, self.repeat)).items():
-            for name in tensors_of(part.ops[i], part.tensors):
+            position += count * self.sizes.position(part, part.ops[i])
+            for name in matrices_of(part.ops[i], part.tensors):
                 times[name] = max(times.get(name, 0), count)
-        weights = sum(
-            count * self._size(part, name) for name, count in times.items() if len(part.tensors[name].shape) == 2
-        )
-        depth = -(-part.head_width // PANEL) * PANEL
-        return RankMemory(weights, part.layers * part.kv_heads * (3 * depth + 8))
+        weights = sum(count * self.sizes.of(part.tensors[name]) for name, count in times.items())
+        return RankMemory(weights, position)
 
     def step(self, part: Program, rows: StepRows) -> RankWork:
         """Return the work of a step for a rank's program."""
@@ -183,7 +232,7 @@ class ModelWork:
         pages = np.zeros(-(-(rows.position + rows.each) // PAGE), np.int32)
         chunk = SequenceChunk(rows.position, np.zeros(rows.each, np.int32), pages)
         wanted = np.arange(rows.texts, dtype=np.int64) * rows.each + rows.each - 1
-        work = StepWork(part, False, lambda name: self._size(part, name), {})
+        work = StepWork(part, False, lambda name: self.sizes.of(part.tensors[name]), {})
         work.add([chunk] * rows.texts, wanted, narrows=rows.each > 1)
         segments, transfers = [Segment(0, 0, 0)], []
         sizes = work.by_operation()
@@ -200,14 +249,6 @@ class ModelWork:
         return RankWork(
             tuple(segments), tuple(transfers), rows.texts * outputs * NUMBER + HEADER.size, numbers * PLAN + HEADER.size
         )
-
-    def _size(self, part: Program, name: str) -> int:
-        tensor = part.tensors[name]
-        panels = -(-tensor.shape[0] // PANEL)
-        if tensor.kind == INTEGER:
-            return panels * self._sizes[name.partition("[")[0]]
-        size = _packed_size(tensor.kind, tensor.shape[1])
-        return panels * size.panel + size.rest
 
 
 def _weightless(tensor: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""Bytes of a token where the last projections of attention and MLP are cut by inputs: counts for tensor_parallel.py.
+
+Tensor parallel cuts every matrix by outputs, so that a projection's inputs are gathered before it and its outputs
+behind it. By inputs, ranks would keep their columns. They would exchange the largest |x| of the row, for the scale of
+its codes, and, where the weights have minima, the largest block sum; then each output's sums as 64 bits before the last
+shift, two where there are minima, and its result comes back as any row does (docs/numerics.md, sections 3 and 4).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from intact.models.program import AllGather, Linear, Program
+from intact.parallel.channel import HEADER
+from intact.parallel.cut import cut_program
+from intact.planning.work import NUMBER
+from intact.weights import BLOCK_FORMATS
+
+SUM = 8
+"""Bytes of a sum before the last shift, and of a maximum."""
+
+
+class Traffic(NamedTuple):
+    """Exchanges of a token, and the bytes that leave and reach rank 0 in them."""
+
+    exchanges: int
+    bytes: int
+
+    def plus(self, sizes: list[tuple[int, int]], others: int) -> Traffic:
+        """Return this with more exchanges, of bytes from and to each other rank."""
+        moved = sum(there + back + 2 * HEADER.size for there, back in sizes)
+        return Traffic(self.exchanges + len(sizes), self.bytes + others * moved)
+
+
+def count_traffic(program: Program, degree: int, *, by_inputs: bool) -> Traffic:
+    """Return what the exchanges of a written token move at a degree, beside the step's plan and its logits.
+
+    Parameters
+    ----------
+    by_inputs : bool
+        If true, as if projections whose inputs are gathered for them alone were cut by inputs. If false, the count is
+        that of the program as it is cut.
+    """
+    part = cut_program(program, (1,) * degree, 0)
+    found, others, at = Traffic(0, 0), degree - 1, 0
+    while at < len(part.ops):
+        op, following = part.ops[at], part.ops[at + 1 : at + 3]
+        if by_inputs and isinstance(op, AllGather) and (kind := _projection(part, op, *following)):
+            minima = (form := BLOCK_FORMATS.get(kind)) is not None and form.minimum_at is not None
+            behind = following[1]
+            assert isinstance(behind, AllGather)
+            outputs = sum(behind.widths)
+            found = found.plus([(SUM, SUM)] * (1 + minima), others)
+            found = found.plus([(SUM * outputs * (1 + minima), NUMBER * outputs)], others)
+            at += 3
+            continue
+        if isinstance(op, AllGather):
+            whole, own = sum(op.widths), op.widths[1:]
+            sent = sum(NUMBER * width + HEADER.size for width in own if width)
+            lacking = sum(NUMBER * (whole - width) + HEADER.size for width in own)
+            found = Traffic(found.exchanges + 1, found.bytes + sent + lacking)
+        at += 1
+    return found
+
+
+def _projection(part: Program, before: AllGather, op: object, behind: object) -> str:
+    """Return the format of a matrix whose inputs are gathered before it and its outputs behind it; "" if it is none."""
+    if not isinstance(op, Linear) or not isinstance(behind, AllGather) or len(op.targets) > 1:
+        return ""
+    (target,) = op.targets
+    return part.tensors[target.weight].kind if (op.source, target.buffer) == (before.target, behind.source) else ""
