@@ -49,12 +49,14 @@ def test_nearest_lemmas_are_those_of_the_library():
 @pytest.mark.parametrize(
     ("theorem", "lemmas", "message"),
     [
-        ("none", 3, "the file has no theorem 'none'"),
-        ("", 3, "the proof of unfinished does not end"),
+        ("none", 3, "the file has no theorem 'none' with a proof that ends"),
+        ("unfinished", 3, "the file has no theorem 'unfinished' with a proof that ends"),
         ("open", ["Nat.add_comm"], "only a proved theorem can be changed, and open is not"),
         ("double", ["Nat.nothing"], "the lemma Nat.nothing is not known before double"),
         ("double", ["Nat.add_comm. Abort"], "a lemma is a name, such as Nat.add_comm"),
         ("double", 0, "at least one lemma"),
+        ("double", -3, "at least one lemma"),
+        ("double", (), "at least one lemma"),
     ],
 )
 def test_bad_input_is_named(theorem, lemmas, message):
@@ -62,7 +64,16 @@ def test_bad_input_is_named(theorem, lemmas, message):
         mutate(ROCQ, FILE, LIMITS, theorem, lemmas)
 
 
+def test_definitions_are_no_theorems_and_names_are_new():
+    text = f"{FILE.partition('Lemma other')[0]}Lemma double_1 : True. Proof. exact I. Qed.\nDefinition b := 1.\n"
+    first = text.replace("Lemma double_1", "Lemma before").partition("Definition")[0]
+    assert mutate(ROCQ, text, LIMITS, lemmas=["Nat.add_0_r"]).theorem == "double_1"
+    moved = "Lemma double_1 : True. Proof. exact I. Qed.\n" + first.partition("Lemma before")[0]
+    result = mutate(ROCQ, moved, LIMITS, "double", ["Nat.add_0_r"])
+    assert [one.name for one in result.found] == ["double_2", "double_3"]
+
+
 def test_a_file_without_theorems_and_a_run_without_time():
-    with pytest.raises(ParameterError, match=r"the file has no theorem$"):
+    with pytest.raises(ParameterError, match="the file has no theorem with a proof that ends"):
         mutate(ROCQ, "Require Import Arith.", LIMITS)
     assert "time" in mutate(ROCQ, FILE, AssistantLimits(0.01), "double", ["Nat.add_comm"]).limit

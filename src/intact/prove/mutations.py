@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import Final, NamedTuple
 
 from intact.errors import ParameterError
 from intact.prove.assistants.base import AssistantLimits
 from intact.prove.assistants.rocq import RocqAssistant
-from intact.prove.assistants.rocq_output import RocqReply, read_goals
-from intact.prove.assistants.sentences import is_end, split, theorem_name
+from intact.prove.assistants.rocq_output import RocqReply, declared_names, read_goals
+from intact.prove.assistants.sentences import Sentence, is_end, split, theorem_name
 from intact.prove.premises import nearest
 
 TRIES: Final = 100
@@ -158,9 +159,11 @@ def mutate(
     NotInstalledError, SandboxError
         As of the assistant.
     """
-    if lemmas in (0, []):
+    if not lemmas or (isinstance(lemmas, int) and lemmas < 0):
         raise ParameterError("at least one lemma is needed to change a theorem by")
-    before, name, statement = _through_proof(text, theorem)
+    sentences, place = _through_proof(text, theorem)
+    before, statement = ("\n".join([one.text for one in part]) for part in (sentences, sentences[: place + 1]))
+    name = theorem_name(sentences[place]) or ""
     proofs, limit = assistant.transcripts(before, limits, name)
     if limit:
         return Mutations(name, before, limit=limit)
@@ -179,51 +182,58 @@ def mutate(
             raise ParameterError(f"a lemma is a name, such as Nat.add_comm, got {one!r:.60}")
     if not chosen:
         raise ParameterError(f"no lemma is near to {name}: name some")
-    search = _Search(assistant, limits, before, name)
-    if not isinstance(lemmas, int):
-        search.check_names(chosen)
-    return search.run(chosen, progress)
+    search = _Search(assistant, limits, sentences, name)
+    limit = "" if isinstance(lemmas, int) else search.check_names(chosen)
+    return Mutations(name, before, limit=limit) if limit else search.run(chosen, progress)
 
 
-def _through_proof(text: str, theorem: str) -> tuple[str, str, str]:
-    """Return a file up to the end of a theorem's proof, the theorem's name, and the file up to its statement."""
-    sentences = [one.text for one in split(text)]
-    stated = [(found, place) for place, one in enumerate(split(text)) if (found := theorem_name(one)) is not None]
-    name, place = next(((n, p) for n, p in reversed(stated) if theorem in ("", n)), ("", -1))
-    if not name:
-        raise ParameterError(f"the file has no theorem {theorem!r:.60}" if theorem else "the file has no theorem")
-    end = next((at for at in range(place + 1, len(sentences)) if is_end(split(sentences[at])[0])), None)
-    if end is None:
-        raise ParameterError(f"only a proved theorem can be changed, and the proof of {name} does not end")
-    return "\n".join(sentences[: end + 1]), name, "\n".join(sentences[: place + 1])
+def _through_proof(text: str, theorem: str) -> tuple[list[Sentence], int]:
+    """Return a file's sentences up to the end of a theorem's proof, and the place of its statement."""
+    sentences, proofs, begun = split(text), list[tuple[str, int, int]](), ("", 0)
+    for place, one in enumerate(sentences):
+        if (name := theorem_name(one)) is not None:
+            begun = name, place
+        elif is_end(one) and begun[0]:
+            proofs.append((*begun, place))
+            begun = "", 0
+    found = next((one for one in reversed(proofs) if theorem in ("", one[0])), None)
+    if found is None:
+        which = f" {theorem!r:.60}" if theorem else ""
+        raise ParameterError(f"the file has no theorem{which} with a proof that ends")
+    return sentences[: found[2] + 1], found[1]
 
 
 class _Search:
     """The search of one theorem."""
 
-    def __init__(self, assistant: RocqAssistant, limits: AssistantLimits, before: str, theorem: str) -> None:
-        self.assistant, self.limits, self.before, self.theorem = assistant, limits, before, theorem
-        self.again = [
-            *[one.text for one in split(before)],
-            f"Goal ltac:(let t := type of (@{theorem}) in exact t).",
-        ]
+    def __init__(
+        self, assistant: RocqAssistant, limits: AssistantLimits, sentences: Sequence[Sentence], theorem: str
+    ) -> None:
+        self.assistant, self.limits, self.theorem = assistant, limits, theorem
+        self.texts = [one.text for one in sentences]
+        self.before = "\n".join(self.texts)
+        self.taken = declared_names(sentences)
+        self.again = [*self.texts, f"Goal ltac:(let t := type of (@{theorem}) in exact t)."]
 
-    def check_names(self, lemmas: Sequence[str]) -> None:
-        """Raise an error if a lemma is not known."""
-        replies, _ = self.assistant.converse([*self.again[:-1], *[f"Check @{one}." for one in lemmas]], self.limits)
-        for one, reply in zip(lemmas, replies[len(self.again) - 1 :], strict=False):
+    def check_names(self, lemmas: Sequence[str]) -> str:
+        """Raise an error if a lemma is not known; return the limit that ended the run, else an empty text."""
+        replies, limit = self.assistant.converse([*self.texts, *[f"Check @{one}." for one in lemmas]], self.limits)
+        for one, reply in zip(lemmas, replies[len(self.texts) :], strict=False):
             if reply.error:
                 raise ParameterError(f"the lemma {one} is not known before {self.theorem}: {reply.reason}")
+        return limit
 
     def run(self, lemmas: Sequence[str], progress: Callable[[int, int], None]) -> Mutations:
-        """Try every lemma at every place."""
-        (opened,), limit = self._converse([["intros.", "Show.", _CLOSE, "Show."]])
+        """Try every lemma at every place, then prove what is new."""
+        replies, limit = self._converse([["intros.", "Show.", _CLOSE, "Show."]])
         if limit:
             return Mutations(self.theorem, self.before, limit=limit)
-        known = {_plain(opened[3].output)}
-        changes = [*_changes(lemmas, _hypotheses(read_goals(opened[1].output)[0]))]
-        new = list[tuple[Change, str]]()
-        tried = 0
+        goals = read_goals(replies[0][1].output)
+        if not goals:
+            raise ParameterError(f"the statement of {self.theorem} cannot be stated again: {replies[0][0].reason}")
+        known = {_plain(replies[0][3].output)}
+        changes = [*_changes(lemmas, _hypotheses(goals[0]))]
+        new, tried = list[tuple[Change, str]](), 0
         for at in range(0, len(changes), TRIES):
             part = changes[at : at + TRIES]
             statements, limit = self._statements(part)
@@ -232,17 +242,24 @@ class _Search:
                 if statement and statement not in known:
                     known.add(statement)
                     new.append((change, statement))
-            progress(tried, len(changes))
+            progress(tried, len(changes) + len(new))
             if limit:
                 break
         found = list[Mutation]()
-        for change, statement in new:
-            proof = change.proof(self.theorem)
-            one = Mutation(f"{self.theorem}_{len(found) + 1}", statement, str(change), proof)
-            stated = f"{self.before}\nTheorem {one.name} : {statement}."
-            if self.assistant.run(stated, proof, self.limits).kind == "proved":
+        for done, (change, statement) in enumerate(new, 1):
+            one = Mutation(self._free_name(), statement, str(change), change.proof(self.theorem))
+            state = self.assistant.run(f"{self.before}\nTheorem {one.name} : {statement}.", one.proof, self.limits)
+            if state.kind == "proved":
                 found.append(one)
+                self.taken.add(one.name)
+            elif state.kind == "limit":
+                limit = state.message
+            progress(tried + done, len(changes) + len(new))
         return Mutations(self.theorem, self.before, tried, len(new), tuple(found), limit)
+
+    def _free_name(self) -> str:
+        """Return the theorem's name with the first number that makes it a new one."""
+        return next(name for i in count(1) if (name := f"{self.theorem}_{i}") not in self.taken)
 
     def _statements(self, changes: Sequence[Change]) -> tuple[list[str], str]:
         """Return for each change the new statement, empty where there is none; and the limit that ended the run."""
