@@ -44,6 +44,7 @@ def test_a_measured_table_is_read_back(tmp_path):
         ("memory_gb = 16\n", "", r"\[\[machines\]\] 2 \(laptop\): memory_gb is missing"),
         ("memory_gb = 16\n", "memory_gb = 'much'\n", r"2 \(laptop\): memory_gb must be a number"),
         ("memory_gb = 16\n", "memory = 16\n", "2: there is no field 'memory'"),
+        ("memory_gb = 16\n", "memory_gb = 16\nexchange_gb_per_s = 1\n", "is of an earlier version; .* prints all anew"),
         ("gb_per_s = 30\n", "gb_per_s = nan\n", "gb_per_s must be a number"),
         ('name = "laptop"', 'name = "workstation"', "two tables .* have the name 'workstation'"),
         ('name = "laptop"', "name = 3", "2: name must be a text"),

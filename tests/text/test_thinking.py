@@ -107,3 +107,12 @@ def test_the_time_is_linear_in_white_space_that_is_held_back(form, before):
 
     seconds(1000)
     assert min(seconds(160_000) for _ in range(3)) < 25 * min(seconds(20_000) for _ in range(3))  # not 64 times
+
+
+def test_a_message_behind_a_call_that_came_first_is_read() -> None:
+    """The call's text is cut out before, and what came until then is flushed."""
+    reader = HARMONY.reader()
+    assert reader.flush() == []
+    parts = [*reader.push("assistantfi"), *reader.push("nalDone."), *reader.flush()]
+    assert "".join(text for _, text in parts) == "Done."
+    assert not any(is_thought for is_thought, _ in parts)

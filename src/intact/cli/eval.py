@@ -191,13 +191,15 @@ def command(
     from intact.evaluate.manifest import manifest
     from intact.evaluate.partial import PartialResult
     from intact.evaluate.run import evaluate
-    from intact.evaluate.work import How
+    from intact.evaluate.work import How, check_mix
 
     others = models.named
     with spinner("reading the tasks"):
         planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
     check_output("--receipt", result.receipt)
     mixes.check(models, ray=cluster.ray, receipt=result.receipt)
+    if mixes.mix is not None:
+        check_mix(planned)
     cluster.check(models)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()

@@ -98,6 +98,13 @@ def check_receipts(plan: Plan) -> None:
             raise ParameterError(f"{task.label} compares likelihoods, of which there are no receipts")
 
 
+def check_mix(plan: Plan) -> None:
+    """Raise ParameterError if a task of a plan draws nothing, so that there is nothing to mix."""
+    for task in plan.tasks:
+        if isinstance(task.task, LikelihoodTask):
+            raise ParameterError(f"{task.label} compares likelihoods, which are a model's own: it takes no mix")
+
+
 def _solve(
     backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how: How, judge: Judge
 ) -> Iterator[Done]:

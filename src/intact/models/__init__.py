@@ -122,7 +122,8 @@ def stored_together(checkpoint: Checkpoint) -> list[StoredTogether]:
         if split.tensors.get(name) is not tensor:
             first = _address(tensor.data)
             inside = parts[bisect_left(places, first) : bisect_left(places, first + tensor.data.nbytes)]
-            whole = sum(part.data.nbytes for part in inside) == tensor.data.nbytes
+            ends = [first, *[_address(part.data) + part.data.nbytes for part in inside]]
+            whole = ends[-1] == first + tensor.data.nbytes and ends[:-1] == [_address(part.data) for part in inside]
             found.append(StoredTogether(name, tensor.shape, tuple([part.name for part in inside]) if whole else ()))
     return found
 

@@ -86,7 +86,7 @@ class DecoderFiles:
     partial_rotary: ClassVar[bool] = False
     """Whether a config.json may have heads rotated in part (`partial_rotary_factor`)."""
     layer_norms: ClassVar[bool] = False
-    """True if these are layer norms."""
+    """True if the norms are layer norms, false if they are RMS norms."""
     hf_eps: ClassVar[str] = "rms_norm_eps"
     """The key in config.json of the norms' epsilon."""
     fused: ClassVar[Mapping[str, str]] = {}

@@ -115,6 +115,8 @@ _RATES: Final = {
     "step_us": (0.0, 1e8),
 }
 """Fields that each kind of machine must have, with the least and the most."""
+_EARLIER: Final = "exchange_gb_per_s"
+"""A field of files whose `message_us` meant something else."""
 _FAILURES: Final = {"hours_between_failures": (1e-3, 1e9), "restart_s": (0.0, 1e7)}
 _TEXTS: Final = ("name", "count", "addresses")
 
@@ -172,6 +174,10 @@ def machine_toml(name: str, memory: int, rates: Rates, comment: str = "") -> str
 
 
 def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> MachineKind:
+    if _EARLIER in table:
+        raise ParameterError(
+            f"{where}: {_EARLIER} is of an earlier version; intact plan MODEL --measure prints all anew"
+        )
     _known(where, table, (*_TEXTS, *_RATES, *_NETWORK, *_FAILURES))
     name = table.get("name")
     if not isinstance(name, str) or not name.strip() or len(name) > 80 or not name.isprintable():

@@ -115,7 +115,12 @@ def write_gguf_checkpoint(
         if one.name not in data:
             data[one.name] = [parts[name] for name in one.parts]
             stored.append(Stored(one.name, tensor.kind, one.shape, sum(part.data.nbytes for part in data[one.name])))
-    write_gguf(path, pairs, stored, lambda name: np.concatenate([part.data for part in data[name]]))
+
+    def read(name: str) -> Bytes:
+        found = [part.data for part in data[name]]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    write_gguf(path, pairs, stored, read)
 
 
 def _pairs(like: Checkpoint) -> dict[str, bytes]:

@@ -17,8 +17,8 @@ class ChannelReader:
     """Tell thoughts from text as `ThoughtReader` does, where control tokens around channels' names are not seen.
 
     The channel `analysis` is thoughts, `commentary` and `final` are text; `final` goes to the end of the text. A text
-    that does not begin with a channel's name has none. White space around messages is dropped, but at the end of
-    `final`; two messages of the same kind have an empty line between them.
+    that does not begin with a channel's name, alone or behind the word `assistant`, has none. White space around
+    messages is dropped, but at the end of `final`; two messages of the same kind have an empty line between them.
     """
 
     def __init__(self) -> None:
@@ -60,11 +60,14 @@ class ChannelReader:
         """Read the first channel's name; return what stands behind it, nothing while more text decides."""
         start = text.lstrip()
         self._space.append(text[: len(text) - len(start)])
-        found = next((channel for channel in _CHANNELS if start.startswith(channel)), "")
-        if not found and not ended and any(channel.startswith(start) for channel in _CHANNELS):
+        if ended and not (start or any(self._space)):
+            return ""  # nothing has come: the first message may follow a call
+        marks = (*_CHANNELS, *_MARKS)
+        found = next((mark for mark in marks if start.startswith(mark)), "")
+        if not found and not ended and any(mark.startswith(start) for mark in marks):
             self._held = start
             return ""
-        self._channel, self._begun = found or "text", not found
+        self._channel, self._begun = found.removeprefix(_MESSAGE) or "text", not found
         if not found:
             start = "".join(self._space) + start
         self._space = []

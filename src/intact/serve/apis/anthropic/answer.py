@@ -87,7 +87,7 @@ class MessageAnswer:
                         case TextEnd():
                             more, last = content.end(), self._end(chat, each)
                         case ChatBegin():
-                            more = _start(first, len(chat.job.prompt))
+                            more = _start(first, chat.job.read)
                         case ChatEnd(completions, usage):
                             if chat.job.own.receipt:
                                 self.service.receipts.add(self.client, first["id"], completions)
