@@ -83,7 +83,7 @@ def guesses(program: Program, context: int, texts: list[list[int]]) -> list[Gues
 
 
 class ExitShares(NamedTuple):
-    """What an exit does at a certainty: shares of tokens, and in `unchanged` of answers."""
+    """An exit at a certainty: shares of tokens, and in `unchanged` of answers."""
 
     certain: float
     own: float

@@ -100,19 +100,9 @@ def measure_stages(program: Program, stages: int, steps: dict[StepRows, int]) ->
     found = StageTimes({}, {}, {})
     try:
         for rows, count in steps.items():
-            each = -(-(rows.position + rows.each) // PAGE)
             for stage in own:
-                stage.executor.reserve_pages(rows.texts * each)
-            chunks = [
-                SequenceChunk(
-                    rows.position,
-                    np.arange(100, 100 + rows.each, dtype=np.int32),
-                    np.arange(text * each, (text + 1) * each, dtype=np.int32),
-                )
-                for text in range(rows.texts)
-            ]
-            wanted = np.arange(rows.texts, dtype=np.int64) * rows.each + rows.each - 1
-            several = []
+                stage.executor.reserve_pages(rows.texts * rows.pages)
+            chunks, wanted, several = rows.chunks, rows.last_rows, []
             before = sum(channel.sent + channel.received for channel in channels)
             for _ in range(count + 1):
                 for stage in (*own, *hubs):

@@ -337,3 +337,12 @@ def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, ex
     plain, *others, _ = map(json.loads, expected[0].decode().splitlines())
     assert "mix" not in plain["models"][0]
     assert [one["samples"] for one in records] != [one["samples"] for one in others]
+
+
+def test_a_mix_is_refused_for_likelihoods_before_a_model_is_opened(intact_command, place, tmp_path):
+    (tmp_path / "no.gguf").write_bytes(b"no model")
+    result = intact_command(
+        "eval", tmp_path / "no.gguf", "gsm8k", "arc_easy_likelihood", "--mix", "guidance", "--shadow", "x"
+    )
+    assert result.code == 2
+    assert "compares likelihoods, which are a model's own: it takes no mix" in result.err

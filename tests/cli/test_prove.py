@@ -4,6 +4,7 @@ import pytest
 
 from intact.prove.assistants import find_assistant
 from intact.prove.provers import PROVERS
+from intact.tools.sandbox import protection
 
 AXIOMS = "fof(a, axiom, ![X]: (man(X) => mortal(X))).\nfof(b, axiom, man(socrates)).\n"
 THEOREM = AXIOMS + "fof(g, conjecture, mortal(socrates))."
@@ -108,7 +109,9 @@ def test_proofs_are_shown_step_by_step_in_the_terminal_in_json_and_as_a_page(int
 PROVED = "Require Import Arith.\nTheorem t : forall n : nat, n <= n.\nProof. auto. Qed.\n"
 
 
-@pytest.mark.skipif(find_assistant("rocq").missing() is not None, reason="needs Rocq")
+@pytest.mark.skipif(
+    find_assistant("rocq").missing() is not None or protection().kind != "bubblewrap", reason="needs Rocq, bubblewrap"
+)
 def test_new_theorems_of_a_proved_one(intact_command, tmp_path):
     command = ("prove", "-", "--with", "rocq", "--seconds", "60", "--mutate", "Nat.add_0_r")
     result = intact_command(*command, "--out", tmp_path / "more.v", "--json", stdin=PROVED)

@@ -1,5 +1,7 @@
 """Mixes behind the server: the library's answers, whole and streamed, and receipts; what cannot be mixed is refused."""
 
+import json
+
 import httpx
 import openai
 import pytest
@@ -131,6 +133,11 @@ def test_other_interfaces_take_the_same_fields(client, server, model):
     body = {"model": "tiny", "system": "Be brief.", "messages": CHAT[1:], **BRIEF, "intact": own}
     answer = httpx.post(server.url + "/v1/messages", json=body, timeout=60).json()
     assert answer["content"][0]["text"] == wanted.text
+    lines = httpx.post(server.url + "/v1/messages", json=body | {"stream": True}, timeout=60).text.splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    begun, ended = (next(one for one in events if one["type"] == kind) for kind in ("message_start", "message_delta"))
+    read = answer["usage"]["input_tokens"]
+    assert begun["message"]["usage"]["input_tokens"] == ended["usage"]["input_tokens"] == read
     body = {"model": "tiny", "messages": CHAT, "stream": False, "intact": own}
     body["options"] = {"num_predict": 8, "seed": 3, "temperature": 0.9, "top_k": 0, "top_p": 1, "min_p": 0}
     answer = httpx.post(server.url + "/api/chat", json=body, timeout=60).json()

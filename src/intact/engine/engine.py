@@ -391,6 +391,12 @@ class Engine:
             index.hold(block)
             self._unsaved.append((index, block))
 
+    def save_pages(self, request: Request) -> None:
+        """Give the store of pages the full ones that a request's texts have so far."""
+        for sequence in self.queue.of(request):
+            table = sequence.streams[0].table
+            table.index.save(table.block)
+
     def _save_prompts(self) -> None:
         while self._unsaved:
             index, block = self._unsaved.pop()

@@ -561,13 +561,12 @@ class Model(LoadedModel):
         if options.chosen is None:
             return None, None
         check_partners(options.chosen, len(self.partners))
-        streams, sources, partners = [], [], enumerate(self.partners, 1)
-        for kind in options.chosen.mix.streams:
-            if kind == "partner":
-                number, partner = next(partners)
+        streams, sources = [], []
+        for number in options.chosen.models:
+            if number:
                 streams.append(StreamPrompt(number, np.array(tokens, np.int32)))
                 if options.hash is not None:
-                    sources.append(StreamSource(model=digests_of(partner, options.hash)))
+                    sources.append(StreamSource(model=digests_of(self.partners[number - 1], options.hash)))
                 continue
             assert shadow is not None
             source = self._source(shadow) if options.hash is not None else None

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from intact.errors import WorkerError
 from intact.executors.base import SequenceChunk
 
+_COUNTS: Final = 3
+"""At the beginning: chunks, wanted rows, 1 for floats."""
 _FIELDS: Final = 6
 """Of a chunk: position, tokens, pages, parents, 1 where it is a tree, adapter."""
 
@@ -21,6 +23,11 @@ class StepPlan(NamedTuple):
     chunks: list[SequenceChunk]
     wanted: NDArray[np.int64]
     as_float: bool
+
+
+def plan_length(chunks: int, tokens: int, pages: int, wanted: int) -> int:
+    """Return the numbers of a step's plan without trees, by its chunks and all their tokens, pages and wanted rows."""
+    return _COUNTS + chunks * _FIELDS + tokens + pages + wanted
 
 
 def encode_plan(chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], as_float: bool) -> NDArray[np.int64]:
@@ -51,7 +58,7 @@ def decode_plan(numbers: NDArray[np.int64]) -> StepPlan:
         at += count
         return numbers[at - count : at]
 
-    count, wanted, as_float = take(3).tolist()
+    count, wanted, as_float = take(_COUNTS).tolist()
     heads = take(count * _FIELDS).reshape(count, _FIELDS).tolist()
     chunks = []
     for position, tokens, pages, parents, is_tree, adapter in heads:

@@ -150,9 +150,7 @@ def _serve(channel: Channel, engine: Engine, sender: _Sender, context: int) -> N
             engine.add(job.request)
             while not job.done:
                 engine.step()
-                for sequence in engine.queue.of(job.request):
-                    table = sequence.streams[0].table
-                    table.index.save(table.block)
+                engine.save_pages(job.request)
             job.result()
         sender.wait()
         channel.send(FrameKind.DONE)

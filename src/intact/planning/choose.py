@@ -210,11 +210,11 @@ class _Pipeline:
     way: Final = "pipeline"
 
     def __init__(self, model: ModelWork) -> None:
-        self.stages, self.refused = StagesWork(model.whole or model.program, model.sizes), ""
+        self.stages = StagesWork(model.whole or model.program, model.sizes)
         try:
             self.most = len(self.stages.kinds)
-        except ParameterError as error:
-            self.most, self.refused = 1, str(error)
+        except ParameterError:  # it cannot be cut between layers
+            self.most = 1
 
     def memory(self, shares: Sequence[int]) -> list[RankMemory]:
         return self.stages.memory(shares)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ParameterError
-from intact.executors.base import Exchanger, SequenceChunk
+from intact.executors.base import Exchanger
 from intact.executors.native import NativeExecutor
 from intact.formats import open_checkpoint
 from intact.library import load
@@ -33,7 +33,7 @@ from intact.parallel.cut import cut_program, divide
 from intact.parallel.executor import RankHub, RankSpoke
 from intact.planning.fit import Observation, fit_rates
 from intact.planning.machines import Rates
-from intact.planning.work import NUMBER, PAGE, ModelWork, RankWork, Segment, StepRows
+from intact.planning.work import NUMBER, ModelWork, RankWork, Segment, StepRows
 
 STEPS: Final = {StepRows(1, 1, 64): 24, StepRows(8, 1, 64): 12, StepRows(1, 128, 0): 6}
 """Steps that are measured, and how often: a token of one text, of eight, and a prompt."""
@@ -210,18 +210,8 @@ class _Rank:
 
     def run(self, rows: StepRows, count: int) -> list[float]:
         """Run steps; return the least seconds of each part: between exchanges and within, by turns."""
-        each = -(-(rows.position + rows.each) // PAGE)
-        self.executor.reserve_pages(rows.texts * each)
-        chunks = [
-            SequenceChunk(
-                rows.position,
-                np.arange(100, 100 + rows.each, dtype=np.int32),
-                np.arange(text * each, (text + 1) * each, dtype=np.int32),
-            )
-            for text in range(rows.texts)
-        ]
-        wanted = np.arange(rows.texts, dtype=np.int64) * rows.each + rows.each - 1
-        found = []
+        self.executor.reserve_pages(rows.texts * rows.pages)
+        chunks, wanted, found = rows.chunks, rows.last_rows, []
         for number in range(count + 1):
             self._marks = [self._clock()]
             self.logits = self.executor.step(chunks, wanted).copy()

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.executors.base import SequenceChunk
 from intact.executors.profile import StepWork, WorkSize
 from intact.models.adapters import STREAM
 from intact.models.layers import Segments, inner_program, segments, some_layers
@@ -17,11 +16,9 @@ from intact.models.program import Op, Program
 from intact.parallel.channel import HEADER
 from intact.parallel.cut import Part
 from intact.parallel.pipeline import PART_ROWS, divide_count
+from intact.parallel.plan import plan_length
 from intact.planning.repeats import matrices_of, signature
-from intact.planning.work import NUMBER, PAGE, PLAN, PackedSizes, RankMemory, Segment, StepRows
-
-_FIELDS = 6
-"""Numbers of a chunk in the list by which rank 0 sends a step, beside its tokens and pages."""
+from intact.planning.work import NUMBER, PLAN, PackedSizes, RankMemory, Segment, StepRows
 
 
 class StageWork(NamedTuple):
@@ -125,8 +122,8 @@ class StagesWork:
             As of `memory`.
         """
         division = divide_count(len(self.kinds), shares)
-        outer, pages = self._outer(rows), -(-(rows.position + rows.each) // PAGE)
-        return PipelineWork(*outer, tuple(self._part(division, *part, pages) for part in _parts(rows)))
+        parts = tuple(self._part(division, *part, rows.pages) for part in _parts(rows))
+        return PipelineWork(*self._outer(rows), parts)
 
     def _part(self, division: Sequence[Part], rows: StepRows, wanted: int, pages: int) -> tuple[StageWork, ...]:
         count, width = rows.texts * rows.each, NUMBER * self.program.buffers[STREAM].width
@@ -139,7 +136,7 @@ class StagesWork:
             if not rank:
                 found.append(StageWork(segment))
                 continue
-            numbers = 3 + rows.texts * (_FIELDS + rows.each + pages) + given
+            numbers = plan_length(rows.texts, count, rows.texts * pages, given)
             sizes = PLAN * numbers, width * count, width * given
             found.append(StageWork(segment, *(size + HEADER.size for size in sizes)))
         return tuple(found)
@@ -166,14 +163,10 @@ class StagesWork:
         return self._outers[rows]
 
     def _count(self, part: Program, rows: StepRows, wanted: int) -> list[WorkSize]:
-        pages = np.zeros(-(-(rows.position + rows.each) // PAGE), np.int32)
-        chunk = SequenceChunk(rows.position, np.zeros(rows.each, np.int32), pages)
         work = StepWork(part, False, lambda name: self.sizes.of(part.tensors[name]), {})
-        given = np.arange(rows.texts, dtype=np.int64) * rows.each + rows.each - 1
         every = np.arange(rows.texts * rows.each, dtype=np.int64)
-        work.add(
-            [chunk] * rows.texts, every if wanted == len(every) else given[len(given) - wanted :], narrows=rows.each > 1
-        )
+        given = every if wanted == len(every) else rows.last_rows[rows.texts - wanted :]
+        work.add(rows.chunks, given, narrows=rows.each > 1)
         return work.by_operation()
 
     def _memory_of(self, layer: int) -> RankMemory:

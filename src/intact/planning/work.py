@@ -26,6 +26,7 @@ from intact.models.program import AllGather, Attend, Convolve, Logits, Op, Progr
 from intact.numerics.integers import INTEGER, slice_rows
 from intact.parallel.channel import HEADER
 from intact.parallel.cut import PANEL, cut_program, divide_heads
+from intact.parallel.plan import plan_length
 from intact.planning.repeats import Repeat, matrices_of, repeated_order, shorten
 
 PAGE: Final = 32
@@ -34,10 +35,6 @@ NUMBER: Final = 4
 """Bytes of a number that ranks exchange: those of 64 bits travel as 32 where they fit, as residual streams do."""
 PLAN: Final = 8
 """Bytes of a number of the list by which rank 0 sends a step."""
-_CHUNK_FIELDS: Final = 9
-"""Numbers of a chunk of one row in that list, but its pages: six fields, its token and its wanted row, rounded up."""
-
-
 _KEPT: Final = 64
 """Programs of ranks that are kept."""
 
@@ -109,6 +106,23 @@ class StepRows(NamedTuple):
     texts: int
     each: int
     position: int
+
+    @property
+    def pages(self) -> int:
+        """The pages of each text."""
+        return -(-(self.position + self.each) // PAGE)
+
+    @property
+    def chunks(self) -> list[SequenceChunk]:
+        """A chunk of some tokens for each text, on pages of its own."""
+        tokens = np.arange(100, 100 + self.each, dtype=np.int32)
+        pages = np.arange(self.texts * self.pages, dtype=np.int32).reshape(self.texts, self.pages)
+        return [SequenceChunk(self.position, tokens, own) for own in pages]
+
+    @property
+    def last_rows(self) -> NDArray[np.int64]:
+        """The last row of each text."""
+        return np.arange(self.texts, dtype=np.int64) * self.each + self.each - 1
 
 
 class RankMemory(NamedTuple):
@@ -229,11 +243,8 @@ class ModelWork:
     def step(self, part: Program, rows: StepRows) -> RankWork:
         """Return the work of a step for a rank's program."""
         count = rows.texts * rows.each
-        pages = np.zeros(-(-(rows.position + rows.each) // PAGE), np.int32)
-        chunk = SequenceChunk(rows.position, np.zeros(rows.each, np.int32), pages)
-        wanted = np.arange(rows.texts, dtype=np.int64) * rows.each + rows.each - 1
         work = StepWork(part, False, lambda name: self.sizes.of(part.tensors[name]), {})
-        work.add([chunk] * rows.texts, wanted, narrows=rows.each > 1)
+        work.add(rows.chunks, rows.last_rows, narrows=rows.each > 1)
         segments, transfers = [Segment(0, 0, 0)], []
         sizes = work.by_operation()
         for i in repeated_order(part, self.repeat):
@@ -245,7 +256,7 @@ class ModelWork:
                 transfers.append(Transfer(row * own + HEADER.size, row * (sum(op.widths) - own) + HEADER.size))
                 segments.append(Segment(0, 0, 0))
         outputs = next(part.tensors[op.weight].shape[0] for op in part.ops if isinstance(op, Logits))
-        numbers = 3 + rows.texts * (_CHUNK_FIELDS + len(pages) + rows.each)
+        numbers = plan_length(rows.texts, count, rows.texts * rows.pages, rows.texts)
         return RankWork(
             tuple(segments), tuple(transfers), rows.texts * outputs * NUMBER + HEADER.size, numbers * PLAN + HEADER.size
         )

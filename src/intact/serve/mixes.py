@@ -54,7 +54,7 @@ def mixing(served: Served, chosen: ChosenMix | None) -> Served:
         check_partners(chosen, len(model.partners))
     except IntactError as error:
         raise as_api_error(error, (), MIX) from error
-    taken = model.partners[: chosen.mix.streams.count("partner")]
+    taken = [model.partners[number - 1] for number in chosen.models if number]
     roots = [digests_of(partner).to_document()["weights"][:16] for partner in taken]
     return replace(served, fingerprint="+".join([served.fingerprint, *roots]))
 

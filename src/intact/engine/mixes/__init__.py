@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
@@ -59,6 +60,12 @@ class ChosenMix(NamedTuple):
 
     mix: Mix
     values: Mapping[str, int]
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        """The model of each further stream: 0 the main one, else the number of a partner, from 1."""
+        numbers = count(1)
+        return tuple(next(numbers) if kind == "partner" else 0 for kind in self.mix.streams)
 
     def row(self, rows: list[NDArray[np.int32]], place: Place) -> NDArray[np.int32]:
         """Return the row of logits that is drawn from, int32 (V,)."""
@@ -129,9 +136,9 @@ def check_partners(chosen: ChosenMix, given: int) -> None:
     ParameterError
         If so.
     """
-    if (count := chosen.mix.streams.count("partner")) > given:
+    if (taken := chosen.mix.streams.count("partner")) > given:
         raise ParameterError(
-            f"the mix {chosen.mix.name} takes {count} partner{'s' * (count > 1)}, got {given}: name models by "
+            f"the mix {chosen.mix.name} takes {taken} partner{'s' * (taken > 1)}, got {given}: name models by "
             "`partners` of intact.load (--with NAME=MODEL)"
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from itertools import accumulate, chain, count, takewhile
+from itertools import accumulate, chain, takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -253,8 +253,8 @@ class NativeBackend(TokenizerBackend):
         """Return the model of each of the mix's further streams."""
         if self.mix is None:
             return []
-        partners = iter(self.model.partners)
-        return [self.model if kind == "shadow" else next(partners) for kind in self.mix.chosen.mix.streams]
+        models: list[Model | Partner] = [self.model, *self.model.partners]
+        return [models[number] for number in self.mix.chosen.models]
 
     @property
     def partners(self) -> list[Partner]:
@@ -367,13 +367,10 @@ class NativeBackend(TokenizerBackend):
 
     def _mixing(self, mix: TextMix, state: State, prompt: Sequence[int]) -> Mixing:
         """Return the streams of a text: what was written so far stands behind the shadow too."""
-        streams, numbers = [], count(1)
-        for kind in mix.chosen.mix.streams:
-            if kind == "partner":
-                streams.append(StreamPrompt(next(numbers), np.array(prompt, np.int32)))
-            else:
-                shadow = self.tokens_of(replace(state, prompt=mix.shadow_of(state.prompt)))
-                streams.append(StreamPrompt(0, np.array(shadow, np.int32)))
+        streams = []
+        for number in mix.chosen.models:
+            own = prompt if number else self.tokens_of(replace(state, prompt=mix.shadow_of(state.prompt)))
+            streams.append(StreamPrompt(number, np.array(own, np.int32)))
         return Mixing(mix.chosen, tuple(streams))
 
     def _enter(self, generation: Generation, job: Job) -> None:

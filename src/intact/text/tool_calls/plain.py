@@ -44,18 +44,12 @@ class PlainCalls:
         self._block: tuple[int, _Block] | None = None
 
     def find(self, text: str, offset: int, limit: int | None, ended: bool) -> Region | None:
-        """Return the first region, or None.
+        """Return the first region, or None; the parameters are those of `CallFinder.find`, and one more.
 
         Parameters
         ----------
-        text : str
-            The text from a place on that never goes back.
-        offset : int
-            That place.
         limit : int or None
             Where in the text something else begins, before which a region must begin.
-        ended : bool
-            If true, nothing more will come.
         """
         while True:
             at = max(0, self._decided - offset)
