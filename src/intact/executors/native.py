@@ -153,7 +153,7 @@ class NativeExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
-        self.trees = not self._parts.float32 and not program.scans()
+        self.trees = not self._parts.float32 and not program.recurrent()
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)

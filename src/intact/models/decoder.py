@@ -41,6 +41,7 @@ from intact.models.program import (
     Norm,
     Op,
     Program,
+    Recurrent,
     Rope,
     Scan,
     Target,
@@ -384,7 +385,7 @@ class Decoder(DecoderFiles):
         steps, decay, skip = (p + name for name in ("ssm_dt.bias", "ssm_a", "ssm_d"))
         for name in (steps, decay, skip):
             self.vector(name, shape.heads)
-        cached = sum(isinstance(op, Scan) for op in self.ops)
+        cached = sum(isinstance(op, Recurrent) for op in self.ops)
         self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
         self.ops.append(Gate("z", "scanned", "gated", "silu"))
         if c.scan_norm:
