@@ -139,6 +139,8 @@ def test_extremes_saturate_and_never_wrap() -> None:
         mixed[1::2, shape.states :] *= -1
         found, states = whole(mixed, *np.full((2, 200, 1), LIMIT), nothing, nothing, shape)
         grown = np.diff(found[:64] * sign, axis=0)
-        assert (found * sign > 2040 << 16).all() and (grown[:14] > 2040 << 16).all() and (grown >= 0).all()
+        assert (found * sign > 2040 << 16).all()
+        assert (grown[:14] > 2040 << 16).all()
+        assert (grown >= 0).all()
         assert (found[63] * sign == LIMIT).all()
         assert all((np.abs(state) == LIMIT).all() for state in states)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -449,7 +450,7 @@ class ReferenceExecutor:
 
     def _convolved(self, op: Recurrent, source: Rows, taps: Rows, bias: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
         """Return what a recurrent layer makes of its rows, Q16: SiLU of the convolution."""
-        codes, exponent = self._kept(op)[:2]
+        codes, exponent = self._recurrent_rows(op)[:2]
         new, out, row = input_rows(source), np.zeros((len(source), op.shape.channels), np.int64), 0
         for chunk in chunks:
             slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
@@ -461,7 +462,7 @@ class ReferenceExecutor:
                 row += 1
         return out
 
-    def _kept(self, op: Recurrent) -> list[Rows]:
+    def _recurrent_rows(self, op: Recurrent) -> list[Rows]:
         """Return the cached rows of a recurrent layer."""
         return self._cache[self.program.layers + len(self.program.convolutions()) + op.layer]
 
@@ -469,7 +470,7 @@ class ReferenceExecutor:
         weights, shape, row = cast(DeltaWeights, self._recurrent[op.layer]), op.shape, 0
         mixed = self._convolved(op, source, weights.taps, np.zeros(shape.channels, np.int64), chunks)
         *new, values = delta_rows(mixed, steps, weights.step_bias, shape)
-        out, kept, (states,) = np.zeros(values.shape, np.int64), self._kept(op)[2:], self._states[op.layer]
+        out, kept, (states,) = np.zeros(values.shape, np.int64), self._recurrent_rows(op)[2:], self._states[op.layer]
         for chunk in chunks:
             slots = self._slots(chunk.pages)
             for p in range(chunk.position, chunk.position + len(chunk.tokens)):
@@ -488,7 +489,7 @@ class ReferenceExecutor:
         return out
 
     def _scan(self, op: Scan, source: Rows, steps: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
-        weights, kept = cast(ScanWeights, self._recurrent[op.layer]), self._kept(op)[2:]
+        weights, kept = cast(ScanWeights, self._recurrent[op.layer]), self._recurrent_rows(op)[2:]
         out, row = np.zeros((len(source), op.shape.inner), np.int64), 0
         mixed = self._convolved(op, source, weights.taps, weights.bias, chunks)
         for chunk in chunks:
@@ -506,7 +507,7 @@ class ReferenceExecutor:
         """Return the result of one position, whose rows the cache has; store the state where a block ends there."""
         first = p - p % BLOCK
         block = self._slots(pages)[first : p + 1]
-        rows = cached_rows([array[block] for array in self._kept(op)[2:]])
+        rows = cached_rows([array[block] for array in self._recurrent_rows(op)[2:]])
         states = self._states[op.layer]
         state = (
             RecurrentState(*(array[self._state(pages, first - 1)] for array in states))

@@ -156,11 +156,10 @@ def _exchange(program: Program) -> AllGather:
 
 def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:
     """Return operations whose parts of the cache are numbered from 0 on, and the number of attentions."""
-    kinds = (Attend, Convolve, Recurrent)
-    counts, found = [0] * len(kinds), list[Op]()
+    counts, found = [0, 0, 0], list[Op]()
     for op in ops:
         if isinstance(op, Attend | Convolve | Recurrent):
-            kind = next(i for i, some in enumerate(kinds) if isinstance(op, some))
+            kind = 0 if isinstance(op, Attend) else 1 if isinstance(op, Convolve) else 2
             found.append(replace(op, layer=counts[kind]))
             counts[kind] += 1
         else:

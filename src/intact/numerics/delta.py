@@ -1,13 +1,13 @@
 """The gated delta rule in integers, normative by blocks of 64 positions (docs/numerics.md, section 8).
 
-As in a scan (`intact.numerics.scan`) the state is rounded at the ends of blocks alone, and inside a block a row is a sum
-over the block's rows before it and the state at the block's start. What a row writes, its value less what the state
+As in a scan (`intact.numerics.scan`) the state is rounded at the ends of blocks alone, and inside a block a row is a
+sum over the block's rows before it and the state at the block's start. What a row writes, its value less what the state
 already holds under its key, is rounded once and kept.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from intact.numerics.functions import exp2_neg_fine, inverse_sqrt, sigmoid
 from intact.numerics.scan import decays, softplus
 
 Int = NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 
 KEY_FRACTION: Final = 15
 KEY_LIMIT: Final = (1 << KEY_FRACTION) - 1
@@ -62,11 +63,12 @@ class DeltaShape(NamedTuple):
         """The channels that the convolution sees: queries, keys and values, in this order."""
         return self.inner + 2 * self.columns
 
-    def of_heads(self, keys: NDArray[np.generic]) -> NDArray[np.generic]:
+    def of_heads(self, keys: NDArray[Number]) -> NDArray[Number]:
         """Return what each head reads of something (..., groups * states): (..., heads, states)."""
-        keys = keys.reshape(*keys.shape[:-1], self.groups, self.states)
         heads = np.arange(self.heads)
-        return keys[..., heads % self.groups if self.tiled else heads // (self.heads // self.groups), :]
+        read = heads % self.groups if self.tiled else heads // (self.heads // self.groups)
+        found: NDArray[Number] = keys.reshape(*keys.shape[:-1], self.groups, self.states)[..., read, :]
+        return found
 
 
 class DeltaWeights(NamedTuple):

@@ -237,7 +237,7 @@ def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights
     weights : DeltaWeights
         Of which step_bias and rate are used.
     """
-    step, written = _steps(steps, weights.step_bias), sigmoid(beta)
+    step, strength = _steps(steps, weights.step_bias), sigmoid(beta)
     query, key, value = np.split(mixed, [shape.columns, 2 * shape.columns], axis=1)
     q, k = (shape.of_heads(_unit(part.reshape(-1, shape.states)).reshape(part.shape)) for part in (query, key))
     value = value.reshape(-1, shape.heads, shape.width)
@@ -247,21 +247,22 @@ def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights
         total = decays(step[rows], weights.rate)
         for t in range(len(total)):
             kept = from_q30(exp2_neg_fine(total[t] - total[: t + 1]).astype(np.int32))
-            last, p = from_q30(exp2_neg_fine(total[t]).astype(np.int32))[:, None], start + t
-
-            def read(vector: Floats, count: int) -> Floats:
-                y = np.zeros(value.shape[1:], np.float32)
-                for s in range(count):
-                    y = y + (_ascending(k[start + s] * vector, axis=1) * kept[s])[:, None] * d[start + s]
-                return y if state is None else y + _ascending(state * vector[:, :, None], axis=1) * last
-
-            d[p] = written[p][:, None] * (value[p] - read(k[p], t))
-            out[p] = read(q[p], t + 1)
+            last, p = from_q30(exp2_neg_fine(total[t]).astype(np.int32)), start + t
+            d[p] = strength[p][:, None] * (value[p] - _held(k[p], k[start:p], d[start:p], kept, state, last))
+            out[p] = _held(q[p], k[start : p + 1], d[start : p + 1], kept, state, last)
         kept = from_q30(exp2_neg_fine(total[-1] - total).astype(np.int32))
         added = _ascending((k[rows] * kept[..., None])[..., None] * d[rows][:, :, None], axis=0)
         last = from_q30(exp2_neg_fine(total[-1]).astype(np.int32))[:, None, None]
         state = added if state is None else added + last * state
     return out.reshape(len(value), -1)
+
+
+def _held(vector: Floats, keys: Floats, written: Floats, kept: Floats, state: Floats | None, last: Floats) -> Floats:
+    """Return what a block's rows and the state before it hold under a key (heads, states): (heads, width)."""
+    y = np.zeros(written.shape[1:], np.float32)
+    for key, value, decay in zip(keys, written, kept, strict=False):
+        y = y + (_ascending(key * vector, axis=1) * decay)[:, None] * value
+    return y if state is None else y + _ascending(state * vector[:, :, None], axis=1) * last[:, None]
 
 
 def _unit(x: Floats) -> Floats:
@@ -270,7 +271,7 @@ def _unit(x: Floats) -> Floats:
     return y
 
 
-def _steps(steps: Floats, bias: Ints) -> Ints:
+def _steps(steps: Floats, bias: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return softplus of steps and their bias, Q26."""
     fixed = sat32(np.clip(np.floor(steps.astype(np.float64) * 65536 + 0.5), -LIMIT, LIMIT).astype(np.int64))
     return softplus(sat32(fixed + bias))

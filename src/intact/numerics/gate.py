@@ -1,4 +1,4 @@
-"""Gated activations in integers: SiLU, GELU's tanh form, ReLU, gpt-oss's gate, sigmoid (docs/numerics.md, section 8)."""
+"""Gated activations in integers: SiLU, GELU's tanh form, ReLU, gpt-oss's, sigmoid (docs/numerics.md, section 8)."""
 
 from __future__ import annotations
 
