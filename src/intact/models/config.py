@@ -11,6 +11,7 @@ from intact.errors import ModelError
 from intact.formats.metadata import Metadata
 from intact.models.mixtures import ExpertMixture
 from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
+from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import ScanShape
 
 MOST_CONTEXT = 1 << 19
@@ -116,13 +117,17 @@ class Config:
     convolutions: tuple[int, ...] = ()
     """Layers with a short convolution in the place of attention."""
     taps: int = 0
-    """Positions that a short convolution sums over, its own included."""
+    """Positions that a convolution sums over, its own included."""
     scan: ScanShape | None = None
     """The sizes of state-space layers, if there are any; their convolutions sum over `taps` positions."""
     scan_layers: tuple[int, ...] = ()
     """Layers with a state space in the place of attention."""
     scan_norm: bool = True
     """If true, state-space layers have a norm before their output projection."""
+    delta: DeltaShape | None = None
+    """The sizes of gated delta nets, if there are any; their convolutions sum over `taps` positions."""
+    delta_layers: tuple[int, ...] = ()
+    """Layers with a gated delta net in the place of attention."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
     """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
     other_heads: tuple[str, ...] = ()

@@ -314,16 +314,7 @@ class Decoder(DecoderFiles):
         """Append query, key and value of a row, rotary embedding (none for -1), and attention to "attended"."""
         c, p = self.config, f"blk.{i}."
         q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
-        self.ops.append(
-            Linear(
-                "x" if self.norms == "after" else "normed",
-                (
-                    self.target("q", p + "attn_q", q, c.width),
-                    self.target("k", p + "attn_k", kv, c.width),
-                    self.target("v", p + "attn_v", kv, c.width),
-                ),
-            )
-        )
+        self.attention_inputs(i)
         if self.norms_rotated:
             self.rotate("q", rotary, c.heads, c.head_width, interleaved)
             self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved)
@@ -341,6 +332,21 @@ class Decoder(DecoderFiles):
         cached = sum(isinstance(op, Attend) for op in self.ops)
         shape = (cached, c.heads, c.kv_heads, c.head_width)
         self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks))
+
+    def attention_inputs(self, i: int) -> None:
+        """Append the projections to "q", "k" and "v"."""
+        c, p = self.config, f"blk.{i}."
+        q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
+        self.ops.append(
+            Linear(
+                "x" if self.norms == "after" else "normed",
+                (
+                    self.target("q", p + "attn_q", q, c.width),
+                    self.target("k", p + "attn_k", kv, c.width),
+                    self.target("v", p + "attn_v", kv, c.width),
+                ),
+            )
+        )
 
     def rotate(self, buffer: str, rotary: int, heads: int, width: int, interleaved: bool) -> None:
         """Append the rotary embedding of the first columns of each head; none for -1."""

@@ -54,9 +54,11 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ffn_up": ("ffn_gate", "ffn_up"),
     "ffn_up_shexp": ("ffn_gate_shexp", "ffn_up_shexp"),
     "ssm_in": SCAN_INPUTS,
+    "delta_qkvz": ("attn_qkv", "attn_gate"),
+    "ssm_ba": ("ssm_beta", "ssm_alpha"),
 }
 """Matrices that files may hold as one, by GGUF's name, and the matrices that are their rows, in order."""
-BY_HEAD: Final = ("attn_kv_b",)
+BY_HEAD: Final = ("attn_kv_b", "delta_qkvz", "ssm_ba")
 """Those whose rows stand by head, for each head the rows of all parts: `Decoder.split` of an architecture knows how."""
 GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")
