@@ -162,6 +162,7 @@ def test_a_text_in_chunks_over_several_blocks_has_the_bits_of_the_whole(tmp_path
         ("qwen3.5", {"linear_num_key_heads": 3}, "linear_num_key_heads must be a divisor of the 4 heads of values"),
         ("qwen3.5", {"linear_key_head_dim": 257}, "linear_key_head_dim must be an integer from 1 to 256"),
         ("qwen3.5", {"linear_value_head_dim": 24}, r"in_proj_qkv\.weight has shape \(192, 64\), expected \(160, 64\)"),
+        ("qwen3.5", {"linear_num_value_heads": 1026}, "all values of a delta net of 32832 passes the proven bounds"),
         ("qwen3.5-moe", {"norm_topk_prob": False}, "norm_topk_prob is False"),
         ("qwen3-next", {"linear_num_value_heads": 2}, r"in_proj_qkvz\.weight has shape .* expected 112 rows of each"),
     ],

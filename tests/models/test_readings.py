@@ -226,7 +226,7 @@ def _by_key_head(config: dict[str, Any], name: str, array: np.ndarray) -> Iterat
 
 
 def _tiled(config: dict[str, Any], name: str, array: np.ndarray) -> np.ndarray:
-    """A tensor of Qwen3.5's delta nets with the heads of values in GGUF's order: the first of each key head, and so on."""
+    """A tensor of Qwen3.5's delta nets with heads of values in GGUF's order: the first of each key head, and so on."""
     heads, keys = config["linear_num_value_heads"], config["linear_num_key_heads"]
 
     def reorder(values: np.ndarray) -> np.ndarray:

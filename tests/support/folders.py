@@ -700,6 +700,7 @@ VARIANTS: dict[str, Variant] = {
             **_DELTA_NET | {"layer_types": None, "linear_num_key_heads": 3, "linear_num_value_heads": 3},
             full_attention_interval=2,
             partial_rotary_factor=0.5,
+            rms_norm_eps=1e-3,
             attention_bias=True,
             tie_word_embeddings=True,
         ),

@@ -153,8 +153,13 @@ def check_config(config: Config, path: object) -> Config:
         raise ModelError(f"{path}: the heads' width must be even and at most 512, found {config.head_width}")
     if config.rope_width % 2 or config.rope_width > config.head_width:
         raise ModelError(f"{path}: {config.rope_width} rotary dimensions do not fit heads of {config.head_width}")
-    sizes = (("width", config.width, 16384), ("hidden width", config.hidden, 32768))
-    for name, size, most in (*sizes, ("width of all heads", config.heads * config.head_width, 32768)):
+    sizes = (
+        ("width", config.width, 16384),
+        ("hidden width", config.hidden, 32768),
+        ("width of all heads", config.heads * config.head_width, 32768),
+        ("width of all values of a delta net", 0 if config.delta is None else config.delta.inner, 32768),
+    )
+    for name, size, most in sizes:
         if size > most:
             raise ModelError(f"{path}: a {name} of {size} passes the proven bounds of the integer sums, at most {most}")
     return replace(config, context=min(config.context, MOST_CONTEXT))

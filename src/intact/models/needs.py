@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _ROUTER: Final = "another router of experts"
-_STATE: Final = "a recurrent state of another kind than Mamba-2's and the gated delta rule's"
+_STATE: Final = "a recurrent state of another kind"
 _LATENT: Final = "latent attention"
 _LEARNED: Final = "learned positions"
 _ALIBI: Final = "ALiBi"
