@@ -393,7 +393,7 @@ class Decoder(DecoderFiles):
             self.vector(name, shape.heads)
         cached = sum(isinstance(op, Recurrent) for op in self.ops)
         self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
-        self.ops.append(Gate("z", "scanned", "gated", "silu"))
+        self.gate("z", "scanned", "gated", "silu")
         if c.scan_norm:
             self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
 
@@ -438,8 +438,12 @@ class Decoder(DecoderFiles):
         targets = (self.target(to, layer + stem, hidden, width) for to, stem in (*first, (up, stems[1])))
         self.ops.append(Linear(source, tuple(targets)))
         second = up if self.gated or self.squared else None
-        self.ops.append(Gate(gate if self.gated else up, second, inner, self.activation))
+        self.gate(gate if self.gated else up, second, inner, self.activation)
         self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate),)))
+
+    def gate(self, gate: str, up: str | None, target: str, kind: Activation) -> None:
+        """Append a gated activation of two rows, or of one."""
+        self.ops.append(Gate(gate, up, target, kind))
 
     def experts(self, i: int, m: ExpertMixture, buffer: str, accumulate: bool) -> None:
         """Append the scores of the experts, and the experts; also one that all rows pass with a weight of its own."""

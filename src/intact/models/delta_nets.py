@@ -12,7 +12,7 @@ from intact.models.attention_layers import read_hf_layers
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import ATTENTION, HF_NAMES
-from intact.models.program import Buffer, Gate, GatedDelta, Linear, Norm, Recurrent, Scatter
+from intact.models.program import Buffer, GatedDelta, Linear, Norm, Recurrent, Scatter
 from intact.models.tensor_forms import as_matrix, negative_exponential
 from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.delta import DeltaShape
@@ -182,7 +182,7 @@ class DeltaNets(Decoder):
     def project(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append attention's output gate and projection."""
         c = self.config
-        self.ops.append(Gate("gate_attended", "attended", "attended_gated", "sigmoid"))
+        self.gate("gate_attended", "attended", "attended_gated", "sigmoid")
         target = self.target(buffer, f"blk.{i}.attn_output", c.width, c.heads * c.head_width, accumulate)
         self.ops.append(Linear("attended_gated", (target,)))
 
@@ -205,7 +205,7 @@ class DeltaNets(Decoder):
         sizes = (cached, shape.heads, shape.width, shape.groups, shape.states, c.taps, shape.tiled)
         self.ops.append(GatedDelta("mixed", "steps", "beta", "read", weight, bias, decay, *sizes))
         self.ops.append(Norm("read", "read", gain, c.eps * shape.states, shape.heads))
-        self.ops.append(Gate("z", "read", "gated", "silu"))
+        self.gate("z", "read", "gated", "silu")
         self.ops.append(Linear("gated", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate=True),)))
 
 
