@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
+from intact.formats.quantised.parts import Converted
 from intact.models.config import Config
 from intact.models.delta_nets import DELTA_NAMES, SHARED_EXPERT, DeltaNets
 from intact.models.mixtures import MixtureForm
@@ -92,4 +94,11 @@ class Qwen3Next(DeltaNets):
                 rows.append(order[:, begin : begin + size].ravel())
                 begin += size
             name = f"blk.{layer}.{own}.weight"
-            yield pick_rows(tensor, name if checkpoint.format == "gguf" else cls.hf_name(name), np.concatenate(rows))
+            name = name if checkpoint.format == "gguf" else cls.hf_name(name)
+            yield _rows(tensor, name, np.concatenate(rows))
+
+
+def _rows(tensor: Tensor, name: str, rows: NDArray[np.int64]) -> Tensor:
+    """Return some rows of a stored matrix as a tensor that is made when its data are asked for."""
+    shape = (len(rows), *tensor.shape[1:])
+    return Converted(name, tensor.kind, shape, (tensor,), lambda: pick_rows(tensor, name, rows).data)
