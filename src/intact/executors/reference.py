@@ -161,11 +161,11 @@ class ReferenceExecutor:
     @property
     def page_bytes(self) -> int:
         """Bytes of a page."""
-        p = self.program
-        convolved = sum(op.width + 1 for op in p.convolutions())
-        scanned = sum(2 * op.shape.channels + op.heads + 4 for op in p.recurrent())
-        states = state_slots(self.page_size) * sum(op.shape.inner * op.states + op.heads for op in p.recurrent())
-        return 8 * (self.page_size * (p.layers * p.kv_heads * (p.head_width + 1) * 2 + convolved + scanned) + states)
+        rows, states = (
+            sum(int(np.prod(array.shape[1:])) for arrays in lists for array in arrays)
+            for lists in (self._cache, self._states)
+        )
+        return 8 * (self.page_size * rows + state_slots(self.page_size) * states)
 
     def close(self) -> None:
         """Free the weights and the pages; nothing can run any more."""
