@@ -11,7 +11,8 @@ from intact.formats.metadata import Metadata
 from intact.models.attention_layers import read_hf_layers
 from intact.models.config import Config
 from intact.models.decoder import Decoder
-from intact.models.names import ATTENTION, HF_NAMES
+from intact.models.mixtures import MixtureForm
+from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERT
 from intact.models.program import Buffer, GatedDelta, Linear, Norm, Recurrent, Scatter
 from intact.models.tensor_forms import as_matrix, negative_exponential
 from intact.numerics.convolve import MOST_TAPS
@@ -34,12 +35,6 @@ DELTA_NAMES: Final = HF_NAMES | {
     "ssm_out": "linear_attn.out_proj",
 }
 """Names in safetensors that models with delta nets share."""
-SHARED_EXPERT: Final = {
-    "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
-    "ffn_up_shexp": "mlp.shared_expert.up_proj",
-    "ffn_down_shexp": "mlp.shared_expert.down_proj",
-    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
-}
 
 
 class DeltaNets(Decoder):
@@ -207,6 +202,29 @@ class DeltaNets(Decoder):
         self.ops.append(Norm("read", "read", gain, c.eps * shape.states, shape.heads))
         self.gate("z", "read", "gated", "silu")
         self.ops.append(Linear("gated", (self.target(buffer, p + "ssm_out", c.width, shape.inner, accumulate=True),)))
+
+
+class DeltaMixtures(DeltaNets):
+    """Delta nets with mixtures of experts, whose best share a row's weight, and one that all rows pass."""
+
+    hf_names: ClassVar[dict[str, str]] = DELTA_NAMES | HF_EXPERTS | HF_SHARED_EXPERT
+    hf_defaults: ClassVar[dict[str, Any]] = DeltaNets.hf_defaults | {
+        "moe_intermediate_size": 512,
+        "shared_expert_intermediate_size": 512,
+    }
+    mixture = MixtureForm(
+        "softmax of chosen",
+        "num_experts",
+        "moe_intermediate_size",
+        "shared_expert_intermediate_size",
+        shared_gate=True,
+    )
+    sample: ClassVar[dict[str, Any]] = DeltaNets.sample | {
+        "expert_count": 6,
+        "expert_used_count": 3,
+        "expert_feed_forward_length": 40,
+        "expert_shared_feed_forward_length": 72,
+    }
 
 
 def _read_gguf_layers(m: Metadata, layers: int, count: int) -> tuple[int, ...]:

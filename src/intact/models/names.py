@@ -43,6 +43,13 @@ HF_EXPERTS: Final = {
     "ffn_down_exps": "mlp.experts.*.down_proj",
 }
 """Names of a mixture's parts, an asterisk for the expert's number, as most models have them."""
+HF_SHARED_EXPERT: Final = {
+    "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
+    "ffn_up_shexp": "mlp.shared_expert.up_proj",
+    "ffn_down_shexp": "mlp.shared_expert.down_proj",
+    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
+}
+"""Names of Qwen's expert that all rows pass, and of its gate."""
 NORMS_AFTER: Final = {
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",

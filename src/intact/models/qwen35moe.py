@@ -9,45 +9,27 @@ from typing import Any, ClassVar, Final
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
-from intact.models.delta_nets import DELTA_NAMES, SHARED_EXPERT, DeltaNets
-from intact.models.mixtures import MixtureForm
-from intact.models.names import HF_EXPERTS
+from intact.models.delta_nets import DeltaMixtures
 
 _STACKED: Final = re.compile(r"model\.(?:language_model\.)?(layers\.\d+\.mlp\.experts\.(?:gate_up|down)_proj)")
 
 
-class Qwen35Moe(DeltaNets):
+class Qwen35Moe(DeltaMixtures):
     """The best experts of a row share its weight; safetensors hold gates and ups of all experts as one tensor."""
 
     gguf = "qwen35moe"
     hf = ("Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration")
-    hf_names = DELTA_NAMES | HF_EXPERTS | SHARED_EXPERT
-    hf_defaults: ClassVar[dict[str, Any]] = DeltaNets.hf_defaults | {
+    hf_defaults: ClassVar[dict[str, Any]] = DeltaMixtures.hf_defaults | {
         "num_experts": 256,
         "num_experts_per_tok": 8,
-        "moe_intermediate_size": 512,
-        "shared_expert_intermediate_size": 512,
     }
-    hf_refused: ClassVar[dict[str, tuple[object, ...]]] = DeltaNets.hf_refused | {
+    hf_refused: ClassVar[dict[str, tuple[object, ...]]] = DeltaMixtures.hf_refused | {
         "norm_topk_prob": (True,),
         "decoder_sparse_step": (1,),
     }
     hf_stacked: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "mlp.experts.gate_up_proj": ("ffn_gate_exps", "ffn_up_exps"),
         "mlp.experts.down_proj": ("ffn_down_exps",),
-    }
-    mixture = MixtureForm(
-        "softmax of chosen",
-        "num_experts",
-        "moe_intermediate_size",
-        "shared_expert_intermediate_size",
-        shared_gate=True,
-    )
-    sample: ClassVar[dict[str, Any]] = DeltaNets.sample | {
-        "expert_count": 6,
-        "expert_used_count": 3,
-        "expert_feed_forward_length": 40,
-        "expert_shared_feed_forward_length": 72,
     }
 
     @classmethod

@@ -13,29 +13,27 @@ from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.quantised.parts import Converted
 from intact.models.config import Config
-from intact.models.delta_nets import DELTA_NAMES, SHARED_EXPERT, DeltaNets
-from intact.models.mixtures import MixtureForm
-from intact.models.names import HF_EXPERTS, PARTS, pick_rows
+from intact.models.delta_nets import DeltaMixtures
+from intact.models.names import PARTS, pick_rows
 from intact.numerics.delta import DeltaShape
 
-_INPUTS: Final = re.compile(
-    r"(?P<hf>model\.layers\.\d+\.linear_attn\.in_proj_)(?P<part>qkvz|ba)\.weight"
-    r"|(?P<gguf>blk\.\d+\.)(?P<stem>ssm_in|ssm_ba)\.weight"
-)
-_STEMS: Final = {"qkvz": "delta_qkvz", "ssm_in": "delta_qkvz", "ba": "ssm_ba", "ssm_ba": "ssm_ba"}
+_INPUTS: Final = re.compile(r"(?:model\.layers|blk)\.(\d+)\.(linear_attn\.in_proj_(?:qkvz|ba)|ssm_in|ssm_ba)\.weight")
+_STEMS: Final = {
+    "linear_attn.in_proj_qkvz": "delta_qkvz",
+    "linear_attn.in_proj_ba": "ssm_ba",
+    "ssm_in": "delta_qkvz",
+    "ssm_ba": "ssm_ba",
+}
 
 
-class Qwen3Next(DeltaNets):
+class Qwen3Next(DeltaMixtures):
     """For each key head the rows of its query, its key, and the values and z that belong to it; so for b and dt."""
 
     gguf = "qwen3next"
     hf = ("Qwen3NextForCausalLM",)
-    hf_names = DELTA_NAMES | HF_EXPERTS | SHARED_EXPERT
-    hf_defaults: ClassVar[dict[str, Any]] = DeltaNets.hf_defaults | {
+    hf_defaults: ClassVar[dict[str, Any]] = DeltaMixtures.hf_defaults | {
         "num_experts": 512,
         "num_experts_per_tok": 10,
-        "moe_intermediate_size": 512,
-        "shared_expert_intermediate_size": 512,
         "intermediate_size": 5632,
     }
     fused: ClassVar[Mapping[str, str]] = {
@@ -44,19 +42,6 @@ class Qwen3Next(DeltaNets):
     }
     gguf_fused = ("ssm_ba",)
     gguf_tiles = False
-    mixture = MixtureForm(
-        "softmax of chosen",
-        "num_experts",
-        "moe_intermediate_size",
-        "shared_expert_intermediate_size",
-        shared_gate=True,
-    )
-    sample: ClassVar[dict[str, Any]] = DeltaNets.sample | {
-        "expert_count": 6,
-        "expert_used_count": 3,
-        "expert_feed_forward_length": 40,
-        "expert_shared_feed_forward_length": 72,
-    }
 
     @classmethod
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
@@ -68,15 +53,17 @@ class Qwen3Next(DeltaNets):
         tensors: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
             if match := _INPUTS.fullmatch(name):
-                stem = _STEMS[match["part"] or match["stem"]]
-                tensors |= {part.name: part for part in cls.inputs(checkpoint, config.delta, tensor, stem)}
+                parts = cls.inputs(checkpoint, config.delta, tensor, match[1], _STEMS[match[2]])
+                tensors |= {part.name: part for part in parts}
             else:
                 tensors[name] = tensor
         return super().split(Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors), config)
 
     @classmethod
-    def inputs(cls, checkpoint: Checkpoint, shape: DeltaShape, tensor: Tensor, stem: str) -> Iterator[Tensor]:
-        """Yield the matrices that a tensor holds by key head, each with the rows of all heads in order."""
+    def inputs(
+        cls, checkpoint: Checkpoint, shape: DeltaShape, tensor: Tensor, layer: str, stem: str
+    ) -> Iterator[Tensor]:
+        """Yield the matrices that a tensor of a layer holds by key head, each with the rows of all heads in order."""
         each = shape.heads // shape.groups
         if stem == "ssm_ba":
             parts = [[each], [each]]
@@ -87,7 +74,6 @@ class Qwen3Next(DeltaNets):
             what = f"shape {tensor.shape}, expected {total} rows of each of {shape.groups} key heads"
             raise ModelError(f"{checkpoint.path}: tensor {tensor.name} has {what}")
         order, begin = np.arange(tensor.shape[0]).reshape(shape.groups, total), 0
-        layer = int(re.findall(r"\d+", tensor.name)[0])
         for own, sizes in zip(PARTS[stem], parts, strict=True):
             rows = []
             for size in sizes:
