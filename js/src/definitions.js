@@ -6,7 +6,8 @@ export default {
     "silu",
     "gelu",
     "relu",
-    "swiglu_oai"
+    "swiglu_oai",
+    "sigmoid"
   ],
   "most_context": 524288,
   "formats": [

@@ -26,8 +26,8 @@ std::int32_t dot(const std::int16_t* x, const std::int16_t* y, std::int64_t n) {
 }
 
 // How much a row of the block enters another's result, Q24.
-std::int64_t weight(std::int64_t product, std::int64_t decay) {
-    return rshift(product * exp2_neg(decay), 2 * kKey + 30 - kWeight);
+std::int32_t weight(std::int64_t product, std::int64_t decay) {
+    return static_cast<std::int32_t>(rshift(product * decay, 2 * kKey + 30 - kWeight));
 }
 
 }  // namespace
@@ -43,7 +43,11 @@ void unit_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes) {
         codes[i] = static_cast<std::int16_t>(std::clamp(rshift(codes[i] * r, 61 - kKey - p), -kKeyLimit, kKeyLimit));
 }
 
-DeltaBlock::DeltaBlock(const ScanForm& form, const std::int64_t* rate) : form_(form), rate_(rate) {}
+DeltaBlock::DeltaBlock(const ScanForm& form, const std::int64_t* rate, const Kernels* kernel)
+    : form_(form), rate_(rate), kernel_(kernel) {
+    const auto width = static_cast<std::size_t>(form.width);
+    for (auto* const sums : {&held_, &found_, &sums_}) sums->resize(width);
+}
 
 void DeltaBlock::read(std::vector<ScanRow> rows, ScanState before) {
     rows_ = std::move(rows);
@@ -51,73 +55,71 @@ void DeltaBlock::read(std::vector<ScanRow> rows, ScanState before) {
 }
 
 void DeltaBlock::enter_head(std::int64_t head) {
+    const std::int64_t v0 = head * form_.width;
     std::int64_t total = 0;
-    for (std::size_t s = 0; s < rows_.size(); s++)
+    of_block_.clear();
+    for (std::size_t s = 0; s < rows_.size(); s++) {
         decay_[s] = total += rshift(std::int64_t{rows_[s].steps[head]} * rate_[head], 16);
+        of_block_.push_back(rows_[s].values + v0);
+    }
+    of_state_.clear();
+    for (std::int64_t n = 0; before_.mantissas && n < form_.states; n++)
+        of_state_.push_back(before_.mantissas + v0 * form_.states + n * form_.width);
+}
+
+void DeltaBlock::read_state(const std::int16_t* vector, std::int64_t kept, std::int64_t* out) {
+    keys_.assign(vector, vector + form_.states);
+    kernel_->weighted_sum(of_state_.data(), keys_.data(), std::ssize(of_state_), form_.width, out);
+    for (std::int64_t p = 0; p < form_.width; p++) out[p] = rshift(sat32(rshift(out[p], kKey)) * kept, 30);
+}
+
+void DeltaBlock::add_written(const std::vector<std::int32_t>& weights, std::int64_t* out) {
+    kernel_->weighted_sum(of_block_.data(), weights.data(), std::ssize(weights), form_.width, sums_.data());
+    for (std::int64_t p = 0; p < form_.width; p++) out[p] += rshift(sums_[static_cast<std::size_t>(p)], kWeight);
 }
 
 void DeltaBlock::row(std::int64_t head, std::int64_t t, std::int32_t* out) {
-    const std::int64_t width = form_.width, states = form_.states, v0 = head * width;
     const auto own = static_cast<std::size_t>(t);
-    const std::int64_t last = decay_[own];
-    const std::int16_t *const key = rows_[own].mixed + key_of(head), *const query = rows_[own].mixed + query_of(head);
-    held_.assign(static_cast<std::size_t>(width), 0);
-    found_.assign(held_.size(), 0);
-    std::int64_t *const held = held_.data(), *const found = found_.data();
-    if (before_.mantissas) {
-        const std::int32_t* state = before_.mantissas + v0 * states;
-        for (std::int64_t n = 0; n < states; n++, state += width) {
-            const std::int64_t k = key[n], q = query[n];
-            for (std::int64_t p = 0; p < width; p++) {
-                held[p] += state[p] * k;
-                found[p] += state[p] * q;
-            }
-        }
-    }
-    const std::int64_t kept = exp2_neg(last);
-    const auto decayed = [&](std::int64_t x) { return rshift(sat32(rshift(x, kKey)) * kept, 30) * (1 << kWeight); };
-    for (std::int64_t p = 0; p < width; p++) {
-        held[p] = decayed(held[p]);
-        found[p] = decayed(found[p]);
-    }
-    for (std::size_t s = 0; s < own; s++) {
+    const ScanRow& row = rows_[own];
+    const std::int16_t *const key = row.mixed + key_of(head), *const query = row.mixed + query_of(head);
+    const std::int64_t kept = exp2_neg(decay_[own]);
+    read_state(key, kept, held_.data());
+    read_state(query, kept, found_.data());
+    keys_.clear();
+    queries_.clear();
+    for (std::size_t s = 0; s <= own; s++) {
         const std::int16_t* const other = rows_[s].mixed + key_of(head);
-        const std::int64_t decay = last - decay_[s];
-        const std::int64_t k = weight(dot(other, key, states), decay), q = weight(dot(other, query, states), decay);
-        const std::int32_t* const written = rows_[s].values + v0;
-        for (std::int64_t p = 0; p < width; p++) {
-            held[p] += k * written[p];
-            found[p] += q * written[p];
-        }
+        const std::int64_t decay = exp2_neg(decay_[own] - decay_[s]);
+        if (s < own) keys_.push_back(weight(dot(other, key, form_.states), decay));
+        queries_.push_back(weight(dot(other, query, form_.states), decay));
     }
-    const std::int64_t q = weight(dot(key, query, states), 0), strength = rows_[own].strengths[head];
-    std::int32_t* const value = rows_[own].values + v0;
-    for (std::int64_t p = 0; p < width; p++) {
-        const std::int64_t wanted = value[p] * (std::int64_t{1} << (kState - 16)) - rshift(held[p], kWeight);
-        value[p] = static_cast<std::int32_t>(rshift(strength * sat32(wanted), 30));
-        out[p] = static_cast<std::int32_t>(sat32(rshift(rshift(found[p] + q * value[p], kWeight), kState - 16)));
+    add_written(keys_, held_.data());
+    std::int32_t* const value = row.values + head * form_.width;
+    for (std::int64_t p = 0; p < form_.width; p++) {
+        const std::int64_t wanted = value[p] * (std::int64_t{1} << (kState - 16)) - held_[static_cast<std::size_t>(p)];
+        value[p] = static_cast<std::int32_t>(rshift(row.strengths[head] * sat32(wanted), 30));
     }
+    add_written(queries_, found_.data());
+    for (std::int64_t p = 0; p < form_.width; p++)
+        out[p] = static_cast<std::int32_t>(sat32(rshift(found_[static_cast<std::size_t>(p)], kState - 16)));
 }
 
 void DeltaBlock::end(std::int64_t head, ScanState after) {
-    const std::int64_t width = form_.width, v0 = head * width, last = decay_[kScanBlock - 1];
+    const std::int64_t width = form_.width, last = decay_[kScanBlock - 1], kept = exp2_neg(last);
     std::array<std::int64_t, kScanBlock> decays{};
     for (std::size_t s = 0; s < decays.size(); s++) decays[s] = exp2_neg(last - decay_[s]);
-    const std::int64_t kept = exp2_neg(last);
     for (std::int64_t n = 0; n < form_.states; n++) {
-        const std::int64_t at = v0 * form_.states + n * width;
-        held_.assign(static_cast<std::size_t>(width), 0);
+        keys_.clear();
         for (std::size_t s = 0; s < decays.size(); s++) {
             const std::int64_t key = rows_[s].mixed[key_of(head) + n];
-            const std::int64_t k = rshift(key * decays[s], kKey + 30 - kWeight);
-            const std::int32_t* const written = rows_[s].values + v0;
-            for (std::int64_t p = 0; p < width; p++) held_[static_cast<std::size_t>(p)] += k * written[p];
+            keys_.push_back(static_cast<std::int32_t>(rshift(key * decays[s], kKey + 30 - kWeight)));
         }
-        for (std::int64_t p = 0; p < width; p++) {
-            const std::int64_t old = before_.mantissas ? rshift(before_.mantissas[at + p] * kept, 30) : 0;
-            const std::int64_t added = rshift(held_[static_cast<std::size_t>(p)], kWeight);
-            after.mantissas[at + p] = static_cast<std::int32_t>(sat32(old + added));
-        }
+        const std::int64_t at = (head * form_.states + n) * width;
+        for (std::int64_t p = 0; p < width; p++)
+            held_[static_cast<std::size_t>(p)] = before_.mantissas ? rshift(before_.mantissas[at + p] * kept, 30) : 0;
+        add_written(keys_, held_.data());
+        for (std::int64_t p = 0; p < width; p++)
+            after.mantissas[at + p] = static_cast<std::int32_t>(sat32(held_[static_cast<std::size_t>(p)]));
     }
 }
 

@@ -1,10 +1,11 @@
-// The gated delta rule (docs/numerics.md, section 8; numerics/delta.py) in plain loops: the same code for every tier.
+// The gated delta rule (docs/numerics.md, section 8; numerics/delta.py) in integers.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <vector>
 
+#include "kernels/kernels.h"
 #include "runtime/scan.h"
 
 namespace intact {
@@ -17,7 +18,7 @@ void unit_floats(float* x, std::int64_t n);
 // in the place of what was written.
 class DeltaBlock {
 public:
-    DeltaBlock(const ScanForm& form, const std::int64_t* rate);
+    DeltaBlock(const ScanForm& form, const std::int64_t* rate, const Kernels* kernel);
 
     // These rows, and the state before them (mantissas null: none).
     void read(std::vector<ScanRow> rows, ScanState before);
@@ -29,6 +30,10 @@ public:
 
 private:
     void enter_head(std::int64_t head);
+    // What the state before the block, decayed, holds under a vector; and what rows wrote, each by a weight in Q24, is
+    // added.
+    void read_state(const std::int16_t* vector, std::int64_t kept, std::int64_t* out);
+    void add_written(const std::vector<std::int32_t>& weights, std::int64_t* out);
     void row(std::int64_t head, std::int64_t t, std::int32_t* out);
     void end(std::int64_t head, ScanState after);
     void row_floats(std::int64_t head, std::int64_t t, float* out);
@@ -38,10 +43,14 @@ private:
 
     const ScanForm& form_;
     const std::int64_t* rate_;
+    const Kernels* kernel_;
     std::vector<ScanRow> rows_;
     ScanState before_{};
     std::array<std::int64_t, kScanBlock> decay_{};  // of the head, from the block's start to each row, in bits and Q30
-    std::vector<std::int64_t> held_, found_;        // under a row's key, and under its query
+    // Rows of a sum and their factors: those of the head's state, and those that the block's rows wrote.
+    std::vector<const std::int32_t*> of_state_, of_block_;
+    std::vector<std::int32_t> keys_, queries_;
+    std::vector<std::int64_t> held_, found_, sums_;  // under a row's key, and under its query
     std::vector<float> float_held_, float_read_;
 };
 

@@ -230,7 +230,7 @@ struct Fp32Run : Run {
                 kernel_.sigmoid(data(op.third, m), row.float_strengths, form.heads);
             });
         const Span heads = part(form.heads);
-        DeltaBlock block(form, at(m_.biases, form.rate).data());
+        DeltaBlock block(form, at(m_.biases, form.rate).data(), m_.kernel);
         by_blocks_of_scan(op, block, [&](DeltaBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
             some.run_floats(heads.begin, heads.end, first, after,
                             [&](std::int64_t t) { return data(op.target, m + t - first); });

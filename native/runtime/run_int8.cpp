@@ -584,7 +584,7 @@ struct Int8Run : Run {
             m_.kernel->sigmoid(narrow(op.third, m), form.heads, row.strengths);
             keep_steps(op, row, m);
         });
-        run_blocks(op, DeltaBlock(form, at(m_.biases, form.rate).data()));
+        run_blocks(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel));
     }
 
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
