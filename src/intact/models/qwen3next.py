@@ -53,7 +53,7 @@ class Qwen3Next(DeltaMixtures):
         tensors: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
             if match := _INPUTS.fullmatch(name):
-                parts = cls.inputs(checkpoint, config.delta, tensor, match[1], _STEMS[match[2]])
+                parts = cls.inputs(checkpoint, config.delta, tensor, layer=match[1], stem=_STEMS[match[2]])
                 tensors |= {part.name: part for part in parts}
             else:
                 tensors[name] = tensor
@@ -61,7 +61,7 @@ class Qwen3Next(DeltaMixtures):
 
     @classmethod
     def inputs(
-        cls, checkpoint: Checkpoint, shape: DeltaShape, tensor: Tensor, layer: str, stem: str
+        cls, checkpoint: Checkpoint, shape: DeltaShape, tensor: Tensor, *, layer: str, stem: str
     ) -> Iterator[Tensor]:
         """Yield the matrices that a tensor of a layer holds by key head, each with the rows of all heads in order."""
         each = shape.heads // shape.groups
