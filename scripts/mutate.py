@@ -336,8 +336,8 @@ MUTATIONS = [
     ),
     *of(
         "run_int8.cpp", SCAN,
-        ("a scan's inputs round", "((at(sum, i) + (1 << 19)) >> 20) + added[i]", "(at(sum, i) >> 20) + added[i]"),
-        ("a scan's bias", ">> 20) + added[i]", ">> 20)"),
+        ("a scan's inputs round", "((at(sum, i) + (1 << 19)) >> 20) + (added", "(at(sum, i) >> 20) + (added"),
+        ("a scan's bias", ">> 20) + (added ? added[i] : 0)", ">> 20)"),
         unit="run_int8.cpp",
     ),
     *of(
