@@ -24,6 +24,7 @@ from intact.numerics import (
     activations,
     attention,
     convolve,
+    delta,
     experts,
     fixed,
     functions,
@@ -98,6 +99,32 @@ def _attend(query: list[int], factor: str, keys: list[list[int]], values: list[l
 def _scatter(x: list[list[int]], target_width: int, kept: list[list[int]] | None = None, **columns: int) -> Any:
     index = scatter_index(target_width, columns.pop("heads"), columns.pop("width"), **columns)
     return _list(scatter(np.array(x), index, None if kept is None else np.array(kept)))
+
+
+def _delta_rows(mixed: list[list[int]], steps: list[list[int]], step_bias: list[int], shape: list[int]) -> Case:
+    rows = delta.delta_rows(np.array(mixed), np.array(steps), np.array(step_bias), delta.DeltaShape(*shape))
+    return {name: _list(part) for name, part in zip(("query", "key", "step", "value"), rows, strict=True)}
+
+
+def _delta_block(
+    mixed: list[list[int]],
+    steps: list[list[int]],
+    beta: list[list[int]],
+    rate: list[int],
+    shape: list[int],
+    state: list[list[list[int]]],
+) -> Case:
+    """The last row of a block's first rows, what it writes, and the state behind the block if they are 64."""
+    sizes, rates, before = delta.DeltaShape(*shape), np.array(rate, np.int64), np.array(state, np.int64)
+    query, key, step, value = delta.delta_rows(np.array(mixed), np.array(steps), np.zeros(shape[0], np.int64), sizes)
+    written = np.zeros_like(value)
+    for t in range(len(mixed)):
+        rows = delta.DeltaRows(*(part[: t + 1] for part in (query, key, step, written)))
+        written[t] = delta.written_row(rows, value[t], np.array(beta[t]), before, rates, sizes)
+    out: Case = {"written": _list(written[-1]), "y": _list(delta.delta_row(rows, before, rates, sizes))}
+    if len(mixed) == scan.BLOCK:
+        out |= {"state": _list(delta.end_block(rows, before, rates, sizes))}
+    return out
 
 
 def _described_choice(choice: experts.ExpertChoices) -> Case:
@@ -224,6 +251,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "convolved": _convolved,
     "scan_rows": _scan_rows,
     "scan_block": _scan_block,
+    "delta_rows": _delta_rows,
+    "delta_block": _delta_block,
     "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
     "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
     "layer_norm": lambda x, gain, bias, eps: _list(
@@ -545,6 +574,22 @@ def _scan() -> Iterator[Case]:
             yield _case("scan_block", mixed=mixed[:count], **given | {"steps": steps[:count]}, state=state)
 
 
+def _delta() -> Iterator[Case]:
+    for tiled in (False, True):
+        shape = [4, 3, 2, 4, tiled]
+        for size in (17, 31):
+            mixed = _list(_integers(f"delta {size}", (64, 28), size))
+            steps, beta = (_list(_integers(f"delta {name} {size}", (64, 4), 18)) for name in ("steps", "beta"))
+            if not tiled:
+                yield _case(
+                    "delta_rows", mixed=mixed[:3], steps=steps[:3], step_bias=[-200000, 1 << 18, 0, 5], shape=shape
+                )
+            state = _list(_integers(f"delta state {size}", (4, 4, 3), size))
+            for count in (1, 17, 64):
+                rows = {"mixed": mixed[:count], "steps": steps[:count], "beta": beta[:count]}
+                yield _case("delta_block", **rows, rate=[300, 3 << 20, 0, 1 << 18], shape=shape, state=state)
+
+
 FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "fixed": _fixed,
     "functions": _functions,
@@ -560,6 +605,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "experts": _experts,
     "convolution": _convolution,
     "scan": _scan,
+    "delta": _delta,
     "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,

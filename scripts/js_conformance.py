@@ -251,7 +251,8 @@ class RecordedOp:
             )
             fields["factor"] = str(factor)
         if "scan" in fields:
-            names = ("heads", "width", "groups", "states", "taps", "scan_bias", "step_bias", "rate", "skip")
+            sizes, numbers = ("heads", "width", "groups", "states", "taps"), ("scan_bias", "step_bias", "rate", "skip")
+            names = (*sizes, *numbers, "delta", "tiled")
             fields |= dict(zip(names, fields.pop("scan"), strict=True))
         if "multiplier" in fields:
             fields["multiplier"] = str(fields["multiplier"])

@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, GATHER, MAPPED, CODECS = (
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, DELTA, GATHER, MAPPED, CODECS = (
     f"tests/executors/test_{name}.py"
     for name in (
-        *("head_inputs", "experts", "adapters", "convolutions", "scan", "gather", "mapped_weights", "kv_codecs"),
+        *("head_inputs", "experts", "adapters", "convolutions", "scan"),
+        *("delta", "gather", "mapped_weights", "kv_codecs"),
     )
 )
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
@@ -335,8 +336,8 @@ MUTATIONS = [
     ),
     *of(
         "run_int8.cpp", SCAN,
-        ("a scan's inputs round", "((at(sum, i) + (1 << 19)) >> 20) + added[i]", "(at(sum, i) >> 20) + added[i]"),
-        ("a scan's bias", ">> 20) + added[i]", ">> 20)"),
+        ("a scan's inputs round", "((at(sum, i) + (1 << 19)) >> 20) + (added", "(at(sum, i) >> 20) + (added"),
+        ("a scan's bias", ">> 20) + (added ? added[i] : 0)", ">> 20)"),
         unit="run_int8.cpp",
     ),
     *of(
@@ -348,6 +349,21 @@ MUTATIONS = [
         ("a step's rounding", "rshift(log * kLn2, 32)", "((log * kLn2) >> 32)"),
         ("a row's codes round", "(x[i] + half) >> exponent", "x[i] >> exponent"),
         unit="scan.cpp",
+    ),
+    *of(
+        "delta.cpp", DELTA,
+        ("a row of the block enters the one before", "if (s < own) keys_", "if (s <= own) keys_"),
+        ("the decay from a row that wrote", "exp2_neg(decay_[own] - decay_[s])", "exp2_neg(decay_[own])", True),
+        ("what is wanted saturates", "row.strengths[head] * sat32(wanted)", "row.strengths[head] * wanted"),
+        ("a state's decay rounds", "rshift(before_.mantissas[at + p] * kept, 30)",
+         "((before_.mantissas[at + p] * kept) >> 30)"),
+        ("the epsilon of a key", "rshift(kEpsilon, 2 * exponent)", "0"),
+        unit="delta.cpp",
+    ),
+    *of(
+        "weighted.inl", DELTA,
+        ("the second vector of a sum", "split(load_narrow(rows[r] + i + j * kNarrow, columns))",
+         "split(load_narrow(rows[r] + i, columns))"),
     ),
     *of(
         "simd_avx2.h", MATMUL,

@@ -26,6 +26,7 @@ from intact.models.program import Embed, Norm, Op
 from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
+from intact.numerics.delta import KEY_LIMIT
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.kv_codecs import CODECS
 from intact.numerics.kv_codecs.definition import KEY_UNIT, narrow, widen
@@ -200,6 +201,7 @@ def test_the_synthetic_programs_use_every_operation_and_weight_kind() -> None:
 
 
 LIMIT = (1 << 31) - 1
+LONGEST_KEY = KEY_LIMIT + 10  # in Q15, each of 256 columns off by a half
 A = 8191  # largest scale of an activation
 H = {32: 32512, 16: 16256}
 
@@ -254,6 +256,11 @@ BOUNDS: dict[str, int] = {
     "`r` of a scan": MOST_STATES * LIMIT * CODE_LIMIT,
     "`before` of a scan, before its shift": 1 << 31 << 30,
     "`U` of a scan": BLOCK * (1 << 24) * CODE_LIMIT**2,
+    "sum of `S * k` of the delta rule": MOST_STATES * LIMIT * KEY_LIMIT,
+    "`dot * exp2neg` of the delta rule": LONGEST_KEY**2 << 30,
+    "sum of what rows hold, of the delta rule": BLOCK * (LONGEST_KEY**2 >> 6) * LIMIT,
+    "sum of what rows add to a state of the delta rule": BLOCK * (KEY_LIMIT << 30 >> 21) * LIMIT,
+    "a strength times what is wanted, a state times its decay": LIMIT << 30,
     "an expert's result times its weight, before its shift": (1 << 42) * ((1 << 20) - 1),
     "embedding, before its shift": 128 * 32768 << 31,
     "`gap * LOG2E`": 2 * LIMIT * 1549082005,

@@ -34,8 +34,9 @@ LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron")
 TANH_GELU = ("gemma2", "gemma3", "starcoder2")
 ROW_NORMS = ("olmo2", "olmoe")
 SIDE_BY_SIDE = ("command-r", "cohere2")
-SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe")
-NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss")
+SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe", "qwen3next", "qwen35moe")
+DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
+NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss", *DELTA_NETS)
 SQUARED = ("arcee", "nemotron")
 
 
@@ -123,6 +124,10 @@ class FloatModel:
             q, k, v = np.split(self.linear(x, p + "attn_qkv"), ends, axis=-1)
         else:
             q, k, v = (self.linear(x, p + "attn_" + part) for part in "qkv")
+        output_gate = 1.0
+        if self.kind in DELTA_NETS:  # behind each head's query
+            q, gate = np.split(q.reshape(len(x), heads, 2 * width), 2, axis=-1)
+            output_gate = 1 / (1 + np.exp(-gate))
         if self.kind in ROW_NORMS:  # over whole rows
             q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
         q, k, v = (y.reshape(len(x), n, -1) for y, n in ((q, heads), (k, kv_heads), (v, kv_heads)))
@@ -144,7 +149,7 @@ class FloatModel:
         if p + "attn_sinks.weight" in self.weights:
             sinks = self.weights[p + "attn_sinks.weight"][:, None, None]
             total = total + np.exp(sinks - scores.max(-1, keepdims=True))
-        out = np.einsum("hqk,khd->qhd", e / total, v)
+        out = np.einsum("hqk,khd->qhd", e / total, v) * output_gate
         return self.linear(out.reshape(len(x), -1), p + "attn_output")
 
     def convolution(self, x: np.ndarray, p: str) -> np.ndarray:
@@ -177,6 +182,35 @@ class FloatModel:
             out.append((state @ c[t][:, :, None])[..., 0] + self.weights[p + "ssm_d"][:, None] * u[t])
         gated = np.array(out).reshape(len(x), inner) * z / (1 + np.exp(-z))
         return self.linear(gated if self.kind == "falcon-h1" else self.norm(gated, p + "ssm_norm"), p + "ssm_out")
+
+    def delta_net(self, x: np.ndarray, p: str) -> np.ndarray:
+        """The gated delta rule, token by token: S = e^g S; S += k (b (v - k S)); o = q S; norm, gate."""
+        heads, groups = int(self.number("ssm.time_step_rank")), int(self.number("ssm.group_count"))
+        size, width = int(self.number("ssm.state_size")), int(self.number("ssm.inner_size")) // heads
+        if p + "ssm_ba.weight" in self.weights:  # for each key head: b, then dt
+            both = self.linear(x, p + "ssm_ba").reshape(len(x), groups, 2, heads // groups)
+            b, steps = (both[:, :, i].reshape(len(x), heads) for i in range(2))
+        else:
+            b, steps = self.linear(x, p + "ssm_beta"), self.linear(x, p + "ssm_alpha")
+        mixed, z = self.linear(x, p + "attn_qkv"), self.linear(x, p + "attn_gate")
+        taps = self.weights[p + "ssm_conv1d.weight"].astype(np.float64)
+        rows = np.concatenate([np.zeros((taps.shape[1] - 1, len(taps))), mixed])
+        mixed = sum(rows[j : j + len(x)] * taps[:, j] for j in range(taps.shape[1]))
+        mixed = mixed / (1 + np.exp(-mixed))
+        q, k, v = np.split(mixed, [groups * size, 2 * groups * size], axis=-1)
+        of_head = [h % groups if self.kind != "qwen3next" else h * groups // heads for h in range(heads)]
+        q, k = (y.reshape(len(x), groups, size) for y in (q, k))
+        q, k = ((y / np.sqrt(np.square(y).sum(-1, keepdims=True) + 1e-6))[:, of_head] for y in (q, k))
+        v, z = v.reshape(len(x), heads, width), z.reshape(len(x), heads, width)
+        decay = np.exp(self.weights[p + "ssm_a"] * np.logaddexp(0, steps + self.weights[p + "ssm_dt.bias"]))
+        state, out = np.zeros((heads, size, width)), np.zeros_like(v)
+        for t in range(len(x)):
+            state *= decay[t][:, None, None]
+            held = np.einsum("hi,hij->hj", k[t], state)
+            state += np.einsum("hi,hj->hij", k[t], (v[t] - held) / (1 + np.exp(-b[t]))[:, None])
+            out[t] = np.einsum("hi,hij->hj", q[t], state) / math.sqrt(size)
+        gated = self.norm(out, p + "ssm_norm") * z / (1 + np.exp(-z))
+        return self.linear(gated.reshape(len(x), -1), p + "ssm_out")
 
     def activation(self, x: np.ndarray) -> np.ndarray:
         if self.kind in TANH_GELU:
@@ -261,6 +295,8 @@ class FloatModel:
                 y = self.convolution(y, p)
             elif self.kind == "falcon-h1":
                 y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
+            elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
+                y = self.delta_net(y, p)
             elif p + "ssm_a" in self.weights:
                 y = self.state_space(y, p)
                 if self.kind == "mamba2":
@@ -328,7 +364,7 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
     assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
 
 
-@pytest.mark.parametrize("architecture", ["mamba2", "granitehybrid", "falcon-h1"])
+@pytest.mark.parametrize("architecture", ["mamba2", "granitehybrid", "falcon-h1", "qwen35"])
 def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(300)]

@@ -41,6 +41,8 @@ const OP_FIELDS = Object.entries({
   step_bias: -1,
   rate: -1,
   skip: -1,
+  delta: 0,
+  tiled: 0,
 });
 
 /** An instance of the module. */

@@ -6,7 +6,8 @@ export default {
     "silu",
     "gelu",
     "relu",
-    "swiglu_oai"
+    "swiglu_oai",
+    "sigmoid"
   ],
   "most_context": 524288,
   "formats": [
@@ -369,6 +370,14 @@ export default {
       "bos": false,
       "nfc": true
     },
+    "qwen35": {
+      "patterns": [
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+      ],
+      "whole_words": false,
+      "bos": false,
+      "nfc": true
+    },
     "deepseek-r1-qwen": {
       "patterns": [
         "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -532,7 +541,7 @@ export default {
   ],
   "json_space": " |\\r?\\n[ \\t]{0,40}",
   "contract": {
-    "operations": "22bb60f269cb4578bb8c16c9f3ca7d448aa7fd153da4a287c3f045569637a0e0",
+    "operations": "39aa1365279551a819c251e1e54fab42b6b28f024919926c7c097f84b5c2594f",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c"
   },

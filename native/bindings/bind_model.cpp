@@ -289,6 +289,7 @@ void bind_model(nb::module_& m) {
         .value("ATTEND", Op::kAttend)
         .value("CONVOLVE", Op::kConvolve)
         .value("SCAN", Op::kScan)
+        .value("DELTA", Op::kDelta)
         .value("GATE", Op::kGate)
         .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);
@@ -344,12 +345,13 @@ void bind_model(nb::module_& m) {
             "scan",
             [](const Op& self) {
                 const ScanForm& f = self.scan;
-                return std::tuple(f.heads, f.width, f.groups, f.states, f.taps, f.bias, f.step_bias, f.rate, f.skip);
+                return std::tuple(f.heads, f.width, f.groups, f.states, f.taps, f.bias, f.step_bias, f.rate, f.skip,
+                                  f.delta, f.tiled);
             },
             [](Op& self, const std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int,
-                                          int, int, int>& scan) {
-                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip] = scan;
-                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip};
+                                          int, int, int, bool, bool>& scan) {
+                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled] = scan;
+                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled};
             })
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },

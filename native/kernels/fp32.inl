@@ -179,6 +179,8 @@ inline void rotate(float& a, float& b, float c, float s) {
         each(g, u, y, n, [](const Vector& a, const Vector& b) { return (a * sigmoid_vector(a)) * b; });
     } else if (kind == GateKind::kRelu) {
         each(g, u, y, n, [](const Vector& a, const Vector& b) { return (a > Vector{} ? a : Vector{}) * b; });
+    } else if (kind == GateKind::kSigmoid) {
+        each(g, u, y, n, [](const Vector& a, const Vector& b) { return sigmoid_vector(a) * b; });
     } else if (kind == GateKind::kSwigluOai) {
         each(g, u, y, n, [](const Vector& a, const Vector& b) {
             const Vector most = broadcast(7.0f), x = a > most ? most : a;

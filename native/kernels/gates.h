@@ -6,7 +6,7 @@
 namespace intact {
 
 // In the order of numerics.gate.GATES.
-enum class GateKind : std::int32_t { kSilu, kGelu, kRelu, kSwigluOai };
-constexpr int kGateKinds = 4;
+enum class GateKind : std::int32_t { kSilu, kGelu, kRelu, kSwigluOai, kSigmoid };
+constexpr int kGateKinds = 5;
 
 }  // namespace intact

@@ -167,6 +167,9 @@ struct Kernels {
     void (*gate)(const std::int32_t* gate, const std::int32_t* up, std::int64_t n, GateKind kind, std::int64_t* out);
     // 1 / (1 + exp(-x)), Q16 to Q30.
     void (*sigmoid)(const std::int32_t* x, std::int64_t n, std::int32_t* out);
+    // Sums over `count` rows, each times its factor.
+    void (*weighted_sum)(const std::int32_t* const* rows, const std::int32_t* factors, std::int64_t count,
+                         std::int64_t width, std::int64_t* out);
     // In place, Q16.
     void (*soft_cap)(std::int32_t* x, std::int64_t n, SoftCap cap);
     // Adds rows in Q20, clipped to 42 bits, times a factor in Q18 of less than 4.

@@ -374,13 +374,16 @@ void gate_of(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, 
         repeat<N>([&]<int j>() INTACT_INLINE { y[j] = minus_reciprocal_q60(y[j]); });
         repeat<N>([&]<int j>() INTACT_INLINE {
             const Narrow share = kRelu ? splat(1 << 30) : sigmoid_of(inner[j], y[j]);
-            const Split activated = multiply_shift<30>(split(x[j]), split(share), rounding(0, 30));
             Narrow factor = load_narrow(up + i + j * kNarrow, count);
             if constexpr (kOai) factor = smaller(larger(factor, splat(-kLimit7)), splat(kLimit7)) + (1 << 16);
             const Split by = split(factor);
             std::int64_t all[kNarrow];
             std::int64_t* to = count == kNarrow ? out + i + j * kNarrow : all;
-            multiply_shift_wide<12>(to, activated, by, rounding(0, 12));
+            if constexpr (KIND == GateKind::kSigmoid)
+                multiply_shift_wide<26>(to, split(share), by, rounding(0, 26));
+            else
+                multiply_shift_wide<12>(to, multiply_shift<30>(split(x[j]), split(share), rounding(0, 30)), by,
+                                        rounding(0, 12));
             if (count < kNarrow) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
         });
     };
@@ -401,6 +404,8 @@ void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, Gat
             return gate_of<GateKind::kRelu>(gates, up, n, out);
         case GateKind::kSwigluOai:
             return gate_of<GateKind::kSwigluOai>(gates, up, n, out);
+        case GateKind::kSigmoid:
+            return gate_of<GateKind::kSigmoid>(gates, up, n, out);
     }
 }
 

@@ -56,8 +56,11 @@ void check_scan(const Model& model, const Op& op) {
         buffer(op.source).width != form.channels() || buffer(op.second).width != form.heads ||
         buffer(op.target).width != form.inner() || op.source == op.target)
         throw std::invalid_argument("a scan reads x, B and C and steps, and writes a row of x's width, all narrow");
-    if (!holds(op.bias, form.taps * form.channels()) || !holds(form.bias, form.channels()) ||
-        !holds(form.step_bias, form.heads) || !holds(form.rate, form.heads) || !holds(form.skip, form.heads))
+    if (form.delta && (buffer(op.third).wide || buffer(op.third).width != form.heads || op.third == op.target))
+        throw std::invalid_argument("the delta rule reads how much each head writes, narrow");
+    if (form.delta != (op.kind == Op::kDelta) || !holds(op.bias, form.taps * form.channels()) ||
+        !holds(form.step_bias, form.heads) || !holds(form.rate, form.heads) ||
+        (!form.delta && (!holds(form.bias, form.channels()) || !holds(form.skip, form.heads))))
         throw std::invalid_argument("a scan has weights and a bias for each channel, and three numbers for each head");
     for (const std::int64_t rate : model.biases[static_cast<std::size_t>(form.rate)])
         if (rate < 0 || rate >= std::int64_t{1} << 30) throw std::invalid_argument("a rate lies in 0 to 2^30 - 1");
@@ -75,12 +78,13 @@ void check(const Model& model, const Op& op) {
         buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
         op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kScan ||
-        op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
+        op.kind == Op::kDelta || op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer ||
+        op.kind == Op::kAllGather)
         buffer(op.target);
-    if (op.kind == Op::kAttend || op.kind == Op::kExperts || op.kind == Op::kScan ||
+    if (op.kind == Op::kAttend || op.kind == Op::kExperts || op.kind == Op::kScan || op.kind == Op::kDelta ||
         (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
-    if (op.kind == Op::kAttend) buffer(op.third);
+    if (op.kind == Op::kAttend || op.kind == Op::kDelta) buffer(op.third);
     if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
     if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
     if (op.bias != -1) demand(op.bias, model.biases.size(), "bias");
@@ -127,7 +131,7 @@ void check(const Model& model, const Op& op) {
         if (op.layer != std::ssize(model.convolutions) || !model.pages.empty())
             throw std::invalid_argument("convolutions take the parts of the cache in their order, before it has pages");
     }
-    if (op.kind == Op::kScan) check_scan(model, op);
+    if (op.kind == Op::kScan || op.kind == Op::kDelta) check_scan(model, op);
     if (op.kind == Op::kLinear && op.scale.mantissa) {
         const bool fits = op.scale.mantissa >= 1 && op.scale.mantissa <= 8191 && std::abs(op.scale.exponent) <= 100;
         if (!fits || model.scheme)
@@ -176,7 +180,7 @@ void add_op(Model& model, const Op& op) {
     check(model, op);
     if (op.kind == Op::kConvolve)
         model.convolutions.push_back(model.buffers[static_cast<std::size_t>(op.target)].width);
-    if (op.kind == Op::kScan) model.scans.push_back(op.scan);
+    if (op.kind == Op::kScan || op.kind == Op::kDelta) model.scans.push_back(op.scan);
     model.ops.push_back(op);
 }
 

@@ -187,14 +187,9 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
         if (profile == Profile::kInt8) std::copy_n(source + exponents + s * 4, 4, target + exponents + t * 4);
     }
     for (int i = 0; i < static_cast<int>(scans.size()); i++) {  // the states behind blocks stay
-        const ScanForm& form = at(scans, i);
-        const ScanPages parts = scan_pages(i);
-        const std::int64_t start = scan_offset(i), row = form.channels() * (profile == Profile::kInt8 ? 2 : 4);
-        for (const auto& [part, bytes] : {std::pair{parts.raw, row},
-                                          {parts.mixed, row},
-                                          {parts.steps, form.heads * 4},
-                                          {parts.exponents, std::int64_t{16}}})
-            std::copy_n(source + start + part + s * bytes, bytes, target + start + part + t * bytes);
+        const std::int64_t offset = scan_offset(i);
+        for (const auto& [start, row] : scan_pages(i).rows())
+            std::copy_n(source + offset + start + s * row, row, target + offset + start + t * row);
     }
 }
 

@@ -70,18 +70,19 @@ struct Op {
         kAttend,
         kConvolve,
         kScan,
+        kDelta,
         kGate,
         kExperts,
         kLogits
     };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
-    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores
-    int third = -1;   // attend: the value
+    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta: steps
+    int third = -1;   // attend: the value; delta: how much each head writes
     int target = -1;
     int weight = -1;              // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                // norm: 0 for whole rows
-    int kv_heads = 0, layer = 0;  // attend; convolve, scan: the number of its part of the cache
+    int kv_heads = 0, layer = 0;  // attend; convolve, scan, delta: the number of its part of the cache
     std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
     std::int64_t window = 0;      // attend: positions seen, 0 for all
     bool accumulate = false;      // norm, experts, exchange; gather: columns of index -1 stay as they are

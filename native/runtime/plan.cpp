@@ -15,6 +15,7 @@ bool writes(const Op& op, int buffer) {
         case Op::kAttend:
         case Op::kConvolve:
         case Op::kScan:
+        case Op::kDelta:
         case Op::kGate:
             return op.target == buffer;
         case Op::kGather:
@@ -77,10 +78,10 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
 }
 
 bool reads_other_rows(const Op& op) {
-    return op.kind == Op::kAttend || op.kind == Op::kConvolve || op.kind == Op::kScan;
+    return op.kind == Op::kAttend || op.kind == Op::kConvolve || op.kind == Op::kScan || op.kind == Op::kDelta;
 }
 
-// Finds the last attention, convolution or scan, behind which each row goes its own way to its logits.
+// Finds the last of these, behind which each row goes its own way to its logits.
 void narrow(const Model& model, std::vector<Plan>& plan) {
     const std::vector<Op>& ops = model.ops;
     std::size_t last = ops.size();
@@ -149,6 +150,10 @@ private:
                 break;
             case Op::kScan:
                 demand(plan, kRows, {op.source, op.second});
+                all();
+                break;
+            case Op::kDelta:
+                demand(plan, kRows, {op.source, op.second, op.third});
                 all();
                 break;
             case Op::kGate:

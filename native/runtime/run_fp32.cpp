@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "runtime/delta.h"
 #include "runtime/step.h"
 
 namespace intact {
@@ -173,37 +174,65 @@ struct Fp32Run : Run {
     }
 
     // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
-    void scan(const Op& op) {
+    // Calls f(row, m) for this thread's rows of a scan, in which SiLU of the convolution is put to to(row).
+    template <class T, class F> void convolve_rows(const Op& op, const float* added, T to, F f) {
         const ScanForm& form = op.scan;
         const std::int64_t n = form.channels();
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
             std::copy_n(data(op.source, m), n, kept_row(op, m, at(s_.position, m)).float_raw);
         meet(Stopwatch::kRows);
-        const float *const taps = at(m_.float_biases, op.bias).data(), *const added =
-                                                                           at(m_.float_biases, form.bias).data();
+        const float* const taps = at(m_.float_biases, op.bias).data();
         const std::int64_t* const step_bias = at(m_.biases, form.step_bias).data();
         const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
         sums_.resize(static_cast<std::size_t>(n));
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             const std::int64_t p = at(s_.position, m);
             const ScanRow row = kept_row(op, m, p);
-            float* const to = row.float_mixed;
-            kernel_.multiply(row.float_raw, taps + (form.taps - 1) * n, to, n);
+            float* const y = to(row);
+            kernel_.multiply(row.float_raw, taps + (form.taps - 1) * n, y, n);
             for (std::int64_t tap = form.taps - 2, q = p - 1; tap >= 0 && q >= 0; tap--, q--) {
                 kernel_.multiply(kept_row(op, m, q).float_raw, taps + tap * n, sums_.data(), n);
-                kernel_.add(to, sums_.data(), to, n);
+                kernel_.add(y, sums_.data(), y, n);
             }
-            kernel_.add(to, added, to, n);
-            kernel_.gate(GateKind::kSilu, to, ones.data(), to, n);
+            if (added) kernel_.add(y, added, y, n);
+            kernel_.gate(GateKind::kSilu, y, ones.data(), y, n);
             for (std::int64_t head = 0; head < form.heads; head++)
                 row.steps[head] = softplus(saturate(fixed(data(op.second, m)[head]) + step_bias[head]));
+            f(row, m);
         }
         meet(Stopwatch::kRows);
+    }
+
+    void scan(const Op& op) {
+        const ScanForm& form = op.scan;
+        convolve_rows(
+            op, at(m_.float_biases, form.bias).data(), [](const ScanRow& row) { return row.float_mixed; },
+            [](const ScanRow&, std::int64_t) {});
         const Span heads = part(form.heads);
         const float* const skip = at(m_.float_biases, form.skip).data();
         ScanBlock block(form, at(m_.biases, form.rate).data(), nullptr);
         by_blocks_of_scan(op, block, [&](ScanBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
             some.run_floats(heads.begin, heads.end, first, skip, after,
+                            [&](std::int64_t t) { return data(op.target, m + t - first); });
+        });
+        meet(Stopwatch::kProduct);
+    }
+
+    void delta(const Op& op) {
+        const ScanForm& form = op.scan;
+        std::vector<float> mixed(static_cast<std::size_t>(form.channels()));
+        convolve_rows(
+            op, nullptr, [&](const ScanRow&) { return mixed.data(); },
+            [&](const ScanRow& row, std::int64_t m) {
+                for (std::int64_t i = 0; i < form.kept(); i += form.states) unit_floats(mixed.data() + i, form.states);
+                std::copy_n(mixed.data(), form.kept(), row.float_mixed);
+                std::copy_n(mixed.data() + form.kept(), form.inner(), row.float_values);
+                kernel_.sigmoid(data(op.third, m), row.float_strengths, form.heads);
+            });
+        const Span heads = part(form.heads);
+        DeltaBlock block(form, at(m_.biases, form.rate).data(), m_.kernel);
+        by_blocks_of_scan(op, block, [&](DeltaBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
+            some.run_floats(heads.begin, heads.end, first, after,
                             [&](std::int64_t t) { return data(op.target, m + t - first); });
         });
         meet(Stopwatch::kProduct);

@@ -8,6 +8,7 @@
 
 #include "formats/convert.h"
 #include "runtime/attend.h"
+#include "runtime/delta.h"
 #include "runtime/exact.h"
 #include "runtime/fixed_scale.h"
 #include "runtime/step.h"
@@ -509,16 +510,16 @@ struct Int8Run : Run {
     }
 
     // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
-    void scan(const Op& op) {
+    // Calls f(row, x, m) for this thread's rows of a scan: x is SiLU of the convolution, Q16.
+    template <class F> void convolve_rows(const Op& op, const std::int64_t* added, F f) const {
         const ScanForm& form = op.scan;
-        const std::int64_t n = form.channels(), inner = form.inner(), columns = form.columns();
+        const std::int64_t n = form.channels();
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             const ScanRow row = kept_row(op, m, at(s_.position, m));
             row.exponents[0] = row_codes(narrow(op.source, m), n, row.raw);
         }
         meet(Stopwatch::kRows);
-        const std::int64_t *const taps = at(m_.biases, op.bias).data(), *const added = at(m_.biases, form.bias).data();
-        const std::int64_t* const step_bias = at(m_.biases, form.step_bias).data();
+        const std::int64_t* const taps = at(m_.biases, op.bias).data();
         std::vector<std::int64_t> sum(static_cast<std::size_t>(n));
         std::vector<std::int32_t> mixed(sum.size()), sigmoid(sum.size());
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
@@ -530,24 +531,27 @@ struct Int8Run : Run {
                     at(sum, i) += taps[tap * n + i] * (std::int64_t{row.raw[i]} << row.exponents[0]);
             }
             for (std::int64_t i = 0; i < n; i++)
-                at(mixed, i) = static_cast<std::int32_t>(saturate(((at(sum, i) + (1 << 19)) >> 20) + added[i]));
+                at(mixed, i) =
+                    static_cast<std::int32_t>(saturate(((at(sum, i) + (1 << 19)) >> 20) + (added ? added[i] : 0)));
             m_.kernel->sigmoid(mixed.data(), n, sigmoid.data());
             for (std::int64_t i = 0; i < n; i++)
                 at(mixed, i) = static_cast<std::int32_t>(
                     (std::int64_t{at(mixed, i)} * at(sigmoid, i) + (std::int64_t{1} << 29)) >> 30);
-            const ScanRow row = kept_row(op, m, p);
-            row.exponents[1] = row_codes(mixed.data(), inner, row.mixed);
-            for (const int part : {0, 1}) {
-                const std::int64_t from = inner + part * columns;
-                row.exponents[2 + part] = row_codes(mixed.data() + from, columns, row.mixed + from);
-            }
-            for (std::int64_t head = 0; head < form.heads; head++)
-                row.steps[head] = softplus(saturate(narrow(op.second, m)[head] + step_bias[head]));
+            f(kept_row(op, m, p), mixed.data(), m);
         }
         meet(Stopwatch::kRows);
-        const Span heads = part(form.heads);
-        ScanBlock block(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data());
-        by_blocks_of_scan(op, block, [&](ScanBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
+    }
+
+    void keep_steps(const Op& op, const ScanRow& row, std::int64_t m) const {
+        const std::int64_t* const bias = at(m_.biases, op.scan.step_bias).data();
+        for (std::int64_t head = 0; head < op.scan.heads; head++)
+            row.steps[head] = softplus(saturate(narrow(op.second, m)[head] + bias[head]));
+    }
+
+    // This thread's heads of a scan's blocks; then the wanted rows alone go on behind the last.
+    template <class Block> void run_blocks(const Op& op, Block block) {
+        const Span heads = part(op.scan.heads);
+        by_blocks_of_scan(op, block, [&](Block& some, std::int64_t m, std::int64_t first, ScanState after) {
             some.run(heads.begin, heads.end, first, after,
                      [&](std::int64_t t) { return narrow(op.target, m + t - first); });
         });
@@ -555,6 +559,32 @@ struct Int8Run : Run {
         meet(Stopwatch::kProduct);
         const Plan& plan = at(m_.plan, number(op));
         if (plan.last && s_.narrows) go_on(plan.live);
+    }
+
+    void scan(const Op& op) {
+        const ScanForm& form = op.scan;
+        const std::int64_t inner = form.inner(), columns = form.columns();
+        convolve_rows(op, at(m_.biases, form.bias).data(), [&](ScanRow row, const std::int32_t* mixed, std::int64_t m) {
+            row.exponents[1] = row_codes(mixed, inner, row.mixed);
+            for (const int part : {0, 1}) {
+                const std::int64_t from = inner + part * columns;
+                row.exponents[2 + part] = row_codes(mixed + from, columns, row.mixed + from);
+            }
+            keep_steps(op, row, m);
+        });
+        run_blocks(op, ScanBlock(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data()));
+    }
+
+    void delta(const Op& op) {
+        const ScanForm& form = op.scan;
+        convolve_rows(op, nullptr, [&](ScanRow row, const std::int32_t* mixed, std::int64_t m) {
+            for (std::int64_t i = 0; i < form.kept(); i += form.states)
+                unit_codes(mixed + i, form.states, row.mixed + i);
+            std::copy_n(mixed + form.kept(), form.inner(), row.values);
+            m_.kernel->sigmoid(narrow(op.third, m), form.heads, row.strengths);
+            keep_steps(op, row, m);
+        });
+        run_blocks(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel));
     }
 
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }

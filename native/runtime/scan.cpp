@@ -5,24 +5,12 @@
 #include <cstdlib>
 #include <utility>
 
+#include "runtime/fixed.h"
+
 namespace intact {
 namespace {
 
-constexpr std::int64_t kLimit = INT32_MAX, kPartLimit = std::int64_t{1} << 40, kOne = std::int64_t{1} << 30;
-
-int bits(std::int64_t x) { return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(x))); }
-
-// x / 2^s, rounded half up; 0 from 63 bits on.
-std::int64_t rshift(std::int64_t x, std::int64_t s) {
-    if (s >= 63) return 0;
-    return s <= 0 ? x : (x + (std::int64_t{1} << (s - 1))) >> s;
-}
-
-// The same, and a shift to the left of what fits 32 bits for s < 0.
-std::int64_t shift(std::int64_t x, std::int64_t s) {
-    if (s >= 0) return rshift(x, s);
-    return std::clamp(x, -kLimit, kLimit) * (std::int64_t{1} << std::min<std::int64_t>(-s, 31));
-}
+constexpr std::int64_t kPartLimit = std::int64_t{1} << 40;
 
 std::int64_t log2_fixed(std::uint64_t v) {
     const int whole = static_cast<int>(std::bit_width(v)) - 1;
@@ -43,7 +31,7 @@ public:
     explicit Common(int most) : most_(most) {}
     void see(std::int64_t x, std::int64_t exponent) {
         if (x == 0) return;
-        top_ = any_ ? std::max(top_, bits(std::abs(x)) + exponent) : bits(std::abs(x)) + exponent;
+        top_ = any_ ? std::max(top_, bits_of(std::abs(x)) + exponent) : bits_of(std::abs(x)) + exponent;
         any_ = true;
     }
     std::int64_t exponent() const { return any_ ? top_ - most_ : 0; }
@@ -58,36 +46,49 @@ private:
 
 std::int64_t exp2_neg(std::int64_t t) {
     constexpr std::int64_t kCoefficients[] = {1073741824, -744257403, 257891465, -59375086, 9884650, -1014583};
-    const std::int64_t whole = t >> 30, fraction = t & (kOne - 1);
+    const std::int64_t whole = t >> 30, fraction = t & (kOne30 - 1);
     if (whole >= 31) return 0;
     std::int64_t acc = kCoefficients[5];
-    for (int i = 4; i >= 0; i--) acc = ((acc * fraction + (kOne >> 1)) >> 30) + kCoefficients[i];
+    for (int i = 4; i >= 0; i--) acc = ((acc * fraction + (kOne30 >> 1)) >> 30) + kCoefficients[i];
     return rshift(acc, whole);
 }
 
 ScanPages::ScanPages(const ScanForm& form, std::int64_t page_size, bool floats) {
     const std::int64_t code = floats ? 4 : 2, states = (page_size + kScanBlock - 1) / kScanBlock;
-    raw = 0;
-    mixed = raw + page_size * form.channels() * code;
-    steps = mixed + page_size * form.channels() * code;
-    exponents = steps + page_size * form.heads * 4;
-    mantissas = exponents + page_size * 16;
+    const auto part = [&](std::int64_t row) {
+        const ScanPart found{bytes, row};
+        bytes += page_size * row;
+        return found;
+    };
+    raw = part(form.channels() * code);
+    mixed = part(form.kept() * code);
+    steps = part(form.heads * 4);
+    exponents = part(16);
+    strengths = part(form.delta ? form.heads * 4 : 0);
+    values = part(form.delta ? form.inner() * 4 : 0);
+    mantissas = bytes;
     state_exponents = mantissas + states * form.inner() * form.states * 4;
-    bytes = state_exponents + states * form.heads * 4;
+    bytes = state_exponents + (form.delta ? 0 : states * form.heads * 4);
 }
 
 ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place, bool floats) {
-    const std::int64_t at = place * form.channels();
+    const auto at = [&](const ScanPart& part) { return base + part.start + place * part.row; };
     ScanRow row{};
     if (floats) {
-        row.float_raw = reinterpret_cast<float*>(base + pages.raw) + at;
-        row.float_mixed = reinterpret_cast<float*>(base + pages.mixed) + at;
+        row.float_raw = reinterpret_cast<float*>(at(pages.raw));
+        row.float_mixed = reinterpret_cast<float*>(at(pages.mixed));
     } else {
-        row.raw = reinterpret_cast<std::int16_t*>(base + pages.raw) + at;
-        row.mixed = reinterpret_cast<std::int16_t*>(base + pages.mixed) + at;
+        row.raw = reinterpret_cast<std::int16_t*>(at(pages.raw));
+        row.mixed = reinterpret_cast<std::int16_t*>(at(pages.mixed));
     }
-    row.steps = reinterpret_cast<std::uint32_t*>(base + pages.steps) + place * form.heads;
-    row.exponents = reinterpret_cast<std::int32_t*>(base + pages.exponents) + place * 4;
+    row.steps = reinterpret_cast<std::uint32_t*>(at(pages.steps));
+    row.exponents = reinterpret_cast<std::int32_t*>(at(pages.exponents));
+    if (form.delta) {
+        row.strengths = reinterpret_cast<std::int32_t*>(at(pages.strengths));
+        row.values = reinterpret_cast<std::int32_t*>(at(pages.values));
+        row.float_strengths = reinterpret_cast<float*>(row.strengths);
+        row.float_values = reinterpret_cast<float*>(row.values);
+    }
     return row;
 }
 
@@ -112,7 +113,7 @@ std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* code
 std::uint32_t softplus(std::int64_t x) {
     constexpr std::int64_t kLog2E = 1549082005, kLn2 = 744261118;
     const std::int64_t e = exp2_neg(rshift(std::abs(x) * kLog2E, 30) << 14);
-    const std::int64_t log = log2_fixed(static_cast<std::uint64_t>(kOne + e)) - (std::int64_t{30} << 28);
+    const std::int64_t log = log2_fixed(static_cast<std::uint64_t>(kOne30 + e)) - (std::int64_t{30} << 28);
     const std::int64_t y = (std::max<std::int64_t>(x, 0) << 10) + rshift(log * kLn2, 32);
     return static_cast<std::uint32_t>(std::min<std::int64_t>(y, UINT32_MAX));
 }
@@ -152,7 +153,7 @@ void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, st
         const auto i = static_cast<std::size_t>(s);
         const std::int64_t weight = rshift(exp2_neg(last - decay_[i]) * std::int64_t{rows_[i].steps[head]}, 30);
         const std::int64_t dot = dots_[static_cast<std::size_t>((t - first) * kScanBlock + s)];
-        const int drop = std::max(bits(std::abs(dot)) - 30, 0);
+        const int drop = std::max(bits_of(std::abs(dot)) - 30, 0);
         weights[i] = rshift(dot, drop) * weight;
         exponents[i] = drop + rows_[i].exponents[1] + rows_[i].exponents[2];
         common.see(weights[i], exponents[i]);
@@ -163,13 +164,13 @@ void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, st
     std::int64_t* const read = inside + width;
     for (std::int64_t s = 0; s <= t; s++) {
         const auto i = static_cast<std::size_t>(s);
-        const std::int64_t a = std::clamp(shift(weights[i], exponent - exponents[i]), -kLimit, kLimit);
+        const std::int64_t a = sat32(shift(weights[i], exponent - exponents[i]));
         const std::int16_t* const x = rows_[i].mixed + x0;
         for (std::int64_t p = 0; p < width; p++) inside[p] += a * x[p];
     }
     std::int64_t kept = 0, drop = 0, state_exponent = 0;
     if (before_.mantissas) {
-        const std::int16_t* const c = own.mixed + form_.inner() + form_.columns() + group_of(head) * form_.states;
+        const std::int16_t* const c = own.mixed + form_.inner() + form_.columns() + form_.group_of(head) * form_.states;
         const std::int32_t* state = before_.mantissas + x0 * form_.states;
         std::int64_t most = 0;
         for (std::int64_t p = 0; p < width; p++, state += form_.states) {
@@ -178,7 +179,7 @@ void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, st
             read[p] = sum;
             most = std::max(most, std::abs(sum));
         }
-        drop = std::max(bits(most) - 31, 0);
+        drop = std::max(bits_of(most) - 31, 0);
         kept = exp2_neg(last);
         state_exponent = before_.exponents[head];
     }
@@ -189,13 +190,13 @@ void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, st
                                       shift(skip_[head] * x[p], 12 - own.exponents[1])};
         std::int64_t sum = 0;
         for (const std::int64_t part : parts) sum += std::clamp(part, -kPartLimit, kPartLimit);
-        out[p] = static_cast<std::int32_t>(std::clamp(rshift(sum, 4), -kLimit, kLimit));
+        out[p] = static_cast<std::int32_t>(sat32(rshift(sum, 4)));
     }
 }
 
 void ScanBlock::end(std::int64_t head, ScanState after) {
     const std::int64_t width = form_.width, states = form_.states, x0 = head * width, size = width * states;
-    const std::int64_t b0 = form_.inner() + group_of(head) * states, last = decay_[kScanBlock - 1];
+    const std::int64_t b0 = form_.inner() + form_.group_of(head) * states, last = decay_[kScanBlock - 1];
     std::array<std::int64_t, kScanBlock> weights{};
     Common common(24);
     const auto exponent = [&](std::size_t s) { return std::int64_t{rows_[s].exponents[1]} + rows_[s].exponents[2]; };
@@ -227,7 +228,7 @@ void ScanBlock::end(std::int64_t head, ScanState after) {
     for (std::int64_t i = 0; i < size; i++) {
         std::int64_t sum = shift(sums_[static_cast<std::size_t>(i)], now - place);
         if (old) sum += shift(old[i] * kept, now - old_place);
-        to[i] = static_cast<std::int32_t>(std::clamp(sum, -kLimit, kLimit));
+        to[i] = static_cast<std::int32_t>(sat32(sum));
     }
     after.exponents[head] = static_cast<std::int32_t>(now);
 }

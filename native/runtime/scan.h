@@ -1,5 +1,5 @@
 // The state-space layer of Mamba-2 (docs/numerics.md, section 8; numerics/scan.py) in plain loops: the same code for
-// every tier.
+// every tier; and what the gated delta rule shares with it.
 #pragma once
 
 #include <array>
@@ -11,30 +11,41 @@ namespace intact {
 constexpr std::int64_t kScanBlock = 64;        // positions
 constexpr std::int64_t kMostScanStates = 256;  // columns of a head's state
 
-// Sizes, and the numbers of its parameters among the biases.
+// Sizes, and the numbers of its parameters among the biases. With the delta rule groups are heads of keys, of so many
+// columns, without `bias` and `skip`.
 struct ScanForm {
     std::int64_t heads = 0, width = 0, groups = 0, states = 0, taps = 0;
     int bias = -1, step_bias = -1, rate = -1, skip = -1;
+    bool delta = false, tiled = false;  // tiled: head h reads key h mod groups
 
     std::int64_t inner() const { return heads * width; }
-    std::int64_t columns() const { return groups * states; }  // of B, and of C
+    std::int64_t columns() const { return groups * states; }  // of B, and of C; of keys, and of queries
     std::int64_t channels() const { return inner() + 2 * columns(); }
+    std::int64_t kept() const { return delta ? 2 * columns() : channels(); }  // codes behind the convolution
+    std::int64_t group_of(std::int64_t head) const { return tiled ? head % groups : head / (heads / groups); }
 };
 
 // What a scan keeps in a page: rows of positions, then the states behind the blocks that end there. In the profile fp32
 // the codes and mantissas are floats.
+struct ScanPart {
+    std::int64_t start, row;  // bytes of a position
+};
 struct ScanPages {
-    std::int64_t raw, mixed, steps, exponents, mantissas, state_exponents, bytes;
+    ScanPart raw, mixed, steps, exponents, strengths, values;
+    std::int64_t mantissas, state_exponents, bytes = 0;
 
+    std::array<ScanPart, 6> rows() const { return {raw, mixed, steps, exponents, strengths, values}; }
     ScanPages(const ScanForm& form, std::int64_t page_size, bool floats);
 };
 
-// One position's row in its page: what enters the convolution; x, B and C; steps in Q26.
+// One position's row in its page: what enters the convolution; x, B and C, or queries and keys; steps in Q26. With the
+// delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20.
 struct ScanRow {
     std::int16_t *raw, *mixed;
     std::uint32_t* steps;
     std::int32_t* exponents;  // of raw, x, B, C
-    float *float_raw, *float_mixed;
+    std::int32_t *strengths, *values;
+    float *float_raw, *float_mixed, *float_strengths, *float_values;
 };
 ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place, bool floats);
 
@@ -76,8 +87,6 @@ private:
     void enter_group_floats(std::int64_t group, std::int64_t first);
     void result_floats(std::int64_t head, std::int64_t t, std::int64_t first, float skip, float* out);
     void end_floats(std::int64_t head, ScanState after);
-    std::int64_t group_of(std::int64_t head) const { return head / (form_.heads / form_.groups); }
-
     const ScanForm& form_;
     const std::int64_t *rate_, *skip_;
     std::vector<ScanRow> rows_;
@@ -92,7 +101,7 @@ template <class F>
 void ScanBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
     const auto count = static_cast<std::int64_t>(rows_.size());
     for (std::int64_t head = head0; head < head1; head++) {
-        if (head == head0 || group_of(head) != group_of(head - 1)) enter_group(group_of(head), first);
+        if (head == head0 || form_.group_of(head) != form_.group_of(head - 1)) enter_group(form_.group_of(head), first);
         enter_head(head);
         for (std::int64_t t = first; t < count; t++) result(head, t, first, out(t) + head * form_.width);
         if (after.mantissas) end(head, after);
@@ -104,7 +113,8 @@ void ScanBlock::run_floats(std::int64_t head0, std::int64_t head1, std::int64_t 
                            ScanState after, F out) {
     const auto count = static_cast<std::int64_t>(rows_.size());
     for (std::int64_t head = head0; head < head1; head++) {
-        if (head == head0 || group_of(head) != group_of(head - 1)) enter_group_floats(group_of(head), first);
+        if (head == head0 || form_.group_of(head) != form_.group_of(head - 1))
+            enter_group_floats(form_.group_of(head), first);
         enter_head(head);
         for (std::int64_t t = first; t < count; t++)
             result_floats(head, t, first, skip[head], out(t) + head * form_.width);

@@ -34,7 +34,7 @@ void ScanBlock::result_floats(std::int64_t head, std::int64_t t, std::int64_t fi
         const float* const x = rows_[i].float_mixed + x0;
         for (std::int64_t p = 0; p < width; p++) out[p] = s == 0 ? a * x[p] : out[p] + a * x[p];
     }
-    const float* const c = own.float_mixed + form_.inner() + form_.columns() + group_of(head) * form_.states;
+    const float* const c = own.float_mixed + form_.inner() + form_.columns() + form_.group_of(head) * form_.states;
     const float kept = from_q30(exp2_neg(last));
     const float* const x = own.float_mixed + x0;
     for (std::int64_t p = 0; p < width; p++) {
@@ -50,7 +50,7 @@ void ScanBlock::result_floats(std::int64_t head, std::int64_t t, std::int64_t fi
 
 void ScanBlock::end_floats(std::int64_t head, ScanState after) {
     const std::int64_t width = form_.width, states = form_.states, x0 = head * width;
-    const std::int64_t b0 = form_.inner() + group_of(head) * states, last = decay_[kScanBlock - 1];
+    const std::int64_t b0 = form_.inner() + form_.group_of(head) * states, last = decay_[kScanBlock - 1];
     float* const to = after.floats + x0 * states;
     for (std::size_t s = 0; s < rows_.size(); s++) {
         const float a = from_q30(exp2_neg(last - decay_[s])) * step_of(rows_[s].steps[head]);

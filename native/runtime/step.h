@@ -131,7 +131,7 @@ protected:
     // Calls f(block, row, first, after) for the blocks of a step's rows: the rows from the block's start on are read,
     // `first` is the first of them that belongs to the step, as row `row`; `after` is where the block's state goes,
     // without memory where it goes on.
-    template <class F> void by_blocks_of_scan(const Op& op, ScanBlock& block, F f) const {
+    template <class Block, class F> void by_blocks_of_scan(const Op& op, Block& block, F f) const {
         for (std::int64_t m = 0; m < s_.rows;) {
             const std::int64_t p = at(s_.position, m), start = p / kScanBlock * kScanBlock;
             const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
@@ -230,6 +230,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kScan:
                 run.scan(op);
+                break;
+            case Op::kDelta:
+                run.delta(op);
                 break;
             case Op::kGate:
                 run.gate(op);

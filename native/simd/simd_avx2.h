@@ -41,14 +41,24 @@ inline __m256i shift_signed(__m256i x, int s) {
     const __m128i n = _mm_cvtsi32_si128(s);
     return _mm256_sub_epi64(_mm256_srl_epi64(_mm256_xor_si256(x, top), n), _mm256_srl_epi64(top, n));
 }
-template <int S> void multiply_shift_wide(std::int64_t* out, Split x, Split y, std::int64_t c) {
-    const __m256i more = _mm256_set1_epi64x(c);
-    const __m256i even = shift_signed(_mm256_add_epi64(_mm256_mul_epi32(x.even, y.even), more), S);
-    const __m256i odd = shift_signed(_mm256_add_epi64(_mm256_mul_epi32(x.odd, y.odd), more), S);
-    const __m256i low = _mm256_unpacklo_epi64(even, odd), high = _mm256_unpackhi_epi64(even, odd);
+// Sums of products in 64 bits.
+struct Sums {
+    __m256i even, odd;
+};
+inline Sums add_products(Sums sums, Split x, Split y) {
+    return {_mm256_add_epi64(sums.even, _mm256_mul_epi32(x.even, y.even)),
+            _mm256_add_epi64(sums.odd, _mm256_mul_epi32(x.odd, y.odd))};
+}
+inline void store_sums(std::int64_t* out, Sums sums) {
+    const __m256i low = _mm256_unpacklo_epi64(sums.even, sums.odd), high = _mm256_unpackhi_epi64(sums.even, sums.odd);
     auto* to = reinterpret_cast<__m256i*>(out);
     _mm256_storeu_si256(to, _mm256_permute2x128_si256(low, high, 0x20));
     _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(low, high, 0x31));
+}
+template <int S> void multiply_shift_wide(std::int64_t* out, Split x, Split y, std::int64_t c) {
+    const __m256i more = _mm256_set1_epi64x(c);
+    store_sums(out, {shift_signed(_mm256_add_epi64(_mm256_mul_epi32(x.even, y.even), more), S),
+                     shift_signed(_mm256_add_epi64(_mm256_mul_epi32(x.odd, y.odd), more), S)});
 }
 inline Narrow dot_pairs(Narrow acc, Narrow x, Narrow y) {
     return acc + (Narrow)_mm256_madd_epi16((__m256i)x, (__m256i)y);

@@ -64,13 +64,25 @@ template <int S> Split multiply_shift(Split a, Split b, std::int64_t c) {
     return {_mm512_srli_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.even, b.even), more), S),
             _mm512_srli_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.odd, b.odd), more), S)};
 }
-// The same in full.
+// Sums of products in 64 bits.
+struct Sums {
+    __m512i even, odd;
+};
+inline Sums add_products(Sums sums, Split a, Split b) {
+    return {_mm512_add_epi64(sums.even, _mm512_mul_epi32(a.even, b.even)),
+            _mm512_add_epi64(sums.odd, _mm512_mul_epi32(a.odd, b.odd))};
+}
+inline void store_sums(std::int64_t* out, Sums sums) {
+    const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
+                  high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi64(sums.even, low, sums.odd));
+    _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi64(sums.even, high, sums.odd));
+}
+// (a * b + c) >> S in full.
 template <int S> void multiply_shift_wide(std::int64_t* out, Split a, Split b, std::int64_t c) {
     const __m512i more = _mm512_set1_epi64(c);
-    const __m512i even = _mm512_srai_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.even, b.even), more), S);
-    const __m512i odd = _mm512_srai_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.odd, b.odd), more), S);
-    _mm512_storeu_si512(out, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), odd));
-    _mm512_storeu_si512(out + 8, _mm512_permutex2var_epi64(even, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), odd));
+    store_sums(out, {_mm512_srai_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.even, b.even), more), S),
+                     _mm512_srai_epi64(_mm512_add_epi64(_mm512_mul_epi32(a.odd, b.odd), more), S)});
 }
 // acc + sum over 2 of signed 16-bit products.
 inline Narrow dot_pairs(Narrow acc, Narrow a, Narrow b) {

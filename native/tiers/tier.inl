@@ -26,6 +26,7 @@ namespace {
 
 #include "kernels/matmul.inl"
 #include "kernels/rows.inl"
+#include "kernels/weighted.inl"
 
 #include "kernels/attention.inl"
 
@@ -48,6 +49,7 @@ const Kernels kTable = {
     rotate,
     gate,
     sigmoid,
+    weighted_sum,
     soft_cap,
     add_scaled,
     expect,

@@ -51,18 +51,17 @@ Weight convert_finite(Model* model, const char* kind, const std::uint8_t* data, 
 
 // Operations as JavaScript names them.
 constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
-    {"embed", Op::kEmbed},       {"norm", Op::kNorm},     {"gather", Op::kGather},
-    {"hadamard", Op::kHadamard}, {"linear", Op::kLinear}, {"adapt", Op::kAdapt},
-    {"steer", Op::kSteer},       {"rope", Op::kRope},     {"attend", Op::kAttend},
-    {"convolve", Op::kConvolve}, {"scan", Op::kScan},     {"gate", Op::kGate},
-    {"experts", Op::kExperts},   {"logits", Op::kLogits}, {"all_gather", Op::kAllGather},
+    {"embed", Op::kEmbed},   {"norm", Op::kNorm},         {"gather", Op::kGather}, {"hadamard", Op::kHadamard},
+    {"linear", Op::kLinear}, {"adapt", Op::kAdapt},       {"steer", Op::kSteer},   {"rope", Op::kRope},
+    {"attend", Op::kAttend}, {"convolve", Op::kConvolve}, {"scan", Op::kScan},     {"delta", Op::kDelta},
+    {"gate", Op::kGate},     {"experts", Op::kExperts},   {"logits", Op::kLogits}, {"all_gather", Op::kAllGather},
 };
 
 // As js/src/core.js writes an operation: fields of model.h.
 struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
-        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip;
+        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -232,7 +231,9 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
                static_cast<int>(g.scan_bias),
                static_cast<int>(g.step_bias),
                static_cast<int>(g.rate),
-               static_cast<int>(g.skip)};
+               static_cast<int>(g.skip),
+               g.delta != 0,
+               g.tiled != 0};
     op.keep = g.keep;
     op.random = g.random != 0;
     op.index.assign(index, index + index_count);

@@ -19,6 +19,8 @@ WEIGHTS = {
     "olmoe-7b": 6.919e9, "qwen3-30b-a3b": 30.53e9, "gpt-oss-20b": 20.91e9, "llama-70b": 70.55e9,
 }  # fmt: skip
 """Parameters, as the models' cards state them."""
+ROUNDED = {"mamba2-2.7b": 2.7e9, "qwen3.5-9b": 9e9}
+"""Those of models whose names alone state them."""
 
 
 @pytest.fixture
@@ -28,6 +30,20 @@ def small(monkeypatch):
         "llama": ModelShape("llama", 2, 64, 96, 4, 2, 32, 1100, 256, 1e4, True),
         "phi": ModelShape("phi3", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False),
         "experts": ModelShape("qwen3moe", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64),
+        "delta": ModelShape(
+            "qwen35",
+            4,
+            64,
+            96,
+            4,
+            2,
+            32,
+            300,
+            256,
+            1e4,
+            False,
+            own=shapes._recurrent(4, 128, 32, 2, full_attention_interval=2),
+        ),
         "biased": ModelShape("gpt-oss", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64),
     }
     monkeypatch.setattr(shapes, "SHAPES", made)
@@ -38,12 +54,14 @@ def small(monkeypatch):
 def test_shapes_have_as_many_weights_as_their_models(name):
     tensors = random_checkpoint(name).tensors.values()
     count = sum(int(np.prod(tensor.shape)) for tensor in tensors)
-    assert count == pytest.approx(WEIGHTS[name], rel=1e-3)
-    assert WEIGHTS.keys() == SHAPES.keys()
+    assert count == (
+        pytest.approx(ROUNDED[name], rel=1e-2) if name in ROUNDED else pytest.approx(WEIGHTS[name], rel=1e-3)
+    )
+    assert WEIGHTS.keys() | ROUNDED.keys() == SHAPES.keys()
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0", "F16"])
-@pytest.mark.parametrize("name", ["llama", "phi", "experts", "biased"])
+@pytest.mark.parametrize("name", ["llama", "phi", "experts", "delta", "biased"])
 def test_a_written_file_is_the_model_in_memory(small, tmp_path, name, kind):
     checkpoint = random_checkpoint(name, kind)
     path = tmp_path / "random.gguf"

@@ -64,7 +64,7 @@ def test_each_layer_has_attention_a_state_space_or_both(tmp_path: Path, name: st
     kinds = [{type(op) for op in part} & {Attend, Scan} for part in segments(program).layers]
     assert kinds == [{"s": {Scan}, "a": {Attend}, "b": {Attend, Scan}}[letter] for letter in layers]
     assert program.layers == layers.count("a") + layers.count("b")
-    assert len(program.scans()) == layers.count("s") + layers.count("b")
+    assert len(program.recurrent()) == layers.count("s") + layers.count("b")
     rotates = name != "granite4-h"
     assert any(isinstance(op, Rope) for op in program.ops) == rotates == bool(program.rotations)
 
@@ -75,7 +75,7 @@ def test_a_model_of_state_spaces_alone_has_no_attention(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, variant._replace(config=config), "alone")
     model = intact.load(folder)
     assert model.program.layers == 0
-    assert len(model.program.scans()) == 3
+    assert len(model.program.recurrent()) == 3
     reference = intact.load(folder, executor="reference")
     assert np.array_equal(*(one.logits(TOKENS, raw=True)[0] for one in (model, reference)))
 

@@ -66,6 +66,10 @@ CONVERTED = {
     "qwen2moe": ("qwen2moe", False),
     "qwen3": ("qwen3", False),
     "qwen3moe": ("qwen3moe", False),
+    "qwen3-next": ("qwen3next", False),
+    "qwen3.5": ("qwen35", False),
+    "qwen3.5-moe": ("qwen35moe", False),
+    "qwen3.5-tied": ("qwen35", False),
     "seed-oss": ("seed_oss", False),
     "smollm3": ("smollm3", True),
     "stablelm": ("stablelm", False),
@@ -121,6 +125,12 @@ HYBRID = {
     "ssm.time_step_rank": "mamba_n_heads",
     "ssm.group_count": "mamba_n_groups",
 }
+DELTA_NET = {
+    "ssm.conv_kernel": "linear_conv_kernel_dim",
+    "ssm.state_size": "linear_key_head_dim",
+    "ssm.time_step_rank": "linear_num_value_heads",
+    "ssm.group_count": "linear_num_key_heads",
+}
 LFM2_EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 """What the converter makes of the names of LFM2's experts."""
 CHANGES = {
@@ -174,6 +184,15 @@ def _apart(
             for part, rows in zip(("w1", "w3"), np.split(array, 2, axis=1), strict=True):
                 yield name.replace("input_linear", f"experts.{part}"), rows
             continue
+        if config["model_type"].startswith("qwen3_5") and ".mlp.experts." in name:
+            stem = name.rpartition(".")[0]
+            parts = np.split(array, 2, axis=1) if name.endswith("gate_up_proj") else [array]
+            for part, rows in zip(("gate_proj", "up_proj") if len(parts) == 2 else ("down_proj",), parts, strict=True):
+                yield f"{stem}.{part}.weight", rows
+            continue
+        if ".linear_attn." in name:
+            yield from _by_key_head(config, name, array)
+            continue
         if ".mlp.experts.gate_up_proj" in name or ".mlp.experts.down_proj" in name:  # gpt-oss
             rows, end = (array, "bias") if name.endswith("_bias") else (array.swapaxes(1, 2), "weight")
             stem = name.rpartition(".")[0]
@@ -190,6 +209,52 @@ def _apart(
         for part, rows in (("q", groups[:, :per]), ("k", groups[:, per]), ("v", groups[:, per + 1])):
             own = name.replace("attention.wqkv", f"self_attn.{part}_proj")
             yield own, rows.reshape(-1, array.shape[1])
+
+
+def _by_key_head(config: dict[str, Any], name: str, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors with Qwen3-Next's `in_proj_qkvz` as two; for each key head it has query, key, values and z."""
+    if not name.endswith("in_proj_qkvz.weight"):
+        yield name, array
+        return
+    keys, states = config["linear_num_key_heads"], config["linear_key_head_dim"]
+    values = config["linear_num_value_heads"] // keys * config["linear_value_head_dim"]
+    ends = [states, 2 * states, 2 * states + values]
+    parts = np.split(array.reshape(keys, -1, array.shape[1]), ends, axis=1)
+    *qkv, z = (part.reshape(-1, array.shape[1]) for part in parts)
+    yield name.replace("qkvz", "qkv"), np.concatenate(qkv)
+    yield name.replace("qkvz", "z"), z
+
+
+def _tiled(config: dict[str, Any], name: str, array: np.ndarray) -> np.ndarray:
+    """A tensor of Qwen3.5's delta nets with heads of values in GGUF's order: the first of each key head, and so on."""
+    heads, keys = config["linear_num_value_heads"], config["linear_num_key_heads"]
+
+    def reorder(values: np.ndarray) -> np.ndarray:
+        by_key = values.reshape(keys, heads // keys, -1, *values.shape[1:])
+        return by_key.swapaxes(0, 1).reshape(values.shape)
+
+    part = name.partition(".linear_attn.")[2].removesuffix(".weight")
+    if part in ("in_proj_z", "in_proj_a", "in_proj_b", "A_log", "dt_bias"):
+        return reorder(array)
+    if part in ("in_proj_qkv", "conv1d"):
+        first = 2 * keys * config["linear_key_head_dim"]
+        return np.concatenate([array[:first], reorder(array[first:])])
+    return reorder(array.T).T if part == "out_proj" else array
+
+
+def _delta_net(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Metadata of files with delta nets."""
+    found = {to: config[own] for to, own in DELTA_NET.items()}
+    found["ssm.inner_size"] = config["linear_num_value_heads"] * config["linear_value_head_dim"]
+    if config["layer_types"] is None:
+        found["full_attention_interval"] = config["full_attention_interval"]
+    else:
+        flags = np.array([kind == "linear_attention" for kind in config["layer_types"]], "?")
+        found["attention.recurrent_layers"] = flags.tolist()
+    if "rope_parameters" in config:
+        found["rope.dimension_sections"] = [2, 1, 1, 0]
+        found["rope.freq_base"] = config["rope_parameters"]["rope_theta"]
+    return {f"{name}.{to}": value for to, value in found.items()}
 
 
 FALCON = {
@@ -298,8 +363,13 @@ def _convert(
             metadata[f"{name}.feed_forward_length"] = config["shared_intermediate_size"]
     if "num_dense_layers" in config:
         metadata |= {f"{name}.leading_dense_block_count": config["num_dense_layers"], f"{name}.expert_gating_func": 2}
+    delta_nets = "linear_num_key_heads" in config
+    if delta_nets:
+        metadata |= _delta_net(config, name)
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
-    metadata[f"{name}.rope.dimension_count"] = int(width * config.get("partial_rotary_factor", 1))
+    metadata[f"{name}.rope.dimension_count"] = int(
+        width * config.get("partial_rotary_factor", 0.25 if delta_nets else 1)
+    )
     tensors = {}
     names = gguf.get_tensor_name_map(
         next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]
@@ -309,10 +379,15 @@ def _convert(
         stem = own.split(".")[-2]
         if (name == "gemma2" and array.ndim == 1) or (name == "nemotron" and own.endswith("norm.weight")):
             array = array + np.float32(1)
+        if delta_nets and own.endswith("norm.weight") and not own.endswith("linear_attn.norm.weight"):
+            array = array + np.float32(1)
+        if name.startswith("qwen35"):
+            array = _tiled(config, own, array)
         if own.endswith(("conv.conv.weight", "conv1d.weight")):
             array = array[:, 0]
         if own.endswith((".A_log", ".D")):
-            array = (-np.exp(array.astype(np.float64)) if own.endswith("A_log") else array)[:, None]
+            array = -np.exp(array.astype(np.float64)) if own.endswith("A_log") else array
+            array = array if delta_nets else array[:, None]
         own = own.replace("dt_bias", "dt_proj.bias")
         if name == "falcon-h1" and array.ndim == 2 and own.endswith(".weight"):
             array = _multiplied(config, own, array)

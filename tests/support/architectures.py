@@ -14,7 +14,21 @@ from pathlib import Path
 
 from intact.formats import open_checkpoint
 from intact.models import ARCHITECTURES, Program, build_program
-from intact.models.program import Attend, Convolve, Embed, Experts, Gate, Linear, Logits, Norm, Op, Rope, Scan, Scatter
+from intact.models.program import (
+    Attend,
+    Convolve,
+    Embed,
+    Experts,
+    Gate,
+    GatedDelta,
+    Linear,
+    Logits,
+    Norm,
+    Op,
+    Rope,
+    Scan,
+    Scatter,
+)
 from support.tiny import write_tiny
 
 STORED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.gguf == name)
@@ -43,6 +57,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "convolve", op.taps
         case Scan():
             return "scan", op.taps, op.groups > 1, program.layers > 0  # pages of state spaces alone have another form
+        case GatedDelta():
+            return "delta", op.taps, op.groups < op.heads, op.tiled
         case Gate():
             return "gate", op.kind, op.up is None, op.up == op.gate
         case Experts():

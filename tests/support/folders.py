@@ -66,6 +66,22 @@ _GRANITE4 = _STATE_SPACE | {
     "residual_multiplier": 0.22,
     "logits_scaling": 4.0,
 }
+_DELTA_NET = {
+    "num_hidden_layers": 4,
+    "head_dim": 32,
+    "layer_types": ["linear_attention", "linear_attention", "full_attention", "linear_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 32,
+    "linear_conv_kernel_dim": 4,
+}
+_DELTA_EXPERTS = {
+    "num_experts": 6,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 48,
+    "shared_expert_intermediate_size": 40,
+}
 _LATENT = {
     "num_hidden_layers": 3,
     "num_key_value_heads": 4,
@@ -669,6 +685,44 @@ VARIANTS: dict[str, Variant] = {
             tie_word_embeddings=True,
         ),
     ),
+    "qwen3.5": Variant(
+        _config(
+            "Qwen3_5ForCausalLM",
+            "qwen3_5_text",
+            **_DELTA_NET,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 1, 1]},
+        )
+    ),
+    "qwen3.5-tied": Variant(
+        _config(
+            "Qwen3_5ForCausalLM",
+            "qwen3_5_text",
+            **_DELTA_NET | {"layer_types": None, "linear_num_key_heads": 3, "linear_num_value_heads": 3},
+            full_attention_interval=2,
+            partial_rotary_factor=0.5,
+            rms_norm_eps=1e-3,
+            attention_bias=True,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
+    "qwen3.5-moe": Variant(_config("Qwen3_5MoeForCausalLM", "qwen3_5_moe_text", **_DELTA_NET, **_DELTA_EXPERTS), "F16"),
+    "qwen3-next": Variant(
+        _config(
+            "Qwen3NextForCausalLM",
+            "qwen3_next",
+            **_DELTA_NET
+            | {
+                "num_hidden_layers": 3,
+                "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+                "linear_key_head_dim": 24,
+                "linear_conv_kernel_dim": 3,
+            },
+            **_DELTA_EXPERTS | {"num_experts_per_tok": 4},
+            mlp_only_layers=[0],
+            norm_topk_prob=True,
+        )
+    ),
     "deepseek-v2-lite": Variant(
         _config(
             "DeepseekV2ForCausalLM",
@@ -765,7 +819,9 @@ MATRICES = {
     "mlp.gate": 6.0,
     "mlp.router": 6.0,
     "block_sparse_moe.gate": 6.0,
+    "attn_gate": 0.25,
     "attn_output": 1.0,
+    "delta_qkvz": 0.4,
     "in_proj": 0.7,
     "output": 3.0,
 }
@@ -819,7 +875,8 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
         else:
             mean, size = entry_of(name if end.startswith("ssm_") else stem, gains, (1.0, 0.2))
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
-            out[own] = (values + np.float32(mean - architecture.hf_gain_offset)).astype(np.float32)
+            offset = 0.0 if ".ssm_" in name else architecture.hf_gain_offset
+            out[own] = (values + np.float32(mean - offset)).astype(np.float32)
     if architecture.gguf == "mamba2":
         out = {name.replace("model.layers.", "backbone.layers."): array for name, array in out.items()}
     return stack_experts(architecture, out, config)
@@ -831,14 +888,16 @@ def stack_experts(
     """The weights with the matrices of experts as one tensor, where the architecture's files have it so."""
     for i in range(config["num_hidden_layers"]):
         for own, stems in architecture.hf_stacked.items():
+            assert architecture.mixture is not None
             names = [
                 [architecture.hf_name(f"blk.{i}.{stem}.{e}.weight") for stem in stems]
-                for e in range(config["num_local_experts"])
+                for e in range(config[architecture.mixture.hf_count])
             ]
             if not names:
                 continue
             stacked = np.stack([np.concatenate([values.pop(name) for name in some]) for some in names])
-            values[f"model.layers.{i}.{own}.weight"] = stacked
+            end = "" if architecture.gguf == "qwen35moe" else ".weight"  # as Transformers' modules have them
+            values[f"model.layers.{i}.{own}{end}"] = stacked
     return _as_gpt_oss(values, config) if architecture.gguf == "gpt-oss" else values
 
 

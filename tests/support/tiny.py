@@ -33,6 +33,7 @@ MATRICES = {
     "attn_v": 1.5,
     "attn_qkv": 1.5,
     "attn_output": 1.0,
+    "attn_gate": 0.25,
     "ffn_gate": 1.5,
     "ffn_gate_exps": 1.5,
     "ffn_gate_inp": 4.0,

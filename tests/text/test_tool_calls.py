@@ -16,6 +16,7 @@ from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_calls.lfm2 import Lfm2Calls
 from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.mistral import Mistral
+from intact.text.tool_calls.qwen_tags import QwenTags
 from intact.text.tool_calls.seed import Seed
 from intact.text.tool_calls.tool_list import ToolList
 
@@ -217,6 +218,7 @@ def test_without_plain_json_calls_stand_between_marks_alone():
         (Lfm2Calls, "lfm2"),
         (LlamaJson, "llama"),
         (Mistral, "mistral"),
+        (QwenTags, "qwen_tags"),
         (Seed, "seed"),
         (ToolList, "tool_list"),
     ],
@@ -225,7 +227,7 @@ def test_what_a_format_frames_it_reads(form, name):
     before, after = form().frame("weather")
     text = form.opens + before + '{"city": "Rome"}' + after + form.closes
     assert read(CallReader(form(), tools=TOOLS), text, []) == ("", [TO_ROME])
-    shown = "<|channel|>commentary" if form is Harmony else form.opens
+    shown = {Harmony: "<|channel|>commentary", QwenTags: "<tool_call><function="}.get(form, form.opens)
     assert find_format("{% if tools %}" + shown + "{% endif %}").name == name
 
 
@@ -427,7 +429,16 @@ def test_calls_of_tags_are_found_however_a_text_is_cut(cuts):
     assert found == (f"<seed:think>{SEED_ROME}</seed:think>So:", [TO_ROME])
 
 
+@given(st.lists(st.integers(0, 120)))
+def test_calls_of_tags_between_other_marks_are_found_however_a_text_is_cut(cuts):
+    text = f"Now.\n\n<tool_call>\n{SEED_ROME}\n</tool_call>\n<tool_call>\n{SEED_ROME}\n</tool_call>"
+    assert read(CallReader(QwenTags(), tools=TOOLS), text, cuts) == ("Now.", [TO_ROME, TO_ROME])
+
+
 def test_templates_and_their_formats():
+    tags = "{% if tools %}<tool_call>\n<function=example_function_name>\n{% endif %}"
+    assert find_format(tags).name == "qwen_tags"
+    assert find_format(tags.replace("<function=", "")).name == "hermes"
     llama = '{% if tools %}{"name": function name, "parameters": dictionary of argument name and its value}{% endif %}'
     assert find_format(llama).name == "llama"
     assert find_format("{% if tools %}{{ tools }}{% endif %}") is None

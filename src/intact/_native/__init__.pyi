@@ -156,11 +156,13 @@ class Op:
 
         SCAN = 11
 
-        GATE = 12
+        DELTA = 12
 
-        EXPERTS = 13
+        GATE = 13
 
-        LOGITS = 14
+        EXPERTS = 14
+
+        LOGITS = 15
 
     @property
     def source(self) -> int: ...
@@ -313,10 +315,10 @@ class Op:
     def routing(self, arg: tuple[int, int, int, float, int, int], /) -> None: ...
 
     @property
-    def scan(self) -> tuple[int, int, int, int, int, int, int, int, int]: ...
+    def scan(self) -> tuple[int, int, int, int, int, int, int, int, int, bool, bool]: ...
 
     @scan.setter
-    def scan(self, arg: tuple[int, int, int, int, int, int, int, int, int], /) -> None: ...
+    def scan(self, arg: tuple[int, int, int, int, int, int, int, int, int, bool, bool], /) -> None: ...
 
     @property
     def scale(self) -> tuple[int, int]: ...

@@ -46,18 +46,36 @@ class ModelShape(NamedTuple):
     used: int = 0
     """Experts of a row."""
     expert_hidden: int = 0
+    own: Mapping[str, Any] = {}
+    """Further keys of a GGUF file, without the architecture's name."""
 
 
+def _recurrent(heads: int, inner: int, states: int, groups: int, **more: Any) -> dict[str, Any]:
+    """Return the sizes of recurrent layers: heads, the channels of all, columns of a state, groups."""
+    sizes = {
+        "conv_kernel": 4,
+        "time_step_rank": heads,
+        "inner_size": inner,
+        "state_size": states,
+        "group_count": groups,
+    }
+    return {**{f"ssm.{key}": value for key, value in sizes.items()}, **more}
+
+
+_MAMBA2: Final = _recurrent(80, 5120, 128, 1)
+_QWEN35: Final = _recurrent(32, 4096, 128, 16, full_attention_interval=4) | {"rope.dimension_count": 64}
 SHAPES: Final = {
     "smollm2-135m": ModelShape("llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, 1e5, True),
     "qwen2.5-0.5b": ModelShape("qwen2", 24, 896, 4864, 14, 2, 64, 151936, 32768, 1e6, True),
     "llama-1b": ModelShape("llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5, True),
     "qwen2.5-1.5b": ModelShape("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 32768, 1e6, True),
+    "mamba2-2.7b": ModelShape("mamba2", 64, 2560, 1, 1, 1, 2, 50288, 1 << 19, 1e4, True, own=_MAMBA2),
     "llama-3b": ModelShape("llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, 5e5, True),
     "qwen3-4b": ModelShape("qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, True),
     "llama-8b": ModelShape("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5, False),
     "qwen3-8b": ModelShape("qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, 1e6, False),
     "olmoe-7b": ModelShape("olmoe", 16, 2048, 1024, 16, 16, 128, 50304, 4096, 1e4, False, 64, 8, 1024),
+    "qwen3.5-9b": ModelShape("qwen35", 32, 4096, 12288, 16, 4, 256, 248320, 32768, 1e7, False, own=_QWEN35),
     "phi-4": ModelShape("phi3", 40, 5120, 17920, 40, 10, 128, 100352, 16384, 2.5e5, False),
     "gpt-oss-20b": ModelShape("gpt-oss", 24, 2880, 2880, 64, 8, 64, 201088, 131072, 1.5e5, False, 32, 4, 2880),
     "qwen3-30b-a3b": ModelShape("qwen3moe", 48, 2048, 6144, 32, 4, 128, 151936, 40960, 1e6, False, 128, 8, 768),
@@ -131,7 +149,7 @@ def random_checkpoint(name: str, kind: str = "Q4_0") -> Checkpoint:
     tensors: dict[str, Tensor] = {}
     sizes = tensor_shapes(architecture, described, shape.vocabulary, shape.tied)
     for tensor, size in fused_shapes(sizes, architecture.gguf_fused, stacked=False).items():
-        own = kind if len(size) == 2 else "F32"
+        own = kind if len(size) == 2 and not tensor.endswith(".ssm_conv1d.weight") else "F32"
         if byte_length(own, size) is None:
             raise ParameterError(f"{name}: rows of {size[-1]} values are no whole number of blocks of {kind}")
         make = partial(_matrix, tensor, own, size) if len(size) == 2 else partial(_vector, tensor, size)
@@ -184,6 +202,7 @@ def _metadata(name: str, shape: ModelShape, kind: str) -> Mapping[str, Any]:
         a + "rope.dimension_count": shape.head_width,
         a + "rope.freq_base": shape.base,
         **({a + key: value for key, value in experts.items()} if shape.experts else {}),
+        **{a + key: value for key, value in shape.own.items()},
         **tokenizer_metadata(shape.vocabulary),
     }
 
@@ -197,5 +216,5 @@ def _matrix(name: str, kind: str, shape: tuple[int, ...]) -> Bytes:
 
 
 def _vector(name: str, shape: tuple[int, ...]) -> Bytes:
-    mean = 0.0 if name.endswith(".bias") else 1.0
+    mean = 0.0 if name.endswith(".bias") else -1.0 if name.endswith(".ssm_a") else 1.0  # heads forget
     return (random_floats(name, shape, 0.1) + np.float32(mean)).astype("<f4").view(np.uint8)

@@ -28,6 +28,7 @@ from intact.models.program import (
     Expert,
     Experts,
     Gate,
+    GatedDelta,
     Gather,
     Linear,
     Logits,
@@ -497,6 +498,16 @@ def _convolutions() -> Iterator[Case]:
         yield b.case([*_two_sequences(), ALL_TOKENS])
 
 
+def _cut_text() -> list[Step]:
+    """Give a text of 150 tokens in chunks across the ends of blocks, and another beside one of them."""
+    text, pages = [(7 * i + i * i // 3 + 3) % TOKENS for i in range(150)], [0, 5, 1, 9, 4, 2, 3, 8, 6, 7]
+    cuts = (0, 50, 51, 91, 128, 150)
+    other = _chunk(0, text[20:90], range(10, 15))
+    steps = [_step(_chunk(start, text[start:end], pages)) for start, end in pairwise(cuts)]
+    steps[2] = _step(other, *steps[2].chunks)
+    return steps
+
+
 def _scans() -> Iterator[Case]:
     """Build state-space layers, two in a row: with groups, few taps, slow and fast heads, and sums at their bounds."""
     shapes = ((6, 8, 2, 24, 4, 1.0), (3, 20, 1, 16, 3, 1.0), (1, 4, 1, 256, 4, 3000.0), (4, 2, 4, 1, 1, 40.0))
@@ -521,12 +532,7 @@ def _scans() -> Iterator[Case]:
             b.ops.append(Gate("z", "scanned", b.buffer("gated", inner, wide=True), "silu"))
         b.linear("gated", "F32", ("y", 41))
         b.logits("y")
-        text, pages = [(7 * i + i * i // 3 + 3) % TOKENS for i in range(150)], [0, 5, 1, 9, 4, 2, 3, 8, 6, 7]
-        cuts = (0, 50, 51, 91, 128, 150)
-        other = _chunk(0, text[20:90], range(10, 15))
-        steps = [_step(_chunk(start, text[start:end], pages)) for start, end in pairwise(cuts)]
-        steps[2] = _step(other, *steps[2].chunks)
-        yield b.case(steps, pages=15)
+        yield b.case(_cut_text(), pages=15)
     b = _Builder("scan units")  # of which the head shows each
     b.embed(40)
     b.linear("x", "F32", ("mixed", 12 + 2 * 8), ("steps", 3))
@@ -535,6 +541,39 @@ def _scans() -> Iterator[Case]:
     decay = b.tensor("decay", "F32", (3,), _float_bytes(np.array([-0.01, -0.5, -4.0], np.float32)))
     skip = b.vector("skip", 3, 3.0, 0.5)
     b.ops.append(Scan("mixed", "steps", b.buffer("y", 12), kernel, offset, steps_of, decay, skip, 0, 3, 4, 1, 8, 4))
+    b.logits("y")
+    yield b.case([*_two_sequences(), ALL_TOKENS])
+
+
+def _deltas() -> Iterator[Case]:
+    """Build layers with the gated delta rule, two in a row: shared keys, slow and fast heads, values at bounds."""
+    shapes = ((6, 8, 2, 24, 4, 1.0), (4, 12, 2, 16, 3, 1.0), (1, 4, 1, 256, 4, 3000.0), (2, 3, 2, 1, 1, 4.0))
+    for heads, width, groups, states, taps, size in shapes:
+        b = _Builder(f"delta {heads} {width} {groups} {states} {taps}")
+        inner, channels = heads * width, heads * width + 2 * groups * states
+        decays = -(2.0 ** np.arange(-9, 4, 13 / heads)) * (size < 100)
+        b.embed(40)
+        for i in range(2):
+            source = "x" if i == 0 else "gated"
+            b.linear(source, "F32", ("mixed", channels), ("steps", heads), bias=0.5 * size)
+            b.linear(source, "F32", ("beta", heads), ("z", inner), bias=0.5)
+            parameters = (
+                b.matrix(f"taps.{i}", "F32", channels, taps, min(size, 40.0) * taps**0.5),
+                b.vector(f"step_bias.{i}", heads, -2.0, 2.0),
+                b.tensor(f"decay.{i}", "F32", (heads,), _float_bytes(decays.astype(np.float32))),
+            )
+            target, sizes = b.buffer("found", inner), (heads, width, groups, states, taps)
+            b.ops.append(GatedDelta("mixed", "steps", "beta", target, *parameters, i, *sizes, tiled=taps == 3))
+            b.ops.append(Gate("z", "found", b.buffer("gated", inner, wide=True), "sigmoid"))
+        b.linear("gated", "F32", ("y", 41))
+        b.logits("y")
+        yield b.case(_cut_text(), pages=15)
+    b = _Builder("delta units")  # of which the head shows each
+    b.embed(40)
+    b.linear("x", "F32", ("mixed", 12 + 2 * 8), ("steps", 3), ("beta", 3))
+    kernel, steps_of = b.matrix("taps", "F32", 28, 4, 4.0), b.vector("step_bias", 3, -1.0, 1.0)
+    decay = b.tensor("decay", "F32", (3,), _float_bytes(np.array([-0.01, -0.5, -4.0], np.float32)))
+    b.ops.append(GatedDelta("mixed", "steps", "beta", b.buffer("y", 12), kernel, steps_of, decay, 0, 3, 4, 1, 8, 4))
     b.logits("y")
     yield b.case([*_two_sequences(), ALL_TOKENS])
 
@@ -599,5 +638,5 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    for family in (*parts, _decoders, _adapters):
+    for family in (*parts, _deltas, _decoders, _adapters):
         yield from family()

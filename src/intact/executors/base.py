@@ -14,10 +14,23 @@ from intact.errors import ModelError, ParameterError
 from intact.executors.profiles import Profile, ProfileParts
 from intact.formats import Tensor
 from intact.models.decoder import float_values
-from intact.models.program import AllGather, Convolve, Experts, Gather, Linear, Norm, Program, Scan, Scatter
+from intact.models.program import (
+    AllGather,
+    Convolve,
+    Experts,
+    GatedDelta,
+    Gather,
+    Linear,
+    Norm,
+    Program,
+    Recurrent,
+    Scan,
+    Scatter,
+)
 from intact.numerics.activations import FixedScale, fixed_scale
 from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
+from intact.numerics.delta import DeltaWeights
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SIGMOID_FRACTION
 from intact.numerics.functions import LOG2E
@@ -163,7 +176,7 @@ def integer_gain(program: Program, op: Norm) -> Gain:
     return gain
 
 
-def tap_values(program: Program, op: Convolve | Scan) -> NDArray[np.float32]:
+def tap_values(program: Program, op: Convolve | Recurrent) -> NDArray[np.float32]:
     """Return a convolution's weights as float32 (width, taps); the last column is that of the position itself."""
     width = op.width if isinstance(op, Convolve) else op.shape.channels
     tensor, count = program.tensors[op.weight], width * op.taps
@@ -171,7 +184,7 @@ def tap_values(program: Program, op: Convolve | Scan) -> NDArray[np.float32]:
     return float_values(flat, count, "convolution").reshape(width, op.taps)
 
 
-def convolution_taps(program: Program, op: Convolve | Scan) -> NDArray[np.int64]:
+def convolution_taps(program: Program, op: Convolve | Recurrent) -> NDArray[np.int64]:
     """Return a convolution's weights in Q20, int64 (width, taps).
 
     Raises
@@ -198,23 +211,41 @@ def scan_weights(program: Program, op: Scan) -> ScanWeights:
     ModelError
         If one is too large, or a head's state would grow by itself.
     """
+    taps, step_bias, rate = _recurrent_weights(program, op)
+    bias = np.zeros(op.shape.channels, np.int64) if op.bias is None else integer_bias(program, op.bias, 16)
+    return ScanWeights(taps, bias, step_bias, rate, integer_bias(program, op.skip, 16))
+
+
+def delta_weights(program: Program, op: GatedDelta) -> DeltaWeights:
+    """Return the parameters of a layer with the gated delta rule as integers.
+
+    Raises
+    ------
+    ModelError
+        If one is too large, or a head's state would grow by itself.
+    """
+    return DeltaWeights(*_recurrent_weights(program, op))
+
+
+def _recurrent_weights(
+    program: Program, op: Recurrent
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the convolution's weights, dt_bias and the rates."""
     if op.states > MOST_STATES:
         raise ModelError(
             f"tensor {op.weight}: states of {op.states} columns pass the proven bounds, at most {MOST_STATES}"
         )
-    bias = np.zeros(op.shape.channels, np.int64) if op.bias is None else integer_bias(program, op.bias, 16)
     decay = bias_values(program, op.decay).astype(np.float64)
     rate = np.floor(-decay * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)
     if not (rate.min() >= 0 and rate.max() < RATE_LIMIT):
         name, found = program.tensors[op.decay].name, f"{decay.min():.6g} to {decay.max():.6g}"
         raise ModelError(f"tensor {name}: decays lie in -709 to 0, found {found}")
-    step_bias, skip = (integer_bias(program, name, 16) for name in (op.step_bias, op.skip))
-    return ScanWeights(convolution_taps(program, op), bias, step_bias, rate.astype(np.int64), skip)
+    return convolution_taps(program, op), integer_bias(program, op.step_bias, 16), rate.astype(np.int64)
 
 
 def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None:
     """Refuse trees of drafts for a program with a recurrent state, which only consecutive tokens lead on."""
-    if any(chunk.parents is not None for chunk in chunks) and program.scans():
+    if any(chunk.parents is not None for chunk in chunks) and program.recurrent():
         raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, no trees")
 
 

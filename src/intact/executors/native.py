@@ -25,6 +25,7 @@ from intact.executors.base import (
     choose_threads,
     choose_tier,
     convolution_taps,
+    delta_weights,
     embed_multiplier,
     fixed_logits,
     gain_values,
@@ -51,6 +52,7 @@ from intact.models.program import (
     Embed,
     Experts,
     Gate,
+    GatedDelta,
     Gather,
     Hadamard,
     Linear,
@@ -153,7 +155,7 @@ class NativeExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
-        self.trees = not self._parts.float32 and not program.scans()
+        self.trees = not self._parts.float32 and not program.recurrent()
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
@@ -370,7 +372,21 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape, op.taps, *numbers),
+                    "scan": (*op.shape, op.taps, *numbers, False, False),
+                }
+            case GatedDelta():
+                delta = delta_weights(self.program, op)
+                taps, floats = delta.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
+                heads = zip((op.step_bias, op.decay), (delta.step_bias, delta.rate), strict=True)
+                numbers = [self._model.add_bias(values, bias_values(self.program, name)) for name, values in heads]
+                return kind.DELTA, {
+                    "source": ids[op.source],
+                    "second": ids[op.steps],
+                    "third": ids[op.beta],
+                    "target": ids[op.target],
+                    "layer": op.layer,
+                    "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
+                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled),
                 }
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}

@@ -19,6 +19,7 @@ from intact.models.program import (
     Embed,
     Experts,
     Gate,
+    GatedDelta,
     Gather,
     Hadamard,
     Linear,
@@ -26,6 +27,7 @@ from intact.models.program import (
     Norm,
     Op,
     Program,
+    Recurrent,
     Rope,
     Scan,
     Scatter,
@@ -44,7 +46,7 @@ class Record(NamedTuple):
     ----------
     kind : str
         embed, norm, gather, scatter, hadamard, quantise (or both in one: "norm, quantise"), linear, rope, append,
-        attention, convolve, scan, gate, all-gather, logits or rest.
+        attention, convolve, scan, delta rule, gate, all-gather, logits or rest.
     label : str
         What it works on: the matrices of a linear, the rows that are quantised.
     calls : int
@@ -125,7 +127,9 @@ class StepWork:
             for i, (op, norm) in enumerate(zip(program.ops, self._norms, strict=True))
         ]
         self.steps = self.rows = self.narrowed = self.wanted = 0
-        self._last, last = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolve | Scan)][-1]
+        self._last, last = [
+            (i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolve | Recurrent)
+        ][-1]
         self._window = last.window if isinstance(last, Attend) else 0
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
         self._seen_last = 0
@@ -211,13 +215,19 @@ class StepWork:
                 kept = (4 if self._float else 2) * op.width
                 moved = self._size(op.source) + self._size(op.target) + (1 + op.taps) * kept
                 return WorkSize(0, all_rows * moved)
-            case Scan() if part == ROWS:
+            case Scan() | GatedDelta() if part == ROWS:
                 kept = (4 if self._float else 2) * op.shape.channels
                 return WorkSize(0, self.rows * (self._size(op.source) + self._size(op.steps) + (2 + op.taps) * kept))
             case Scan():  # a row reads the state and half a block on average, and adds to the state behind the block
                 state, half = op.shape.inner * op.states, BLOCK // 2
                 macs = 2 * state + half * (op.shape.inner + op.groups * op.states)
                 moved = half * (4 if self._float else 2) * op.shape.channels + self._size(op.target)
+                return WorkSize(self.rows * macs, self.rows * (moved + 4 * state))
+            case GatedDelta():  # likewise, and twice: under its key, then under its query
+                shape, half = op.shape, BLOCK // 2
+                state = shape.inner * op.states
+                macs = 3 * state + 2 * half * (shape.inner + op.heads * op.states)
+                moved = half * ((4 if self._float else 2) * shape.columns + 4 * shape.inner) + self._size(op.target)
                 return WorkSize(self.rows * macs, self.rows * (moved + 4 * state))
             case Gate():
                 return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
@@ -276,6 +286,8 @@ class StepWork:
                 return {ROWS: ("convolve", f"{op.taps} positions")}
             case Scan():
                 return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("scan", f"{op.heads} heads")}
+            case GatedDelta():
+                return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("delta rule", f"{op.heads} heads")}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Experts():

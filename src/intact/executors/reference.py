@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from intact.executors.base import (
     check_experts,
     choice_bias,
     convolution_taps,
+    delta_weights,
     embed_multiplier,
     gather_index,
     input_scale,
@@ -43,12 +45,14 @@ from intact.models.program import (
     Expert,
     Experts,
     Gate,
+    GatedDelta,
     Gather,
     Hadamard,
     Linear,
     Logits,
     Norm,
     Program,
+    Recurrent,
     Rope,
     Scan,
     Scatter,
@@ -58,6 +62,8 @@ from intact.numerics import sampling
 from intact.numerics.activations import FixedScale, Quantized, quantize, quantize_fixed, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.convolve import convolution_rows, convolve
+from intact.numerics.delta import DeltaRows, DeltaWeights, delta_row, delta_rows, written_row
+from intact.numerics.delta import end_block as end_delta_block
 from intact.numerics.exact_product import exact_product
 from intact.numerics.experts import Groups, choose, scaled, weight_factor
 from intact.numerics.fixed import rshift, sat32
@@ -114,11 +120,14 @@ class ReferenceExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
-        self.trees = not program.scans()
+        self.trees = not program.recurrent()
         products = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Linear)]
         self._scales: dict[int, FixedScale | None] = {i: input_scale(program, op, self._parts) for i, op in products}
         self._kept: dict[int, KeptInputs | None] = {}
-        self._scans = [scan_weights(program, op) for op in program.scans()]
+        self._recurrent: list[ScanWeights | DeltaWeights] = [
+            scan_weights(program, op) if isinstance(op, Scan) else delta_weights(program, op)
+            for op in program.recurrent()
+        ]
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
         self.recording = False
@@ -129,16 +138,19 @@ class ReferenceExecutor:
         self._cache: list[list[Rows]] = [[np.zeros(shape, np.int64) for shape in shapes] for _ in range(program.layers)]
         # per convolution: codes, their exponent
         self._cache += [[np.zeros((0, op.width), np.int64), np.zeros(0, np.int64)] for op in program.convolutions()]
-        # per state-space layer: what enters the convolution, x, B and C, each with its exponent; steps
-        for op in program.scans():
-            both = op.groups * op.states
-            widths = ((op.shape.channels,), (), (op.shape.inner,), (), (both,), (), (both,), (), (op.heads,))
+        # per recurrent layer: what enters the convolution with its exponent, then x, B and C, each with its exponent,
+        # and steps; or queries, keys, steps and what rows write
+        self._states: list[list[Rows]] = []  # behind each block that ends in a page, whose number is the first axis
+        for layer in program.recurrent():
+            inner, both, heads = (layer.shape.inner,), (layer.groups * layer.states,), (layer.heads,)
+            if isinstance(layer, Scan):
+                kept: Sequence[tuple[int, ...]] = (inner, (), both, (), both, (), heads)
+                states: Sequence[tuple[int, ...]] = ((layer.heads, layer.width, layer.states), heads)
+            else:
+                kept, states = (both, both, heads, inner), ((layer.heads, layer.states, layer.width),)
+            widths = ((layer.shape.channels,), (), *kept)
             self._cache.append([np.zeros((0, *width), np.int64) for width in widths])
-        # and the state behind each block that ends in a page; the first axis is the page times its blocks
-        self._states: list[list[Rows]] = [
-            [np.zeros((0, op.heads, op.width, op.states), np.int64), np.zeros((0, op.heads), np.int64)]
-            for op in program.scans()
-        ]
+            self._states.append([np.zeros((0, *width), np.int64) for width in states])
         self._head: Quantized | None = None  # what entered it in the last step
 
     @property
@@ -149,11 +161,11 @@ class ReferenceExecutor:
     @property
     def page_bytes(self) -> int:
         """Bytes of a page."""
-        p = self.program
-        convolved = sum(op.width + 1 for op in p.convolutions())
-        scanned = sum(2 * op.shape.channels + op.heads + 4 for op in p.scans())
-        states = state_slots(self.page_size) * sum(op.shape.inner * op.states + op.heads for op in p.scans())
-        return 8 * (self.page_size * (p.layers * p.kv_heads * (p.head_width + 1) * 2 + convolved + scanned) + states)
+        rows, states = (
+            sum(int(np.prod(array.shape[1:])) for arrays in lists for array in arrays)
+            for lists in (self._cache, self._states)
+        )
+        return 8 * (self.page_size * rows + state_slots(self.page_size) * states)
 
     def close(self) -> None:
         """Free the weights and the pages; nothing can run any more."""
@@ -282,6 +294,9 @@ class ReferenceExecutor:
                 case Scan():
                     fraction[op.target] = 16
                     rows[op.target] = self._scan(op, rows[op.source], rows[op.steps], chunks)
+                case GatedDelta():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._delta(op, rows[op.source], rows[op.steps], rows[op.beta], chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
                 case Experts():
@@ -433,19 +448,54 @@ class ReferenceExecutor:
             row = part.stop
         return out
 
-    def _scan(self, op: Scan, source: Rows, steps: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
-        codes, exponent, *kept = self._cache[self.program.layers + len(self.program.convolutions()) + op.layer]
-        weights, out, row = self._scans[op.layer], np.zeros((len(source), op.shape.inner), np.int64), 0
-        new = input_rows(source)
+    def _convolved(self, op: Recurrent, source: Rows, taps: Rows, bias: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        """Return what a recurrent layer makes of its rows, Q16: SiLU of the convolution."""
+        codes, exponent = self._recurrent_rows(op)[:2]
+        new, out, row = input_rows(source), np.zeros((len(source), op.shape.channels), np.int64), 0
         for chunk in chunks:
             slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
             part, own = slice(row, row + len(chunk.tokens)), slots[chunk.position : end]
             codes[own], exponent[own] = new.codes[part], new.exponent[part]
-            mixed = []
             for p in range(chunk.position, end):
                 seen = slots[max(0, p - op.taps + 1) : p + 1][::-1]
-                mixed.append(convolved([(codes[s], int(exponent[s])) for s in seen], weights.taps, weights.bias))
-            rows = scan_rows(np.array(mixed), steps[part], weights.step_bias, op.shape)
+                out[row] = convolved([(codes[s], int(exponent[s])) for s in seen], taps, bias)
+                row += 1
+        return out
+
+    def _recurrent_rows(self, op: Recurrent) -> list[Rows]:
+        """Return the cached rows of a recurrent layer."""
+        return self._cache[self.program.layers + len(self.program.convolutions()) + op.layer]
+
+    def _delta(self, op: GatedDelta, source: Rows, steps: Rows, beta: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        weights, shape, row = cast(DeltaWeights, self._recurrent[op.layer]), op.shape, 0
+        mixed = self._convolved(op, source, weights.taps, np.zeros(shape.channels, np.int64), chunks)
+        *new, values = delta_rows(mixed, steps, weights.step_bias, shape)
+        out, kept, (states,) = np.zeros(values.shape, np.int64), self._recurrent_rows(op)[2:], self._states[op.layer]
+        for chunk in chunks:
+            slots = self._slots(chunk.pages)
+            for p in range(chunk.position, chunk.position + len(chunk.tokens)):
+                for array, values_of in zip(kept, new, strict=False):
+                    array[slots[p]] = values_of[row]
+                first = p - p % BLOCK
+                block = slots[first : p + 1]
+                state = states[self._state(chunk.pages, first - 1)] if first else np.zeros(states.shape[1:], np.int64)
+                rows = DeltaRows(*(array[block] for array in kept))
+                rows.written[-1] = written_row(rows, values[row], beta[row], state, weights.rate, shape)
+                kept[-1][slots[p]] = rows.written[-1]
+                if p % BLOCK == BLOCK - 1:
+                    states[self._state(chunk.pages, p)] = end_delta_block(rows, state, weights.rate, shape)
+                out[row] = delta_row(rows, state, weights.rate, shape)
+                row += 1
+        return out
+
+    def _scan(self, op: Scan, source: Rows, steps: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        weights, kept = cast(ScanWeights, self._recurrent[op.layer]), self._recurrent_rows(op)[2:]
+        out, row = np.zeros((len(source), op.shape.inner), np.int64), 0
+        mixed = self._convolved(op, source, weights.taps, weights.bias, chunks)
+        for chunk in chunks:
+            slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
+            part, own = slice(row, row + len(chunk.tokens)), slots[chunk.position : end]
+            rows = scan_rows(mixed[part], steps[part], weights.step_bias, op.shape)
             for array, values in zip(kept, (*rows.x, *rows.b, *rows.c, rows.step), strict=True):
                 array[own] = values
             for p in range(chunk.position, end):
@@ -457,8 +507,7 @@ class ReferenceExecutor:
         """Return the result of one position, whose rows the cache has; store the state where a block ends there."""
         first = p - p % BLOCK
         block = self._slots(pages)[first : p + 1]
-        kept = self._cache[self.program.layers + len(self.program.convolutions()) + op.layer][2:]
-        rows = cached_rows([array[block] for array in kept])
+        rows = cached_rows([array[block] for array in self._recurrent_rows(op)[2:]])
         states = self._states[op.layer]
         state = (
             RecurrentState(*(array[self._state(pages, first - 1)] for array in states))

@@ -41,7 +41,7 @@ from intact.models.program import (
     Norm,
     Op,
     Program,
-    Scan,
+    Recurrent,
     Steer,
 )
 from intact.numerics.dequantize import dequantize
@@ -368,7 +368,7 @@ def layer_ends(program: Program) -> list[int]:
     ends: list[int] = []
     last = -1
     for i, op in enumerate(program.ops):
-        if isinstance(op, Attend | Convolve | Scan):
+        if isinstance(op, Attend | Convolve | Recurrent):
             ends += [last] if last >= 0 and last not in ends[-1:] else []
         added = [(t.buffer, t.accumulate) for t in op.targets] if isinstance(op, Linear) else []
         if isinstance(op, Norm | Experts):

@@ -11,6 +11,7 @@ from intact.errors import ModelError
 from intact.formats.metadata import Metadata
 from intact.models.mixtures import ExpertMixture
 from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
+from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import ScanShape
 
 MOST_CONTEXT = 1 << 19
@@ -116,13 +117,17 @@ class Config:
     convolutions: tuple[int, ...] = ()
     """Layers with a short convolution in the place of attention."""
     taps: int = 0
-    """Positions that a short convolution sums over, its own included."""
+    """Positions that a convolution sums over, its own included."""
     scan: ScanShape | None = None
     """The sizes of state-space layers, if there are any; their convolutions sum over `taps` positions."""
     scan_layers: tuple[int, ...] = ()
     """Layers with a state space in the place of attention."""
     scan_norm: bool = True
     """If true, state-space layers have a norm before their output projection."""
+    delta: DeltaShape | None = None
+    """The sizes of gated delta nets, if there are any; their convolutions sum over `taps` positions."""
+    delta_layers: tuple[int, ...] = ()
+    """Layers with a gated delta net in the place of attention."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
     """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
     other_heads: tuple[str, ...] = ()
@@ -148,8 +153,13 @@ def check_config(config: Config, path: object) -> Config:
         raise ModelError(f"{path}: the heads' width must be even and at most 512, found {config.head_width}")
     if config.rope_width % 2 or config.rope_width > config.head_width:
         raise ModelError(f"{path}: {config.rope_width} rotary dimensions do not fit heads of {config.head_width}")
-    sizes = (("width", config.width, 16384), ("hidden width", config.hidden, 32768))
-    for name, size, most in (*sizes, ("width of all heads", config.heads * config.head_width, 32768)):
+    sizes = (
+        ("width", config.width, 16384),
+        ("hidden width", config.hidden, 32768),
+        ("width of all heads", config.heads * config.head_width, 32768),
+        ("width of all values of a delta net", 0 if config.delta is None else config.delta.inner, 32768),
+    )
+    for name, size, most in sizes:
         if size > most:
             raise ModelError(f"{path}: a {name} of {size} passes the proven bounds of the integer sums, at most {most}")
     return replace(config, context=min(config.context, MOST_CONTEXT))

@@ -41,6 +41,7 @@ from intact.models.program import (
     Norm,
     Op,
     Program,
+    Recurrent,
     Rope,
     Scan,
     Target,
@@ -313,16 +314,7 @@ class Decoder(DecoderFiles):
         """Append query, key and value of a row, rotary embedding (none for -1), and attention to "attended"."""
         c, p = self.config, f"blk.{i}."
         q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
-        self.ops.append(
-            Linear(
-                "x" if self.norms == "after" else "normed",
-                (
-                    self.target("q", p + "attn_q", q, c.width),
-                    self.target("k", p + "attn_k", kv, c.width),
-                    self.target("v", p + "attn_v", kv, c.width),
-                ),
-            )
-        )
+        self.attention_inputs(i)
         if self.norms_rotated:
             self.rotate("q", rotary, c.heads, c.head_width, interleaved)
             self.rotate("k", rotary, c.kv_heads, c.head_width, interleaved)
@@ -340,6 +332,21 @@ class Decoder(DecoderFiles):
         cached = sum(isinstance(op, Attend) for op in self.ops)
         shape = (cached, c.heads, c.kv_heads, c.head_width)
         self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks))
+
+    def attention_inputs(self, i: int) -> None:
+        """Append the projections to "q", "k" and "v"."""
+        c, p = self.config, f"blk.{i}."
+        q, kv = c.heads * c.head_width, c.kv_heads * c.head_width
+        self.ops.append(
+            Linear(
+                "x" if self.norms == "after" else "normed",
+                (
+                    self.target("q", p + "attn_q", q, c.width),
+                    self.target("k", p + "attn_k", kv, c.width),
+                    self.target("v", p + "attn_v", kv, c.width),
+                ),
+            )
+        )
 
     def rotate(self, buffer: str, rotary: int, heads: int, width: int, interleaved: bool) -> None:
         """Append the rotary embedding of the first columns of each head; none for -1."""
@@ -384,9 +391,9 @@ class Decoder(DecoderFiles):
         steps, decay, skip = (p + name for name in ("ssm_dt.bias", "ssm_a", "ssm_d"))
         for name in (steps, decay, skip):
             self.vector(name, shape.heads)
-        cached = sum(isinstance(op, Scan) for op in self.ops)
+        cached = sum(isinstance(op, Recurrent) for op in self.ops)
         self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
-        self.ops.append(Gate("z", "scanned", "gated", "silu"))
+        self.gate("z", "scanned", "gated", "silu")
         if c.scan_norm:
             self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
 
@@ -431,8 +438,12 @@ class Decoder(DecoderFiles):
         targets = (self.target(to, layer + stem, hidden, width) for to, stem in (*first, (up, stems[1])))
         self.ops.append(Linear(source, tuple(targets)))
         second = up if self.gated or self.squared else None
-        self.ops.append(Gate(gate if self.gated else up, second, inner, self.activation))
+        self.gate(gate if self.gated else up, second, inner, self.activation)
         self.ops.append(Linear(inner, (self.target(buffer, layer + stems[2], width, hidden, accumulate),)))
+
+    def gate(self, gate: str, up: str | None, target: str, kind: Activation) -> None:
+        """Append a gated activation of two rows, or of one."""
+        self.ops.append(Gate(gate, up, target, kind))
 
     def experts(self, i: int, m: ExpertMixture, buffer: str, accumulate: bool) -> None:
         """Append the scores of the experts, and the experts; also one that all rows pass with a weight of its own."""

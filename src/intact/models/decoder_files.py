@@ -40,8 +40,9 @@ from intact.models.windows import (
     read_hf_unrotated_layers,
 )
 
-_HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector)\..+|.*\.rotary_emb\.inv_freq")
-"""What a text model may leave aside: a picture's tower, and the frequencies that old checkpoints store again."""
+_HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector|visual)\..+|mtp\..+|.*\.rotary_emb\.inv_freq")
+"""What a text model may leave aside: a picture's tower, layers that predict further tokens (Qwen), and the frequencies
+that old checkpoints store again."""
 
 
 class DecoderFiles:

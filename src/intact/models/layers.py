@@ -23,7 +23,7 @@ from intact.models.program import (
     Logits,
     Op,
     Program,
-    Scan,
+    Recurrent,
     Steer,
 )
 
@@ -156,15 +156,15 @@ def _exchange(program: Program) -> AllGather:
 
 def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:
     """Return operations whose parts of the cache are numbered from 0 on, and the number of attentions."""
-    counts = dict.fromkeys((Attend, Convolve, Scan), 0)
-    found: list[Op] = []
+    counts, found = [0, 0, 0], list[Op]()
     for op in ops:
-        if isinstance(op, Attend | Convolve | Scan):
-            found.append(replace(op, layer=counts[type(op)]))
-            counts[type(op)] += 1
+        if isinstance(op, Attend | Convolve | Recurrent):
+            kind = 0 if isinstance(op, Attend) else 1 if isinstance(op, Convolve) else 2
+            found.append(replace(op, layer=counts[kind]))
+            counts[kind] += 1
         else:
             found.append(op)
-    return found, counts[Attend]
+    return found, counts[0]
 
 
 def _used_buffers(ops: Iterable[Op], program: Program) -> dict[str, Buffer]:

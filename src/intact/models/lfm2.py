@@ -12,6 +12,7 @@ from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES
 from intact.models.program import Buffer
+from intact.models.tensor_forms import as_matrix
 from intact.numerics.convolve import MOST_TAPS
 
 _KINDS = ("conv", "full_attention")
@@ -102,8 +103,8 @@ class Lfm2(Decoder):
         """Return the tensors, the weights of convolutions as matrices (width, taps)."""
         found = super().canonical_tensors(checkpoint)
         for name, tensor in found.items():
-            if name.endswith(".shortconv.conv.weight") and len(tensor.shape) == 3 and tensor.shape[1] == 1:
-                found[name] = Tensor(tensor.name, tensor.kind, (tensor.shape[0], tensor.shape[2]), tensor.data)
+            if name.endswith(".shortconv.conv.weight"):
+                found[name] = as_matrix(tensor)
         return found
 
     def buffers(self) -> dict[str, Buffer]:

@@ -43,6 +43,13 @@ HF_EXPERTS: Final = {
     "ffn_down_exps": "mlp.experts.*.down_proj",
 }
 """Names of a mixture's parts, an asterisk for the expert's number, as most models have them."""
+HF_SHARED_EXPERT: Final = {
+    "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
+    "ffn_up_shexp": "mlp.shared_expert.up_proj",
+    "ffn_down_shexp": "mlp.shared_expert.down_proj",
+    "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
+}
+"""Names of Qwen's expert that all rows pass, and of its gate."""
 NORMS_AFTER: Final = {
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
@@ -54,9 +61,11 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ffn_up": ("ffn_gate", "ffn_up"),
     "ffn_up_shexp": ("ffn_gate_shexp", "ffn_up_shexp"),
     "ssm_in": SCAN_INPUTS,
+    "delta_qkvz": ("attn_qkv", "attn_gate"),
+    "ssm_ba": ("ssm_beta", "ssm_alpha"),
 }
 """Matrices that files may hold as one, by GGUF's name, and the matrices that are their rows, in order."""
-BY_HEAD: Final = ("attn_kv_b",)
+BY_HEAD: Final = ("attn_kv_b", "delta_qkvz", "ssm_ba")
 """Those whose rows stand by head, for each head the rows of all parts: `Decoder.split` of an architecture knows how."""
 GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
 HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")

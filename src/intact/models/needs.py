@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _ROUTER: Final = "another router of experts"
-_STATE: Final = "a recurrent state of another kind than Mamba-2's"
+_STATE: Final = "a recurrent state of another kind"
 _LATENT: Final = "latent attention"
 _LEARNED: Final = "learned positions"
 _ALIBI: Final = "ALiBi"
@@ -19,10 +19,7 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
-    _STATE: (
-        *("mamba", "jamba", "rwkv6", "rwkv7", "qwen3next", "qwen35", "qwen35moe"),
-        *("MambaForCausalLM", "JambaForCausalLM", "Qwen3NextForCausalLM"),
-    ),
+    _STATE: ("mamba", "jamba", "rwkv6", "rwkv7", "MambaForCausalLM", "JambaForCausalLM"),
     "norms of groups of a row, each column with a gain": ("nemotron_h", "nemotron_h_moe", "NemotronHForCausalLM"),
     _LEARNED: ("gpt2", "starcoder", "GPT2LMHeadModel", "GPTBigCodeForCausalLM"),
     _ALIBI: ("bloom", "mpt", "BloomForCausalLM", "MptForCausalLM"),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.formats import Tensor
+from intact.numerics.delta import DeltaShape
 from intact.numerics.experts import ExpertWeights
 from intact.numerics.gate import Activation
 from intact.numerics.scan import ScanShape
@@ -219,8 +220,8 @@ class Scan:
     causal convolution over `taps` positions and SiLU; `steps` holds dt, a number for each head. A head's state follows
     ``S = exp(dt A) S + dt x B^T``, and the target is ``S C + D x``. Tensors: `weight` and `bias` (none where None) of
     the convolution, `step_bias` added to dt before softplus, `decay` with A (negative) and `skip` with D of each head.
-    Heads share B and C in groups. `layer` counts the scans of a program, each of which has its part of the cache: the
-    rows, and the state at the end of each block of 64 positions.
+    Heads share B and C in groups. `layer` counts the recurrent layers of a program, each of which has its part of the
+    cache: the rows, and the state at the end of each block of 64 positions.
     """
 
     source: str
@@ -242,6 +243,43 @@ class Scan:
     def shape(self) -> ScanShape:
         """Its sizes, as the arithmetic has them."""
         return ScanShape(self.heads, self.width, self.groups, self.states)
+
+
+@dataclass(frozen=True)
+class GatedDelta:
+    """The gated delta rule (arXiv 2412.06464); appends a row to the cache first.
+
+    The source holds queries and keys (`groups` heads of `states` columns each) and values (`heads` of `width`), which
+    pass a causal convolution over `taps` positions and SiLU; queries and keys are then of unit length. `steps` holds dt
+    and `beta` b, a number for each head. A head's state follows ``S = exp(dt A) S``, ``S += k (sigmoid(b) (v - S^T
+    k))^T``, and the target is ``S^T q``. Tensors: `weight` of the convolution, `step_bias` added to dt before softplus,
+    and `decay` with A (negative) of each head. Head h reads key h mod `groups` where `tiled`, else consecutive heads
+    share one. `layer` counts the recurrent layers of a program, as that of a `Scan`.
+    """
+
+    source: str
+    steps: str
+    beta: str
+    target: str
+    weight: str
+    step_bias: str
+    decay: str
+    layer: int
+    heads: int
+    width: int
+    groups: int
+    states: int
+    taps: int
+    tiled: bool = False
+
+    @property
+    def shape(self) -> DeltaShape:
+        """Its sizes, as the arithmetic has them."""
+        return DeltaShape(self.heads, self.width, self.groups, self.states, self.tiled)
+
+
+Recurrent: TypeAlias = Scan | GatedDelta
+"""Layers whose state leads from one position to the next; trees of drafts cannot pass them."""
 
 
 @dataclass(frozen=True)
@@ -315,6 +353,7 @@ Op: TypeAlias = (
     | Attend
     | Convolve
     | Scan
+    | GatedDelta
     | Gate
     | Experts
     | Logits
@@ -356,9 +395,9 @@ class Program:
         """Return the convolutions, in order of the parts of the cache that they have."""
         return [op for op in self.ops if isinstance(op, Convolve)]
 
-    def scans(self) -> list[Scan]:
-        """Return the state-space layers, in order of the parts of the cache that they have."""
-        return [op for op in self.ops if isinstance(op, Scan)]
+    def recurrent(self) -> list[Recurrent]:
+        """Return the recurrent layers, in order of the parts of the cache that they have."""
+        return [op for op in self.ops if isinstance(op, Recurrent)]
 
     def ropes(self) -> dict[str, Rope]:
         """Return the rotations of positions, by the buffers that they turn."""

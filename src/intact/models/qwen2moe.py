@@ -1,7 +1,7 @@
 """Qwen 1.5 and 2 MoE: Qwen2's attention, mixtures of experts and one that all rows pass (arXiv 2407.10671)."""
 
 from intact.models.mixtures import MixtureForm
-from intact.models.names import HF_EXPERTS, HF_NAMES
+from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERT
 from intact.models.qwen2 import Qwen2
 
 
@@ -10,16 +10,7 @@ class Qwen2Moe(Qwen2):
 
     gguf = "qwen2moe"
     hf = ("Qwen2MoeForCausalLM",)
-    hf_names = (
-        HF_NAMES
-        | HF_EXPERTS
-        | {
-            "ffn_gate_shexp": "mlp.shared_expert.gate_proj",
-            "ffn_up_shexp": "mlp.shared_expert.up_proj",
-            "ffn_down_shexp": "mlp.shared_expert.down_proj",
-            "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
-        }
-    )
+    hf_names = HF_NAMES | HF_EXPERTS | HF_SHARED_EXPERT
     hf_defaults = {"num_experts": 60, "num_experts_per_tok": 4, "shared_expert_intermediate_size": 5632}
     mixture = MixtureForm(
         "softmax", "num_experts", "moe_intermediate_size", "shared_expert_intermediate_size", shared_gate=True

@@ -10,15 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.exact import exp
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import HF_NAMES
 from intact.models.program import Buffer
+from intact.models.tensor_forms import as_matrix, as_vector, negative_exponential
 from intact.numerics.convolve import MOST_TAPS
-from intact.numerics.dequantize import dequantize
 from intact.numerics.scan import MOST_STATES, ScanShape
 
 _HEADS = {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}
@@ -141,12 +140,10 @@ class StateSpaces(Decoder):
         found = {}
         for name, tensor in super().canonical_tensors(checkpoint).items():
             if name.endswith(".ssm_a") and checkpoint.format != "gguf":
-                tensor = _negative_exponential(tensor)
-            if name.endswith((".ssm_a", ".ssm_d", ".ssm_norm.weight")) and len(tensor.shape) == 2:
-                tensor = Tensor(tensor.name, tensor.kind, (tensor.shape[0] * tensor.shape[1],), tensor.data)
-            if name.endswith(".ssm_conv1d.weight") and len(tensor.shape) == 3 and tensor.shape[1] == 1:
-                tensor = Tensor(tensor.name, tensor.kind, (tensor.shape[0], tensor.shape[2]), tensor.data)
-            found[name] = tensor
+                tensor = negative_exponential(tensor)
+            if name.endswith((".ssm_a", ".ssm_d", ".ssm_norm.weight")):
+                tensor = as_vector(tensor)
+            found[name] = as_matrix(tensor) if name.endswith(".ssm_conv1d.weight") else tensor
         return found
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
@@ -167,10 +164,3 @@ class StateSpaces(Decoder):
         self.project_scan(i, "x", accumulate=True)
         self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")
         self.feed_forward(i, "x", accumulate=True)
-
-
-def _negative_exponential(tensor: Tensor) -> Tensor:
-    """Return -exp(x) of a vector as float32, each value rounded once more from the nearest double."""
-    values = dequantize(tensor.kind, tensor.data, tensor.shape).reshape(-1)
-    found = np.array([-exp(float(x)) for x in values.tolist()], np.float64).astype("<f4")
-    return Tensor(tensor.name, "F32", tensor.shape, found.view(np.uint8))

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from intact.numerics.delta import DeltaShape, DeltaWeights
 from intact.numerics.fixed import LIMIT, sat32
 from intact.numerics.functions import exp2_neg_fine
 from intact.numerics.gate import Activation
@@ -195,8 +196,7 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
     skip : float32 (heads,)
         D.
     """
-    fixed = sat32(np.clip(np.floor(steps.astype(np.float64) * 65536 + 0.5), -LIMIT, LIMIT).astype(np.int64))
-    step = softplus(sat32(fixed + weights.step_bias))
+    step = _steps(steps, weights.step_bias)
     group, columns = shape.heads // shape.groups, shape.groups * shape.states
     x, b, c = np.split(mixed, [shape.inner, shape.inner + columns], axis=1)
     x = x.reshape(-1, shape.heads, shape.width)
@@ -221,6 +221,60 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
         state = added if state is None else added + last * state
     results: Floats = out.reshape(len(x), -1)
     return results
+
+
+def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights: DeltaWeights) -> Floats:
+    """Return the results of a layer with the gated delta rule for one text, block by block (docs/numerics_fp32.md).
+
+    Steps and decays are the integers of the other profiles; sums add columns and rows in ascending order.
+
+    Parameters
+    ----------
+    mixed : float32 (m, channels)
+        What `scan_inputs` returned.
+    steps, beta : float32 (m, heads)
+        The projections dt and b.
+    weights : DeltaWeights
+        Of which step_bias and rate are used.
+    """
+    step, strength = _steps(steps, weights.step_bias), sigmoid(beta)
+    query, key, value = np.split(mixed, [shape.columns, 2 * shape.columns], axis=1)
+    q, k = (shape.of_heads(_unit(part.reshape(-1, shape.states)).reshape(part.shape)) for part in (query, key))
+    value = value.reshape(-1, shape.heads, shape.width)
+    out, d, state = np.empty_like(value), np.empty_like(value), None
+    for start in range(0, len(value), BLOCK):
+        rows = slice(start, min(start + BLOCK, len(value)))
+        total = decays(step[rows], weights.rate)
+        for t in range(len(total)):
+            kept = from_q30(exp2_neg_fine(total[t] - total[: t + 1]).astype(np.int32))
+            last, p = from_q30(exp2_neg_fine(total[t]).astype(np.int32)), start + t
+            d[p] = strength[p][:, None] * (value[p] - _held(k[p], k[start:p], d[start:p], kept, state, last))
+            out[p] = _held(q[p], k[start : p + 1], d[start : p + 1], kept, state, last)
+        kept = from_q30(exp2_neg_fine(total[-1] - total).astype(np.int32))
+        added = _ascending((k[rows] * kept[..., None])[..., None] * d[rows][:, :, None], axis=0)
+        last = from_q30(exp2_neg_fine(total[-1]).astype(np.int32))[:, None, None]
+        state = added if state is None else added + last * state
+    return out.reshape(len(value), -1)
+
+
+def _held(vector: Floats, keys: Floats, written: Floats, kept: Floats, state: Floats | None, last: Floats) -> Floats:
+    """Return what a block's rows and the state before it hold under a key (heads, states): (heads, width)."""
+    y = np.zeros(written.shape[1:], np.float32)
+    for key, value, decay in zip(keys, written, kept, strict=False):
+        y = y + (_ascending(key * vector, axis=1) * decay)[:, None] * value
+    return y if state is None else y + _ascending(state * vector[:, :, None], axis=1) * last[:, None]
+
+
+def _unit(x: Floats) -> Floats:
+    """Return rows (m, n) as vectors of unit length: ``x / sqrt(sum(x^2) + 10^-6)``."""
+    y: Floats = x / np.sqrt(_ascending(x * x, axis=1) + np.float32(1e-6))[:, None]
+    return y
+
+
+def _steps(steps: Floats, bias: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return softplus of steps and their bias, Q26."""
+    fixed = sat32(np.clip(np.floor(steps.astype(np.float64) * 65536 + 0.5), -LIMIT, LIMIT).astype(np.int64))
+    return softplus(sat32(fixed + bias))
 
 
 def _ascending(x: Floats, axis: int) -> Floats:
@@ -260,6 +314,8 @@ def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
         g, u = np.where(g > _SEVEN, _SEVEN, g), np.where(u > _SEVEN, _SEVEN, np.where(u < -_SEVEN, -_SEVEN, u))
         with np.errstate(over="ignore"):
             y = (g * sigmoid(g * _OAI_SLOPE)) * (u + _ONE)
+    elif kind == "sigmoid":
+        y = sigmoid(g) * u
     elif kind == "relu":
         y = np.where(g > 0, g, np.float32(0)) * u
     else:

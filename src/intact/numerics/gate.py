@@ -1,4 +1,4 @@
-"""Gated activations in integers: SiLU, the tanh form of GELU, ReLU, gpt-oss's gate (docs/numerics.md, section 8)."""
+"""Gated activations in integers: SiLU, GELU's tanh form, ReLU, gpt-oss's, sigmoid (docs/numerics.md, section 8)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GELU_CLIP = 1 << 20  # beyond 16 the sigmoid is 0 or 1 to 30 bits
 OAI_SLOPE = 111542  # 1.702 in Q16
 OAI_LIMIT = 7 << 16
 
-Activation: TypeAlias = Literal["silu", "gelu", "relu", "swiglu_oai"]
+Activation: TypeAlias = Literal["silu", "gelu", "relu", "swiglu_oai", "sigmoid"]
 """Functions that a gate applies to its input; gpt-oss's clips both sides and adds 1 to the other."""
 GATES: Final[tuple[Activation, ...]] = get_args(Activation)
 """They by their numbers in the extension (native/kernels/kernels.h, GateKind)."""
@@ -51,6 +51,9 @@ def gated(gate: np.ndarray, up: np.ndarray | None, kind: Activation) -> np.ndarr
 
     swiglu_oai multiplies by up + 1, for an up of -7 to 7.
     """
+    if kind == "sigmoid":
+        share = sigmoid(np.asarray(gate, np.int64))
+        return rshift(share, 10) if up is None else rshift(np.asarray(up, np.int64) * share, 26)
     activation = {"silu": silu, "gelu": gelu, "relu": relu, "swiglu_oai": swiglu_oai}[kind](gate)
     if up is None:
         return activation << 4

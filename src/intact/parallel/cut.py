@@ -297,6 +297,7 @@ _NAMES = {
     "Steer": "adapters",
     "Convolve": "convolutions (recurrent layers)",
     "Scan": "state-space layers",
+    "GatedDelta": "gated delta nets",
     "Experts": "mixtures of experts",
     "Scatter": "latent attention",
 }

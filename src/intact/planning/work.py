@@ -22,7 +22,7 @@ from intact.executors.packing import pack_tensor
 from intact.executors.profile import StepWork
 from intact.formats import Tensor
 from intact.formats.tensor import byte_length
-from intact.models.program import AllGather, Attend, Convolve, Logits, Op, Program, Scan
+from intact.models.program import AllGather, Attend, Convolve, GatedDelta, Logits, Op, Program, Scan
 from intact.numerics.integers import INTEGER, slice_rows
 from intact.parallel.channel import HEADER
 from intact.parallel.cut import PANEL, cut_program, divide_heads
@@ -167,6 +167,9 @@ class PackedSizes:
             case Scan():  # a page has the rows, and the state at its end
                 state = 4 * op.shape.inner * op.states + 4 * op.heads
                 return 4 * op.shape.channels + 4 * op.heads + 16 + -(-state // PAGE)
+            case GatedDelta():
+                shape, state = op.shape, 4 * op.shape.inner * op.states
+                return 2 * shape.channels + 4 * shape.columns + 4 * shape.inner + 8 * op.heads + 16 + -(-state // PAGE)
             case _:
                 return 0
 

@@ -12,6 +12,10 @@ _WORD: Final = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _GPT2: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _LLAMA3: Final = rf"{_ENDINGS}|{_WORD}|\p{{N}}{{1,3}}|{_REST}"
 _QWEN2: Final = rf"{_ENDINGS}|{_WORD}|\p{{N}}|{_REST}"
+_QWEN35: Final = (
+    rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}]+|\p{{N}}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _UPPER: Final = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
 _LOWER: Final = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _TEKKEN: Final = (
@@ -88,6 +92,7 @@ KINDS: Final[dict[str, PreTokenizerKind]] = {
     **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "lfm2"), _LLAMA3_KIND),
     **dict.fromkeys(("dbrx", "smaug-bpe", "glm4", "chatglm-bpe"), PreTokenizerKind((_LLAMA3,))),
     "qwen2": PreTokenizerKind((_QWEN2,), nfc=True),
+    "qwen35": PreTokenizerKind((_QWEN35,), nfc=True),
     **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan"), PreTokenizerKind((_QWEN2,))),
     "seed-coder": PreTokenizerKind((_SEED,)),
     **dict.fromkeys(("gpt-4o", "llama4"), PreTokenizerKind((_O200K,))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_calls
+from intact.text.tool_calls.seed import FUNCTION
 
 
 class Hermes(ToolCallFormat):
@@ -11,6 +12,10 @@ class Hermes(ToolCallFormat):
     name = "hermes"
     opens = "<tool_call>"
     closes = "</tool_call>"
+
+    def fits(self, template: str) -> bool:
+        """Fit templates that show no function as a tag, as those of Qwen3-Coder do between the same marks."""
+        return super().fits(template) and FUNCTION not in template
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read an object or a list of objects; one that is no call makes the whole text none."""

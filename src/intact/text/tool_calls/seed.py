@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments, read_json
 
-_CALL: Final = re.compile(r"\s*<function=([^<>\s]+)>(.*?)</function>", re.DOTALL)
+FUNCTION: Final = "<function="
+"""The tag of a call, up to the tool's name."""
+_CALL: Final = re.compile(rf"\s*{FUNCTION}([^<>\s]+)>(.*?)</function>", re.DOTALL)
 _PARAMETER: Final = re.compile(r"\s*<parameter=([^<>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
 
 
@@ -32,7 +34,7 @@ class Seed(ToolCallFormat):
 
     def frame(self, name: str) -> tuple[str, str]:
         """Write one call whose arguments are one JSON object, as a schema can impose no tags."""
-        return f"\n<function={name}>", "</function>\n"
+        return f"\n{FUNCTION}{name}>", "</function>\n"
 
 
 def _arguments(text: str) -> str | None:

@@ -1,0 +1,77 @@
+// The gated delta rule (docs/numerics.md, section 8; numerics/delta.py) in integers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "runtime/scan.h"
+
+namespace intact {
+
+// x, Q16, as a vector of unit length, Q15.
+void unit_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
+void unit_floats(float* x, std::int64_t n);
+
+// Rows of one block, from its start on, and what a head needs of them. Rows that a step has not come to yet have values
+// in the place of what was written.
+class DeltaBlock {
+public:
+    DeltaBlock(const ScanForm& form, const std::int64_t* rate, const Kernels* kernel);
+
+    // These rows, and the state before them (mantissas null: none).
+    void read(std::vector<ScanRow> rows, ScanState before);
+    // Writes rows first.. of some heads, and their results to out(row), Q16; the state behind them where `after` has
+    // one.
+    template <class F> void run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
+    template <class F>
+    void run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
+
+private:
+    void enter_head(std::int64_t head);
+    // What the state before the block, decayed, holds under a vector; and what rows wrote, each by a weight in Q24, is
+    // added.
+    void read_state(const std::int16_t* vector, std::int64_t kept, std::int64_t* out);
+    void add_written(const std::vector<std::int32_t>& weights, std::int64_t* out);
+    void row(std::int64_t head, std::int64_t t, std::int32_t* out);
+    void end(std::int64_t head, ScanState after);
+    void row_floats(std::int64_t head, std::int64_t t, float* out);
+    void end_floats(std::int64_t head, ScanState after);
+    std::int64_t query_of(std::int64_t head) const { return form_.group_of(head) * form_.states; }
+    std::int64_t key_of(std::int64_t head) const { return form_.columns() + query_of(head); }
+
+    const ScanForm& form_;
+    const std::int64_t* rate_;
+    const Kernels* kernel_;
+    std::vector<ScanRow> rows_;
+    ScanState before_{};
+    std::array<std::int64_t, kScanBlock> decay_{};  // of the head, from the block's start to each row, in bits and Q30
+    // Rows of a sum and their factors: those of the head's state, and those that the block's rows wrote.
+    std::vector<const std::int32_t*> of_state_, of_block_;
+    std::vector<std::int32_t> keys_, queries_;
+    std::vector<std::int64_t> held_, found_, sums_;  // under a row's key, and under its query
+    std::vector<float> float_held_, float_read_;
+};
+
+template <class F>
+void DeltaBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
+    const auto count = static_cast<std::int64_t>(rows_.size());
+    for (std::int64_t head = head0; head < head1; head++) {
+        enter_head(head);
+        for (std::int64_t t = first; t < count; t++) row(head, t, out(t) + head * form_.width);
+        if (after.mantissas) end(head, after);
+    }
+}
+
+template <class F>
+void DeltaBlock::run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
+    const auto count = static_cast<std::int64_t>(rows_.size());
+    for (std::int64_t head = head0; head < head1; head++) {
+        enter_head(head);
+        for (std::int64_t t = first; t < count; t++) row_floats(head, t, out(t) + head * form_.width);
+        if (after.floats) end_floats(head, after);
+    }
+}
+
+}  // namespace intact

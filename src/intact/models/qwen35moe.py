@@ -1,0 +1,57 @@
+"""Qwen3.5 MoE: Qwen3.5 with mixtures of experts and one that all rows pass (arXiv 2412.06464, 2505.06708)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from intact.formats import Checkpoint, Tensor
+from intact.formats.metadata import Metadata
+from intact.models.config import Config
+from intact.models.delta_nets import DeltaMixtures
+
+_STACKED: Final = re.compile(r"model\.(?:language_model\.)?(layers\.\d+\.mlp\.experts\.(?:gate_up|down)_proj)")
+
+
+class Qwen35Moe(DeltaMixtures):
+    """The best experts of a row share its weight; safetensors hold gates and ups of all experts as one tensor."""
+
+    gguf = "qwen35moe"
+    hf = ("Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration")
+    hf_defaults: ClassVar[dict[str, Any]] = DeltaMixtures.hf_defaults | {
+        "num_experts": 256,
+        "num_experts_per_tok": 8,
+    }
+    hf_refused: ClassVar[dict[str, tuple[object, ...]]] = DeltaMixtures.hf_refused | {
+        "norm_topk_prob": (True,),
+        "decoder_sparse_step": (1,),
+    }
+    hf_stacked: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "mlp.experts.gate_up_proj": ("ffn_gate_exps", "ffn_up_exps"),
+        "mlp.experts.down_proj": ("ffn_down_exps",),
+    }
+
+    @classmethod
+    def read_gguf(cls, m: Metadata) -> Config:
+        """Read a GGUF file; the width of nets without experts, of which there are none, may be missing."""
+        key = m.prefix + "feed_forward_length"
+        width = m.get("feed_forward_length", m.get("expert_feed_forward_length"))
+        return super().read_gguf(Metadata({**m.values, key: width}, m.source, prefix=m.prefix))
+
+    @classmethod
+    def read_hf(cls, m: Metadata) -> Config:
+        """Read a config.json, which has no such width."""
+        width = m.get("intermediate_size", m.get("moe_intermediate_size"))
+        return super().read_hf(Metadata({**m.values, "intermediate_size": width}, m.source))
+
+    @classmethod
+    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
+        """Return a checkpoint in which each matrix is a tensor of its own; tensors of all experts have no end."""
+        if checkpoint.format != "gguf":
+            tensors: dict[str, Tensor] = {}
+            for name, tensor in checkpoint.tensors.items():
+                match = _STACKED.fullmatch(name)
+                tensors[f"model.{match[1]}.weight" if match else name] = tensor
+            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
+        return super().split(checkpoint, config)

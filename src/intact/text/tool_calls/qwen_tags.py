@@ -1,0 +1,18 @@
+"""Calls as Qwen3-Coder and Qwen3.5 write them: `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>...`."""
+
+from __future__ import annotations
+
+from intact.text.tool_calls.hermes import Hermes
+from intact.text.tool_calls.seed import FUNCTION, Seed
+
+
+class QwenTags(Seed):
+    """Seed-OSS's tags between the marks of Hermes."""
+
+    name = "qwen_tags"
+    opens = Hermes.opens
+    closes = Hermes.closes
+
+    def fits(self, template: str) -> bool:
+        """Fit templates that show a function as a tag."""
+        return super().fits(template) and FUNCTION in template
