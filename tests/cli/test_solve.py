@@ -403,7 +403,6 @@ def test_texts_are_drawn_from_a_mix(solve, intact_command, model, tmp_path):
         (["--mix", "contrastive"], "the mix contrastive takes 1 partner, got 0"),
         (["--partner", "x.gguf"], "--partner names a model for a mix, and there is none"),
         (["--mix", "guidance", "--shadow", "x", "--draft-model", "m"], "--draft-model cannot be combined with --mix"),
-        (["--mix", "guidance", "--shadow", "x", "--receipt", "r"], "--receipt cannot be combined with --mix"),
         (["--mix", "guidance", "--shadow", "x", "-m", "http://127.0.0.1:1/v1#m"], "--mix needs a model that runs here"),
         (["--mix", "guidance", "--shadow", "x", "--task", "gsm8k", "--ray", "local"], "--ray cannot be combined"),
     ],

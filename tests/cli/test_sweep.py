@@ -5,7 +5,7 @@ import json
 import pytest
 
 from support.killed import entries, run
-from support.tiny import write_evaluated
+from support.tiny import write_evaluated, write_tiny
 
 ASKED = (
     "gsm8k", "--space", "method=self_consistency,chain_of_thought", "--space", "n=1,2",
@@ -75,6 +75,38 @@ def test_a_sweep_that_is_killed_twice_ends_with_the_same_bytes(sweep, place, tmp
         assert (tmp_path / "killed" / "design.json").read_bytes() == expected[0]
     assert not run(words, environment).killed
     assert (tmp_path / "killed" / "sweep.json").read_bytes() == expected[1]
+
+
+def test_all_texts_of_a_sweep_are_drawn_from_its_mix(sweep, tmp_path):
+    shadowed = ("--mix", "guidance:scale=2.5", "--shadow", "Say it.")
+    partner = write_tiny(tmp_path / "partner.gguf", seed=1)
+    plain = sweep("plain")
+    mixed = sweep("mixed", *shadowed, "--threads", "1")
+    (model,) = json.loads(mixed[0])["models"]
+    assert model["mix"]["parameters"] == {"scale": 2_500_000}
+    assert model["mix"]["shadow"] == "Say it."
+    assert "mix" not in json.loads(plain[0])["models"][0]
+    assert json.loads(mixed[1])["rungs"] != json.loads(plain[1])["rungs"]
+    design = ("--design", tmp_path / "plain" / "design.json")
+    assert sweep("again", *shadowed, "--shuffle", "3", "--batch", "4", words=design) == mixed
+    (model,) = json.loads(sweep("paired", "--mix", "contrastive", "--partner", partner)[0])["models"]
+    assert (model["mix"]["name"], len(model["mix"]["partners"])) == ("contrastive", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "because"),
+    [
+        (("--mix", "guidance"), "a shadow prompt is missing"),
+        (("--mix", "contrastive"), "takes 1 partner, got 0"),
+        (("--partner", "x.gguf"), "--partner names a model for a mix, and there is none"),
+        (("--mix", "guidance", "--shadow", "x", "--draft-model", "m"), "--draft-model cannot be combined with --mix"),
+        (("--mix", "guidance", "--shadow", "x", "--ray", "local"), "--ray cannot be combined with --mix"),
+    ],
+)
+def test_mixes_that_cannot_be_are_refused_before_the_work(options, because, intact_command, place, tmp_path):
+    result = intact_command("sweep", "gsm8k", "-m", place / "tiny.gguf", "--out", tmp_path / "new", *options)
+    assert (result.code, because in result.err) == (2, True), result.err
+    assert not (tmp_path / "new").exists()
 
 
 def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_path):

@@ -336,6 +336,32 @@ def test_what_is_false_in_a_run_is_told_with_its_entry(intact_command, path, run
     assert (told.code, "FALSE  score in entry 3: " in told.out) == (1, True)
 
 
+def test_runs_of_mixes_verify_with_their_partners(intact_command, path, other, tmp_path):
+    shadowed, paired = tmp_path / "shadowed.receipt", tmp_path / "paired.receipt"
+    asked = ["Why?", "-n", 3, "--max-tokens", 8, "--model", path]
+    guided = ["--mix", "guidance:scale=2.5", "--shadow", "Say.", "--receipt", shadowed]
+    assert intact_command("solve", "best_of_n", *asked, *guided).code == 0
+    assert intact_command("verify", shadowed, "--model", path).code == 0
+    pair = ["--mix", "contrastive", "--partner", other, "--receipt", paired]
+    judged = ["--set", "scorer=p_true:large", "--with", f"large={path}"]  # and a model that the method calls
+    assert intact_command("solve", "best_of_n", *asked, *pair, *judged).code == 0
+    large, amateur = ["--with", f"large={path}"], ["--with", f"amateur={other}"]
+    lacking = intact_command("verify", paired, "--model", path, *large, "--json")
+    assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "decoding")
+    together = intact_command("verify", paired, shadowed, "--model", path, *amateur, *large, "--json")
+    assert (together.code, together.json["true"]) == (0, 2)
+    shown = [intact_command("receipt", "show", file, "--json").json["receipts"][0] for file in (shadowed, paired)]
+    assert [model.get("mix", {}).get("shadow") for model in shown[0]["models"]] == ["Say."]
+    first, second = shown[1]["models"]
+    assert (first["mix"]["name"], first["mix"]["parameters"]) == ("contrastive", {"alpha": 100_000, "beta": 500_000})
+    (partner,) = first["mix"]["partners"]
+    assert partner["weights"] != first["weights"] == second["weights"]
+    assert "mix" not in second
+    assert "models.mix.shadow" in shown[0]["partly_checked"]
+    assert ("models.mix.partners.name" in shown[1]["unchecked"]) == (partner["name"] is not None)
+    assert "contrastive" in intact_command("receipt", "show", paired).out
+
+
 def test_runs_that_no_receipt_can_hold_write_none(intact_command, path, tmp_path):
     file = tmp_path / "run.receipt"
     asked = ["--model", path, "--receipt", file]

@@ -26,8 +26,8 @@ LENGTHS = "max_tokens", "thinking", "tokens"
 MOST = 64
 """Lines and C calls for a token: some 25 µs, where the smallest model takes a thread 1,400 µs."""
 
-EACH = dict.fromkeys(("entropy_decoding", "path_top_p", "saffron"), 1500)
-"""The same for methods that decide at each token, and so make a request of each: some 600 µs."""
+EACH = dict.fromkeys(("entropy_decoding", "path_top_p", "saffron"), 1500) | {"hogwild": 80}
+"""The same for methods that decide at each token, and so make a request of each: some 600 µs; or of every 16th."""
 
 
 ENDLESS = {"": dict.fromkeys("bcdfghjklmnpqrstvwxz", 1)}

@@ -13,6 +13,8 @@ from intact.reason.problem import Problem
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify_together
+from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.verify import verify_run
 from intact.serve.models import Loading
 from intact.serve.settings import ServerSettings
 from intact.text import ChatPrompt
@@ -145,7 +147,7 @@ def test_other_interfaces_take_the_same_fields(client, server, model):
 
 
 @pytest.mark.parametrize("asked", [GUIDED, {"mix": "contrastive"}], ids=["shadow", "partner"])
-def test_methods_draw_from_mixes(client, model, asked):
+def test_methods_draw_from_mixes(client, server, model, tiny_path, asked):
     own = {"method": "self_consistency", "n": 3, "id": "p", "trace": True, **asked}
     answer = chat(client, own)
     messages = tuple((turn["role"], turn["content"]) for turn in CHAT)
@@ -155,6 +157,15 @@ def test_methods_draw_from_mixes(client, model, asked):
     assert [node["text"] for node in answer.intact["trace"]["nodes"]] == texts
     plain = chat(client, {"method": "self_consistency", "n": 3, "id": "p", "trace": True})
     assert [node["text"] for node in plain.intact["trace"]["nodes"]] != texts
+    recorded = chat(client, own | {"receipt": True})
+    assert [node["text"] for node in recorded.intact["trace"]["nodes"]] == texts
+    receipt = recorded.choices[0].receipt
+    assert receipt["models"][0]["mix"]["shadow"] == asked.get("shadow")
+    verdict = httpx.post(server.url + "/v1/verify", json={"receipt": receipt}, timeout=60).json()
+    assert (verdict["outcome"], verdict["what"]) == ("true", None)
+    with intact.load(tiny_path, threads=1) as alone:
+        lacking = verify_run(alone, RunReceipt.parse(canonical.encode(receipt)))
+    assert (lacking.outcome, lacking.what) == (("true", None) if "shadow" in asked else ("unverifiable", "decoding"))
 
 
 def test_a_shadow_is_rendered_with_the_tools_of_its_request(client, server, model):
@@ -184,7 +195,6 @@ def test_a_shadow_is_rendered_with_the_tools_of_its_request(client, server, mode
         ({"mix": "guidance", "shadow": "x " * 2000}, {}, "intact.shadow", "context"),
         ({"mix": "guidance", "shadow": "x"}, {"messages": [SYSTEM]}, "intact.shadow", "the user's message"),
         ({"mix": "proxy"}, {"model": "tiny:best-of-n-2"}, "intact.mix", "takes 2 partners, got 1"),
-        ({"mix": "contrastive", "receipt": True}, {"model": "tiny:best-of-n-2"}, "intact.mix", "state no mix"),
         ({"mix": "guidance", "shadow": SHADOW}, {"model": "tiny:best-of-n-2"}, "intact.shadow", "must be a text"),
         ({"mix": "guidance", "shadow": "x " * 2000}, {"model": "tiny:best-of-n-2"}, "intact.shadow", "context"),
     ],

@@ -197,7 +197,7 @@ def command(
     with spinner("reading the tasks"):
         planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
     check_output("--receipt", result.receipt)
-    mixes.check(models, ray=cluster.ray, receipt=result.receipt)
+    mixes.check(models, ray=cluster.ray)
     if mixes.mix is not None:
         check_mix(planned)
     cluster.check(models)

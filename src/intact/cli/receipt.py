@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from intact.receipts.model_digests import ModelDigests, Numerics
     from intact.receipts.source import PromptSource
     from intact.run_receipts.document import RunReceipt
+    from intact.run_receipts.mixes import RunModel
 
 UNREADABLE: Final = 2
 LONGEST: Final = 2000
@@ -30,9 +31,12 @@ LONGEST: Final = 2000
 MOST: Final = 20
 """Items after which a list is shortened."""
 WARNING: Final = "nothing of this was verified: it is what the receipts say, whoever wrote them"
-UNCHECKED: Final = ("model.name", "models.name", "decoding.streams.model.name", "compiler", "sandbox", "method.source")
+UNCHECKED: Final = (
+    "model.name", "models.name", "decoding.streams.model.name", "models.mix.partners.name", "compiler", "sandbox",
+    "method.source",
+)  # fmt: skip
 """Places on which no verdict of `intact verify` depends, if all else is true (docs/receipts.md)."""
-PARTLY: Final = ("prompt.source.given", "prompt.source.now", "problem.prompt", "now")
+PARTLY: Final = ("prompt.source.given", "prompt.source.now", "problem.prompt", "models.mix.shadow", "now")
 """Places that are checked only as far as the chat template writes them."""
 MARKS: Final = {"unchecked": "not checked", "partly_checked": "checked as far as the chat template writes it"}
 EXAMPLES = """\
@@ -153,7 +157,9 @@ def _run(run: RunReceipt) -> dict[str, Any]:
     turns = header.prompt
     return {
         "receipt_of": "a run",
-        "models": [{"called": one.name or None, **_model(one.digests, one.numerics)} for one in header.models],
+        "models": [
+            {"called": one.name or None, **_model(one.digests, one.numerics), **_run_mix(one)} for one in header.models
+        ],
         "method": {"name": header.method, "parameters": dict(header.parameters), "source": header.source.hex()},
         "problem": {
             "id": header.id,
@@ -181,6 +187,13 @@ def _run(run: RunReceipt) -> dict[str, Any]:
             "cost": {name: value for name, value in result.cost.as_dict().items() if name != "seconds"},
         },
     }
+
+
+def _run_mix(one: RunModel) -> dict[str, Any]:
+    """Describe the mix that a model's texts are drawn from, if it is one."""
+    if one.mix is None:
+        return {}
+    return {"mix": one.mix.to_document() | {"partners": [_model(other, one.numerics) for other in one.mix.partners]}}
 
 
 def _quantization(receipt: QuantizationReceipt) -> dict[str, Any]:

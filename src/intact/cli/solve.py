@@ -117,7 +117,7 @@ def command(
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
-    mixes.check(models, ray=cluster.ray, receipt=work.receipt)
+    mixes.check(models, ray=cluster.ray)
     cluster.check(models)
     if cluster.ray is not None and caps.seconds is not None:
         raise ParameterError("--budget seconds cannot be combined with --ray: cap tokens or operations instead")

@@ -18,6 +18,7 @@ from intact.cli.eval import complete_task
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
+    MixOptions,
     ModelOptions,
     complete_model,
     with_method_sampling,
@@ -47,6 +48,8 @@ On all machines of a Ray cluster
   intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 20m --out sweeps/gsm8k --ray auto
 The design of that sweep with another model
   intact sweep --design sweeps/gsm8k/design.json -m smollm2-135m-instruct --out sweeps/small
+The same with all texts drawn from a mix
+  intact sweep --design sweeps/gsm8k/design.json -m large.gguf --mix contrastive --partner small.gguf --out sweeps/mixed
 """
 
 
@@ -173,6 +176,7 @@ def command(
     work: SweepWork,
     cluster: ClusterOptions,
     models: ModelOptions,
+    mixes: MixOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Search settings of methods for accuracy and few tokens, and judge the best on problems held out."""
@@ -184,6 +188,7 @@ def command(
     check_installed("intact sweep", "statsmodels", "scipy")
     if work.out_folder.exists() and not work.out_folder.is_dir():
         raise ParameterError(f"--out: {work.out_folder} is a file; expected a folder")
+    mixes.check(models, ray=cluster.ray)
     with spinner("reading the task"):
         recorded = options.recorded(task, sampling)
     cluster.check(models)
@@ -192,7 +197,7 @@ def command(
     name = Path(model).name if Path(model).exists() else model
     kept = work.journal or folder / JOURNAL
     with (
-        models.opened({name: model} | models.named, **loading) as backends,
+        models.opened({name: model} | models.named, mixes, **loading) as backends,
         cluster.opened(backends, models, kept, **loading) as pool,
         _watch() as done,
     ):

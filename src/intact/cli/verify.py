@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from intact.receipts.opening import Opening
     from intact.receipts.verify import Verdict
     from intact.run_receipts.document import RunReceipt
+    from intact.run_receipts.mixes import RunModel
     from intact.run_receipts.verdict import RunVerdict
 
     AnyVerdict = Verdict | RunVerdict | QuantizationVerdict
@@ -61,7 +62,7 @@ The run of a method; or its vote, and of its texts those alone that the answer i
   intact verify run.receipt --part winner
 A run of two models
   intact verify run.receipt --with large=qwen2.5-coder-1.5b-instruct
-An answer drawn from a mix with another model
+An answer, or a run, whose texts are drawn from a mix with another model
   intact verify answer.receipt --model ./large.gguf --with amateur=./small.gguf
 By one layer that the nonce chooses, whose rows somebody opened (intact receipt open), and all draws
   intact verify sky.receipt --opening sky.opening --nonce 00000000000000000001dd05
@@ -157,8 +158,8 @@ def command(
 
     named = dict(map(pair, others or []))
 
-    def load(name: str, profile: Profile, bits: int, partners: bool) -> Model:
-        others: dict[str, Any] = {"partners": [fetch.locate(one) for one in named.values()]} if partners else {}
+    def load(name: str, profile: Profile, bits: int, partners: Sequence[str]) -> Model:
+        others: dict[str, Any] = {"partners": [fetch.locate(named[one]) for one in partners]} if partners else {}
         if name not in named:
             others["adapter"] = adapter
         return fetch.load(named.get(name, model), profile, threads, cache_bytes, bits=bits, drafter="off", **others)
@@ -250,6 +251,14 @@ class OpenedLayers(NamedTuple):
     layers: int
 
 
+class _Made(NamedTuple):
+    """The way in which a receipt's model is loaded: its profile, its bits, the names of the partners of its mixes."""
+
+    profile: Profile
+    bits: int
+    partners: tuple[str, ...] = ()
+
+
 class _Verifier:
     """Verifies receipts with models, loaded as each was made: in its profile, with its bits.
 
@@ -258,8 +267,8 @@ class _Verifier:
     Parameters
     ----------
     load : callable
-        Loads the model of a name, in a profile, with so many bits; with the others as partners of its mixes if the last
-        argument is true.
+        Loads the model of a name, in a profile, with so many bits; with the models of the last names as partners of its
+        mixes.
     others : collection of str
         The names of models besides the first one.
     remake : callable
@@ -270,7 +279,7 @@ class _Verifier:
 
     def __init__(
         self,
-        load: Callable[[str, Profile, int, bool], Model],
+        load: Callable[[str, Profile, int, Sequence[str]], Model],
         others: Collection[str],
         tokens: int | None,
         key: bytes | None,
@@ -280,7 +289,7 @@ class _Verifier:
     ) -> None:
         self._remake, self._opened = remake, opened
         self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
-        self._loaded: dict[str, tuple[tuple[Profile, int, bool], Model]] = {}
+        self._loaded: dict[str, tuple[_Made, Model]] = {}
 
     def run(self, entries: Iterator[ReceiptLine]) -> Iterator[tuple[int, ReceiptLine, AnyVerdict]]:
         """Yield a verdict for each entry, with its number, as soon as it is known."""
@@ -294,7 +303,7 @@ class _Verifier:
             return max(size, min(claimed, self._tokens or claimed))
 
         for window in windows(enumerate(entries), tokens):
-            groups: dict[tuple[Profile, int, bool], list[tuple[int, ReceiptLine]]] = {}
+            groups: dict[_Made, list[tuple[int, ReceiptLine]]] = {}
             runs = []
             for number, entry in window:
                 content = entry.content
@@ -303,8 +312,9 @@ class _Verifier:
                 elif isinstance(content, Receipt):
                     numerics = content.header.numerics
                     decoding = content.header.request.decoding
-                    partners = decoding is not None and decoding.has_partners
-                    groups.setdefault((numerics.profile, numerics.bits, partners), []).append((number, entry))
+                    partners = tuple(self._others) if decoding is not None and decoding.has_partners else ()
+                    made = _Made(numerics.profile, numerics.bits, partners)
+                    groups.setdefault(made, []).append((number, entry))
                 elif isinstance(content, QuantizationReceipt):
                     yield number, entry, self._remake(content)
                 else:
@@ -316,11 +326,11 @@ class _Verifier:
             for number, entry, run in runs:
                 yield number, entry, self._judge_run(run)
 
-    def _verify(self, made: tuple[Profile, int, bool], receipts: list[Receipt]) -> list[Verdict]:
+    def _verify(self, made: _Made, receipts: list[Receipt]) -> list[Verdict]:
         from intact.receipts.verify import Verdict, verify_together
 
         try:
-            model = self._model("", *made)
+            model = self._model("", made)
         except (IntactError, OSError) as error:
             return [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
         if self._opened is None:
@@ -329,9 +339,8 @@ class _Verifier:
 
         return [check(model, receipt, *self._opened, signed_by=self._key) for receipt in receipts]
 
-    def _model(self, name: str, profile: Profile, bits: int, partners: bool = False) -> Model:
+    def _model(self, name: str, made: _Made) -> Model:
         """Return the model of a name; another one loaded under it is released first."""
-        made = profile, bits, partners
         if name not in self._loaded or self._loaded[name][0] != made:
             self._loaded.pop(name, None)
             self._loaded[name] = made, self._load(name, *made)
@@ -342,13 +351,16 @@ class _Verifier:
         from intact.run_receipts.verify import verify_run
 
         first, *others = run.header.models
+        called = {one.name for one in others}
+        spare = tuple([name for name in self._others if name not in called])
+
+        def loaded(name: str, one: RunModel) -> Model:
+            partners = spare if one.mix is not None and one.mix.partners else ()
+            return self._model(name, _Made(one.numerics.profile, one.numerics.bits, partners))
+
         try:
-            model = self._model("", first.numerics.profile, first.numerics.bits)
-            more = {
-                one.name: self._model(one.name, one.numerics.profile, one.numerics.bits)
-                for one in others
-                if one.name in self._others
-            }
+            model = loaded("", first)
+            more = {one.name: loaded(one.name, one) for one in others if one.name in self._others}
         except (IntactError, OSError) as error:
             return RunVerdict("unverifiable", "model", detail=str(error))
         return verify_run(model, run, self._winner, self._tokens, others=more, signed_by=self._key)

@@ -109,6 +109,19 @@ def some_layers(program: Program, chosen: Sequence[int]) -> Program:
     return replace(program, ops=(*ops, *parts.head), layers=count)
 
 
+def stream_program(program: Program) -> Program:
+    """Return a program with an exchange of the stream between the embedding and its layers, which may set other rows.
+
+    Raises
+    ------
+    ParameterError
+        If the program cannot be cut between layers.
+    """
+    parts = segments(program)
+    layers = [op for layer in parts.layers for op in layer]
+    return replace(program, ops=(*parts.embedding, _exchange(program), *layers, *parts.head))
+
+
 def outer_program(program: Program) -> Program:
     """Return a program without its layers: the embedding, an exchange of the stream in their place, and the head.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from intact.engine.mixes import MIXES, ChosenMix, StreamKind, mix_of
+from intact.engine.mixes import MIXES, ChosenMix, Mix, StreamKind, mix_of
 from intact.errors import ParameterError, ReceiptError
 from intact.receipts.model_digests import ModelDigests
 from intact.receipts.source import PromptSource
@@ -63,8 +63,8 @@ class StreamSource:
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """A mix and its streams.
+class NamedMix:
+    """The rule of a mix, as receipts name it.
 
     Attributes
     ----------
@@ -75,12 +75,6 @@ class Decoding:
     name: str
     version: int
     parameters: tuple[tuple[str, int], ...]
-    streams: tuple[StreamSource, ...]
-
-    @classmethod
-    def of(cls, chosen: ChosenMix, streams: tuple[StreamSource, ...]) -> Decoding:
-        """Describe a mix."""
-        return cls(chosen.mix.name, chosen.mix.version, tuple(sorted(chosen.values.items())), streams)
 
     @property
     def chosen(self) -> ChosenMix:
@@ -91,16 +85,56 @@ class Decoding:
         LookupError
             If there is none of this name and version here.
         ParameterError
-            If it does not take these parameters or streams.
+            If it does not take these parameters, or what else is stated of it.
         """
         mix = MIXES.get(self.name)
         if mix is None or mix.version != self.version:
             here = "none" if mix is None else f"version {mix.version}"
             wanted = f"version {self.version} of the mix {self.name!r:.60}"
             raise LookupError(f"its tokens are drawn from {wanted}; here is {here}")
+        self._check(mix)
+        return mix_of(mix, dict(self.parameters))
+
+    def _check(self, mix: Mix) -> None:
+        """Raise ParameterError unless the mix takes what else is stated of it."""
+
+    def to_document(self) -> dict[str, Any]:
+        """Return its members in a receipt."""
+        return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
+
+
+def parameters_of(chosen: ChosenMix) -> tuple[tuple[str, int], ...]:
+    """Return the parameters of a mix as receipts state them."""
+    return tuple(sorted(chosen.values.items()))
+
+
+def read_named(fields: Fields) -> NamedMix:
+    """Read what `NamedMix.to_document` returns, of an object that may have more members."""
+    given = fields.values["parameters"]
+    parameters = Fields(given, fields.place("parameters"), list(given) if isinstance(given, dict) else [])
+    if not all(name.isascii() and name.isidentifier() for name in parameters.values):
+        fields.fail("parameters", "an object whose members have the names of parameters")
+    return NamedMix(
+        fields.text("name"),
+        fields.integer("version", 1, 1 << 16),
+        tuple((name, parameters.integer(name, 0, _LARGEST)) for name in sorted(parameters.values)),
+    )
+
+
+@dataclass(frozen=True)
+class Decoding(NamedMix):
+    """A mix and its streams."""
+
+    streams: tuple[StreamSource, ...]
+
+    @classmethod
+    def of(cls, chosen: ChosenMix, streams: tuple[StreamSource, ...]) -> Decoding:
+        """Describe a mix."""
+        return cls(chosen.mix.name, chosen.mix.version, parameters_of(chosen), streams)
+
+    def _check(self, mix: Mix) -> None:
         if tuple(stream.kind for stream in self.streams) != mix.streams:
             raise ParameterError(f"the mix {self.name} takes the streams {', '.join(mix.streams)}")
-        return mix_of(mix, dict(self.parameters))
 
     @property
     def has_partners(self) -> bool:
@@ -109,27 +143,14 @@ class Decoding:
 
     def to_document(self) -> dict[str, Any]:
         """Return its members in a receipt."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "parameters": dict(self.parameters),
-            "streams": [stream.to_document() for stream in self.streams],
-        }
+        return super().to_document() | {"streams": [stream.to_document() for stream in self.streams]}
 
     @classmethod
     def from_document(cls, value: Any) -> Decoding:
         """Read what `to_document` returns."""
         fields = Fields(value, "request.decoding", ("name", "version", "parameters", "streams"))
-        given = fields.values["parameters"]
-        parameters = Fields(given, fields.place("parameters"), list(given) if isinstance(given, dict) else [])
-        if not all(name.isascii() and name.isidentifier() for name in parameters.values):
-            fields.fail("parameters", "an object whose members have the names of parameters")
+        named = read_named(fields)
         streams = fields.each("streams", StreamSource.from_document)
         if not 0 < len(streams) <= MOST_STREAMS:
             fields.fail("streams", f"a list of 1 to {MOST_STREAMS} streams")
-        return cls(
-            fields.text("name"),
-            fields.integer("version", 1, 1 << 16),
-            tuple((name, parameters.integer(name, 0, _LARGEST)) for name in sorted(parameters.values)),
-            streams,
-        )
+        return cls(named.name, named.version, named.parameters, streams)

@@ -103,7 +103,7 @@ class LayerRun:
         self._rows: dict[int, dict[int, NDArray[Any]]] = {boundary: {} for boundary in kept}
         self._positions: list[int] = []
         self._passed = 0
-        inner = _same_kind(model.executor, program, self._exchange)
+        inner = same_kind(model.executor, program, self._exchange)
         self.executor = cast("Executor", _WholeSteps(inner, self._begin))
 
     def _begin(self, chunks: Sequence[SequenceChunk]) -> None:
@@ -158,7 +158,7 @@ class LayerRun:
         return np.stack([self._rows[boundary][position] for position in range(count)])
 
 
-def _same_kind(executor: Executor, program: Program, exchange: Exchanger) -> Executor:
+def same_kind(executor: Executor, program: Program, exchange: Exchanger) -> Executor:
     """Return an executor of another program that computes as one does."""
     from intact.executors.native import NativeExecutor
     from intact.executors.reference import ReferenceExecutor

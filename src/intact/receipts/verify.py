@@ -304,15 +304,21 @@ def mixing_of(model: LoadedModel, header: Header) -> Mixing | None:
         return None
     streams = []
     for stream in request.decoding.streams:
-        number = 0 if stream.model is None else _partner(model, stream.model, header)
+        number = 0 if stream.model is None else partner_number(model, stream.model, header.numerics, header.hash)
         streams.append(StreamPrompt(number, np.array(stream.prompt or request.prompt, np.int32)))
     return Mixing(request.decoding.chosen, tuple(streams))
 
 
-def _partner(model: LoadedModel, claimed: ModelDigests, header: Header) -> int:
-    """Return the number of the partner that a receipt names."""
+def partner_number(model: LoadedModel, claimed: ModelDigests, given: Numerics, hash: HashName) -> int:  # noqa: A002
+    """Return the number of the partner that a receipt names, from 1.
+
+    Raises
+    ------
+    LookupError
+        If the model has none such.
+    """
     for number, partner in enumerate(model.partners, 1):
-        if identity(partner, claimed, header.numerics, header.hash) is None:
+        if identity(partner, claimed, given, hash) is None:
             return number
     named = f", which calls itself {claimed.name!r:.80}" if claimed.name else ""
     raise LookupError(

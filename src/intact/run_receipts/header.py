@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from intact.reason.problem import Prompt
 from intact.receipts.canonical import HASHES, HashName
-from intact.receipts.lock import LockedModel
 from intact.run_receipts import FORMAT
+from intact.run_receipts.mixes import LONGEST, RunModel
 from intact.run_receipts.values import MOST, read_values, unbounded, write_values
 from intact.strict_json import Fields, quote
 from intact.text.template import exact_time
@@ -22,8 +22,6 @@ READERS: Final[Mapping[int, str]] = {1: "0.1.0", 2: "0.1.0"}
 """The last version of this package that reads each earlier version."""
 FIRST: Final = ""
 """The name of the first model where nothing calls it by another."""
-LONGEST: Final = 1 << 18
-"""Characters of a prompt: it becomes tokens before anything else of it is known."""
 MEMBERS: Final = (
     "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "now",
     "sampling", "budget",
@@ -54,7 +52,7 @@ class RunHeader:
 
     Attributes
     ----------
-    models : tuple of LockedModel
+    models : tuple of RunModel
         The first is the one that methods mean unless they name one; its name is `FIRST` unless one does. The others
         are those that methods name.
     method : str
@@ -83,7 +81,7 @@ class RunHeader:
         The time given to chat templates, where one that asks for it was used.
     """
 
-    models: tuple[LockedModel, ...]
+    models: tuple[RunModel, ...]
     method: str
     source: bytes
     parameters: Mapping[str, Any]
@@ -157,8 +155,8 @@ class RunHeader:
         )
 
 
-def _models(fields: Fields) -> tuple[LockedModel, ...]:
-    models = fields.each("models", LockedModel.from_document)
+def _models(fields: Fields) -> tuple[RunModel, ...]:
+    models = fields.each("models", RunModel.from_document)
     if not models:
         fields.fail("models", "a list that is not empty")
     if len({model.name for model in models}) < len(models):

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from operator import itemgetter
 from threading import Event, Lock
 from typing import Any
 
 from intact.engine.completion import Completion, Job
+from intact.engine.request import Mixing
 from intact.engine.sampling import constraints
 from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.backends.native import NativeBackend, Watcher
+from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Result, path
@@ -25,12 +28,13 @@ from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.receipts.document import Header, Output
+from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
-from intact.receipts.lock import LockedModel
 from intact.receipts.make import ChainRecorder, header_of
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import RunEntry, TextEntry, call_digest, program_digest
 from intact.run_receipts.header import FIRST, RunHeader
+from intact.run_receipts.mixes import RunMix, RunModel
 from intact.run_receipts.problems import NotingData, reader_of, replayable
 from intact.run_receipts.programs import here
 from intact.run_receipts.sealed import SealedServices, entries_of, outcome_of, require_own_method, source
@@ -61,14 +65,21 @@ class RecordingBackend(NativeBackend):
         Of texts that have ended, until somebody takes them.
     """
 
-    def __init__(self, model: Model, now: datetime = DEFAULT_NOW) -> None:
-        super().__init__(model, now)
+    def __init__(self, model: Model, now: datetime = DEFAULT_NOW, mix: TextMix | None = None) -> None:
+        super().__init__(model, now, mix)
         self.entries: dict[Generation, TextEntry] = {}
 
-    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> TextRecorder:
+    @cached_property
+    def run_mix(self) -> RunMix | None:
+        """The mix that receipts state."""
+        return None if self.mix is None else RunMix.of(self.mix, self.model)
+
+    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...], mixing: Mixing | None) -> TextRecorder:
+        decoding = None if self.run_mix is None or mixing is None else self.run_mix.decoding(mixing)
+
         def header(sample: int) -> Header:
             generation = group[sample]
-            return header_of(self.model, prompt, generation.parameters, generation.branch)
+            return header_of(self.model, prompt, generation.parameters, generation.branch, decoding=decoding)
 
         return TextRecorder(header)
 
@@ -136,10 +147,9 @@ def recording_driver(
     for name, backend in backends.items():
         if not isinstance(backend, NativeBackend):
             raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
-        if backend.mix is not None:
-            raise ParameterError("a run with a receipt takes no mix: receipts of runs state none")
-        writer = backend if isinstance(backend, RecordingBackend) else RecordingBackend(backend.model, backend.now)
-        writers[name] = writer
+        if not isinstance(backend, RecordingBackend):
+            backend = RecordingBackend(backend.model, backend.now, backend.mix)
+        writers[name] = backend
     if seconds is not None or (budget is not None and budget.seconds is not None):
         raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
     recorder = RunRecorder(writers, budget or Budget(), sampling or {}, scorer, untrusted=untrusted, tools=tools)
@@ -172,6 +182,7 @@ class RunRecorder(SealedServices):
         super().__init__(scorer, untrusted=untrusted, tools=tools)
         self._writers, self._budget, self._sampling = writers, budget, sampling
         self._texts: dict[Root, dict[str, TextEntry]] = defaultdict(dict)
+        self._wrote: dict[Root, set[RecordingBackend]] = defaultdict(set)
         self._constrained: set[Root] = set()
         self._contents: dict[str, str] = {}
         self._outcomes: dict[bytes, Outcome] = {}
@@ -189,6 +200,7 @@ class RunRecorder(SealedServices):
         entry = backend.entries.pop(generation, None)
         if entry is not None:
             self._texts[root][path(generation.branch)] = entry
+            self._wrote[root].add(backend)
 
     def content(self, file: str) -> str:
         """Return the text of a file, as it was when it was read first."""
@@ -238,12 +250,17 @@ class RunRecorder(SealedServices):
         except ReceiptError as error:
             return replace(result, caveats=(*result.caveats, f"no receipt can be made of this run: {error}"))
 
-    def _models(self, named: AbstractSet[str]) -> tuple[LockedModel, ...]:
-        """Return the first model, and those that were named."""
+    def _models(self, named: AbstractSet[str], wrote: AbstractSet[RecordingBackend]) -> tuple[RunModel, ...]:
+        """Return the first model, and those that were named; of those that wrote, with their mixes."""
         (first, writer), *others = self._writers.items()
         called = sorted([one for one in others if one[0] in named], key=itemgetter(0))
         models = [(first if first in named else FIRST, writer), *called]
-        return tuple([LockedModel.of(name, one.model) for name, one in models])
+        return tuple(
+            [
+                RunModel(name, digests_of(one.model), numerics_of(one.model), one.run_mix if one in wrote else None)
+                for name, one in models
+            ]
+        )
 
     def _receipt(self, root: Root, job: MethodJob, result: Result) -> RunReceipt:
         method, problem, parameters = job
@@ -256,7 +273,7 @@ class RunRecorder(SealedServices):
         reader = reader_of(replace(problem, read=read.read))
         ran = any(isinstance(entry, RunEntry) for entry in entries)
         header = RunHeader(
-            self._models(self.named.pop(root, set())),
+            self._models(self.named.pop(root, set()), self._wrote.pop(root, set())),
             method.name,
             source(),
             dict(parameters),

@@ -11,6 +11,7 @@ from intact.errors import FormatError, ParameterError
 from intact.library import Model
 from intact.reason.backends.base import Generation, Written
 from intact.reason.backends.native import NativeBackend
+from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Hidden, Piece, Prompt, Result, path
@@ -20,14 +21,17 @@ from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root
 from intact.reason.tool import MethodTool, RecordedTool, ToolResult, ToolUse
 from intact.reason.tools import TOOLS, find_tool
-from intact.receipts.canonical import SIZE
+from intact.receipts.canonical import SIZE, HashName
+from intact.receipts.decoding import Decoding
 from intact.receipts.document import Header, Receipt, first_link, next_link
 from intact.receipts.likeliest import PAIR, unpack
 from intact.receipts.request import AnswerRequest
+from intact.receipts.verify import partner_number
 from intact.run_receipts.claims import Claims, RequestedText
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import ScoreEntry, TextEntry, ToolEntry, call_digest, program_digest
 from intact.run_receipts.header import FIRST
+from intact.run_receipts.mixes import RunModel
 from intact.run_receipts.problems import problem_of
 from intact.run_receipts.sealed import LONGEST_RUN, SealedServices, entries_of, outcome_of
 from intact.run_receipts.verdict import DecidedError, RunVerdict, false
@@ -42,10 +46,9 @@ class ReplayBackend(NativeBackend):
 
     def __init__(self, model: Model, name: str, claims: Claims) -> None:
         header = claims.run.header
-        super().__init__(model, header.now or DEFAULT_NOW)
-        self._claims = claims
-        self._name = name
-        (self._own,) = (one for one in header.models if one.name == name)
+        (own,) = (one for one in header.models if one.name == name)
+        super().__init__(model, header.now or DEFAULT_NOW, text_mix_of(own, model, header.hash))
+        self._claims, self._name, self._own = claims, name, own
 
     def count(self, part: Prompt | Piece) -> int:
         """The tokens of a prompt or a piece, if the chat template stays within its limits here."""
@@ -92,8 +95,18 @@ class ReplayBackend(NativeBackend):
         parameters, run = generation.parameters, self._claims.run.header
         compiler = None if parameters.constraint is None else run.compiler
         prompt = tuple(self.tokens_of(generation.state))
-        request = AnswerRequest(prompt, parameters, generation.branch, compiler)
+        request = AnswerRequest(prompt, parameters, generation.branch, compiler, decoding=self._decoding(generation))
         return Header(self._own.digests, self._own.numerics, request, run.hash)
+
+    def _decoding(self, generation: Generation) -> Decoding | None:
+        """Return the mix that a text must have been drawn from."""
+        if self.mix is None or self._own.mix is None:
+            return None
+        try:
+            mixing = self._mixing(self.mix, generation.state, self.tokens_of(generation.state))
+        except FormatError as error:
+            raise DecidedError(RunVerdict("unverifiable", "template", detail=str(error))) from error
+        return self._own.mix.decoding(mixing)
 
     def written_of(self, generation: Generation, entry: TextEntry) -> Written:
         """A text as a method sees it."""
@@ -144,6 +157,23 @@ class ReplayBackend(NativeBackend):
 
     def cancel(self, generations: Sequence[Generation]) -> None:
         """Do nothing: no text is ever under way."""
+
+
+def text_mix_of(own: RunModel, model: Model, hash: HashName) -> TextMix | None:  # noqa: A002
+    """Return the mix of a run's model as back ends take it.
+
+    Raises
+    ------
+    LookupError
+        If the mix, or a model that it takes, is not here.
+    ParameterError
+        If the mix takes no such parameters, shadow or partners.
+    """
+    if own.mix is None:
+        return None
+    chosen = own.mix.chosen
+    numbers = [partner_number(model, partner, own.numerics, hash) for partner in own.mix.partners]
+    return TextMix(chosen, own.mix.shadow, tuple(numbers))
 
 
 class Replayer(SealedServices):
@@ -286,6 +316,10 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
     for place, one in enumerate(header.models):
         if one.name not in named and (place or one.name != FIRST):
             raise false("extra", None, f"it holds a model {one.name!r:.80}, which nothing calls by this name")
+    wrote = {requested.model for requested in claims.requested.values()}
+    for one in header.models:
+        if one.mix is not None and one.name not in wrote:
+            raise false("extra", None, f"it holds a mix of the model {one.name!r:.80}, of which there is no text")
     for name in claims.data.unread:
         raise false("extra", None, f"it holds {name!r:.80} of the problem's data, which nothing reads")
     if dict(header.files) != {name: text for files in services.files.values() for name, text in files.items()}:

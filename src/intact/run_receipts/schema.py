@@ -6,6 +6,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
+from intact.receipts.decoding import MOST_STREAMS
 from intact.receipts.schema import schema as answer_schema
 
 
@@ -14,8 +15,17 @@ def schema() -> dict[str, Any]:
     found: dict[str, Any] = json.loads(files("intact.run_receipts").joinpath("run.schema.json").read_bytes())
     answer = answer_schema()
     parts = {name: answer["properties"][name] for name in ("model", "numerics", "chain", "signature")}
-    found["$defs"] |= answer["$defs"] | parts | {"text_output": _text_output(answer["properties"]["output"])}
+    output, decoding = answer["properties"]["output"], answer["properties"]["request"]["properties"]["decoding"]
+    found["$defs"] |= answer["$defs"] | parts | {"text_output": _text_output(output), "mix": _mix(decoding)}
     return found
+
+
+def _mix(decoding: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a model's mix: a shadow's text and the partners in the place of streams of tokens."""
+    named = {name: one for name, one in decoding["properties"].items() if name != "streams"}
+    partners = {"type": "array", "maxItems": MOST_STREAMS, "items": {"$ref": "#/$defs/model"}}
+    members = named | {"shadow": {"type": ["string", "null"]}, "partners": partners}
+    return decoding | {"required": list(members), "properties": members}
 
 
 def _text_output(output: dict[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from intact.errors import IntactError, ParameterError
 from intact.library import Model
 from intact.reason.registry import all_methods
 from intact.receipts import verify as answers
-from intact.receipts.canonical import new_hash
+from intact.receipts.canonical import HashName, new_hash
 from intact.receipts.document import Receipt
 from intact.run_receipts.claims import Claims
 from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.mixes import RunModel
 from intact.run_receipts.programs import verify_programs
-from intact.run_receipts.replay import replay
+from intact.run_receipts.replay import replay, text_mix_of
 from intact.run_receipts.sealed import on_path, source
 from intact.run_receipts.tools import verify_tools
 from intact.run_receipts.verdict import DecidedError, RunVerdict
@@ -95,10 +96,23 @@ def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | No
         other = answers.identity(models[one.name], one.digests, one.numerics, header.hash)
         if other is not None:
             return _as_run(other)
+        if (mixed := _mix_refused(one, models[one.name], header.hash)) is not None:
+            return mixed
     if run.digest != run.root:
         return RunVerdict("false", "root", detail="its root is not that of its entries")
     if header.method not in all_methods():
         return RunVerdict("unverifiable", "method", detail=f"there is no method {header.method!r:.80} here")
+    return None
+
+
+def _mix_refused(own: RunModel, model: Model, hash: HashName) -> RunVerdict | None:  # noqa: A002
+    """Return the verdict if the mix that texts are drawn from cannot be run."""
+    try:
+        text_mix_of(own, model, hash)
+    except LookupError as error:
+        return RunVerdict("unverifiable", "decoding", detail=str(error.args[0]))
+    except ParameterError as error:
+        return RunVerdict("false", "decoding", detail=f"no model takes its mix: {error}")
     return None
 
 
@@ -161,9 +175,13 @@ class _Given:
     def count(self, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
         """Hand receipts on."""
         for receipt in receipts:
-            prompt, output = receipt.header.request.prompt, receipt.output.tokens
+            request, output = receipt.header.request, receipt.output.tokens
             self.tokens += len(output[: self._most])
-            digest = sha256(np.array(prompt, np.int32).tobytes()).digest()  # prompts themselves would fill the memory
-            self.tokens += 0 if digest in self._prompts else len(prompt)
-            self._prompts.add(digest)
+            shadows = () if request.decoding is None else [stream.prompt for stream in request.decoding.streams]
+            for prompt in filter(None, (request.prompt, *shadows)):
+                digest = sha256(
+                    np.array(prompt, np.int32).tobytes()
+                ).digest()  # prompts themselves would fill the memory
+                self.tokens += 0 if digest in self._prompts else len(prompt)
+                self._prompts.add(digest)
             yield receipt

@@ -65,13 +65,10 @@ def method_mix(own: Extension) -> TextMix | None:
     Raises
     ------
     ApiError
-        400, as of `requested_mix`; if the shadow is no text, or a receipt is requested, which states no mix.
+        400, as of `requested_mix`; if the shadow is no text.
     """
     if (chosen := requested_mix(own)) is None:
         return None
-    if own.receipt:
-        message = f"{MIX} cannot be combined with intact.receipt: receipts of runs state no mix"
-        raise ApiError(400, message, MIX, "unsupported")
     if own.shadow is not None and not isinstance(own.shadow, str):
         raise ApiError(400, f"{SHADOW} must be a text with a reasoning method", SHADOW)
     return TextMix(chosen, own.shadow)

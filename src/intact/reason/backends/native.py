@@ -241,7 +241,7 @@ class NativeBackend(TokenizerBackend):
     def __init__(self, model: Model, now: datetime = DEFAULT_NOW, mix: TextMix | None = None) -> None:
         super().__init__(model.tokenizer, model.context, now)
         if mix is not None:
-            check_partners(mix.chosen, len(model.partners))
+            check_partners(mix.chosen, len(mix.partners or model.partners))
             if model.adapter:
                 raise ParameterError("mixes take no adapters: load the model without one, or leave out the mix")
         self.model, self.mix, self.interrupted = model, mix, False
@@ -254,7 +254,7 @@ class NativeBackend(TokenizerBackend):
         if self.mix is None:
             return []
         models: list[Model | Partner] = [self.model, *self.model.partners]
-        return [models[number] for number in self.mix.chosen.models]
+        return [models[number] for number in self.mix.models]
 
     @property
     def partners(self) -> list[Partner]:
@@ -347,12 +347,12 @@ class NativeBackend(TokenizerBackend):
                 if piece is None:
                     self._finish(group[sample], job, sample, recorder)
 
-            recorder = self._recorder(group, tuple(prompt))
+            mixing = None if self.mix is None else self._mixing(self.mix, first.state, prompt)
+            recorder = self._recorder(group, tuple(prompt), mixing)
             known = [generation.known for generation in group] if first.known else None
             draft = first.heat is None and known is None
             options: JobOptions = {"draft": draft, "listen": listen, "recorder": recorder, "known": known}
-            if self.mix is not None:
-                options["mixing"] = self._mixing(self.mix, first.state, prompt)
+            options["mixing"] = mixing
             job = self.model.job(prompt, first.parameters, keys, **options)
         except IntactError as error:
             for generation in group:
@@ -368,7 +368,7 @@ class NativeBackend(TokenizerBackend):
     def _mixing(self, mix: TextMix, state: State, prompt: Sequence[int]) -> Mixing:
         """Return the streams of a text: what was written so far stands behind the shadow too."""
         streams = []
-        for number in mix.chosen.models:
+        for number in mix.models:
             own = prompt if number else self.tokens_of(replace(state, prompt=mix.shadow_of(state.prompt)))
             streams.append(StreamPrompt(number, np.array(own, np.int32)))
         return Mixing(mix.chosen, tuple(streams))
@@ -401,7 +401,7 @@ class NativeBackend(TokenizerBackend):
             if not heat.live:
                 del self._heats[heat]
 
-    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...]) -> Watcher | None:
+    def _recorder(self, group: Sequence[Generation], prompt: tuple[int, ...], mixing: Mixing | None) -> Watcher | None:
         """Return the recorder of texts that share a request."""
         return LastInputs() if group[0].hidden else None
 

@@ -20,10 +20,13 @@ class TextMix(NamedTuple):
         The mix; its partners are the model's.
     shadow : str or None
         What it reads in the place of each prompt's last message, or of a whole prompt that is a text.
+    partners : tuple of int
+        The numbers of the model's partners that it takes, from 1, in its order; by default the first ones.
     """
 
     chosen: ChosenMix
     shadow: str | None = None
+    partners: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, mix: str | Mapping[str, Any] | None, shadow: str | None = None) -> TextMix | None:
@@ -37,6 +40,12 @@ class TextMix(NamedTuple):
         chosen = None if mix is None else chosen_mix(mix)
         check_shadow(chosen, shadow is not None)
         return None if chosen is None else cls(chosen, shadow)
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        """The model of each further stream: 0 the main one, else the number of a partner."""
+        own = self.chosen.models
+        return tuple([self.partners[number - 1] if number else 0 for number in own]) if self.partners else own
 
     def shadow_of(self, prompt: Prompt) -> Prompt:
         """Return the shadow of a prompt.

@@ -73,15 +73,16 @@ async def _check(service: Service, request: VerifyRequest, client: str) -> dict[
 def _expected(receipt: Receipt | RunReceipt, most: int) -> tuple[int, int]:
     """Return the expected number of tokens that a verification takes, and of texts side by side.
 
-    A run's prompts are counted by the cost that it states, at most `most`; one that states too little is refused before
-    the model reads anything.
+    A run's prompts are counted by the cost that it states, at most `most`, and twice where a mix reads a shadow beside
+    each; one that states too little is refused before the model reads anything.
     """
     if isinstance(receipt, Receipt):
         request = receipt.header.request
         streams = () if request.decoding is None else request.decoding.streams
         return receipt.count + len(request.prompt) + sum(len(stream.prompt or ()) for stream in streams), 1
     texts = sum(isinstance(entry, TextEntry) for entry in receipt.entries)
-    return receipt.count + min(receipt.result.cost.prefill, most), max(1, min(texts, WINDOW))
+    shadowed = any(model.mix is not None and model.mix.shadow is not None for model in receipt.header.models)
+    return receipt.count + min(receipt.result.cost.prefill * (1 + shadowed), most), max(1, min(texts, WINDOW))
 
 
 class VerificationWork(CancellableWork[Verdict | RunVerdict]):

@@ -242,7 +242,7 @@ async def _admitted(
     mix, now = method_mix(wanted.own), request.intact.time() or DEFAULT_NOW
     async with service.models.lease(methods.split(request.model)[0]) as leased:
         served = mixing(leased, mix and mix.chosen)
-        backend = RecordingBackend(served.loaded, now) if wanted.own.receipt else NativeBackend(served.loaded, now, mix)
+        backend = (RecordingBackend if wanted.own.receipt else NativeBackend)(served.loaded, now, mix)
         prompt = await in_thread(lambda: _prompt_tokens(backend, wanted.problem.prompt, turns), "messages")
         reserved = prompt + min(wanted.budget.tokens or 0, wanted.texts * EXPECTED)
         if mix is not None and mix.shadow is not None:

@@ -1,0 +1,332 @@
+"""Superposed decoding: several drafts of a text from one pass a token, whose input is a mixture of their tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.errors import CapacityError, ParameterError
+from intact.executors.base import SequenceChunk
+from intact.library.model import Model
+from intact.models.layers import outer_program, stream_program
+from intact.models.program import AllGather
+from intact.numerics.fixed import rshift
+from intact.numerics.functions import LN2, LOG2E, exp2_neg, log2_each, log2_fixed
+from intact.numerics.sampling import DECIMALS, Sampling, make_sampling, millionths, top, weights
+from intact.receipts.layers import same_kind
+
+VERSION: Final = 1
+"""Of the definition (docs/superposed.md); raised when it gives other drafts."""
+ORDERS: Final = {2: 10_000, 3: 40_000, 4: 150_000, 5: 180_000, 6: 120_000}
+"""The share in millionths of n-grams of each length in the smoothed probability."""
+UNKNOWN: Final = 200 << 24
+"""What a draft's continuations lose, in nats, where no n-gram knows any of them."""
+MOST: Final = 64
+"""Limit on the drafts."""
+_CHUNK: Final = 64
+_LARGEST: Final = 1 << 47
+
+
+class NGrams:
+    """Counts of the sequences of 2 to 6 tokens in texts.
+
+    Parameters
+    ----------
+    texts : iterable of sequences of int
+        The texts' tokens; no n-gram goes from one text to the next.
+    """
+
+    def __init__(self, texts: Iterable[Sequence[int]]) -> None:
+        self._found: Counter[tuple[int, ...]] = Counter()
+        self._begun: Counter[tuple[int, ...]] = Counter()
+        for text in texts:
+            tokens = tuple(map(int, text))
+            for end in range(1, len(tokens)):
+                for length in ORDERS:
+                    if end - length + 1 >= 0:
+                        gram = tokens[end - length + 1 : end + 1]
+                        self._found[gram] += 1
+                        self._begun[gram[:-1]] += 1
+
+    def share(self, text: Sequence[int], token: int) -> int:
+        """Return the smoothed probability that a token follows a text, as Q30: at most half, 0 where nothing is known.
+
+        It is the sum over lengths n of the share of n times floor(2^30 * c / C), in millionths and rounded down, where
+        the last n - 1 tokens stand C times before any token, and c times before this one.
+        """
+        found = 0
+        for length, share in ORDERS.items():
+            before = tuple(text[len(text) - length + 1 :]) if len(text) >= length - 1 else ()
+            if before and (whole := self._begun[before]):
+                found += share * ((self._found[(*before, token)] << 30) // whole)
+        return found // DECIMALS
+
+
+class SuperposedDraft(NamedTuple):
+    """A draft.
+
+    Attributes
+    ----------
+    tokens : tuple of int
+        What follows the prompt; an end token is the last one of a draft that has ended.
+    text : str
+        The same as text.
+    score : int
+        The sum of its tokens' scores, natural logarithms times 2^24: higher is better. They are of mixed inputs, and
+        not the log-probability of the text.
+    ended : bool
+        If true, it came to an end token.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    score: int
+    ended: bool
+
+
+class _Partial(NamedTuple):
+    tokens: tuple[int, ...]
+    score: int
+
+
+class SuperposedDecoder:
+    """Writes drafts of a model by superposed decoding (Shen et al. 2024, arXiv 2405.18400; docs/superposed.md).
+
+    Its weights are loaded once more, so that the model itself stays free. A context manager: `close` frees them.
+
+    Parameters
+    ----------
+    model : Model
+        A model in one process, in a profile of integers.
+    ngrams : NGrams, optional
+        Texts that drafts should be like.
+
+    Raises
+    ------
+    ParameterError
+        If the model runs in several processes or in floating point, or cannot be cut between embedding and layers.
+    """
+
+    def __init__(self, model: Model, ngrams: NGrams | None = None) -> None:
+        program = getattr(model.executor, "program", None)
+        if program is None:
+            raise ParameterError("superposed decoding runs a model in one process: load it so")
+        if model.executor.profile == "fp32":
+            raise ParameterError("superposed decoding is defined in integers: load the model in the profile int8")
+        self._model, self._ngrams = model, ngrams
+        self._rows: dict[int, NDArray[np.int64]] = {}
+        self._read: list[int] = []
+        self._mixed: NDArray[np.int64] | None = None
+        with ExitStack() as stack:
+            self._embedding = same_kind(model.executor, outer_program(program), self._note)
+            stack.callback(self._embedding.close)
+            self._embedding.reserve_pages(1)
+            self._layers = same_kind(model.executor, stream_program(program), self._superpose)
+            stack.callback(self._layers.close)
+            self._close = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the weights and pages."""
+        self._close.close()
+
+    def write(
+        self,
+        prompt: str | Sequence[int],
+        n: int = 3,
+        max_tokens: int = 10,
+        *,
+        temperature: float = 0.06,
+        alpha: float = 0.54,
+        candidates: int | None = None,
+    ) -> list[SuperposedDraft]:
+        """Write drafts that go on from a prompt, of which each token takes one row of a step for all.
+
+        Parameters
+        ----------
+        prompt : str or sequence of int
+            A text, or tokens.
+        n : int
+            Drafts that are kept, at most 64; so many that have ended are kept besides.
+        max_tokens : int
+            Tokens of each at most.
+        temperature : float
+            Of the distribution that tokens are taken from; at most 6 decimals, above 0.
+        alpha : float
+            The weight of n-grams, from 0 to 1, where there are any.
+        candidates : int, optional
+            Likeliest tokens that may go on; by default three for each draft.
+
+        Returns
+        -------
+        list of SuperposedDraft
+            At most `n`, the best score first; of equals one that has ended first, then the earlier.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter makes no sense, or prompt and drafts exceed the context.
+        CapacityError
+            If there is no memory for the KV cache.
+        """
+        tokens = self._model.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(one) for one in prompt]
+        candidates = 3 * n if candidates is None else candidates
+        _check(self._model, tokens, n, max_tokens, temperature, alpha, candidates)
+        self._reserve(len(tokens) + max_tokens)
+        heat, share = make_sampling(temperature), millionths(alpha) if self._ngrams is not None else 0
+        open_drafts, ended = [_Partial((), 0)], list[_Partial]()
+        logits = self._prefill(tokens)
+        for step in range(max_tokens):
+            found = _likeliest(logits, heat, candidates)
+            grown = [
+                _Partial((*draft.tokens, token), draft.score + score)
+                for draft in open_drafts
+                for token, score in self._scored([*tokens, *draft.tokens], found, share)
+            ]
+            best = sorted(grown, key=lambda draft: -draft.score)[: 2 * n]
+            ends = self._model.tokenizer.eos_ids
+            ended = sorted([*ended, *[one for one in best if one.tokens[-1] in ends]], key=lambda one: -one.score)[:n]
+            open_drafts = [one for one in best if one.tokens[-1] not in ends][:n]
+            if not open_drafts or step + 1 == max_tokens:
+                break
+            logits = self._step(len(tokens) + step, open_drafts)
+        both = [(draft, True) for draft in ended] + [(draft, False) for draft in open_drafts]
+        both.sort(key=lambda one: -one[0].score)
+        return [SuperposedDraft(one.tokens, self._text(one.tokens), one.score, over) for one, over in both[:n]]
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        stream = self._model.tokenizer.stream()
+        return "".join([*map(stream.push, tokens), stream.flush()])
+
+    def _scored(self, text: list[int], found: list[tuple[int, int]], share: int) -> list[tuple[int, int]]:
+        """Return the tokens that may follow a draft with their scores, the likeliest first."""
+        if self._ngrams is None:
+            return found
+        known = {token: self._ngrams.share(text, token) for token, _ in found} if share else {}
+        own = [(token, (DECIMALS - share) * score // DECIMALS) for token, score in found]
+        if share and not any(known.values()):
+            return [(token, score - UNKNOWN) for token, score in own]
+        if not share:
+            return own
+        return [(token, score + share * _ln(known[token]) // DECIMALS) for token, score in own if known[token]]
+
+    def _prefill(self, tokens: list[int]) -> NDArray[np.int32]:
+        self._mixed = None
+        logits = np.zeros((0, 0), np.int32)
+        for start in range(0, len(tokens), _CHUNK):
+            part = tokens[start : start + _CHUNK]
+            last = start + len(part) == len(tokens)
+            logits = self._run(start, part, np.array([len(part) - 1] if last else [], np.int64))
+        return np.array(logits[0], np.int32)
+
+    def _step(self, position: int, drafts: Sequence[_Partial]) -> NDArray[np.int32]:
+        """Run one row, whose input is the drafts' newest tokens, each by the probability of its draft."""
+        self._mixed = self._mixture(drafts)
+        return np.array(self._run(position, [drafts[0].tokens[-1]], np.zeros(1, np.int64))[0], np.int32)
+
+    def _run(self, position: int, tokens: Sequence[int], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        pages = np.arange(-(-(position + len(tokens)) // self._layers.page_size), dtype=np.int32)
+        chunk = SequenceChunk(position, np.array(tokens, np.int32), pages, adapter=self._model.adapter_number())
+        return self._layers.step([chunk], wanted)
+
+    def _mixture(self, drafts: Sequence[_Partial]) -> NDArray[np.int64]:
+        """Return the embedding rows of the drafts' newest tokens, mixed: rshift(sum of a * row, 15)."""
+        parts = mixing_weights([draft.score for draft in drafts])
+        missing = sorted({draft.tokens[-1] for draft in drafts} - self._rows.keys())
+        for start in range(0, len(missing), self._embedding.page_size):
+            self._read = missing[start : start + self._embedding.page_size]
+            chunk = SequenceChunk(0, np.array(self._read, np.int32), np.zeros(1, np.int32))
+            self._embedding.step([chunk], np.zeros(0, np.int64))
+        rows = np.array([self._rows[draft.tokens[-1]] for draft in drafts])
+        return np.asarray(rshift((rows * np.array(parts, np.int64)[:, None]).sum(axis=0), 15), np.int64)
+
+    def _note(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        """Keep the embedding's rows."""
+        if int(np.abs(whole).max(initial=0)) >= _LARGEST:
+            raise ParameterError("a row of the embedding is too large to be mixed")
+        self._rows.update({token: row.copy() for token, row in zip(self._read, whole, strict=True)})
+
+    def _superpose(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        """Put the mixture in the place of the embedding's row."""
+        if self._mixed is not None:
+            whole[0] = self._mixed
+
+    def _reserve(self, positions: int) -> None:
+        try:
+            self._layers.reserve_pages(-(-positions // self._layers.page_size))
+        except MemoryError:
+            raise CapacityError(f"there is no memory for the KV cache of {positions} tokens") from None
+
+
+def mixing_weights(scores: Sequence[int]) -> list[int]:
+    """Return the share of each draft in the next input, of 2^15 in all.
+
+    They are the softmax of the scores (nats, Q24), rounded down; what is left goes to the first of the best.
+    """
+    best = max(scores)
+    gaps = np.array([min(best - score, 32 << 24) for score in scores], np.int64)
+    weight = [int(one) for one in exp2_neg(rshift(rshift(gaps, 8) * LOG2E, 30))]
+    parts = [(one << 15) // sum(weight) for one in weight]
+    parts[list(scores).index(best)] += (1 << 15) - sum(parts)
+    return parts
+
+
+def _likeliest(logits: NDArray[np.int32], heat: Sampling, count: int) -> list[tuple[int, int]]:
+    """Return so many of the likeliest tokens with their log-probabilities among these (Q24), the likeliest first."""
+    count = min(count, len(logits))
+    large = np.flatnonzero(logits >= np.partition(logits, -count)[-count])  # few, of which ties may leave some out
+    kept = large[top(logits[large], count)]
+    weight = weights(logits[kept], heat)
+    kept, weight = kept[weight > 0], weight[weight > 0]
+    logs = log2_each(weight) - log2_fixed(int(weight.sum()))
+    return [(int(token), _nats(int(log))) for token, log in zip(kept, logs, strict=True)]
+
+
+def _nats(log2: int) -> int:
+    """Return a logarithm to base 2 in Q28 as a natural one in Q24."""
+    return (log2 * LN2 + (1 << 33)) >> 34
+
+
+def _ln(share: int) -> int:
+    """Return the natural logarithm of a number in Q30, as Q24."""
+    return _nats(log2_fixed(share) - (30 << 28))
+
+
+def _check(
+    model: Model, tokens: Sequence[int], n: int, max_tokens: int, temperature: float, alpha: float, candidates: int
+) -> None:
+    """Raise ParameterError, naming what makes no sense."""
+    for name, value, low, high in (
+        ("n", n, 1, MOST),
+        ("max_tokens", max_tokens, 1, model.context),
+        ("candidates", candidates, 1, model.program.vocabulary),
+        ("alpha", alpha, 0, 1),
+    ):
+        if not low <= value <= high:
+            raise ParameterError(f"{name} must lie in [{low}, {high}], got {value!r:.40}")
+    if not 0 < temperature <= 100:
+        raise ParameterError(f"temperature must lie in (0, 100], got {temperature!r:.40}")
+    for name, value in (("temperature", temperature), ("alpha", alpha)):
+        try:
+            millionths(value)
+        except ValueError as error:
+            raise ParameterError(f"{name}: {error}") from None
+    if not tokens:
+        raise ParameterError("the prompt is empty: drafts go on from a token at least")
+    if wrong := [token for token in tokens if not 0 <= token < model.program.vocabulary]:
+        raise ParameterError(f"token {wrong[0]} of the prompt must lie in 0 to {model.program.vocabulary - 1}")
+    if len(tokens) + max_tokens > model.context:
+        raise ParameterError(f"{len(tokens)} and {max_tokens} tokens exceed the context of {model.context}")

@@ -1,0 +1,190 @@
+"""Hogwild: workers write one solution at the same time, and each sees the others' steps while they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Annotated, Final, TypeAlias
+
+from intact.reason import Extend, Problem, State, Steps, method
+from intact.reason.aggregate.votes import take
+from intact.reason.limits import Count, Filled, Natural, one_of, within
+from intact.reason.problem import Piece
+from intact.reason.prompting import make_prompt
+from intact.reason.stepwise import or_spent, until_spent
+
+NAMES: Final = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi")
+LAYOUTS: Final = ("combined", "interleaved")
+Workers: TypeAlias = Annotated[int, partial(within, 1, len(NAMES))]
+Layout: TypeAlias = Annotated[str, partial(one_of, LAYOUTS)]
+
+PAST, OTHERS, OWN = "### Past steps\n\n", "### Work in progress (others)\n\n", "### Work in progress (own)\n\n"
+GOES_ON: Final = " <...>\n\n"
+"""Behind a step that another worker is still writing."""
+DOUBT: Final = "Quick check: am I doing redundant work? (yes/no): "
+FINISH: Final = "No time is left, so the answer is due now. By all that was found above the final answer is \\boxed{"
+RULES: Final = """\
+{team} solve a problem together and write at the same time. You are one of them: write your own step, a short \
+paragraph. You see all finished steps, and what the others are writing now, which may go on where it says <...>
+
+Share the work: say what you take on, use and check what the others find. If somebody does what you are doing, say so \
+and do something else. Whoever is sure of the result writes it as \\boxed{answer}, which ends the work.
+
+Problem: {question}"""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A worker: its last text, what it has written of its current step, and the texts that stood before that step."""
+
+    name: str
+    state: State
+    left: int
+    step: tuple[Piece, ...] = ()
+    number: int = 0
+    seen: tuple[Piece, ...] | None = None
+    through: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """The text before its current step."""
+        return f"**{self.name} [{self.number}]:** "
+
+    @property
+    def written(self) -> str:
+        """The text of its current step, without the name before it."""
+        return "".join([piece.text for piece in self.step[1:]])
+
+    def begin(self, text: str) -> None:
+        """Begin the next step, by a text after the name."""
+        self.number, self.seen = self.number + 1, None
+        self.step = (Piece(self.prefix + text, special=False),)
+
+
+@cache
+def _label(text: str) -> Piece:
+    """Return a text that no worker wrote."""
+    return Piece(text, special=False)
+
+
+def _grown(step: tuple[Piece, ...], new: Sequence[Piece]) -> tuple[Piece, ...]:
+    """Return a step with what was written of it now; drawn tokens stay tokens, as something that others read."""
+    for piece in new:
+        last = step[-1]
+        if last.tokens and piece.tokens:
+            both = last.text + piece.text, last.tokens + piece.tokens, last.logprobs + piece.logprobs
+            step = (*step[:-1], Piece(*both, special=False))
+        elif piece.tokens or piece.text:
+            step = (*step, Piece(piece.text, piece.tokens, piece.logprobs, special=False))
+    return step
+
+
+def is_over(text: str, delimiter: str, ends: str) -> bool:
+    """Return true if a step is over: by a delimiter behind the end of a sentence; by any if there are no `ends`."""
+    before, found, _ = text.rpartition(delimiter)
+    return bool(found) and (not ends or before.rstrip().endswith(tuple(ends)))
+
+
+def view(history: Sequence[Piece], workers: Sequence[_Worker], own: _Worker, layout: str) -> tuple[Piece, ...]:
+    """Return what a worker sees before its own step: finished steps, and by layout the others' current ones."""
+    if layout == "interleaved":
+        return (_label(PAST), *history)
+    current = [piece for one in workers if one is not own for piece in (*one.step, _label(GOES_ON))]
+    return (_label(PAST), *history, _label(OTHERS), *current, _label(OWN))
+
+
+@method(
+    "Rodionov et al. 2025, arXiv 2504.06261",
+    group="plans, roles and layers of models",
+    temperature=0.6,
+    top_p=0.95,
+)
+def hogwild(
+    problem: Problem,
+    *,
+    n: Workers = 2,
+    tokens: Count = 512,
+    burst: Count = 16,
+    layout: Layout = "combined",
+    doubt: Natural = 256,
+    conclude: Count = 16,
+    mark: Filled = "\\boxed{",
+    delimiter: Filled = "\n\n",
+    ends: str = ".?!…。؟।",
+    rules: Filled = RULES,
+    finish: str = FINISH,
+) -> Steps:
+    """Have workers write one solution at the same time, each seeing what the others have written a moment ago.
+
+    Parameters
+    ----------
+    n : int
+        Workers, at most 8.
+    tokens : int
+        Tokens of each worker, at most.
+    burst : int
+        Tokens that all write side by side before they see each other's.
+    layout : str
+        combined shows the others' current steps, interleaved finished steps alone.
+    doubt : int
+        Tokens of all after which a worker who begins a step is asked if its work is redundant; 0 for never.
+    conclude : int
+        Tokens of the answer where nobody has given one.
+    mark : str
+        What a step holds that ends the work, if an answer can be read of it.
+    delimiter : str
+        What ends a step, behind the end of a sentence.
+    ends : str
+        Characters that end a sentence; none: any delimiter ends a step.
+    rules : str
+        The prompt of all workers, with {question} and {team}.
+    finish : str
+        What is appended where nobody has given an answer, before it is asked for.
+    """
+    names = NAMES[:n]
+    team = names[0] if n == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    start = problem.ask(make_prompt(problem, rules, team=team))
+    workers = [_Worker(name, start, tokens) for name in names]
+    for worker in workers:
+        worker.begin(f"I'm {worker.name}." + (" I suggest that we" if worker is workers[0] else ""))
+    history, since, rounds, steps, text = list[Piece](), 0, 0, 0, start
+    with until_spent() as spent:
+        while live := [worker for worker in workers if not worker.through and worker.left]:
+            rounds += 1
+            texts = []
+            for worker in live:
+                seen = view(history, workers, worker, layout)
+                if seen != worker.seen:  # else its last text goes on
+                    worker.state = State(start.prompt, worker.state.branch, (*seen, *worker.step))
+                worker.seen = seen
+                texts.append(worker.state)
+            requests = [
+                Extend(state, stop=(delimiter,), max_tokens=min(burst, worker.left))
+                for state, worker in zip(texts, live, strict=True)
+            ]
+            for worker, before, state in zip(live, texts, (yield requests), strict=True):
+                new = state.pieces[len(before.pieces) :]
+                drawn = sum([len(piece.tokens) for piece in new])
+                worker.state, worker.left, since = state, worker.left - drawn, since + drawn
+                closed = state.why in ("end", "closed")  # an end takes the worker to its next step
+                idle = not (worker.written + "".join([piece.text for piece in new])).strip()
+                if closed:
+                    new = state.append(delimiter).pieces[len(before.pieces) :]
+                worker.step = _grown(worker.step, new)
+                worker.through = state.ended and (idle or not closed)
+                written = worker.written
+                if worker.through or not (closed or is_over(written, delimiter, ends)):
+                    continue
+                history, steps = [*history, *worker.step], steps + 1
+                if mark in written and problem.read(written) is not None:
+                    return take(problem, state, rounds=rounds, steps=steps, by=worker.name)
+                doubted = 0 < doubt < since
+                since = 0 if doubted else since
+                worker.begin(DOUBT if doubted else "")
+            text = live[0].state
+        current = [piece for worker in workers for piece in (*worker.step, _label(GOES_ON))]
+        end = Piece(finish, special=False)
+        last = replace(start, pieces=(_label(PAST), *history, _label(OTHERS), *current, end))
+        text = yield Extend(last, temperature=0.0, max_tokens=conclude)
+    return or_spent(take(problem, text, rounds=rounds, steps=steps, by=None), spent)
