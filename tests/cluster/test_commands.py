@@ -78,9 +78,7 @@ def test_receipts_of_an_evaluation_on_two_workers_have_the_bytes_of_one_process_
     assert verdict["outcome"] == "true"
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("draft_model", "other"), ("tensor_parallel", "2"), ("pipeline_parallel", "2")]
-)
+@pytest.mark.parametrize(("name", "value"), [("tensor_parallel", "2"), ("pipeline_parallel", "2")])
 def test_options_of_a_model_in_one_place_are_refused(name, value):
     with pytest.raises(ParameterError, match=f"--{name.replace('_', '-')} cannot be combined with --ray"):
         ClusterOptions("local").check(ModelOptions(**{name: value}))
@@ -95,13 +93,28 @@ def test_workers_load_models_as_the_command_does(tmp_path, monkeypatch):
         yield SimpleNamespace(refused={})
 
     monkeypatch.setattr("intact.cluster.pool.opened_pool", opened_pool)
-    models, path = ModelOptions(threads=1, weights_memory="64MB"), write_tiny(tmp_path / "tiny.gguf")
+    path, small = write_tiny(tmp_path / "tiny.gguf"), write_tiny(tmp_path / "small.gguf", seed=1)
+    models = ModelOptions(threads=1, weights_memory="64MB", draft_model=str(small))
     with (
         models.opened({"first": str(path), "second": str(path)}, rows=8) as backends,
         ClusterOptions("local").opened(backends, models, rows=8),
     ):
         assert shipped["first"].options == shipped["second"].options | {"weights_memory": "64MB"}
         assert (shipped["second"].options["threads"], shipped["second"].options["rows"]) == (1, 8)
+        assert {name: list(shipped[name].models) for name in shipped} == {"first": ["draft_model"], "second": []}
+        assert shipped["first"].models["draft_model"].path == small
+
+
+@pytest.mark.slow
+def test_a_draft_model_on_workers_changes_no_byte_of_results_and_receipts(run, tmp_path):
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+    model, small = write_tiny(tmp_path / "tiny.gguf"), write_tiny(tmp_path / "small.gguf", seed=1)
+    words = ["eval", model, "gsm8k", "--method", "self_consistency", "-n", "3", "--max-tokens", "16"]
+    cluster = ["--ray", "local", "--workers", "2", "--draft-model", small]
+    run(*words, *cluster, "--out", tmp_path / "spread.jsonl", "--receipt", tmp_path / "spread.receipts")
+    run(*words, "--out", tmp_path / "alone.jsonl", "--receipt", tmp_path / "alone.receipts")
+    for end in ("jsonl", "receipts"):
+        assert (tmp_path / f"spread.{end}").read_bytes() == (tmp_path / f"alone.{end}").read_bytes()
 
 
 @pytest.mark.slow

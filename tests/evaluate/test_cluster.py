@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import intact
-from intact.cluster.models import CHUNK, receive, ship
+from intact.cluster.models import CHUNK, FileServer, receive, ship
+from intact.cluster.worker import Resources, Worker
+from intact.engine.draft.draft_model import DraftModel
 from intact.errors import WorkerError
 from intact.evaluate import cluster
 from support.tiny import write_tiny
@@ -98,6 +100,29 @@ def test_a_model_is_pulled_once_by_its_digest(tmp_path, monkeypatch):
     with pytest.raises(WorkerError, match=r"model.gguf was pulled with the digest"):
         receive(away, lambda number, start: b"\0" * min(CHUNK, len(data) - start))
     assert not any(file.is_file() and file.suffix != ".lock" for file in place.parent.rglob("*"))
+
+
+def test_a_draft_model_goes_along_by_its_digest_and_guesses_on_the_worker(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs Ray: pip install '.[ray]'")
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+    model, small = write_tiny(tmp_path / "tiny.gguf"), write_tiny(tmp_path / "small.gguf")
+    shipped = {"main": ship(model, {"threads": 1, "drafter": "model"}, {"draft_model": small})}
+    other = shipped["main"].models["draft_model"]
+    files = FileServer(shipped)
+    pulled = receive(
+        replace(other, path=tmp_path / "elsewhere" / "small.gguf"),
+        lambda number, start: files.read(("main", "draft_model"), number, start),
+    )
+    assert pulled.read_bytes() == small.read_bytes()
+    worker = Worker(Resources(shipped, None))
+    worker.load()
+    (backend,) = worker._backends().values()
+    with intact.load(model, threads=1, drafter="off") as alone:
+        for temperature in (0, 0.8):
+            asked = {"n": 2, "temperature": temperature, "max_tokens": 24}
+            drafted, plain = (intact.solve(one, "self_consistency", "Why?", **asked) for one in (backend, alone))
+            assert [node["text"] for node in drafted.trace["nodes"]] == [node["text"] for node in plain.trace["nodes"]]
+    assert isinstance(backend.model.engine.drafting.drafter, DraftModel)
 
 
 def test_a_full_disk_is_named_with_the_file_and_the_folder_and_nothing_is_left(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ class ClusterOptions:
         from intact.cluster.connection import check_cluster
 
         for name in models.first:
-            if name != "weights_memory":
+            if name not in ("weights_memory", "draft_model"):
                 option = name.replace("_", "-")
                 raise ParameterError(f"--{option} cannot be combined with --ray: its workers load models alone")
         check_cluster(self.ray)
@@ -67,6 +67,7 @@ class ClusterOptions:
         if self.ray is None:
             yield None
             return
+        from intact.cli import fetch
         from intact.cluster.models import ship
         from intact.cluster.pool import opened_pool
         from intact.reason.backends.native import NativeBackend
@@ -75,8 +76,10 @@ class ClusterOptions:
             if not isinstance(backend, NativeBackend):
                 raise ParameterError(f"{name} is an endpoint: a cluster needs models that run in this program")
         with spinner("digesting the models' files"):
+            others = {} if models.draft_model is None else {"draft_model": fetch.locate(models.draft_model)}
+            first = {name: value for name, value in models.first.items() if name not in others}
             shipments = {
-                name: ship(backend.model.path, models.loading | loading | ({} if i else models.first))
+                name: ship(backend.model.path, models.loading | loading | ({} if i else first), None if i else others)
                 for i, (name, backend) in enumerate(backends.items())
             }
         now = next(iter(backends.values())).now

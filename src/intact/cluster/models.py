@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock
 
@@ -40,11 +40,14 @@ class Shipment:
         Its path on the machine that ships it.
     options : mapping
         For `intact.load`.
+    models : mapping of str to Shipment
+        Other models that it is loaded with, by the options of `intact.load` that name them, such as `draft_model`.
     """
 
     path: Path
     files: tuple[File, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Shipment] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -58,10 +61,25 @@ class Shipment:
             return stream.read(CHUNK)
 
 
-def ship(path: Path, options: Mapping[str, Any]) -> Shipment:
-    """Describe a model's files."""
+def ship(path: Path, options: Mapping[str, Any], models: Mapping[str, Path] | None = None) -> Shipment:
+    """Describe a model's files, and those of the models that options of `intact.load` name."""
     files = tuple(File(item.name, item.stat().st_size, sha256_of(item)) for item in model_files(path))
-    return Shipment(path, files, dict(options))
+    others = {option: ship(other, {}) for option, other in (models or {}).items()}
+    return Shipment(path, files, dict(options), others)
+
+
+Key = str | tuple[str, str]
+"""A model's name, or its name and the option that names another model for it."""
+K = TypeVar("K", bound=Key)
+
+
+def with_others(shipments: Mapping[str, Shipment]) -> dict[Key, Shipment]:
+    """Return models by name, and the others that they are loaded with by name and option."""
+    found: dict[Key, Shipment] = {}
+    for name, shipment in shipments.items():
+        found[name] = shipment
+        found.update({(name, option): other for option, other in shipment.models.items()})
+    return found
 
 
 def receive(shipment: Shipment, read: Read) -> Path:
@@ -118,14 +136,14 @@ class FileServer:
     """An actor that reads parts of models' files on the machine where they are."""
 
     def __init__(self, shipments: Mapping[str, Shipment]) -> None:
-        self._shipments = shipments
+        self._shipments = with_others(shipments)
 
-    def read(self, name: str, number: int, start: int) -> bytes:
+    def read(self, name: Key, number: int, start: int) -> bytes:
         """Read a part of a file of a model, by its number."""
         return self._shipments[name].read(number, start)
 
 
-def received(shipments: Mapping[str, Shipment], files: Any) -> dict[str, Path]:
+def received(shipments: Mapping[K, Shipment], files: Any) -> dict[K, Path]:
     """Return the paths of models on this machine, pulled where they are missing; errors as of `receive`.
 
     Parameters
@@ -135,7 +153,7 @@ def received(shipments: Mapping[str, Shipment], files: Any) -> dict[str, Path]:
     """
     import ray
 
-    def reader(name: str) -> Read:
+    def reader(name: K) -> Read:
         def read(number: int, start: int) -> bytes:
             part: bytes = ray.get(files.read.remote(name, number, start))
             return part

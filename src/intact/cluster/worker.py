@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from intact.cluster.journals import RemoteJournals
-from intact.cluster.models import Shipment, received
+from intact.cluster.models import Shipment, received, with_others
 from intact.errors import WorkerError
 from intact.library import Model, load
 from intact.reason.backends.base import Backend
@@ -49,8 +49,10 @@ class Worker:
     def load(self) -> None:
         """Load the models, pulled by their digests where they are missing."""
         shipments = self._resources.shipments
-        for name, path in received(shipments, self._resources.files).items():
-            self._models[name] = load(path, **shipments[name].options)
+        paths = received(with_others(shipments), self._resources.files)
+        for name, shipment in shipments.items():
+            others: dict[str, Any] = {option: paths[name, option] for option in shipment.models}
+            self._models[name] = load(paths[name], **shipment.options, **others)
 
     def beat(self) -> None:
         """Show that this worker is alive."""
