@@ -60,6 +60,7 @@ FREE |= {"threshold"}  # of scores of any range
 FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
 FREE |= {"again", "implement", "propose", "translate"}
 FREE |= {"automation", "informal", "library", "prove", "sketch", "statement", "suggest"}
+FREE |= {"ends", "finish"}
 """Texts that may be any."""
 
 
