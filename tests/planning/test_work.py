@@ -11,7 +11,7 @@ from intact.models import Program, build_program
 from intact.parallel.cut import cut_program
 from intact.planning.measure import count_messages, measure_cut
 from intact.planning.repeats import repeated_order, shorten
-from intact.planning.work import PAGE, ModelWork, StepRows
+from intact.planning.work import PAGE, ModelWork, PackedSizes, StepRows
 from support.tiny import write_tiny
 
 SHARES = [(1,), (1, 1), (1, 1, 1), (3, 1)]
@@ -21,6 +21,14 @@ SHARES = [(1,), (1, 1), (1, 1, 1), (3, 1)]
 def program(request, tmp_path_factory) -> Program:
     path: Path = tmp_path_factory.mktemp("models") / "tiny.gguf"
     return build_program(open_checkpoint(write_tiny(path, architecture=request.param)))
+
+
+@pytest.mark.parametrize("name", ["lfm2", "mamba2", "qwen35", "qwen3next"])
+def test_pages_with_recurrent_rows_have_the_counted_bytes(name, tmp_path):
+    program = build_program(open_checkpoint(write_tiny(tmp_path / "tiny.gguf", architecture=name)))
+    counted = PAGE * sum(PackedSizes.position(program, op) for op in program.ops)
+    states = PAGE * len(program.recurrent())  # of each the state divided by positions is rounded up
+    assert 0 <= counted - NativeExecutor(program, threads=1, page_size=PAGE).page_bytes <= states
 
 
 @pytest.mark.parametrize("shares", SHARES)

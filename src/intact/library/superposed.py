@@ -26,7 +26,7 @@ VERSION: Final = 1
 ORDERS: Final = {2: 10_000, 3: 40_000, 4: 150_000, 5: 180_000, 6: 120_000}
 """The share in millionths of n-grams of each length in the smoothed probability."""
 UNKNOWN: Final = 200 << 24
-"""What a draft's continuations lose, in nats, where no n-gram knows any of them."""
+"""The nats that a draft's continuations lose where no n-gram knows any of them."""
 MOST: Final = 64
 """Limit on the drafts."""
 _CHUNK: Final = 64
@@ -225,6 +225,7 @@ class SuperposedDecoder:
 
     def _prefill(self, tokens: list[int]) -> NDArray[np.int32]:
         self._mixed = None
+        self._rows.clear()  # those of one text are few, those of all tokens as large as the embedding
         logits = np.zeros((0, 0), np.int32)
         for start in range(0, len(tokens), _CHUNK):
             part = tokens[start : start + _CHUNK]

@@ -179,9 +179,7 @@ class _Given:
             self.tokens += len(output[: self._most])
             shadows = () if request.decoding is None else [stream.prompt for stream in request.decoding.streams]
             for prompt in filter(None, (request.prompt, *shadows)):
-                digest = sha256(
-                    np.array(prompt, np.int32).tobytes()
-                ).digest()  # prompts themselves would fill the memory
+                digest = sha256(np.array(prompt, np.int32).tobytes()).digest()  # prompts would fill the memory
                 self.tokens += 0 if digest in self._prompts else len(prompt)
                 self._prompts.add(digest)
             yield receipt
