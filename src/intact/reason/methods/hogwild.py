@@ -164,7 +164,7 @@ def hogwild(
                 for state, worker in zip(texts, live, strict=True)
             ]
             for worker, before, state in zip(live, texts, (yield requests), strict=True):
-                new = state.pieces[len(before.pieces) :]
+                new = () if state.why == "error" else state.pieces[len(before.pieces) :]  # nobody reads half a text
                 drawn = sum([len(piece.tokens) for piece in new])
                 worker.state, worker.left, since = state, worker.left - drawn, since + drawn
                 closed = state.why in ("end", "closed")  # an end takes the worker to its next step
