@@ -375,6 +375,9 @@ void bind_model(nb::module_& m) {
         .def_prop_ro("page_bytes", &Model::page_bytes)
         .def_prop_ro("weight_bytes", &Model::weight_bytes)
         .def_ro("counters", &Model::counters)
+        .def_prop_ro(
+            "saturated", [](const Model& self) { return self.saturated.load(); },
+            "Numbers of recurrent states that came to the limit, where they saturate.")
         .def(
             "set_scheme",
             [](Model& self, std::int32_t largest, int step_bits, int mantissa, bool power, bool whole_row) {

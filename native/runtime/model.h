@@ -223,6 +223,7 @@ public:
     std::vector<Own> own;                                           // the same
     std::vector<Plan> plan;                                         // of the operations, made by the first step
     Counters counters;
+    std::atomic<std::int64_t> saturated{0};  // numbers of recurrent states that came to the limit
     // Runs exchange i over so many rows of its buffers: sends this rank's columns, and sets the target, or adds to it.
     std::function<void(std::size_t i, std::int64_t rows)> exchange;
     std::optional<Scheme> scheme;  // of the rows that enter products other than the head's; none: int8

@@ -208,13 +208,7 @@ struct Fp32Run : Run {
         convolve_rows(
             op, at(m_.float_biases, form.bias).data(), [](const ScanRow& row) { return row.float_mixed; },
             [](const ScanRow&, std::int64_t) {});
-        const Span heads = part(form.heads);
-        const float* const skip = at(m_.float_biases, form.skip).data();
-        ScanBlock block(form, at(m_.biases, form.rate).data(), nullptr);
-        by_blocks_of_scan(op, block, [&](ScanBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
-            some.run_floats(heads.begin, heads.end, first, skip, after,
-                            [&](std::int64_t t) { return data(op.target, m + t - first); });
-        });
+        run_blocks<float>(op, ScanBlock(form, at(m_.biases, form.rate).data(), at(m_.float_biases, form.skip).data()));
         meet(Stopwatch::kProduct);
     }
 
@@ -229,12 +223,7 @@ struct Fp32Run : Run {
                 std::copy_n(mixed.data() + form.kept(), form.inner(), row.float_values);
                 kernel_.sigmoid(data(op.third, m), row.float_strengths, form.heads);
             });
-        const Span heads = part(form.heads);
-        DeltaBlock block(form, at(m_.biases, form.rate).data(), m_.kernel);
-        by_blocks_of_scan(op, block, [&](DeltaBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
-            some.run_floats(heads.begin, heads.end, first, after,
-                            [&](std::int64_t t) { return data(op.target, m + t - first); });
-        });
+        run_blocks<float>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel));
         meet(Stopwatch::kProduct);
     }
 

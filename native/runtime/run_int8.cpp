@@ -548,13 +548,8 @@ struct Int8Run : Run {
             row.steps[head] = softplus(saturate(narrow(op.second, m)[head] + bias[head]));
     }
 
-    // This thread's heads of a scan's blocks; then the wanted rows alone go on behind the last.
-    template <class Block> void run_blocks(const Op& op, Block block) {
-        const Span heads = part(op.scan.heads);
-        by_blocks_of_scan(op, block, [&](Block& some, std::int64_t m, std::int64_t first, ScanState after) {
-            some.run(heads.begin, heads.end, first, after,
-                     [&](std::int64_t t) { return narrow(op.target, m + t - first); });
-        });
+    // Behind the last scan the wanted rows alone go on.
+    void end_scan(const Op& op) {
         at(fraction_, op.target) = kNarrow;
         meet(Stopwatch::kProduct);
         const Plan& plan = at(m_.plan, number(op));
@@ -572,7 +567,8 @@ struct Int8Run : Run {
             }
             keep_steps(op, row, m);
         });
-        run_blocks(op, ScanBlock(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data()));
+        run_blocks<std::int32_t>(op, ScanBlock(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data()));
+        end_scan(op);
     }
 
     void delta(const Op& op) {
@@ -584,7 +580,8 @@ struct Int8Run : Run {
             m_.kernel->sigmoid(narrow(op.third, m), form.heads, row.strengths);
             keep_steps(op, row, m);
         });
-        run_blocks(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel));
+        m_.saturated += run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
+        end_scan(op);
     }
 
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }

@@ -118,12 +118,18 @@ std::uint32_t softplus(std::int64_t x) {
     return static_cast<std::uint32_t>(std::min<std::int64_t>(y, UINT32_MAX));
 }
 
+void add_decays(const std::vector<ScanRow>& rows, std::int64_t head, std::int64_t rate, Decays& to) {
+    std::int64_t total = 0;
+    for (std::size_t s = 0; s < rows.size(); s++)
+        to[s] = total += rshift(std::int64_t{rows[s].steps[head]} * rate, 16);
+}
+
 void ScanBlock::read(std::vector<ScanRow> rows, ScanState before) {
     rows_ = std::move(rows);
     before_ = before;
 }
 
-void ScanBlock::enter_group(std::int64_t group, std::int64_t first) {
+template <> void ScanBlock::enter_group<std::int32_t>(std::int64_t group, std::int64_t first) {
     const auto count = static_cast<std::int64_t>(rows_.size());
     const std::int64_t b0 = form_.inner() + group * form_.states, c0 = b0 + form_.columns();
     dots_.resize(static_cast<std::size_t>((count - first) * kScanBlock));
@@ -138,12 +144,7 @@ void ScanBlock::enter_group(std::int64_t group, std::int64_t first) {
     }
 }
 
-void ScanBlock::enter_head(std::int64_t head) {
-    std::int64_t total = 0;
-    for (std::size_t s = 0; s < rows_.size(); s++)
-        decay_[s] = total += rshift(std::int64_t{rows_[s].steps[head]} * rate_[head], 16);
-}
-
+template <>
 void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out) {
     const std::int64_t width = form_.width, x0 = head * width, last = decay_[static_cast<std::size_t>(t)];
     const ScanRow& own = rows_[static_cast<std::size_t>(t)];
@@ -194,7 +195,7 @@ void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, st
     }
 }
 
-void ScanBlock::end(std::int64_t head, ScanState after) {
+template <> void ScanBlock::end<std::int32_t>(std::int64_t head, ScanState after) {
     const std::int64_t width = form_.width, states = form_.states, x0 = head * width, size = width * states;
     const std::int64_t b0 = form_.inner() + form_.group_of(head) * states, last = decay_[kScanBlock - 1];
     std::array<std::int64_t, kScanBlock> weights{};

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 namespace intact {
@@ -65,60 +66,59 @@ std::int64_t exp2_neg(std::int64_t t);
 // ln(1 + exp(x)), Q16 to Q26, below 64.
 std::uint32_t softplus(std::int64_t x);
 
+inline float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }
+
+// By how much a head's state decays from the block's start to each of its rows, in bits and Q30.
+using Decays = std::array<std::int64_t, kScanBlock>;
+void add_decays(const std::vector<ScanRow>& rows, std::int64_t head, std::int64_t rate, Decays& to);
+
 // Rows of one block, from its start on, and what a head needs of them.
 class ScanBlock {
 public:
     ScanBlock(const ScanForm& form, const std::int64_t* rate, const std::int64_t* skip)
         : form_(form), rate_(rate), skip_(skip) {}
+    ScanBlock(const ScanForm& form, const std::int64_t* rate, const float* skip)
+        : form_(form), rate_(rate), float_skip_(skip) {}
 
     // These rows, and the state before them (mantissas null: none).
     void read(std::vector<ScanRow> rows, ScanState before);
-    // Results of rows first.. of some heads, Q16, each to out(row); the state behind them where `after` has one.
+    // Results of rows first.. of some heads, Q16 or floats, each to out(row); the state behind them where `after` has
+    // one.
     template <class F> void run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
-    template <class F>
-    void run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, const float* skip, ScanState after,
-                    F out);
 
 private:
-    void enter_group(std::int64_t group, std::int64_t first);
-    void enter_head(std::int64_t head);
-    void result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out);
-    void end(std::int64_t head, ScanState after);
-    void enter_group_floats(std::int64_t group, std::int64_t first);
-    void result_floats(std::int64_t head, std::int64_t t, std::int64_t first, float skip, float* out);
-    void end_floats(std::int64_t head, ScanState after);
+    // Of integers (std::int32_t) or floats.
+    template <class T> void enter_group(std::int64_t group, std::int64_t first);
+    template <class T> void result(std::int64_t head, std::int64_t t, std::int64_t first, T* out);
+    template <class T> void end(std::int64_t head, ScanState after);
     const ScanForm& form_;
-    const std::int64_t *rate_, *skip_;
+    const std::int64_t *rate_, *skip_ = nullptr;
+    const float* float_skip_ = nullptr;
     std::vector<ScanRow> rows_;
     ScanState before_{};
     std::vector<std::int64_t> dots_;  // [t - first][s]: of the group's B of row s and C of row t
     std::vector<float> float_dots_;
-    std::array<std::int64_t, kScanBlock> decay_{};  // of the head, from the block's start to each row, in bits and Q30
+    Decays decay_{};  // of the head
     std::vector<std::int64_t> sums_;
 };
 
-template <class F>
-void ScanBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
-    const auto count = static_cast<std::int64_t>(rows_.size());
-    for (std::int64_t head = head0; head < head1; head++) {
-        if (head == head0 || form_.group_of(head) != form_.group_of(head - 1)) enter_group(form_.group_of(head), first);
-        enter_head(head);
-        for (std::int64_t t = first; t < count; t++) result(head, t, first, out(t) + head * form_.width);
-        if (after.mantissas) end(head, after);
-    }
-}
+template <> void ScanBlock::enter_group<std::int32_t>(std::int64_t group, std::int64_t first);
+template <> void ScanBlock::enter_group<float>(std::int64_t group, std::int64_t first);
+template <> void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out);
+template <> void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, float* out);
+template <> void ScanBlock::end<std::int32_t>(std::int64_t head, ScanState after);
+template <> void ScanBlock::end<float>(std::int64_t head, ScanState after);
 
 template <class F>
-void ScanBlock::run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, const float* skip,
-                           ScanState after, F out) {
+void ScanBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
+    using T = std::remove_pointer_t<decltype(out(first))>;
     const auto count = static_cast<std::int64_t>(rows_.size());
     for (std::int64_t head = head0; head < head1; head++) {
-        if (head == head0 || form_.group_of(head) != form_.group_of(head - 1))
-            enter_group_floats(form_.group_of(head), first);
-        enter_head(head);
-        for (std::int64_t t = first; t < count; t++)
-            result_floats(head, t, first, skip[head], out(t) + head * form_.width);
-        if (after.floats) end_floats(head, after);
+        const std::int64_t group = form_.group_of(head);
+        if (head == head0 || group != form_.group_of(head - 1)) enter_group<T>(group, first);
+        add_decays(rows_, head, rate_[head], decay_);
+        for (std::int64_t t = first; t < count; t++) result(head, t, first, out(t) + head * form_.width);
+        if (after.mantissas) end<T>(head, after);
     }
 }
 

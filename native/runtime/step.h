@@ -128,10 +128,10 @@ protected:
         const auto [base, i] = scan_base(op, m, place);
         return scan_state(op.scan, m_.scan_pages(op.layer), base, i);
     }
-    // Calls f(block, row, first, after) for the blocks of a step's rows: the rows from the block's start on are read,
-    // `first` is the first of them that belongs to the step, as row `row`; `after` is where the block's state goes,
-    // without memory where it goes on.
-    template <class Block, class F> void by_blocks_of_scan(const Op& op, Block& block, F f) const {
+    // Runs this thread's heads of a scan, block by block: rows are read from a block's start on, those of the step are
+    // written to the target, and a block that ends has its state kept.
+    template <class T, class Block> Block run_blocks(const Op& op, Block block) const {
+        const Span heads = part(op.scan.heads);
         for (std::int64_t m = 0; m < s_.rows;) {
             const std::int64_t p = at(s_.position, m), start = p / kScanBlock * kScanBlock;
             const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
@@ -139,9 +139,12 @@ protected:
             std::vector<ScanRow> rows;
             for (std::int64_t q = start; q < end; q++) rows.push_back(kept_row(op, m, q));
             block.read(std::move(rows), start == 0 ? ScanState{} : kept_state(op, m, start - 1));
-            f(block, m, p - start, end == start + kScanBlock ? kept_state(op, m, end - 1) : ScanState{});
+            const ScanState after = end == start + kScanBlock ? kept_state(op, m, end - 1) : ScanState{};
+            const auto out = [&](std::int64_t t) { return row<T>(op.target, m + t - (p - start)); };
+            block.run(heads.begin, heads.end, p - start, after, out);
             m += end - p;
         }
+        return block;
     }
     // The slot of the position before the one in slot `slot` of row m's text; -1 for none.
     std::int64_t slot_before(std::int64_t m, std::int64_t slot) const {

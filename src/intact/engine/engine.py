@@ -273,6 +273,7 @@ class Engine:
         c.steps += 1
         c.rows += rows
         c.largest_step = max(c.largest_step, rows)
+        c.saturated = self.executor.saturated
         for run in runs:
             if run.decodes:
                 c.decoded += 1

@@ -39,6 +39,7 @@ class Counters:
     forks: int = 0
     drafted: int = 0
     accepted: int = 0
+    saturated: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""

@@ -94,6 +94,10 @@ class Executor(Protocol):
     def description(self) -> dict[str, object]:
         """Executor, tier and threads in use."""
 
+    @property
+    def saturated(self) -> int:
+        """Numbers of recurrent states that came to the limit so far, where they saturate; of this process's layers."""
+
     def close(self) -> None:
         """Free weights, pages and threads; nothing can run any more."""
 

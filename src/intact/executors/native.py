@@ -227,6 +227,11 @@ class NativeExecutor:
         return int(self._model.page_bytes)
 
     @property
+    def saturated(self) -> int:
+        """Numbers of recurrent states that came to the limit so far."""
+        return int(self._model.saturated)
+
+    @property
     def counters(self) -> dict[str, int]:
         """Counts of what the steps so far did."""
         counters = self._model.counters

@@ -66,7 +66,7 @@ from intact.numerics.delta import DeltaRows, DeltaWeights, delta_row, delta_rows
 from intact.numerics.delta import end_block as end_delta_block
 from intact.numerics.exact_product import exact_product
 from intact.numerics.experts import Groups, choose, scaled, weight_factor
-from intact.numerics.fixed import rshift, sat32
+from intact.numerics.fixed import LIMIT, rshift, sat32
 from intact.numerics.gate import Activation, gated
 from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
@@ -151,6 +151,7 @@ class ReferenceExecutor:
             widths = ((layer.shape.channels,), (), *kept)
             self._cache.append([np.zeros((0, *width), np.int64) for width in widths])
             self._states.append([np.zeros((0, *width), np.int64) for width in states])
+        self.saturated = 0  # numbers of recurrent states that came to the limit
         self._head: Quantized | None = None  # what entered it in the last step
 
     @property
@@ -483,7 +484,9 @@ class ReferenceExecutor:
                 rows.written[-1] = written_row(rows, values[row], beta[row], state, weights.rate, shape)
                 kept[-1][slots[p]] = rows.written[-1]
                 if p % BLOCK == BLOCK - 1:
-                    states[self._state(chunk.pages, p)] = end_delta_block(rows, state, weights.rate, shape)
+                    new_state = end_delta_block(rows, state, weights.rate, shape)
+                    states[self._state(chunk.pages, p)] = new_state
+                    self.saturated += int((np.abs(new_state) == LIMIT).sum())
                 out[row] = delta_row(rows, state, weights.rate, shape)
                 row += 1
         return out
