@@ -55,6 +55,21 @@ def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None
     )
 
 
+def likeliest_chain(tree: Tree) -> Tree:
+    """Return the path from the text's last token that takes the likeliest child of each node."""
+    path: list[int] = []
+    for node, parent in enumerate(tree.parents.tolist()):  # siblings stand likeliest first
+        if parent == (path[-1] if path else -1):
+            path.append(node)
+    if len(path) == len(tree.tokens):
+        return tree
+    nodes = [(int(tree.tokens[node]), tree.chances[node], tree.origins[node]) for node in path]
+    tokens, chances, origins = zip(*nodes, strict=True)
+    return Tree(
+        np.array(tokens, np.int32), np.arange(-1, len(path) - 1, dtype=np.int32), tuple(chances), tuple(origins)
+    )
+
+
 def by_depth(trees: Sequence[Tree | None]) -> list[float]:
     """Return the chance at each depth that a node of one of the trees is accepted there."""
     found: list[float] = []
@@ -78,10 +93,10 @@ def by_depth(trees: Sequence[Tree | None]) -> list[float]:
 class UnionDraft:
     """The drafts of all members for one sequence."""
 
-    __slots__ = ("_records", "drafts", "trees")
+    __slots__ = ("_branching", "_records", "drafts", "trees")
 
-    def __init__(self, drafts: Sequence[Draft]) -> None:
-        self.drafts = drafts
+    def __init__(self, drafts: Sequence[Draft], branching: bool = True) -> None:
+        self.drafts, self._branching = drafts, branching
         self._records = [RelativeAcceptance() for _ in drafts]
         self.trees: list[Tree | None] = []
 
@@ -105,6 +120,8 @@ class UnionDraft:
         for member in range(len(self.trees), len(self.drafts)):
             self.ask(member, limit, floor)
         tree = merge(self.trees, [record.factor for record in self._records])
+        if tree is not None and not self._branching:
+            tree = likeliest_chain(tree)
         if tree is None or limit <= 0:
             return None
         return tree.cut(min(limit, sum(chance >= floor for chance in tree.chances)))
@@ -123,7 +140,7 @@ class Union(Drafter):
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> UnionDraft:
         """Return the drafts of all members."""
-        return UnionDraft([member.open(tokens, draws) for member in self.members])
+        return UnionDraft([member.open(tokens, draws) for member in self.members], self.trees)
 
     def prepare(
         self,
