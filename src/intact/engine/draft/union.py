@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from intact.engine.draft.base import (
     Drafter,
     DrawContext,
     Observed,
+    ReadingDraft,
     RelativeAcceptance,
     Terms,
     Tree,
     make_tree,
 )
 from intact.engine.draft.controller import MOST_NODES
+from intact.engine.hidden import KeptRows
 
 
 def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None:
@@ -93,10 +96,10 @@ def by_depth(trees: Sequence[Tree | None]) -> list[float]:
 class UnionDraft:
     """The drafts of all members for one sequence."""
 
-    __slots__ = ("_branching", "_records", "drafts", "trees")
+    __slots__ = ("_branching", "_reading", "_records", "drafts", "trees")
 
-    def __init__(self, drafts: Sequence[Draft], branching: bool = True) -> None:
-        self.drafts, self._branching = drafts, branching
+    def __init__(self, drafts: Sequence[Draft], reading: Sequence[int] = (), branching: bool = True) -> None:
+        self.drafts, self._reading, self._branching = drafts, reading, branching
         self._records = [RelativeAcceptance() for _ in drafts]
         self.trees: list[Tree | None] = []
 
@@ -110,6 +113,11 @@ class UnionDraft:
         self.trees = []
         for draft in self.drafts:
             draft.extend(tokens)
+
+    def read(self, rows: KeptRows) -> None:
+        """Give rows to the drafts that read them."""
+        for member in self._reading:
+            cast(ReadingDraft, self.drafts[member]).read(rows)
 
     def ask(self, member: int, limit: int, floor: float) -> None:
         """Let the next member propose."""
@@ -137,10 +145,12 @@ class Union(Drafter):
         self.trees = all(member.trees for member in members)
         self.candidates = max(member.candidates for member in members)
         self.context = max(member.context for member in members)
+        self.hidden = max(member.hidden for member in members)
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> UnionDraft:
         """Return the drafts of all members."""
-        return UnionDraft([member.open(tokens, draws) for member in self.members], self.trees)
+        reading = [i for i, member in enumerate(self.members) if member.hidden]
+        return UnionDraft([member.open(tokens, draws) for member in self.members], reading, self.trees)
 
     def prepare(
         self,
