@@ -52,11 +52,12 @@ refused, as the authors' programs norm each group by itself. Falcon-H1 has such 
 so, and else any number of groups. A config.json with a bare `Infinity` (`time_step_limit`) is no JSON and refused too;
 Transformers 5 writes it as JSON.
 
-Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. Layers that predict
-further tokens are left aside, whether a file holds them or not. Positions of text are plain: the sections of rotary
-frequencies for pictures' rows and columns (`mrope_section`) change nothing there. GGUF files of Qwen3.5 order the heads
-of values so that head h reads key h mod the number of keys; they are read in that order. So a file and a folder give
-the same bits where the heads' width is a multiple of the weights' blocks.
+Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. A layer that predicts
+further tokens is no part of the model, whether a file holds it or not; it can draft ([prediction
+heads](drafting.md#prediction-heads)). Positions of text are plain: the sections of rotary frequencies for pictures'
+rows and columns (`mrope_section`) change nothing there. GGUF files of Qwen3.5 order the heads of values so that head h
+reads key h mod the number of keys; they are read in that order. So a file and a folder give the same bits where the
+heads' width is a multiple of the weights' blocks.
 
 Falcon-H1's factors are multiplied into its matrices when a folder is read, in float32 and in the order of llama.cpp's
 converter; those of embedding and head are operations' own. So a GGUF file in F32 has the same bits where these two are

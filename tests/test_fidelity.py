@@ -270,9 +270,15 @@ class FloatModel:
             gate, up = np.split(self.linear(x, p + "ffn_up"), 2, axis=-1)
         return self.linear(self.activation(gate) * up, p + "ffn_down")
 
-    def logits(self, tokens: list[int]) -> np.ndarray:
+    def rows(self, tokens: list[int]) -> np.ndarray:
+        """The residual stream behind all layers."""
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
         x = x * (math.sqrt(x.shape[1]) if self.kind in ("gemma2", "gemma3") else self.number("embedding_scale", 1.0))
+        for i in range(int(self.number("block_count") - self.number("nextn_predict_layers", 0))):
+            x = self.layer(x, i)
+        return x
+
+    def layer(self, x: np.ndarray, i: int) -> np.ndarray:
         pattern = self.number("attention.sliding_window_pattern", 2 if self.kind in ("gemma2", "gpt-oss") else 0)
         window = self.number("attention.sliding_window", 0)
         part = self.number("residual_scale", 1.0)
@@ -280,41 +286,53 @@ class FloatModel:
         def before(y: np.ndarray, name: str) -> np.ndarray:
             return self.norm(y, name) if name + ".weight" in self.weights else y
 
-        for i in range(int(self.number("block_count"))):
-            p = f"blk.{i}."
-            local = window > 0 and (not pattern or (i + 1) % pattern != 0)
-            base = 10000.0 if local else self.number("rope.freq_base")
-            no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
-                self.kind in ("exaone4", "cohere2") and window and not local
-            )
-            no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
-            after = self.kind in NORMS_NAMED_AFTER
-            names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
-            y = normed = before(x, p + "attn_norm")
-            if p + "shortconv.conv.weight" in self.weights:
-                y = self.convolution(y, p)
-            elif self.kind == "falcon-h1":
-                y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
-            elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
-                y = self.delta_net(y, p)
-            elif p + "ssm_a" in self.weights:
-                y = self.state_space(y, p)
-                if self.kind == "mamba2":
-                    x = x + y
-                    continue
-            elif self.kind == "deepseek2":
-                y = self.latent_attention(y, p, base)
-            else:
-                y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
-            x = x + part * before(y, p + names[0])
-            y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
-            x = x + part * before(y, p + "post_ffw_norm")
+        p = f"blk.{i}."
+        local = window > 0 and (not pattern or (i + 1) % pattern != 0)
+        base = 10000.0 if local else self.number("rope.freq_base")
+        no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
+            self.kind in ("exaone4", "cohere2") and window and not local
+        )
+        no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
+        after = self.kind in NORMS_NAMED_AFTER
+        names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
+        y = normed = before(x, p + "attn_norm")
+        if p + "shortconv.conv.weight" in self.weights:
+            y = self.convolution(y, p)
+        elif self.kind == "falcon-h1":
+            y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
+        elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
+            y = self.delta_net(y, p)
+        elif p + "ssm_a" in self.weights:
+            y = self.state_space(y, p)
+            if self.kind == "mamba2":
+                return x + y
+        elif self.kind == "deepseek2":
+            y = self.latent_attention(y, p, base)
+        else:
+            y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
+        x = x + part * before(y, p + names[0])
+        y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
+        return x + part * before(y, p + "post_ffw_norm")
+
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        x = self.rows(tokens)
         head = "output" if "output.weight" in self.weights else "token_embd"
         factor = self.number("logit_scale", 1.0)
         last = "output_norm" if "output_norm.weight" in self.weights else "token_embd_norm"
         logits = self.linear(self.norm(x, last), head) * (factor if self.kind in SIDE_BY_SIDE else 1 / factor)
         cap = self.number("final_logit_softcapping", 30.0 if self.kind == "gemma2" else 0)
         return cap * np.tanh(logits / cap) if cap else logits
+
+    def predicted(self, tokens: list[int], hidden: np.ndarray | None = None) -> np.ndarray:
+        """The logits of the head that predicts a further token, behind each token but the first (Qwen3-Next)."""
+        if hidden is None:
+            hidden = self.norm(self.rows(tokens), "output_norm")[:-1]
+        i = int(self.number("block_count")) - 1
+        p, embedded = f"blk.{i}.nextn.", self.weights["token_embd.weight"][tokens[1:]].astype(np.float64)
+        both = np.concatenate([self.norm(embedded, p + "enorm"), self.norm(hidden, p + "hnorm")], axis=-1)
+        y = self.layer(self.linear(both, p + "eh_proj"), i)
+        head = "output" if "output.weight" in self.weights else "token_embd"
+        return self.linear(self.norm(y, p + "shared_head_norm"), head)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:

@@ -254,13 +254,18 @@ class Engine:
         if draft and any(isinstance(work.sequence.request, ReplayRequest) for work in works):
             spare = self.scheduler.rows - sum(w.rows for w in works) - sum(len(tree.tokens) for tree in trees.values())
             trees |= known_chains(works, self.scheduler, spare)
+        hidden = self.drafting.hidden if self.drafting is not None else 0
         for work in works:
             sequence, tree = work.sequence, trees.get(work.sequence)
             run = _kind(sequence.request, tree)(work, tree)
             for stream, count in zip(sequence.streams, work.shares, strict=True):
                 part = parts[stream.model]
-                run.firsts.append(len(part.wanted))
                 end = part.add(stream, count, tree)
+                if hidden and sequence.drafts_later:
+                    run.shown = shown = run.show(hidden)
+                    last = end - (len(tree.tokens) if tree is not None else 0) - run.completes
+                    part.wanted += range(last - shown, last)
+                run.firsts.append(len(part.wanted))
                 if isinstance(run, ScoreRun):
                     part.wanted += range(end - len(run.given), end)
                 elif work.completes:
@@ -302,6 +307,7 @@ class Engine:
         self._judge(logits, drawing)
         self._add_tops(logits, [*drawing, *scoring])
         self._add_heads([*drawing, *scoring])
+        self._add_hidden(runs)
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 
     def _judge(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
@@ -342,10 +348,27 @@ class Engine:
             heads = run.heads or [b""] * len(run.path)
             run.heads = [head + next(inputs[stream.model]).tobytes() for head in heads]
 
+    def _add_hidden(self, runs: list[SequenceRun]) -> None:
+        """Set the inputs of the head that a drafter reads."""
+        if self.drafting is None or not self.drafting.hidden:
+            return
+        found = [
+            (run, [run.first + row for row in (*range(-run.shown, 0), *(run.path if run.completes else ()))])
+            for run in runs
+            if run.sequence.drafts_later
+        ]
+        rows = [row for _, several in found for row in several]
+        if rows:
+            inputs = iter(self.executor.head_inputs(np.array(rows, np.int64)))
+            for run, several in found:
+                run.hidden = [row.tobytes() for row in islice(inputs, len(several))]
+
     def _take(self, runs: list[SequenceRun], observed: Observed | None) -> None:
         if self.drafting is not None:
             self.drafting.report(runs, observed)
         for run in runs:
+            if run.hidden and self.drafting is not None:
+                run.keep_hidden(self.drafting.hidden)
             if run.completes:
                 self._settle(run)
                 continue
