@@ -262,9 +262,9 @@ class Engine:
                 part = parts[stream.model]
                 end = part.add(stream, count, tree)
                 if hidden and sequence.drafts_later:
-                    run.shown = shown = run.show(hidden)
+                    run.leading = run.count_leading(hidden)
                     last = end - (len(tree.tokens) if tree is not None else 0) - run.completes
-                    part.wanted += range(last - shown, last)
+                    part.wanted += range(last - run.leading, last)
                 run.firsts.append(len(part.wanted))
                 if isinstance(run, ScoreRun):
                     part.wanted += range(end - len(run.given), end)
@@ -353,7 +353,7 @@ class Engine:
         if self.drafting is None or not self.drafting.hidden:
             return
         found = [
-            (run, [run.first + row for row in (*range(-run.shown, 0), *(run.path if run.completes else ()))])
+            (run, [run.first + row for row in (*range(-run.leading, 0), *(run.path if run.completes else ()))])
             for run in runs
             if run.sequence.drafts_later
         ]

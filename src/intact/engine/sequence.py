@@ -347,7 +347,7 @@ class SequenceRun:
         The likeliest tokens there.
     heads : list of bytes
         The inputs of the head there; empty unless requested.
-    shown : int
+    leading : int
         Rows of logits before `first` that are run for the inputs of the head alone, of which a drafter learns.
     hidden : list of bytes
         The inputs of the head there and along the path; empty unless the drafter reads them.
@@ -365,12 +365,12 @@ class SequenceRun:
         "followed",
         "heads",
         "hidden",
+        "leading",
         "path",
         "rows",
         "rules",
         "sequence",
         "shares",
-        "shown",
         "tops",
         "tree",
         "uncertain",
@@ -387,7 +387,7 @@ class SequenceRun:
         self.tops: list[Top] = [()]
         self.heads: list[bytes] = []
         self.hidden: list[bytes] = []
-        self.shown = 0
+        self.leading = 0
         self.rules = self.sequence.rules
 
     @property
@@ -400,7 +400,7 @@ class SequenceRun:
         """Rows before that of the text's last token, from where the cache ends."""
         return self.rows - self.completes
 
-    def show(self, most: int) -> int:
+    def count_leading(self, most: int) -> int:
         """Return how many of these rows are among so many of the text's last ones."""
         return max(0, min(self.prompted, most - (self.sequence.remaining - self.prompted)))
 
@@ -409,7 +409,7 @@ class SequenceRun:
         sequence = self.sequence
         if sequence.hidden is None:
             sequence.hidden = KeptRows(most)
-        sequence.hidden.add(sequence.table.length + self.prompted - self.shown, self.hidden)
+        sequence.hidden.add(sequence.table.length + self.prompted - self.leading, self.hidden)
 
     def draws(self) -> list[Draw]:
         """Return the draws of the samples at the path's end."""

@@ -161,7 +161,7 @@ class Drafter(Protocol):
         How many of the likeliest tokens after each row `learn` needs, 0 if it learns nothing; and how many tokens
         before the row's own.
     hidden : int
-        How many of the last inputs of the model's head, a row for each token of the text, drafts read; 0 for none.
+        The number of the last inputs of the model's head, one for each token of the text, that drafts read; 0: none.
     trees : bool
         If true, guesses may branch. If not, every tree is a chain: parents -1, 0, 1, ...
     """

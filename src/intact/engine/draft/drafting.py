@@ -66,7 +66,7 @@ class Drafting:
 
     @property
     def hidden(self) -> int:
-        """How many of the last inputs of the model's head the drafter reads of a text."""
+        """The number of the last inputs of the model's head that the drafter reads of a text; 0: none."""
         return self.drafter.hidden
 
     def guess(self, works: Several[SequenceWork], scheduler: Scheduler, allowed: bool) -> dict[Sequence, Tree]:
