@@ -237,7 +237,7 @@ class FloatModel:
             if biased := p + "exp_probs_b.bias" in self.weights:
                 e = 1 / (1 + np.exp(-row))
                 row = e + self.weights[p + "exp_probs_b.bias"]
-            if groups := int(self.number("expert_group_count", 0)):
+            if (groups := int(self.number("expert_group_count", 0))) > 1:
                 best = np.sort(row.reshape(groups, -1), axis=1)
                 best = best[:, -2:].sum(axis=1) if biased else best[:, -1]
                 kept = np.argsort(-best)[: int(self.number("expert_group_used_count"))]

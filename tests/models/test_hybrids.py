@@ -121,7 +121,7 @@ def test_a_text_in_chunks_over_several_blocks_has_the_bits_of_the_whole(tmp_path
         ("falcon-h1", "mamba_n_groups", 4, "mamba_n_groups must be a divisor of the 6 heads"),
         ("falcon-h1-norm", "mamba_norm_before_gate", True, "mamba_norm_before_gate must be false"),
         ("nemotron-h", "hybrid_override_pattern", "M-*M", "gives each of 5 layers"),
-        ("nemotron-h", "hybrid_override_pattern", "M-*MX", "gives each of 5 layers attention or .* mlp"),
+        ("nemotron-h", "hybrid_override_pattern", "M-*MX", "must be a string of M, .*'M-\\*MX'"),
         ("nemotron-h", "hybrid_override_pattern", None, "hybrid_override_pattern must be a string of M, "),
         ("nemotron-h", "layers_block_type", "mamba", "layers_block_type must be a list"),
         ("nemotron-h", "mlp_hidden_act", "silu", "mlp_hidden_act must be relu2"),

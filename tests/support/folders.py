@@ -653,7 +653,7 @@ VARIANTS: dict[str, Variant] = {
             num_experts_per_tok=2,
             moe_intermediate_size=48,
             moe_shared_expert_intermediate_size=40,
-            routed_scaling_factor=2.5,
+            routed_scaling_factor=1.5,
         )
     ),
     "nemotron-h-moe-nets": Variant(
@@ -669,7 +669,7 @@ VARIANTS: dict[str, Variant] = {
             norm_topk_prob=False,
             moe_intermediate_size=32,
             moe_shared_expert_intermediate_size=64,
-            routed_scaling_factor=1.5,
+            routed_scaling_factor=0.75,
         ),
         "BF16",
     ),
@@ -754,6 +754,7 @@ VARIANTS: dict[str, Variant] = {
             **_STATE_SPACE | {"mamba_n_heads": 6, "mamba_n_groups": 3},
             mamba_rms_norm=True,
             mamba_norm_before_gate=False,
+            ssm_multipliers=[1.0] * 5,
         ),
         "BF16",
     ),

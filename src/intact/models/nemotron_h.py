@@ -24,12 +24,12 @@ _UNUSED: Final = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rota
 
 
 def layer_kinds(values: Mapping[str, Any]) -> object:
-    """Return what a config.json says of its layers: a list with a word for each, or what is no such list."""
+    """Return what a config.json has as words for its layers: a list, if it is right; None if it has none."""
     listed = next((values[key] for key in LISTS if values.get(key) is not None), None)
     pattern = values.get(PATTERN)
-    if listed is not None or not isinstance(pattern, str):
+    if listed is not None or not isinstance(pattern, str) or not set(pattern) <= _LETTERS.keys():
         return listed
-    return [_LETTERS.get(letter, letter) for letter in pattern]
+    return [_LETTERS[letter] for letter in pattern]
 
 
 class NemotronH(BackboneStateSpaces):
@@ -97,10 +97,12 @@ class NemotronH(BackboneStateSpaces):
     def read_hf(cls, m: Metadata) -> Config:
         """Read the same from a config.json."""
         kinds = layer_kinds(m.values)
-        if not isinstance(kinds, list):
+        if kinds is None:
             m.refuse(PATTERN, f"a string of {', '.join(_LETTERS)}, one for each layer", m.get(PATTERN))
-        counted = Metadata({**m.values, "num_hidden_layers": m.get("num_hidden_layers", len(kinds))}, m.source)
         key = next((key for key in LISTS if m.get(key) is not None), PATTERN)
+        if not isinstance(kinds, list):
+            m.refuse(key, "a list with a word for each layer", kinds)
+        counted = Metadata({**m.values, "num_hidden_layers": m.get("num_hidden_layers", len(kinds))}, m.source)
         others, common = read_hf_layers(counted, kinds, _ATTENTION, (*_SCANS, *cls.nets), key)
         m.choice("mamba_hidden_act", ("silu",))
         cls.refuse_step_limit(m)
