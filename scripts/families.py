@@ -47,10 +47,12 @@ not the latent rows ([numerics](numerics.md#9-embedding-residual-stream-order-of
 more than 3.9 are refused: those of DeepSeek-V2 with 236B parameters and of DeepSeek-V2.5, which have 16.
 
 Mamba-2's states take room in the cache: one for each 64 positions, so that any prefix can be shared. The norm behind a
-scan is over whole rows: files with several groups of channels and such a norm (Codestral Mamba, Nemotron-H) are
-refused, as the authors' programs norm each group by itself. Falcon-H1 has such a norm only where `mamba_rms_norm` says
-so, and else any number of groups. A config.json with a bare `Infinity` (`time_step_limit`) is no JSON and refused too;
-Transformers 5 writes it as JSON.
+scan is of each group of channels by itself; Falcon-H1 has one only where `mamba_rms_norm` says so. A config.json with a
+bare `Infinity` (`time_step_limit`) is no JSON and refused, as are those of Nemotron-H as NVIDIA publishes them;
+Transformers 5 writes it as JSON. It also bounds Nemotron-H's steps from below by `time_step_min`, which NVIDIA's
+program, llama.cpp and this one do not. A layer of Nemotron-H is a state space, attention or a net; where layers are
+counted, as for pipelines and steering, a net belongs to the layer before it. Nemotron 3 Super, whose experts take rows
+of another width (`moe_latent_size`), is refused.
 
 Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. A layer that predicts
 further tokens is no part of the model, whether a file holds it or not; it can draft ([prediction

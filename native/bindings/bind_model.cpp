@@ -301,6 +301,7 @@ void bind_model(nb::module_& m) {
         .def_rw("target", &Op::target)
         .def_rw("weight", &Op::weight)
         .def_rw("heads", &Op::heads)
+        .def_rw("groups", &Op::groups)
         .def_rw("kv_heads", &Op::kv_heads)
         .def_rw("layer", &Op::layer)
         .def_rw("width", &Op::width)

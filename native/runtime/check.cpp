@@ -89,6 +89,11 @@ void check(const Model& model, const Op& op) {
     if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
     if (op.bias != -1) demand(op.bias, model.biases.size(), "bias");
     if (op.centered && op.heads) throw std::invalid_argument("layer norms are of whole rows");
+    if (op.kind == Op::kNorm && op.groups != 1) {
+        const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
+        if (op.groups < 1 || width % op.groups || op.heads || op.centered)
+            throw std::invalid_argument("groups of a norm are RMS norms of runs of one size of a whole row");
+    }
     if (op.kind == Op::kAttend && op.bias != -1 &&
         std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != op.heads)
         throw std::invalid_argument("every head has a sink, or none");

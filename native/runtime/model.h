@@ -82,6 +82,7 @@ struct Op {
     int target = -1;
     int weight = -1;              // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                // norm: 0 for whole rows
+    int groups = 1;               // norm of whole rows: runs of columns that are normed each by itself
     int kv_heads = 0, layer = 0;  // attend; convolve, scan, delta: the number of its part of the cache
     std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
     std::int64_t window = 0;      // attend: positions seen, 0 for all

@@ -33,7 +33,7 @@ struct Fp32Run : Run {
 
     void norm(const Op& op) {
         const NormGain& gain = at(m_.gains, op.weight);
-        const auto n = static_cast<std::int64_t>(gain.values.size());
+        const auto n = std::ssize(gain.values), width = n / op.groups;
         std::vector<float> sum(op.accumulate ? gain.values.size() : 0);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             float* to = data(op.target, m);
@@ -42,8 +42,10 @@ struct Fp32Run : Run {
                                    op.bias < 0 ? nullptr : at(m_.float_biases, op.bias).data(), gain.float_epsilon,
                                    op.accumulate ? sum.data() : to);
             else
-                kernel_.rmsnorm(data(op.source, m), 1, n, op.heads ? op.heads : 1, n, gain.values.data(),
-                                gain.float_epsilon, op.accumulate ? sum.data() : to, n);
+                for (std::int64_t begin = 0; begin < n; begin += width)
+                    kernel_.rmsnorm(data(op.source, m) + begin, 1, width, op.heads ? op.heads : 1, width,
+                                    gain.values.data() + begin, gain.float_epsilon,
+                                    (op.accumulate ? sum.data() : to) + begin, width);
             if (op.accumulate) kernel_.add(to, sum.data(), to, n);
         }
     }
@@ -256,7 +258,10 @@ struct Fp32Run : Run {
             const LinearTarget* const target = &at(op.targets, 3 * at(s_.choices, p).expert);
             float *gate = gates + p * op.width, *up = ups + p * op.width;
             product(target[0], data(op.source, p / used), width, gate, hidden);
-            product(target[1], data(op.source, p / used), width, up, hidden);
+            if (target[1].weight == target[0].weight && target[1].bias == target[0].bias)
+                std::copy_n(gate + hidden.begin, hidden.size(), up + hidden.begin);
+            else
+                product(target[1], data(op.source, p / used), width, up, hidden);
             kernel_.gate(op.gate, gate + hidden.begin, up + hidden.begin, gate + hidden.begin, hidden.size());
         }
         meet(Stopwatch::kProduct);

@@ -68,9 +68,18 @@ struct Int8Run : Run {
         if (m_.pager) meet(Stopwatch::kRows);  // before thread 0 goes on, and the pager drops what others read
     }
 
+    // The gain of a norm; of one over groups of columns that of the first.
     Gain gain(const Op& op) const {
         const NormGain& norm = at(m_.gains, op.weight);
-        return {norm.factor.data(), static_cast<std::int64_t>(norm.factor.size()), norm.exponent, norm.epsilon};
+        return {norm.factor.data(), std::ssize(norm.factor) / op.groups, norm.exponent, norm.epsilon};
+    }
+
+    // A norm of a whole row, or of each of its groups of columns, to a narrow or a wide row.
+    void norm_row(const Op& op, const std::int64_t* x, std::int32_t* narrow, std::int64_t* wide) const {
+        Gain g = gain(op);
+        for (std::int64_t begin = 0; begin < op.groups * g.n; begin += g.n, g.factor += g.n)
+            m_.kernel->norm_wide(x + begin, g, narrow ? narrow + begin : nullptr, wide ? wide + begin : nullptr,
+                                 op.accumulate);
     }
 
     void norm(const Op& op) {
@@ -83,8 +92,8 @@ struct Int8Run : Run {
             });
         else
             for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-                m_.kernel->norm_wide(wide(op.source, m), g, to_wide ? nullptr : narrow(op.target, m),
-                                     to_wide ? wide(op.target, m) : nullptr, op.accumulate);
+                norm_row(op, wide(op.source, m), to_wide ? nullptr : narrow(op.target, m),
+                         to_wide ? wide(op.target, m) : nullptr);
         at(fraction_, op.target) = op.heads || to_wide ? usual(op.target) : 30 - g.exponent;
     }
 
@@ -155,10 +164,9 @@ struct Int8Run : Run {
                 quantize_other(op, plan, m, a, k);
             } else if (plan.norm >= 0) {
                 const Op& norm = at(m_.ops, plan.norm);
-                const Gain g = gain(norm);
                 auto* normed = reinterpret_cast<std::int32_t*>(at(m_.own, thread_).row.data());
-                m_.kernel->norm_wide(wide(norm.source, m), g, normed, nullptr, false);
-                m_.kernel->quantize_narrow(normed, from.width, 30 - g.exponent, a, k);
+                norm_row(norm, wide(norm.source, m), normed, nullptr);
+                m_.kernel->quantize_narrow(normed, from.width, 30 - gain(norm).exponent, a, k);
             } else if (from.wide) {
                 m_.kernel->quantize_wide(wide(op.source, m), from.width, at(fraction_, op.source), a, k);
             } else {
@@ -195,11 +203,10 @@ struct Int8Run : Run {
         int fraction = at(fraction_, op.source);
         if (plan.norm >= 0) {
             const Op& norm = at(m_.ops, plan.norm);
-            const Gain g = gain(norm);
             auto* normed = reinterpret_cast<std::int32_t*>(own.row.data());
-            m_.kernel->norm_wide(wide(norm.source, m), g, normed, nullptr, false);
+            norm_row(norm, wide(norm.source, m), normed, nullptr);
             std::copy_n(normed, width, room);
-            fraction = 30 - g.exponent;
+            fraction = 30 - gain(norm).exponent;
         } else if (spec(op.source).wide) {
             x = wide(op.source, m);
         } else {
@@ -342,7 +349,8 @@ struct Int8Run : Run {
         return kPanels * height / std::clamp<std::int64_t>(rows, 1, height);
     }
 
-    // Products of rows with two matrices of one shape: the results, [row][16 * panels] each, in the thread's own room.
+    // Products of rows with two matrices of one shape: the results, [row][16 * panels] each, in the thread's own room;
+    // with one that is named twice its product is made once.
     std::array<std::int32_t*, 2> both(const LinearTarget* targets, const Activations& a, Span rows, Span panels,
                                       bool again) const {
         const Matrix& w = at(m_.weights, targets->weight)->matrix;
@@ -352,6 +360,10 @@ struct Int8Run : Run {
         std::array<std::int32_t*, 2> results{};
         std::int32_t* room = scratch(2 * each);
         for (std::size_t k = 0; k < 2; k++, room += each) {
+            if (k == 1 && targets[1].weight == targets[0].weight && targets[1].bias == targets[0].bias) {
+                results[1] = results[0];
+                break;
+            }
             results[k] = room + own;
             const Output out{kNarrow, results[k], nullptr, false, width, bias(targets[k]), -rows.begin * width - n0};
             m_.kernel->matmul(at(m_.weights, targets[k].weight)->matrix, a, rows.begin, rows.end, panels.begin,

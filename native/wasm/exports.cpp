@@ -206,6 +206,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.target = static_cast<int>(g.target);
     op.weight = static_cast<int>(g.weight);
     op.heads = static_cast<int>(g.heads);
+    op.groups = static_cast<int>(g.groups);
     op.kv_heads = static_cast<int>(g.kv_heads);
     op.layer = static_cast<int>(g.layer);
     op.width = g.width;

@@ -43,7 +43,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
         case Embed():
             return "embed", op.scale != 1
         case Norm():
-            return "norm", min(op.heads, 2), op.accumulate, op.offset != 0, op.factor != 1, op.centered, op.bias is None
+            whole = op.centered, op.bias is None, op.groups > 1
+            return "norm", min(op.heads, 2), op.accumulate, op.offset != 0, op.factor != 1, *whole
         case Linear():
             wide = program.buffers[op.source].wide
             return "linear", wide, *((t.accumulate, t.bias is not None) for t in op.targets)
@@ -63,7 +64,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "gate", op.kind, op.up is None, op.up == op.gate
         case Experts():
             biased = any(e.gate_bias for e in op.experts)
-            return "experts", op.kind, op.weights, op.accumulate, biased, len(op.experts) > 1, op.groups > 1
+            gated = all(e.gate != e.up for e in op.experts)
+            return "experts", op.kind, op.weights, op.accumulate, biased, len(op.experts) > 1, op.groups > 1, gated
         case Logits():
             return "logits", op.cap > 0
     raise AssertionError(f"{op}: say here what tells it from others of its kind")

@@ -15,6 +15,7 @@ import numpy as np
 from intact.conformance.synthetic import random_floats
 from intact.formats import Checkpoint
 from intact.models import Decoder, find_architecture
+from intact.models.state_spaces import BackboneStateSpaces
 from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
 
 VOCABULARY = 301
@@ -60,6 +61,19 @@ _STATE_SPACE = {
     "mamba_d_conv": 4,
     "mamba_chunk_size": 16,
 }
+_NEMOTRON_H = {
+    "num_hidden_layers": 5,
+    "head_dim": 24,
+    "layer_norm_epsilon": 1e-5,
+    "mamba_num_heads": 6,
+    "mamba_head_dim": 16,
+    "ssm_state_size": 24,
+    "n_groups": 2,
+    "conv_kernel": 4,
+    "chunk_size": 16,
+    "time_step_min": 1e-12,
+}
+"""With `time_step_min` as Transformers bounds steps from below by it, which the authors' program does not."""
 _GRANITE4 = _STATE_SPACE | {
     "embedding_multiplier": 0.5,
     "attention_multiplier": 0.15625,
@@ -600,6 +614,65 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "mamba2-groups": Variant(
+        _config(
+            "Mamba2ForCausalLM",
+            "mamba2",
+            num_heads=8,
+            head_dim=16,
+            state_size=16,
+            n_groups=4,
+            expand=2,
+            conv_kernel=4,
+            layer_norm_epsilon=1e-5,
+            chunk_size=16,
+        ),
+        "BF16",
+    ),
+    "nemotron-h": Variant(
+        _config("NemotronHForCausalLM", "nemotron_h", **_NEMOTRON_H, hybrid_override_pattern="M-*M-"), "BF16"
+    ),
+    "nemotron-h-biases": Variant(
+        _config(
+            "NemotronHForCausalLM",
+            "nemotron_h",
+            **_NEMOTRON_H | {"num_hidden_layers": 4, "n_groups": 3, "conv_kernel": 3},
+            layers_block_type=["mlp", "full_attention", "linear_attention", "mlp"],
+            mlp_bias=True,
+            use_conv_bias=False,
+        ),
+        "F16",
+    ),
+    "nemotron-h-moe": Variant(
+        _config(
+            "NemotronHForCausalLM",
+            "nemotron_h",
+            **_NEMOTRON_H,
+            hybrid_override_pattern="ME*ME",
+            n_routed_experts=6,
+            num_experts_per_tok=2,
+            moe_intermediate_size=48,
+            moe_shared_expert_intermediate_size=40,
+            routed_scaling_factor=1.5,
+        )
+    ),
+    "nemotron-h-moe-nets": Variant(
+        _config(
+            "NemotronHForCausalLM",
+            "nemotron_h",
+            **_NEMOTRON_H | {"num_hidden_layers": 4},
+            hybrid_override_pattern="M-*E",
+            n_routed_experts=8,
+            num_experts_per_tok=3,
+            n_group=4,
+            topk_group=2,
+            norm_topk_prob=False,
+            moe_intermediate_size=32,
+            moe_shared_expert_intermediate_size=64,
+            routed_scaling_factor=0.75,
+        ),
+        "BF16",
+    ),
     "granite4-h": Variant(
         _config(
             "GraniteMoeHybridForCausalLM",
@@ -670,6 +743,18 @@ VARIANTS: dict[str, Variant] = {
             ssm_out_multiplier=0.6,
             ssm_multipliers=[0.7, 0.8, 0.35, 0.5, 0.9],
             mlp_multipliers=[0.88, 0.7],
+        ),
+        "BF16",
+    ),
+    "falcon-h1-groups": Variant(
+        _config(
+            "FalconH1ForCausalLM",
+            "falcon_h1",
+            mamba_d_ssm=96,
+            **_STATE_SPACE | {"mamba_n_heads": 6, "mamba_n_groups": 3},
+            mamba_rms_norm=True,
+            mamba_norm_before_gate=False,
+            ssm_multipliers=[1.0] * 5,
         ),
         "BF16",
     ),
@@ -877,7 +962,7 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
             offset = 0.0 if ".ssm_" in name else architecture.hf_gain_offset
             out[own] = (values + np.float32(mean - offset)).astype(np.float32)
-    if architecture.gguf == "mamba2":
+    if issubclass(architecture, BackboneStateSpaces):
         out = {name.replace("model.layers.", "backbone.layers."): array for name, array in out.items()}
     return stack_experts(architecture, out, config)
 

@@ -262,6 +262,14 @@ def _norms() -> Iterator[Case]:
     b.ops.append(Norm("q", "q", b.vector("gain", 24, 1.0, 0.5), 1e-6, heads=5))
     b.logits("q")
     yield b.case([ALL_TOKENS])
+    b = _Builder("norm of groups")
+    b.embed(3 * 37, low=-15)
+    normed, gain = b.buffer("normed", 3 * 37), b.vector("gain", 3 * 37, 1.0, 0.5)
+    b.ops.append(Norm("x", normed, gain, 1e-5, groups=3))
+    b.linear("normed", "F32", ("result", 60), wide=True)
+    b.ops.append(Norm("result", b.buffer("y", 60, wide=True), b.vector("other", 60, 0.0, 2.0), 1e-6, groups=4))
+    b.logits("y")
+    yield b.case([ALL_TOKENS])
 
 
 def _ropes() -> Iterator[Case]:
@@ -311,7 +319,7 @@ def _layer_norms() -> Iterator[Case]:
 
 
 class _Mixture(NamedTuple):
-    """One mixture: its weights and activation, experts, those of a row, groups and those of a row."""
+    """One mixture: its weights and activation, experts, those of a row, groups and those of a row, whether gated."""
 
     kind: ExpertWeights
     activation: Activation
@@ -320,6 +328,7 @@ class _Mixture(NamedTuple):
     groups: int = 1
     groups_used: int = 1
     ends: str = ""
+    gated: bool = True
 
 
 def _experts() -> Iterator[Case]:
@@ -332,8 +341,9 @@ def _experts() -> Iterator[Case]:
         _Mixture("sigmoid of chosen", "silu", 6, 3),
         _Mixture("softmax", "silu", 8, 3, 4, 2, " groups"),
         _Mixture("sigmoid of chosen", "silu", 9, 3, 3, 1, " groups"),
+        _Mixture("sigmoid of chosen", "relu", 6, 2, ends=" squared", gated=False),
     )
-    for kind, activation, count, used, groups, groups_used, ends in mixtures:
+    for kind, activation, count, used, groups, groups_used, ends, gated in mixtures:
         b = _Builder(f"experts {kind}{ends}")
         width, hidden = 64, 80
         b.embed(width, low=-12)
@@ -344,14 +354,15 @@ def _experts() -> Iterator[Case]:
         b.ops.append(Linear("normed", (Target(b.buffer("scores", count), "router"),)))
         experts = []
         for e in range(count):
-            matrices = (
+            first, *others = (
                 b.matrix(f"{name}.{e}", stored, *shape)
                 for name, stored, shape in (
-                    ("gate", "Q4_1", (hidden, width)),
+                    *((("gate", "Q4_1", (hidden, width)),) if gated else ()),
                     ("up", "Q8_0", (hidden, width)),
                     ("down", "F16", (width, hidden)),
                 )
             )
+            matrices = (first, *others) if gated else (first, first, *others)
             biases = [
                 b.vector(f"{name}.bias.{e}", size, 0.0, 0.5)
                 for name, size in (("gate", hidden), ("up", hidden), ("down", width))

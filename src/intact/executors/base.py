@@ -173,7 +173,7 @@ def gain_values(program: Program, op: Norm) -> NDArray[np.float32]:
 
 def integer_gain(program: Program, op: Norm) -> Gain:
     """A norm's gain as integers, checked against the bounds of the sums."""
-    gain = make_gain(gain_values(program, op), op.eps)
+    gain = make_gain(gain_values(program, op), op.eps, op.groups)
     if not -20 <= gain.exponent <= 30:
         name, size = program.tensors[op.gain].name, f"2^{gain.exponent}"
         raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")

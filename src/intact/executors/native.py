@@ -302,7 +302,7 @@ class NativeExecutor:
                 factor = {"multiplier": embed_multiplier(op.scale), "float_scale": float(op.scale)}
                 return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor}
             case Norm():
-                slices = {"heads": op.heads, "accumulate": op.accumulate, "centered": op.centered}
+                slices = {"heads": op.heads, "groups": op.groups, "accumulate": op.accumulate, "centered": op.centered}
                 return kind.NORM, {
                     "source": ids[op.source],
                     "target": ids[op.target],

@@ -236,7 +236,7 @@ class StepWork:
                 return WorkSize(0, all_rows * (self._size(op.source) + op.used * codes))
             case Experts():
                 e = op.experts[0]
-                names = (e.gate, e.up, e.down)
+                names = {e.gate, e.up, e.down}
                 macs = sum(int(np.prod(self.program.tensors[name].shape)) for name in names)
                 size = sum(self._weight_size(name) for name in names)  # of one expert
                 read = min(all_rows * op.used, self.steps * len(op.experts))

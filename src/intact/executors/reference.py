@@ -365,7 +365,7 @@ class ReferenceExecutor:
             y = y if wide else sat32(rshift(y, 4))
         else:
             fraction[op.target] = 20 if wide else gain.fraction
-            y = rmsnorm(x, 20, gain, fraction[op.target])
+            y = rmsnorm(x, 20, gain, fraction[op.target], op.groups)
         rows[op.target] = rows[op.target] + y if op.accumulate else y
 
     def _experts(self, op: Experts, rows: dict[str, Rows], fraction: dict[str, int]) -> Rows:

@@ -79,7 +79,9 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     claimed: dict[str, type[Decoder]] = {}
     for own, architecture in ARCHITECTURES.working().items():
         if not gguf:
-            known |= dict.fromkeys(architecture.hf, architecture)
+            claims = architecture.claims(checkpoint.metadata)
+            for name in architecture.hf:
+                (claimed if claims else known).setdefault(name, architecture)
         elif own == architecture.gguf:
             known[own] = architecture
         elif architecture.claims(checkpoint.metadata):

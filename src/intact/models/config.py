@@ -122,6 +122,8 @@ class Config:
     """The sizes of state-space layers, if there are any; their convolutions sum over `taps` positions."""
     scan_layers: tuple[int, ...] = ()
     """Layers with a state space in the place of attention."""
+    net_layers: tuple[int, ...] = ()
+    """Layers that are a feed-forward net alone, without attention or anything in its place."""
     scan_norm: bool = True
     """If true, state-space layers have a norm before their output projection."""
     delta: DeltaShape | None = None

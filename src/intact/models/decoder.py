@@ -281,8 +281,12 @@ class Decoder(DecoderFiles):
         accumulate: bool = False,
         factor: Fraction = Fraction(1),
         width: int | None = None,
+        groups: int = 1,
     ) -> None:
-        """Append a norm over a row or its heads; `width` is a row's or a head's where it is not the model's."""
+        """Append a norm over a row, its heads or its groups of columns; `width`: a row's or head's, if not the model's.
+
+        The gain has a value for each column of a row, but is one for all heads.
+        """
         c = self.config
         self.vector(gain, width or (c.head_width if heads else c.width))
         offset = 0.0 if c.from_gguf else self.hf_gain_offset
@@ -291,7 +295,7 @@ class Decoder(DecoderFiles):
         bias = gain.removesuffix("weight") + "bias" if centered and self.norm_biases else None
         if bias:
             self.vector(bias, width or c.width)
-        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor, centered, bias))
+        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor, centered, bias, groups))
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
@@ -395,7 +399,7 @@ class Decoder(DecoderFiles):
         self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
         self.gate("z", "scanned", "gated", "silu")
         if c.scan_norm:
-            self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
+            self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner, groups=shape.groups)
 
     def project_scan(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append the output projection of a state-space layer."""
@@ -480,10 +484,14 @@ class Decoder(DecoderFiles):
             self.ops.append(whole)
 
     def expert(self, stems: list[str], hidden: int) -> Expert:
-        """Return an expert: its gate, up and down, with the biases that stand beside them."""
+        """Return an expert: its gate, up and down, with the biases that stand beside them.
+
+        Up is the gate too where nets have none and square their activation.
+        """
         width = self.config.width
-        shapes = ((hidden, width), (hidden, width), (width, hidden))
-        gate, up, down = (self.target("", stem, *shape) for stem, shape in zip(stems, shapes, strict=True))
+        gate = self.target("", stems[0] if self.gated else stems[1], hidden, width)
+        up = self.target("", stems[1], hidden, width)
+        down = self.target("", stems[2], width, hidden)
         for part in (gate, up, down):
             if part.weight in self.rotated or (part.weight in self.used and has_index(self.used[part.weight])):
                 raise ModelError(f"{self.path}: tensor {part.weight}: experts multiply their inputs as they are")

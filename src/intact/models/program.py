@@ -38,7 +38,9 @@ class Embed:
 class Norm:
     """RMSNorm of a row, or of each of `heads` slices; set, or added to the target where `accumulate`.
 
-    A layer norm where it is `centered`: of a whole row less its mean, and with a `bias`, if any.
+    A layer norm where it is `centered`: of a whole row less its mean, and with a `bias`, if any. With several `groups`
+    each of so many runs of a row's columns is normed by itself, and the gain still has a value for each column; the
+    gain of `heads` is one for all slices.
     The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one), times `factor` (what
     Granite multiplies its logits by).
     """
@@ -53,6 +55,7 @@ class Norm:
     factor: Fraction = Fraction(1)
     centered: bool = False
     bias: str | None = None
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -294,7 +297,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Expert:
-    """The matrices of one gated feed-forward net, and their biases, if any."""
+    """The matrices of one gated feed-forward net, and their biases, if any.
+
+    `gate` is `up` where there is no gate: with ReLU the net then squares what is positive.
+    """
 
     gate: str
     up: str

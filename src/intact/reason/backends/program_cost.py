@@ -20,7 +20,7 @@ class ProgramCost:
         for op in program.ops:
             if isinstance(op, Experts):
                 one = op.experts[0]
-                self._matrices += op.used * sum(int(np.prod(shapes[name])) for name in (one.gate, one.up, one.down))
+                self._matrices += op.used * sum(int(np.prod(shapes[name])) for name in {one.gate, one.up, one.down})
         self._head = sum([int(np.prod(shapes[op.weight])) for op in program.ops if isinstance(op, Logits)])
         self._attention = Counter[int]()  # products a position and visible slot, by the window
         for op in program.ops:
