@@ -170,6 +170,8 @@ class StepWork:
             case Embed():
                 outputs = self.program.tensors[op.weight].shape[0]
                 row = self._weight_size(op.weight) // outputs
+                if op.positions is not None:
+                    row += self._weight_size(op.positions) // self.program.tensors[op.positions].shape[0]
                 return WorkSize(0, all_rows * (row + self._size(op.target)))
             case Norm():
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
@@ -241,6 +243,8 @@ class StepWork:
                 size = sum(self._weight_size(name) for name in names)  # of one expert
                 read = min(all_rows * op.used, self.steps * len(op.experts))
                 return WorkSize(all_rows * op.used * macs, read * size + all_rows * op.used * self._size(op.target))
+            case Logits(weight=None):
+                return WorkSize(0, 0)
             case Logits():
                 return self._product(op.weight, self.wanted, op.source, 4)
 
@@ -295,7 +299,7 @@ class StepWork:
             case Logits():
                 return {
                     ROWS: prepare or ("quantise", f"{op.source}, wanted rows"),
-                    PRODUCT: ("logits", _role([op.weight])),
+                    PRODUCT: ("logits", _role([op.weight] if op.weight else [])),
                 }
 
     def records(self, times: NDArray[np.int64]) -> list[Record]:
