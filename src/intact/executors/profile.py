@@ -137,6 +137,8 @@ class StepWork:
     def add(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], narrows: bool) -> None:
         """Count a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
         last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
+        if self.program.is_encoder:  # a row sees all of its text
+            last = np.concatenate([np.full(len(chunk.tokens), len(chunk.tokens)) for chunk in chunks])
         going = last[wanted] if narrows else last
         self.steps += 1
         self.rows += len(last)

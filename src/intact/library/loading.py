@@ -324,6 +324,8 @@ def _open(
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
         if len(division.ranks) > 1:
+            if whole.is_encoder:
+                raise ParameterError("an encoder cannot be cut: load it in one process")
             from intact.parallel.session import Setting
             from intact.parallel.start import start_ranks
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.errors import ParameterError
 from intact.formats import Tensor
 from intact.numerics.delta import DeltaShape
 from intact.numerics.experts import ExpertWeights
@@ -409,6 +410,20 @@ class Program:
     def is_encoder(self) -> bool:
         """True if rows see what follows them: a text is read whole, and none is written."""
         return any(isinstance(op, Attend) and not op.causal for op in self.ops)
+
+    @property
+    def head_weight(self) -> str:
+        """The matrix of the head.
+
+        Raises
+        ------
+        ParameterError
+            If the program has none: it is an encoder.
+        """
+        head = next(op for op in self.ops if isinstance(op, Logits))
+        if head.weight is None:
+            raise ParameterError(f"a model of the architecture {self.architecture} is an encoder, which has no logits")
+        return head.weight
 
     def convolutions(self) -> list[Convolve]:
         """Return the convolutions, in order of the parts of the cache that they have."""
