@@ -43,7 +43,7 @@ def sigmoid(x: Int) -> Int:
 
 
 def tanh(x: Int) -> Int:
-    """tanh(x) as 2 * sigmoid(2 x) - 1, for x in Q16 (|x| < 2^31), as Q30; within 4e-9."""
+    """tanh(x) as 2 * sigmoid(2 x) - 1, for x in Q16 (|x| < 2^31), as Q30; within 3e-6."""
     limit = (1 << 31) - 1
     return 2 * sigmoid(np.clip(2 * np.asarray(x, np.int64), -limit, limit)) - ONE
 

@@ -45,10 +45,15 @@ def gelu_erf(x: np.ndarray) -> np.ndarray:
     """
     x = np.asarray(x, np.int64)
     y = np.clip(x, -ERF_CLIP, ERF_CLIP)
-    square, slope = rshift(y * y, 16), np.full(x.shape, ERF_SLOPE[-1], np.int64)
+    return rshift(x * sigmoid(rshift(y * erf_slope(y), 28)), 30)
+
+
+def erf_slope(y: np.ndarray) -> np.ndarray:
+    """log(P(y) / (1 - P(y))) / y for y in Q16 from -6.5 to 6.5, as Q28; it is largest at the ends."""
+    square, slope = rshift(y * y, 16), np.full(y.shape, ERF_SLOPE[-1], np.int64)
     for coefficient in ERF_SLOPE[-2::-1]:
         slope = rshift(slope * square, 16) + coefficient
-    return rshift(x * sigmoid(rshift(y * slope, 28)), 30)
+    return slope
 
 
 def relu(x: np.ndarray) -> np.ndarray:
