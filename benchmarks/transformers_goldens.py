@@ -23,19 +23,19 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import intact  # noqa: E402
-from intact.formats import Checkpoint  # noqa: E402
-from intact.models import find_architecture  # noqa: E402
 from intact.engine.encoding import EncodingJob  # noqa: E402
 from intact.engine.hidden import read_hidden  # noqa: E402
+from intact.formats import Checkpoint  # noqa: E402
+from intact.models import find_architecture  # noqa: E402
 from support.folders import (  # noqa: E402
     ENCODERS,
     PAIR,
     SEP,
     TOKENS,
     VARIANTS,
-    write_encoder,
     stored,
     tensor_values,
+    write_encoder,
     write_folder,
     write_safetensors,
 )
@@ -106,7 +106,7 @@ def encoder_digests(folder: Path, name: str) -> dict[str, str]:
 
 
 def transformers_encoder(folder: Path, name: str) -> dict[str, Any]:
-    """Last hidden states by Transformers in float64, and how far ours of the fp32 and the int8 profile are from them."""
+    """Last hidden states by Transformers in float64, and how far ours are from them in the fp32 and the int8 profile."""
     import torch
     from transformers import AutoModel, AutoModelForSequenceClassification
 

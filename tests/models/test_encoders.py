@@ -232,7 +232,10 @@ def as_gguf(path, name, pooling, **changes):
 def test_a_gguf_file_and_a_folder_give_the_same_bits(folder, tmp_path):
     model = intact.load(as_gguf(tmp_path / "bert.gguf", "bert", 1))
     assert heads(model, TOKENS) == heads(intact.load(folder("bert")), TOKENS)
-    mean, cls = intact.load(as_gguf(tmp_path / "mean.gguf", "bert", 1)), intact.load(as_gguf(tmp_path / "c.gguf", "bert", 2))
+    mean, cls = (
+        intact.load(as_gguf(tmp_path / "mean.gguf", "bert", 1)),
+        intact.load(as_gguf(tmp_path / "c.gguf", "bert", 2)),
+    )
     assert np.array_equal(mean.embed([list(TOKENS)])[0].vector, cls.embed([list(TOKENS)], pooling="mean")[0].vector)
     assert np.array_equal(cls.embed([list(TOKENS)])[0].vector, mean.embed([list(TOKENS)], pooling="cls")[0].vector)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from scipy.special import ndtr
 
 from intact.numerics import fp32, gate
@@ -49,7 +48,9 @@ def test_gelu_by_the_error_function_in_floats() -> None:
     exact = x.astype(np.float64) * ndtr(x.astype(np.float64))
     assert np.abs(fp32.gelu_erf(x) - exact).max() < 6e-7
     ends = np.array([np.inf, 1e30, 6.5, -1e30, -np.inf, np.nan], np.float32)
-    np.testing.assert_array_equal(fp32.gelu_erf(ends)[[0, 1, 3, 4, 5]], np.array([np.inf, 1e30, 0, 0, np.nan], np.float32))
+    np.testing.assert_array_equal(
+        fp32.gelu_erf(ends)[[0, 1, 3, 4, 5]], np.array([np.inf, 1e30, 0, 0, np.nan], np.float32)
+    )
 
 
 def test_tanh_is_close() -> None:

@@ -1013,7 +1013,9 @@ def encoder_tokenizer(pair: Sequence[str] = ("[CLS]", "$A", "[SEP]", "$B:1", "[S
         value = {"id": name.removeprefix("$"), "type_id": int(kind or 0)}
         return {"Sequence" if name.startswith("$") else "SpecialToken": value}
 
-    special = {name: {"id": name, "ids": [number], "tokens": [name]} for name, number in (("[CLS]", CLS), ("[SEP]", SEP))}
+    special = {
+        name: {"id": name, "ids": [number], "tokens": [name]} for name, number in (("[CLS]", CLS), ("[SEP]", SEP))
+    }
     own["post_processor"] = {
         "type": "TemplateProcessing",
         "single": [part(text) for text in ("[CLS]", "$A", "[SEP]")],
@@ -1031,7 +1033,9 @@ def write_encoder(folder: Path, variant: Variant, seed: str, pooling: str | None
         plain["architectures"] = ["BertModel"]
     values = {variant.prefix + name: array for name, array in tensor_values(plain, seed).items()}
     width, bert = variant.config["hidden_size"], variant.config["model_type"] == "bert"
-    first, last = (variant.prefix + "pooler.dense", "classifier") if bert else ("classifier.dense", "classifier.out_proj")
+    first, last = (
+        (variant.prefix + "pooler.dense", "classifier") if bert else ("classifier.dense", "classifier.out_proj")
+    )
     if variant.prefix:
         for stem, rows, size in ((first, width, 1.0), (last, 1, 2.0)):
             values[stem + ".weight"] = random_floats(f"{seed}|{stem}", (rows, width), size / width**0.5)
@@ -1043,7 +1047,10 @@ def write_encoder(folder: Path, variant: Variant, seed: str, pooling: str | None
     (folder / "tokenizer.json").write_text(json.dumps(encoder_tokenizer(pair)))
     if pooling is not None:
         kinds = (("Transformer", ""), ("Pooling", "1_Pooling"))
-        modules = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"} for i, (kind, path) in enumerate(kinds)]
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (kind, path) in enumerate(kinds)
+        ]
         (folder / "modules.json").write_text(json.dumps(modules))
         (folder / "1_Pooling").mkdir(exist_ok=True)
         settings = {"word_embedding_dimension": width, f"pooling_mode_{pooling}": True}

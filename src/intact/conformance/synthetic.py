@@ -641,7 +641,9 @@ def _encoders() -> Iterator[Case]:
     b.ops[0] = Embed("x", "embed", Fraction(5, 3), positions, 2, *rows, 7)
     for i in range(2):
         b.layers += 1
-        gains = [(b.vector(f"gain.{i}.{j}", width, 1.0, 0.3), b.vector(f"bias.{i}.{j}", width, 0.0, 0.3)) for j in (0, 1)]
+        gains = [
+            (b.vector(f"gain.{i}.{j}", width, 1.0, 0.3), b.vector(f"bias.{i}.{j}", width, 0.0, 0.3)) for j in (0, 1)
+        ]
         b.linear("x", "BF16" if i else "F32", ("q", width), ("k", width), ("v", width), bias=0.5)
         b.ops.append(Attend("q", "k", "v", b.buffer("o", width), i, heads, heads, 16, inverse_root(16), causal=False))
         b.ops.append(Linear("o", (Target("x", b.matrix(f"o.{i}", "F16", width, width), accumulate=True),)))

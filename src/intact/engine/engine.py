@@ -94,7 +94,9 @@ class Engine:
         self.executors = [executor, *partners]
         kept = self.stores or [None] * len(self.executors)
         indexes = [
-            PrefixIndex(PagePool(one, share), prefix_cache and not whole, store, () if one is not executor else adapters)
+            PrefixIndex(
+                PagePool(one, share), prefix_cache and not whole, store, () if one is not executor else adapters
+            )
             for one, store in zip(self.executors, kept, strict=True)
         ]
         self.index, self.pool = indexes[0], indexes[0].pool

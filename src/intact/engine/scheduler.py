@@ -80,9 +80,7 @@ class Scheduler:
         The cached pages of each model, the main one first.
     """
 
-    def __init__(
-        self, index: PrefixIndex, rows: int, chunk: int, counters: Counters, whole: bool = False
-    ) -> None:
+    def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters, whole: bool = False) -> None:
         self.whole = whole
         self.index, self.rows, self.chunk, self.counters = index, rows, min(rows, chunk), counters
         self.indexes = [index]

@@ -257,7 +257,11 @@ def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None
 def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
     """Refuse texts that an encoder cannot read: in parts, or longer than it has positions for."""
     most = min(
-        (program.tensors[op.positions].shape[0] - op.first for op in program.ops if isinstance(op, Embed) and op.positions),
+        (
+            program.tensors[op.positions].shape[0] - op.first
+            for op in program.ops
+            if isinstance(op, Embed) and op.positions
+        ),
         default=None,
     )
     for chunk in chunks:

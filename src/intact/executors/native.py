@@ -357,7 +357,9 @@ class NativeExecutor:
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
             case Attend():
                 rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
-                shape = {name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window", "causal")}
+                shape = {
+                    name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window", "causal")
+                }
                 scores: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
                 scores |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 if op.sinks is not None:

@@ -394,7 +394,9 @@ class Model(LoadedModel):
         head, prompts = await asyncio.to_thread(lambda: self.rerank_prompts(query, documents, instruction))
         return await self.arank(head, prompts, priority)
 
-    async def arank(self, head: AnswerHead | RewardHead, prompts: Sequence[Sequence[int]], priority: int = 0) -> list[Ranked]:
+    async def arank(
+        self, head: AnswerHead | RewardHead, prompts: Sequence[Sequence[int]], priority: int = 0
+    ) -> list[Ranked]:
         """Order documents that `rerank_prompts` made prompts of."""
         return _ranked(head, await self._read(prompts, priority, "document", pooling="first"))
 

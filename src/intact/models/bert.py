@@ -80,7 +80,9 @@ class Bert(Decoder):
         left = (f"{prefix}{head}.{end}" for prefix in ("", "bert.") for head in _HEADS for end in ("weight", "bias"))
         config = replace(config, tied=None, other_heads=(*left, "embeddings.position_ids"))
         if checkpoint.format == "gguf":
-            count = Metadata(checkpoint.metadata, checkpoint.path).integer("tokenizer.ggml.token_type_count", 1, most=16)
+            count = Metadata(checkpoint.metadata, checkpoint.path).integer(
+                "tokenizer.ggml.token_type_count", 1, most=16
+            )
             return replace(config, token_types=count)
         pairs = any(str(name).endswith("ForSequenceClassification") for name in checkpoint.metadata["architectures"])
         if not (pairs and cls.types_tell_pairs and config.token_types > 1):

@@ -44,7 +44,9 @@ def encoder_head(checkpoint: Checkpoint) -> tuple[str, str]:
     """
     names = checkpoint.tensors
     for first, second in ENCODER_HEADS:
-        stems = [[prefix + stem for prefix in _PREFIXES if f"{prefix}{stem}.weight" in names] for stem in (first, second)]
+        stems = [
+            [prefix + stem for prefix in _PREFIXES if f"{prefix}{stem}.weight" in names] for stem in (first, second)
+        ]
         if all(stems):
             return stems[0][0], stems[1][0]
     raise ModelError("its files have no head of two layers, such as classifier.dense and classifier.out_proj")
