@@ -106,7 +106,7 @@ def encoder_digests(folder: Path, name: str) -> dict[str, str]:
 
 
 def transformers_encoder(folder: Path, name: str) -> dict[str, Any]:
-    """Last hidden states by Transformers in float64, and how far ours are from them in the fp32 and the int8 profile."""
+    """Last hidden states by Transformers in float64, and how far ours are in the fp32 and int8 profiles."""
     import torch
     from transformers import AutoModel, AutoModelForSequenceClassification
 

@@ -88,7 +88,8 @@ struct Op {
     bool causal = true;           // attend: rows see positions up to their own, else all of their text
     bool accumulate = false;      // norm, experts, exchange; gather: columns of index -1 stay as they are
     bool centered = false;        // norm: of whole rows, less their mean
-    int bias = -1;  // norm, embed: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
+    int bias =
+        -1;  // norm, embed: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
     bool interleaved = false;           // rope
     GateKind gate = GateKind::kSilu;    // gate, experts
     QueryScale scale{};                 // attend; linear: of the codes of all its rows, 0 where each has its own
@@ -176,8 +177,8 @@ public:
     std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
     std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row, 0 where its head has no weight
     std::int64_t most_positions() const;                             // of a text, as the embedding has positions
-    bool whole() const;  // whether attention sees a whole text, which is then one chunk
-    std::int64_t adapters() const;                                   // that every change knows
+    bool whole() const;             // whether attention sees a whole text, which is then one chunk
+    std::int64_t adapters() const;  // that every change knows
     // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
     HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
     std::int64_t page_bytes() const;

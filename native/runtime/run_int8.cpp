@@ -35,8 +35,7 @@ struct EmbeddedRow {
             x[k] += (at(codes, k) * (at(scales, k / w.block) * factor) + half) >> shift;
         if (!w.has_min) return;
         const std::int64_t own = std::min(4 - w.minimum_exp[row], 62), own_half = (std::int64_t{1} << own) >> 1;
-        for (std::int64_t k = 0; k < w.columns; k++)
-            x[k] += (at(minima, k / w.block) * factor + own_half) >> own;
+        for (std::int64_t k = 0; k < w.columns; k++) x[k] += (at(minima, k / w.block) * factor + own_half) >> own;
     }
 
     std::vector<std::int32_t> codes;
@@ -603,7 +602,8 @@ struct Int8Run : Run {
             m_.kernel->sigmoid(narrow(op.third, m), form.heads, row.strengths);
             keep_steps(op, row, m);
         });
-        m_.saturated += run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
+        m_.saturated +=
+            run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
         end_scan(op);
     }
 

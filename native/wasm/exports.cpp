@@ -61,8 +61,8 @@ constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
 struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
-        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled, causal,
-        positions, first, separator, second_bias;
+        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled, causal, positions,
+        first, separator, second_bias;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -280,7 +280,8 @@ const std::int32_t* intact_step(Model* model, const std::int32_t* tokens, int ro
             chunk.pages.push_back(model->pages[static_cast<std::size_t>(page)].data());
         }
         demand(!model->whole() || chunk.position == 0, "an encoder reads each text whole, from position 0");
-        demand(chunk.position + chunk.count <= model->most_positions(), "the model has no positions for so many tokens");
+        demand(chunk.position + chunk.count <= model->most_positions(),
+               "the model has no positions for so many tokens");
         total += chunk.count;
         list.push_back(std::move(chunk));
     }

@@ -1,8 +1,8 @@
 """The head of a reward model or reranker: how likely a text is right, from the hidden state behind one of its tokens.
 
 Linear layers with a ReLU or tanh between them, in the arithmetic of the model's profile: a reward has the same bits on
-every machine, whatever else runs. Of two results the second is "right" (Qwen2.5-Math-PRM, arXiv 2501.07301); one alone is a
-logit.
+every machine, whatever else runs. Of two results the second is "right" (Qwen2.5-Math-PRM, arXiv 2501.07301); one alone
+is a logit.
 """
 
 from __future__ import annotations

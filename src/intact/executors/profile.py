@@ -245,10 +245,8 @@ class StepWork:
                 size = sum(self._weight_size(name) for name in names)  # of one expert
                 read = min(all_rows * op.used, self.steps * len(op.experts))
                 return WorkSize(all_rows * op.used * macs, read * size + all_rows * op.used * self._size(op.target))
-            case Logits(weight=None):
-                return WorkSize(0, 0)
             case Logits():
-                return self._product(op.weight, self.wanted, op.source, 4)
+                return WorkSize(0, 0) if op.weight is None else self._product(op.weight, self.wanted, op.source, 4)
 
     def by_operation(self) -> list[WorkSize]:
         """Return the work of the steps so far in each operation of the program, all its parts together."""

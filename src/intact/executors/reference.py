@@ -594,7 +594,8 @@ def _ancestors(chunk: SequenceChunk, row: int) -> list[int]:
 def _behind(tokens: NDArray[np.int32], separator: int | None) -> NDArray[np.bool_]:
     """Return for each row of a text whether a separator stands before it."""
     found = tokens == (-1 if separator is None else separator)
-    return np.cumsum(found) - found > 0
+    before: NDArray[np.bool_] = np.cumsum(found) > found
+    return before
 
 
 def _adapters(chunks: Sequence[SequenceChunk]) -> Rows:

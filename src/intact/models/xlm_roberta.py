@@ -18,6 +18,6 @@ class XlmRoberta(Bert):
         "RobertaModel",
         "RobertaForSequenceClassification",
     )
-    hf_defaults: ClassVar[Mapping[str, Any]] = Bert.hf_defaults | {"pad_token_id": 1}
+    hf_defaults: ClassVar[Mapping[str, Any]] = {**Bert.hf_defaults, "pad_token_id": 1}
     types_tell_pairs = False
     pads_positions = True
