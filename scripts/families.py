@@ -46,6 +46,13 @@ pictures the text part runs. DeepSeek's latent attention runs expanded: the cach
 not the latent rows ([numerics](numerics.md#9-embedding-residual-stream-order-of-a-program)). Weights of experts times
 more than 3.9 are refused: those of DeepSeek-V2 with 236B parameters and of DeepSeek-V2.5, which have 16.
 
+BERT and XLM-RoBERTa are encoders: they write no text, and what was compared are their last hidden states, of rerankers
+the logits too ([embeddings](guide.md#embeddings)). GGUF files of both are `bert`, and are read as such: their programs
+are the same. Of RoBERTa the classes `RobertaModel` and `RobertaForSequenceClassification` are read as XLM-RoBERTa's. A
+reranker in a GGUF file has its head as `cls` and `cls.output`, as llama.cpp's converter writes RoBERTa's; BERT's own
+loses its first layer there. Positions that are relative, and encoders of other families (ModernBERT, Nomic, Jina), are
+refused.
+
 Mamba-2's states take room in the cache: one for each 64 positions, so that any prefix can be shared. The norm behind a
 scan is of each group of channels by itself; Falcon-H1 has one only where `mamba_rms_norm` says so. A config.json with a
 bare `Infinity` (`time_step_limit`) is no JSON and refused, as are those of Nemotron-H as NVIDIA publishes them;

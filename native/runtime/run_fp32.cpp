@@ -29,6 +29,18 @@ struct Fp32Run : Run {
     void embed(const Op& op) {
         kernel_.embed(at(m_.weights, op.weight)->floats, s_.tokens + mine_.begin, mine_.size(), op.float_scale,
                       data(op.target, mine_.begin), spec(op.target).width);
+        if (op.positions < 0 && op.bias < 0) return;
+        const std::int64_t n = spec(op.target).width;
+        sums_.resize(static_cast<std::size_t>(n));
+        embedded_rows(op, [&](std::int64_t m, int added) {
+            float* const x = data(op.target, m);
+            if (op.positions >= 0) {
+                const auto row = static_cast<std::int32_t>(op.first + at(s_.position, m));
+                kernel_.embed(at(m_.weights, op.positions)->floats, &row, 1, 1.0f, sums_.data(), n);
+                kernel_.add(x, sums_.data(), x, n);
+            }
+            if (added >= 0) kernel_.add(x, at(m_.float_biases, added).data(), x, n);
+        });
     }
 
     void norm(const Op& op) {
@@ -139,7 +151,7 @@ struct Fp32Run : Run {
         const std::int64_t group = op.heads / op.kv_heads;
         for (std::int64_t m = thread_; m < s_.rows; m += threads_) {
             const std::int64_t c = at(s_.chunk, m);
-            const Span visible = s_.visible(m, op.window);
+            const Span visible = s_.visible(m, op);
             sums_.resize(static_cast<std::size_t>(attend_scratch(group, visible.begin, visible.end + 1)));
             for (int h = 0; h < op.kv_heads; h++)
                 kernel_.attend(data(op.source, m) + h * group * op.width, group, op.width,
@@ -326,6 +338,7 @@ struct Fp32Run : Run {
             std::memcpy(&at(m_.head.floats, i * n), data(op.source, s_.wanted[i]),
                         static_cast<std::size_t>(n) * sizeof(float));
         meet(Stopwatch::kRows);
+        if (op.weight < 0) return;
         const FloatWeight& w = at(m_.weights, op.weight)->floats;
         const Span outputs = part(w.rows);
         auto* logits = reinterpret_cast<float*>(s_.logits);

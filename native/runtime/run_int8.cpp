@@ -19,6 +19,29 @@ namespace {
 constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide rows
 constexpr std::int64_t kPanels = 24;     // of results of as many rows as are packed together, that a cache holds
 
+// Rows of a matrix as integers in Q20, and room for one on its way.
+struct EmbeddedRow {
+    explicit EmbeddedRow(const Weight& w)
+        : codes(static_cast<std::size_t>(w.blocks() * 32)),
+          scales(static_cast<std::size_t>(w.scale_blocks())),
+          minima(scales.size()) {}
+
+    // x += the row times a factor in Q24.
+    void add(const Weight& w, std::int64_t row, std::int64_t factor, std::int64_t* x) {
+        unpack_row(w, row, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
+        const std::int64_t shift = std::min(4 - w.scale_exp[row], 62);  // beyond 62 all is 0
+        const std::int64_t half = (std::int64_t{1} << shift) >> 1;
+        for (std::int64_t k = 0; k < w.columns; k++)
+            x[k] += (at(codes, k) * (at(scales, k / w.block) * factor) + half) >> shift;
+        if (!w.has_min) return;
+        const std::int64_t own = std::min(4 - w.minimum_exp[row], 62), own_half = (std::int64_t{1} << own) >> 1;
+        for (std::int64_t k = 0; k < w.columns; k++) x[k] += (at(minima, k / w.block) * factor + own_half) >> own;
+    }
+
+    std::vector<std::int32_t> codes;
+    std::vector<std::int16_t> scales, minima;
+};
+
 struct Int8Run : Run {
     Int8Run(Model& model, Step& step, int thread) : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {
         for (std::size_t b = 0; b < fraction_.size(); b++) fraction_[b] = usual(static_cast<int>(b));
@@ -50,20 +73,19 @@ struct Int8Run : Run {
 
     void embed(const Op& op) {
         const Weight& w = at(m_.weights, op.weight)->packed;
-        std::vector<std::int32_t> codes(static_cast<std::size_t>(w.blocks() * 32));
-        std::vector<std::int16_t> scales(static_cast<std::size_t>(w.scale_blocks())), minima(scales.size());
+        EmbeddedRow room(w);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
-            const std::int64_t token = s_.tokens[m];
-            unpack_row(w, token, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
-            const std::int64_t shift = std::min(4 - w.scale_exp[token], 62);  // beyond 62 all is 0
-            const std::int64_t half = (std::int64_t{1} << shift) >> 1;
-            std::int64_t* x = wide(op.target, m);
-            for (std::int64_t k = 0; k < w.columns; k++)
-                x[k] = (at(codes, k) * (at(scales, k / w.block) * op.multiplier) + half) >> shift;
-            if (!w.has_min) continue;
-            const std::int64_t own = std::min(4 - w.minimum_exp[token], 62), own_half = (std::int64_t{1} << own) >> 1;
-            for (std::int64_t k = 0; k < w.columns; k++)
-                x[k] += (at(minima, k / w.block) * op.multiplier + own_half) >> own;
+            std::fill_n(wide(op.target, m), w.columns, 0);
+            room.add(w, s_.tokens[m], op.multiplier, wide(op.target, m));
+        }
+        if (op.positions >= 0 || op.bias >= 0) {
+            constexpr std::int64_t kOne = std::int64_t{1} << 24;
+            const Weight* const places = op.positions < 0 ? nullptr : &at(m_.weights, op.positions)->packed;
+            EmbeddedRow other(places ? *places : w);
+            embedded_rows(op, [&](std::int64_t m, int added) {
+                if (places) other.add(*places, op.first + at(s_.position, m), kOne, wide(op.target, m));
+                if (added >= 0) add_row(op.target, m, at(m_.biases, added).data());
+            });
         }
         if (m_.pager) meet(Stopwatch::kRows);  // before thread 0 goes on, and the pager drops what others read
     }
@@ -592,7 +614,8 @@ struct Int8Run : Run {
             m_.kernel->sigmoid(narrow(op.third, m), form.heads, row.strengths);
             keep_steps(op, row, m);
         });
-        m_.saturated += run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
+        m_.saturated +=
+            run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
         end_scan(op);
     }
 
@@ -641,6 +664,7 @@ struct Int8Run : Run {
         const Activations a = quantize(number(op), op, s_.wanted_count, {{-1, op.weight, -1, false}},
                                        [&](std::int64_t i) { return rows_ < s_.rows ? i : s_.wanted[i]; });
         if (thread_ == 0) m_.head.codes = a;
+        if (op.weight < 0) return;
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
         multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
         if (!op.cap.slope) return;
@@ -655,6 +679,7 @@ struct Int8Run : Run {
     std::size_t number(const Op& op) const { return static_cast<std::size_t>(&op - m_.ops.data()); }
 
     void keep_minima(Activations& a, int weight) const {
+        if (weight < 0) return;
         const Matrix& w = at(m_.weights, weight)->matrix;
         if (w.has_min) (w.block == 16 ? a.skip_minima16 : a.skip_minima32) = false;
     }

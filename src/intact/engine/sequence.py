@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from intact.engine.cache import PageTable
 from intact.engine.draft.base import Draft, Drafter, DrawContext, ReadingDraft, Tree
 from intact.engine.hidden import KeptRows
-from intact.engine.request import GenerateRequest, Request, ScoreRequest, StreamPrompt
+from intact.engine.request import EncodeRequest, GenerateRequest, Request, ScoreRequest, StreamPrompt
 from intact.engine.sampling.state import Rules
 from intact.numerics.mix import Place
 from intact.numerics.sampling import Draw, allowed
@@ -291,7 +291,7 @@ class SequenceWork(NamedTuple):
 
 
 def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> SequenceWork:
-    """Return work of at most so many rows, from where a sequence's cache ends.
+    """Return work of at most so many rows, from where a sequence's cache ends; all of a text that an encoder reads.
 
     The last tokens of several streams are computed in one step, which draws from all of them.
 
@@ -303,6 +303,8 @@ def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> Sequ
     if sequence.others:
         return _work_of_streams(sequence, rows, waiting)
     remaining = sequence.remaining
+    if isinstance(sequence.request, EncodeRequest):
+        return SequenceWork(sequence, remaining, False, False, (remaining,))
     if isinstance(sequence.request, ScoreRequest):
         count = min(rows, remaining, SCORED_ROWS)
         return SequenceWork(sequence, count, False, False, (count,))

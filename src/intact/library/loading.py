@@ -186,6 +186,9 @@ def load(
         paging["prefix_cache"] = prefix_cache is not False
         small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
         _check_draft_model(main, small)
+    encoder = main.program.is_encoder
+    if encoder:
+        _check_encoder(drafter, small is not None, bool(others), folder is not None or prompts is not None)
     vocabulary, trees = main.program.vocabulary, main.executor.trees
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
     head: PredictionHead | None = None
@@ -205,12 +208,23 @@ def load(
         rows=rows,
         cache_bytes=cache_bytes,
         prefix_cache=prefix_cache is not False,
-        drafting=make_drafting(drafter, vocabulary, trees, guesser, head),
+        drafting=None if encoder else make_drafting(drafter, vocabulary, trees, guesser, head),
         partners=[other.executor for other in others],
         stores=stores,
         adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if folder else (),
+        whole=encoder,
     )
     return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "", prompts)
+
+
+def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool) -> None:
+    """Refuse what only models that write texts have."""
+    if draft_model or drafter not in ("auto", OFF):
+        raise ParameterError(f"an encoder draws no tokens to guess: give drafter='off', got {drafter!r:.60}")
+    if partners:
+        raise ParameterError("an encoder draws no tokens to mix: leave out partners")
+    if pages:
+        raise ParameterError("an encoder keeps no pages, which depend on the whole text: leave out the prefix cache")
 
 
 def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
@@ -321,6 +335,8 @@ def _open(
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
         if len(division.ranks) > 1:
+            if whole.is_encoder:
+                raise ParameterError("an encoder cannot be cut: load it in one process")
             from intact.parallel.session import Setting
             from intact.parallel.start import start_ranks
 

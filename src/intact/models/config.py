@@ -132,6 +132,12 @@ class Config:
     """Layers with a gated delta net in the place of attention."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
     """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
+    token_types: int = 0
+    """Kinds of tokens, each with a row that is added to their embedding (BERT)."""
+    first_position: int = 0
+    """The row of position 0 among those of learned positions."""
+    separator: int | None = None
+    """The token behind which the second kind of tokens begins; None: all are of the first."""
     other_heads: tuple[str, ...] = ()
     """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 
