@@ -188,7 +188,7 @@ def test_files_of_minicpm_must_say_their_factors() -> None:
     ("name", "kind", "needs"),
     [
         ("glm4moe", "gguf", "another router of experts"),
-        ("gpt2", "gguf", "learned positions"),
+        ("gpt2", "gguf", "a reader of its fused or transposed matrices"),
         ("mamba", "gguf", "a recurrent state of another kind"),
     ],
 )
