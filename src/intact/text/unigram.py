@@ -75,7 +75,7 @@ def unigram_family(meta: Metadata, texts: Sequence[str], types: Sequence[TokenTy
         else:
             steps.append({"type": "Replace", "pattern": {"Regex": "^ +| +$"}, "content": ""})
             steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
-    document = {
+    document: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -164,7 +164,7 @@ def check_pieces(pieces: Any, where: str) -> None:
     total, seen = 0, set()
     for index, piece in enumerate(pieces):
         match piece:
-            case [str(text), int() | float() as score] if not isinstance(score, bool) and -MOST_SCORE <= score <= MOST_SCORE:
+            case [str(text), int() | float() as score] if abs(score) <= MOST_SCORE:
                 pass
             case _:
                 raise FormatError(
@@ -213,7 +213,7 @@ def _charsmap_of_gguf(meta: Metadata) -> bytes:
     except (TypeError, ValueError):
         table = b""
     if len(table) != len(stored):
-        meta.fail("precompiled_charsmap", "must be an array of bytes (uint8 or int8)")
+        meta.fail("precompiled_charsmap", f"must be an array of bytes (uint8 or int8), found {stored!r:.80}")
     if table:
         check_charsmap(table, f"{meta.source}: {meta.prefix}precompiled_charsmap")
     return table
