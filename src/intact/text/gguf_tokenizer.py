@@ -31,7 +31,7 @@ from intact.text.vocabulary import (
     spell_sentencepiece,
     turn_ends,
 )
-from intact.text.wordpiece import pieces_of_gguf, wordpiece_family
+from intact.text.wordpiece import vocabulary_of_gguf, wordpiece_family
 
 if TYPE_CHECKING:
     import tokenizers
@@ -80,7 +80,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     elif model == "t5":
         family = unigram_family(meta, texts, types)
     elif model == "bert":
-        texts = pieces_of_gguf(meta, texts, types)
+        texts = vocabulary_of_gguf(meta, texts, types)
         stored = Strings(texts)
         family = wordpiece_family(meta, texts, types)
     else:

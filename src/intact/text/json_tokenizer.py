@@ -183,17 +183,17 @@ def _pair(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> PairTemplate
     if 0 not in texts or 1 not in texts:
         return None
     first, second = texts.index(0), texts.index(1)
-    behind = second + texts.count(1)
+    end = second + texts.count(1)
     template = PairTemplate(
         before=tuple(ids[:first]),
         between=tuple(ids[first + texts.count(0) : second]),
-        after=tuple(ids[behind:]),
+        after=tuple(ids[end:]),
         types=(types[first], types[second]),
     )
     around = template.before + template.between + template.after
     if max(around, default=0) >= size:
         raise FormatError(f"{file}: post_processor puts token {max(around)} around two texts; expected 0 to {size - 1}")
-    fits = template.join(ids[first : first + texts.count(0)], ids[second:behind]) == (ids, types)
+    fits = template.join(ids[first : first + texts.count(0)], ids[second:end]) == (ids, types)
     return template if fits and set(types) <= {0, 1} else None
 
 

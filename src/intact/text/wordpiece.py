@@ -68,7 +68,7 @@ def build_wordpiece(
     return made
 
 
-def pieces_of_gguf(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> list[str]:
+def vocabulary_of_gguf(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> list[str]:
     """Return the pieces of a GGUF file as BERT writes them.
 
     llama.cpp's converter puts U+2581 in front of pieces that begin a word, and takes `##` off the others.
