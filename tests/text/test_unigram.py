@@ -66,6 +66,14 @@ def test_all_files_decode_alike(kinds: dict[str, Any], text: str) -> None:
     assert kinds["folder"].vocabulary_digest == kinds["gguf"].vocabulary_digest
 
 
+@given(TEXT)
+def test_what_was_decoded_becomes_the_same_tokens(kinds: dict[str, Any], text: str) -> None:
+    for name in ("folder", "gguf"):
+        ids = kinds[name].encode(text, special=False, bos=False)
+        if not any(map(kinds[name].is_special, ids)):
+            assert kinds[name].encode(kinds[name].decode(ids), special=False, bos=False) == ids
+
+
 def test_text_comes_back_normalised(kinds: dict[str, Any]) -> None:
     for name in ("folder", "gguf"):
         assert kinds[name].decode(kinds[name].encode(" The  ﬁne\tＤｏｇ ")) == "The fine Dog"

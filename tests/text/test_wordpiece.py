@@ -78,6 +78,14 @@ def test_all_files_decode_alike(kinds: dict[str, Any], text: str) -> None:
     assert kinds["folder"].vocabulary_digest == kinds["gguf"].vocabulary_digest
 
 
+@given(TEXT)
+def test_what_was_decoded_becomes_the_same_tokens(kinds: dict[str, Any], text: str) -> None:
+    for name in ("folder", "gguf", "vocab.txt"):
+        tokenizer = kinds[name]
+        ids = [token for token in tokenizer.encode(text, special=False) if not tokenizer.is_special(token)]
+        assert tokenizer.encode(tokenizer.decode(ids), special=False, bos=False) == ids
+
+
 def test_words_come_back_without_case_accents_and_spacing() -> None:
     tokenizer = Tokenizer.from_gguf(wordpiece_metadata())
     assert tokenizer.decode(tokenizer.encode("The  quick,\nBrown fóx")) == "the quick , brown fox"
