@@ -183,16 +183,19 @@ class Bert(Decoder):
 
 
 def _separator(checkpoint: Checkpoint) -> int:
-    """Return the number of the token [SEP] of a folder's tokenizer.
+    """Return the number of the token [SEP] of a folder's tokenizer: tokenizer.json, or else vocab.txt.
 
     Raises
     ------
     ModelError
         If its files name none.
     """
+    own, plain = checkpoint.folder / "tokenizer.json", checkpoint.folder / "vocab.txt"
     try:
-        listed = json.loads((checkpoint.folder / "tokenizer.json").read_bytes())["added_tokens"]
+        if not own.is_file():
+            return plain.read_text("utf-8").split("\n").index("[SEP]")
+        listed = json.loads(own.read_bytes())["added_tokens"]
         return int(next(token["id"] for token in listed if token["content"] == "[SEP]"))
     except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
-        what = "tokenizer.json names no token [SEP], which separates the texts of a pair"
+        what = "tokenizer.json and vocab.txt name no token [SEP], which separates the texts of a pair"
         raise ModelError(f"{checkpoint.folder}: {what}") from None
