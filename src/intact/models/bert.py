@@ -63,7 +63,7 @@ class Bert(Decoder):
         "ffn_gate": False,
     }
     sample = {"attention.layer_norm_epsilon": 1e-12, "attention.causal": False, "pooling_type": 2}
-    types_tell_pairs: ClassVar[bool] = True
+    types_mark_pairs: ClassVar[bool] = True
     """If true, the second text of a pair has the second token type."""
     pads_positions: ClassVar[bool] = False
     """If true, a folder's positions begin behind the number of its padding token."""
@@ -85,7 +85,7 @@ class Bert(Decoder):
             )
             return replace(config, token_types=count)
         pairs = any(str(name).endswith("ForSequenceClassification") for name in checkpoint.metadata["architectures"])
-        if not (pairs and cls.types_tell_pairs and config.token_types > 1):
+        if not (pairs and cls.types_mark_pairs and config.token_types > 1):
             return config
         return replace(config, separator=_separator(checkpoint))
 
