@@ -173,6 +173,8 @@ MUTATIONS = [
         ("GELU, the linear part", "1713444047", "1713444048"),
         ("GELU, the cubic part", "76616651", "76616652"),
         ("GELU that ends too soon", "splat(-376832)), splat(376832)", "splat(-330000)), splat(330000)"),
+        ("GELU by the error function, the cubic part", "19579033", "19579034"),
+        ("the same that ends too soon", "splat(-425984)), splat(425984)", "splat(-380000)), splat(380000)"),
     ),
     *of(
         "rows.inl", FLOAT,
@@ -182,8 +184,8 @@ MUTATIONS = [
     *of(
         "run_int8.cpp", FLOAT,
         ("an embedding by a product in floating point",
-         "x[k] = (at(codes, k) * (at(scales, k / w.block) * op.multiplier) + half) >> shift;",
-         "x[k] = static_cast<std::int64_t>(double(at(codes, k)) * double(at(scales, k / w.block))) >> shift;", True),
+         "x[k] += (at(codes, k) * (at(scales, k / w.block) * factor) + half) >> shift;",
+         "x[k] += static_cast<std::int64_t>(double(at(codes, k)) * double(at(scales, k / w.block))) >> shift;", True),
         unit="run_int8.cpp",
     ),
     *of(

@@ -81,10 +81,11 @@ def test_rows_that_are_wanted_alone_have_the_same_bits(tiny, expected, rows):
         assert all(len(one) == 1 for one in found)
 
 
-def test_the_reference_gives_the_same(tiny, expected):
-    model = load(tiny, executor="reference")
+@pytest.mark.parametrize("profile", ["int8", "int8_row", "mxfp8", "int8+wina50", "int8+kv-int8", "int8+kv-int4"])
+def test_the_reference_gives_the_same(tiny, expected, profile):
+    model = load(tiny, executor="reference", profile=profile)
     assert isinstance(model.executor, ReferenceExecutor)
-    assert read(model, TEXTS[:6]) == expected("int8")[:6]
+    assert read(model, TEXTS[:6]) == expected(profile)[:6]
 
 
 def test_texts_that_begin_alike_do_not_share(tiny):

@@ -104,11 +104,11 @@ protected:
     }
     // Calls f(m, bias) for this thread's rows of an embedding: what is added to a row, by number, or -1.
     template <class F> void embedded_rows(const Op& op, F f) const {
-        bool behind = false;  // whether a separator stands before row m in its text
+        bool second = false;  // whether a separator stands before row m in its text
         for (std::int64_t m = op.separator < 0 ? mine_.begin : 0; m < mine_.end; m++) {
-            if (m == 0 || at(s_.chunk, m) != at(s_.chunk, m - 1)) behind = false;
-            if (m >= mine_.begin) f(m, behind ? op.second_bias : op.bias);
-            behind = behind || s_.tokens[m] == op.separator;
+            if (m == 0 || at(s_.chunk, m) != at(s_.chunk, m - 1)) second = false;
+            if (m >= mine_.begin) f(m, second ? op.second_bias : op.bias);
+            second = second || s_.tokens[m] == op.separator;
         }
     }
     // The part of a scan in the page of a position, and the position's number there.

@@ -281,5 +281,32 @@ def test_what_does_not_fit_is_refused(tmp_path, name, changes, message):
 def test_a_reranker_needs_its_separator(tmp_path):
     path = write_encoder(tmp_path, ENCODERS["bert-reranker"], "bert-reranker")
     (path / "tokenizer.json").write_text(json.dumps(tokenizer_json()))
-    with pytest.raises(ModelError, match=r"tokenizer\.json names no token \[SEP\]"):
+    with pytest.raises(ModelError, match=r"name no token \[SEP\]"):
         build_program(open_checkpoint(path))
+    (path / "tokenizer.json").unlink()
+    (path / "vocab.txt").write_text("[PAD]\n[CLS]\nsky\n[SEP]\nblue\n")
+    assert build_program(open_checkpoint(path)).ops[0].separator == 3
+
+
+@pytest.mark.native
+def test_a_folder_with_berts_own_vocabulary(tmp_path):
+    """Words are cut into pieces, and the types of a pair follow from its separator."""
+    path = write_encoder(tmp_path, ENCODERS["bert-reranker"], "bert-reranker")
+    (path / "tokenizer.json").unlink()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), "sky", "blue"]
+    pieces += [f"[unused{i}]" for i in range(301 - len(pieces))]
+    (path / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)) + "\n")
+    model = intact.load(path)
+    names = [model.tokenizer.token_bytes(token).decode() for token in model.tokenizer.encode("Skys blue")]
+    assert names[0] == "[CLS]"
+    assert names[-1] == "[SEP]"
+    pair = model.tokenizer.encode_pair("sky", "blue skys")
+    assert model.program.ops[0].separator == 3 == pair.ids[pair.types.index(1) - 1]
+    assert [one.index for one in model.rerank("sky", ["blue", "sky"])]
+    job = EncodingJob(pair.ids, "first")
+    model.run([job])
+    reference = intact.load(path, executor="reference")
+    other = EncodingJob(pair.ids, "first")
+    reference.run([other])
+    assert job.result() == other.result()

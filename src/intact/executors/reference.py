@@ -355,8 +355,8 @@ class ReferenceExecutor:
         x = self._rows_of(op.weight, tokens, embed_multiplier(op.scale))
         if op.positions is not None:
             x = x + self._rows_of(op.positions, op.first + positions, embed_multiplier(Fraction(1)))
-        behind = np.concatenate([_behind(chunk.tokens, op.separator) for chunk in chunks])
-        for name, where in ((op.bias, ~behind), (op.second_bias, behind)):
+        second = np.concatenate([_second_texts(chunk.tokens, op.separator) for chunk in chunks])
+        for name, where in ((op.bias, ~second), (op.second_bias, second)):
             if name is not None:
                 x = x + np.where(where[:, None], integer_bias(self.program, name, 20), 0)
         return x
@@ -591,7 +591,7 @@ def _ancestors(chunk: SequenceChunk, row: int) -> list[int]:
     return line
 
 
-def _behind(tokens: NDArray[np.int32], separator: int | None) -> NDArray[np.bool_]:
+def _second_texts(tokens: NDArray[np.int32], separator: int | None) -> NDArray[np.bool_]:
     """Return for each row of a text whether a separator stands before it."""
     found = tokens == (-1 if separator is None else separator)
     before: NDArray[np.bool_] = np.cumsum(found) > found

@@ -63,7 +63,7 @@ class Bert(Decoder):
         "ffn_gate": False,
     }
     sample = {"attention.layer_norm_epsilon": 1e-12, "attention.causal": False, "pooling_type": 2}
-    types_tell_pairs: ClassVar[bool] = True
+    types_mark_pairs: ClassVar[bool] = True
     """If true, the second text of a pair has the second token type."""
     pads_positions: ClassVar[bool] = False
     """If true, a folder's positions begin behind the number of its padding token."""
@@ -85,7 +85,7 @@ class Bert(Decoder):
             )
             return replace(config, token_types=count)
         pairs = any(str(name).endswith("ForSequenceClassification") for name in checkpoint.metadata["architectures"])
-        if not (pairs and cls.types_tell_pairs and config.token_types > 1):
+        if not (pairs and cls.types_mark_pairs and config.token_types > 1):
             return config
         return replace(config, separator=_separator(checkpoint))
 
@@ -183,16 +183,19 @@ class Bert(Decoder):
 
 
 def _separator(checkpoint: Checkpoint) -> int:
-    """Return the number of the token [SEP] of a folder's tokenizer.
+    """Return the number of the token [SEP] of a folder's tokenizer: tokenizer.json, or else vocab.txt.
 
     Raises
     ------
     ModelError
         If its files name none.
     """
+    own, plain = checkpoint.folder / "tokenizer.json", checkpoint.folder / "vocab.txt"
     try:
-        listed = json.loads((checkpoint.folder / "tokenizer.json").read_bytes())["added_tokens"]
+        if not own.is_file():
+            return plain.read_text("utf-8").split("\n").index("[SEP]")
+        listed = json.loads(own.read_bytes())["added_tokens"]
         return int(next(token["id"] for token in listed if token["content"] == "[SEP]"))
     except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
-        what = "tokenizer.json names no token [SEP], which separates the texts of a pair"
+        what = "tokenizer.json and vocab.txt name no token [SEP], which separates the texts of a pair"
         raise ModelError(f"{checkpoint.folder}: {what}") from None

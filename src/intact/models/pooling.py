@@ -41,7 +41,7 @@ def read_pooling(checkpoint: Checkpoint) -> str | None:
         return " and ".join(["Pooling", *others])
     settings = _json(checkpoint, f"{modules[kinds.index('Pooling')].get('path')}/config.json")
     modes = _modes(settings) if isinstance(settings, dict) else ()
-    return " and ".join(_MODES.get(mode, mode) for mode in modes) or "Pooling"
+    return _MODES.get(modes[0], modes[0]) if len(modes) == 1 else " and ".join(modes) or "Pooling"
 
 
 def _modes(settings: dict[str, Any]) -> Sequence[str]:

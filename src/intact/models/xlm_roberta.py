@@ -19,5 +19,5 @@ class XlmRoberta(Bert):
         "RobertaForSequenceClassification",
     )
     hf_defaults: ClassVar[Mapping[str, Any]] = {**Bert.hf_defaults, "pad_token_id": 1}
-    types_tell_pairs = False
+    types_mark_pairs = False
     pads_positions = True

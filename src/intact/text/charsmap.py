@@ -51,9 +51,7 @@ def check_charsmap(table: bytes, where: str) -> None:
         fail(f"has {len(table)} bytes; expected at most {MOST_BYTES}")
     size = int.from_bytes(table[:4], "little")
     if len(table) < 4 or size % (4 * _BLOCK) or not 0 < size <= len(table) - 4:
-        fail(
-            f"states a trie of {size} bytes in {len(table)}; expected a multiple of {4 * _BLOCK} above 0, within the table"
-        )
+        fail(f"states a trie of {size} bytes in {len(table)}; expected a multiple of {4 * _BLOCK} above 0 that fits")
     units = np.frombuffer(table, "<u4", size // 4, 4).astype(np.int64)
     texts = table[4 + size :]
     try:
@@ -82,10 +80,10 @@ def _places(units: NDArray[np.int64], fail: Callable[[str], NoReturn]) -> NDArra
     child = child[np.argsort(child ^ labels[child], kind="stable")]
     parents = child ^ labels[child]
     states = (index ^ offsets)[:1]
-    ends = []
-    for _ in range(LONGEST_KEY + 1):
-        if not len(states):
-            return np.unique(np.concatenate(ends)) if ends else states
+    ends: list[NDArray[np.int64]] = []
+    while len(states):
+        if len(ends) > LONGEST_KEY:
+            fail(f"has a key of more than {LONGEST_KEY} bytes, or a cycle, in its trie; expected shorter keys")
         if outside := states[states >= len(units)].tolist():
             fail(f"has an offset in its trie that leads to unit {outside[0]}; expected less than {len(units)}")
         first, last = np.searchsorted(parents, states, "left"), np.searchsorted(parents, states, "right")
@@ -98,4 +96,4 @@ def _places(units: NDArray[np.int64], fail: Callable[[str], NoReturn]) -> NDArra
             fail(f"has an offset in its trie that leads to unit {outside[0]}; expected less than {len(units)}")
         ends.append(units[leaves] & (_NO_LABEL - 1))
         states = np.unique(after)
-    fail(f"has a key of more than {LONGEST_KEY} bytes, or a cycle, in its trie; expected shorter keys")
+    return np.unique(np.concatenate(ends))

@@ -1,8 +1,9 @@
 """Tokenizers from the metadata of a GGUF file.
 
 Four families: `gpt2`, byte-level BPE with its merges in the file; `bert` and `t5`, which have modules of their own
-(`wordpiece`, `unigram`); and `llama`, SentencePiece's BPE, which stores a score for every piece instead of merges. SentencePiece joins, again and again, the neighbours whose joint piece has the best score, the
-leftmost of equals. With the pairs of pieces listed by the score of what they make, that is BPE with merges.
+(`wordpiece`, `unigram`); and `llama`, SentencePiece's BPE, which stores a score for every piece instead of merges.
+SentencePiece joins, again and again, the neighbours whose joint piece has the best score, the leftmost of equals. With
+the pairs of pieces listed by the score of what they make, that is BPE with merges.
 """
 
 import math
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from intact.errors import FormatError
 from intact.formats.metadata import Metadata, Strings
 from intact.text import infill
-from intact.text.pretokenizers import KINDS
 from intact.text.family import Family, token_id
 from intact.text.json_loading import aliases_of
 from intact.text.pairs import PairTemplate
+from intact.text.pretokenizers import KINDS
 from intact.text.tokenizer import Parts
 from intact.text.unigram import unigram_family
 from intact.text.vocabulary import (
@@ -30,7 +31,7 @@ from intact.text.vocabulary import (
     spell_sentencepiece,
     turn_ends,
 )
-from intact.text.wordpiece import pieces_of_gguf, wordpiece_family
+from intact.text.wordpiece import vocabulary_of_gguf, wordpiece_family
 
 if TYPE_CHECKING:
     import tokenizers
@@ -79,7 +80,7 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     elif model == "t5":
         family = unigram_family(meta, texts, types)
     elif model == "bert":
-        texts = pieces_of_gguf(meta, texts, types)
+        texts = vocabulary_of_gguf(meta, texts, types)
         stored = Strings(texts)
         family = wordpiece_family(meta, texts, types)
     else:

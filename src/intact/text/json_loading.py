@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import FormatError
 from intact.strict_json import parse
-from intact.text.vocabulary import is_panic
 from intact.text.unigram import added_tokens, check_charsmaps, hide_controls
+from intact.text.vocabulary import is_panic
 from intact.text.wordpiece import check_wordpiece
 
 if TYPE_CHECKING:
@@ -127,9 +127,7 @@ def _within(loaded: "tokenizers.Tokenizer", rows: int | None) -> "tokenizers.Tok
     return loaded if len(kept) == len(added) else _with_added(loaded, kept) or loaded
 
 
-def _with_added(
-    loaded: "tokenizers.Tokenizer", added: "Mapping[int, AddedToken]"
-) -> "tokenizers.Tokenizer | None":
+def _with_added(loaded: "tokenizers.Tokenizer", added: "Mapping[int, AddedToken]") -> "tokenizers.Tokenizer | None":
     """Make a tokenizer that shares the model of another, with these added tokens; None if they would get other ids."""
     made = _join(loaded, added)
     return made if made.get_added_tokens_decoder() == added else None

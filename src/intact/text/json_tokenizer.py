@@ -1,7 +1,7 @@
-"""Tokenizers from the tokenizer.json of a folder of safetensors.
+"""Tokenizers from the tokenizer.json of a folder of safetensors, or from the vocab.txt of BERT.
 
-`tokenizers` reads the file itself; beside it lie, where the model needs them, tokenizer_config.json (BOS, EOS, the chat
-template), chat_template.jinja and generation_config.json (the tokens that end a generation).
+`json_loading` makes the tokenizers; beside the file lie, where the model needs them, tokenizer_config.json (BOS, EOS,
+the chat template), chat_template.jinja and generation_config.json (the tokens that end a generation).
 """
 
 import json
@@ -41,7 +41,7 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     Parameters
     ----------
     folder : path
-        Where tokenizer.json lies.
+        Where tokenizer.json lies, or BERT's vocab.txt.
     rows : int, optional
         Rows of the model's embedding. Control tokens beyond them, which the model cannot read, are text like any other:
         the small models of Gemma 3 have no pictures, but their tokenizer.json has a token for one.
@@ -54,8 +54,10 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     folder = Path(folder)
     config = _read(folder / "tokenizer_config.json")
     file = tokenizer_file(folder)
-    content = _content(file, _LONGEST_FILE)
-    loaded = load(document_of_vocabulary(file, config) if file.name == VOCABULARY else content, file, rows)
+    if not file.exists():
+        raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
+    written = file.name == VOCABULARY
+    loaded = load(document_of_vocabulary(file, config) if written else _content(file, _LONGEST_FILE), file, rows)
     parsing, known = loaded.parsing, loaded.known
     spell, leading_space, byte_tokens = _decoding(parsing, file)
     literal = TokenType.USER_DEFINED if spell is spell_byte_level else TokenType.NORMAL  # Gemma's runs of U+2581
@@ -101,17 +103,9 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
 
 
 def tokenizer_file(folder: Path) -> Path:
-    """Return the file of a folder that has the vocabulary: tokenizer.json, or else BERT's vocab.txt.
-
-    Raises
-    ------
-    FormatError
-        If the folder has neither.
-    """
-    for name in ("tokenizer.json", VOCABULARY):
-        if (folder / name).exists():
-            return folder / name
-    raise FormatError(f"{folder / 'tokenizer.json'}: no such file; expected the model's tokenizer.json beside its weights")
+    """Return the file of a folder that has the vocabulary: tokenizer.json, or where there is none BERT's vocab.txt."""
+    file, vocabulary = folder / "tokenizer.json", folder / VOCABULARY
+    return vocabulary if vocabulary.exists() and not file.exists() else file
 
 
 def _content(file: Path, longest: int) -> bytes:
@@ -189,17 +183,17 @@ def _pair(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> PairTemplate
     if 0 not in texts or 1 not in texts:
         return None
     first, second = texts.index(0), texts.index(1)
-    behind = second + texts.count(1)
+    end = second + texts.count(1)
     template = PairTemplate(
         before=tuple(ids[:first]),
         between=tuple(ids[first + texts.count(0) : second]),
-        after=tuple(ids[behind:]),
+        after=tuple(ids[end:]),
         types=(types[first], types[second]),
     )
     around = template.before + template.between + template.after
     if max(around, default=0) >= size:
         raise FormatError(f"{file}: post_processor puts token {max(around)} around two texts; expected 0 to {size - 1}")
-    fits = template.join(ids[first : first + texts.count(0)], ids[second:behind]) == (ids, types)
+    fits = template.join(ids[first : first + texts.count(0)], ids[second:end]) == (ids, types)
     return template if fits and set(types) <= {0, 1} else None
 
 

@@ -53,7 +53,7 @@ def unigram_family(meta: Metadata, texts: Sequence[str], types: Sequence[TokenTy
     if unknown is None:
         meta.fail("unknown_token_id", f"is missing; expected the token for unknown characters, below {len(texts)}")
     normal = [score for score, kind in zip(scores, types, strict=True) if kind is TokenType.NORMAL]
-    check_pieces(zip(texts, scores, strict=True), f"{meta.source}: {meta.prefix}tokens")
+    check_vocabulary(list(zip(texts, scores, strict=True)), f"{meta.source}: {meta.prefix}tokens")
     if not normal:
         meta.fail("token_type", f"has no token of the type {TokenType.NORMAL:d}; expected pieces")
     matched = {TokenType.NORMAL, TokenType.USER_DEFINED, TokenType.BYTE}
@@ -75,7 +75,7 @@ def unigram_family(meta: Metadata, texts: Sequence[str], types: Sequence[TokenTy
         else:
             steps.append({"type": "Replace", "pattern": {"Regex": "^ +| +$"}, "content": ""})
             steps.append({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "})
-    document = {
+    document: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -127,7 +127,7 @@ def hide_controls(document: Mapping[str, Any], file: Path) -> tuple[bytes, dict[
     vocabulary = model.get("vocab")
     if not isinstance(vocabulary, list) or not vocabulary:
         raise FormatError(f"{file}: model.vocab must be a list of pieces with scores, got {vocabulary!r:.60}")
-    check_pieces(vocabulary, f"{file}: model.vocab")
+    check_vocabulary(vocabulary, f"{file}: model.vocab")
     unknown = model.get("unk_id")
     if type(unknown) is not int or not 0 <= unknown < len(vocabulary):
         raise FormatError(f"{file}: model.unk_id is {unknown!r:.60}; expected a piece's number below {len(vocabulary)}")
@@ -159,29 +159,29 @@ def added_tokens(document: Mapping[str, Any], file: Path) -> "list[tokenizers.Ad
     return [found[number] for number in sorted(found)]
 
 
-def check_pieces(pieces: Any, where: str) -> None:
-    """Raise a FormatError that names the first piece that is no text of a bearable length with a finite score."""
-    total, seen = 0, set()
-    for index, piece in enumerate(pieces):
-        match piece:
-            case [str(text), int() | float() as score] if not isinstance(score, bool) and -MOST_SCORE <= score <= MOST_SCORE:
+def check_vocabulary(pairs: Sequence[Any], where: str) -> None:
+    """Raise a FormatError that names the first pair that is no text of a bearable length with a finite score."""
+    seen: set[str] = set()
+    for index, pair in enumerate(pairs):
+        match pair:
+            case [str(text), int() | float() as score] if abs(score) <= MOST_SCORE:
                 pass
             case _:
                 raise FormatError(
-                    f"{where}: entry {index} is {piece!r:.80}; "
+                    f"{where}: entry {index} is {pair!r:.80}; "
                     f"expected a piece and its score, from {-MOST_SCORE:g} to {MOST_SCORE:g}"
                 )
         if len(text) > LONGEST_PIECE:
             raise FormatError(
                 f"{where}: entry {index}, {text!r:.60}, has {len(text)} characters; expected at most {LONGEST_PIECE}"
             )
-        if not text or text[0] == " " or text in seen:
+        if text[:1] in ("", " ") or text in seen:
             raise FormatError(
                 f"{where}: entry {index} is {text!r:.60}; expected a piece that is not empty, begins with no space and "
                 "was not there before"
             )
         seen.add(text)
-        total += len(text.encode("utf-8", "replace"))
+    total = len("".join(seen).encode("utf-8", "replace"))
     if total > MOST_PIECE_BYTES:
         raise FormatError(f"{where}: has pieces of {total} bytes in all; expected at most {MOST_PIECE_BYTES}")
 
@@ -213,7 +213,7 @@ def _charsmap_of_gguf(meta: Metadata) -> bytes:
     except (TypeError, ValueError):
         table = b""
     if len(table) != len(stored):
-        meta.fail("precompiled_charsmap", "must be an array of bytes (uint8 or int8)")
+        meta.fail("precompiled_charsmap", f"must be an array of bytes (uint8 or int8), found {stored!r:.80}")
     if table:
         check_charsmap(table, f"{meta.source}: {meta.prefix}precompiled_charsmap")
     return table

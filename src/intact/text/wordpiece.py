@@ -68,20 +68,22 @@ def build_wordpiece(
     return made
 
 
-def pieces_of_gguf(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> list[str]:
+def vocabulary_of_gguf(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> list[str]:
     """Return the pieces of a GGUF file as BERT writes them.
 
     llama.cpp's converter puts U+2581 in front of pieces that begin a word, and takes `##` off the others.
     """
-    pieces = [
-        text if kind in SPECIAL else text[1:] if text.startswith(WORD_START) and text != WORD_START else CONTINUES + text
-        for text, kind in zip(texts, types, strict=True)
-    ]
+    pieces = [text if kind in SPECIAL else _piece(text) for text, kind in zip(texts, types, strict=True)]
     first: dict[str, int] = {}
     for token, piece in enumerate(pieces):
         if first.setdefault(piece, token) != token:
             meta.fail("tokens", f"has {piece!r:.60} twice, as {first[piece]} and {token}; expected distinct pieces")
     return pieces
+
+
+def _piece(text: str) -> str:
+    begins = text.startswith(WORD_START) and text != WORD_START  # U+2581 alone stands for itself within a word
+    return text[1:] if begins else CONTINUES + text
 
 
 def wordpiece_family(meta: Metadata, pieces: Sequence[str], types: Sequence[TokenType]) -> Family:
@@ -121,8 +123,8 @@ def document_of_vocabulary(file: Path, config: Mapping[str, Any]) -> bytes:
     file : Path
         The vocab.txt.
     config : mapping
-        The tokenizer_config.json beside it: `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, and the names of
-        control tokens, with the defaults of Transformers' `BertTokenizer`.
+        The tokenizer_config.json beside it: `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, and the names
+        of control tokens, with the defaults of Transformers' `BertTokenizer`.
 
     Raises
     ------
@@ -180,10 +182,8 @@ def check_wordpiece(loaded: "tokenizers.Tokenizer", controls: Mapping[int, str],
         The control tokens' ids and names.
     """
     model = loaded.model
-    if model.continuing_subword_prefix != CONTINUES:
-        raise FormatError(
-            f"{file}: model.continuing_subword_prefix is {model.continuing_subword_prefix!r:.40}; expected {CONTINUES!r}"
-        )
+    if (prefix := model.continuing_subword_prefix) != CONTINUES:
+        raise FormatError(f"{file}: model.continuing_subword_prefix is {prefix!r:.40}; expected {CONTINUES!r}")
     if not 1 <= model.max_input_chars_per_word <= MOST_LONGEST_WORD:
         raise FormatError(
             f"{file}: model.max_input_chars_per_word is {model.max_input_chars_per_word}; "
