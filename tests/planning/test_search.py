@@ -9,8 +9,10 @@ from intact.bench.shapes import ModelShape, random_checkpoint
 from intact.errors import ParameterError
 from intact.models import build_program
 from intact.parallel.ranks import parse_ranks
-from intact.planning.choose import PROCESS, Demand, choose_plan, simulate_replica
 from intact.planning.machines import MachineKind, Rates
+from intact.planning.plan import Demand
+from intact.planning.search import PROCESS, choose_plan
+from intact.planning.ways import TensorParallel
 from intact.planning.work import ModelWork, StepRows
 
 RATES = Rates(1e-11, 3e-11, 3e-6, message=15e-6, copy=5e-10, hub=3e-5, spoke=15e-6, row=5e-10, step=5e-4)
@@ -84,7 +86,7 @@ def test_latency_takes_the_group_whose_step_is_the_shortest(work):
     assert count == 1
     assert all(rank.kind.name == "a" for rank in replica.ranks)
     for degree in range(1, 5):
-        times, _ = simulate_replica(work, kinds[:1] * degree, (1,) * degree, StepRows(4, 1, 128))
+        times = TensorParallel(work).times(kinds[:1] * degree, (1,) * degree, StepRows(4, 1, 128))
         assert replica.seconds <= times.seconds
     slow_network = [replace(one, latency=0.1) for one in kinds]
     ((alone, _),) = choose_plan(work, slow_network, DEMAND, "latency").replicas
@@ -132,7 +134,7 @@ def test_the_network_chooses_the_way(work):
         machines = kind(count=2, memory=memory, latency=latency, rates=rates, bandwidth=1e12)
         ((replica, _),) = choose_plan(work, [machines], DEMAND).replicas
         assert replica.way == way
-        times, _ = simulate_replica(work, [machines] * 2, (1, 1), StepRows(4, 1, 128))
+        times = TensorParallel(work).times([machines] * 2, (1, 1), StepRows(4, 1, 128))
         assert replica.seconds <= times.seconds
 
 
