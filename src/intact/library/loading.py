@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from intact.catalogue.measured import known_digests, remember_digests, state_of
 from intact.engine.draft.draft_model import DraftModel
 from intact.engine.draft.drafting import OFF, check_drafter, make_drafting
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
+from intact.engine.executor_settings import ExecutorSettings
 from intact.engine.model import Partner, check_vocabularies
 from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
@@ -159,22 +159,18 @@ def load(
         raise ParameterError(f"partners must be a list of models, got {partners!r:.60}")
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
-    making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
-    main, variants = making(
-        name_or_path, division=division, adapters=_named(adapters or {}, adapter), weights_memory=cap
-    )
-    others = tuple(making(one)[0] for one in partners)
+    settings = ExecutorSettings(profile, width, page_size, executor, threads)
+    main, variants = _open(name_or_path, settings, _named(adapters or {}, adapter), division, cap)
+    others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
     prompts: PageSource | None = None
     if prefill is not None:
-        from intact.parallel.session import Setting
         from intact.parallel.start import start_prompts
 
-        setting = Setting(profile, width, page_size, executor, threads)
         limit = cache_bytes or DEFAULT_BYTES
         process = parse_prefill(prefill)
-        prompts = start_prompts(main.checkpoint, main.program, process, setting, main.executor, limit)
+        prompts = start_prompts(main.checkpoint, main.program, process, settings, main.executor, limit)
     small: Model | None = None
     if draft_model is not None:
         paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes}
@@ -290,12 +286,7 @@ def _known(path: Path, state: str | None, measure: Callable[[], ModelDigests]) -
 
 def _open(
     name_or_path: str | os.PathLike[str] | Checkpoint,
-    *,
-    profile: Profile,
-    threads: int | None,
-    bits: int,
-    executor: str,
-    page_size: int,
+    settings: ExecutorSettings,
     adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
     division: Division = ONE_PROCESS,
     weights_memory: int | None = None,
@@ -310,26 +301,18 @@ def _open(
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
         if len(division.ranks) > 1:
-            from intact.parallel.session import Setting
             from intact.parallel.start import start_ranks
 
-            runner = start_ranks(checkpoint, whole, division, Setting(profile, bits, page_size, executor, threads))
-        elif executor == "native":
-            from intact.executors.native import NativeExecutor
+            runner = start_ranks(checkpoint, whole, division, settings)
+        elif weights_memory is not None:
+            from intact.executors.weight_store import map_packed
 
-            mapping: dict[str, Any] = {}
-            if weights_memory is not None:
-                from intact.executors.weight_store import map_packed
-
-                known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
-                mapped = map_packed(program, known["weights"], bits, choose_threads(threads))
-                mapping = {"mapped": mapped, "weights_memory": weights_memory}
-            runner = NativeExecutor(whole, profile, threads, bits=bits, page_size=page_size, **mapping)
+            known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
+            mapped = map_packed(program, known["weights"], settings.bits, choose_threads(settings.threads))
+            runner = settings.make_executor(whole, mapped=mapped, weights_memory=weights_memory)
         else:
-            from intact.executors.reference import ReferenceExecutor
-
-            runner = ReferenceExecutor(whole, bits, page_size, profile)
-        if executor == "native" and not parse_profile(profile).float32:
+            runner = settings.make_executor(whole)
+        if settings.executor == "native" and not parse_profile(settings.profile).float32:
             checkpoint.rest()  # the weights have been converted
     except ModelError as error:
         if any(str(path) in str(error) for path in (checkpoint.path, *adapters.values())):
