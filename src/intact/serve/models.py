@@ -33,8 +33,8 @@ _LOG = logging.getLogger("intact.serve")
 OVERHEAD = 1.1
 """Memory of a loaded model beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
 ADAPTER = 4.0
-"""Memory of an adapter, as a multiple of its file: float32 beside codes in blocks of 32. In a file of 16-bit floats rank 8
-takes 3.8, rank 32 takes 2.6; in one of float32 half of that."""
+"""Memory of an adapter, as a multiple of its file: float32 beside codes in blocks of 32. In files of 16-bit floats rank
+8 takes 3.8, rank 32 takes 2.6; in those of float32 half of that."""
 COMPILING = 2
 """Constraints that are compiled at a time."""
 RETRY_AFTER = 5.0
