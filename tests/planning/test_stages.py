@@ -16,7 +16,7 @@ from intact.parallel.start import PipelineExecutor
 from intact.planning.pipeline import simulate_pipeline
 from intact.planning.stages import StagesWork
 from intact.planning.work import PAGE, ModelWork, StepRows
-from planning.test_choose import kind
+from planning.test_search import kind
 from support.tiny import write_tiny
 
 STEPS = [StepRows(1, 1, 40), StepRows(3, 1, 9), StepRows(1, 24, 0), StepRows(1, 150, 0)]

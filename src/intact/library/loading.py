@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -22,13 +21,14 @@ from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
 from intact.engine.sampling.definitions import integer, whole
 from intact.errors import ModelError, ParameterError
-from intact.executors.base import Exchanger, Executor, choose_threads
+from intact.executors.base import Executor, choose_threads
 from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
+from intact.executors.settings import ExecutorSettings
 from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
 from intact.library.model import Model
 from intact.memory import parse_size, usable
-from intact.models import Program, build_program
+from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
 from intact.models.prediction_heads import build_prediction_head
 from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
@@ -164,22 +164,18 @@ def load(
         raise ParameterError(f"partners must be a list of models, got {partners!r:.60}")
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
-    making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
-    main, variants = making(
-        name_or_path, division=division, adapters=_named(adapters or {}, adapter), weights_memory=cap
-    )
-    others = tuple(making(one)[0] for one in partners)
+    settings = ExecutorSettings(profile, width, page_size, executor, threads)
+    main, variants = _open(name_or_path, settings, _named(adapters or {}, adapter), division, cap)
+    others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
     prompts: PageSource | None = None
     if prefill is not None:
-        from intact.parallel.session import Setting
         from intact.parallel.start import start_prompts
 
-        setting = Setting(profile, width, page_size, executor, threads)
         limit = cache_bytes or DEFAULT_BYTES
         process = parse_prefill(prefill)
-        prompts = start_prompts(main.checkpoint, main.program, process, setting, main.executor, limit)
+        prompts = start_prompts(main.checkpoint, main.program, process, settings, main.executor, limit)
     small: Model | None = None
     if draft_model is not None:
         paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes}
@@ -193,10 +189,7 @@ def load(
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
     head: PredictionHead | None = None
     if drafter == HEADS:
-        from intact.parallel.session import Setting
-
-        head_setting = Setting(profile, width, page_size, executor, threads)
-        head = _prediction_head(main, head_setting.make_executor, cache_bytes, prefix_cache is not False)
+        head = _prediction_head(main, settings, cache_bytes, prefix_cache is not False)
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
@@ -315,12 +308,7 @@ def _known(path: Path, state: str | None, measure: Callable[[], ModelDigests]) -
 
 def _open(
     name_or_path: str | os.PathLike[str] | Checkpoint,
-    *,
-    profile: Profile,
-    threads: int | None,
-    bits: int,
-    executor: str,
-    page_size: int,
+    settings: ExecutorSettings,
     adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
     division: Division = ONE_PROCESS,
     weights_memory: int | None = None,
@@ -337,26 +325,18 @@ def _open(
         if len(division.ranks) > 1:
             if whole.is_encoder:
                 raise ParameterError("an encoder cannot be cut: load it in one process")
-            from intact.parallel.session import Setting
             from intact.parallel.start import start_ranks
 
-            runner = start_ranks(checkpoint, whole, division, Setting(profile, bits, page_size, executor, threads))
-        elif executor == "native":
-            from intact.executors.native import NativeExecutor
+            runner = start_ranks(checkpoint, whole, division, settings)
+        elif weights_memory is not None:
+            from intact.executors.weight_store import map_packed
 
-            mapping: dict[str, Any] = {}
-            if weights_memory is not None:
-                from intact.executors.weight_store import map_packed
-
-                known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
-                mapped = map_packed(program, known["weights"], bits, choose_threads(threads))
-                mapping = {"mapped": mapped, "weights_memory": weights_memory}
-            runner = NativeExecutor(whole, profile, threads, bits=bits, page_size=page_size, **mapping)
+            known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
+            mapped = map_packed(program, known["weights"], settings.bits, choose_threads(settings.threads))
+            runner = settings.make_executor(whole, mapped=mapped, weights_memory=weights_memory)
         else:
-            from intact.executors.reference import ReferenceExecutor
-
-            runner = ReferenceExecutor(whole, bits, page_size, profile)
-        if executor == "native" and not parse_profile(profile).float32:
+            runner = settings.make_executor(whole)
+        if settings.executor == "native" and not parse_profile(settings.profile).float32:
             checkpoint.rest()  # the weights have been converted
     except ModelError as error:
         if any(str(path) in str(error) for path in (checkpoint.path, *adapters.values())):
@@ -395,9 +375,7 @@ def _check_draft_model(main: Partner, small: Model) -> None:
         )
 
 
-def _prediction_head(
-    main: Partner, make_executor: Callable[[Program, Exchanger], Executor], cache_bytes: int | None, keep: bool
-) -> PredictionHead:
+def _prediction_head(main: Partner, settings: ExecutorSettings, cache_bytes: int | None, keep: bool) -> PredictionHead:
     """Return the drafter that a model's own prediction head is."""
     program = build_prediction_head(main.checkpoint)
     if program is None:
@@ -406,7 +384,7 @@ def _prediction_head(
             "Qwen3-Next and Qwen3.5): leave drafter='auto'"
         )
     given = GivenRows(main.executor.profile)
-    executor = make_executor(program, given)
+    executor = settings.make_executor(program, given)
     if not parse_profile(main.executor.profile).float32:
         main.checkpoint.rest()  # the weights have been converted
     sizes = {"context": program.context, "vocabulary": program.vocabulary}
