@@ -43,6 +43,9 @@ const OP_FIELDS = Object.entries({
   skip: -1,
   delta: 0,
   tiled: 0,
+  fourth: -1,
+  added: -1,
+  selective: 0,
 });
 
 /** An instance of the module. */
