@@ -52,6 +52,11 @@ refused, as the authors' programs norm each group by itself. Falcon-H1 has such 
 so, and else any number of groups. A config.json with a bare `Infinity` (`time_step_limit`) is no JSON and refused too;
 Transformers 5 writes it as JSON.
 
+The states of Mamba, Falcon-Mamba and Jamba take room likewise, and are rounded at each position, so that prompts run
+more slowly than Mamba-2's. A GGUF file of Falcon-Mamba norms dt, B and C with the epsilon of its other norms, as
+llama.cpp does; a folder has one of its own (`mixer_rms_eps`). Which layers of Jamba's GGUF files have experts follows
+from their tensors.
+
 Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. Layers that predict
 further tokens are left aside, whether a file holds them or not. Positions of text are plain: the sections of rotary
 frequencies for pictures' rows and columns (`mrope_section`) change nothing there. GGUF files of Qwen3.5 order the heads

@@ -51,7 +51,10 @@ CONVERTED = {
     "lfm2": ("lfm2", False),
     "lfm2-taps": ("lfm2", False),
     "lfm2moe": ("lfm2moe", False),
+    "jamba": ("jamba", False),
+    "jamba-dense": ("jamba", False),
     "llama": ("llama", True),
+    "mamba": ("mamba", False),
     "mamba2": ("mamba2", False),
     "minicpm": ("minicpm", True),
     "ministral3": ("mistral3", True),
@@ -118,6 +121,13 @@ MAMBA2 = {
     "ssm.state_size": "state_size",
     "ssm.time_step_rank": "num_heads",
     "ssm.group_count": "n_groups",
+}
+MAMBA = {
+    "ssm.conv_kernel": "conv_kernel",
+    "ssm.inner_size": "intermediate_size",
+    "ssm.state_size": "state_size",
+    "ssm.time_step_rank": "time_step_rank",
+    "attention.layer_norm_rms_epsilon": "layer_norm_epsilon",
 }
 HYBRID = {
     "ssm.conv_kernel": "mamba_d_conv",
@@ -342,6 +352,21 @@ def _convert(
         if name == "lfm2" and config.get("block_auto_adjust_ff_dim", True):
             unit = config["block_multiple_of"]
             metadata[f"{name}.feed_forward_length"] = -(-(2 * config["intermediate_size"] // 3) // unit) * unit
+    if name == "mamba":
+        metadata |= {f"{name}.{key}": config[own] for key, own in MAMBA.items()}
+    if name == "jamba":
+        rank = config["mamba_dt_rank"]
+        metadata |= {
+            "jamba.ssm.conv_kernel": config.get("mamba_d_conv", 4),
+            "jamba.ssm.inner_size": config.get("mamba_expand", 2) * config["hidden_size"],
+            "jamba.ssm.state_size": config["mamba_d_state"],
+            "jamba.ssm.time_step_rank": config["hidden_size"] // 16 if rank == "auto" else rank,
+            "jamba.attention.head_count_kv": [
+                config["num_key_value_heads"] * (i % config["attn_layer_period"] == config["attn_layer_offset"])
+                for i in range(config["num_hidden_layers"])
+            ],
+            "jamba.expert_count": 0 if config["num_experts"] == 1 else config["num_experts"],
+        }
     if name == "mamba2":
         metadata |= {f"{name}.{key}": config[own] for key, own in MAMBA2.items()}
         metadata[f"{name}.ssm.inner_size"] = int(config["expand"] * config["hidden_size"])
@@ -387,7 +412,7 @@ def _convert(
             array = array[:, 0]
         if own.endswith((".A_log", ".D")):
             array = -np.exp(array.astype(np.float64)) if own.endswith("A_log") else array
-            array = array if delta_nets else array[:, None]
+            array = array if delta_nets or name in ("mamba", "jamba") else array[:, None]
         own = own.replace("dt_bias", "dt_proj.bias")
         if name == "falcon-h1" and array.ndim == 2 and own.endswith(".weight"):
             array = _multiplied(config, own, array)

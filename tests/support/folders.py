@@ -600,6 +600,68 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "mamba": Variant(
+        _config(
+            "MambaForCausalLM",
+            "mamba",
+            intermediate_size=128,
+            state_size=16,
+            expand=2,
+            conv_kernel=4,
+            time_step_rank=6,
+            layer_norm_epsilon=1e-5,
+        )
+    ),
+    "falcon-mamba": Variant(
+        _config(
+            "FalconMambaForCausalLM",
+            "falcon_mamba",
+            num_hidden_layers=3,
+            intermediate_size=128,
+            state_size=8,
+            expand=2,
+            conv_kernel=3,
+            use_conv_bias=False,
+            time_step_rank="auto",
+            layer_norm_epsilon=1e-5,
+            mixer_rms_eps=1e-6,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
+    "jamba": Variant(
+        _config(
+            "JambaForCausalLM",
+            "jamba",
+            num_hidden_layers=4,
+            attn_layer_period=3,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            num_experts=5,
+            num_experts_per_tok=2,
+            mamba_d_state=16,
+            mamba_d_conv=4,
+            mamba_expand=2,
+            mamba_dt_rank=6,
+        )
+    ),
+    "jamba-dense": Variant(
+        _config(
+            "JambaForCausalLM",
+            "jamba",
+            num_hidden_layers=3,
+            attn_layer_period=3,
+            attn_layer_offset=2,
+            num_experts=1,
+            num_experts_per_tok=1,
+            mamba_d_state=8,
+            mamba_conv_bias=False,
+            mamba_dt_rank="auto",
+            tie_word_embeddings=True,
+        ),
+        "F16",
+    ),
     "granite4-h": Variant(
         _config(
             "GraniteMoeHybridForCausalLM",
@@ -877,7 +939,7 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
             offset = 0.0 if ".ssm_" in name else architecture.hf_gain_offset
             out[own] = (values + np.float32(mean - offset)).astype(np.float32)
-    if architecture.gguf == "mamba2":
+    if architecture.gguf in ("mamba", "mamba2"):
         out = {name.replace("model.layers.", "backbone.layers."): array for name, array in out.items()}
     return stack_experts(architecture, out, config)
 

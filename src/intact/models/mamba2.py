@@ -5,31 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from intact.formats import Checkpoint
 from intact.formats.metadata import Metadata
-from intact.models.config import MOST_CONTEXT, Config
-from intact.models.names import HF_NAMES
+from intact.models.backbone import BACKBONE_NAMES, Backbone
+from intact.models.config import Config
 from intact.models.program import Buffer
-from intact.models.state_spaces import StateSpaces, scan_names
+from intact.models.state_spaces import scan_names
 from intact.numerics.convolve import MOST_TAPS
 
-_NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
 
-
-class Mamba2(StateSpaces):
+class Mamba2(Backbone):
     """One state-space layer behind each norm."""
 
     gguf = "mamba2"
     hf = ("Mamba2ForCausalLM",)
-    mixer = "mixer"
-    hf_names = (
-        HF_NAMES
-        | {"token_embd": "model.embeddings", "output_norm": "model.norm_f", "attn_norm": "norm"}
-        | scan_names("mixer")
-    )
+    hf_names = BACKBONE_NAMES | scan_names("mixer")
     hf_defaults: ClassVar[dict[str, Any]] = {
         "num_heads": 128,
         "head_dim": 64,
@@ -42,7 +31,6 @@ class Mamba2(StateSpaces):
         "tie_word_embeddings": False,
     }
     hf_refused = {"use_bias": (False,), "norm_before_gate": (False,), "rms_norm": (True,)}
-    hf_eps = "layer_norm_epsilon"
     fused = {"ssm_in": "mixer.in_proj"}
     biases = dict.fromkeys(("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps", "ssm_out"), False)
     sample: ClassVar[dict[str, Any]] = {
@@ -56,10 +44,7 @@ class Mamba2(StateSpaces):
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
         """Read the sizes of the state-space layers, and what they share with other decoders."""
-        own = {f"{m.prefix}attention.{key}": value for key, value in _NO_ATTENTION.items()}
-        own |= {m.prefix + "feed_forward_length": 1, m.prefix + "rope.dimension_count": 2}
-        config = super().read_gguf(Metadata({**m.values, **own}, m.source, prefix=m.prefix))
-        return cls.with_gguf_scan(config, m)
+        return cls.with_gguf_scan(super().read_gguf(m), m)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
@@ -69,41 +54,10 @@ class Mamba2(StateSpaces):
         if heads * width != inner:
             m.refuse("num_heads", f"{inner} channels (expand times hidden_size) in heads of {width}", heads)
         cls.refuse_step_limit(m)
-        own: dict[str, Any] = {
-            "num_attention_heads": 1,
-            "num_key_value_heads": 1,
-            "head_dim": 2,
-            "intermediate_size": 1,
-            "max_position_embeddings": m.get("max_position_embeddings", MOST_CONTEXT),
-            "rope_theta": None,
-        }
-        config = super().read_hf(Metadata({**m.values, **own}, m.source))
+        config = super().read_hf(m)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}
         shape = cls.shape(m, heads, width, ("n_groups", "state_size"))
         return replace(config, scan=shape, taps=m.integer("conv_kernel", 4, most=MOST_TAPS), biases=biases)
-
-    @classmethod
-    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own."""
-        if checkpoint.format != "gguf":
-            tensors = checkpoint.tensors.items()
-            named = {name.replace("backbone.", "model.", 1): tensor for name, tensor in tensors}
-            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, named)
-        return super().split(checkpoint, config)
-
-    @classmethod
-    def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name."""
-        return super().canonical_name(name.replace("backbone.", "model.", 1))
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors, whose layers are those of a `backbone`."""
-        return super().hf_name(name).replace("model.", "backbone.", 1)
-
-    def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return none: positions are not rotated."""
-        return ()
 
     def buffers(self) -> dict[str, Buffer]:
         """Return the residual stream, and the rows of a state-space layer."""

@@ -62,6 +62,8 @@ class StateSpaces(Decoder):
 
     mixer: ClassVar[str] = "mamba"
     """The name of a state-space layer in safetensors."""
+    of_heads: ClassVar[tuple[str, ...]] = (".ssm_a", ".ssm_d", ".ssm_norm.weight")
+    """The ends of the names of tensors with a number for each head or column, which files may have as matrices."""
     fused: ClassVar[Mapping[str, str]] = {"ssm_in": "mamba.in_proj"}
     gguf_fused = ("ssm_in",)
     biases: ClassVar[dict[str, bool | str]] = Decoder.biases | dict.fromkeys(
@@ -141,7 +143,7 @@ class StateSpaces(Decoder):
         for name, tensor in super().canonical_tensors(checkpoint).items():
             if name.endswith(".ssm_a") and checkpoint.format != "gguf":
                 tensor = negative_exponential(tensor)
-            if name.endswith((".ssm_a", ".ssm_d", ".ssm_norm.weight")):
+            if name.endswith(cls.of_heads):
                 tensor = as_vector(tensor)
             found[name] = as_matrix(tensor) if name.endswith(".ssm_conv1d.weight") else tensor
         return found
@@ -152,7 +154,7 @@ class StateSpaces(Decoder):
 
     def buffers(self) -> dict[str, Buffer]:
         """Return also the rows of state-space layers."""
-        return super().buffers() | (self.scan_buffers() if self.config.scan else {})
+        return super().buffers() | (self.scan_buffers() if self.config.scan or self.config.selective else {})
 
     def layer(self, i: int) -> None:
         """Append a state-space layer and a feed-forward net; or the operations of a layer with attention."""
