@@ -60,6 +60,10 @@ Transformers 5 writes it as JSON. It also bounds Nemotron-H's steps from below b
 program, llama.cpp and this one do not. A layer of Nemotron-H is a state space, attention or a net; where layers are
 counted, as for pipelines and steering, a net belongs to the layer before it. Nemotron 3 Super, whose experts take rows
 of another width (`moe_latent_size`), is refused.
+The states of Mamba, Falcon-Mamba and Jamba take room likewise, and are rounded at each position, so that prompts run
+more slowly than Mamba-2's. A GGUF file of Falcon-Mamba norms dt, B and C with the epsilon of its other norms, as
+llama.cpp does; a folder has one of its own (`mixer_rms_eps`). Which layers of Jamba's GGUF files have experts follows
+from their tensors.
 
 Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. A layer that predicts
 further tokens is no part of the model, whether a file holds it or not; it can draft ([prediction

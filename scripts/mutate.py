@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, DELTA, GATHER, MAPPED, CODECS = (
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, SELECTIVE, DELTA, GATHER, MAPPED, CODECS = (
     f"tests/executors/test_{name}.py"
     for name in (
-        *("head_inputs", "experts", "adapters", "convolutions", "scan"),
+        *("head_inputs", "experts", "adapters", "convolutions", "scan", "selective"),
         *("delta", "gather", "mapped_weights", "kv_codecs"),
     )
 )
@@ -351,6 +351,21 @@ MUTATIONS = [
         ("a step's rounding", "rshift(log * kLn2, 32)", "((log * kLn2) >> 32)"),
         ("a row's codes round", "(x[i] + half) >> exponent", "x[i] >> exponent"),
         unit="scan.cpp",
+    ),
+    *of(
+        "selective.cpp", SELECTIVE,
+        ("a step times x rounds", "added = rshift(whole, drop)", "added = whole >> drop"),
+        ("a state's exponent follows what is kept", "both.see(bits, old);", "", True),
+        ("what a row adds has its own place", "from_new = exponent_ - place", "from_new = from_old"),
+        ("D x rounds", "rshift(skip_[channel] * row.values[channel], 12)",
+         "((skip_[channel] * row.values[channel]) >> 12)"),
+        unit="selective.cpp",
+    ),
+    *of(
+        "step.h", SELECTIVE,
+        ("a state on the way is that of the position before", "last.counts[channels.begin] == p - start",
+         "last.counts[channels.begin] > 0"),
+        unit="run_int8.cpp",
     ),
     *of(
         "delta.cpp", DELTA,

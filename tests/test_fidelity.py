@@ -190,6 +190,29 @@ class FloatModel:
             gated = parts.reshape(len(x), inner) * self.weights[p + "ssm_norm.weight"].reshape(-1)
         return self.linear(gated, p + "ssm_out")
 
+    def selective_scan(self, x: np.ndarray, p: str) -> np.ndarray:
+        """Mamba's layer, token by token: h = e^(dt A) h + dt B x; y = C h + D x; gate."""
+        inner, size, rank = (int(self.number(f"ssm.{key}")) for key in ("inner_size", "state_size", "time_step_rank"))
+        mixed, z = np.split(self.linear(x, p + "ssm_in"), 2, axis=-1)
+        taps = self.weights[p + "ssm_conv1d.weight"].astype(np.float64)
+        rows = np.concatenate([np.zeros((taps.shape[1] - 1, len(taps))), mixed])
+        mixed = sum(rows[j : j + len(x)] * taps[:, j] for j in range(taps.shape[1]))
+        mixed = mixed + self.weights[p + "ssm_conv1d.bias"]
+        u = mixed / (1 + np.exp(-mixed))
+        parts = np.split(self.linear(u, p + "ssm_x"), [rank, rank + size], axis=-1)
+        if p + "ssm_dt_norm.weight" in self.weights:
+            parts = [self.norm(part, f"{p}ssm_{name}_norm") for part, name in zip(parts, ("dt", "b", "c"), strict=True)]
+        elif self.fields.get(f"{self.kind}.ssm.dt_b_c_rms"):
+            eps = self.number("attention.layer_norm_rms_epsilon")
+            parts = [part / np.sqrt(np.square(part).mean(-1, keepdims=True) + eps) for part in parts]
+        low, b, c = parts
+        steps = np.logaddexp(0, self.linear(low, p + "ssm_dt"))
+        state, out = np.zeros((inner, size)), []
+        for t in range(len(x)):
+            state = np.exp(steps[t][:, None] * self.weights[p + "ssm_a"]) * state + np.outer(steps[t] * u[t], b[t])
+            out.append(state @ c[t] + self.weights[p + "ssm_d"] * u[t])
+        return self.linear(np.array(out) * z / (1 + np.exp(-z)), p + "ssm_out")
+
     def delta_net(self, x: np.ndarray, p: str) -> np.ndarray:
         """The gated delta rule, token by token: S = e^g S; S += k (b (v - k S)); o = q S; norm, gate."""
         heads, groups = int(self.number("ssm.time_step_rank")), int(self.number("ssm.group_count"))
@@ -306,6 +329,7 @@ class FloatModel:
         no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
             self.kind in ("exaone4", "cohere2") and window and not local
         )
+        no_positions |= self.kind == "jamba"
         no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
         after = self.kind in NORMS_NAMED_AFTER
         names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
@@ -321,6 +345,10 @@ class FloatModel:
             y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
         elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
             y = self.delta_net(y, p)
+        elif p + "ssm_x.weight" in self.weights:
+            y = self.selective_scan(y, p)
+            if self.kind == "mamba":
+                return x + y
         elif p + "ssm_a" in self.weights:
             y = self.state_space(y, p)
             if self.kind == "mamba2":
@@ -401,7 +429,9 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
     assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
 
 
-@pytest.mark.parametrize("architecture", ["mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35"])
+@pytest.mark.parametrize(
+    "architecture", ["mamba", "jamba", "mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35"]
+)
 def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(300)]

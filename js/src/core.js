@@ -48,6 +48,9 @@ const OP_FIELDS = Object.entries({
   first: 0,
   separator: -1,
   second_bias: -1,
+  fourth: -1,
+  added: -1,
+  selective: 0,
 });
 
 /** An instance of the module. */

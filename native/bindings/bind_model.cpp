@@ -300,8 +300,10 @@ void bind_model(nb::module_& m) {
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("CONVOLVE", Op::kConvolve)
+        .value("CONVOLVE_SILU", Op::kConvolveSilu)
         .value("SCAN", Op::kScan)
         .value("DELTA", Op::kDelta)
+        .value("SELECTIVE", Op::kSelective)
         .value("GATE", Op::kGate)
         .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);
@@ -310,6 +312,7 @@ void bind_model(nb::module_& m) {
         .def_rw("source", &Op::source)
         .def_rw("second", &Op::second)
         .def_rw("third", &Op::third)
+        .def_rw("fourth", &Op::fourth)
         .def_rw("target", &Op::target)
         .def_rw("weight", &Op::weight)
         .def_rw("heads", &Op::heads)
@@ -328,6 +331,7 @@ void bind_model(nb::module_& m) {
                 self.cap = self.scale.cap = {std::get<0>(cap), std::get<1>(cap)};
             })
         .def_rw("bias", &Op::bias)
+        .def_rw("added", &Op::added)
         .def_rw("interleaved", &Op::interleaved)
         .def_prop_rw(
             "gate", [](const Op& self) { return static_cast<int>(self.gate); },
@@ -364,12 +368,13 @@ void bind_model(nb::module_& m) {
             [](const Op& self) {
                 const ScanForm& f = self.scan;
                 return std::tuple(f.heads, f.width, f.groups, f.states, f.taps, f.bias, f.step_bias, f.rate, f.skip,
-                                  f.delta, f.tiled);
+                                  f.delta, f.tiled, f.selective);
             },
             [](Op& self, const std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int,
-                                          int, int, int, bool, bool>& scan) {
-                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled] = scan;
-                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled};
+                                          int, int, int, bool, bool, bool>& scan) {
+                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled, selective] =
+                    scan;
+                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled, selective};
             })
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },

@@ -69,28 +69,32 @@ struct Op {
         kRope,
         kAttend,
         kConvolve,
+        kConvolveSilu,
         kScan,
         kDelta,
+        kSelective,
         kGate,
         kExperts,
         kLogits
     };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
-    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta: steps
-    int third = -1;   // attend: the value; delta: how much each head writes
+    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta, selective: steps
+    int third = -1;   // attend: the value; delta: how much each head writes; selective: B
+    int fourth = -1;  // selective: C
     int target = -1;
     int weight = -1;              // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                // norm: 0 for whole rows
     int groups = 1;               // norm of whole rows: runs of columns that are normed each by itself
-    int kv_heads = 0, layer = 0;  // attend; convolve, scan, delta: the number of its part of the cache
-    std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
+    int kv_heads = 0, layer = 0;  // attend; convolutions, scans, delta: the number of its part of the cache
+    std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolutions: taps
     std::int64_t window = 0;      // attend: positions seen, 0 for all
     bool causal = true;           // attend: rows see positions up to their own, else all of their text
     bool accumulate = false;      // norm, experts, exchange; gather: columns of index -1 stay as they are
     bool centered = false;        // norm: of whole rows, less their mean
-    int bias =
-        -1;  // norm, embed: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
+    // Norm, embed: added to its result; attend: sinks, a score of each head; convolutions: weights; or -1.
+    int bias = -1;
+    int added = -1;                     // convolve_silu: a number of each channel, added to the sum, or -1
     bool interleaved = false;           // rope
     GateKind gate = GateKind::kSilu;    // gate, experts
     QueryScale scale{};                 // attend; linear: of the codes of all its rows, 0 where each has its own

@@ -166,24 +166,42 @@ struct Fp32Run : Run {
     // Keeps the products of this thread's rows, waits for the others, and sums over positions.
     void convolve(const Op& op) {
         const std::int64_t n = spec(op.target).width;
-        const float* const taps = at(m_.float_biases, op.bias).data();  // [tap][channel], the position's own last
-        const auto floats = [&](std::int64_t m, std::int64_t slot) {
-            const auto [rows, place] = kept(op, m, slot);
-            return reinterpret_cast<float*>(rows) + place * n;
-        };
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            kernel_.multiply(data(op.source, m), data(op.source, m) + 2 * n, floats(m, at(s_.slot, m)), n);
+            kernel_.multiply(data(op.source, m), data(op.source, m) + 2 * n, kept_floats(op, m, at(s_.slot, m), n), n);
+        sum_taps(op, n, [&](std::int64_t m, float* y) { kernel_.multiply(y, data(op.source, m) + n, y, n); });
+    }
+
+    // The same of rows as they come, with SiLU in the place of the gate.
+    void convolve_silu(const Op& op) {
+        const std::int64_t n = spec(op.target).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            std::copy_n(data(op.source, m), n, kept_floats(op, m, at(s_.slot, m), n));
+        const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
+        sum_taps(op, n, [&](std::int64_t, float* y) {
+            if (op.added >= 0) kernel_.add(y, at(m_.float_biases, op.added).data(), y, n);
+            kernel_.gate(GateKind::kSilu, y, ones.data(), y, n);
+        });
+    }
+
+    float* kept_floats(const Op& op, std::int64_t m, std::int64_t slot, std::int64_t n) const {
+        const auto [rows, place] = kept(op, m, slot);
+        return reinterpret_cast<float*>(rows) + place * n;
+    }
+
+    // Waits for the rows that others keep, puts this thread's sums over positions to the target, and calls f(m, sum).
+    template <class F> void sum_taps(const Op& op, std::int64_t n, F f) {
+        const float* const taps = at(m_.float_biases, op.bias).data();  // [tap][channel], the position's own last
         meet(Stopwatch::kRows);
         sums_.resize(static_cast<std::size_t>(n));
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             std::int64_t slot = at(s_.slot, m);
             float* const to = data(op.target, m);
-            kernel_.multiply(floats(m, slot), taps + (op.width - 1) * n, to, n);
+            kernel_.multiply(kept_floats(op, m, slot, n), taps + (op.width - 1) * n, to, n);
             for (std::int64_t tap = op.width - 2; tap >= 0 && --slot >= 0; tap--) {
-                kernel_.multiply(floats(m, slot), taps + tap * n, sums_.data(), n);
+                kernel_.multiply(kept_floats(op, m, slot, n), taps + tap * n, sums_.data(), n);
                 kernel_.add(to, sums_.data(), to, n);
             }
-            kernel_.multiply(to, data(op.source, m) + n, to, n);
+            f(m, to);
         }
     }
 
@@ -238,6 +256,27 @@ struct Fp32Run : Run {
                 kernel_.sigmoid(data(op.third, m), row.float_strengths, form.heads);
             });
         run_blocks<float>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel));
+        meet(Stopwatch::kProduct);
+    }
+
+    // Keeps x, B and C of this thread's rows; then steps of its channels, which it leads from position to position.
+    void selective(const Op& op) {
+        const ScanForm& form = op.scan;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const ScanRow row = kept_row(op, m, at(s_.position, m));
+            std::copy_n(data(op.source, m), form.inner(), row.float_values);
+            std::copy_n(data(op.third, m), form.states, row.float_mixed);
+            std::copy_n(data(op.fourth, m), form.states, row.float_mixed + form.states);
+        }
+        meet(Stopwatch::kRows);  // steps of all rows are there
+        const Span channels = part(form.heads);
+        for (std::int64_t m = 0; m < s_.rows; m++) {
+            std::uint32_t* const steps = kept_row(op, m, at(s_.position, m)).steps;
+            for (std::int64_t c = channels.begin; c < channels.end; c++)
+                steps[c] = softplus(fixed(data(op.second, m)[c]));
+        }
+        run_positions<float>(
+            op, SelectiveBlock(form, at(m_.biases, form.rate).data(), nullptr, at(m_.float_biases, form.skip).data()));
         meet(Stopwatch::kProduct);
     }
 

@@ -518,6 +518,31 @@ struct Int8Run : Run {
     void convolve(const Op& op) {
         const std::int64_t n = spec(op.target).width;
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) keep_products(op, m, n);
+        sum_taps(op, n, [&](std::int64_t m, const std::vector<std::int64_t>& sum) {
+            const std::int32_t* const gate = narrow(op.source, m) + n;
+            constexpr std::int64_t kHalf = std::int64_t{1} << 19;
+            for (std::int64_t i = 0; i < n; i++)
+                wide(op.target, m)[i] = (saturate((at(sum, i) + kHalf) >> 20) * gate[i] + (1 << 11)) >> 12;
+        });
+        at(fraction_, op.target) = kWide;
+    }
+
+    // The same of rows as they come, with SiLU in the place of the gate.
+    void convolve_silu(const Op& op) {
+        const std::int64_t n = spec(op.target).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const auto [codes, exponent] = kept_codes(op, m, at(s_.slot, m), n);
+            *exponent = row_codes(narrow(op.source, m), n, codes);
+        }
+        std::vector<std::int32_t> room(static_cast<std::size_t>(n));
+        sum_taps(op, n, [&](std::int64_t m, const std::vector<std::int64_t>& sum) {
+            silu(sum, op.added < 0 ? nullptr : at(m_.biases, op.added).data(), narrow(op.target, m), room.data());
+        });
+        at(fraction_, op.target) = kNarrow;
+    }
+
+    // Waits for the rows that others keep, and calls f(m, sum) for this thread's: sums over positions, Q36.
+    template <class F> void sum_taps(const Op& op, std::int64_t n, F f) {
         meet(Stopwatch::kRows);
         const std::int64_t* const taps = at(m_.biases, op.bias).data();  // [tap][channel], the position's own last
         std::vector<std::int64_t> sum(static_cast<std::size_t>(n));
@@ -525,22 +550,35 @@ struct Int8Run : Run {
             std::fill(sum.begin(), sum.end(), 0);
             std::int64_t slot = at(s_.slot, m);
             for (std::int64_t tap = op.width - 1; tap >= 0 && slot >= 0; tap--, slot = slot_before(m, slot)) {
-                const auto [rows, place] = kept(op, m, slot);
-                const auto* const codes = reinterpret_cast<const std::int16_t*>(rows) + place * n;
-                const int exponent = reinterpret_cast<const std::int32_t*>(rows + m_.page_size * 2 * n)[place];
+                const auto [codes, exponent] = kept_codes(op, m, slot, n);
                 for (std::int64_t i = 0; i < n; i++)
-                    at(sum, i) += taps[tap * n + i] * (std::int64_t{codes[i]} << exponent);
+                    at(sum, i) += taps[tap * n + i] * (std::int64_t{codes[i]} << *exponent);
             }
-            const std::int32_t* const gate = narrow(op.source, m) + n;
-            constexpr std::int64_t kHalf = std::int64_t{1} << 19;
-            for (std::int64_t i = 0; i < n; i++)
-                wide(op.target, m)[i] = (saturate((at(sum, i) + kHalf) >> 20) * gate[i] + (1 << 11)) >> 12;
+            f(m, sum);
         }
-        at(fraction_, op.target) = kWide;
         const Plan& plan = at(m_.plan, number(op));
         if (!plan.last) return;
         meet(Stopwatch::kRows);
         if (s_.narrows) go_on(plan.live);
+    }
+
+    // What a convolution keeps of slot `slot` of row m's text: n codes and their exponent.
+    std::pair<std::int16_t*, std::int32_t*> kept_codes(const Op& op, std::int64_t m, std::int64_t slot,
+                                                       std::int64_t n) const {
+        const auto [rows, place] = kept(op, m, slot);
+        return {reinterpret_cast<std::int16_t*>(rows) + place * n,
+                reinterpret_cast<std::int32_t*>(rows + m_.page_size * 2 * n) + place};
+    }
+
+    // SiLU of sums of a convolution, Q36, with what is added to them, Q16; `room` for as many numbers.
+    void silu(const std::vector<std::int64_t>& sum, const std::int64_t* added, std::int32_t* y,
+              std::int32_t* room) const {
+        const auto n = std::ssize(sum);
+        for (std::int64_t i = 0; i < n; i++)
+            y[i] = static_cast<std::int32_t>(saturate(((at(sum, i) + (1 << 19)) >> 20) + (added ? added[i] : 0)));
+        m_.kernel->sigmoid(y, n, room);
+        for (std::int64_t i = 0; i < n; i++)
+            y[i] = static_cast<std::int32_t>((std::int64_t{y[i]} * room[i] + (std::int64_t{1} << 29)) >> 30);
     }
 
     // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
@@ -564,13 +602,7 @@ struct Int8Run : Run {
                 for (std::int64_t i = 0; i < n; i++)
                     at(sum, i) += taps[tap * n + i] * (std::int64_t{row.raw[i]} << row.exponents[0]);
             }
-            for (std::int64_t i = 0; i < n; i++)
-                at(mixed, i) =
-                    static_cast<std::int32_t>(saturate(((at(sum, i) + (1 << 19)) >> 20) + (added ? added[i] : 0)));
-            m_.kernel->sigmoid(mixed.data(), n, sigmoid.data());
-            for (std::int64_t i = 0; i < n; i++)
-                at(mixed, i) = static_cast<std::int32_t>(
-                    (std::int64_t{at(mixed, i)} * at(sigmoid, i) + (std::int64_t{1} << 29)) >> 30);
+            silu(sum, added, mixed.data(), sigmoid.data());
             f(kept_row(op, m, p), mixed.data(), m);
         }
         meet(Stopwatch::kRows);
@@ -619,6 +651,26 @@ struct Int8Run : Run {
         end_scan(op);
     }
 
+    // Keeps x, B and C of this thread's rows; then steps of its channels, which it leads from position to position.
+    void selective(const Op& op) {
+        const ScanForm& form = op.scan;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const ScanRow row = kept_row(op, m, at(s_.position, m));
+            std::copy_n(narrow(op.source, m), form.inner(), row.values);
+            row.exponents[2] = row_codes(narrow(op.third, m), form.states, row.mixed);
+            row.exponents[3] = row_codes(narrow(op.fourth, m), form.states, row.mixed + form.states);
+        }
+        const Span channels = part(form.heads);
+        for (std::int64_t m = 0; m < s_.rows; m++) {
+            std::uint32_t* const steps = kept_row(op, m, at(s_.position, m)).steps;
+            for (std::int64_t c = channels.begin; c < channels.end; c++) steps[c] = softplus(narrow(op.second, m)[c]);
+        }
+        meet(Stopwatch::kRows);
+        run_positions<std::int32_t>(
+            op, SelectiveBlock(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data(), nullptr));
+        end_scan(op);
+    }
+
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
 
     // The products of a row's first and last third, as 15 bits and a sign under one exponent.
@@ -631,12 +683,11 @@ struct Int8Run : Run {
         for (std::int64_t i = 0; i < n; i++) bits |= static_cast<std::uint64_t>(std::abs(product(i)));
         const int exponent = std::max(0, static_cast<int>(std::bit_width(bits)) - 15);
         const std::int64_t half = (std::int64_t{1} << exponent) >> 1;
-        const auto [rows, place] = kept(op, m, at(s_.slot, m));
-        auto* const codes = reinterpret_cast<std::int16_t*>(rows) + place * n;
+        const auto [codes, kept_exponent] = kept_codes(op, m, at(s_.slot, m), n);
         for (std::int64_t i = 0; i < n; i++)
             codes[i] =
                 static_cast<std::int16_t>(std::clamp<std::int64_t>((product(i) + half) >> exponent, -32767, 32767));
-        reinterpret_cast<std::int32_t*>(rows + m_.page_size * 2 * n)[place] = exponent;
+        *kept_exponent = exponent;
     }
 
     // Moves the wanted rows to the front: behind the last attention or convolution no other row is read.

@@ -2,10 +2,14 @@
 // every tier; and what the gated delta rule shares with it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <type_traits>
 #include <vector>
+
+#include "runtime/fixed.h"
 
 namespace intact {
 
@@ -13,16 +17,19 @@ constexpr std::int64_t kScanBlock = 64;        // positions
 constexpr std::int64_t kMostScanStates = 256;  // columns of a head's state
 
 // Sizes, and the numbers of its parameters among the biases. With the delta rule groups are heads of keys, of so many
-// columns, without `bias` and `skip`.
+// columns, without `bias` and `skip`. In a selective scan heads are channels, of width 1 in one group, and `rate` has a
+// number for each of their states; rows come behind a convolution, and there are no `bias` and `step_bias`.
 struct ScanForm {
     std::int64_t heads = 0, width = 0, groups = 0, states = 0, taps = 0;
     int bias = -1, step_bias = -1, rate = -1, skip = -1;
     bool delta = false, tiled = false;  // tiled: head h reads key h mod groups
+    bool selective = false;
 
     std::int64_t inner() const { return heads * width; }
     std::int64_t columns() const { return groups * states; }  // of B, and of C; of keys, and of queries
     std::int64_t channels() const { return inner() + 2 * columns(); }
-    std::int64_t kept() const { return delta ? 2 * columns() : channels(); }  // codes behind the convolution
+    std::int64_t kept() const { return has_values() ? 2 * columns() : channels(); }  // codes of a row
+    bool has_values() const { return delta || selective; }                           // rows have them in 32 bits
     std::int64_t group_of(std::int64_t head) const { return tiled ? head % groups : head / (heads / groups); }
 };
 
@@ -33,14 +40,15 @@ struct ScanPart {
 };
 struct ScanPages {
     ScanPart raw, mixed, steps, exponents, strengths, values;
-    std::int64_t mantissas, state_exponents, bytes = 0;
+    std::int64_t mantissas, state_exponents, counts, bytes = 0;
 
     std::array<ScanPart, 6> rows() const { return {raw, mixed, steps, exponents, strengths, values}; }
     ScanPages(const ScanForm& form, std::int64_t page_size, bool floats);
 };
 
 // One position's row in its page: what enters the convolution; x, B and C, or queries and keys; steps in Q26. With the
-// delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20.
+// delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20. In a
+// selective scan x is the values, Q16.
 struct ScanRow {
     std::int16_t *raw, *mixed;
     std::uint32_t* steps;
@@ -54,8 +62,28 @@ ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* bas
 struct ScanState {
     std::int32_t *mantissas, *exponents;
     float* floats;
+    std::int32_t* counts;  // selective: the block's rows that are in a channel's state, 0: none of them
 };
 ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place);
+
+constexpr std::int64_t kPartLimit = std::int64_t{1} << 40;  // of a result's parts, Q20, before they are added
+
+// Numbers with exponents of their own, brought to the one under which the largest has so many bits.
+class Common {
+public:
+    explicit Common(int most) : most_(most) {}
+    void see(std::int64_t x, std::int64_t exponent) {
+        if (x == 0) return;
+        top_ = any_ ? std::max(top_, bits_of(std::abs(x)) + exponent) : bits_of(std::abs(x)) + exponent;
+        any_ = true;
+    }
+    std::int64_t exponent() const { return any_ ? top_ - most_ : 0; }
+
+private:
+    int most_;
+    bool any_ = false;
+    std::int64_t top_ = 0;
+};
 
 // x as 15 bits and a sign under one exponent, which is returned.
 std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
@@ -66,6 +94,7 @@ std::int64_t exp2_neg(std::int64_t t);
 // ln(1 + exp(x)), Q16 to Q26, below 64.
 std::uint32_t softplus(std::int64_t x);
 
+inline float step_of(std::uint32_t step) { return static_cast<float>(step) * 0x1p-26f; }
 inline float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }
 
 // By how much a head's state decays from the block's start to each of its rows, in bits and Q30.

@@ -2,11 +2,6 @@
 #include "runtime/scan.h"
 
 namespace intact {
-namespace {
-
-float step_of(std::uint32_t step) { return static_cast<float>(step) * 0x1p-26f; }
-
-}  // namespace
 
 template <> void ScanBlock::enter_group<float>(std::int64_t group, std::int64_t first) {
     const auto count = static_cast<std::int64_t>(rows_.size());

@@ -8,6 +8,7 @@
 
 #include "runtime/forest.h"
 #include "runtime/model.h"
+#include "runtime/selective.h"
 #include "runtime/share.h"
 
 namespace intact {
@@ -159,6 +160,37 @@ protected:
         }
         return block;
     }
+    // The same for channels of a selective scan, whose states go from position to position. Pages keep that behind the
+    // last position of a step, with the number of the block's rows in it, where they have none of two blocks in one
+    // place: a step that goes on there starts from it, any other one from the block's start, to the same bits.
+    template <class T> void run_positions(const Op& op, SelectiveBlock block) const {
+        const Span channels = part(op.scan.heads);
+        if (channels.size() == 0) return;
+        const bool keeps = kScanBlock % m_.page_size == 0 || m_.page_size % kScanBlock == 0;
+        for (std::int64_t m = 0; m < s_.rows;) {
+            const std::int64_t p = at(s_.position, m), start = p / kScanBlock * kScanBlock;
+            const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
+            const std::int64_t end = std::min(start + kScanBlock, chunk.position + chunk.count);
+            std::int64_t from = start;
+            ScanState before = start == 0 ? ScanState{} : kept_state(op, m, start - 1);
+            if (keeps && p > start)
+                if (const ScanState last = kept_state(op, m, p - 1); last.counts[channels.begin] == p - start)
+                    from = p, before = last;
+            std::vector<ScanRow> rows;
+            for (std::int64_t q = from; q < end; q++) rows.push_back(kept_row(op, m, q));
+            block.read(std::move(rows), before);
+            const bool ends = end == start + kScanBlock;
+            const ScanState after = keeps || ends ? kept_state(op, m, end - 1) : ScanState{};
+            const auto out = [&](std::int64_t t) { return row<T>(op.target, m + t - (p - from)); };
+            block.run(channels.begin, channels.end, p - from, after, out);
+            for (std::int64_t q = p; keeps && q < end; q++) {
+                const auto count = static_cast<std::int32_t>(q + 1 == end ? end - start : 0);
+                if (count || (q + 1) % m_.page_size == 0)
+                    std::fill_n(kept_state(op, m, q).counts + channels.begin, channels.size(), count);
+            }
+            m += end - p;
+        }
+    }
     // The slot of the position before the one in slot `slot` of row m's text; -1 for none.
     std::int64_t slot_before(std::int64_t m, std::int64_t slot) const {
         const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
@@ -244,11 +276,17 @@ template <class R> void run_program(R& run) {
             case Op::kConvolve:
                 run.convolve(op);
                 break;
+            case Op::kConvolveSilu:
+                run.convolve_silu(op);
+                break;
             case Op::kScan:
                 run.scan(op);
                 break;
             case Op::kDelta:
                 run.delta(op);
+                break;
+            case Op::kSelective:
+                run.selective(op);
                 break;
             case Op::kGate:
                 run.gate(op);

@@ -51,10 +51,24 @@ Weight convert_finite(Model* model, const char* kind, const std::uint8_t* data, 
 
 // Operations as JavaScript names them.
 constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
-    {"embed", Op::kEmbed},   {"norm", Op::kNorm},         {"gather", Op::kGather}, {"hadamard", Op::kHadamard},
-    {"linear", Op::kLinear}, {"adapt", Op::kAdapt},       {"steer", Op::kSteer},   {"rope", Op::kRope},
-    {"attend", Op::kAttend}, {"convolve", Op::kConvolve}, {"scan", Op::kScan},     {"delta", Op::kDelta},
-    {"gate", Op::kGate},     {"experts", Op::kExperts},   {"logits", Op::kLogits}, {"all_gather", Op::kAllGather},
+    {"embed", Op::kEmbed},
+    {"norm", Op::kNorm},
+    {"gather", Op::kGather},
+    {"hadamard", Op::kHadamard},
+    {"linear", Op::kLinear},
+    {"adapt", Op::kAdapt},
+    {"steer", Op::kSteer},
+    {"rope", Op::kRope},
+    {"attend", Op::kAttend},
+    {"convolve", Op::kConvolve},
+    {"scan", Op::kScan},
+    {"delta", Op::kDelta},
+    {"gate", Op::kGate},
+    {"experts", Op::kExperts},
+    {"logits", Op::kLogits},
+    {"all_gather", Op::kAllGather},
+    {"convolve_silu", Op::kConvolveSilu},
+    {"selective", Op::kSelective},
 };
 
 // As js/src/core.js writes an operation: fields of model.h.
@@ -62,7 +76,7 @@ struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
         random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled, causal, positions,
-        first, separator, second_bias;
+        first, separator, second_bias, fourth, added, selective;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -204,6 +218,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.source = static_cast<int>(g.source);
     op.second = static_cast<int>(g.second);
     op.third = static_cast<int>(g.third);
+    op.fourth = static_cast<int>(g.fourth);
     op.target = static_cast<int>(g.target);
     op.weight = static_cast<int>(g.weight);
     op.heads = static_cast<int>(g.heads);
@@ -215,6 +230,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.accumulate = g.accumulate != 0;
     op.centered = g.centered != 0;
     op.bias = static_cast<int>(g.bias);
+    op.added = static_cast<int>(g.added);
     op.interleaved = g.interleaved != 0;
     op.gate = static_cast<GateKind>(g.gate);
     op.cap = {g.cap_slope, g.cap_limit};
@@ -235,7 +251,8 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
                static_cast<int>(g.rate),
                static_cast<int>(g.skip),
                g.delta != 0,
-               g.tiled != 0};
+               g.tiled != 0,
+               g.selective != 0};
     op.causal = g.causal != 0;
     op.positions = static_cast<int>(g.positions);
     op.first = g.first;

@@ -15,6 +15,7 @@ from intact.receipts.identity import measure
 
 WEIGHTS = {
     "smollm2-135m": 134.5e6, "qwen2.5-0.5b": 494.0e6, "llama-1b": 1.236e9, "qwen2.5-1.5b": 1.544e9, "llama-3b": 3.213e9,
+    "mamba-2.8b": 2.768e9,
     "qwen3-4b": 4.022e9, "llama-8b": 8.030e9, "qwen3-8b": 8.191e9, "phi-4": 14.66e9,
     "olmoe-7b": 6.919e9, "qwen3-30b-a3b": 30.53e9, "gpt-oss-20b": 20.91e9, "llama-70b": 70.55e9,
 }  # fmt: skip

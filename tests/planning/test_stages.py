@@ -23,7 +23,7 @@ STEPS = [StepRows(1, 1, 40), StepRows(3, 1, 9), StepRows(1, 24, 0), StepRows(1, 
 SHARES = [(1,), (1, 1), (1, 1, 1), (3, 1)]
 
 
-@pytest.fixture(scope="module", params=["llama", "gemma3", "qwen3moe", "deepseek2", "lfm2", "mamba2"])
+@pytest.fixture(scope="module", params=["llama", "gemma3", "qwen3moe", "deepseek2", "lfm2", "mamba", "mamba2"])
 def path(request, tmp_path_factory) -> Path:
     return write_tiny(
         tmp_path_factory.mktemp("models") / "tiny.gguf", architecture=request.param, layers=4, context=256

@@ -17,6 +17,7 @@ from intact.models import ARCHITECTURES, Program, build_program
 from intact.models.program import (
     Attend,
     Convolve,
+    ConvolveSilu,
     Embed,
     Experts,
     Gate,
@@ -28,6 +29,7 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
 )
 from support.tiny import write_tiny
 
@@ -56,6 +58,10 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "scatter", op.heads > 1, op.source_step > 0, op.keep
         case Convolve():
             return "convolve", op.taps
+        case ConvolveSilu():
+            return "convolve silu", op.taps, op.bias is None
+        case SelectiveScan():
+            return "selective scan", program.layers > 0
         case Scan():
             return "scan", op.taps, op.groups > 1, program.layers > 0  # pages of state spaces alone have another form
         case GatedDelta():

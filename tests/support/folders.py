@@ -15,7 +15,7 @@ import numpy as np
 from intact.conformance.synthetic import random_floats
 from intact.formats import Checkpoint
 from intact.models import Decoder, find_architecture
-from intact.models.state_spaces import BackboneStateSpaces
+from intact.models.backbone import BackboneStateSpaces
 from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
 
 VOCABULARY = 301
@@ -672,6 +672,68 @@ VARIANTS: dict[str, Variant] = {
             routed_scaling_factor=0.75,
         ),
         "BF16",
+    ),
+    "mamba": Variant(
+        _config(
+            "MambaForCausalLM",
+            "mamba",
+            intermediate_size=128,
+            state_size=16,
+            expand=2,
+            conv_kernel=4,
+            time_step_rank=6,
+            layer_norm_epsilon=1e-5,
+        )
+    ),
+    "falcon-mamba": Variant(
+        _config(
+            "FalconMambaForCausalLM",
+            "falcon_mamba",
+            num_hidden_layers=3,
+            intermediate_size=128,
+            state_size=8,
+            expand=2,
+            conv_kernel=3,
+            use_conv_bias=False,
+            time_step_rank="auto",
+            layer_norm_epsilon=1e-5,
+            mixer_rms_eps=1e-6,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
+    "jamba": Variant(
+        _config(
+            "JambaForCausalLM",
+            "jamba",
+            num_hidden_layers=4,
+            attn_layer_period=3,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            num_experts=5,
+            num_experts_per_tok=2,
+            mamba_d_state=16,
+            mamba_d_conv=4,
+            mamba_expand=2,
+            mamba_dt_rank=6,
+        )
+    ),
+    "jamba-dense": Variant(
+        _config(
+            "JambaForCausalLM",
+            "jamba",
+            num_hidden_layers=3,
+            attn_layer_period=3,
+            attn_layer_offset=2,
+            num_experts=1,
+            num_experts_per_tok=1,
+            mamba_d_state=8,
+            mamba_conv_bias=False,
+            mamba_dt_rank="auto",
+            tie_word_embeddings=True,
+        ),
+        "F16",
     ),
     "granite4-h": Variant(
         _config(

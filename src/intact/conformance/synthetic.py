@@ -24,6 +24,7 @@ from intact.models.program import (
     Attend,
     Buffer,
     Convolve,
+    ConvolveSilu,
     Embed,
     Expert,
     Experts,
@@ -39,6 +40,7 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
     Target,
 )
@@ -589,6 +591,50 @@ def _deltas() -> Iterator[Case]:
     yield b.case([*_two_sequences(), ALL_TOKENS])
 
 
+def _selective_scans() -> Iterator[Case]:
+    """Build selective scans, two in a row: few taps and states, slow and fast ones, a norm, values at their bounds."""
+    for channels, states, taps, size in ((40, 16, 4, 1.0), (21, 5, 3, 1.0), (3, 256, 4, 3000.0), (6, 1, 1, 4.0)):
+        b = _Builder(f"selective {channels} {states} {taps}")
+        decays = -(2.0 ** np.linspace(-9, 4, channels * states).reshape(channels, states)) * (size < 100)
+        b.embed(40)
+        for i in range(2):
+            b.linear("x" if i == 0 else "gated", "F32", ("mixed", channels), ("z", channels), bias=0.5 * size)
+            kernel = b.matrix(f"taps.{i}", "F32", channels, taps, min(size, 40.0) * taps**0.5)
+            offset = None if taps == 1 else b.vector(f"bias.{i}", channels, 0.0, 0.5)
+            x = b.buffer("convolved", channels)
+            b.ops.append(ConvolveSilu("mixed", x, kernel, offset, i, channels, taps))
+            b.linear(x, "F32", ("steps", channels), ("b", states), ("c", states), bias=0.2 * size)
+            if taps == 3:
+                b.ops.append(Norm("b", "b", b.vector(f"gain.{i}", states, 1.0, 0.3), 1e-6, heads=1))
+            decay = b.tensor(f"decay.{i}", "F32", (channels, states), _float_bytes(decays.astype(np.float32)))
+            names = (
+                x,
+                "steps",
+                "b",
+                "c",
+                b.buffer("scanned", channels),
+                decay,
+                b.vector(f"skip.{i}", channels, 1.0, 0.5),
+            )
+            b.ops.append(SelectiveScan(*names, i, channels, states))
+            b.ops.append(Gate("z", "scanned", b.buffer("gated", channels, wide=True), "silu"))
+        b.linear("gated", "F32", ("y", 41))
+        b.logits("y")
+        yield b.case(_cut_text(), pages=15)
+    b = _Builder("selective units")  # of which the head shows each
+    b.embed(40)
+    b.linear("x", "F32", ("mixed", 12), ("steps", 12))
+    b.linear("x", "F32", ("b", 8), ("c", 8))
+    kernel, offset = b.matrix("taps", "F32", 12, 4, 4.0), b.vector("bias", 12, 0.0, 2.0**-16)
+    b.ops.append(ConvolveSilu("mixed", b.buffer("convolved", 12), kernel, offset, 0, 12, 4))
+    rates = -np.geomspace(0.001, 30.0, 96).reshape(12, 8)
+    decay = b.tensor("decay", "F32", (12, 8), _float_bytes(rates.astype(np.float32)))
+    skip = b.vector("skip", 12, 3.0, 0.5)
+    b.ops.append(SelectiveScan("convolved", "steps", "b", "c", b.buffer("y", 12), decay, skip, 0, 12, 8))
+    b.logits("y")
+    yield b.case([*_two_sequences(), ALL_TOKENS])
+
+
 def _decoders() -> Iterator[Case]:
     """Build two whole layers: Llama's with Qwen2's biases, and Gemma's with windows and norms of heads and results."""
     for gemma in (False, True):
@@ -688,5 +734,5 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    for family in (*parts, _deltas, _decoders, _adapters, _encoders):
+    for family in (*parts, _deltas, _selective_scans, _decoders, _adapters, _encoders):
         yield from family()

@@ -37,6 +37,7 @@ from intact.executors.base import (
     kept_inputs,
     scan_weights,
     scatter_columns,
+    selective_weights,
     tap_values,
 )
 from intact.executors.packing import pack
@@ -49,6 +50,7 @@ from intact.models.program import (
     AllGather,
     Attend,
     Convolve,
+    ConvolveSilu,
     Embed,
     Experts,
     Gate,
@@ -63,6 +65,7 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
 )
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
@@ -370,6 +373,11 @@ class NativeExecutor:
                 weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
                 return kind.CONVOLVE, {**buffers, "bias": self._model.add_bias(*map(np.ascontiguousarray, weights))}
+            case ConvolveSilu():
+                weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
+                buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
+                taps_id = self._model.add_bias(*map(np.ascontiguousarray, weights))
+                return kind.CONVOLVE_SILU, {**buffers, "bias": taps_id, "added": self._bias(op.bias, 16)}
             case Scan():
                 w = scan_weights(self.program, op)
                 taps, floats = w.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
@@ -386,7 +394,7 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape, op.taps, *numbers, False, False),
+                    "scan": (*op.shape, op.taps, *numbers, False, False, False),
                 }
             case GatedDelta():
                 delta = delta_weights(self.program, op)
@@ -400,7 +408,20 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled),
+                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled, False),
+                }
+            case SelectiveScan():
+                selective = selective_weights(self.program, op)
+                rate = self._model.add_bias(selective.rate.reshape(-1), np.zeros(0, np.float32))
+                skip = self._model.add_bias(selective.skip, bias_values(self.program, op.skip))
+                return kind.SELECTIVE, {
+                    "source": ids[op.source],
+                    "second": ids[op.steps],
+                    "third": ids[op.input],
+                    "fourth": ids[op.output],
+                    "target": ids[op.target],
+                    "layer": op.layer,
+                    "scan": (op.channels, 1, 1, op.states, 1, -1, -1, rate, skip, False, False, True),
                 }
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}

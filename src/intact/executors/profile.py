@@ -15,7 +15,9 @@ from intact.models.program import (
     Adapt,
     AllGather,
     Attend,
+    Convolution,
     Convolve,
+    ConvolveSilu,
     Embed,
     Experts,
     Gate,
@@ -31,6 +33,7 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
 )
 from intact.numerics.kv_codecs.definition import KvCodec, plain_bytes
@@ -128,7 +131,7 @@ class StepWork:
         ]
         self.steps = self.rows = self.narrowed = self.wanted = 0
         self._last, last = [
-            (i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolve | Recurrent)
+            (i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolution | Recurrent)
         ][-1]
         self._window = last.window if isinstance(last, Attend) else 0
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
@@ -219,6 +222,9 @@ class StepWork:
                 kept = (4 if self._float else 2) * op.width
                 moved = self._size(op.source) + self._size(op.target) + (1 + op.taps) * kept
                 return WorkSize(0, all_rows * moved)
+            case ConvolveSilu():
+                kept = (4 if self._float else 2) * op.width
+                return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) + (1 + op.taps) * kept))
             case Scan() | GatedDelta() if part == ROWS:
                 kept = (4 if self._float else 2) * op.shape.channels
                 return WorkSize(0, self.rows * (self._size(op.source) + self._size(op.steps) + (2 + op.taps) * kept))
@@ -233,6 +239,14 @@ class StepWork:
                 macs = 3 * state + 2 * half * (shape.inner + op.heads * op.states)
                 moved = half * ((4 if self._float else 2) * shape.columns + 4 * shape.inner) + self._size(op.target)
                 return WorkSize(self.rows * macs, self.rows * (moved + 4 * state))
+            case SelectiveScan() if part == ROWS:
+                kept = (8 if self._float else 4) * op.states + 8 * op.channels
+                names = (op.source, op.steps, op.input, op.output)
+                return WorkSize(0, self.rows * (sum(self._size(name) for name in names) + kept))
+            case SelectiveScan():  # at least what a row decays, adds and reads
+                kept = (8 if self._float else 4) * op.states + 8 * op.channels
+                state = op.channels * op.states
+                return WorkSize(self.rows * 3 * state, self.rows * (kept + self._size(op.target)))
             case Gate():
                 return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
             case Experts() if part == ROWS:
@@ -288,10 +302,14 @@ class StepWork:
                 return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
             case Convolve():
                 return {ROWS: ("convolve", f"{op.taps} positions")}
+            case ConvolveSilu():
+                return {ROWS: ("convolve", f"{op.taps} positions")}
             case Scan():
                 return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("scan", f"{op.heads} heads")}
             case GatedDelta():
                 return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("delta rule", f"{op.heads} heads")}
+            case SelectiveScan():
+                return {ROWS: ("append", "x, B, C"), PRODUCT: ("scan", f"{op.channels} channels")}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Experts():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -35,6 +35,7 @@ from intact.executors.base import (
     kept_inputs,
     scan_weights,
     scatter_columns,
+    selective_weights,
     state_slots,
 )
 from intact.executors.profiles import Profile, parse_profile
@@ -42,7 +43,9 @@ from intact.models.program import (
     Adapt,
     AllGather,
     Attend,
+    Convolution,
     Convolve,
+    ConvolveSilu,
     Embed,
     Expert,
     Experts,
@@ -58,12 +61,13 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
 )
 from intact.numerics import sampling
 from intact.numerics.activations import FixedScale, Quantized, quantize, quantize_fixed, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
-from intact.numerics.convolve import convolution_rows, convolve
+from intact.numerics.convolve import ConvolutionRows, convolution_rows, convolve
 from intact.numerics.delta import DeltaRows, DeltaWeights, delta_row, delta_rows, written_row
 from intact.numerics.delta import end_block as end_delta_block
 from intact.numerics.exact_product import exact_product
@@ -96,6 +100,9 @@ from intact.numerics.scan import (
     zero_state,
 )
 from intact.numerics.scatter import scatter
+from intact.numerics.selective import SelectiveWeights, advance, selective_row, selective_rows
+from intact.numerics.selective import cached_rows as selective_cached
+from intact.numerics.selective import zero_state as selective_state
 from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
 from intact.numerics.weights import BlockWeight
@@ -126,10 +133,7 @@ class ReferenceExecutor:
         products = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Linear)]
         self._scales: dict[int, FixedScale | None] = {i: input_scale(program, op, self._parts) for i, op in products}
         self._kept: dict[int, KeptInputs | None] = {}
-        self._recurrent: list[ScanWeights | DeltaWeights] = [
-            scan_weights(program, op) if isinstance(op, Scan) else delta_weights(program, op)
-            for op in program.recurrent()
-        ]
+        self._recurrent = [_recurrent_weights(program, op) for op in program.recurrent()]
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
         self.recording = False
@@ -141,9 +145,15 @@ class ReferenceExecutor:
         # per convolution: codes, their exponent
         self._cache += [[np.zeros((0, op.width), np.int64), np.zeros(0, np.int64)] for op in program.convolutions()]
         # per recurrent layer: what enters the convolution with its exponent, then x, B and C, each with its exponent,
-        # and steps; or queries, keys, steps and what rows write
+        # and steps; or queries, keys, steps and what rows write; a selective scan has no convolution
         self._states: list[list[Rows]] = []  # behind each block that ends in a page, whose number is the first axis
         for layer in program.recurrent():
+            if isinstance(layer, SelectiveScan):
+                columns = (layer.channels,), (layer.states,), (), (layer.states,), (), (layer.channels,)
+                self._cache.append([np.zeros((0, *width), np.int64) for width in columns])
+                of_states = (layer.channels, layer.states), (layer.channels,)
+                self._states.append([np.zeros((0, *width), np.int64) for width in of_states])
+                continue
             inner, both, heads = (layer.shape.inner,), (layer.groups * layer.states,), (layer.heads,)
             if isinstance(layer, Scan):
                 kept: Sequence[tuple[int, ...]] = (inner, (), both, (), both, (), heads)
@@ -295,12 +305,18 @@ class ReferenceExecutor:
                 case Convolve():
                     fraction[op.target] = 20
                     rows[op.target] = self._convolve(op, rows[op.source], chunks)
+                case ConvolveSilu():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._convolve_silu(op, rows[op.source], chunks)
                 case Scan():
                     fraction[op.target] = 16
                     rows[op.target] = self._scan(op, rows[op.source], rows[op.steps], chunks)
                 case GatedDelta():
                     fraction[op.target] = 16
                     rows[op.target] = self._delta(op, rows[op.source], rows[op.steps], rows[op.beta], chunks)
+                case SelectiveScan():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._selective(op, rows, chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
                 case Experts():
@@ -448,11 +464,20 @@ class ReferenceExecutor:
         return (out if codec is None else rotate_query(out)).reshape(count, -1)
 
     def _convolve(self, op: Convolve, source: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
-        codes, exponent = self._cache[self.program.layers + op.layer]
-        taps = convolution_taps(self.program, op)
         before, gate, x = np.split(source, 3, axis=1)
-        new = convolution_rows(before, x)
-        out = np.zeros((len(source), op.width), np.int64)
+        taps, seen = convolution_taps(self.program, op), self._seen_rows(op, convolution_rows(before, x), chunks)
+        return np.array([convolve(rows, taps, own) for rows, own in zip(seen, gate, strict=True)])
+
+    def _convolve_silu(self, op: ConvolveSilu, source: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        taps = convolution_taps(self.program, op)
+        bias = np.zeros(op.width, np.int64) if op.bias is None else integer_bias(self.program, op.bias, 16)
+        return np.array([convolved(rows, taps, bias) for rows in self._seen_rows(op, input_rows(source), chunks)])
+
+    def _seen_rows(
+        self, op: Convolution, new: ConvolutionRows, chunks: Sequence[SequenceChunk]
+    ) -> Iterator[list[tuple[Rows, int]]]:
+        """Store rows of a convolution; yield for each what it sees: its codes and exponent, then those before it."""
+        codes, exponent = self._cache[self.program.layers + op.layer]
         row = 0
         for chunk in chunks:
             slots = self._slots(chunk.pages)
@@ -461,11 +486,12 @@ class ReferenceExecutor:
             codes[own], exponent[own] = new.codes[part], new.exponent[part]
             for m in range(part.start, part.stop):
                 seen = slots[_seen(chunk, m - row)[: -op.taps - 1 : -1]]
-                out[m] = convolve([(codes[slot], int(exponent[slot])) for slot in seen], taps, gate[m])
+                yield [(codes[slot], int(exponent[slot])) for slot in seen]
             row = part.stop
-        return out
 
-    def _convolved(self, op: Recurrent, source: Rows, taps: Rows, bias: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+    def _convolved(
+        self, op: Scan | GatedDelta, source: Rows, taps: Rows, bias: Rows, chunks: Sequence[SequenceChunk]
+    ) -> Rows:
         """Return what a recurrent layer makes of its rows, Q16: SiLU of the convolution."""
         codes, exponent = self._recurrent_rows(op)[:2]
         new, out, row = input_rows(source), np.zeros((len(source), op.shape.channels), np.int64), 0
@@ -537,6 +563,30 @@ class ReferenceExecutor:
             for array, value in zip(states, end_block(rows, state, weights, op.shape), strict=True):
                 array[self._state(pages, p)] = value
         return scan_row(rows, state, weights, op.shape)
+
+    def _selective(self, op: SelectiveScan, rows: Mapping[str, Rows], chunks: Sequence[SequenceChunk]) -> Rows:
+        weights, kept = cast(SelectiveWeights, self._recurrent[op.layer]), self._recurrent_rows(op)
+        out, row, states = np.zeros((len(rows[op.source]), op.channels), np.int64), 0, self._states[op.layer]
+        new = selective_rows(*(rows[name] for name in (op.source, op.input, op.output, op.steps)))
+        for chunk in chunks:
+            slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
+            part, own = slice(row, row + len(chunk.tokens)), slots[chunk.position : end]
+            for array, values in zip(kept, (new.x, *new.b, *new.c, new.step), strict=True):
+                array[own] = values[part]
+            first = chunk.position - chunk.position % BLOCK  # states are computed again from the block's start
+            state = selective_state(weights)
+            if first:
+                state = RecurrentState(*(array[self._state(chunk.pages, first - 1)] for array in states))
+            block = selective_cached([array[slots[first:end]] for array in kept])
+            for p in range(first, end):
+                state = advance(block, p - first, state, weights)
+                if p >= chunk.position:
+                    out[row] = selective_row(block, p - first, state, weights)
+                    row += 1
+                    if p % BLOCK == BLOCK - 1:
+                        for array, value in zip(states, state, strict=True):
+                            array[self._state(chunk.pages, p)] = value
+        return out
 
     def _state(self, pages: NDArray[np.int32], p: int) -> int:
         """Return the index of the state behind the block that ends at a position."""
@@ -611,6 +661,17 @@ def _positions(chunk: SequenceChunk) -> Rows:
 def _seen(chunk: SequenceChunk, row: int) -> Rows:
     """Return the slots of the text before the chunk and of the row's ancestors and itself, in order of position."""
     return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_ancestors(chunk, row), np.int64)])
+
+
+def _recurrent_weights(program: Program, op: Recurrent) -> ScanWeights | DeltaWeights | SelectiveWeights:
+    """Return the parameters of a recurrent layer as integers."""
+    match op:
+        case Scan():
+            return scan_weights(program, op)
+        case GatedDelta():
+            return delta_weights(program, op)
+        case SelectiveScan():
+            return selective_weights(program, op)
 
 
 def _embed(w: BlockWeight, tokens: NDArray[np.integer], multiplier: int) -> Rows:

@@ -13,6 +13,7 @@ from intact.models.mixtures import ExpertMixture
 from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
 from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import ScanShape
+from intact.numerics.selective import SelectiveShape
 
 MOST_CONTEXT = 1 << 19
 """Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
@@ -126,6 +127,10 @@ class Config:
     """Layers that are a feed-forward net alone, without attention or anything in its place."""
     scan_norm: bool = True
     """If true, state-space layers have a norm before their output projection."""
+    selective: SelectiveShape | None = None
+    """The sizes of layers with a selective scan, if there are any; their convolutions sum over `taps` positions."""
+    selective_eps: float = 0.0
+    """The epsilon of their norms of dt, B and C without gains; 0: there are none."""
     delta: DeltaShape | None = None
     """The sizes of gated delta nets, if there are any; their convolutions sum over `taps` positions."""
     delta_layers: tuple[int, ...] = ()

@@ -19,7 +19,7 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
-    _STATE: ("mamba", "jamba", "rwkv6", "rwkv7", "MambaForCausalLM", "JambaForCausalLM"),
+    _STATE: ("rwkv6", "rwkv7"),
     _FUSED: (
         *("gpt2", "starcoder", "gptneox", "falcon", "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "GPTNeoXForCausalLM"),
         "FalconForCausalLM",

@@ -228,6 +228,28 @@ class Convolve:
 
 
 @dataclass(frozen=True)
+class ConvolveSilu:
+    """Causal convolution of each channel over the last positions, and SiLU; appends a row to the cache first.
+
+    target = SiLU(sum over j < `taps` of weight[:, taps - 1 - j] * source[position - j], plus `bias` where there is
+    one), narrow both; rows before the text are 0. `layer` counts the convolutions of a program, as that of a
+    `Convolve`.
+    """
+
+    source: str
+    target: str
+    weight: str
+    bias: str | None
+    layer: int
+    width: int
+    taps: int
+
+
+Convolution: TypeAlias = Convolve | ConvolveSilu
+"""Convolutions that have a part of the cache of their own."""
+
+
+@dataclass(frozen=True)
 class Scan:
     """The state-space layer of Mamba-2 (arXiv 2405.21060); appends a row to the cache first.
 
@@ -293,7 +315,30 @@ class GatedDelta:
         return DeltaShape(self.heads, self.width, self.groups, self.states, self.tiled)
 
 
-Recurrent: TypeAlias = Scan | GatedDelta
+@dataclass(frozen=True)
+class SelectiveScan:
+    """The selective scan of Mamba (arXiv 2312.00752); appends a row to the cache first.
+
+    The source holds x, a number for each of `channels`, `steps` dt of each, and `input` and `output` hold B and C, of
+    `states` columns each. The states of channel c follow ``h[n] = exp(dt A[c, n]) h[n] + dt B[n] x``, dt behind
+    softplus, and the target is the sum of ``C[n] h[n]`` plus ``D x``. Tensors: `decay` with A (negative; channels,
+    states) and `skip` with D of each channel. `layer` counts the recurrent layers of a program, as that of a `Scan`;
+    its part of the cache has the rows, and the states behind each block of 64 positions.
+    """
+
+    source: str
+    steps: str
+    input: str
+    output: str
+    target: str
+    decay: str
+    skip: str
+    layer: int
+    channels: int
+    states: int
+
+
+Recurrent: TypeAlias = Scan | GatedDelta | SelectiveScan
 """Layers whose state leads from one position to the next; trees of drafts cannot pass them."""
 
 
@@ -373,8 +418,10 @@ Op: TypeAlias = (
     | Rope
     | Attend
     | Convolve
+    | ConvolveSilu
     | Scan
     | GatedDelta
+    | SelectiveScan
     | Gate
     | Experts
     | Logits
@@ -431,9 +478,9 @@ class Program:
             raise ParameterError(f"a model of the architecture {self.architecture} is an encoder, which has no logits")
         return head.weight
 
-    def convolutions(self) -> list[Convolve]:
+    def convolutions(self) -> list[Convolution]:
         """Return the convolutions, in order of the parts of the cache that they have."""
-        return [op for op in self.ops if isinstance(op, Convolve)]
+        return [op for op in self.ops if isinstance(op, Convolution)]
 
     def recurrent(self) -> list[Recurrent]:
         """Return the recurrent layers, in order of the parts of the cache that they have."""

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.numerics.delta import DeltaShape, DeltaWeights
-from intact.numerics.fixed import LIMIT, sat32
+from intact.numerics.fixed import LIMIT, rshift, sat32
 from intact.numerics.functions import exp2_neg_fine
 from intact.numerics.gate import Activation
-from intact.numerics.scan import BLOCK, STEP_FRACTION, ScanShape, ScanWeights, decays, softplus
+from intact.numerics.scan import BLOCK, RATE_FRACTION, STEP_FRACTION, ScanShape, ScanWeights, decays, softplus
+from intact.numerics.selective import SelectiveWeights
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -236,6 +237,31 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
         state = added if state is None else added + last * state
     results: Floats = out.reshape(len(x), -1)
     return results
+
+
+def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: SelectiveWeights, skip: Floats) -> Floats:
+    """Return the results of a selective scan for one text, position by position (docs/numerics_fp32.md).
+
+    Steps and decays are the integers of the other profiles; sums add columns in ascending order.
+
+    Parameters
+    ----------
+    x, steps : float32 (m, channels)
+        What enters, behind its convolution, and dt before softplus.
+    b, c : float32 (m, states)
+    weights : SelectiveWeights
+        Of which the rate is used.
+    skip : float32 (channels,)
+        D.
+    """
+    step, state, out = _steps(steps, np.int64(0)), np.zeros(weights.rate.shape, np.float32), np.empty_like(x)
+    of_step = step.astype(np.float32) * np.float32(2.0**-STEP_FRACTION)
+    for t in range(len(x)):
+        rates = rshift(step[t][:, None] * weights.rate, RATE_FRACTION + STEP_FRACTION - 30)
+        kept = from_q30(exp2_neg_fine(rates).astype(np.int32))
+        state = kept * state + (of_step[t] * x[t])[:, None] * b[t]
+        out[t] = _ascending(state * c[t], axis=1) + skip * x[t]
+    return out
 
 
 def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights: DeltaWeights) -> Floats:
