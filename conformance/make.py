@@ -254,6 +254,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "delta_rows": _delta_rows,
     "delta_block": _delta_block,
     "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
+    "tanh": lambda x: _list(functions.tanh(np.array(x))),
     "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
     "layer_norm": lambda x, gain, bias, eps: _list(
         norm.layer_norm(np.array(x), _gain(gain, eps), None if bias is None else np.array(bias))
@@ -325,6 +326,7 @@ def _functions() -> Iterator[Case]:
     for cap in ("1", "5/2", "50", "16384"):
         yield _case("soft_cap", x=x + _list(_integers("soft cap", (40,), 22)), cap=cap)
     yield _case("inverse_sqrt", v=v + _list(np.abs(_integers("sqrt", (30,), 61)) + 1))
+    yield _case("tanh", x=x + _list(_integers("tanh", (40,), 20)))
     yield _case("log2", v=[1, 2, 3, 1 << 30, (1 << 30) + 1, (1 << 31) - 1, 1 << 32, (1 << 47) - 1])
     yield _case("log2", v=_list(np.abs(_integers("log2", (20,), 47)) + 1))
 
@@ -443,7 +445,7 @@ def _gate() -> Iterator[Case]:
     up = [LIMIT, LIMIT, LIMIT, 4096, -4096, 1 << 30, 77, 1, LIMIT, -LIMIT, -LIMIT, LIMIT, 1 << 28]
     gates = x + _list(_row("gate", (40,), 100000.0))
     ups = up + _list(_integers("up", (40,), 31))
-    for kind in ("silu", "gelu"):
+    for kind in ("silu", "gelu", "gelu_erf"):
         yield _case("gate", kind=kind, gate_=gates, up=ups)
         yield _case("activation", kind=kind, x=gates)
 

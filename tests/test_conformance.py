@@ -27,6 +27,7 @@ from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.delta import KEY_LIMIT
+from intact.numerics.gate import ERF_CLIP, erf_slope
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.kv_codecs import CODECS
 from intact.numerics.kv_codecs.definition import KEY_UNIT, narrow, widen
@@ -246,6 +247,7 @@ BOUNDS: dict[str, int] = {
     "`t` under a codec": (1 << 30) * ((_ceil(LIMIT << 6, 127) * 17 + 8) >> 4),
     "`total * inverse`": 4095 * 127 * 524288 << 24,
     "gate, before its shift": LIMIT**2,
+    "`s * z` of gelu_erf, its `y * s`": int(erf_slope(np.array(ERF_CLIP))) * (ERF_CLIP**2 >> 16),
     "`x * slope` of a soft cap": LIMIT << 25,
     "`limit * sigmoid` of a soft cap": 1 << 14 << 16 << 30,
     "`B * x` and `y * C` of a convolution, before their shifts": LIMIT**2,

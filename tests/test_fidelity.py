@@ -37,7 +37,9 @@ SIDE_BY_SIDE = ("command-r", "cohere2")
 SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe", "qwen3next", "qwen35moe")
 DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
 NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss", *DELTA_NETS)
-SQUARED = ("arcee", "nemotron")
+ONE_A_LAYER = ("nemotron_h", "nemotron_h_moe")
+"""Architectures whose layers are a state space, attention or a net alone."""
+SQUARED = ("arcee", "nemotron", *ONE_A_LAYER)
 
 
 class FloatModel:
@@ -181,7 +183,12 @@ class FloatModel:
             state = decay[:, None, None] * state + steps[t][:, None, None] * u[t][:, :, None] * b[t][:, None]
             out.append((state @ c[t][:, :, None])[..., 0] + self.weights[p + "ssm_d"][:, None] * u[t])
         gated = np.array(out).reshape(len(x), inner) * z / (1 + np.exp(-z))
-        return self.linear(gated if self.kind == "falcon-h1" else self.norm(gated, p + "ssm_norm"), p + "ssm_out")
+        if p + "ssm_norm.weight" in self.weights:  # of each group by itself, a gain for each channel
+            parts = gated.reshape(len(x), groups, -1)
+            eps = self.number("attention.layer_norm_rms_epsilon")
+            parts = parts / np.sqrt(np.square(parts).mean(-1, keepdims=True) + eps)
+            gated = parts.reshape(len(x), inner) * self.weights[p + "ssm_norm.weight"].reshape(-1)
+        return self.linear(gated, p + "ssm_out")
 
     def delta_net(self, x: np.ndarray, p: str) -> np.ndarray:
         """The gated delta rule, token by token: S = e^g S; S += k (b (v - k S)); o = q S; norm, gate."""
@@ -222,14 +229,15 @@ class FloatModel:
         scores = self.linear(x, p + "ffn_gate_inp")
         out = np.zeros_like(x)
         gates, ups, downs = (
-            self.weights[f"{p}ffn_{part}_exps.weight"].astype(float) for part in ("gate", "up", "down")
+            self.weights[f"{p}ffn_{part}_exps.weight"].astype(float)
+            for part in ("up" if self.kind in SQUARED else "gate", "up", "down")
         )
         for m, row in enumerate(scores):
             e = np.exp(row - row.max())
             if biased := p + "exp_probs_b.bias" in self.weights:
                 e = 1 / (1 + np.exp(-row))
                 row = e + self.weights[p + "exp_probs_b.bias"]
-            if groups := int(self.number("expert_group_count", 0)):
+            if (groups := int(self.number("expert_group_count", 0))) > 1:
                 best = np.sort(row.reshape(groups, -1), axis=1)
                 best = best[:, -2:].sum(axis=1) if biased else best[:, -1]
                 kept = np.argsort(-best)[: int(self.number("expert_group_used_count"))]
@@ -243,14 +251,20 @@ class FloatModel:
                     for part in ("gate", "up", "down")
                 )
                 gate, up = gates[i] @ x[m] + gate, ups[i] @ x[m] + up
-                if self.kind == "gpt-oss":
+                if self.kind in SQUARED:
+                    hidden = np.maximum(up, 0) ** 2
+                elif self.kind == "gpt-oss":
                     gate, up = np.minimum(gate, 7), np.clip(up, -7, 7)
                     hidden = gate / (1 + np.exp(-1.702 * gate)) * (up + 1)
                 else:
                     hidden = self.activation(gate) * up
                 out[m] += shares[i] * (downs[i] @ hidden + down)
         if p + "ffn_up_shexp.weight" in self.weights:
-            hidden = self.activation(self.linear(x, p + "ffn_gate_shexp")) * self.linear(x, p + "ffn_up_shexp")
+            hidden = self.linear(x, p + "ffn_up_shexp")
+            if self.kind in SQUARED:
+                hidden = np.maximum(hidden, 0) ** 2
+            else:
+                hidden = hidden * self.activation(self.linear(x, p + "ffn_gate_shexp"))
             shared = self.linear(hidden, p + "ffn_down_shexp")
             if p + "ffn_gate_inp_shexp.weight" in self.weights:
                 shared = shared / (1 + np.exp(-self.linear(x, p + "ffn_gate_inp_shexp")))
@@ -270,9 +284,15 @@ class FloatModel:
             gate, up = np.split(self.linear(x, p + "ffn_up"), 2, axis=-1)
         return self.linear(self.activation(gate) * up, p + "ffn_down")
 
-    def logits(self, tokens: list[int]) -> np.ndarray:
+    def rows(self, tokens: list[int]) -> np.ndarray:
+        """The residual stream behind all layers."""
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
         x = x * (math.sqrt(x.shape[1]) if self.kind in ("gemma2", "gemma3") else self.number("embedding_scale", 1.0))
+        for i in range(int(self.number("block_count") - self.number("nextn_predict_layers", 0))):
+            x = self.layer(x, i)
+        return x
+
+    def layer(self, x: np.ndarray, i: int) -> np.ndarray:
         pattern = self.number("attention.sliding_window_pattern", 2 if self.kind in ("gemma2", "gpt-oss") else 0)
         window = self.number("attention.sliding_window", 0)
         part = self.number("residual_scale", 1.0)
@@ -280,41 +300,58 @@ class FloatModel:
         def before(y: np.ndarray, name: str) -> np.ndarray:
             return self.norm(y, name) if name + ".weight" in self.weights else y
 
-        for i in range(int(self.number("block_count"))):
-            p = f"blk.{i}."
-            local = window > 0 and (not pattern or (i + 1) % pattern != 0)
-            base = 10000.0 if local else self.number("rope.freq_base")
-            no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
-                self.kind in ("exaone4", "cohere2") and window and not local
-            )
-            no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
-            after = self.kind in NORMS_NAMED_AFTER
-            names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
-            y = normed = before(x, p + "attn_norm")
-            if p + "shortconv.conv.weight" in self.weights:
-                y = self.convolution(y, p)
-            elif self.kind == "falcon-h1":
-                y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
-            elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
-                y = self.delta_net(y, p)
-            elif p + "ssm_a" in self.weights:
-                y = self.state_space(y, p)
-                if self.kind == "mamba2":
-                    x = x + y
-                    continue
-            elif self.kind == "deepseek2":
-                y = self.latent_attention(y, p, base)
-            else:
-                y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
-            x = x + part * before(y, p + names[0])
-            y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
-            x = x + part * before(y, p + "post_ffw_norm")
+        p = f"blk.{i}."
+        local = window > 0 and (not pattern or (i + 1) % pattern != 0)
+        base = 10000.0 if local else self.number("rope.freq_base")
+        no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
+            self.kind in ("exaone4", "cohere2") and window and not local
+        )
+        no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
+        after = self.kind in NORMS_NAMED_AFTER
+        names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
+        y = normed = before(x, p + "attn_norm")
+        if p + "shortconv.conv.weight" in self.weights:
+            y = self.convolution(y, p)
+        elif self.kind in ONE_A_LAYER:
+            if p + "ssm_a" in self.weights:
+                return x + self.state_space(y, p)
+            attends = p + "attn_q.weight" in self.weights
+            return x + (self.attention(y, p, None, math.inf) if attends else self.feed_forward(y, p))
+        elif self.kind == "falcon-h1":
+            y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
+        elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
+            y = self.delta_net(y, p)
+        elif p + "ssm_a" in self.weights:
+            y = self.state_space(y, p)
+            if self.kind == "mamba2":
+                return x + y
+        elif self.kind == "deepseek2":
+            y = self.latent_attention(y, p, base)
+        else:
+            y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
+        x = x + part * before(y, p + names[0])
+        y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
+        return x + part * before(y, p + "post_ffw_norm")
+
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        x = self.rows(tokens)
         head = "output" if "output.weight" in self.weights else "token_embd"
         factor = self.number("logit_scale", 1.0)
         last = "output_norm" if "output_norm.weight" in self.weights else "token_embd_norm"
         logits = self.linear(self.norm(x, last), head) * (factor if self.kind in SIDE_BY_SIDE else 1 / factor)
         cap = self.number("final_logit_softcapping", 30.0 if self.kind == "gemma2" else 0)
         return cap * np.tanh(logits / cap) if cap else logits
+
+    def predicted(self, tokens: list[int], hidden: np.ndarray | None = None) -> np.ndarray:
+        """The logits of the head that predicts a further token, behind each token but the first (Qwen3-Next)."""
+        if hidden is None:
+            hidden = self.norm(self.rows(tokens), "output_norm")[:-1]
+        i = int(self.number("block_count")) - 1
+        p, embedded = f"blk.{i}.nextn.", self.weights["token_embd.weight"][tokens[1:]].astype(np.float64)
+        both = np.concatenate([self.norm(embedded, p + "enorm"), self.norm(hidden, p + "hnorm")], axis=-1)
+        y = self.layer(self.linear(both, p + "eh_proj"), i)
+        head = "output" if "output.weight" in self.weights else "token_embd"
+        return self.linear(self.norm(y, p + "shared_head_norm"), head)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
@@ -364,7 +401,7 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
     assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
 
 
-@pytest.mark.parametrize("architecture", ["mamba2", "granitehybrid", "falcon-h1", "qwen35"])
+@pytest.mark.parametrize("architecture", ["mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35"])
 def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(300)]

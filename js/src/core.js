@@ -43,6 +43,11 @@ const OP_FIELDS = Object.entries({
   skip: -1,
   delta: 0,
   tiled: 0,
+  causal: 1,
+  positions: -1,
+  first: 0,
+  separator: -1,
+  second_bias: -1,
 });
 
 /** An instance of the module. */

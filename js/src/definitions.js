@@ -7,7 +7,8 @@ export default {
     "gelu",
     "relu",
     "swiglu_oai",
-    "sigmoid"
+    "sigmoid",
+    "gelu_erf"
   ],
   "most_context": 524288,
   "formats": [
@@ -541,9 +542,9 @@ export default {
   ],
   "json_space": " |\\r?\\n[ \\t]{0,40}",
   "contract": {
-    "operations": "39aa1365279551a819c251e1e54fab42b6b28f024919926c7c097f84b5c2594f",
+    "operations": "e463afb3fa2e80a48b4d6da9252edce41f07b7680477215397386f74a8f7265c",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
-    "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c"
+    "profiles": "918cffb0fe8831525c92fb3e1da454cfb847812629725c3ec3c1d15d0fbbb07c"
   },
   "refused": {
     "expert_count": [

@@ -123,6 +123,17 @@ void check_tree(const Model& model, const Chunk& chunk) {
             throw std::invalid_argument("a parent in a tree of drafts must be -1 or a row before its child");
 }
 
+void check_positions(const Model& model, const std::vector<Chunk>& chunks) {
+    const std::int64_t most = model.most_positions();
+    for (const Chunk& chunk : chunks) {
+        if (model.whole() && (chunk.position != 0 || !chunk.parents.empty()))
+            throw std::invalid_argument("an encoder reads each text whole, in one chunk that begins at position 0");
+        if (chunk.position + chunk.count > most)
+            throw std::invalid_argument("the model has positions for " + std::to_string(most) + " tokens, not for " +
+                                        std::to_string(chunk.position + chunk.count));
+    }
+}
+
 // chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position; trees:
 // numbers of chunks and the parents of their rows; adapters: of each chunk the number, or -1. The result is valid until
 // the next step.
@@ -157,6 +168,7 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
         chunk.parents = copy(parents);
         check_tree(model, chunk);
     }
+    check_positions(model, list);
     if (total != rows || rows == 0) throw std::invalid_argument("the chunks do not cover the tokens");
     const bool embeds = model.vocabulary() > 0;  // else another rank does
     for (std::int64_t i = 0; i < rows; i++)
@@ -301,10 +313,12 @@ void bind_model(nb::module_& m) {
         .def_rw("target", &Op::target)
         .def_rw("weight", &Op::weight)
         .def_rw("heads", &Op::heads)
+        .def_rw("groups", &Op::groups)
         .def_rw("kv_heads", &Op::kv_heads)
         .def_rw("layer", &Op::layer)
         .def_rw("width", &Op::width)
         .def_rw("window", &Op::window)
+        .def_rw("causal", &Op::causal)
         .def_rw("accumulate", &Op::accumulate)
         .def_rw("centered", &Op::centered)
         .def_rw("float_cap", &Op::float_cap)
@@ -328,6 +342,10 @@ void bind_model(nb::module_& m) {
         .def_rw("keep", &Op::keep)
         .def_rw("norms", &Op::norms)
         .def_rw("random", &Op::random)
+        .def_rw("positions", &Op::positions)
+        .def_rw("first", &Op::first)
+        .def_rw("separator", &Op::separator)
+        .def_rw("second_bias", &Op::second_bias)
         .def_prop_rw(
             "routing",
             [](const Op& self) {

@@ -39,6 +39,23 @@ void check_vectors(const Model& model, const Op& op) {
             throw std::invalid_argument("an adapter's vector is a row of a wide buffer");
 }
 
+// Refuses what an embedding adds that is not of its width.
+void check_embed(const Model& model, const Op& op) {
+    const std::int64_t width = model.buffers.at(static_cast<std::size_t>(op.target)).width;
+    if (op.positions != -1) {
+        const MatrixWeight& w = *model.weights.at(static_cast<std::size_t>(op.positions));
+        const bool fp32 = model.profile == Profile::kFp32;
+        if ((fp32 ? w.floats.columns : w.packed.columns) != width || op.first < 0 ||
+            op.first >= (fp32 ? w.floats.rows : w.packed.rows))
+            throw std::invalid_argument("an embedding's positions are rows of its width");
+    }
+    for (const int bias : {op.bias, op.second_bias})
+        if (bias != -1 && std::ssize(model.biases.at(static_cast<std::size_t>(bias))) != width)
+            throw std::invalid_argument("an embedding adds rows of its width");
+    if ((op.separator < 0) != (op.second_bias < 0))
+        throw std::invalid_argument("an embedding has a separator and a second row behind it, or neither");
+}
+
 // Refuses a scan whose sizes and parameters do not fit its buffers or the proven bounds.
 void check_scan(const Model& model, const Op& op) {
     const ScanForm& form = op.scan;
@@ -85,10 +102,19 @@ void check(const Model& model, const Op& op) {
         (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
     if (op.kind == Op::kAttend || op.kind == Op::kDelta) buffer(op.third);
-    if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
+    if (op.kind == Op::kEmbed || (op.kind == Op::kLogits && op.weight != -1))
+        demand(op.weight, model.weights.size(), "weight");
+    if (op.kind == Op::kEmbed) check_embed(model, op);
+    if (op.kind == Op::kAttend && !op.causal && op.window)
+        throw std::invalid_argument("attention that sees a whole text has no window");
     if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
     if (op.bias != -1) demand(op.bias, model.biases.size(), "bias");
     if (op.centered && op.heads) throw std::invalid_argument("layer norms are of whole rows");
+    if (op.kind == Op::kNorm && op.groups != 1) {
+        const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
+        if (op.groups < 1 || width % op.groups || op.heads || op.centered)
+            throw std::invalid_argument("groups of a norm are RMS norms of runs of one size of a whole row");
+    }
     if (op.kind == Op::kAttend && op.bias != -1 &&
         std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != op.heads)
         throw std::invalid_argument("every head has a sink, or none");

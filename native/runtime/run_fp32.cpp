@@ -29,11 +29,23 @@ struct Fp32Run : Run {
     void embed(const Op& op) {
         kernel_.embed(at(m_.weights, op.weight)->floats, s_.tokens + mine_.begin, mine_.size(), op.float_scale,
                       data(op.target, mine_.begin), spec(op.target).width);
+        if (op.positions < 0 && op.bias < 0) return;
+        const std::int64_t n = spec(op.target).width;
+        sums_.resize(static_cast<std::size_t>(n));
+        embedded_rows(op, [&](std::int64_t m, int added) {
+            float* const x = data(op.target, m);
+            if (op.positions >= 0) {
+                const auto row = static_cast<std::int32_t>(op.first + at(s_.position, m));
+                kernel_.embed(at(m_.weights, op.positions)->floats, &row, 1, 1.0f, sums_.data(), n);
+                kernel_.add(x, sums_.data(), x, n);
+            }
+            if (added >= 0) kernel_.add(x, at(m_.float_biases, added).data(), x, n);
+        });
     }
 
     void norm(const Op& op) {
         const NormGain& gain = at(m_.gains, op.weight);
-        const auto n = static_cast<std::int64_t>(gain.values.size());
+        const auto n = std::ssize(gain.values), width = n / op.groups;
         std::vector<float> sum(op.accumulate ? gain.values.size() : 0);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             float* to = data(op.target, m);
@@ -42,8 +54,10 @@ struct Fp32Run : Run {
                                    op.bias < 0 ? nullptr : at(m_.float_biases, op.bias).data(), gain.float_epsilon,
                                    op.accumulate ? sum.data() : to);
             else
-                kernel_.rmsnorm(data(op.source, m), 1, n, op.heads ? op.heads : 1, n, gain.values.data(),
-                                gain.float_epsilon, op.accumulate ? sum.data() : to, n);
+                for (std::int64_t begin = 0; begin < n; begin += width)
+                    kernel_.rmsnorm(data(op.source, m) + begin, 1, width, op.heads ? op.heads : 1, width,
+                                    gain.values.data() + begin, gain.float_epsilon,
+                                    (op.accumulate ? sum.data() : to) + begin, width);
             if (op.accumulate) kernel_.add(to, sum.data(), to, n);
         }
     }
@@ -137,7 +151,7 @@ struct Fp32Run : Run {
         const std::int64_t group = op.heads / op.kv_heads;
         for (std::int64_t m = thread_; m < s_.rows; m += threads_) {
             const std::int64_t c = at(s_.chunk, m);
-            const Span visible = s_.visible(m, op.window);
+            const Span visible = s_.visible(m, op);
             sums_.resize(static_cast<std::size_t>(attend_scratch(group, visible.begin, visible.end + 1)));
             for (int h = 0; h < op.kv_heads; h++)
                 kernel_.attend(data(op.source, m) + h * group * op.width, group, op.width,
@@ -256,7 +270,10 @@ struct Fp32Run : Run {
             const LinearTarget* const target = &at(op.targets, 3 * at(s_.choices, p).expert);
             float *gate = gates + p * op.width, *up = ups + p * op.width;
             product(target[0], data(op.source, p / used), width, gate, hidden);
-            product(target[1], data(op.source, p / used), width, up, hidden);
+            if (target[1].weight == target[0].weight && target[1].bias == target[0].bias)
+                std::copy_n(gate + hidden.begin, hidden.size(), up + hidden.begin);
+            else
+                product(target[1], data(op.source, p / used), width, up, hidden);
             kernel_.gate(op.gate, gate + hidden.begin, up + hidden.begin, gate + hidden.begin, hidden.size());
         }
         meet(Stopwatch::kProduct);
@@ -321,6 +338,7 @@ struct Fp32Run : Run {
             std::memcpy(&at(m_.head.floats, i * n), data(op.source, s_.wanted[i]),
                         static_cast<std::size_t>(n) * sizeof(float));
         meet(Stopwatch::kRows);
+        if (op.weight < 0) return;
         const FloatWeight& w = at(m_.weights, op.weight)->floats;
         const Span outputs = part(w.rows);
         auto* logits = reinterpret_cast<float*>(s_.logits);

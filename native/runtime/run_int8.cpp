@@ -19,6 +19,29 @@ namespace {
 constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide rows
 constexpr std::int64_t kPanels = 24;     // of results of as many rows as are packed together, that a cache holds
 
+// Rows of a matrix as integers in Q20, and room for one on its way.
+struct EmbeddedRow {
+    explicit EmbeddedRow(const Weight& w)
+        : codes(static_cast<std::size_t>(w.blocks() * 32)),
+          scales(static_cast<std::size_t>(w.scale_blocks())),
+          minima(scales.size()) {}
+
+    // x += the row times a factor in Q24.
+    void add(const Weight& w, std::int64_t row, std::int64_t factor, std::int64_t* x) {
+        unpack_row(w, row, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
+        const std::int64_t shift = std::min(4 - w.scale_exp[row], 62);  // beyond 62 all is 0
+        const std::int64_t half = (std::int64_t{1} << shift) >> 1;
+        for (std::int64_t k = 0; k < w.columns; k++)
+            x[k] += (at(codes, k) * (at(scales, k / w.block) * factor) + half) >> shift;
+        if (!w.has_min) return;
+        const std::int64_t own = std::min(4 - w.minimum_exp[row], 62), own_half = (std::int64_t{1} << own) >> 1;
+        for (std::int64_t k = 0; k < w.columns; k++) x[k] += (at(minima, k / w.block) * factor + own_half) >> own;
+    }
+
+    std::vector<std::int32_t> codes;
+    std::vector<std::int16_t> scales, minima;
+};
+
 struct Int8Run : Run {
     Int8Run(Model& model, Step& step, int thread) : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {
         for (std::size_t b = 0; b < fraction_.size(); b++) fraction_[b] = usual(static_cast<int>(b));
@@ -50,27 +73,35 @@ struct Int8Run : Run {
 
     void embed(const Op& op) {
         const Weight& w = at(m_.weights, op.weight)->packed;
-        std::vector<std::int32_t> codes(static_cast<std::size_t>(w.blocks() * 32));
-        std::vector<std::int16_t> scales(static_cast<std::size_t>(w.scale_blocks())), minima(scales.size());
+        EmbeddedRow room(w);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
-            const std::int64_t token = s_.tokens[m];
-            unpack_row(w, token, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
-            const std::int64_t shift = std::min(4 - w.scale_exp[token], 62);  // beyond 62 all is 0
-            const std::int64_t half = (std::int64_t{1} << shift) >> 1;
-            std::int64_t* x = wide(op.target, m);
-            for (std::int64_t k = 0; k < w.columns; k++)
-                x[k] = (at(codes, k) * (at(scales, k / w.block) * op.multiplier) + half) >> shift;
-            if (!w.has_min) continue;
-            const std::int64_t own = std::min(4 - w.minimum_exp[token], 62), own_half = (std::int64_t{1} << own) >> 1;
-            for (std::int64_t k = 0; k < w.columns; k++)
-                x[k] += (at(minima, k / w.block) * op.multiplier + own_half) >> own;
+            std::fill_n(wide(op.target, m), w.columns, 0);
+            room.add(w, s_.tokens[m], op.multiplier, wide(op.target, m));
+        }
+        if (op.positions >= 0 || op.bias >= 0) {
+            constexpr std::int64_t kOne = std::int64_t{1} << 24;
+            const Weight* const places = op.positions < 0 ? nullptr : &at(m_.weights, op.positions)->packed;
+            EmbeddedRow other(places ? *places : w);
+            embedded_rows(op, [&](std::int64_t m, int added) {
+                if (places) other.add(*places, op.first + at(s_.position, m), kOne, wide(op.target, m));
+                if (added >= 0) add_row(op.target, m, at(m_.biases, added).data());
+            });
         }
         if (m_.pager) meet(Stopwatch::kRows);  // before thread 0 goes on, and the pager drops what others read
     }
 
+    // The gain of a norm; of one over groups of columns that of the first.
     Gain gain(const Op& op) const {
         const NormGain& norm = at(m_.gains, op.weight);
-        return {norm.factor.data(), static_cast<std::int64_t>(norm.factor.size()), norm.exponent, norm.epsilon};
+        return {norm.factor.data(), std::ssize(norm.factor) / op.groups, norm.exponent, norm.epsilon};
+    }
+
+    // A norm of a whole row, or of each of its groups of columns, to a narrow or a wide row.
+    void norm_row(const Op& op, const std::int64_t* x, std::int32_t* narrow, std::int64_t* wide) const {
+        Gain g = gain(op);
+        for (std::int64_t begin = 0; begin < op.groups * g.n; begin += g.n, g.factor += g.n)
+            m_.kernel->norm_wide(x + begin, g, narrow ? narrow + begin : nullptr, wide ? wide + begin : nullptr,
+                                 op.accumulate);
     }
 
     void norm(const Op& op) {
@@ -83,8 +114,8 @@ struct Int8Run : Run {
             });
         else
             for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-                m_.kernel->norm_wide(wide(op.source, m), g, to_wide ? nullptr : narrow(op.target, m),
-                                     to_wide ? wide(op.target, m) : nullptr, op.accumulate);
+                norm_row(op, wide(op.source, m), to_wide ? nullptr : narrow(op.target, m),
+                         to_wide ? wide(op.target, m) : nullptr);
         at(fraction_, op.target) = op.heads || to_wide ? usual(op.target) : 30 - g.exponent;
     }
 
@@ -155,10 +186,9 @@ struct Int8Run : Run {
                 quantize_other(op, plan, m, a, k);
             } else if (plan.norm >= 0) {
                 const Op& norm = at(m_.ops, plan.norm);
-                const Gain g = gain(norm);
                 auto* normed = reinterpret_cast<std::int32_t*>(at(m_.own, thread_).row.data());
-                m_.kernel->norm_wide(wide(norm.source, m), g, normed, nullptr, false);
-                m_.kernel->quantize_narrow(normed, from.width, 30 - g.exponent, a, k);
+                norm_row(norm, wide(norm.source, m), normed, nullptr);
+                m_.kernel->quantize_narrow(normed, from.width, 30 - gain(norm).exponent, a, k);
             } else if (from.wide) {
                 m_.kernel->quantize_wide(wide(op.source, m), from.width, at(fraction_, op.source), a, k);
             } else {
@@ -195,11 +225,10 @@ struct Int8Run : Run {
         int fraction = at(fraction_, op.source);
         if (plan.norm >= 0) {
             const Op& norm = at(m_.ops, plan.norm);
-            const Gain g = gain(norm);
             auto* normed = reinterpret_cast<std::int32_t*>(own.row.data());
-            m_.kernel->norm_wide(wide(norm.source, m), g, normed, nullptr, false);
+            norm_row(norm, wide(norm.source, m), normed, nullptr);
             std::copy_n(normed, width, room);
-            fraction = 30 - g.exponent;
+            fraction = 30 - gain(norm).exponent;
         } else if (spec(op.source).wide) {
             x = wide(op.source, m);
         } else {
@@ -342,7 +371,8 @@ struct Int8Run : Run {
         return kPanels * height / std::clamp<std::int64_t>(rows, 1, height);
     }
 
-    // Products of rows with two matrices of one shape: the results, [row][16 * panels] each, in the thread's own room.
+    // Products of rows with two matrices of one shape: the results, [row][16 * panels] each, in the thread's own room;
+    // with one that is named twice its product is made once.
     std::array<std::int32_t*, 2> both(const LinearTarget* targets, const Activations& a, Span rows, Span panels,
                                       bool again) const {
         const Matrix& w = at(m_.weights, targets->weight)->matrix;
@@ -352,6 +382,10 @@ struct Int8Run : Run {
         std::array<std::int32_t*, 2> results{};
         std::int32_t* room = scratch(2 * each);
         for (std::size_t k = 0; k < 2; k++, room += each) {
+            if (k == 1 && targets[1].weight == targets[0].weight && targets[1].bias == targets[0].bias) {
+                results[1] = results[0];
+                break;
+            }
             results[k] = room + own;
             const Output out{kNarrow, results[k], nullptr, false, width, bias(targets[k]), -rows.begin * width - n0};
             m_.kernel->matmul(at(m_.weights, targets[k].weight)->matrix, a, rows.begin, rows.end, panels.begin,
@@ -580,7 +614,8 @@ struct Int8Run : Run {
             m_.kernel->sigmoid(narrow(op.third, m), form.heads, row.strengths);
             keep_steps(op, row, m);
         });
-        m_.saturated += run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
+        m_.saturated +=
+            run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
         end_scan(op);
     }
 
@@ -629,6 +664,7 @@ struct Int8Run : Run {
         const Activations a = quantize(number(op), op, s_.wanted_count, {{-1, op.weight, -1, false}},
                                        [&](std::int64_t i) { return rows_ < s_.rows ? i : s_.wanted[i]; });
         if (thread_ == 0) m_.head.codes = a;
+        if (op.weight < 0) return;
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
         multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
         if (!op.cap.slope) return;
@@ -643,6 +679,7 @@ struct Int8Run : Run {
     std::size_t number(const Op& op) const { return static_cast<std::size_t>(&op - m_.ops.data()); }
 
     void keep_minima(Activations& a, int weight) const {
+        if (weight < 0) return;
         const Matrix& w = at(m_.weights, weight)->matrix;
         if (w.has_min) (w.block == 16 ? a.skip_minima16 : a.skip_minima32) = false;
     }

@@ -32,9 +32,13 @@ struct Step {
     std::vector<ExpertChoice> choices{};                           // of the operation at hand, [row][used]
     std::vector<Share::Taken> shares{};  // profile int8: of its products and attentions, [work][thread]
 
-    // Positions that row m's attention sees, the last inclusive; window 0: all before it.
-    Span visible(std::int64_t m, std::int64_t window) const {
-        const std::int64_t last = at(position, m);
+    // Positions that row m's attention sees, the last inclusive: those of its window up to its own, or all of its text.
+    Span visible(std::int64_t m, const Op& attend) const {
+        if (!attend.causal) {
+            const Chunk& text = at(*chunks, at(chunk, m));
+            return {0, text.position + text.count - 1};
+        }
+        const std::int64_t last = at(position, m), window = attend.window;
         return {window && last >= window ? last - window + 1 : 0, last};
     }
 };
@@ -97,6 +101,15 @@ protected:
         meet(Stopwatch::kRows);
         if (thread_ == 0 && rows_ > 0) m_.exchange(static_cast<std::size_t>(&op - m_.ops.data()), rows_);
         meet(Stopwatch::kRows);
+    }
+    // Calls f(m, bias) for this thread's rows of an embedding: what is added to a row, by number, or -1.
+    template <class F> void embedded_rows(const Op& op, F f) const {
+        bool behind = false;  // whether a separator stands before row m in its text
+        for (std::int64_t m = op.separator < 0 ? mine_.begin : 0; m < mine_.end; m++) {
+            if (m == 0 || at(s_.chunk, m) != at(s_.chunk, m - 1)) behind = false;
+            if (m >= mine_.begin) f(m, behind ? op.second_bias : op.bias);
+            behind = behind || s_.tokens[m] == op.separator;
+        }
     }
     // The part of a scan in the page of a position, and the position's number there.
     std::pair<std::uint8_t*, std::int64_t> scan_base(const Op& op, std::int64_t m, std::int64_t place) const {

@@ -61,7 +61,8 @@ constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
 struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
-        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled;
+        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled, causal, positions,
+        first, separator, second_bias;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -206,6 +207,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.target = static_cast<int>(g.target);
     op.weight = static_cast<int>(g.weight);
     op.heads = static_cast<int>(g.heads);
+    op.groups = static_cast<int>(g.groups);
     op.kv_heads = static_cast<int>(g.kv_heads);
     op.layer = static_cast<int>(g.layer);
     op.width = g.width;
@@ -234,6 +236,11 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
                static_cast<int>(g.skip),
                g.delta != 0,
                g.tiled != 0};
+    op.causal = g.causal != 0;
+    op.positions = static_cast<int>(g.positions);
+    op.first = g.first;
+    op.separator = static_cast<std::int32_t>(g.separator);
+    op.second_bias = static_cast<int>(g.second_bias);
     op.keep = g.keep;
     op.random = g.random != 0;
     op.index.assign(index, index + index_count);
@@ -273,6 +280,9 @@ const std::int32_t* intact_step(Model* model, const std::int32_t* tokens, int ro
             demand(page >= 0 && static_cast<std::size_t>(page) < model->pages.size(), "no such page");
             chunk.pages.push_back(model->pages[static_cast<std::size_t>(page)].data());
         }
+        demand(!model->whole() || chunk.position == 0, "an encoder reads each text whole, from position 0");
+        demand(chunk.position + chunk.count <= model->most_positions(),
+               "the model has no positions for so many tokens");
         total += chunk.count;
         list.push_back(std::move(chunk));
     }

@@ -32,7 +32,7 @@ from support.tiny import write_tiny
 TIERS = available_tiers()
 MIXED = (
     *("experts softmax", "experts softmax of chosen", "experts sigmoid", "experts sigmoid of chosen"),
-    *("experts softmax groups", "experts sigmoid of chosen groups"),
+    *("experts softmax groups", "experts sigmoid of chosen groups", "experts sigmoid of chosen squared"),
 )
 NAMES = (*MIXED, "layer norm 1", "layer norm 100")
 CASES = {case.name: case for case in cases() if case.name in (*NAMES, "layer norm accumulated")}

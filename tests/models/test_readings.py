@@ -35,6 +35,7 @@ CONVERTED = {
     "exaone4": ("exaone4", False),
     "exaone4-global": ("exaone4", False),
     "falcon-h1": ("falcon-h1", False),
+    "falcon-h1-groups": ("falcon-h1", False),
     "falcon-h1-norm": ("falcon-h1", False),
     "gemma2": ("gemma2", False),
     "glm": ("chatglm", False),
@@ -53,11 +54,15 @@ CONVERTED = {
     "lfm2moe": ("lfm2moe", False),
     "llama": ("llama", True),
     "mamba2": ("mamba2", False),
+    "mamba2-groups": ("mamba2", False),
     "minicpm": ("minicpm", True),
     "ministral3": ("mistral3", True),
     "mistral": ("llama", True),
     "mixtral": ("llama", True),
     "nemotron": ("nemotron", False),
+    "nemotron-h": ("nemotron_h", False),
+    "nemotron-h-biases": ("nemotron_h", False),
+    "nemotron-h-moe": ("nemotron_h_moe", False),
     "olmo2": ("olmo2", False),
     "olmo3": ("olmo2", False),
     "olmoe": ("olmoe", False),
@@ -118,6 +123,17 @@ MAMBA2 = {
     "ssm.state_size": "state_size",
     "ssm.time_step_rank": "num_heads",
     "ssm.group_count": "n_groups",
+}
+NEMOTRON_H = {
+    "ssm.conv_kernel": "conv_kernel",
+    "ssm.state_size": "ssm_state_size",
+    "ssm.time_step_rank": "mamba_num_heads",
+    "ssm.group_count": "n_groups",
+}
+NEMOTRON_EXPERTS = {
+    "expert_count": "n_routed_experts",
+    "expert_shared_feed_forward_length": "moe_shared_expert_intermediate_size",
+    "expert_weights_scale": "routed_scaling_factor",
 }
 HYBRID = {
     "ssm.conv_kernel": "mamba_d_conv",
@@ -316,6 +332,24 @@ def _deepseek(config: dict[str, Any], whole: bool) -> dict[str, Any]:
     return {f"deepseek2.{to}": value for to, value in found.items()}
 
 
+def _nemotron_h(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Metadata of Nemotron-H's files: KV heads and widths of nets by layer."""
+    kinds = config.get("layers_block_type") or config["hybrid_override_pattern"]
+    found = {to: config[own] for to, own in NEMOTRON_H.items()}
+    found["ssm.inner_size"] = config["mamba_num_heads"] * config["mamba_head_dim"]
+    found["attention.layer_norm_rms_epsilon"] = config["layer_norm_epsilon"]
+    hidden = config["intermediate_size"]
+    if name == "nemotron_h_moe":
+        found |= {to: config[own] for to, own in NEMOTRON_EXPERTS.items()}
+        found |= {"expert_weights_norm": True, "expert_group_count": 1, "expert_shared_count": 1}
+        hidden = config["moe_intermediate_size"]
+    found["feed_forward_length"] = [hidden * (kind in ("-", "E", "mlp")) for kind in kinds]
+    found["attention.head_count_kv"] = [
+        config["num_key_value_heads"] * (kind in ("*", "full_attention")) for kind in kinds
+    ]
+    return {f"{name}.{key}": value for key, value in found.items()}
+
+
 def _convert(
     path: Path, config: dict[str, Any], values: dict[str, np.ndarray], name: str, together: bool, whole: bool = False
 ) -> Path:
@@ -348,6 +382,8 @@ def _convert(
         metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["layer_norm_epsilon"]
     if name == "falcon-h1":  # factors are in the matrices
         metadata.pop("falcon-h1.embedding_scale", None)
+    if name.startswith("nemotron_h"):
+        metadata |= _nemotron_h(config, name)
     if name in ("granitehybrid", "falcon-h1"):
         metadata |= {f"{name}.{key}": config[own] for key, own in HYBRID.items()}
         inner = config.get("mamba_d_ssm") or config["mamba_expand"] * config["hidden_size"]
@@ -389,6 +425,10 @@ def _convert(
             array = -np.exp(array.astype(np.float64)) if own.endswith("A_log") else array
             array = array if delta_nets else array[:, None]
         own = own.replace("dt_bias", "dt_proj.bias")
+        if own.endswith(("mixer.norm.weight", "mamba.norm.weight")):
+            array = array.reshape(config.get("n_groups", config.get("mamba_n_groups")), -1)
+        if name == "nemotron_h_moe" and ".mixer.experts." in own:  # as the converter names them
+            own = own.replace("backbone.", "model.").replace(".mixer.", ".mlp.")
         if name == "falcon-h1" and array.ndim == 2 and own.endswith(".weight"):
             array = _multiplied(config, own, array)
         if own.endswith(".expert_bias"):

@@ -103,3 +103,23 @@ def test_a_layer_norm_is_that_of_floats_and_clips_its_rows() -> None:
     assert np.abs(layer_norm(rows, gain, added) / (1 << 20) - expected).max() < 2e-5
     clipped = np.clip(rows << 40, -(1 << 46), 1 << 46)
     assert np.array_equal(layer_norm(rows << 40, gain, None), layer_norm(clipped, gain, None))
+
+
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 2**32))
+@examples(40)
+def test_a_group_of_columns_is_normed_by_itself_with_its_own_gains(groups: int, width: int, seed: int) -> None:
+    """Each group comes out as a row of its own would, to a unit of the result: all share one exponent."""
+    rng = np.random.default_rng(seed)
+    x = np.rint(rng.normal(0, 2.0 ** rng.integers(0, 12, (groups, 1)), (groups, width)) * (1 << 20)).astype(np.int64)
+    gains = rng.normal(1, 0.5, (groups, width)).astype(np.float32)
+    whole = make_gain(gains.reshape(-1), 1e-5, groups)
+    got = rmsnorm(x.reshape(1, -1), 20, whole, whole.fraction, groups).reshape(groups, width) * 2.0**-whole.fraction
+    squares = np.square(x * 2.0**-20).mean(axis=1, keepdims=True)
+    expected = x * 2.0**-20 / np.sqrt(squares + 1e-5) * gains
+    assert np.abs(got - expected).max() <= 2.0**-16 * np.abs(expected).max() + 2.0**-whole.fraction
+    for i in range(groups):
+        own = make_gain(gains[i], 1e-5)
+        assert own.epsilon == whole.epsilon
+        if np.abs(gains[i]).max() == np.abs(gains).max():
+            alone = rmsnorm(x[i : i + 1], 20, own, own.fraction)[0] * 2.0**-own.fraction
+            np.testing.assert_array_equal(alone, got[i])

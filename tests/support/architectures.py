@@ -31,8 +31,8 @@ from intact.models.program import (
 )
 from support.tiny import write_tiny
 
-STORED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.gguf == name)
-"""All whose GGUF files are not another's."""
+STORED = tuple(name for name, one in ARCHITECTURES.items() if one.gguf == name and one.causal)
+"""All whose GGUF files are not another's, of models that write texts; encoders have tests of their own."""
 FIRST = ("llama", "gemma3")
 """Tests name these: they are always among the representatives."""
 
@@ -43,14 +43,15 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
         case Embed():
             return "embed", op.scale != 1
         case Norm():
-            return "norm", min(op.heads, 2), op.accumulate, op.offset != 0, op.factor != 1, op.centered, op.bias is None
+            whole = op.centered, op.bias is None, op.groups > 1
+            return "norm", min(op.heads, 2), op.accumulate, op.offset != 0, op.factor != 1, *whole
         case Linear():
             wide = program.buffers[op.source].wide
             return "linear", wide, *((t.accumulate, t.bias is not None) for t in op.targets)
         case Rope():
             return "rope", op.interleaved, op.rotation, 2 * len(program.rotations[op.rotation]) < op.width
         case Attend():
-            return "attend", op.window > 0, op.cap > 0, op.sinks is None
+            return "attend", op.window > 0, op.cap > 0, op.sinks is None, op.causal
         case Scatter():
             return "scatter", op.heads > 1, op.source_step > 0, op.keep
         case Convolve():
@@ -63,7 +64,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "gate", op.kind, op.up is None, op.up == op.gate
         case Experts():
             biased = any(e.gate_bias for e in op.experts)
-            return "experts", op.kind, op.weights, op.accumulate, biased, len(op.experts) > 1, op.groups > 1
+            gated = all(e.gate != e.up for e in op.experts)
+            return "experts", op.kind, op.weights, op.accumulate, biased, len(op.experts) > 1, op.groups > 1, gated
         case Logits():
             return "logits", op.cap > 0
     raise AssertionError(f"{op}: say here what tells it from others of its kind")

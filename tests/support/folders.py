@@ -6,7 +6,7 @@ kept.
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from intact.conformance.synthetic import random_floats
 from intact.formats import Checkpoint
 from intact.models import Decoder, find_architecture
+from intact.models.state_spaces import BackboneStateSpaces
 from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
 
 VOCABULARY = 301
@@ -60,6 +61,19 @@ _STATE_SPACE = {
     "mamba_d_conv": 4,
     "mamba_chunk_size": 16,
 }
+_NEMOTRON_H = {
+    "num_hidden_layers": 5,
+    "head_dim": 24,
+    "layer_norm_epsilon": 1e-5,
+    "mamba_num_heads": 6,
+    "mamba_head_dim": 16,
+    "ssm_state_size": 24,
+    "n_groups": 2,
+    "conv_kernel": 4,
+    "chunk_size": 16,
+    "time_step_min": 1e-12,
+}
+"""With `time_step_min` as Transformers bounds steps from below by it, which the authors' program does not."""
 _GRANITE4 = _STATE_SPACE | {
     "embedding_multiplier": 0.5,
     "attention_multiplier": 0.15625,
@@ -600,6 +614,65 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "mamba2-groups": Variant(
+        _config(
+            "Mamba2ForCausalLM",
+            "mamba2",
+            num_heads=8,
+            head_dim=16,
+            state_size=16,
+            n_groups=4,
+            expand=2,
+            conv_kernel=4,
+            layer_norm_epsilon=1e-5,
+            chunk_size=16,
+        ),
+        "BF16",
+    ),
+    "nemotron-h": Variant(
+        _config("NemotronHForCausalLM", "nemotron_h", **_NEMOTRON_H, hybrid_override_pattern="M-*M-"), "BF16"
+    ),
+    "nemotron-h-biases": Variant(
+        _config(
+            "NemotronHForCausalLM",
+            "nemotron_h",
+            **_NEMOTRON_H | {"num_hidden_layers": 4, "n_groups": 3, "conv_kernel": 3},
+            layers_block_type=["mlp", "full_attention", "linear_attention", "mlp"],
+            mlp_bias=True,
+            use_conv_bias=False,
+        ),
+        "F16",
+    ),
+    "nemotron-h-moe": Variant(
+        _config(
+            "NemotronHForCausalLM",
+            "nemotron_h",
+            **_NEMOTRON_H,
+            hybrid_override_pattern="ME*ME",
+            n_routed_experts=6,
+            num_experts_per_tok=2,
+            moe_intermediate_size=48,
+            moe_shared_expert_intermediate_size=40,
+            routed_scaling_factor=1.5,
+        )
+    ),
+    "nemotron-h-moe-nets": Variant(
+        _config(
+            "NemotronHForCausalLM",
+            "nemotron_h",
+            **_NEMOTRON_H | {"num_hidden_layers": 4},
+            hybrid_override_pattern="M-*E",
+            n_routed_experts=8,
+            num_experts_per_tok=3,
+            n_group=4,
+            topk_group=2,
+            norm_topk_prob=False,
+            moe_intermediate_size=32,
+            moe_shared_expert_intermediate_size=64,
+            routed_scaling_factor=0.75,
+        ),
+        "BF16",
+    ),
     "granite4-h": Variant(
         _config(
             "GraniteMoeHybridForCausalLM",
@@ -670,6 +743,18 @@ VARIANTS: dict[str, Variant] = {
             ssm_out_multiplier=0.6,
             ssm_multipliers=[0.7, 0.8, 0.35, 0.5, 0.9],
             mlp_multipliers=[0.88, 0.7],
+        ),
+        "BF16",
+    ),
+    "falcon-h1-groups": Variant(
+        _config(
+            "FalconH1ForCausalLM",
+            "falcon_h1",
+            mamba_d_ssm=96,
+            **_STATE_SPACE | {"mamba_n_heads": 6, "mamba_n_groups": 3},
+            mamba_rms_norm=True,
+            mamba_norm_before_gate=False,
+            ssm_multipliers=[1.0] * 5,
         ),
         "BF16",
     ),
@@ -809,7 +894,48 @@ def newer_gemma() -> Variant:
     return Variant(whole, "BF16", prefix="language_model.")
 
 
+_ENCODER = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 112,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "hidden_act": "gelu",
+    "tie_word_embeddings": True,
+    "num_labels": 1,
+    "id2label": {"0": "LABEL_0"},
+}
+_BERT = _ENCODER | {
+    "model_type": "bert",
+    "max_position_embeddings": 48,
+    "layer_norm_eps": 1e-12,
+    "type_vocab_size": 2,
+    "pad_token_id": 0,
+    "position_embedding_type": "absolute",
+}
+_XLM_ROBERTA = _ENCODER | {
+    "model_type": "xlm-roberta",
+    "max_position_embeddings": 50,
+    "layer_norm_eps": 1e-5,
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+}
+ENCODERS: dict[str, Variant] = {
+    "bert": Variant(_BERT | {"architectures": ["BertModel"]}),
+    "bert-reranker": Variant(_BERT | {"architectures": ["BertForSequenceClassification"]}, prefix="bert."),
+    "xlm-roberta": Variant(_XLM_ROBERTA | {"architectures": ["XLMRobertaModel"]}, "F16"),
+    "xlm-roberta-reranker": Variant(
+        _XLM_ROBERTA | {"architectures": ["XLMRobertaForSequenceClassification"]}, prefix="roberta."
+    ),
+}
+"""Encoders, and rerankers that are encoders with a head."""
+CLS, SEP = 0, 2
+PAIR = (CLS, *(t for t in TOKENS[:17] if t > 2), SEP, *(t for t in TOKENS[17:] if t > 2), SEP)
+"""A text of two, as a reranker reads them."""
+
 MATRICES = {
+    "position_embd": 4.0,
+    "token_types": 4.0,
     "attn_q": 1.5,
     "attn_k": 1.5,
     "attn_v": 1.5,
@@ -877,7 +1003,7 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
             offset = 0.0 if ".ssm_" in name else architecture.hf_gain_offset
             out[own] = (values + np.float32(mean - offset)).astype(np.float32)
-    if architecture.gguf == "mamba2":
+    if issubclass(architecture, BackboneStateSpaces):
         out = {name.replace("model.layers.", "backbone.layers."): array for name, array in out.items()}
     return stack_experts(architecture, out, config)
 
@@ -957,6 +1083,64 @@ def tokenizer_json(vocabulary: int = VOCABULARY) -> dict[str, Any]:
             "merges": own["tokenizer.ggml.merges"],
         },
     }
+
+
+def encoder_tokenizer(pair: Sequence[str] = ("[CLS]", "$A", "[SEP]", "$B:1", "[SEP]:1")) -> dict[str, Any]:
+    """The same with control tokens and the forms of one text and of two, as encoders have them."""
+    own = tokenizer_json()
+    for name, number in (("[CLS]", CLS), ("[SEP]", SEP)):
+        old = own["added_tokens"][number]["content"]
+        own["added_tokens"][number]["content"] = name
+        own["model"]["vocab"][name] = own["model"]["vocab"].pop(old)
+
+    def part(text: str) -> dict[str, Any]:
+        name, _, kind = text.partition(":")
+        value = {"id": name.removeprefix("$"), "type_id": int(kind or 0)}
+        return {"Sequence" if name.startswith("$") else "SpecialToken": value}
+
+    special = {
+        name: {"id": name, "ids": [number], "tokens": [name]} for name, number in (("[CLS]", CLS), ("[SEP]", SEP))
+    }
+    own["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [part(text) for text in ("[CLS]", "$A", "[SEP]")],
+        "pair": [part(text) for text in pair],
+        "special_tokens": special,
+    }
+    return own
+
+
+def write_encoder(folder: Path, variant: Variant, seed: str, pooling: str | None = None) -> Path:
+    """Write an encoder's folder, a reranker's with its head; `pooling` is a mode of Sentence Transformers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = dict(variant.config) | {"architectures": ["XLMRobertaModel"]}
+    if variant.config["model_type"] == "bert":
+        plain["architectures"] = ["BertModel"]
+    values = {variant.prefix + name: array for name, array in tensor_values(plain, seed).items()}
+    width, bert = variant.config["hidden_size"], variant.config["model_type"] == "bert"
+    first, last = (
+        (variant.prefix + "pooler.dense", "classifier") if bert else ("classifier.dense", "classifier.out_proj")
+    )
+    if variant.prefix:
+        for stem, rows, size in ((first, width, 1.0), (last, 1, 2.0)):
+            values[stem + ".weight"] = random_floats(f"{seed}|{stem}", (rows, width), size / width**0.5)
+            values[stem + ".bias"] = random_floats(f"{seed}|{stem}.bias", (rows,), 0.5)
+    tensors = {name: (variant.kind, array.shape, stored(array, variant.kind)) for name, array in values.items()}
+    write_safetensors(folder / "model.safetensors", tensors)
+    (folder / "config.json").write_text(json.dumps(variant.config))
+    pair = ("[CLS]", "$A", "[SEP]", "$B:1", "[SEP]:1") if bert else ("[CLS]", "$A", "[SEP]", "[SEP]", "$B", "[SEP]")
+    (folder / "tokenizer.json").write_text(json.dumps(encoder_tokenizer(pair)))
+    if pooling is not None:
+        kinds = (("Transformer", ""), ("Pooling", "1_Pooling"))
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (kind, path) in enumerate(kinds)
+        ]
+        (folder / "modules.json").write_text(json.dumps(modules))
+        (folder / "1_Pooling").mkdir(exist_ok=True)
+        settings = {"word_embedding_dimension": width, f"pooling_mode_{pooling}": True}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    return folder
 
 
 def write_folder(folder: Path, variant: Variant, seed: str, changes: Mapping[str, Any] | None = None) -> Path:

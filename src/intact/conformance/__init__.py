@@ -32,9 +32,9 @@ TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds a token
 
 EXPECTED = {
-    "operations": "39aa1365279551a819c251e1e54fab42b6b28f024919926c7c097f84b5c2594f",
+    "operations": "e463afb3fa2e80a48b4d6da9252edce41f07b7680477215397386f74a8f7265c",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
-    "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c",
+    "profiles": "918cffb0fe8831525c92fb3e1da454cfb847812629725c3ec3c1d15d0fbbb07c",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
     "tokens, first 4": "bdf1387a1c06bc3187a585431c1fa6e941f4e86329ade22d91b74b79496a8281",
 }

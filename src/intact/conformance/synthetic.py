@@ -262,6 +262,14 @@ def _norms() -> Iterator[Case]:
     b.ops.append(Norm("q", "q", b.vector("gain", 24, 1.0, 0.5), 1e-6, heads=5))
     b.logits("q")
     yield b.case([ALL_TOKENS])
+    b = _Builder("norm of groups")
+    b.embed(3 * 37, low=-15)
+    normed, gain = b.buffer("normed", 3 * 37), b.vector("gain", 3 * 37, 1.0, 0.5)
+    b.ops.append(Norm("x", normed, gain, 1e-5, groups=3))
+    b.linear("normed", "F32", ("result", 60), wide=True)
+    b.ops.append(Norm("result", b.buffer("y", 60, wide=True), b.vector("other", 60, 0.0, 2.0), 1e-6, groups=4))
+    b.logits("y")
+    yield b.case([ALL_TOKENS])
 
 
 def _ropes() -> Iterator[Case]:
@@ -311,7 +319,7 @@ def _layer_norms() -> Iterator[Case]:
 
 
 class _Mixture(NamedTuple):
-    """One mixture: its weights and activation, experts, those of a row, groups and those of a row."""
+    """One mixture: its weights and activation, experts, those of a row, groups and those of a row, whether gated."""
 
     kind: ExpertWeights
     activation: Activation
@@ -320,6 +328,7 @@ class _Mixture(NamedTuple):
     groups: int = 1
     groups_used: int = 1
     ends: str = ""
+    gated: bool = True
 
 
 def _experts() -> Iterator[Case]:
@@ -332,8 +341,9 @@ def _experts() -> Iterator[Case]:
         _Mixture("sigmoid of chosen", "silu", 6, 3),
         _Mixture("softmax", "silu", 8, 3, 4, 2, " groups"),
         _Mixture("sigmoid of chosen", "silu", 9, 3, 3, 1, " groups"),
+        _Mixture("sigmoid of chosen", "relu", 6, 2, ends=" squared", gated=False),
     )
-    for kind, activation, count, used, groups, groups_used, ends in mixtures:
+    for kind, activation, count, used, groups, groups_used, ends, gated in mixtures:
         b = _Builder(f"experts {kind}{ends}")
         width, hidden = 64, 80
         b.embed(width, low=-12)
@@ -344,14 +354,15 @@ def _experts() -> Iterator[Case]:
         b.ops.append(Linear("normed", (Target(b.buffer("scores", count), "router"),)))
         experts = []
         for e in range(count):
-            matrices = (
+            first, *others = (
                 b.matrix(f"{name}.{e}", stored, *shape)
                 for name, stored, shape in (
-                    ("gate", "Q4_1", (hidden, width)),
+                    *((("gate", "Q4_1", (hidden, width)),) if gated else ()),
                     ("up", "Q8_0", (hidden, width)),
                     ("down", "F16", (width, hidden)),
                 )
             )
+            matrices = (first, *others) if gated else (first, first, *others)
             biases = [
                 b.vector(f"{name}.bias.{e}", size, 0.0, 0.5)
                 for name, size in (("gate", hidden), ("up", hidden), ("down", width))
@@ -617,6 +628,45 @@ def _decoders() -> Iterator[Case]:
         yield b.case(_two_sequences())
 
 
+def _encoders() -> Iterator[Case]:
+    """Build encoders: rows that see a whole text, learned positions, norms of the stream in place, GELU's other form.
+
+    The head of the first shows single units of what attention makes of many rows; texts of other lengths share steps.
+    """
+    texts = [
+        _step(_chunk(0, range(TOKENS), (1, 0))),
+        _step(_chunk(0, [9], (2,)), _chunk(0, [(5 * i + 2) % TOKENS for i in range(40)], (5, 3, 4))),
+    ]
+    b = _Builder("encoder attention", 2, 20)
+    b.layers = 1
+    b.embed(40, low=-12)
+    b.linear("x", "F32", ("q", 80), ("k", 40), ("v", 40), bias=0.5)
+    b.ops.append(Attend("q", "k", "v", b.buffer("o", 80), 0, 4, 2, 20, inverse_root(20), causal=False))
+    b.logits("o")
+    yield b.case(texts)
+    b = _Builder("encoder", 3, 16)
+    width, hidden, heads = 48, 80, 3
+    b.embed(width, "F16", low=-8)
+    positions = b.matrix("positions", "F32", 44, width, 2.0)
+    rows = b.vector("types.0", width, 0.0, 0.5), b.vector("types.1", width, 0.0, 0.5)
+    b.ops[0] = Embed("x", "embed", Fraction(5, 3), positions, 2, *rows, 7)
+    for i in range(2):
+        b.layers += 1
+        gains = [
+            (b.vector(f"gain.{i}.{j}", width, 1.0, 0.3), b.vector(f"bias.{i}.{j}", width, 0.0, 0.3)) for j in (0, 1)
+        ]
+        b.linear("x", "BF16" if i else "F32", ("q", width), ("k", width), ("v", width), bias=0.5)
+        b.ops.append(Attend("q", "k", "v", b.buffer("o", width), i, heads, heads, 16, inverse_root(16), causal=False))
+        b.ops.append(Linear("o", (Target("x", b.matrix(f"o.{i}", "F16", width, width), accumulate=True),)))
+        b.ops.append(Norm("x", "x", gains[0][0], 1e-12, centered=True, bias=gains[0][1]))
+        b.linear("x", "F16", ("up", hidden), bias=0.5)
+        b.ops.append(Gate("up", None, b.buffer("hidden", hidden, wide=True), "gelu_erf"))
+        b.ops.append(Linear("hidden", (Target("x", b.matrix(f"down.{i}", "F16", width, hidden), accumulate=True),)))
+        b.ops.append(Norm("x", "x", gains[1][0], 1e-12, centered=True, bias=gains[1][1]))
+    b.logits("x")
+    yield b.case(texts)
+
+
 def with_largest_inputs(program: Program) -> Program:
     """Return a program whose products have largest inputs, of which the least clip many rows."""
     tensors, ops = dict(program.tensors), list(program.ops)
@@ -638,5 +688,5 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    for family in (*parts, _deltas, _decoders, _adapters):
+    for family in (*parts, _deltas, _decoders, _adapters, _encoders):
         yield from family()

@@ -17,6 +17,7 @@ from intact.models.decoder import float_values
 from intact.models.program import (
     AllGather,
     Convolve,
+    Embed,
     Experts,
     GatedDelta,
     Gather,
@@ -173,7 +174,7 @@ def gain_values(program: Program, op: Norm) -> NDArray[np.float32]:
 
 def integer_gain(program: Program, op: Norm) -> Gain:
     """A norm's gain as integers, checked against the bounds of the sums."""
-    gain = make_gain(gain_values(program, op), op.eps)
+    gain = make_gain(gain_values(program, op), op.eps, op.groups)
     if not -20 <= gain.exponent <= 30:
         name, size = program.tensors[op.gain].name, f"2^{gain.exponent}"
         raise ModelError(f"tensor {name}: the largest gain times sqrt(n) is {size}, beyond what fixed point holds")
@@ -251,6 +252,23 @@ def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None
     """Refuse trees of drafts for a program with a recurrent state, which only consecutive tokens lead on."""
     if any(chunk.parents is not None for chunk in chunks) and program.recurrent():
         raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, no trees")
+
+
+def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
+    """Refuse texts that an encoder cannot read: in parts, or longer than it has positions for."""
+    most = min(
+        (
+            program.tensors[op.positions].shape[0] - op.first
+            for op in program.ops
+            if isinstance(op, Embed) and op.positions
+        ),
+        default=None,
+    )
+    for chunk in chunks:
+        if program.is_encoder and (chunk.position or chunk.parents is not None):
+            raise ParameterError("an encoder reads each text whole, in one chunk that begins at position 0")
+        if most is not None and (end := chunk.position + len(chunk.tokens)) > most:
+            raise ParameterError(f"the model has positions for {most} tokens, not for {end}")
 
 
 def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:

@@ -155,7 +155,7 @@ class NativeExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
-        self.trees = not self._parts.float32 and not program.recurrent()
+        self.trees = not self._parts.float32 and not program.recurrent() and not program.is_encoder
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
@@ -300,9 +300,16 @@ class NativeExecutor:
                 if self.profile != "fp32":
                     check_embedding(op.weight, self._model.largest_exponent(weight))
                 factor = {"multiplier": embed_multiplier(op.scale), "float_scale": float(op.scale)}
-                return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor}
+                added: dict[str, Any] = {"bias": self._bias(op.bias, 20), "second_bias": self._bias(op.second_bias, 20)}
+                if op.separator is not None:
+                    added["separator"] = op.separator
+                if op.positions is not None:
+                    added |= {"positions": self._weight(op.positions), "first": op.first}
+                    if self.profile != "fp32":
+                        check_embedding(op.positions, self._model.largest_exponent(added["positions"]))
+                return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor, **added}
             case Norm():
-                slices = {"heads": op.heads, "accumulate": op.accumulate, "centered": op.centered}
+                slices = {"heads": op.heads, "groups": op.groups, "accumulate": op.accumulate, "centered": op.centered}
                 return kind.NORM, {
                     "source": ids[op.source],
                     "target": ids[op.target],
@@ -350,7 +357,9 @@ class NativeExecutor:
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
             case Attend():
                 rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
-                shape = {name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window")}
+                shape = {
+                    name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window", "causal")
+                }
                 scores: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
                 scores |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 if op.sinks is not None:
@@ -413,11 +422,12 @@ class NativeExecutor:
                     )
                 ]
                 named = {name: ids[buffer] for name, buffer in rows.items()}
-                added = self._bias(op.bias, SIGMOID_FRACTION)
-                return kind.EXPERTS, {**named, **shape, "bias": added, "routing": routing, "targets": matrices}
+                chosen = self._bias(op.bias, SIGMOID_FRACTION)
+                return kind.EXPERTS, {**named, **shape, "bias": chosen, "routing": routing, "targets": matrices}
             case Logits():
                 cap = {"cap": tuple(make_soft_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
-                return kind.LOGITS, {"source": ids[op.source], "weight": self._weight(op.weight), **cap}
+                weight = -1 if op.weight is None else self._weight(op.weight)
+                return kind.LOGITS, {"source": ids[op.source], "weight": weight, **cap}
 
     def _gain(self, op: Norm) -> int:
         gain = integer_gain(self.program, op)

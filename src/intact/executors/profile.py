@@ -137,6 +137,8 @@ class StepWork:
     def add(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], narrows: bool) -> None:
         """Count a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
         last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
+        if self.program.is_encoder:  # a row sees all of its text
+            last = np.concatenate([np.full(len(chunk.tokens), len(chunk.tokens)) for chunk in chunks])
         going = last[wanted] if narrows else last
         self.steps += 1
         self.rows += len(last)
@@ -170,6 +172,8 @@ class StepWork:
             case Embed():
                 outputs = self.program.tensors[op.weight].shape[0]
                 row = self._weight_size(op.weight) // outputs
+                if op.positions is not None:
+                    row += self._weight_size(op.positions) // self.program.tensors[op.positions].shape[0]
                 return WorkSize(0, all_rows * (row + self._size(op.target)))
             case Norm():
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
@@ -236,13 +240,13 @@ class StepWork:
                 return WorkSize(0, all_rows * (self._size(op.source) + op.used * codes))
             case Experts():
                 e = op.experts[0]
-                names = (e.gate, e.up, e.down)
+                names = {e.gate, e.up, e.down}
                 macs = sum(int(np.prod(self.program.tensors[name].shape)) for name in names)
                 size = sum(self._weight_size(name) for name in names)  # of one expert
                 read = min(all_rows * op.used, self.steps * len(op.experts))
                 return WorkSize(all_rows * op.used * macs, read * size + all_rows * op.used * self._size(op.target))
             case Logits():
-                return self._product(op.weight, self.wanted, op.source, 4)
+                return WorkSize(0, 0) if op.weight is None else self._product(op.weight, self.wanted, op.source, 4)
 
     def by_operation(self) -> list[WorkSize]:
         """Return the work of the steps so far in each operation of the program, all its parts together."""
@@ -295,7 +299,7 @@ class StepWork:
             case Logits():
                 return {
                     ROWS: prepare or ("quantise", f"{op.source}, wanted rows"),
-                    PRODUCT: ("logits", _role([op.weight])),
+                    PRODUCT: ("logits", _role([op.weight] if op.weight else [])),
                 }
 
     def records(self, times: NDArray[np.int64]) -> list[Record]:

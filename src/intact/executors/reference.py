@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from intact.executors.base import (
     check_embedding,
     check_exchanges,
     check_experts,
+    check_whole,
     choice_bias,
     convolution_taps,
     delta_weights,
@@ -120,7 +122,7 @@ class ReferenceExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
-        self.trees = not program.recurrent()
+        self.trees = not program.recurrent() and not program.is_encoder
         products = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Linear)]
         self._scales: dict[int, FixedScale | None] = {i: input_scale(program, op, self._parts) for i, op in products}
         self._kept: dict[int, KeptInputs | None] = {}
@@ -236,6 +238,7 @@ class ReferenceExecutor:
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
         check_consecutive(self.program, chunks)
+        check_whole(self.program, chunks)
         tokens = np.concatenate([c.tokens for c in chunks])
         positions = np.concatenate([_positions(c) for c in chunks])
         rotations = zip(self.program.rotations, self.program.factors(), strict=True)
@@ -245,7 +248,7 @@ class ReferenceExecutor:
         for index, op in enumerate(self.program.ops):
             match op:
                 case Embed():
-                    rows[op.target] = self._embed(op, tokens)
+                    rows[op.target] = self._embed(op, tokens, positions, chunks)
                 case Norm():
                     self._norm(op, rows, fraction)
                 case Gather():
@@ -307,6 +310,8 @@ class ReferenceExecutor:
                     if not len(wanted):
                         return np.zeros((0, self.program.vocabulary), np.int32)
                     self._head = a = quantize(rows[op.source][wanted], fraction[op.source])
+                    if op.weight is None:
+                        return np.zeros((len(wanted), 0), np.int32)
                     logits = sat32(matmul(a, self._weight(op.weight), LOGIT_FRACTION))
                     logits = soft_cap(logits, make_soft_cap(op.cap)) if op.cap else logits
         return logits.astype(np.int32)
@@ -346,11 +351,21 @@ class ReferenceExecutor:
         self._exchange(op, None if op.source is None else rows[op.source], whole)
         return whole
 
-    def _embed(self, op: Embed, tokens: NDArray[np.int32]) -> Rows:
-        w = self._weight(op.weight)
+    def _embed(self, op: Embed, tokens: NDArray[np.int32], positions: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        x = self._rows_of(op.weight, tokens, embed_multiplier(op.scale))
+        if op.positions is not None:
+            x = x + self._rows_of(op.positions, op.first + positions, embed_multiplier(Fraction(1)))
+        behind = np.concatenate([_behind(chunk.tokens, op.separator) for chunk in chunks])
+        for name, where in ((op.bias, ~behind), (op.second_bias, behind)):
+            if name is not None:
+                x = x + np.where(where[:, None], integer_bias(self.program, name, 20), 0)
+        return x
+
+    def _rows_of(self, name: str, rows: NDArray[np.integer], multiplier: int) -> Rows:
+        w = self._weight(name)
         exponents = w.scale_exp if w.minimum_exp is None else np.maximum(w.scale_exp, w.minimum_exp)
-        check_embedding(op.weight, int(exponents.max()))
-        return _embed(w, tokens, embed_multiplier(op.scale))
+        check_embedding(name, int(exponents.max()))
+        return _embed(w, rows, multiplier)
 
     def _norm(self, op: Norm, rows: dict[str, Rows], fraction: dict[str, int]) -> None:
         gain, x = self._gain(op), rows[op.source]
@@ -365,7 +380,7 @@ class ReferenceExecutor:
             y = y if wide else sat32(rshift(y, 4))
         else:
             fraction[op.target] = 20 if wide else gain.fraction
-            y = rmsnorm(x, 20, gain, fraction[op.target])
+            y = rmsnorm(x, 20, gain, fraction[op.target], op.groups)
         rows[op.target] = rows[op.target] + y if op.accumulate else y
 
     def _experts(self, op: Experts, rows: dict[str, Rows], fraction: dict[str, int]) -> Rows:
@@ -414,7 +429,8 @@ class ReferenceExecutor:
             keys[own], key_scales[own] = new_keys.codes[part], new_keys.scale[part]
             values[own], value_scales[own] = new_values.codes[part], new_values.scale[part]
             for m in range(part.start, part.stop):
-                visible = slots[_seen(chunk, m - row)[-op.window :]]  # a window of 0 takes all
+                last = m - row if op.causal else len(chunk.tokens) - 1
+                visible = slots[_seen(chunk, last)[-op.window :]]  # a window of 0 takes all
                 for h in range(op.heads):
                     kv = h // group
                     kept_keys, kept_values = keys[visible, kv], values[visible, kv]
@@ -575,6 +591,13 @@ def _ancestors(chunk: SequenceChunk, row: int) -> list[int]:
     return line
 
 
+def _behind(tokens: NDArray[np.int32], separator: int | None) -> NDArray[np.bool_]:
+    """Return for each row of a text whether a separator stands before it."""
+    found = tokens == (-1 if separator is None else separator)
+    before: NDArray[np.bool_] = np.cumsum(found) > found
+    return before
+
+
 def _adapters(chunks: Sequence[SequenceChunk]) -> Rows:
     """Return the adapter of each row."""
     return np.repeat([chunk.adapter for chunk in chunks], [len(chunk.tokens) for chunk in chunks])
@@ -590,7 +613,7 @@ def _seen(chunk: SequenceChunk, row: int) -> Rows:
     return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_ancestors(chunk, row), np.int64)])
 
 
-def _embed(w: BlockWeight, tokens: NDArray[np.int32], multiplier: int) -> Rows:
+def _embed(w: BlockWeight, tokens: NDArray[np.integer], multiplier: int) -> Rows:
     """Return rows of the embedding in Q20: codes times scale times factor (Q24), rounded once; minima likewise."""
     table = np.arange(1 << w.bits) if w.table is None else w.table
     codes = np.asarray(table, np.int64)[w.codes[tokens]] - w.zero

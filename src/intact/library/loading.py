@@ -14,21 +14,23 @@ from typing import Any, Literal
 from intact.catalogue import DEFAULT, resolve
 from intact.catalogue.measured import known_digests, remember_digests, state_of
 from intact.engine.draft.draft_model import DraftModel
-from intact.engine.draft.drafting import OFF, check_drafter, make_drafting
+from intact.engine.draft.drafting import HEADS, OFF, check_drafter, make_drafting
+from intact.engine.draft.prediction_head import GivenRows, PredictionHead
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import Partner, check_vocabularies
 from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
 from intact.engine.sampling.definitions import integer, whole
 from intact.errors import ModelError, ParameterError
-from intact.executors.base import Executor, choose_threads
+from intact.executors.base import Exchanger, Executor, choose_threads
 from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
 from intact.library.model import Model
 from intact.memory import parse_size, usable
-from intact.models import build_program
+from intact.models import Program, build_program
 from intact.models.adapters import read_adapter, with_adapters
+from intact.models.prediction_heads import build_prediction_head
 from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
 from intact.receipts.model_digests import ModelDigests
@@ -90,8 +92,9 @@ def load(
         is absent. The first time of a model its weights are read again, to digest them.
     prefix_cache_bytes : int, optional
         The most bytes of the files in that folder, by default 4 GB; the least recently used pages are removed.
-    drafter : {'auto', 'lookup', 'recycling', 'stand', 'off'} or another's name
-        The drafter, which guesses ahead (docs/drafting.md).
+    drafter : {'auto', 'heads', 'lookup', 'recycling', 'stand', 'off'} or another's name
+        The drafter, which guesses ahead (docs/drafting.md). 'heads' is the model's own prediction head, which takes
+        memory of its own.
     draft_model : str or path, optional
         A smaller model with the same vocabulary, which drafts beside the drafter, or alone if that is 'model'. It has
         a cache of its own, under a cap of the same size.
@@ -116,8 +119,8 @@ def load(
     weights_memory : int or str, optional
         A hard cap on the memory of the model's weights, in bytes or such as ``"2GB"``, for models that are larger than
         it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
-        (docs/engine.md). Linux only, in integer profiles. By default all weights are in memory. Draft models, partners
-        and adapters always are.
+        (docs/engine.md). Linux only, in integer profiles. By default all weights are in memory. Draft models,
+        prediction heads, partners and adapters always are.
     kv : {'int8', 'int84', 'int4'}, optional
         A codec of the KV cache, which holds more positions in as much memory (docs/kv_codecs.md). This changes the
         result, and is part of the profile: ``kv="int4"`` makes ``int8`` to ``int8+kv-int4``. A draft model has none.
@@ -151,6 +154,8 @@ def load(
     if prefill is not None:
         _check_prefill(prefill, division, prefix_cache, bool(partners))
     check_drafter(drafter, draft_model is not None)
+    if drafter == HEADS and len(division.ranks) > 1:
+        raise ParameterError(f"prediction heads and {division.way}_parallel do not go together: give one")
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
@@ -181,8 +186,17 @@ def load(
         paging["prefix_cache"] = prefix_cache is not False
         small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
         _check_draft_model(main, small)
+    encoder = main.program.is_encoder
+    if encoder:
+        _check_encoder(drafter, small is not None, bool(others), folder is not None or prompts is not None)
     vocabulary, trees = main.program.vocabulary, main.executor.trees
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
+    head: PredictionHead | None = None
+    if drafter == HEADS:
+        from intact.parallel.session import Setting
+
+        head_setting = Setting(profile, width, page_size, executor, threads)
+        head = _prediction_head(main, head_setting.make_executor, cache_bytes, prefix_cache is not False)
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
@@ -194,12 +208,23 @@ def load(
         rows=rows,
         cache_bytes=cache_bytes,
         prefix_cache=prefix_cache is not False,
-        drafting=make_drafting(drafter, vocabulary, trees, guesser),
+        drafting=None if encoder else make_drafting(drafter, vocabulary, trees, guesser, head),
         partners=[other.executor for other in others],
         stores=stores,
         adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if folder else (),
+        whole=encoder,
     )
     return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "", prompts)
+
+
+def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool) -> None:
+    """Refuse what only models that write texts have."""
+    if draft_model or drafter not in ("auto", OFF):
+        raise ParameterError(f"an encoder draws no tokens to guess: give drafter='off', got {drafter!r:.60}")
+    if partners:
+        raise ParameterError("an encoder draws no tokens to mix: leave out partners")
+    if pages:
+        raise ParameterError("an encoder keeps no pages, which depend on the whole text: leave out the prefix cache")
 
 
 def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
@@ -310,6 +335,8 @@ def _open(
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
         if len(division.ranks) > 1:
+            if whole.is_encoder:
+                raise ParameterError("an encoder cannot be cut: load it in one process")
             from intact.parallel.session import Setting
             from intact.parallel.start import start_ranks
 
@@ -366,6 +393,24 @@ def _check_draft_model(main: Partner, small: Model) -> None:
             f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: {found}; expected "
             f"{main.tokenizer.size:,}, digest {digest[:16]}: give a smaller model of the same family"
         )
+
+
+def _prediction_head(
+    main: Partner, make_executor: Callable[[Program, Exchanger], Executor], cache_bytes: int | None, keep: bool
+) -> PredictionHead:
+    """Return the drafter that a model's own prediction head is."""
+    program = build_prediction_head(main.checkpoint)
+    if program is None:
+        raise ParameterError(
+            f"drafter='heads': {main.path} has no prediction head that intact knows (tensors mtp.* or nextn.* of "
+            "Qwen3-Next and Qwen3.5): leave drafter='auto'"
+        )
+    given = GivenRows(main.executor.profile)
+    executor = make_executor(program, given)
+    if not parse_profile(main.executor.profile).float32:
+        main.checkpoint.rest()  # the weights have been converted
+    sizes = {"context": program.context, "vocabulary": program.vocabulary}
+    return PredictionHead(executor, given, cache_bytes, keep, trees=main.executor.trees, **sizes)
 
 
 def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:

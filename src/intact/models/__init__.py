@@ -79,14 +79,16 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     claimed: dict[str, type[Decoder]] = {}
     for own, architecture in ARCHITECTURES.working().items():
         if not gguf:
-            known |= dict.fromkeys(architecture.hf, architecture)
+            claims = architecture.claims(checkpoint.metadata)
+            for name in architecture.hf:
+                (claimed if claims else known).setdefault(name, architecture)
         elif own == architecture.gguf:
             known[own] = architecture
         elif architecture.claims(checkpoint.metadata):
             claimed[architecture.gguf] = architecture
     known |= claimed
     for name in names:
-        if (own := language_model(name)) in known:
+        if (own := name if name in known else language_model(name)) in known:
             return known[own]
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     hint = next((f" {found}" for name in names if (found := did_you_mean(name, known))), "")

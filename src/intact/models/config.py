@@ -122,6 +122,8 @@ class Config:
     """The sizes of state-space layers, if there are any; their convolutions sum over `taps` positions."""
     scan_layers: tuple[int, ...] = ()
     """Layers with a state space in the place of attention."""
+    net_layers: tuple[int, ...] = ()
+    """Layers that are a feed-forward net alone, without attention or anything in its place."""
     scan_norm: bool = True
     """If true, state-space layers have a norm before their output projection."""
     delta: DeltaShape | None = None
@@ -130,6 +132,12 @@ class Config:
     """Layers with a gated delta net in the place of attention."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
     """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
+    token_types: int = 0
+    """Kinds of tokens, each with a row that is added to their embedding (BERT)."""
+    first_position: int = 0
+    """The row of position 0 among those of learned positions."""
+    separator: int | None = None
+    """The token behind which the second kind of tokens begins; None: all are of the first."""
     other_heads: tuple[str, ...] = ()
     """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 

@@ -92,6 +92,8 @@ class Decoder(DecoderFiles):
     norms: ClassVar[Literal["before", "after", "both", "parallel"]] = "before"
     """Where norms stand: before attention and feed-forward net, after them (before the residual sum), both, or one
     before the two, which then read the same row."""
+    causal: ClassVar[bool] = True
+    """False for encoders: rows see the positions behind them too."""
     norm_biases: ClassVar[bool] = False
     """True if layer norms have biases."""
     ffn_norm: ClassVar[str] = "ffn_norm"
@@ -202,17 +204,15 @@ class Decoder(DecoderFiles):
         self.embed()
         for i in range(c.layers):
             self.layer(i)
-        self.norm("x", "normed", "output_norm.weight", factor=c.logit_scale)
         vocabulary = self.used["token_embd.weight"].shape[0]
         if c.vocabulary not in (None, vocabulary):
             raise ModelError(
                 f"{self.path}: tensor token_embd.weight has {vocabulary} rows, but vocab_size is {c.vocabulary}"
             )
         tied = "output.weight" not in self.tensors if c.tied is None else c.tied
-        head = "token_embd.weight" if tied else "output.weight"
-        self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width), c.logit_cap))
-        for name in dict.fromkeys(("token_embd.weight", head)):
-            if has_index(self.used[name]):
+        self.finish(tied, vocabulary)
+        for name in ("token_embd.weight", "output.weight"):
+            if name in self.used and has_index(self.used[name]):
                 what = "embeddings and heads multiply the model's inputs in order"
                 raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs; {what}")
         rotations = self.rotations()
@@ -235,6 +235,13 @@ class Decoder(DecoderFiles):
             context=c.context,
             rotation_factors=() if set(factors) == {Fraction(1)} else factors,
         )
+
+    def finish(self, tied: bool, vocabulary: int) -> None:
+        """Append the last norm and the head, which is the embedding where it is tied."""
+        c = self.config
+        self.norm("x", "normed", "output_norm.weight", factor=c.logit_scale)
+        head = "token_embd.weight" if tied else "output.weight"
+        self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width), c.logit_cap))
 
     # What `layer` is written with: each method appends one operation and checks the tensors that it names.
 
@@ -281,8 +288,12 @@ class Decoder(DecoderFiles):
         accumulate: bool = False,
         factor: Fraction = Fraction(1),
         width: int | None = None,
+        groups: int = 1,
     ) -> None:
-        """Append a norm over a row or its heads; `width` is a row's or a head's where it is not the model's."""
+        """Append a norm over a row, its heads or its groups of columns; `width`: a row's or head's, if not the model's.
+
+        The gain has a value for each column of a row, but is one for all heads.
+        """
         c = self.config
         self.vector(gain, width or (c.head_width if heads else c.width))
         offset = 0.0 if c.from_gguf else self.hf_gain_offset
@@ -291,7 +302,7 @@ class Decoder(DecoderFiles):
         bias = gain.removesuffix("weight") + "bias" if centered and self.norm_biases else None
         if bias:
             self.vector(bias, width or c.width)
-        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor, centered, bias))
+        self.ops.append(Norm(source, target, gain, eps, heads, accumulate, offset, factor, centered, bias, groups))
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
@@ -331,7 +342,7 @@ class Decoder(DecoderFiles):
             self.vector(sinks, c.heads)
         cached = sum(isinstance(op, Attend) for op in self.ops)
         shape = (cached, c.heads, c.kv_heads, c.head_width)
-        self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks))
+        self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks, self.causal))
 
     def attention_inputs(self, i: int) -> None:
         """Append the projections to "q", "k" and "v"."""
@@ -395,7 +406,7 @@ class Decoder(DecoderFiles):
         self.ops.append(Scan("mixed", "steps", "scanned", weight, bias, steps, decay, skip, cached, *shape, c.taps))
         self.gate("z", "scanned", "gated", "silu")
         if c.scan_norm:
-            self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner)
+            self.norm("gated", "normed_inner", p + "ssm_norm.weight", width=shape.inner, groups=shape.groups)
 
     def project_scan(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append the output projection of a state-space layer."""
@@ -480,10 +491,14 @@ class Decoder(DecoderFiles):
             self.ops.append(whole)
 
     def expert(self, stems: list[str], hidden: int) -> Expert:
-        """Return an expert: its gate, up and down, with the biases that stand beside them."""
+        """Return an expert: its gate, up and down, with the biases that stand beside them.
+
+        Up is the gate too where nets have none and square their activation.
+        """
         width = self.config.width
-        shapes = ((hidden, width), (hidden, width), (width, hidden))
-        gate, up, down = (self.target("", stem, *shape) for stem, shape in zip(stems, shapes, strict=True))
+        gate = self.target("", stems[0] if self.gated else stems[1], hidden, width)
+        up = self.target("", stems[1], hidden, width)
+        down = self.target("", stems[2], width, hidden)
         for part in (gate, up, down):
             if part.weight in self.rotated or (part.weight in self.used and has_index(self.used[part.weight])):
                 raise ModelError(f"{self.path}: tensor {part.weight}: experts multiply their inputs as they are")

@@ -123,7 +123,7 @@ class DecoderFiles:
 
     @classmethod
     def claims(cls, metadata: Mapping[str, Any]) -> bool:
-        """Return whether a GGUF file that has the name of another architecture is of this one."""
+        """Return whether a file that has the name of another architecture is of this one, by its metadata."""
         return False
 
     @classmethod

@@ -56,8 +56,6 @@ class FalconH1(StateSpaces):
         config = super().read_config(checkpoint)
         if not config.from_gguf or not any(name.endswith(".ssm_norm.weight") for name in checkpoint.tensors):
             return config
-        if config.scan is not None and config.scan.groups > 1:
-            raise ModelError(f"{checkpoint.path}: norms of {config.scan.groups} groups of channels are not supported")
         return replace(config, scan_norm=True)
 
     @classmethod

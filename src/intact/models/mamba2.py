@@ -8,28 +8,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats import Checkpoint
 from intact.formats.metadata import Metadata
 from intact.models.config import MOST_CONTEXT, Config
-from intact.models.names import HF_NAMES
 from intact.models.program import Buffer
-from intact.models.state_spaces import StateSpaces, scan_names
+from intact.models.state_spaces import BackboneStateSpaces
 from intact.numerics.convolve import MOST_TAPS
 
 _NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
 
 
-class Mamba2(StateSpaces):
+class Mamba2(BackboneStateSpaces):
     """One state-space layer behind each norm."""
 
     gguf = "mamba2"
     hf = ("Mamba2ForCausalLM",)
-    mixer = "mixer"
-    hf_names = (
-        HF_NAMES
-        | {"token_embd": "model.embeddings", "output_norm": "model.norm_f", "attn_norm": "norm"}
-        | scan_names("mixer")
-    )
     hf_defaults: ClassVar[dict[str, Any]] = {
         "num_heads": 128,
         "head_dim": 64,
@@ -42,8 +34,6 @@ class Mamba2(StateSpaces):
         "tie_word_embeddings": False,
     }
     hf_refused = {"use_bias": (False,), "norm_before_gate": (False,), "rms_norm": (True,)}
-    hf_eps = "layer_norm_epsilon"
-    fused = {"ssm_in": "mixer.in_proj"}
     biases = dict.fromkeys(("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps", "ssm_out"), False)
     sample: ClassVar[dict[str, Any]] = {
         "ssm.conv_kernel": 4,
@@ -81,25 +71,6 @@ class Mamba2(StateSpaces):
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}
         shape = cls.shape(m, heads, width, ("n_groups", "state_size"))
         return replace(config, scan=shape, taps=m.integer("conv_kernel", 4, most=MOST_TAPS), biases=biases)
-
-    @classmethod
-    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own."""
-        if checkpoint.format != "gguf":
-            tensors = checkpoint.tensors.items()
-            named = {name.replace("backbone.", "model.", 1): tensor for name, tensor in tensors}
-            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, named)
-        return super().split(checkpoint, config)
-
-    @classmethod
-    def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name."""
-        return super().canonical_name(name.replace("backbone.", "model.", 1))
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors, whose layers are those of a `backbone`."""
-        return super().hf_name(name).replace("model.", "backbone.", 1)
 
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
         """Return none: positions are not rotated."""

@@ -20,7 +20,6 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: ("mamba", "jamba", "rwkv6", "rwkv7", "MambaForCausalLM", "JambaForCausalLM"),
-    "norms of groups of a row, each column with a gain": ("nemotron_h", "nemotron_h_moe", "NemotronHForCausalLM"),
     _LEARNED: ("gpt2", "starcoder", "GPT2LMHeadModel", "GPTBigCodeForCausalLM"),
     _ALIBI: ("bloom", "mpt", "BloomForCausalLM", "MptForCausalLM"),
     _ERF: ("gptneox", "falcon", "GPTNeoXForCausalLM", "FalconForCausalLM"),

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.errors import ParameterError
 from intact.formats import Tensor
 from intact.numerics.delta import DeltaShape
 from intact.numerics.experts import ExpertWeights
@@ -27,18 +28,29 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Embed:
-    """target = scale * weight[token]."""
+    """target = scale * weight[token] + positions[first + position] + bias.
+
+    `positions` names a matrix with a row for each position, `bias` a row that is added to all; None: nothing is added.
+    With a `separator`, a token, the rows of a text behind its first one get `second_bias` in place of `bias`.
+    """
 
     target: str
     weight: str
     scale: Fraction = Fraction(1)
+    positions: str | None = None
+    first: int = 0
+    bias: str | None = None
+    second_bias: str | None = None
+    separator: int | None = None
 
 
 @dataclass(frozen=True)
 class Norm:
     """RMSNorm of a row, or of each of `heads` slices; set, or added to the target where `accumulate`.
 
-    A layer norm where it is `centered`: of a whole row less its mean, and with a `bias`, if any.
+    A layer norm where it is `centered`: of a whole row less its mean, and with a `bias`, if any. With several `groups`
+    each of so many runs of a row's columns is normed by itself, and the gain still has a value for each column; the
+    gain of `heads` is one for all slices.
     The gain is the named tensor plus `offset` (Gemma's checkpoints store the gain less one), times `factor` (what
     Granite multiplies its logits by).
     """
@@ -53,6 +65,7 @@ class Norm:
     factor: Fraction = Fraction(1)
     centered: bool = False
     bias: str | None = None
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -175,8 +188,9 @@ class Rope:
 
 @dataclass(frozen=True)
 class Attend:
-    """Causal attention; appends key and value to the cache first.
+    """Attention; appends key and value to the cache first.
 
+    Rows see the positions of their text up to their own where it is `causal`, else all, and a text is one chunk then.
     `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none). `sinks` names a tensor with a
     score of each head that takes part in the softmax, without a value.
     """
@@ -193,6 +207,7 @@ class Attend:
     window: int = 0
     cap: Fraction = Fraction(0)
     sinks: str | None = None
+    causal: bool = True
 
 
 @dataclass(frozen=True)
@@ -294,7 +309,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Expert:
-    """The matrices of one gated feed-forward net, and their biases, if any."""
+    """The matrices of one gated feed-forward net, and their biases, if any.
+
+    `gate` is `up` where there is no gate: with ReLU the net then squares what is positive.
+    """
 
     gate: str
     up: str
@@ -332,10 +350,13 @@ class Experts:
 
 @dataclass(frozen=True)
 class Logits:
-    """The head, computed only for the rows that are asked for; logits pass a soft `cap` (0: none)."""
+    """The head, computed only for the rows that are asked for; logits pass a soft `cap` (0: none).
+
+    Without a weight there are no logits: what enters the head is kept, as of any (`Executor.head_inputs`).
+    """
 
     source: str
-    weight: str
+    weight: str | None
     cap: Fraction = Fraction(0)
 
 
@@ -390,6 +411,25 @@ class Program:
     context: int
     rotation_factors: tuple[Fraction, ...] = ()
     adapters: tuple[str, ...] = ()
+
+    @property
+    def is_encoder(self) -> bool:
+        """True if rows see what follows them: a text is read whole, and none is written."""
+        return any(isinstance(op, Attend) and not op.causal for op in self.ops)
+
+    @property
+    def head_weight(self) -> str:
+        """The matrix of the head.
+
+        Raises
+        ------
+        ParameterError
+            If the program has none: it is an encoder.
+        """
+        head = next(op for op in self.ops if isinstance(op, Logits))
+        if head.weight is None:
+            raise ParameterError(f"a model of the architecture {self.architecture} is an encoder, which has no logits")
+        return head.weight
 
     def convolutions(self) -> list[Convolve]:
         """Return the convolutions, in order of the parts of the cache that they have."""

@@ -57,7 +57,7 @@ def scan_names(mixer: str) -> dict[str, str]:
 class StateSpaces(Decoder):
     """A decoder with state-space layers in the place of attention, or beside it.
 
-    The norm behind a scan is over whole rows here; with several groups each would have its own.
+    The norm behind a scan is of each group of channels by itself.
     """
 
     mixer: ClassVar[str] = "mamba"
@@ -83,7 +83,7 @@ class StateSpaces(Decoder):
         heads, inner = m.integer("ssm.time_step_rank", most=4096), m.integer("ssm.inner_size", most=32768)
         if inner % heads:
             m.refuse("ssm.inner_size", f"a multiple of the {heads} heads (ssm.time_step_rank)", inner)
-        shape = cls.shape(m, heads, inner // heads, ("ssm.group_count", "ssm.state_size"), config.scan_norm)
+        shape = cls.shape(m, heads, inner // heads, ("ssm.group_count", "ssm.state_size"))
         return replace(config, scan=shape, taps=m.integer("ssm.conv_kernel", most=MOST_TAPS))
 
     @classmethod
@@ -97,7 +97,7 @@ class StateSpaces(Decoder):
             m.refuse("mamba_n_heads", f"heads of {width} with {inner} channels", heads)
         cls.refuse_step_limit(m)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("mamba_conv_bias", True)}
-        shape = cls.shape(m, heads, width, ("mamba_n_groups", "mamba_d_state"), config.scan_norm)
+        shape = cls.shape(m, heads, width, ("mamba_n_groups", "mamba_d_state"))
         return replace(config, scan=shape, taps=m.integer("mamba_d_conv", most=MOST_TAPS), biases=biases)
 
     @classmethod
@@ -108,14 +108,9 @@ class StateSpaces(Decoder):
             m.refuse("time_step_limit", f"{_NO_LIMIT[0]} (other limits of steps are not supported)", limit)
 
     @classmethod
-    def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str], norm: bool = True) -> ScanShape:
-        """Return the sizes; `keys` are those of the groups and of the states.
-
-        The authors' program norms each group by itself, so with a `norm` there may be one.
-        """
+    def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str]) -> ScanShape:
+        """Return the sizes; `keys` are those of the groups and of the states."""
         groups = m.integer(keys[0], 1)
-        if norm and groups != 1:
-            m.refuse(keys[0], "1 (norms of several groups are not supported)", groups)
         if heads % groups:
             m.refuse(keys[0], f"a divisor of the {heads} heads", groups)
         return ScanShape(heads, width, groups, m.integer(keys[1], most=MOST_STATES))
@@ -164,3 +159,35 @@ class StateSpaces(Decoder):
         self.project_scan(i, "x", accumulate=True)
         self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")
         self.feed_forward(i, "x", accumulate=True)
+
+
+class BackboneStateSpaces(StateSpaces):
+    """Those whose folders name the decoder `backbone`, its layers' one norm `norm`, and what follows it `mixer`."""
+
+    mixer = "mixer"
+    hf_names = (
+        HF_NAMES
+        | {"token_embd": "model.embeddings", "output_norm": "model.norm_f", "attn_norm": "norm"}
+        | scan_names("mixer")
+    )
+    hf_eps = "layer_norm_epsilon"
+    fused = {"ssm_in": "mixer.in_proj"}
+
+    @classmethod
+    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
+        """Return a checkpoint in which each matrix is a tensor of its own."""
+        if checkpoint.format != "gguf":
+            tensors = checkpoint.tensors.items()
+            named = {name.replace("backbone.", "model.", 1): tensor for name, tensor in tensors}
+            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, named)
+        return super().split(checkpoint, config)
+
+    @classmethod
+    def canonical_name(cls, name: str) -> str:
+        """Return GGUF's name."""
+        return super().canonical_name(name.replace("backbone.", "model.", 1))
+
+    @classmethod
+    def hf_name(cls, name: str) -> str:
+        """Return the name in safetensors, whose layers are those of a `backbone`."""
+        return super().hf_name(name).replace("model.", "backbone.", 1)

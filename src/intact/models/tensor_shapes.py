@@ -36,9 +36,7 @@ def tensor_shapes(
     layers = decoder.config.layers
     for i in range(layers):
         decoder.layer(i)
-    decoder.norm("x", "normed", "output_norm.weight")
-    if not tied:
-        decoder.matrix("output.weight", vocabulary, decoder.config.width)
+    decoder.finish(tied, vocabulary)
     places = {name: i for i, name in enumerate(shapes)}
 
     def place(name: str) -> tuple[int, bool, int, bool]:

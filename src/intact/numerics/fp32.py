@@ -35,6 +35,14 @@ _EXP_TERMS = tuple(
 )
 _GELU_LINEAR = np.float32(float.fromhex("0x1.988454p0"))
 _GELU_CUBIC = np.float32(float.fromhex("0x1.2444f2p-4"))
+_ERF_SLOPE = tuple(
+    np.float32(float.fromhex(term))
+    for term in (
+        "0x1.98844ap0", "0x1.29a63cp-4", "-0x1.150c62p-14", "-0x1.cfaaacp-14", "0x1.0ab1fep-17", "-0x1.1f4c0ap-22",
+        "0x1.f29ba2p-29",
+    )
+)  # fmt: skip
+_ERF_CLIP = np.float32(6.5)
 _ONE = np.float32(1.0)
 _SEVEN, _OAI_SLOPE = np.float32(7.0), np.float32(1.702)
 
@@ -123,6 +131,13 @@ def sigmoid(x: Floats) -> Floats:
     """Logistic function: 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, with e = exp(-abs(x))."""
     e = exp(-np.abs(x))
     y: Floats = np.where(x < 0, e, _ONE) / (_ONE + e)
+    return y
+
+
+def tanh(x: Floats) -> Floats:
+    """2 * sigmoid(2 * x) - 1."""
+    two = np.float32(2.0)
+    y: Floats = sigmoid(x * two) * two - _ONE
     return y
 
 
@@ -307,6 +322,16 @@ def gelu_tanh(x: Floats) -> Floats:
     return y
 
 
+def gelu_erf(x: Floats) -> Floats:
+    """GELU by the error function, within 1e-6: x * sigmoid(x * a polynomial in x * x); x above 6.5, 0 below -6.5."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        square, slope = x * x, np.full_like(x, _ERF_SLOPE[-1])
+        for coefficient in _ERF_SLOPE[-2::-1]:
+            slope = slope * square + coefficient
+        y = x * sigmoid(x * slope)
+    return np.where(x > _ERF_CLIP, x, np.where(x < -_ERF_CLIP, np.float32(0), y)).astype(np.float32)
+
+
 def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
     """Gated activation: f(g) * u; for swiglu_oai (g * sigmoid(1.702 g)) * (u + 1), g at most 7, u from -7 to 7."""
     y: Floats
@@ -319,7 +344,7 @@ def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
     elif kind == "relu":
         y = np.where(g > 0, g, np.float32(0)) * u
     else:
-        y = (silu(g) if kind == "silu" else gelu_tanh(g)) * u
+        y = {"silu": silu, "gelu": gelu_tanh, "gelu_erf": gelu_erf}[kind](g) * u
     return y
 
 

@@ -19,7 +19,7 @@ class Gain(NamedTuple):
 
     Attributes
     ----------
-    factor : int32 (n,), |factor| <= 2^30
+    factor : int32 (n,), |factor| <= 2^30; (groups * n,) where each group of columns is normed by itself
     exponent : int
     epsilon : int, round(eps * n * 2^40): added to the sum of squares of values in Q20
     """
@@ -34,9 +34,9 @@ class Gain(NamedTuple):
         return 30 - self.exponent
 
 
-def make_gain(gain: np.ndarray, eps: float) -> Gain:
-    """Turn a float32 gain (n,) into integers; eps is taken as the decimal number that its repr shows."""
-    n = len(gain)
+def make_gain(gain: np.ndarray, eps: float, groups: int = 1) -> Gain:
+    """Turn a float32 gain (groups * n,) into integers; eps is taken as the decimal number that its repr shows."""
+    n = len(gain) // groups
     wide = np.asarray(gain, np.float64)
     exponent = math.frexp(float(np.abs(wide).max()))[1]
     product = np.floor(np.ldexp(wide, 30 - exponent) + 0.5).astype(np.int64) * math.isqrt(n << 40)
@@ -61,9 +61,12 @@ def normalize(x: np.ndarray, input_fraction: int, gain: Gain) -> np.ndarray:
     return rshift(rshift(x, t[:, None]) * r[:, None], (31 - p + s - t)[:, None])
 
 
-def rmsnorm(x: np.ndarray, input_fraction: int, gain: Gain, output_fraction: int) -> np.ndarray:
-    """RMSNorm of rows x (M, n) with `input_fraction` bits: int64 with `output_fraction` bits, not saturated."""
-    unit = normalize(x, input_fraction, gain)
+def rmsnorm(x: np.ndarray, input_fraction: int, gain: Gain, output_fraction: int, groups: int = 1) -> np.ndarray:
+    """RMSNorm of rows x (M, n) with `input_fraction` bits: int64 with `output_fraction` bits, not saturated.
+
+    With several `groups` each run of n / groups columns is normed by itself.
+    """
+    unit = normalize(x.reshape(len(x) * groups, -1), input_fraction, gain).reshape(x.shape)
     return rshift(unit * gain.factor, 60 - gain.exponent - output_fraction)
 
 

@@ -14,7 +14,6 @@ from intact.executors.profiles import Profile, parse_profile
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.adapters import STREAM
-from intact.models.program import Logits
 from intact.parallel.channel import Channel, FrameKind, choose_timeout
 from intact.parallel.cut import cut_program
 from intact.parallel.executor import RankSpoke, serve_rank, tensor_step
@@ -57,7 +56,7 @@ class Setting(NamedTuple):
 
 def outputs_of(program: Program) -> int:
     """Return the number of logits that a program computes of a row."""
-    return next(program.tensors[op.weight].shape[0] for op in program.ops if isinstance(op, Logits))
+    return program.tensors[program.head_weight].shape[0]
 
 
 def weight_bytes_of(executor: Executor) -> int:

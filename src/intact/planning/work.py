@@ -258,7 +258,8 @@ class ModelWork:
                 row = NUMBER * count
                 transfers.append(Transfer(row * own + HEADER.size, row * (sum(op.widths) - own) + HEADER.size))
                 segments.append(Segment(0, 0, 0))
-        outputs = next(part.tensors[op.weight].shape[0] for op in part.ops if isinstance(op, Logits))
+        heads = [op.weight for op in part.ops if isinstance(op, Logits)]
+        outputs = sum(part.tensors[name].shape[0] for name in heads if name is not None)
         numbers = plan_length(rows.texts, count, rows.texts * rows.pages, rows.texts)
         return RankWork(
             tuple(segments), tuple(transfers), rows.texts * outputs * NUMBER + HEADER.size, numbers * PLAN + HEADER.size

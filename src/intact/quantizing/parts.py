@@ -64,7 +64,7 @@ def check_static(program: Program) -> None:
 def expert_matrices(program: Program) -> list[str]:
     """Return the matrices of a program's experts."""
     experts = [expert for op in program.ops if isinstance(op, Experts) for expert in op.experts]
-    return [name for e in experts for name in (e.gate, e.up, e.down)]
+    return list(dict.fromkeys(name for e in experts for name in (e.gate, e.up, e.down)))
 
 
 def check_transformable(program: Program, transforms: str) -> None:
