@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from intact.bench import shapes
 from intact.bench.shapes import ModelShape, random_checkpoint
 from intact.errors import ParameterError
 from intact.models import build_program
@@ -19,12 +18,13 @@ RATES = Rates(1e-11, 3e-11, 3e-6, message=15e-6, copy=5e-10, hub=3e-5, spoke=15e
 DEMAND = Demand(texts=4, context=256, length=64)
 
 
+def work_of(shape):
+    return ModelWork.of(build_program(random_checkpoint("small", shape=shape)))
+
+
 @pytest.fixture(scope="module")
 def work():
-    with pytest.MonkeyPatch.context() as patch:
-        shape = ModelShape("llama", 12, 512, 1536, 8, 4, 64, 4096, 1024, 1e4, False)
-        patch.setattr(shapes, "SHAPES", {"small": shape})
-        return ModelWork.of(build_program(random_checkpoint("small")))
+    return work_of(ModelShape("llama", 12, 512, 1536, 8, 4, 64, 4096, 1024, 1e4, False))
 
 
 def kind(name="one", count=1, memory=10**10, speed=1.0, rates=RATES, **fields):
@@ -104,10 +104,7 @@ def test_failures_cost_time_and_texts(work):
 
 
 def test_a_model_that_cannot_be_cut_runs_whole_where_it_fits():
-    with pytest.MonkeyPatch.context() as patch:
-        shape = ModelShape("qwen3moe", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64)
-        patch.setattr(shapes, "SHAPES", {"experts": shape})
-        experts = ModelWork.of(build_program(random_checkpoint("experts")))
+    experts = work_of(ModelShape("qwen3moe", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64))
     plan = choose_plan(experts, [kind(count=3)], DEMAND)
     assert [(len(replica.ranks), count) for replica, count in plan.replicas] == [(1, 3)]
     refused = choose_plan(experts, [kind(count=3, memory=PROCESS)], DEMAND)
@@ -116,10 +113,7 @@ def test_a_model_that_cannot_be_cut_runs_whole_where_it_fits():
 
 
 def test_what_tensor_parallel_cannot_cut_a_pipeline_may():
-    with pytest.MonkeyPatch.context() as patch:
-        shape = ModelShape("qwen3moe", 6, 256, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64)
-        patch.setattr(shapes, "SHAPES", {"experts": shape})
-        experts = ModelWork.of(build_program(random_checkpoint("experts")))
+    experts = work_of(ModelShape("qwen3moe", 6, 256, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64))
     ((replica, count),) = choose_plan(experts, [kind(count=4, memory=need(experts) - 1)], DEMAND).replicas
     assert (len(replica.ranks), replica.way, count) == (2, "pipeline", 2)
     assert all(rank.needed <= rank.kind.memory for rank in replica.ranks)

@@ -122,26 +122,29 @@ def tokenizer_metadata(vocabulary: int) -> dict[str, Any]:
     }
 
 
-def random_checkpoint(name: str, kind: str = "Q4_0") -> Checkpoint:
+def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = None) -> Checkpoint:
     """Return a model of a shape; its tensors are made when their data are asked for.
 
     Parameters
     ----------
     name : str
-        A key of `SHAPES`.
+        A key of `SHAPES`; with a shape of one's own any name.
     kind : str
         The format of all matrices, embeddings among them: one that GGUF files have (`intact.weights.FORMATS`).
+    shape : ModelShape, optional
+        By default that of the name.
 
     Raises
     ------
     ParameterError
         If there is no such shape or format, or rows are no whole number of its blocks.
     """
-    if name not in SHAPES:
-        raise ParameterError(unknown_name(f"there is no shape {name!r}", name, SHAPES))
+    if shape is None:
+        if name not in SHAPES:
+            raise ParameterError(unknown_name(f"there is no shape {name!r}", name, SHAPES))
+        shape = SHAPES[name]
     if kind not in FILE_TYPES:
         raise ParameterError(unknown_name(f"there is no type {kind!r}", kind, FILE_TYPES))
-    shape = SHAPES[name]
     metadata = _metadata(name, shape, kind)
     path = Path(f"{name}-{kind}")
     architecture = ARCHITECTURES[shape.architecture]
