@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from intact.cli import fetch
-from intact.cli.bench import KIND
+from intact.cli.bench import KIND, KindOption
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, new_table, note, out, show, size
 from intact.errors import ParameterError
@@ -49,7 +49,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    kind: Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")] = KIND,
+    kind: KindOption = KIND,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure this machine with MODEL, and print its table for the file.")
     ] = False,
