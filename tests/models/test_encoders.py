@@ -310,3 +310,34 @@ def test_a_folder_with_berts_own_vocabulary(tmp_path):
     other = EncodingJob(pair.ids, "first")
     reference.run([other])
     assert job.result() == other.result()
+
+
+@pytest.mark.native
+def test_a_reranker_in_a_gguf_file_has_the_folders_score(folder, tmp_path):
+    """As llama.cpp writes XLM-RoBERTa: positions without the first rows, the head as cls and cls.output."""
+    config = dict(ENCODERS["xlm-roberta-reranker"].config)
+    own = folder("xlm-roberta-reranker")
+    names = {"classifier.dense": "cls", "classifier.out_proj": "cls.output"}
+    tensors = {}
+    for name, tensor in open_checkpoint(own).tensors.items():
+        stem, _, end = name.rpartition(".")
+        data, shape = tensor.data.tobytes(), tensor.shape
+        if name.endswith("position_embeddings.weight"):
+            shape, data = (shape[0] - 2, shape[1]), data[2 * 4 * shape[1] :]
+        tensors[f"{names[stem]}.{end}" if stem in names else Bert.canonical_name(name)] = (tensor.kind, shape, data)
+    metadata = {key: config[name] for key, name in GGUF_NAMES.items()} | {
+        "general.architecture": "bert",
+        "bert.attention.causal": False,
+        "bert.pooling_type": 4,
+        "bert.context_length": config["max_position_embeddings"] - 2,
+    }
+    path = write_gguf(tmp_path / "reranker.gguf", metadata | tokenizer_metadata(config["vocab_size"]), tensors)
+    scores = []
+    for source in (own, path):
+        model = intact.load(source, profile="fp32")
+        job = EncodingJob(PAIR, "first")
+        model.run([job])
+        scores.append(model._pair_head.score(job.result()))
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)  # a GGUF file has its epsilon as float32
+    with pytest.raises(ParameterError, match="it pools by 'rank'"):
+        intact.load(path).embed([list(TOKENS)])
