@@ -314,7 +314,7 @@ def test_a_folder_with_berts_own_vocabulary(tmp_path):
 
 @pytest.mark.native
 def test_a_reranker_in_a_gguf_file_has_the_folders_score(folder, tmp_path):
-    """As llama.cpp writes XLM-RoBERTa: positions without the first rows, the head as cls and cls.output."""
+    """As llama.cpp writes XLM-RoBERTa: no first positions, no dimensions of 1, the head as cls and cls.output."""
     config = dict(ENCODERS["xlm-roberta-reranker"].config)
     own = folder("xlm-roberta-reranker")
     names = {"classifier.dense": "cls", "classifier.out_proj": "cls.output"}
@@ -324,6 +324,8 @@ def test_a_reranker_in_a_gguf_file_has_the_folders_score(folder, tmp_path):
         data, shape = tensor.data.tobytes(), tensor.shape
         if name.endswith("position_embeddings.weight"):
             shape, data = (shape[0] - 2, shape[1]), data[2 * 4 * shape[1] :]
+        if len(shape) == 2 and shape[0] == 1:
+            shape = shape[1:]
         tensors[f"{names[stem]}.{end}" if stem in names else Bert.canonical_name(name)] = (tensor.kind, shape, data)
     metadata = {key: config[name] for key, name in GGUF_NAMES.items()} | {
         "general.architecture": "bert",
