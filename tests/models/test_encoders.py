@@ -18,7 +18,15 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.bert import Bert
 from intact.numerics.functions import sigmoid
-from support.folders import ENCODERS, PAIR, TOKENS, tensor_values, tokenizer_json, write_encoder
+from support.folders import (
+    ENCODERS,
+    PAIR,
+    TOKENS,
+    tensor_values,
+    tokenizer_json,
+    write_encoder,
+    write_safetensors,
+)
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
 
@@ -310,3 +318,55 @@ def test_a_folder_with_berts_own_vocabulary(tmp_path):
     other = EncodingJob(pair.ids, "first")
     reference.run([other])
     assert job.result() == other.result()
+
+
+@pytest.mark.native
+def test_a_reranker_in_a_gguf_file_has_the_folders_score(folder, tmp_path):
+    """As llama.cpp writes XLM-RoBERTa: no first positions, no dimensions of 1, the head as cls and cls.output."""
+    config = dict(ENCODERS["xlm-roberta-reranker"].config)
+    own = folder("xlm-roberta-reranker")
+    names = {"classifier.dense": "cls", "classifier.out_proj": "cls.output"}
+    tensors = {}
+    for name, tensor in open_checkpoint(own).tensors.items():
+        stem, _, end = name.rpartition(".")
+        data, shape = tensor.data.tobytes(), tensor.shape
+        if name.endswith("position_embeddings.weight"):
+            shape, data = (shape[0] - 2, shape[1]), data[2 * 4 * shape[1] :]
+        if len(shape) == 2 and shape[0] == 1:
+            shape = shape[1:]
+        tensors[f"{names[stem]}.{end}" if stem in names else Bert.canonical_name(name)] = (tensor.kind, shape, data)
+    metadata = {key: config[name] for key, name in GGUF_NAMES.items()} | {
+        "general.architecture": "bert",
+        "bert.attention.causal": False,
+        "bert.pooling_type": 4,
+        "bert.context_length": config["max_position_embeddings"] - 2,
+    }
+    path = write_gguf(tmp_path / "reranker.gguf", metadata | tokenizer_metadata(config["vocab_size"]), tensors)
+    scores = []
+    for source in (own, path):
+        model = intact.load(source, profile="fp32")
+        job = EncodingJob(PAIR, "first")
+        model.run([job])
+        scores.append(model._pair_head.score(job.result()))
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)  # a GGUF file has its epsilon as float32
+    with pytest.raises(ParameterError, match="it pools by 'rank'"):
+        intact.load(path).embed([list(TOKENS)])
+
+
+def test_what_published_folders_hold_besides_is_left_aside(tmp_path):
+    """The numbers of positions as integers of 64 bits, and the pooler, which vectors do not pass."""
+    path = write_encoder(tmp_path, ENCODERS["bert"], "bert")
+    tensors = {
+        name: (tensor.kind, tensor.shape, tensor.data.tobytes())
+        for name, tensor in open_checkpoint(path).tensors.items()
+    }
+    tensors["embeddings.position_ids"] = ("I64", (1, 48), np.arange(48, dtype="<i8").tobytes())
+    tensors["pooler.dense.weight"] = ("F32", (64, 64), np.ones((64, 64), "<f4").tobytes())
+    tensors["pooler.dense.bias"] = ("F32", (64,), np.ones(64, "<f4").tobytes())
+    plain = build_program(open_checkpoint(path))
+    write_safetensors(path / "model.safetensors", tensors)
+    assert build_program(open_checkpoint(path)).ops == plain.ops
+    tensors["encoder.layer.0.attention.distance_embedding.weight"] = ("F32", (4, 16), bytes(256))
+    write_safetensors(path / "model.safetensors", tensors)
+    with pytest.raises(ModelError, match="distance_embedding"):
+        build_program(open_checkpoint(path))

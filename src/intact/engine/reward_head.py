@@ -67,6 +67,8 @@ class RewardHead:
             if (name := f"{layer}.weight") not in tensors:
                 raise ModelError(f"tensor {name} is missing: the model has no head of a reward model")
             weight, bias = tensors[name], tensors.get(f"{layer}.bias")
+            if weight.shape == (width,):  # of one result; llama.cpp's converter leaves out dimensions of 1
+                weight = Tensor(weight.name, weight.kind, (1, width), weight.data)
             if len(weight.shape) != 2 or weight.shape[1] != width or (bias and bias.shape != weight.shape[:1]):
                 shapes = f"shape {weight.shape}" if bias is None else f"shapes {weight.shape} and {bias.shape}"
                 raise ModelError(f"tensor {name}, or its bias, has {shapes}, expected (results, {width})")
