@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from common import DATA
 
@@ -62,6 +61,8 @@ def requests(kind: str, count: int) -> list[str]:
     raise ValueError(f"a kind is one of {', '.join(KINDS)}, got {kind!r}")
 
 
-def needs() -> list[Path]:
-    """The files that requests are made of."""
-    return [DATA / "c4" / "c4_demo.json", DATA / "mbpp_sanitized" / "test.jsonl", DATA / "gsm8k" / "test.jsonl"]
+def check_files() -> None:
+    """End the program unless the files are there that requests are made of."""
+    files = [DATA / "c4" / "c4_demo.json", DATA / "mbpp_sanitized" / "test.jsonl", DATA / "gsm8k" / "test.jsonl"]
+    if missing := [path for path in files if not path.is_file()]:
+        raise SystemExit(f"no file {missing[0]} (INTACT_DATA names the folder)")

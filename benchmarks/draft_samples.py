@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from common import machine, parser
-from draft_requests import needs, requests
+from draft_requests import check_files, requests
 from numpy.typing import NDArray
 
 import intact
@@ -119,8 +119,7 @@ def main() -> None:
     p.add_argument("--temperatures", nargs="+", type=float, default=[0.8])
     p.add_argument("--json", type=Path, help="write the figures to a file")
     options = p.parse_args()
-    if missing := [path for path in needs() if not path.is_file()]:
-        raise SystemExit(f"no file {missing[0]} (INTACT_DATA names the folder)")
+    check_files()
     results: dict[str, dict[str, list[float]]] = {}
     for name in map(str, options.models):
         for temperature in options.temperatures:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common import machine, model_path, parser
-from draft_requests import KINDS, needs, requests
+from draft_requests import KINDS, check_files, requests
 
 import intact
 from intact.engine.draft.controller import Controller, Statistics
@@ -126,8 +126,7 @@ def main() -> None:
     p.add_argument("--cpu", action="store_true", help="one thread, and the process's time instead of the clock's")
     p.add_argument("--json", type=Path, help="write the figures to a file")
     options = p.parse_args()
-    if missing := [path for path in needs() if not path.is_file()]:
-        raise SystemExit(f"no file {missing[0]} (INTACT_DATA names the folder)")
+    check_files()
     clock = time.process_time if options.cpu else time.perf_counter
     results: dict[str, list[Row]] = {}
     for name in map(str, options.models):

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 from common import machine, parser
-from draft_requests import needs, requests
+from draft_requests import check_files, requests
 from numpy.typing import NDArray
 
 import intact
@@ -157,8 +157,7 @@ def main() -> None:
     p.add_argument("--certainties", type=float, nargs="+", help="of exits by which an edge would answer alone")
     p.add_argument("--json", type=Path, help="write the figures to a file")
     options: argparse.Namespace = p.parse_args()
-    if missing := [path for path in needs() if not path.is_file()]:
-        raise SystemExit(f"no file {missing[0]} (INTACT_DATA names the folder)")
+    check_files()
     results: dict[str, list[dict[str, float]]] = {}
     for name in map(str, options.models):
         with intact.load(name) as model:

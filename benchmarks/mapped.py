@@ -25,7 +25,6 @@ import numpy as np
 from common import machine
 
 import intact
-from intact.bench import shapes
 from intact.bench.shapes import ModelShape, random_checkpoint, write_random
 from intact.executors.weight_store import packed_folder
 
@@ -37,8 +36,7 @@ def make(folder: Path) -> Path:
     """Write the model unless it is there."""
     path = folder / "mapped.gguf"
     if not path.exists():
-        shapes.SHAPES["mapped"] = DENSE
-        write_random(random_checkpoint("mapped", "Q4_0"), path)
+        write_random(random_checkpoint("mapped", shape=DENSE), path)
     return path
 
 

@@ -28,11 +28,11 @@ from common import machine, parser
 
 import intact
 from intact.engine.engine import Engine
+from intact.executors.settings import ExecutorSettings
 from intact.engine.head_job import HeadJob
 from intact.engine.page_store import page_key
 from intact.parallel.prompts import PromptClient
 from intact.parallel.ranks import Rank
-from intact.parallel.session import Setting
 from intact.parallel.start import start_prompts
 
 
@@ -124,8 +124,8 @@ def run(path: Path, prompt: int, repeats: int, threads: int | None, megabits: fl
     random = np.random.default_rng(1)
     place = slow_shard(path, megabits * 1e6 / 8) if megabits else nullcontext(Rank())
     with intact.load(path, threads=threads, drafter="off", prefix_cache=False) as model, place as rank:
-        setting = Setting("int8", 8, model.executor.page_size, "native", threads)
-        client = start_prompts(model.checkpoint, model.program, rank, setting, model.executor, 1 << 30)
+        settings = ExecutorSettings("int8", 8, model.executor.page_size, "native", threads)
+        client = start_prompts(model.checkpoint, model.program, rank, settings, model.executor, 1 << 30)
         prompts = [[int(t) for t in random.integers(100, 1000, prompt)] for _ in range(repeats + 1)]
         rounds = [measure(model, client, tokens) for tokens in prompts][1:]  # the first warms up
         client.close()

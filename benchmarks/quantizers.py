@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from common import DATA, parser, text_path
+from common import parser
 from numpy.typing import NDArray
 from sensitivity import CALIBRATION, add_source, float_source, sample_of
 
@@ -55,7 +55,6 @@ def gaussian() -> Pair:
 def main() -> None:
     p = parser(__doc__, text=False)
     add_source(p)
-    p.add_argument("--calibrate", type=text_path, default=str(DATA / "wikitext2" / "valid.txt"), metavar="FILE")
     p.add_argument("--specs", type=lambda value: [parse_spec(one) for one in value.split(",")], default=SPECS)
     p.add_argument("--matrices", type=int, default=6)
     p.add_argument("--json", action="store_true")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import DATA, parser, text_path
+from common import parser
 from numpy.typing import NDArray
 from sensitivity import CALIBRATION, add_source, float_source
 
@@ -99,7 +99,6 @@ def gain(rows: list[dict[str, Any]], guess: NDArray[np.float64], bits: Decimal) 
 def main() -> None:
     p = parser(__doc__, text=False)
     add_source(p)
-    p.add_argument("--calibrate", type=text_path, default=str(DATA / "wikitext2" / "valid.txt"), metavar="FILE")
     p.add_argument("--bits", type=Decimal, default=Decimal("4.5"), help="the budget; int4-32 has 4.5")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()

@@ -36,9 +36,10 @@ CALIBRATION = (256, 8)
 
 
 def add_source(p: argparse.ArgumentParser) -> None:
-    """--source and --work, for `float_source`."""
+    """--source and --work, for `float_source`, and --calibrate."""
     p.add_argument("--source", choices=["file", *SOURCES], default="permuted", help="the float weights")
     p.add_argument("--work", type=Path, required=True, metavar="DIR", help="for the source, statistics and results")
+    p.add_argument("--calibrate", type=text_path, default=str(DATA / "wikitext2" / "valid.txt"), metavar="FILE")
 
 
 def float_source(path: Path, args: argparse.Namespace) -> Path:
@@ -122,7 +123,6 @@ def _cell(whole: float, resampled: NDArray[np.float64]) -> str:
 def main() -> None:
     p = parser(__doc__)
     add_source(p)
-    p.add_argument("--calibrate", type=text_path, default=str(DATA / "wikitext2" / "valid.txt"), metavar="FILE")
     p.add_argument("--specs", type=lambda value: value.split(","), default=["int3-32", "int2-32"])
     p.add_argument("--matrices", type=int, default=24)
     p.add_argument("--context", type=int, default=128, help="tokens in a window; its second half is scored")

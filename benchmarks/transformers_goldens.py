@@ -23,13 +23,19 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import intact  # noqa: E402
+from intact.engine.encoding import EncodingJob  # noqa: E402
+from intact.engine.hidden import read_hidden  # noqa: E402
 from intact.formats import Checkpoint  # noqa: E402
 from intact.models import find_architecture  # noqa: E402
 from support.folders import (  # noqa: E402
+    ENCODERS,
+    PAIR,
+    SEP,
     TOKENS,
     VARIANTS,
     stored,
     tensor_values,
+    write_encoder,
     write_folder,
     write_safetensors,
 )
@@ -74,6 +80,60 @@ def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
         "ours": float(f"{np.abs(ours - double).max() / np.ptp(double):.2g}"),
         "best": single.argmax(axis=1).tolist(),
         "logits": [[round(float(x), 5) for x in row] for row in part],
+    }
+
+
+def encoder_text(name: str) -> tuple[int, ...]:
+    """The text that an encoder reads: a pair where it is a reranker."""
+    return PAIR if "reranker" in name else TOKENS
+
+
+def encoder_heads(folder: Path, name: str, **options: Any) -> list[bytes]:
+    """What enters the head of our encoder at each row of its text."""
+    model = intact.load(folder, **options)
+    job = EncodingJob(encoder_text(name), "all")
+    model.run([job])
+    return job.results()
+
+
+def encoder_digests(folder: Path, name: str) -> dict[str, str]:
+    """Digests of what enters an encoder's head in each profile."""
+    options = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}
+    return {
+        profile: hashlib.sha256(b"".join(encoder_heads(folder, name, **some))).hexdigest()[:16]
+        for profile, some in options.items()
+    }
+
+
+def transformers_encoder(folder: Path, name: str) -> dict[str, Any]:
+    """Last hidden states by Transformers in float64, and how far ours are in the fp32 and int8 profiles."""
+    import torch
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    tokens, types = encoder_text(name), None
+    pairs = "reranker" in name
+    if pairs and ENCODERS[name].config["type_vocab_size"] > 1:
+        behind = tokens.index(SEP) + 1
+        types = torch.tensor([[0] * behind + [1] * (len(tokens) - behind)])
+    whole = AutoModelForSequenceClassification if pairs else AutoModel
+    model = whole.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    with torch.no_grad():
+        found = model(torch.tensor([tokens]), token_type_ids=types, output_hidden_states=True)
+    double = found.hidden_states[-1][0].numpy()
+    away = {}
+    for profile in ("fp32", "int8"):
+        heads = encoder_heads(folder, name, profile=profile)
+        ours = np.stack([read_hidden(head, profile).floats for head in heads])[:, : double.shape[1]]
+        if profile == "fp32":
+            ours = np.stack([np.frombuffer(head, "<f4") for head in heads]).astype(np.float64)
+        away[profile] = float(f"{np.abs(ours - double).max() / np.ptp(double):.2g}")
+    part = double[np.ix_([p for p in POSITIONS if p < len(tokens)], range(0, double.shape[1], EVERY))]
+    return {
+        "range": round(float(np.ptp(double)), 3),
+        "ours": away["fp32"],
+        "int8": away["int8"],
+        "rows": [[round(float(x), 6) for x in row] for row in part],
+        **({"logit": round(float(found.logits[0, 0]), 6)} if pairs else {}),
     }
 
 
@@ -140,8 +200,8 @@ def peer_folder(folder: Path, name: str) -> Path:
 def comparisons(goldens: Mapping[str, Any]) -> dict[str, Any]:
     """What the package says of each architecture: classes, number of models, the largest distance of ours."""
     found: dict[str, Any] = {}
-    for name, golden in goldens["models"].items():
-        config = VARIANTS[name].config
+    for name, golden in (goldens["models"] | goldens["encoders"]).items():
+        config = (VARIANTS | ENCODERS)[name].config
         own = find_architecture(Checkpoint(Path(name), "safetensors", config, {})).own_name()
         one = found.setdefault(own, {"classes": [], "models": 0, "difference": 0.0})
         peer = PEER_CLASSES.get(name, config["architectures"][0])
@@ -176,8 +236,22 @@ def main() -> None:
         import transformers
 
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    whole = {"versions": versions, "positions": POSITIONS, "every": EVERY, "models": models}
-    GOLDENS.write_text(json.dumps(whole, indent=None, separators=(", ", ": ")).replace('"models"', '\n"models"') + "\n")
+    encoders = {}
+    for name, variant in ENCODERS.items():
+        known = old.get("encoders", {}).get(name)
+        if arguments.new and known:
+            encoders[name] = known
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = write_encoder(Path(temporary), variant, name)
+            rows = known["transformers"] if keep else transformers_encoder(folder, name)
+            encoders[name] = {"transformers": rows, "digests": encoder_digests(folder, name)}
+        print(name, rows["range"], rows["ours"], rows["int8"], encoders[name]["digests"], flush=True)
+    whole = {"versions": versions, "positions": POSITIONS, "every": EVERY, "models": models, "encoders": encoders}
+    text = json.dumps(whole, indent=None, separators=(", ", ": "))
+    for part in ('"models"', '"encoders"'):
+        text = text.replace(part, "\n" + part)
+    GOLDENS.write_text(text + "\n")
     COMPARISONS.write_text(json.dumps(comparisons(whole), indent=1) + "\n")
 
 

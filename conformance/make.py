@@ -34,6 +34,7 @@ from intact.numerics import (
     rope,
     sampling,
     scan,
+    selective,
     soft_cap,
 )
 from intact.numerics.gather import gather
@@ -125,6 +126,28 @@ def _delta_block(
     if len(mixed) == scan.BLOCK:
         out |= {"state": _list(delta.end_block(rows, before, rates, sizes))}
     return out
+
+
+def _selective_positions(
+    x: list[list[int]],
+    b: list[list[int]],
+    c: list[list[int]],
+    steps: list[list[int]],
+    rate: list[list[int]],
+    skip: list[int],
+    state: list[list[int]] | None = None,
+    exponent: list[int] | None = None,
+) -> Case:
+    """The results of some positions, and the states behind the last one."""
+    weights = selective.SelectiveWeights(np.array(rate, np.int64), np.array(skip, np.int64))
+    rows = selective.selective_rows(*(np.array(part, np.int64) for part in (x, b, c, steps)))
+    now, out = selective.zero_state(weights), []
+    if state is not None:
+        now = scan.RecurrentState(np.array(state, np.int64), np.array(exponent, np.int64))
+    for i in range(len(x)):
+        now = selective.advance(rows, i, now, weights)
+        out.append(selective.selective_row(rows, i, now, weights))
+    return {"step": _list(rows.step), "y": _list(out), "state": _list(now.mantissa), "exponent": _list(now.exponent)}
 
 
 def _described_choice(choice: experts.ExpertChoices) -> Case:
@@ -253,7 +276,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "scan_block": _scan_block,
     "delta_rows": _delta_rows,
     "delta_block": _delta_block,
+    "selective_positions": _selective_positions,
     "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
+    "tanh": lambda x: _list(functions.tanh(np.array(x))),
     "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
     "layer_norm": lambda x, gain, bias, eps: _list(
         norm.layer_norm(np.array(x), _gain(gain, eps), None if bias is None else np.array(bias))
@@ -325,6 +350,7 @@ def _functions() -> Iterator[Case]:
     for cap in ("1", "5/2", "50", "16384"):
         yield _case("soft_cap", x=x + _list(_integers("soft cap", (40,), 22)), cap=cap)
     yield _case("inverse_sqrt", v=v + _list(np.abs(_integers("sqrt", (30,), 61)) + 1))
+    yield _case("tanh", x=x + _list(_integers("tanh", (40,), 20)))
     yield _case("log2", v=[1, 2, 3, 1 << 30, (1 << 30) + 1, (1 << 31) - 1, 1 << 32, (1 << 47) - 1])
     yield _case("log2", v=_list(np.abs(_integers("log2", (20,), 47)) + 1))
 
@@ -443,7 +469,7 @@ def _gate() -> Iterator[Case]:
     up = [LIMIT, LIMIT, LIMIT, 4096, -4096, 1 << 30, 77, 1, LIMIT, -LIMIT, -LIMIT, LIMIT, 1 << 28]
     gates = x + _list(_row("gate", (40,), 100000.0))
     ups = up + _list(_integers("up", (40,), 31))
-    for kind in ("silu", "gelu"):
+    for kind in ("silu", "gelu", "gelu_erf"):
         yield _case("gate", kind=kind, gate_=gates, up=ups)
         yield _case("activation", kind=kind, x=gates)
 
@@ -590,6 +616,20 @@ def _delta() -> Iterator[Case]:
                 yield _case("delta_block", **rows, rate=[300, 3 << 20, 0, 1 << 18], shape=shape, state=state)
 
 
+def _selective() -> Iterator[Case]:
+    for size in (3, 17, 31):
+        x, steps = (
+            _list(_integers(f"selective {name} {size}", (5, 6), bits)) for name, bits in (("x", size), ("s", 18))
+        )
+        b, c = (_list(_integers(f"selective {name} {size}", (5, 4), size)) for name in ("b", "c"))
+        rate = _list(np.abs(_integers(f"selective rate {size}", (6, 4), 22)))
+        given: Case = {"x": x, "b": b, "c": c, "steps": steps, "rate": rate}
+        given["skip"] = [1 << 16, 0, -(3 << 15), 7, 1 << 29, -1]
+        yield _case("selective_positions", **given)
+        state = _list(_integers(f"selective state {size}", (6, 4), 31))
+        yield _case("selective_positions", **given, state=state, exponent=[-22, size - 20, -60, 3, -31, 0])
+
+
 FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "fixed": _fixed,
     "functions": _functions,
@@ -606,6 +646,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "convolution": _convolution,
     "scan": _scan,
     "delta": _delta,
+    "selective": _selective,
     "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,

@@ -46,6 +46,13 @@ pictures the text part runs. DeepSeek's latent attention runs expanded: the cach
 not the latent rows ([numerics](numerics.md#9-embedding-residual-stream-order-of-a-program)). Weights of experts times
 more than 3.9 are refused: those of DeepSeek-V2 with 236B parameters and of DeepSeek-V2.5, which have 16.
 
+BERT and XLM-RoBERTa are encoders: they write no text, and what was compared are their last hidden states, of rerankers
+the logits too ([embeddings](guide.md#embeddings)). GGUF files of both are `bert`, and are read as such: their programs
+are the same. Of RoBERTa the classes `RobertaModel` and `RobertaForSequenceClassification` are read as XLM-RoBERTa's. A
+reranker in a GGUF file has its head as `cls` and `cls.output`, as llama.cpp's converter writes RoBERTa's; BERT's own
+loses its first layer there. Positions that are relative, and encoders of other families (ModernBERT, Nomic, Jina), are
+refused.
+
 Mamba-2's states take room in the cache: one for each 64 positions, so that any prefix can be shared. The norm behind a
 scan is of each group of channels by itself; Falcon-H1 has one only where `mamba_rms_norm` says so. A config.json with a
 bare `Infinity` (`time_step_limit`) is no JSON and refused, as are those of Nemotron-H as NVIDIA publishes them;
@@ -53,12 +60,17 @@ Transformers 5 writes it as JSON. It also bounds Nemotron-H's steps from below b
 program, llama.cpp and this one do not. A layer of Nemotron-H is a state space, attention or a net; where layers are
 counted, as for pipelines and steering, a net belongs to the layer before it. Nemotron 3 Super, whose experts take rows
 of another width (`moe_latent_size`), is refused.
+The states of Mamba, Falcon-Mamba and Jamba take room likewise, and are rounded at each position, so that prompts run
+more slowly than Mamba-2's. A GGUF file of Falcon-Mamba norms dt, B and C with the epsilon of its other norms, as
+llama.cpp does; a folder has one of its own (`mixer_rms_eps`). Which layers of Jamba's GGUF files have experts follows
+from their tensors.
 
-Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. Layers that predict
-further tokens are left aside, whether a file holds them or not. Positions of text are plain: the sections of rotary
-frequencies for pictures' rows and columns (`mrope_section`) change nothing there. GGUF files of Qwen3.5 order the heads
-of values so that head h reads key h mod the number of keys; they are read in that order. So a file and a folder give
-the same bits where the heads' width is a multiple of the weights' blocks.
+Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. A layer that predicts
+further tokens is no part of the model, whether a file holds it or not; it can draft ([prediction
+heads](drafting.md#prediction-heads)). Positions of text are plain: the sections of rotary frequencies for pictures'
+rows and columns (`mrope_section`) change nothing there. GGUF files of Qwen3.5 order the heads of values so that head h
+reads key h mod the number of keys; they are read in that order. So a file and a folder give the same bits where the
+heads' width is a multiple of the weights' blocks.
 
 Falcon-H1's factors are multiplied into its matrices when a folder is read, in float32 and in the order of llama.cpp's
 converter; those of embedding and head are operations' own. So a GGUF file in F32 has the same bits where these two are

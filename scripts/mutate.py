@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, DELTA, GATHER, MAPPED, CODECS = (
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, SELECTIVE, DELTA, GATHER, MAPPED, CODECS = (
     f"tests/executors/test_{name}.py"
     for name in (
-        *("head_inputs", "experts", "adapters", "convolutions", "scan"),
+        *("head_inputs", "experts", "adapters", "convolutions", "scan", "selective"),
         *("delta", "gather", "mapped_weights", "kv_codecs"),
     )
 )
@@ -173,6 +173,8 @@ MUTATIONS = [
         ("GELU, the linear part", "1713444047", "1713444048"),
         ("GELU, the cubic part", "76616651", "76616652"),
         ("GELU that ends too soon", "splat(-376832)), splat(376832)", "splat(-330000)), splat(330000)"),
+        ("GELU by the error function, the cubic part", "19579033", "19579034"),
+        ("the same that ends too soon", "splat(-425984)), splat(425984)", "splat(-380000)), splat(380000)"),
     ),
     *of(
         "rows.inl", FLOAT,
@@ -182,8 +184,8 @@ MUTATIONS = [
     *of(
         "run_int8.cpp", FLOAT,
         ("an embedding by a product in floating point",
-         "x[k] = (at(codes, k) * (at(scales, k / w.block) * op.multiplier) + half) >> shift;",
-         "x[k] = static_cast<std::int64_t>(double(at(codes, k)) * double(at(scales, k / w.block))) >> shift;", True),
+         "x[k] += (at(codes, k) * (at(scales, k / w.block) * factor) + half) >> shift;",
+         "x[k] += static_cast<std::int64_t>(double(at(codes, k)) * double(at(scales, k / w.block))) >> shift;", True),
         unit="run_int8.cpp",
     ),
     *of(
@@ -349,6 +351,21 @@ MUTATIONS = [
         ("a step's rounding", "rshift(log * kLn2, 32)", "((log * kLn2) >> 32)"),
         ("a row's codes round", "(x[i] + half) >> exponent", "x[i] >> exponent"),
         unit="scan.cpp",
+    ),
+    *of(
+        "selective.cpp", SELECTIVE,
+        ("a step times x rounds", "added = rshift(whole, drop)", "added = whole >> drop"),
+        ("a state's exponent follows what is kept", "both.see(bits, old);", "", True),
+        ("what a row adds has its own place", "from_new = exponent_ - place", "from_new = from_old"),
+        ("D x rounds", "rshift(skip_[channel] * row.values[channel], 12)",
+         "((skip_[channel] * row.values[channel]) >> 12)"),
+        unit="selective.cpp",
+    ),
+    *of(
+        "step.h", SELECTIVE,
+        ("a state on the way is that of the position before", "last.counts[channels.begin] == p - start",
+         "last.counts[channels.begin] > 0"),
+        unit="run_int8.cpp",
     ),
     *of(
         "delta.cpp", DELTA,

@@ -27,11 +27,13 @@ from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.delta import KEY_LIMIT
+from intact.numerics.gate import ERF_CLIP, erf_slope
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.kv_codecs import CODECS
 from intact.numerics.kv_codecs.definition import KEY_UNIT, narrow, widen
 from intact.numerics.sampling import philox4x32
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
+from intact.numerics.selective import INPUT_BITS
 from intact.numerics.sparsity import RULES
 from support.models import real_model
 from support.modules import load
@@ -246,6 +248,7 @@ BOUNDS: dict[str, int] = {
     "`t` under a codec": (1 << 30) * ((_ceil(LIMIT << 6, 127) * 17 + 8) >> 4),
     "`total * inverse`": 4095 * 127 * 524288 << 24,
     "gate, before its shift": LIMIT**2,
+    "`s * z` of gelu_erf, its `y * s`": int(erf_slope(np.array(ERF_CLIP))) * (ERF_CLIP**2 >> 16),
     "`x * slope` of a soft cap": LIMIT << 25,
     "`limit * sigmoid` of a soft cap": 1 << 14 << 16 << 30,
     "`B * x` and `y * C` of a convolution, before their shifts": LIMIT**2,
@@ -261,6 +264,11 @@ BOUNDS: dict[str, int] = {
     "sum of what rows hold, of the delta rule": BLOCK * (LONGEST_KEY**2 >> 6) * LIMIT,
     "sum of what rows add to a state of the delta rule": BLOCK * (KEY_LIMIT << 30 >> 21) * LIMIT,
     "a strength times what is wanted, a state times its decay": LIMIT << 30,
+    "`step * x` of a selective scan": STEP_LIMIT * LIMIT,
+    "`z * B` of a selective scan": CODE_LIMIT << INPUT_BITS,
+    "`h * exp2neg` of a selective scan": LIMIT << 30,
+    "sum of `h * C` of a selective scan": MOST_STATES * LIMIT * CODE_LIMIT,
+    "`D * x` of a selective scan": LIMIT << 30,
     "an expert's result times its weight, before its shift": (1 << 42) * ((1 << 20) - 1),
     "embedding, before its shift": 128 * 32768 << 31,
     "`gap * LOG2E`": 2 * LIMIT * 1549082005,

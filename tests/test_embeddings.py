@@ -124,7 +124,9 @@ def test_models_that_give_none(plain, path, tmp_path):
     [
         ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, "last"),
         ({"pooling_mode": "lasttoken"}, "last"),
-        ({"pooling_mode_cls_token": True}, "cls_token"),
+        ({"pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode": "cls"}, "cls"),
         ({"pooling_mode_lasttoken": True, "pooling_mode_max_tokens": True}, "lasttoken and max_tokens"),
         ({"pooling_mode": ["lasttoken", "mean"]}, "lasttoken and mean"),
         ({"pooling_mode": "weighted"}, "weighted"),
@@ -191,7 +193,8 @@ class TestCommand:
         for words, message in (
             ((path,), "there is no text"),
             ((plain, "x"), "gives no embeddings"),
-            ((path, "x", "--pooling", "mean"), "--pooling must be last"),
+            ((path, "x", "--pooling", "mean"), "pooling must be 'last' or None, got 'mean'"),
+            ((path, "x", "--pooling", "max"), "--pooling must be last or cls or mean, got 'max'"),
             ((path, "x", "--dimensions", "0"), "dimensions must be"),
         ):
             found = self.run(*words)

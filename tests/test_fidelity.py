@@ -190,6 +190,29 @@ class FloatModel:
             gated = parts.reshape(len(x), inner) * self.weights[p + "ssm_norm.weight"].reshape(-1)
         return self.linear(gated, p + "ssm_out")
 
+    def selective_scan(self, x: np.ndarray, p: str) -> np.ndarray:
+        """Mamba's layer, token by token: h = e^(dt A) h + dt B x; y = C h + D x; gate."""
+        inner, size, rank = (int(self.number(f"ssm.{key}")) for key in ("inner_size", "state_size", "time_step_rank"))
+        mixed, z = np.split(self.linear(x, p + "ssm_in"), 2, axis=-1)
+        taps = self.weights[p + "ssm_conv1d.weight"].astype(np.float64)
+        rows = np.concatenate([np.zeros((taps.shape[1] - 1, len(taps))), mixed])
+        mixed = sum(rows[j : j + len(x)] * taps[:, j] for j in range(taps.shape[1]))
+        mixed = mixed + self.weights[p + "ssm_conv1d.bias"]
+        u = mixed / (1 + np.exp(-mixed))
+        parts = np.split(self.linear(u, p + "ssm_x"), [rank, rank + size], axis=-1)
+        if p + "ssm_dt_norm.weight" in self.weights:
+            parts = [self.norm(part, f"{p}ssm_{name}_norm") for part, name in zip(parts, ("dt", "b", "c"), strict=True)]
+        elif self.fields.get(f"{self.kind}.ssm.dt_b_c_rms"):
+            eps = self.number("attention.layer_norm_rms_epsilon")
+            parts = [part / np.sqrt(np.square(part).mean(-1, keepdims=True) + eps) for part in parts]
+        low, b, c = parts
+        steps = np.logaddexp(0, self.linear(low, p + "ssm_dt"))
+        state, out = np.zeros((inner, size)), []
+        for t in range(len(x)):
+            state = np.exp(steps[t][:, None] * self.weights[p + "ssm_a"]) * state + np.outer(steps[t] * u[t], b[t])
+            out.append(state @ c[t] + self.weights[p + "ssm_d"] * u[t])
+        return self.linear(np.array(out) * z / (1 + np.exp(-z)), p + "ssm_out")
+
     def delta_net(self, x: np.ndarray, p: str) -> np.ndarray:
         """The gated delta rule, token by token: S = e^g S; S += k (b (v - k S)); o = q S; norm, gate."""
         heads, groups = int(self.number("ssm.time_step_rank")), int(self.number("ssm.group_count"))
@@ -284,9 +307,15 @@ class FloatModel:
             gate, up = np.split(self.linear(x, p + "ffn_up"), 2, axis=-1)
         return self.linear(self.activation(gate) * up, p + "ffn_down")
 
-    def logits(self, tokens: list[int]) -> np.ndarray:
+    def rows(self, tokens: list[int]) -> np.ndarray:
+        """The residual stream behind all layers."""
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
         x = x * (math.sqrt(x.shape[1]) if self.kind in ("gemma2", "gemma3") else self.number("embedding_scale", 1.0))
+        for i in range(int(self.number("block_count") - self.number("nextn_predict_layers", 0))):
+            x = self.layer(x, i)
+        return x
+
+    def layer(self, x: np.ndarray, i: int) -> np.ndarray:
         pattern = self.number("attention.sliding_window_pattern", 2 if self.kind in ("gemma2", "gpt-oss") else 0)
         window = self.number("attention.sliding_window", 0)
         part = self.number("residual_scale", 1.0)
@@ -294,49 +323,63 @@ class FloatModel:
         def before(y: np.ndarray, name: str) -> np.ndarray:
             return self.norm(y, name) if name + ".weight" in self.weights else y
 
-        for i in range(int(self.number("block_count"))):
-            p = f"blk.{i}."
-            local = window > 0 and (not pattern or (i + 1) % pattern != 0)
-            base = 10000.0 if local else self.number("rope.freq_base")
-            no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
-                self.kind in ("exaone4", "cohere2") and window and not local
-            )
-            no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
-            after = self.kind in NORMS_NAMED_AFTER
-            names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
-            y = normed = before(x, p + "attn_norm")
-            if p + "shortconv.conv.weight" in self.weights:
-                y = self.convolution(y, p)
-            elif self.kind in ONE_A_LAYER:
-                if p + "ssm_a" in self.weights:
-                    y = self.state_space(y, p)
-                else:
-                    attends = p + "attn_q.weight" in self.weights
-                    y = self.attention(y, p, None, math.inf) if attends else self.feed_forward(y, p)
-                x = x + y
-                continue
-            elif self.kind == "falcon-h1":
-                y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
-            elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
-                y = self.delta_net(y, p)
-            elif p + "ssm_a" in self.weights:
-                y = self.state_space(y, p)
-                if self.kind == "mamba2":
-                    x = x + y
-                    continue
-            elif self.kind == "deepseek2":
-                y = self.latent_attention(y, p, base)
-            else:
-                y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
-            x = x + part * before(y, p + names[0])
-            y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
-            x = x + part * before(y, p + "post_ffw_norm")
+        p = f"blk.{i}."
+        local = window > 0 and (not pattern or (i + 1) % pattern != 0)
+        base = 10000.0 if local else self.number("rope.freq_base")
+        no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
+            self.kind in ("exaone4", "cohere2") and window and not local
+        )
+        no_positions |= self.kind == "jamba"
+        no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
+        after = self.kind in NORMS_NAMED_AFTER
+        names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
+        y = normed = before(x, p + "attn_norm")
+        if p + "shortconv.conv.weight" in self.weights:
+            y = self.convolution(y, p)
+        elif self.kind in ONE_A_LAYER:
+            if p + "ssm_a" in self.weights:
+                return x + self.state_space(y, p)
+            attends = p + "attn_q.weight" in self.weights
+            return x + (self.attention(y, p, None, math.inf) if attends else self.feed_forward(y, p))
+        elif self.kind == "falcon-h1":
+            y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
+        elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
+            y = self.delta_net(y, p)
+        elif p + "ssm_x.weight" in self.weights:
+            y = self.selective_scan(y, p)
+            if self.kind == "mamba":
+                return x + y
+        elif p + "ssm_a" in self.weights:
+            y = self.state_space(y, p)
+            if self.kind == "mamba2":
+                return x + y
+        elif self.kind == "deepseek2":
+            y = self.latent_attention(y, p, base)
+        else:
+            y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
+        x = x + part * before(y, p + names[0])
+        y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
+        return x + part * before(y, p + "post_ffw_norm")
+
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        x = self.rows(tokens)
         head = "output" if "output.weight" in self.weights else "token_embd"
         factor = self.number("logit_scale", 1.0)
         last = "output_norm" if "output_norm.weight" in self.weights else "token_embd_norm"
         logits = self.linear(self.norm(x, last), head) * (factor if self.kind in SIDE_BY_SIDE else 1 / factor)
         cap = self.number("final_logit_softcapping", 30.0 if self.kind == "gemma2" else 0)
         return cap * np.tanh(logits / cap) if cap else logits
+
+    def predicted(self, tokens: list[int], hidden: np.ndarray | None = None) -> np.ndarray:
+        """The logits of the head that predicts a further token, behind each token but the first (Qwen3-Next)."""
+        if hidden is None:
+            hidden = self.norm(self.rows(tokens), "output_norm")[:-1]
+        i = int(self.number("block_count")) - 1
+        p, embedded = f"blk.{i}.nextn.", self.weights["token_embd.weight"][tokens[1:]].astype(np.float64)
+        both = np.concatenate([self.norm(embedded, p + "enorm"), self.norm(hidden, p + "hnorm")], axis=-1)
+        y = self.layer(self.linear(both, p + "eh_proj"), i)
+        head = "output" if "output.weight" in self.weights else "token_embd"
+        return self.linear(self.norm(y, p + "shared_head_norm"), head)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
@@ -386,7 +429,9 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
     assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
 
 
-@pytest.mark.parametrize("architecture", ["mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35"])
+@pytest.mark.parametrize(
+    "architecture", ["mamba", "jamba", "mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35"]
+)
 def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(300)]

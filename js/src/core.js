@@ -43,6 +43,14 @@ const OP_FIELDS = Object.entries({
   skip: -1,
   delta: 0,
   tiled: 0,
+  causal: 1,
+  positions: -1,
+  first: 0,
+  separator: -1,
+  second_bias: -1,
+  fourth: -1,
+  added: -1,
+  selective: 0,
 });
 
 /** An instance of the module. */

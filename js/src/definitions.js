@@ -7,7 +7,8 @@ export default {
     "gelu",
     "relu",
     "swiglu_oai",
-    "sigmoid"
+    "sigmoid",
+    "gelu_erf"
   ],
   "most_context": 524288,
   "formats": [

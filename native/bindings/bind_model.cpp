@@ -123,6 +123,17 @@ void check_tree(const Model& model, const Chunk& chunk) {
             throw std::invalid_argument("a parent in a tree of drafts must be -1 or a row before its child");
 }
 
+void check_positions(const Model& model, const std::vector<Chunk>& chunks) {
+    const std::int64_t most = model.most_positions();
+    for (const Chunk& chunk : chunks) {
+        if (model.whole() && (chunk.position != 0 || !chunk.parents.empty()))
+            throw std::invalid_argument("an encoder reads each text whole, in one chunk that begins at position 0");
+        if (chunk.position + chunk.count > most)
+            throw std::invalid_argument("the model has positions for " + std::to_string(most) + " tokens, not for " +
+                                        std::to_string(chunk.position + chunk.count));
+    }
+}
+
 // chunks: rows of (first position, count); tables: the pages of each chunk's sequence, in order of position; trees:
 // numbers of chunks and the parents of their rows; adapters: of each chunk the number, or -1. The result is valid until
 // the next step.
@@ -157,6 +168,7 @@ nb::ndarray<nb::numpy, std::int32_t> step(Model& model, const Vector<std::int32_
         chunk.parents = copy(parents);
         check_tree(model, chunk);
     }
+    check_positions(model, list);
     if (total != rows || rows == 0) throw std::invalid_argument("the chunks do not cover the tokens");
     const bool embeds = model.vocabulary() > 0;  // else another rank does
     for (std::int64_t i = 0; i < rows; i++)
@@ -288,8 +300,10 @@ void bind_model(nb::module_& m) {
         .value("ROPE", Op::kRope)
         .value("ATTEND", Op::kAttend)
         .value("CONVOLVE", Op::kConvolve)
+        .value("CONVOLVE_SILU", Op::kConvolveSilu)
         .value("SCAN", Op::kScan)
         .value("DELTA", Op::kDelta)
+        .value("SELECTIVE", Op::kSelective)
         .value("GATE", Op::kGate)
         .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);
@@ -298,6 +312,7 @@ void bind_model(nb::module_& m) {
         .def_rw("source", &Op::source)
         .def_rw("second", &Op::second)
         .def_rw("third", &Op::third)
+        .def_rw("fourth", &Op::fourth)
         .def_rw("target", &Op::target)
         .def_rw("weight", &Op::weight)
         .def_rw("heads", &Op::heads)
@@ -306,6 +321,7 @@ void bind_model(nb::module_& m) {
         .def_rw("layer", &Op::layer)
         .def_rw("width", &Op::width)
         .def_rw("window", &Op::window)
+        .def_rw("causal", &Op::causal)
         .def_rw("accumulate", &Op::accumulate)
         .def_rw("centered", &Op::centered)
         .def_rw("float_cap", &Op::float_cap)
@@ -315,6 +331,7 @@ void bind_model(nb::module_& m) {
                 self.cap = self.scale.cap = {std::get<0>(cap), std::get<1>(cap)};
             })
         .def_rw("bias", &Op::bias)
+        .def_rw("added", &Op::added)
         .def_rw("interleaved", &Op::interleaved)
         .def_prop_rw(
             "gate", [](const Op& self) { return static_cast<int>(self.gate); },
@@ -329,6 +346,10 @@ void bind_model(nb::module_& m) {
         .def_rw("keep", &Op::keep)
         .def_rw("norms", &Op::norms)
         .def_rw("random", &Op::random)
+        .def_rw("positions", &Op::positions)
+        .def_rw("first", &Op::first)
+        .def_rw("separator", &Op::separator)
+        .def_rw("second_bias", &Op::second_bias)
         .def_prop_rw(
             "routing",
             [](const Op& self) {
@@ -347,12 +368,13 @@ void bind_model(nb::module_& m) {
             [](const Op& self) {
                 const ScanForm& f = self.scan;
                 return std::tuple(f.heads, f.width, f.groups, f.states, f.taps, f.bias, f.step_bias, f.rate, f.skip,
-                                  f.delta, f.tiled);
+                                  f.delta, f.tiled, f.selective);
             },
             [](Op& self, const std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int,
-                                          int, int, int, bool, bool>& scan) {
-                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled] = scan;
-                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled};
+                                          int, int, int, bool, bool, bool>& scan) {
+                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled, selective] =
+                    scan;
+                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled, selective};
             })
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },
@@ -376,6 +398,9 @@ void bind_model(nb::module_& m) {
         .def_prop_ro("page_bytes", &Model::page_bytes)
         .def_prop_ro("weight_bytes", &Model::weight_bytes)
         .def_ro("counters", &Model::counters)
+        .def_prop_ro(
+            "saturated", [](const Model& self) { return self.saturated.load(); },
+            "Numbers of recurrent states that came to the limit, where they saturate.")
         .def(
             "set_scheme",
             [](Model& self, std::int32_t largest, int step_bits, int mantissa, bool power, bool whole_row) {

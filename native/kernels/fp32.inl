@@ -187,6 +187,19 @@ inline void rotate(float& a, float& b, float c, float s) {
             const Vector up = b > most ? most : b < -most ? -most : b;
             return (x * sigmoid_vector(x * broadcast(1.702f))) * (up + broadcast(1.0f));
         });
+    } else if (kind == GateKind::kGeluErf) {
+        each(g, u, y, n, [](const Vector& a, const Vector& b) {
+            const Vector most = broadcast(6.5f), square = a * a;
+            Vector slope = broadcast(0x1.f29ba2p-29f);
+            slope = slope * square + broadcast(-0x1.1f4c0ap-22f);
+            slope = slope * square + broadcast(0x1.0ab1fep-17f);
+            slope = slope * square + broadcast(-0x1.cfaaacp-14f);
+            slope = slope * square + broadcast(-0x1.150c62p-14f);
+            slope = slope * square + broadcast(0x1.29a63cp-4f);
+            slope = slope * square + broadcast(0x1.98844ap0f);
+            const Vector share = sigmoid_vector(a * slope);
+            return (a > most ? a : a < -most ? Vector{} : a * share) * b;
+        });
     } else {
         each(g, u, y, n, [](const Vector& a, const Vector& b) {
             const Vector inner = a * (broadcast(0x1.988454p0f) + broadcast(0x1.2444f2p-4f) * (a * a));

@@ -6,7 +6,7 @@
 namespace intact {
 
 // In the order of numerics.gate.GATES.
-enum class GateKind : std::int32_t { kSilu, kGelu, kRelu, kSwigluOai, kSigmoid };
-constexpr int kGateKinds = 5;
+enum class GateKind : std::int32_t { kSilu, kGelu, kRelu, kSwigluOai, kSigmoid, kGeluErf };
+constexpr int kGateKinds = 6;
 
 }  // namespace intact

@@ -351,6 +351,17 @@ inline Narrow gelu_inner(Narrow x) {
     return join(multiply_shift<30>(split(y), slope, rounding(0, 30))) + 2 * y;
 }
 
+// What the sigmoid of GELU by the error function takes: beyond 6.5 it is 0 or 1.
+inline Narrow gelu_erf_inner(Narrow x) {
+    const Narrow y = smaller(larger(x, splat(-425984)), splat(425984));
+    const Split square = multiply_shift<16>(split(y), split(y), rounding(0, 16));
+    Split slope = multiply_shift<16>(split_all(601), square, rounding(-16418, 16));
+    slope = multiply_shift<16>(slope, square, rounding(-67035, 16));
+    slope = multiply_shift<16>(slope, square, rounding(19579033, 16));
+    slope = multiply_shift<16>(slope, square, rounding(428330719, 16));
+    return join(multiply_shift<28>(split(y), slope, rounding(0, 28)));
+}
+
 // What the sigmoid of gpt-oss's gate takes, for an x of at most 7: 1.702 x.
 inline Narrow oai_inner(Narrow x) {
     return join(multiply_shift<16>(split(larger(x, splat(-(1 << 20)))), split(splat(111542)), rounding(0, 16)));
@@ -368,7 +379,10 @@ void gate_of(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, 
             x[j] = load_narrow(gates + i + j * kNarrow, count);
             if constexpr (kRelu) x[j] = larger(x[j], splat(0));
             if constexpr (kOai) x[j] = smaller(x[j], splat(kLimit7));
-            inner[j] = KIND == GateKind::kGelu ? gelu_inner(x[j]) : kOai ? oai_inner(x[j]) : x[j];
+            inner[j] = KIND == GateKind::kGelu      ? gelu_inner(x[j])
+                       : KIND == GateKind::kGeluErf ? gelu_erf_inner(x[j])
+                       : kOai                       ? oai_inner(x[j])
+                                                    : x[j];
         });
         repeat<N>([&]<int j>() INTACT_INLINE { y[j] = sigmoid_power(inner[j]); });
         repeat<N>([&]<int j>() INTACT_INLINE { y[j] = minus_reciprocal_q60(y[j]); });
@@ -406,6 +420,8 @@ void gate(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, Gat
             return gate_of<GateKind::kSwigluOai>(gates, up, n, out);
         case GateKind::kSigmoid:
             return gate_of<GateKind::kSigmoid>(gates, up, n, out);
+        case GateKind::kGeluErf:
+            return gate_of<GateKind::kGeluErf>(gates, up, n, out);
     }
 }
 

@@ -118,7 +118,7 @@ struct Attention : Run {
     }
 
     Query query(std::int64_t m, std::int64_t h) const {
-        const Span visible = s_.visible(m, op_.window);
+        const Span visible = s_.visible(m, op_);
         Query q{head(op_.source, m, h), visible.begin, visible.end + 1, 0, head(op_.target, m, h), pages(m)};
         if (op_.bias >= 0) q.sink = static_cast<std::int32_t>(at(at(m_.biases, op_.bias), h));
         if (const std::uint64_t line = at(s_.ancestors, m)) {

@@ -39,6 +39,53 @@ void check_vectors(const Model& model, const Op& op) {
             throw std::invalid_argument("an adapter's vector is a row of a wide buffer");
 }
 
+// Refuses what an embedding adds that is not of its width.
+void check_embed(const Model& model, const Op& op) {
+    const std::int64_t width = model.buffers.at(static_cast<std::size_t>(op.target)).width;
+    if (op.positions != -1) {
+        const MatrixWeight& w = *model.weights.at(static_cast<std::size_t>(op.positions));
+        const bool fp32 = model.profile == Profile::kFp32;
+        if ((fp32 ? w.floats.columns : w.packed.columns) != width || op.first < 0 ||
+            op.first >= (fp32 ? w.floats.rows : w.packed.rows))
+            throw std::invalid_argument("an embedding's positions are rows of its width");
+    }
+    for (const int bias : {op.bias, op.second_bias})
+        if (bias != -1 && std::ssize(model.biases.at(static_cast<std::size_t>(bias))) != width)
+            throw std::invalid_argument("an embedding adds rows of its width");
+    if ((op.separator < 0) != (op.second_bias < 0))
+        throw std::invalid_argument("an embedding has a separator and a second row behind it, or neither");
+}
+
+void check_rates(const Model& model, const ScanForm& form) {
+    for (const std::int64_t rate : model.biases[static_cast<std::size_t>(form.rate)])
+        if (rate < 0 || rate >= std::int64_t{1} << 30) throw std::invalid_argument("a rate lies in 0 to 2^30 - 1");
+}
+
+// Refuses a selective scan whose sizes and parameters do not fit its buffers or the proven bounds.
+void check_selective(const Model& model, const Op& op) {
+    const ScanForm& form = op.scan;
+    const auto narrow = [&](int i, std::int64_t width) {
+        const BufferSpec& buffer = model.buffers[static_cast<std::size_t>(i)];
+        return !buffer.wide && buffer.width == width;
+    };
+    const auto holds = [&](int i, std::int64_t count) {
+        return i >= 0 && static_cast<std::size_t>(i) < model.biases.size() &&
+               std::ssize(model.biases[static_cast<std::size_t>(i)]) == count;
+    };
+    if (!form.selective || form.delta || form.heads < 1 || form.width != 1 || form.groups != 1 || form.states < 1 ||
+        form.states > kMostScanStates)
+        throw std::invalid_argument("a selective scan has channels of 1 to 256 states");
+    if (!narrow(op.source, form.heads) || !narrow(op.second, form.heads) || !narrow(op.third, form.states) ||
+        !narrow(op.fourth, form.states) || !narrow(op.target, form.heads) || op.target == op.second)
+        throw std::invalid_argument(
+            "a selective scan reads x, steps, B and C, and writes a row of x's width, all narrow");
+    if (!holds(form.rate, form.heads * form.states) || !holds(form.skip, form.heads))
+        throw std::invalid_argument("a selective scan has a rate for each state, and D for each channel");
+    check_rates(model, form);
+    if (op.layer != std::ssize(model.scans) || !model.pages.empty())
+        throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
+}
+
 // Refuses a scan whose sizes and parameters do not fit its buffers or the proven bounds.
 void check_scan(const Model& model, const Op& op) {
     const ScanForm& form = op.scan;
@@ -47,8 +94,8 @@ void check_scan(const Model& model, const Op& op) {
         return i >= 0 && static_cast<std::size_t>(i) < model.biases.size() &&
                std::ssize(model.biases[static_cast<std::size_t>(i)]) == count;
     };
-    if (form.heads < 1 || form.width < 1 || form.groups < 1 || form.heads % form.groups || form.states < 1 ||
-        form.states > kMostScanStates || form.taps < 1 || form.taps > 4)
+    if (form.selective || form.heads < 1 || form.width < 1 || form.groups < 1 || form.heads % form.groups ||
+        form.states < 1 || form.states > kMostScanStates || form.taps < 1 || form.taps > 4)
         throw std::invalid_argument(
             "a scan has heads in groups of one size, 1 to 256 columns of a state and one to four weights for each "
             "channel");
@@ -62,8 +109,7 @@ void check_scan(const Model& model, const Op& op) {
         !holds(form.step_bias, form.heads) || !holds(form.rate, form.heads) ||
         (!form.delta && (!holds(form.bias, form.channels()) || !holds(form.skip, form.heads))))
         throw std::invalid_argument("a scan has weights and a bias for each channel, and three numbers for each head");
-    for (const std::int64_t rate : model.biases[static_cast<std::size_t>(form.rate)])
-        if (rate < 0 || rate >= std::int64_t{1} << 30) throw std::invalid_argument("a rate lies in 0 to 2^30 - 1");
+    check_rates(model, form);
     if (op.layer != std::ssize(model.scans) || !model.pages.empty())
         throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
 }
@@ -77,15 +123,20 @@ void check(const Model& model, const Op& op) {
     if (op.kind != Op::kEmbed && op.kind != Op::kSteer && (op.kind != Op::kAllGather || op.source != -1))
         buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve || op.kind == Op::kScan ||
-        op.kind == Op::kDelta || op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer ||
-        op.kind == Op::kAllGather)
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve ||
+        op.kind == Op::kConvolveSilu || op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective ||
+        op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || op.kind == Op::kScan || op.kind == Op::kDelta ||
-        (op.kind == Op::kGate && op.second != -1))
+        op.kind == Op::kSelective || (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
-    if (op.kind == Op::kAttend || op.kind == Op::kDelta) buffer(op.third);
-    if (op.kind == Op::kEmbed || op.kind == Op::kLogits) demand(op.weight, model.weights.size(), "weight");
+    if (op.kind == Op::kAttend || op.kind == Op::kDelta || op.kind == Op::kSelective) buffer(op.third);
+    if (op.kind == Op::kSelective) buffer(op.fourth);
+    if (op.kind == Op::kEmbed || (op.kind == Op::kLogits && op.weight != -1))
+        demand(op.weight, model.weights.size(), "weight");
+    if (op.kind == Op::kEmbed) check_embed(model, op);
+    if (op.kind == Op::kAttend && !op.causal && op.window)
+        throw std::invalid_argument("attention that sees a whole text has no window");
     if (op.kind == Op::kNorm) demand(op.weight, model.gains.size(), "gain");
     if (op.bias != -1) demand(op.bias, model.biases.size(), "bias");
     if (op.centered && op.heads) throw std::invalid_argument("layer norms are of whole rows");
@@ -123,12 +174,20 @@ void check(const Model& model, const Op& op) {
         if (op.width < 2 || op.width > 256 || (op.width & (op.width - 1)) || from.width % op.width)
             throw std::invalid_argument("a rotation's blocks are a power of two up to 256 that fills its rows");
     }
-    if (op.kind == Op::kConvolve) {
+    if (op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu) {
+        const bool gated = op.kind == Op::kConvolve;
         const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
                          &to = model.buffers[static_cast<std::size_t>(op.target)];
-        if (from.wide || !to.wide || from.width != 3 * to.width)
+        if (gated && (from.wide || !to.wide || from.width != 3 * to.width))
             throw std::invalid_argument(
                 "a convolution goes from a narrow buffer to a wide one of a third of its width");
+        if (!gated && (from.wide || to.wide || from.width != to.width))
+            throw std::invalid_argument("a convolution with SiLU goes from a narrow buffer to another of its width");
+        if (!gated && op.added != -1) {
+            demand(op.added, model.biases.size(), "numbers to add");
+            if (std::ssize(model.biases[static_cast<std::size_t>(op.added)]) != to.width)
+                throw std::invalid_argument("a convolution with SiLU adds a number to each channel, or none");
+        }
         demand(op.bias, model.biases.size(), "weights");
         if (op.width < 1 || op.width > 4 ||
             std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != op.width * to.width)
@@ -137,6 +196,7 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument("convolutions take the parts of the cache in their order, before it has pages");
     }
     if (op.kind == Op::kScan || op.kind == Op::kDelta) check_scan(model, op);
+    if (op.kind == Op::kSelective) check_selective(model, op);
     if (op.kind == Op::kLinear && op.scale.mantissa) {
         const bool fits = op.scale.mantissa >= 1 && op.scale.mantissa <= 8191 && std::abs(op.scale.exponent) <= 100;
         if (!fits || model.scheme)
@@ -183,9 +243,9 @@ void check(const Model& model, const Op& op) {
 
 void add_op(Model& model, const Op& op) {
     check(model, op);
-    if (op.kind == Op::kConvolve)
+    if (op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu)
         model.convolutions.push_back(model.buffers[static_cast<std::size_t>(op.target)].width);
-    if (op.kind == Op::kScan || op.kind == Op::kDelta) model.scans.push_back(op.scan);
+    if (op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective) model.scans.push_back(op.scan);
     model.ops.push_back(op);
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/delta.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "runtime/fixed.h"
@@ -56,12 +57,9 @@ void DeltaBlock::read(std::vector<ScanRow> rows, ScanState before) {
 
 void DeltaBlock::enter_head(std::int64_t head) {
     const std::int64_t v0 = head * form_.width;
-    std::int64_t total = 0;
+    add_decays(rows_, head, rate_[head], decay_);
     of_block_.clear();
-    for (std::size_t s = 0; s < rows_.size(); s++) {
-        decay_[s] = total += rshift(std::int64_t{rows_[s].steps[head]} * rate_[head], 16);
-        of_block_.push_back(rows_[s].values + v0);
-    }
+    for (const ScanRow& row : rows_) of_block_.push_back(row.values + v0);
     of_state_.clear();
     for (std::int64_t n = 0; before_.mantissas && n < form_.states; n++)
         of_state_.push_back(before_.mantissas + v0 * form_.states + n * form_.width);
@@ -78,7 +76,7 @@ void DeltaBlock::add_written(const std::vector<std::int32_t>& weights, std::int6
     for (std::int64_t p = 0; p < form_.width; p++) out[p] += rshift(sums_[static_cast<std::size_t>(p)], kWeight);
 }
 
-void DeltaBlock::row(std::int64_t head, std::int64_t t, std::int32_t* out) {
+template <> void DeltaBlock::row(std::int64_t head, std::int64_t t, std::int32_t* out) {
     const auto own = static_cast<std::size_t>(t);
     const ScanRow& row = rows_[own];
     const std::int16_t *const key = row.mixed + key_of(head), *const query = row.mixed + query_of(head);
@@ -104,9 +102,9 @@ void DeltaBlock::row(std::int64_t head, std::int64_t t, std::int32_t* out) {
         out[p] = static_cast<std::int32_t>(sat32(rshift(found_[static_cast<std::size_t>(p)], kState - 16)));
 }
 
-void DeltaBlock::end(std::int64_t head, ScanState after) {
+template <> void DeltaBlock::end<std::int32_t>(std::int64_t head, ScanState after) {
     const std::int64_t width = form_.width, last = decay_[kScanBlock - 1], kept = exp2_neg(last);
-    std::array<std::int64_t, kScanBlock> decays{};
+    Decays decays{};
     for (std::size_t s = 0; s < decays.size(); s++) decays[s] = exp2_neg(last - decay_[s]);
     for (std::int64_t n = 0; n < form_.states; n++) {
         keys_.clear();
@@ -118,8 +116,11 @@ void DeltaBlock::end(std::int64_t head, ScanState after) {
         for (std::int64_t p = 0; p < width; p++)
             held_[static_cast<std::size_t>(p)] = before_.mantissas ? rshift(before_.mantissas[at + p] * kept, 30) : 0;
         add_written(keys_, held_.data());
-        for (std::int64_t p = 0; p < width; p++)
-            after.mantissas[at + p] = static_cast<std::int32_t>(sat32(held_[static_cast<std::size_t>(p)]));
+        for (std::int64_t p = 0; p < width; p++) {
+            const std::int64_t value = held_[static_cast<std::size_t>(p)];
+            saturated_ += std::abs(value) >= kMost32;
+            after.mantissas[at + p] = static_cast<std::int32_t>(sat32(value));
+        }
     }
 }
 

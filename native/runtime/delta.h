@@ -1,8 +1,8 @@
 // The gated delta rule (docs/numerics.md, section 8; numerics/delta.py) in integers.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -22,11 +22,12 @@ public:
 
     // These rows, and the state before them (mantissas null: none).
     void read(std::vector<ScanRow> rows, ScanState before);
-    // Writes rows first.. of some heads, and their results to out(row), Q16; the state behind them where `after` has
-    // one.
+    // Writes rows first.. of some heads, and their results to out(row), Q16 or floats; the state behind them where
+    // `after` has one.
     template <class F> void run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
-    template <class F>
-    void run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
+
+    // Numbers of states that came to the limit, where they saturate.
+    std::int64_t saturated() const { return saturated_; }
 
 private:
     void enter_head(std::int64_t head);
@@ -34,10 +35,9 @@ private:
     // added.
     void read_state(const std::int16_t* vector, std::int64_t kept, std::int64_t* out);
     void add_written(const std::vector<std::int32_t>& weights, std::int64_t* out);
-    void row(std::int64_t head, std::int64_t t, std::int32_t* out);
-    void end(std::int64_t head, ScanState after);
-    void row_floats(std::int64_t head, std::int64_t t, float* out);
-    void end_floats(std::int64_t head, ScanState after);
+    // Of integers (std::int32_t) or floats.
+    template <class T> void row(std::int64_t head, std::int64_t t, T* out);
+    template <class T> void end(std::int64_t head, ScanState after);
     std::int64_t query_of(std::int64_t head) const { return form_.group_of(head) * form_.states; }
     std::int64_t key_of(std::int64_t head) const { return form_.columns() + query_of(head); }
 
@@ -46,31 +46,28 @@ private:
     const Kernels* kernel_;
     std::vector<ScanRow> rows_;
     ScanState before_{};
-    std::array<std::int64_t, kScanBlock> decay_{};  // of the head, from the block's start to each row, in bits and Q30
+    Decays decay_{};  // of the head
     // Rows of a sum and their factors: those of the head's state, and those that the block's rows wrote.
     std::vector<const std::int32_t*> of_state_, of_block_;
     std::vector<std::int32_t> keys_, queries_;
     std::vector<std::int64_t> held_, found_, sums_;  // under a row's key, and under its query
     std::vector<float> float_held_, float_read_;
+    std::int64_t saturated_ = 0;
 };
+
+template <> void DeltaBlock::row(std::int64_t head, std::int64_t t, std::int32_t* out);
+template <> void DeltaBlock::row(std::int64_t head, std::int64_t t, float* out);
+template <> void DeltaBlock::end<std::int32_t>(std::int64_t head, ScanState after);
+template <> void DeltaBlock::end<float>(std::int64_t head, ScanState after);
 
 template <class F>
 void DeltaBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
+    using T = std::remove_pointer_t<decltype(out(first))>;
     const auto count = static_cast<std::int64_t>(rows_.size());
     for (std::int64_t head = head0; head < head1; head++) {
         enter_head(head);
         for (std::int64_t t = first; t < count; t++) row(head, t, out(t) + head * form_.width);
-        if (after.mantissas) end(head, after);
-    }
-}
-
-template <class F>
-void DeltaBlock::run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
-    const auto count = static_cast<std::int64_t>(rows_.size());
-    for (std::int64_t head = head0; head < head1; head++) {
-        enter_head(head);
-        for (std::int64_t t = first; t < count; t++) row_floats(head, t, out(t) + head * form_.width);
-        if (after.floats) end_floats(head, after);
+        if (after.mantissas) end<T>(head, after);
     }
 }
 

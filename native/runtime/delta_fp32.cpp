@@ -6,8 +6,6 @@
 namespace intact {
 namespace {
 
-float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }
-
 float dot(const float* x, const float* y, std::int64_t n) {
     float sum = x[0] * y[0];
     for (std::int64_t i = 1; i < n; i++) sum += x[i] * y[i];
@@ -21,7 +19,7 @@ void unit_floats(float* x, std::int64_t n) {
     for (std::int64_t i = 0; i < n; i++) x[i] /= length;
 }
 
-void DeltaBlock::row_floats(std::int64_t head, std::int64_t t, float* out) {
+template <> void DeltaBlock::row(std::int64_t head, std::int64_t t, float* out) {
     const std::int64_t width = form_.width, states = form_.states, v0 = head * width;
     const auto own = static_cast<std::size_t>(t);
     const ScanRow& row = rows_[own];
@@ -51,7 +49,7 @@ void DeltaBlock::row_floats(std::int64_t head, std::int64_t t, float* out) {
     read(row.float_mixed + query_of(head), own + 1, out);
 }
 
-void DeltaBlock::end_floats(std::int64_t head, ScanState after) {
+template <> void DeltaBlock::end<float>(std::int64_t head, ScanState after) {
     const std::int64_t width = form_.width, v0 = head * width, last = decay_[kScanBlock - 1];
     for (std::int64_t n = 0; n < form_.states; n++) {
         float* const to = after.floats + v0 * form_.states + n * width;

@@ -1,43 +1,34 @@
 #include "runtime/exact.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <vector>
 
 #include "formats/convert.h"
+#include "runtime/fixed.h"
 
 namespace intact {
 namespace {
 
-constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1, kLargest = std::int64_t{1} << 50;
+constexpr std::int64_t kLargest = std::int64_t{1} << 50;
 constexpr int kDrop = 6, kLimb = 16;
-
-int bit_length(std::int64_t x) { return std::bit_width(static_cast<std::uint64_t>(x)); }
 
 // Bits of products of scales that are rounded off: more for values of more than 8 bits.
 int dropped(const Weight& w) {
     int most = 0;
     const int count = w.has_table ? std::max(16, 1 << w.bits) : 1 << w.bits;
     for (int i = 0; i < count; i++) most = std::max(most, std::abs((w.has_table ? w.table[i] : i) - w.zero));
-    return kDrop + std::max(bit_length(most) - 8, 0);
-}
-
-std::int64_t round_shift(std::int64_t x, std::int64_t s) {
-    return s >= 63 ? 0 : (x + ((std::int64_t{1} << s) >> 1)) >> s;
-}
-std::int64_t shift(std::int64_t x, std::int64_t s) {
-    return s >= 0 ? round_shift(x, s) : std::clamp(x, -kLimit, kLimit) << std::min<std::int64_t>(-s, 31);
+    return kDrop + std::max(bits_of(most) - 8, 0);
 }
 
 // x / 2^e, rounded; no bits are lost where e is negative.
-std::int64_t scaled(std::int64_t x, int e) { return e >= 0 ? round_shift(x, e) : x * (std::int64_t{1} << -e); }
+std::int64_t scaled(std::int64_t x, int e) { return e >= 0 ? rshift(x, e) : x * (std::int64_t{1} << -e); }
 
 // The same as `shift` of high * 2^16 + low, which is clipped to +-2^62 where less than 17 bits are shifted off.
 std::int64_t shift_limbs(std::int64_t high, std::int64_t low, std::int64_t s) {
     constexpr std::int64_t kMost = std::int64_t{1} << 62;
     high += low >> kLimb;
-    if (s > kLimb) return round_shift(high, s - kLimb);
+    if (s > kLimb) return rshift(high, s - kLimb);
     const std::int64_t few = std::clamp(high, -(kMost >> kLimb) - 1, kMost >> kLimb) * (1 << kLimb);
     return shift(std::clamp(few + (low & ((1 << kLimb) - 1)), -kMost, kMost), s);
 }
@@ -53,9 +44,9 @@ std::int32_t block_sums(const WideRow& row, bool limbs, std::int64_t blocks, std
     };
     std::int64_t most = 0;
     for (std::int64_t b = 0; b < count; b++) most = std::max(most, std::abs(sum(b)));
-    int e = std::max(bit_length(most) - 13, 0);
-    if (round_shift(most, e) > 8191) e++;
-    for (std::int64_t b = 0; b < count; b++) to[b] = static_cast<std::int32_t>(round_shift(sum(b), e));
+    int e = std::max(bits_of(most) - 13, 0);
+    if (rshift(most, e) > 8191) e++;
+    for (std::int64_t b = 0; b < count; b++) to[b] = static_cast<std::int32_t>(rshift(sum(b), e));
     return e;
 }
 
@@ -69,7 +60,7 @@ void quantize_wide_codes(const std::int64_t* x, std::int64_t n, int fraction, co
     for (std::int64_t i = 0; i < n; i++) amax = std::max(amax, std::abs(x[i]));
     int e = 0;
     if (amax) {
-        e = bit_length(amax) - bit_length(most);
+        e = bits_of(amax) - bits_of(most);
         if (amax > (e >= 0 ? most << e : most >> -e)) e++;
     }
     for (std::int64_t b = 0; b < blocks; b++) {
@@ -78,11 +69,11 @@ void quantize_wide_codes(const std::int64_t* x, std::int64_t n, int fraction, co
             u[i] = scaled(x[32 * b + i], e);
             high = std::max(high, std::abs(u[i]));
         }
-        const int power = bit_length(std::max<std::int64_t>((high + largest - 1) / largest, 1) - 1);
+        const int power = bits_of(std::max<std::int64_t>((high + largest - 1) / largest, 1) - 1);
         row.scale[b] = 1 << power;
         for (std::int64_t i = 0; i < 32; i++) {
             const std::int64_t size = std::abs(u[i]);
-            const int drop = std::max(bit_length(size) - scheme.mantissa, power);
+            const int drop = std::max(bits_of(size) - scheme.mantissa, power);
             const std::int64_t whole = size >> drop, rest = size & ((std::int64_t{1} << drop) - 1);
             const bool up = 2 * rest + (whole & 1) > std::int64_t{1} << drop;
             const std::int64_t code = (whole + up) << (drop - power), low = limbs ? code & ((1 << kLimb) - 1) : code;
@@ -134,7 +125,7 @@ std::int64_t ExactOutput::times(std::int32_t* from, int fraction) const {
     for (std::size_t b = 0; b < parts_->scales.size(); b++) {
         const std::int64_t first = static_cast<std::int64_t>(b) * block;
         const std::int32_t* codes = parts_->codes.data() + first;
-        const std::int64_t c = round_shift(std::int64_t{parts_->scales[b]} * row.scale[first / 32], drop_);
+        const std::int64_t c = rshift(std::int64_t{parts_->scales[b]} * row.scale[first / 32], drop_);
         total += sum(codes, row.codes + first) * c;
         if (limbs_) high += sum(codes, row.high + first) * c;
     }
@@ -148,7 +139,7 @@ std::int64_t ExactOutput::times(std::int32_t* from, int fraction) const {
             std::int64_t group = 0;
             for (std::size_t j = b; j < std::min(b + 8, parts_->minima.size()); j++)
                 group += std::int64_t{sums[j]} * parts_->minima[j];
-            more += round_shift(group, fold);
+            more += rshift(group, fold);
         }
         y += shift(more,
                    -(fold + fraction + parts_->minimum_exp + row.exponents[0] + row.exponents[block == 16 ? 2 : 1]));

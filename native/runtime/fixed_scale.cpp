@@ -1,15 +1,14 @@
 #include "runtime/fixed_scale.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
+
+#include "runtime/fixed.h"
 
 namespace intact {
 namespace {
 
-constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1, kLargest = 127 * 8191;
-
-std::int64_t round_shift(std::int64_t x, int s) { return s >= 63 ? 0 : (x + ((std::int64_t{1} << s) >> 1)) >> s; }
+constexpr std::int64_t kLargest = 127 * 8191;
 
 // `n` sums of codes times scales, each of 32 / parts codes, rounded to 13 bits; returns by what they were shifted.
 std::int32_t scaled_sums(const Activations& a, std::int64_t row, int parts, std::int16_t* to, std::int64_t padded) {
@@ -20,9 +19,9 @@ std::int32_t scaled_sums(const Activations& a, std::int64_t row, int parts, std:
     const std::int64_t n = a.blocks * parts;
     std::int64_t most = 0;
     for (std::int64_t i = 0; i < n; i++) most = std::max<std::int64_t>(most, std::abs(sum(i)));
-    int e = std::max(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(most))) - 13, 0);
-    if (round_shift(most, e) > 8191) e++;
-    for (std::int64_t i = 0; i < n; i++) to[i] = static_cast<std::int16_t>(round_shift(sum(i), e));
+    int e = std::max(bits_of(most) - 13, 0);
+    if (rshift(most, e) > 8191) e++;
+    for (std::int64_t i = 0; i < n; i++) to[i] = static_cast<std::int16_t>(rshift(sum(i), e));
     std::fill(to + n, to + padded, std::int16_t{0});
     return e;
 }
@@ -40,9 +39,7 @@ void quantize_fixed(const std::int64_t* x, std::int64_t n, int fraction, const F
     std::fill(halves, halves + 2 * a.blocks, 0);
     for (std::int64_t i = 0; i < 32 * a.blocks; i++) {
         const std::int64_t value = i < n ? x[i] : 0;
-        const std::int64_t u =
-            s >= 0 ? round_shift(value, s) : std::clamp(value, -kLimit, kLimit) * (std::int64_t{1} << std::min(-s, 31));
-        const std::int64_t code = round_shift(std::clamp(u, -kLargest, kLargest) * reciprocal, 24);
+        const std::int64_t code = rshift(std::clamp(shift(value, s), -kLargest, kLargest) * reciprocal, 24);
         codes[i] = static_cast<std::int8_t>(std::clamp<std::int64_t>(code, -127, 127));
         halves[i / 16] += codes[i];
     }

@@ -92,10 +92,25 @@ int Model::add_buffer(std::int64_t width, bool wide) {
 std::int64_t Model::rows_of(Op::Kind kind) const {
     for (const Op& op : ops)
         if (op.kind == kind) {
+            if (op.weight < 0) return 0;
             const MatrixWeight& w = *at(weights, op.weight);
             return profile == Profile::kInt8 ? w.packed.rows : w.floats.rows;
         }
     return 0;
+}
+
+std::int64_t Model::most_positions() const {
+    std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    for (const Op& op : ops)
+        if (op.kind == Op::kEmbed && op.positions >= 0) {
+            const MatrixWeight& w = *at(weights, op.positions);
+            most = std::min(most, (profile == Profile::kInt8 ? w.packed.rows : w.floats.rows) - op.first);
+        }
+    return most;
+}
+
+bool Model::whole() const {
+    return std::any_of(ops.begin(), ops.end(), [](const Op& op) { return op.kind == Op::kAttend && !op.causal; });
 }
 
 std::int64_t Model::source_width(Op::Kind kind) const {
@@ -190,6 +205,9 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
         const std::int64_t offset = scan_offset(i);
         for (const auto& [start, row] : scan_pages(i).rows())
             std::copy_n(source + offset + start + s * row, row, target + offset + start + t * row);
+        if (at(scans, i).selective)  // but those behind positions, which are of other rows now
+            for (std::uint8_t* const page : {source, target})
+                std::fill(page + offset + scan_pages(i).counts, page + offset + scan_pages(i).bytes, std::uint8_t{0});
     }
 }
 

@@ -69,26 +69,32 @@ struct Op {
         kRope,
         kAttend,
         kConvolve,
+        kConvolveSilu,
         kScan,
         kDelta,
+        kSelective,
         kGate,
         kExperts,
         kLogits
     };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
-    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta: steps
-    int third = -1;   // attend: the value; delta: how much each head writes
+    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta, selective: steps
+    int third = -1;   // attend: the value; delta: how much each head writes; selective: B
+    int fourth = -1;  // selective: C
     int target = -1;
     int weight = -1;              // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                // norm: 0 for whole rows
     int groups = 1;               // norm of whole rows: runs of columns that are normed each by itself
-    int kv_heads = 0, layer = 0;  // attend; convolve, scan, delta: the number of its part of the cache
-    std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolve: its taps
+    int kv_heads = 0, layer = 0;  // attend; convolutions, scans, delta: the number of its part of the cache
+    std::int64_t width = 0;       // of a head: rope, attend; hadamard: of a block; experts: hidden; convolutions: taps
     std::int64_t window = 0;      // attend: positions seen, 0 for all
+    bool causal = true;           // attend: rows see positions up to their own, else all of their text
     bool accumulate = false;      // norm, experts, exchange; gather: columns of index -1 stay as they are
     bool centered = false;        // norm: of whole rows, less their mean
-    int bias = -1;  // norm: added to its result; attend: sinks, a score of each head; convolve: its weights; or -1
+    // Norm, embed: added to its result; attend: sinks, a score of each head; convolutions: weights; or -1.
+    int bias = -1;
+    int added = -1;                     // convolve_silu: a number of each channel, added to the sum, or -1
     bool interleaved = false;           // rope
     GateKind gate = GateKind::kSilu;    // gate, experts
     QueryScale scale{};                 // attend; linear: of the codes of all its rows, 0 where each has its own
@@ -105,6 +111,10 @@ struct Op {
     std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all
     std::vector<std::int32_t> norms;    // linear: of the columns, where they weight the choice
     bool random = false;                // linear: that choice is random
+    int positions = -1;                 // embed: a weight with a row for each position, which is added; or -1
+    std::int64_t first = 0;             // embed: its row of position 0
+    std::int32_t separator = -1;        // embed: rows behind the first such token get `second_bias` in place of `bias`
+    int second_bias = -1;
 };
 
 // Tokens of one sequence: row i is kept in slot position + i of the sequence's pages.
@@ -170,8 +180,10 @@ public:
               const std::int64_t* wanted, std::int64_t wanted_count, std::int32_t* logits);
 
     std::int64_t vocabulary() const { return rows_of(Op::kEmbed); }  // tokens that the embedding knows
-    std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row
-    std::int64_t adapters() const;                                   // that every change knows
+    std::int64_t outputs() const { return rows_of(Op::kLogits); }    // logits of a row, 0 where its head has no weight
+    std::int64_t most_positions() const;                             // of a text, as the embedding has positions
+    bool whole() const;             // whether attention sees a whole text, which is then one chunk
+    std::int64_t adapters() const;  // that every change knows
     // The part of a layer's KV head in pages; head = layer * kv_heads + the head's number.
     HeadCache head_cache(std::uint8_t* const* table, std::int64_t head) const;
     std::int64_t page_bytes() const;
@@ -224,6 +236,7 @@ public:
     std::vector<Own> own;                                           // the same
     std::vector<Plan> plan;                                         // of the operations, made by the first step
     Counters counters;
+    std::atomic<std::int64_t> saturated{0};  // numbers of recurrent states that came to the limit
     // Runs exchange i over so many rows of its buffers: sends this rank's columns, and sets the target, or adds to it.
     std::function<void(std::size_t i, std::int64_t rows)> exchange;
     std::optional<Scheme> scheme;  // of the rows that enter products other than the head's; none: int8

@@ -28,7 +28,8 @@ Pager::Pager(const Model& model, const std::uint8_t* map, std::size_t size, std:
         const Op& op = model.ops[i];
         Stage stage;
         std::vector<int> weights;
-        if (op.kind == Op::kEmbed || op.kind == Op::kLogits) weights = {op.weight};
+        if (op.kind == Op::kEmbed || (op.kind == Op::kLogits && op.weight >= 0)) weights = {op.weight};
+        if (op.positions >= 0) weights.push_back(op.positions);
         if (op.kind == Op::kLinear)
             for (const LinearTarget& target : op.targets) weights.push_back(target.weight);
         if (op.kind == Op::kExperts) {

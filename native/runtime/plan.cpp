@@ -14,8 +14,10 @@ bool writes(const Op& op, int buffer) {
         case Op::kHadamard:
         case Op::kAttend:
         case Op::kConvolve:
+        case Op::kConvolveSilu:
         case Op::kScan:
         case Op::kDelta:
+        case Op::kSelective:
         case Op::kGate:
             return op.target == buffer;
         case Op::kGather:
@@ -38,7 +40,7 @@ bool reads(const Op& op, int buffer) {
     const bool added_to = std::any_of(op.targets.begin(), op.targets.end(),
                                       [&](const LinearTarget& t) { return t.buffer == buffer && t.accumulate; }) ||
                           ((op.accumulate || op.kind == Op::kAdapt || op.kind == Op::kSteer) && op.target == buffer);
-    return op.source == buffer || op.second == buffer || op.third == buffer || added_to;
+    return op.source == buffer || op.second == buffer || op.third == buffer || op.fourth == buffer || added_to;
 }
 
 // Whether nothing reads what operation i leaves in the buffer.
@@ -78,7 +80,8 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
 }
 
 bool reads_other_rows(const Op& op) {
-    return op.kind == Op::kAttend || op.kind == Op::kConvolve || op.kind == Op::kScan || op.kind == Op::kDelta;
+    return op.kind == Op::kAttend || op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu || op.kind == Op::kScan ||
+           op.kind == Op::kDelta || op.kind == Op::kSelective;
 }
 
 // Finds the last of these, behind which each row goes its own way to its logits.
@@ -144,6 +147,7 @@ private:
                 all();
                 break;
             case Op::kConvolve:
+            case Op::kConvolveSilu:
                 demand(plan, kRows, {op.source});
                 all();
                 at(state_, op.target) = plan.last ? kAll : kRows;
@@ -154,6 +158,11 @@ private:
                 break;
             case Op::kDelta:
                 demand(plan, kRows, {op.source, op.second, op.third});
+                all();
+                break;
+            case Op::kSelective:
+                demand(plan, kRows, {op.source, op.third, op.fourth});
+                demand(plan, kAll, {op.second});
                 all();
                 break;
             case Op::kGate:

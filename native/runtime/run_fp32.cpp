@@ -29,6 +29,18 @@ struct Fp32Run : Run {
     void embed(const Op& op) {
         kernel_.embed(at(m_.weights, op.weight)->floats, s_.tokens + mine_.begin, mine_.size(), op.float_scale,
                       data(op.target, mine_.begin), spec(op.target).width);
+        if (op.positions < 0 && op.bias < 0) return;
+        const std::int64_t n = spec(op.target).width;
+        sums_.resize(static_cast<std::size_t>(n));
+        embedded_rows(op, [&](std::int64_t m, int added) {
+            float* const x = data(op.target, m);
+            if (op.positions >= 0) {
+                const auto row = static_cast<std::int32_t>(op.first + at(s_.position, m));
+                kernel_.embed(at(m_.weights, op.positions)->floats, &row, 1, 1.0f, sums_.data(), n);
+                kernel_.add(x, sums_.data(), x, n);
+            }
+            if (added >= 0) kernel_.add(x, at(m_.float_biases, added).data(), x, n);
+        });
     }
 
     void norm(const Op& op) {
@@ -139,7 +151,7 @@ struct Fp32Run : Run {
         const std::int64_t group = op.heads / op.kv_heads;
         for (std::int64_t m = thread_; m < s_.rows; m += threads_) {
             const std::int64_t c = at(s_.chunk, m);
-            const Span visible = s_.visible(m, op.window);
+            const Span visible = s_.visible(m, op);
             sums_.resize(static_cast<std::size_t>(attend_scratch(group, visible.begin, visible.end + 1)));
             for (int h = 0; h < op.kv_heads; h++)
                 kernel_.attend(data(op.source, m) + h * group * op.width, group, op.width,
@@ -154,24 +166,42 @@ struct Fp32Run : Run {
     // Keeps the products of this thread's rows, waits for the others, and sums over positions.
     void convolve(const Op& op) {
         const std::int64_t n = spec(op.target).width;
-        const float* const taps = at(m_.float_biases, op.bias).data();  // [tap][channel], the position's own last
-        const auto floats = [&](std::int64_t m, std::int64_t slot) {
-            const auto [rows, place] = kept(op, m, slot);
-            return reinterpret_cast<float*>(rows) + place * n;
-        };
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
-            kernel_.multiply(data(op.source, m), data(op.source, m) + 2 * n, floats(m, at(s_.slot, m)), n);
+            kernel_.multiply(data(op.source, m), data(op.source, m) + 2 * n, kept_floats(op, m, at(s_.slot, m), n), n);
+        sum_taps(op, n, [&](std::int64_t m, float* y) { kernel_.multiply(y, data(op.source, m) + n, y, n); });
+    }
+
+    // The same of rows as they come, with SiLU in the place of the gate.
+    void convolve_silu(const Op& op) {
+        const std::int64_t n = spec(op.target).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++)
+            std::copy_n(data(op.source, m), n, kept_floats(op, m, at(s_.slot, m), n));
+        const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
+        sum_taps(op, n, [&](std::int64_t, float* y) {
+            if (op.added >= 0) kernel_.add(y, at(m_.float_biases, op.added).data(), y, n);
+            kernel_.gate(GateKind::kSilu, y, ones.data(), y, n);
+        });
+    }
+
+    float* kept_floats(const Op& op, std::int64_t m, std::int64_t slot, std::int64_t n) const {
+        const auto [rows, place] = kept(op, m, slot);
+        return reinterpret_cast<float*>(rows) + place * n;
+    }
+
+    // Waits for the rows that others keep, puts this thread's sums over positions to the target, and calls f(m, sum).
+    template <class F> void sum_taps(const Op& op, std::int64_t n, F f) {
+        const float* const taps = at(m_.float_biases, op.bias).data();  // [tap][channel], the position's own last
         meet(Stopwatch::kRows);
         sums_.resize(static_cast<std::size_t>(n));
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
             std::int64_t slot = at(s_.slot, m);
             float* const to = data(op.target, m);
-            kernel_.multiply(floats(m, slot), taps + (op.width - 1) * n, to, n);
+            kernel_.multiply(kept_floats(op, m, slot, n), taps + (op.width - 1) * n, to, n);
             for (std::int64_t tap = op.width - 2; tap >= 0 && --slot >= 0; tap--) {
-                kernel_.multiply(floats(m, slot), taps + tap * n, sums_.data(), n);
+                kernel_.multiply(kept_floats(op, m, slot, n), taps + tap * n, sums_.data(), n);
                 kernel_.add(to, sums_.data(), to, n);
             }
-            kernel_.multiply(to, data(op.source, m) + n, to, n);
+            f(m, to);
         }
     }
 
@@ -210,13 +240,7 @@ struct Fp32Run : Run {
         convolve_rows(
             op, at(m_.float_biases, form.bias).data(), [](const ScanRow& row) { return row.float_mixed; },
             [](const ScanRow&, std::int64_t) {});
-        const Span heads = part(form.heads);
-        const float* const skip = at(m_.float_biases, form.skip).data();
-        ScanBlock block(form, at(m_.biases, form.rate).data(), nullptr);
-        by_blocks_of_scan(op, block, [&](ScanBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
-            some.run_floats(heads.begin, heads.end, first, skip, after,
-                            [&](std::int64_t t) { return data(op.target, m + t - first); });
-        });
+        run_blocks<float>(op, ScanBlock(form, at(m_.biases, form.rate).data(), at(m_.float_biases, form.skip).data()));
         meet(Stopwatch::kProduct);
     }
 
@@ -231,12 +255,28 @@ struct Fp32Run : Run {
                 std::copy_n(mixed.data() + form.kept(), form.inner(), row.float_values);
                 kernel_.sigmoid(data(op.third, m), row.float_strengths, form.heads);
             });
-        const Span heads = part(form.heads);
-        DeltaBlock block(form, at(m_.biases, form.rate).data(), m_.kernel);
-        by_blocks_of_scan(op, block, [&](DeltaBlock& some, std::int64_t m, std::int64_t first, ScanState after) {
-            some.run_floats(heads.begin, heads.end, first, after,
-                            [&](std::int64_t t) { return data(op.target, m + t - first); });
-        });
+        run_blocks<float>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel));
+        meet(Stopwatch::kProduct);
+    }
+
+    // Keeps x, B and C of this thread's rows; then steps of its channels, which it leads from position to position.
+    void selective(const Op& op) {
+        const ScanForm& form = op.scan;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const ScanRow row = kept_row(op, m, at(s_.position, m));
+            std::copy_n(data(op.source, m), form.inner(), row.float_values);
+            std::copy_n(data(op.third, m), form.states, row.float_mixed);
+            std::copy_n(data(op.fourth, m), form.states, row.float_mixed + form.states);
+        }
+        meet(Stopwatch::kRows);  // steps of all rows are there
+        const Span channels = part(form.heads);
+        for (std::int64_t m = 0; m < s_.rows; m++) {
+            std::uint32_t* const steps = kept_row(op, m, at(s_.position, m)).steps;
+            for (std::int64_t c = channels.begin; c < channels.end; c++)
+                steps[c] = softplus(fixed(data(op.second, m)[c]));
+        }
+        run_positions<float>(
+            op, SelectiveBlock(form, at(m_.biases, form.rate).data(), nullptr, at(m_.float_biases, form.skip).data()));
         meet(Stopwatch::kProduct);
     }
 
@@ -337,6 +377,7 @@ struct Fp32Run : Run {
             std::memcpy(&at(m_.head.floats, i * n), data(op.source, s_.wanted[i]),
                         static_cast<std::size_t>(n) * sizeof(float));
         meet(Stopwatch::kRows);
+        if (op.weight < 0) return;
         const FloatWeight& w = at(m_.weights, op.weight)->floats;
         const Span outputs = part(w.rows);
         auto* logits = reinterpret_cast<float*>(s_.logits);

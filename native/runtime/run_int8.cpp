@@ -19,6 +19,29 @@ namespace {
 constexpr int kNarrow = 16, kWide = 20;  // fraction bits of narrow and wide rows
 constexpr std::int64_t kPanels = 24;     // of results of as many rows as are packed together, that a cache holds
 
+// Rows of a matrix as integers in Q20, and room for one on its way.
+struct EmbeddedRow {
+    explicit EmbeddedRow(const Weight& w)
+        : codes(static_cast<std::size_t>(w.blocks() * 32)),
+          scales(static_cast<std::size_t>(w.scale_blocks())),
+          minima(scales.size()) {}
+
+    // x += the row times a factor in Q24.
+    void add(const Weight& w, std::int64_t row, std::int64_t factor, std::int64_t* x) {
+        unpack_row(w, row, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
+        const std::int64_t shift = std::min(4 - w.scale_exp[row], 62);  // beyond 62 all is 0
+        const std::int64_t half = (std::int64_t{1} << shift) >> 1;
+        for (std::int64_t k = 0; k < w.columns; k++)
+            x[k] += (at(codes, k) * (at(scales, k / w.block) * factor) + half) >> shift;
+        if (!w.has_min) return;
+        const std::int64_t own = std::min(4 - w.minimum_exp[row], 62), own_half = (std::int64_t{1} << own) >> 1;
+        for (std::int64_t k = 0; k < w.columns; k++) x[k] += (at(minima, k / w.block) * factor + own_half) >> own;
+    }
+
+    std::vector<std::int32_t> codes;
+    std::vector<std::int16_t> scales, minima;
+};
+
 struct Int8Run : Run {
     Int8Run(Model& model, Step& step, int thread) : Run(model, step, thread), fraction_(model.buffers.size(), kNarrow) {
         for (std::size_t b = 0; b < fraction_.size(); b++) fraction_[b] = usual(static_cast<int>(b));
@@ -50,20 +73,19 @@ struct Int8Run : Run {
 
     void embed(const Op& op) {
         const Weight& w = at(m_.weights, op.weight)->packed;
-        std::vector<std::int32_t> codes(static_cast<std::size_t>(w.blocks() * 32));
-        std::vector<std::int16_t> scales(static_cast<std::size_t>(w.scale_blocks())), minima(scales.size());
+        EmbeddedRow room(w);
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
-            const std::int64_t token = s_.tokens[m];
-            unpack_row(w, token, codes.data(), scales.data(), w.has_min ? minima.data() : nullptr);
-            const std::int64_t shift = std::min(4 - w.scale_exp[token], 62);  // beyond 62 all is 0
-            const std::int64_t half = (std::int64_t{1} << shift) >> 1;
-            std::int64_t* x = wide(op.target, m);
-            for (std::int64_t k = 0; k < w.columns; k++)
-                x[k] = (at(codes, k) * (at(scales, k / w.block) * op.multiplier) + half) >> shift;
-            if (!w.has_min) continue;
-            const std::int64_t own = std::min(4 - w.minimum_exp[token], 62), own_half = (std::int64_t{1} << own) >> 1;
-            for (std::int64_t k = 0; k < w.columns; k++)
-                x[k] += (at(minima, k / w.block) * op.multiplier + own_half) >> own;
+            std::fill_n(wide(op.target, m), w.columns, 0);
+            room.add(w, s_.tokens[m], op.multiplier, wide(op.target, m));
+        }
+        if (op.positions >= 0 || op.bias >= 0) {
+            constexpr std::int64_t kOne = std::int64_t{1} << 24;
+            const Weight* const places = op.positions < 0 ? nullptr : &at(m_.weights, op.positions)->packed;
+            EmbeddedRow other(places ? *places : w);
+            embedded_rows(op, [&](std::int64_t m, int added) {
+                if (places) other.add(*places, op.first + at(s_.position, m), kOne, wide(op.target, m));
+                if (added >= 0) add_row(op.target, m, at(m_.biases, added).data());
+            });
         }
         if (m_.pager) meet(Stopwatch::kRows);  // before thread 0 goes on, and the pager drops what others read
     }
@@ -496,6 +518,31 @@ struct Int8Run : Run {
     void convolve(const Op& op) {
         const std::int64_t n = spec(op.target).width;
         for (std::int64_t m = mine_.begin; m < mine_.end; m++) keep_products(op, m, n);
+        sum_taps(op, n, [&](std::int64_t m, const std::vector<std::int64_t>& sum) {
+            const std::int32_t* const gate = narrow(op.source, m) + n;
+            constexpr std::int64_t kHalf = std::int64_t{1} << 19;
+            for (std::int64_t i = 0; i < n; i++)
+                wide(op.target, m)[i] = (saturate((at(sum, i) + kHalf) >> 20) * gate[i] + (1 << 11)) >> 12;
+        });
+        at(fraction_, op.target) = kWide;
+    }
+
+    // The same of rows as they come, with SiLU in the place of the gate.
+    void convolve_silu(const Op& op) {
+        const std::int64_t n = spec(op.target).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const auto [codes, exponent] = kept_codes(op, m, at(s_.slot, m), n);
+            *exponent = row_codes(narrow(op.source, m), n, codes);
+        }
+        std::vector<std::int32_t> room(static_cast<std::size_t>(n));
+        sum_taps(op, n, [&](std::int64_t m, const std::vector<std::int64_t>& sum) {
+            silu(sum, op.added < 0 ? nullptr : at(m_.biases, op.added).data(), narrow(op.target, m), room.data());
+        });
+        at(fraction_, op.target) = kNarrow;
+    }
+
+    // Waits for the rows that others keep, and calls f(m, sum) for this thread's: sums over positions, Q36.
+    template <class F> void sum_taps(const Op& op, std::int64_t n, F f) {
         meet(Stopwatch::kRows);
         const std::int64_t* const taps = at(m_.biases, op.bias).data();  // [tap][channel], the position's own last
         std::vector<std::int64_t> sum(static_cast<std::size_t>(n));
@@ -503,22 +550,35 @@ struct Int8Run : Run {
             std::fill(sum.begin(), sum.end(), 0);
             std::int64_t slot = at(s_.slot, m);
             for (std::int64_t tap = op.width - 1; tap >= 0 && slot >= 0; tap--, slot = slot_before(m, slot)) {
-                const auto [rows, place] = kept(op, m, slot);
-                const auto* const codes = reinterpret_cast<const std::int16_t*>(rows) + place * n;
-                const int exponent = reinterpret_cast<const std::int32_t*>(rows + m_.page_size * 2 * n)[place];
+                const auto [codes, exponent] = kept_codes(op, m, slot, n);
                 for (std::int64_t i = 0; i < n; i++)
-                    at(sum, i) += taps[tap * n + i] * (std::int64_t{codes[i]} << exponent);
+                    at(sum, i) += taps[tap * n + i] * (std::int64_t{codes[i]} << *exponent);
             }
-            const std::int32_t* const gate = narrow(op.source, m) + n;
-            constexpr std::int64_t kHalf = std::int64_t{1} << 19;
-            for (std::int64_t i = 0; i < n; i++)
-                wide(op.target, m)[i] = (saturate((at(sum, i) + kHalf) >> 20) * gate[i] + (1 << 11)) >> 12;
+            f(m, sum);
         }
-        at(fraction_, op.target) = kWide;
         const Plan& plan = at(m_.plan, number(op));
         if (!plan.last) return;
         meet(Stopwatch::kRows);
         if (s_.narrows) go_on(plan.live);
+    }
+
+    // What a convolution keeps of slot `slot` of row m's text: n codes and their exponent.
+    std::pair<std::int16_t*, std::int32_t*> kept_codes(const Op& op, std::int64_t m, std::int64_t slot,
+                                                       std::int64_t n) const {
+        const auto [rows, place] = kept(op, m, slot);
+        return {reinterpret_cast<std::int16_t*>(rows) + place * n,
+                reinterpret_cast<std::int32_t*>(rows + m_.page_size * 2 * n) + place};
+    }
+
+    // SiLU of sums of a convolution, Q36, with what is added to them, Q16; `room` for as many numbers.
+    void silu(const std::vector<std::int64_t>& sum, const std::int64_t* added, std::int32_t* y,
+              std::int32_t* room) const {
+        const auto n = std::ssize(sum);
+        for (std::int64_t i = 0; i < n; i++)
+            y[i] = static_cast<std::int32_t>(saturate(((at(sum, i) + (1 << 19)) >> 20) + (added ? added[i] : 0)));
+        m_.kernel->sigmoid(y, n, room);
+        for (std::int64_t i = 0; i < n; i++)
+            y[i] = static_cast<std::int32_t>((std::int64_t{y[i]} * room[i] + (std::int64_t{1} << 29)) >> 30);
     }
 
     // Keeps rows as they come, then x, B and C behind the convolution, and steps; then each thread runs some heads.
@@ -542,13 +602,7 @@ struct Int8Run : Run {
                 for (std::int64_t i = 0; i < n; i++)
                     at(sum, i) += taps[tap * n + i] * (std::int64_t{row.raw[i]} << row.exponents[0]);
             }
-            for (std::int64_t i = 0; i < n; i++)
-                at(mixed, i) =
-                    static_cast<std::int32_t>(saturate(((at(sum, i) + (1 << 19)) >> 20) + (added ? added[i] : 0)));
-            m_.kernel->sigmoid(mixed.data(), n, sigmoid.data());
-            for (std::int64_t i = 0; i < n; i++)
-                at(mixed, i) = static_cast<std::int32_t>(
-                    (std::int64_t{at(mixed, i)} * at(sigmoid, i) + (std::int64_t{1} << 29)) >> 30);
+            silu(sum, added, mixed.data(), sigmoid.data());
             f(kept_row(op, m, p), mixed.data(), m);
         }
         meet(Stopwatch::kRows);
@@ -560,13 +614,8 @@ struct Int8Run : Run {
             row.steps[head] = softplus(saturate(narrow(op.second, m)[head] + bias[head]));
     }
 
-    // This thread's heads of a scan's blocks; then the wanted rows alone go on behind the last.
-    template <class Block> void run_blocks(const Op& op, Block block) {
-        const Span heads = part(op.scan.heads);
-        by_blocks_of_scan(op, block, [&](Block& some, std::int64_t m, std::int64_t first, ScanState after) {
-            some.run(heads.begin, heads.end, first, after,
-                     [&](std::int64_t t) { return narrow(op.target, m + t - first); });
-        });
+    // Behind the last scan the wanted rows alone go on.
+    void end_scan(const Op& op) {
         at(fraction_, op.target) = kNarrow;
         meet(Stopwatch::kProduct);
         const Plan& plan = at(m_.plan, number(op));
@@ -584,7 +633,8 @@ struct Int8Run : Run {
             }
             keep_steps(op, row, m);
         });
-        run_blocks(op, ScanBlock(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data()));
+        run_blocks<std::int32_t>(op, ScanBlock(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data()));
+        end_scan(op);
     }
 
     void delta(const Op& op) {
@@ -596,7 +646,29 @@ struct Int8Run : Run {
             m_.kernel->sigmoid(narrow(op.third, m), form.heads, row.strengths);
             keep_steps(op, row, m);
         });
-        run_blocks(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel));
+        m_.saturated +=
+            run_blocks<std::int32_t>(op, DeltaBlock(form, at(m_.biases, form.rate).data(), m_.kernel)).saturated();
+        end_scan(op);
+    }
+
+    // Keeps x, B and C of this thread's rows; then steps of its channels, which it leads from position to position.
+    void selective(const Op& op) {
+        const ScanForm& form = op.scan;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const ScanRow row = kept_row(op, m, at(s_.position, m));
+            std::copy_n(narrow(op.source, m), form.inner(), row.values);
+            row.exponents[2] = row_codes(narrow(op.third, m), form.states, row.mixed);
+            row.exponents[3] = row_codes(narrow(op.fourth, m), form.states, row.mixed + form.states);
+        }
+        const Span channels = part(form.heads);
+        for (std::int64_t m = 0; m < s_.rows; m++) {
+            std::uint32_t* const steps = kept_row(op, m, at(s_.position, m)).steps;
+            for (std::int64_t c = channels.begin; c < channels.end; c++) steps[c] = softplus(narrow(op.second, m)[c]);
+        }
+        meet(Stopwatch::kRows);
+        run_positions<std::int32_t>(
+            op, SelectiveBlock(form, at(m_.biases, form.rate).data(), at(m_.biases, form.skip).data(), nullptr));
+        end_scan(op);
     }
 
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
@@ -611,12 +683,11 @@ struct Int8Run : Run {
         for (std::int64_t i = 0; i < n; i++) bits |= static_cast<std::uint64_t>(std::abs(product(i)));
         const int exponent = std::max(0, static_cast<int>(std::bit_width(bits)) - 15);
         const std::int64_t half = (std::int64_t{1} << exponent) >> 1;
-        const auto [rows, place] = kept(op, m, at(s_.slot, m));
-        auto* const codes = reinterpret_cast<std::int16_t*>(rows) + place * n;
+        const auto [codes, kept_exponent] = kept_codes(op, m, at(s_.slot, m), n);
         for (std::int64_t i = 0; i < n; i++)
             codes[i] =
                 static_cast<std::int16_t>(std::clamp<std::int64_t>((product(i) + half) >> exponent, -32767, 32767));
-        reinterpret_cast<std::int32_t*>(rows + m_.page_size * 2 * n)[place] = exponent;
+        *kept_exponent = exponent;
     }
 
     // Moves the wanted rows to the front: behind the last attention or convolution no other row is read.
@@ -644,6 +715,7 @@ struct Int8Run : Run {
         const Activations a = quantize(number(op), op, s_.wanted_count, {{-1, op.weight, -1, false}},
                                        [&](std::int64_t i) { return rows_ < s_.rows ? i : s_.wanted[i]; });
         if (thread_ == 0) m_.head.codes = a;
+        if (op.weight < 0) return;
         const std::int64_t outputs = at(m_.weights, op.weight)->matrix.rows;
         multiply(op.weight, a, s_.wanted_count, {kNarrow, s_.logits, nullptr, false, outputs, nullptr});
         if (!op.cap.slope) return;
@@ -658,6 +730,7 @@ struct Int8Run : Run {
     std::size_t number(const Op& op) const { return static_cast<std::size_t>(&op - m_.ops.data()); }
 
     void keep_minima(Activations& a, int weight) const {
+        if (weight < 0) return;
         const Matrix& w = at(m_.weights, weight)->matrix;
         if (w.has_min) (w.block == 16 ? a.skip_minima16 : a.skip_minima32) = false;
     }

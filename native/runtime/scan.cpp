@@ -1,16 +1,10 @@
 #include "runtime/scan.h"
 
-#include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <utility>
-
-#include "runtime/fixed.h"
 
 namespace intact {
 namespace {
-
-constexpr std::int64_t kPartLimit = std::int64_t{1} << 40;
 
 std::int64_t log2_fixed(std::uint64_t v) {
     const int whole = static_cast<int>(std::bit_width(v)) - 1;
@@ -24,23 +18,6 @@ std::int64_t log2_fixed(std::uint64_t v) {
     }
     return y;
 }
-
-// Numbers with exponents of their own, brought to the one under which the largest has so many bits.
-class Common {
-public:
-    explicit Common(int most) : most_(most) {}
-    void see(std::int64_t x, std::int64_t exponent) {
-        if (x == 0) return;
-        top_ = any_ ? std::max(top_, bits_of(std::abs(x)) + exponent) : bits_of(std::abs(x)) + exponent;
-        any_ = true;
-    }
-    std::int64_t exponent() const { return any_ ? top_ - most_ : 0; }
-
-private:
-    int most_;
-    bool any_ = false;
-    std::int64_t top_ = 0;
-};
 
 }  // namespace
 
@@ -60,15 +37,16 @@ ScanPages::ScanPages(const ScanForm& form, std::int64_t page_size, bool floats) 
         bytes += page_size * row;
         return found;
     };
-    raw = part(form.channels() * code);
+    raw = part(form.selective ? 0 : form.channels() * code);
     mixed = part(form.kept() * code);
     steps = part(form.heads * 4);
     exponents = part(16);
     strengths = part(form.delta ? form.heads * 4 : 0);
-    values = part(form.delta ? form.inner() * 4 : 0);
+    values = part(form.has_values() ? form.inner() * 4 : 0);
     mantissas = bytes;
     state_exponents = mantissas + states * form.inner() * form.states * 4;
-    bytes = state_exponents + (form.delta ? 0 : states * form.heads * 4);
+    counts = state_exponents + (form.delta ? 0 : states * form.heads * 4);
+    bytes = counts + (form.selective ? states * form.heads * 4 : 0);
 }
 
 ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place, bool floats) {
@@ -83,7 +61,7 @@ ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* bas
     }
     row.steps = reinterpret_cast<std::uint32_t*>(at(pages.steps));
     row.exponents = reinterpret_cast<std::int32_t*>(at(pages.exponents));
-    if (form.delta) {
+    if (form.has_values()) {
         row.strengths = reinterpret_cast<std::int32_t*>(at(pages.strengths));
         row.values = reinterpret_cast<std::int32_t*>(at(pages.values));
         row.float_strengths = reinterpret_cast<float*>(row.strengths);
@@ -97,7 +75,7 @@ ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t*
     auto* const memory = base + pages.mantissas + i * form.inner() * form.states * 4;
     return {reinterpret_cast<std::int32_t*>(memory),
             reinterpret_cast<std::int32_t*>(base + pages.state_exponents) + i * form.heads,
-            reinterpret_cast<float*>(memory)};
+            reinterpret_cast<float*>(memory), reinterpret_cast<std::int32_t*>(base + pages.counts) + i * form.heads};
 }
 
 std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes) {
@@ -118,12 +96,17 @@ std::uint32_t softplus(std::int64_t x) {
     return static_cast<std::uint32_t>(std::min<std::int64_t>(y, UINT32_MAX));
 }
 
+void add_decays(const std::vector<ScanRow>& rows, std::int64_t head, std::int64_t rate, Decays& to) {
+    std::int64_t total = 0;
+    for (std::size_t s = 0; s < rows.size(); s++) to[s] = total += rshift(std::int64_t{rows[s].steps[head]} * rate, 16);
+}
+
 void ScanBlock::read(std::vector<ScanRow> rows, ScanState before) {
     rows_ = std::move(rows);
     before_ = before;
 }
 
-void ScanBlock::enter_group(std::int64_t group, std::int64_t first) {
+template <> void ScanBlock::enter_group<std::int32_t>(std::int64_t group, std::int64_t first) {
     const auto count = static_cast<std::int64_t>(rows_.size());
     const std::int64_t b0 = form_.inner() + group * form_.states, c0 = b0 + form_.columns();
     dots_.resize(static_cast<std::size_t>((count - first) * kScanBlock));
@@ -138,13 +121,7 @@ void ScanBlock::enter_group(std::int64_t group, std::int64_t first) {
     }
 }
 
-void ScanBlock::enter_head(std::int64_t head) {
-    std::int64_t total = 0;
-    for (std::size_t s = 0; s < rows_.size(); s++)
-        decay_[s] = total += rshift(std::int64_t{rows_[s].steps[head]} * rate_[head], 16);
-}
-
-void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out) {
+template <> void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out) {
     const std::int64_t width = form_.width, x0 = head * width, last = decay_[static_cast<std::size_t>(t)];
     const ScanRow& own = rows_[static_cast<std::size_t>(t)];
     std::array<std::int64_t, kScanBlock> weights{}, exponents{};
@@ -194,7 +171,7 @@ void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, st
     }
 }
 
-void ScanBlock::end(std::int64_t head, ScanState after) {
+template <> void ScanBlock::end<std::int32_t>(std::int64_t head, ScanState after) {
     const std::int64_t width = form_.width, states = form_.states, x0 = head * width, size = width * states;
     const std::int64_t b0 = form_.inner() + form_.group_of(head) * states, last = decay_[kScanBlock - 1];
     std::array<std::int64_t, kScanBlock> weights{};

@@ -2,9 +2,14 @@
 // every tier; and what the gated delta rule shares with it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
+#include <type_traits>
 #include <vector>
+
+#include "runtime/fixed.h"
 
 namespace intact {
 
@@ -12,16 +17,19 @@ constexpr std::int64_t kScanBlock = 64;        // positions
 constexpr std::int64_t kMostScanStates = 256;  // columns of a head's state
 
 // Sizes, and the numbers of its parameters among the biases. With the delta rule groups are heads of keys, of so many
-// columns, without `bias` and `skip`.
+// columns, without `bias` and `skip`. In a selective scan heads are channels, of width 1 in one group, and `rate` has a
+// number for each of their states; rows come behind a convolution, and there are no `bias` and `step_bias`.
 struct ScanForm {
     std::int64_t heads = 0, width = 0, groups = 0, states = 0, taps = 0;
     int bias = -1, step_bias = -1, rate = -1, skip = -1;
     bool delta = false, tiled = false;  // tiled: head h reads key h mod groups
+    bool selective = false;
 
     std::int64_t inner() const { return heads * width; }
     std::int64_t columns() const { return groups * states; }  // of B, and of C; of keys, and of queries
     std::int64_t channels() const { return inner() + 2 * columns(); }
-    std::int64_t kept() const { return delta ? 2 * columns() : channels(); }  // codes behind the convolution
+    std::int64_t kept() const { return has_values() ? 2 * columns() : channels(); }  // codes of a row
+    bool has_values() const { return delta || selective; }                           // rows have them in 32 bits
     std::int64_t group_of(std::int64_t head) const { return tiled ? head % groups : head / (heads / groups); }
 };
 
@@ -32,14 +40,15 @@ struct ScanPart {
 };
 struct ScanPages {
     ScanPart raw, mixed, steps, exponents, strengths, values;
-    std::int64_t mantissas, state_exponents, bytes = 0;
+    std::int64_t mantissas, state_exponents, counts, bytes = 0;
 
     std::array<ScanPart, 6> rows() const { return {raw, mixed, steps, exponents, strengths, values}; }
     ScanPages(const ScanForm& form, std::int64_t page_size, bool floats);
 };
 
 // One position's row in its page: what enters the convolution; x, B and C, or queries and keys; steps in Q26. With the
-// delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20.
+// delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20. In a
+// selective scan x is the values, Q16.
 struct ScanRow {
     std::int16_t *raw, *mixed;
     std::uint32_t* steps;
@@ -53,8 +62,28 @@ ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* bas
 struct ScanState {
     std::int32_t *mantissas, *exponents;
     float* floats;
+    std::int32_t* counts;  // selective: the block's rows that are in a channel's state, 0: none of them
 };
 ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place);
+
+constexpr std::int64_t kPartLimit = std::int64_t{1} << 40;  // of a result's parts, Q20, before they are added
+
+// Numbers with exponents of their own, brought to the one under which the largest has so many bits.
+class Common {
+public:
+    explicit Common(int most) : most_(most) {}
+    void see(std::int64_t x, std::int64_t exponent) {
+        if (x == 0) return;
+        top_ = any_ ? std::max(top_, bits_of(std::abs(x)) + exponent) : bits_of(std::abs(x)) + exponent;
+        any_ = true;
+    }
+    std::int64_t exponent() const { return any_ ? top_ - most_ : 0; }
+
+private:
+    int most_;
+    bool any_ = false;
+    std::int64_t top_ = 0;
+};
 
 // x as 15 bits and a sign under one exponent, which is returned.
 std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes);
@@ -65,60 +94,60 @@ std::int64_t exp2_neg(std::int64_t t);
 // ln(1 + exp(x)), Q16 to Q26, below 64.
 std::uint32_t softplus(std::int64_t x);
 
+inline float step_of(std::uint32_t step) { return static_cast<float>(step) * 0x1p-26f; }
+inline float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }
+
+// By how much a head's state decays from the block's start to each of its rows, in bits and Q30.
+using Decays = std::array<std::int64_t, kScanBlock>;
+void add_decays(const std::vector<ScanRow>& rows, std::int64_t head, std::int64_t rate, Decays& to);
+
 // Rows of one block, from its start on, and what a head needs of them.
 class ScanBlock {
 public:
     ScanBlock(const ScanForm& form, const std::int64_t* rate, const std::int64_t* skip)
         : form_(form), rate_(rate), skip_(skip) {}
+    ScanBlock(const ScanForm& form, const std::int64_t* rate, const float* skip)
+        : form_(form), rate_(rate), float_skip_(skip) {}
 
     // These rows, and the state before them (mantissas null: none).
     void read(std::vector<ScanRow> rows, ScanState before);
-    // Results of rows first.. of some heads, Q16, each to out(row); the state behind them where `after` has one.
+    // Results of rows first.. of some heads, Q16 or floats, each to out(row); the state behind them where `after` has
+    // one.
     template <class F> void run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out);
-    template <class F>
-    void run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, const float* skip, ScanState after,
-                    F out);
 
 private:
-    void enter_group(std::int64_t group, std::int64_t first);
-    void enter_head(std::int64_t head);
-    void result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out);
-    void end(std::int64_t head, ScanState after);
-    void enter_group_floats(std::int64_t group, std::int64_t first);
-    void result_floats(std::int64_t head, std::int64_t t, std::int64_t first, float skip, float* out);
-    void end_floats(std::int64_t head, ScanState after);
+    // Of integers (std::int32_t) or floats.
+    template <class T> void enter_group(std::int64_t group, std::int64_t first);
+    template <class T> void result(std::int64_t head, std::int64_t t, std::int64_t first, T* out);
+    template <class T> void end(std::int64_t head, ScanState after);
     const ScanForm& form_;
-    const std::int64_t *rate_, *skip_;
+    const std::int64_t *rate_, *skip_ = nullptr;
+    const float* float_skip_ = nullptr;
     std::vector<ScanRow> rows_;
     ScanState before_{};
     std::vector<std::int64_t> dots_;  // [t - first][s]: of the group's B of row s and C of row t
     std::vector<float> float_dots_;
-    std::array<std::int64_t, kScanBlock> decay_{};  // of the head, from the block's start to each row, in bits and Q30
+    Decays decay_{};  // of the head
     std::vector<std::int64_t> sums_;
 };
 
-template <class F>
-void ScanBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
-    const auto count = static_cast<std::int64_t>(rows_.size());
-    for (std::int64_t head = head0; head < head1; head++) {
-        if (head == head0 || form_.group_of(head) != form_.group_of(head - 1)) enter_group(form_.group_of(head), first);
-        enter_head(head);
-        for (std::int64_t t = first; t < count; t++) result(head, t, first, out(t) + head * form_.width);
-        if (after.mantissas) end(head, after);
-    }
-}
+template <> void ScanBlock::enter_group<std::int32_t>(std::int64_t group, std::int64_t first);
+template <> void ScanBlock::enter_group<float>(std::int64_t group, std::int64_t first);
+template <> void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, std::int32_t* out);
+template <> void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, float* out);
+template <> void ScanBlock::end<std::int32_t>(std::int64_t head, ScanState after);
+template <> void ScanBlock::end<float>(std::int64_t head, ScanState after);
 
 template <class F>
-void ScanBlock::run_floats(std::int64_t head0, std::int64_t head1, std::int64_t first, const float* skip,
-                           ScanState after, F out) {
+void ScanBlock::run(std::int64_t head0, std::int64_t head1, std::int64_t first, ScanState after, F out) {
+    using T = std::remove_pointer_t<decltype(out(first))>;
     const auto count = static_cast<std::int64_t>(rows_.size());
     for (std::int64_t head = head0; head < head1; head++) {
-        if (head == head0 || form_.group_of(head) != form_.group_of(head - 1))
-            enter_group_floats(form_.group_of(head), first);
-        enter_head(head);
-        for (std::int64_t t = first; t < count; t++)
-            result_floats(head, t, first, skip[head], out(t) + head * form_.width);
-        if (after.floats) end_floats(head, after);
+        const std::int64_t group = form_.group_of(head);
+        if (head == head0 || group != form_.group_of(head - 1)) enter_group<T>(group, first);
+        add_decays(rows_, head, rate_[head], decay_);
+        for (std::int64_t t = first; t < count; t++) result(head, t, first, out(t) + head * form_.width);
+        if (after.mantissas) end<T>(head, after);
     }
 }
 

@@ -2,14 +2,8 @@
 #include "runtime/scan.h"
 
 namespace intact {
-namespace {
 
-float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }
-float step_of(std::uint32_t step) { return static_cast<float>(step) * 0x1p-26f; }
-
-}  // namespace
-
-void ScanBlock::enter_group_floats(std::int64_t group, std::int64_t first) {
+template <> void ScanBlock::enter_group<float>(std::int64_t group, std::int64_t first) {
     const auto count = static_cast<std::int64_t>(rows_.size());
     const std::int64_t b0 = form_.inner() + group * form_.states, c0 = b0 + form_.columns();
     float_dots_.resize(static_cast<std::size_t>((count - first) * kScanBlock));
@@ -24,7 +18,7 @@ void ScanBlock::enter_group_floats(std::int64_t group, std::int64_t first) {
     }
 }
 
-void ScanBlock::result_floats(std::int64_t head, std::int64_t t, std::int64_t first, float skip, float* out) {
+template <> void ScanBlock::result(std::int64_t head, std::int64_t t, std::int64_t first, float* out) {
     const std::int64_t width = form_.width, x0 = head * width, last = decay_[static_cast<std::size_t>(t)];
     const ScanRow& own = rows_[static_cast<std::size_t>(t)];
     for (std::int64_t s = 0; s <= t; s++) {
@@ -35,7 +29,7 @@ void ScanBlock::result_floats(std::int64_t head, std::int64_t t, std::int64_t fi
         for (std::int64_t p = 0; p < width; p++) out[p] = s == 0 ? a * x[p] : out[p] + a * x[p];
     }
     const float* const c = own.float_mixed + form_.inner() + form_.columns() + form_.group_of(head) * form_.states;
-    const float kept = from_q30(exp2_neg(last));
+    const float kept = from_q30(exp2_neg(last)), skip = float_skip_[head];
     const float* const x = own.float_mixed + x0;
     for (std::int64_t p = 0; p < width; p++) {
         if (before_.floats) {
@@ -48,7 +42,7 @@ void ScanBlock::result_floats(std::int64_t head, std::int64_t t, std::int64_t fi
     }
 }
 
-void ScanBlock::end_floats(std::int64_t head, ScanState after) {
+template <> void ScanBlock::end<float>(std::int64_t head, ScanState after) {
     const std::int64_t width = form_.width, states = form_.states, x0 = head * width;
     const std::int64_t b0 = form_.inner() + form_.group_of(head) * states, last = decay_[kScanBlock - 1];
     float* const to = after.floats + x0 * states;

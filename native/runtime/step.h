@@ -8,6 +8,7 @@
 
 #include "runtime/forest.h"
 #include "runtime/model.h"
+#include "runtime/selective.h"
 #include "runtime/share.h"
 
 namespace intact {
@@ -32,9 +33,13 @@ struct Step {
     std::vector<ExpertChoice> choices{};                           // of the operation at hand, [row][used]
     std::vector<Share::Taken> shares{};  // profile int8: of its products and attentions, [work][thread]
 
-    // Positions that row m's attention sees, the last inclusive; window 0: all before it.
-    Span visible(std::int64_t m, std::int64_t window) const {
-        const std::int64_t last = at(position, m);
+    // Positions that row m's attention sees, the last inclusive: those of its window up to its own, or all of its text.
+    Span visible(std::int64_t m, const Op& attend) const {
+        if (!attend.causal) {
+            const Chunk& text = at(*chunks, at(chunk, m));
+            return {0, text.position + text.count - 1};
+        }
+        const std::int64_t last = at(position, m), window = attend.window;
         return {window && last >= window ? last - window + 1 : 0, last};
     }
 };
@@ -98,6 +103,15 @@ protected:
         if (thread_ == 0 && rows_ > 0) m_.exchange(static_cast<std::size_t>(&op - m_.ops.data()), rows_);
         meet(Stopwatch::kRows);
     }
+    // Calls f(m, bias) for this thread's rows of an embedding: what is added to a row, by number, or -1.
+    template <class F> void embedded_rows(const Op& op, F f) const {
+        bool second = false;  // whether a separator stands before row m in its text
+        for (std::int64_t m = op.separator < 0 ? mine_.begin : 0; m < mine_.end; m++) {
+            if (m == 0 || at(s_.chunk, m) != at(s_.chunk, m - 1)) second = false;
+            if (m >= mine_.begin) f(m, second ? op.second_bias : op.bias);
+            second = second || s_.tokens[m] == op.separator;
+        }
+    }
     // The part of a scan in the page of a position, and the position's number there.
     std::pair<std::uint8_t*, std::int64_t> scan_base(const Op& op, std::int64_t m, std::int64_t place) const {
         std::uint8_t* const page = at(at(*s_.chunks, at(s_.chunk, m)).pages, place / m_.page_size);
@@ -128,10 +142,10 @@ protected:
         const auto [base, i] = scan_base(op, m, place);
         return scan_state(op.scan, m_.scan_pages(op.layer), base, i);
     }
-    // Calls f(block, row, first, after) for the blocks of a step's rows: the rows from the block's start on are read,
-    // `first` is the first of them that belongs to the step, as row `row`; `after` is where the block's state goes,
-    // without memory where it goes on.
-    template <class Block, class F> void by_blocks_of_scan(const Op& op, Block& block, F f) const {
+    // Runs this thread's heads of a scan, block by block: rows are read from a block's start on, those of the step are
+    // written to the target, and a block that ends has its state kept.
+    template <class T, class Block> Block run_blocks(const Op& op, Block block) const {
+        const Span heads = part(op.scan.heads);
         for (std::int64_t m = 0; m < s_.rows;) {
             const std::int64_t p = at(s_.position, m), start = p / kScanBlock * kScanBlock;
             const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
@@ -139,7 +153,41 @@ protected:
             std::vector<ScanRow> rows;
             for (std::int64_t q = start; q < end; q++) rows.push_back(kept_row(op, m, q));
             block.read(std::move(rows), start == 0 ? ScanState{} : kept_state(op, m, start - 1));
-            f(block, m, p - start, end == start + kScanBlock ? kept_state(op, m, end - 1) : ScanState{});
+            const ScanState after = end == start + kScanBlock ? kept_state(op, m, end - 1) : ScanState{};
+            const auto out = [&](std::int64_t t) { return row<T>(op.target, m + t - (p - start)); };
+            block.run(heads.begin, heads.end, p - start, after, out);
+            m += end - p;
+        }
+        return block;
+    }
+    // The same for channels of a selective scan, whose states go from position to position. Pages keep that behind the
+    // last position of a step, with the number of the block's rows in it, where they have none of two blocks in one
+    // place: a step that goes on there starts from it, any other one from the block's start, to the same bits.
+    template <class T> void run_positions(const Op& op, SelectiveBlock block) const {
+        const Span channels = part(op.scan.heads);
+        if (channels.size() == 0) return;
+        const bool keeps = kScanBlock % m_.page_size == 0 || m_.page_size % kScanBlock == 0;
+        for (std::int64_t m = 0; m < s_.rows;) {
+            const std::int64_t p = at(s_.position, m), start = p / kScanBlock * kScanBlock;
+            const Chunk& chunk = at(*s_.chunks, at(s_.chunk, m));
+            const std::int64_t end = std::min(start + kScanBlock, chunk.position + chunk.count);
+            std::int64_t from = start;
+            ScanState before = start == 0 ? ScanState{} : kept_state(op, m, start - 1);
+            if (keeps && p > start)
+                if (const ScanState last = kept_state(op, m, p - 1); last.counts[channels.begin] == p - start)
+                    from = p, before = last;
+            std::vector<ScanRow> rows;
+            for (std::int64_t q = from; q < end; q++) rows.push_back(kept_row(op, m, q));
+            block.read(std::move(rows), before);
+            const bool ends = end == start + kScanBlock;
+            const ScanState after = keeps || ends ? kept_state(op, m, end - 1) : ScanState{};
+            const auto out = [&](std::int64_t t) { return row<T>(op.target, m + t - (p - from)); };
+            block.run(channels.begin, channels.end, p - from, after, out);
+            for (std::int64_t q = p; keeps && q < end; q++) {
+                const auto count = static_cast<std::int32_t>(q + 1 == end ? end - start : 0);
+                if (count || (q + 1) % m_.page_size == 0)
+                    std::fill_n(kept_state(op, m, q).counts + channels.begin, channels.size(), count);
+            }
             m += end - p;
         }
     }
@@ -228,11 +276,17 @@ template <class R> void run_program(R& run) {
             case Op::kConvolve:
                 run.convolve(op);
                 break;
+            case Op::kConvolveSilu:
+                run.convolve_silu(op);
+                break;
             case Op::kScan:
                 run.scan(op);
                 break;
             case Op::kDelta:
                 run.delta(op);
+                break;
+            case Op::kSelective:
+                run.selective(op);
                 break;
             case Op::kGate:
                 run.gate(op);

@@ -51,17 +51,32 @@ Weight convert_finite(Model* model, const char* kind, const std::uint8_t* data, 
 
 // Operations as JavaScript names them.
 constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
-    {"embed", Op::kEmbed},   {"norm", Op::kNorm},         {"gather", Op::kGather}, {"hadamard", Op::kHadamard},
-    {"linear", Op::kLinear}, {"adapt", Op::kAdapt},       {"steer", Op::kSteer},   {"rope", Op::kRope},
-    {"attend", Op::kAttend}, {"convolve", Op::kConvolve}, {"scan", Op::kScan},     {"delta", Op::kDelta},
-    {"gate", Op::kGate},     {"experts", Op::kExperts},   {"logits", Op::kLogits}, {"all_gather", Op::kAllGather},
+    {"embed", Op::kEmbed},
+    {"norm", Op::kNorm},
+    {"gather", Op::kGather},
+    {"hadamard", Op::kHadamard},
+    {"linear", Op::kLinear},
+    {"adapt", Op::kAdapt},
+    {"steer", Op::kSteer},
+    {"rope", Op::kRope},
+    {"attend", Op::kAttend},
+    {"convolve", Op::kConvolve},
+    {"scan", Op::kScan},
+    {"delta", Op::kDelta},
+    {"gate", Op::kGate},
+    {"experts", Op::kExperts},
+    {"logits", Op::kLogits},
+    {"all_gather", Op::kAllGather},
+    {"convolve_silu", Op::kConvolveSilu},
+    {"selective", Op::kSelective},
 };
 
 // As js/src/core.js writes an operation: fields of model.h.
 struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
-        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled;
+        random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled, causal, positions,
+        first, separator, second_bias, fourth, added, selective;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -203,6 +218,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.source = static_cast<int>(g.source);
     op.second = static_cast<int>(g.second);
     op.third = static_cast<int>(g.third);
+    op.fourth = static_cast<int>(g.fourth);
     op.target = static_cast<int>(g.target);
     op.weight = static_cast<int>(g.weight);
     op.heads = static_cast<int>(g.heads);
@@ -214,6 +230,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
     op.accumulate = g.accumulate != 0;
     op.centered = g.centered != 0;
     op.bias = static_cast<int>(g.bias);
+    op.added = static_cast<int>(g.added);
     op.interleaved = g.interleaved != 0;
     op.gate = static_cast<GateKind>(g.gate);
     op.cap = {g.cap_slope, g.cap_limit};
@@ -234,7 +251,13 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
                static_cast<int>(g.rate),
                static_cast<int>(g.skip),
                g.delta != 0,
-               g.tiled != 0};
+               g.tiled != 0,
+               g.selective != 0};
+    op.causal = g.causal != 0;
+    op.positions = static_cast<int>(g.positions);
+    op.first = g.first;
+    op.separator = static_cast<std::int32_t>(g.separator);
+    op.second_bias = static_cast<int>(g.second_bias);
     op.keep = g.keep;
     op.random = g.random != 0;
     op.index.assign(index, index + index_count);
@@ -274,6 +297,9 @@ const std::int32_t* intact_step(Model* model, const std::int32_t* tokens, int ro
             demand(page >= 0 && static_cast<std::size_t>(page) < model->pages.size(), "no such page");
             chunk.pages.push_back(model->pages[static_cast<std::size_t>(page)].data());
         }
+        demand(!model->whole() || chunk.position == 0, "an encoder reads each text whole, from position 0");
+        demand(chunk.position + chunk.count <= model->most_positions(),
+               "the model has no positions for so many tokens");
         total += chunk.count;
         list.push_back(std::move(chunk));
     }

@@ -30,7 +30,7 @@ def test_a_model_and_architectures_are_two_questions(intact_command):
 
 def test_drafters_are_listed_with_what_they_learn(intact_command):
     found = {one["name"]: one for one in intact_command("info", "--drafters", "--json").json}
-    assert list(found) == ["auto", "lookup", "model", "recycling", "stand"]
+    assert list(found) == ["auto", "heads", "lookup", "model", "recycling", "stand"]
     assert [name for name, one in found.items() if one["draft_model"]] == ["model"]
     assert found["stand"]["candidates"] == 10
     assert found["lookup"]["candidates"] == 0

@@ -120,6 +120,25 @@ def test_a_draft_model_that_fails_drafts_no_more_and_ends_nobody(paths, plain, c
     assert "the draft model failed" in caplog.text
 
 
+@pytest.mark.parametrize(("architecture", "profile"), [("llama", "fp32"), ("qwen3next", "int8")])
+def test_beside_another_drafter_executors_without_trees_get_chains(paths, tmp_path, architecture, profile):
+    path = write_tiny(tmp_path / "tiny.gguf", architecture, context=256)
+    ask = Ask(PROMPT[:9] * 4, LONG_TEXT | {"temperature": 0.8})
+    expected = together(intact.load(path, profile, threads=1, drafter="off"), [ask])
+    model = intact.load(path, profile, threads=1, draft_model=paths[1])
+    model.engine.drafting = Drafting(model.engine.drafting.drafter, Eager())
+    step, trees = model.executor.step, []
+
+    def watched(chunks, wanted):
+        trees.extend(chunk.parents for chunk in chunks if chunk.parents is not None)
+        return step(chunks, wanted)
+
+    model.executor.step = watched
+    assert together(model, [ask]) == expected
+    assert model.engine.counters.drafted > 0
+    assert trees == []
+
+
 # What it costs
 
 

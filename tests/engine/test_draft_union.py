@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from intact.engine.draft.base import Terms, make_chain, make_tree
 from intact.engine.draft.drafters.lookup import Lookup
 from intact.engine.draft.drafters.recycling import Recycling
-from intact.engine.draft.union import Union, by_depth, merge
+from intact.engine.draft.union import Union, by_depth, likeliest_chain, merge
 from support.drafting import observed
 
 
@@ -46,6 +46,30 @@ def test_the_union_has_every_path_once_with_the_chance_that_one_guess_is_right(s
         assert chance == pytest.approx(1 - prod(1 - own.get(path, 0.0) for own in known))
     chances = list(found.values())
     assert chances == sorted(chances, reverse=True)
+
+
+@given(st.lists(trees(), min_size=1, max_size=3))
+def test_the_likeliest_chain_goes_on_to_the_likeliest_child_to_the_end(several):
+    tree = merge(several, [1.0] * len(several))
+    chain = likeliest_chain(tree)
+    assert chain.is_chain
+    known, at = paths(tree), ()
+    for path, chance in paths(chain).items():
+        children = [own for other, own in known.items() if other[:-1] == at]
+        assert known[path] == chance == max(children)
+        at = path
+    assert not any(other[:-1] == at for other in known)
+
+
+def test_a_union_of_drafters_of_chains_guesses_chains():
+    union = Union([Lookup(20, False), Recycling(20, False)])
+    union.learn(observed([2], [[9, *range(10, 17)]]))
+    union.members[1].settle()
+    draft = union.open([1, 2, 3, 1, 2])
+    tree = draft.propose(30)
+    assert {trees.tokens[0] for trees in draft.trees} == {3, 9}, "they disagree"
+    assert tree.is_chain
+    assert tree.tokens[0] == 3
 
 
 def test_a_member_s_record_weighs_its_chances():

@@ -33,6 +33,11 @@ def lengthy(seed, effect=0.0, problems=60, samples=8):
     return made
 
 
+def alike(problems):
+    """The same texts, all of one length."""
+    return [[{**one, "tokens": 100} for one in own] for own in problems]
+
+
 def test_length_by_difficulty_alone_has_no_effect_within_problems():
     (found,) = length.SECTION.make([arm(lengthy(1))]).numbers.values()
     assert found.pooled.high < 0
@@ -72,6 +77,7 @@ def test_votes_by_length_count_short_texts_more():
     [
         ([arm(lengthy(1), independent=False)], "several independent samples"),
         ([arm(lengthy(1, problems=5))], "problems have both right and wrong whole texts, and 10 are needed"),
+        ([arm(alike(lengthy(1)))], "x does not vary"),
     ],
 )
 def test_length_is_not_shown_without_its_data(arms, because):

@@ -29,10 +29,11 @@ def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.nda
     return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
 
 
-def bare_case(shape: DeltaShape = SHAPE, rate: float = 8.0) -> tuple[Case, np.ndarray]:
+def bare_case(shape: DeltaShape = SHAPE, rate: float = 8.0, size: float = 1.0) -> tuple[Case, np.ndarray]:
     """A program that is little besides the rule: token i has row i, whose parts are products with the unit matrix."""
     rng, b = np.random.default_rng(shape.groups), _Builder("bare")
     rows = rng.normal(0, 1, (COUNT, shape.channels + 2 * shape.heads)).astype(np.float32)
+    rows[:, 2 * shape.columns : shape.channels] *= size  # the values
 
     def tensor(name: str, values: np.ndarray) -> str:
         return b.tensor(name, "F32", values.shape, np.ascontiguousarray(values, "<f4").tobytes())
@@ -75,6 +76,19 @@ def test_native_equals_the_reference(name: str, tier: str) -> None:
     for threads in (1, 2, 5):
         got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
         assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+def test_states_that_come_to_the_limit_are_counted(tier: str) -> None:
+    case, _ = bare_case(size=20000.0)
+    reference, native = ReferenceExecutor(case.program), NativeExecutor(case.program, "int8", 2, tier)
+    expected = logits_of(reference, [70])
+    assert np.array_equal(logits_of(native, [3, 100]), expected)
+    assert native.saturated == reference.saturated > 0
+    small = ReferenceExecutor(bare_case()[0].program)
+    logits_of(small, [])
+    assert small.saturated == 0
 
 
 def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut() -> None:

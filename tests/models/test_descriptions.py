@@ -5,7 +5,7 @@ from pathlib import Path
 
 from intact.models import ARCHITECTURES
 from intact.models.descriptions import describe_architectures
-from support.folders import VARIANTS
+from support.folders import ENCODERS, VARIANTS
 from support.modules import load
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,8 @@ def test_every_architecture_was_compared() -> None:
         assert one.compared is not None
         assert one.compared.program == f"Transformers {GOLDENS['versions']['transformers']}"
         assert 0 < one.compared.difference < 1e-4
-    assert sum(one.compared.models for one in found.values() if one.compared) == len(VARIANTS) == len(GOLDENS["models"])
+    assert sum(one.compared.models for one in found.values() if one.compared) == len(VARIANTS) + len(ENCODERS)
+    assert (len(GOLDENS["models"]), len(GOLDENS["encoders"])) == (len(VARIANTS), len(ENCODERS))
 
 
 def test_differences_are_those_of_the_goldens() -> None:
@@ -33,4 +34,5 @@ def test_differences_are_those_of_the_goldens() -> None:
     own = {"llama": ("llama", "llama-biases"), "olmo2": ("olmo2", "olmo3"), "mistral": ("mistral", "ministral")}
     for name, models in own.items():
         assert worst[name] == max(GOLDENS["models"][model]["transformers"]["ours"] for model in models)
-    assert max(worst.values()) == max(golden["transformers"]["ours"] for golden in GOLDENS["models"].values())
+    both = (*GOLDENS["models"].values(), *GOLDENS["encoders"].values())
+    assert max(worst.values()) == max(golden["transformers"]["ours"] for golden in both)

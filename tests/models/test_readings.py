@@ -52,7 +52,10 @@ CONVERTED = {
     "lfm2": ("lfm2", False),
     "lfm2-taps": ("lfm2", False),
     "lfm2moe": ("lfm2moe", False),
+    "jamba": ("jamba", False),
+    "jamba-dense": ("jamba", False),
     "llama": ("llama", True),
+    "mamba": ("mamba", False),
     "mamba2": ("mamba2", False),
     "mamba2-groups": ("mamba2", False),
     "minicpm": ("minicpm", True),
@@ -134,6 +137,13 @@ NEMOTRON_EXPERTS = {
     "expert_count": "n_routed_experts",
     "expert_shared_feed_forward_length": "moe_shared_expert_intermediate_size",
     "expert_weights_scale": "routed_scaling_factor",
+}
+MAMBA = {
+    "ssm.conv_kernel": "conv_kernel",
+    "ssm.inner_size": "intermediate_size",
+    "ssm.state_size": "state_size",
+    "ssm.time_step_rank": "time_step_rank",
+    "attention.layer_norm_rms_epsilon": "layer_norm_epsilon",
 }
 HYBRID = {
     "ssm.conv_kernel": "mamba_d_conv",
@@ -376,6 +386,21 @@ def _convert(
         if name == "lfm2" and config.get("block_auto_adjust_ff_dim", True):
             unit = config["block_multiple_of"]
             metadata[f"{name}.feed_forward_length"] = -(-(2 * config["intermediate_size"] // 3) // unit) * unit
+    if name == "mamba":
+        metadata |= {f"{name}.{key}": config[own] for key, own in MAMBA.items()}
+    if name == "jamba":
+        rank = config["mamba_dt_rank"]
+        metadata |= {
+            "jamba.ssm.conv_kernel": config.get("mamba_d_conv", 4),
+            "jamba.ssm.inner_size": config.get("mamba_expand", 2) * config["hidden_size"],
+            "jamba.ssm.state_size": config["mamba_d_state"],
+            "jamba.ssm.time_step_rank": config["hidden_size"] // 16 if rank == "auto" else rank,
+            "jamba.attention.head_count_kv": [
+                config["num_key_value_heads"] * (i % config["attn_layer_period"] == config["attn_layer_offset"])
+                for i in range(config["num_hidden_layers"])
+            ],
+            "jamba.expert_count": 0 if config["num_experts"] == 1 else config["num_experts"],
+        }
     if name == "mamba2":
         metadata |= {f"{name}.{key}": config[own] for key, own in MAMBA2.items()}
         metadata[f"{name}.ssm.inner_size"] = int(config["expand"] * config["hidden_size"])
@@ -423,7 +448,7 @@ def _convert(
             array = array[:, 0]
         if own.endswith((".A_log", ".D")):
             array = -np.exp(array.astype(np.float64)) if own.endswith("A_log") else array
-            array = array if delta_nets else array[:, None]
+            array = array if delta_nets or name in ("mamba", "jamba") else array[:, None]
         own = own.replace("dt_bias", "dt_proj.bias")
         if own.endswith(("mixer.norm.weight", "mamba.norm.weight")):
             array = array.reshape(config.get("n_groups", config.get("mamba_n_groups")), -1)

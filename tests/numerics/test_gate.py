@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
-from intact.numerics import gate
+from intact.numerics import fp32, gate
 from intact.numerics.fixed import LIMIT
+from intact.numerics.functions import tanh
 
 X = np.concatenate([np.arange(-(1 << 20), 1 << 20, 37), [-LIMIT, -(1 << 30), 0, 1 << 30, LIMIT]])
 
@@ -29,6 +31,34 @@ def test_activations_are_close(integer: object, exact: object) -> None:
     assert error.max() < 2e-5
     np.testing.assert_array_equal(integer(X[X > 1 << 20]), X[X > 1 << 20])
     assert not integer(X[X < -(1 << 21)]).any()
+
+
+def test_gelu_by_the_error_function_is_within_a_unit_for_every_input() -> None:
+    x = np.arange(-(1 << 20), (1 << 20) + 1)
+    assert np.abs(gate.gelu_erf(x) / 65536 - x / 65536 * ndtr(x / 65536)).max() < 1.2e-5 < 2**-16
+    far = np.array([-LIMIT, -(1 << 30), -(1 << 20), 1 << 20, 1 << 30, LIMIT])
+    np.testing.assert_array_equal(gate.gelu_erf(far), np.maximum(far, 0))
+    inside = np.arange(gate.ERF_CLIP + 1)
+    assert gate.erf_slope(inside).max() == gate.erf_slope(inside[-1:])[0] < 1 << 31
+    assert np.all(np.diff(inside * gate.erf_slope(inside)) > 0)
+
+
+def test_gelu_by_the_error_function_in_floats() -> None:
+    x = np.linspace(-20, 20, 1 << 20).astype(np.float32)
+    exact = x.astype(np.float64) * ndtr(x.astype(np.float64))
+    assert np.abs(fp32.gelu_erf(x) - exact).max() < 6e-7
+    ends = np.array([np.inf, 1e30, 6.5, -1e30, -np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(
+        fp32.gelu_erf(ends)[[0, 1, 3, 4, 5]], np.array([np.inf, 1e30, 0, 0, np.nan], np.float32)
+    )
+
+
+def test_tanh_is_close() -> None:
+    x = np.arange(-(1 << 20), 1 << 20, 37)
+    assert np.abs(tanh(x) / 2**30 - np.tanh(x / 65536)).max() < 3e-6
+    assert tanh(np.array([LIMIT, -LIMIT, 0])).tolist() == [1 << 30, -(1 << 30), 0]
+    y = (x / 65536).astype(np.float32)
+    assert np.abs(fp32.tanh(y) - np.tanh(y.astype(np.float64))).max() < 3e-7
 
 
 def test_the_gate_of_gpt_oss_and_relu() -> None:

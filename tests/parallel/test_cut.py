@@ -192,6 +192,7 @@ def test_parts_of_mapped_tensors_are_views(tmp_path: Path) -> None:
     [
         ("gpt-oss", "mixtures of experts"),
         ("lfm2", "convolutions"),
+        ("mamba", "without attention"),
         ("mamba2", "without attention"),
         ("falcon-h1", "state-space layers"),
         ("deepseek2", "latent attention"),

@@ -16,14 +16,14 @@ from intact.parallel.start import PipelineExecutor
 from intact.planning.pipeline import simulate_pipeline
 from intact.planning.stages import StagesWork
 from intact.planning.work import PAGE, ModelWork, StepRows
-from planning.test_choose import kind
+from planning.test_search import kind
 from support.tiny import write_tiny
 
 STEPS = [StepRows(1, 1, 40), StepRows(3, 1, 9), StepRows(1, 24, 0), StepRows(1, 150, 0)]
 SHARES = [(1,), (1, 1), (1, 1, 1), (3, 1)]
 
 
-@pytest.fixture(scope="module", params=["llama", "gemma3", "qwen3moe", "deepseek2", "lfm2", "mamba2"])
+@pytest.fixture(scope="module", params=["llama", "gemma3", "qwen3moe", "deepseek2", "lfm2", "mamba", "mamba2"])
 def path(request, tmp_path_factory) -> Path:
     return write_tiny(
         tmp_path_factory.mktemp("models") / "tiny.gguf", architecture=request.param, layers=4, context=256

@@ -147,6 +147,7 @@ def test_damaged_headers_of_blocks_are_named(at: int, value: int, message: str, 
 
 
 STACKED = {
+    "mamba": "ssm_x",
     "mamba2": "ssm_in",
     "nemotron_h_moe": "ssm_in",
     "phi3": "ffn_up",

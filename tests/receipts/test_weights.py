@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import intact
 from intact.errors import ParameterError, ReceiptError
-from intact.formats import open_checkpoint
+from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import Attend, Norm
 from intact.receipts import canonical, identity
@@ -241,3 +241,14 @@ def test_folders_of_safetensors_have_roots_too(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(ReceiptError, match=r"tokenizer.json: cannot be read again"):
         digests_of(model)
+
+
+def test_what_a_list_of_words_makes_of_texts_is_in_its_digest(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "A")))
+    checkpoint = Checkpoint(tmp_path, "safetensors", {}, {})
+    digests = []
+    for options in ({}, {"model_max_length": 512}, {"do_lower_case": False}, {"strip_accents": True}):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(options))
+        digests.append(identity.tokenizer_digest("sha256", checkpoint, Tokenizer.from_checkpoint(checkpoint)))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3

@@ -1,5 +1,7 @@
 """Adapters behind the server: each is a model of its own name, and answers as the library does."""
 
+from pathlib import Path
+
 import openai
 import pytest
 
@@ -8,7 +10,8 @@ from intact.errors import ParameterError
 from intact.receipts import canonical
 from intact.receipts.document import Receipt
 from intact.receipts.verify import verify_together
-from intact.serve.models import Loading
+from intact.serve.models import ADAPTER, Loading, Models
+from intact.serve.settings import ServerSettings
 from support.adapters import write_adapter
 from support.serving import running
 
@@ -53,6 +56,23 @@ def test_a_receipt_of_the_server_states_the_adapter(client, tiny_path, adapters)
 def test_an_unknown_name_lists_adapters_too(client):
     with pytest.raises(openai.NotFoundError, match=r"there is no model 'on'.*one"):
         client.completions.create(model="on", **ASKED)
+
+
+def test_memory_for_adapters_is_counted(tiny_path, adapters, tmp_path):
+    folder = tmp_path / "peft"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(bytes(5000))
+    (folder / "optimizer.pt").write_bytes(bytes(9000))  # of training; it is not loaded
+    one, two = adapters.values()
+    files = {"one": one, "half": Path(f"{two}:0.5"), "peft": folder, "absent": tmp_path / "absent"}
+
+    def needed(**more):
+        models = Models({"tiny": tiny_path, "other": tiny_path}, Loading(cache_bytes=1000, **more), ServerSettings())
+        return [models._need(served) for served in models.served.values()]
+
+    (alone, other), beside = needed(), needed(adapters=files)
+    sizes = (one.stat().st_size, two.stat().st_size, 5000)
+    assert beside == [alone + sum(int(ADAPTER * size) for size in sizes), other]
 
 
 def test_an_adapter_cannot_have_a_models_name(tiny_path, adapters):

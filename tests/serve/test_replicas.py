@@ -57,18 +57,18 @@ def test_a_request_goes_where_its_beginning_went_unless_that_replica_is_busy(tex
     router, first = PrefixRouter(), {}
     loads = dict.fromkeys(range(replicas), 0)
     for text in texts:
-        chosen = router.choose(blocks(request(f"{text}" * 1000)), loads)
+        chosen = router.choose(blocks(request(f"{text}" * 1000)), loads).replica
         assert chosen == first.setdefault(text, chosen)
 
 
 def test_a_replica_that_is_busy_is_passed_over_and_one_that_is_gone_forgotten():
     router, beginnings = PrefixRouter(), blocks(request("x" * 1000))
-    assert router.choose(beginnings, {0: 0, 1: 0}) == 0
-    assert router.choose(beginnings, {0: SLACK, 1: 0}) == 0
-    assert router.choose(beginnings, {0: SLACK + 1, 1: 0}) == 1
+    assert router.choose(beginnings, {0: 0, 1: 0}) == (0, 0)
+    assert router.choose(beginnings, {0: SLACK, 1: 0}) == (0, len(beginnings))
+    assert router.choose(beginnings, {0: SLACK + 1, 1: 0}) == (1, 0)
     router.forget(0)
     assert router.match(0, beginnings) == 0
-    assert router.choose(beginnings, {0: 0, 1: 1}) == 1
+    assert router.choose(beginnings, {0: 0, 1: 1}) == (1, len(beginnings))
 
 
 def test_a_request_done_again_has_the_same_identifiers_and_seed_and_another_has_others():

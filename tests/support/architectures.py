@@ -17,6 +17,7 @@ from intact.models import ARCHITECTURES, Program, build_program
 from intact.models.program import (
     Attend,
     Convolve,
+    ConvolveSilu,
     Embed,
     Experts,
     Gate,
@@ -28,11 +29,12 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
 )
 from support.tiny import write_tiny
 
-STORED = tuple(name for name, architecture in ARCHITECTURES.items() if architecture.gguf == name)
-"""All whose GGUF files are not another's."""
+STORED = tuple(name for name, one in ARCHITECTURES.items() if one.gguf == name and one.causal)
+"""All whose GGUF files are not another's, of models that write texts; encoders have tests of their own."""
 FIRST = ("llama", "gemma3")
 """Tests name these: they are always among the representatives."""
 
@@ -51,11 +53,15 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
         case Rope():
             return "rope", op.interleaved, op.rotation, 2 * len(program.rotations[op.rotation]) < op.width
         case Attend():
-            return "attend", op.window > 0, op.cap > 0, op.sinks is None
+            return "attend", op.window > 0, op.cap > 0, op.sinks is None, op.causal
         case Scatter():
             return "scatter", op.heads > 1, op.source_step > 0, op.keep
         case Convolve():
             return "convolve", op.taps
+        case ConvolveSilu():
+            return "convolve silu", op.taps, op.bias is None
+        case SelectiveScan():
+            return "selective scan", program.layers > 0
         case Scan():
             return "scan", op.taps, op.groups > 1, program.layers > 0  # pages of state spaces alone have another form
         case GatedDelta():

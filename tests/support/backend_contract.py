@@ -21,6 +21,7 @@ from support.journals import finished, unfinished
 SMALL = {"n": 4, "k": 4, "m": 2, "steps": 3, "simulations": 4, "width": 2, "keep": 2, "warmup": 2, "rounds": 2}
 SMALL |= {"thinking": 8, "answering": 8, "tokens": 4, "batch": 2, "window": 4, "max_tokens": 12}
 OWN = {"linc": {"tokens": 40, "formalise": "{sentences}", "constrained": False}}
+OWN |= {"hogwild": {"rules": "{question}", "finish": "So", "burst": 4}}
 """Of methods that would write nothing otherwise: a prompt longer than the context, a grammar of endpoints."""
 OWN |= {"nudging": {"gamma": 0.0}}  # endpoints know no `stop_below`
 OWN |= {  # by the assistant that starts no process

@@ -6,7 +6,7 @@ kept.
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 from intact.conformance.synthetic import random_floats
 from intact.formats import Checkpoint
 from intact.models import Decoder, find_architecture
-from intact.models.state_spaces import BackboneStateSpaces
+from intact.models.backbone import BackboneStateSpaces
 from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
 
 VOCABULARY = 301
@@ -673,6 +673,68 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "mamba": Variant(
+        _config(
+            "MambaForCausalLM",
+            "mamba",
+            intermediate_size=128,
+            state_size=16,
+            expand=2,
+            conv_kernel=4,
+            time_step_rank=6,
+            layer_norm_epsilon=1e-5,
+        )
+    ),
+    "falcon-mamba": Variant(
+        _config(
+            "FalconMambaForCausalLM",
+            "falcon_mamba",
+            num_hidden_layers=3,
+            intermediate_size=128,
+            state_size=8,
+            expand=2,
+            conv_kernel=3,
+            use_conv_bias=False,
+            time_step_rank="auto",
+            layer_norm_epsilon=1e-5,
+            mixer_rms_eps=1e-6,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
+    "jamba": Variant(
+        _config(
+            "JambaForCausalLM",
+            "jamba",
+            num_hidden_layers=4,
+            attn_layer_period=3,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            num_experts=5,
+            num_experts_per_tok=2,
+            mamba_d_state=16,
+            mamba_d_conv=4,
+            mamba_expand=2,
+            mamba_dt_rank=6,
+        )
+    ),
+    "jamba-dense": Variant(
+        _config(
+            "JambaForCausalLM",
+            "jamba",
+            num_hidden_layers=3,
+            attn_layer_period=3,
+            attn_layer_offset=2,
+            num_experts=1,
+            num_experts_per_tok=1,
+            mamba_d_state=8,
+            mamba_conv_bias=False,
+            mamba_dt_rank="auto",
+            tie_word_embeddings=True,
+        ),
+        "F16",
+    ),
     "granite4-h": Variant(
         _config(
             "GraniteMoeHybridForCausalLM",
@@ -894,7 +956,48 @@ def newer_gemma() -> Variant:
     return Variant(whole, "BF16", prefix="language_model.")
 
 
+_ENCODER = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 112,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "hidden_act": "gelu",
+    "tie_word_embeddings": True,
+    "num_labels": 1,
+    "id2label": {"0": "LABEL_0"},
+}
+_BERT = _ENCODER | {
+    "model_type": "bert",
+    "max_position_embeddings": 48,
+    "layer_norm_eps": 1e-12,
+    "type_vocab_size": 2,
+    "pad_token_id": 0,
+    "position_embedding_type": "absolute",
+}
+_XLM_ROBERTA = _ENCODER | {
+    "model_type": "xlm-roberta",
+    "max_position_embeddings": 50,
+    "layer_norm_eps": 1e-5,
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+}
+ENCODERS: dict[str, Variant] = {
+    "bert": Variant(_BERT | {"architectures": ["BertModel"]}),
+    "bert-reranker": Variant(_BERT | {"architectures": ["BertForSequenceClassification"]}, prefix="bert."),
+    "xlm-roberta": Variant(_XLM_ROBERTA | {"architectures": ["XLMRobertaModel"]}, "F16"),
+    "xlm-roberta-reranker": Variant(
+        _XLM_ROBERTA | {"architectures": ["XLMRobertaForSequenceClassification"]}, prefix="roberta."
+    ),
+}
+"""Encoders, and rerankers that are encoders with a head."""
+CLS, SEP = 0, 2
+PAIR = (CLS, *(t for t in TOKENS[:17] if t > 2), SEP, *(t for t in TOKENS[17:] if t > 2), SEP)
+"""A text of two, as a reranker reads them."""
+
 MATRICES = {
+    "position_embd": 4.0,
+    "token_types": 4.0,
     "attn_q": 1.5,
     "attn_k": 1.5,
     "attn_v": 1.5,
@@ -1042,6 +1145,64 @@ def tokenizer_json(vocabulary: int = VOCABULARY) -> dict[str, Any]:
             "merges": own["tokenizer.ggml.merges"],
         },
     }
+
+
+def encoder_tokenizer(pair: Sequence[str] = ("[CLS]", "$A", "[SEP]", "$B:1", "[SEP]:1")) -> dict[str, Any]:
+    """The same with control tokens and the forms of one text and of two, as encoders have them."""
+    own = tokenizer_json()
+    for name, number in (("[CLS]", CLS), ("[SEP]", SEP)):
+        old = own["added_tokens"][number]["content"]
+        own["added_tokens"][number]["content"] = name
+        own["model"]["vocab"][name] = own["model"]["vocab"].pop(old)
+
+    def part(text: str) -> dict[str, Any]:
+        name, _, kind = text.partition(":")
+        value = {"id": name.removeprefix("$"), "type_id": int(kind or 0)}
+        return {"Sequence" if name.startswith("$") else "SpecialToken": value}
+
+    special = {
+        name: {"id": name, "ids": [number], "tokens": [name]} for name, number in (("[CLS]", CLS), ("[SEP]", SEP))
+    }
+    own["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [part(text) for text in ("[CLS]", "$A", "[SEP]")],
+        "pair": [part(text) for text in pair],
+        "special_tokens": special,
+    }
+    return own
+
+
+def write_encoder(folder: Path, variant: Variant, seed: str, pooling: str | None = None) -> Path:
+    """Write an encoder's folder, a reranker's with its head; `pooling` is a mode of Sentence Transformers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = dict(variant.config) | {"architectures": ["XLMRobertaModel"]}
+    if variant.config["model_type"] == "bert":
+        plain["architectures"] = ["BertModel"]
+    values = {variant.prefix + name: array for name, array in tensor_values(plain, seed).items()}
+    width, bert = variant.config["hidden_size"], variant.config["model_type"] == "bert"
+    first, last = (
+        (variant.prefix + "pooler.dense", "classifier") if bert else ("classifier.dense", "classifier.out_proj")
+    )
+    if variant.prefix:
+        for stem, rows, size in ((first, width, 1.0), (last, 1, 2.0)):
+            values[stem + ".weight"] = random_floats(f"{seed}|{stem}", (rows, width), size / width**0.5)
+            values[stem + ".bias"] = random_floats(f"{seed}|{stem}.bias", (rows,), 0.5)
+    tensors = {name: (variant.kind, array.shape, stored(array, variant.kind)) for name, array in values.items()}
+    write_safetensors(folder / "model.safetensors", tensors)
+    (folder / "config.json").write_text(json.dumps(variant.config))
+    pair = ("[CLS]", "$A", "[SEP]", "$B:1", "[SEP]:1") if bert else ("[CLS]", "$A", "[SEP]", "[SEP]", "$B", "[SEP]")
+    (folder / "tokenizer.json").write_text(json.dumps(encoder_tokenizer(pair)))
+    if pooling is not None:
+        kinds = (("Transformer", ""), ("Pooling", "1_Pooling"))
+        modules = [
+            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (kind, path) in enumerate(kinds)
+        ]
+        (folder / "modules.json").write_text(json.dumps(modules))
+        (folder / "1_Pooling").mkdir(exist_ok=True)
+        settings = {"word_embedding_dimension": width, f"pooling_mode_{pooling}": True}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(settings))
+    return folder
 
 
 def write_folder(folder: Path, variant: Variant, seed: str, changes: Mapping[str, Any] | None = None) -> Path:

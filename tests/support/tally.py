@@ -71,7 +71,7 @@ class Tally:
     """Pages hold tokens; logits are the digest of what a row sees, cut in three."""
 
     page_size, page_bytes, trees = PAGE, 1000, True
-    profile, description, layout = "int8", {}, "tally 1"
+    profile, description, layout, saturated = "int8", {}, "tally 1", 0
 
     def __init__(self, limit=None):
         self.pages: list[np.ndarray] = []

@@ -121,8 +121,9 @@ def write_tiny(
     turn = 0
     described = Checkpoint(path, "gguf", own, {})
     shapes = tensor_shapes(ARCHITECTURES[architecture], described, vocabulary, tied)
-    for name, shape in fused_shapes(shapes, ARCHITECTURES[architecture].gguf_fused).items():
-        if len(shape) == 1 or name.endswith(".bias"):
+    fused, stems = ARCHITECTURES[architecture].gguf_fused, ARCHITECTURES[architecture].gguf_stems
+    for name, shape in fused_shapes(shapes, fused, stems=stems).items():
+        if len(shape) == 1 or name.endswith((".bias", ".ssm_a")):
             mean, size = entry_of(name, VECTORS, (1.0, 0.2))
             values = random_floats(f"{seed}|{name}", shape, size) + np.float32(mean)
             tensors[name] = ("F32", shape, values.astype("<f4").tobytes())

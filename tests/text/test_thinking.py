@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.text.thinking import HARMONY, SEED_TAGS, THINK_TAGS, ThoughtReader, find_thinking
+from intact.text.thinking import HARMONY, SEED_TAGS, THINK_TAGS, TagReader, find_thinking
 
 TEXTS = {
     "": ("", ""),
@@ -35,19 +35,20 @@ def read(reader, pieces):
 @given(st.sampled_from(sorted(TEXTS)), st.lists(st.integers(0, 60)))
 def test_thoughts_are_read_however_a_text_is_cut(text, cuts):
     bounds = sorted({0, len(text), *[min(cut, len(text)) for cut in cuts]})
-    assert read(ThoughtReader(THINK_TAGS), [text[start:end] for start, end in pairwise(bounds)]) == TEXTS[text]
+    assert read(TagReader(THINK_TAGS), [text[start:end] for start, end in pairwise(bounds)]) == TEXTS[text]
 
 
 @pytest.mark.parametrize("text", [text for text in sorted(TEXTS) if text.startswith("<think>")])
 def test_a_text_may_begin_within_thoughts(text):
-    assert read(ThoughtReader(THINK_TAGS, begun=True), text.removeprefix("<think>")) == TEXTS[text]
+    assert read(TagReader(THINK_TAGS, begun=True), text.removeprefix("<think>")) == TEXTS[text]
+    assert read(THINK_TAGS.reader("<assistant>\n<think>\n"), text.removeprefix("<think>")) == TEXTS[text]
 
 
 def test_templates_show_the_marks_of_thoughts():
     assert find_thinking("{{ '<think>' }}") is THINK_TAGS
     assert find_thinking("{{ '<seed:think>' }}") is SEED_TAGS
     assert find_thinking("{{ 'think' }}") is None
-    assert read(ThoughtReader(SEED_TAGS), ["<seed:th", "ink>Hm.</seed:think>\nAir."]) == ("Hm.", "Air.")
+    assert read(TagReader(SEED_TAGS), ["<seed:th", "ink>Hm.</seed:think>\nAir."]) == ("Hm.", "Air.")
 
 
 HARMONY_TEXTS = {
@@ -82,7 +83,7 @@ def test_channels_of_gpt_oss_are_read_however_a_text_is_cut(text, cuts):
 
 
 def test_thoughts_come_as_soon_as_they_are_certain():
-    reader = ThoughtReader(THINK_TAGS)
+    reader = TagReader(THINK_TAGS)
     assert reader.push("<think>Hm, ") == [(True, "Hm,")]
     assert reader.push("air?</") == [(True, " air?")]
     assert reader.push("think> So") == [(False, "So")]

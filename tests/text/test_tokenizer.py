@@ -19,7 +19,7 @@ from tokenizers.pre_tokenizers import Split
 from intact.bench.shapes import tokenizer_metadata
 from intact.errors import FormatError, ModelError, ParameterError
 from intact.formats import Checkpoint, Tensor
-from intact.text import Tokenizer, gguf_tokenizer, json_tokenizer
+from intact.text import Tokenizer, gguf_tokenizer, json_loading
 from intact.text.gguf_tokenizer import merges_of_scores, word_starts
 from intact.text.pretokenizers import KINDS
 from intact.text.thinking import find_thinking
@@ -322,7 +322,7 @@ TOKENS = byte_level()["tokenizer.ggml.tokens"]
         (broken(tokens=[1, *TOKENS[1:]]), "tokens must hold strings only"),
         (broken(tokens=["x", *TOKENS[1:-1], "x"]), "'x' twice, as 0 and"),
         (broken(tokens=["\ud800", *TOKENS[1:]]), "must hold Unicode, but entry 0"),
-        (broken(model="bert"), "model is 'bert'; expected gpt2"),
+        (broken(model="rwkv"), "model is 'rwkv'; expected gpt2"),
         (broken(model=None), "model is ''"),
         (broken(pre="klingon"), "pre is 'klingon'; expected one of"),
         (broken(token_type=[1]), "token_type has 1 entries, expected"),
@@ -414,8 +414,8 @@ TOKENIZERS: dict[str, Tokenizer] = {}
 
 def test_a_folder_s_tokenizer_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[Path] = []
-    load = json_tokenizer._load
-    monkeypatch.setattr(json_tokenizer, "_load", lambda content, file: loads.append(file) or load(content, file))
+    load = json_loading._load
+    monkeypatch.setattr(json_loading, "_load", lambda content, file: loads.append(file) or load(content, file))
     tokenizer = Tokenizer.from_folder(folder(tmp_path))
     assert loads == [tmp_path / "tokenizer.json"]
     for special in (True, False):

@@ -231,6 +231,12 @@ class Op:
     def window(self, arg: int, /) -> None: ...
 
     @property
+    def causal(self) -> bool: ...
+
+    @causal.setter
+    def causal(self, arg: bool, /) -> None: ...
+
+    @property
     def accumulate(self) -> bool: ...
 
     @accumulate.setter
@@ -315,6 +321,30 @@ class Op:
     def random(self, arg: bool, /) -> None: ...
 
     @property
+    def positions(self) -> int: ...
+
+    @positions.setter
+    def positions(self, arg: int, /) -> None: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @first.setter
+    def first(self, arg: int, /) -> None: ...
+
+    @property
+    def separator(self) -> int: ...
+
+    @separator.setter
+    def separator(self, arg: int, /) -> None: ...
+
+    @property
+    def second_bias(self) -> int: ...
+
+    @second_bias.setter
+    def second_bias(self, arg: int, /) -> None: ...
+
+    @property
     def routing(self) -> tuple[int, int, int, float, int, int]: ...
 
     @routing.setter
@@ -349,6 +379,12 @@ class Model:
 
     @property
     def counters(self) -> Counters: ...
+
+    @property
+    def saturated(self) -> int:
+        """
+        Numbers of recurrent states that came to the limit, where they saturate.
+        """
 
     def set_scheme(self, largest: int, step_bits: int, mantissa: int, power: bool, whole_row: bool) -> None: ...
 

@@ -63,6 +63,12 @@ def _recurrent(heads: int, inner: int, states: int, groups: int, **more: Any) ->
 
 
 _MAMBA2: Final = _recurrent(80, 5120, 128, 1)
+_MAMBA: Final = {
+    "ssm.conv_kernel": 4,
+    "ssm.inner_size": 5120,
+    "ssm.state_size": 16,
+    "ssm.time_step_rank": 160,
+}
 _QWEN35: Final = _recurrent(32, 4096, 128, 16, full_attention_interval=4) | {"rope.dimension_count": 64}
 SHAPES: Final = {
     "smollm2-135m": ModelShape("llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, 1e5, True),
@@ -70,6 +76,7 @@ SHAPES: Final = {
     "llama-1b": ModelShape("llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5, True),
     "qwen2.5-1.5b": ModelShape("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 32768, 1e6, True),
     "mamba2-2.7b": ModelShape("mamba2", 64, 2560, 1, 1, 1, 2, 50288, 1 << 19, 1e4, True, own=_MAMBA2),
+    "mamba-2.8b": ModelShape("mamba", 64, 2560, 1, 1, 1, 2, 50280, 1 << 19, 1e4, True, own=_MAMBA),
     "llama-3b": ModelShape("llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, 5e5, True),
     "qwen3-4b": ModelShape("qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, 1e6, True),
     "llama-8b": ModelShape("llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, 5e5, False),
@@ -122,37 +129,42 @@ def tokenizer_metadata(vocabulary: int) -> dict[str, Any]:
     }
 
 
-def random_checkpoint(name: str, kind: str = "Q4_0") -> Checkpoint:
+def random_checkpoint(name: str, kind: str = "Q4_0", shape: ModelShape | None = None) -> Checkpoint:
     """Return a model of a shape; its tensors are made when their data are asked for.
 
     Parameters
     ----------
     name : str
-        A key of `SHAPES`.
+        A key of `SHAPES`; with a shape of one's own any name.
     kind : str
         The format of all matrices, embeddings among them: one that GGUF files have (`intact.weights.FORMATS`).
+    shape : ModelShape, optional
+        By default that of the name.
 
     Raises
     ------
     ParameterError
         If there is no such shape or format, or rows are no whole number of its blocks.
     """
-    if name not in SHAPES:
-        raise ParameterError(unknown_name(f"there is no shape {name!r}", name, SHAPES))
+    if shape is None:
+        if name not in SHAPES:
+            raise ParameterError(unknown_name(f"there is no shape {name!r}", name, SHAPES))
+        shape = SHAPES[name]
     if kind not in FILE_TYPES:
         raise ParameterError(unknown_name(f"there is no type {kind!r}", kind, FILE_TYPES))
-    shape = SHAPES[name]
     metadata = _metadata(name, shape, kind)
     path = Path(f"{name}-{kind}")
     architecture = ARCHITECTURES[shape.architecture]
     described = Checkpoint(path, "gguf", metadata, {})
     tensors: dict[str, Tensor] = {}
     sizes = tensor_shapes(architecture, described, shape.vocabulary, shape.tied)
-    for tensor, size in fused_shapes(sizes, architecture.gguf_fused, stacked=False).items():
-        own = kind if len(size) == 2 and not tensor.endswith(".ssm_conv1d.weight") else "F32"
+    fused = fused_shapes(sizes, architecture.gguf_fused, stacked=False, stems=architecture.gguf_stems)
+    for tensor, size in fused.items():
+        matrix = len(size) == 2 and not tensor.endswith(".ssm_a")
+        own = kind if matrix and not tensor.endswith(".ssm_conv1d.weight") else "F32"
         if byte_length(own, size) is None:
             raise ParameterError(f"{name}: rows of {size[-1]} values are no whole number of blocks of {kind}")
-        make = partial(_matrix, tensor, own, size) if len(size) == 2 else partial(_vector, tensor, size)
+        make = partial(_matrix, tensor, own, size) if matrix else partial(_vector, tensor, size)
         tensors[tensor] = Converted(tensor, own, size, (), make)
     return Checkpoint(path, "gguf", metadata, tensors)
 

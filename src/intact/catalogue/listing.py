@@ -29,6 +29,7 @@ SMALL = (
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "vocab.txt",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",

@@ -52,6 +52,7 @@ Close what else runs on the machine. A table gives the median, and the least to 
 """
 KIND = "Q4_0"
 """The type of the matrices of --shape by default."""
+KindOption = Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")]
 TABLE, BAR = 76, 24
 """Columns of the table without bars, and of the longest bar."""
 
@@ -70,7 +71,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    kind: Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")] = KIND,
+    kind: KindOption = KIND,
     gguf: Annotated[
         Path | None,
         typer.Option(

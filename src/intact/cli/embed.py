@@ -12,6 +12,7 @@ from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOpt
 from intact.cli.output import emit, new_table, out, show
 from intact.cli.run import decode
 from intact.errors import ParameterError
+from intact.models.pooling import POOLINGS
 
 EXAMPLES = """\
 How like the first are the others
@@ -37,7 +38,12 @@ def command(
     ] = None,
     pooling: Annotated[
         str | None,
-        typer.Option("--pooling", metavar="last", help="Ask a model whose files name no pooling.", show_default=False),
+        typer.Option(
+            "--pooling",
+            metavar="|".join(POOLINGS),
+            help="Ask a model whose files name no pooling; cls and mean are for encoders.",
+            show_default=False,
+        ),
     ] = None,
     profile: ProfileOption = "int8",
     threads: ThreadsOption = None,
@@ -47,8 +53,8 @@ def command(
     read = texts or read_lines()
     if not read:
         raise ParameterError("there is no text: give some, or pipe in a text a line")
-    if pooling not in (None, "last"):
-        raise ParameterError(f"--pooling must be last, got {pooling!r:.60}")
+    if pooling not in (None, *POOLINGS):
+        raise ParameterError(f"--pooling must be {' or '.join(POOLINGS)}, got {pooling!r:.60}")
     loaded: Any = fetch.load(model, profile, threads)
     found = loaded.embed(read, dimensions=dimensions, pooling=pooling)
     if json:

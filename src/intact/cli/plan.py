@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from intact.cli import fetch
-from intact.cli.bench import KIND
+from intact.cli.bench import KIND, KindOption
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
 from intact.cli.output import bar, emit, new_table, note, out, show, size
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.planning.choose import ClusterPlan, Demand, PlannedReplica
+    from intact.planning.plan import ClusterPlan, Demand, PlannedReplica
 
 EXAMPLES = """\
 What this machine takes for a step, as a table for the file of machines
@@ -49,7 +49,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    kind: Annotated[str, typer.Option("--type", metavar="TYPE", help="Of the matrices of --shape.")] = KIND,
+    kind: KindOption = KIND,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure this machine with MODEL, and print its table for the file.")
     ] = False,
@@ -80,8 +80,9 @@ def command(
         _measure(model, threads, json)
         return
     assert machines is not None
-    from intact.planning.choose import Demand, choose_plan
     from intact.planning.machines import read_machines
+    from intact.planning.plan import Demand
+    from intact.planning.search import choose_plan
 
     kinds, demand = read_machines(machines), Demand(texts, context, length)
     name, work = _work(model, shape, kind)

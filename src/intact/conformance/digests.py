@@ -123,11 +123,12 @@ def profile_digests(make_for: Callable[[str], MakeExecutor]) -> dict[str, str]:
 def profiled_cases(profile: str, found: Sequence[Case]) -> list[Case]:
     """Return those of the programs that are run in a profile.
 
-    Where its scales are static, their products have such scales; with a codec they are those that attend.
+    Where its scales are static, their products have such scales; with a codec they are those that attend, but for
+    encoders, which came later (`tests/test_contract_encoders.py` has them).
     """
     parts = parse_profile(profile)
     if (codec := parts.codec) is not None:
-        attending = (case for case in found if any(isinstance(op, Attend) for op in case.program.ops))
+        attending = (case for case in found if any(isinstance(op, Attend) and op.causal for op in case.program.ops))
         return [case for case in attending if codec.holds(case.program.head_width)]
     chosen = [case for case in found if case.name in PROFILED_CASES]
     if not parts.scheme.static:

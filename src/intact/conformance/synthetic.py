@@ -24,6 +24,7 @@ from intact.models.program import (
     Attend,
     Buffer,
     Convolve,
+    ConvolveSilu,
     Embed,
     Expert,
     Experts,
@@ -39,6 +40,7 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
     Target,
 )
@@ -589,6 +591,50 @@ def _deltas() -> Iterator[Case]:
     yield b.case([*_two_sequences(), ALL_TOKENS])
 
 
+def _selective_scans() -> Iterator[Case]:
+    """Build selective scans, two in a row: few taps and states, slow and fast ones, a norm, values at their bounds."""
+    for channels, states, taps, size in ((40, 16, 4, 1.0), (21, 5, 3, 1.0), (3, 256, 4, 3000.0), (6, 1, 1, 4.0)):
+        b = _Builder(f"selective {channels} {states} {taps}")
+        decays = -(2.0 ** np.linspace(-9, 4, channels * states).reshape(channels, states)) * (size < 100)
+        b.embed(40)
+        for i in range(2):
+            b.linear("x" if i == 0 else "gated", "F32", ("mixed", channels), ("z", channels), bias=0.5 * size)
+            kernel = b.matrix(f"taps.{i}", "F32", channels, taps, min(size, 40.0) * taps**0.5)
+            offset = None if taps == 1 else b.vector(f"bias.{i}", channels, 0.0, 0.5)
+            x = b.buffer("convolved", channels)
+            b.ops.append(ConvolveSilu("mixed", x, kernel, offset, i, channels, taps))
+            b.linear(x, "F32", ("steps", channels), ("b", states), ("c", states), bias=0.2 * size)
+            if taps == 3:
+                b.ops.append(Norm("b", "b", b.vector(f"gain.{i}", states, 1.0, 0.3), 1e-6, heads=1))
+            decay = b.tensor(f"decay.{i}", "F32", (channels, states), _float_bytes(decays.astype(np.float32)))
+            names = (
+                x,
+                "steps",
+                "b",
+                "c",
+                b.buffer("scanned", channels),
+                decay,
+                b.vector(f"skip.{i}", channels, 1.0, 0.5),
+            )
+            b.ops.append(SelectiveScan(*names, i, channels, states))
+            b.ops.append(Gate("z", "scanned", b.buffer("gated", channels, wide=True), "silu"))
+        b.linear("gated", "F32", ("y", 41))
+        b.logits("y")
+        yield b.case(_cut_text(), pages=15)
+    b = _Builder("selective units")  # of which the head shows each
+    b.embed(40)
+    b.linear("x", "F32", ("mixed", 12), ("steps", 12))
+    b.linear("x", "F32", ("b", 8), ("c", 8))
+    kernel, offset = b.matrix("taps", "F32", 12, 4, 4.0), b.vector("bias", 12, 0.0, 2.0**-16)
+    b.ops.append(ConvolveSilu("mixed", b.buffer("convolved", 12), kernel, offset, 0, 12, 4))
+    rates = -np.geomspace(0.001, 30.0, 96).reshape(12, 8)
+    decay = b.tensor("decay", "F32", (12, 8), _float_bytes(rates.astype(np.float32)))
+    skip = b.vector("skip", 12, 3.0, 0.5)
+    b.ops.append(SelectiveScan("convolved", "steps", "b", "c", b.buffer("y", 12), decay, skip, 0, 12, 8))
+    b.logits("y")
+    yield b.case([*_two_sequences(), ALL_TOKENS])
+
+
 def _decoders() -> Iterator[Case]:
     """Build two whole layers: Llama's with Qwen2's biases, and Gemma's with windows and norms of heads and results."""
     for gemma in (False, True):
@@ -628,6 +674,45 @@ def _decoders() -> Iterator[Case]:
         yield b.case(_two_sequences())
 
 
+def _encoders() -> Iterator[Case]:
+    """Build encoders: rows that see a whole text, learned positions, norms of the stream in place, GELU's other form.
+
+    The head of the first shows single units of what attention makes of many rows; texts of other lengths share steps.
+    """
+    texts = [
+        _step(_chunk(0, range(TOKENS), (1, 0))),
+        _step(_chunk(0, [9], (2,)), _chunk(0, [(5 * i + 2) % TOKENS for i in range(40)], (5, 3, 4))),
+    ]
+    b = _Builder("encoder attention", 2, 20)
+    b.layers = 1
+    b.embed(40, low=-12)
+    b.linear("x", "F32", ("q", 80), ("k", 40), ("v", 40), bias=0.5)
+    b.ops.append(Attend("q", "k", "v", b.buffer("o", 80), 0, 4, 2, 20, inverse_root(20), causal=False))
+    b.logits("o")
+    yield b.case(texts)
+    b = _Builder("encoder", 3, 16)
+    width, hidden, heads = 48, 80, 3
+    b.embed(width, "F16", low=-8)
+    positions = b.matrix("positions", "F32", 44, width, 2.0)
+    rows = b.vector("types.0", width, 0.0, 0.5), b.vector("types.1", width, 0.0, 0.5)
+    b.ops[0] = Embed("x", "embed", Fraction(5, 3), positions, 2, *rows, 7)
+    for i in range(2):
+        b.layers += 1
+        gains = [
+            (b.vector(f"gain.{i}.{j}", width, 1.0, 0.3), b.vector(f"bias.{i}.{j}", width, 0.0, 0.3)) for j in (0, 1)
+        ]
+        b.linear("x", "BF16" if i else "F32", ("q", width), ("k", width), ("v", width), bias=0.5)
+        b.ops.append(Attend("q", "k", "v", b.buffer("o", width), i, heads, heads, 16, inverse_root(16), causal=False))
+        b.ops.append(Linear("o", (Target("x", b.matrix(f"o.{i}", "F16", width, width), accumulate=True),)))
+        b.ops.append(Norm("x", "x", gains[0][0], 1e-12, centered=True, bias=gains[0][1]))
+        b.linear("x", "F16", ("up", hidden), bias=0.5)
+        b.ops.append(Gate("up", None, b.buffer("hidden", hidden, wide=True), "gelu_erf"))
+        b.ops.append(Linear("hidden", (Target("x", b.matrix(f"down.{i}", "F16", width, hidden), accumulate=True),)))
+        b.ops.append(Norm("x", "x", gains[1][0], 1e-12, centered=True, bias=gains[1][1]))
+    b.logits("x")
+    yield b.case(texts)
+
+
 def with_largest_inputs(program: Program) -> Program:
     """Return a program whose products have largest inputs, of which the least clip many rows."""
     tensors, ops = dict(program.tensors), list(program.ops)
@@ -649,5 +734,5 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    for family in (*parts, _deltas, _decoders, _adapters):
+    for family in (*parts, _deltas, _selective_scans, _decoders, _adapters, _encoders):
         yield from family()

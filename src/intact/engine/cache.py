@@ -227,9 +227,11 @@ class PrefixIndex:
 
     def save(self, block: Block) -> None:
         """Give the store the pages of a text that ends in a block."""
-        if self.store is not None and _root(block).key is not None:
-            pages = [one.page for one in _path(block)]
-            self.store.keep(list(zip(self._keys(block)[1:], pages, strict=True)), self.pool.read)
+        if self.store is None:
+            return
+        root, *path = _chain(block)
+        if root.key is not None:
+            self.store.keep([(_key(one), one.page) for one in path], self.pool.read)
 
     def restore(self, parent: Block, text: Text, start: int, limit: int) -> Iterator[Block]:
         """Yield blocks that the store has, which go on with a text behind `parent`; the caller holds each at once.
@@ -240,12 +242,14 @@ class PrefixIndex:
             The position at which `parent` ends, and the last one that is wanted.
         """
         store, size, room = self.store, self.pool.page_size, self.pool.free + self.idle
-        if store is None or _root(parent).key is None or start + size > limit:
+        if store is None or start + size > limit:
             return
-        parts: list[bytes] = []
+        chain, parts = _chain(parent), list[bytes]()
+        if chain[0].key is None:
+            return
 
         def keys() -> Iterator[bytes]:
-            key = self._keys(parent)[-1]
+            *_, key = map(_key, chain)
             for at in range(start, min(limit, start + room * size) - size + 1, size):
                 parts.append(text(at, at + size))
                 key = page_key(key, parts[-1])
@@ -263,18 +267,6 @@ class PrefixIndex:
             block = self.add(block, parts[i], page)
             yield block
 
-    def _keys(self, block: Block) -> list[bytes]:
-        """Return the keys in the store of the root and of the blocks from the first of a text to a given one."""
-        root = _root(block)
-        assert self.store is not None
-        assert root.key is not None
-        keys = [root.key]
-        for one in _path(block):
-            if one.key is None:
-                one.key = page_key(keys[-1], one.tokens)
-            keys.append(one.key)
-        return keys
-
     def _remove(self, block: Block) -> Block:
         parent = block.parent
         assert parent is not None
@@ -285,20 +277,21 @@ class PrefixIndex:
         return parent
 
 
-def _path(block: Block) -> list[Block]:
-    """Return the blocks from the first one of a text to a given one."""
-    path = []
-    while block.parent is not None:
-        path.append(block)
-        block = block.parent
-    return path[::-1]
+def _chain(block: Block) -> list[Block]:
+    """Return the blocks of a text up to a given one, behind the block that the first one follows."""
+    chain = [block]
+    while (before := chain[-1].parent) is not None:
+        chain.append(before)
+    return chain[::-1]
 
 
-def _root(block: Block) -> Block:
-    """Return the block that the first one of a text follows."""
-    while block.parent is not None:
-        block = block.parent
-    return block
+def _key(block: Block) -> bytes:
+    """Return the key of a block in the store; the block before has its own already."""
+    if block.key is None:
+        assert block.parent is not None
+        assert block.parent.key is not None
+        block.key = page_key(block.parent.key, block.tokens)
+    return block.key
 
 
 class PageTable:
@@ -327,7 +320,7 @@ class PageTable:
     def pages(self) -> NDArray[np.int32]:
         """All pages in order of position."""
         if self._pages is None:
-            self._pages = np.array([block.page for block in _path(self.block)] + list(self.tail), np.int32)
+            self._pages = np.array([block.page for block in _chain(self.block)[1:]] + list(self.tail), np.int32)
         return self._pages
 
     def known(self, text: Text, limit: int) -> int:

@@ -1,4 +1,4 @@
-"""Embeddings: texts as vectors, made of what enters the model's head behind their last token.
+"""Embeddings: texts as vectors, made of what enters the model's head behind their last token, or at rows of an encoder.
 
 The head's input is made of exact integers (`intact.engine.hidden`), and so is the sum of its squares; the square root
 and the division are those of IEEE 754, correctly rounded. A vector therefore has the same bits at any batch size,
@@ -8,11 +8,13 @@ thread count, chunk, tier and machine, as everything else.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.engine.encoding import EncodingJob
 from intact.engine.head_job import HeadJob
 from intact.engine.hidden import HiddenState, read_hidden
 
@@ -45,6 +47,20 @@ def unit_vector(hidden: HiddenState, dimensions: int) -> NDArray[np.float32]:
     return (values.astype(np.float64) / (math.sqrt(squares) or 1.0)).astype(np.float32)
 
 
+def mean_direction(rows: Sequence[HiddenState], dimensions: int) -> NDArray[np.float32]:
+    """Return the first components of the mean of hidden states as a vector of length 1; their sum is exact."""
+    least = min(row.exponent for row in rows)
+    total: list[int] = [0] * dimensions
+    for exponent in {row.exponent for row in rows}:
+        some = np.sum([row.values[:dimensions] for row in rows if row.exponent == exponent], axis=0)
+        total = [before + (value << (exponent - least)) for before, value in zip(total, some.tolist(), strict=True)]
+    length = math.sqrt(sum(value**2 for value in total)) or 1.0
+    return np.array([value / length for value in total], np.float32)
+
+
 def embedding_of(job: HeadJob, profile: str, dimensions: int) -> Embedding:
-    """Return the vector of a text that was read in a profile; errors as of `HeadJob.result`."""
-    return Embedding(unit_vector(read_hidden(job.result(), profile), dimensions), job.tokens)
+    """Return the vector of a text that was read in a profile, of several rows their mean; errors as of the job's."""
+    rows = job.results() if isinstance(job, EncodingJob) else [job.result()]
+    states = [read_hidden(row, profile) for row in rows]
+    vector = unit_vector(states[0], dimensions) if len(states) == 1 else mean_direction(states, dimensions)
+    return Embedding(vector, job.tokens)

@@ -13,9 +13,18 @@ from numpy.typing import NDArray
 from intact.engine.cache import Block, PagePool, PageTable, PrefixIndex
 from intact.engine.draft.base import Observed, Tree
 from intact.engine.draft.drafting import Drafting
+from intact.engine.encoding import EncodeRun
 from intact.engine.page_store import Pages
 from intact.engine.replay import ReplayRun, known_chains
-from intact.engine.request import Event, Finish, GenerateRequest, ReplayRequest, Request, ScoreRequest
+from intact.engine.request import (
+    EncodeRequest,
+    Event,
+    Finish,
+    GenerateRequest,
+    ReplayRequest,
+    Request,
+    ScoreRequest,
+)
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
 from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, Stream, work_of
@@ -54,6 +63,9 @@ class Engine:
         default.
     adapters : sequence of bytes
         A digest of each of the model's adapters, by which stores tell their pages apart.
+    whole : bool
+        If true, the model is an encoder: it takes `EncodeRequest` alone, and each text is read in one step, whatever
+        `chunk` and `rows` are; no pages outlive it, since they depend on the whole text.
 
     Attributes
     ----------
@@ -74,18 +86,22 @@ class Engine:
         partners: Tokens[Executor] = (),
         stores: Tokens[Pages] = (),
         adapters: Tokens[bytes] = (),
+        whole: bool = False,
     ) -> None:
+        self.whole = whole
         self.executor, self.context, self.drafting, self.stores = executor, context, drafting, tuple(stores)
         share = None if cache_bytes is None else cache_bytes // (1 + len(partners))
         self.executors = [executor, *partners]
         kept = self.stores or [None] * len(self.executors)
         indexes = [
-            PrefixIndex(PagePool(one, share), prefix_cache, store, () if one is not executor else adapters)
+            PrefixIndex(
+                PagePool(one, share), prefix_cache and not whole, store, () if one is not executor else adapters
+            )
             for one, store in zip(self.executors, kept, strict=True)
         ]
         self.index, self.pool = indexes[0], indexes[0].pool
         self.counters = Counters()
-        self.scheduler = Scheduler(self.index, rows, chunk, self.counters)
+        self.scheduler = Scheduler(self.index, rows, chunk, self.counters, whole)
         self.scheduler.indexes = indexes
         self.queue = self.scheduler.queue
         self.after: Callable[[], None] = lambda: None
@@ -117,7 +133,9 @@ class Engine:
         length = len(prompt)
         if not length:
             raise ParameterError("the prompt is empty: a model needs at least one token to continue from")
-        if length >= self.context:
+        if self.whole and length > self.context:
+            raise ParameterError(f"the text has {length} tokens; the encoder reads at most {self.context}")
+        if not self.whole and length >= self.context:
             raise ParameterError(
                 f"the prompt has {length} tokens; the context of {self.context} leaves room for none after it"
             )
@@ -241,7 +259,7 @@ class Engine:
         if len(works) > 1:
             return works[: len(works) // 2]
         sequence, count = works[0][:2]
-        if count > 1 and (fewer := work_of(sequence, count // 2)).rows:
+        if count > 1 and not self.whole and (fewer := work_of(sequence, count // 2)).rows:
             return [fewer]
         self._end(sequence, list(sequence.samples), "error", error)
         return []
@@ -254,14 +272,21 @@ class Engine:
         if draft and any(isinstance(work.sequence.request, ReplayRequest) for work in works):
             spare = self.scheduler.rows - sum(w.rows for w in works) - sum(len(tree.tokens) for tree in trees.values())
             trees |= known_chains(works, self.scheduler, spare)
+        hidden = self.drafting.hidden if self.drafting is not None else 0
         for work in works:
             sequence, tree = work.sequence, trees.get(work.sequence)
             run = _kind(sequence.request, tree)(work, tree)
             for stream, count in zip(sequence.streams, work.shares, strict=True):
                 part = parts[stream.model]
-                run.firsts.append(len(part.wanted))
                 end = part.add(stream, count, tree)
-                if isinstance(run, ScoreRun):
+                if hidden and sequence.drafts_later:
+                    run.leading = run.count_leading(hidden)
+                    last = end - (len(tree.tokens) if tree is not None else 0) - run.completes
+                    part.wanted += range(last - run.leading, last)
+                run.firsts.append(len(part.wanted))
+                if isinstance(run, EncodeRun):
+                    part.wanted += run.wanted(end)
+                elif isinstance(run, ScoreRun):
                     part.wanted += range(end - len(run.given), end)
                 elif work.completes:
                     part.wanted += range(end - 1 - (len(tree.tokens) if tree is not None else 0), end)
@@ -273,6 +298,7 @@ class Engine:
         c.steps += 1
         c.rows += rows
         c.largest_step = max(c.largest_step, rows)
+        c.saturated = self.executor.saturated
         for run in runs:
             if run.decodes:
                 c.decoded += 1
@@ -300,7 +326,8 @@ class Engine:
             run.score(self.executor, logits)
         self._judge(logits, drawing)
         self._add_tops(logits, [*drawing, *scoring])
-        self._add_heads([*drawing, *scoring])
+        self._add_heads([*drawing, *scoring, *(run for run in runs if isinstance(run, EncodeRun))])
+        self._add_hidden(runs)
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
 
     def _judge(self, logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
@@ -341,12 +368,32 @@ class Engine:
             heads = run.heads or [b""] * len(run.path)
             run.heads = [head + next(inputs[stream.model]).tobytes() for head in heads]
 
+    def _add_hidden(self, runs: list[SequenceRun]) -> None:
+        """Set the inputs of the head that a drafter reads."""
+        if self.drafting is None or not self.drafting.hidden:
+            return
+        found = [
+            (run, [run.first + row for row in (*range(-run.leading, 0), *(run.path if run.completes else ()))])
+            for run in runs
+            if run.sequence.drafts_later
+        ]
+        rows = [row for _, several in found for row in several]
+        if rows:
+            inputs = iter(self.executor.head_inputs(np.array(rows, np.int64)))
+            for run, several in found:
+                run.hidden = [row.tobytes() for row in islice(inputs, len(several))]
+
     def _take(self, runs: list[SequenceRun], observed: Observed | None) -> None:
         if self.drafting is not None:
             self.drafting.report(runs, observed)
         for run in runs:
+            if run.hidden and self.drafting is not None:
+                run.keep_hidden(self.drafting.hidden)
             if run.completes:
                 self._settle(run)
+                continue
+            if isinstance(run, EncodeRun):
+                self._settle_encoded(run)
                 continue
             self._advance(run)
             if isinstance(run, ScoreRun):
@@ -413,6 +460,13 @@ class Engine:
             if not self._emit(sequence.request, sample, event):
                 self.scheduler.remove(sequence)
                 return
+
+    def _settle_encoded(self, run: EncodeRun) -> None:
+        """Report a text that an encoder has read, which ends it."""
+        sequence = run.sequence
+        (sample,) = sequence.samples
+        self._emit(sequence.request, sample, Event(sample.number, 0, 0, sequence.length, (), b"".join(run.heads)))
+        self.scheduler.remove(sequence)
 
     @staticmethod
     def _advance(run: SequenceRun, followed: int = 0) -> None:
@@ -538,6 +592,8 @@ class _Part:
 
 
 def _kind(request: Request, tree: Tree | None) -> type[SequenceRun]:
+    if isinstance(request, EncodeRequest):
+        return EncodeRun
     if isinstance(request, ScoreRequest):
         return ScoreRun
     return ReplayRun if tree is not None and isinstance(request, ReplayRequest) else SequenceRun

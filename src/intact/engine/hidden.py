@@ -1,7 +1,8 @@
-"""Read hidden states from an executor's bytes, as integers."""
+"""Read hidden states from an executor's bytes, as integers, and keep the last ones of a text."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,3 +61,39 @@ def read_hidden(data: bytes, profile: str) -> HiddenState:
     scales = np.frombuffer(data, "<i2", blocks, blocks * BLOCK).astype(np.int64)
     exponent = np.frombuffer(data, "<i4", 1, len(data) - 4)
     return HiddenState((codes * scales[:, None]).reshape(-1), int(exponent[0]))
+
+
+class KeptRows:
+    """The head's inputs behind the last tokens of a text, one for each, without a gap.
+
+    Attributes
+    ----------
+    first : int
+        The position of the first row.
+    rows : list of bytes
+        As `Executor.head_inputs` writes them.
+
+    Parameters
+    ----------
+    most : int
+        The most rows that are kept.
+    """
+
+    __slots__ = ("_most", "first", "rows")
+
+    def __init__(self, most: int, first: int = 0, rows: Sequence[bytes] = ()) -> None:
+        self._most, self.first, self.rows = most, first, list(rows)
+
+    def add(self, position: int, rows: Sequence[bytes]) -> None:
+        """Set rows from a position on; those before a gap are dropped, and the oldest beyond the limit."""
+        if self.first <= position <= self.first + len(self.rows):
+            self.rows[position - self.first :] = rows
+        else:
+            self.first, self.rows = position, list(rows)
+        if (excess := len(self.rows) - self._most) > 0:
+            del self.rows[:excess]
+            self.first += excess
+
+    def copy(self) -> KeptRows:
+        """Return the rows for another text that begins alike."""
+        return KeptRows(self._most, self.first, self.rows)

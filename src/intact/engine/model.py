@@ -16,6 +16,7 @@ import numpy as np
 from intact.engine.completion import Job, JobOptions
 from intact.engine.draft.base import Drafter
 from intact.engine.driver import EngineDriver
+from intact.engine.encoding import REFUSAL, check_request
 from intact.engine.engine import Engine
 from intact.engine.head_job import HeadJob
 from intact.engine.page_store import Pages
@@ -206,6 +207,7 @@ class LoadedModel:
         ParameterError, CapacityError
             If it cannot run.
         """
+        self.refuse_encoder()
         parameters.check_tokens(self.program.vocabulary)
         self.engine.check(prompt)
         mixing = options.get("mixing")
@@ -343,6 +345,7 @@ class LoadedModel:
     @contextmanager
     def _submitted(self, jobs: Sequence[Submittable]) -> Iterator[None]:
         """Queue jobs; at the end those that have not ended are cancelled."""
+        self._check(jobs)
         try:
             with self._driver.lock:
                 self._driver.lock.check()  # it may have been closed while this thread waited
@@ -359,12 +362,29 @@ class LoadedModel:
     @contextmanager
     def _posted(self, jobs: Sequence[Submittable]) -> Iterator[None]:
         """Queue jobs from a coroutine, which must not wait for the lock."""
+        self._check(jobs)
         try:
             self._driver.post(lambda: self._add(jobs))
             yield
         finally:
             if not all(job.done for job in jobs):
                 self._driver.post(lambda: self._cancel(jobs), lasting=True)
+
+    def refuse_encoder(self) -> None:
+        """Raise if the model writes no texts.
+
+        Raises
+        ------
+        ParameterError
+            If it is an encoder.
+        """
+        if self.engine.whole:
+            raise ParameterError(f"{self.path.name}: {REFUSAL}")
+
+    def _check(self, jobs: Sequence[Submittable]) -> None:
+        """Raise if a job does not fit the model; errors as of `check_request`."""
+        for job in jobs:
+            check_request(job.request, self.engine.whole)
 
     def _add(self, jobs: Sequence[Submittable]) -> None:
         for job in jobs:

@@ -1,4 +1,4 @@
-"""Requests of the engine: text to generate, text to score, or known tokens to check."""
+"""Requests of the engine: text to generate, text to score, known tokens to check, or text that an encoder reads."""
 
 from __future__ import annotations
 
@@ -168,3 +168,19 @@ class ScoreRequest(Request):
     """
 
     given: NDArray[np.int32]
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class EncodeRequest(Request):
+    """Read a text by an encoder, which sees it whole; nothing is drawn.
+
+    The sink gets one event, at the text's end, whose `head` has the inputs of the head at some rows, one behind the
+    other; with it the one sample ends, by a `limit` of 1.
+
+    Attributes
+    ----------
+    rows : {'first', 'last', 'all'}
+        The rows of the text.
+    """
+
+    rows: Literal["first", "last", "all"]

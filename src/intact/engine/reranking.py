@@ -120,7 +120,7 @@ class AnswerHead:
 
     def __init__(self, program: Program, profile: str, answers: Sequence[int], bits: int) -> None:
         head = next(op for op in program.ops if isinstance(op, Logits))
-        tensor = program.tensors[head.weight]
+        tensor = program.tensors[program.head_weight]
         self._cap, self._width = head.cap, program.buffers[head.source].width
         self._floats: NDArray[np.float32] | None = None
         self._weight: BlockWeight | None = None

@@ -1,13 +1,14 @@
-"""The head of a reward model: how likely a text is right, from the hidden state behind one of its tokens.
+"""The head of a reward model or reranker: how likely a text is right, from the hidden state behind one of its tokens.
 
-Linear layers with a ReLU between them, in the arithmetic of the model's profile: a reward has the same bits on every
-machine, whatever else runs. Of two results the second is "right" (Qwen2.5-Math-PRM, arXiv 2501.07301); one alone is a
-logit.
+Linear layers with a ReLU or tanh between them, in the arithmetic of the model's profile: a reward has the same bits on
+every machine, whatever else runs. Of two results the second is "right" (Qwen2.5-Math-PRM, arXiv 2501.07301); one alone
+is a logit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ from intact.models.decoder import float_values
 from intact.numerics import fp32
 from intact.numerics.activations import from_row_bytes, quantize
 from intact.numerics.dequantize import dequantize
-from intact.numerics.fixed import sat32
-from intact.numerics.functions import sigmoid
+from intact.numerics.fixed import rshift, sat32
+from intact.numerics.functions import sigmoid, tanh
 from intact.numerics.gate import gated
 from intact.numerics.matmul import matmul
 from intact.numerics.weights import BlockWeight
@@ -41,6 +42,8 @@ class RewardHead:
         Of the hidden states.
     bits : {8, 4}
         Codes of matrices that the checkpoint stores as floats, as the executor has them.
+    between : {'relu', 'tanh'}
+        What results pass on their way to the next layer.
 
     Raises
     ------
@@ -49,9 +52,15 @@ class RewardHead:
     """
 
     def __init__(
-        self, tensors: Mapping[str, Tensor], layers: Sequence[str], width: int, profile: str, bits: int
+        self,
+        tensors: Mapping[str, Tensor],
+        layers: Sequence[str],
+        width: int,
+        profile: str,
+        bits: int,
+        between: Literal["relu", "tanh"] = "relu",
     ) -> None:
-        self._width, self._floating = width, profile == "fp32"
+        self._width, self._floating, self._between = width, profile == "fp32", between
         self._integers = list[tuple[BlockWeight, NDArray[np.int64] | int]]()
         self._floats = list[tuple[fp32.Floats, fp32.Floats | None]]()
         for layer in layers:
@@ -74,12 +83,14 @@ class RewardHead:
         """Return a number from 0 to 1, given what enters the head (`Executor.head_inputs`)."""
         return self._float_reward(head) if self._floating else self._integer_reward(head)
 
+    score = reward
+
     def _integer_reward(self, head: bytes) -> float:
         a = from_row_bytes(np.frombuffer(head, np.uint8), self._width)
         y: NDArray[np.int64] = np.zeros((1, 1), np.int64)
         for i, (weight, bias) in enumerate(self._integers):
             if i:
-                a = quantize(gated(y, None, "relu"), 20)
+                a = quantize(gated(y, None, "relu") if self._between == "relu" else rshift(tanh(y), 10), 20)
             y = sat32(matmul(a, weight, FRACTION) + bias)
         logit = sat32(y[0, 1] - y[0, 0] if y.shape[1] == 2 else y[0, 0])
         return int(sigmoid(logit)) / (1 << 30)
@@ -88,6 +99,6 @@ class RewardHead:
         row = np.frombuffer(head, "<f4").astype(np.float32)[None]
         for i, (weight, bias) in enumerate(self._floats):
             if i:
-                row = fp32.gate("relu", row, np.ones_like(row))
+                row = fp32.gate("relu", row, np.ones_like(row)) if self._between == "relu" else fp32.tanh(row)
             row = fp32.linear(row, weight, bias)
         return float(fp32.sigmoid(row[0, 1:] - row[0, :1] if row.shape[1] == 2 else row[0])[0])

@@ -39,6 +39,7 @@ class Counters:
     forks: int = 0
     drafted: int = 0
     accepted: int = 0
+    saturated: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
@@ -68,6 +69,8 @@ class Scheduler:
     ----------
     rows, chunk : int
         The most rows of a step, and of these the most that compute prompts, or again what was preempted.
+    whole : bool
+        If true, texts are read whole: a step has as many as fit its rows, and one alone that is longer.
 
     Attributes
     ----------
@@ -77,7 +80,8 @@ class Scheduler:
         The cached pages of each model, the main one first.
     """
 
-    def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters) -> None:
+    def __init__(self, index: PrefixIndex, rows: int, chunk: int, counters: Counters, whole: bool = False) -> None:
+        self.whole = whole
         self.index, self.rows, self.chunk, self.counters = index, rows, min(rows, chunk), counters
         self.indexes = [index]
         self.kept = self.chunk // 2
@@ -120,6 +124,8 @@ class Scheduler:
         SequenceTooLargeError
             If the first in the queue can never run.
         """
+        if self.whole:
+            return self._plan_whole()
         works: list[SequenceWork] = []
         left = _Left(self.rows, self.chunk)
         claimed: set[Claim] = set()
@@ -164,6 +170,25 @@ class Scheduler:
             if found.gained:
                 self.counters.cache_hits += 1
                 self.counters.cached_tokens += found.gained
+        return works
+
+    def _plan_whole(self) -> list[SequenceWork]:
+        """Return the next texts that are read whole; errors as of `plan`."""
+        works: list[SequenceWork] = []
+        left, self._promised = self.rows, None
+        self.index.pool.retry()
+        for sequence in merge(list(self.queue.running), list(self.queue.waiting), key=order):
+            if sequence.request.paused:
+                continue
+            work = work_of(sequence, left)
+            if works and work.rows > left:
+                break  # a younger one must not pass it
+            if not self._admit(sequence, work.shares):
+                if not works and all(s is sequence or s.request.paused for s in self.queue.running):
+                    raise SequenceTooLargeError(sequence)
+                break
+            works.append(work)
+            left -= work.rows
         return works
 
     def _find(self, sequence: Sequence, claimed: set[Claim]) -> _Found:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from collections.abc import Sequence as Several
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.cache import PageTable
-from intact.engine.draft.base import Draft, Drafter, DrawContext, Tree
-from intact.engine.request import GenerateRequest, Request, ScoreRequest, StreamPrompt
+from intact.engine.draft.base import Draft, Drafter, DrawContext, ReadingDraft, Tree
+from intact.engine.hidden import KeptRows
+from intact.engine.request import EncodeRequest, GenerateRequest, Request, ScoreRequest, StreamPrompt
 from intact.engine.sampling.state import Rules
 from intact.numerics.mix import Place
 from intact.numerics.sampling import Draw, allowed
@@ -106,6 +107,7 @@ class Sequence:
         "_drafted",
         "_seen",
         "draft",
+        "hidden",
         "length",
         "order",
         "others",
@@ -124,6 +126,7 @@ class Sequence:
         self.rules: Rules | None = None
         self.scored = 0  # rows of a text that is scored whose tokens have been reported
         self.draft: Draft | None = None
+        self.hidden: KeptRows | None = None  # that the draft reads
         self._drafted = -1  # the sample whose draws the draft guesses: another may be the one that stays
         self._seen = 0  # tokens that the draft has been extended by
         self.output: list[int] = []
@@ -182,8 +185,13 @@ class Sequence:
     @property
     def may_draft(self) -> bool:
         """True if guesses may be checked along."""
+        return self.drafts_later and len(self.samples) == 1
+
+    @property
+    def drafts_later(self) -> bool:
+        """True if guesses may be checked along once its samples have parted."""
         request = self.request
-        return isinstance(request, GenerateRequest) and request.draft and len(self.samples) == 1 and not self.others
+        return isinstance(request, GenerateRequest) and request.draft and not self.others
 
     def draft_by(self, drafter: Drafter) -> Draft:
         """Return the draft of the text, extended to its end; forks share what was known before they parted."""
@@ -195,6 +203,8 @@ class Sequence:
         if self._seen < self.length:
             self.draft.extend(self.tokens(self._seen, self.length).tolist())
             self._seen = self.length
+        if drafter.hidden and self.hidden is not None:
+            cast(ReadingDraft, self.draft).read(self.hidden)
         return self.draft
 
     def drop(self) -> None:
@@ -250,6 +260,7 @@ class Sequence:
             fork._base, fork.length, fork.running = self._base, self.length, self.running
             fork.others = tuple(Stream(fork, other.given, other.table.fork()) for other in self.others)
             fork.rules = self.rules and self.rules.fork()
+            fork.hidden = self.hidden and self.hidden.copy()
             fork._append(token)
             forks.append(fork)
         self.samples = groups[first]
@@ -280,7 +291,7 @@ class SequenceWork(NamedTuple):
 
 
 def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> SequenceWork:
-    """Return work of at most so many rows, from where a sequence's cache ends.
+    """Return work of at most so many rows, from where a sequence's cache ends; all of a text that an encoder reads.
 
     The last tokens of several streams are computed in one step, which draws from all of them.
 
@@ -292,6 +303,8 @@ def work_of(sequence: Sequence, rows: int, waiting: Container[int] = ()) -> Sequ
     if sequence.others:
         return _work_of_streams(sequence, rows, waiting)
     remaining = sequence.remaining
+    if isinstance(sequence.request, EncodeRequest):
+        return SequenceWork(sequence, remaining, False, False, (remaining,))
     if isinstance(sequence.request, ScoreRequest):
         count = min(rows, remaining, SCORED_ROWS)
         return SequenceWork(sequence, count, False, False, (count,))
@@ -336,6 +349,10 @@ class SequenceRun:
         The likeliest tokens there.
     heads : list of bytes
         The inputs of the head there; empty unless requested.
+    leading : int
+        Rows of logits before `first` that are run for the inputs of the head alone, of which a drafter learns.
+    hidden : list of bytes
+        The inputs of the head there and along the path; empty unless the drafter reads them.
     rules : Rules or None
         The rules at the path's end.
     uncertain : list of bool
@@ -349,6 +366,8 @@ class SequenceRun:
         "firsts",
         "followed",
         "heads",
+        "hidden",
+        "leading",
         "path",
         "rows",
         "rules",
@@ -369,12 +388,30 @@ class SequenceRun:
         self.followed: list[int] = []
         self.tops: list[Top] = [()]
         self.heads: list[bytes] = []
+        self.hidden: list[bytes] = []
+        self.leading = 0
         self.rules = self.sequence.rules
 
     @property
     def first(self) -> int:
         """The main stream's first row of logits."""
         return self.firsts[0]
+
+    @property
+    def prompted(self) -> int:
+        """Rows before that of the text's last token, from where the cache ends."""
+        return self.rows - self.completes
+
+    def count_leading(self, most: int) -> int:
+        """Return how many of these rows are among so many of the text's last ones."""
+        return max(0, min(self.prompted, most - (self.sequence.remaining - self.prompted)))
+
+    def keep_hidden(self, most: int) -> None:
+        """Keep the inputs of the head with the text, at most so many; the cache ends where it did before the run."""
+        sequence = self.sequence
+        if sequence.hidden is None:
+            sequence.hidden = KeptRows(most)
+        sequence.hidden.add(sequence.table.length + self.prompted - self.leading, self.hidden)
 
     def draws(self) -> list[Draw]:
         """Return the draws of the samples at the path's end."""

@@ -16,7 +16,8 @@ from intact.formats import Tensor
 from intact.models.decoder import float_values
 from intact.models.program import (
     AllGather,
-    Convolve,
+    Convolution,
+    Embed,
     Experts,
     GatedDelta,
     Gather,
@@ -26,6 +27,7 @@ from intact.models.program import (
     Recurrent,
     Scan,
     Scatter,
+    SelectiveScan,
 )
 from intact.numerics.activations import FixedScale, fixed_scale
 from intact.numerics.attention import sink_scores
@@ -40,6 +42,7 @@ from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, ScanWeights
 from intact.numerics.scatter import scatter_index
+from intact.numerics.selective import SelectiveWeights
 from intact.numerics.sparsity import column_norms
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.system import processors
@@ -93,6 +96,10 @@ class Executor(Protocol):
     @property
     def description(self) -> dict[str, object]:
         """Executor, tier and threads in use."""
+
+    @property
+    def saturated(self) -> int:
+        """Numbers of recurrent states that came to the limit so far, where they saturate; of this process's layers."""
 
     def close(self) -> None:
         """Free weights, pages and threads; nothing can run any more."""
@@ -176,15 +183,15 @@ def integer_gain(program: Program, op: Norm) -> Gain:
     return gain
 
 
-def tap_values(program: Program, op: Convolve | Recurrent) -> NDArray[np.float32]:
+def tap_values(program: Program, op: Convolution | Scan | GatedDelta) -> NDArray[np.float32]:
     """Return a convolution's weights as float32 (width, taps); the last column is that of the position itself."""
-    width = op.width if isinstance(op, Convolve) else op.shape.channels
+    width = op.width if isinstance(op, Convolution) else op.shape.channels
     tensor, count = program.tensors[op.weight], width * op.taps
     flat = Tensor(tensor.name, tensor.kind, (count,), tensor.data)
     return float_values(flat, count, "convolution").reshape(width, op.taps)
 
 
-def convolution_taps(program: Program, op: Convolve | Recurrent) -> NDArray[np.int64]:
+def convolution_taps(program: Program, op: Convolution | Scan | GatedDelta) -> NDArray[np.int64]:
     """Return a convolution's weights in Q20, int64 (width, taps).
 
     Raises
@@ -227,26 +234,69 @@ def delta_weights(program: Program, op: GatedDelta) -> DeltaWeights:
     return DeltaWeights(*_recurrent_weights(program, op))
 
 
+def selective_weights(program: Program, op: SelectiveScan) -> SelectiveWeights:
+    """Return the parameters of a selective scan as integers.
+
+    Raises
+    ------
+    ModelError
+        If one is too large, or a channel's state would grow by itself.
+    """
+    _check_states(program, op)
+    tensor, count = program.tensors[op.decay], op.channels * op.states
+    decay = float_values(Tensor(tensor.name, tensor.kind, (count,), tensor.data), count, "decay")
+    rate = _rates(program, op, decay).reshape(op.channels, op.states)
+    return SelectiveWeights(rate, integer_bias(program, op.skip, 16))
+
+
 def _recurrent_weights(
-    program: Program, op: Recurrent
+    program: Program, op: Scan | GatedDelta
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the convolution's weights, dt_bias and the rates."""
+    _check_states(program, op)
+    rate = _rates(program, op, bias_values(program, op.decay))
+    return convolution_taps(program, op), integer_bias(program, op.step_bias, 16), rate
+
+
+def _check_states(program: Program, op: Recurrent) -> None:
+    """Raise if the sums over the columns of a state would pass their bounds."""
     if op.states > MOST_STATES:
+        tensor = program.tensors[op.decay].name
         raise ModelError(
-            f"tensor {op.weight}: states of {op.states} columns pass the proven bounds, at most {MOST_STATES}"
+            f"tensor {tensor}: states of {op.states} columns pass the proven bounds, at most {MOST_STATES}"
         )
-    decay = bias_values(program, op.decay).astype(np.float64)
-    rate = np.floor(-decay * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)
+
+
+def _rates(program: Program, op: Recurrent, decay: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return how fast states forget, in Q20 and base 2, from A of each."""
+    tensor = program.tensors[op.decay].name
+    rate = np.floor(-decay.astype(np.float64) * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)
     if not (rate.min() >= 0 and rate.max() < RATE_LIMIT):
-        name, found = program.tensors[op.decay].name, f"{decay.min():.6g} to {decay.max():.6g}"
-        raise ModelError(f"tensor {name}: decays lie in -709 to 0, found {found}")
-    return convolution_taps(program, op), integer_bias(program, op.step_bias, 16), rate.astype(np.int64)
+        raise ModelError(f"tensor {tensor}: decays lie in -709 to 0, found {decay.min():.6g} to {decay.max():.6g}")
+    return rate.astype(np.int64)
 
 
 def check_consecutive(program: Program, chunks: Sequence[SequenceChunk]) -> None:
     """Refuse trees of drafts for a program with a recurrent state, which only consecutive tokens lead on."""
     if any(chunk.parents is not None for chunk in chunks) and program.recurrent():
         raise ParameterError("a model with a recurrent state takes consecutive tokens or chains of drafts, no trees")
+
+
+def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
+    """Refuse texts that an encoder cannot read: in parts, or longer than it has positions for."""
+    most = min(
+        (
+            program.tensors[op.positions].shape[0] - op.first
+            for op in program.ops
+            if isinstance(op, Embed) and op.positions
+        ),
+        default=None,
+    )
+    for chunk in chunks:
+        if program.is_encoder and (chunk.position or chunk.parents is not None):
+            raise ParameterError("an encoder reads each text whole, in one chunk that begins at position 0")
+        if most is not None and (end := chunk.position + len(chunk.tokens)) > most:
+            raise ParameterError(f"the model has positions for {most} tokens, not for {end}")
 
 
 def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:

@@ -37,6 +37,7 @@ from intact.executors.base import (
     kept_inputs,
     scan_weights,
     scatter_columns,
+    selective_weights,
     tap_values,
 )
 from intact.executors.packing import pack
@@ -49,6 +50,7 @@ from intact.models.program import (
     AllGather,
     Attend,
     Convolve,
+    ConvolveSilu,
     Embed,
     Experts,
     Gate,
@@ -63,6 +65,7 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
 )
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
@@ -155,7 +158,7 @@ class NativeExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
-        self.trees = not self._parts.float32 and not program.recurrent()
+        self.trees = not self._parts.float32 and not program.recurrent() and not program.is_encoder
         tier = tier or choose_tier(available_tiers())
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
@@ -227,6 +230,11 @@ class NativeExecutor:
         return int(self._model.page_bytes)
 
     @property
+    def saturated(self) -> int:
+        """Numbers of recurrent states that came to the limit so far."""
+        return int(self._model.saturated)
+
+    @property
     def counters(self) -> dict[str, int]:
         """Counts of what the steps so far did."""
         counters = self._model.counters
@@ -295,7 +303,14 @@ class NativeExecutor:
                 if self.profile != "fp32":
                     check_embedding(op.weight, self._model.largest_exponent(weight))
                 factor = {"multiplier": embed_multiplier(op.scale), "float_scale": float(op.scale)}
-                return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor}
+                added: dict[str, Any] = {"bias": self._bias(op.bias, 20), "second_bias": self._bias(op.second_bias, 20)}
+                if op.separator is not None:
+                    added["separator"] = op.separator
+                if op.positions is not None:
+                    added |= {"positions": self._weight(op.positions), "first": op.first}
+                    if self.profile != "fp32":
+                        check_embedding(op.positions, self._model.largest_exponent(added["positions"]))
+                return kind.EMBED, {"target": ids[op.target], "weight": weight, **factor, **added}
             case Norm():
                 slices = {"heads": op.heads, "groups": op.groups, "accumulate": op.accumulate, "centered": op.centered}
                 return kind.NORM, {
@@ -345,7 +360,9 @@ class NativeExecutor:
                 return kind.ROPE, {"source": ids[op.buffer], "weight": op.rotation, **shape}
             case Attend():
                 rows = {"source": op.query, "second": op.key, "third": op.value, "target": op.target}
-                shape = {name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window")}
+                shape = {
+                    name: getattr(op, name) for name in ("layer", "heads", "kv_heads", "width", "window", "causal")
+                }
                 scores: dict[str, Any] = {"scale": tuple(score_scale(op.scale)), "float_scale": float(op.scale)}
                 scores |= {"cap": tuple(score_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 if op.sinks is not None:
@@ -356,6 +373,11 @@ class NativeExecutor:
                 weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
                 buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
                 return kind.CONVOLVE, {**buffers, "bias": self._model.add_bias(*map(np.ascontiguousarray, weights))}
+            case ConvolveSilu():
+                weights = convolution_taps(self.program, op).T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
+                buffers = {"source": ids[op.source], "target": ids[op.target], "layer": op.layer, "width": op.taps}
+                taps_id = self._model.add_bias(*map(np.ascontiguousarray, weights))
+                return kind.CONVOLVE_SILU, {**buffers, "bias": taps_id, "added": self._bias(op.bias, 16)}
             case Scan():
                 w = scan_weights(self.program, op)
                 taps, floats = w.taps.T.reshape(-1), tap_values(self.program, op).T.reshape(-1)
@@ -372,7 +394,7 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape, op.taps, *numbers, False, False),
+                    "scan": (*op.shape, op.taps, *numbers, False, False, False),
                 }
             case GatedDelta():
                 delta = delta_weights(self.program, op)
@@ -386,7 +408,20 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled),
+                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled, False),
+                }
+            case SelectiveScan():
+                selective = selective_weights(self.program, op)
+                rate = self._model.add_bias(selective.rate.reshape(-1), np.zeros(0, np.float32))
+                skip = self._model.add_bias(selective.skip, bias_values(self.program, op.skip))
+                return kind.SELECTIVE, {
+                    "source": ids[op.source],
+                    "second": ids[op.steps],
+                    "third": ids[op.input],
+                    "fourth": ids[op.output],
+                    "target": ids[op.target],
+                    "layer": op.layer,
+                    "scan": (op.channels, 1, 1, op.states, 1, -1, -1, rate, skip, False, False, True),
                 }
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}
@@ -408,11 +443,12 @@ class NativeExecutor:
                     )
                 ]
                 named = {name: ids[buffer] for name, buffer in rows.items()}
-                added = self._bias(op.bias, SIGMOID_FRACTION)
-                return kind.EXPERTS, {**named, **shape, "bias": added, "routing": routing, "targets": matrices}
+                chosen = self._bias(op.bias, SIGMOID_FRACTION)
+                return kind.EXPERTS, {**named, **shape, "bias": chosen, "routing": routing, "targets": matrices}
             case Logits():
                 cap = {"cap": tuple(make_soft_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
-                return kind.LOGITS, {"source": ids[op.source], "weight": self._weight(op.weight), **cap}
+                weight = -1 if op.weight is None else self._weight(op.weight)
+                return kind.LOGITS, {"source": ids[op.source], "weight": weight, **cap}
 
     def _gain(self, op: Norm) -> int:
         gain = integer_gain(self.program, op)

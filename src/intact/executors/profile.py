@@ -15,7 +15,9 @@ from intact.models.program import (
     Adapt,
     AllGather,
     Attend,
+    Convolution,
     Convolve,
+    ConvolveSilu,
     Embed,
     Experts,
     Gate,
@@ -31,6 +33,7 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
 )
 from intact.numerics.kv_codecs.definition import KvCodec, plain_bytes
@@ -128,7 +131,7 @@ class StepWork:
         ]
         self.steps = self.rows = self.narrowed = self.wanted = 0
         self._last, last = [
-            (i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolve | Recurrent)
+            (i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend | Convolution | Recurrent)
         ][-1]
         self._window = last.window if isinstance(last, Attend) else 0
         self._seen = {op.window: [0, 0] for op in program.ops if isinstance(op, Attend)}
@@ -137,6 +140,8 @@ class StepWork:
     def add(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64], narrows: bool) -> None:
         """Count a step; where it narrows, only the wanted rows took part in the last attention and what follows."""
         last = np.concatenate([np.arange(len(chunk.tokens)) + chunk.position + 1 for chunk in chunks])
+        if self.program.is_encoder:  # a row sees all of its text
+            last = np.concatenate([np.full(len(chunk.tokens), len(chunk.tokens)) for chunk in chunks])
         going = last[wanted] if narrows else last
         self.steps += 1
         self.rows += len(last)
@@ -170,6 +175,8 @@ class StepWork:
             case Embed():
                 outputs = self.program.tensors[op.weight].shape[0]
                 row = self._weight_size(op.weight) // outputs
+                if op.positions is not None:
+                    row += self._weight_size(op.positions) // self.program.tensors[op.positions].shape[0]
                 return WorkSize(0, all_rows * (row + self._size(op.target)))
             case Norm():
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) * (1 + op.accumulate)))
@@ -215,6 +222,9 @@ class StepWork:
                 kept = (4 if self._float else 2) * op.width
                 moved = self._size(op.source) + self._size(op.target) + (1 + op.taps) * kept
                 return WorkSize(0, all_rows * moved)
+            case ConvolveSilu():
+                kept = (4 if self._float else 2) * op.width
+                return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target) + (1 + op.taps) * kept))
             case Scan() | GatedDelta() if part == ROWS:
                 kept = (4 if self._float else 2) * op.shape.channels
                 return WorkSize(0, self.rows * (self._size(op.source) + self._size(op.steps) + (2 + op.taps) * kept))
@@ -229,6 +239,14 @@ class StepWork:
                 macs = 3 * state + 2 * half * (shape.inner + op.heads * op.states)
                 moved = half * ((4 if self._float else 2) * shape.columns + 4 * shape.inner) + self._size(op.target)
                 return WorkSize(self.rows * macs, self.rows * (moved + 4 * state))
+            case SelectiveScan() if part == ROWS:
+                kept = (8 if self._float else 4) * op.states + 8 * op.channels
+                names = (op.source, op.steps, op.input, op.output)
+                return WorkSize(0, self.rows * (sum(self._size(name) for name in names) + kept))
+            case SelectiveScan():  # at least what a row decays, adds and reads
+                kept = (8 if self._float else 4) * op.states + 8 * op.channels
+                state = op.channels * op.states
+                return WorkSize(self.rows * 3 * state, self.rows * (kept + self._size(op.target)))
             case Gate():
                 return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
             case Experts() if part == ROWS:
@@ -242,7 +260,7 @@ class StepWork:
                 read = min(all_rows * op.used, self.steps * len(op.experts))
                 return WorkSize(all_rows * op.used * macs, read * size + all_rows * op.used * self._size(op.target))
             case Logits():
-                return self._product(op.weight, self.wanted, op.source, 4)
+                return WorkSize(0, 0) if op.weight is None else self._product(op.weight, self.wanted, op.source, 4)
 
     def by_operation(self) -> list[WorkSize]:
         """Return the work of the steps so far in each operation of the program, all its parts together."""
@@ -284,10 +302,14 @@ class StepWork:
                 return {ROWS: ("append", "keys, values"), PRODUCT: ("attention", seen)}
             case Convolve():
                 return {ROWS: ("convolve", f"{op.taps} positions")}
+            case ConvolveSilu():
+                return {ROWS: ("convolve", f"{op.taps} positions")}
             case Scan():
                 return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("scan", f"{op.heads} heads")}
             case GatedDelta():
                 return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("delta rule", f"{op.heads} heads")}
+            case SelectiveScan():
+                return {ROWS: ("append", "x, B, C"), PRODUCT: ("scan", f"{op.channels} channels")}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Experts():
@@ -295,7 +317,7 @@ class StepWork:
             case Logits():
                 return {
                     ROWS: prepare or ("quantise", f"{op.source}, wanted rows"),
-                    PRODUCT: ("logits", _role([op.weight])),
+                    PRODUCT: ("logits", _role([op.weight] if op.weight else [])),
                 }
 
     def records(self, times: NDArray[np.int64]) -> list[Record]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from intact.executors.base import (
     check_embedding,
     check_exchanges,
     check_experts,
+    check_whole,
     choice_bias,
     convolution_taps,
     delta_weights,
@@ -33,6 +35,7 @@ from intact.executors.base import (
     kept_inputs,
     scan_weights,
     scatter_columns,
+    selective_weights,
     state_slots,
 )
 from intact.executors.profiles import Profile, parse_profile
@@ -40,7 +43,9 @@ from intact.models.program import (
     Adapt,
     AllGather,
     Attend,
+    Convolution,
     Convolve,
+    ConvolveSilu,
     Embed,
     Expert,
     Experts,
@@ -56,17 +61,18 @@ from intact.models.program import (
     Rope,
     Scan,
     Scatter,
+    SelectiveScan,
     Steer,
 )
 from intact.numerics import sampling
 from intact.numerics.activations import FixedScale, Quantized, quantize, quantize_fixed, to_bytes
 from intact.numerics.attention import Heads, attend, quantize_keys, quantize_query, quantize_values, score_scale
-from intact.numerics.convolve import convolution_rows, convolve
+from intact.numerics.convolve import ConvolutionRows, convolution_rows, convolve
 from intact.numerics.delta import DeltaRows, DeltaWeights, delta_row, delta_rows, written_row
 from intact.numerics.delta import end_block as end_delta_block
 from intact.numerics.exact_product import exact_product
 from intact.numerics.experts import Groups, choose, scaled, weight_factor
-from intact.numerics.fixed import rshift, sat32
+from intact.numerics.fixed import LIMIT, rshift, sat32
 from intact.numerics.gate import Activation, gated
 from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
@@ -94,6 +100,9 @@ from intact.numerics.scan import (
     zero_state,
 )
 from intact.numerics.scatter import scatter
+from intact.numerics.selective import SelectiveWeights, advance, selective_row, selective_rows
+from intact.numerics.selective import cached_rows as selective_cached
+from intact.numerics.selective import zero_state as selective_state
 from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
 from intact.numerics.weights import BlockWeight
@@ -120,14 +129,11 @@ class ReferenceExecutor:
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
-        self.trees = not program.recurrent()
+        self.trees = not program.recurrent() and not program.is_encoder
         products = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Linear)]
         self._scales: dict[int, FixedScale | None] = {i: input_scale(program, op, self._parts) for i, op in products}
         self._kept: dict[int, KeptInputs | None] = {}
-        self._recurrent: list[ScanWeights | DeltaWeights] = [
-            scan_weights(program, op) if isinstance(op, Scan) else delta_weights(program, op)
-            for op in program.recurrent()
-        ]
+        self._recurrent = [_recurrent_weights(program, op) for op in program.recurrent()]
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
         self.recording = False
@@ -139,9 +145,15 @@ class ReferenceExecutor:
         # per convolution: codes, their exponent
         self._cache += [[np.zeros((0, op.width), np.int64), np.zeros(0, np.int64)] for op in program.convolutions()]
         # per recurrent layer: what enters the convolution with its exponent, then x, B and C, each with its exponent,
-        # and steps; or queries, keys, steps and what rows write
+        # and steps; or queries, keys, steps and what rows write; a selective scan has no convolution
         self._states: list[list[Rows]] = []  # behind each block that ends in a page, whose number is the first axis
         for layer in program.recurrent():
+            if isinstance(layer, SelectiveScan):
+                columns = (layer.channels,), (layer.states,), (), (layer.states,), (), (layer.channels,)
+                self._cache.append([np.zeros((0, *width), np.int64) for width in columns])
+                of_states = (layer.channels, layer.states), (layer.channels,)
+                self._states.append([np.zeros((0, *width), np.int64) for width in of_states])
+                continue
             inner, both, heads = (layer.shape.inner,), (layer.groups * layer.states,), (layer.heads,)
             if isinstance(layer, Scan):
                 kept: Sequence[tuple[int, ...]] = (inner, (), both, (), both, (), heads)
@@ -151,6 +163,7 @@ class ReferenceExecutor:
             widths = ((layer.shape.channels,), (), *kept)
             self._cache.append([np.zeros((0, *width), np.int64) for width in widths])
             self._states.append([np.zeros((0, *width), np.int64) for width in states])
+        self.saturated = 0  # numbers of recurrent states that came to the limit
         self._head: Quantized | None = None  # what entered it in the last step
 
     @property
@@ -235,6 +248,7 @@ class ReferenceExecutor:
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Logits in Q16 of the wanted rows, int32 (wanted, vocabulary)."""
         check_consecutive(self.program, chunks)
+        check_whole(self.program, chunks)
         tokens = np.concatenate([c.tokens for c in chunks])
         positions = np.concatenate([_positions(c) for c in chunks])
         rotations = zip(self.program.rotations, self.program.factors(), strict=True)
@@ -244,7 +258,7 @@ class ReferenceExecutor:
         for index, op in enumerate(self.program.ops):
             match op:
                 case Embed():
-                    rows[op.target] = self._embed(op, tokens)
+                    rows[op.target] = self._embed(op, tokens, positions, chunks)
                 case Norm():
                     self._norm(op, rows, fraction)
                 case Gather():
@@ -291,12 +305,18 @@ class ReferenceExecutor:
                 case Convolve():
                     fraction[op.target] = 20
                     rows[op.target] = self._convolve(op, rows[op.source], chunks)
+                case ConvolveSilu():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._convolve_silu(op, rows[op.source], chunks)
                 case Scan():
                     fraction[op.target] = 16
                     rows[op.target] = self._scan(op, rows[op.source], rows[op.steps], chunks)
                 case GatedDelta():
                     fraction[op.target] = 16
                     rows[op.target] = self._delta(op, rows[op.source], rows[op.steps], rows[op.beta], chunks)
+                case SelectiveScan():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._selective(op, rows, chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
                 case Experts():
@@ -306,6 +326,8 @@ class ReferenceExecutor:
                     if not len(wanted):
                         return np.zeros((0, self.program.vocabulary), np.int32)
                     self._head = a = quantize(rows[op.source][wanted], fraction[op.source])
+                    if op.weight is None:
+                        return np.zeros((len(wanted), 0), np.int32)
                     logits = sat32(matmul(a, self._weight(op.weight), LOGIT_FRACTION))
                     logits = soft_cap(logits, make_soft_cap(op.cap)) if op.cap else logits
         return logits.astype(np.int32)
@@ -345,11 +367,21 @@ class ReferenceExecutor:
         self._exchange(op, None if op.source is None else rows[op.source], whole)
         return whole
 
-    def _embed(self, op: Embed, tokens: NDArray[np.int32]) -> Rows:
-        w = self._weight(op.weight)
+    def _embed(self, op: Embed, tokens: NDArray[np.int32], positions: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        x = self._rows_of(op.weight, tokens, embed_multiplier(op.scale))
+        if op.positions is not None:
+            x = x + self._rows_of(op.positions, op.first + positions, embed_multiplier(Fraction(1)))
+        second = np.concatenate([_second_texts(chunk.tokens, op.separator) for chunk in chunks])
+        for name, where in ((op.bias, ~second), (op.second_bias, second)):
+            if name is not None:
+                x = x + np.where(where[:, None], integer_bias(self.program, name, 20), 0)
+        return x
+
+    def _rows_of(self, name: str, rows: NDArray[np.integer], multiplier: int) -> Rows:
+        w = self._weight(name)
         exponents = w.scale_exp if w.minimum_exp is None else np.maximum(w.scale_exp, w.minimum_exp)
-        check_embedding(op.weight, int(exponents.max()))
-        return _embed(w, tokens, embed_multiplier(op.scale))
+        check_embedding(name, int(exponents.max()))
+        return _embed(w, rows, multiplier)
 
     def _norm(self, op: Norm, rows: dict[str, Rows], fraction: dict[str, int]) -> None:
         gain, x = self._gain(op), rows[op.source]
@@ -413,7 +445,8 @@ class ReferenceExecutor:
             keys[own], key_scales[own] = new_keys.codes[part], new_keys.scale[part]
             values[own], value_scales[own] = new_values.codes[part], new_values.scale[part]
             for m in range(part.start, part.stop):
-                visible = slots[_seen(chunk, m - row)[-op.window :]]  # a window of 0 takes all
+                last = m - row if op.causal else len(chunk.tokens) - 1
+                visible = slots[_seen(chunk, last)[-op.window :]]  # a window of 0 takes all
                 for h in range(op.heads):
                     kv = h // group
                     kept_keys, kept_values = keys[visible, kv], values[visible, kv]
@@ -431,11 +464,20 @@ class ReferenceExecutor:
         return (out if codec is None else rotate_query(out)).reshape(count, -1)
 
     def _convolve(self, op: Convolve, source: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
-        codes, exponent = self._cache[self.program.layers + op.layer]
-        taps = convolution_taps(self.program, op)
         before, gate, x = np.split(source, 3, axis=1)
-        new = convolution_rows(before, x)
-        out = np.zeros((len(source), op.width), np.int64)
+        taps, seen = convolution_taps(self.program, op), self._seen_rows(op, convolution_rows(before, x), chunks)
+        return np.array([convolve(rows, taps, own) for rows, own in zip(seen, gate, strict=True)])
+
+    def _convolve_silu(self, op: ConvolveSilu, source: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        taps = convolution_taps(self.program, op)
+        bias = np.zeros(op.width, np.int64) if op.bias is None else integer_bias(self.program, op.bias, 16)
+        return np.array([convolved(rows, taps, bias) for rows in self._seen_rows(op, input_rows(source), chunks)])
+
+    def _seen_rows(
+        self, op: Convolution, new: ConvolutionRows, chunks: Sequence[SequenceChunk]
+    ) -> Iterator[list[tuple[Rows, int]]]:
+        """Store rows of a convolution; yield for each what it sees: its codes and exponent, then those before it."""
+        codes, exponent = self._cache[self.program.layers + op.layer]
         row = 0
         for chunk in chunks:
             slots = self._slots(chunk.pages)
@@ -444,11 +486,12 @@ class ReferenceExecutor:
             codes[own], exponent[own] = new.codes[part], new.exponent[part]
             for m in range(part.start, part.stop):
                 seen = slots[_seen(chunk, m - row)[: -op.taps - 1 : -1]]
-                out[m] = convolve([(codes[slot], int(exponent[slot])) for slot in seen], taps, gate[m])
+                yield [(codes[slot], int(exponent[slot])) for slot in seen]
             row = part.stop
-        return out
 
-    def _convolved(self, op: Recurrent, source: Rows, taps: Rows, bias: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+    def _convolved(
+        self, op: Scan | GatedDelta, source: Rows, taps: Rows, bias: Rows, chunks: Sequence[SequenceChunk]
+    ) -> Rows:
         """Return what a recurrent layer makes of its rows, Q16: SiLU of the convolution."""
         codes, exponent = self._recurrent_rows(op)[:2]
         new, out, row = input_rows(source), np.zeros((len(source), op.shape.channels), np.int64), 0
@@ -483,7 +526,9 @@ class ReferenceExecutor:
                 rows.written[-1] = written_row(rows, values[row], beta[row], state, weights.rate, shape)
                 kept[-1][slots[p]] = rows.written[-1]
                 if p % BLOCK == BLOCK - 1:
-                    states[self._state(chunk.pages, p)] = end_delta_block(rows, state, weights.rate, shape)
+                    new_state = end_delta_block(rows, state, weights.rate, shape)
+                    states[self._state(chunk.pages, p)] = new_state
+                    self.saturated += int((np.abs(new_state) == LIMIT).sum())
                 out[row] = delta_row(rows, state, weights.rate, shape)
                 row += 1
         return out
@@ -518,6 +563,30 @@ class ReferenceExecutor:
             for array, value in zip(states, end_block(rows, state, weights, op.shape), strict=True):
                 array[self._state(pages, p)] = value
         return scan_row(rows, state, weights, op.shape)
+
+    def _selective(self, op: SelectiveScan, rows: Mapping[str, Rows], chunks: Sequence[SequenceChunk]) -> Rows:
+        weights, kept = cast(SelectiveWeights, self._recurrent[op.layer]), self._recurrent_rows(op)
+        out, row, states = np.zeros((len(rows[op.source]), op.channels), np.int64), 0, self._states[op.layer]
+        new = selective_rows(*(rows[name] for name in (op.source, op.input, op.output, op.steps)))
+        for chunk in chunks:
+            slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
+            part, own = slice(row, row + len(chunk.tokens)), slots[chunk.position : end]
+            for array, values in zip(kept, (new.x, *new.b, *new.c, new.step), strict=True):
+                array[own] = values[part]
+            first = chunk.position - chunk.position % BLOCK  # states are computed again from the block's start
+            state = selective_state(weights)
+            if first:
+                state = RecurrentState(*(array[self._state(chunk.pages, first - 1)] for array in states))
+            block = selective_cached([array[slots[first:end]] for array in kept])
+            for p in range(first, end):
+                state = advance(block, p - first, state, weights)
+                if p >= chunk.position:
+                    out[row] = selective_row(block, p - first, state, weights)
+                    row += 1
+                    if p % BLOCK == BLOCK - 1:
+                        for array, value in zip(states, state, strict=True):
+                            array[self._state(chunk.pages, p)] = value
+        return out
 
     def _state(self, pages: NDArray[np.int32], p: int) -> int:
         """Return the index of the state behind the block that ends at a position."""
@@ -572,6 +641,13 @@ def _ancestors(chunk: SequenceChunk, row: int) -> list[int]:
     return line
 
 
+def _second_texts(tokens: NDArray[np.int32], separator: int | None) -> NDArray[np.bool_]:
+    """Return for each row of a text whether a separator stands before it."""
+    found = tokens == (-1 if separator is None else separator)
+    before: NDArray[np.bool_] = np.cumsum(found) > found
+    return before
+
+
 def _adapters(chunks: Sequence[SequenceChunk]) -> Rows:
     """Return the adapter of each row."""
     return np.repeat([chunk.adapter for chunk in chunks], [len(chunk.tokens) for chunk in chunks])
@@ -587,7 +663,18 @@ def _seen(chunk: SequenceChunk, row: int) -> Rows:
     return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_ancestors(chunk, row), np.int64)])
 
 
-def _embed(w: BlockWeight, tokens: NDArray[np.int32], multiplier: int) -> Rows:
+def _recurrent_weights(program: Program, op: Recurrent) -> ScanWeights | DeltaWeights | SelectiveWeights:
+    """Return the parameters of a recurrent layer as integers."""
+    match op:
+        case Scan():
+            return scan_weights(program, op)
+        case GatedDelta():
+            return delta_weights(program, op)
+        case SelectiveScan():
+            return selective_weights(program, op)
+
+
+def _embed(w: BlockWeight, tokens: NDArray[np.integer], multiplier: int) -> Rows:
     """Return rows of the embedding in Q20: codes times scale times factor (Q24), rounded once; minima likewise."""
     table = np.arange(1 << w.bits) if w.table is None else w.table
     codes = np.asarray(table, np.int64)[w.codes[tokens]] - w.zero

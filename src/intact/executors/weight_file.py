@@ -36,16 +36,18 @@ _BLOCK: Final = 1 << 22
 
 def matrices_of(program: Program) -> list[str]:
     """Return the names of the matrices that every row may pass, in the order of the program; not those of adapters."""
-    names: dict[str, None] = {}
+    names: dict[str | None, None] = {}
     for op in program.ops:
         match op:
-            case Embed() | Logits():
+            case Embed():
+                names |= dict.fromkeys((op.weight, op.positions))
+            case Logits():
                 names[op.weight] = None
             case Linear():
                 names |= dict.fromkeys(target.weight for target in op.targets)
             case Experts():
                 names |= dict.fromkeys(name for e in op.experts for name in (e.gate, e.up, e.down))
-    return list(names)
+    return [name for name in names if name is not None]
 
 
 def write_weights(file: BinaryIO, key: bytes, names: Iterable[str], packed: Callable[[str], _native.Weight]) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -14,7 +13,8 @@ from typing import Any, Literal
 from intact.catalogue import DEFAULT, resolve
 from intact.catalogue.measured import known_digests, remember_digests, state_of
 from intact.engine.draft.draft_model import DraftModel
-from intact.engine.draft.drafting import OFF, check_drafter, make_drafting
+from intact.engine.draft.drafting import HEADS, OFF, check_drafter, make_drafting
+from intact.engine.draft.prediction_head import GivenRows, PredictionHead
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import Partner, check_vocabularies
 from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
@@ -23,12 +23,14 @@ from intact.engine.sampling.definitions import integer, whole
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import Executor, choose_threads
 from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
+from intact.executors.settings import ExecutorSettings
 from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
 from intact.library.model import Model
 from intact.memory import parse_size, usable
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
+from intact.models.prediction_heads import build_prediction_head
 from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
 from intact.receipts.model_digests import ModelDigests
@@ -90,8 +92,9 @@ def load(
         is absent. The first time of a model its weights are read again, to digest them.
     prefix_cache_bytes : int, optional
         The most bytes of the files in that folder, by default 4 GB; the least recently used pages are removed.
-    drafter : {'auto', 'lookup', 'recycling', 'stand', 'off'} or another's name
-        The drafter, which guesses ahead (docs/drafting.md).
+    drafter : {'auto', 'heads', 'lookup', 'recycling', 'stand', 'off'} or another's name
+        The drafter, which guesses ahead (docs/drafting.md). 'heads' is the model's own prediction head, which takes
+        memory of its own.
     draft_model : str or path, optional
         A smaller model with the same vocabulary, which drafts beside the drafter, or alone if that is 'model'. It has
         a cache of its own, under a cap of the same size.
@@ -116,8 +119,8 @@ def load(
     weights_memory : int or str, optional
         A hard cap on the memory of the model's weights, in bytes or such as ``"2GB"``, for models that are larger than
         it: they are packed once into a file in ``$INTACT_HOME/packed`` and read from there as they are needed
-        (docs/engine.md). Linux only, in integer profiles. By default all weights are in memory. Draft models, partners
-        and adapters always are.
+        (docs/engine.md). Linux only, in integer profiles. By default all weights are in memory. Draft models,
+        prediction heads, partners and adapters always are.
     kv : {'int8', 'int84', 'int4'}, optional
         A codec of the KV cache, which holds more positions in as much memory (docs/kv_codecs.md). This changes the
         result, and is part of the profile: ``kv="int4"`` makes ``int8`` to ``int8+kv-int4``. A draft model has none.
@@ -151,6 +154,8 @@ def load(
     if prefill is not None:
         _check_prefill(prefill, division, prefix_cache, bool(partners))
     check_drafter(drafter, draft_model is not None)
+    if drafter == HEADS and len(division.ranks) > 1:
+        raise ParameterError(f"prediction heads and {division.way}_parallel do not go together: give one")
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
@@ -159,30 +164,32 @@ def load(
         raise ParameterError(f"partners must be a list of models, got {partners!r:.60}")
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
-    making = partial(_open, profile=profile, threads=threads, bits=width, executor=executor, page_size=page_size)
-    main, variants = making(
-        name_or_path, division=division, adapters=_named(adapters or {}, adapter), weights_memory=cap
-    )
-    others = tuple(making(one)[0] for one in partners)
+    settings = ExecutorSettings(profile, width, page_size, executor, threads)
+    main, variants = _open(name_or_path, settings, _named(adapters or {}, adapter), division, cap)
+    others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
     prompts: PageSource | None = None
     if prefill is not None:
-        from intact.parallel.session import Setting
         from intact.parallel.start import start_prompts
 
-        setting = Setting(profile, width, page_size, executor, threads)
         limit = cache_bytes or DEFAULT_BYTES
         process = parse_prefill(prefill)
-        prompts = start_prompts(main.checkpoint, main.program, process, setting, main.executor, limit)
+        prompts = start_prompts(main.checkpoint, main.program, process, settings, main.executor, limit)
     small: Model | None = None
     if draft_model is not None:
         paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes}
         paging["prefix_cache"] = prefix_cache is not False
         small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
         _check_draft_model(main, small)
+    encoder = main.program.is_encoder
+    if encoder:
+        _check_encoder(drafter, small is not None, bool(others), folder is not None or prompts is not None)
     vocabulary, trees = main.program.vocabulary, main.executor.trees
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
+    head: PredictionHead | None = None
+    if drafter == HEADS:
+        head = _prediction_head(main, settings, cache_bytes, prefix_cache is not False)
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
@@ -194,12 +201,23 @@ def load(
         rows=rows,
         cache_bytes=cache_bytes,
         prefix_cache=prefix_cache is not False,
-        drafting=make_drafting(drafter, vocabulary, trees, guesser),
+        drafting=None if encoder else make_drafting(drafter, vocabulary, trees, guesser, head),
         partners=[other.executor for other in others],
         stores=stores,
         adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if folder else (),
+        whole=encoder,
     )
     return Model(main.checkpoint, main.program, main.tokenizer, engine, others, variants, adapter or "", prompts)
+
+
+def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool) -> None:
+    """Refuse what only models that write texts have."""
+    if draft_model or drafter not in ("auto", OFF):
+        raise ParameterError(f"an encoder draws no tokens to guess: give drafter='off', got {drafter!r:.60}")
+    if partners:
+        raise ParameterError("an encoder draws no tokens to mix: leave out partners")
+    if pages:
+        raise ParameterError("an encoder keeps no pages, which depend on the whole text: leave out the prefix cache")
 
 
 def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
@@ -290,12 +308,7 @@ def _known(path: Path, state: str | None, measure: Callable[[], ModelDigests]) -
 
 def _open(
     name_or_path: str | os.PathLike[str] | Checkpoint,
-    *,
-    profile: Profile,
-    threads: int | None,
-    bits: int,
-    executor: str,
-    page_size: int,
+    settings: ExecutorSettings,
     adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
     division: Division = ONE_PROCESS,
     weights_memory: int | None = None,
@@ -310,26 +323,20 @@ def _open(
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
         runner: Executor
         if len(division.ranks) > 1:
-            from intact.parallel.session import Setting
+            if whole.is_encoder:
+                raise ParameterError("an encoder cannot be cut: load it in one process")
             from intact.parallel.start import start_ranks
 
-            runner = start_ranks(checkpoint, whole, division, Setting(profile, bits, page_size, executor, threads))
-        elif executor == "native":
-            from intact.executors.native import NativeExecutor
+            runner = start_ranks(checkpoint, whole, division, settings)
+        elif weights_memory is not None:
+            from intact.executors.weight_store import map_packed
 
-            mapping: dict[str, Any] = {}
-            if weights_memory is not None:
-                from intact.executors.weight_store import map_packed
-
-                known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
-                mapped = map_packed(program, known["weights"], bits, choose_threads(threads))
-                mapping = {"mapped": mapped, "weights_memory": weights_memory}
-            runner = NativeExecutor(whole, profile, threads, bits=bits, page_size=page_size, **mapping)
+            known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
+            mapped = map_packed(program, known["weights"], settings.bits, choose_threads(settings.threads))
+            runner = settings.make_executor(whole, mapped=mapped, weights_memory=weights_memory)
         else:
-            from intact.executors.reference import ReferenceExecutor
-
-            runner = ReferenceExecutor(whole, bits, page_size, profile)
-        if executor == "native" and not parse_profile(profile).float32:
+            runner = settings.make_executor(whole)
+        if settings.executor == "native" and not parse_profile(settings.profile).float32:
             checkpoint.rest()  # the weights have been converted
     except ModelError as error:
         if any(str(path) in str(error) for path in (checkpoint.path, *adapters.values())):
@@ -366,6 +373,22 @@ def _check_draft_model(main: Partner, small: Model) -> None:
             f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: {found}; expected "
             f"{main.tokenizer.size:,}, digest {digest[:16]}: give a smaller model of the same family"
         )
+
+
+def _prediction_head(main: Partner, settings: ExecutorSettings, cache_bytes: int | None, keep: bool) -> PredictionHead:
+    """Return the drafter that a model's own prediction head is."""
+    program = build_prediction_head(main.checkpoint)
+    if program is None:
+        raise ParameterError(
+            f"drafter='heads': {main.path} has no prediction head that intact knows (tensors mtp.* or nextn.* of "
+            "Qwen3-Next and Qwen3.5): leave drafter='auto'"
+        )
+    given = GivenRows(main.executor.profile)
+    executor = settings.make_executor(program, given)
+    if not parse_profile(main.executor.profile).float32:
+        main.checkpoint.rest()  # the weights have been converted
+    sizes = {"context": program.context, "vocabulary": program.vocabulary}
+    return PredictionHead(executor, given, cache_bytes, keep, trees=main.executor.trees, **sizes)
 
 
 def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:

@@ -16,20 +16,23 @@ from numpy.typing import NDArray
 
 from intact.engine.completion import Chunk, Completion, Job, JobOptions
 from intact.engine.embedding import Embedding, embedding_of
+from intact.engine.encoding import EncodingJob
 from intact.engine.head_job import HeadJob
 from intact.engine.mixes import check_partners
 from intact.engine.model import LoadedModel, prompt_id
 from intact.engine.request import Mixing, StreamPrompt
 from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
+from intact.engine.reward_head import RewardHead
 from intact.engine.sampling.definitions import integer, whole
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.engine.streaming import SampleStream
-from intact.errors import ParameterError
+from intact.errors import ModelError, ParameterError
 from intact.executors.base import LOGIT_FRACTION
 from intact.library.options import GenerateOptions, Prompt, RequestFields, as_sequence, is_sequence
-from intact.models.pooling import LAST, read_pooling
+from intact.models.pooling import LAST, POOLINGS, read_pooling
 from intact.models.program import Logits
+from intact.models.reward_heads import encoder_head
 from intact.numerics.sampling import branch_key
 from intact.receipts.decoding import Decoding, StreamSource
 from intact.receipts.identity import digests_of
@@ -41,6 +44,8 @@ from intact.text.template import current, read_time
 __all__ = ["Chunk", "Completion", "Model", "prompt_id"]
 
 Likeliest: TypeAlias = tuple[tuple[int, int], ...]
+Pooling: TypeAlias = Literal["last", "cls", "mean"]
+Rows: TypeAlias = Literal["first", "last", "all"]
 
 
 class Model(LoadedModel):
@@ -289,6 +294,7 @@ class Model(LoadedModel):
         float32 array, or with `raw` the exact integers (int32) and their scale
             A logit is its integer divided by the scale, 65,536.
         """
+        self.refuse_encoder()
         ids, step = self._text(tokens), self.executor.step if raw else self.executor.step_float
         with self._driver.lock:
             steps = self.engine.prefill(ids, adapter=self.adapter_number())
@@ -322,9 +328,11 @@ class Model(LoadedModel):
         return scoring.result()
 
     def embed(
-        self, texts: Prompt | Sequence[Prompt], *, dimensions: int | None = None, pooling: Literal["last"] | None = None
+        self, texts: Prompt | Sequence[Prompt], *, dimensions: int | None = None, pooling: Pooling | None = None
     ) -> list[Embedding]:
         """Turn texts into vectors of length 1, of what the model makes of them behind their last token.
+
+        An encoder's are of the first row, of the last, or the mean of all, as its files say.
 
         Parameters
         ----------
@@ -332,8 +340,9 @@ class Model(LoadedModel):
             As in `generate`. Many models want an instruction before a question, which their cards state.
         dimensions : int, optional
             The first so many components alone, made of length 1 again; all by default.
-        pooling : 'last', optional
-            Asks a model for vectors whose files name no pooling, as those of models that write texts.
+        pooling : {'last', 'cls', 'mean'}, optional
+            Asks a model for vectors whose files name no pooling, as those of models that write texts, which have 'last'
+            alone; encoders have all.
 
         Raises
         ------
@@ -341,7 +350,7 @@ class Model(LoadedModel):
             If the model gives none, or pools in another way; or if dimensions are not in [1, width].
         """
         size = self.embedding_size(dimensions, pooling)
-        jobs = self._texts(texts)
+        jobs = self._texts(texts, pooling=self._rows(pooling))
         self.run(jobs)
         return [embedding_of(job, self.executor.profile, size) for job in jobs]
 
@@ -350,12 +359,12 @@ class Model(LoadedModel):
         texts: Prompt | Sequence[Prompt],
         *,
         dimensions: int | None = None,
-        pooling: Literal["last"] | None = None,
+        pooling: Pooling | None = None,
         priority: int = 0,
     ) -> list[Embedding]:
         """`embed` for coroutines: texts share steps with whatever else runs; cancelling the task ends them."""
         size = self.embedding_size(dimensions, pooling)
-        jobs = await self._read(texts, priority)
+        jobs = await self._read(texts, priority, pooling=self._rows(pooling))
         return [embedding_of(job, self.executor.profile, size) for job in jobs]
 
     def rerank(self, query: str, documents: Sequence[str], *, instruction: str = INSTRUCTION) -> list[Ranked]:
@@ -374,7 +383,7 @@ class Model(LoadedModel):
             If there is no document, one is too long, or the model has no single tokens for "yes" and "no".
         """
         head, prompts = self.rerank_prompts(query, documents, instruction)
-        jobs = self._texts(prompts, "document")
+        jobs = self._texts(prompts, "document", pooling="first")
         self.run(jobs)
         return _ranked(head, jobs)
 
@@ -385,31 +394,40 @@ class Model(LoadedModel):
         head, prompts = await asyncio.to_thread(lambda: self.rerank_prompts(query, documents, instruction))
         return await self.arank(head, prompts, priority)
 
-    async def arank(self, head: AnswerHead, prompts: Sequence[Sequence[int]], priority: int = 0) -> list[Ranked]:
+    async def arank(
+        self, head: AnswerHead | RewardHead, prompts: Sequence[Sequence[int]], priority: int = 0
+    ) -> list[Ranked]:
         """Order documents that `rerank_prompts` made prompts of."""
-        return _ranked(head, await self._read(prompts, priority, "document"))
+        return _ranked(head, await self._read(prompts, priority, "document", pooling="first"))
 
     def rerank_prompts(
         self, query: str, documents: Sequence[str], instruction: str = INSTRUCTION
-    ) -> tuple[AnswerHead, list[list[int]]]:
+    ) -> tuple[AnswerHead | RewardHead, list[list[int]]]:
         """Return what scores documents, and the tokens that the model reads of each; errors as of `rerank`."""
         if isinstance(documents, str) or not documents:
             raise ParameterError("there is no document: give a list of texts")
-        head, template = self._answer_head, rerank_template(self.checkpoint.metadata)
+        pairs = self.engine.whole
+        head = self._pair_head if pairs else self._answer_head
+        template = "" if pairs else rerank_template(self.checkpoint.metadata)
         prompts = []
         for i, document in enumerate(documents):
             for name, text in (("query", query), (f"document {i}", document), ("instruction", instruction)):
                 if not isinstance(text, str):
                     raise ParameterError(f"{name} must be a text, got {text!r:.60}")
+            if pairs:
+                prompts.append(self.tokenizer.encode_pair(query, document, most=self.context).ids)
+                continue
             texts = {"instruction": instruction, "query": query, "document": document}
             prompts.append(rerank_prompt(self.tokenizer, template, texts, self.context))
         return head, prompts
 
-    async def _read(self, texts: Prompt | Sequence[Prompt], priority: int, name: str = "text") -> list[HeadJob]:
+    async def _read(
+        self, texts: Prompt | Sequence[Prompt], priority: int, name: str = "text", pooling: Rows = "last"
+    ) -> list[HeadJob]:
         """Return requests for the head's input of texts, once all are done."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         jobs = await asyncio.to_thread(
-            lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set))
+            lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set), pooling)
         )
         with self._posted(jobs):
             while not all(job.done for job in jobs):
@@ -423,8 +441,12 @@ class Model(LoadedModel):
         name: str = "text",
         priority: int = 0,
         listen: Callable[[], None] = lambda: None,
+        pooling: Rows = "last",
     ) -> list[HeadJob]:
-        """Return checked requests for the head's input of texts; `name` is what errors call them."""
+        """Return checked requests for the head's input of texts; `name` is what errors call them.
+
+        An encoder is asked for the rows of `pooling`, another model for the last.
+        """
         prompts = self._prompts(texts)
         several = len(prompts) > 1
         jobs = []
@@ -434,12 +456,31 @@ class Model(LoadedModel):
                 self.engine.check(tokens)
             except ParameterError as error:
                 raise ParameterError(f"{name} {i}: {error}" if several else str(error)) from None
-            jobs.append(HeadJob(tokens, priority, listen))
+            encodes = self.engine.whole
+            jobs.append(
+                EncodingJob(tokens, pooling, priority, listen) if encodes else HeadJob(tokens, priority, listen)
+            )
         return jobs
 
     @cached_property
     def _answer_head(self) -> AnswerHead:
         return AnswerHead(self.program, self.executor.profile, answer_tokens(self.tokenizer), self.executor.bits)
+
+    @cached_property
+    def _pair_head(self) -> RewardHead:
+        """The head of a reranker that is an encoder."""
+        try:
+            layers = encoder_head(self.checkpoint)
+        except ModelError as error:
+            raise ParameterError(f"{self.path.name} is no reranker: {error}") from None
+        tensors, executor = self.checkpoint.tensors, self.executor
+        return RewardHead(tensors, layers, self._width, executor.profile, executor.bits, "tanh")
+
+    @property
+    def _width(self) -> int:
+        """The width of what enters the head."""
+        head = next(op for op in self.program.ops if isinstance(op, Logits))
+        return self.program.buffers[head.source].width
 
     @cached_property
     def _pooling(self) -> str | None:
@@ -453,20 +494,28 @@ class Model(LoadedModel):
         ParameterError
             If the model gives no embeddings, or none of so many dimensions.
         """
-        if pooling not in (None, LAST):
-            raise ParameterError(f"pooling must be 'last' or None, got {pooling!r:.60}")
+        self._rows(pooling)
+        return self._width if dimensions is None else integer("dimensions", dimensions, 1, self._width)
+
+    def _rows(self, pooling: str | None) -> Rows:
+        """Return the rows of a text that its vector is made of; errors as of `embedding_size`."""
+        known = tuple(POOLINGS) if self.engine.whole else (LAST,)
+        if pooling is not None and pooling not in known:
+            raise ParameterError(f"pooling must be {' or '.join(map(repr, known))} or None, got {pooling!r:.60}")
         own = self._pooling
-        if (pooling or own) != LAST:
-            why = "its files name no pooling (pooling='last' takes the last token's state nevertheless)"
+        if (chosen := pooling or own) is None or chosen not in known:
+            why = f"its files name no pooling (pooling={known[0]!r} takes the last token's state nevertheless)"
+            if self.engine.whole:
+                why = f"its files name no pooling: give pooling={' or '.join(map(repr, known))}"
             if own is not None:
-                why = f"it pools by {own!r:.60}; the last token's state alone is supported"
+                alone = "the last token's state alone is" if known == (LAST,) else f"{', '.join(known)} are"
+                why = f"it pools by {own!r:.60}; {alone} supported"
             raise ParameterError(f"{self.path.name} gives no embeddings: {why}")
-        head = next(op for op in self.program.ops if isinstance(op, Logits))
-        width = self.program.buffers[head.source].width
-        return width if dimensions is None else integer("dimensions", dimensions, 1, width)
+        return cast(Rows, POOLINGS[chosen])
 
     def _scoring(self, tokens: Prompt, top: int = 0, listen: Callable[[], None] = lambda: None) -> Scoring:
         """Return a checked request for the log-probabilities of a text."""
+        self.refuse_encoder()
         top = SamplingParameters(top_logprobs=top).top_logprobs
         scoring = Scoring(self._text(tokens), top, listen)
         if not scoring.done:
@@ -515,6 +564,7 @@ class Model(LoadedModel):
 
     def _jobs(self, prompts: Sequence[Prompt], options: GenerateOptions) -> list[Job]:
         """Return a checked job for each prompt."""
+        self.refuse_encoder()
         several, parameters = len(prompts) > 1, options.parameters
         sources = [self._source(prompt) if options.hash is not None else None for prompt in prompts]
         texts = []
@@ -618,7 +668,7 @@ def _completion(job: Job, sample: int, options: GenerateOptions) -> Completion:
     return replace(job.completion(sample, options.logprobs), seed=options.parameters.seed)
 
 
-def _ranked(head: AnswerHead, jobs: Sequence[HeadJob]) -> list[Ranked]:
+def _ranked(head: AnswerHead | RewardHead, jobs: Sequence[HeadJob]) -> list[Ranked]:
     """Return the scores of documents that were read, the best first."""
     ranked = [Ranked(i, head.score(job.result()), job.tokens) for i, job in enumerate(jobs)]
     return sorted(ranked, key=lambda one: (-one.score, one.index))

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from intact.errors import CapacityError, ParameterError
 from intact.executors.base import SequenceChunk
+from intact.executors.settings import make_alike
 from intact.library.model import Model
 from intact.models.layers import outer_program, stream_program
 from intact.models.program import AllGather
 from intact.numerics.fixed import rshift
 from intact.numerics.functions import LN2, LOG2E, exp2_neg, log2_each, log2_fixed
 from intact.numerics.sampling import DECIMALS, Sampling, make_sampling, millionths, top, weights
-from intact.receipts.layers import same_kind
 
 VERSION: Final = 1
 """Of the definition (docs/superposed.md); raised when it gives other drafts."""
@@ -124,10 +124,10 @@ class SuperposedDecoder:
         self._read: list[int] = []
         self._mixed: NDArray[np.int64] | None = None
         with ExitStack() as stack:
-            self._embedding = same_kind(model.executor, outer_program(program), self._note)
+            self._embedding = make_alike(model.executor, outer_program(program), self._note)
             stack.callback(self._embedding.close)
             self._embedding.reserve_pages(1)
-            self._layers = same_kind(model.executor, stream_program(program), self._superpose)
+            self._layers = make_alike(model.executor, stream_program(program), self._superpose)
             stack.callback(self._layers.close)
             self._close = stack.pop_all()
 

@@ -88,7 +88,7 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
             claimed[architecture.gguf] = architecture
     known |= claimed
     for name in names:
-        if (own := language_model(name)) in known:
+        if (own := name if name in known else language_model(name)) in known:
             return known[own]
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     hint = next((f" {found}" for name in names if (found := did_you_mean(name, known))), "")

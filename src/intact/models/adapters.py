@@ -32,7 +32,7 @@ from intact.models.names import BY_HEAD, PARTS
 from intact.models.program import (
     Adapt,
     Attend,
-    Convolve,
+    Convolution,
     Experts,
     Gather,
     Hadamard,
@@ -293,7 +293,7 @@ class _Naming:
         """Return the matrices, in order, that a module of several is."""
         a, (start, _, part) = self._architecture, module.rpartition(".")
         if self._gguf:
-            stem = part if part in a.gguf_fused else None
+            stem = next((own for own in a.gguf_fused if a.gguf_stems.get(own, own) == part), None)
         else:
             layer = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module)
             stem = next((own for own, hf in a.fused.items() if layer and hf == layer[2]), None)
@@ -368,7 +368,7 @@ def layer_ends(program: Program) -> list[int]:
     ends: list[int] = []
     last = -1
     for i, op in enumerate(program.ops):
-        if isinstance(op, Attend | Convolve | Recurrent):
+        if isinstance(op, Attend | Convolution | Recurrent):
             ends += [last] if last >= 0 and last not in ends[-1:] else []
         added = [(t.buffer, t.accumulate) for t in op.targets] if isinstance(op, Linear) else []
         if isinstance(op, Norm | Experts):

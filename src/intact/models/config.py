@@ -13,6 +13,7 @@ from intact.models.mixtures import ExpertMixture
 from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
 from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import ScanShape
+from intact.numerics.selective import SelectiveShape
 
 MOST_CONTEXT = 1 << 19
 """Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
@@ -126,12 +127,22 @@ class Config:
     """Layers that are a feed-forward net alone, without attention or anything in its place."""
     scan_norm: bool = True
     """If true, state-space layers have a norm before their output projection."""
+    selective: SelectiveShape | None = None
+    """The sizes of layers with a selective scan, if there are any; their convolutions sum over `taps` positions."""
+    selective_eps: float = 0.0
+    """The epsilon of their norms of dt, B and C without gains; 0: there are none."""
     delta: DeltaShape | None = None
     """The sizes of gated delta nets, if there are any; their convolutions sum over `taps` positions."""
     delta_layers: tuple[int, ...] = ()
     """Layers with a gated delta net in the place of attention."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
     """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
+    token_types: int = 0
+    """Kinds of tokens, each with a row that is added to their embedding (BERT)."""
+    first_position: int = 0
+    """The row of position 0 among those of learned positions."""
+    separator: int | None = None
+    """The token behind which the second kind of tokens begins; None: all are of the first."""
     other_heads: tuple[str, ...] = ()
     """Tensors that the program leaves aside: a reward model's head, a reranker's rows of its own head."""
 

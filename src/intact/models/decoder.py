@@ -92,6 +92,8 @@ class Decoder(DecoderFiles):
     norms: ClassVar[Literal["before", "after", "both", "parallel"]] = "before"
     """Where norms stand: before attention and feed-forward net, after them (before the residual sum), both, or one
     before the two, which then read the same row."""
+    causal: ClassVar[bool] = True
+    """False for encoders: rows see the positions behind them too."""
     norm_biases: ClassVar[bool] = False
     """True if layer norms have biases."""
     ffn_norm: ClassVar[str] = "ffn_norm"
@@ -202,17 +204,15 @@ class Decoder(DecoderFiles):
         self.embed()
         for i in range(c.layers):
             self.layer(i)
-        self.norm("x", "normed", "output_norm.weight", factor=c.logit_scale)
         vocabulary = self.used["token_embd.weight"].shape[0]
         if c.vocabulary not in (None, vocabulary):
             raise ModelError(
                 f"{self.path}: tensor token_embd.weight has {vocabulary} rows, but vocab_size is {c.vocabulary}"
             )
         tied = "output.weight" not in self.tensors if c.tied is None else c.tied
-        head = "token_embd.weight" if tied else "output.weight"
-        self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width), c.logit_cap))
-        for name in dict.fromkeys(("token_embd.weight", head)):
-            if has_index(self.used[name]):
+        self.finish(tied, vocabulary)
+        for name in ("token_embd.weight", "output.weight"):
+            if name in self.used and has_index(self.used[name]):
                 what = "embeddings and heads multiply the model's inputs in order"
                 raise ModelError(f"{self.path}: tensor {self.used[name].name} has an index of its inputs; {what}")
         rotations = self.rotations()
@@ -235,6 +235,13 @@ class Decoder(DecoderFiles):
             context=c.context,
             rotation_factors=() if set(factors) == {Fraction(1)} else factors,
         )
+
+    def finish(self, tied: bool, vocabulary: int) -> None:
+        """Append the last norm and the head, which is the embedding where it is tied."""
+        c = self.config
+        self.norm("x", "normed", "output_norm.weight", factor=c.logit_scale)
+        head = "token_embd.weight" if tied else "output.weight"
+        self.ops.append(Logits("normed", self.matrix(head, vocabulary, c.width), c.logit_cap))
 
     # What `layer` is written with: each method appends one operation and checks the tensors that it names.
 
@@ -335,7 +342,7 @@ class Decoder(DecoderFiles):
             self.vector(sinks, c.heads)
         cached = sum(isinstance(op, Attend) for op in self.ops)
         shape = (cached, c.heads, c.kv_heads, c.head_width)
-        self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks))
+        self.ops.append(Attend("q", "k", "v", "attended", *shape, scale, window, c.score_cap, sinks, self.causal))
 
     def attention_inputs(self, i: int) -> None:
         """Append the projections to "q", "k" and "v"."""

@@ -94,6 +94,8 @@ class DecoderFiles:
     """Matrices that safetensors hold as one (keys of `names.PARTS`), and their names there."""
     gguf_fused: ClassVar[tuple[str, ...]] = ()
     """Matrices that GGUF files may hold as one."""
+    gguf_stems: ClassVar[Mapping[str, str]] = {}
+    """Names in GGUF files of those that have others than in `names.PARTS`."""
     hf_stacked: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Names in safetensors of tensors that hold matrices of all experts, and which of each, in order."""
     hf_groups_heads: ClassVar[bool] = False
@@ -215,16 +217,15 @@ class DecoderFiles:
             checkpoint = split_experts(checkpoint, config.mixture.count, GGUF_STACKED)
         elif config.mixture:
             checkpoint = split_experts(checkpoint, config.mixture.count, cls.hf_stacked, cls.hf_name)
-        stems = {stem: stem for stem in cls.gguf_fused} if gguf else {own: stem for stem, own in cls.fused.items()}
+        stems = (
+            {cls.gguf_stems.get(stem, stem): stem for stem in cls.gguf_fused}
+            if gguf
+            else {own: stem for stem, own in cls.fused.items()}
+        )
         found = {name: rest for name, *rest in find_fused(checkpoint.tensors, gguf, stems)}
         if not found:
             return checkpoint
-        q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
-        rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
-        rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else config.hidden)
-        if config.scan:
-            sizes = (config.scan.inner, config.scan.channels, config.scan.heads)
-            rows |= dict(zip(SCAN_INPUTS, sizes, strict=True))
+        rows = cls.row_counts(config)
         tensors: dict[str, Tensor] = {}
         for name, tensor in checkpoint.tensors.items():
             if name not in found:
@@ -240,6 +241,17 @@ class DecoderFiles:
             except ModelError as error:
                 raise ModelError(f"{checkpoint.path}: {error}") from error
         return Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
+
+    @classmethod
+    def row_counts(cls, config: Config) -> dict[str, int]:
+        """Return the rows of matrices that files may hold as one."""
+        q, kv = config.heads * config.head_width, config.kv_heads * config.head_width
+        rows = dict(zip((*ATTENTION, "ffn_gate", "ffn_up"), (q, kv, kv, config.hidden, config.hidden), strict=True))
+        rows |= dict.fromkeys(SHARED[:2], config.mixture.shared if config.mixture else config.hidden)
+        if config.scan:
+            sizes = (config.scan.inner, config.scan.channels, config.scan.heads)
+            rows |= dict(zip(SCAN_INPUTS, sizes, strict=True))
+        return rows
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ class DeltaNets(Decoder):
     """A decoder with gated delta nets in the place of attention, but in each n-th layer.
 
     Attention's result is multiplied by the sigmoid of a gate, whose rows follow each head's query in `attn_q`. Heads
-    that predict further tokens are left aside.
+    that predict further tokens are programs of their own (`intact.models.prediction_heads`).
     """
 
     hf_names: ClassVar[dict[str, str]] = DELTA_NAMES

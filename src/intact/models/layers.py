@@ -17,7 +17,7 @@ from intact.models.program import (
     AllGather,
     Attend,
     Buffer,
-    Convolve,
+    Convolution,
     Embed,
     Linear,
     Logits,
@@ -171,8 +171,8 @@ def _renumbered(ops: Iterable[Op]) -> tuple[list[Op], int]:
     """Return operations whose parts of the cache are numbered from 0 on, and the number of attentions."""
     counts, found = [0, 0, 0], list[Op]()
     for op in ops:
-        if isinstance(op, Attend | Convolve | Recurrent):
-            kind = 0 if isinstance(op, Attend) else 1 if isinstance(op, Convolve) else 2
+        if isinstance(op, Attend | Convolution | Recurrent):
+            kind = 0 if isinstance(op, Attend) else 1 if isinstance(op, Convolution) else 2
             found.append(replace(op, layer=counts[kind]))
             counts[kind] += 1
         else:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from intact.formats.metadata import Metadata
-from intact.models.config import MOST_CONTEXT, Config
+from intact.models.backbone import ScansAlone
+from intact.models.config import Config
 from intact.models.program import Buffer
-from intact.models.state_spaces import BackboneStateSpaces
 from intact.numerics.convolve import MOST_TAPS
 
-_NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
 
-
-class Mamba2(BackboneStateSpaces):
+class Mamba2(ScansAlone):
     """One state-space layer behind each norm."""
 
     gguf = "mamba2"
@@ -46,10 +41,7 @@ class Mamba2(BackboneStateSpaces):
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
         """Read the sizes of the state-space layers, and what they share with other decoders."""
-        own = {f"{m.prefix}attention.{key}": value for key, value in _NO_ATTENTION.items()}
-        own |= {m.prefix + "feed_forward_length": 1, m.prefix + "rope.dimension_count": 2}
-        config = super().read_gguf(Metadata({**m.values, **own}, m.source, prefix=m.prefix))
-        return cls.with_gguf_scan(config, m)
+        return cls.with_gguf_scan(super().read_gguf(m), m)
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
@@ -59,22 +51,10 @@ class Mamba2(BackboneStateSpaces):
         if heads * width != inner:
             m.refuse("num_heads", f"{inner} channels (expand times hidden_size) in heads of {width}", heads)
         cls.refuse_step_limit(m)
-        own: dict[str, Any] = {
-            "num_attention_heads": 1,
-            "num_key_value_heads": 1,
-            "head_dim": 2,
-            "intermediate_size": 1,
-            "max_position_embeddings": m.get("max_position_embeddings", MOST_CONTEXT),
-            "rope_theta": None,
-        }
-        config = super().read_hf(Metadata({**m.values, **own}, m.source))
+        config = super().read_hf(m)
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}
         shape = cls.shape(m, heads, width, ("n_groups", "state_size"))
         return replace(config, scan=shape, taps=m.integer("conv_kernel", 4, most=MOST_TAPS), biases=biases)
-
-    def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return none: positions are not rotated."""
-        return ()
 
     def buffers(self) -> dict[str, Buffer]:
         """Return the residual stream, and the rows of a state-space layer."""

@@ -19,6 +19,10 @@ ATTENTION: Final = ("attn_q", "attn_k", "attn_v")
 FEED_FORWARD: Final = ("ffn_gate", "ffn_up", "ffn_down")
 SCAN_INPUTS: Final = ("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps")
 """What a state-space layer's projection is made of: the gate z; x, B and C; dt."""
+SELECTIVE_INPUTS: Final = ("ssm_in_mixed", "ssm_in_gate")
+"""What a selective layer's projection is made of: x, the gate z."""
+SELECTIVE_PARTS: Final = ("ssm_x_steps", "ssm_x_b", "ssm_x_c")
+"""What the convolved x is projected to: the inputs of dt's projection, B, C."""
 HF_NAMES: Final[dict[str, str]] = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -61,6 +65,8 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ffn_up": ("ffn_gate", "ffn_up"),
     "ffn_up_shexp": ("ffn_gate_shexp", "ffn_up_shexp"),
     "ssm_in": SCAN_INPUTS,
+    "selective_in": SELECTIVE_INPUTS,
+    "ssm_x": SELECTIVE_PARTS,
     "delta_qkvz": ("attn_qkv", "attn_gate"),
     "ssm_ba": ("ssm_beta", "ssm_alpha"),
 }

@@ -7,9 +7,9 @@ from typing import Final
 _ROUTER: Final = "another router of experts"
 _STATE: Final = "a recurrent state of another kind"
 _LATENT: Final = "latent attention"
-_LEARNED: Final = "learned positions"
 _ALIBI: Final = "ALiBi"
-_ERF: Final = "GELU by the error function"
+_FUSED: Final = "a reader of its fused or transposed matrices"
+_ENCODER: Final = "rotary positions in an encoder"
 _INPUTS: Final = "inputs for each layer and keys shared between layers"
 _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     _ROUTER: (
@@ -19,10 +19,13 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
-    _STATE: ("mamba", "jamba", "rwkv6", "rwkv7", "MambaForCausalLM", "JambaForCausalLM"),
-    _LEARNED: ("gpt2", "starcoder", "GPT2LMHeadModel", "GPTBigCodeForCausalLM"),
-    _ALIBI: ("bloom", "mpt", "BloomForCausalLM", "MptForCausalLM"),
-    _ERF: ("gptneox", "falcon", "GPTNeoXForCausalLM", "FalconForCausalLM"),
+    _STATE: ("rwkv6", "rwkv7"),
+    _FUSED: (
+        *("gpt2", "starcoder", "gptneox", "falcon", "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "GPTNeoXForCausalLM"),
+        "FalconForCausalLM",
+    ),
+    _ALIBI: ("bloom", "mpt", "jina-bert-v2", "BloomForCausalLM", "MptForCausalLM", "JinaBertModel"),
+    _ENCODER: ("nomic-bert", "nomic-bert-moe", "modern-bert", "NomicBertModel", "ModernBertModel"),
     "a head with a bias": ("phi2", "PhiForCausalLM"),
     "layer norms without gains": ("olmo", "OlmoForCausalLM"),
     _INPUTS: ("gemma3n", "gemma4", "Gemma3nForCausalLM", "Gemma4ForCausalLM"),

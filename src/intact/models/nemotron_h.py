@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Final
 
 from intact.formats.metadata import Metadata
 from intact.models.attention_layers import read_gguf_layers, read_hf_layers
+from intact.models.backbone import BackboneStateSpaces
 from intact.models.config import Config
 from intact.models.names import FEED_FORWARD
-from intact.models.state_spaces import BackboneStateSpaces
 from intact.numerics.convolve import MOST_TAPS
 
 PATTERN: Final = "hybrid_override_pattern"

@@ -10,6 +10,11 @@ from intact.formats import Checkpoint
 
 LAST: Final = "last"
 """The vector is the state behind the last token."""
+POOLINGS: Final = {LAST: "last", "cls": "first", "mean": "all"}
+"""The poolings that there are, and of which rows of a text each makes the vector; models that write texts have `LAST`
+alone, encoders all."""
+_MODES: Final = {"lasttoken": LAST, "cls_token": "cls", "mean_tokens": "mean"}
+"""Names that Sentence Transformers have for them."""
 _GGUF: Final[dict[object, str]] = {1: "mean", 2: "cls", 3: LAST, 4: "rank"}
 """Values of `pooling_type` (llama.cpp, llama_pooling_type); 0 is none."""
 _MODE: Final = "pooling_mode"
@@ -21,7 +26,7 @@ def read_pooling(checkpoint: Checkpoint) -> str | None:
     """Return how a checkpoint's texts become vectors, or None if its files name no way: it is no embedding model.
 
     GGUF files have `ARCHITECTURE.pooling_type`; folders a `modules.json` of Sentence Transformers, which names the
-    folder of the pooling's `config.json`. `LAST` alone is what this package computes; anything else is returned by the
+    folder of the pooling's `config.json`. `POOLINGS` are what this package computes; anything else is returned by the
     name that the files give it: another mode, several modes, or a module behind the pooling that changes the vector.
     """
     if checkpoint.format == "gguf":
@@ -36,7 +41,7 @@ def read_pooling(checkpoint: Checkpoint) -> str | None:
         return " and ".join(["Pooling", *others])
     settings = _json(checkpoint, f"{modules[kinds.index('Pooling')].get('path')}/config.json")
     modes = _modes(settings) if isinstance(settings, dict) else ()
-    return LAST if modes == ["lasttoken"] else " and ".join(modes) or "Pooling"
+    return _MODES.get(modes[0], modes[0]) if len(modes) == 1 else " and ".join(modes) or "Pooling"
 
 
 def _modes(settings: dict[str, Any]) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.errors import ParameterError
 from intact.formats import Tensor
 from intact.numerics.delta import DeltaShape
 from intact.numerics.experts import ExpertWeights
@@ -27,11 +28,20 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Embed:
-    """target = scale * weight[token]."""
+    """target = scale * weight[token] + positions[first + position] + bias.
+
+    `positions` names a matrix with a row for each position, `bias` a row that is added to all; None: nothing is added.
+    With a `separator`, a token, the rows of a text behind its first one get `second_bias` in place of `bias`.
+    """
 
     target: str
     weight: str
     scale: Fraction = Fraction(1)
+    positions: str | None = None
+    first: int = 0
+    bias: str | None = None
+    second_bias: str | None = None
+    separator: int | None = None
 
 
 @dataclass(frozen=True)
@@ -178,8 +188,9 @@ class Rope:
 
 @dataclass(frozen=True)
 class Attend:
-    """Causal attention; appends key and value to the cache first.
+    """Attention; appends key and value to the cache first.
 
+    Rows see the positions of their text up to their own where it is `causal`, else all, and a text is one chunk then.
     `window` limits the visible positions (0: all); scores pass a soft `cap` (0: none). `sinks` names a tensor with a
     score of each head that takes part in the softmax, without a value.
     """
@@ -196,6 +207,7 @@ class Attend:
     window: int = 0
     cap: Fraction = Fraction(0)
     sinks: str | None = None
+    causal: bool = True
 
 
 @dataclass(frozen=True)
@@ -213,6 +225,28 @@ class Convolve:
     layer: int
     width: int
     taps: int
+
+
+@dataclass(frozen=True)
+class ConvolveSilu:
+    """Causal convolution of each channel over the last positions, and SiLU; appends a row to the cache first.
+
+    target = SiLU(sum over j < `taps` of weight[:, taps - 1 - j] * source[position - j], plus `bias` where there is
+    one), narrow both; rows before the text are 0. `layer` counts the convolutions of a program, as that of a
+    `Convolve`.
+    """
+
+    source: str
+    target: str
+    weight: str
+    bias: str | None
+    layer: int
+    width: int
+    taps: int
+
+
+Convolution: TypeAlias = Convolve | ConvolveSilu
+"""Convolutions that have a part of the cache of their own."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +315,30 @@ class GatedDelta:
         return DeltaShape(self.heads, self.width, self.groups, self.states, self.tiled)
 
 
-Recurrent: TypeAlias = Scan | GatedDelta
+@dataclass(frozen=True)
+class SelectiveScan:
+    """The selective scan of Mamba (arXiv 2312.00752); appends a row to the cache first.
+
+    The source holds x, a number for each of `channels`, `steps` dt of each, and `input` and `output` hold B and C, of
+    `states` columns each. The states of channel c follow ``h[n] = exp(dt A[c, n]) h[n] + dt B[n] x``, dt behind
+    softplus, and the target is the sum of ``C[n] h[n]`` plus ``D x``. Tensors: `decay` with A (negative; channels,
+    states) and `skip` with D of each channel. `layer` counts the recurrent layers of a program, as that of a `Scan`;
+    its part of the cache has the rows, and the states behind each block of 64 positions.
+    """
+
+    source: str
+    steps: str
+    input: str
+    output: str
+    target: str
+    decay: str
+    skip: str
+    layer: int
+    channels: int
+    states: int
+
+
+Recurrent: TypeAlias = Scan | GatedDelta | SelectiveScan
 """Layers whose state leads from one position to the next; trees of drafts cannot pass them."""
 
 
@@ -338,10 +395,13 @@ class Experts:
 
 @dataclass(frozen=True)
 class Logits:
-    """The head, computed only for the rows that are asked for; logits pass a soft `cap` (0: none)."""
+    """The head, computed only for the rows that are asked for; logits pass a soft `cap` (0: none).
+
+    Without a weight there are no logits: what enters the head is kept, as of any (`Executor.head_inputs`).
+    """
 
     source: str
-    weight: str
+    weight: str | None
     cap: Fraction = Fraction(0)
 
 
@@ -358,8 +418,10 @@ Op: TypeAlias = (
     | Rope
     | Attend
     | Convolve
+    | ConvolveSilu
     | Scan
     | GatedDelta
+    | SelectiveScan
     | Gate
     | Experts
     | Logits
@@ -397,9 +459,28 @@ class Program:
     rotation_factors: tuple[Fraction, ...] = ()
     adapters: tuple[str, ...] = ()
 
-    def convolutions(self) -> list[Convolve]:
+    @property
+    def is_encoder(self) -> bool:
+        """True if rows see what follows them: a text is read whole, and none is written."""
+        return any(isinstance(op, Attend) and not op.causal for op in self.ops)
+
+    @property
+    def head_weight(self) -> str:
+        """The matrix of the head.
+
+        Raises
+        ------
+        ParameterError
+            If the program has none: it is an encoder.
+        """
+        head = next(op for op in self.ops if isinstance(op, Logits))
+        if head.weight is None:
+            raise ParameterError(f"a model of the architecture {self.architecture} is an encoder, which has no logits")
+        return head.weight
+
+    def convolutions(self) -> list[Convolution]:
         """Return the convolutions, in order of the parts of the cache that they have."""
-        return [op for op in self.ops if isinstance(op, Convolve)]
+        return [op for op in self.ops if isinstance(op, Convolution)]
 
     def recurrent(self) -> list[Recurrent]:
         """Return the recurrent layers, in order of the parts of the cache that they have."""

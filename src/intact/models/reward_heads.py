@@ -1,9 +1,12 @@
-"""Reward models: a decoder's graph, with a head of their own in the place of a language model's."""
+"""Reward models and rerankers: the graph of another model, with a head of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+
+from intact.errors import ModelError
+from intact.formats import Checkpoint
 
 LAYERS: Final = {
     "ForProcessRewardModel": ("score.0", "score.2"),
@@ -19,6 +22,34 @@ def reward_layers(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     names = metadata.get("architectures")
     ends = (end for name in (names if isinstance(names, list) else ()) for end in LAYERS if str(name).endswith(end))
     return LAYERS.get(next(ends, ""), ())
+
+
+ENCODER_HEADS: Final = (
+    ("pooler.dense", "classifier"),
+    ("classifier.dense", "classifier.out_proj"),
+    ("cls", "cls.output"),
+)
+"""The two layers of rerankers that are encoders: of BERT, of RoBERTa, and of the latter in GGUF files; what leads from
+the first to the second passes tanh."""
+_PREFIXES: Final = ("", "bert.", "roberta.")
+
+
+def encoder_head(checkpoint: Checkpoint) -> tuple[str, str]:
+    """Return the names of the layers of a reranker's head, without `.weight` and `.bias`.
+
+    Raises
+    ------
+    ModelError
+        If the checkpoint has none: it is no reranker.
+    """
+    names = checkpoint.tensors
+    for first, second in ENCODER_HEADS:
+        stems = [
+            [prefix + stem for prefix in _PREFIXES if f"{prefix}{stem}.weight" in names] for stem in (first, second)
+        ]
+        if all(stems):
+            return stems[0][0], stems[1][0]
+    raise ModelError("its files have no head of two layers, such as classifier.dense and classifier.out_proj")
 
 
 def language_model(name: str) -> str:

@@ -62,6 +62,8 @@ class StateSpaces(Decoder):
 
     mixer: ClassVar[str] = "mamba"
     """The name of a state-space layer in safetensors."""
+    of_heads: ClassVar[tuple[str, ...]] = (".ssm_a", ".ssm_d", ".ssm_norm.weight")
+    """The ends of the names of tensors with a number for each head or column, which files may have as matrices."""
     fused: ClassVar[Mapping[str, str]] = {"ssm_in": "mamba.in_proj"}
     gguf_fused = ("ssm_in",)
     biases: ClassVar[dict[str, bool | str]] = Decoder.biases | dict.fromkeys(
@@ -136,7 +138,7 @@ class StateSpaces(Decoder):
         for name, tensor in super().canonical_tensors(checkpoint).items():
             if name.endswith(".ssm_a") and checkpoint.format != "gguf":
                 tensor = negative_exponential(tensor)
-            if name.endswith((".ssm_a", ".ssm_d", ".ssm_norm.weight")):
+            if name.endswith(cls.of_heads):
                 tensor = as_vector(tensor)
             found[name] = as_matrix(tensor) if name.endswith(".ssm_conv1d.weight") else tensor
         return found
@@ -147,7 +149,7 @@ class StateSpaces(Decoder):
 
     def buffers(self) -> dict[str, Buffer]:
         """Return also the rows of state-space layers."""
-        return super().buffers() | (self.scan_buffers() if self.config.scan else {})
+        return super().buffers() | (self.scan_buffers() if self.config.scan or self.config.selective else {})
 
     def layer(self, i: int) -> None:
         """Append a state-space layer and a feed-forward net; or the operations of a layer with attention."""
@@ -159,35 +161,3 @@ class StateSpaces(Decoder):
         self.project_scan(i, "x", accumulate=True)
         self.norm("x", "normed", f"blk.{i}.ffn_norm.weight")
         self.feed_forward(i, "x", accumulate=True)
-
-
-class BackboneStateSpaces(StateSpaces):
-    """Those whose folders name the decoder `backbone`, its layers' one norm `norm`, and what follows it `mixer`."""
-
-    mixer = "mixer"
-    hf_names = (
-        HF_NAMES
-        | {"token_embd": "model.embeddings", "output_norm": "model.norm_f", "attn_norm": "norm"}
-        | scan_names("mixer")
-    )
-    hf_eps = "layer_norm_epsilon"
-    fused = {"ssm_in": "mixer.in_proj"}
-
-    @classmethod
-    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own."""
-        if checkpoint.format != "gguf":
-            tensors = checkpoint.tensors.items()
-            named = {name.replace("backbone.", "model.", 1): tensor for name, tensor in tensors}
-            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, named)
-        return super().split(checkpoint, config)
-
-    @classmethod
-    def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name."""
-        return super().canonical_name(name.replace("backbone.", "model.", 1))
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors, whose layers are those of a `backbone`."""
-        return super().hf_name(name).replace("model.", "backbone.", 1)

@@ -36,9 +36,7 @@ def tensor_shapes(
     layers = decoder.config.layers
     for i in range(layers):
         decoder.layer(i)
-    decoder.norm("x", "normed", "output_norm.weight")
-    if not tied:
-        decoder.matrix("output.weight", vocabulary, decoder.config.width)
+    decoder.finish(tied, vocabulary)
     places = {name: i for i, name in enumerate(shapes)}
 
     def place(name: str) -> tuple[int, bool, int, bool]:
@@ -51,7 +49,10 @@ def tensor_shapes(
 
 
 def fused_shapes(
-    shapes: Mapping[str, tuple[int, ...]], fused: Iterable[str], stacked: bool = True
+    shapes: Mapping[str, tuple[int, ...]],
+    fused: Iterable[str],
+    stacked: bool = True,
+    stems: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[int, ...]]:
     """Return the same where files hold several matrices as one: `ffn_up` is then gate and up.
 
@@ -59,6 +60,8 @@ def fused_shapes(
     ----------
     stacked : bool
         If true, the matrices of experts are one tensor too, as in GGUF files.
+    stems : mapping, optional
+        Names of such tensors in files, where they are others (`Decoder.gguf_stems`).
     """
     whole = {part: stem for stem in fused for part in PARTS[stem]}
     out: dict[str, tuple[int, ...]] = {}
@@ -69,7 +72,8 @@ def fused_shapes(
             out[name] = (int(parts[3]) + 1, *shape)
             continue
         if len(parts) == 4 and parts[2] in whole:
-            name = ".".join((*parts[:2], whole[parts[2]], parts[3]))
+            stem = whole[parts[2]]
+            name = ".".join((*parts[:2], (stems or {}).get(stem, stem), parts[3]))
             shape = (out.get(name, (0,))[0] + shape[0], *shape[1:])
         out[name] = shape
     return out

@@ -26,7 +26,7 @@ STATE_FRACTION: Final = 20
 WEIGHT_FRACTION: Final = 24
 """Of the factors that rows of a block enter each other's results with."""
 KEY_EPSILON: Final = 4295
-"""What is added to a key's sum of squares, 10^-6 in Q32."""
+"""Added to a key's sum of squares: 10^-6 in Q32."""
 
 
 class DeltaShape(NamedTuple):

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from intact.numerics.delta import DeltaShape, DeltaWeights
-from intact.numerics.fixed import LIMIT, sat32
+from intact.numerics.fixed import LIMIT, rshift, sat32
 from intact.numerics.functions import exp2_neg_fine
 from intact.numerics.gate import Activation
-from intact.numerics.scan import BLOCK, STEP_FRACTION, ScanShape, ScanWeights, decays, softplus
+from intact.numerics.scan import BLOCK, RATE_FRACTION, STEP_FRACTION, ScanShape, ScanWeights, decays, softplus
+from intact.numerics.selective import SelectiveWeights
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -35,6 +36,14 @@ _EXP_TERMS = tuple(
 )
 _GELU_LINEAR = np.float32(float.fromhex("0x1.988454p0"))
 _GELU_CUBIC = np.float32(float.fromhex("0x1.2444f2p-4"))
+_ERF_SLOPE = tuple(
+    np.float32(float.fromhex(term))
+    for term in (
+        "0x1.98844ap0", "0x1.29a63cp-4", "-0x1.150c62p-14", "-0x1.cfaaacp-14", "0x1.0ab1fep-17", "-0x1.1f4c0ap-22",
+        "0x1.f29ba2p-29",
+    )
+)  # fmt: skip
+_ERF_CLIP = np.float32(6.5)
 _ONE = np.float32(1.0)
 _SEVEN, _OAI_SLOPE = np.float32(7.0), np.float32(1.702)
 
@@ -123,6 +132,13 @@ def sigmoid(x: Floats) -> Floats:
     """Logistic function: 1 / (1 + e) for x >= 0 and e / (1 + e) for x < 0, with e = exp(-abs(x))."""
     e = exp(-np.abs(x))
     y: Floats = np.where(x < 0, e, _ONE) / (_ONE + e)
+    return y
+
+
+def tanh(x: Floats) -> Floats:
+    """2 * sigmoid(2 * x) - 1."""
+    two = np.float32(2.0)
+    y: Floats = sigmoid(x * two) * two - _ONE
     return y
 
 
@@ -223,6 +239,31 @@ def scan(mixed: Floats, steps: Floats, shape: ScanShape, weights: ScanWeights, s
     return results
 
 
+def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: SelectiveWeights, skip: Floats) -> Floats:
+    """Return the results of a selective scan for one text, position by position (docs/numerics_fp32.md).
+
+    Steps and decays are the integers of the other profiles; sums add columns in ascending order.
+
+    Parameters
+    ----------
+    x, steps : float32 (m, channels)
+        What enters, behind its convolution, and dt before softplus.
+    b, c : float32 (m, states)
+    weights : SelectiveWeights
+        Of which the rate is used.
+    skip : float32 (channels,)
+        D.
+    """
+    step, state, out = _steps(steps, np.int64(0)), np.zeros(weights.rate.shape, np.float32), np.empty_like(x)
+    of_step = step.astype(np.float32) * np.float32(2.0**-STEP_FRACTION)
+    for t in range(len(x)):
+        rates = rshift(step[t][:, None] * weights.rate, RATE_FRACTION + STEP_FRACTION - 30)
+        kept = from_q30(exp2_neg_fine(rates).astype(np.int32))
+        state = kept * state + (of_step[t] * x[t])[:, None] * b[t]
+        out[t] = _ascending(state * c[t], axis=1) + skip * x[t]
+    return out
+
+
 def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights: DeltaWeights) -> Floats:
     """Return the results of a layer with the gated delta rule for one text, block by block (docs/numerics_fp32.md).
 
@@ -307,6 +348,16 @@ def gelu_tanh(x: Floats) -> Floats:
     return y
 
 
+def gelu_erf(x: Floats) -> Floats:
+    """GELU by the error function, within 1e-6: x * sigmoid(x * a polynomial in x * x); x above 6.5, 0 below -6.5."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        square, slope = x * x, np.full_like(x, _ERF_SLOPE[-1])
+        for coefficient in _ERF_SLOPE[-2::-1]:
+            slope = slope * square + coefficient
+        y = x * sigmoid(x * slope)
+    return np.where(x > _ERF_CLIP, x, np.where(x < -_ERF_CLIP, np.float32(0), y)).astype(np.float32)
+
+
 def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
     """Gated activation: f(g) * u; for swiglu_oai (g * sigmoid(1.702 g)) * (u + 1), g at most 7, u from -7 to 7."""
     y: Floats
@@ -319,7 +370,7 @@ def gate(kind: Activation, g: Floats, u: Floats) -> Floats:
     elif kind == "relu":
         y = np.where(g > 0, g, np.float32(0)) * u
     else:
-        y = (silu(g) if kind == "silu" else gelu_tanh(g)) * u
+        y = {"silu": silu, "gelu": gelu_tanh, "gelu_erf": gelu_erf}[kind](g) * u
     return y
 
 

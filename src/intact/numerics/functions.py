@@ -42,6 +42,12 @@ def sigmoid(x: Int) -> Int:
     return np.where(x < 0, ONE - positive, positive)
 
 
+def tanh(x: Int) -> Int:
+    """tanh(x) as 2 * sigmoid(2 x) - 1, for x in Q16 (|x| < 2^31), as Q30; within 3e-6."""
+    limit = (1 << 31) - 1
+    return 2 * sigmoid(np.clip(2 * np.asarray(x, np.int64), -limit, limit)) - ONE
+
+
 def inverse_sqrt(v: int) -> tuple[int, int]:
     """(r, p) with 1 / sqrt(v) = r * 2^(p - 61) to 30 bits, for 1 <= v < 2^62; 2^30 <= r <= 2^31."""
     p = (62 - v.bit_length()) // 2

@@ -133,6 +133,8 @@ class _Cutter:
 
     def __init__(self, program: Program, shares: tuple[int, ...], rank: int) -> None:
         attentions = [op for op in program.ops if isinstance(op, Attend)]
+        if program.is_encoder:
+            raise ParameterError(f"an encoder ({program.architecture}) cannot be cut: load it in one process")
         if not attentions:
             raise ParameterError(f"a program without attention ({program.architecture}) cannot be cut")
         first = attentions[0]
@@ -154,7 +156,7 @@ class _Cutter:
     def run(self) -> Program:
         for op in self.program.ops:
             self._cut(op)
-        vocabulary = next(self._outputs(op.weight).width for op in self.program.ops if isinstance(op, Logits))
+        vocabulary = self._outputs(self.program.head_weight).width
         return replace(
             self.program,
             buffers=self.buffers,
@@ -188,7 +190,8 @@ class _Cutter:
                 self._written(op.target, self.split[op.gate])
                 self.ops.append(op)
             case Logits():
-                weight = self._tensor(op.weight, self._outputs(op.weight))
+                head = self.program.head_weight
+                weight = self._tensor(head, self._outputs(head))
                 self.ops.append(replace(op, source=self._whole(op.source), weight=weight))
             case _:
                 raise ParameterError(f"tensor parallel runs no {_NAMES[type(op).__name__]}: load in one process")
@@ -296,7 +299,9 @@ _NAMES = {
     "Adapt": "adapters",
     "Steer": "adapters",
     "Convolve": "convolutions (recurrent layers)",
+    "ConvolveSilu": "convolutions (recurrent layers)",
     "Scan": "state-space layers",
+    "SelectiveScan": "state-space layers",
     "GatedDelta": "gated delta nets",
     "Experts": "mixtures of experts",
     "Scatter": "latent attention",

@@ -118,6 +118,11 @@ class RanksExecutor:
         return self._page_bytes
 
     @property
+    def saturated(self) -> int:
+        """Numbers of recurrent states that came to the limit so far, of rank 0's layers."""
+        return self.cache.saturated
+
+    @property
     def moved(self) -> dict[str, int]:
         """Bytes that rank 0 has sent and received so far."""
         return {

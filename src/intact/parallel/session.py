@@ -9,12 +9,12 @@ from typing import Final, NamedTuple, cast, get_args
 import intact
 from intact.catalogue.measured import known_digests, state_of
 from intact.errors import IntactError, ModelError, ParameterError, WorkerError
-from intact.executors.base import Exchanger, Executor, choose_threads
+from intact.executors.base import Executor, choose_threads
 from intact.executors.profiles import Profile, parse_profile
+from intact.executors.settings import ExecutorSettings
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.adapters import STREAM
-from intact.models.program import Logits
 from intact.parallel.channel import Channel, FrameKind, choose_timeout
 from intact.parallel.cut import cut_program
 from intact.parallel.executor import RankSpoke, serve_rank, tensor_step
@@ -33,31 +33,9 @@ _GREETING: Final = 30.0
 """Seconds in which rank 0 must say what it wants."""
 
 
-class Setting(NamedTuple):
-    """The arguments of a rank's executor, as of `intact.load`."""
-
-    profile: Profile
-    bits: int
-    page_size: int
-    executor: str
-    threads: int | None
-
-    def make_executor(self, program: Program, exchange: Exchanger | None) -> Executor:
-        """Return the executor of a program, or of a part of one."""
-        if self.executor == "native":
-            from intact.executors.native import NativeExecutor
-
-            return NativeExecutor(
-                program, self.profile, self.threads, bits=self.bits, page_size=self.page_size, exchange=exchange
-            )
-        from intact.executors.reference import ReferenceExecutor
-
-        return ReferenceExecutor(program, self.bits, self.page_size, self.profile, exchange)
-
-
 def outputs_of(program: Program) -> int:
     """Return the number of logits that a program computes of a row."""
-    return next(program.tensors[op.weight].shape[0] for op in program.ops if isinstance(op, Logits))
+    return program.tensors[program.head_weight].shape[0]
 
 
 def weight_bytes_of(executor: Executor) -> int:
@@ -102,7 +80,7 @@ class Greeting(NamedTuple):
         That of the model, for a rank on another machine; "" for one that opens the same files, of this state.
     """
 
-    setting: Setting
+    settings: ExecutorSettings
     way: Way
     shares: tuple[int, ...]
     rank: int = 0
@@ -113,9 +91,9 @@ class Greeting(NamedTuple):
 
     def send(self, channel: Channel) -> None:
         """Send it."""
-        members = {**self.setting._asdict(), **self._asdict(), "threads": self.setting.threads or 0}
-        del members["setting"]
-        versions = {"version": intact.__version__, "numerics": version_of(self.setting.profile)}
+        members = {**self.settings._asdict(), **self._asdict(), "threads": self.settings.threads or 0}
+        del members["settings"]
+        versions = {"version": intact.__version__, "numerics": version_of(self.settings.profile)}
         channel.send_json(FrameKind.HELLO, members | versions | {"shares": list(self.shares)})
 
     @classmethod
@@ -133,7 +111,7 @@ class Greeting(NamedTuple):
         _check("intact", intact.__version__, fields.text("version"))
         _check("the arithmetic", version_of(profile), fields.text("numerics"))
         shares = fields.integers("shares", 1, 1000, 2)
-        setting = Setting(
+        settings = ExecutorSettings(
             profile,
             fields.choice("bits", (4, 8)),
             fields.integer("page_size", 16, 1 << 16),
@@ -142,7 +120,7 @@ class Greeting(NamedTuple):
         )
         texts = [fields.text(name) for name in ("program", "path", "state", "weights")]
         way = cast("Way", fields.choice("way", get_args(Way)))
-        return cls(setting, way, shares, fields.integer("rank", 1, len(shares) - 1), *texts)
+        return cls(settings, way, shares, fields.integer("rank", 1, len(shares) - 1), *texts)
 
 
 def _check(what: str, own: str, wanted: str) -> None:
@@ -170,7 +148,7 @@ def run_session(channel: Channel, model: Path | None = None) -> None:
         _check_model(greeting, checkpoint, program, remote=model is not None)
         part = _make_part(channel, greeting, program)
         executor = part.executor
-        if not parse_profile(greeting.setting.profile).float32:
+        if not parse_profile(greeting.settings.profile).float32:
             checkpoint.rest()
         Readiness(executor.page_bytes, weight_bytes_of(executor), part.outputs).send(channel)
         part.serve()
@@ -193,17 +171,17 @@ class RankPart(NamedTuple):
 
 def _make_part(channel: Channel, greeting: Greeting, program: Program) -> RankPart:
     """Return this rank's part of a program."""
-    setting, shares, rank = greeting.setting, greeting.shares, greeting.rank
+    settings, shares, rank = greeting.settings, greeting.shares, greeting.rank
     if greeting.way == "tensor":
         part = cut_program(program, shares, rank)
-        executor = setting.make_executor(part, RankSpoke(channel, rank).exchange)
+        executor = settings.make_executor(part, RankSpoke(channel, rank).exchange)
         return RankPart(
             executor, outputs_of(part), lambda: serve_rank(channel, executor, tensor_step(channel, executor))
         )
     if greeting.way == "prefill":
-        executor, root = setting.make_executor(program, None), bytes.fromhex(greeting.program)
+        executor, root = settings.make_executor(program), bytes.fromhex(greeting.program)
         return RankPart(executor, 0, lambda: serve_prompts(channel, executor, program.context, root))
-    stage = LocalStage(program, divide_layers(program, shares)[rank], setting.make_executor)
+    stage = LocalStage(program, divide_layers(program, shares)[rank], settings.make_executor)
     step = stage_step(channel, stage, program.buffers[STREAM].width)
     return RankPart(stage.executor, 0, lambda: serve_rank(channel, stage.executor, step))
 

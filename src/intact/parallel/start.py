@@ -15,6 +15,7 @@ from intact.catalogue.measured import state_of
 from intact.engine.remote_prompts import PageBox
 from intact.errors import CapacityError, ParameterError, WorkerError
 from intact.executors.base import Executor, choose_threads
+from intact.executors.settings import ExecutorSettings
 from intact.formats import Checkpoint
 from intact.models import Program
 from intact.models.adapters import STREAM
@@ -35,7 +36,6 @@ from intact.parallel.ranks import Division, Rank
 from intact.parallel.session import (
     Greeting,
     Readiness,
-    Setting,
     outputs_of,
     refuse_profile,
     weight_bytes_of,
@@ -47,14 +47,14 @@ _ENDING: Final = 5.0
 """Seconds that a process has to end by itself."""
 
 
-def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, setting: Setting) -> Executor:
+def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, settings: ExecutorSettings) -> Executor:
     """Start the other ranks of a model, and return the executor of them all.
 
     Parameters
     ----------
     division : Division
         The ranks, and how the model is divided between them.
-    setting : Setting
+    settings : ExecutorSettings
         Where all ranks compute at once, its threads are shared by those on this machine; others choose theirs.
 
     Raises
@@ -66,18 +66,18 @@ def start_ranks(checkpoint: Checkpoint, program: Program, division: Division, se
     """
     ranks, shares = division.ranks, division.shares
     if division.way == "tensor":
-        refuse_profile(setting.profile)
+        refuse_profile(settings.profile)
         for number in range(1, len(ranks)):
             cut_program(program, shares, number)  # all cuts are possible before anything starts
         here = sum(rank.address is None for rank in ranks)
-        setting = setting._replace(threads=max(1, choose_threads(setting.threads) // here))
+        settings = settings._replace(threads=max(1, choose_threads(settings.threads) // here))
     else:
         divide_layers(program, shares)
     others = _Others()
     try:
-        _greet(others, checkpoint, program, ranks, Greeting(setting, division.way, shares))
+        _greet(others, checkpoint, program, ranks, Greeting(settings, division.way, shares))
         make: Callable[..., Executor] = _tensor if division.way == "tensor" else _pipeline
-        executor = make(program, division, setting, others)
+        executor = make(program, division, settings, others)
     except BaseException:
         others.end()
         raise
@@ -93,16 +93,16 @@ def _greet(
     remote = any(rank.address for rank in ranks)
     weights = weights_digest(checkpoint.path, program) if remote else ""
     here = greeting._replace(program=leaf, path=str(checkpoint.path.absolute()), state=state, weights=weights)
-    there = here._replace(setting=greeting.setting._replace(threads=None), path="", state="")
+    there = here._replace(settings=greeting.settings._replace(threads=None), path="", state="")
     for number, rank in enumerate(ranks[1:], 1):
         channel = others.start(number) if rank.address is None else others.connect(number, rank.address)
         (here if rank.address is None else there)._replace(rank=number).send(channel)
 
 
-def _tensor(program: Program, division: Division, setting: Setting, others: _Others) -> ParallelExecutor:
+def _tensor(program: Program, division: Division, settings: ExecutorSettings, others: _Others) -> ParallelExecutor:
     part = cut_program(program, division.shares, 0)
     hub = RankHub(others.channels)
-    local = setting.make_executor(part, hub.exchange)
+    local = settings.make_executor(part, hub.exchange)
     ready = [Readiness.receive(channel) for channel in others.channels]
     return ParallelExecutor(
         local,
@@ -114,12 +114,12 @@ def _tensor(program: Program, division: Division, setting: Setting, others: _Oth
     )
 
 
-def _pipeline(program: Program, division: Division, setting: Setting, others: _Others) -> PipelineExecutor:
+def _pipeline(program: Program, division: Division, settings: ExecutorSettings, others: _Others) -> PipelineExecutor:
     layers = divide_layers(program, division.shares)
     width = program.buffers[STREAM].width
-    stage = LocalStage(program, layers[0], setting.make_executor)
+    stage = LocalStage(program, layers[0], settings.make_executor)
     pipeline = Pipeline(stage, [RemoteStage(channel, width) for channel in others.channels])
-    outer = setting.make_executor(outer_program(program), pipeline.exchange)
+    outer = settings.make_executor(outer_program(program), pipeline.exchange)
     ready = [Readiness.receive(channel) for channel in others.channels]
     weights = [weight_bytes_of(outer) + weight_bytes_of(stage.executor), *(one.weight_bytes for one in ready)]
     pages = [stage.executor.page_bytes, *(one.page_bytes for one in ready)]
@@ -136,7 +136,7 @@ def _pipeline(program: Program, division: Division, setting: Setting, others: _O
 
 
 def start_prompts(
-    checkpoint: Checkpoint, program: Program, rank: Rank, setting: Setting, executor: Executor, limit: int
+    checkpoint: Checkpoint, program: Program, rank: Rank, settings: ExecutorSettings, executor: Executor, limit: int
 ) -> PromptClient:
     """Start or reach a process that computes the prompts of a model, and return the connection to it.
 
@@ -154,7 +154,7 @@ def start_prompts(
     """
     others, ranks = _Others(), (Rank(), rank)
     try:
-        _greet(others, checkpoint, program, ranks, Greeting(setting, "prefill", (1, 1)))
+        _greet(others, checkpoint, program, ranks, Greeting(settings, "prefill", (1, 1)))
         (channel,) = others.channels
         size = executor.page_bytes
         if (its := Readiness.receive(channel).page_bytes) != size:

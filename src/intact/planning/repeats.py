@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from intact.formats import Tensor
-from intact.models.program import Attend, Convolve, Op, Program, Recurrent
+from intact.models.program import Attend, Convolution, Op, Program, Recurrent
 
 
 class Repeat(NamedTuple):
@@ -87,7 +87,7 @@ def tensors_of(op: Op, tensors: Mapping[str, Tensor]) -> Iterator[str]:
 
 def matrices_of(op: Op, tensors: Mapping[str, Tensor]) -> list[str]:
     """Return the names of the matrices of an operation; the taps of convolutions are none."""
-    if isinstance(op, Convolve | Recurrent):
+    if isinstance(op, Convolution | Recurrent):
         return []
     return [name for name in tensors_of(op, tensors) if len(tensors[name].shape) == 2]
 
@@ -105,7 +105,7 @@ def _values(value: Any) -> Iterator[object]:
 
 def signature(op: Op, tensors: Mapping[str, Tensor]) -> object:
     """Return what the cost of an operation depends on: all but the names of its tensors, and its layer."""
-    same = replace(op, layer=0) if isinstance(op, Attend | Convolve | Recurrent) else op
+    same = replace(op, layer=0) if isinstance(op, Attend | Convolution | Recurrent) else op
     parts = (
         (tensors[value].kind, tensors[value].shape) if isinstance(value, str) and value in tensors else value
         for value in _values(same)

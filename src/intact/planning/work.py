@@ -22,7 +22,18 @@ from intact.executors.packing import pack_tensor
 from intact.executors.profile import StepWork
 from intact.formats import Tensor
 from intact.formats.tensor import byte_length
-from intact.models.program import AllGather, Attend, Convolve, GatedDelta, Logits, Op, Program, Scan
+from intact.models.program import (
+    AllGather,
+    Attend,
+    Convolve,
+    ConvolveSilu,
+    GatedDelta,
+    Logits,
+    Op,
+    Program,
+    Scan,
+    SelectiveScan,
+)
 from intact.numerics.integers import INTEGER, slice_rows
 from intact.parallel.channel import HEADER
 from intact.parallel.cut import PANEL, cut_program, divide_heads
@@ -162,7 +173,7 @@ class PackedSizes:
             case Attend():
                 depth = -(-program.head_width // PANEL) * PANEL
                 return program.kv_heads * (3 * depth + 8)
-            case Convolve():
+            case Convolve() | ConvolveSilu():
                 return 2 * op.width + 4
             case Scan():  # a page has the rows, and the state at its end
                 state = 4 * op.shape.inner * op.states + 4 * op.heads
@@ -170,6 +181,9 @@ class PackedSizes:
             case GatedDelta():
                 shape, state = op.shape, 4 * op.shape.inner * op.states
                 return 2 * shape.channels + 4 * shape.columns + 4 * shape.inner + 8 * op.heads + 16 + -(-state // PAGE)
+            case SelectiveScan():
+                state = 4 * op.channels * (op.states + 2)
+                return 4 * op.states + 8 * op.channels + 16 + -(-state // PAGE)
             case _:
                 return 0
 
@@ -258,7 +272,8 @@ class ModelWork:
                 row = NUMBER * count
                 transfers.append(Transfer(row * own + HEADER.size, row * (sum(op.widths) - own) + HEADER.size))
                 segments.append(Segment(0, 0, 0))
-        outputs = next(part.tensors[op.weight].shape[0] for op in part.ops if isinstance(op, Logits))
+        heads = [op.weight for op in part.ops if isinstance(op, Logits)]
+        outputs = sum(part.tensors[name].shape[0] for name in heads if name is not None)
         numbers = plan_length(rows.texts, count, rows.texts * rows.pages, rows.texts)
         return RankWork(
             tuple(segments), tuple(transfers), rows.texts * outputs * NUMBER + HEADER.size, numbers * PLAN + HEADER.size

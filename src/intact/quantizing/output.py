@@ -25,7 +25,8 @@ from intact.numerics.integers import INTEGER
 from intact.weights import BLOCK_FORMATS, Bytes
 
 KEPT: Final = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
-               "merges.txt", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja")  # fmt: skip
+               "merges.txt", "vocab.txt", "special_tokens_map.json", "added_tokens.json",
+               "chat_template.jinja")  # fmt: skip
 """Files of a folder of safetensors that go with the tensors."""
 MODEL_FILE: Final = "model.safetensors"
 

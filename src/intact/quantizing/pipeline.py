@@ -326,7 +326,7 @@ def _plan(program: Program, spec: Spec | SpecMixture | None, embeddings: Spec | 
         found += [Matrix(name, op, fit(name, _candidates(spec))) for op, name in named]
         found += [Matrix(name, None, fit(name, _candidates(spec))) for name in expert_matrices(program)]
     if embeddings is not None:
-        ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits)}
+        ends = {op.weight for op in program.ops if isinstance(op, Embed | Logits) and op.weight is not None}
         found += [Matrix(name, None, fit(name, (embeddings,))) for name in sorted(ends)]
     return found
 

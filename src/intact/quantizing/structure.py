@@ -12,7 +12,6 @@ from intact.quantizers.transforms.structure import FeedForward, ModelStructure, 
 def find_structure(program: Program) -> ModelStructure:
     """Return the structure of a decoder."""
     embed = next(op for op in program.ops if isinstance(op, Embed))
-    head = next(op for op in program.ops if isinstance(op, Logits))
     stream = embed.target
     gains = {op.source: op.gain for op in program.ops if isinstance(op, Norm) and op.accumulate and op.target == stream}
     targets = [target for op in program.ops if isinstance(op, Linear) for target in op.targets]
@@ -20,7 +19,7 @@ def find_structure(program: Program) -> ModelStructure:
         program.architecture,
         program.buffers[stream].width,
         embed.weight,
-        head.weight,
+        program.head_weight,
         tuple(_norms(program, stream)),
         tuple(_projection(target) for target in targets if target.buffer == stream or target.buffer in gains),
         tuple(op.gain for op in program.ops if isinstance(op, Norm) and op.accumulate),
@@ -43,7 +42,7 @@ def _readers(program: Program, at: int, buffer: str) -> tuple[list[str], int | N
         if isinstance(op, Linear) and op.source == buffer:
             names += [target.weight for target in op.targets]
             first = i if first is None else first
-        elif isinstance(op, Logits) and op.source == buffer:
+        elif isinstance(op, Logits) and op.source == buffer and op.weight is not None:
             names.append(op.weight)
         elif getattr(op, "target", None) == buffer:
             break

@@ -156,7 +156,7 @@ def _fill(
     best: tuple[int, tuple[str, ...], Tried] | None = None
     for state in written:
         own = claim.assistant.split(block_of(state))
-        if not own or state.why in ("budget", "error"):
+        if not own or state.broken_off:
             continue
         enclosed = claim.assistant.enclose(own) if gap.width else own
         mended, found, _ = yield from mend(claim, (*before, *enclosed, *after), how.mends)

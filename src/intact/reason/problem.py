@@ -159,6 +159,11 @@ class State:
         """If true, nothing can follow: an end token, a stop string of the user's, the context's end, an error."""
         return self.why in ("end", "closed", "context", "error")
 
+    @property
+    def broken_off(self) -> bool:
+        """If true, the budget or an error ended the text: what there is of a program or a proof is none."""
+        return self.why in ("budget", "error")
+
     def append(self, text: str, *, special: bool = True) -> State:
         """Add text of one's own, such as "Wait"; an end token at the end is taken away, so that writing goes on.
 

@@ -21,6 +21,7 @@ from intact.executors.base import choose_threads
 from intact.executors.profiles import Profile
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Strings
+from intact.formats.safetensors import read_json
 from intact.formats.tensor import release
 from intact.models import Program
 from intact.numerics import VERSION, fp32
@@ -29,6 +30,8 @@ from intact.receipts.canonical import HashName, digest
 from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.strict_json import LARGEST
 from intact.text import Tokenizer
+from intact.text.json_tokenizer import tokenizer_file
+from intact.text.wordpiece import vocabulary_options
 
 if TYPE_CHECKING:
     from intact.engine.model import LoadedModel, Partner
@@ -202,19 +205,26 @@ def _metadata_value(value: Any, key: str) -> Any:
 
 
 def _of_folder(name: HashName, checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, Any]:
-    file: Path = checkpoint.folder / "tokenizer.json"
+    file = tokenizer_file(checkpoint.folder)
     try:
         content = file.read_bytes()
     except OSError as error:
         raise ReceiptError(f"{file}: cannot be read again ({error}); a receipt needs its digest") from error
     prefix, suffix = tokenizer.around
-    return {
-        "format": "json",
+    own = {"format": "json"} if file.suffix == ".json" else _of_vocabulary(checkpoint.folder)
+    return own | {
         "file": digest(name, content).hex(),
         "bos": tokenizer.bos_id,
         "prefix": list(prefix),
         "suffix": list(suffix),
     }
+
+
+def _of_vocabulary(folder: Path) -> dict[str, Any]:
+    """Describe the options beside a vocab.txt, which decide what it makes of a text."""
+    file = folder / "tokenizer_config.json"
+    config = read_json(file, "the file") if file.exists() else {}
+    return {"format": "vocabulary", "options": vocabulary_options(config)}
 
 
 def measure(program: Program, hash: HashName = "sha256", threads: int = 1) -> Weights:  # noqa: A002

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import CapacityError, ParameterError
-from intact.executors.base import Exchanger, Executor, SequenceChunk
+from intact.executors.base import Executor, SequenceChunk
+from intact.executors.settings import make_alike
 from intact.models.layers import segments, some_layers
 from intact.models.program import AllGather, Program
 from intact.receipts.canonical import HashName, digest
@@ -103,7 +104,7 @@ class LayerRun:
         self._rows: dict[int, dict[int, NDArray[Any]]] = {boundary: {} for boundary in kept}
         self._positions: list[int] = []
         self._passed = 0
-        inner = same_kind(model.executor, program, self._exchange)
+        inner = make_alike(model.executor, program, self._exchange)
         self.executor = cast("Executor", _WholeSteps(inner, self._begin))
 
     def _begin(self, chunks: Sequence[SequenceChunk]) -> None:
@@ -156,19 +157,6 @@ class LayerRun:
     def rows(self, boundary: int, count: int) -> NDArray[Any]:
         """Return the first rows of a boundary that is kept, (count, width)."""
         return np.stack([self._rows[boundary][position] for position in range(count)])
-
-
-def same_kind(executor: Executor, program: Program, exchange: Exchanger) -> Executor:
-    """Return an executor of another program that computes as one does."""
-    from intact.executors.native import NativeExecutor
-    from intact.executors.reference import ReferenceExecutor
-
-    if isinstance(executor, ReferenceExecutor):
-        return ReferenceExecutor(program, executor.bits, executor.page_size, executor.profile, exchange)
-    threads, tier = executor.description["threads"], str(executor.description["tier"])
-    return NativeExecutor(
-        program, executor.profile, cast("int", threads), tier, executor.bits, executor.page_size, exchange
-    )
 
 
 class _WholeSteps:

@@ -26,6 +26,7 @@ _COUNTERS = {
     "preemptions": "Texts that gave their pages back for a while.",
     "drafted": "Tokens that were guessed.",
     "accepted": "Guesses that came true.",
+    "saturated": "Numbers of recurrent states that came to the limit of their integers.",
 }
 """Fields of the engine's counters, and their help."""
 

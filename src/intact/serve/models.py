@@ -21,6 +21,7 @@ from intact.executors.profiles import Profile
 from intact.formats import model_files
 from intact.library import Model
 from intact.memory import give_back
+from intact.models.adapters import WEIGHTS
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
@@ -31,6 +32,9 @@ from intact.suggest import unknown_name
 _LOG = logging.getLogger("intact.serve")
 OVERHEAD = 1.1
 """Memory of a loaded model beside its cache, as a multiple of its file (docs/engine.md, "Memory")."""
+ADAPTER = 4.0
+"""Memory of an adapter, as a multiple of its file: float32 beside codes in blocks of 32. In files of 16-bit floats rank
+8 takes 3.8, rank 32 takes 2.6; in those of float32 half of that."""
 COMPILING = 2
 """Constraints that are compiled at a time."""
 RETRY_AFTER = 5.0
@@ -300,13 +304,14 @@ class Models:
         return model, identity
 
     def _need(self, served: Served) -> int:
-        """Return the bytes that a model takes, cache, draft model and partners included, about."""
-        loading = self._loading
+        """Return the bytes that a model takes, cache, draft model, partners and adapters included, about."""
+        loading, first = self._loading, served.name == self.first
         paths = [served.path] if loading.draft_model is None else [served.path, loading.draft_model]
-        partners = loading.partners.values() if served.name == self.first else ()  # which share the model's cache
+        partners = loading.partners.values() if first else ()  # which share the model's cache
         sizes = [int(OVERHEAD * sum(item.stat().st_size for item in model_files(one))) for one in (*paths, *partners)]
         if loading.weights_memory is not None:
             sizes[0] = min(sizes[0], loading.weights_memory)
+        sizes += [int(ADAPTER * _adapter_bytes(one)) for one in loading.adapters.values()] if first else []
         return sum(sizes) + len(paths) * (loading.cache_bytes or 0)
 
     def _make_room(self, served: Served) -> bool:
@@ -347,6 +352,13 @@ class Models:
         await asyncio.gather(*loading, return_exceptions=True)
         for served in self.served.values():
             self.drop(served, "the server ends")
+
+
+def _adapter_bytes(path: Path) -> int:
+    """Return the bytes of an adapter's weights in its file; 0 where there is no such file, which loading refuses."""
+    place = path if path.exists() else Path(str(path).rpartition(":")[0])  # behind a colon there is a factor
+    file = place / WEIGHTS if place.is_dir() else place
+    return file.stat().st_size if file.is_file() else 0
 
 
 def _identity(model: Model) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.serve.chat import Chat
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
-from intact.text.thinking import THINK_TAGS, AnyThoughtReader, find_thinking
+from intact.text.thinking import THINK_TAGS, ThoughtReader, find_thinking
 
 SWITCH = "enable_thinking"
 """The variable by which chat templates know whether a model should think first."""
@@ -31,8 +31,7 @@ def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatReq
     return request.model_copy(update={"chat_template_kwargs": {**(request.chat_template_kwargs or {}), name: value}})
 
 
-def thought_reader(chat: Chat) -> AnyThoughtReader:
+def thought_reader(chat: Chat) -> ThoughtReader:
     """Return a reader of the thoughts at the beginning of an answer; some prompts end with their opening mark."""
     form = find_thinking(template_source(chat.served)) or THINK_TAGS
-    end = chat.served.loaded.tokenizer.decode(chat.job.prompt[-_TAIL:], skip_special=False)
-    return form.reader(end.rstrip().endswith(form.opens))
+    return form.reader(chat.served.loaded.tokenizer.decode(chat.job.prompt[-_TAIL:], skip_special=False))

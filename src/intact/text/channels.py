@@ -1,20 +1,50 @@
-"""Messages of several channels in one text, as gpt-oss writes them; names of channels stand between its messages."""
+"""Messages of several channels in one text, as gpt-oss writes them: the channels' names, and its thoughts.
+
+Control tokens are not seen in a text: `<|start|>assistant<|channel|>final<|message|>` leaves the word `assistant` and
+the channel's name (openai/harmony, docs/format.md).
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_CHANNELS: Final = ("analysis", "commentary", "final")
-_MESSAGE: Final = "assistant"
-_NEXT: Final = re.compile(rf"{_MESSAGE}({'|'.join(_CHANNELS)})")
-_MARKS: Final = tuple(_MESSAGE + channel for channel in _CHANNELS)
+MESSAGE: Final = "assistant"
+"""The word between two messages, before the channel's name; the first message may lack it."""
+ANALYSIS: Final = "analysis"
+"""The channel of thoughts."""
+COMMENTARY: Final = "commentary"
+"""The channel of calls, and of text before them."""
+FINAL: Final = "final"
+"""The channel of the answer."""
+CHANNELS: Final = (ANALYSIS, COMMENTARY, FINAL)
+_NEXT: Final = re.compile(rf"{MESSAGE}({'|'.join(CHANNELS)})")
+_MARKS: Final = tuple(MESSAGE + channel for channel in CHANNELS)
 _BETWEEN: Final = "\n\n"
 """Text between two messages of the same kind."""
 
 
+def channel_mark(channel: str) -> str:
+    """Return a channel's name as a chat template has it."""
+    return f"<|channel|>{channel}"
+
+
+class ThinkingChannel:
+    """Thoughts that are messages of the channel `analysis`, wherever they stand (`intact.text.thinking`)."""
+
+    template_mark: Final = channel_mark(ANALYSIS)
+
+    def reader(self, prompt: str = "") -> ChannelReader:
+        """Return the reader of one text, whatever its prompt."""
+        return ChannelReader()
+
+
+HARMONY: Final = ThinkingChannel()
+"""Thoughts as gpt-oss marks them."""
+
+
 class ChannelReader:
-    """Tell thoughts from text as `ThoughtReader` does, where control tokens around channels' names are not seen.
+    """Tell thoughts from text by the names of channels.
 
     The channel `analysis` is thoughts, `commentary` and `final` are text; `final` goes to the end of the text. A text
     that does not begin with a channel's name, alone or behind the word `assistant`, has none. White space around
@@ -54,7 +84,7 @@ class ChannelReader:
     @property
     def _may_end(self) -> bool:
         """If true, another message may follow the one that is being read."""
-        return self._channel in ("analysis", "commentary")
+        return self._channel in (ANALYSIS, COMMENTARY)
 
     def _find_channel(self, text: str, ended: bool) -> str:
         """Read the first channel's name; return what stands behind it, nothing while more text decides."""
@@ -62,12 +92,12 @@ class ChannelReader:
         self._space.append(text[: len(text) - len(start)])
         if ended and not (start or any(self._space)):
             return ""  # nothing has come: the first message may follow a call
-        marks = (*_CHANNELS, *_MARKS)
+        marks = (*CHANNELS, *_MARKS)
         found = next((mark for mark in marks if start.startswith(mark)), "")
         if not found and not ended and any(mark.startswith(start) for mark in marks):
             self._held = start
             return ""
-        self._channel, self._begun = found.removeprefix(_MESSAGE) or "text", not found
+        self._channel, self._begun = found.removeprefix(MESSAGE) or "text", not found
         if not found:
             start = "".join(self._space) + start
         self._space = []
@@ -81,7 +111,7 @@ class ChannelReader:
         if not sure:
             self._space += [text] * self._begun
             return
-        is_thought = self._channel == "analysis"
+        is_thought = self._channel == ANALYSIS
         between = _BETWEEN if not self._begun and self._written[is_thought] else ""
         parts.append((is_thought, between + "".join(self._space) + sure))
         self._begun = self._written[is_thought] = True

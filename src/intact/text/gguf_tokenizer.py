@@ -1,20 +1,25 @@
 """Tokenizers from the metadata of a GGUF file.
 
-Two families: `gpt2`, byte-level BPE with its merges in the file, and `llama`, SentencePiece's BPE, which stores a score
-for every piece instead. SentencePiece joins, again and again, the neighbours whose joint piece has the best score, the
-leftmost of equals. With the pairs of pieces listed by the score of what they make, that is BPE with merges.
+Four families: `gpt2`, byte-level BPE with its merges in the file; `bert` and `t5`, which have modules of their own
+(`wordpiece`, `unigram`); and `llama`, SentencePiece's BPE, which stores a score for every piece instead of merges.
+SentencePiece joins, again and again, the neighbours whose joint piece has the best score, the leftmost of equals. With
+the pairs of pieces listed by the score of what they make, that is BPE with merges.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from intact.errors import FormatError
 from intact.formats.metadata import Metadata, Strings
 from intact.text import infill
+from intact.text.family import Family, token_id
+from intact.text.json_loading import aliases_of
+from intact.text.pairs import PairTemplate
 from intact.text.pretokenizers import KINDS
 from intact.text.tokenizer import Parts
+from intact.text.unigram import unigram_family
 from intact.text.vocabulary import (
     SPECIAL,
     TURN_ENDS,
@@ -26,6 +31,7 @@ from intact.text.vocabulary import (
     spell_sentencepiece,
     turn_ends,
 )
+from intact.text.wordpiece import vocabulary_of_gguf, wordpiece_family
 
 if TYPE_CHECKING:
     import tokenizers
@@ -45,16 +51,6 @@ _LONGEST_PIECE: Final = 256
 """Characters of a piece with a score; those of Gemma 3 have up to 16. Every place to cut one is looked at."""
 _MOST_MERGES: Final = 1 << 20
 """Pairs of pieces that make a piece; Gemma 3 has half a million."""
-
-
-class _Family(NamedTuple):
-    """The part of a tokenizer that depends on the family."""
-
-    build: Callable[[], "tokenizers.Tokenizer"]
-    spell: Callable[[str], bytes]
-    default_ids: tuple[int | None, int | None]
-    add_bos: bool
-    leading_space: bool
 
 
 def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Parts:
@@ -81,28 +77,40 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         family = _byte_level(meta, texts)
     elif model == "llama":
         family = _sentencepiece(meta, texts, types)
+    elif model == "t5":
+        family = unigram_family(meta, texts, types)
+    elif model == "bert":
+        texts = vocabulary_of_gguf(meta, texts, types)
+        stored = Strings(texts)
+        family = wordpiece_family(meta, texts, types)
     else:
-        meta.fail("model", f"is {model!r}; expected gpt2 (byte-level BPE) or llama (SentencePiece)")
+        meta.fail(
+            "model",
+            f"is {model!r}; expected gpt2 (byte-level BPE), llama (SentencePiece), t5 (Unigram) or bert (WordPiece)",
+        )
     size = len(texts)
     default_bos, default_eos = family.default_ids
-    bos_id = _token(meta, "bos_token_id", default_bos, size)
-    eos_id = _token(meta, "eos_token_id", default_eos, size)
-    ends = {eos_id, _token(meta, "eot_token_id", None, size), _token(meta, "eom_token_id", None, size)} - {None}
+    bos_id = token_id(meta, "bos_token_id", default_bos, size)
+    eos_id = token_id(meta, "eos_token_id", default_eos, size)
+    ends = {eos_id, token_id(meta, "eot_token_id", None, size), token_id(meta, "eom_token_id", None, size)} - {None}
     special = {token for token, kind in enumerate(types) if kind in SPECIAL}
     add_bos = meta.flag("add_bos_token", family.add_bos and bos_id is not None)
-    add_eos = meta.flag("add_eos_token", False)
+    add_eos = meta.flag("add_eos_token", family.add_eos and eos_id is not None)
     if add_bos and bos_id is None:
         meta.fail("bos_token_id", f"is missing, but {_PREFIX}add_bos_token asks for it")
     if add_eos and eos_id is None:
         meta.fail("eos_token_id", f"is missing, but {_PREFIX}add_eos_token asks for it")
     ids = {name: metadata.get(_PREFIX + key) for name, key in _NAMED.items()}  # not validated: only templates name them
     ids |= {"bos_token": bos_id, "eos_token": eos_id}
-    user = [texts[token] for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED]
+    user = {texts[token]: token for token, kind in enumerate(types) if kind is TokenType.USER_DEFINED}
+    controls = {texts[token]: token for token in sorted(special)}
+    prefix = (bos_id,) if add_bos and bos_id is not None else ()
+    suffix = (eos_id,) if add_eos and eos_id is not None else ()
     plain = family.build()
     parsing = _copy(plain)
     plain.add_tokens(_added(user, special=False))
     parsing.add_tokens(_added(user, special=False))
-    parsing.add_special_tokens(_added([texts[token] for token in sorted(special)], special=True))
+    parsing.add_special_tokens(_added(controls, special=True))
     return Parts(
         parsing=parsing,
         plain=plain,
@@ -111,14 +119,30 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
         eos_id=eos_id,
         eos_ids=frozenset(token for token in ends if token is not None)
         | turn_ends((token, texts[token]) for token in special),
-        prefix=(bos_id,) if add_bos and bos_id is not None else (),
-        suffix=(eos_id,) if add_eos and eos_id is not None else (),
+        prefix=prefix,
+        suffix=suffix,
         leading_space=family.leading_space,
         templates=_templates(metadata, source),
         named={name: texts[token] for name, token in ids.items() if type(token) is int and 0 <= token < size},
         source=source,
         infill=infill.read_gguf(metadata, source),
+        pair=_pair(meta, family, prefix, suffix),
+        aliases=aliases_of(parsing, user | controls),
     )
+
+
+def _pair(meta: Metadata, family: Family, prefix: tuple[int, ...], suffix: tuple[int, ...]) -> PairTemplate | None:
+    """Return the tokens around two texts: those around one, with the end of the first, and a separator, between them.
+
+    XLM-RoBERTa has both (`add_sep_token`, by default where a text begins with BOS); BERT's separator is its end.
+    """
+    if family.pair_types is None:
+        return None
+    separator = token_id(meta, "seperator_token_id", None, len(meta.array("tokens")))
+    separates = separator is not None and (separator,) == suffix and family.pair_types == (0, 0)
+    if separates and meta.flag("add_sep_token", bool(prefix)):
+        return PairTemplate(prefix, suffix + suffix, suffix, family.pair_types)
+    return PairTemplate(prefix, suffix, suffix, family.pair_types)
 
 
 def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
@@ -130,13 +154,6 @@ def _templates(metadata: Mapping[str, Any], source: str) -> dict[str, str]:
                 raise FormatError(f"{source}: {key} must be a string, got {type(value).__name__}")
             found[key.removeprefix(_TEMPLATE)[1:] or "default"] = value
     return found
-
-
-def _token(meta: Metadata, key: str, default: int | None, size: int) -> int | None:
-    """Read the id of a token; the default, where that is one, if the key is missing."""
-    if meta.get(key) is None:
-        return default if default is not None and default < size else None
-    return meta.integer(key, least=0, most=size - 1)
 
 
 def _type_of(types: Sequence[TokenType]) -> Callable[[int], TokenType]:
@@ -180,7 +197,7 @@ def _types(meta: Metadata, texts: Sequence[str]) -> list[TokenType]:
     return types
 
 
-def _byte_level(meta: Metadata, texts: Sequence[str]) -> _Family:
+def _byte_level(meta: Metadata, texts: Sequence[str]) -> Family:
     name = meta.string("pre", "default")
     if name not in KINDS:
         meta.fail("pre", f"is {name!r}; expected one of {', '.join(sorted(KINDS))}")
@@ -196,7 +213,7 @@ def _byte_level(meta: Metadata, texts: Sequence[str]) -> _Family:
         model = _bpe(meta, texts, _merges(meta), ignore_merges=kind.whole_words)
         return _assemble(model, NFC() if kind.nfc else None, words)
 
-    return _Family(build, spell_byte_level, (None, None), kind.bos, leading_space=False)
+    return Family(build, spell_byte_level, (None, None), kind.bos, leading_space=False)
 
 
 def _merges(meta: Metadata) -> list[tuple[str, str]]:
@@ -223,13 +240,13 @@ def _bpe(meta: Metadata, texts: Sequence[str], merges: list[tuple[str, str]], **
         raise FormatError(f"{meta.source}: the tokenizer cannot be built: {error}") from error
 
 
-def _sentencepiece(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> _Family:
+def _sentencepiece(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> Family:
     scores = meta.numbers("scores", len(texts))
     for token, score in enumerate(scores):
         if not isinstance(score, int | float) or math.isnan(score):
             meta.fail("scores", f"entry {token} is {score!r:.60}; expected a number")
     leading_space = meta.flag("add_space_prefix", True)
-    unknown = _token(meta, "unknown_token_id", 0, len(texts))
+    unknown = token_id(meta, "unknown_token_id", 0, len(texts))
     scored = {text: scores[token] for token, text in enumerate(texts) if types[token] is TokenType.NORMAL}
     longest = max(scored, key=len, default="")
     if len(longest) > _LONGEST_PIECE:
@@ -262,7 +279,7 @@ def _sentencepiece(meta: Metadata, texts: Sequence[str], types: Sequence[TokenTy
             Split(Regex(word_starts(scored)), behavior="merged_with_next"),
         )
 
-    return _Family(build, spell_sentencepiece, (1, 2), add_bos=True, leading_space=leading_space)
+    return Family(build, spell_sentencepiece, (1, 2), add_bos=True, leading_space=leading_space)
 
 
 def merges_of_scores(scored: Mapping[str, float]) -> Iterator[tuple[str, str]]:
@@ -308,7 +325,7 @@ def _copy(made: "tokenizers.Tokenizer") -> "tokenizers.Tokenizer":
     return _assemble(made.model, made.normalizer, made.pre_tokenizer)
 
 
-def _added(texts: Sequence[str], *, special: bool) -> "list[tokenizers.AddedToken]":
+def _added(texts: Iterable[str], *, special: bool) -> "list[tokenizers.AddedToken]":
     from tokenizers import AddedToken
 
     return [AddedToken(text, normalized=False, special=special) for text in texts]

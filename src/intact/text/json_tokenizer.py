@@ -1,7 +1,7 @@
-"""Tokenizers from the tokenizer.json of a folder of safetensors.
+"""Tokenizers from the tokenizer.json of a folder of safetensors, or from the vocab.txt of BERT.
 
-`tokenizers` reads the file itself; beside it lie, where the model needs them, tokenizer_config.json (BOS, EOS, the chat
-template), chat_template.jinja and generation_config.json (the tokens that end a generation).
+`json_loading` makes the tokenizers; beside the file lie, where the model needs them, tokenizer_config.json (BOS, EOS,
+the chat template), chat_template.jinja and generation_config.json (the tokens that end a generation).
 """
 
 import json
@@ -15,12 +15,17 @@ from intact.formats.metadata import Strings
 from intact.formats.safetensors import read_json
 from intact.formats.tensor import map_file
 from intact.text import infill
+from intact.text.json_loading import load
+from intact.text.pairs import PairTemplate
 from intact.text.tokenizer import Parts
 from intact.text.vocabulary import Tokens, TokenType, is_byte_token, spell_byte_level, spell_sentencepiece, turn_ends
+from intact.text.wordpiece import document_of_vocabulary, spell_wordpiece
 
 if TYPE_CHECKING:
     import tokenizers
 
+VOCABULARY: Final = "vocab.txt"
+"""The file of BERT's vocabulary, in folders without a tokenizer.json."""
 _LONGEST_FILE: Final = 256 << 20
 """Bytes of a tokenizer.json; the largest that are published have some 35 million."""
 _LONGEST_TEMPLATE: Final = 4 << 20
@@ -36,7 +41,7 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     Parameters
     ----------
     folder : path
-        Where tokenizer.json lies.
+        Where tokenizer.json lies, or BERT's vocab.txt.
     rows : int, optional
         Rows of the model's embedding. Control tokens beyond them, which the model cannot read, are text like any other:
         the small models of Gemma 3 have no pictures, but their tokenizer.json has a token for one.
@@ -47,18 +52,16 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
         If tokenizer.json is missing or cannot be read, or another file contradicts it. The message names the file.
     """
     folder = Path(folder)
-    file = folder / "tokenizer.json"
+    config = _read(folder / "tokenizer_config.json")
+    file = tokenizer_file(folder)
     if not file.exists():
         raise FormatError(f"{file}: no such file; expected the model's tokenizer.json beside its weights")
-    content = _content(file, _LONGEST_FILE)
-    parsing = _within(_load(content, file), rows)
-    plain = _with_added(parsing, parsing.get_added_tokens_decoder()) or _within(_load(content, file), rows)
-    plain.encode_special_tokens = True
-    added = parsing.get_added_tokens_decoder()
+    written = file.name == VOCABULARY
+    loaded = load(document_of_vocabulary(file, config) if written else _content(file, _LONGEST_FILE), file, rows)
+    parsing, known = loaded.parsing, loaded.known
     spell, leading_space, byte_tokens = _decoding(parsing, file)
     literal = TokenType.USER_DEFINED if spell is spell_byte_level else TokenType.NORMAL  # Gemma's runs of U+2581
-    types = {token: TokenType.CONTROL if content.special else literal for token, content in added.items()}
-    known = parsing.get_vocab(with_added_tokens=True)
+    types = {token: TokenType.CONTROL if one.special else literal for token, one in loaded.added.items()}
     texts = _texts(known, file)
     if byte_tokens:
         types |= {
@@ -68,7 +71,6 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
         }
     types |= dict.fromkeys(set(range(len(texts))) - set(known.values()), TokenType.UNUSED)
 
-    config = _read(folder / "tokenizer_config.json")
     bos_id = _named(config, "bos_token", known, folder)
     eos_id = _named(config, "eos_token", known, folder)
     ends = {token for token in (eos_id, *_listed(folder, len(texts))) if token is not None}
@@ -82,7 +84,7 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
     special = [(token, texts[token]) for token, kind in types.items() if kind is TokenType.CONTROL]
     return Parts(
         parsing=parsing,
-        plain=plain,
+        plain=loaded.plain,
         tokens=Tokens(texts, lambda token: types.get(token, TokenType.NORMAL), spell),
         bos_id=bos_id,
         eos_id=eos_id,
@@ -95,7 +97,15 @@ def parts_from_folder(folder: str | PathLike[str], rows: int | None = None) -> P
         | {name: text for name in _NAMED if isinstance(text := _content_of(config.get(name)), str)},
         source=str(folder),
         infill=infill.find_by_name(known),
+        pair=_pair(parsing, len(texts), file),
+        aliases=loaded.aliases,
     )
+
+
+def tokenizer_file(folder: Path) -> Path:
+    """Return the file of a folder that has the vocabulary: tokenizer.json, or where there is none BERT's vocab.txt."""
+    file, vocabulary = folder / "tokenizer.json", folder / VOCABULARY
+    return vocabulary if vocabulary.exists() and not file.exists() else file
 
 
 def _content(file: Path, longest: int) -> bytes:
@@ -104,45 +114,6 @@ def _content(file: Path, longest: int) -> bytes:
     if len(content) > longest:
         raise FormatError(f"{file}: the file has {len(content)} bytes; expected at most {longest}")
     return content[:]
-
-
-def _load(content: bytes, file: Path) -> "tokenizers.Tokenizer":
-    from tokenizers import Tokenizer
-
-    try:
-        loaded = Tokenizer.from_buffer(content)
-    except Exception as error:
-        raise FormatError(f"{file}: is no tokenizer.json that can be read: {str(error)[:300]}") from error
-    for name, plain in (("dropout", (None, 0.0)), ("alpha", (None,)), ("nbest_size", (None, 0, 1))):
-        value = getattr(loaded.model, name, None)
-        if value not in plain:
-            raise FormatError(
-                f"{file}: model.{name} is {value!r:.60}, which makes tokens random; expected none, as for inference"
-            )
-    loaded.no_truncation()
-    loaded.no_padding()
-    return loaded
-
-
-def _within(loaded: "tokenizers.Tokenizer", rows: int | None) -> "tokenizers.Tokenizer":
-    """Leave out control tokens that have no row, where that changes no other token's id."""
-    added = loaded.get_added_tokens_decoder()
-    kept = {token: one for token, one in added.items() if rows is None or token < rows or not one.special}
-    return loaded if len(kept) == len(added) else _with_added(loaded, kept) or loaded
-
-
-def _with_added(
-    loaded: "tokenizers.Tokenizer", added: "Mapping[int, tokenizers.AddedToken]"
-) -> "tokenizers.Tokenizer | None":
-    """Make a tokenizer that shares the model of another, with these added tokens; None if they would get other ids."""
-    from tokenizers import Tokenizer
-
-    made = Tokenizer(loaded.model)
-    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
-        if (value := getattr(loaded, part)) is not None:
-            setattr(made, part, value)
-    made.add_tokens([added[token] for token in sorted(added)])
-    return made if made.get_added_tokens_decoder() == added else None
 
 
 def _texts(known: Mapping[str, int], file: Path) -> Strings:
@@ -165,12 +136,14 @@ def _decoding(loaded: "tokenizers.Tokenizer", file: Path) -> tuple[Callable[[str
     kinds = {step["type"]: step for step in steps}
     if "ByteLevel" in kinds:
         return spell_byte_level, False, False
+    if "WordPiece" in kinds:
+        return spell_wordpiece, True, False
     if "Metaspace" in kinds or "ByteFallback" in kinds or "Replace" in kinds:
         metaspace = kinds.get("Metaspace", {"prepend_scheme": "never"})
         strips = "Strip" in kinds or metaspace.get("prepend_scheme", "always") != "never"
         return spell_sentencepiece, strips, "ByteFallback" in kinds
     raise FormatError(
-        f"{file}: its decoder is {' + '.join(kinds) or 'missing'}; expected ByteLevel, Metaspace or Replace"
+        f"{file}: its decoder is {' + '.join(kinds) or 'missing'}; expected ByteLevel, Metaspace, Replace or WordPiece"
     )
 
 
@@ -199,6 +172,29 @@ def _around(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> tuple[tupl
                 )
             return prefix, suffix
     return (), ()
+
+
+def _pair(loaded: "tokenizers.Tokenizer", size: int, file: Path) -> PairTemplate | None:
+    """Return the tokens that the file puts around two texts, found by tokenizing two; None where it puts none."""
+    if not loaded.num_special_tokens_to_add(True):
+        return None
+    made = loaded.encode("a", "a", add_special_tokens=True)
+    ids, types, texts = made.ids, made.type_ids, made.sequence_ids
+    if 0 not in texts or 1 not in texts:
+        return None
+    first, second = texts.index(0), texts.index(1)
+    end = second + texts.count(1)
+    template = PairTemplate(
+        before=tuple(ids[:first]),
+        between=tuple(ids[first + texts.count(0) : second]),
+        after=tuple(ids[end:]),
+        types=(types[first], types[second]),
+    )
+    around = template.before + template.between + template.after
+    if max(around, default=0) >= size:
+        raise FormatError(f"{file}: post_processor puts token {max(around)} around two texts; expected 0 to {size - 1}")
+    fits = template.join(ids[first : first + texts.count(0)], ids[second:end]) == (ids, types)
+    return template if fits and set(types) <= {0, 1} else None
 
 
 def _read(file: Path) -> dict[str, Any]:

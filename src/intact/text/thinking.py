@@ -1,50 +1,74 @@
-"""Marks around what a model thinks before it answers."""
+"""Thoughts before an answer: the formats in which models set them apart, and what tells them from the text."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol
 
-from intact.text.channels import ChannelReader
+from intact.text.channels import HARMONY
 
 
-class ThinkingFormat(NamedTuple):
-    """The marks with which a family of models sets its thoughts apart.
+class ThoughtReader(Protocol):
+    """Tells thoughts from text that arrives in pieces; the result does not depend on how it was cut."""
+
+    def push(self, text: str) -> list[tuple[bool, str]]:
+        """Take more text; return the parts of it that are certain, each with true if it is thoughts."""
+
+    def flush(self) -> list[tuple[bool, str]]:
+        """Return the same of what was held back, once nothing more will come."""
+
+
+class ThinkingFormat(Protocol):
+    """The way in which a family of models sets its thoughts apart."""
+
+    @property
+    def template_mark(self) -> str:
+        """A text by which a chat template shows that it is in this format."""
+
+    def reader(self, prompt: str = "") -> ThoughtReader:
+        """Return what tells the thoughts of one text from the rest.
+
+        Parameters
+        ----------
+        prompt : str
+            The end of the text's prompt, with control tokens.
+        """
+
+
+class ThinkingTags(NamedTuple):
+    """Thoughts that stand between two marks.
 
     Attributes
     ----------
     opens, closes : str
         The marks before and behind the thoughts.
-    template_mark : str
-        What a chat template has of the marks; empty: the first.
-    channels : bool
-        If true, thoughts are messages of one of several channels (`ChannelReader`), and the marks are words.
     """
 
     opens: str
     closes: str
-    template_mark: str = ""
-    channels: bool = False
 
-    def reader(self, begun: bool = False) -> AnyThoughtReader:
-        """Return what tells the thoughts of one text from the rest; `begun` as of `ThoughtReader`."""
-        return ChannelReader() if self.channels else ThoughtReader(self, begun)
+    @property
+    def template_mark(self) -> str:
+        """The opening mark."""
+        return self.opens
+
+    def reader(self, prompt: str = "") -> TagReader:
+        """Return the reader of one text, which begins within thoughts if its prompt ends with the opening mark."""
+        return TagReader(self, prompt.rstrip().endswith(self.opens))
 
 
-class ThoughtReader:
-    """Tell thoughts from text that arrives in pieces; the result does not depend on how it was cut.
-
-    Only thoughts at the beginning count. White space around them is dropped.
+class TagReader:
+    """Tell thoughts between two marks from text; only those at the beginning count. White space around them is dropped.
 
     Parameters
     ----------
-    form : ThinkingFormat
+    tags : ThinkingTags
         The marks of the thoughts.
     begun : bool
         If true, the text begins within thoughts: the prompt ended with the opening mark.
     """
 
-    def __init__(self, form: ThinkingFormat, begun: bool = False) -> None:
-        self._form, self._is_empty = form, True
+    def __init__(self, tags: ThinkingTags, begun: bool = False) -> None:
+        self._tags, self._is_empty = tags, True
         self._space = list[str]()  # held back, in pieces: joined only once, however many come
         self._held = ""  # held back behind it: perhaps the beginning of a mark, so never longer than one
         self._stage: Literal["before", "thoughts", "behind", "text"] = "thoughts" if begun else "before"
@@ -82,7 +106,7 @@ class ThoughtReader:
             self._space.append(text[: len(text) - len(start)])
             text = start
         self._held += text
-        opens = self._form.opens
+        opens = self._tags.opens
         if self._held.startswith(opens):
             rest = self._held[len(opens) :]
             self._take()  # white space before thoughts is dropped
@@ -98,7 +122,7 @@ class ThoughtReader:
 
         White space, or part of the mark, at the end of the thoughts is not certain.
         """
-        closes = self._form.closes
+        closes = self._tags.closes
         thoughts, mark, rest = (self._held + text).partition(closes)
         part = 0 if mark else next((n for n in range(len(closes) - 1, 0, -1) if thoughts.endswith(closes[:n])), 0)
         body, self._held = thoughts[: len(thoughts) - part], thoughts[len(thoughts) - part :]
@@ -115,18 +139,14 @@ class ThoughtReader:
         return sure, rest
 
 
-AnyThoughtReader: TypeAlias = ThoughtReader | ChannelReader
-"""Tells thoughts from text, in any format."""
-
-THINK_TAGS = ThinkingFormat("<think>", "</think>")
+THINK_TAGS: Final = ThinkingTags("<think>", "</think>")
 """Thoughts as DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others mark them."""
-SEED_TAGS = ThinkingFormat("<seed:think>", "</seed:think>")
+SEED_TAGS: Final = ThinkingTags("<seed:think>", "</seed:think>")
 """Thoughts as Seed-OSS marks them."""
-HARMONY = ThinkingFormat("analysis", "assistantfinal", template_mark="<|channel|>analysis", channels=True)
-"""Thoughts as gpt-oss marks them: names of channels, between control tokens, which are not seen in the text."""
-FORMATS = (THINK_TAGS, SEED_TAGS, HARMONY)
+TAGS: Final = (THINK_TAGS, SEED_TAGS)
+FORMATS: Final[tuple[ThinkingFormat, ...]] = (*TAGS, HARMONY)
 
 
 def find_thinking(source: str) -> ThinkingFormat | None:
-    """Return the marks that a chat template shows, or None if it shows none."""
-    return next((form for form in FORMATS if (form.template_mark or form.opens) in source), None)
+    """Return the format of thoughts that a chat template shows, or None if it shows none."""
+    return next((form for form in FORMATS if form.template_mark in source), None)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from intact.errors import ModelError, ParameterError
 from intact.text.infill import SPELLINGS, InfillTokens
+from intact.text.pairs import PairTemplate, PairTokens
 from intact.text.stream import Detokenizer
 from intact.text.template import ChatTemplate, Message, current
 from intact.text.tool_calls import find_format
-from intact.text.vocabulary import SPECIAL, Tokens
+from intact.text.vocabulary import SPECIAL, Tokens, is_panic
 
 if TYPE_CHECKING:
     import tokenizers
@@ -25,6 +26,7 @@ _EMBEDDINGS = (
     "model.embed_tokens.weight",
     "language_model.model.embed_tokens.weight",  # of models with pictures, as Gemma 3 was published
     "model.language_model.embed_tokens.weight",  # and as later versions of Transformers save them
+    *(f"{model}embeddings.word_embeddings.weight" for model in ("", "bert.", "roberta.")),  # of encoders
 )
 
 
@@ -55,6 +57,10 @@ class Parts(NamedTuple):
         The file, for messages.
     infill : InfillTokens or None
         The tokens for filling in the middle of a text; None for a model without.
+    pair : PairTemplate or None
+        The tokens around two texts; None for a model that reads no pairs.
+    aliases : mapping
+        The ids of tokens to which `parsing` gives others, by those others.
     """
 
     parsing: "tokenizers.Tokenizer"
@@ -70,6 +76,8 @@ class Parts(NamedTuple):
     named: Mapping[str, str]
     source: str
     infill: InfillTokens | None
+    pair: PairTemplate | None
+    aliases: Mapping[int, int]
 
 
 class Tokenizer:
@@ -156,6 +164,11 @@ class Tokenizer:
         return self._parts.prefix, self._parts.suffix
 
     @property
+    def pair(self) -> PairTemplate | None:
+        """The tokens that are put around and between two texts, if the model reads pairs."""
+        return self._parts.pair
+
+    @property
     def infill(self) -> InfillTokens | None:
         """The tokens for filling in the middle of a text, if the model has them."""
         return self._parts.infill
@@ -202,13 +215,43 @@ class Tokenizer:
         backend = parts.parsing if special else parts.plain
         try:
             ids: list[int] = backend.encode(text, add_special_tokens=False).ids
-        except BaseException as error:  # a panic of the library is not an Exception
-            if type(error).__name__ != "PanicException":
+        except BaseException as error:
+            if not is_panic(error):
                 raise
             raise ParameterError(f"the tokenizer of {parts.source} cannot tokenize this text: {error!s:.200}") from None
+        if parts.aliases:
+            ids = [parts.aliases.get(token, token) for token in ids]
         if bos is None:
             return [*parts.prefix, *ids, *parts.suffix]
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
+
+    def encode_pair(self, first: str, second: str, *, special: bool = False, most: int | None = None) -> PairTokens:
+        """Turn two texts into the tokens of one, as a reranker reads a query and a document.
+
+        Parameters
+        ----------
+        first, second : str
+            The texts.
+        special, most
+            As of `encode`, for each text; by default control tokens written in them are text.
+
+        Returns
+        -------
+        PairTokens
+            Ids and token types, with the tokens that the files put around and between two texts.
+
+        Raises
+        ------
+        ParameterError
+            If the files have no such tokens; and as of `encode`.
+        """
+        pair = self._parts.pair
+        if pair is None:
+            raise ParameterError(
+                f"the tokenizer of {self._parts.source} joins no two texts: it has no tokens to put between them; "
+                "expected one such as BERT's or XLM-RoBERTa's"
+            )
+        return pair.join(*(self.encode(text, special, False, most=most) for text in (first, second)))
 
     def encode_infill(self, prefix: str | Sequence[int], suffix: str, *, most: int | None = None) -> list[int]:
         """Turn a prefix and a suffix into the prompt after which the model writes what stands between them.

@@ -108,3 +108,8 @@ def turn_ends(named: Iterable[tuple[int, str]]) -> frozenset[int]:
     texts = dict(named)
     messages = {"<|end|>"} if {"<|return|>", "<|call|>"} <= set(texts.values()) else set()
     return frozenset(token for token, text in texts.items() if text in TURN_ENDS - messages)
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an error is a panic of a library in Rust, which is no Exception."""
+    return type(error).__name__ == "PanicException"

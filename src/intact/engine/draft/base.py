@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from intact.engine.hidden import KeptRows
 from intact.engine.sampling.state import Rules
 from intact.numerics.sampling import Sampling
 
@@ -140,6 +141,13 @@ class Draft(Protocol):
         """
 
 
+class ReadingDraft(Draft, Protocol):
+    """The guesses of a drafter with `hidden` rows."""
+
+    def read(self, rows: KeptRows) -> None:
+        """Take the head's inputs behind the text's last tokens but the very last; called after `extend`."""
+
+
 class Drafter(Protocol):
     """A source of drafts, with all that the sequences of an engine learn together.
 
@@ -152,6 +160,8 @@ class Drafter(Protocol):
     candidates, context : int
         How many of the likeliest tokens after each row `learn` needs, 0 if it learns nothing; and how many tokens
         before the row's own.
+    hidden : int
+        The number of the last inputs of the model's head, one for each token of the text, that drafts read; 0: none.
     trees : bool
         If true, guesses may branch. If not, every tree is a chain: parents -1, 0, 1, ...
     """
@@ -159,6 +169,7 @@ class Drafter(Protocol):
     name: str
     candidates: int = 0
     context: int = 0
+    hidden: int = 0
     trees: bool
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> Draft:

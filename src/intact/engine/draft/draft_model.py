@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from weakref import WeakSet, finalize
 
@@ -92,6 +92,11 @@ class ModelDraft:
         finalize(self, self.table.drop).atexit = False
 
     @property
+    def position(self) -> int:
+        """The position of the token that is to be guessed next."""
+        return len(self.text)
+
+    @property
     def missing(self) -> int:
         """Tokens of the text that the cache lacks; none if it was requested to guess here before."""
         return len(self.text) - self.table.length
@@ -107,7 +112,17 @@ class ModelDraft:
 
     def extend(self, tokens: Sequence[int]) -> None:
         """Compare the chain with the tokens that came, and keep its cached positions as far as they agree."""
-        agree = won = 0.0
+        agree = self.compare(tokens)
+        self.text += tokens
+        kept = min(agree, len(self._ahead), self.missing - 1)
+        self.begin()
+        self.ready = False
+        if kept > 0:
+            self.table.advance(kept, self.part)
+
+    def compare(self, tokens: Sequence[int]) -> int:
+        """Count what came of the chain; return the number of its drawn tokens that came true."""
+        agree, won = 0, 0.0
         for depth, ((order, kind), token) in enumerate(zip(self._guesses, tokens, strict=False)):
             self._drafter.observe(self, order, kind, token, self._relative)
             if token not in order:
@@ -119,12 +134,7 @@ class ModelDraft:
             agree += 1
         if self._guesses:
             self._drafter.earn(won)
-        self.text += tokens
-        kept = min(int(agree), len(self._ahead), self.missing - 1)
-        self.begin()
-        self.ready = False
-        if kept > 0:
-            self.table.advance(kept, self.part)
+        return agree
 
     def begin(self, covered: Sequence[float] = ()) -> None:
         """Forget the chain that was guessed last."""
@@ -201,7 +211,7 @@ class ModelDraft:
             tokens.append(token)
             parents.append(chain[depth - 1])
             found.append(-negative)
-        self.tree = make_tree(tokens, parents, found, [DraftModel.name] * len(tokens))
+        self.tree = make_tree(tokens, parents, found, [self._drafter.name] * len(tokens))
 
     def propose(self, limit: int, floor: float = 0.0) -> Tree | None:
         """Return the best of the tree that the draft model has prepared."""
@@ -382,7 +392,7 @@ class DraftModel(Drafter):
             }
             rows = {draft: row for row, draft in enumerate(chunks)}
             if rows:
-                logits = self._step(list(chunks.values()), range(len(chunks)), terms)
+                logits = self._step(chunks, list(chunks), range(len(chunks)), terms)
         for draft in reach:
             draft.finish(self.trees)
 
@@ -403,7 +413,7 @@ class DraftModel(Drafter):
             own = rules[draft]
             edits, mask = own.next() if own is not None and same else (None, None)
             sampling, key = draft.draws[:2]
-            draws.append(Draw(row, sampling, key, len(draft.text) + depth, edits, mask))
+            draws.append(Draw(row, sampling, key, draft.position + depth, edits, mask))
         tokens, logprobs = self.executor.draw(logits, draws)
         count = min(RANKS, logits.shape[1])
         likeliest = self.executor.likeliest(logits, np.array(list(rows.values()), np.int64), count).tolist()
@@ -417,8 +427,7 @@ class DraftModel(Drafter):
 
     def _take_in(self, most: dict[ModelDraft, int], terms: Terms) -> tuple[NDArray[np.int32], dict[ModelDraft, int]]:
         """Run what the cache lacks of texts, within a step's rows; return the logits of those that have caught up."""
-        chunks: list[SequenceChunk] = []
-        ran: list[tuple[ModelDraft, int]] = []
+        chunks: dict[ModelDraft, SequenceChunk] = {}
         claimed: set[tuple[Block, bytes]] = set()
         left, size = CATCHING_UP, self.index.pool.page_size
         for draft, depth in most.items():
@@ -434,21 +443,20 @@ class DraftModel(Drafter):
             claimed.add(claim)
             left -= count
             tokens = np.array(draft.text[table.length : table.length + count], np.int32)
-            chunks.append(SequenceChunk(table.length, tokens, table.pages))
-            ran.append((draft, count))
+            chunks[draft] = SequenceChunk(table.length, tokens, table.pages)
         wanted: list[int] = []
         rows: dict[ModelDraft, int] = {}
         end = 0
-        for draft, count in ran:
-            end += count
-            if count == draft.missing:
+        for draft, chunk in chunks.items():
+            end += len(chunk.tokens)
+            if len(chunk.tokens) == draft.missing:
                 rows[draft] = len(wanted)
                 wanted.append(end - 1)
         if not chunks:
             return np.zeros((0, 1), np.int32), {}
-        logits = self._step(chunks, wanted, terms)
-        for draft, count in ran:
-            draft.table.advance(count, draft.part)
+        logits = self._step(chunks, list(rows), wanted, terms)
+        for draft, chunk in chunks.items():
+            draft.table.advance(len(chunk.tokens), draft.part)
         return logits, rows
 
     def _reserve(self, table: PageTable, positions: int, used: Iterable[ModelDraft]) -> bool:
@@ -467,11 +475,23 @@ class DraftModel(Drafter):
                     return False
                 others.pop().forget()
 
-    def _step(self, chunks: list[SequenceChunk], wanted: Iterable[int], terms: Terms) -> NDArray[np.int32]:
+    def run(
+        self, chunks: Mapping[ModelDraft, SequenceChunk], guessing: Sequence[ModelDraft], wanted: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Run a step, of which some drafts want a row of logits each; return these."""
+        return self.executor.step(list(chunks.values()), wanted)
+
+    def _step(
+        self,
+        chunks: Mapping[ModelDraft, SequenceChunk],
+        guessing: Sequence[ModelDraft],
+        wanted: Iterable[int],
+        terms: Terms,
+    ) -> NDArray[np.int32]:
         """Run a step, and account for its time."""
-        rows = sum(len(chunk.tokens) for chunk in chunks)
+        rows = sum(len(chunk.tokens) for chunk in chunks.values())
         start = self.clock()
-        logits = self.executor.step(chunks, np.array(list(wanted), np.int64))
+        logits = self.run(chunks, guessing, np.array(list(wanted), np.int64))
         seconds = self.clock() - start
         self.steps += 1
         self.rows += rows

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from intact.engine.draft.base import Drafter, Observed, Tree
 from intact.engine.draft.controller import Controller, Statistics
 from intact.engine.draft.draft_model import DraftModel
+from intact.engine.draft.prediction_head import PredictionHead
 from intact.engine.draft.union import Union
 from intact.engine.request import ReplayRequest
 from intact.engine.scheduler import Scheduler
@@ -43,6 +44,8 @@ OFF: Final = "off"
 """The choice of no drafter."""
 MODEL: Final = DraftModel.name
 """The choice of a draft model alone."""
+HEADS: Final = PredictionHead.name
+"""The choice of the model's own prediction head."""
 
 
 class Drafting:
@@ -60,6 +63,11 @@ class Drafting:
     def statistics(self) -> Statistics:
         """Counts of proposed and accepted nodes so far."""
         return self.controller.statistics
+
+    @property
+    def hidden(self) -> int:
+        """The number of the last inputs of the model's head that the drafter reads of a text; 0: none."""
+        return self.drafter.hidden
 
     def guess(self, works: Several[SequenceWork], scheduler: Scheduler, allowed: bool) -> dict[Sequence, Tree]:
         """Return drafts for sequences that decode, within the spare rows and the free pages.
@@ -142,8 +150,9 @@ def check_drafter(name: str, has_model: bool = False) -> None:
     ParameterError
         If the name is neither a drafter's nor "off"; if a draft model is there and should not draft, or the reverse.
     """
-    if name not in (OFF, MODEL) and name not in DRAFTERS:
-        raise ParameterError(unknown_name(f"there is no drafter {name!r:.60}", str(name), [*DRAFTERS, MODEL, OFF]))
+    others = (MODEL, HEADS, OFF)
+    if name not in others and name not in DRAFTERS:
+        raise ParameterError(unknown_name(f"there is no drafter {name!r:.60}", str(name), [*DRAFTERS, *others]))
     if name == MODEL and not has_model:
         raise ParameterError("the drafter 'model' needs a draft model: give draft_model=")
     if name == OFF and has_model:
@@ -152,12 +161,13 @@ def check_drafter(name: str, has_model: bool = False) -> None:
 
 def describe_drafters() -> list[dict[str, Any]]:
     """Return what there is to know of each choice of `drafter=`: its name, a line, its origin, and what it learns."""
-    found: dict[str, Any] = {**DRAFTERS, MODEL: DraftModel}
+    own: dict[str, Any] = {MODEL: DraftModel, HEADS: PredictionHead}
+    found: dict[str, Any] = {**DRAFTERS, **own}
     return [
         {
             "name": name,
             "summary": (kind.__doc__ or "").strip().partition("\n")[0],
-            "origin": "intact" if kind is DraftModel else DRAFTERS.origin(name),
+            "origin": "intact" if name in own else DRAFTERS.origin(name),
             "draft_model": kind is DraftModel,
             "candidates": kind.candidates,
             "context": kind.context,
@@ -166,7 +176,13 @@ def describe_drafters() -> list[dict[str, Any]]:
     ]
 
 
-def make_drafting(name: str, vocabulary: int, trees: bool, model: DraftModel | None = None) -> Drafting | None:
+def make_drafting(
+    name: str,
+    vocabulary: int,
+    trees: bool,
+    model: DraftModel | None = None,
+    head: PredictionHead | None = None,
+) -> Drafting | None:
     """Return drafting by a drafter's name, which `check_drafter` has passed; None for "off".
 
     Parameters
@@ -177,9 +193,11 @@ def make_drafting(name: str, vocabulary: int, trees: bool, model: DraftModel | N
         If true, the executor runs trees; else drafts are chains.
     model : DraftModel, optional
         Drafts beside the drafter, or alone if that is "model".
+    head : PredictionHead, optional
+        The drafter that "heads" names.
     """
     if name == OFF:
         return None
-    members: list[Drafter] = [] if name == MODEL else [DRAFTERS[name](vocabulary, trees)]
-    members += [] if model is None else [model]
+    members: list[Drafter] = [] if name in (MODEL, HEADS) else [DRAFTERS[name](vocabulary, trees)]
+    members += [one for one in (head, model) if one is not None]
     return Drafting(members[0] if len(members) == 1 else Union(members))

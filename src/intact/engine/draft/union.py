@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from intact.engine.draft.base import (
     Drafter,
     DrawContext,
     Observed,
+    ReadingDraft,
     RelativeAcceptance,
     Terms,
     Tree,
     make_tree,
 )
 from intact.engine.draft.controller import MOST_NODES
+from intact.engine.hidden import KeptRows
 
 
 def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None:
@@ -55,6 +58,21 @@ def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None
     )
 
 
+def likeliest_chain(tree: Tree) -> Tree:
+    """Return the path from the text's last token that takes the likeliest child of each node."""
+    path: list[int] = []
+    for node, parent in enumerate(tree.parents.tolist()):  # siblings stand likeliest first
+        if parent == (path[-1] if path else -1):
+            path.append(node)
+    if len(path) == len(tree.tokens):
+        return tree
+    nodes = [(int(tree.tokens[node]), tree.chances[node], tree.origins[node]) for node in path]
+    tokens, chances, origins = zip(*nodes, strict=True)
+    return Tree(
+        np.array(tokens, np.int32), np.arange(-1, len(path) - 1, dtype=np.int32), tuple(chances), tuple(origins)
+    )
+
+
 def by_depth(trees: Sequence[Tree | None]) -> list[float]:
     """Return the chance at each depth that a node of one of the trees is accepted there."""
     found: list[float] = []
@@ -78,10 +96,10 @@ def by_depth(trees: Sequence[Tree | None]) -> list[float]:
 class UnionDraft:
     """The drafts of all members for one sequence."""
 
-    __slots__ = ("_records", "drafts", "trees")
+    __slots__ = ("_branching", "_reading", "_records", "drafts", "trees")
 
-    def __init__(self, drafts: Sequence[Draft]) -> None:
-        self.drafts = drafts
+    def __init__(self, drafts: Sequence[Draft], reading: Sequence[int] = (), branching: bool = True) -> None:
+        self.drafts, self._reading, self._branching = drafts, reading, branching
         self._records = [RelativeAcceptance() for _ in drafts]
         self.trees: list[Tree | None] = []
 
@@ -96,6 +114,11 @@ class UnionDraft:
         for draft in self.drafts:
             draft.extend(tokens)
 
+    def read(self, rows: KeptRows) -> None:
+        """Give rows to the drafts that read them."""
+        for member in self._reading:
+            cast(ReadingDraft, self.drafts[member]).read(rows)
+
     def ask(self, member: int, limit: int, floor: float) -> None:
         """Let the next member propose."""
         self.trees.append(self.drafts[member].propose(MOST_NODES if limit > 0 else 0, floor))
@@ -105,6 +128,8 @@ class UnionDraft:
         for member in range(len(self.trees), len(self.drafts)):
             self.ask(member, limit, floor)
         tree = merge(self.trees, [record.factor for record in self._records])
+        if tree is not None and not self._branching:
+            tree = likeliest_chain(tree)
         if tree is None or limit <= 0:
             return None
         return tree.cut(min(limit, sum(chance >= floor for chance in tree.chances)))
@@ -120,10 +145,12 @@ class Union(Drafter):
         self.trees = all(member.trees for member in members)
         self.candidates = max(member.candidates for member in members)
         self.context = max(member.context for member in members)
+        self.hidden = max(member.hidden for member in members)
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> UnionDraft:
         """Return the drafts of all members."""
-        return UnionDraft([member.open(tokens, draws) for member in self.members])
+        reading = [i for i, member in enumerate(self.members) if member.hidden]
+        return UnionDraft([member.open(tokens, draws) for member in self.members], reading, self.trees)
 
     def prepare(
         self,

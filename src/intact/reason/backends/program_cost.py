@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from intact.models import Program
-from intact.models.program import Attend, Experts, Linear, Logits
+from intact.models.program import Attend, Experts, Linear
 
 
 class ProgramCost:
@@ -21,7 +21,7 @@ class ProgramCost:
             if isinstance(op, Experts):
                 one = op.experts[0]
                 self._matrices += op.used * sum(int(np.prod(shapes[name])) for name in {one.gate, one.up, one.down})
-        self._head = sum([int(np.prod(shapes[op.weight])) for op in program.ops if isinstance(op, Logits)])
+        self._head = int(np.prod(shapes[program.head_weight]))
         self._attention = Counter[int]()  # products a position and visible slot, by the window
         for op in program.ops:
             if isinstance(op, Attend):

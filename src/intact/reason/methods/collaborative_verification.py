@@ -29,7 +29,7 @@ def _run(problem: Problem, programs: Sequence[State], seconds: float) -> Part[li
     found: list[str | None] = []
     try:
         for state in programs:
-            if state.why in ("budget", "error"):  # what was not written to its end is no program
+            if state.broken_off:
                 found.append(None)
                 continue
             result = yield Use("python", {"code": program_of(state.last), "seconds": seconds})

@@ -72,7 +72,7 @@ def draft_sketch_prove(
         known = yield from claim.recall(root.rest)
         drafts = yield [Extend(claim.ask(problem.start, problem, informal))] * n
         for one in drafts:
-            if one.why in ("budget", "error"):
+            if one.broken_off:
                 attempts.failures += ["budget"] if one.why == "budget" else []
                 continue
             request = claim.ask(one, problem, sketch, draft=one.text.strip(), premises=known)

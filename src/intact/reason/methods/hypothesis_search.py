@@ -136,7 +136,7 @@ def _test(written: list[State], examples: Examples, seconds: float) -> Part[list
     cell = cell_of(examples)
     try:
         for place, state in enumerate(written):
-            if state.why in ("budget", "error"):  # what was not written to its end is no program
+            if state.broken_off:
                 continue
             result = yield Use("python", {"code": cell, "before": [program_of(state.last)], "seconds": seconds})
             lines = result.text.splitlines()

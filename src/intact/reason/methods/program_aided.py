@@ -28,7 +28,7 @@ def printed(written: Sequence[State], seconds: float) -> Part[list[str]]:
     lines: list[str] = []
     try:
         for state in written:  # one by one: of several together that cannot all be paid none would count
-            if state.why in ("budget", "error"):  # what was not written to its end is no program
+            if state.broken_off:
                 lines.append("")
                 continue
             outcome = yield RunProgram(program_of(state.last), seconds=seconds)

@@ -75,7 +75,7 @@ def proof_repair(
         failed = list[tuple[State, tuple[str, ...], str]]()
         for state in written:  # what holds as it is costs least
             steps = claim.assistant.split(block_of(state))
-            if state.why in ("budget", "error"):
+            if state.broken_off:
                 attempts.failures += ["budget"] if state.why == "budget" else []
                 continue
             tried = yield from claim.attempt(steps)

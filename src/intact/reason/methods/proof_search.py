@@ -116,7 +116,7 @@ def proof_search(
             written = yield [Extend(claim.open_block(request), stop=("\n", FENCE), max_tokens=tokens)] * n
             for state in {block_of(one).strip(): one for one in reversed(written)}.values():
                 step = block_of(state).strip()
-                if not step or state.why in ("budget", "error"):
+                if not step or state.broken_off:
                     continue
                 tried = yield from claim.attempt((*node.steps, step))
                 counts["tried"] += 1

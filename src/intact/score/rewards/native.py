@@ -89,6 +89,8 @@ class LayeredReward(NativeReward):
     def head(self) -> Head:
         """The layers."""
         model, executor = self.model, self.model.executor
+        if model.program.is_encoder:
+            raise FormatError(f"{self.folder} is an encoder, which reranks texts (`rerank`), and no reward model")
         width = model.program.buffers["normed"].width
         try:
             tensors = model.checkpoint.tensors

@@ -120,10 +120,9 @@ class Fleet:
         if wanted in loads:
             chosen = wanted
         else:
-            known = {number: self.router.match(number, beginnings) for number in loads}
-            chosen = self.router.choose(beginnings, loads)
+            chosen, known = self.router.choose(beginnings, loads)
             self.forwarded += 1
-            self.matched += known[chosen] > 0
+            self.matched += known > 0
         self.ready[chosen].load += 1
         return self.ready[chosen]
 

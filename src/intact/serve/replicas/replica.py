@@ -25,7 +25,7 @@ END = "intact.end"
 """The type of the message after a response: what the access log needs to know of it."""
 UNREAD = 64
 """Batches of messages that may wait for the server to read them."""
-COUNTERS = ("steps", "rows", "prefilled", "decoded", "cached_tokens", "preemptions", "drafted", "accepted")
+COUNTERS = ("steps", "rows", "prefilled", "decoded", "cached_tokens", "preemptions", "drafted", "accepted", "saturated")
 """The engine's counters that replicas report."""
 
 

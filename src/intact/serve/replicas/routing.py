@@ -7,7 +7,7 @@ import json
 import random
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Route = Literal["prefix", "random"]
 
@@ -49,6 +49,13 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+class RoutedTo(NamedTuple):
+    """The replica that gets a request, and how many blocks of the request's beginning went there before."""
+
+    replica: int
+    known: int
+
+
 class PrefixRouter:
     """Chooses replicas by the beginnings of the requests that went to them.
 
@@ -63,8 +70,8 @@ class PrefixRouter:
         self._known: dict[int, OrderedDict[bytes, None]] = {}
         self._random = random.Random(0)
 
-    def choose(self, beginnings: Sequence[bytes], loads: Mapping[int, int]) -> int:
-        """Return the replica for a request, and note that its beginning will be there.
+    def choose(self, beginnings: Sequence[bytes], loads: Mapping[int, int]) -> RoutedTo:
+        """Choose the replica for a request, and note that its beginning will be there.
 
         It is the one that knows the longest beginning; those that have over `SLACK` requests, and over half the
         average, more than the least loaded are left out. Of equals it is the least loaded, of these the first.
@@ -77,17 +84,22 @@ class PrefixRouter:
             The number of requests at each replica that can be chosen; not empty.
         """
         if self.route == "random":
-            return self._random.choice(sorted(loads))
+            chosen = self._random.choice(sorted(loads))
+            return RoutedTo(chosen, self.match(chosen, beginnings))
         least, average = min(loads.values()), sum(loads.values()) / len(loads)
-        fit = [one for one, load in loads.items() if load - least <= max(SLACK, average / 2)]
-        chosen = min(fit, key=lambda one: (-self.match(one, beginnings), loads[one], one))
-        known = self._known.setdefault(chosen, OrderedDict())
+        fit = [
+            RoutedTo(one, self.match(one, beginnings))
+            for one, load in loads.items()
+            if load - least <= max(SLACK, average / 2)
+        ]
+        found = min(fit, key=lambda one: (-one.known, loads[one.replica], one.replica))
+        known = self._known.setdefault(found.replica, OrderedDict())
         for block in beginnings:
             known[block] = None
             known.move_to_end(block)
         while len(known) > REMEMBERED:
             known.popitem(last=False)
-        return chosen
+        return found
 
     def match(self, replica: int, beginnings: Sequence[bytes]) -> int:
         """Return how many blocks of a request's beginning went to a replica before."""

@@ -6,13 +6,13 @@ import re
 from itertools import product
 from typing import Final
 
+from intact.text.channels import ANALYSIS, COMMENTARY, MESSAGE, channel_mark
 from intact.text.tool_calls.base import ParsedCall, Region, ToolCallFormat, read_arguments
 
-_MESSAGE: Final = "assistant"
-_CHANNELS: Final = ("commentary", "analysis")
+_CHANNELS: Final = (COMMENTARY, ANALYSIS)
 _RECIPIENT: Final = " to=functions."
 _CONSTRAIN: Final = "<|constrain|>"
-_BEGIN: Final = re.compile(rf"(?:{_MESSAGE})?(?:{'|'.join(_CHANNELS)})?{re.escape(_RECIPIENT)}")
+_BEGIN: Final = re.compile(rf"(?:{MESSAGE})?(?:{'|'.join(_CHANNELS)})?{re.escape(_RECIPIENT)}")
 _HEADER: Final = re.compile(rf"([A-Za-z0-9_.-]+)(?:\s*{re.escape(_CONSTRAIN)}\s*\w*|\s+\w+)?\s*")
 _HEADER_PART: Final = re.compile(r"[\w.<|>\s-]*")
 _LONGEST_HEADER: Final = 160
@@ -34,13 +34,13 @@ class Harmony(ToolCallFormat):
     """
 
     name = "harmony"
-    opens = f"commentary{_RECIPIENT}"
+    opens = f"{COMMENTARY}{_RECIPIENT}"
     closes = "<|call|>"
     visible_marks = (_CONSTRAIN,)
 
     def fits(self, template: str) -> bool:
         """Fit templates that show tools and the channel of their calls."""
-        return "tools" in template and "<|channel|>commentary" in template
+        return "tools" in template and channel_mark(COMMENTARY) in template
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read one call behind the recipient's mark; anything else makes the text none."""
@@ -61,7 +61,7 @@ class Harmony(ToolCallFormat):
 class HarmonyCalls:
     """Find calls in a text that arrives in pieces; each character of arguments is looked at once."""
 
-    literals = tuple(message + channel + _RECIPIENT for message, channel in product((_MESSAGE, ""), (*_CHANNELS, "")))
+    literals = tuple(message + channel + _RECIPIENT for message, channel in product((MESSAGE, ""), (*_CHANNELS, "")))
 
     def __init__(self, form: Harmony) -> None:
         self._form = form

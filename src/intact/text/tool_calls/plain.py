@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from intact.text.thinking import FORMATS
+from intact.text.thinking import TAGS
 from intact.text.tool_calls.base import SEPARATORS, Region, read_calls
 from intact.text.tool_calls.scan import CallScan, ScanState
 from intact.text.tool_calls.signatures import Signatures
 
 FENCE = "```"
-_THOUGHTS = {form.opens: form.closes for form in FORMATS if not form.channels}
+_THOUGHTS = dict(TAGS)
 _FENCE_LINE = re.compile(r"```[ \t]*+(?:json|tool_call|tool_code|tool)?+[ \t]*+\r?\n", re.IGNORECASE)
 _FENCE_PART = re.compile(r"```[ \t]*+[a-z_]{0,9}+[ \t]*+\r?", re.IGNORECASE)
 _TAGS = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}

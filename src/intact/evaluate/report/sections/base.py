@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from intact.errors import FormatError
+from intact.errors import FormatError, ParameterError
 from intact.evaluate.files import traces_of
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph
@@ -14,6 +14,7 @@ from intact.evaluate.results import ItemSample, was_cut
 from intact.evaluate.samples import leaves, own_samples
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 
 class Omission(NamedTuple):
@@ -71,6 +72,22 @@ def by_run(
         else:
             found[arm.name] = value
     return found, lacking
+
+
+def measured(drawn: D | Omission, measure: Callable[[D], T | Omission]) -> T | Omission:
+    """Return a measure of what was drawn of a run, or the reason why there is none.
+
+    Parameters
+    ----------
+    measure : callable
+        A ParameterError of it is a reason too: one answer was graded both right and wrong, for example.
+    """
+    if isinstance(drawn, Omission):
+        return drawn
+    try:
+        return measure(drawn)
+    except ParameterError as error:
+        return Omission(str(error))
 
 
 def join_reasons(lacking: Mapping[str, str]) -> Omission:

@@ -17,6 +17,7 @@ from intact.evaluate.report.sections.base import (
     by_run,
     drawn_samples,
     join_reasons,
+    measured,
     omission_notes,
 )
 from intact.evaluate.results import ItemSample
@@ -73,13 +74,8 @@ def measure(samples: Mapping[str, Sequence[ItemSample]]) -> dict[str, Resampling
     return found or Omission("no verdict or reward is recorded of each of its texts")
 
 
-def _of_arm(arm: ReportArm) -> dict[str, ResamplingLimits] | Omission:
-    samples = drawn_samples(arm)
-    return samples if isinstance(samples, Omission) else measure(samples)
-
-
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, _of_arm)
+    found, lacking = by_run(arms, lambda arm: measured(drawn_samples(arm), measure))
     if not found:
         return join_reasons(lacking)
     limits = {(name, checker): one for name, of in found.items() for checker, one in of.items()}

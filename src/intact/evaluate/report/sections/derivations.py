@@ -17,6 +17,7 @@ from intact.evaluate.report.sections.base import (
     by_run,
     drawn_texts,
     join_reasons,
+    measured,
     omission_notes,
     once,
 )
@@ -115,13 +116,8 @@ def _share(checked: Mapping[str, Sequence[tuple[bool, bool, bool]]], right: bool
     return share_of_samples(failing, stated)
 
 
-def _of_arm(arm: ReportArm) -> DerivationFindings | Omission:
-    texts = once(arm, drawn_texts)
-    return texts if isinstance(texts, Omission) else measure(texts)
-
-
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, _of_arm)
+    found, lacking = by_run(arms, lambda arm: measured(once(arm, drawn_texts), measure))
     if not found:
         return join_reasons(lacking)
     blocks: list[Block] = [

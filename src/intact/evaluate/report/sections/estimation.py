@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, percent, points, settled, with_bounds
@@ -19,6 +18,7 @@ from intact.evaluate.report.sections.base import (
     by_run,
     drawn_samples,
     join_reasons,
+    measured,
     omission_notes,
 )
 from intact.evaluate.results import ItemSample
@@ -143,18 +143,13 @@ def _mean(values: Sequence[float]) -> Interval:
     return ratio_of_sums(values, np.ones(len(values)))
 
 
-def _of_arm(arm: ReportArm) -> EstimationFindings | Omission:
-    samples = drawn_samples(arm)
-    if isinstance(samples, Omission):
-        return samples
-    try:
-        return measure(samples, arm.run.manifest["method"].get("sampling", {}))
-    except ParameterError as error:
-        return Omission(str(error))
+def _measure_arm(arm: ReportArm) -> EstimationFindings | Omission:
+    manifest = arm.run.manifest
+    return measured(drawn_samples(arm), lambda samples: measure(samples, manifest["method"].get("sampling", {})))
 
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, _of_arm)
+    found, lacking = by_run(arms, _measure_arm)
     if not found:
         return join_reasons(lacking)
     blocks: list[Block] = [Paragraph(f"{name}: {_sentence(one)}") for name, one in found.items()]

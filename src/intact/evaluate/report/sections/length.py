@@ -20,6 +20,7 @@ from intact.evaluate.report.sections.base import (
     by_run,
     drawn_samples,
     join_reasons,
+    measured,
     omission_notes,
     too_few_mixed,
 )
@@ -137,7 +138,7 @@ def _bins(tokens: Floats, right: Floats, names: Sequence[str]) -> list[LengthBin
 
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, _of_arm)
+    found, lacking = by_run(arms, lambda arm: measured(drawn_samples(arm), measure))
     if not found:
         return join_reasons(lacking)
     blocks: list[Block] = [_sentence(name, one) for name, one in found.items()]
@@ -175,11 +176,6 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
         )
     )
     return SectionBody([*blocks, *omission_notes(lacking)], found)
-
-
-def _of_arm(arm: ReportArm) -> LengthFindings | Omission:
-    samples = drawn_samples(arm)
-    return samples if isinstance(samples, Omission) else measure(samples)
 
 
 def _sentence(name: str, one: LengthFindings) -> Paragraph:

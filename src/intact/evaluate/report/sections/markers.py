@@ -19,6 +19,7 @@ from intact.evaluate.report.sections.base import (
     by_run,
     drawn_texts,
     join_reasons,
+    measured,
     omission_notes,
     once,
     too_few_mixed,
@@ -86,13 +87,8 @@ def measure(texts: Mapping[str, Sequence[SampleText]]) -> dict[str, MarkerFindin
     }
 
 
-def _of_arm(arm: ReportArm) -> dict[str, MarkerFindings] | Omission:
-    texts = once(arm, drawn_texts)
-    return texts if isinstance(texts, Omission) else measure(texts)
-
-
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, _of_arm)
+    found, lacking = by_run(arms, lambda arm: measured(once(arm, drawn_texts), measure))
     if not found:
         return join_reasons(lacking)
     blocks: list[Block] = [Paragraph(f"{name}: {_sentence(of)}") for name, of in found.items()]

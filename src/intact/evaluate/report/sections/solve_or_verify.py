@@ -20,6 +20,7 @@ from intact.evaluate.report.sections.base import (
     by_run,
     drawn_samples,
     join_reasons,
+    measured,
     omission_notes,
     too_few_mixed,
 )
@@ -168,18 +169,8 @@ def _exponents(verified: Floats, ratio: float, budgets: Sequence[float]) -> tupl
     return first, second
 
 
-def _of_arm(arm: ReportArm) -> SplitFindings | Omission:
-    samples = drawn_samples(arm)
-    if isinstance(samples, Omission):
-        return samples
-    try:
-        return measure(samples)
-    except ParameterError as error:  # one answer was graded both right and wrong
-        return Omission(str(error))
-
-
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
-    found, lacking = by_run(arms, _of_arm)
+    found, lacking = by_run(arms, lambda arm: measured(drawn_samples(arm), measure))
     if not found:
         return join_reasons(lacking)
     blocks: list[Block] = [Paragraph(f"{name}: {_sentence(one)}") for name, one in found.items()]

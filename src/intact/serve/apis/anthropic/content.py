@@ -8,7 +8,7 @@ from typing import Any
 
 from intact.serve.identity import new_identifier
 from intact.serve.replies import ChunkTemplate
-from intact.text.thinking import AnyThoughtReader
+from intact.text.thinking import ThoughtReader
 
 Event = Mapping[str, Any]
 """An event of a stream; its `type` is also its name."""
@@ -21,13 +21,13 @@ class Content:
     ----------
     blocks : list of dict
         The blocks, complete once `end` was called.
-    thoughts : AnyThoughtReader or None
+    thoughts : ThoughtReader or None
         Tells thoughts from text; None if all is text. Set before text is added.
     """
 
     def __init__(self) -> None:
         self.blocks: list[dict[str, Any]] = []
-        self.thoughts: AnyThoughtReader | None = None
+        self.thoughts: ThoughtReader | None = None
         self._open: str | None = None
         self._parts: list[str] = []
 

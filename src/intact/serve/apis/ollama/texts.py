@@ -21,7 +21,7 @@ from intact.serve.models import Served
 from intact.serve.replies import LINES, CancellableResponse, ChunkTemplate, EventStream, JsonReply, line
 from intact.serve.requests import ChatRequest
 from intact.serve.service import Service
-from intact.text.thinking import AnyThoughtReader
+from intact.text.thinking import ThoughtReader
 
 _UNLOAD = ("0", "0.0", "0s", "0m")
 """Values of `keep_alive` by which clients of Ollama unload a model."""
@@ -209,12 +209,12 @@ async def _method_parts(service: Service, request: ChatRequest, client: str, thi
     yield Final(choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"], own)
 
 
-async def written(chat: Chat, watch: Stopwatch, thoughts: AnyThoughtReader | None = None) -> Parts:
+async def written(chat: Chat, watch: Stopwatch, thoughts: ThoughtReader | None = None) -> Parts:
     """Yield the parts of an admitted text.
 
     Parameters
     ----------
-    thoughts : AnyThoughtReader, optional
+    thoughts : ThoughtReader, optional
         Tells thoughts from the rest; without one all is content.
     """
     tokenizer, finish = chat.served.loaded.tokenizer, "stop"

@@ -9,7 +9,7 @@ from intact.serve.errors import ApiError
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
 from intact.serve.thinking import LEVELS, SWITCH, can_think, template_source, thought_reader, with_variable
-from intact.text.thinking import AnyThoughtReader
+from intact.text.thinking import ThoughtReader
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ThinkChoice:
             raise _refusal(f'"{served.name}" always thinks: its template has no {SWITCH}')
         return request
 
-    def reader(self, chat: Chat) -> AnyThoughtReader | None:
+    def reader(self, chat: Chat) -> ThoughtReader | None:
         """Return what tells thoughts from the answer, if the request wants them apart."""
         return thought_reader(chat) if self.think else None
 

@@ -1,4 +1,4 @@
-"""Choose a plan: which machines work together on a replica of the model, with which shares, and what comes of it."""
+"""Search for the best plan: which machines work together on a replica of the model, and with which shares."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
-from intact.parallel.ranks import MOST, Way
+from intact.parallel.ranks import MOST
 from intact.planning.machines import MachineKind
-from intact.planning.pipeline import simulate_pipeline
-from intact.planning.stages import StagesWork
-from intact.planning.step import StepTimes, simulate_step
-from intact.planning.work import PAGE, ModelWork, RankMemory, RankWork, StepRows
+from intact.planning.plan import ClusterPlan, Demand, PlannedRank, PlannedReplica
+from intact.planning.ways import DividedModel, PipelineParallel, TensorParallel
+from intact.planning.work import PAGE, ModelWork, RankMemory, StepRows
 
 Goal: TypeAlias = Literal["tokens", "latency"]
 """Most tokens a second of the cluster, or the least time of a token on one replica."""
@@ -30,102 +29,6 @@ _FINE: Final = 100
 """The greatest share that is tried."""
 _ROUNDS: Final = 12
 """Times that shares are changed until the memory of all ranks suffices."""
-
-
-class Demand(NamedTuple):
-    """The work for each replica.
-
-    Attributes
-    ----------
-    texts : int
-        Written at a time.
-    context : int
-        Tokens of each, prompt included, for which there is memory.
-    length : int
-        Tokens that are written of each.
-    """
-
-    texts: int = 8
-    context: int = 2048
-    length: int = 256
-
-
-class PlannedRank(NamedTuple):
-    """One machine's part of a replica: bytes that it needs in all, of weights and of cache."""
-
-    kind: MachineKind
-    share: int
-    needed: int
-    weights: int
-    cache: int
-    busy: float
-    """Seconds of processor time a step."""
-
-
-@dataclass(frozen=True)
-class PlannedReplica:
-    """A replica of the model on one or more machines.
-
-    Attributes
-    ----------
-    ranks : tuple of PlannedRank
-        Rank 0 first.
-    way : str
-        How the model is divided between them: ``tensor`` or ``pipeline``.
-    seconds : float
-        Of a step, in which each text gets a token.
-    tokens : float
-        Tokens a second, of all texts.
-    bytes : int
-        Bytes that leave and reach rank 0 in a step.
-    available : float
-        The share of the time in which no machine of it has failed.
-    expected : float
-        Tokens a second in the long run: less the time of failures and the texts that they break off.
-    prompt : float
-        Tokens a second of a prompt; 0 before a plan has chosen the replica.
-    """
-
-    ranks: tuple[PlannedRank, ...]
-    way: Way
-    seconds: float
-    tokens: float
-    bytes: int
-    available: float
-    expected: float
-    prompt: float = 0.0
-
-
-@dataclass(frozen=True)
-class ClusterPlan:
-    """The choice of a plan.
-
-    Attributes
-    ----------
-    replicas : tuple of pairs
-        Replicas that are alike, and how many of them.
-    unused : dict of str to int
-        Machines left out, by kind.
-    alone : dict of str to str
-        Why a machine of a kind cannot hold the model alone; "" if it can.
-    refused : dict of str to str
-        Why several machines of a kind together cannot, if none of the degrees that were tried fits.
-    """
-
-    replicas: tuple[tuple[PlannedReplica, int], ...]
-    unused: dict[str, int]
-    alone: dict[str, str]
-    refused: dict[str, str]
-
-    @property
-    def tokens(self) -> float:
-        """Tokens a second of all replicas while nothing fails."""
-        return sum(count * replica.tokens for replica, count in self.replicas)
-
-    @property
-    def expected(self) -> float:
-        """Tokens a second in the long run."""
-        return sum(count * replica.expected for replica, count in self.replicas)
 
 
 def choose_plan(
@@ -156,73 +59,6 @@ def choose_plan(
     return _Chooser(model, kinds, demand, progress, goal).choose()
 
 
-def simulate_replica(
-    model: ModelWork, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows
-) -> tuple[StepTimes, list[RankWork]]:
-    """Simulate a step on these machines, rank 0 first; return its times and the ranks' work.
-
-    Ranks with equal heads and shares do equal work, but rank 0, so that one of them is counted.
-
-    Raises
-    ------
-    ParameterError
-        If the program cannot be cut so.
-    """
-    found: dict[tuple[object, ...], RankWork] = {}
-    works = []
-    for rank, key in enumerate(_rank_keys(model, shares)):
-        if key not in found:
-            found[key] = model.step(model.part(shares, rank), rows)
-        works.append(found[key])
-    return simulate_step(kinds, works), works
-
-
-def _rank_keys(model: ModelWork, shares: Sequence[int]) -> list[tuple[object, ...]]:
-    if len(shares) == 1:
-        return [(0,)]
-    heads = model.heads_of(shares)
-    return [(rank == 0, share, heads[rank]) for rank, share in enumerate(shares)]
-
-
-class _Tensor:
-    """Tensor parallel: what ranks keep, and when they have done a step."""
-
-    way: Final = "tensor"
-
-    def __init__(self, model: ModelWork) -> None:
-        self.model, self.most = model, model.heads
-
-    def memory(self, shares: Sequence[int]) -> list[RankMemory]:
-        found: dict[tuple[object, ...], RankMemory] = {}
-        keys = _rank_keys(self.model, shares)
-        for rank, key in enumerate(keys):
-            if key not in found:
-                found[key] = self.model.memory(self.model.part(shares, rank))
-        return [found[key] for key in keys]
-
-    def times(self, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows) -> StepTimes:
-        return simulate_replica(self.model, kinds, shares, rows)[0]
-
-
-class _Pipeline:
-    """Pipeline parallel, likewise."""
-
-    way: Final = "pipeline"
-
-    def __init__(self, model: ModelWork) -> None:
-        self.stages = StagesWork(model.whole or model.program, model.sizes)
-        try:
-            self.most = len(self.stages.kinds)
-        except ParameterError:  # it cannot be cut between layers
-            self.most = 1
-
-    def memory(self, shares: Sequence[int]) -> list[RankMemory]:
-        return self.stages.memory(shares)
-
-    def times(self, kinds: Sequence[MachineKind], shares: Sequence[int], rows: StepRows) -> StepTimes:
-        return simulate_pipeline(kinds, self.stages.step(shares, rows))
-
-
 class _Group(NamedTuple):
     """A replica, or why there is none."""
 
@@ -240,7 +76,7 @@ class _Chooser:
     groups: dict[tuple[str, ...], _Group] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.ways: tuple[_Tensor | _Pipeline, ...] = _Tensor(self.model), _Pipeline(self.model)
+        self.ways: tuple[DividedModel, ...] = TensorParallel(self.model), PipelineParallel(self.model)
         self.most = min(MOST, max(way.most for way in self.ways))
 
     def choose(self) -> ClusterPlan:
@@ -325,7 +161,7 @@ class _Chooser:
         """Return what the goal wants to be the least."""
         return replica.seconds if self.goal == "latency" else -replica.expected
 
-    def _ordered(self, way: _Tensor | _Pipeline, run: Sequence[MachineKind]) -> _Group:
+    def _ordered(self, way: DividedModel, run: Sequence[MachineKind]) -> _Group:
         """Return the replica of some machines, the fastest rank 0, or that with the most memory where it must be."""
         try:
             group = self._replica(way, run)
@@ -339,7 +175,7 @@ class _Chooser:
             return _Group(None, str(error))
         return group
 
-    def _replica(self, way: _Tensor | _Pipeline, run: Sequence[MachineKind]) -> _Group:
+    def _replica(self, way: DividedModel, run: Sequence[MachineKind]) -> _Group:
         weights = [self.speeds[kind.name] for kind in run]
         for _ in range(_ROUNDS):
             shares = _whole_shares(weights)
@@ -372,7 +208,7 @@ class _Chooser:
 
     def _finish(
         self,
-        way: _Tensor | _Pipeline,
+        way: DividedModel,
         run: Sequence[MachineKind],
         shares: Sequence[int],
         memory: Sequence[RankMemory],

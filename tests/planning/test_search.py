@@ -4,25 +4,27 @@ from dataclasses import replace
 
 import pytest
 
-from intact.bench import shapes
 from intact.bench.shapes import ModelShape, random_checkpoint
 from intact.errors import ParameterError
 from intact.models import build_program
 from intact.parallel.ranks import parse_ranks
-from intact.planning.choose import PROCESS, Demand, choose_plan, simulate_replica
 from intact.planning.machines import MachineKind, Rates
+from intact.planning.plan import Demand
+from intact.planning.search import PROCESS, choose_plan
+from intact.planning.ways import TensorParallel
 from intact.planning.work import ModelWork, StepRows
 
 RATES = Rates(1e-11, 3e-11, 3e-6, message=15e-6, copy=5e-10, hub=3e-5, spoke=15e-6, row=5e-10, step=5e-4)
 DEMAND = Demand(texts=4, context=256, length=64)
 
 
+def work_of(shape):
+    return ModelWork.of(build_program(random_checkpoint("small", shape=shape)))
+
+
 @pytest.fixture(scope="module")
 def work():
-    with pytest.MonkeyPatch.context() as patch:
-        shape = ModelShape("llama", 12, 512, 1536, 8, 4, 64, 4096, 1024, 1e4, False)
-        patch.setattr(shapes, "SHAPES", {"small": shape})
-        return ModelWork.of(build_program(random_checkpoint("small")))
+    return work_of(ModelShape("llama", 12, 512, 1536, 8, 4, 64, 4096, 1024, 1e4, False))
 
 
 def kind(name="one", count=1, memory=10**10, speed=1.0, rates=RATES, **fields):
@@ -84,7 +86,7 @@ def test_latency_takes_the_group_whose_step_is_the_shortest(work):
     assert count == 1
     assert all(rank.kind.name == "a" for rank in replica.ranks)
     for degree in range(1, 5):
-        times, _ = simulate_replica(work, kinds[:1] * degree, (1,) * degree, StepRows(4, 1, 128))
+        times = TensorParallel(work).times(kinds[:1] * degree, (1,) * degree, StepRows(4, 1, 128))
         assert replica.seconds <= times.seconds
     slow_network = [replace(one, latency=0.1) for one in kinds]
     ((alone, _),) = choose_plan(work, slow_network, DEMAND, "latency").replicas
@@ -102,10 +104,7 @@ def test_failures_cost_time_and_texts(work):
 
 
 def test_a_model_that_cannot_be_cut_runs_whole_where_it_fits():
-    with pytest.MonkeyPatch.context() as patch:
-        shape = ModelShape("qwen3moe", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64)
-        patch.setattr(shapes, "SHAPES", {"experts": shape})
-        experts = ModelWork.of(build_program(random_checkpoint("experts")))
+    experts = work_of(ModelShape("qwen3moe", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64))
     plan = choose_plan(experts, [kind(count=3)], DEMAND)
     assert [(len(replica.ranks), count) for replica, count in plan.replicas] == [(1, 3)]
     refused = choose_plan(experts, [kind(count=3, memory=PROCESS)], DEMAND)
@@ -114,10 +113,7 @@ def test_a_model_that_cannot_be_cut_runs_whole_where_it_fits():
 
 
 def test_what_tensor_parallel_cannot_cut_a_pipeline_may():
-    with pytest.MonkeyPatch.context() as patch:
-        shape = ModelShape("qwen3moe", 6, 256, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64)
-        patch.setattr(shapes, "SHAPES", {"experts": shape})
-        experts = ModelWork.of(build_program(random_checkpoint("experts")))
+    experts = work_of(ModelShape("qwen3moe", 6, 256, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64))
     ((replica, count),) = choose_plan(experts, [kind(count=4, memory=need(experts) - 1)], DEMAND).replicas
     assert (len(replica.ranks), replica.way, count) == (2, "pipeline", 2)
     assert all(rank.needed <= rank.kind.memory for rank in replica.ranks)
@@ -132,7 +128,7 @@ def test_the_network_chooses_the_way(work):
         machines = kind(count=2, memory=memory, latency=latency, rates=rates, bandwidth=1e12)
         ((replica, _),) = choose_plan(work, [machines], DEMAND).replicas
         assert replica.way == way
-        times, _ = simulate_replica(work, [machines] * 2, (1, 1), StepRows(4, 1, 128))
+        times = TensorParallel(work).times([machines] * 2, (1, 1), StepRows(4, 1, 128))
         assert replica.seconds <= times.seconds
 
 

@@ -1,0 +1,71 @@
+"""The settings of an executor: from them, or from an executor that runs already, another one is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from intact.executors.base import Exchanger, Executor
+from intact.executors.profiles import Profile
+from intact.models import Program
+
+if TYPE_CHECKING:
+    from intact.executors.weight_file import WeightFile
+
+
+class ExecutorSettings(NamedTuple):
+    """The arguments of an executor, as of `intact.load`."""
+
+    profile: Profile
+    bits: int
+    page_size: int
+    executor: str
+    threads: int | None
+
+    def make_executor(
+        self,
+        program: Program,
+        exchange: Exchanger | None = None,
+        *,
+        tier: str | None = None,
+        mapped: WeightFile | None = None,
+        weights_memory: int = 1 << 62,
+    ) -> Executor:
+        """Return the executor of a program, or of a part of one.
+
+        Parameters
+        ----------
+        exchange : Exchanger, optional
+            Runs the exchanges of a program that has some.
+        tier, mapped, weights_memory
+            As of `NativeExecutor`; the reference executor has none of them.
+
+        Raises
+        ------
+        ModelError, ParameterError
+            If the executor cannot run the program with these settings.
+        """
+        if self.executor == "native":
+            from intact.executors.native import NativeExecutor
+
+            return NativeExecutor(
+                program,
+                self.profile,
+                self.threads,
+                tier,
+                self.bits,
+                self.page_size,
+                exchange,
+                mapped=mapped,
+                weights_memory=weights_memory,
+            )
+        from intact.executors.reference import ReferenceExecutor
+
+        return ReferenceExecutor(program, self.bits, self.page_size, self.profile, exchange)
+
+
+def make_alike(executor: Executor, program: Program, exchange: Exchanger) -> Executor:
+    """Return an executor of another program that computes as one in this process does, on its tier."""
+    facts = executor.description
+    kind, threads, tier = str(facts["executor"]), cast("int", facts["threads"]), str(facts["tier"])
+    settings = ExecutorSettings(executor.profile, executor.bits, executor.page_size, kind, threads)
+    return settings.make_executor(program, exchange, tier=tier)

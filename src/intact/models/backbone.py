@@ -1,0 +1,73 @@
+"""State-space layers that safetensors have below a `backbone`, with others or alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.formats import Checkpoint
+from intact.formats.metadata import Metadata
+from intact.models.config import MOST_CONTEXT, Config
+from intact.models.names import HF_NAMES
+from intact.models.state_spaces import StateSpaces, scan_names
+
+_NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
+BACKBONE_NAMES = HF_NAMES | {"token_embd": "model.embeddings", "output_norm": "model.norm_f", "attn_norm": "norm"}
+
+
+class BackboneStateSpaces(StateSpaces):
+    """Those whose folders name the decoder `backbone`, its layers' one norm `norm`, and what follows it `mixer`."""
+
+    mixer = "mixer"
+    hf_names = BACKBONE_NAMES | scan_names("mixer")
+    hf_eps = "layer_norm_epsilon"
+    fused = {"ssm_in": "mixer.in_proj"}
+
+    @classmethod
+    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
+        """Return a checkpoint in which each matrix is a tensor of its own."""
+        if checkpoint.format != "gguf":
+            tensors = checkpoint.tensors.items()
+            named = {name.replace("backbone.", "model.", 1): tensor for name, tensor in tensors}
+            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, named)
+        return super().split(checkpoint, config)
+
+    @classmethod
+    def canonical_name(cls, name: str) -> str:
+        """Return GGUF's name."""
+        return super().canonical_name(name.replace("backbone.", "model.", 1))
+
+    @classmethod
+    def hf_name(cls, name: str) -> str:
+        """Return the name in safetensors, whose layers are those of a `backbone`."""
+        return super().hf_name(name).replace("model.", "backbone.", 1)
+
+
+class ScansAlone(BackboneStateSpaces):
+    """Those without attention and feed-forward nets."""
+
+    @classmethod
+    def read_gguf(cls, m: Metadata) -> Config:
+        """Read what is shared with other decoders."""
+        own = {f"{m.prefix}attention.{key}": value for key, value in _NO_ATTENTION.items()}
+        own |= {m.prefix + "feed_forward_length": 1, m.prefix + "rope.dimension_count": 2}
+        return super().read_gguf(Metadata({**m.values, **own}, m.source, prefix=m.prefix))
+
+    @classmethod
+    def read_hf(cls, m: Metadata) -> Config:
+        """Read the same from a config.json."""
+        own: dict[str, Any] = {
+            "num_attention_heads": 1,
+            "num_key_value_heads": 1,
+            "head_dim": 2,
+            "intermediate_size": 1,
+            "max_position_embeddings": m.get("max_position_embeddings", MOST_CONTEXT),
+            "rope_theta": None,
+        }
+        return super().read_hf(Metadata({**m.values, **own}, m.source))
+
+    def rotations(self) -> tuple[NDArray[np.uint64], ...]:
+        """Return none: positions are not rotated."""
+        return ()

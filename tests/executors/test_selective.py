@@ -1,0 +1,192 @@
+"""Selective scans in both executors: bits do not depend on tiers, threads, pages, cuts and the states on the way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import intact
+from intact.conformance.synthetic import Case, _Builder, cases
+from intact.errors import ModelError
+from intact.executors.base import SequenceChunk, selective_weights
+from intact.executors.native import NativeExecutor, available_tiers
+from intact.executors.reference import ReferenceExecutor
+from intact.models.program import ConvolveSilu, Embed, Linear, SelectiveScan, Target
+from intact.numerics import fp32
+from intact.numerics.dequantize import dequantize
+from support.examples import examples
+from support.tiny import write_tiny
+
+TIERS = available_tiers()
+CASES = {case.name: case for case in cases() if case.name.startswith("selective ")}
+CHANNELS, STATES, COUNT = 22, 12, 150
+
+
+def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.ndarray]:
+    executor.reserve_pages(case.pages)
+    return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
+
+
+def bare_case(taps: int = 4) -> tuple[Case, np.ndarray]:
+    """A program that is little besides a scan: token i has row i, whose parts are products with the unit matrix."""
+    rng, b = np.random.default_rng(taps), _Builder("bare")
+    rows = rng.normal(0, 1, (COUNT, 2 * CHANNELS + 2 * STATES)).astype(np.float32)
+    rows[:, CHANNELS : 2 * CHANNELS] -= 2  # the steps
+
+    def tensor(name: str, values: np.ndarray) -> str:
+        return b.tensor(name, "F32", values.shape, np.ascontiguousarray(values, "<f4").tobytes())
+
+    b.ops.append(Embed(b.buffer("x", rows.shape[1], wide=True), tensor("embed", rows)))
+    ends = (("mixed", CHANNELS), ("steps", CHANNELS), ("b", STATES), ("c", STATES))
+    parts = np.split(np.eye(rows.shape[1]), np.cumsum([count for _, count in ends])[:-1])
+    targets = [Target(b.buffer(name, n), tensor(f"to.{name}", p)) for (name, n), p in zip(ends, parts, strict=True)]
+    b.ops.append(Linear("x", tuple(targets)))
+    kernel, bias = tensor("taps", rng.normal(0, 0.5, (CHANNELS, taps))), tensor("bias", rng.normal(0, 0.2, CHANNELS))
+    b.ops.append(ConvolveSilu("mixed", b.buffer("convolved", CHANNELS), kernel, bias, 0, CHANNELS, taps))
+    decay = tensor("decay", -np.geomspace(0.01, 16, CHANNELS * STATES).reshape(CHANNELS, STATES))
+    names = ("convolved", "steps", "b", "c", b.buffer("scanned", CHANNELS), decay, tensor("skip", np.ones(CHANNELS)))
+    b.ops.append(SelectiveScan(*names, 0, CHANNELS, STATES))
+    b.logits("scanned", "F32", 7)
+    return b.case([], pages=-(-COUNT // 16)), rows
+
+
+def logits_of(executor: ReferenceExecutor | NativeExecutor, ends: list[int]) -> np.ndarray:
+    """The logits of a text that is cut at some places."""
+    count = -(-COUNT // executor.page_size)
+    executor.reserve_pages(count + 1)
+    pages, out = np.arange(count, 0, -1, dtype=np.int32), []
+    for start, end in zip([0, *ends], [*ends, COUNT], strict=True):
+        chunk = SequenceChunk(start, np.arange(start, end, dtype=np.int32), pages)
+        out.append(executor.step_float([chunk], np.arange(end - start)).copy())
+    return np.concatenate(out)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("name", CASES)
+def test_native_equals_the_reference(name: str, tier: str) -> None:
+    case = CASES[name]
+    expected = run(ReferenceExecutor(case.program, case.bits, 16), case)
+    assert all(np.abs(part).max() > 0 for part in expected)
+    for threads in (1, 2, 5):
+        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
+        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+
+
+def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut() -> None:
+    program = bare_case()[0].program
+    expected = logits_of(ReferenceExecutor(program), [])
+    for page, ends in ((16, list(range(1, COUNT))), (80, [63, 64, 65, 128])):
+        assert np.array_equal(logits_of(ReferenceExecutor(program, 8, page), ends), expected), page
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("profile", ["int8", "fp32"])
+def test_native_gives_one_text_the_same_bits_however_it_is_cut(profile: str) -> None:
+    program = bare_case()[0].program
+    expected = logits_of(NativeExecutor(program, profile, 1), [])
+    if profile == "int8":
+        assert np.array_equal(expected, logits_of(ReferenceExecutor(program), []))
+
+    @given(
+        st.lists(st.integers(1, COUNT - 1), max_size=12, unique=True),
+        st.sampled_from([16, 32, 48, 64, 80, 128, 208]),
+        st.integers(1, 3),
+        st.sampled_from(TIERS),
+    )
+    @examples(25)
+    def cut(ends: list[int], page: int, threads: int, tier: str) -> None:
+        executor = NativeExecutor(program, profile, threads, tier, page_size=page)
+        assert np.array_equal(logits_of(executor, sorted(ends)), expected)
+
+    cut()
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("profile", ["int8", "fp32"])
+def test_states_on_the_way_are_taken_up_for_their_own_rows_alone(profile: str) -> None:
+    """Texts go back to any place, go on otherwise, copy pages and come back: each row is that of its own text."""
+    program = bare_case()[0].program
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 139), st.integers(1, 80), st.booleans(), st.integers(0, 2)), max_size=20),
+        st.sampled_from([16, 32, 48, 64, 128]),
+    )
+    @examples(25)
+    def walk(moves: list[tuple[int, int, bool, int]], page: int) -> None:
+        executor, plain = NativeExecutor(program, profile, 2, page_size=page), NativeExecutor(program, profile, 1)
+        count = -(-COUNT // page)
+        executor.reserve_pages(3 * count)
+        plain.reserve_pages(-(-COUNT // plain.page_size))
+        texts: list[list[int]] = [[], [], []]
+        for back, length, copies, which in moves:
+            pages = np.arange(which * count, (which + 1) * count, dtype=np.int32)
+            if copies:  # a fork of another text: its pages are copied
+                other = (which + 1) % 3
+                for i in range(count):
+                    executor.copy_page(other * count + i, which * count + i)
+                texts[which] = list(texts[other])
+            start = min(back, len(texts[which]))
+            added = [(start * 7 + length * 3 + 5 * i + which) % COUNT for i in range(min(length, COUNT - start))]
+            texts[which] = texts[which][:start] + added
+            chunk = SequenceChunk(start, np.array(added, np.int32), pages)
+            found = executor.step_float([chunk], np.arange(len(added))).copy()
+            whole = SequenceChunk(
+                0, np.array(texts[which], np.int32), np.arange(-(-COUNT // plain.page_size), dtype=np.int32)
+            )
+            assert np.array_equal(found, plain.step_float([whole], np.arange(start, len(texts[which]))))
+
+    walk()
+
+
+@pytest.mark.native
+def test_the_fp32_profile_computes_its_definition() -> None:
+    case, rows = bare_case()
+    targets = next(op for op in case.program.ops if isinstance(op, Linear)).targets
+    op = next(op for op in case.program.ops if isinstance(op, SelectiveScan))
+
+    def values(name: str) -> np.ndarray:
+        t = case.program.tensors[name]
+        return dequantize(t.kind, t.data, t.shape)
+
+    mixed, steps, b, c = (fp32.linear(rows, values(target.weight)) for target in targets)
+    x = fp32.scan_inputs(mixed, values("taps"), values("bias"))
+    scanned = fp32.selective_scan(x, b, c, steps, selective_weights(case.program, op), values("skip"))
+    expected = fp32.linear(scanned, values("head"))
+    for threads, page, ends in ((1, 16, []), (3, 64, [40, 64, 100]), (2, 16, list(range(1, COUNT)))):
+        executor = NativeExecutor(case.program, "fp32", threads, page_size=page)
+        assert np.array_equal(logits_of(executor, ends), expected), threads
+
+
+@pytest.mark.native
+def test_samples_forks_and_preemption_leave_bits_alone(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "tiny.gguf", "mamba")
+    words = [(37 * i * i + 11 * i + 5) % 301 for i in range(150)]
+    prompts = [words[:58], words[:61], words[40:90]]
+    options = {"max_tokens": 40, "temperature": 0.9, "seed": 5, "ignore_eos": True}
+    whole = intact.load(path)
+    expected = [[one.tokens for one in whole.generate([prompt], n=3, **options)[0]] for prompt in prompts]
+    page = whole.executor.page_bytes
+    for settings in ({"page_size": 16, "chunk": 7}, {"page_size": 64, "drafter": "off"}, {"cache_bytes": 12 * page}):
+        model = intact.load(path, **settings)
+        found = model.generate(prompts, n=3, **options)
+        assert [[one.tokens for one in some] for some in found] == expected, settings
+    assert model.engine.counters.preemptions > 0
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"layer": 1}, "scans take the parts of the cache in their order"),
+        ({"states": 257}, "states of 257 columns pass the proven bounds, at most 256"),
+    ],
+)
+def test_scans_beyond_their_bounds_are_refused(changes: dict[str, int], problem: str) -> None:
+    program = bare_case()[0].program
+    ops = tuple(replace(op, **changes) if isinstance(op, SelectiveScan) else op for op in program.ops)
+    with pytest.raises((ModelError, ValueError), match=problem):
+        NativeExecutor(replace(program, ops=ops))

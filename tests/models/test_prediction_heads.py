@@ -1,0 +1,122 @@
+"""Heads that predict a further token: their logits by a float64 program, and files that are refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import intact
+from intact.engine.hidden import read_hidden
+from intact.errors import ModelError, ParameterError
+from intact.formats import Checkpoint, open_checkpoint
+from intact.models import build_program
+from intact.models.prediction_heads import build_prediction_head
+from intact.receipts.identity import measure
+from support.folders import VARIANTS, write_folder
+from support.heads import predicted, run_whole, write_head_gguf, write_headed_folder, write_headed_tiny
+from support.tiny import write_tiny
+from test_fidelity import DELTA_NETS, FloatModel, divergence, relative_difference
+
+TOKENS = [(37 * i * i + 11 * i + 5) % 301 for i in range(40)]
+FOLDERS = ("qwen3.5", "qwen3.5-tied", "qwen3.5-moe", "qwen3-next")
+
+
+@pytest.mark.parametrize("architecture", DELTA_NETS)
+@pytest.mark.native
+def test_a_heads_logits_are_those_of_the_formulas(tmp_path: Path, architecture: str) -> None:
+    path = write_headed_tiny(tmp_path / "tiny.gguf", architecture)
+    expected = FloatModel(path).predicted(TOKENS)
+    model, exact = (intact.load(path, profile, threads=1, drafter="heads") for profile in ("int8", "fp32"))
+    assert relative_difference(predicted(exact, TOKENS), expected) < 1e-5
+    assert divergence(expected, predicted(model, TOKENS)) < 0.02
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.native
+def test_a_folders_head_is_read_as_its_authors_program_has_it(tmp_path: Path, name: str) -> None:
+    """Names, gains around 1, experts of their own or in one tensor, rotation in part: by a file written by hand."""
+    kind = VARIANTS[name].kind
+    model = intact.load(write_headed_folder(tmp_path / name, name), "fp32", threads=1, drafter="heads")
+    hidden = np.stack([read_hidden(row.tobytes(), "fp32").floats for row in run_whole(model.executor, TOKENS)[1]])
+    expected = FloatModel(write_head_gguf(tmp_path / "head.gguf", name)).predicted(TOKENS, hidden[:-1])
+    limit = 1e-5 if kind == "F32" else 0.02  # the file holds the values before they were rounded
+    assert relative_difference(predicted(model, TOKENS), expected) < limit
+
+
+@pytest.mark.parametrize("architecture", DELTA_NETS)
+def test_the_reference_computes_the_same_integers(tmp_path: Path, architecture: str) -> None:
+    path = write_headed_tiny(tmp_path / "tiny.gguf", architecture)
+    fast, slow = (
+        intact.load(path, threads=1, drafter="heads", executor=executor) for executor in ("native", "reference")
+    )
+    assert np.array_equal(predicted(fast, TOKENS), predicted(slow, TOKENS))
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_head_changes_nothing_of_what_a_model_is(tmp_path: Path, name: str) -> None:
+    roots = []
+    for folder in (
+        write_headed_folder(tmp_path / "with", name),
+        write_folder(tmp_path / "without", VARIANTS[name], name),
+    ):
+        with open_checkpoint(folder) as checkpoint:
+            roots.append(measure(build_program(checkpoint)).root)
+    assert roots[0] == roots[1]
+
+
+def test_a_model_with_pictures_has_its_text_parts_head(tmp_path: Path) -> None:
+    folder = write_headed_folder(tmp_path, "qwen3.5")
+    with open_checkpoint(folder) as own:
+        expected = build_prediction_head(own)
+        config = {
+            "architectures": ["Qwen3_5ForConditionalGeneration"],
+            "text_config": dict(VARIANTS["qwen3.5"].config) | {"mtp_num_hidden_layers": 1},
+        }
+        tensors = {name.replace("model.", "model.language_model.", 1): tensor for name, tensor in own.tensors.items()}
+        found = build_prediction_head(Checkpoint(folder, "safetensors", config, tensors))
+    assert expected is not None
+    assert found is not None
+    assert measure(found).root == measure(expected).root
+
+
+def test_models_without_a_head_say_so(tmp_path: Path) -> None:
+    for architecture in ("qwen35", "llama"):
+        path = write_tiny(tmp_path / f"{architecture}.gguf", architecture)
+        with open_checkpoint(path) as checkpoint:
+            assert build_prediction_head(checkpoint) is None
+        with pytest.raises(ParameterError, match=rf"{architecture}\.gguf has no prediction head"):
+            intact.load(path, drafter="heads")
+
+
+@pytest.mark.parametrize(
+    ("changes", "without", "problem"),
+    [
+        ({"mtp_num_hidden_layers": 2}, "", "one layer and the model's embeddings, found mtp_num_hidden_layers 2"),
+        ({"mtp_use_dedicated_embeddings": True}, "", "embeddings of their own"),
+        ({}, "mtp.fc.weight", r"tensor mtp\.fc\.weight of the prediction head is missing"),
+        ({}, "mtp.norm.weight", r"tensor mtp\.norm\.weight of the prediction head is missing"),
+        (
+            {},
+            "mtp.layers.0.self_attn.q_proj.weight",
+            r"self_attn\.q_proj\.weight of the prediction head is",
+        ),
+    ],
+)
+def test_folders_whose_head_would_be_computed_wrongly_are_refused(
+    tmp_path: Path, changes: dict[str, Any], without: str, problem: str
+) -> None:
+    folder = write_headed_folder(tmp_path, "qwen3.5", {without: None} if without else {})
+    (folder / "config.json").write_text(json.dumps(dict(VARIANTS["qwen3.5"].config) | changes))
+    with open_checkpoint(folder) as checkpoint, pytest.raises(ModelError, match=problem):
+        build_prediction_head(checkpoint)
+
+
+def test_files_with_several_layers_that_predict_are_refused(tmp_path: Path) -> None:
+    path = write_headed_tiny(tmp_path / "tiny.gguf", "qwen35")
+    with open_checkpoint(path) as own:
+        counts = {"qwen35.nextn_predict_layers": 2}
+        several = Checkpoint(path, "gguf", {**own.metadata, **counts}, own.tensors)
+        with pytest.raises(ModelError, match="nextn_predict_layers must be an integer from 0 to 1"):
+            build_prediction_head(several)
