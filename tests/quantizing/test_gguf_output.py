@@ -146,7 +146,14 @@ def test_damaged_headers_of_blocks_are_named(at: int, value: int, message: str, 
         read_safetensors(path)
 
 
-STACKED = {"mamba": "ssm_x", "mamba2": "ssm_in", "phi3": "ffn_up", "chatglm": "attn_qkv", "qwen3moe": "ffn_up_exps"}
+STACKED = {
+    "mamba": "ssm_x",
+    "mamba2": "ssm_in",
+    "nemotron_h_moe": "ssm_in",
+    "phi3": "ffn_up",
+    "chatglm": "attn_qkv",
+    "qwen3moe": "ffn_up_exps",
+}
 
 
 @pytest.mark.parametrize("architecture", STACKED)

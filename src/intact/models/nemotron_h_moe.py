@@ -52,7 +52,7 @@ class NemotronHMoe(NemotronH):
         "expert_used_count": 2,
         "expert_feed_forward_length": 64,
         "expert_shared_count": 1,
-        "expert_shared_feed_forward_length": 40,
+        "expert_shared_feed_forward_length": 64,
         "expert_group_count": 1,
         "expert_weights_norm": True,
         "expert_weights_scale": 1.5,
