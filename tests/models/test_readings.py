@@ -142,7 +142,6 @@ MAMBA = {
     "ssm.conv_kernel": "conv_kernel",
     "ssm.inner_size": "intermediate_size",
     "ssm.state_size": "state_size",
-    "ssm.time_step_rank": "time_step_rank",
     "attention.layer_norm_rms_epsilon": "layer_norm_epsilon",
 }
 HYBRID = {
@@ -388,13 +387,13 @@ def _convert(
             metadata[f"{name}.feed_forward_length"] = -(-(2 * config["intermediate_size"] // 3) // unit) * unit
     if name == "mamba":
         metadata |= {f"{name}.{key}": config[own] for key, own in MAMBA.items()}
+        metadata["mamba.ssm.time_step_rank"] = config["hidden_size"] // 16
     if name == "jamba":
-        rank = config["mamba_dt_rank"]
         metadata |= {
             "jamba.ssm.conv_kernel": config.get("mamba_d_conv", 4),
             "jamba.ssm.inner_size": config.get("mamba_expand", 2) * config["hidden_size"],
             "jamba.ssm.state_size": config["mamba_d_state"],
-            "jamba.ssm.time_step_rank": config["hidden_size"] // 16 if rank == "auto" else rank,
+            "jamba.ssm.time_step_rank": config["mamba_dt_rank"],
             "jamba.attention.head_count_kv": [
                 config["num_key_value_heads"] * (i % config["attn_layer_period"] == config["attn_layer_offset"])
                 for i in range(config["num_hidden_layers"])

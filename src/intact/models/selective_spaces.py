@@ -38,6 +38,7 @@ class SelectiveSpaces(StateSpaces):
 
     selective_gains: ClassVar[tuple[str, ...]] = ()
     """The gains of the norms of dt, B and C, by their canonical names; none: these norms, if any, have no gain."""
+    bare: ClassVar[dict[str, str]] = {"A_log": "ssm_a", "D": "ssm_d"}
     of_heads = (".ssm_d",)
     gguf_fused = ("selective_in", "ssm_x")
     gguf_stems: ClassVar[dict[str, str]] = {"selective_in": "ssm_in"}

@@ -20,8 +20,7 @@ from intact.models.tensor_forms import as_matrix, as_vector, negative_exponentia
 from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.scan import MOST_STATES, ScanShape
 
-_HEADS = {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}
-_OF_HEADS = re.compile(r"model\.layers\.(\d+)\.(?:mixer|mamba)\.(A_log|D|dt_bias)")
+_BARE = re.compile(r"model\.layers\.(\d+)\.(?:mixer|mamba)\.(\w+)")
 _NO_LIMIT = ([0.0, {"__float__": "Infinity"}], [0.0, float("inf")])
 """No limit of steps: as Transformers writes it, and as other readers of JSON have it."""
 HYBRID_DEFAULTS: dict[str, Any] = {
@@ -62,6 +61,8 @@ class StateSpaces(Decoder):
 
     mixer: ClassVar[str] = "mamba"
     """The name of a state-space layer in safetensors."""
+    bare: ClassVar[Mapping[str, str]] = {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}
+    """Names in safetensors, and here, of tensors that are neither weights nor biases there."""
     of_heads: ClassVar[tuple[str, ...]] = (".ssm_a", ".ssm_d", ".ssm_norm.weight")
     """The ends of the names of tensors with a number for each head or column, which files may have as matrices."""
     fused: ClassVar[Mapping[str, str]] = {"ssm_in": "mamba.in_proj"}
@@ -120,13 +121,14 @@ class StateSpaces(Decoder):
     @classmethod
     def canonical_name(cls, name: str) -> str:
         """Return GGUF's name; numbers of heads are neither weights nor biases in safetensors."""
-        match = _OF_HEADS.fullmatch(name)
-        return f"blk.{match[1]}.{_HEADS[match[2]]}" if match else super().canonical_name(name)
+        match = _BARE.fullmatch(name)
+        own = cls.bare.get(match[2]) if match else None
+        return f"blk.{match[1]}.{own}" if match and own else super().canonical_name(name)
 
     @classmethod
     def hf_name(cls, name: str) -> str:
         """Return the name in safetensors."""
-        for own, canonical in _HEADS.items():
+        for own, canonical in cls.bare.items():
             if name.endswith(canonical):
                 return f"model.layers.{name.split('.')[1]}.{cls.mixer}.{own}"
         return super().hf_name(name)
