@@ -28,9 +28,9 @@ from common import machine, parser
 
 import intact
 from intact.engine.engine import Engine
-from intact.executors.settings import ExecutorSettings
 from intact.engine.head_job import HeadJob
 from intact.engine.page_store import page_key
+from intact.executors.settings import ExecutorSettings
 from intact.parallel.prompts import PromptClient
 from intact.parallel.ranks import Rank
 from intact.parallel.start import start_prompts
