@@ -72,6 +72,7 @@ class Tally:
 
     page_size, page_bytes, trees = PAGE, 1000, True
     profile, description, layout = "int8", {}, "tally 1"
+    saturated = 0
 
     def __init__(self, limit=None):
         self.pages: list[np.ndarray] = []
