@@ -35,7 +35,7 @@ def test_a_heads_logits_are_those_of_the_formulas(tmp_path: Path, architecture: 
 
 @pytest.mark.parametrize("name", FOLDERS)
 @pytest.mark.native
-def test_a_folders_head_is_read_as_its_authors_program_has_it(tmp_path: Path, name: str) -> None:
+def test_a_folders_head_is_read_as_other_programs_read_it(tmp_path: Path, name: str) -> None:
     """Names, gains around 1, experts of their own or in one tensor, rotation in part: by a file written by hand."""
     kind = VARIANTS[name].kind
     model = intact.load(write_headed_folder(tmp_path / name, name), "fp32", threads=1, drafter="heads")
