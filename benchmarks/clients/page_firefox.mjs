@@ -5,28 +5,11 @@
 //
 // Prints a line for each thing that it checked; ends with status 1 if one of them does not hold.
 
-import { mkdirSync } from "node:fs";
-import puppeteer from "puppeteer-core";
+import { check, checkWidth, count, end, page, patience } from "./firefox.mjs";
 
 const [url, folder] = process.argv.slice(2);
-const patience = { timeout: 300_000 };
-let failed = 0;
-
-function check(name, holds) {
-  console.log(`${holds ? "ok  " : "FAIL"} ${name}`);
-  if (!holds) failed += 1;
-}
-
-const browser = await puppeteer.launch({ browser: "firefox", executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr", headless: true });
-const page = await browser.newPage();
-const said = [];
-page.on("pageerror", (error) => said.push(String(error)));
-page.on("console", (message) => {
-  if (message.type() === "error") said.push(message.text());
-});
 
 const set = (id, value) => page.evaluate((name, text) => { document.getElementById(name).value = text; }, id, value);
-const count = (selector) => page.evaluate((one) => document.querySelectorAll(one).length, selector);
 const answered = (number) => page.waitForFunction(
   (wanted) => document.querySelectorAll("article.assistant:not([aria-busy])").length === wanted, patience, number,
 );
@@ -76,14 +59,7 @@ for (const width of [1280, 390]) {
       document.documentElement.dataset.theme = name;
       document.getElementById("side").hidden = narrow;
     }, theme, width < 600);
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    check(`nothing is cut at ${width}, ${theme}`, overflow <= 0);
-    if (folder) {
-      mkdirSync(folder, { recursive: true });
-      await page.screenshot({ path: `${folder}/firefox-${width}-${theme}.png` });
-    }
+    await checkWidth(`${width}, ${theme}`, folder, `firefox-${width}-${theme}`);
   }
 }
-check(`nothing is said in the console: ${JSON.stringify(said)}`, said.length === 0);
-await browser.close();
-process.exit(failed ? 1 : 0);
+await end();

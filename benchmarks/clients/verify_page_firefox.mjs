@@ -6,32 +6,15 @@
 // RECEIPTS is the folder conformance/receipts. With MODEL and RECEIPT the seconds of a first verification are printed too.
 // Prints a line for each thing that it checked; ends with status 1 if one of them does not hold.
 
-import { mkdirSync } from "node:fs";
-import puppeteer from "puppeteer-core";
+import { check, checkWidth, count, end, page, patience, version } from "./firefox.mjs";
 
 const words = process.argv.slice(2);
 const at = words.indexOf("--shots");
 const [, folder] = at < 0 ? [] : words.splice(at, 2);
 const [url, receipts, model, receipt] = words;
-const patience = { timeout: 300_000 };
-let failed = 0;
-
-function check(name, holds) {
-  console.log(`${holds ? "ok  " : "FAIL"} ${name}`);
-  if (!holds) failed += 1;
-}
-
-const browser = await puppeteer.launch({ browser: "firefox", executablePath: process.env.FIREFOX ?? "/usr/bin/firefox-esr", headless: true });
-console.log(await browser.version());
-const page = await browser.newPage();
-const said = [];
-page.on("pageerror", (error) => said.push(String(error)));
-page.on("console", (message) => {
-  if (message.type() === "error") said.push(message.text());
-});
+console.log(version);
 
 const text = (id) => page.evaluate((name) => document.getElementById(name).textContent, id);
-const count = (selector) => page.evaluate((one) => document.querySelectorAll(one).length, selector);
 
 async function open() {
   await page.goto(url);
@@ -70,13 +53,6 @@ if (model) {
 }
 for (const width of [1280, 390]) {
   await page.setViewport({ width, height: 900 });
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  check(`nothing is cut at ${width}`, overflow <= 0);
-  if (folder) {
-    mkdirSync(folder, { recursive: true });
-    await page.screenshot({ path: `${folder}/firefox-verify-${width}.png` });
-  }
+  await checkWidth(width, folder, `firefox-verify-${width}`);
 }
-check(`nothing is said in the console: ${JSON.stringify(said)}`, said.length === 0);
-await browser.close();
-process.exit(failed ? 1 : 0);
+await end();
