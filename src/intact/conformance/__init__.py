@@ -32,7 +32,7 @@ TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds a token
 
 EXPECTED = {
-    "operations": "39aa1365279551a819c251e1e54fab42b6b28f024919926c7c097f84b5c2594f",
+    "operations": "a0999f4e2fa4f3c4918e7d08aff7942d0efbe09835bc0ebc7dedd47bad338f6f",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",
