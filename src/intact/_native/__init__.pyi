@@ -154,15 +154,19 @@ class Op:
 
         CONVOLVE = 10
 
-        SCAN = 11
+        CONVOLVE_SILU = 11
 
-        DELTA = 12
+        SCAN = 12
 
-        GATE = 13
+        DELTA = 13
 
-        EXPERTS = 14
+        SELECTIVE = 14
 
-        LOGITS = 15
+        GATE = 15
+
+        EXPERTS = 16
+
+        LOGITS = 17
 
     @property
     def source(self) -> int: ...
@@ -181,6 +185,12 @@ class Op:
 
     @third.setter
     def third(self, arg: int, /) -> None: ...
+
+    @property
+    def fourth(self) -> int: ...
+
+    @fourth.setter
+    def fourth(self, arg: int, /) -> None: ...
 
     @property
     def target(self) -> int: ...
@@ -255,6 +265,12 @@ class Op:
     def bias(self, arg: int, /) -> None: ...
 
     @property
+    def added(self) -> int: ...
+
+    @added.setter
+    def added(self, arg: int, /) -> None: ...
+
+    @property
     def interleaved(self) -> bool: ...
 
     @interleaved.setter
@@ -315,10 +331,10 @@ class Op:
     def routing(self, arg: tuple[int, int, int, float, int, int], /) -> None: ...
 
     @property
-    def scan(self) -> tuple[int, int, int, int, int, int, int, int, int, bool, bool]: ...
+    def scan(self) -> tuple[int, int, int, int, int, int, int, int, int, bool, bool, bool]: ...
 
     @scan.setter
-    def scan(self, arg: tuple[int, int, int, int, int, int, int, int, int, bool, bool], /) -> None: ...
+    def scan(self, arg: tuple[int, int, int, int, int, int, int, int, int, bool, bool, bool], /) -> None: ...
 
     @property
     def scale(self) -> tuple[int, int]: ...
@@ -343,6 +359,12 @@ class Model:
 
     @property
     def counters(self) -> Counters: ...
+
+    @property
+    def saturated(self) -> int:
+        """
+        Numbers of recurrent states that came to the limit, where they saturate.
+        """
 
     def set_scheme(self, largest: int, step_bits: int, mantissa: int, power: bool, whole_row: bool) -> None: ...
 
