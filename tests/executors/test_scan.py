@@ -241,7 +241,8 @@ def test_scans_take_their_parts_of_the_cache_in_order(tmp_path: Path) -> None:
         ("ssm.conv_kernel", 3, r"ssm_conv1d\.weight has shape \(128, 4\), expected \(128, 3\)"),
         ("ssm.state_size", 257, "state_size must be an integer from 1 to 256"),
         ("ssm.time_step_rank", 5, "inner_size must be a multiple of the 5 heads"),
-        ("ssm.group_count", 2, r"group_count must be 1 \(norms of several groups"),
+        ("ssm.group_count", 3, "group_count must be a divisor of the 4 heads"),
+        ("ssm.group_count", 2, r"ssm_in\.weight has shape \(228, 96\), expected 96 \+ 160 \+ 4 rows"),
         ("ssm.inner_size", 48, r"ssm_in\.weight has shape \(228, 96\), expected 48 \+ 80 \+ 4 rows"),
     ],
 )
@@ -287,7 +288,7 @@ def changed(tmp_path: Path, metadata: dict[str, object], values: dict[str, float
         ("time_step_limit", [0.0, {"__float__": "Infinity"}], None),
         ("time_step_limit", [0.001, 0.1], "other limits of steps are not supported"),
         ("num_heads", 7, "128 channels"),
-        ("n_groups", 2, "norms of several groups"),
+        ("n_groups", 3, "a divisor of the 8 heads"),
         ("hidden_act", "gelu", "hidden_act must be silu"),
         ("use_bias", True, "use_bias is True"),
     ],
