@@ -189,7 +189,7 @@ def test_files_of_minicpm_must_say_their_factors() -> None:
     [
         ("glm4moe", "gguf", "another router of experts"),
         ("gpt2", "gguf", "a reader of its fused or transposed matrices"),
-        ("mamba", "gguf", "a recurrent state of another kind"),
+        ("rwkv7", "gguf", "a recurrent state of another kind"),
     ],
 )
 def test_an_architecture_that_cannot_run_names_what_it_needs(name: str, kind: str, needs: str) -> None:

@@ -241,8 +241,8 @@ class StepWork:
                 return WorkSize(self.rows * macs, self.rows * (moved + 4 * state))
             case SelectiveScan() if part == ROWS:
                 kept = (8 if self._float else 4) * op.states + 8 * op.channels
-                names = (op.source, op.steps, op.input, op.output)
-                return WorkSize(0, self.rows * (sum(self._size(name) for name in names) + kept))
+                read = sum(self._size(name) for name in (op.source, op.steps, op.input, op.output))
+                return WorkSize(0, self.rows * (read + kept))
             case SelectiveScan():  # at least what a row decays, adds and reads
                 kept = (8 if self._float else 4) * op.states + 8 * op.channels
                 state = op.channels * op.states

@@ -42,8 +42,9 @@ class SelectiveSpaces(StateSpaces):
     of_heads = (".ssm_d",)
     gguf_fused = ("selective_in", "ssm_x")
     gguf_stems: ClassVar[dict[str, str]] = {"selective_in": "ssm_in"}
-    biases: ClassVar[dict[str, bool | str]] = dict.fromkeys((*SELECTIVE_INPUTS, *SELECTIVE_PARTS, "ssm_out"), False) | {
-        "ssm_dt": True
+    biases: ClassVar[dict[str, bool | str]] = {
+        **dict.fromkeys((*SELECTIVE_INPUTS, *SELECTIVE_PARTS, "ssm_out"), False),
+        "ssm_dt": True,
     }
 
     @classmethod

@@ -66,7 +66,7 @@ class StateSpaces(Decoder):
     of_heads: ClassVar[tuple[str, ...]] = (".ssm_a", ".ssm_d", ".ssm_norm.weight")
     """The ends of the names of tensors with a number for each head or column, which files may have as matrices."""
     fused: ClassVar[Mapping[str, str]] = {"ssm_in": "mamba.in_proj"}
-    gguf_fused = ("ssm_in",)
+    gguf_fused: ClassVar[tuple[str, ...]] = ("ssm_in",)
     biases: ClassVar[dict[str, bool | str]] = Decoder.biases | dict.fromkeys(
         ("ssm_in_gate", "ssm_in_mixed", "ssm_in_steps", "ssm_out"), False
     )

@@ -254,7 +254,7 @@ def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: Sele
     skip : float32 (channels,)
         D.
     """
-    step, state, out = _steps(steps, np.int64(0)), np.zeros(weights.rate.shape, np.float32), np.empty_like(x)
+    step, state, out = _steps(steps, np.zeros(1, np.int64)), np.zeros(weights.rate.shape, np.float32), np.empty_like(x)
     of_step = step.astype(np.float32) * np.float32(2.0**-STEP_FRACTION)
     for t in range(len(x)):
         rates = rshift(step[t][:, None] * weights.rate, RATE_FRACTION + STEP_FRACTION - 30)
