@@ -152,7 +152,8 @@ def transformers_vision(folder: Path, name: str) -> dict[str, Any]:
     import torch
     from transformers import ViTForImageClassification
 
-    model = ViTForImageClassification.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager").eval()
+    # eager attention takes its softmax in float32
+    model = ViTForImageClassification.from_pretrained(folder, dtype=torch.float64, attn_implementation="sdpa").eval()
     pixels = json.loads((folder / "preprocessor_config.json").read_text())
     mean, deviation = (np.array(pixels[key])[:, None, None] for key in ("image_mean", "image_std"))
     values = (images(name) / 255 - mean) / deviation
