@@ -201,6 +201,8 @@ def test_the_largest_numbers_are_taken(folder):
         ({"image_size": [16, 18]}, "image_size has a width of 18, which patches of 4 do not divide"),
         ({"image_size": [16]}, "image_size must be an integer from 1 to 16384, or a height and a width"),
         ({"image_size": 0}, "image_size must be an integer from 1"),
+        ({"image_size": 74, "patch_size": 74}, "patch_size makes 16428 numbers in a patch, .* at most 16384"),
+        ({"image_size": 725, "patch_size": 1}, "image_size makes 525626 patches and a class token, .* at most 524288"),
         ({"image_size": 20}, r"position_embeddings has shape \(1, 17, 64\), expected \(1, 26, 64\)"),
         ({"patch_size": 8}, r"position_embeddings has shape \(1, 17, 64\), expected \(1, 5, 64\)"),
         ({"num_channels": 1}, r"projection\.weight has shape \(64, 3, 4, 4\), expected \(64, 1, 4, 4\)"),

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from intact.formats import Checkpoint
 from intact.formats.metadata import Metadata
 from intact.formats.safetensors import read_json
-from intact.models.config import exact
+from intact.models.config import MOST_CONTEXT, exact
 
 PREPROCESSOR = "preprocessor_config.json"
 MOST_SIDE = 1 << 14
 """Limit on the height and the width of an image."""
+MOST_PIXELS = 16384
+"""Limit on the numbers of a patch, as on the width of rows (docs/numerics.md)."""
 LARGEST = 1024
 """Limit on the size of a number that a model takes for a pixel."""
 _LEVELS = 256
@@ -62,7 +64,14 @@ def read_form(m: Metadata) -> ImageForm:
     for name, side, patch in (("height", height, patch_height), ("width", width, patch_width)):
         if side % patch:
             m.fail("image_size", f"has a {name} of {side}, which patches of {patch} do not divide (patch_size)")
-    return ImageForm(m.integer("num_channels", most=64), height, width, patch_height, patch_width)
+    form = ImageForm(m.integer("num_channels", most=64), height, width, patch_height, patch_width)
+    for key, what, size, most in (
+        ("patch_size", "numbers in a patch", form.pixels, MOST_PIXELS),
+        ("image_size", "patches and a class token", form.patches + 1, MOST_CONTEXT),
+    ):
+        if size > most:
+            m.fail(key, f"makes {size} {what}, which passes the proven bounds of the integer sums, at most {most}")
+    return form
 
 
 def _pair(m: Metadata, key: str) -> tuple[int, int]:
