@@ -95,6 +95,17 @@ def ivit_gelu(q: Ints, bits: int) -> np.ndarray:
     return np.array([x * _ivit_divide(a, a + b) for x, a, b in zip(q, exp, other, strict=True)]) * 2.0**-bits
 
 
+def ivit_layer_norm(q: Ints) -> np.ndarray:
+    """I-ViT, section 3.4, I-LayerNorm, as its program has it: whole means, ten steps from 2^16 for the root."""
+    n = q.shape[-1]
+    centred = q - np.floor(q.mean(axis=-1, keepdims=True) + 0.5).astype(np.int64)
+    squares = (centred**2).sum(axis=-1, keepdims=True)
+    root = np.full_like(squares, 1 << 16)
+    for _ in range(10):
+        root = (root + squares // root) >> 1
+    return (centred * (((1 << 31) - 1) // root) >> 1) * (math.sqrt(n) / 2**30)
+
+
 def ours_gelu(q: Ints, bits: int) -> np.ndarray:
     return gelu(q << 16 - bits) / 2**16
 

@@ -39,6 +39,7 @@ from support.folders import (  # noqa: E402
     write_folder,
     write_safetensors,
 )
+from support.vision import VISION, images, write_vision  # noqa: E402
 
 GOLDENS = ROOT / "tests" / "models" / "goldens.json"
 COMPARISONS = ROOT / "src" / "intact" / "models" / "comparisons.json"
@@ -134,6 +135,39 @@ def transformers_encoder(folder: Path, name: str) -> dict[str, Any]:
         "int8": away["int8"],
         "rows": [[round(float(x), 6) for x in row] for row in part],
         **({"logit": round(float(found.logits[0, 0]), 6)} if pairs else {}),
+    }
+
+
+def vision_digests(folder: Path, name: str) -> dict[str, str]:
+    """Digests of the logits of a classifier of images in each profile."""
+    options: dict[str, dict[str, Any]] = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}
+    return {
+        profile: digest(intact.load_classifier(folder, **some).logits(images(name)))
+        for profile, some in options.items()
+    }
+
+
+def transformers_vision(folder: Path, name: str) -> dict[str, Any]:
+    """Logits of images by Transformers in float64, and how far ours are in the fp32 and int8 profiles."""
+    import torch
+    from transformers import ViTForImageClassification
+
+    # eager attention takes its softmax in float32
+    model = ViTForImageClassification.from_pretrained(folder, dtype=torch.float64, attn_implementation="sdpa").eval()
+    pixels = json.loads((folder / "preprocessor_config.json").read_text())
+    mean, deviation = (np.array(pixels[key])[:, None, None] for key in ("image_mean", "image_std"))
+    values = (images(name) / 255 - mean) / deviation
+    with torch.no_grad():
+        double = model(torch.from_numpy(values)).logits.numpy()
+    away = {}
+    for profile in ("fp32", "int8"):
+        ours = intact.load_classifier(folder, profile).logits(images(name))
+        away[profile] = float(f"{np.abs(ours - double).max() / np.ptp(double):.2g}")
+    return {
+        "range": round(float(np.ptp(double)), 3),
+        "ours": away["fp32"],
+        "int8": away["int8"],
+        "logits": [[round(float(x), 6) for x in row] for row in double],
     }
 
 
@@ -247,9 +281,20 @@ def main() -> None:
             rows = known["transformers"] if keep else transformers_encoder(folder, name)
             encoders[name] = {"transformers": rows, "digests": encoder_digests(folder, name)}
         print(name, rows["range"], rows["ours"], rows["int8"], encoders[name]["digests"], flush=True)
+    vision = {}
+    for name in VISION:
+        known = old.get("vision", {}).get(name)
+        if arguments.new and known:
+            vision[name] = known
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = write_vision(Path(temporary), name)
+            logits = known["transformers"] if keep else transformers_vision(folder, name)
+            vision[name] = {"transformers": logits, "digests": vision_digests(folder, name)}
+        print(name, logits["range"], logits["ours"], logits["int8"], vision[name]["digests"], flush=True)
     whole = {"versions": versions, "positions": POSITIONS, "every": EVERY, "models": models, "encoders": encoders}
-    text = json.dumps(whole, indent=None, separators=(", ", ": "))
-    for part in ('"models"', '"encoders"'):
+    text = json.dumps({**whole, "vision": vision}, indent=None, separators=(", ", ": "))
+    for part in ('"models"', '"encoders"', '"vision"'):
         text = text.replace(part, "\n" + part)
     GOLDENS.write_text(text + "\n")
     COMPARISONS.write_text(json.dumps(comparisons(whole), indent=1) + "\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.models import real_model
+from support.vision import write_vision
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -24,11 +25,12 @@ NEEDS_A_MODEL = ("intact.load(", "open_checkpoint(")
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of models that holds the default one."""
+    """A folder of models that holds the default one, and a classifier of images."""
     from intact.catalogue import CATALOGUE, DEFAULT
 
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / CATALOGUE[DEFAULT].file).symlink_to(real_model("smollm2-135m"))
+    write_vision(tmp_path / "vit", "vit")
     monkeypatch.setenv("INTACT_HOME", str(tmp_path))
     return tmp_path
 

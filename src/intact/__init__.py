@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from intact import stats
     from intact.conversation.conversation import Conversation
     from intact.errors import CapacityError, FormatError, IntactError, ModelError, ParameterError
-    from intact.library import Chunk, Completion, Model, load
+    from intact.library import Chunk, Completion, ImageClassifier, Model, load, load_classifier
     from intact.quantizing import quantize
     from intact.solving import solve
 
@@ -24,11 +24,13 @@ _HOMES = {
     "Completion": "intact.library",
     "Conversation": "intact.conversation.conversation",
     "FormatError": "intact.errors",
+    "ImageClassifier": "intact.library",
     "IntactError": "intact.errors",
     "Model": "intact.library",
     "ModelError": "intact.errors",
     "ParameterError": "intact.errors",
     "load": "intact.library",
+    "load_classifier": "intact.library",
     "quantize": "intact.quantizing",
     "solve": "intact.solving",
     "stats": "intact",
@@ -40,12 +42,14 @@ __all__ = [
     "Completion",
     "Conversation",
     "FormatError",
+    "ImageClassifier",
     "IntactError",
     "Model",
     "ModelError",
     "ParameterError",
     "__version__",
     "load",
+    "load_classifier",
     "quantize",
     "solve",
     "stats",

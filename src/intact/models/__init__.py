@@ -16,6 +16,7 @@ from intact.models.names import GGUF_LAYER, PARTS
 from intact.models.needs import NEEDS
 from intact.models.program import Program
 from intact.models.reward_heads import language_model
+from intact.models.vit import is_vision_model
 from intact.plugins import Registry
 from intact.suggest import did_you_mean
 
@@ -90,6 +91,8 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     for name in names:
         if (own := name if name in known else language_model(name)) in known:
             return known[own]
+    if not gguf and is_vision_model(checkpoint):
+        raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it by intact.load_classifier")
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     hint = next((f" {found}" for name in names if (found := did_you_mean(name, known))), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())
