@@ -164,7 +164,7 @@ def test_values_beyond_what_fixed_point_holds(parts):
     refused(parts.write(), "token_embd.weight", "too large")
 
 
-@pytest.mark.parametrize("name", ["mamba", "", "LLAMA", "gpt2", 5, ["llama"]])
+@pytest.mark.parametrize("name", ["rwkv7", "", "LLAMA", "gpt2", 5, ["llama"]])
 def test_an_unknown_architecture(parts, name):
     refused(parts.write(general__architecture=name), "general.architecture", "intact info --architectures")
     refused(parts.write(general__architecture=None), "general.architecture")

@@ -64,10 +64,12 @@ class Mixed(ReferenceExecutor):
 
     inputs: list[list[tuple[int, int]]]
 
-    def _embed(self, op: Embed, tokens: NDArray[np.int32]) -> Any:
+    def _embed(self, op: Embed, tokens: NDArray[np.int32], *where: Any) -> Any:
         rows = []
         for parts in self.inputs:
-            own = super()._embed(op, np.array([token for token, _ in parts], np.int32)).astype(object)
+            mixed = np.array([token for token, _ in parts], np.int32)
+            own = super()._embed(op, mixed, np.zeros(len(mixed), np.int64), [SequenceChunk(0, mixed, mixed)])
+            own = own.astype(object)
             whole = sum(share * row for (_, share), row in zip(parts, own, strict=True))
             rows.append([(int(one) + (1 << 14)) >> 15 for one in whole])
         return np.array(rows, np.int64)

@@ -10,7 +10,7 @@ import pytest
 
 from intact.bench.shapes import tokenizer_metadata
 from intact.serve.apis.anthropic.content import Content
-from intact.text.thinking import THINK_TAGS, ThoughtReader
+from intact.text.thinking import THINK_TAGS
 from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE
 from support.serving import running
@@ -588,7 +588,7 @@ def test_a_token_of_a_stream_takes_few_calls(tiny_path):
 
 def test_each_block_ends_before_the_next_begins():
     content = Content()
-    content.thoughts = ThoughtReader(THINK_TAGS)
+    content.thoughts = THINK_TAGS.reader()
     happening = content.add_text("<think>a") + content.add_text("b</think>c") + content.add_call("f", '{"x": 1}')
     happening += content.add_text("d") + content.end()
     assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in happening] == [

@@ -12,7 +12,6 @@ from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOpt
 from intact.cli.output import emit, new_table, out, show
 from intact.cli.run import decode
 from intact.errors import ParameterError
-from intact.models.pooling import POOLINGS
 
 EXAMPLES = """\
 How like the first are the others
@@ -40,7 +39,7 @@ def command(
         str | None,
         typer.Option(
             "--pooling",
-            metavar="|".join(POOLINGS),
+            metavar="last|cls|mean",
             help="Ask a model whose files name no pooling; cls and mean are for encoders.",
             show_default=False,
         ),
@@ -50,6 +49,8 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Turn texts into vectors, and compare them."""
+    from intact.models.pooling import POOLINGS
+
     read = texts or read_lines()
     if not read:
         raise ParameterError("there is no text: give some, or pipe in a text a line")
