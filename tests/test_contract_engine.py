@@ -216,7 +216,7 @@ def _check(path, profile, row, expected, folder=None):
     elif not row["preempted"]:
         assert did["preemptions"] == 0
     # A text that loses its pages with every token has hardly a step to draft in.
-    scarce = row["preempted"] and (row["capped"] or row["drafter"] == "stand")
+    scarce = row["preempted"] and (row["capped"] or row["drafter"] in ("auto", "stand"))
     if row["drafter"] == "off":
         assert counters.drafted == 0
     elif not (others or row["drafter"] == "lookup" or scarce):
