@@ -64,7 +64,7 @@ GOLDEN = {
     "gpt-oss": "df07edadfed7507c",
     "nemotron": "d1b3f3a9eb768598",
     "nemotron_h": "a23c1efc34fe1ac4",
-    "nemotron_h_moe": "befb317e46f20cd1",
+    "nemotron_h_moe": "75d198ab1d75f240",
     "jamba": "bd4f7482924e45e8",
     "mamba": "dd54a5e54557578b",
     "cohere2": "3f28201200ccbcc3",

@@ -55,7 +55,7 @@ class NemotronHMoe(NemotronH):
         "expert_shared_feed_forward_length": 64,
         "expert_group_count": 1,
         "expert_weights_norm": True,
-        "expert_weights_scale": 1.125,
+        "expert_weights_scale": 0.75,
     }
 
     @classmethod
