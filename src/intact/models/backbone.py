@@ -11,6 +11,7 @@ from intact.formats import Checkpoint
 from intact.formats.metadata import Metadata
 from intact.models.config import MOST_CONTEXT, Config
 from intact.models.names import HF_NAMES
+from intact.models.program import Buffer
 from intact.models.state_spaces import StateSpaces, scan_names
 
 _NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
@@ -71,3 +72,14 @@ class ScansAlone(BackboneStateSpaces):
     def rotations(self) -> tuple[NDArray[np.uint64], ...]:
         """Return none: positions are not rotated."""
         return ()
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return the residual stream, and the rows of a layer."""
+        width = self.config.width
+        return {"x": Buffer(width, wide=True), "normed": Buffer(width), **self.scan_buffers()}
+
+    def layer(self, i: int) -> None:
+        """Append a norm and a layer with a scan."""
+        self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
+        self.scan(i)
+        self.project_scan(i, "x", accumulate=True)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from intact.formats.metadata import Metadata
 from intact.models.backbone import BACKBONE_NAMES, ScansAlone
 from intact.models.config import Config
-from intact.models.program import Buffer
 from intact.models.selective_spaces import SelectiveSpaces, selective_names
 from intact.numerics.convolve import MOST_TAPS
 
@@ -58,14 +57,3 @@ class Mamba(ScansAlone, SelectiveSpaces):
             biases=dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)},
             selective_eps=m.number("mixer_rms_eps", least=1e-12, most=1.0) if norms else 0.0,
         )
-
-    def buffers(self) -> dict[str, Buffer]:
-        """Return the residual stream, and the rows of a selective layer."""
-        width = self.config.width
-        return {"x": Buffer(width, wide=True), "normed": Buffer(width), **self.scan_buffers()}
-
-    def layer(self, i: int) -> None:
-        """Append a norm and a selective layer."""
-        self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
-        self.scan(i)
-        self.project_scan(i, "x", accumulate=True)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from intact.formats.metadata import Metadata
 from intact.models.backbone import ScansAlone
 from intact.models.config import Config
-from intact.models.program import Buffer
 from intact.numerics.convolve import MOST_TAPS
 
 
@@ -55,14 +54,3 @@ class Mamba2(ScansAlone):
         biases = dict(config.biases) | {"ssm_conv1d": m.flag("use_conv_bias", True)}
         shape = cls.shape(m, heads, width, ("n_groups", "state_size"))
         return replace(config, scan=shape, taps=m.integer("conv_kernel", 4, most=MOST_TAPS), biases=biases)
-
-    def buffers(self) -> dict[str, Buffer]:
-        """Return the residual stream, and the rows of a state-space layer."""
-        width = self.config.width
-        return {"x": Buffer(width, wide=True), "normed": Buffer(width), **self.scan_buffers()}
-
-    def layer(self, i: int) -> None:
-        """Append a norm and a state-space layer."""
-        self.norm("x", "normed", f"blk.{i}.attn_norm.weight")
-        self.scan(i)
-        self.project_scan(i, "x", accumulate=True)
