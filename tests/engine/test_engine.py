@@ -80,6 +80,14 @@ def test_samples_that_draw_alike_are_computed_once(executor):
     assert engine.counters.shared_draws == 9 * 7
 
 
+def test_numbers_that_the_executor_saturates_are_counted_with_its_steps(executor, monkeypatch):
+    monkeypatch.setattr(Tally, "saturated", property(lambda self: 3 * len(self.steps)))
+    engine = make(executor)
+    submit(engine, prompt_of(1, 20), [5], 4)
+    run(engine)
+    assert engine.counters.as_dict()["saturated"] == 3 * len(executor.steps) == 12
+
+
 def test_a_prompt_asked_for_many_times_at_once_is_computed_once(executor):
     engine = make(executor)
     prompt = prompt_of(2, 3 * PAGE + 5)
