@@ -569,21 +569,20 @@ def stream_many(server, tokens):
 
 
 def test_a_token_of_a_stream_takes_few_calls(tiny_path):
-    calls, found = Calls(), []
+    calls = Calls()
     threading.setprofile(calls)
     try:
         with running({"tiny": tiny_path}) as there:
             stream_many(there, FEW)  # what happens once is over
-            for tokens in (FEW, MANY):
-                before = calls.of_loop()
-                written = stream_many(there, tokens)
-                there.settle(there.idle)
-                found.append((written, calls.of_loop() - before))
+            before = calls.of_loop()
+            tokens = stream_many(there, MANY)
+            there.settle(there.idle)
+            loop = calls.of_loop() - before
     finally:
         threading.setprofile(None)
-    tokens, loop = (many - few for few, many in zip(*found, strict=True))
-    assert tokens == STREAMS * (MANY - FEW)
-    assert loop / tokens < 32
+    assert tokens == STREAMS * MANY
+    # With the requests' own calls. Tokens that a slow loop sends together take fewer, never more.
+    assert loop / tokens < 42
 
 
 def test_each_block_ends_before_the_next_begins():
