@@ -52,6 +52,12 @@ def test_a_draft_model_is_loaded_here_and_beside_the_model(intact_command, speak
     assert "nowhere.gguf" in intact_command("run", "x", "--draft-model", "nowhere.gguf").err
 
 
+def test_a_drafter_is_chosen_by_its_name(intact_command, speaker, default_here):
+    assert intact_command("run", "x", "--drafter", "lookup").code == 0
+    loaded = {"profile": "int8", "threads": None, "cache_bytes": None, "drafter": "lookup"}
+    assert speaker.loaded == [(default_here, loaded)]
+
+
 def test_a_codec_of_the_cache_joins_the_profile(intact_command, speaker, default_here):
     assert intact_command("run", "x", "--kv", "int4", "--profile", "mxfp4").code == 0
     assert speaker.loaded == [(default_here, {"profile": "mxfp4+kv-int4", "threads": None, "cache_bytes": None})]

@@ -69,8 +69,12 @@ def test_bytes_depend_on_the_request_alone(tiny_path):
         members = server.service.models.served["tiny"].loaded.engine.drafting.drafter.members
         assert members[-1].steps > 0
         server.settle(server.idle)
+    with running({"tiny": tiny_path}, Loading(threads=1, drafter="off")) as server:
+        plain = asyncio.run(together(server.url, asked))
+        assert server.service.models.served["tiny"].loaded.engine.drafting is None
+        server.settle(server.idle)
     for i, first in enumerate(alone):
-        for other in (warm[i], crowd[i], again[i], guessed[i]):
+        for other in (warm[i], crowd[i], again[i], guessed[i], plain[i]):
             assert stable(other) == stable(first), asked[i]
 
 

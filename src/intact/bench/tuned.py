@@ -54,7 +54,7 @@ class Settings:
         threads : int, optional
             What the user asks for, which is taken instead; so is INTACT_THREADS.
         drafts : bool
-            True if a draft model is given: a drafter was then chosen already.
+            True if a drafter or a draft model is given, which is taken instead.
         """
         given = threads is not None or "INTACT_THREADS" in os.environ
         found: dict[str, Any] = {"rows": self.rows, "chunk": self.chunk, "threads": threads if given else self.threads}

@@ -12,6 +12,7 @@ from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
     MODEL_HELP,
+    DrafterOption,
     DraftModelOption,
     JsonOption,
     KvOption,
@@ -97,6 +98,7 @@ def command(
     ] = None,
     threads: ThreadsOption = None,
     kv: KvOption = None,
+    drafter: DrafterOption = None,
     draft_model: DraftModelOption = None,
     tensor_parallel: TensorParallelOption = None,
     pipeline_parallel: PipelineParallelOption = None,
@@ -132,12 +134,12 @@ def command(
     if profile and cut_by is not None:
         raise ParameterError(f"--profile measures the operations of one process: leave out {cut_by}")
     if shape is None:
-        own: dict[str, Any] = {"draft_model": draft_model}
+        own: dict[str, Any] = {"drafter": drafter, "draft_model": draft_model}
         own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel}
         own |= {} if weights_memory is None else {"weights_memory": weights_memory}
         loaded = fetch.load(model, coded("int8", kv), threads, **own)
     else:
-        loaded = _random(shape, kind, threads, coded("int8", kv))
+        loaded = _random(shape, kind, threads, coded("int8", kv), drafter or "auto")
     model = model if shape is None else f"{shape} in {kind}, random"
     workloads, left_out = choose(only, loaded.context)
     for workload in left_out:
@@ -170,13 +172,13 @@ def command(
         show(f"limits measured: {rates}", style="dim")
 
 
-def _random(shape: str, kind: str, threads: int | None, profile: str) -> Model:
+def _random(shape: str, kind: str, threads: int | None, profile: str, drafter: str) -> Model:
     import intact
     from intact.bench.shapes import random_checkpoint
 
     checkpoint = random_checkpoint(shape, kind)
     with spinner(f"making {checkpoint.path}"):
-        return intact.load(checkpoint, profile, threads)
+        return intact.load(checkpoint, profile, threads, drafter=drafter)
 
 
 def _write(shape: str, kind: str, path: Path) -> None:

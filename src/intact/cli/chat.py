@@ -19,6 +19,7 @@ from intact.cli.options import (
     AdapterOption,
     CacheOption,
     ClockNowOption,
+    DrafterOption,
     DraftModelOption,
     DraftOption,
     JsonOption,
@@ -98,6 +99,7 @@ def command(
     prefill: PrefillOption = None,
     weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
+    drafter: DrafterOption = None,
     draft_model: DraftModelOption = None,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
@@ -116,7 +118,7 @@ def command(
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
     moment = {} if now is None else {"now": read_time(now)}
-    mixed = mix_options(mix, shadow, others, draft_model=draft_model, adapter=adapter)
+    mixed = mix_options(mix, shadow, others, drafter=drafter, draft_model=draft_model, adapter=adapter)
     partners = [one for _, one in map(pair, others or [])]
     earlier = None if conversation is None else _earlier(conversation)
     if earlier is not None:
@@ -132,6 +134,7 @@ def command(
         verbose=verbose,
         mixed=mix is not None,
         partners=partners,
+        drafter=drafter,
         draft_model=draft_model,
         adapter=adapter,
         prefix_cache=prefix_cache,

@@ -44,7 +44,7 @@ class ClusterOptions:
         from intact.cluster.connection import check_cluster
 
         for name in models.first:
-            if name not in ("weights_memory", "draft_model"):
+            if name not in ("weights_memory", "drafter", "draft_model"):
                 option = name.replace("_", "-")
                 raise ParameterError(f"--{option} cannot be combined with --ray: its workers load models alone")
         check_cluster(self.ray)

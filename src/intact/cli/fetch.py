@@ -98,6 +98,7 @@ def load(
     threads: int | None,
     cache_bytes: int | None = None,
     *,
+    drafter: str | None = None,
     draft_model: str | None = None,
     adapter: Path | None = None,
     tensor_parallel: str | None = None,
@@ -113,7 +114,9 @@ def load(
     path = locate(model)
     settings: dict[str, Any] = {"threads": threads}
     if (tuned := find_settings(path)) is not None:
-        settings = tuned.arguments(threads, draft_model is not None)
+        settings = tuned.arguments(threads, drafts=drafter is not None or draft_model is not None)
+    if drafter is not None:
+        options["drafter"] = drafter
     if draft_model is not None:
         options["draft_model"] = locate(draft_model)
     if adapter is not None:

@@ -67,6 +67,7 @@ def open_model(
     has_template: bool = True,
     mixed: bool = False,
     partners: Sequence[str] = (),
+    drafter: str | None = None,
     draft_model: str | None = None,
     adapter: Path | None = None,
     prefix_cache: Path | None = None,
@@ -80,8 +81,8 @@ def open_model(
 
     Parameters
     ----------
-    threads, cache, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel, pipeline_parallel,
-    prefill, weights_memory
+    threads, cache, drafter, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel,
+    pipeline_parallel, prefill, weights_memory
         As the options of these names; whoever gives one wants the model here.
     use_server : bool
         If false, it is loaded here.
@@ -100,8 +101,9 @@ def open_model(
     def load() -> Any:
         if has_template:
             prepare()
-        own: dict[str, Any] = {"draft_model": draft_model, "adapter": adapter, "weights_memory": weights_memory}
+        own: dict[str, Any] = {"drafter": drafter, "draft_model": draft_model, "adapter": adapter}
         own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "prefill": prefill}
+        own |= {"weights_memory": weights_memory}
         if partners:
             own["partners"] = [fetch.locate(one) for one in partners]
         return fetch.load(name, profile, threads, cache_bytes, **own, **kept)
@@ -111,6 +113,7 @@ def open_model(
         "--threads": threads is not None,
         "--cache": cache_bytes is not None,
         "--mix": mixed,
+        "--drafter": drafter is not None,
         "--draft-model": draft_model is not None,
         "--adapter": adapter is not None,
         "--prefix-cache": bool(kept),

@@ -106,6 +106,24 @@ DraftOption = Annotated[
     bool, typer.Option("--draft/--no-draft", help="Guess ahead where that is faster. It changes no token.")
 ]
 
+
+def complete_drafter(incomplete: str) -> list[str]:
+    """Offer the names of drafters."""
+    from intact.engine.draft.drafting import describe_drafters
+
+    return [one["name"] for one in describe_drafters() if one["name"].startswith(incomplete)]
+
+
+DrafterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--drafter",
+        metavar="NAME",
+        help="What guesses ahead, such as lookup, heads or off (intact info --drafters). It changes no token.",
+        autocompletion=complete_drafter,
+        show_default="auto",
+    ),
+]
 DraftModelOption = Annotated[
     str | None,
     typer.Option(
@@ -536,6 +554,7 @@ class ModelOptions:
     cache: CacheOption = None
     prefix_cache: PrefixCacheOption = None
     prefix_cache_bytes: PrefixCacheBytesOption = None
+    drafter: DrafterOption = None
     draft_model: DraftModelOption = None
     adapter: AdapterOption = None
     tensor_parallel: TensorParallelOption = None
@@ -557,7 +576,7 @@ class ModelOptions:
     @property
     def first(self) -> dict[str, Any]:
         """Those of them that are given for the first model alone."""
-        names = ("draft_model", "adapter", "tensor_parallel", "pipeline_parallel", "weights_memory")
+        names = ("drafter", "draft_model", "adapter", "tensor_parallel", "pipeline_parallel", "weights_memory")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def opened(
@@ -594,7 +613,7 @@ class MixOptions:
 
     def check(self, models: ModelOptions, **excluded: object) -> None:
         """Raise if there is no such mix, or it does not go with other options, by their names; before any work."""
-        own = {"draft_model": models.draft_model, "adapter": models.adapter}
+        own = {"drafter": models.drafter, "draft_model": models.draft_model, "adapter": models.adapter}
         mix_options(self.mix, self.shadow, self.partners, "--partner", **own, **excluded)
 
     @property

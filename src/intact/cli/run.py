@@ -19,6 +19,7 @@ from intact.cli.options import (
     AdapterOption,
     CacheOption,
     ClockNowOption,
+    DrafterOption,
     DraftModelOption,
     DraftOption,
     JsonOption,
@@ -103,6 +104,7 @@ def command(
     prefill: PrefillOption = None,
     weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
+    drafter: DrafterOption = None,
     draft_model: DraftModelOption = None,
     adapter: AdapterOption = None,
     model_defaults: ModelDefaultsOption = False,
@@ -128,7 +130,7 @@ def command(
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
     profile = coded(profile, kv)
-    mixed = mix_options(mix, shadow, others, draft_model=draft_model, adapter=adapter)
+    mixed = mix_options(mix, shadow, others, drafter=drafter, draft_model=draft_model, adapter=adapter)
     partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)
     opened = open_model(
@@ -141,6 +143,7 @@ def command(
         has_template=not raw,
         mixed=mix is not None,
         partners=partners,
+        drafter=drafter,
         draft_model=draft_model,
         adapter=adapter,
         prefix_cache=prefix_cache,

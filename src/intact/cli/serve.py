@@ -12,6 +12,7 @@ from intact.catalogue import DEFAULT, HubName
 from intact.cli import fetch
 from intact.cli.options import (
     CacheOption,
+    DrafterOption,
     DraftModelOption,
     KvOption,
     PipelineParallelOption,
@@ -147,6 +148,7 @@ def command(
     kv: KvOption = None,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
+    drafter: DrafterOption = None,
     draft_model: DraftModelOption = None,
     adapters: Annotated[
         list[str] | None,
@@ -267,6 +269,7 @@ def command(
         coded(profile, kv),
         threads,
         as_bytes(cache),
+        drafter=drafter,
         draft_model=drafts,
         adapters=named,
         partners=partners,

@@ -31,6 +31,7 @@ from intact.memory import parse_size, usable
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
 from intact.models.prediction_heads import build_prediction_head
+from intact.models.program import Program
 from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
 from intact.receipts.model_digests import ModelDigests
@@ -165,7 +166,18 @@ def load(
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
     settings = ExecutorSettings(profile, width, page_size, executor, threads)
-    main, variants = _open(name_or_path, settings, _named(adapters or {}, adapter), division, cap)
+
+    def check(checkpoint: Checkpoint, program: Program) -> None:
+        if program.is_encoder:
+            pages = folder is not None or prefill is not None
+            _check_encoder(drafter, draft_model is not None, bool(partners), pages)
+        if drafter == HEADS and build_prediction_head(checkpoint) is None:
+            raise ParameterError(
+                f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (tensors mtp.* or "
+                "nextn.* of Qwen3-Next and Qwen3.5): leave drafter='auto'"
+            )
+
+    main, variants = _open(name_or_path, settings, _named(adapters or {}, adapter), division, cap, check)
     others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -183,13 +195,9 @@ def load(
         small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
         _check_draft_model(main, small)
     encoder = main.program.is_encoder
-    if encoder:
-        _check_encoder(drafter, small is not None, bool(others), folder is not None or prompts is not None)
     vocabulary, trees = main.program.vocabulary, main.executor.trees
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
-    head: PredictionHead | None = None
-    if drafter == HEADS:
-        head = _prediction_head(main, settings, cache_bytes, prefix_cache is not False)
+    head = _prediction_head(main, settings, cache_bytes, prefix_cache is not False) if drafter == HEADS else None
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
@@ -312,12 +320,17 @@ def _open(
     adapters: Mapping[str, str | os.PathLike[str]] = MappingProxyType({}),
     division: Division = ONE_PROCESS,
     weights_memory: int | None = None,
+    check: Callable[[Checkpoint, Program], None] = lambda checkpoint, program: None,
 ) -> tuple[Partner, dict[str, Partner]]:
-    """Return a model with an executor, and the same with each of its adapters; errors as of `load`."""
+    """Return a model with an executor, and the same with each of its adapters; errors as of `load`.
+
+    Before weights are converted, `check` may raise.
+    """
     state = None if weights_memory is None else _file_state(name_or_path)
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
     try:
         program = build_program(checkpoint)
+        check(checkpoint, program)
         changes = {name: read_adapter(path, checkpoint, program) for name, path in adapters.items()}
         whole = with_adapters(program, changes)
         tokenizer = Tokenizer.from_checkpoint(checkpoint)  # before the weights: making it takes memory for a moment
@@ -375,14 +388,13 @@ def _check_draft_model(main: Partner, small: Model) -> None:
         )
 
 
-def _prediction_head(main: Partner, settings: ExecutorSettings, cache_bytes: int | None, keep: bool) -> PredictionHead:
-    """Return the drafter that a model's own prediction head is."""
+def _prediction_head(
+    main: Partner, settings: ExecutorSettings, cache_bytes: int | None, keep: bool
+) -> PredictionHead | None:
+    """Return the drafter that a model's own prediction head is; None if it has none."""
     program = build_prediction_head(main.checkpoint)
     if program is None:
-        raise ParameterError(
-            f"drafter='heads': {main.path} has no prediction head that intact knows (tensors mtp.* or nextn.* of "
-            "Qwen3-Next and Qwen3.5): leave drafter='auto'"
-        )
+        return None
     given = GivenRows(main.executor.profile)
     executor = settings.make_executor(program, given)
     if not parse_profile(main.executor.profile).float32:

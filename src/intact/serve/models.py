@@ -50,6 +50,7 @@ class Loading:
     cache_bytes: int | None = None
     prefix_cache: bool | Path = True
     prefix_cache_bytes: int | None = None
+    drafter: str | None = None
     draft_model: Path | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     """Of the first model: each is served as a model of its own name."""
@@ -278,7 +279,9 @@ class Models:
         state, tuned = state_of(path), find_settings(path)
         settings: dict[str, Any] = {"threads": loading.threads}
         if tuned is not None:
-            settings = tuned.arguments(loading.threads, loading.draft_model is not None)
+            settings = tuned.arguments(loading.threads, loading.drafter is not None or loading.draft_model is not None)
+        if loading.drafter is not None:
+            settings["drafter"] = loading.drafter
         first = served.name == self.first
         model = intact.load(
             path,

@@ -25,6 +25,7 @@ def check_replicas(loading: Loading, settings: ServerSettings) -> None:
     named = {
         "--state": settings.state,
         "--adapter": loading.adapters,
+        "--drafter": loading.drafter,
         "--draft-model": loading.draft_model,
         "--prefix-cache": None if isinstance(loading.prefix_cache, bool) else loading.prefix_cache,
     }
