@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from intact.planning.machines import read_machines
+from support.folders import ENCODERS, write_encoder
 from support.tiny import write_tiny
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "machines"
@@ -66,6 +67,11 @@ def test_a_measured_table_is_one_of_a_file_of_machines(intact_command, tiny_path
     assert "1 thread, tiny.gguf" in result.out
 
 
+def test_an_encoder_has_no_plan(intact_command, tmp_path):
+    result = intact_command("plan", write_encoder(tmp_path / "bert", ENCODERS["bert"], "bert"), *THREE)
+    assert (result.code, "is an encoder, which writes no texts" in " ".join(result.err.split())) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -78,6 +84,10 @@ def test_a_measured_table_is_one_of_a_file_of_machines(intact_command, tiny_path
         (("--shape", "lama-8b", *THREE), "did you mean llama-8b"),
         (("--shape", "llama-8b", "--machines", "none.toml"), "none.toml"),
         (("--shape", "llama-8b", *THREE, "--length", "4096"), "length within context"),
+        (
+            ("--shape", "llama-8b", *THREE, "--context", "1000000"),
+            "--context 1,000,000: llama-8b in Q4_0 has positions",
+        ),
     ],
 )
 def test_bad_input_is_named(intact_command, words, message):

@@ -18,6 +18,7 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.bert import Bert
 from intact.numerics.functions import sigmoid
+from intact.quantizing import quantize
 from support.folders import (
     ENCODERS,
     PAIR,
@@ -95,6 +96,19 @@ def test_integers_stay_near_floats(folder, name):
     cosines = (exact * eight).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(eight, axis=1)
     assert cosines.min() > 0.9997  # measured 0.99983 and more
     assert GOLDENS["encoders"][name]["transformers"]["int8"] < 0.02
+
+
+@pytest.mark.parametrize("spec", ["int8-row", "gptq:int8-row"])
+@pytest.mark.native
+def test_a_quantised_encoder_stays_near_its_source(folder, tmp_path, spec):
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat " * 40)
+    quantize(folder("bert"), tmp_path / "out", spec, calibrate=text, context=16, windows=4)
+    exact, ours = (states(intact.load(one), TOKENS) for one in (folder("bert"), tmp_path / "out"))
+    cosines = (exact * ours).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(ours, axis=1)
+    assert 0.999 < cosines.min() < 1
+    native, reference = (intact.load(tmp_path / "out", executor=kind) for kind in ("native", "reference"))
+    assert heads(native, TOKENS) == heads(reference, TOKENS)
 
 
 @pytest.mark.parametrize("mode", POOLED)

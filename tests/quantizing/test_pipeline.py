@@ -166,7 +166,9 @@ def test_mistakes_are_named_before_the_work(model: Path, text: Path, tmp_path: P
         quantize(model, tmp_path / "out", "gptq:int4")
     with pytest.raises(ParameterError, match=r"the text has .* tokens; 999 windows of 32 need 31968"):
         quantize(model, tmp_path / "out", "gptq:int4", calibrate=text, context=32, windows=999)
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(ParameterError, match=r"windows of 100000 tokens: the model has positions"):
+        quantize(model, tmp_path / "out", "gptq:int4", calibrate=text, context=100_000, windows=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
 def test_statistics_are_exact_sums(model: Path, tmp_path: Path) -> None:

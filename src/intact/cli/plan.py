@@ -85,7 +85,7 @@ def command(
     from intact.planning.search import choose_plan
 
     kinds, demand = read_machines(machines), Demand(texts, context, length)
-    name, work = _work(model, shape, kind)
+    name, work = _work(model, shape, kind, context)
     with bar() as progress:
         task = progress.add_task("simulating", total=None)
         found = choose_plan(
@@ -97,18 +97,24 @@ def command(
     _print(name, demand, found, sum(kind.count for kind in kinds))
 
 
-def _work(model: str, shape: str | None, kind: str) -> tuple[str, Any]:
-    """Return the model's name, and what counts its work."""
+def _work(model: str, shape: str | None, kind: str, context: int) -> tuple[str, Any]:
+    """Return the model's name, and what counts its work; refuse one that cannot write texts of such a length."""
     from intact.formats import open_checkpoint
     from intact.models import build_program
     from intact.planning.work import ModelWork
 
     if shape is None:
         path = fetch.locate(model)
-        return path.name, ModelWork.of(build_program(open_checkpoint(path)))
-    from intact.bench.shapes import random_checkpoint
+        name, program = path.name, build_program(open_checkpoint(path))
+    else:
+        from intact.bench.shapes import random_checkpoint
 
-    return f"{shape} in {kind}", ModelWork.of(build_program(random_checkpoint(shape, kind)))
+        name, program = f"{shape} in {kind}", build_program(random_checkpoint(shape, kind))
+    if program.is_encoder:
+        raise ParameterError(f"{name} is an encoder, which writes no texts and runs in one process: there is no plan")
+    if context > program.context:
+        raise ParameterError(f"--context {context:,}: {name} has positions for {program.context:,} tokens at most")
+    return name, ModelWork.of(program)
 
 
 def _measure(model: str, threads: int | None, json: bool) -> None:

@@ -183,6 +183,10 @@ def quantize(
         source = measure(program).root.hex()
         sample = None
         if text is not None and (static or (spec is not None and is_calibrated(spec))):
+            if context > program.context:
+                raise ParameterError(
+                    f"windows of {context} tokens: the model has positions for {program.context}; give fewer as context"
+                )
             sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text)), context, windows)
         about = {
             "intact": "quantized",
