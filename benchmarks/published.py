@@ -1,6 +1,7 @@
 """The two published runs of docs/evaluation.md: record their texts, and make their results and reports of these again.
 
     python benchmarks/published.py record gsm8k JOURNAL     # pack a journal's texts and verdicts into records/
+    python benchmarks/published.py unpack gsm8k JOURNAL     # the opposite, for runs that draw the same texts
     python benchmarks/published.py remake gsm8k --out docs  # write gsm8k.md and its pictures, print the result's digest
 
 `remake` gives `intact eval` a journal made of the recorded texts, so that the model computes nothing anew. The model's
@@ -99,7 +100,7 @@ def intact(*arguments: str, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("record", "remake"))
+    parser.add_argument("action", choices=("record", "unpack", "remake"))
     parser.add_argument("name", choices=RUNS)
     parser.add_argument("journal", type=Path, nargs="?", help="the folder that `intact eval --journal` was given")
     parser.add_argument("--out", type=Path, help="where the report goes")
@@ -107,10 +108,13 @@ def main() -> None:
     models = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser()
     parser.add_argument("--model", type=Path, default=models / MODEL)
     options = parser.parse_args()
-    if options.action == "record":
+    if options.action != "remake":
         if options.journal is None:
-            parser.error("record needs the folder of a journal")
-        print(record(options.name, options.journal))
+            parser.error(f"{options.action} needs the folder of a journal")
+        if options.action == "record":
+            print(record(options.name, options.journal))
+        else:
+            unpack(options.name, options.journal)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

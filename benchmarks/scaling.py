@@ -13,12 +13,13 @@ comparable. Operations are what the row takes by itself in any case.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
 import numpy as np
+from scaling_setups import GROUPS, SETUPS
 
 import intact
 from intact.reason import find
@@ -28,39 +29,7 @@ from intact.solving import solve_items
 from intact.stats.intervals import wilson
 from intact.tasks.task import Item, Task, find_task
 
-GREEDY = {"temperature": 0.0}
 RECORDS = Path(__file__).parent / "records"
-
-
-class Setup(NamedTuple):
-    """A method as it is run; rows of one line differ in size alone."""
-
-    line: str
-    method: str
-    parameters: Mapping[str, Any]
-    sampling: Mapping[str, Any] = {}
-
-
-def sizes(line: str, method: str, counts: Sequence[int], **parameters: Any) -> dict[str, Setup]:
-    """A line's rows."""
-    return {f"{line} {n}": Setup(line, method, {"n": n} | parameters) for n in counts}
-
-
-SETUPS = {
-    "greedy": Setup("greedy", "chain_of_thought", {}, GREEDY),
-    **sizes("self-consistency", "self_consistency", (4, 16, 64)),
-    **sizes("best-of-n by likelihood", "best_of_n", (4, 16, 64)),
-    **sizes("best-of-n by P(true)", "best_of_n", (16,), scorer="p_true"),
-    **sizes("weighted best-of-n by P(true)", "weighted_best_of_n", (16,), scorer="p_true"),
-    **sizes("RPC", "rpc", (16, 64)),
-    **sizes("best-of-majority", "best_of_majority", (16,)),
-    **sizes("adaptive consistency", "adaptive_consistency", (64,), batch=4),
-    **sizes("early stopping", "early_stopping_consistency", (64,)),
-    **sizes("first finish", "first_finish", (8,)),
-    "short-3@8": Setup("short-m@k", "short_m_at_k", {"k": 8, "m": 3}),
-    "short-8@16": Setup("short-m@k", "short_m_at_k", {"k": 16, "m": 8}),
-    **sizes("particle filter", "particle_filter", (4, 16)),
-}
 
 
 class Outcome(NamedTuple):
@@ -223,7 +192,8 @@ def main() -> None:
     p = common.parser(__doc__, text=False)
     p.add_argument("--task", default="gsm8k", help="as intact tasks lists them; its data lie in $INTACT_DATA")
     p.add_argument("--problems", type=int, default=100, metavar="N", help="the first N (default 100)")
-    p.add_argument("--methods", default="/".join(SETUPS), metavar="A/B", help="rows by name (--list)")
+    p.add_argument("--group", choices=GROUPS, default="pool", help="rows that belong together (default pool)")
+    p.add_argument("--methods", metavar="A/B", help="rows by name, of any group (--list)")
     p.add_argument("--list", action="store_true", help="print the names of the rows and leave")
     p.add_argument(
         "--budget", action="append", metavar="CAPS", help="of a problem, such as tokens=4k; may be given again"
@@ -241,9 +211,9 @@ def main() -> None:
     p.add_argument("--plot", type=Path, metavar="FILE", help="a picture, such as scaling.svg (needs matplotlib)")
     p.add_argument("--json", type=Path, metavar="FILE")
     args = p.parse_args()
-    labels = [name.strip() for name in args.methods.split("/")]
+    labels = [name.strip() for name in args.methods.split("/")] if args.methods else list(GROUPS[args.group])
     if args.list or any(label not in SETUPS for label in labels):
-        print("\n".join(SETUPS))
+        print("\n".join(f"{group}: {'/'.join(rows)}" for group, rows in GROUPS.items()))
         raise SystemExit(0 if args.list else f"unknown: {', '.join(set(labels) - set(SETUPS))}")
     budgets = args.budget or [""]
     for budget in budgets:
