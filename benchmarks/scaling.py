@@ -13,6 +13,7 @@ comparable. Operations are what the row takes by itself in any case.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.solving import solve_items
 from intact.stats.intervals import wilson
-from intact.tasks.task import Item, Task, find_task
+from intact.tasks.choose import Chosen, choose
+from intact.tasks.task import Item
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -70,7 +72,7 @@ def measure(
     model: str,
     label: str,
     budget: str,
-    task: Task,
+    task: Chosen,
     items: Sequence[Item],
     records: Records,
     args: Any,
@@ -84,8 +86,9 @@ def measure(
     folder = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
     sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
     graded = solve_items(
-        {"main": backend}, find(setup.method), task, missing, setup.parameters,
-        sampling=sampling, seed=args.seed, budget=Budget.parse(budget), journal=folder, parallel=args.parallel,
+        {"main": backend}, find(setup.method), task.task, missing, setup.parameters,
+        sampling=sampling, seed=args.seed, style=task.style, budget=Budget.parse(budget), journal=folder,
+        parallel=args.parallel,
     )  # fmt: skip
     for item, result, correct in graded:
         cost = result.cost
@@ -190,9 +193,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
 def main() -> None:
     p = common.parser(__doc__, text=False)
-    p.add_argument("--task", default="gsm8k", help="as intact tasks lists them; its data lie in $INTACT_DATA")
+    p.add_argument("--task", default="gsm8k", help="as intact eval takes it; its data lie in $INTACT_DATA")
     p.add_argument("--problems", type=int, default=100, metavar="N", help="the first N (default 100)")
     p.add_argument("--group", choices=GROUPS, default="pool", help="rows that belong together (default pool)")
+    p.add_argument("--having", metavar="NAME", help="of these only problems with such data, such as tests")
     p.add_argument("--methods", metavar="A/B", help="rows by name, of any group (--list)")
     p.add_argument("--list", action="store_true", help="print the names of the rows and leave")
     p.add_argument(
@@ -218,11 +222,11 @@ def main() -> None:
     budgets = args.budget or [""]
     for budget in budgets:
         Budget.parse(budget)
-    task = find_task(args.task)
-    items = task.load(limit=args.problems, folder=common.DATA)
-    records = Records(
-        args.records / f"{args.task}-{args.seed}-{args.temperature}-{args.max_tokens}{'-apart' * args.apart}.jsonl"
-    )
+    task = choose(args.task)
+    items = [item for item in task.load(args.problems) if args.having is None or item.data.get(args.having)]
+    name = re.sub(r"\W+", "-", args.task)
+    settings = f"{args.seed}-{args.temperature}-{args.max_tokens}{'-apart' * args.apart}"
+    records = Records(args.records / f"{name}-{settings}.jsonl")
     names = [path.stem for path in args.models]
     try:
         for path, name in () if args.done else zip(args.models, names, strict=True):
@@ -245,7 +249,7 @@ def with_model(
     name: str,
     labels: Sequence[str],
     budgets: Sequence[str],
-    task: Task,
+    task: Chosen,
     items: Sequence[Item],
     records: Records,
     args: Any,

@@ -55,6 +55,11 @@ CHOOSERS = {  # of texts that self-consistency draws as well
     **sizes("marker vote", "marker_vote", (16,)),
     **sizes("last finish", "last_finish", (8,)),
 }
+TESTS = {  # of tasks whose problems have public tests
+    **sizes("best-of-n by tests", "best_of_n", (2, 4, 8, 16), scorer="unit_tests"),
+    **sizes("best-of-n by verification", "best_of_n", (2, 4, 8), scorer="verification"),
+    **sizes("best-of-n by P(true)", "best_of_n", (4,), scorer="p_true"),
+}
 TOOLS = {
     **greedy("program-aided, greedy", "program_aided", n=1),
     **greedy("interleaved code, greedy", "interleaved_code", n=1),
@@ -122,6 +127,7 @@ PROOFS = {
 GROUPS: Mapping[str, Mapping[str, Setup]] = {
     "pool": POOL,
     "choosers": CHOOSERS,
+    "tests": TESTS,
     "tools": TOOLS,
     "logic": LOGIC,
     "judges": JUDGES,

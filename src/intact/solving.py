@@ -27,7 +27,7 @@ from intact.reason.tool import MethodTool
 from intact.score.answers import read_answer as read_answer
 from intact.score.available import check_data, check_method, check_parts, check_reader
 from intact.score.scorers import find_scorer
-from intact.tasks.task import Item, Task
+from intact.tasks.task import Item, Style, Task
 from intact.text.template import DEFAULT_NOW, read_time
 
 Solver: TypeAlias = Model | Backend | str | os.PathLike[str]
@@ -312,6 +312,7 @@ def solve_items(
     *,
     sampling: Mapping[str, Any] | None = None,
     seed: int = 0,
+    style: Style | None = None,
     **options: Any,
 ) -> Generator[Graded, None, None]:
     """Answer items of a task by a method, and yield each graded as it ends.
@@ -320,14 +321,18 @@ def solve_items(
     ----------
     backends : mapping of str to Backend
         As `opened` gives them.
+    style : {'chat', 'base'}, optional
+        How questions are asked; by default as the first back end's model takes them.
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
     """
     check_parts(task.uses)
     check_method(method, parameters or {})
     check_data(method, parameters or {}, [item.data for item in items])
-    chat = takes_conversations(next(iter(backends.values())))
-    jobs = [MethodJob(method, task.problem(item, "chat" if chat else "base", seed), parameters or {}) for item in items]
+    if style is None:
+        style = "chat" if takes_conversations(next(iter(backends.values()))) else "base"
+    chat = style == "chat"
+    jobs = [MethodJob(method, task.problem(item, style, seed), parameters or {}) for item in items]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
         for number, result in results:
             failed = result.why == "failed"  # its answer is a vote of the texts, which the method never gave
