@@ -81,6 +81,28 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
     return {"splits": table, "errors": dict(errors.most_common())}
 
 
+def of_methods(known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What methods proved that scaling.py ran on the statements, beside the automatic tactics."""
+    rows: dict[tuple[str, str, str], list[tuple[dict[str, Any], bool]]] = {}
+    for path in sorted(RECORDS.parent.glob("minif2f_rocq-*.jsonl")):
+        for one in map(json.loads, path.read_text("utf-8").splitlines()):
+            row = rows.setdefault((one["model"], one["setup"], one["budget"]), [])
+            row.append((known[one["id"].rpartition("/")[2]], one["correct"]))
+    return [
+        {
+            "model": model,
+            "method": setup,
+            "budget": budget,
+            "statements": len(row),
+            "compile": sum(one["compiles"] for one, _ in row),
+            "proved": sum(proved for _, proved in row),
+            "proved by automatic tactics": sum(one.get("proved", False) for one, _ in row),
+            "proved by both": sum(one.get("proved", False) and proved for one, proved in row),
+        }
+        for (model, setup, budget), row in rows.items()
+    ]
+
+
 def kind_of(error: str) -> str:
     """An error of Rocq by its kind."""
     for kind in (ABSENT, "Syntax error", "was not found in the current environment"):
@@ -107,7 +129,7 @@ def main() -> None:
                 break
             known[row["name"]] = measure(row, known.get(row["name"], {}), given.solve)
             given.records.write_text("".join(json.dumps(one) + "\n" for one in known.values()), "utf-8")
-    print(json.dumps(report(list(known.values())), indent=1))
+    print(json.dumps(report(list(known.values())) | {"methods": of_methods(known)}, indent=1))
 
 
 if __name__ == "__main__":
