@@ -1,4 +1,4 @@
-"""What other forms of the KV cache lose that were not built as codecs: XQuant and MiniCache beside KIVI, in floats.
+"""Loss by forms of the KV cache that were not built as codecs, in floats: XQuant and MiniCache beside KIVI.
 
     python benchmarks/cache_forms.py smollm2-135m qwen-coder-0.5b --windows 8
 
@@ -98,8 +98,8 @@ def minicache(model: Any, inputs: list[torch.Tensor], exact: list[Pair], bits: i
     found = list(exact)
     heads = model.config.num_key_value_heads
     for high in range(len(exact) // 2 + 1, len(exact), 2):
-        both = [merged(*pair, heads) for pair in zip(exact[high - 1], exact[high], strict=True)]
-        found[high - 1], found[high] = (tuple(one[side] for one in both) for side in (0, 1))  # type: ignore[assignment]
+        keys, values = (merged(*pair, heads) for pair in zip(exact[high - 1], exact[high], strict=True))
+        found[high - 1], found[high] = (keys[0], values[0]), (keys[1], values[1])
     return found
 
 

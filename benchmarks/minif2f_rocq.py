@@ -82,7 +82,7 @@ def report(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def of_methods(known: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """What methods proved that scaling.py ran on the statements, beside the automatic tactics."""
+    """Statements that methods proved in runs of scaling.py, beside those of the automatic tactics."""
     rows: dict[tuple[str, str, str], list[tuple[dict[str, Any], bool]]] = {}
     for path in sorted(RECORDS.parent.glob("minif2f_rocq-*.jsonl")):
         for one in map(json.loads, path.read_text("utf-8").splitlines()):

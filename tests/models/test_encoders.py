@@ -14,6 +14,7 @@ from intact.engine.encoding import EncodingJob
 from intact.engine.hidden import read_hidden
 from intact.errors import ModelError, ParameterError
 from intact.executors.base import SequenceChunk
+from intact.executors.settings import ExecutorSettings
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.bert import Bert
@@ -202,12 +203,15 @@ def test_other_models_are_not_read_whole(tmp_path):
     ("options", "message"),
     [
         ({"drafter": "lookup"}, "an encoder draws no tokens to guess"),
+        ({"draft_model": "absent.gguf"}, "an encoder draws no tokens to guess"),
+        ({"partners": ["absent.gguf"]}, "an encoder draws no tokens to mix"),
         ({"tensor_parallel": 2}, "an encoder cannot be cut"),
         ({"pipeline_parallel": 2}, "an encoder cannot be cut"),
     ],
 )
 @pytest.mark.native
-def test_what_only_writers_have_is_refused(folder, options, message):
+def test_what_only_writers_have_is_refused_before_weights_are_read(folder, options, message, monkeypatch):
+    monkeypatch.setattr(ExecutorSettings, "make_executor", lambda *given, **named: pytest.fail("it read weights"))
     with pytest.raises(ParameterError, match=message):
         intact.load(folder("bert"), **options)
 

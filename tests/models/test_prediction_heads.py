@@ -10,6 +10,7 @@ import pytest
 import intact
 from intact.engine.hidden import read_hidden
 from intact.errors import ModelError, ParameterError
+from intact.executors.settings import ExecutorSettings
 from intact.formats import Checkpoint, open_checkpoint
 from intact.models import build_program
 from intact.models.prediction_heads import build_prediction_head
@@ -81,7 +82,8 @@ def test_a_model_with_pictures_has_its_text_parts_head(tmp_path: Path) -> None:
     assert measure(found).root == measure(expected).root
 
 
-def test_models_without_a_head_say_so(tmp_path: Path) -> None:
+def test_models_without_a_head_say_so_before_weights_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ExecutorSettings, "make_executor", lambda *given, **named: pytest.fail("it read weights"))
     for architecture in ("qwen35", "llama"):
         path = write_tiny(tmp_path / f"{architecture}.gguf", architecture)
         with open_checkpoint(path) as checkpoint:
