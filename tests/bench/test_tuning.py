@@ -8,7 +8,7 @@ import pytest
 
 import intact
 from intact.bench import tuned, tuning
-from intact.bench.tuned import Settings, find_settings, forget_settings, save_settings
+from intact.bench.tuned import Settings, find_settings, forget_settings, load_arguments, save_settings
 from intact.bench.tuning import TuneWorkload, compare, ratio_of, tune
 from intact.cli import fetch
 from intact.errors import ParameterError
@@ -116,12 +116,14 @@ def test_what_is_kept_is_for_this_machine_and_this_file(path, tmp_path, monkeypa
     file = save_settings(path, own, {"ratio": 2})
     save_settings(other, Settings(2, 128, 64, "auto"), {})
     assert find_settings(path) == own
-    assert own.arguments(None) == {"threads": 1, "rows": 64, "chunk": 32, "drafter": "off"}
-    assert own.arguments(4, drafts=True) == {"threads": 4, "rows": 64, "chunk": 32}
+    assert load_arguments(path) == {"threads": 1, "rows": 64, "chunk": 32, "drafter": "off"}
+    assert load_arguments(path, threads=4, drafter="auto") == {"threads": 4, "rows": 64, "chunk": 32, "drafter": "auto"}
+    assert load_arguments(path, draft_model=other) == {"threads": 1, "rows": 64, "chunk": 32, "draft_model": other}
     monkeypatch.setenv("INTACT_THREADS", "2")
-    assert own.arguments(None)["threads"] is None
+    assert load_arguments(path) == {"rows": 64, "chunk": 32, "drafter": "off"}
     monkeypatch.setenv("INTACT_TUNED", "off")
     assert find_settings(path) is None
+    assert load_arguments(path, threads=3, drafter="off") == {"threads": 3, "drafter": "off"}
     monkeypatch.delenv("INTACT_TUNED")
     with path.open("ab") as grown:
         grown.write(b"\0")

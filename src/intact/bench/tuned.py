@@ -46,20 +46,6 @@ class Settings:
     chunk: int
     drafter: str
 
-    def arguments(self, threads: int | None, drafts: bool = False) -> dict[str, Any]:
-        """Return those of `intact.load`.
-
-        Parameters
-        ----------
-        threads : int, optional
-            What the user asks for, which is taken instead; so is INTACT_THREADS.
-        drafts : bool
-            True if a drafter or a draft model is given, which is taken instead.
-        """
-        given = threads is not None or "INTACT_THREADS" in os.environ
-        found: dict[str, Any] = {"rows": self.rows, "chunk": self.chunk, "threads": threads if given else self.threads}
-        return found if drafts else found | {"drafter": self.drafter}
-
 
 def tuned_file() -> Path:
     """Return the path of the file, there or not."""
@@ -105,6 +91,26 @@ def find_settings(path: Path) -> Settings | None:
         return Settings(int(own["threads"]), int(own["rows"]), int(own["chunk"]), str(own["drafter"]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def load_arguments(
+    path: Path, *, threads: int | None = None, drafter: str | None = None, draft_model: Path | None = None
+) -> dict[str, Any]:
+    """Return arguments of `intact.load`: those given, and where there are none what was found for the model.
+
+    A draft model is a drafter too; INTACT_THREADS stands for `threads`.
+    """
+    given = {"threads": threads, "drafter": drafter, "draft_model": draft_model}
+    given = {name: value for name, value in given.items() if value is not None}
+    found = find_settings(path)
+    if found is None:
+        return given
+    settings = asdict(found)
+    if "INTACT_THREADS" in os.environ:
+        del settings["threads"]
+    if draft_model is not None:
+        del settings["drafter"]
+    return settings | given
 
 
 def save_settings(path: Path, settings: Settings, record: Mapping[str, Any]) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from intact.bench.tuned import find_settings
+from intact.bench.tuned import load_arguments
 from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
 from intact.cli.output import err, note, size, spinner, stage_bar
 from intact.memory import parse_size
@@ -112,13 +112,8 @@ def load(
     Settings that `intact tune` found for it are taken where no others are given.
     """
     path = locate(model)
-    settings: dict[str, Any] = {"threads": threads}
-    if (tuned := find_settings(path)) is not None:
-        settings = tuned.arguments(threads, drafts=drafter is not None or draft_model is not None)
-    if drafter is not None:
-        options["drafter"] = drafter
-    if draft_model is not None:
-        options["draft_model"] = locate(draft_model)
+    drafts = None if draft_model is None else locate(draft_model)
+    options |= load_arguments(path, threads=threads, drafter=drafter, draft_model=drafts)
     if adapter is not None:
         options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
     processes = {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "prefill": prefill}
@@ -128,7 +123,7 @@ def load(
     import intact
 
     with spinner(f"loading {path.name}"):
-        loaded = intact.load(path, profile=profile, cache_bytes=cache_bytes, **(settings | options))
+        loaded = intact.load(path, profile=profile, cache_bytes=cache_bytes, **options)
     for observe in observers:
         observe(model, loaded)
     return loaded

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import intact
-from intact.bench.tuned import find_settings
+from intact.bench.tuned import load_arguments
 from intact.catalogue import resolve
 from intact.catalogue.measured import remember_digests, state_of
 from intact.errors import IntactError, ParameterError
@@ -276,12 +276,7 @@ class Models:
             self._was_unloaded = False
             give_back()  # before there is need of it
         path, loading = served.path, self._loading
-        state, tuned = state_of(path), find_settings(path)
-        settings: dict[str, Any] = {"threads": loading.threads}
-        if tuned is not None:
-            settings = tuned.arguments(loading.threads, loading.drafter is not None or loading.draft_model is not None)
-        if loading.drafter is not None:
-            settings["drafter"] = loading.drafter
+        state = state_of(path)
         first = served.name == self.first
         model = intact.load(
             path,
@@ -289,14 +284,15 @@ class Models:
             cache_bytes=loading.cache_bytes,
             prefix_cache=loading.prefix_cache,
             prefix_cache_bytes=loading.prefix_cache_bytes,
-            draft_model=loading.draft_model,
             tensor_parallel=loading.tensor_parallel,
             pipeline_parallel=loading.pipeline_parallel,
             prefill=loading.prefill,
             weights_memory=loading.weights_memory,
             adapters=loading.adapters if first else {},
             partners=list(loading.partners.values()) if first else (),
-            **settings,
+            **load_arguments(
+                path, threads=loading.threads, drafter=loading.drafter, draft_model=loading.draft_model
+            ),
         )
         for name in model.adapters:
             digests_of(model.variant(name))  # which reads the weights: requests then find them known
