@@ -1093,7 +1093,6 @@ def _as_gpt_oss(values: dict[str, np.ndarray], config: Mapping[str, Any]) -> dic
     """The weights as gpt-oss's folders have them: gates and ups take turns, and matrices are inputs by outputs."""
     for i in range(config["num_hidden_layers"]):
         layer = f"model.layers.{i}."
-        values[layer + "self_attn.sinks"] = values.pop(layer + "self_attn.sinks.weight")
         for own, parts in (("gate_up_proj", ("gate_proj", "up_proj")), ("down_proj", ("down_proj",))):
             for end, suffix in (("weight", ""), ("bias", "_bias")):
                 stacks = [

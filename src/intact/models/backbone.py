@@ -12,7 +12,7 @@ from intact.formats.metadata import Metadata
 from intact.models.config import MOST_CONTEXT, Config
 from intact.models.names import HF_NAMES
 from intact.models.program import Buffer
-from intact.models.state_spaces import StateSpaces, scan_names
+from intact.models.state_spaces import StateSpaces, scan_bare_names, scan_names
 
 _NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
 BACKBONE_NAMES = HF_NAMES | {"token_embd": "model.embeddings", "output_norm": "model.norm_f", "attn_norm": "norm"}
@@ -21,8 +21,8 @@ BACKBONE_NAMES = HF_NAMES | {"token_embd": "model.embeddings", "output_norm": "m
 class BackboneStateSpaces(StateSpaces):
     """Those whose folders name the decoder `backbone`, its layers' one norm `norm`, and what follows it `mixer`."""
 
-    mixer = "mixer"
     hf_names = BACKBONE_NAMES | scan_names("mixer")
+    hf_bare = scan_bare_names("mixer")
     hf_eps = "layer_norm_epsilon"
     fused = {"ssm_in": "mixer.in_proj"}
 

@@ -44,6 +44,9 @@ _HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector|visual)\
 """What a text model may leave aside: a picture's tower, layers that predict further tokens (Qwen), and the frequencies
 that old checkpoints store again."""
 
+_HF_BARE = re.compile(r"model\.layers\.(\d+)\.(.+)")
+_LAYER = re.compile(r"(?:blk|model\.layers)\.(\d+)\.")
+
 
 class DecoderFiles:
     """The files of an architecture: GGUF, or safetensors with a config.json.
@@ -67,6 +70,10 @@ class DecoderFiles:
     """Keys in config.json that would change the answer in a way that no operation here has, and harmless values."""
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
     """The key in config.json that names the activation, and its only value that is supported."""
+    hf_bare: ClassVar[Mapping[str, str]] = {}
+    """Names in a layer of safetensors' tensors that end in neither `weight` nor `bias`, and their canonical names."""
+    has_further_layers: ClassVar[bool] = False
+    """Whether files may have layers behind the others that predict further tokens; the program leaves them aside."""
     mixture: ClassVar[MixtureForm | None] = None
     """Keys and defaults of mixtures of experts in files, if models may have them."""
     soft_caps: ClassVar[tuple[float, float] | None] = None
@@ -118,7 +125,8 @@ class DecoderFiles:
             If one is missing, of the wrong type, out of bounds, or not supported.
         """
         if checkpoint.format == "gguf":
-            return cls.read_gguf(Metadata(checkpoint.metadata, checkpoint.path, prefix=cls.gguf + "."))
+            m = Metadata(checkpoint.metadata, checkpoint.path, prefix=cls.gguf + ".")
+            return cls.read_gguf(without_further_layers(m) if cls.has_further_layers else m)
         config = cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, cls.hf_defaults, cls.read_keys()))
         heads = tuple(f"{layer}.{end}" for layer in reward_layers(checkpoint.metadata) for end in ("weight", "bias"))
         return replace(config, tied=True, other_heads=heads) if heads else config
@@ -256,17 +264,23 @@ class DecoderFiles:
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
         """Return the tensors under GGUF's names, whatever the format; what has no such name keeps its own."""
+        tensors = checkpoint.tensors
+        if cls.has_further_layers:
+            further = further_layers(checkpoint, cls.gguf)
+            layers = {name: _LAYER.match(name) for name in tensors}
+            tensors = {name: tensors[name] for name, at in layers.items() if at is None or int(at[1]) not in further}
         if checkpoint.format == "gguf":
             canonical = {gguf: own for own, gguf in cls.gguf_names.items()}
-            return {canonical.get(name, name): tensor for name, tensor in checkpoint.tensors.items()}
-        tensors = checkpoint.tensors.items()
-        return {cls.canonical_name(name): tensor for name, tensor in tensors if not _HF_UNUSED.fullmatch(name)}
+            return {canonical.get(name, name): tensor for name, tensor in tensors.items()}
+        return {cls.canonical_name(name): tensor for name, tensor in tensors.items() if not _HF_UNUSED.fullmatch(name)}
 
     @classmethod
     def canonical_name(cls, name: str) -> str:
         """Return GGUF's name of a tensor in safetensors; its own where it has none, which `refuse_unused` refuses."""
         names = {hf: own for own, hf in cls.hf_names.items()}
         plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
+        if (bare := _HF_BARE.fullmatch(plain)) and bare[2] in cls.hf_bare:
+            return f"blk.{bare[1]}.{cls.hf_bare[bare[2]]}"
         match = HF_LAYER.fullmatch(plain)
         if match and match[2] in names:
             return f"blk.{match[1]}.{names[match[2]]}.{match[3]}"
@@ -280,8 +294,11 @@ class DecoderFiles:
     def hf_name(cls, name: str) -> str:
         """Return the name in safetensors of a tensor that has a canonical name."""
         stem, _, end = name.rpartition(".")
-        if stem.startswith("blk."):
-            _, layer, part = stem.split(".", 2)
+        if name.startswith("blk."):
+            _, layer, part = name.split(".", 2)
+            if bare := next((own for own, canonical in cls.hf_bare.items() if canonical == part), None):
+                return f"model.layers.{layer}.{bare}"
+            part = part.removesuffix(f".{end}")
             expert, _, number = part.rpartition(".")
             part, number = (expert, number) if number.isdigit() else (part, "")
             return f"model.layers.{layer}.{cls.hf_names.get(part, part).replace('*', number)}.{end}"
@@ -292,3 +309,21 @@ class DecoderFiles:
         """Return the name in the registry; None for classes that architectures share."""
         found: str | None = vars(cls).get("name", vars(cls).get("gguf"))
         return found
+
+
+def without_further_layers(m: Metadata) -> Metadata:
+    """Return a GGUF file's metadata without the layers that predict further tokens, which `block_count` counts too."""
+    count = m.integer("block_count", most=1024)
+    layers = count - m.integer("nextn_predict_layers", 0, least=0, most=count - 1)
+    return Metadata({**m.values, m.prefix + "block_count": layers}, m.source, prefix=m.prefix)
+
+
+def further_layers(checkpoint: Checkpoint, architecture: str) -> range:
+    """Return the numbers of the layers that predict further tokens, which stand behind the others."""
+    if checkpoint.format == "gguf":
+        m = Metadata(checkpoint.metadata, checkpoint.path, prefix=architecture + ".")
+        return range(without_further_layers(m).integer("block_count"), m.integer("block_count"))
+    whole = Metadata(checkpoint.metadata, checkpoint.path)
+    m = Metadata(whole.mapping("text_config") or whole.values, checkpoint.path)
+    more = 0 if m.get("num_nextn_predict_layers") is None else m.integer("num_nextn_predict_layers", least=0, most=1024)
+    return range(m.integer("num_hidden_layers"), m.integer("num_hidden_layers") + more)

@@ -14,7 +14,7 @@ from intact.formats.metadata import Metadata
 from intact.models.config import Config, LatentAttention
 from intact.models.decoder import Decoder, inverse_root
 from intact.models.mixtures import MixtureForm
-from intact.models.names import HF_EXPERTS, HF_NAMES, pick_rows
+from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS, pick_rows
 from intact.models.program import Attend, Buffer, Linear, Norm, Scatter
 from intact.numerics.dequantize import dequantize
 from intact.numerics.rope import score_magnitude
@@ -35,6 +35,7 @@ class DeepseekV2(Decoder):
     hf_names = (
         HF_NAMES
         | HF_EXPERTS
+        | HF_SHARED_EXPERTS
         | {
             "attn_q_a": "self_attn.q_a_proj",
             "attn_q_a_norm": "self_attn.q_a_layernorm",
@@ -43,9 +44,6 @@ class DeepseekV2(Decoder):
             "attn_kv_a_norm": "self_attn.kv_a_layernorm",
             "attn_k_b": "self_attn.k_b_proj",
             "attn_v_b": "self_attn.v_b_proj",
-            "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
-            "ffn_up_shexp": "mlp.shared_experts.up_proj",
-            "ffn_down_shexp": "mlp.shared_experts.down_proj",
         }
     )
     hf_defaults: ClassVar[Mapping[str, Any]] = {
@@ -107,7 +105,6 @@ class DeepseekV2(Decoder):
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
         """Read also the widths of latent attention; `key_length_mla` is that of whole keys, where it stands."""
-        m.refuse_features({"nextn_predict_layers": (0,)})
         heads = m.integer("attention.head_count", most=4096)
         key, value = (
             m.integer(f"attention.{name}_length_mla", m.integer(f"attention.{name}_length"))

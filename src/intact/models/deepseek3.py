@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from intact.formats import Checkpoint, Tensor
 from intact.models.deepseek2 import DeepseekV2
-from intact.models.mixtures import CHOICE_BIAS
-
-_BIAS = "mlp.gate.e_score_correction_bias"
+from intact.models.names import HF_CHOICE_BIAS
 
 
 class DeepseekV3(DeepseekV2):
-    """GGUF files are DeepSeek V2's with sigmoids; folders may hold layers that predict further tokens, left aside."""
+    """GGUF files are DeepSeek V2's with sigmoids."""
 
     name = "deepseek3"
     hf = ("DeepseekV3ForCausalLM",)
-    hf_names = DeepseekV2.hf_names | {CHOICE_BIAS: _BIAS}
+    hf_bare = HF_CHOICE_BIAS
+    has_further_layers = True
     hf_defaults: ClassVar[Mapping[str, Any]] = {
         "kv_lora_rank": 512,
         "q_lora_rank": 1536,
@@ -57,25 +54,3 @@ class DeepseekV3(DeepseekV2):
     def claims(cls, metadata: Mapping[str, Any]) -> bool:
         """Return true for a file whose experts are chosen by sigmoids."""
         return metadata.get("deepseek2.expert_gating_func") == 2
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors; that of biases, which have no layer of their own, has no end."""
-        return super().hf_name(name).replace(f"{_BIAS}.bias", _BIAS)
-
-    @classmethod
-    def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors but those of layers that predict further tokens."""
-        found = super().canonical_tensors(checkpoint)
-        if checkpoint.format == "gguf":
-            return found
-        first = checkpoint.metadata.get("num_hidden_layers")
-        more = checkpoint.metadata.get("num_nextn_predict_layers") or 0
-        further = range(first, first + more) if isinstance(first, int) and isinstance(more, int) else range(0)
-        own = {}
-        for name, tensor in found.items():
-            layer = re.match(r"(?:blk|model\.layers)\.(\d+)\.", name)
-            if layer and int(layer[1]) in further:
-                continue
-            own[f"blk.{layer[1]}.{CHOICE_BIAS}.bias" if layer and name.endswith("." + _BIAS) else name] = tensor
-        return own

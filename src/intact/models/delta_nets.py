@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -19,9 +18,6 @@ from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import MOST_STATES
 
-_HEADS: Final = {"A_log": "ssm_a", "dt_bias": "ssm_dt.bias"}
-_OF_HEADS: Final = re.compile(r"model\.layers\.(\d+)\.linear_attn\.(A_log|dt_bias)")
-_GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\..+")
 _INPUTS: Final = ("attn_qkv", "attn_gate", "ssm_alpha", "ssm_beta")
 """Matrices of a delta net's inputs: queries, keys and values; the gate z; dt; b."""
 DELTA_NAMES: Final = HF_NAMES | {
@@ -45,6 +41,8 @@ class DeltaNets(Decoder):
     """
 
     hf_names: ClassVar[dict[str, str]] = DELTA_NAMES
+    hf_bare = {"linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias"}
+    has_further_layers = True
     hf_defaults: ClassVar[dict[str, Any]] = {
         "head_dim": 256,
         "partial_rotary_factor": 0.25,
@@ -76,17 +74,15 @@ class DeltaNets(Decoder):
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
-        """Read also which layers have delta nets, and their sizes; layers that predict further tokens do not count."""
-        count = m.integer("block_count", most=1024)
-        layers = count - m.integer("nextn_predict_layers", 0, least=0, most=count - 1)
-        config = super().read_gguf(Metadata({**m.values, m.prefix + "block_count": layers}, m.source, prefix=m.prefix))
+        """Read also which layers have delta nets, and their sizes."""
+        config = super().read_gguf(m)
         heads, inner = m.integer("ssm.time_step_rank", most=4096), m.integer("ssm.inner_size", most=32768)
         if inner % heads:
             m.refuse("ssm.inner_size", f"a multiple of the {heads} heads (ssm.time_step_rank)", inner)
         shape = cls.shape(m, heads, inner // heads, ("ssm.group_count", "ssm.state_size"))
         shape = shape._replace(tiled=cls.gguf_tiles and 1 < shape.groups < shape.heads)
         taps = m.integer("ssm.conv_kernel", most=MOST_TAPS)
-        return replace(config, delta=shape, taps=taps, delta_layers=_read_gguf_layers(m, layers, count))
+        return replace(config, delta=shape, taps=taps, delta_layers=_read_gguf_layers(m, config.layers))
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
@@ -111,27 +107,10 @@ class DeltaNets(Decoder):
         return DeltaShape(heads, width, groups, m.integer(keys[1], most=MOST_STATES))
 
     @classmethod
-    def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name; numbers of heads are neither weights nor biases in safetensors."""
-        match = _OF_HEADS.fullmatch(name.replace("model.language_model.", "model.", 1))
-        return f"blk.{match[1]}.{_HEADS[match[2]]}" if match else super().canonical_name(name)
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors."""
-        for own, canonical in _HEADS.items():
-            if name.endswith(canonical):
-                return f"model.layers.{name.split('.')[1]}.linear_attn.{own}"
-        return super().hf_name(name)
-
-    @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors of the layers that there are, A as it is in GGUF files, and convolutions as matrices."""
+        """Return the tensors, A as it is in GGUF files, and convolutions as matrices."""
         gguf, found = checkpoint.format == "gguf", {}
-        layers = cls.read_config(checkpoint).layers
         for name, tensor in super().canonical_tensors(checkpoint).items():
-            if gguf and (match := _GGUF_LAYER.fullmatch(name)) and int(match[1]) >= layers:
-                continue
             if name.endswith(".ssm_a") and not gguf:
                 tensor = negative_exponential(tensor)
             found[name] = as_matrix(tensor) if name.endswith(".ssm_conv1d.weight") else tensor
@@ -227,13 +206,13 @@ class DeltaMixtures(DeltaNets):
     }
 
 
-def _read_gguf_layers(m: Metadata, layers: int, count: int) -> tuple[int, ...]:
+def _read_gguf_layers(m: Metadata, layers: int) -> tuple[int, ...]:
     """Return the layers with delta nets: those that the file lists, or all but each n-th."""
     key = "attention.recurrent_layers"
     if m.get(key) is None:
         each = m.integer("full_attention_interval", 4)
         return tuple(i for i in range(layers) if (i + 1) % each)
-    flags = m.numbers(key, count)
+    flags = m.numbers(key, layers + m.integer("nextn_predict_layers", 0, least=0))
     if not all(isinstance(flag, bool | int) and flag in (0, 1) for flag in flags):
         m.refuse(key, "true or false for each layer", flags)
     return tuple(i for i, flag in enumerate(flags[:layers]) if flag)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from intact.formats.metadata import Metadata
-from intact.models.config import Config
 from intact.models.deepseek3 import DeepseekV3
 
 
 class Glm4MoeLite(DeepseekV3):
-    """GGUF files are DeepSeek V3's; a folder may say of each layer whether it has experts."""
+    """GGUF files are DeepSeek V3's."""
 
     name = "glm4-moe-lite"
     hf = ("Glm4MoeLiteForCausalLM",)
@@ -35,15 +31,3 @@ class Glm4MoeLite(DeepseekV3):
     def claims(cls, metadata: object) -> bool:
         """Return false: GGUF files do not tell it from DeepSeek V3."""
         return False
-
-    @classmethod
-    def read_hf(cls, m: Metadata) -> Config:
-        """Read also which layers have experts, where a list says so."""
-        config = super().read_hf(m)
-        kinds = m.get("mlp_layer_types")
-        if kinds is None or config.mixture is None:
-            return config
-        if not (isinstance(kinds, list) and len(kinds) == config.layers and set(kinds) <= {"dense", "sparse"}):
-            m.refuse("mlp_layer_types", f"a list that gives each of {config.layers} layers dense or sparse", kinds)
-        dense = tuple(i for i, kind in enumerate(kinds) if kind == "dense")
-        return replace(config, mixture=replace(config.mixture, dense=dense))

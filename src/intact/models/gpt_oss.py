@@ -20,7 +20,6 @@ from intact.models.mixtures import EXPERTS, ROUTER, MixtureForm
 from intact.models.names import ATTENTION, HF_NAMES, NORMS_AFTER
 from intact.weights import Bytes
 
-_SINKS = re.compile(r"model\.layers\.\d+\.self_attn\.sinks")
 _STACKED = re.compile(r"(model\.layers\.\d+\.mlp\.experts\.)(gate_up|down)_proj(_bias)?")
 _BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 
@@ -34,13 +33,13 @@ class GptOss(Decoder):
         HF_NAMES
         | NORMS_AFTER
         | {
-            "attn_sinks": "self_attn.sinks",
             "ffn_gate_inp": "mlp.router",
             "ffn_gate_exps": "mlp.experts.*.gate_proj",
             "ffn_up_exps": "mlp.experts.*.up_proj",
             "ffn_down_exps": "mlp.experts.*.down_proj",
         }
     )
+    hf_bare = {"self_attn.sinks": "attn_sinks.weight"}
     hf_defaults = {"head_dim": 64, "sliding_window": 128, "num_local_experts": 128, "num_experts_per_tok": 4}
     hf_refused = {"swiglu_limit": (7.0,), "swiglu_alpha": (1.702,)}
     activation = "swiglu_oai"
@@ -84,8 +83,7 @@ def _apart(tensor: Tensor, count: int, where: str) -> Iterator[Tensor]:
     """
     match = _STACKED.fullmatch(tensor.name)
     if match is None:
-        name = tensor.name + ".weight" if _SINKS.fullmatch(tensor.name) else tensor.name
-        yield Tensor(name, tensor.kind, tensor.shape, tensor.data)
+        yield tensor
         return
     begin, part, bias = match.groups()
     dimensions, turns = (2 if bias else 3), ("gate", "up") if part == "gate_up" else ("down",)

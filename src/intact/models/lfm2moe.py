@@ -1,11 +1,8 @@
 """LFM2 MoE: LFM2 with mixtures of experts, chosen by sigmoids with a bias each (arXiv 2511.23404)."""
 
-from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.lfm2 import Lfm2
 from intact.models.mixtures import CHOICE_BIAS, MixtureForm
-
-_BIAS = "feed_forward.expert_bias"
 
 
 class Lfm2Moe(Lfm2):
@@ -18,8 +15,8 @@ class Lfm2Moe(Lfm2):
         "ffn_gate_exps": "feed_forward.experts.*.w1",
         "ffn_up_exps": "feed_forward.experts.*.w3",
         "ffn_down_exps": "feed_forward.experts.*.w2",
-        CHOICE_BIAS: _BIAS,
     }
+    hf_bare = {"feed_forward.expert_bias": f"{CHOICE_BIAS}.bias"}
     hf_defaults = Lfm2.hf_defaults | {"num_experts": 32, "num_experts_per_tok": 4, "num_dense_layers": 2}
     mixture = MixtureForm(
         "sigmoid of chosen",
@@ -41,21 +38,3 @@ class Lfm2Moe(Lfm2):
     def read_hidden(cls, m: Metadata) -> int:
         """Return the width of the first layers' nets, as the file has it."""
         return m.integer("intermediate_size")
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors; that of biases, which have no layer of their own, has no end."""
-        return super().hf_name(name).replace(f"{_BIAS}.bias", _BIAS)
-
-    @classmethod
-    def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
-        """Return the tensors, with the biases of experts under GGUF's names."""
-        found = super().canonical_tensors(checkpoint)
-        if checkpoint.format == "gguf":
-            return found
-        return {_canonical(name): tensor for name, tensor in found.items()}
-
-
-def _canonical(name: str) -> str:
-    begin, mark, end = name.partition("." + _BIAS)
-    return f"blk.{begin.rpartition('.')[2]}.{CHOICE_BIAS}.bias" if mark and not end else name

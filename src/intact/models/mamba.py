@@ -9,6 +9,7 @@ from intact.formats.metadata import Metadata
 from intact.models.backbone import BACKBONE_NAMES, ScansAlone
 from intact.models.config import Config
 from intact.models.selective_spaces import SelectiveSpaces, selective_names
+from intact.models.state_spaces import bare_names
 from intact.numerics.convolve import MOST_TAPS
 
 
@@ -18,6 +19,7 @@ class Mamba(ScansAlone, SelectiveSpaces):
     gguf = "mamba"
     hf = ("MambaForCausalLM", "FalconMambaForCausalLM")
     hf_names = BACKBONE_NAMES | selective_names("mixer")
+    hf_bare = bare_names("mixer")
     hf_defaults: ClassVar[dict[str, Any]] = {
         "state_size": 16,
         "layer_norm_epsilon": 1e-5,

@@ -140,13 +140,18 @@ def read_hf_mixture(m: Metadata, form: MixtureForm, layers: int) -> ExpertMixtur
         shared = hidden * m.integer(form.hf_shared_count, 0, least=0, most=_MOST)
     if not isinstance(alone, list | tuple) or not all(isinstance(i, int) for i in alone):
         m.refuse("mlp_only_layers", "a list of layers", alone)
+    kinds = m.get("mlp_layer_types")
+    if kinds is None:
+        kinds = ["dense" if i in alone or (i + 1) % step or i < dense else "sparse" for i in range(layers)]
+    if not (isinstance(kinds, list) and len(kinds) == layers and all(kind in ("dense", "sparse") for kind in kinds)):
+        m.refuse("mlp_layer_types", f"a list that gives each of {layers} layers dense or sparse", kinds)
     return ExpertMixture(
         count,
         used,
         hidden,
         _weights(form, m.flag("norm_topk_prob", form.weights.endswith("of chosen"))),
         Fraction(repr(m.number(form.hf_factor, 1.0, most=3.9))) if form.hf_factor else Fraction(1),
-        tuple(i for i in range(layers) if i in alone or (i + 1) % step or i < dense),
+        tuple(i for i, kind in enumerate(kinds) if kind == "dense"),
         shared,
         form.shared_gate,
         form.hf_bias is not None and m.flag(form.hf_bias, True),

@@ -54,6 +54,14 @@ HF_SHARED_EXPERT: Final = {
     "ffn_gate_inp_shexp": "mlp.shared_expert_gate",
 }
 """Names of Qwen's expert that all rows pass, and of its gate."""
+HF_SHARED_EXPERTS: Final = {
+    "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+    "ffn_up_shexp": "mlp.shared_experts.up_proj",
+    "ffn_down_shexp": "mlp.shared_experts.down_proj",
+}
+"""Names of DeepSeek's experts that all rows pass."""
+HF_CHOICE_BIAS: Final = {"mlp.gate.e_score_correction_bias": "exp_probs_b.bias"}
+"""DeepSeek's name of the biases by which experts are chosen, and the canonical one."""
 NORMS_AFTER: Final = {
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",

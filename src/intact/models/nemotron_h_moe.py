@@ -10,7 +10,6 @@ from intact.models.config import Config
 from intact.models.mixtures import CHOICE_BIAS, MixtureForm
 from intact.models.nemotron_h import NemotronH, layer_kinds
 
-_BIAS = "mixer.gate.e_score_correction_bias"
 _LATENT = "moe_latent_size"
 
 
@@ -24,8 +23,8 @@ class NemotronHMoe(NemotronH):
         "ffn_down_exps": "mixer.experts.*.down_proj",
         "ffn_up_shexp": "mixer.shared_experts.up_proj",
         "ffn_down_shexp": "mixer.shared_experts.down_proj",
-        CHOICE_BIAS: _BIAS,
     }
+    hf_bare = NemotronH.hf_bare | {"mixer.gate.e_score_correction_bias": f"{CHOICE_BIAS}.bias"}
     hf_defaults: ClassVar[dict[str, Any]] = NemotronH.hf_defaults | {
         "n_routed_experts": 8,
         "num_experts_per_tok": 2,
@@ -69,13 +68,3 @@ class NemotronHMoe(NemotronH):
         """Read the hyper-parameters; experts of rows of their own width (Nemotron 3 Super) are refused."""
         m.refuse_features({_LATENT: (0,)})
         return super().read_gguf(m)
-
-    @classmethod
-    def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name; the biases that choose experts have no end in safetensors."""
-        return super().canonical_name(f"{name}.bias" if name.endswith(_BIAS) else name)
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors."""
-        return super().hf_name(name).replace(f"{_BIAS}.bias", _BIAS)

@@ -11,7 +11,7 @@ from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.names import SELECTIVE_INPUTS, SELECTIVE_PARTS
 from intact.models.program import Buffer, ConvolveSilu, Linear, Norm, Recurrent, SelectiveScan
-from intact.models.state_spaces import StateSpaces
+from intact.models.state_spaces import StateSpaces, bare_names
 from intact.numerics.scan import MOST_STATES
 from intact.numerics.selective import SelectiveShape
 
@@ -38,7 +38,7 @@ class SelectiveSpaces(StateSpaces):
 
     selective_gains: ClassVar[tuple[str, ...]] = ()
     """The gains of the norms of dt, B and C, by their canonical names; none: these norms, if any, have no gain."""
-    bare: ClassVar[dict[str, str]] = {"A_log": "ssm_a", "D": "ssm_d"}
+    hf_bare = bare_names("mamba")
     of_heads = (".ssm_d",)
     gguf_fused = ("selective_in", "ssm_x")
     gguf_stems: ClassVar[dict[str, str]] = {"selective_in": "ssm_in"}

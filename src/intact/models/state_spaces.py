@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -20,7 +19,6 @@ from intact.models.tensor_forms import as_matrix, as_vector, negative_exponentia
 from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.scan import MOST_STATES, ScanShape
 
-_BARE = re.compile(r"model\.layers\.(\d+)\.(?:mixer|mamba)\.(\w+)")
 _NO_LIMIT = ([0.0, {"__float__": "Infinity"}], [0.0, float("inf")])
 """No limit of steps: as Transformers writes it, and as other readers of JSON have it."""
 HYBRID_DEFAULTS: dict[str, Any] = {
@@ -53,16 +51,23 @@ def scan_names(mixer: str) -> dict[str, str]:
     }
 
 
+def bare_names(mixer: str) -> dict[str, str]:
+    """Return the names in safetensors of A and D, and their canonical names."""
+    return {f"{mixer}.A_log": "ssm_a", f"{mixer}.D": "ssm_d"}
+
+
+def scan_bare_names(mixer: str) -> dict[str, str]:
+    """Return the same with the bias of dt, which has no matrix."""
+    return bare_names(mixer) | {f"{mixer}.dt_bias": "ssm_dt.bias"}
+
+
 class StateSpaces(Decoder):
     """A decoder with state-space layers in the place of attention, or beside it.
 
     The norm behind a scan is of each group of channels by itself.
     """
 
-    mixer: ClassVar[str] = "mamba"
-    """The name of a state-space layer in safetensors."""
-    bare: ClassVar[Mapping[str, str]] = {"A_log": "ssm_a", "D": "ssm_d", "dt_bias": "ssm_dt.bias"}
-    """Names in safetensors, and here, of tensors that are neither weights nor biases there."""
+    hf_bare: ClassVar[Mapping[str, str]] = scan_bare_names("mamba")
     of_heads: ClassVar[tuple[str, ...]] = (".ssm_a", ".ssm_d", ".ssm_norm.weight")
     """The ends of the names of tensors with a number for each head or column, which files may have as matrices."""
     fused: ClassVar[Mapping[str, str]] = {"ssm_in": "mamba.in_proj"}
@@ -117,21 +122,6 @@ class StateSpaces(Decoder):
         if heads % groups:
             m.refuse(keys[0], f"a divisor of the {heads} heads", groups)
         return ScanShape(heads, width, groups, m.integer(keys[1], most=MOST_STATES))
-
-    @classmethod
-    def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name; numbers of heads are neither weights nor biases in safetensors."""
-        match = _BARE.fullmatch(name)
-        own = cls.bare.get(match[2]) if match else None
-        return f"blk.{match[1]}.{own}" if match and own else super().canonical_name(name)
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors."""
-        for own, canonical in cls.bare.items():
-            if name.endswith(canonical):
-                return f"model.layers.{name.split('.')[1]}.{cls.mixer}.{own}"
-        return super().hf_name(name)
 
     @classmethod
     def canonical_tensors(cls, checkpoint: Checkpoint) -> dict[str, Tensor]:
