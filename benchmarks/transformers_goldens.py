@@ -270,6 +270,9 @@ def main() -> None:
         import transformers
 
         versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+        if arguments.new:  # of those that are kept, too
+            before = {name: old["versions"][name].split(", ") for name in versions}
+            versions = {name: ", ".join(sorted({*before[name], now})) for name, now in versions.items()}
     encoders = {}
     for name, variant in ENCODERS.items():
         known = old.get("encoders", {}).get(name)

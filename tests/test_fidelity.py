@@ -30,13 +30,18 @@ NEIGHBOURS = (
     *("command-r", "cohere2", "arcee", "deepseek2"),
 )
 """Architectures whose GGUF files have rotary pairs as neighbours."""
-LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron")
+LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron", "gptneox")
 TANH_GELU = ("gemma2", "gemma3", "starcoder2")
-ROW_NORMS = ("olmo2", "olmoe")
+ROW_NORMS = ("olmo2", "olmoe", "minimax-m2")
 SIDE_BY_SIDE = ("command-r", "cohere2")
-SHARES_OF_CHOSEN = ("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe", "qwen3next", "qwen35moe")
+SHARES_OF_CHOSEN = (
+    *("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe", "qwen3next", "qwen35moe", "hunyuan-moe"),
+)
+HUNYUAN = ("hunyuan-dense", "hunyuan-moe")
+"""Architectures whose head norms follow the rotary embedding."""
+ROTATE_LOCAL_ALONE = ("exaone4", "exaone-moe", "cohere2")
 DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
-NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss", *DELTA_NETS)
+NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss", "glm4moe", *DELTA_NETS)
 ONE_A_LAYER = ("nemotron_h", "nemotron_h_moe")
 """Architectures whose layers are a state space, attention or a net alone."""
 SQUARED = ("arcee", "nemotron", *ONE_A_LAYER)
@@ -133,12 +138,12 @@ class FloatModel:
         if self.kind in ROW_NORMS:  # over whole rows
             q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
         q, k, v = (y.reshape(len(x), n, -1) for y, n in ((q, heads), (k, kv_heads), (v, kv_heads)))
-        if self.kind == "hunyuan-dense":
+        if self.kind in HUNYUAN:
             assert base is not None
             q, k = self.rotate(q, base), self.rotate(k, base)
         if p + "attn_q_norm.weight" in self.weights and self.kind not in ROW_NORMS:
             q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
-        if base is not None and self.kind != "hunyuan-dense":
+        if base is not None and self.kind not in HUNYUAN:
             q, k = self.rotate(q, base), self.rotate(k, base)
         k, v = (np.repeat(y, heads // kv_heads, axis=1) for y in (k, v))
         scores = np.einsum("qhd,khd->hqk", q, k) * self.number("attention.scale", 1 / math.sqrt(width))
@@ -245,6 +250,8 @@ class FloatModel:
     def activation(self, x: np.ndarray) -> np.ndarray:
         if self.kind in TANH_GELU:
             return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        if self.kind == "gptneox":
+            return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
         return x / (1 + np.exp(-x))
 
     def experts(self, x: np.ndarray, p: str) -> np.ndarray:
@@ -299,7 +306,7 @@ class FloatModel:
             return self.experts(x, p)
         if self.kind in SQUARED:
             return self.linear(np.maximum(self.linear(x, p + "ffn_up"), 0) ** 2, p + "ffn_down")
-        if self.kind == "starcoder2":
+        if self.kind in ("starcoder2", "gptneox"):
             return self.linear(self.activation(self.linear(x, p + "ffn_up")), p + "ffn_down")
         if p + "ffn_gate.weight" in self.weights:
             gate, up = self.linear(x, p + "ffn_gate"), self.linear(x, p + "ffn_up")
@@ -327,13 +334,14 @@ class FloatModel:
         local = window > 0 and (not pattern or (i + 1) % pattern != 0)
         base = 10000.0 if local else self.number("rope.freq_base")
         no_positions = (self.kind == "smollm3" and i % 4 == 3) or (
-            self.kind in ("exaone4", "cohere2") and window and not local
+            self.kind in ROTATE_LOCAL_ALONE and window and not local
         )
         no_positions |= self.kind == "jamba"
         no_positions |= self.kind == "granitehybrid" and not self.number("rope.scaling.finetuned")
         after = self.kind in NORMS_NAMED_AFTER
         names = ("", "post_attention_norm") if after else ("post_attention_norm", "ffn_norm")
-        y = normed = before(x, p + "attn_norm")
+        entered, y = x, before(x, p + "attn_norm")
+        normed = y
         if p + "shortconv.conv.weight" in self.weights:
             y = self.convolution(y, p)
         elif self.kind in ONE_A_LAYER:
@@ -358,7 +366,8 @@ class FloatModel:
         else:
             y = self.attention(y, p, None if no_positions else base, window if local else math.inf)
         x = x + part * before(y, p + names[0])
-        y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(x, p + names[1]), p)
+        entered = entered if self.kind == "gptneox" else x
+        y = self.feed_forward(normed if self.kind in SIDE_BY_SIDE else before(entered, p + names[1]), p)
         return x + part * before(y, p + "post_ffw_norm")
 
     def logits(self, tokens: list[int]) -> np.ndarray:

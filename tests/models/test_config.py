@@ -172,11 +172,49 @@ def test_layers_without_positions_are_those_of_the_list_or_each_fourth() -> None
         ("minicpm", "sparse_config", {"window": 1}),
         ("hunyuan-dense", "use_qk_norm", False),
         ("minicpm", "num_experts", 8),
+        ("minimax-m2", "use_routing_bias", False),
+        ("minimax-m2", "shared_intermediate_size", 64),
+        ("hunyuan-moe", "use_mla", True),
+        ("gptneox", "use_parallel_residual", False),
     ],
 )
 def test_features_of_a_family_that_are_not_there_are_refused(name: str, key: str, value: object) -> None:
     with pytest.raises(ModelError, match=f"some/model: {key} is .*, which is not supported"):
         read(name, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("minimax-m2", {"attn_type_list": [1, 0]}, r"attn_type_list must be 1 for each layer"),
+        ("minimax-m2", {"scoring_func": "softmax"}, r"scoring_func must be sigmoid"),
+        ("hunyuan-moe", {"moe_topk": [2, 3]}, r"moe_topk must be an integer, or the same for each layer"),
+        ("hunyuan-moe", {"moe_intermediate_size": []}, r"moe_intermediate_size must be an integer, or the same"),
+        ("exaone-moe", {"mlp_layer_types": ["dense", "moe", "sparse"]}, r"mlp_layer_types must be a list that gives"),
+        ("dots1", {"layer_types": ["sliding_attention"] * 3}, r"layer_types must be a list that gives"),
+        ("glm4moe", {"num_nextn_predict_layers": -1}, r"num_nextn_predict_layers must be an integer from 0"),
+        ("gptneox", {"hidden_act": "gelu_fast"}, r"hidden_act must be gelu "),
+    ],
+)
+def test_values_that_no_mixture_or_net_has_are_refused(name: str, changes: dict[str, Any], message: str) -> None:
+    config = {**VARIANTS[name].config, **changes}
+    with pytest.raises(ModelError, match=f"some/model: {message}"):
+        build_program(Checkpoint(config))
+
+
+def test_first_layers_without_experts_have_two_names() -> None:
+    plain = read("exaone-moe", mlp_layer_types=None)
+    other = read("exaone-moe", mlp_layer_types=None, first_k_dense_replace=None, first_last_k_dense_replace=2)
+    assert plain.mixture is not None
+    assert other.mixture is not None
+    assert (plain.mixture.dense, other.mixture.dense) == ((0,), (0, 1))
+
+
+def test_numbers_that_stand_for_each_layer_are_those_of_all() -> None:
+    listed = read("hunyuan-moe")
+    assert listed == read("hunyuan-moe", moe_topk=2, moe_intermediate_size=112, num_shared_expert=1)
+    assert listed.mixture is not None
+    assert (listed.mixture.used, listed.mixture.hidden, listed.mixture.shared) == (2, 112, 112)
 
 
 def test_files_of_minicpm_must_say_their_factors() -> None:
@@ -187,7 +225,7 @@ def test_files_of_minicpm_must_say_their_factors() -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "needs"),
     [
-        ("glm4moe", "gguf", "another router of experts"),
+        ("llama4", "gguf", "another router of experts"),
         ("gpt2", "gguf", "a reader of its fused or transposed matrices"),
         ("rwkv7", "gguf", "a recurrent state of another kind"),
     ],

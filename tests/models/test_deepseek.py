@@ -19,7 +19,7 @@ from intact.models.program import Attend, Experts, Norm
 from intact.numerics.attention import attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.scatter import scatter, scatter_index
 from intact.quantizing import quantize
-from support.folders import TOKENS, VARIANTS, stored, tensor_values, write_folder, write_safetensors
+from support.folders import TOKENS, VARIANTS
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -126,19 +126,6 @@ def test_a_greedy_choice_knows_no_groups() -> None:
     mixture = find_architecture(checkpoint).read_config(checkpoint).mixture
     assert mixture is not None
     assert (mixture.groups, mixture.groups_used) == (1, 1)
-
-
-def test_layers_that_predict_further_tokens_are_left_aside(tmp_path: Path) -> None:
-    variant = VARIANTS["deepseek-v3"]
-    one = intact.load(write_folder(tmp_path / "one", variant, "deepseek-v3"))
-    more = tensor_values({**variant.config, "num_hidden_layers": 4}, "deepseek-v3")
-    config = {**variant.config, "num_nextn_predict_layers": 1}
-    folder = tmp_path / "more"
-    write_folder(folder, variant._replace(config=config), "deepseek-v3")
-    own = {key: ("F32", array.shape, stored(array, "F32")) for key, array in more.items()}
-    own["model.layers.3.eh_proj.weight"] = own["lm_head.weight"]
-    write_safetensors(folder / "model.safetensors", own)
-    assert np.array_equal(one.logits(TOKENS, raw=True)[0], intact.load(folder).logits(TOKENS, raw=True)[0])
 
 
 def test_a_misshapen_matrix_of_keys_and_values_is_named(tmp_path: Path) -> None:

@@ -30,10 +30,12 @@ CONVERTED = {
     "deepseek-v2-lite": ("deepseek2", False),
     "deepseek-v3": ("deepseek2", False),
     "deepseek-v3-ungrouped": ("deepseek2", False),
+    "dots1": ("dots1", False),
     "ernie4.5": ("ernie4_5", False),
     "exaone": ("exaone", False),
     "exaone4": ("exaone4", False),
     "exaone4-global": ("exaone4", False),
+    "exaone-moe": ("exaone-moe", False),
     "falcon-h1": ("falcon-h1", False),
     "falcon-h1-groups": ("falcon-h1", False),
     "falcon-h1-norm": ("falcon-h1", False),
@@ -41,12 +43,15 @@ CONVERTED = {
     "glm": ("chatglm", False),
     "glm4": ("glm4", False),
     "glm4-moe-lite": ("deepseek2", False),
+    "glm4moe": ("glm4moe", False),
     "gpt-oss": ("gpt-oss", False),
+    "gptneox": ("gptneox", False),
     "granite": ("granite", True),
     "granite4": ("granite", True),
     "granite4-h": ("granitehybrid", True),
     "granite4-h-dense": ("granitehybrid", True),
     "hunyuan-dense": ("hunyuan-dense", False),
+    "hunyuan-moe": ("hunyuan-moe", False),
     "internlm2": ("internlm2", True),
     "internlm3": ("llama", True),
     "lfm2": ("lfm2", False),
@@ -59,6 +64,7 @@ CONVERTED = {
     "mamba2": ("mamba2", False),
     "mamba2-groups": ("mamba2", False),
     "minicpm": ("minicpm", True),
+    "minimax-m2": ("minimax-m2", False),
     "ministral3": ("mistral3", True),
     "mistral": ("llama", True),
     "mixtral": ("llama", True),
@@ -80,6 +86,7 @@ CONVERTED = {
     "qwen3.5-tied": ("qwen35", False),
     "seed-oss": ("seed_oss", False),
     "smollm3": ("smollm3", True),
+    "solar-open": ("glm4moe", False),
     "stablelm": ("stablelm", False),
     "starcoder2": ("starcoder2", False),
 }
@@ -121,6 +128,14 @@ DEEPSEEK = {
     "expert_group_used_count": "topk_group",
     "leading_dense_block_count": "first_k_dense_replace",
 }
+SIGMOIDS = {
+    "expert_shared_count": ("n_shared_experts", "num_shared_experts"),
+    "expert_count": ("n_routed_experts", "num_experts"),
+    "expert_weights_scale": ("routed_scaling_factor",),
+    "expert_weights_norm": ("norm_topk_prob",),
+    "leading_dense_block_count": ("first_k_dense_replace",),
+}
+"""Keys of mixtures whose experts are chosen by sigmoids, and their names in config.json."""
 MAMBA2 = {
     "ssm.conv_kernel": "conv_kernel",
     "ssm.state_size": "state_size",
@@ -226,6 +241,10 @@ def _apart(
                 yield f"{stem}.up_proj.{end}", rows[:, 1::2]
             else:
                 yield f"{stem}.down_proj.{end}", rows
+            continue
+        if ".attention.query_key_value." in name:  # for each head its query, its key, its value
+            heads = array.reshape(config["num_attention_heads"], 3, -1, *array.shape[1:])
+            yield name, heads.swapaxes(0, 1).reshape(array.shape)
             continue
         if "attention.wqkv" not in name:
             yield name + ".weight" * name.endswith(".sinks"), array
@@ -423,13 +442,23 @@ def _convert(
             metadata[f"{name}.feed_forward_length"] = config["shared_intermediate_size"]
     if "num_dense_layers" in config:
         metadata |= {f"{name}.leading_dense_block_count": config["num_dense_layers"], f"{name}.expert_gating_func": 2}
+    if name in ("glm4moe", "dots1", "exaone-moe"):
+        given = {to: next(config[own] for own in names if own in config) for to, names in SIGMOIDS.items()}
+        metadata |= {f"{name}.{to}": value for to, value in given.items()}
+    if name == "hunyuan-moe":
+        metadata |= {
+            f"{name}.expert_used_count": config["moe_topk"][0],
+            f"{name}.expert_feed_forward_length": config["moe_intermediate_size"][0],
+            f"{name}.expert_shared_feed_forward_length": config["intermediate_size"],
+        }
+    if name == "gptneox":
+        metadata |= {f"{name}.use_parallel_residual": True, f"{name}.rope.freq_base": config["rotary_emb_base"]}
     delta_nets = "linear_num_key_heads" in config
     if delta_nets:
         metadata |= _delta_net(config, name)
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
-    metadata[f"{name}.rope.dimension_count"] = int(
-        width * config.get("partial_rotary_factor", 0.25 if delta_nets else 1)
-    )
+    part = config.get("partial_rotary_factor", config.get("rotary_pct", 0.25 if delta_nets else 1))
+    metadata[f"{name}.rope.dimension_count"] = config.get("rotary_dim", int(width * part))
     tensors = {}
     names = gguf.get_tensor_name_map(
         next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]

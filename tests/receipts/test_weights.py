@@ -79,6 +79,12 @@ GOLDEN = {
     "qwen35moe": "0dc6335321f9bdd1",
     "stablelm": "e68108cbee4bc706",
     "starcoder2": "dc515c94d203c02f",
+    "dots1": "32f3f5f3d96560eb",
+    "exaone-moe": "4ec4a633c45bab5d",
+    "glm4moe": "1d17b91469f20742",
+    "gptneox": "fd458127bbbecaef",
+    "hunyuan-moe": "baaafdd9161d93e1",
+    "minimax-m2": "8c5ff40b8baa4568",
     "tokenizer": "4008ec90ce416ba1",
     "template": "9fe579a2c222698c",
 }

@@ -15,7 +15,6 @@ import numpy as np
 from intact.conformance.synthetic import random_floats
 from intact.formats import Checkpoint
 from intact.models import Decoder, find_architecture
-from intact.models.backbone import BackboneStateSpaces
 from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
 
 VOCABULARY = 301
@@ -110,6 +109,18 @@ _LATENT = {
     "moe_intermediate_size": 48,
     "first_k_dense_replace": 1,
     "routed_scaling_factor": 1.0,
+    "n_group": 1,
+    "topk_group": 1,
+}
+_SIGMOIDS = {
+    "num_hidden_layers": 3,
+    "n_routed_experts": 12,
+    "num_experts_per_tok": 4,
+    "n_shared_experts": 2,
+    "moe_intermediate_size": 48,
+    "first_k_dense_replace": 1,
+    "routed_scaling_factor": 0.5,
+    "norm_topk_prob": True,
     "n_group": 1,
     "topk_group": 1,
 }
@@ -381,6 +392,93 @@ VARIANTS: dict[str, Variant] = {
             sliding_window=None,
         ),
         files=2,
+    ),
+    "gptneox": Variant(
+        _config(
+            "GPTNeoXForCausalLM",
+            "gpt_neox",
+            num_key_value_heads=4,
+            hidden_act="gelu",
+            layer_norm_eps=1e-5,
+            rope_theta=None,
+            rotary_pct=0.5,
+            rotary_emb_base=20000,
+            use_parallel_residual=True,
+        ),
+        "F16",
+    ),
+    "glm4moe": Variant(
+        _config(
+            "Glm4MoeForCausalLM",
+            "glm4_moe",
+            **_SIGMOIDS,
+            head_dim=24,
+            partial_rotary_factor=0.5,
+            attention_bias=True,
+            use_qk_norm=True,
+            num_nextn_predict_layers=0,
+        ),
+        "BF16",
+    ),
+    "glm4moe-air": Variant(
+        _config(
+            "Glm4MoeForCausalLM",
+            "glm4_moe",
+            **_SIGMOIDS | {"first_k_dense_replace": 2, "n_group": 4, "topk_group": 2},
+            partial_rotary_factor=0.5,
+            attention_bias=True,
+            use_qk_norm=False,
+            num_nextn_predict_layers=0,
+        )
+    ),
+    "solar-open": Variant(
+        _config("SolarOpenForCausalLM", "solar_open", **_SIGMOIDS | {"first_k_dense_replace": 0}, head_dim=16), "F16"
+    ),
+    "dots1": Variant(_config("Dots1ForCausalLM", "dots1", **_SIGMOIDS, head_dim=24, sliding_window=None), "BF16"),
+    "minimax-m2": Variant(
+        _config(
+            "MiniMaxM2ForCausalLM",
+            "minimax_m2",
+            head_dim=24,
+            rotary_dim=16,
+            num_local_experts=12,
+            num_experts_per_tok=4,
+            scoring_func="sigmoid",
+            use_qk_norm=True,
+            use_routing_bias=True,
+        ),
+        "BF16",
+    ),
+    "hunyuan-moe": Variant(
+        _config(
+            "HunYuanMoEV1ForCausalLM",
+            "hunyuan_v1_moe",
+            head_dim=16,
+            attention_bias=False,
+            use_qk_norm=True,
+            num_experts=6,
+            moe_topk=[2, 2],
+            moe_intermediate_size=[112, 112],
+            num_shared_expert=[1, 1],
+            use_mixed_mlp_moe=True,
+            rope_scaling={"type": "dynamic", "alpha": 1000.0, "factor": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0},
+            tie_word_embeddings=True,
+        )
+    ),
+    "exaone-moe": Variant(
+        _config(
+            "ExaoneMoeForCausalLM",
+            "exaone_moe",
+            **{own: value for own, value in _SIGMOIDS.items() if own not in ("n_routed_experts", "n_shared_experts")},
+            num_experts=12,
+            num_shared_experts=2,
+            head_dim=24,
+            sliding_window=8,
+            sliding_window_pattern="LLG",
+            layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+            mlp_layer_types=["dense", "sparse", "sparse"],
+        ),
+        "BF16",
     ),
     "qwen2moe": Variant(
         _config(
@@ -1065,8 +1163,7 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
             offset = 0.0 if ".ssm_" in name else architecture.hf_gain_offset
             out[own] = (values + np.float32(mean - offset)).astype(np.float32)
-    if issubclass(architecture, BackboneStateSpaces):
-        out = {name.replace("model.layers.", "backbone.layers."): array for name, array in out.items()}
+    out = {name.replace("model.", architecture.hf_beginning, 1): array for name, array in out.items()}
     return stack_experts(architecture, out, config)
 
 

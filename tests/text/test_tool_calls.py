@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.deepseek import BEGIN, BETWEEN, END, DeepSeek
+from intact.text.tool_calls.glm import GlmTags
 from intact.text.tool_calls.harmony import Harmony
 from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_calls.lfm2 import Lfm2Calls
 from intact.text.tool_calls.llama import LlamaJson
+from intact.text.tool_calls.minimax import MiniMax
 from intact.text.tool_calls.mistral import Mistral
 from intact.text.tool_calls.qwen_tags import QwenTags
 from intact.text.tool_calls.seed import Seed
@@ -213,10 +215,12 @@ def test_without_plain_json_calls_stand_between_marks_alone():
     ("form", "name"),
     [
         (DeepSeek, "deepseek"),
+        (GlmTags, "glm"),
         (Harmony, "harmony"),
         (Hermes, "hermes"),
         (Lfm2Calls, "lfm2"),
         (LlamaJson, "llama"),
+        (MiniMax, "minimax"),
         (Mistral, "mistral"),
         (QwenTags, "qwen_tags"),
         (Seed, "seed"),
@@ -227,7 +231,8 @@ def test_what_a_format_frames_it_reads(form, name):
     before, after = form().frame("weather")
     text = form.opens + before + '{"city": "Rome"}' + after + form.closes
     assert read(CallReader(form(), tools=TOOLS), text, []) == ("", [TO_ROME])
-    shown = {Harmony: "<|channel|>commentary", QwenTags: "<tool_call><function="}.get(form, form.opens)
+    inside = {QwenTags: "<tool_call><function=", GlmTags: "<tool_call>{name}<arg_key>"}
+    shown = ({Harmony: "<|channel|>commentary"} | inside).get(form, form.opens)
     assert find_format("{% if tools %}" + shown + "{% endif %}").name == name
 
 
@@ -422,6 +427,38 @@ def test_calls_of_tags_are_read_as_arguments(text):
     assert [(call.name, json.loads(call.arguments)) for call in Seed().parse(text)] == SEED_CALLS[text]
 
 
+OTHER_TAGS = {
+    '<invoke name="weather">\n<parameter name="city">Rome</parameter>\n</invoke>': (MiniMax, [TO_ROME]),
+    '\n<invoke name="weather"><parameter name="city">Rome</parameter></invoke>\n<invoke name="time">\n</invoke>\n': (
+        MiniMax,
+        [TO_ROME, ("time", {})],
+    ),
+    '<invoke name="time"><parameter name="a">[1]</parameter><parameter name="b">\nx\n</parameter></invoke>': (
+        MiniMax,
+        [("time", {"a": [1], "b": "\nx\n"})],
+    ),
+    '<invoke name="time">x</invoke>': (MiniMax, []),
+    '<invoke name="time"><parameter name="a">1</invoke>': (MiniMax, []),
+    "weather\n<arg_key>city</arg_key>\n<arg_value>Rome</arg_value>\n": (GlmTags, [TO_ROME]),
+    "weather<arg_key>city</arg_key><arg_value>Oslo</arg_value><arg_key>days</arg_key><arg_value>3</arg_value>": (
+        GlmTags,
+        [TO_OSLO],
+    ),
+    "\ntime\n": (GlmTags, [("time", {})]),
+    'time {"a": true}': (GlmTags, [("time", {"a": True})]),
+    "time and more": (GlmTags, []),
+    "<arg_key>city</arg_key><arg_value>Rome</arg_value>": (GlmTags, []),
+    "time<arg_key>a</arg_key>": (GlmTags, []),
+    "time<arg_key>a</arg_key><arg_value>1</arg_value> b": (GlmTags, []),
+}
+
+
+@pytest.mark.parametrize("text", OTHER_TAGS)
+def test_calls_of_other_tags_are_read_as_arguments(text):
+    form, calls = OTHER_TAGS[text]
+    assert [(call.name, json.loads(call.arguments)) for call in form().parse(text)] == calls
+
+
 @given(st.lists(st.integers(0, 120)))
 def test_calls_of_tags_are_found_however_a_text_is_cut(cuts):
     text = f"<seed:think>{SEED_ROME}</seed:think>So: <seed:tool_call>{SEED_ROME}</seed:tool_call>"
@@ -439,6 +476,7 @@ def test_templates_and_their_formats():
     tags = "{% if tools %}<tool_call>\n<function=example_function_name>\n{% endif %}"
     assert find_format(tags).name == "qwen_tags"
     assert find_format(tags.replace("<function=", "")).name == "hermes"
+    assert find_format(tags.replace("<function=", "<arg_key>")).name == "glm"
     llama = '{% if tools %}{"name": function name, "parameters": dictionary of argument name and its value}{% endif %}'
     assert find_format(llama).name == "llama"
     assert find_format("{% if tools %}{{ tools }}{% endif %}") is None

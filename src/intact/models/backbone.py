@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.formats import Checkpoint
 from intact.formats.metadata import Metadata
 from intact.models.config import MOST_CONTEXT, Config
 from intact.models.names import HF_NAMES
@@ -21,29 +20,11 @@ BACKBONE_NAMES = HF_NAMES | {"token_embd": "model.embeddings", "output_norm": "m
 class BackboneStateSpaces(StateSpaces):
     """Those whose folders name the decoder `backbone`, its layers' one norm `norm`, and what follows it `mixer`."""
 
+    hf_beginning = "backbone."
     hf_names = BACKBONE_NAMES | scan_names("mixer")
     hf_bare = scan_bare_names("mixer")
     hf_eps = "layer_norm_epsilon"
     fused = {"ssm_in": "mixer.in_proj"}
-
-    @classmethod
-    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own."""
-        if checkpoint.format != "gguf":
-            tensors = checkpoint.tensors.items()
-            named = {name.replace("backbone.", "model.", 1): tensor for name, tensor in tensors}
-            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, named)
-        return super().split(checkpoint, config)
-
-    @classmethod
-    def canonical_name(cls, name: str) -> str:
-        """Return GGUF's name."""
-        return super().canonical_name(name.replace("backbone.", "model.", 1))
-
-    @classmethod
-    def hf_name(cls, name: str) -> str:
-        """Return the name in safetensors, whose layers are those of a `backbone`."""
-        return super().hf_name(name).replace("model.", "backbone.", 1)
 
 
 class ScansAlone(BackboneStateSpaces):

@@ -115,6 +115,8 @@ class Config:
     score_cap: Fraction = Fraction(0)
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""
+    head_norms: bool | None = None
+    """Whether queries and keys pass norms, where files of the architecture differ in it."""
     convolutions: tuple[int, ...] = ()
     """Layers with a short convolution in the place of attention."""
     taps: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ from intact.numerics.gate import Activation
 from intact.numerics.rope import attention_factor, rotation
 from intact.weights import FLOAT_FORMATS
 
+NormPlaces: TypeAlias = Literal["before", "after", "both", "parallel"]
+
 
 def inverse_root(x: float) -> Fraction:
     """Return 1 / sqrt(x) to 60 bits."""
@@ -89,7 +91,7 @@ class Decoder(DecoderFiles):
     """False if feed-forward nets have no gate."""
     squared: ClassVar[bool] = False
     """True if nets without a gate multiply the activation by its input: the square of ReLU."""
-    norms: ClassVar[Literal["before", "after", "both", "parallel"]] = "before"
+    norms: ClassVar[NormPlaces] = "before"
     """Where norms stand: before attention and feed-forward net, after them (before the residual sum), both, or one
     before the two, which then read the same row."""
     causal: ClassVar[bool] = True
@@ -130,7 +132,8 @@ class Decoder(DecoderFiles):
         after = self.norms in ("after", "both")
         if self.norms != "after":
             self.norm("x", "normed", p + "attn_norm.weight")
-        self.attention(i, interleaved=interleaved, head_norms=self.head_norms, rotary=self.rotary(i), window=window)
+        head_norms = self.head_norms if c.head_norms is None else c.head_norms
+        self.attention(i, interleaved=interleaved, head_norms=head_norms, rotary=self.rotary(i), window=window)
         self.project(i, "result" if after else "x", accumulate=not after)
         if after:
             self.norm("result", "x", p + "post_attention_norm.weight", accumulate=True)

@@ -40,9 +40,12 @@ from intact.models.windows import (
     read_hf_unrotated_layers,
 )
 
-_HF_UNUSED = re.compile(r"(model\.)?(vision_tower|multi_modal_projector|visual)\..+|mtp\..+|.*\.rotary_emb\.inv_freq")
-"""What a text model may leave aside: a picture's tower, layers that predict further tokens (Qwen), and the frequencies
-that old checkpoints store again."""
+_HF_UNUSED = re.compile(
+    r"(model\.)?(vision_tower|multi_modal_projector|visual)\..+|mtp\..+"
+    r"|.*\.rotary_emb\.inv_freq|.*\.attention\.(masked_)?bias"
+)
+"""What a text model may leave aside: a picture's tower, layers that predict further tokens (Qwen), and frequencies and
+masks that old checkpoints store."""
 
 _HF_BARE = re.compile(r"model\.layers\.(\d+)\.(.+)")
 _LAYER = re.compile(r"(?:blk|model\.layers)\.(\d+)\.")
@@ -70,6 +73,8 @@ class DecoderFiles:
     """Keys in config.json that would change the answer in a way that no operation here has, and harmless values."""
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
     """The key in config.json that names the activation, and its only value that is supported."""
+    hf_beginning: ClassVar[str] = "model."
+    """What the names of the decoder's tensors begin with in safetensors; in `hf_names` it is always `model.`."""
     hf_bare: ClassVar[Mapping[str, str]] = {}
     """Names in a layer of safetensors' tensors that end in neither `weight` nor `bias`, and their canonical names."""
     has_further_layers: ClassVar[bool] = False
@@ -221,6 +226,9 @@ class DecoderFiles:
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
         """Return a checkpoint in which each matrix is a tensor of its own, under the names of its format."""
         gguf = checkpoint.format == "gguf"
+        if not gguf and cls.hf_beginning != "model.":
+            named = {cls.common_name(name): tensor for name, tensor in checkpoint.tensors.items()}
+            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, named)
         if config.mixture and gguf:
             checkpoint = split_experts(checkpoint, config.mixture.count, GGUF_STACKED)
         elif config.mixture:
@@ -275,10 +283,15 @@ class DecoderFiles:
         return {cls.canonical_name(name): tensor for name, tensor in tensors.items() if not _HF_UNUSED.fullmatch(name)}
 
     @classmethod
+    def common_name(cls, name: str) -> str:
+        """Return a name in safetensors with the beginning that most models have."""
+        return "model." + name.removeprefix(cls.hf_beginning) if name.startswith(cls.hf_beginning) else name
+
+    @classmethod
     def canonical_name(cls, name: str) -> str:
         """Return GGUF's name of a tensor in safetensors; its own where it has none, which `refuse_unused` refuses."""
         names = {hf: own for own, hf in cls.hf_names.items()}
-        plain = name.removeprefix("language_model.").replace("model.language_model.", "model.", 1)
+        plain = cls.common_name(name).removeprefix("language_model.").replace("model.language_model.", "model.", 1)
         if (bare := _HF_BARE.fullmatch(plain)) and bare[2] in cls.hf_bare:
             return f"blk.{bare[1]}.{cls.hf_bare[bare[2]]}"
         match = HF_LAYER.fullmatch(plain)
@@ -294,15 +307,16 @@ class DecoderFiles:
     def hf_name(cls, name: str) -> str:
         """Return the name in safetensors of a tensor that has a canonical name."""
         stem, _, end = name.rpartition(".")
+        own = f"{cls.hf_names.get(stem, stem)}.{end}"
         if name.startswith("blk."):
             _, layer, part = name.split(".", 2)
-            if bare := next((own for own, canonical in cls.hf_bare.items() if canonical == part), None):
-                return f"model.layers.{layer}.{bare}"
+            bare = next((bare for bare, canonical in cls.hf_bare.items() if canonical == part), None)
             part = part.removesuffix(f".{end}")
             expert, _, number = part.rpartition(".")
             part, number = (expert, number) if number.isdigit() else (part, "")
-            return f"model.layers.{layer}.{cls.hf_names.get(part, part).replace('*', number)}.{end}"
-        return f"{cls.hf_names.get(stem, stem)}.{end}"
+            whole = bare or f"{cls.hf_names.get(part, part).replace('*', number)}.{end}"
+            own = f"model.layers.{layer}.{whole}"
+        return cls.hf_beginning + own.removeprefix("model.") if own.startswith("model.") else own
 
     @classmethod
     def own_name(cls) -> str | None:

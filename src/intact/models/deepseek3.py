@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from intact.models.deepseek2 import DeepseekV2
+from intact.models.mixtures import CHOSEN_BY_SIGMOIDS
 from intact.models.names import HF_CHOICE_BIAS
 
 
@@ -37,7 +38,7 @@ class DeepseekV3(DeepseekV2):
     }
     scoring = "sigmoid"
     choices = ("noaux_tc",)
-    mixture = DeepseekV2.mixture._replace(weights="sigmoid of chosen", hf_bias="use_expert_bias")
+    mixture = CHOSEN_BY_SIGMOIDS
     sample: ClassVar[dict[str, Any]] = DeepseekV2.sample | {
         "attention.q_lora_rank": 32,
         "expert_gating_func": 2,

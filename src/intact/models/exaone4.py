@@ -1,6 +1,8 @@
 """EXAONE 4: norms after, head norms, and with a window no positions in global layers (arXiv 2507.11407)."""
 
-from intact.models.decoder import Decoder
+from typing import ClassVar
+
+from intact.models.decoder import Decoder, NormPlaces
 from intact.models.names import HF_NAMES, NORMS_AFTER
 
 
@@ -8,11 +10,11 @@ class Exaone4(Decoder):
     """The 32B has three layers with a window to one without, the 1.2B no windows."""
 
     gguf = "exaone4"
-    hf = ("Exaone4ForCausalLM",)
+    hf: ClassVar[tuple[str, ...]] = ("Exaone4ForCausalLM",)
     hf_names = HF_NAMES | NORMS_AFTER
     hf_defaults = {"rms_norm_eps": 1e-5, "sliding_window": 4096}
     biases = dict.fromkeys(Decoder.biases, False)
-    norms = "after"
+    norms: ClassVar[NormPlaces] = "after"
     head_norms = True
     has_local_layers = True
     local_but_each = 4

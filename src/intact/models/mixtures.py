@@ -64,6 +64,19 @@ class MixtureForm(NamedTuple):
         return self.weights.startswith("sigmoid")
 
 
+CHOSEN_BY_SIGMOIDS: Final = MixtureForm(
+    "sigmoid of chosen",
+    "n_routed_experts",
+    "moe_intermediate_size",
+    hf_dense="first_k_dense_replace",
+    hf_factor="routed_scaling_factor",
+    hf_bias="use_expert_bias",
+    hf_shared_count="n_shared_experts",
+    hf_groups=("n_group", "topk_group"),
+)
+"""DeepSeek V3's mixtures, which other architectures have too: experts chosen by sigmoids with a bias each."""
+
+
 @dataclass(frozen=True)
 class ExpertMixture:
     """Hyper-parameters of the mixtures of a model.

@@ -13,17 +13,13 @@ _ENCODER: Final = "rotary positions in an encoder"
 _INPUTS: Final = "inputs for each layer and keys shared between layers"
 _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     _ROUTER: (
-        *("llama4", "glm4moe", "ernie4_5-moe", "dots1", "hunyuan-moe", "phimoe", "grok", "arctic", "minimax-m2"),
-        *("exaone-moe", "bailingmoe", "Llama4ForConditionalGeneration", "Glm4MoeForCausalLM", "PhimoeForCausalLM"),
-        *("Ernie4_5_MoeForCausalLM", "HunYuanMoEV1ForCausalLM"),
+        *("llama4", "ernie4_5-moe", "phimoe", "grok", "arctic", "bailingmoe", "Llama4ForConditionalGeneration"),
+        *("PhimoeForCausalLM", "Ernie4_5_MoeForCausalLM"),
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
     _STATE: ("rwkv6", "rwkv7"),
-    _FUSED: (
-        *("gpt2", "starcoder", "gptneox", "falcon", "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "GPTNeoXForCausalLM"),
-        "FalconForCausalLM",
-    ),
+    _FUSED: (*("gpt2", "starcoder", "falcon", "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "FalconForCausalLM"),),
     _ALIBI: ("bloom", "mpt", "jina-bert-v2", "BloomForCausalLM", "MptForCausalLM", "JinaBertModel"),
     _ENCODER: ("nomic-bert", "nomic-bert-moe", "modern-bert", "NomicBertModel", "ModernBertModel"),
     "a head with a bias": ("phi2", "PhiForCausalLM"),

@@ -290,9 +290,7 @@ class Models:
             weights_memory=loading.weights_memory,
             adapters=loading.adapters if first else {},
             partners=list(loading.partners.values()) if first else (),
-            **load_arguments(
-                path, threads=loading.threads, drafter=loading.drafter, draft_model=loading.draft_model
-            ),
+            **load_arguments(path, threads=loading.threads, drafter=loading.drafter, draft_model=loading.draft_model),
         )
         for name in model.adapters:
             digests_of(model.variant(name))  # which reads the weights: requests then find them known

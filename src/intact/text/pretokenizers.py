@@ -27,6 +27,11 @@ _O200K: Final = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDINGS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDINGS}?"
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_EXAONE_MOE: Final = (
+    rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?(?:\p{{L}}\p{{M}}*(?: \p{{L}}\p{{M}}*)*)+"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+"""Words with single spaces between them are one piece."""
 _DEEPSEEK3: Final = (
     r"\p{N}{1,3}",
     r"[一-龥぀-ゟ゠-ヿ]+",
@@ -93,9 +98,10 @@ KINDS: Final[dict[str, PreTokenizerKind]] = {
     **dict.fromkeys(("dbrx", "smaug-bpe", "glm4", "chatglm-bpe"), PreTokenizerKind((_LLAMA3,))),
     "qwen2": PreTokenizerKind((_QWEN2,), nfc=True),
     "qwen35": PreTokenizerKind((_QWEN35,), nfc=True),
-    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan"), PreTokenizerKind((_QWEN2,))),
+    **dict.fromkeys(("deepseek-r1-qwen", "megrez", "stablelm2", "hunyuan", "solar-open"), PreTokenizerKind((_QWEN2,))),
     "seed-coder": PreTokenizerKind((_SEED,)),
-    **dict.fromkeys(("gpt-4o", "llama4"), PreTokenizerKind((_O200K,))),
+    **dict.fromkeys(("gpt-4o", "llama4", "minimax-m2"), PreTokenizerKind((_O200K,))),
+    "exaone-moe": PreTokenizerKind((_EXAONE_MOE,)),
     "deepseek-llm": PreTokenizerKind(_DEEPSEEK),
     "deepseek-coder": PreTokenizerKind(_DEEPSEEK_CODER),
     **dict.fromkeys(("deepseek-v3", "hunyuan-dense"), PreTokenizerKind(_DEEPSEEK3)),

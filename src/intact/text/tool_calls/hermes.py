@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_calls
+from intact.text.tool_calls.glm import ARGUMENT
 from intact.text.tool_calls.seed import FUNCTION
 
 
@@ -14,8 +15,8 @@ class Hermes(ToolCallFormat):
     closes = "</tool_call>"
 
     def fits(self, template: str) -> bool:
-        """Fit templates that show no function as a tag, as those of Qwen3-Coder do between the same marks."""
-        return super().fits(template) and FUNCTION not in template
+        """Fit templates that show no tags of functions or arguments, as Qwen3-Coder's and GLM's do."""
+        return super().fits(template) and not any(tag in template for tag in (FUNCTION, ARGUMENT))
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read an object or a list of objects; one that is no call makes the whole text none."""

@@ -1,0 +1,28 @@
+"""dots.llm1: Qwen3's attention, experts chosen by sigmoids with a bias each (arXiv 2506.05767)."""
+
+from __future__ import annotations
+
+from intact.models.mixtures import CHOSEN_BY_SIGMOIDS
+from intact.models.names import HF_CHOICE_BIAS, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
+from intact.models.qwen3 import Qwen3
+
+
+class Dots1(Qwen3):
+    """The first layers have ordinary feed-forward nets, the others two experts that all rows pass."""
+
+    gguf = "dots1"
+    hf = ("Dots1ForCausalLM",)
+    hf_names = HF_NAMES | HF_EXPERTS | HF_SHARED_EXPERTS
+    hf_bare = HF_CHOICE_BIAS
+    hf_defaults = {"norm_topk_prob": False, "first_k_dense_replace": 0}
+    mixture = CHOSEN_BY_SIGMOIDS
+    sample = {
+        "expert_gating_func": 2,
+        "expert_weights_norm": True,
+        "expert_weights_scale": 0.5,
+        "expert_count": 12,
+        "expert_used_count": 4,
+        "expert_shared_count": 2,
+        "expert_feed_forward_length": 64,
+        "leading_dense_block_count": 1,
+    }

@@ -1,0 +1,21 @@
+"""Calls as MiniMax M2 writes them: `<minimax:tool_call><invoke name="NAME"><parameter name="KEY">VALUE...`."""
+
+from __future__ import annotations
+
+import re
+
+from intact.text.tool_calls.tags import TagCalls
+
+
+class MiniMax(TagCalls):
+    """A tag for the function, and one for each parameter."""
+
+    name = "minimax"
+    opens = "<minimax:tool_call>"
+    closes = "</minimax:tool_call>"
+    call = re.compile(r'\s*<invoke name="([^<>"\s]+)">(.*?)</invoke>', re.DOTALL)
+    argument = re.compile(r'\s*<parameter name="([^<>"]+)">(.*?)</parameter>', re.DOTALL)
+
+    def frame(self, name: str) -> tuple[str, str]:
+        """Write one call whose arguments are one JSON object, as a schema can impose no tags."""
+        return f'\n<invoke name="{name}">', "</invoke>\n"
