@@ -39,6 +39,7 @@ from support.folders import (  # noqa: E402
     write_folder,
     write_safetensors,
 )
+from support.heads import predicted, write_folder_with_layer  # noqa: E402
 from support.vision import VISION, images, write_vision  # noqa: E402
 
 GOLDENS = ROOT / "tests" / "models" / "goldens.json"
@@ -171,6 +172,30 @@ def transformers_vision(folder: Path, name: str) -> dict[str, Any]:
     }
 
 
+def transformers_head(folder: Path) -> dict[str, Any]:
+    """Logits of a prediction head by Transformers in float64, and how far ours are in the fp32 profile."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.modeling_layers import MtpModel
+
+    own = {"attn_implementation": "eager", "experts_implementation": "eager"}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64, **own).eval()
+    # which layers are heads it knows by the numbers that published models have
+    model._keys_to_ignore_on_load_unexpected = [rf"model\.layers\.{model.config.num_hidden_layers}.*"]
+    head, tokens = MtpModel.from_pretrained(model, dtype=torch.float64).eval(), torch.tensor([TOKENS])
+    with torch.no_grad():
+        given, places = model.model(tokens).last_hidden_state[:, :-1], torch.arange(len(TOKENS) - 1)[None]
+        rows = head.forward_layer(0, given, places, None, input_ids=tokens[:, 1:])
+        double = head._project_to_logits(rows)[0].numpy()
+    ours = predicted(intact.load(folder, "fp32", threads=1, drafter="heads"), TOKENS)
+    part = double[np.ix_([p for p in POSITIONS if p < len(double)], range(0, double.shape[1], EVERY))]
+    return {
+        "range": round(float(np.ptp(double)), 3),
+        "ours": float(f"{np.abs(ours - double).max() / np.ptp(double):.2g}"),
+        "logits": [[round(float(x), 5) for x in row] for row in part],
+    }
+
+
 def as_granite(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[dict[str, Any], Any]:
     """Return MiniCPM's model as one of Granite's class: Transformers has none of MiniCPM's own."""
     return {
@@ -215,6 +240,8 @@ def as_llama(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[
     return {**config, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}, out
 
 
+HEADED = ("deepseek-v3", "glm4moe", "glm4moe-air")
+"""Models whose prediction heads are compared."""
 PEER_CLASSES = {"minicpm": "GraniteForCausalLM", "internlm2": "LlamaForCausalLM"}
 PEERS = {"minicpm": as_granite, "internlm2": as_llama}
 """Models that Transformers has no class for, and how a class of the same formulas gets them."""
@@ -295,9 +322,17 @@ def main() -> None:
             logits = known["transformers"] if keep else transformers_vision(folder, name)
             vision[name] = {"transformers": logits, "digests": vision_digests(folder, name)}
         print(name, logits["range"], logits["ours"], logits["int8"], vision[name]["digests"], flush=True)
+    heads = {}
+    for name in HEADED:
+        heads[name] = old.get("heads", {}).get(name)
+        if heads[name] and (keep or arguments.new):
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            heads[name] = transformers_head(write_folder_with_layer(Path(temporary), name)[0])
+        print(name, heads[name]["range"], heads[name]["ours"], flush=True)
     whole = {"versions": versions, "positions": POSITIONS, "every": EVERY, "models": models, "encoders": encoders}
-    text = json.dumps({**whole, "vision": vision}, indent=None, separators=(", ", ": "))
-    for part in ('"models"', '"encoders"', '"vision"'):
+    text = json.dumps({**whole, "vision": vision, "heads": heads}, indent=None, separators=(", ", ": "))
+    for part in ('"models"', '"encoders"', '"vision"', '"heads"'):
         text = text.replace(part, "\n" + part)
     GOLDENS.write_text(text + "\n")
     COMPARISONS.write_text(json.dumps(comparisons(whole), indent=1) + "\n")

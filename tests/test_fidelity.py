@@ -55,10 +55,18 @@ class FloatModel:
         self.weights = {t.name: gguf.dequantize(t.data, t.tensor_type) for t in reader.tensors}
         self.kind = reader.fields["general.architecture"].contents()
         self.fields = reader.fields
+        self.implied: dict[str, float] = {}
+        if self.kind == "minicpm3":
+            layers, width = self.number("block_count"), self.number("embedding_length")
+            self.implied = {
+                "embedding_scale": 12,
+                "residual_scale": 1.4 / math.sqrt(layers),
+                "logit_scale": width / 256,
+            }
 
     def number(self, key: str, default: float | None = None) -> float:
         field = self.fields.get(f"{self.kind}.{key}")
-        value = default if field is None else field.contents()
+        value = self.implied.get(key, default) if field is None else field.contents()
         assert value is not None, key
         return value
 
@@ -115,7 +123,8 @@ class FloatModel:
         shared = np.repeat(self.rotate(row[:, None, rank:], base), heads, axis=1)
         k = np.concatenate([kv[..., :plain], shared], axis=-1)
         q = np.concatenate([q[..., :plain], self.rotate(q[..., plain:], base)], axis=-1)
-        m = 1 + self.number("rope.scaling.yarn_log_multiplier") * math.log(self.number("rope.scaling.factor"))
+        stretched = math.log(self.number("rope.scaling.factor", 1.0))
+        m = 1 + self.number("rope.scaling.yarn_log_multiplier", 0.0) * stretched
         scores = np.einsum("qhd,khd->hqk", q, k) * m * m / math.sqrt(whole)
         scores = np.where(np.tri(len(x), dtype=bool), scores, -np.inf)
         e = np.exp(scores - scores.max(-1, keepdims=True))
@@ -361,7 +370,7 @@ class FloatModel:
             y = self.state_space(y, p)
             if self.kind == "mamba2":
                 return x + y
-        elif self.kind == "deepseek2":
+        elif p + "attn_kv_b.weight" in self.weights:
             y = self.latent_attention(y, p, base)
         else:
             y = self.attention(y, p, None if no_positions else base, window if local else math.inf)

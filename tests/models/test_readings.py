@@ -64,6 +64,7 @@ CONVERTED = {
     "mamba2": ("mamba2", False),
     "mamba2-groups": ("mamba2", False),
     "minicpm": ("minicpm", True),
+    "minicpm3": ("minicpm3", False),
     "minimax-m2": ("minimax-m2", False),
     "ministral3": ("mistral3", True),
     "mistral": ("llama", True),
@@ -201,7 +202,7 @@ def _apart(
     kv_heads = config["num_key_value_heads"]
     per = config["num_attention_heads"] // kv_heads
     for name, array in values.items():
-        if name.endswith("kv_b_proj.weight") and whole:
+        if name.endswith("kv_b_proj.weight") and (whole or config["model_type"] == "minicpm3"):
             yield name, array
             continue
         if name.endswith("kv_b_proj.weight"):  # DeepSeek: keys' matrices turned over, a head behind the other
@@ -451,6 +452,12 @@ def _convert(
             f"{name}.expert_feed_forward_length": config["moe_intermediate_size"][0],
             f"{name}.expert_shared_feed_forward_length": config["intermediate_size"],
         }
+    if name == "minicpm3":
+        metadata |= {
+            "minicpm3.attention.q_lora_rank": config["q_lora_rank"],
+            "minicpm3.attention.kv_lora_rank": config["kv_lora_rank"],
+            "minicpm3.attention.key_length": config["qk_nope_head_dim"] + config["qk_rope_head_dim"],
+        }
     if name == "gptneox":
         metadata |= {f"{name}.use_parallel_residual": True, f"{name}.rope.freq_base": config["rotary_emb_base"]}
     delta_nets = "linear_num_key_heads" in config
@@ -458,7 +465,8 @@ def _convert(
         metadata |= _delta_net(config, name)
     width = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
     part = config.get("partial_rotary_factor", config.get("rotary_pct", 0.25 if delta_nets else 1))
-    metadata[f"{name}.rope.dimension_count"] = config.get("rotary_dim", int(width * part))
+    rotary = config.get("rotary_dim", config.get("qk_rope_head_dim"))
+    metadata[f"{name}.rope.dimension_count"] = rotary or int(width * part)
     tensors = {}
     names = gguf.get_tensor_name_map(
         next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]
@@ -499,10 +507,11 @@ def _convert(
         blend = np.clip((turns - low) / (high - low), 0, 1)
         tensors["rope_freqs.weight"] = (1 / (blend + (1 - blend) / scaling["factor"])).astype(np.float32)
     elif kind == "longrope":
-        original = config["original_max_position_embeddings"]
-        factor = np.sqrt(1 + np.log(config["max_position_embeddings"] / original) / np.log(original))
-        metadata[f"{name}.rope.scaling.original_context_length"] = original
-        metadata[f"{name}.rope.scaling.attn_factor"] = float(factor)
+        if name != "minicpm3":
+            original = config["original_max_position_embeddings"]
+            factor = np.sqrt(1 + np.log(config["max_position_embeddings"] / original) / np.log(original))
+            metadata[f"{name}.rope.scaling.original_context_length"] = original
+            metadata[f"{name}.rope.scaling.attn_factor"] = float(factor)
         for length in ("long", "short"):
             tensors[f"rope_factors_{length}.weight"] = np.array(scaling[f"{length}_factor"], np.float32)
     elif kind == "yarn":
@@ -534,6 +543,8 @@ def test_a_gguf_file_and_a_folder_are_one_model(tmp_path: Path, name: str) -> No
         config["sliding_window"] = None
     if name == "olmo3":  # GGUF has no factor of its own beside YaRN's
         config["rope_scaling"] = {key: v for key, v in config["rope_scaling"].items() if key != "attention_factor"}
+    if name == "minicpm3":  # GGUF files are of the 4B alone
+        config["dim_model_base"] = 256
     if name == "gemma2":  # GGUF has no other
         config["query_pre_attn_scalar"] = config["head_dim"]
     variant = VARIANTS[name]._replace(config=config, kind="F32", files=1)

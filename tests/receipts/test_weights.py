@@ -85,6 +85,7 @@ GOLDEN = {
     "gptneox": "fd458127bbbecaef",
     "hunyuan-moe": "baaafdd9161d93e1",
     "minimax-m2": "8c5ff40b8baa4568",
+    "minicpm3": "4fc1d5f76b3f4912",
     "tokenizer": "4008ec90ce416ba1",
     "template": "9fe579a2c222698c",
 }

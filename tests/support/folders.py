@@ -359,6 +359,45 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "minicpm3": Variant(
+        _config(
+            "MiniCPM3ForCausalLM",
+            "minicpm3",
+            num_hidden_layers=3,
+            num_key_value_heads=4,
+            kv_lora_rank=32,
+            q_lora_rank=24,
+            qk_nope_head_dim=16,
+            qk_rope_head_dim=8,
+            scale_emb=12,
+            scale_depth=1.4,
+            dim_model_base=16,
+            tie_word_embeddings=True,
+            rope_scaling={
+                "type": "longrope",
+                "short_factor": [1.0, 1.05, 1.2, 1.5],
+                "long_factor": [1.0, 1.25, 2.5, 8.0],
+                "original_max_position_embeddings": 128,
+            },
+        ),
+        "BF16",
+    ),
+    "iquest-coder": Variant(_config("IQuestCoderForCausalLM", "iquestcoder", head_dim=24, rope_theta=5e5), "BF16"),
+    "cwm": Variant(
+        _config(
+            "CwmForCausalLM",
+            "cwm",
+            num_hidden_layers=3,
+            head_dim=16,
+            sliding_window=8,
+            layer_types=["full_attention", "sliding_attention", "sliding_attention"],
+            rope_scaling=_STRETCH | {"original_max_position_embeddings": 32},
+        ),
+        "BF16",
+    ),
+    "helium": Variant(
+        _config("HeliumForCausalLM", "helium", num_key_value_heads=4, head_dim=16, rms_norm_eps=1e-8), "F16"
+    ),
     "gemma3": Variant(
         _config(
             "Gemma3ForCausalLM",
@@ -381,6 +420,16 @@ VARIANTS: dict[str, Variant] = {
             final_logit_softcapping=30.0,
         ),
         "BF16",
+    ),
+    "vaultgemma": Variant(
+        _config(
+            "VaultGemmaForCausalLM",
+            "vaultgemma",
+            **_GEMMA,
+            layer_types=["full_attention"] * 3,
+            attn_logit_softcapping=2.5,
+            final_logit_softcapping=30.0,
+        )
     ),
     "mixtral": Variant(
         _config(

@@ -11,6 +11,7 @@ from intact.engine.draft.prediction_head import PredictionHead
 from intact.executors.base import Executor, SequenceChunk
 from intact.formats.gguf import read_gguf
 from intact.library import Model
+from intact.models import ARCHITECTURES
 from support.folders import VARIANTS, stored, tensor_values, write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
@@ -22,8 +23,9 @@ def write_headed_tiny(path: Path, architecture: str, seed: int = 0, **options: A
     """Write the model of `support.tiny` with a head, whose layer is another model's."""
     own, tensors = _contents(write_tiny(path, architecture, seed=seed, **options))
     _, others = _contents(write_tiny(path.with_suffix(".other"), architecture, seed=seed + 100, **options))
-    layers, width = own[f"{architecture}.block_count"], own[f"{architecture}.embedding_length"]
-    attended = next(name.split(".")[1] for name in others if name.endswith(".attn_q.weight"))
+    gguf = ARCHITECTURES[architecture].gguf
+    layers, width = own[f"{gguf}.block_count"], own[f"{gguf}.embedding_length"]
+    attended = max(name.split(".")[1] for name in others if name.endswith((".attn_q.weight", ".attn_q_b.weight")))
     old, new = f"blk.{attended}.", f"blk.{layers}."
     head = {name.replace(old, new): tensor for name, tensor in others.items() if name.startswith(old)}
     head[new + "nextn.shared_head_norm.weight"] = others["output_norm.weight"]
@@ -32,7 +34,7 @@ def write_headed_tiny(path: Path, architecture: str, seed: int = 0, **options: A
         head[f"{new}nextn.{part}.weight"] = ("F32", (width,), values.astype("<f4").tobytes())
     joined = random_floats(f"{seed}|joined", (width, 2 * width), (2 * width) ** -0.5)
     head[new + "nextn.eh_proj.weight"] = ("F32", joined.shape, joined.astype("<f4").tobytes())
-    counts = {f"{architecture}.block_count": layers + 1, f"{architecture}.nextn_predict_layers": 1}
+    counts = {f"{gguf}.block_count": layers + 1, f"{gguf}.nextn_predict_layers": 1}
     return write_gguf(path, {**own, **counts}, tensors | head)
 
 
@@ -59,6 +61,25 @@ def head_values(name: str) -> dict[str, np.ndarray]:
 def write_headed_folder(folder: Path, name: str, changes: Mapping[str, Any] | None = None) -> Path:
     """Write a model of `support.folders` with its head; `changes` are arrays that replace tensors."""
     return write_folder(folder, VARIANTS[name], name, head_values(name) | dict(changes or {}))
+
+
+def write_folder_with_layer(folder: Path, name: str, count: int = 1) -> tuple[Path, str]:
+    """Write a model of `support.folders` with layers behind its own that predict; return the first one's name too."""
+    config = VARIANTS[name].config
+    own, width = config["num_hidden_layers"], config["hidden_size"]
+    more = tensor_values({**config, "num_hidden_layers": own + count, "mlp_layer_types": None}, name)
+    values = {key: array for key, array in more.items() if key.startswith("model.layers.") and _layer(key) >= own}
+    for layer in (f"model.layers.{own + i}" for i in range(count)):
+        values[f"{layer}.eh_proj.weight"] = random_floats(f"{layer}|joined", (width, 2 * width), (2 * width) ** -0.5)
+        values[f"{layer}.embed_tokens.weight"] = more["model.embed_tokens.weight"]
+        for part in ("enorm", "hnorm", "shared_head.norm"):
+            values[f"{layer}.{part}.weight"] = random_floats(f"{layer}|{part}", (width,), 0.2) + np.float32(1)
+    variant = VARIANTS[name]._replace(config={**config, "num_nextn_predict_layers": count})
+    return write_folder(folder / "layer", variant, name, values), f"model.layers.{own}"
+
+
+def _layer(name: str) -> int:
+    return int(name.split(".")[2])
 
 
 def write_certain_folder(folder: Path, name: str, influence: float) -> Path:

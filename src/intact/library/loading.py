@@ -167,14 +167,17 @@ def load(
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
     settings = ExecutorSettings(profile, width, page_size, executor, threads)
 
+    head_program: Program | None = None
+
     def check(checkpoint: Checkpoint, program: Program) -> None:
+        nonlocal head_program
         if program.is_encoder:
             pages = folder is not None or prefill is not None
             _check_encoder(drafter, draft_model is not None, bool(partners), pages)
-        if drafter == HEADS and build_prediction_head(checkpoint) is None:
+        if drafter == HEADS and (head_program := build_prediction_head(checkpoint)) is None:
             raise ParameterError(
-                f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (tensors mtp.* or "
-                "nextn.* of Qwen3-Next and Qwen3.5): leave drafter='auto'"
+                f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of Qwen3-Next, "
+                "Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
             )
 
     main, variants = _open(name_or_path, settings, _named(adapters or {}, adapter), division, cap, check)
@@ -197,7 +200,9 @@ def load(
     encoder = main.program.is_encoder
     vocabulary, trees = main.program.vocabulary, main.executor.trees
     guesser = None if small is None else _as_drafter(small, vocabulary, trees)
-    head = _prediction_head(main, settings, cache_bytes, prefix_cache is not False) if drafter == HEADS else None
+    head = None
+    if head_program is not None:
+        head = _prediction_head(main, head_program, settings, cache_bytes, prefix_cache is not False)
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
@@ -389,12 +394,9 @@ def _check_draft_model(main: Partner, small: Model) -> None:
 
 
 def _prediction_head(
-    main: Partner, settings: ExecutorSettings, cache_bytes: int | None, keep: bool
-) -> PredictionHead | None:
-    """Return the drafter that a model's own prediction head is; None if it has none."""
-    program = build_prediction_head(main.checkpoint)
-    if program is None:
-        return None
+    main: Partner, program: Program, settings: ExecutorSettings, cache_bytes: int | None, keep: bool
+) -> PredictionHead:
+    """Return the drafter that a model's own prediction head is, by the head's program."""
     given = GivenRows(main.executor.profile)
     executor = settings.make_executor(program, given)
     if not parse_profile(main.executor.profile).float32:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
@@ -79,6 +79,9 @@ class DecoderFiles:
     """Names in a layer of safetensors' tensors that end in neither `weight` nor `bias`, and their canonical names."""
     has_further_layers: ClassVar[bool] = False
     """Whether files may have layers behind the others that predict further tokens; the program leaves them aside."""
+    hf_heads: ClassVar[Literal["mtp", "layers"] | None] = None
+    """Where safetensors have heads that predict further tokens: beside the model, under `mtp.`, or as layers behind the
+    others; None: they are not read (`intact.models.prediction_heads`)."""
     mixture: ClassVar[MixtureForm | None] = None
     """Keys and defaults of mixtures of experts in files, if models may have them."""
     soft_caps: ClassVar[tuple[float, float] | None] = None

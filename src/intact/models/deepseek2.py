@@ -77,7 +77,7 @@ class DeepseekV2(Decoder):
         "attn_k_b": False,
         "attn_v_b": False,
     }
-    mixture = MixtureForm(
+    mixture: ClassVar[MixtureForm | None] = MixtureForm(
         "softmax",
         "n_routed_experts",
         "moe_intermediate_size",
@@ -179,20 +179,20 @@ class DeepseekV2(Decoder):
             if end != "weight" or part not in ("kv_b", "kv_b_proj", "k_b", "v_b"):
                 tensors[name] = tensor
             elif part.startswith("kv_b"):
-                tensors |= {one.name: one for one in cls.keys_and_values(checkpoint, config, tensor)}
+                tensors |= {one.name: one for one in cls.keys_and_values(checkpoint, config, name, tensor)}
             else:
                 tensors[name] = cls.by_rows(checkpoint, config, tensor, part)
         return super().split(Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors), config)
 
     @classmethod
-    def keys_and_values(cls, checkpoint: Checkpoint, config: Config, tensor: Tensor) -> list[Tensor]:
+    def keys_and_values(cls, checkpoint: Checkpoint, config: Config, name: str, tensor: Tensor) -> list[Tensor]:
         """Return the rows of keys and of values of a tensor that holds them by head.
 
         None of a GGUF file that has both forms, whose other tensors are then read.
         """
         latent = config.latent
         assert latent is not None
-        names = [tensor.name.replace("kv_b", part) for part in ("k_b", "v_b")]
+        names = [name.replace("kv_b", part) for part in ("k_b", "v_b")]
         if names[0] in checkpoint.tensors:
             return []
         rows = np.arange(config.heads * (latent.plain + latent.value))
@@ -204,7 +204,7 @@ class DeepseekV2(Decoder):
             )
         heads = rows.reshape(config.heads, -1)
         parts = heads[:, : latent.plain].ravel(), heads[:, latent.plain :].ravel()
-        return [pick_rows(tensor, name, part) for name, part in zip(names, parts, strict=True)]
+        return [pick_rows(tensor, own, part) for own, part in zip(names, parts, strict=True)]
 
     @classmethod
     def by_rows(cls, checkpoint: Checkpoint, config: Config, tensor: Tensor, part: str) -> Tensor:

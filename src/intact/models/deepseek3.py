@@ -17,6 +17,7 @@ class DeepseekV3(DeepseekV2):
     hf = ("DeepseekV3ForCausalLM",)
     hf_bare = HF_CHOICE_BIAS
     has_further_layers = True
+    hf_heads = "layers"
     hf_defaults: ClassVar[Mapping[str, Any]] = {
         "kv_lora_rank": 512,
         "q_lora_rank": 1536,

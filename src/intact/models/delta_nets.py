@@ -43,6 +43,7 @@ class DeltaNets(Decoder):
     hf_names: ClassVar[dict[str, str]] = DELTA_NAMES
     hf_bare = {"linear_attn.A_log": "ssm_a", "linear_attn.dt_bias": "ssm_dt.bias"}
     has_further_layers = True
+    hf_heads = "mtp"
     hf_defaults: ClassVar[dict[str, Any]] = {
         "head_dim": 256,
         "partial_rotary_factor": 0.25,

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
-from intact.models.decoder import Decoder
+from intact.models.decoder import Decoder, NormPlaces
 from intact.models.names import HF_NAMES, NORMS_AFTER
 from intact.models.program import Embed
 from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
@@ -19,7 +19,7 @@ class GemmaDecoder(Decoder):
     """Results pass a norm before the residual sum; some layers see a window."""
 
     hf_names = HF_NAMES | NORMS_AFTER | {"ffn_norm": "pre_feedforward_layernorm"}
-    norms = "both"
+    norms: ClassVar[NormPlaces] = "both"
     hf_gain_offset = 1.0
     hf_activation = ("hidden_activation", "gelu_pytorch_tanh")
     activation = "gelu"

@@ -21,6 +21,7 @@ class Glm4Moe(Decoder):
     hf_names = HF_NAMES | HF_EXPERTS | HF_SHARED_EXPERTS | {"post_attention_norm": "post_attention_layernorm"}
     hf_bare = HF_CHOICE_BIAS
     has_further_layers = True
+    hf_heads = "layers"
     hf_defaults: ClassVar[dict[str, Any]] = {
         "partial_rotary_factor": 0.5,
         "rms_norm_eps": 1e-5,

@@ -1,4 +1,4 @@
-"""Llama, SmolLM2, TinyLlama, Falcon 3: norms before, rotary attention, SwiGLU (arXiv 2302.13971)."""
+"""Llama, SmolLM2, TinyLlama, Falcon 3, IQuest-Coder: norms before, rotary attention, SwiGLU (arXiv 2302.13971)."""
 
 from typing import ClassVar
 
@@ -10,6 +10,6 @@ class Llama(Decoder):
     """GGUF files hold query and key rows in the order of neighbouring rotary pairs; safetensors half a head apart."""
 
     gguf = "llama"
-    hf: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM",)
+    hf: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "IQuestCoderForCausalLM")
     biases = Decoder.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
     gguf_interleaves = True

@@ -37,9 +37,10 @@ class MiniCPM(Llama):
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
         """Read also the factors that depend on depth and width."""
-        config = super().read_hf(m)
-        part = np.float32(m.number("scale_depth", most=1e3) / math.sqrt(config.layers))
-        base = m.number("dim_model_base", most=1e6)
-        return replace(
-            config, residual_scale=exact(float(part)), logit_scale=1 / exact(float(np.float32(config.width / base)))
-        )
+        return with_factors(super().read_hf(m), m.number("scale_depth", most=1e3), m.number("dim_model_base", most=1e6))
+
+
+def with_factors(config: Config, depth: float, base: float) -> Config:
+    """Return a configuration with the factors of residual sums, by depth, and of logits, by width."""
+    part, logits = np.float32(depth / math.sqrt(config.layers)), np.float32(config.width / base)
+    return replace(config, residual_scale=exact(float(part)), logit_scale=1 / exact(float(logits)))

@@ -17,7 +17,7 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
         *("PhimoeForCausalLM", "Ernie4_5_MoeForCausalLM"),
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
-    _LATENT: ("minicpm3", "plm", "MiniCPM3ForCausalLM"),
+    _LATENT: ("plm",),
     _STATE: ("rwkv6", "rwkv7"),
     _FUSED: (*("gpt2", "starcoder", "falcon", "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "FalconForCausalLM"),),
     _ALIBI: ("bloom", "mpt", "jina-bert-v2", "BloomForCausalLM", "MptForCausalLM", "JinaBertModel"),

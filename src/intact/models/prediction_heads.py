@@ -1,23 +1,22 @@
 """Heads that predict further tokens (multi-token prediction; DeepSeek-V3, arXiv 2412.19437) as programs of their own.
 
-Models with gated delta nets come with one layer that looks one token further. Of h, which enters the model's head
-behind a token, and of the next token x it makes the logits of the token behind that: ``fc [norm(embedding of x),
-norm(h)]``, a layer with attention, a norm, and the model's own head. What enters the head then, in the place of h,
-leads to the token after.
+Some models come with one layer that looks one token further. Of h, which enters the model's head behind a token, and of
+the next token x it makes the logits of the token behind that: ``fc [norm(embedding of x), norm(h)]``, a layer with
+attention, a norm, and the model's own head. What enters the head then, in the place of h, leads to the token after.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models import find_architecture
 from intact.models.decoder import Decoder
-from intact.models.delta_nets import DeltaNets
+from intact.models.decoder_files import further_layers
 from intact.models.program import AllGather, Buffer, Embed, Linear, Program, Scatter
 
 GIVEN: Final = "given"
@@ -25,11 +24,22 @@ GIVEN: Final = "given"
 _JOIN: Final = "blk.0.nextn.eh_proj"
 _NORMS: Final = {"embedded": "blk.0.nextn.enorm.weight", GIVEN: "blk.0.nextn.hnorm.weight"}
 _HF: Final = {
-    "mtp.fc": _JOIN,
-    "mtp.pre_fc_norm_embedding": "blk.0.nextn.enorm",
-    "mtp.pre_fc_norm_hidden": "blk.0.nextn.hnorm",
-    "mtp.norm": "model.norm",
+    "mtp": {
+        "mtp.fc": _JOIN,
+        "mtp.pre_fc_norm_embedding": "blk.0.nextn.enorm",
+        "mtp.pre_fc_norm_hidden": "blk.0.nextn.hnorm",
+        "mtp.norm": "model.norm",
+    },
+    "layers": {
+        "eh_proj": _JOIN,
+        "enorm": "blk.0.nextn.enorm",
+        "hnorm": "blk.0.nextn.hnorm",
+        "shared_head.norm": "model.norm",
+        "shared_head.head": "lm_head",
+        "embed_tokens": "model.embed_tokens",
+    },
 }
+"""Tensors of a head beside those of its layer, and their places here, by `Decoder.hf_heads`."""
 _GGUF: Final = {
     "nextn.shared_head_norm.weight": "output_norm.weight",
     "nextn.shared_head_head.weight": "output.weight",
@@ -40,8 +50,27 @@ _GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)")
 _SHARED: Final = ("token_embd.weight", "output.weight", "output_norm.weight")
 
 
+class _HeadFiles(NamedTuple):
+    """A folder's head as a model of one layer.
+
+    Attributes
+    ----------
+    beginning : str
+        What the names of its layer's tensors begin with in the folder.
+    parts : mapping
+        The names of its other tensors there, and their places here.
+    """
+
+    checkpoint: Checkpoint
+    beginning: str
+    parts: Mapping[str, str]
+
+
 class _PredictionHead(Decoder):
     """The program of a head: instead of a token's embedding, what `fc` makes of it and of the given row."""
+
+    beginning: ClassVar[str] = ""
+    parts: ClassVar[Mapping[str, str]] = {}
 
     def buffers(self) -> dict[str, Buffer]:
         """Return also the embedding, the given rows, and both side by side."""
@@ -63,12 +92,16 @@ class _PredictionHead(Decoder):
         """Return a tensor by its canonical name; a message has the file's."""
         if name in self.tensors:
             return super().tensor(name)
-        own = name.removeprefix("blk.0.")
-        if not self.config.from_gguf:
-            hf = super().hf_name(name).replace("model.layers.", "mtp.layers.").replace("model.norm.", "mtp.norm.")
-            stem, _, end = name.rpartition(".")
-            own = next((f"{other}.{end}" for other, canonical in _HF.items() if canonical == stem), hf)
-        raise ModelError(f"{self.path}: tensor {own} of the prediction head is missing")
+        raise ModelError(f"{self.path}: tensor {self._file_name(name)} of the prediction head is missing")
+
+    def _file_name(self, name: str) -> str:
+        if self.config.from_gguf:
+            return name.removeprefix("blk.0.")
+        own = super().hf_name(name)
+        for stem, place in self.parts.items():
+            if place in (name.rpartition(".")[0], own.rpartition(".")[0]):
+                return f"{stem}.{name.rpartition('.')[2]}"
+        return own.replace("model.layers.0.", self.beginning)
 
 
 def build_prediction_head(checkpoint: Checkpoint) -> Program | None:
@@ -83,42 +116,80 @@ def build_prediction_head(checkpoint: Checkpoint) -> Program | None:
         If a tensor of the head is missing or misshapen, or there are several layers.
     """
     architecture = find_architecture(checkpoint)
-    if not issubclass(architecture, DeltaNets):
+    if architecture.hf_heads is None:
         return None
-    alone = _gguf_head(checkpoint, architecture.gguf) if checkpoint.format == "gguf" else _hf_head(checkpoint)
+    if checkpoint.format == "gguf":
+        whole = _gguf_head(checkpoint, architecture.gguf)
+        alone = None if whole is None else _HeadFiles(whole, "", {})
+    elif architecture.hf_heads == "mtp":
+        alone = _from_mtp(checkpoint, architecture)
+    else:
+        alone = _from_last_layer(checkpoint, architecture)
     if alone is None:
         return None
-    kind: type[Decoder] = type(f"{architecture.__name__}PredictionHead", (_PredictionHead, architecture), {})
-    return kind(alone).build()
+    names = {"beginning": alone.beginning, "parts": alone.parts}
+    kind: type[Decoder] = type(f"{architecture.__name__}PredictionHead", (_PredictionHead, architecture), names)
+    return kind(alone.checkpoint).build()
 
 
-def _hf_head(checkpoint: Checkpoint) -> Checkpoint | None:
-    """Return a folder's prediction head as a model of one layer."""
+def _from_mtp(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles | None:
+    """Return the head of a folder that has it beside the model (Qwen3-Next)."""
     own = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("mtp.")}
     if not own:
         return None
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in own.items():
-        stem, _, end = name.rpartition(".")
-        tensors[f"{_HF[stem]}.{end}" if stem in _HF else "model." + name.removeprefix("mtp.")] = tensor
-    for name, tensor in checkpoint.tensors.items():
-        if DeltaNets.canonical_name(name) in _SHARED[:2]:
-            tensors.setdefault(name, tensor)
-    metadata = dict(checkpoint.metadata)
-    text: Mapping[str, Any] = metadata.get("text_config") or metadata
+    text: Mapping[str, Any] = checkpoint.metadata.get("text_config") or checkpoint.metadata
     layers = text.get("mtp_num_hidden_layers", 1)
     if layers != 1 or text.get("mtp_use_dedicated_embeddings"):
         what = f"mtp_num_hidden_layers {layers!r:.20}, or embeddings of their own (mtp_use_dedicated_embeddings)"
         raise ModelError(f"{checkpoint.path}: prediction heads have one layer and the model's embeddings, found {what}")
     mixes = any(name.startswith("mtp.layers.0.mlp.experts.") for name in own)
     changes = {
-        "num_hidden_layers": 1,
         "layer_types": ["full_attention"],
         "mlp_only_layers": [] if mixes else [0],
         "decoder_sparse_step": 1,
     }
-    metadata = metadata | ({"text_config": {**text, **changes}} if "text_config" in metadata else changes)
-    return Checkpoint(checkpoint.path, checkpoint.format, metadata, tensors)
+    return _alone(checkpoint, architecture, own, "mtp.layers.0.", changes, _HF["mtp"])
+
+
+def _from_last_layer(checkpoint: Checkpoint, architecture: type[Decoder]) -> _HeadFiles | None:
+    """Return the head of a folder that has it as a layer behind the others (DeepSeek V3, GLM-4.5)."""
+    further = further_layers(checkpoint, architecture.gguf)
+    own = {
+        name: tensor
+        for name, tensor in checkpoint.tensors.items()
+        if any(name.startswith(f"model.layers.{layer}.") for layer in further)
+    }
+    if not own:
+        return None
+    if len(further) > 1:
+        found = f"num_nextn_predict_layers {len(further)}"
+        raise ModelError(f"{checkpoint.path}: prediction heads have one layer, found {found}")
+    beginning = f"model.layers.{further[0]}."
+    changes = {"num_nextn_predict_layers": 0, "first_k_dense_replace": 0, "mlp_layer_types": None}
+    parts = {beginning + stem: place for stem, place in _HF["layers"].items()}
+    return _alone(checkpoint, architecture, own, beginning, changes, parts)
+
+
+def _alone(
+    checkpoint: Checkpoint,
+    architecture: type[Decoder],
+    own: Mapping[str, Tensor],
+    beginning: str,
+    changes: Mapping[str, object],
+    parts: Mapping[str, str],
+) -> _HeadFiles:
+    """Return a folder's head by its tensors, with the model's embedding and head where it has none of its own."""
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in own.items():
+        stem, _, end = name.rpartition(".")
+        tensors[f"{parts[stem]}.{end}" if stem in parts else name.replace(beginning, "model.layers.0.", 1)] = tensor
+    for name, tensor in checkpoint.tensors.items():
+        if architecture.canonical_name(name) in _SHARED[:2]:
+            tensors.setdefault(name, tensor)
+    metadata, given = dict(checkpoint.metadata), {"num_hidden_layers": 1, **changes}
+    if "text_config" in metadata:
+        given = {"text_config": {**metadata["text_config"], **given}}
+    return _HeadFiles(Checkpoint(checkpoint.path, checkpoint.format, metadata | given, tensors), beginning, parts)
 
 
 def _gguf_head(checkpoint: Checkpoint, architecture: str) -> Checkpoint | None:
@@ -132,7 +203,7 @@ def _gguf_head(checkpoint: Checkpoint, architecture: str) -> Checkpoint | None:
         match = _GGUF_LAYER.fullmatch(name)
         if match and int(match[1]) == count - 1:
             tensors[_GGUF.get(match[2], f"blk.0.{match[2]}")] = tensor
-    layers = {"nextn_predict_layers": 0, "block_count": 1, "full_attention_interval": 1}
+    layers = {"nextn_predict_layers": 0, "block_count": 1, "full_attention_interval": 1, "leading_dense_block_count": 0}
     changes: dict[str, Any] = {m.prefix + name: value for name, value in layers.items()}
     if m.get("attention.recurrent_layers") is not None:
         changes[m.prefix + "attention.recurrent_layers"] = [False]

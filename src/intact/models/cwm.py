@@ -1,0 +1,23 @@
+"""Code World Model: Llama's graph, layers with a window between global ones (arXiv 2510.02387)."""
+
+from __future__ import annotations
+
+from intact.formats.metadata import Metadata
+from intact.models.config import Config
+from intact.models.llama import Llama
+
+
+class Cwm(Llama):
+    """The first of four layers is global; GGUF files are Llama's, without the window."""
+
+    name = "cwm"
+    hf = ("CwmForCausalLM",)
+    hf_defaults = {"rms_norm_eps": 1e-5, "rope_theta": 1e6, "sliding_window": 8192}
+    has_local_layers = True
+
+    @classmethod
+    def read_hf(cls, m: Metadata) -> Config:
+        """Read which layers are global: each fourth from the first on, if the file does not say."""
+        layers = m.integer("num_hidden_layers", most=1024)
+        kinds = ["sliding_attention" if i % 4 else "full_attention" for i in range(layers)]
+        return super().read_hf(Metadata({"layer_types": kinds, **m.values}, m.source))
