@@ -18,6 +18,7 @@ from intact.text.tool_calls.lfm2 import Lfm2Calls
 from intact.text.tool_calls.llama import LlamaJson
 from intact.text.tool_calls.minimax import MiniMax
 from intact.text.tool_calls.mistral import Mistral
+from intact.text.tool_calls.olmo import OlmoCalls
 from intact.text.tool_calls.qwen_tags import QwenTags
 from intact.text.tool_calls.seed import Seed
 from intact.text.tool_calls.tool_list import ToolList
@@ -222,6 +223,7 @@ def test_without_plain_json_calls_stand_between_marks_alone():
         (LlamaJson, "llama"),
         (MiniMax, "minimax"),
         (Mistral, "mistral"),
+        (OlmoCalls, "olmo"),
         (QwenTags, "qwen_tags"),
         (Seed, "seed"),
         (ToolList, "tool_list"),
@@ -240,6 +242,9 @@ PYTHON_CALLS = {
     '[weather(city="Oslo", days=3)]': [TO_OSLO],
     "[weather(city='Rome'), time()]": [TO_ROME, ("time", {})],
     "weather(city='Rome')": [TO_ROME],
+    "weather(city='Rome')\nweather(city='Oslo', days=3)\n": [TO_ROME, TO_OSLO],
+    "weather(city='Rome')\nx = 3": [],
+    "import os": [],
     '\n[time(a=[1, -2.5, {"b": None}], c=(true, False), d="a\\nb [x(")]\n': [
         ("time", {"a": [1, -2.5, {"b": None}], "c": [True, False], "d": "a\nb [x("})
     ],

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import json
-from typing import Any, Final
+from typing import Final
 
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_calls
+from intact.text.tool_calls.pythonic import PythonCalls
 
-_MOST: Final = 1 << 16
-"""Characters of a text that is read as Python; calls are far shorter."""
 _MARKS: Final = ("<|tool_call_start|>", "<|tool_list_start|>")
 
 
-class Lfm2Calls(ToolCallFormat):
-    """A list of calls whose arguments have names and are literals; or JSON, which the model writes when it is asked to.
-
-    Templates of LFM2 show the mark of the list of tools alone.
-    """
+class Lfm2Calls(PythonCalls):
+    """Templates show the mark of the list of tools alone."""
 
     name = "lfm2"
     opens = "<|tool_call_start|>"
@@ -27,75 +20,3 @@ class Lfm2Calls(ToolCallFormat):
     def fits(self, template: str) -> bool:
         """Fit templates with a mark of calls or of tools."""
         return "tools" in template and any(mark in template for mark in _MARKS)
-
-    def parse(self, text: str) -> list[ParsedCall]:
-        """Read a list of calls, or one call; anything else, such as an argument that is no literal, makes it none."""
-        if found := read_calls(text):
-            return found
-        if len(text) > _MOST:
-            return []
-        try:
-            tree = ast.parse(text.strip(), mode="eval").body
-            calls = tree.elts if isinstance(tree, ast.List) else [tree]
-            return [_read(call) for call in calls]
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return []
-
-    def frame(self, name: str) -> tuple[str, str]:
-        """Write a list of one call as JSON, as a schema can impose no Python."""
-        return f'[{{"name": "{name}", "arguments": ', "}]"
-
-
-def _read(call: ast.expr) -> ParsedCall:
-    """Return a call of Python as one of a tool.
-
-    Raises
-    ------
-    ValueError
-        If it is something else, or an argument has no name or no value of JSON.
-    """
-    if not isinstance(call, ast.Call) or call.args:
-        raise ValueError("not a call with named arguments")
-    arguments: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg in arguments:
-            raise ValueError("an argument without a name, or given twice")
-        arguments[keyword.arg] = _literal(keyword.value)
-    return ParsedCall(_name(call.func), json.dumps(arguments, ensure_ascii=False, allow_nan=False))
-
-
-def _name(function: ast.expr) -> str:
-    """Return a tool's name, which may have parts with dots between them."""
-    if isinstance(function, ast.Name):
-        return function.id
-    if isinstance(function, ast.Attribute):
-        return f"{_name(function.value)}.{function.attr}"
-    raise ValueError("not the name of a tool")
-
-
-_WORDS: Final = {"true": True, "false": False, "null": None}
-"""JSON's words, which models write among Python's."""
-
-
-def _literal(value: ast.expr) -> Any:
-    """Return the value of an argument: a literal of Python that JSON has too."""
-    match value:
-        case ast.Name(id=word) if word in _WORDS:
-            return _WORDS[word]
-        case ast.Constant(value=None | bool() | int() | float() | str() as found):
-            return found
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)) if not isinstance(
-            number, bool
-        ):
-            return -number
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return [_literal(element) for element in elements]
-        case ast.Dict(keys=keys, values=values):
-            return {_key(key): _literal(one) for key, one in zip(keys, values, strict=True)}
-    raise ValueError("an argument that is no literal")
-
-
-def _key(key: ast.expr | None) -> str:
-    if isinstance(key, ast.Constant) and isinstance(key.value, str):
-        return key.value
-    raise ValueError("a key that is no string")
