@@ -240,10 +240,41 @@ def as_llama(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[
     return {**config, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}, out
 
 
+GLM_NAMES = {
+    "word_embeddings": "embed_tokens",
+    "attention.dense": "self_attn.o_proj",
+    "attention.query_layernorm": "self_attn.q_norm",
+    "attention.key_layernorm": "self_attn.k_norm",
+    "mlp.gate.expert_bias": "mlp.gate.e_score_correction_bias",
+}
+"""Ling's names of tensors, and GLM-4.5's."""
+
+
+def as_glm(config: Mapping[str, Any], values: dict[str, np.ndarray]) -> tuple[dict[str, Any], Any]:
+    """Return Ling 2.0's model as one of GLM-4.5's class: Transformers has none of Ling's own."""
+    width, out = config["head_dim"], {}
+    rows = [heads * width for heads in (config["num_attention_heads"], *[config["num_key_value_heads"]] * 2)]
+    for name, array in values.items():
+        if ".attention.query_key_value." in name:
+            for part, own in zip("qkv", np.split(array, np.cumsum(rows)[:-1]), strict=True):
+                out[name.replace("attention.query_key_value", f"self_attn.{part}_proj")] = own
+            continue
+        for old, new in GLM_NAMES.items():
+            name = name.replace(old, new)
+        out[name] = array
+    own = {"n_routed_experts": config["num_experts"], "n_shared_experts": config["num_shared_experts"]}
+    kind = {"architectures": ["Glm4MoeForCausalLM"], "model_type": "glm4_moe", "num_nextn_predict_layers": 0}
+    return {**config, **own, **kind}, out
+
+
 HEADED = ("deepseek-v3", "glm4moe", "glm4moe-air")
 """Models whose prediction heads are compared."""
-PEER_CLASSES = {"minicpm": "GraniteForCausalLM", "internlm2": "LlamaForCausalLM"}
-PEERS = {"minicpm": as_granite, "internlm2": as_llama}
+PEER_CLASSES = {
+    "minicpm": "GraniteForCausalLM",
+    "internlm2": "LlamaForCausalLM",
+    "bailingmoe2": "Glm4MoeForCausalLM",
+}
+PEERS = {"minicpm": as_granite, "internlm2": as_llama, "bailingmoe2": as_glm}
 """Models that Transformers has no class for, and how a class of the same formulas gets them."""
 
 

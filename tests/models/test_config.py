@@ -188,6 +188,8 @@ def test_features_of_a_family_that_are_not_there_are_refused(name: str, key: str
     [
         ("minimax-m2", {"attn_type_list": [1, 0]}, r"attn_type_list must be 1 for each layer"),
         ("minimax-m2", {"scoring_func": "softmax"}, r"scoring_func must be sigmoid"),
+        ("bailingmoe2", {"score_function": "softmax"}, r"score_function must be sigmoid"),
+        ("bailingmoe2", {"moe_shared_expert_intermediate_size": 96}, r"moe_shared_expert_intermediate_size must be 48"),
         ("hunyuan-moe", {"moe_topk": [2, 3]}, r"moe_topk must be an integer, or the same for each layer"),
         ("hunyuan-moe", {"moe_intermediate_size": []}, r"moe_intermediate_size must be an integer, or the same"),
         ("exaone-moe", {"mlp_layer_types": ["dense", "moe", "sparse"]}, r"mlp_layer_types must be a list that gives"),

@@ -24,6 +24,7 @@ gguf = pytest.importorskip("gguf", reason="needs the gguf package, which has lla
 
 CONVERTED = {
     "arcee": ("arcee", True),
+    "bailingmoe2": ("bailingmoe2", False),
     "cohere2": ("cohere2", False),
     "command-r": ("command-r", False),
     "deepseek-v2": ("deepseek2", False),
@@ -243,7 +244,9 @@ def _apart(
             else:
                 yield f"{stem}.down_proj.{end}", rows
             continue
-        if ".attention.query_key_value." in name:  # for each head its query, its key, its value
+        if (
+            ".attention.query_key_value." in name and config["model_type"] == "gpt_neox"
+        ):  # for each head its query, its key, its value
             heads = array.reshape(config["num_attention_heads"], 3, -1, *array.shape[1:])
             yield name, heads.swapaxes(0, 1).reshape(array.shape)
             continue
@@ -443,7 +446,10 @@ def _convert(
             metadata[f"{name}.feed_forward_length"] = config["shared_intermediate_size"]
     if "num_dense_layers" in config:
         metadata |= {f"{name}.leading_dense_block_count": config["num_dense_layers"], f"{name}.expert_gating_func": 2}
-    if name in ("glm4moe", "dots1", "exaone-moe"):
+    if name == "bailingmoe2":
+        metadata |= {f"{name}.expert_group_count": config["n_group"], f"{name}.expert_gating_func": 2}
+        metadata[f"{name}.expert_group_used_count"] = config["topk_group"]
+    if name in ("glm4moe", "dots1", "exaone-moe", "bailingmoe2"):
         given = {to: next(config[own] for own in names if own in config) for to, names in SIGMOIDS.items()}
         metadata |= {f"{name}.{to}": value for to, value in given.items()}
     if name == "hunyuan-moe":

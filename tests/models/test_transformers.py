@@ -146,6 +146,8 @@ def _plain(name):
         ("solar-open", "num_experts_per_tok", 3),
         ("dots1", "norm_topk_prob", False),
         ("minimax-m2", "rotary_dim", 24),
+        ("bailingmoe2", "topk_group", 3),
+        ("bailingmoe2", "partial_rotary_factor", 1.0),
         ("hunyuan-moe", "moe_topk", 3),
         ("exaone-moe", "sliding_window", 9),
         ("exaone-moe", "layer_types", ["full_attention"] * 3),

@@ -86,6 +86,7 @@ GOLDEN = {
     "hunyuan-moe": "baaafdd9161d93e1",
     "minimax-m2": "8c5ff40b8baa4568",
     "minicpm3": "4fc1d5f76b3f4912",
+    "bailingmoe2": "b7b819a5ffdfba4d",
     "tokenizer": "4008ec90ce416ba1",
     "template": "9fe579a2c222698c",
 }

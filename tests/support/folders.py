@@ -484,6 +484,25 @@ VARIANTS: dict[str, Variant] = {
         _config("SolarOpenForCausalLM", "solar_open", **_SIGMOIDS | {"first_k_dense_replace": 0}, head_dim=16), "F16"
     ),
     "dots1": Variant(_config("Dots1ForCausalLM", "dots1", **_SIGMOIDS, head_dim=24, sliding_window=None), "BF16"),
+    "bailingmoe2": Variant(
+        _config(
+            "BailingMoeV2ForCausalLM",
+            "bailing_moe",
+            **{own: value for own, value in _SIGMOIDS.items() if own not in ("n_routed_experts", "n_shared_experts")}
+            | {"n_group": 4, "topk_group": 2},
+            num_experts=12,
+            num_shared_experts=1,
+            moe_shared_expert_intermediate_size=48,
+            head_dim=24,
+            partial_rotary_factor=0.5,
+            score_function="sigmoid",
+            use_qk_norm=True,
+            use_qkv_bias=False,
+            use_bias=False,
+            moe_router_enable_expert_bias=True,
+        ),
+        "BF16",
+    ),
     "minimax-m2": Variant(
         _config(
             "MiniMaxM2ForCausalLM",

@@ -32,6 +32,9 @@ _EXAONE_MOE: Final = (
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 )
 """Words with single spaces between them are one piece."""
+_BAILING: Final = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+)
 _DEEPSEEK3: Final = (
     r"\p{N}{1,3}",
     r"[一-龥぀-ゟ゠-ヿ]+",
@@ -102,6 +105,7 @@ KINDS: Final[dict[str, PreTokenizerKind]] = {
     "seed-coder": PreTokenizerKind((_SEED,)),
     **dict.fromkeys(("gpt-4o", "llama4", "minimax-m2"), PreTokenizerKind((_O200K,))),
     "exaone-moe": PreTokenizerKind((_EXAONE_MOE,)),
+    **dict.fromkeys(("bailingmoe", "bailingmoe2"), PreTokenizerKind((_BAILING,))),
     "deepseek-llm": PreTokenizerKind(_DEEPSEEK),
     "deepseek-coder": PreTokenizerKind(_DEEPSEEK_CODER),
     **dict.fromkeys(("deepseek-v3", "hunyuan-dense"), PreTokenizerKind(_DEEPSEEK3)),
