@@ -244,9 +244,8 @@ def _apart(
             else:
                 yield f"{stem}.down_proj.{end}", rows
             continue
-        if (
-            ".attention.query_key_value." in name and config["model_type"] == "gpt_neox"
-        ):  # for each head its query, its key, its value
+        if ".attention.query_key_value." in name and config["model_type"] == "gpt_neox":
+            # for each head its query, its key, its value
             heads = array.reshape(config["num_attention_heads"], 3, -1, *array.shape[1:])
             yield name, heads.swapaxes(0, 1).reshape(array.shape)
             continue
