@@ -176,6 +176,7 @@ def test_layers_without_positions_are_those_of_the_list_or_each_fourth() -> None
         ("minimax-m2", "shared_intermediate_size", 64),
         ("hunyuan-moe", "use_mla", True),
         ("gptneox", "use_parallel_residual", False),
+        ("iquest-coder", "clip_qkv", 8.0),
     ],
 )
 def test_features_of_a_family_that_are_not_there_are_refused(name: str, key: str, value: object) -> None:
@@ -202,6 +203,17 @@ def test_values_that_no_mixture_or_net_has_are_refused(name: str, changes: dict[
     config = {**VARIANTS[name].config, **changes}
     with pytest.raises(ModelError, match=f"some/model: {message}"):
         build_program(Checkpoint(config))
+
+
+def test_what_a_file_leaves_out_or_has_as_null_is_as_usual() -> None:
+    for config in (
+        VARIANTS["cwm"].config | {"layer_types": None},
+        {k: v for k, v in VARIANTS["cwm"].config.items() if k != "layer_types"},
+    ):
+        found = find_architecture(Checkpoint(config)).read_config(Checkpoint(config))
+        assert found.is_local == (False, True, True)
+    minimax = VARIANTS["minimax-m2"].config | {"partial_rotary_factor": None}
+    assert find_architecture(Checkpoint(minimax)).read_config(Checkpoint(minimax)).rope_width == 16
 
 
 def test_first_layers_without_experts_have_two_names() -> None:

@@ -25,7 +25,9 @@ def write_headed_tiny(path: Path, architecture: str, seed: int = 0, **options: A
     _, others = _contents(write_tiny(path.with_suffix(".other"), architecture, seed=seed + 100, **options))
     gguf = ARCHITECTURES[architecture].gguf
     layers, width = own[f"{gguf}.block_count"], own[f"{gguf}.embedding_length"]
-    attended = max(name.split(".")[1] for name in others if name.endswith((".attn_q.weight", ".attn_q_b.weight")))
+    attended = max(
+        (name.split(".")[1] for name in others if name.endswith((".attn_q.weight", ".attn_q_b.weight"))), key=int
+    )
     old, new = f"blk.{attended}.", f"blk.{layers}."
     head = {name.replace(old, new): tensor for name, tensor in others.items() if name.startswith(old)}
     head[new + "nextn.shared_head_norm.weight"] = others["output_norm.weight"]

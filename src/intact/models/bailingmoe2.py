@@ -5,7 +5,7 @@ from __future__ import annotations
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
-from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS
+from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS, SIGMOID_SAMPLE
 from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
 
 _SHARED = "moe_shared_expert_intermediate_size"
@@ -50,18 +50,10 @@ class BailingMoe2(Decoder):
     mixture = CHOSEN_BY_SIGMOIDS._replace(
         hf_count="num_experts", hf_shared_count="num_shared_experts", hf_bias="moe_router_enable_expert_bias"
     )
-    sample = {
+    sample = SIGMOID_SAMPLE | {
         "rope.dimension_count": 12,
-        "expert_gating_func": 2,
-        "expert_weights_norm": True,
-        "expert_weights_scale": 0.5,
-        "expert_count": 12,
-        "expert_used_count": 4,
         "expert_group_count": 4,
         "expert_group_used_count": 2,
-        "expert_shared_count": 1,
-        "expert_feed_forward_length": 64,
-        "leading_dense_block_count": 1,
     }
 
     @classmethod

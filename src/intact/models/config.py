@@ -116,7 +116,7 @@ class Config:
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""
     head_norms: bool | None = None
-    """Whether queries and keys pass norms, where files of the architecture differ in it."""
+    """True if queries and keys pass norms, where files of the architecture differ in it; None: as the class says."""
     convolutions: tuple[int, ...] = ()
     """Layers with a short convolution in the place of attention."""
     taps: int = 0

@@ -18,6 +18,8 @@ class Cwm(Llama):
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
         """Read which layers are global: each fourth from the first on, if the file does not say."""
+        if m.get("layer_types") is not None:
+            return super().read_hf(m)
         layers = m.integer("num_hidden_layers", most=1024)
         kinds = ["sliding_attention" if i % 4 else "full_attention" for i in range(layers)]
-        return super().read_hf(Metadata({"layer_types": kinds, **m.values}, m.source))
+        return super().read_hf(Metadata({**m.values, "layer_types": kinds}, m.source))

@@ -44,8 +44,8 @@ _HF_UNUSED = re.compile(
     r"(model\.)?(vision_tower|multi_modal_projector|visual)\..+|mtp\..+"
     r"|.*\.rotary_emb\.inv_freq|.*\.attention\.(masked_)?bias"
 )
-"""What a text model may leave aside: a picture's tower, layers that predict further tokens (Qwen), and frequencies and
-masks that old checkpoints store."""
+"""Tensors that a text model leaves aside: a picture's tower, layers that predict further tokens (Qwen), and
+frequencies and masks that old checkpoints store."""
 
 _HF_BARE = re.compile(r"model\.layers\.(\d+)\.(.+)")
 _LAYER = re.compile(r"(?:blk|model\.layers)\.(\d+)\.")
@@ -74,13 +74,13 @@ class DecoderFiles:
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
     """The key in config.json that names the activation, and its only value that is supported."""
     hf_beginning: ClassVar[str] = "model."
-    """What the names of the decoder's tensors begin with in safetensors; in `hf_names` it is always `model.`."""
+    """The beginning of the names of the decoder's tensors in safetensors; in `hf_names` it is always `model.`."""
     hf_bare: ClassVar[Mapping[str, str]] = {}
     """Names in a layer of safetensors' tensors that end in neither `weight` nor `bias`, and their canonical names."""
     has_further_layers: ClassVar[bool] = False
-    """Whether files may have layers behind the others that predict further tokens; the program leaves them aside."""
+    """True if files may have layers behind the others that predict further tokens; the program leaves them aside."""
     hf_heads: ClassVar[Literal["mtp", "layers"] | None] = None
-    """Where safetensors have heads that predict further tokens: beside the model, under `mtp.`, or as layers behind the
+    """The place in safetensors of heads that predict further tokens: tensors under `mtp.`, or layers behind the
     others; None: they are not read (`intact.models.prediction_heads`)."""
     mixture: ClassVar[MixtureForm | None] = None
     """Keys and defaults of mixtures of experts in files, if models may have them."""

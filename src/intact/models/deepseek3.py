@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from intact.models.deepseek2 import DeepseekV2
-from intact.models.mixtures import CHOSEN_BY_SIGMOIDS
-from intact.models.names import HF_CHOICE_BIAS
+from intact.models.mixtures import CHOSEN_BY_SIGMOIDS, HF_CHOICE_BIAS
 
 
 class DeepseekV3(DeepseekV2):

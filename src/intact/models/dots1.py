@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from intact.models.mixtures import CHOSEN_BY_SIGMOIDS
-from intact.models.names import HF_CHOICE_BIAS, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
+from intact.models.mixtures import CHOSEN_BY_SIGMOIDS, HF_CHOICE_BIAS, SIGMOID_SAMPLE
+from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
 from intact.models.qwen3 import Qwen3
 
 
@@ -16,13 +16,4 @@ class Dots1(Qwen3):
     hf_bare = HF_CHOICE_BIAS
     hf_defaults = {"norm_topk_prob": False, "first_k_dense_replace": 0}
     mixture = CHOSEN_BY_SIGMOIDS
-    sample = {
-        "expert_gating_func": 2,
-        "expert_weights_norm": True,
-        "expert_weights_scale": 0.5,
-        "expert_count": 12,
-        "expert_used_count": 4,
-        "expert_shared_count": 2,
-        "expert_feed_forward_length": 64,
-        "leading_dense_block_count": 1,
-    }
+    sample = SIGMOID_SAMPLE | {"expert_shared_count": 2}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.exaone4 import Exaone4
-from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS
-from intact.models.names import HF_CHOICE_BIAS, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
+from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS, HF_CHOICE_BIAS, SIGMOID_SAMPLE
+from intact.models.names import HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
 
 
 class ExaoneMoe(Exaone4):
@@ -26,16 +26,7 @@ class ExaoneMoe(Exaone4):
     }
     norms = "before"
     mixture = CHOSEN_BY_SIGMOIDS._replace(hf_count="num_experts", hf_shared_count="num_shared_experts")
-    sample = Exaone4.sample | {
-        "expert_gating_func": 2,
-        "expert_weights_norm": True,
-        "expert_weights_scale": 0.5,
-        "expert_count": 12,
-        "expert_used_count": 4,
-        "expert_shared_count": 1,
-        "expert_feed_forward_length": 64,
-        "leading_dense_block_count": 1,
-    }
+    sample = Exaone4.sample | SIGMOID_SAMPLE
 
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:

@@ -9,8 +9,8 @@ from intact.formats import Checkpoint
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.decoder import Decoder
-from intact.models.mixtures import CHOSEN_BY_SIGMOIDS
-from intact.models.names import ATTENTION, HF_CHOICE_BIAS, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
+from intact.models.mixtures import CHOSEN_BY_SIGMOIDS, HF_CHOICE_BIAS, SIGMOID_SAMPLE
+from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS
 
 
 class Glm4Moe(Decoder):
@@ -35,17 +35,7 @@ class Glm4Moe(Decoder):
     ffn_norm = "post_attention_norm"
     partial_rotary = True
     mixture = CHOSEN_BY_SIGMOIDS
-    sample: ClassVar[dict[str, Any]] = {
-        "rope.dimension_count": 12,
-        "expert_gating_func": 2,
-        "expert_weights_norm": True,
-        "expert_weights_scale": 0.5,
-        "expert_count": 12,
-        "expert_used_count": 4,
-        "expert_shared_count": 1,
-        "expert_feed_forward_length": 64,
-        "leading_dense_block_count": 1,
-    }
+    sample: ClassVar[dict[str, Any]] = SIGMOID_SAMPLE | {"rope.dimension_count": 12}
 
     @classmethod
     def read_config(cls, checkpoint: Checkpoint) -> Config:

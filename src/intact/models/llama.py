@@ -1,5 +1,6 @@
 """Llama, SmolLM2, TinyLlama, Falcon 3, IQuest-Coder: norms before, rotary attention, SwiGLU (arXiv 2302.13971)."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from intact.models.decoder import Decoder
@@ -11,5 +12,6 @@ class Llama(Decoder):
 
     gguf = "llama"
     hf: ClassVar[tuple[str, ...]] = ("LlamaForCausalLM", "IQuestCoderForCausalLM")
+    hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {"clip_qkv": ()}
     biases = Decoder.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
     gguf_interleaves = True

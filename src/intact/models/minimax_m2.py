@@ -43,7 +43,7 @@ class MiniMaxM2(Decoder):
         m.choice("scoring_func", ("sigmoid",))
         if any(kind != 1 for kind in m.get("attn_type_list") or ()):
             m.refuse("attn_type_list", "1 for each layer (linear attention is not supported)", m.get("attn_type_list"))
-        if m.get("rotary_dim") is None:
+        if m.get("rotary_dim") is None or m.get("partial_rotary_factor") is not None:
             return super().read_hf(m)
         part = m.integer("rotary_dim") / m.integer("head_dim")
-        return super().read_hf(Metadata({"partial_rotary_factor": part, **m.values}, m.source))
+        return super().read_hf(Metadata({**m.values, "partial_rotary_factor": part}, m.source))

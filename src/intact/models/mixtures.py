@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
@@ -19,6 +19,8 @@ EXPERTS: Final = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
 SHARED: Final = ("ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp")
 SHARED_GATE: Final = "ffn_gate_inp_shexp"
 CHOICE_BIAS: Final = "exp_probs_b"
+HF_CHOICE_BIAS: Final = {"mlp.gate.e_score_correction_bias": f"{CHOICE_BIAS}.bias"}
+"""DeepSeek's name of the biases by which experts are chosen, and the canonical one."""
 GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS}
 """Tensors of GGUF files that hold the matrices of all experts."""
 _MOST = 1024
@@ -75,6 +77,17 @@ CHOSEN_BY_SIGMOIDS: Final = MixtureForm(
     hf_groups=("n_group", "topk_group"),
 )
 """DeepSeek V3's mixtures, which other architectures have too: experts chosen by sigmoids with a bias each."""
+SIGMOID_SAMPLE: Final[dict[str, Any]] = {
+    "expert_gating_func": 2,
+    "expert_weights_norm": True,
+    "expert_weights_scale": 0.5,
+    "expert_count": 12,
+    "expert_used_count": 4,
+    "expert_shared_count": 1,
+    "expert_feed_forward_length": 64,
+    "leading_dense_block_count": 1,
+}
+"""GGUF keys of a small checkpoint with such mixtures (`Decoder.sample`)."""
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,6 @@ HF_SHARED_EXPERTS: Final = {
     "ffn_down_shexp": "mlp.shared_experts.down_proj",
 }
 """Names of DeepSeek's experts that all rows pass."""
-HF_CHOICE_BIAS: Final = {"mlp.gate.e_score_correction_bias": "exp_probs_b.bias"}
-"""DeepSeek's name of the biases by which experts are chosen, and the canonical one."""
 NORMS_AFTER: Final = {
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
