@@ -16,7 +16,7 @@ from support.speaker import SENTENCE, Tokenizer
 def test_a_single_argument_is_the_prompt_for_the_default_model(intact_command, speaker, default_here):
     result = intact_command("run", "Why?")
     assert (result.code, result.out, result.err) == (0, SENTENCE + "\n", "")
-    assert speaker.loaded == [(default_here, {"profile": "int8", "threads": None, "cache_bytes": None})]
+    assert speaker.loaded == [(default_here, {"profile": "int8", "cache_bytes": None})]
 
 
 def test_options_reach_the_engine(intact_command, speaker):
@@ -47,20 +47,20 @@ def test_options_reach_the_engine(intact_command, speaker):
 
 def test_a_draft_model_is_loaded_here_and_beside_the_model(intact_command, speaker, default_here):
     assert intact_command("run", "x", "--draft-model", DEFAULT).code == 0
-    loaded = {"profile": "int8", "threads": None, "cache_bytes": None, "draft_model": default_here}
+    loaded = {"profile": "int8", "cache_bytes": None, "draft_model": default_here}
     assert speaker.loaded == [(default_here, loaded)]
     assert "nowhere.gguf" in intact_command("run", "x", "--draft-model", "nowhere.gguf").err
 
 
 def test_a_drafter_is_chosen_by_its_name(intact_command, speaker, default_here):
     assert intact_command("run", "x", "--drafter", "lookup").code == 0
-    loaded = {"profile": "int8", "threads": None, "cache_bytes": None, "drafter": "lookup"}
+    loaded = {"profile": "int8", "cache_bytes": None, "drafter": "lookup"}
     assert speaker.loaded == [(default_here, loaded)]
 
 
 def test_a_codec_of_the_cache_joins_the_profile(intact_command, speaker, default_here):
     assert intact_command("run", "x", "--kv", "int4", "--profile", "mxfp4").code == 0
-    assert speaker.loaded == [(default_here, {"profile": "mxfp4+kv-int4", "threads": None, "cache_bytes": None})]
+    assert speaker.loaded == [(default_here, {"profile": "mxfp4+kv-int4", "cache_bytes": None})]
     wrong = intact_command("run", "x", "--kv", "int4", "--profile", "fp32")
     assert (wrong.code, "fp32 keeps keys and values as floats" in wrong.err) == (2, True)
     assert "no codec 'int5'" in " ".join(intact_command("run", "x", "--kv", "int5").err.split())
