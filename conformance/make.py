@@ -30,6 +30,7 @@ from intact.numerics import (
     functions,
     gate,
     matmul,
+    multiply,
     norm,
     rope,
     sampling,
@@ -256,7 +257,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "rotate_query": lambda x: _list(kv_codec.rotate_query(np.array(x))),
     "gate": lambda kind, gate_, up: _list(gate.gated(np.array(gate_), np.array(up), kind)),
     "activation": lambda kind, x: _list(gate.gated(np.array(x), None, kind)),
-    "choose_experts": lambda scores, used, weights, factor, bias=None, groups=(1, 1): _described_choice(
+    "choose_experts": lambda scores, used, weights, factor, bias=None, groups=(1, 1), scales=None: _described_choice(
         experts.choose(
             np.array(scores),
             used,
@@ -264,7 +265,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
             experts.weight_factor(Fraction(factor)),
             None if bias is None else np.array(bias),
             experts.Groups(*groups),
+            None if scales is None else np.array(scales),
         )
+    ),
+    "multiply": lambda x, number, wide: _list(
+        multiply.multiply(np.array(x), multiply.row_multiplier(Fraction(number)), wide)
     ),
     "convolution_rows": lambda gate_, x: {
         k: _list(v) for k, v in convolve.convolution_rows(np.array(gate_), np.array(x))._asdict().items()
@@ -494,6 +499,10 @@ def _experts() -> Iterator[Case]:
         choice = {"scores": _list(grouped), "used": used, "factor": "5/2", "groups": list(groups)}
         yield _case("choose_experts", weights="softmax", **choice)
         yield _case("choose_experts", weights="sigmoid of chosen", bias=bias, **choice)
+    scales = [1 << 24, 0, -(3 << 22), 5, (64 << 24) - 1, 1 << 23, 1 << 20, 7, 1 << 24, 1 << 25, -(1 << 25), 1 << 10]
+    for kind in ("softmax", "softmax of chosen"):
+        for more in ({"bias": bias}, {"scales": scales}, {"bias": bias, "scales": scales, "groups": [4, 2]}):
+            yield _case("choose_experts", scores=_list(grouped), used=4, weights=kind, factor="7/2", **more)
     low = [[-LIMIT, -LIMIT, -LIMIT]]
     yield _case("choose_experts", scores=low, used=2, weights="sigmoid of chosen", factor="5/2")
     y = [[0, 1, -1, 3, -3, 1 << 42, (1 << 42) + 5, -(1 << 42) - 5, 1 << 60]] * 4
@@ -630,6 +639,13 @@ def _selective() -> Iterator[Case]:
         yield _case("selective_positions", **given, state=state, exponent=[-22, size - 20, -60, 3, -31, 0])
 
 
+def _multiply() -> Iterator[Case]:
+    x = [0, 1, -1, 3, -3, 1 << 23, -(1 << 23), 1 << 24, (1 << 46) - 1, 1 << 46, (1 << 46) + 9, -(1 << 46) - 9, 1 << 61]
+    for number in ("1", "1/3", "-7/5", "0", "1/33554432", "1023/16"):
+        for wide in (True, False):
+            yield _case("multiply", x=x + _list(_integers(f"multiply {number}", (20,), 45)), number=number, wide=wide)
+
+
 FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "fixed": _fixed,
     "functions": _functions,
@@ -643,6 +659,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "kv_codecs": _kv_codecs,
     "gate": _gate,
     "experts": _experts,
+    "multiply": _multiply,
     "convolution": _convolution,
     "scan": _scan,
     "delta": _delta,

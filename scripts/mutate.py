@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, SELECTIVE, DELTA, GATHER, MAPPED, CODECS = (
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, SELECTIVE, DELTA, GATHER, MAPPED, CODECS, MULTIPLY = (
     f"tests/executors/test_{name}.py"
     for name in (
         *("head_inputs", "experts", "adapters", "convolutions", "scan", "selective"),
-        *("delta", "gather", "mapped_weights", "kv_codecs"),
+        *("delta", "gather", "mapped_weights", "kv_codecs", "multiply"),
     )
 )
 MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
@@ -289,11 +289,12 @@ MUTATIONS = [
     ),
     *of(
         "experts.cpp", EXPERTS,
-        ("an expert's weight is not rounded", "routing.factor / mass)", "(routing.factor + 1) / mass)", True),
-        ("a softmax over other scores", "all ? scores : chosen.data()", "chosen.data()"),
+        ("an expert's weight is not rounded", "routing.factor / mass;", "(routing.factor + 1) / mass;", True),
+        ("a softmax over other scores", "softmax(chosen.data(), used, kernel,", "softmax(scores, used, kernel,"),
+        ("an expert's scale is rounded", "+ kHalf) >> 24, -kMost", "+ kHalf - 1) >> 24, -kMost"),
         ("rows of one expert too many", "from += most)", "from += most + 1)"),
         ("the least sum of sigmoids", "kLeastSum = 1074;", "kLeastSum = 1073;"),
-        ("experts are chosen without their biases", "at(sums, e) += bias[e];", "at(sums, e) += bias[0];"),
+        ("experts are chosen without their biases", "sums(bias, bias + n);", "sums(shares.size(), bias[0]);"),
         unit="experts.cpp",
     ),
     *of(
@@ -320,6 +321,12 @@ MUTATIONS = [
         ("a layer norm rounds", "(value + 8) >> 4", "value >> 4"),
         ("a row of minima that stays", "if (!from.skip_minima32) copy(from.minima32_exp",
          "if (false) copy(from.minima32_exp"),
+        unit="run_int8.cpp",
+    ),
+    *of(
+        "run_int8.cpp", MULTIPLY,
+        ("a multiplied row rounds", "* op.multiplier + half) >> 24", "* op.multiplier) >> 24", True),
+        ("columns of a row from the first", "wide(op.source, m) + op.first", "wide(op.source, m)"),
         unit="run_int8.cpp",
     ),
     *of(

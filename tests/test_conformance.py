@@ -27,6 +27,7 @@ from intact.numerics import VERSION, attention, functions
 from intact.numerics.activations import SCHEMES
 from intact.numerics.convolve import CODE_BITS, CODE_LIMIT, MOST_TAPS, TAP_FRACTION, TAP_LIMIT
 from intact.numerics.delta import KEY_LIMIT
+from intact.numerics.experts import SCALE_LIMIT
 from intact.numerics.gate import ERF_CLIP, erf_slope
 from intact.numerics.integers import LARGEST_ENTRY
 from intact.numerics.kv_codecs import CODECS
@@ -270,6 +271,9 @@ BOUNDS: dict[str, int] = {
     "sum of `h * C` of a selective scan": MOST_STATES * LIMIT * CODE_LIMIT,
     "`D * x` of a selective scan": LIMIT << 30,
     "an expert's result times its weight, before its shift": (1 << 42) * ((1 << 20) - 1),
+    "an expert's weight times its scale, before its shift": ((1 << 20) - 1) * (SCALE_LIMIT << 24),
+    "the share of an expert in Q60": 1 << 60,
+    "`h * m`, `l * m` of a Multiply": ((1 << 24) - 1) * ((64 << 24) - 1),
     "embedding, before its shift": 128 * 32768 << 31,
     "`gap * LOG2E`": 2 * LIMIT * 1549082005,
     "mass of a vocabulary": 1 << 24 << 30,

@@ -470,16 +470,17 @@ void bind_row_kernels(nb::module_& m) {
         "choose_experts",
         [](const std::string& tier, const Vector<const std::int32_t>& scores, std::int64_t used, int weights,
            std::int64_t factor, const std::optional<Vector<const std::int64_t>>& bias, std::int64_t groups,
-           std::int64_t groups_used) {
+           std::int64_t groups_used, const std::optional<Vector<const std::int64_t>>& scale) {
             const auto n = static_cast<std::int64_t>(scores.shape(0));
             demand(used >= 1 && used <= n && weights >= 0 && weights < kExpertWeights,
                    "a row passes some of its experts");
-            demand(!bias || bias->shape(0) == scores.shape(0), "every expert has a bias, or none");
+            demand((!bias || bias->shape(0) == scores.shape(0)) && (!scale || scale->shape(0) == scores.shape(0)),
+                   "every expert has a bias, or none, and a scale, or none");
             demand(groups >= 1 && n % groups == 0 && groups_used >= 1 && groups_used <= groups &&
                        used <= n / groups * groups_used && (groups_used == groups || n / groups >= 2),
                    "experts form groups of one size, at least two, that hold those of a row");
             std::vector<ExpertChoice> chosen(static_cast<std::size_t>(used));
-            choose_experts(scores.data(), n, bias ? bias->data() : nullptr,
+            choose_experts(scores.data(), n, bias ? bias->data() : nullptr, scale ? scale->data() : nullptr,
                            {used, static_cast<ExpertWeights>(weights), factor, 1, groups, groups_used}, tier_of(tier),
                            chosen.data());
             auto out = make_array<std::int32_t>({chosen.size(), 2});
@@ -490,7 +491,7 @@ void bind_row_kernels(nb::module_& m) {
             return out;
         },
         "tier"_a, "scores"_a, "used"_a, "weights"_a, "factor"_a, "bias"_a.none() = nb::none(), "groups"_a = 1,
-        "groups_used"_a = 1, "Experts and weights of a row (used, 2).");
+        "groups_used"_a = 1, "scale"_a.none() = nb::none(), "Experts and weights of a row (used, 2).");
     m.def(
         "soft_cap",
         [](const std::string& tier, const Vector<const std::int32_t>& x, std::int64_t slope, std::int64_t limit) {

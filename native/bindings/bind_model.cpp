@@ -293,6 +293,7 @@ void bind_model(nb::module_& m) {
         .value("NORM", Op::kNorm)
         .value("GATHER", Op::kGather)
         .value("HADAMARD", Op::kHadamard)
+        .value("MULTIPLY", Op::kMultiply)
         .value("LINEAR", Op::kLinear)
         .value("ADAPT", Op::kAdapt)
         .value("STEER", Op::kSteer)

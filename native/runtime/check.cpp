@@ -123,7 +123,7 @@ void check(const Model& model, const Op& op) {
     if (op.kind != Op::kEmbed && op.kind != Op::kSteer && (op.kind != Op::kAllGather || op.source != -1))
         buffer(op.source);
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
-        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kConvolve ||
+        op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kMultiply || op.kind == Op::kConvolve ||
         op.kind == Op::kConvolveSilu || op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective ||
         op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
         buffer(op.target);
@@ -174,6 +174,15 @@ void check(const Model& model, const Op& op) {
         if (op.width < 2 || op.width > 256 || (op.width & (op.width - 1)) || from.width % op.width)
             throw std::invalid_argument("a rotation's blocks are a power of two up to 256 that fills its rows");
     }
+    if (op.kind == Op::kMultiply) {
+        const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
+                         &to = model.buffers[static_cast<std::size_t>(op.target)];
+        if (!from.wide || op.first < 0 || op.first > from.width || to.width > from.width - op.first ||
+            (op.source == op.target && op.first))
+            throw std::invalid_argument("columns of a wide row are multiplied, in place or to another row");
+        if (op.multiplier <= -(std::int64_t{1} << 30) || op.multiplier >= std::int64_t{1} << 30)
+            throw std::invalid_argument("rows are multiplied by numbers between -64 and 64");
+    }
     if (op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu) {
         const bool gated = op.kind == Op::kConvolve;
         const BufferSpec &from = model.buffers[static_cast<std::size_t>(op.source)],
@@ -219,6 +228,11 @@ void check(const Model& model, const Op& op) {
             throw std::invalid_argument("experts have three matrices and a narrow score each, and a wide target");
         if (op.bias != -1 && std::ssize(model.biases[static_cast<std::size_t>(op.bias)]) != count)
             throw std::invalid_argument("every expert has a bias, or none");
+        if (op.added != -1) {
+            demand(op.added, model.biases.size(), "scales");
+            if (std::ssize(model.biases[static_cast<std::size_t>(op.added)]) != count)
+                throw std::invalid_argument("every expert has a scale, or none");
+        }
         if (used < 1 || used > count || op.width < 1 || op.routing.factor < 0 || op.routing.factor >= 1 << 20)
             throw std::invalid_argument("a row passes one to all of the experts, with weights below 4");
         const std::int64_t groups = op.routing.groups, some = op.routing.groups_used;

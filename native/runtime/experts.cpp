@@ -9,22 +9,36 @@ namespace intact {
 
 namespace {
 
-// The experts whose sigmoid and bias have the largest sums.
+constexpr std::int64_t kOne = std::int64_t{1} << 30;  // Q30
+
+// Shares of a softmax; returns the number that stands for 1 in them.
+std::int64_t softmax(const std::int32_t* scores, std::int64_t n, const Kernels& kernel, std::int32_t* shares) {
+    constexpr std::int64_t kLog2E = 1549082005;  // Q30
+    std::int64_t mass = 0;
+    kernel.weights(scores, n, *std::max_element(scores, scores + n), kLog2E, shares, &mass);
+    return mass;
+}
+
+// The experts whose bias and sigmoid, or share of a softmax over all, have the largest sums.
 void choose_best_sums(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const Routing& routing,
                       const Kernels& kernel, ExpertChoice* to) {
-    std::vector<std::int32_t> sigmoids(static_cast<std::size_t>(n));
-    kernel.sigmoid(scores, n, sigmoids.data());
-    std::vector<std::int64_t> sums(sigmoids.begin(), sigmoids.end());
-    for (std::int64_t e = 0; e < n; e++) at(sums, e) += bias[e];
+    std::vector<std::int32_t> shares(static_cast<std::size_t>(n));
+    std::int64_t mass = kOne;
+    if (by_sigmoids(routing.weights))
+        kernel.sigmoid(scores, n, shares.data());
+    else
+        mass = softmax(scores, n, kernel, shares.data());
+    std::vector<std::int64_t> sums(bias, bias + n);
+    for (std::int64_t e = 0; e < n; e++) at(sums, e) += at(shares, e) * kOne / mass;
     choose_in_groups(sums.data(), n, routing, true, to);
 }
 
 }  // namespace
 
-void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const Routing& routing,
-                    const Kernels& kernel, ExpertChoice* to) {
-    constexpr std::int64_t kLog2E = 1549082005;  // Q30
-    constexpr std::int64_t kLeastSum = 1074;     // 10^-6 in Q30
+void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const std::int64_t* scale,
+                    const Routing& routing, const Kernels& kernel, ExpertChoice* to) {
+    constexpr std::int64_t kLeastSum = 1074;  // 10^-6 in Q30
+    constexpr std::int64_t kMost = (1 << 20) - 1, kHalf = 1 << 23;
     if (bias)
         choose_best_sums(scores, n, bias, routing, kernel, to);
     else
@@ -32,20 +46,23 @@ void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64
     const std::int64_t used = routing.used;
     std::vector<std::int32_t> chosen, shares(static_cast<std::size_t>(std::max(n, used)));
     for (std::int64_t i = 0; i < used; i++) chosen.push_back(scores[to[i].expert]);
-    std::int64_t mass = std::int64_t{1} << 30;  // 1 in Q30
-    if (routing.weights == ExpertWeights::kSigmoid || routing.weights == ExpertWeights::kSigmoidOfChosen) {
+    std::int64_t mass = kOne;
+    if (by_sigmoids(routing.weights)) {
         kernel.sigmoid(chosen.data(), used, shares.data());
         if (routing.weights == ExpertWeights::kSigmoidOfChosen)
             mass = std::accumulate(shares.begin(), shares.begin() + used, kLeastSum);
+    } else if (routing.weights == ExpertWeights::kSoftmax) {
+        mass = softmax(scores, n, kernel, shares.data());
+        for (std::int64_t i = 0; i < used; i++) at(chosen, i) = at(shares, to[i].expert);
+        shares = chosen;
     } else {
-        const bool all = routing.weights == ExpertWeights::kSoftmax;
-        const std::int32_t largest = *std::max_element(chosen.begin(), chosen.end());
-        kernel.weights(all ? scores : chosen.data(), all ? n : used, largest, kLog2E, shares.data(), &mass);
-        for (std::int64_t i = 0; all && i < used; i++) at(chosen, i) = at(shares, to[i].expert);
-        if (all) shares = chosen;
+        mass = softmax(chosen.data(), used, kernel, shares.data());
     }
-    for (std::int64_t i = 0; i < used; i++)
-        to[i].weight = static_cast<std::int32_t>(at(shares, i) * routing.factor / mass);
+    for (std::int64_t i = 0; i < used; i++) {
+        std::int64_t weight = at(shares, i) * routing.factor / mass;
+        if (scale) weight = std::clamp((weight * scale[to[i].expert] + kHalf) >> 24, -kMost, kMost);
+        to[i].weight = static_cast<std::int32_t>(weight);
+    }
 }
 
 ExpertPairs group_by_expert(const ExpertChoice* choices, std::int64_t rows, std::int64_t used, std::int64_t experts,

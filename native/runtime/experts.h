@@ -14,6 +14,10 @@ namespace intact {
 enum class ExpertWeights { kSoftmax, kSoftmaxOfChosen, kSigmoid, kSigmoidOfChosen };
 constexpr int kExpertWeights = 4;
 
+constexpr bool by_sigmoids(ExpertWeights weights) {
+    return weights == ExpertWeights::kSigmoid || weights == ExpertWeights::kSigmoidOfChosen;
+}
+
 struct Routing {
     std::int64_t used = 0;  // experts of a row
     ExpertWeights weights = ExpertWeights::kSoftmaxOfChosen;
@@ -71,9 +75,10 @@ void choose_in_groups(const T* scores, std::int64_t n, const Routing& routing, b
 }
 
 // Chooses the experts of a row by their scores, and their weights. bias: null, or for each expert what is added to the
-// sigmoid of its score where they are chosen, Q30.
-void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const Routing& routing,
-                    const Kernels& kernel, ExpertChoice* to);
+// sigmoid of its score, or to its share of a softmax over all, where they are chosen, Q30. scale: null, or for each
+// expert what its weight is multiplied by, Q24.
+void choose_experts(const std::int32_t* scores, std::int64_t n, const std::int64_t* bias, const std::int64_t* scale,
+                    const Routing& routing, const Kernels& kernel, ExpertChoice* to);
 
 // Some rows of one expert, that are packed together: pairs of a row and an expert, by their number in order of experts.
 struct ExpertRows {

@@ -62,6 +62,7 @@ struct Op {
         kNorm,
         kGather,
         kHadamard,
+        kMultiply,
         kLinear,
         kAdapt,
         kSteer,
@@ -94,14 +95,15 @@ struct Op {
     bool centered = false;        // norm: of whole rows, less their mean
     // Norm, embed: added to its result; attend: sinks, a score of each head; convolutions: weights; or -1.
     int bias = -1;
-    int added = -1;                     // convolve_silu: a number of each channel, added to the sum, or -1
+    int added = -1;                     // convolve_silu: a number of each channel, added to the sum; experts: what the
+                                        // weight of each is multiplied by; or -1
     bool interleaved = false;           // rope
     GateKind gate = GateKind::kSilu;    // gate, experts
     QueryScale scale{};                 // attend; linear: of the codes of all its rows, 0 where each has its own
     SoftCap cap{};                      // logits
     float float_cap = 0;                // profile fp32: of attend's scores, of logits; 0: none
-    std::int64_t multiplier = 0;        // embed: its factor in Q24
-    float float_scale = 0;              // profile fp32: attend's scale, embed's factor
+    std::int64_t multiplier = 0;        // embed, multiply: the factor in Q24
+    float float_scale = 0;              // profile fp32: attend's scale, embed's and multiply's factor
     std::vector<LinearTarget> targets;  // linear; experts: of each gate, up and down (their buffers have no meaning);
                                         // adapt: of each adapter down and up, weights of -1 where it has none;
                                         // steer: of each adapter the bias, or -1
@@ -112,7 +114,7 @@ struct Op {
     std::vector<std::int32_t> norms;    // linear: of the columns, where they weight the choice
     bool random = false;                // linear: that choice is random
     int positions = -1;                 // embed: a weight with a row for each position, which is added; or -1
-    std::int64_t first = 0;             // embed: its row of position 0
+    std::int64_t first = 0;             // embed: its row of position 0; multiply: the source's first column
     std::int32_t separator = -1;        // embed: rows behind the first such token get `second_bias` in place of `bias`
     int second_bias = -1;
 };

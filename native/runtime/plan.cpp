@@ -12,6 +12,7 @@ bool writes(const Op& op, int buffer) {
     switch (op.kind) {
         case Op::kEmbed:
         case Op::kHadamard:
+        case Op::kMultiply:
         case Op::kAttend:
         case Op::kConvolve:
         case Op::kConvolveSilu:
@@ -124,6 +125,7 @@ private:
                 break;
             case Op::kGather:
             case Op::kHadamard:
+            case Op::kMultiply:
                 share(plan, kRows, {op.source, op.target});
                 break;
             case Op::kAdapt:

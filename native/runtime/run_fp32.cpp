@@ -71,6 +71,14 @@ struct Fp32Run : Run {
         kernel_.hadamard(to, n, op.width);
     }
 
+    void multiply_row(const Op& op) const {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const float* const x = data(op.source, m) + op.first;
+            std::transform(x, x + spec(op.target).width, data(op.target, m),
+                           [&](float v) { return v * op.float_scale; });
+        }
+    }
+
     void linear(const Op& op) {
         meet(Stopwatch::kRows);
         for (const LinearTarget& target : op.targets) {
@@ -342,7 +350,10 @@ struct Fp32Run : Run {
         if (op.bias < 0) {
             choose_in_groups(scores, n, routing, false, to);
         } else {
-            kernel_.sigmoid(scores, all.data(), n);
+            if (by_sigmoids(routing.weights))
+                kernel_.sigmoid(scores, all.data(), n);
+            else
+                kernel_.softmax(scores, all.data(), n);
             kernel_.add(all.data(), at(m_.float_biases, op.bias).data(), all.data(), n);
             choose_in_groups(all.data(), n, routing, true, to);
         }
@@ -351,15 +362,17 @@ struct Fp32Run : Run {
             scores = all.data();
         }
         for (std::int64_t i = 0; i < routing.used; i++) shares.push_back(scores[to[i].expert]);
-        if (routing.weights == ExpertWeights::kSigmoid || routing.weights == ExpertWeights::kSigmoidOfChosen)
-            kernel_.sigmoid(shares.data(), shares.data(), routing.used);
+        if (by_sigmoids(routing.weights)) kernel_.sigmoid(shares.data(), shares.data(), routing.used);
         if (routing.weights == ExpertWeights::kSigmoidOfChosen)
             kernel_.divide_by_sum(shares.data(), 1e-6f, shares.data(), routing.used);
         if (routing.weights == ExpertWeights::kSoftmaxOfChosen)
             kernel_.softmax(shares.data(), shares.data(), routing.used);
         std::vector<float> weights(shares.size());
         kernel_.add_scaled(shares.data(), routing.float_factor, weights.data(), routing.used);
-        for (std::int64_t i = 0; i < routing.used; i++) to[i].float_weight = at(weights, i);
+        for (std::int64_t i = 0; i < routing.used; i++) {
+            const float scale = op.added < 0 ? 1.0f : at(at(m_.float_biases, op.added), to[i].expert);
+            to[i].float_weight = at(weights, i) * scale;
+        }
     }
 
     // Some outputs of one row.

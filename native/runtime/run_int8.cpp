@@ -166,6 +166,25 @@ struct Int8Run : Run {
         at(fraction_, op.target) = at(fraction_, op.source);
     }
 
+    // Columns of a wide row times a number. The rows are in two parts, so that no product leaves 64 bits.
+    void multiply_row(const Op& op) {
+        constexpr std::int64_t kMost = std::int64_t{1} << 46, kPart = std::int64_t{1} << 24, kHalf = kPart / 2;
+        const std::int64_t width = spec(op.target).width;
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const std::int64_t* const x = wide(op.source, m) + op.first;
+            const auto times = [&](std::int64_t i, std::int64_t half) {
+                const std::int64_t value = std::clamp(x[i], -kMost, kMost);
+                return (value >> 24) * op.multiplier + (((value & (kPart - 1)) * op.multiplier + half) >> 24);
+            };
+            if (spec(op.target).wide)
+                for (std::int64_t i = 0; i < width; i++) wide(op.target, m)[i] = times(i, kHalf);
+            else
+                for (std::int64_t i = 0; i < width; i++)
+                    narrow(op.target, m)[i] = static_cast<std::int32_t>(saturate(times(i, kHalf << 4) >> 4));
+        }
+        at(fraction_, op.target) = usual(op.target);
+    }
+
     // Rows on their way into products, row i of `count` being row_of(i) of the source. A single row that is there for
     // everybody each thread quantises for itself: that takes less time than waiting for another to do it.
     template <class F>
@@ -401,7 +420,8 @@ struct Int8Run : Run {
         const std::int64_t used = op.routing.used, count = std::ssize(op.targets) / 3, width = spec(op.source).width;
         for (std::int64_t m = mine_.begin; m < mine_.end; m++)
             choose_experts(narrow(op.second, m), count, op.bias < 0 ? nullptr : at(m_.biases, op.bias).data(),
-                           op.routing, *m_.kernel, &at(s_.choices, m * used));
+                           op.added < 0 ? nullptr : at(m_.biases, op.added).data(), op.routing, *m_.kernel,
+                           &at(s_.choices, m * used));
         const Activations from = quantize(number(op), op, rows_, op.targets, [](std::int64_t m) { return m; });
         const Matrix& first = at(m_.weights, op.targets[0].weight)->matrix;
         const Matrix& last = at(m_.weights, op.targets[2].weight)->matrix;

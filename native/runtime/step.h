@@ -255,6 +255,9 @@ template <class R> void run_program(R& run) {
             case Op::kHadamard:
                 run.hadamard(op);
                 break;
+            case Op::kMultiply:
+                run.multiply_row(op);
+                break;
             case Op::kLinear:
                 run.linear(op);
                 break;

@@ -55,6 +55,7 @@ constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
     {"norm", Op::kNorm},
     {"gather", Op::kGather},
     {"hadamard", Op::kHadamard},
+    {"multiply", Op::kMultiply},
     {"linear", Op::kLinear},
     {"adapt", Op::kAdapt},
     {"steer", Op::kSteer},

@@ -22,7 +22,7 @@ from intact.models import build_program
 from intact.models.program import Embed, Experts, Gate, Linear, Norm, Program
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
-from intact.numerics.experts import ExpertWeights, Groups, best_in_groups, choose
+from intact.numerics.experts import SCALE_FRACTION, SCALE_LIMIT, ExpertWeights, Groups, best_in_groups, choose
 from intact.numerics.integers import INTEGER
 from intact.quantizing import quantize
 from support.examples import examples
@@ -101,9 +101,11 @@ def test_choices_and_weights_equal_the_reference(
             got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, factor)
             assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
             bias = np.random.default_rng(seed).integers(-(1 << 31), 1 << 31, count)
-            expected = choose(scores[None], used, kind, factor, bias)
-            got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, factor, bias)
-            assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
+            limit = SCALE_LIMIT << SCALE_FRACTION
+            for scales in (None, np.random.default_rng(seed).integers(-limit + 1, limit, count)):
+                expected = choose(scores[None], used, kind, factor, bias, scales=scales)
+                got = kernels.choose_experts(tier, scores.astype(np.int32), used, number, factor, bias, scale=scales)
+                assert np.array_equal(got, np.stack([expected.experts[0], expected.weights[0]], axis=1))
 
 
 @pytest.mark.native

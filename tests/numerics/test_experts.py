@@ -44,6 +44,28 @@ def test_biases_decide_which_are_chosen_and_not_their_weights():
     assert np.abs(weights[0] / (1 << 18) - shares / shares.sum()).max() < 1e-5
 
 
+def test_biases_are_added_to_the_shares_of_a_softmax() -> None:
+    scores = np.array([[0, ONE, -ONE, 0]])
+    shares = np.exp([0.0, 1.0, -1.0, 0.0])
+    shares /= shares.sum()  # 0.2, 0.53, 0.07, 0.2: sigmoids and these biases would choose 1 and 3
+    bias = np.array([0.0, -0.4, 0.2, 0.0])
+    assert np.argsort(-(shares + bias))[:2].tolist() == [2, 0]
+    experts, weights = choose(scores, 2, "softmax of chosen", 1 << 18, (bias * (1 << 30)).astype(np.int64))
+    assert experts.tolist() == [[0, 2]]
+    assert np.abs(weights[0] / (1 << 18) - shares[[0, 2]] / shares[[0, 2]].sum()).max() < 1e-5
+
+
+def test_scales_multiply_the_weights_of_their_experts() -> None:
+    scores = np.array([[0, ONE, -ONE, 0]])
+    scales = (np.array([0.5, 63.0, 1.0, -2.0]) * (1 << 24)).astype(np.int64)
+    plain = choose(scores, 4, "softmax", 1 << 18)
+    experts, weights = choose(scores, 4, "softmax", 1 << 18, scales=scales)
+    assert experts.tolist() == plain.experts.tolist() == [[0, 1, 2, 3]]
+    expected = plain.weights[0] * [0.5, 63.0, 1.0, -2.0]
+    assert weights[0, 1] == (1 << 20) - 1 < expected[1]  # a result times the weight still fits 62 bits
+    assert np.abs(weights[0, [0, 2, 3]] - expected[[0, 2, 3]]).max() <= 0.5
+
+
 def test_weights_of_experts_that_all_have_sigmoids_of_0():
     scores = np.full((1, 3), -(1 << 31) + 1)
     assert choose(scores, 2, "sigmoid of chosen", 1 << 18).weights.tolist() == [[0, 0]]

@@ -140,33 +140,35 @@ class Op:
 
         HADAMARD = 3
 
-        LINEAR = 4
+        MULTIPLY = 4
 
-        ADAPT = 5
+        LINEAR = 5
 
-        STEER = 6
+        ADAPT = 6
 
-        ALL_GATHER = 7
+        STEER = 7
 
-        ROPE = 8
+        ALL_GATHER = 8
 
-        ATTEND = 9
+        ROPE = 9
 
-        CONVOLVE = 10
+        ATTEND = 10
 
-        CONVOLVE_SILU = 11
+        CONVOLVE = 11
 
-        SCAN = 12
+        CONVOLVE_SILU = 12
 
-        DELTA = 13
+        SCAN = 13
 
-        SELECTIVE = 14
+        DELTA = 14
 
-        GATE = 15
+        SELECTIVE = 15
 
-        EXPERTS = 16
+        GATE = 16
 
-        LOGITS = 17
+        EXPERTS = 17
+
+        LOGITS = 18
 
     @property
     def source(self) -> int: ...

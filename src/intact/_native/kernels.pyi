@@ -107,7 +107,7 @@ def gate(tier: str, gate: Annotated[NDArray[numpy.int32], dict(shape=(None,), or
 
 def sigmoid(tier: str, x: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> NDArray[numpy.int32]: ...
 
-def choose_experts(tier: str, scores: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], used: int, weights: int, factor: int, bias: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, groups: int = 1, groups_used: int = 1) -> NDArray[numpy.int32]:
+def choose_experts(tier: str, scores: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], used: int, weights: int, factor: int, bias: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, groups: int = 1, groups_used: int = 1, scale: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None) -> NDArray[numpy.int32]:
     """Experts and weights of a row (used, 2)."""
 
 def soft_cap(tier: str, x: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], slope: int, limit: int) -> NDArray[numpy.int32]: ...

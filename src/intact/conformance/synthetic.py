@@ -34,6 +34,7 @@ from intact.models.program import (
     Linear,
     Logits,
     LowRank,
+    Multiply,
     Norm,
     Op,
     Program,
@@ -321,7 +322,7 @@ def _layer_norms() -> Iterator[Case]:
 
 
 class _Mixture(NamedTuple):
-    """One mixture: its weights and activation, experts, those of a row, groups and those of a row, whether gated."""
+    """One mixture: its weights and activation, experts, those of a row, groups and those of a row, and what it has."""
 
     kind: ExpertWeights
     activation: Activation
@@ -331,21 +332,25 @@ class _Mixture(NamedTuple):
     groups_used: int = 1
     ends: str = ""
     gated: bool = True
+    biased: bool = False
+    scaled: bool = False
 
 
 def _experts() -> Iterator[Case]:
-    """Mixtures with each kind of weights; ties of scores, as two experts have the same row of the router."""
+    """Mixtures with each kind of weights, biases and scales; two experts have the same row of the router: ties."""
     mixtures = (
         _Mixture("softmax", "silu", 7, 3),
         _Mixture("softmax of chosen", "gelu", 6, 2),
         _Mixture("sigmoid", "silu", 1, 1),
         _Mixture("softmax", "swiglu_oai", 5, 2, ends=" swiglu_oai"),
-        _Mixture("sigmoid of chosen", "silu", 6, 3),
+        _Mixture("sigmoid of chosen", "silu", 6, 3, biased=True),
         _Mixture("softmax", "silu", 8, 3, 4, 2, " groups"),
-        _Mixture("sigmoid of chosen", "silu", 9, 3, 3, 1, " groups"),
-        _Mixture("sigmoid of chosen", "relu", 6, 2, ends=" squared", gated=False),
+        _Mixture("sigmoid of chosen", "silu", 9, 3, 3, 1, " groups", biased=True),
+        _Mixture("sigmoid of chosen", "relu", 6, 2, ends=" squared", gated=False, biased=True),
+        _Mixture("softmax of chosen", "silu", 7, 3, ends=" biased", biased=True, scaled=True),
+        _Mixture("softmax", "gelu", 8, 3, 4, 2, " groups biased", biased=True, scaled=True),
     )
-    for kind, activation, count, used, groups, groups_used, ends, gated in mixtures:
+    for kind, activation, count, used, groups, groups_used, ends, gated, biased, scaled in mixtures:
         b = _Builder(f"experts {kind}{ends}")
         width, hidden = 64, 80
         b.embed(width, low=-12)
@@ -371,7 +376,8 @@ def _experts() -> Iterator[Case]:
             ]
             experts.append(Expert(*matrices, *(biases if kind == "softmax" else ())))
         target = "x" if kind != "softmax" else b.buffer("result", width, wide=True)
-        bias = b.vector("choice.bias", count, 0.0, 0.2) if kind == "sigmoid of chosen" else None
+        bias = b.vector("choice.bias", count, 0.0, 0.2) if biased else None
+        scales = b.vector("scales", count, 1.0, 1.5) if scaled else None
         b.ops.append(
             Experts(
                 "normed",
@@ -387,6 +393,7 @@ def _experts() -> Iterator[Case]:
                 bias,
                 groups,
                 groups_used,
+                scales,
             )
         )
         b.linear(target, "F32", ("y", 41))
@@ -418,6 +425,21 @@ def _adapters() -> Iterator[Case]:
     tokens = range(0, TOKENS, 3)
     chunks = [_chunk(0, tokens, (page,), adapter) for page, adapter in enumerate((1, -1, 0, 1))]
     yield b.case([_step(*chunks), _step(_chunk(0, range(TOKENS), (4, 5), 0)), _step(_chunk(0, [7], (6,), 1))])
+
+
+def _multiplied() -> Iterator[Case]:
+    """Rows times a number of the checkpoint in place, and columns of them times a constant to narrow rows."""
+    b = _Builder("multiplied rows")
+    b.embed(96, low=-12)
+    b.ops.append(Multiply("x", "x", b.vector("scalar", 1, 0.3, 0.2)))
+    b.ops.append(Multiply("x", b.buffer("part", 37), None, Fraction(-7, 3), start=41))
+    b.ops.append(Multiply("x", b.buffer("large", 96, wide=True), b.vector("other", 1, 40.0, 10.0), Fraction(5, 4)))
+    b.linear("part", "F16", ("y", 41))
+    b.linear("large", "F16", ("z", 41))
+    b.ops.append(Gate("y", "z", b.buffer("hidden", 41, wide=True), "silu"))
+    b.linear("hidden", "F32", ("last", 41))
+    b.logits("last")
+    yield b.case([ALL_TOKENS])
 
 
 def _gathers() -> Iterator[Case]:
@@ -734,5 +756,5 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    for family in (*parts, _deltas, _selective_scans, _decoders, _adapters, _encoders):
+    for family in (*parts, _deltas, _selective_scans, _decoders, _adapters, _encoders, _multiplied):
         yield from family()

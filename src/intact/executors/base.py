@@ -22,6 +22,7 @@ from intact.models.program import (
     GatedDelta,
     Gather,
     Linear,
+    Multiply,
     Norm,
     Program,
     Recurrent,
@@ -34,10 +35,11 @@ from intact.numerics.attention import sink_scores
 from intact.numerics.convolve import integer_taps
 from intact.numerics.delta import DeltaWeights
 from intact.numerics.dequantize import dequantize
-from intact.numerics.experts import SIGMOID_FRACTION
+from intact.numerics.experts import SCALE_FRACTION, SCALE_LIMIT, SIGMOID_FRACTION
 from intact.numerics.functions import LOG2E
 from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.kv_codecs.definition import GRANULE
+from intact.numerics.multiply import row_multiplier
 from intact.numerics.norm import Gain, make_gain
 from intact.numerics.sampling import Draw
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, ScanWeights
@@ -357,8 +359,43 @@ def integer_bias(program: Program, name: str, fraction: int) -> NDArray[np.int64
 
 
 def choice_bias(program: Program, op: Experts) -> NDArray[np.int64] | None:
-    """Return what is added to the sigmoids of experts where they are chosen, Q30; None for nothing."""
+    """Return what is added to the sigmoids or shares of experts where they are chosen, Q30; None for nothing."""
     return None if op.bias is None else integer_bias(program, op.bias, SIGMOID_FRACTION)
+
+
+def expert_scales(program: Program, op: Experts) -> NDArray[np.int64] | None:
+    """Return what the weights of experts are multiplied by, Q24; None for nothing.
+
+    Raises
+    ------
+    ModelError
+        If one is too large.
+    """
+    if op.scales is None:
+        return None
+    scales = integer_bias(program, op.scales, SCALE_FRACTION)
+    if np.abs(scales).max() >= SCALE_LIMIT << SCALE_FRACTION:
+        raise ModelError(f"tensor {op.scales}: weights of experts are multiplied by numbers below {SCALE_LIMIT}")
+    return scales
+
+
+def row_number(program: Program, op: Multiply) -> Fraction:
+    """Return what a row is multiplied by."""
+    return op.factor if op.weight is None else op.factor * Fraction(float(bias_values(program, op.weight)[0]))
+
+
+def integer_multiplier(program: Program, op: Multiply) -> int:
+    """Return the same in Q24.
+
+    Raises
+    ------
+    ModelError
+        If it is too large.
+    """
+    try:
+        return row_multiplier(row_number(program, op))
+    except ValueError as error:
+        raise ModelError(f"tensor {op.weight}: {error}") from None
 
 
 def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:

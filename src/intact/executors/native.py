@@ -27,14 +27,17 @@ from intact.executors.base import (
     convolution_taps,
     delta_weights,
     embed_multiplier,
+    expert_scales,
     fixed_logits,
     gain_values,
     gather_index,
     input_scale,
     integer_bias,
     integer_gain,
+    integer_multiplier,
     integer_sinks,
     kept_inputs,
+    row_number,
     scan_weights,
     scatter_columns,
     selective_weights,
@@ -59,6 +62,7 @@ from intact.models.program import (
     Hadamard,
     Linear,
     Logits,
+    Multiply,
     Norm,
     Op,
     Program,
@@ -328,6 +332,12 @@ class NativeExecutor:
                 return kind.GATHER, {"source": ids[op.source], "target": ids[op.target], **columns}
             case Hadamard():
                 return kind.HADAMARD, {"source": ids[op.source], "target": ids[op.target], "width": op.size}
+            case Multiply():
+                number = {
+                    "multiplier": 0 if self.profile == "fp32" else integer_multiplier(self.program, op),
+                    "float_scale": float(np.float32(row_number(self.program, op))),
+                }
+                return kind.MULTIPLY, {"source": ids[op.source], "target": ids[op.target], "first": op.start, **number}
             case Linear():
                 targets = [
                     self._target(ids[t.buffer], t.weight, t.bias, self._fraction(t.buffer), t.accumulate)
@@ -444,7 +454,11 @@ class NativeExecutor:
                 ]
                 named = {name: ids[buffer] for name, buffer in rows.items()}
                 chosen = self._bias(op.bias, SIGMOID_FRACTION)
-                return kind.EXPERTS, {**named, **shape, "bias": chosen, "routing": routing, "targets": matrices}
+                fields = {**named, **shape, "bias": chosen, "routing": routing, "targets": matrices}
+                if op.scales is not None:
+                    values = bias_values(self.program, op.scales)
+                    fields["added"] = self._model.add_bias(expert_scales(self.program, op), values)
+                return kind.EXPERTS, fields
             case Logits():
                 cap = {"cap": tuple(make_soft_cap(op.cap)), "float_cap": float(op.cap)} if op.cap else {}
                 weight = -1 if op.weight is None else self._weight(op.weight)

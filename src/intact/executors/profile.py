@@ -26,6 +26,7 @@ from intact.models.program import (
     Hadamard,
     Linear,
     Logits,
+    Multiply,
     Norm,
     Op,
     Program,
@@ -184,7 +185,7 @@ class StepWork:
                 return WorkSize(0, all_rows * 2 * self._size(op.target))
             case Scatter():
                 return WorkSize(0, all_rows * 2 * 4 * op.heads * op.width)
-            case Hadamard():
+            case Hadamard() | Multiply():
                 return WorkSize(0, all_rows * (self._size(op.source) + self._size(op.target)))
             case Linear() | Logits() if part == ROWS:
                 rows = all_rows if isinstance(op, Linear) else self.wanted
@@ -284,6 +285,8 @@ class StepWork:
                 return {ROWS: ("scatter", op.target)}
             case Hadamard():
                 return {ROWS: ("hadamard", op.source)}
+            case Multiply():
+                return {ROWS: ("multiply", op.target)}
             case Linear():
                 return {
                     ROWS: prepare or ("quantise", op.source),

@@ -26,10 +26,12 @@ from intact.executors.base import (
     convolution_taps,
     delta_weights,
     embed_multiplier,
+    expert_scales,
     gather_index,
     input_scale,
     integer_bias,
     integer_gain,
+    integer_multiplier,
     integer_sinks,
     integer_weight,
     kept_inputs,
@@ -55,6 +57,7 @@ from intact.models.program import (
     Hadamard,
     Linear,
     Logits,
+    Multiply,
     Norm,
     Program,
     Recurrent,
@@ -85,6 +88,7 @@ from intact.numerics.kv_codecs.definition import (
     widen,
 )
 from intact.numerics.matmul import matmul
+from intact.numerics.multiply import multiply as multiply_row
 from intact.numerics.norm import Gain, layer_norm, rmsnorm
 from intact.numerics.rope import rotate, sine_cosine
 from intact.numerics.scan import (
@@ -271,6 +275,12 @@ class ReferenceExecutor:
                 case Hadamard():
                     fraction[op.target] = fraction[op.source]
                     rows[op.target] = hadamard(rows[op.source], op.size)
+                case Multiply():
+                    wide = self.program.buffers[op.target].wide
+                    fraction[op.target] = 20 if wide else 16
+                    columns = slice(op.start, op.start + self.program.buffers[op.target].width)
+                    number = integer_multiplier(self.program, op)
+                    rows[op.target] = multiply_row(rows[op.source][:, columns], number, wide)
                 case Linear():
                     if (scale := self._scales[index]) is not None:
                         a = quantize_fixed(rows[op.source], fraction[op.source], scale)
@@ -400,9 +410,9 @@ class ReferenceExecutor:
         rows[op.target] = rows[op.target] + y if op.accumulate else y
 
     def _experts(self, op: Experts, rows: dict[str, Rows], fraction: dict[str, int]) -> Rows:
-        bias = choice_bias(self.program, op)
+        bias, scales = choice_bias(self.program, op), expert_scales(self.program, op)
         groups = Groups(op.groups, op.groups_used)
-        choice = choose(rows[op.scores], op.used, op.weights, weight_factor(op.factor), bias, groups)
+        choice = choose(rows[op.scores], op.used, op.weights, weight_factor(op.factor), bias, groups, scales)
         source = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
         total = np.zeros((len(rows[op.source]), self.program.buffers[op.target].width), np.int64)
         for number in np.unique(choice.experts).tolist():

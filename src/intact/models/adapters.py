@@ -38,6 +38,7 @@ from intact.models.program import (
     Hadamard,
     Linear,
     LowRank,
+    Multiply,
     Norm,
     Op,
     Program,
@@ -361,7 +362,7 @@ def with_adapters(program: Program, adapters: Mapping[str, Adapter]) -> Program:
 
 
 def layer_ends(program: Program) -> list[int]:
-    """Return for each layer the last operation that adds to the residual stream before the next one's attention.
+    """Return for each layer the last operation that changes the residual stream before the next one's attention.
 
     Convolutions and state-space layers stand for attention in the layers that have them, or stand beside it.
     """
@@ -373,6 +374,6 @@ def layer_ends(program: Program) -> list[int]:
         added = [(t.buffer, t.accumulate) for t in op.targets] if isinstance(op, Linear) else []
         if isinstance(op, Norm | Experts):
             added = [(op.target, op.accumulate)]
-        if (STREAM, True) in added:
+        if (STREAM, True) in added or (isinstance(op, Multiply) and op.target == STREAM):
             last = i
     return [*ends, last]

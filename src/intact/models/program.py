@@ -113,6 +113,21 @@ class Hadamard:
 
 
 @dataclass(frozen=True)
+class Multiply:
+    """target = number * source[start : start + the target's width], in place where both are the same buffer.
+
+    The source is wide and has 20 bits of fraction; the target is wide or narrow. The number is `factor`, times the
+    value of the named tensor of one value where there is one (Gemma 4's layers end with it).
+    """
+
+    source: str
+    target: str
+    weight: str | None = None
+    factor: Fraction = Fraction(1)
+    start: int = 0
+
+
+@dataclass(frozen=True)
 class Target:
     """One matrix of a Linear and the buffer of its result: set, or added where `accumulate`."""
 
@@ -373,9 +388,11 @@ class Experts:
 
     target = sum of weight * down(activation(gate source) * (up source)) over them, or added to the target where
     `accumulate`. Among equal scores those of least number are chosen. The weights follow from the scores as `weights`
-    says, times `factor`. `bias` names a tensor with a number for each expert: those are chosen then whose sigmoid of
-    the score and number have the largest sums. A row passes experts of the `groups_used` best of `groups` alone: of
-    consecutive experts, by their largest score, or with a bias by the sum of their two largest sums.
+    says, times `factor`, and times the expert's number in the tensor that `scales` names, if any. `bias` names a tensor
+    with a number for each expert: those are chosen then for which the sum of number and sigmoid of the score, or where
+    the weights are a softmax number and share of a softmax over all, is largest. A row passes experts of the
+    `groups_used` best of `groups` alone: of consecutive experts, by their largest score, or with a bias by the sum of
+    their two largest sums.
     """
 
     source: str
@@ -391,6 +408,7 @@ class Experts:
     bias: str | None = None
     groups: int = 1
     groups_used: int = 1
+    scales: str | None = None
 
 
 @dataclass(frozen=True)
@@ -411,6 +429,7 @@ Op: TypeAlias = (
     | Gather
     | Scatter
     | Hadamard
+    | Multiply
     | Linear
     | Adapt
     | Steer

@@ -20,6 +20,11 @@ SIGMOID_FRACTION = 30
 LEAST_SUM = 1074
 """10^-6 in Q30, which is added to a sum of sigmoids, as LFM2-MoE has it: no share is divided by 0."""
 RESULT_LIMIT = 1 << 42
+SCALE_FRACTION = 24
+SCALE_LIMIT = 64
+"""Fraction bits of what the weight of an expert is multiplied by, and what its size is below."""
+MOST_WEIGHT = (1 << 20) - 1
+"""The largest weight with such a scale, in Q18."""
 
 
 class ExpertChoices(NamedTuple):
@@ -71,24 +76,42 @@ def choose(
     factor: int,
     bias: NDArray[np.int64] | None = None,
     groups: Groups = Groups(),  # noqa: B008
+    scales: NDArray[np.int64] | None = None,
 ) -> ExpertChoices:
     """Choose the experts of rows by scores (M, experts) in Q16, with `factor` in Q18.
 
-    With a `bias` (experts,) in Q30 those are chosen whose sigmoid and bias have the largest sums; no weight has it.
+    With a `bias` (experts,) in Q30 those are chosen for which the sum of bias and sigmoid, or of bias and share of a
+    softmax over all where the weights are a softmax, is largest; no weight has it. `scales` (experts,), Q24, multiply
+    the weights.
     """
     wide = np.asarray(scores, np.int64)
-    experts = best_in_groups(wide if bias is None else sigmoid(wide) + bias, used, groups, bias is not None)
-    chosen = np.take_along_axis(np.asarray(scores, np.int64), experts, axis=1)
-    if kind == "sigmoid":
-        return ExpertChoices(experts, sigmoid(chosen) * factor >> SIGMOID_FRACTION)
-    if kind == "sigmoid of chosen":
-        shares = sigmoid(chosen)
-        return ExpertChoices(experts, shares * factor // (shares.sum(axis=1, keepdims=True) + LEAST_SUM))
-    gap = np.minimum(chosen.max(axis=1, keepdims=True) - scores, (1 << 61) // LOG2E)
-    shares = exp2_neg(rshift(gap * LOG2E, 30))
-    e = np.take_along_axis(shares, experts, axis=1)
-    mass = (shares if kind == "softmax" else e).sum(axis=1, keepdims=True)
-    return ExpertChoices(experts, e * factor // mass)
+    sigmoids = kind in ("sigmoid", "sigmoid of chosen")
+    ranks = wide
+    if bias is not None:
+        shares, mass = (sigmoid(wide), 1 << SIGMOID_FRACTION) if sigmoids else softmax(wide)
+        ranks = (shares << SIGMOID_FRACTION) // mass + bias
+    experts = best_in_groups(ranks, used, groups, bias is not None)
+    chosen = np.take_along_axis(wide, experts, axis=1)
+    if sigmoids:
+        shares, mass = sigmoid(chosen), 1 << SIGMOID_FRACTION
+        if kind == "sigmoid of chosen":
+            mass = shares.sum(axis=1, keepdims=True) + LEAST_SUM
+    elif kind == "softmax":
+        all_shares, mass = softmax(wide)
+        shares = np.take_along_axis(all_shares, experts, axis=1)
+    else:
+        shares, mass = softmax(chosen)
+    weights = shares * factor // mass
+    if scales is not None:
+        weights = np.clip(rshift(weights * scales[experts], SCALE_FRACTION), -MOST_WEIGHT, MOST_WEIGHT)
+    return ExpertChoices(experts, weights)
+
+
+def softmax(scores: NDArray[np.int64]) -> tuple[NDArray[np.int64], Any]:
+    """Return e of each score (M, n), and their sums (M, 1), whose quotients are the shares of a softmax."""
+    gap = np.minimum(scores.max(axis=1, keepdims=True) - scores, (1 << 61) // LOG2E)
+    e = exp2_neg(rshift(gap * LOG2E, 30))
+    return e, e.sum(axis=1, keepdims=True)
 
 
 def scaled(y: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ from intact.models.program import (
     Hadamard,
     Linear,
     Logits,
+    Multiply,
     Norm,
     Op,
     Program,
@@ -176,6 +177,10 @@ class _Cutter:
                 self._tensor(op.weight)
                 self.ops.append(replace(op, source=self._whole(op.source), target=self._written(op.target)))
             case Hadamard():
+                self.ops.append(replace(op, source=self._whole(op.source), target=self._written(op.target)))
+            case Multiply():
+                if op.weight is not None:
+                    self._tensor(op.weight)
                 self.ops.append(replace(op, source=self._whole(op.source), target=self._written(op.target)))
             case Linear():
                 self._linear(op)
