@@ -99,15 +99,19 @@ void narrow(const Model& model, std::vector<Plan>& plan) {
         if (!ends_at(ops, last, b)) plan[last].live.push_back(b);
 }
 
-// How the threads that last wrote a buffer had shared it since they met: all is there for everybody, or each has its
-// rows, or its heads of so many.
-constexpr int kAll = 0, kRows = -1;
+// How threads have shared a buffer since they met: it is there for everybody, or each has its rows, or its heads of so
+// many; or, of a buffer that is read, in several of these ways.
+constexpr int kAll = 0, kRows = -1, kSeveral = -2;
 
-// Follows the program and notes where an operation would read what another thread has written.
+// Follows the program and notes where an operation would read what another thread has written, or write what another
+// may still be reading.
 class Follower {
 public:
     explicit Follower(const Model& model)
-        : model_(model), state_(model.buffers.size(), kAll), angles_(model.rotations.size(), kRows) {}
+        : model_(model),
+          written_(model.buffers.size(), kAll),
+          read_(model.buffers.size(), kAll),
+          angles_(model.rotations.size(), kRows) {}
 
     void run(std::vector<Plan>& plan) {
         for (std::size_t i = 0; i < plan.size(); i++)
@@ -118,28 +122,28 @@ private:
     void take(const Op& op, Plan& plan) {
         switch (op.kind) {
             case Op::kEmbed:
-                at(state_, op.target) = kRows;
+                share(plan, kRows, {}, op.target);
                 break;
             case Op::kNorm:
-                share(plan, op.heads ? op.heads : kRows, {op.source, op.target});
+                share(plan, op.heads ? op.heads : kRows, {op.source}, op.target);
                 break;
             case Op::kGather:
             case Op::kHadamard:
             case Op::kMultiply:
-                share(plan, kRows, {op.source, op.target});
+                share(plan, kRows, {op.source}, op.target);
                 break;
             case Op::kAdapt:
                 demand(plan, kAll, {op.source, op.target});
                 break;
             case Op::kSteer:
-                share(plan, kRows, {op.target});
+                share(plan, kRows, {}, op.target);
                 break;
             case Op::kAllGather:  // waits before and behind
                 all();
                 break;
             case Op::kRope:
                 if (at(angles_, op.weight) != kAll) meet(plan);
-                share(plan, op.heads, {op.source});
+                share(plan, op.heads, {}, op.source);
                 break;
             case Op::kLinear:
                 product(op, plan);
@@ -152,7 +156,8 @@ private:
             case Op::kConvolveSilu:
                 demand(plan, kRows, {op.source});
                 all();
-                at(state_, op.target) = plan.last ? kAll : kRows;
+                if (plan.last) break;  // they wait behind it
+                at(read_, op.source) = at(written_, op.target) = kRows;
                 break;
             case Op::kScan:
                 demand(plan, kRows, {op.source, op.second});
@@ -168,7 +173,7 @@ private:
                 all();
                 break;
             case Op::kGate:
-                share(plan, kRows, {op.source, op.second < 0 ? op.source : op.second, op.target});
+                share(plan, kRows, {op.source, op.second < 0 ? op.source : op.second}, op.target);
                 break;
             case Op::kExperts:
                 demand(plan, kRows, {op.source, op.second});
@@ -188,36 +193,40 @@ private:
     void product(const Op& op, Plan& plan) {
         const int from = source(op, plan);
         demand(plan, kRows, {from});
-        plan.whole = at(state_, from) == kAll;
-        for (const LinearTarget& target : op.targets)
-            plan.whole = plan.whole && target.buffer != from && at(state_, target.buffer) == kAll;
-        if (plan.gate >= 0) {
-            const int hidden = at(model_.ops, plan.gate).target;
-            plan.whole = plan.whole && hidden != from && at(state_, hidden) == kAll;
-        }
+        // A thread that does not wait for the others may write while they are still reading.
+        const auto unused = [&](int buffer) {
+            return buffer != from && at(written_, buffer) == kAll && at(read_, buffer) == kAll;
+        };
+        plan.whole = at(written_, from) == kAll;
+        for (const LinearTarget& target : op.targets) plan.whole = plan.whole && unused(target.buffer);
+        if (plan.gate >= 0) plan.whole = plan.whole && unused(at(model_.ops, plan.gate).target);
         all();
     }
 
     // These are read, and all threads meet first unless each finds its share of them.
     void demand(Plan& plan, int how, std::initializer_list<int> buffers) {
         for (const int buffer : buffers)
-            if (at(state_, buffer) != kAll && at(state_, buffer) != how) meet(plan);
+            if (at(written_, buffer) != kAll && at(written_, buffer) != how) meet(plan);
     }
-    void share(Plan& plan, int how, std::initializer_list<int> buffers) {
-        demand(plan, how, buffers);
-        at(state_, *(buffers.end() - 1)) = how;
+    // Each thread reads its share of some, and writes that of another, which it may read too.
+    void share(Plan& plan, int how, std::initializer_list<int> sources, int target) {
+        demand(plan, how, sources);
+        demand(plan, how, {target});
+        if (at(read_, target) != kAll && at(read_, target) != how) meet(plan);
+        for (const int buffer : sources) at(read_, buffer) = either(at(read_, buffer), how);
+        at(written_, target) = how;
     }
+    static int either(int before, int how) { return before == kAll || before == how ? how : kSeveral; }
     void meet(Plan& plan) {
         plan.meet = true;
         all();
     }
     void all() {
-        std::fill(state_.begin(), state_.end(), kAll);
-        std::fill(angles_.begin(), angles_.end(), kAll);
+        for (std::vector<int>* known : {&written_, &read_, &angles_}) std::fill(known->begin(), known->end(), kAll);
     }
 
     const Model& model_;
-    std::vector<int> state_, angles_;
+    std::vector<int> written_, read_, angles_;
 };
 
 }  // namespace
