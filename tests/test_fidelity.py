@@ -27,15 +27,16 @@ KL_LIMITS = {"smollm2-135m": 0.004, "qwen-coder-0.5b": 0.0015, "gemma3-270m": 0.
 
 NEIGHBOURS = (
     *("llama", "granite", "granitemoe", "smollm3", "mistral3", "chatglm", "glm4", "ernie4_5", "internlm2", "minicpm"),
-    *("command-r", "cohere2", "arcee", "deepseek2"),
+    *("command-r", "cohere2", "arcee", "deepseek2", "ernie4_5-moe"),
 )
 """Architectures whose GGUF files have rotary pairs as neighbours."""
 LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron", "gptneox")
-TANH_GELU = ("gemma2", "gemma3", "starcoder2")
+TANH_GELU = ("gemma2", "gemma3", "gemma4", "starcoder2")
 ROW_NORMS = ("olmo2", "olmoe", "minimax-m2")
 SIDE_BY_SIDE = ("command-r", "cohere2")
 SHARES_OF_CHOSEN = (
     *("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe", "qwen3next", "qwen35moe", "hunyuan-moe"),
+    *("ernie4_5-moe", "gemma4"),
 )
 HUNYUAN = ("hunyuan-dense", "hunyuan-moe")
 """Architectures whose head norms follow the rotary embedding."""
@@ -263,9 +264,9 @@ class FloatModel:
             return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
         return x / (1 + np.exp(-x))
 
-    def experts(self, x: np.ndarray, p: str) -> np.ndarray:
-        """Each row's best experts, and the one that all rows pass, if there is one."""
-        scores = self.linear(x, p + "ffn_gate_inp")
+    def experts(self, x: np.ndarray, p: str, routed: np.ndarray | None = None) -> np.ndarray:
+        """Each row's best experts, and the one that all rows pass, if there is one; `routed` is what is scored."""
+        scores = self.linear(x if routed is None else routed, p + "ffn_gate_inp")
         out = np.zeros_like(x)
         gates, ups, downs = (
             self.weights[f"{p}ffn_{part}_exps.weight"].astype(float)
@@ -274,7 +275,7 @@ class FloatModel:
         for m, row in enumerate(scores):
             e = np.exp(row - row.max())
             if biased := p + "exp_probs_b.bias" in self.weights:
-                e = 1 / (1 + np.exp(-row))
+                e = e / e.sum() if self.kind == "ernie4_5-moe" else 1 / (1 + np.exp(-row))
                 row = e + self.weights[p + "exp_probs_b.bias"]
             if (groups := int(self.number("expert_group_count", 0))) > 1:
                 best = np.sort(row.reshape(groups, -1), axis=1)
@@ -283,7 +284,7 @@ class FloatModel:
                 row = np.where(np.isin(np.arange(len(row)) // (len(row) // groups), kept), row, -np.inf)
             chosen = np.argsort(-row, kind="stable")[: int(self.number("expert_used_count"))]
             shares = e / (e[chosen] if self.kind in SHARES_OF_CHOSEN or biased else e).sum()
-            shares *= self.number("expert_weights_scale", 1.0)
+            shares *= self.number("expert_weights_scale", 1.0) * self.weights.get(p + "ffn_down_exps.scale", 1.0)
             for i in chosen:
                 gate, up, down = (
                     self.weights.get(f"{p}ffn_{part}_exps.bias", np.zeros(len(scores[0]))[:, None])[i]
@@ -400,6 +401,71 @@ class FloatModel:
         return self.linear(self.norm(y, p + "shared_head_norm"), head)
 
 
+class Gemma4(FloatModel):
+    """Gemma 4: two kinds of attention, keys that layers share, inputs of each layer, experts beside a net."""
+
+    def bare(self, x: np.ndarray) -> np.ndarray:
+        return x / np.sqrt(np.square(x).mean(-1, keepdims=True) + self.number("attention.layer_norm_rms_epsilon"))
+
+    def turn(self, x: np.ndarray, base: float) -> np.ndarray:
+        half = x.shape[-1] // 2
+        angles = np.arange(len(x))[:, None, None] * base ** (-np.arange(half) / half)
+        a, b = x[..., :half], x[..., half:]
+        return np.concatenate([a * np.cos(angles) - b * np.sin(angles), b * np.cos(angles) + a * np.sin(angles)], -1)
+
+    def rows(self, tokens: list[int]) -> np.ndarray:
+        x = self.weights["token_embd.weight"][tokens].astype(np.float64)
+        x = x * math.sqrt(x.shape[1])
+        layers, width = (int(self.number(key)) for key in ("block_count", "embedding_length_per_layer_input"))
+        own = self.weights["per_layer_token_embd.weight"][tokens].reshape(-1, layers, width) * math.sqrt(width)
+        made = self.linear(x, "per_layer_model_proj").reshape(own.shape) / math.sqrt(x.shape[1])
+        self.inputs = (own + self.norm(made, "per_layer_proj_norm")) / math.sqrt(2)
+        self.kept: dict[bool, tuple[np.ndarray, np.ndarray]] = {}
+        for i in range(layers):
+            x = self.layer(x, i)
+        return x
+
+    def mixed(self, x: np.ndarray, i: int) -> np.ndarray:
+        """Attention of layer i; those at the end read the keys and values of the last of their kind before them."""
+        p, local = f"blk.{i}.", bool(self.number("attention.sliding_window_pattern")[i])
+        heads = int(self.number("attention.head_count"))
+        base = self.number("rope.freq_base_swa" if local else "rope.freq_base")
+        q = self.linear(x, p + "attn_q").reshape(len(x), heads, -1)
+        q = self.turn(self.norm(q, p + "attn_q_norm"), base)
+        if i < self.number("block_count") - self.number("attention.shared_kv_layers"):
+            shape = len(x), int(self.number("attention.head_count_kv")[i]), -1
+            values = "attn_v" if p + "attn_v.weight" in self.weights else "attn_k"
+            k, v = (self.linear(x, p + name).reshape(shape) for name in ("attn_k", values))
+            k, v = self.turn(self.norm(k, p + "attn_k_norm"), base), self.bare(v)
+            self.kept[local] = tuple(np.repeat(y, heads // shape[1], axis=1) for y in (k, v))
+        k, v = self.kept[local]
+        behind = np.arange(len(x))[:, None] - np.arange(len(x))
+        window = self.number("attention.sliding_window") if local else math.inf
+        scores = np.where((behind >= 0) & (behind < window), np.einsum("qhd,khd->hqk", q, k), -np.inf)
+        e = np.exp(scores - scores.max(-1, keepdims=True))
+        out = np.einsum("hqk,khd->qhd", e / e.sum(-1, keepdims=True), v)
+        return self.linear(out.reshape(len(x), -1), p + "attn_output")
+
+    def layer(self, x: np.ndarray, i: int) -> np.ndarray:
+        p = f"blk.{i}."
+        x = x + self.norm(self.mixed(self.norm(x, p + "attn_norm"), i), p + "post_attention_norm")
+        y = self.norm(x, p + "ffn_norm")
+        net = self.activation(self.linear(y, p + "ffn_gate")) * self.linear(y, p + "ffn_up")
+        routed = self.bare(x) * self.weights[p + "ffn_gate_inp.scale"] / math.sqrt(x.shape[1])
+        chosen = self.experts(self.norm(x, p + "pre_ffw_norm_2"), p, routed)
+        both = self.norm(self.linear(net, p + "ffn_down"), p + "post_ffw_norm_1")
+        x = x + self.norm(both + self.norm(chosen, p + "post_ffw_norm_2"), p + "post_ffw_norm")
+        gate = self.activation(self.linear(x, p + "inp_gate")) * self.inputs[:, i]
+        x = x + self.norm(self.linear(gate, p + "proj"), p + "post_norm")
+        return x * self.weights[p + "layer_output_scale.weight"]
+
+
+def float_model(path: Path) -> FloatModel:
+    """The float64 program of a file's architecture."""
+    model = FloatModel(path)
+    return Gemma4(path) if model.kind == "gemma4" else model
+
+
 def log_softmax(x: np.ndarray) -> np.ndarray:
     x = x.astype(np.float64) - x.max(-1, keepdims=True)
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
@@ -428,7 +494,7 @@ class Case(NamedTuple):
 def smollm2(model_path) -> list[Case]:
     """Texts, greedy continuations by the fp32 profile, and the logits of either program along them."""
     path = model_path("smollm2-135m")
-    model, exact = intact.load(path, "fp32"), FloatModel(path)
+    model, exact = intact.load(path, "fp32"), float_model(path)
     prompts = [model.tokenizer.encode(text)[:12] for text in TEXTS]
     cases = []
     for prompt, [completion] in zip(prompts, model.generate(prompts, max_tokens=12), strict=True):
@@ -442,7 +508,7 @@ def smollm2(model_path) -> list[Case]:
 def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(tmp_path, architecture, kinds) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, kinds)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(40)]
-    expected = FloatModel(path).logits(tokens)
+    expected = float_model(path).logits(tokens)
     assert relative_difference(intact.load(path, "fp32").logits(tokens), expected) < 1e-5
     assert divergence(expected, intact.load(path).logits(tokens)) < 0.01
 
@@ -453,7 +519,7 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
 def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)
     tokens = [(37 * i * i + 11 * i + 5) % 301 for i in range(300)]
-    expected = FloatModel(path).logits(tokens)
+    expected = float_model(path).logits(tokens)
     assert relative_difference(intact.load(path, "fp32").logits(tokens)[200:], expected[200:]) < 1e-5
     assert divergence(expected[200:], intact.load(path).logits(tokens)[200:]) < 0.01
 

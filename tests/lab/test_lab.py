@@ -60,7 +60,9 @@ def test_sources_compute_the_same_function(architecture: str, kind: str, tmp_pat
     before, after = (intact.load(p, "fp32").logits(TOKENS) for p in (path, tmp_path / "out"))
     assert np.abs(before - after).max() < 1e-4 * np.abs(before).max()
     tensors = [intact.load(p, "fp32").program.tensors for p in (path, tmp_path / "out")]
-    name = next(name for name in tensors[0] if name.endswith(("attn_q.weight", "attn_q_a.weight", "ssm_in_gate.weight")))
+    name = next(
+        name for name in tensors[0] if name.endswith(("attn_q.weight", "attn_q_a.weight", "ssm_in_gate.weight"))
+    )
     one, other = (found[name] for found in tensors)
     assert one.data.nbytes != other.data.nbytes or not np.array_equal(one.data, other.data)
 

@@ -33,6 +33,7 @@ CONVERTED = {
     "deepseek-v3-ungrouped": ("deepseek2", False),
     "dots1": ("dots1", False),
     "ernie4.5": ("ernie4_5", False),
+    "ernie4.5-moe": ("ernie4_5-moe", False),
     "exaone": ("exaone", False),
     "exaone4": ("exaone4", False),
     "exaone4-global": ("exaone4", False),
@@ -41,6 +42,8 @@ CONVERTED = {
     "falcon-h1-groups": ("falcon-h1", False),
     "falcon-h1-norm": ("falcon-h1", False),
     "gemma2": ("gemma2", False),
+    "gemma4": ("gemma4", False),
+    "gemma4-moe": ("gemma4", False),
     "glm": ("chatglm", False),
     "glm4": ("glm4", False),
     "glm4-moe-lite": ("deepseek2", False),
@@ -173,6 +176,13 @@ DELTA_NET = {
     "ssm.time_step_rank": "linear_num_value_heads",
     "ssm.group_count": "linear_num_key_heads",
 }
+ERNIE_EXPERTS = {
+    "expert_count": "moe_num_experts",
+    "expert_used_count": "moe_k",
+    "expert_shared_count": "moe_num_shared_experts",
+    "leading_dense_block_count": "moe_layer_start_index",
+}
+GEMMA4_SCALES = {"scale": "ffn_gate_inp.scale", "per_expert_scale": "ffn_down_exps.scale"}
 LFM2_EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 """What the converter makes of the names of LFM2's experts."""
 CHANGES = {
@@ -381,6 +391,29 @@ def _nemotron_h(config: dict[str, Any], name: str) -> dict[str, Any]:
     return {f"{name}.{key}": value for key, value in found.items()}
 
 
+def _gemma4(config: dict[str, Any]) -> dict[str, Any]:
+    """Metadata of Gemma 4's files: sizes by layer."""
+    layers, sharing, hidden = (config[k] for k in ("num_hidden_layers", "num_kv_shared_layers", "intermediate_size"))
+    local = [kind == "sliding_attention" for kind in config["layer_types"]]
+    found = {
+        "attention.shared_kv_layers": sharing,
+        "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
+        "rope.freq_base": config["rope_parameters"]["full_attention"]["rope_theta"],
+        "rope.freq_base_swa": config["rope_parameters"]["sliding_attention"]["rope_theta"],
+        "rope.dimension_count_swa": config["head_dim"],
+    }
+    for part in ("key", "value"):
+        found |= {f"attention.{part}_length": config["global_head_dim"]}
+        found |= {f"attention.{part}_length_swa": config["head_dim"]}
+    if config.get("use_double_wide_mlp"):
+        found["feed_forward_length"] = [hidden * (1 + (i >= layers - sharing)) for i in range(layers)]
+    if few := config.get("num_global_key_value_heads"):
+        found["attention.head_count_kv"] = [config["num_key_value_heads"] if one else few for one in local]
+    if config.get("enable_moe_block"):
+        found["expert_used_count"] = config["top_k_experts"]
+    return {f"gemma4.{to}": value for to, value in found.items()}
+
+
 def _convert(
     path: Path, config: dict[str, Any], values: dict[str, np.ndarray], name: str, together: bool, whole: bool = False
 ) -> Path:
@@ -457,6 +490,11 @@ def _convert(
             f"{name}.expert_feed_forward_length": config["moe_intermediate_size"][0],
             f"{name}.expert_shared_feed_forward_length": config["intermediate_size"],
         }
+    if name == "ernie4_5-moe":
+        metadata |= {f"{name}.{to}": config[own] for to, own in ERNIE_EXPERTS.items()}
+        metadata[f"{name}.interleave_moe_layer_step"] = 1
+        shared = config["moe_num_shared_experts"] * config["moe_intermediate_size"]
+        metadata[f"{name}.expert_shared_feed_forward_length"] = shared
     if name == "minicpm3":
         metadata |= {
             "minicpm3.attention.q_lora_rank": config["q_lora_rank"],
@@ -472,6 +510,8 @@ def _convert(
     part = config.get("partial_rotary_factor", config.get("rotary_pct", 0.25 if delta_nets else 1))
     rotary = config.get("rotary_dim", config.get("qk_rope_head_dim"))
     metadata[f"{name}.rope.dimension_count"] = rotary or int(width * part)
+    if name == "gemma4":
+        metadata |= _gemma4(config) | {"gemma4.rope.dimension_count": config["global_head_dim"]}
     tensors = {}
     names = gguf.get_tensor_name_map(
         next(number for number, known in gguf.MODEL_ARCH_NAMES.items() if known == name), config["num_hidden_layers"]
@@ -500,9 +540,18 @@ def _convert(
         if own.endswith(".expert_bias"):
             own += ".bias"
         own = own.replace("e_score_correction_bias", "e_score_correction.bias")
+        if name == "gemma4" and (end := GEMMA4_SCALES.get(own.partition(".router.")[2])):
+            tensors[f"blk.{own.split('.')[2]}.{end}"] = array
+            continue
+        if name == "gemma4" and not own.endswith(".weight"):
+            own += ".weight"
         tensors[names.get_name(own, try_suffixes=(".weight", ".bias"))] = (
             _together(array, heads[stem]) if together and stem in heads else array
         )
+    if name == "gemma4":
+        half = config["global_head_dim"] // 2
+        pairs = int(half * config["rope_parameters"]["full_attention"]["partial_rotary_factor"])
+        tensors["rope_freqs.weight"] = np.where(np.arange(half) < pairs, 1, 1e30).astype(np.float32)
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind == "llama3":  # as the converter: a divisor of each frequency

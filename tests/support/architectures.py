@@ -24,6 +24,7 @@ from intact.models.program import (
     GatedDelta,
     Linear,
     Logits,
+    Multiply,
     Norm,
     Op,
     Rope,
@@ -56,6 +57,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "attend", op.window > 0, op.cap > 0, op.sinks is None, op.causal
         case Scatter():
             return "scatter", op.heads > 1, op.source_step > 0, op.keep
+        case Multiply():
+            return "multiply", program.buffers[op.target].wide, op.source == op.target
         case Convolve():
             return "convolve", op.taps
         case ConvolveSilu():
@@ -71,7 +74,9 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
         case Experts():
             biased = any(e.gate_bias for e in op.experts)
             gated = all(e.gate != e.up for e in op.experts)
-            return "experts", op.kind, op.weights, op.accumulate, biased, len(op.experts) > 1, op.groups > 1, gated
+            numbers = op.bias is None, op.scales is None
+            shape = len(op.experts) > 1, op.groups > 1, gated
+            return "experts", op.kind, op.weights, op.accumulate, biased, *numbers, *shape
         case Logits():
             return "logits", op.cap > 0
     raise AssertionError(f"{op}: say here what tells it from others of its kind")

@@ -143,6 +143,20 @@ _GEMMA = {
     "sliding_window": 8,
     "rms_norm_eps": 1e-6,
 }
+_GEMMA4 = {
+    "num_attention_heads": 4,
+    "head_dim": 16,
+    "global_head_dim": 24,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "tie_word_embeddings": True,
+    "sliding_window": 8,
+    "rms_norm_eps": 1e-6,
+    "final_logit_softcapping": 30.0,
+    "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
+        "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5, "rope_theta": 1e6},
+    },
+}
 _STRETCH = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 
 VARIANTS: dict[str, Variant] = {
@@ -359,6 +373,20 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "ernie4.5-moe": Variant(
+        _config(
+            "Ernie4_5_MoeForCausalLM",
+            "ernie4_5_moe",
+            num_hidden_layers=3,
+            use_bias=False,
+            moe_num_experts=6,
+            moe_k=2,
+            moe_num_shared_experts=2,
+            moe_intermediate_size=48,
+            moe_layer_start_index=1,
+        ),
+        "BF16",
+    ),
     "minicpm3": Variant(
         _config(
             "MiniCPM3ForCausalLM",
@@ -420,6 +448,39 @@ VARIANTS: dict[str, Variant] = {
             final_logit_softcapping=30.0,
         ),
         "BF16",
+    ),
+    "gemma4": Variant(
+        _config(
+            "Gemma4ForCausalLM",
+            "gemma4_text",
+            **_GEMMA4,
+            num_hidden_layers=7,
+            layer_types=[*["sliding_attention", "full_attention"] * 2, *["sliding_attention"] * 2, "full_attention"],
+            num_key_value_heads=1,
+            num_kv_shared_layers=3,
+            use_double_wide_mlp=True,
+            hidden_size_per_layer_input=8,
+            vocab_size_per_layer_input=VOCABULARY,
+        ),
+        "BF16",
+    ),
+    "gemma4-moe": Variant(
+        _config(
+            "Gemma4ForCausalLM",
+            "gemma4_text",
+            **_GEMMA4,
+            num_hidden_layers=3,
+            layer_types=["sliding_attention", "full_attention", "full_attention"],
+            num_key_value_heads=2,
+            num_global_key_value_heads=1,
+            num_kv_shared_layers=0,
+            attention_k_eq_v=True,
+            hidden_size_per_layer_input=0,
+            enable_moe_block=True,
+            num_experts=5,
+            top_k_experts=2,
+            moe_intermediate_size=48,
+        )
     ),
     "vaultgemma": Variant(
         _config(
@@ -1221,6 +1282,8 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
         own, (stem, _, end) = hf_name(architecture, name), name.rpartition(".")
         if end == "bias":
             out[own] = random_floats(f"{seed}|{own}", shape, 0.5)
+            if ".moe_statics." in own:  # of one group of experts
+                out[own] = out[own][None] / 4
         elif len(shape) == 2:
             size = entry_of(stem, matrices, 1.0) / shape[1] ** 0.5
             out[own] = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
@@ -1244,12 +1307,14 @@ def stack_experts(
             assert architecture.mixture is not None
             names = [
                 [architecture.hf_name(f"blk.{i}.{stem}.{e}.weight") for stem in stems]
-                for e in range(config[architecture.mixture.hf_count])
+                for e in range(config.get(architecture.mixture.hf_count) or 0)
             ]
             if not names:
                 continue
             stacked = np.stack([np.concatenate([values.pop(name) for name in some]) for some in names])
-            end = "" if architecture.gguf == "qwen35moe" else ".weight"  # as Transformers' modules have them
+            end = (
+                "" if architecture.gguf in ("qwen35moe", "gemma4") else ".weight"
+            )  # as Transformers' modules have them
             values[f"model.layers.{i}.{own}{end}"] = stacked
     return _as_gpt_oss(values, config) if architecture.gguf == "gpt-oss" else values
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.text.thinking import HARMONY, SEED_TAGS, THINK_TAGS, TagReader, find_thinking
+from intact.text.thinking import GEMMA_TAGS, HARMONY, SEED_TAGS, THINK_TAGS, TagReader, find_thinking
 
 TEXTS = {
     "": ("", ""),
@@ -48,6 +48,8 @@ def test_templates_show_the_marks_of_thoughts():
     assert find_thinking("{{ '<think>' }}") is THINK_TAGS
     assert find_thinking("{{ '<seed:think>' }}") is SEED_TAGS
     assert find_thinking("{{ 'think' }}") is None
+    assert find_thinking("{{ '<|channel>thought\\n<channel|>' }}") is GEMMA_TAGS
+    assert read(TagReader(GEMMA_TAGS), ["<|channel>thought\nHm.\n<chan", "nel|>Air."]) == ("Hm.", "Air.")
     assert read(TagReader(SEED_TAGS), ["<seed:th", "ink>Hm.</seed:think>\nAir."]) == ("Hm.", "Air.")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.deepseek import BEGIN, BETWEEN, END, DeepSeek
+from intact.text.tool_calls.gemma import GemmaCalls
 from intact.text.tool_calls.glm import GlmTags
 from intact.text.tool_calls.harmony import Harmony
 from intact.text.tool_calls.hermes import Hermes
@@ -219,6 +220,7 @@ def test_without_plain_json_calls_stand_between_marks_alone():
         (GlmTags, "glm"),
         (Harmony, "harmony"),
         (Hermes, "hermes"),
+        (GemmaCalls, "gemma"),
         (Lfm2Calls, "lfm2"),
         (LlamaJson, "llama"),
         (MiniMax, "minimax"),
@@ -455,6 +457,19 @@ OTHER_TAGS = {
     "<arg_key>city</arg_key><arg_value>Rome</arg_value>": (GlmTags, []),
     "time<arg_key>a</arg_key>": (GlmTags, []),
     "time<arg_key>a</arg_key><arg_value>1</arg_value> b": (GlmTags, []),
+    'call:weather{city:<|"|>Rome<|"|>}': (GemmaCalls, [TO_ROME]),
+    ' call:weather{ city : <|"|>Oslo<|"|>, days: 3}\n': (GemmaCalls, [TO_OSLO]),
+    "call:time{}": (GemmaCalls, [("time", {})]),
+    'call:time{a:[1,<|"|>a "b", {c:d}\n<|"|>],some key:{b:true,c:-2.5e3}}': (
+        GemmaCalls,
+        [("time", {"a": [1, 'a "b", {c:d}\n'], "some key": {"b": True, "c": -2500.0}})],
+    ),
+    'call:time{a:<|"|>x: {1}<|"|>,"b":"k: v, \\"w"}': (GemmaCalls, [("time", {"a": "x: {1}", "b": 'k: v, "w'})]),
+    "call:time{a:1": (GemmaCalls, []),
+    "call:time{a:b}": (GemmaCalls, []),
+    'call:time{a:<|"|>1}': (GemmaCalls, []),
+    "call:time{a:1} and": (GemmaCalls, []),
+    "time{a:1}": (GemmaCalls, []),
 }
 
 

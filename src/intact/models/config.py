@@ -65,6 +65,34 @@ class LatentAttention(NamedTuple):
     value: int
 
 
+class LayerKinds(NamedTuple):
+    """What differs between layers of Gemma 4.
+
+    Attributes
+    ----------
+    widths, kv_heads : pair of int
+        Widths of heads, and numbers of KV heads, of global and of local layers.
+    sharing : int
+        Last layers without keys and values, which read those of the last layer of their kind that has some.
+    sharing_hidden : int
+        The hidden width of their feed-forward nets.
+    inputs : int
+        The width of the inputs that each layer has beside the stream; 0: there are none.
+    keys_as_values : bool
+        If true, global layers may have no matrix of values, and take their keys.
+    rotated : int, optional
+        Pairs of a global layer's heads that are rotated, where a tensor of the file does not say.
+    """
+
+    widths: tuple[int, int]
+    kv_heads: tuple[int, int]
+    sharing: int
+    sharing_hidden: int
+    inputs: int
+    keys_as_values: bool
+    rotated: int | None = None
+
+
 class RowFactors(NamedTuple):
     """Factors of consecutive rows of a matrix, which are multiplied in when it is read, one after the other."""
 
@@ -112,6 +140,7 @@ class Config:
     logit_scale: Fraction = Fraction(1)
     mixture: ExpertMixture | None = None
     latent: LatentAttention | None = None
+    kinds: LayerKinds | None = None
     score_cap: Fraction = Fraction(0)
     logit_cap: Fraction = Fraction(0)
     """Soft caps of scores and of logits; 0: none."""

@@ -112,6 +112,8 @@ class Decoder(DecoderFiles):
     """Whether rotary pairs are neighbours in GGUF files, not half a head apart."""
     hf_interleaves: ClassVar[bool] = False
     """The same for safetensors."""
+    expert_scales: ClassVar[str] = ""
+    """GGUF's name in a layer of the tensor with a factor of each expert's weight, if there is one."""
     hf_gain_offset: ClassVar[float] = 0.0
     """What is added to the gains of norms that safetensors hold."""
 
@@ -178,13 +180,13 @@ class Decoder(DecoderFiles):
         more = {"result": Buffer(c.width, wide=True)} if self.norms in ("after", "both") else {}
         m = c.mixture
         if m is None or len(m.dense) > 0:
-            more |= _net_buffers("", c.hidden)
+            more |= net_buffers("", c.hidden)
         if m is not None:
             more |= {"scores": Buffer(m.count)}
         if m is not None and m.shared_gate:
             more |= {"share": Buffer(1)}
         elif m is not None and m.shared:
-            more |= _net_buffers("shared_", m.shared)
+            more |= net_buffers("shared_", m.shared)
         return {
             "x": Buffer(c.width, wide=True),
             "normed": Buffer(c.width),
@@ -231,7 +233,7 @@ class Decoder(DecoderFiles):
             ops=ops,
             tensors=self.used,
             rotations=rotations,
-            layers=sum(isinstance(op, Attend) for op in ops),
+            layers=len({op.layer for op in ops if isinstance(op, Attend)}),
             kv_heads=c.kv_heads,
             head_width=c.head_width,
             vocabulary=vocabulary,
@@ -432,6 +434,17 @@ class Decoder(DecoderFiles):
             **({"normed_inner": Buffer(shape.inner)} if self.config.scan_norm else {}),
         }
 
+    @property
+    def net_source(self) -> str:
+        """The row that feed-forward nets and experts read."""
+        return "x" if self.norms == "after" else "normed"
+
+    def ones(self, width: int) -> str:
+        """Return the name of a gain of ones, which no file has."""
+        name = f"ones.{width}"
+        self.used[name] = Tensor(name, "F32", (width,), np.ones(width, "<f4").view(np.uint8))
+        return name
+
     def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
         """Append the feed-forward net on "normed", or the mixture of experts in its place."""
         m = self.config.mixture
@@ -446,7 +459,7 @@ class Decoder(DecoderFiles):
         self, layer: str, stems: tuple[str, str, str], buffers: str, hidden: int, buffer: str, accumulate: bool
     ) -> None:
         """Append a feed-forward net; the names of its buffers begin with `buffers`."""
-        width, source = self.config.width, "x" if self.norms == "after" else "normed"
+        width, source = self.config.width, self.net_source
         gate, up, inner = (buffers + name for name in ("gate", "up", "hidden"))
         first = [(gate, stems[0])] if self.gated else []
         targets = (self.target(to, layer + stem, hidden, width) for to, stem in (*first, (up, stems[1])))
@@ -461,11 +474,14 @@ class Decoder(DecoderFiles):
 
     def experts(self, i: int, m: ExpertMixture, buffer: str, accumulate: bool) -> None:
         """Append the scores of the experts, and the experts; also one that all rows pass with a weight of its own."""
-        p, width, source = f"blk.{i}.", self.config.width, "x" if self.norms == "after" else "normed"
-        self.ops.append(Linear(source, (self.target("scores", p + ROUTER, m.count, width),)))
+        p, width, source = f"blk.{i}.", self.config.width, self.net_source
+        self.scores(i, m.count)
         bias = f"{p}{CHOICE_BIAS}.bias" if m.biased else None
         if bias:
             self.vector(bias, m.count)
+        scales = p + self.expert_scales if self.expert_scales else None
+        if scales:
+            self.vector(scales, m.count)
         chosen = tuple(self.expert([f"{p}{stem}.{e}" for stem in EXPERTS], m.hidden) for e in range(m.count))
         kind = self.activation
         self.ops.append(
@@ -483,6 +499,7 @@ class Decoder(DecoderFiles):
                 bias,
                 m.groups,
                 m.groups_used,
+                scales,
             )
         )
         if m.shared and m.shared_gate:
@@ -492,6 +509,11 @@ class Decoder(DecoderFiles):
                 source, "share", buffer, (shared,), 1, m.shared, self.activation, "sigmoid", accumulate=True
             )
             self.ops.append(whole)
+
+    def scores(self, i: int, count: int) -> None:
+        """Append the scores of the experts."""
+        target = self.target("scores", f"blk.{i}.{ROUTER}", count, self.config.width)
+        self.ops.append(Linear(self.net_source, (target,)))
 
     def expert(self, stems: list[str], hidden: int) -> Expert:
         """Return an expert: its gate, up and down, with the biases that stand beside them.
@@ -508,7 +530,7 @@ class Decoder(DecoderFiles):
         return Expert(gate.weight, up.weight, down.weight, gate.bias, up.bias, down.bias)
 
 
-def _net_buffers(start: str, hidden: int) -> dict[str, Buffer]:
+def net_buffers(start: str, hidden: int) -> dict[str, Buffer]:
     """Return the buffers of a feed-forward net."""
     return {
         start + "gate": Buffer(hidden),

@@ -41,7 +41,7 @@ from intact.models.windows import (
 )
 
 _HF_UNUSED = re.compile(
-    r"(model\.)?(vision_tower|multi_modal_projector|visual)\..+|mtp\..+"
+    r"(model\.)?(vision_tower|multi_modal_projector|visual)\..+|(model\.)?mtp[._].+"
     r"|.*\.rotary_emb\.inv_freq|.*\.attention\.(masked_)?bias"
 )
 """Tensors that a text model leaves aside: a picture's tower, layers that predict further tokens (Qwen), and

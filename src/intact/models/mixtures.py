@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
-from intact.models.names import GGUF_LAYER, HF_LAYER, split_rows
+from intact.models.names import GGUF_LAYER, split_rows
 from intact.numerics.experts import ExpertWeights
 
 ROUTER: Final = "ffn_gate_inp"
@@ -21,9 +21,11 @@ SHARED_GATE: Final = "ffn_gate_inp_shexp"
 CHOICE_BIAS: Final = "exp_probs_b"
 HF_CHOICE_BIAS: Final = {"mlp.gate.e_score_correction_bias": f"{CHOICE_BIAS}.bias"}
 """DeepSeek's name of the biases by which experts are chosen, and the canonical one."""
-GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS}
+GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS} | {"ffn_gate_up_exps": EXPERTS[:2]}
 """Tensors of GGUF files that hold the matrices of all experts."""
 _MOST = 1024
+_HF_STACKED: Final = re.compile(r"model\.(?:language_model\.)?layers\.(\d+)\.(.+?)(?:\.(weight|bias))?")
+"""Names in layers of safetensors; tensors of all experts may have no end."""
 
 
 class MixtureForm(NamedTuple):
@@ -229,7 +231,7 @@ def split_experts(
     ModelError
         If the rows of an expert are no whole number of matrices, or of blocks.
     """
-    pattern = GGUF_LAYER if checkpoint.format == "gguf" else HF_LAYER
+    pattern = GGUF_LAYER if checkpoint.format == "gguf" else _HF_STACKED
     tensors: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
         match = pattern.fullmatch(name)
@@ -243,7 +245,8 @@ def split_experts(
         if rest:
             what = f"{len(stems)} matrices of each of {count} experts"
             raise ModelError(f"{checkpoint.path}: tensor {name} has shape {tensor.shape}, expected {what}")
-        names = [rename(f"blk.{match[1]}.{stem}.{e}.{match[3]}") for e in range(count) for stem in stems]
+        end = match[3] or "weight"
+        names = [rename(f"blk.{match[1]}.{stem}.{e}.{end}") for e in range(count) for stem in stems]
         flat = Tensor(name, tensor.kind, (count * tensor.shape[1], *tensor.shape[2:]), tensor.data)
         try:
             tensors |= {part.name: part for part in split_rows(flat, dict.fromkeys(names, rows))}

@@ -13,8 +13,8 @@ _ENCODER: Final = "rotary positions in an encoder"
 _INPUTS: Final = "inputs for each layer and keys shared between layers"
 _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     _ROUTER: (
-        *("llama4", "ernie4_5-moe", "phimoe", "grok", "arctic", "bailingmoe", "Llama4ForConditionalGeneration"),
-        *("PhimoeForCausalLM", "Ernie4_5_MoeForCausalLM"),
+        *("llama4", "phimoe", "grok", "arctic", "bailingmoe", "Llama4ForConditionalGeneration"),
+        "PhimoeForCausalLM",
     ),
     "clipped queries, keys and values": ("dbrx", "DbrxForCausalLM"),
     _LATENT: ("plm",),
@@ -24,7 +24,7 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     _ENCODER: ("nomic-bert", "nomic-bert-moe", "modern-bert", "NomicBertModel", "ModernBertModel"),
     "a head with a bias": ("phi2", "PhiForCausalLM"),
     "layer norms without gains": ("olmo", "OlmoForCausalLM"),
-    _INPUTS: ("gemma3n", "gemma4", "Gemma3nForCausalLM", "Gemma4ForCausalLM"),
+    _INPUTS: ("gemma3n", "Gemma3nForCausalLM"),
     "squared ReLU of a gate, times the other side": ("bitnet", "BitNetForCausalLM"),
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),
 }

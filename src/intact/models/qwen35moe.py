@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.delta_nets import DeltaMixtures
-
-_STACKED: Final = re.compile(r"model\.(?:language_model\.)?(layers\.\d+\.mlp\.experts\.(?:gate_up|down)_proj)")
 
 
 class Qwen35Moe(DeltaMixtures):
@@ -44,14 +40,3 @@ class Qwen35Moe(DeltaMixtures):
         """Read a config.json, which has no such width."""
         width = m.get("intermediate_size", m.get("moe_intermediate_size"))
         return super().read_hf(Metadata({**m.values, "intermediate_size": width}, m.source))
-
-    @classmethod
-    def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
-        """Return a checkpoint in which each matrix is a tensor of its own; tensors of all experts have no end."""
-        if checkpoint.format != "gguf":
-            tensors: dict[str, Tensor] = {}
-            for name, tensor in checkpoint.tensors.items():
-                match = _STACKED.fullmatch(name)
-                tensors[f"model.{match[1]}.weight" if match else name] = tensor
-            checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
-        return super().split(checkpoint, config)

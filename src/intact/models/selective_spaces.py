@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
-from intact.formats import Tensor
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
 from intact.models.names import SELECTIVE_INPUTS, SELECTIVE_PARTS
@@ -113,12 +110,6 @@ class SelectiveSpaces(StateSpaces):
         assert s is not None
         target = self.target(buffer, f"blk.{i}.ssm_out", c.width, s.channels, accumulate)
         self.ops.append(Linear("gated", (target,)))
-
-    def ones(self, width: int) -> str:
-        """Return the name of a gain of ones, which no file has."""
-        name = f"ones.{width}"
-        self.used[name] = Tensor(name, "F32", (width,), np.ones(width, "<f4").view(np.uint8))
-        return name
 
     def scan_buffers(self) -> dict[str, Buffer]:
         """Return the row vectors of selective layers."""

@@ -26,6 +26,17 @@ def read_gguf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, 
     return tuple(bool(flag) for flag in flags)
 
 
+def per_layer(m: Metadata, key: str, layers: int) -> tuple[int, ...]:
+    """Read a size of each layer: a list of them, or one that all have."""
+    value = m.get(key)
+    if not isinstance(value, list | tuple | np.ndarray):
+        return (m.integer(key),) * layers
+    sizes = [int(size) for size in value]
+    if len(sizes) != layers or min(sizes) < 1:
+        m.refuse(key, f"an integer from 1 on, or one for each of {layers} layers", sizes)
+    return tuple(sizes)
+
+
 def read_hf_local_layers(m: Metadata, layers: int, every: int) -> tuple[bool, ...]:
     """Read which layers are local: those that `layer_types` says, else all but each n-th.
 

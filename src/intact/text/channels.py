@@ -33,6 +33,7 @@ class ThinkingChannel:
     """Thoughts that are messages of the channel `analysis`, wherever they stand (`intact.text.thinking`)."""
 
     template_mark: Final = channel_mark(ANALYSIS)
+    visible_marks: Final[tuple[str, ...]] = ()
 
     def reader(self, prompt: str = "") -> ChannelReader:
         """Return the reader of one text, whatever its prompt."""

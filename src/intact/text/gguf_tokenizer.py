@@ -1,9 +1,10 @@
 """Tokenizers from the metadata of a GGUF file.
 
-Four families: `gpt2`, byte-level BPE with its merges in the file; `bert` and `t5`, which have modules of their own
-(`wordpiece`, `unigram`); and `llama`, SentencePiece's BPE, which stores a score for every piece instead of merges.
-SentencePiece joins, again and again, the neighbours whose joint piece has the best score, the leftmost of equals. With
-the pairs of pieces listed by the score of what they make, that is BPE with merges.
+Five families: `gpt2`, byte-level BPE with its merges in the file; `bert` and `t5`, which have modules of their own
+(`wordpiece`, `unigram`); `llama`, SentencePiece's BPE, which stores a score for every piece instead of merges; and
+`gemma4`, the same with merges in the file. SentencePiece joins, again and again, the neighbours whose joint piece has
+the best score, the leftmost of equals. With the pairs of pieces listed by the score of what they make, that is BPE with
+merges.
 """
 
 import math
@@ -76,7 +77,9 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     if model == "gpt2":
         family = _byte_level(meta, texts)
     elif model == "llama":
-        family = _sentencepiece(meta, texts, types)
+        family = _sentencepiece(meta, texts, types, _merges_by_score(meta, texts, types))
+    elif model == "gemma4":
+        family = _sentencepiece(meta, texts, types, _merges(meta))
     elif model == "t5":
         family = unigram_family(meta, texts, types)
     elif model == "bert":
@@ -86,7 +89,8 @@ def parts_from_gguf(metadata: Mapping[str, Any], source: str = "metadata") -> Pa
     else:
         meta.fail(
             "model",
-            f"is {model!r}; expected gpt2 (byte-level BPE), llama (SentencePiece), t5 (Unigram) or bert (WordPiece)",
+            f"is {model!r}; expected gpt2 (byte-level BPE), llama or gemma4 (SentencePiece), t5 (Unigram) or "
+            "bert (WordPiece)",
         )
     size = len(texts)
     default_bos, default_eos = family.default_ids
@@ -240,13 +244,11 @@ def _bpe(meta: Metadata, texts: Sequence[str], merges: list[tuple[str, str]], **
         raise FormatError(f"{meta.source}: the tokenizer cannot be built: {error}") from error
 
 
-def _sentencepiece(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> Family:
+def _merges_by_score(meta: Metadata, texts: Sequence[str], types: Sequence[TokenType]) -> list[tuple[str, str]]:
     scores = meta.numbers("scores", len(texts))
     for token, score in enumerate(scores):
         if not isinstance(score, int | float) or math.isnan(score):
             meta.fail("scores", f"entry {token} is {score!r:.60}; expected a number")
-    leading_space = meta.flag("add_space_prefix", True)
-    unknown = token_id(meta, "unknown_token_id", 0, len(texts))
     scored = {text: scores[token] for token, text in enumerate(texts) if types[token] is TokenType.NORMAL}
     longest = max(scored, key=len, default="")
     if len(longest) > _LONGEST_PIECE:
@@ -258,6 +260,15 @@ def _sentencepiece(meta: Metadata, texts: Sequence[str], types: Sequence[TokenTy
     merges = list(islice(merges_of_scores(scored), _MOST_MERGES + 1))
     if len(merges) > _MOST_MERGES:
         meta.fail("tokens", f"has more than {_MOST_MERGES} pairs of pieces that make a piece; expected no more")
+    return merges
+
+
+def _sentencepiece(
+    meta: Metadata, texts: Sequence[str], types: Sequence[TokenType], merges: list[tuple[str, str]]
+) -> Family:
+    leading_space = meta.flag("add_space_prefix", True)
+    unknown = token_id(meta, "unknown_token_id", 0, len(texts))
+    pieces = [text for text, kind in zip(texts, types, strict=True) if kind is TokenType.NORMAL]
 
     def build() -> "tokenizers.Tokenizer":
         from tokenizers import Regex
@@ -276,7 +287,7 @@ def _sentencepiece(meta: Metadata, texts: Sequence[str], types: Sequence[TokenTy
         return _assemble(
             model,
             Sequence([Prepend(WORD_START), replace]) if leading_space else replace,
-            Split(Regex(word_starts(scored)), behavior="merged_with_next"),
+            Split(Regex(word_starts(pieces)), behavior="merged_with_next"),
         )
 
     return Family(build, spell_sentencepiece, (1, 2), add_bos=True, leading_space=leading_space)
@@ -297,14 +308,14 @@ def merges_of_scores(scored: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     )
 
 
-def word_starts(scored: Mapping[str, float]) -> str:
+def word_starts(pieces: Iterable[str]) -> str:
     """Return a pattern of the spaces before which a text can be cut without changing its tokens.
 
     No piece of most vocabularies has a space inside, so that words can be tokenized, and their tokens remembered, one
     by one. A space after a character that stands before a space within some piece is no place to cut.
     """
     joined = {
-        piece[i - 1] for piece in scored if WORD_START in piece for i in range(1, len(piece)) if piece[i] == WORD_START
+        piece[i - 1] for piece in pieces if WORD_START in piece for i in range(1, len(piece)) if piece[i] == WORD_START
     }
     escaped = "".join(f"\\x{{{ord(character):x}}}" for character in sorted(joined))  # in Gemma >, for its piece `>▁</`
     return f"(?<![{escaped}]){WORD_START}" if joined else WORD_START

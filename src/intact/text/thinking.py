@@ -21,6 +21,10 @@ class ThinkingFormat(Protocol):
     """The way in which a family of models sets its thoughts apart."""
 
     @property
+    def visible_marks(self) -> tuple[str, ...]:
+        """Control tokens that are seen in the text, as marks of thoughts are made of them."""
+
+    @property
     def template_mark(self) -> str:
         """A text by which a chat template shows that it is in this format."""
 
@@ -41,10 +45,13 @@ class ThinkingTags(NamedTuple):
     ----------
     opens, closes : str
         The marks before and behind the thoughts.
+    visible_marks : tuple of str
+        Control tokens that are seen in the text, as the marks are made of them.
     """
 
     opens: str
     closes: str
+    visible_marks: tuple[str, ...] = ()
 
     @property
     def template_mark(self) -> str:
@@ -143,7 +150,9 @@ THINK_TAGS: Final = ThinkingTags("<think>", "</think>")
 """Thoughts as DeepSeek-R1, Qwen3, SmolLM3, EXAONE 4, GLM-Z1, Hunyuan and many others mark them."""
 SEED_TAGS: Final = ThinkingTags("<seed:think>", "</seed:think>")
 """Thoughts as Seed-OSS marks them."""
-TAGS: Final = (THINK_TAGS, SEED_TAGS)
+GEMMA_TAGS: Final = ThinkingTags("<|channel>thought", "<channel|>", ("<|channel>", "<channel|>"))
+"""Thoughts as Gemma 4 marks them."""
+TAGS: Final = (THINK_TAGS, SEED_TAGS, GEMMA_TAGS)
 FORMATS: Final[tuple[ThinkingFormat, ...]] = (*TAGS, HARMONY)
 
 

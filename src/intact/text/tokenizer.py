@@ -13,6 +13,7 @@ from intact.text.infill import SPELLINGS, InfillTokens
 from intact.text.pairs import PairTemplate, PairTokens
 from intact.text.stream import Detokenizer
 from intact.text.template import ChatTemplate, Message, current
+from intact.text.thinking import find_thinking
 from intact.text.tool_calls import find_format
 from intact.text.vocabulary import SPECIAL, Tokens, is_panic
 
@@ -352,14 +353,15 @@ class Tokenizer:
         return checked
 
     def _visible_bytes(self, token: int) -> bytes:
-        """Return a token's part of a text without control tokens, among which marks of tool calls may be text."""
+        """Return a token's part of a text without control tokens, among which marks of calls and thoughts may be."""
         found = self._bytes[token]
         return b"" if self.is_special(token) and found not in self._visible_marks else found
 
     @cached_property
     def _visible_marks(self) -> frozenset[bytes]:
-        """The marks of tool calls that are seen in a text even where they are control tokens."""
-        forms = [find_format(text) for text in self._parts.templates.values()]
+        """The marks of tool calls and thoughts that are seen in a text even where they are control tokens."""
+        templates = self._parts.templates.values()
+        forms = [find(text) for text in templates for find in (find_format, find_thinking)]
         return frozenset(mark.encode() for form in forms if form for mark in form.visible_marks)
 
     @cached_property

@@ -1,0 +1,42 @@
+"""Calls as Gemma 4 writes them: `<|tool_call>call:NAME{key:<|"|>text<|"|>,other:3}<tool_call|>`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments
+
+QUOTE: Final = '<|"|>'
+"""The mark on both sides of a string, in which nothing is escaped."""
+_CALL: Final = re.compile(r"\s*call:\s*([^\s{}]+)\s*(\{.*\})\s*\Z", re.DOTALL)
+_BARE: Final = re.compile(r'("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"][^{}\[\],:"]*?)(?=\s*:)')
+"""A string of JSON, which stays as it is, or a key without quotes."""
+
+
+class GemmaCalls(ToolCallFormat):
+    """Keys without quotes, strings between marks of their own; numbers, lists and objects as in JSON."""
+
+    name = "gemma"
+    opens = "<|tool_call>"
+    closes = "<tool_call|>"
+    visible_marks = (opens, closes, QUOTE)
+
+    def parse(self, text: str) -> list[ParsedCall]:
+        """Read one call; arguments may be plain JSON too."""
+        match = _CALL.match(text)
+        arguments = None if match is None else read_arguments(_as_json(match[2]))
+        return [] if match is None or arguments is None else [ParsedCall(match[1], arguments)]
+
+    def frame(self, name: str) -> tuple[str, str]:
+        """Write one call whose arguments are plain JSON, which a schema can impose."""
+        return f"call:{name}", ""
+
+
+def _as_json(text: str) -> str:
+    """Return arguments with JSON's quotes."""
+    parts = text.split(QUOTE)
+    plain = (_BARE.sub(lambda found: found[1] or json.dumps(found[2]), part) for part in parts[::2])
+    strings = (json.dumps(part, ensure_ascii=False) for part in parts[1::2])
+    return next(plain) + "".join(string + rest for string, rest in zip(strings, plain, strict=False))
