@@ -81,7 +81,8 @@ read from folders; llama.cpp has no converter of them.
 
 Gemma 4's layers have one form of cache, of the wider heads and the larger number of KV heads: keys and values of local
 layers are filled up with zeros there, which takes room and changes no score. Its last layers share keys and values and
-take no room. Pictures and sound are left aside. Layers that share keys cannot stand in processes of their own.
+take no room. Pictures and sound are left aside. Where layers share keys or have inputs of their own (E2B, E4B), a model
+runs in one process, and its layers cannot be checked one by one.
 
 Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. A layer that predicts
 further tokens is no part of the model, whether a file holds it or not; it can draft ([prediction

@@ -39,7 +39,7 @@ from intact.parallel.pipeline import (
 )
 from intact.parallel.plan import StepPlan
 from intact.parallel.shard import listen_at, serve_shard
-from support.architectures import representatives
+from support.architectures import WHOLE, divisible
 from support.child import in_child
 from support.folders import VARIANTS, write_folder
 from support.models import real_model
@@ -143,10 +143,24 @@ def test_stages_give_the_same_logits(shares: tuple[int, ...], part_rows: int, pa
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("architecture", representatives())
+@pytest.mark.parametrize("architecture", divisible())
 def test_so_do_all_architectures(architecture: str, tmp_path: Path) -> None:
     program = program_of(write_tiny(tmp_path / "m.gguf", architecture))
     assert_same(program, native(), (1,) * min(2, len(segments(program).layers)), 16)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("architecture", WHOLE)
+def test_layers_that_hand_on_more_than_the_stream_are_not_divided(architecture: str, tmp_path: Path) -> None:
+    program = program_of(write_tiny(tmp_path / "m.gguf", architecture))
+    with pytest.raises(ParameterError, match=f"a layer of {architecture} reads .* of the layer before"):
+        divide_layers(program, (1, 1))
+
+
+@pytest.mark.native
+def test_gemma_4_is_divided_where_its_layers_share_nothing(tmp_path: Path) -> None:
+    program = program_of(write_folder(tmp_path, VARIANTS["gemma4-moe"], "gemma4-moe"))
+    assert_same(program, native(), (1, 1, 1), 16)
 
 
 @pytest.mark.native

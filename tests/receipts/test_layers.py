@@ -24,7 +24,7 @@ from intact.receipts.opening import Opening, check, choose_layers, commit, open_
 from intact.receipts.signature import new_key
 from intact.receipts.verify import verify
 from support.adapters import write_adapter
-from support.architectures import representatives
+from support.architectures import divisible
 from support.forger import LayerForger
 from support.tiny import write_tiny
 
@@ -63,7 +63,7 @@ def committed(model):
     return commit(model, answer(model))
 
 
-@pytest.mark.parametrize("architecture", representatives())
+@pytest.mark.parametrize("architecture", divisible())
 def test_every_architecture_is_committed_opened_and_checked_layer_by_layer(folder, architecture):
     with tiny(folder, architecture) as model:
         receipt = commit(model, answer(model))

@@ -36,6 +36,8 @@ from support.tiny import write_tiny
 
 STORED = tuple(name for name, one in ARCHITECTURES.items() if one.gguf == name and one.causal)
 """All whose GGUF files are not another's, of models that write texts; encoders have tests of their own."""
+WHOLE = ("gemma4",)
+"""Those whose layers hand on more than the residual stream, so that no program has some of them alone."""
 FIRST = ("llama", "gemma3")
 """Tests name these: they are always among the representatives."""
 
@@ -108,3 +110,8 @@ def representatives(pairs: bool = False) -> tuple[str, ...]:
     while missing := set.union(*parts.values()) - set.union(*(parts[name] for name in chosen)):
         chosen.append(max(parts, key=lambda name: len(parts[name] & missing)))
     return tuple(sorted(chosen))
+
+
+def divisible() -> tuple[str, ...]:
+    """The representatives whose layers are divided, as pipelines and receipts of layers do."""
+    return tuple(name for name in representatives() if name not in WHOLE)

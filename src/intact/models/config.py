@@ -66,7 +66,7 @@ class LatentAttention(NamedTuple):
 
 
 class LayerKinds(NamedTuple):
-    """What differs between layers of Gemma 4.
+    """Differences between layers of Gemma 4.
 
     Attributes
     ----------

@@ -201,7 +201,7 @@ class Gemma4(GemmaDecoder):
 
     @property
     def kinds(self) -> LayerKinds:
-        """What differs between layers."""
+        """The differences between layers."""
         assert self.config.kinds is not None
         return self.config.kinds
 
