@@ -166,8 +166,10 @@ class FloatModel:
         if p + "attn_sinks.weight" in self.weights:
             sinks = self.weights[p + "attn_sinks.weight"][:, None, None]
             total = total + np.exp(sinks - scores.max(-1, keepdims=True))
-        out = np.einsum("hqk,khd->qhd", e / total, v) * output_gate
-        return self.linear(out.reshape(len(x), -1), p + "attn_output")
+        out = (np.einsum("hqk,khd->qhd", e / total, v) * output_gate).reshape(len(x), -1)
+        if p + "attn_sub_norm.weight" in self.weights:
+            out = self.norm(out, p + "attn_sub_norm")
+        return self.linear(out, p + "attn_output")
 
     def convolution(self, x: np.ndarray, p: str) -> np.ndarray:
         """A gated sum over the last positions, channel by channel (LFM2)."""
@@ -318,6 +320,9 @@ class FloatModel:
             return self.linear(np.maximum(self.linear(x, p + "ffn_up"), 0) ** 2, p + "ffn_down")
         if self.kind in ("starcoder2", "gptneox"):
             return self.linear(self.activation(self.linear(x, p + "ffn_up")), p + "ffn_down")
+        if p + "ffn_sub_norm.weight" in self.weights:
+            hidden = np.maximum(self.linear(x, p + "ffn_gate"), 0) ** 2 * self.linear(x, p + "ffn_up")
+            return self.linear(self.norm(hidden, p + "ffn_sub_norm"), p + "ffn_down")
         if p + "ffn_gate.weight" in self.weights:
             gate, up = self.linear(x, p + "ffn_gate"), self.linear(x, p + "ffn_up")
         else:

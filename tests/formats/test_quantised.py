@@ -31,6 +31,7 @@ Draw = Callable[[np.random.Generator, int, int], Packed]
 GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": False}
 AWQ: dict[str, Any] = {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"}
 BNB: dict[str, Any] = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+BITNET: dict[str, Any] = {"quant_method": "bitnet", "quantization_mode": "offline"}
 FP8: dict[str, Any] = {"quant_method": "fp8", "activation_scheme": "dynamic"}
 MODELOPT: dict[str, Any] = {"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head"]}
 
@@ -105,6 +106,8 @@ LOSSLESS: dict[str, tuple[dict[str, Any], Draw, str]] = {
         lambda draw, rows, columns: packing.mxfp4(draw, (rows, columns), ".weight_blocks", ".weight_scales"),
         "MXFP4",
     ),
+    "bitnet": (BITNET | {"linear_class": "autobitlinear"}, packing.ternary, INTEGER),
+    "bitnet that divides": (BITNET, partial(packing.ternary, divides=True), INTEGER),
     "int8 of bitsandbytes": (BNB | {"load_in_4bit": False, "load_in_8bit": True}, packing.int8_outputs, INTEGER),
 }  # fmt: skip
 """Settings, matrices, and what they become; all of which float32 holds."""
@@ -204,6 +207,37 @@ def test_a_model_of_bitsandbytes_runs_near_its_floats(tmp_path) -> None:
     plain = write_folder(tmp_path / "plain", VARIANT, "quantised", floats)
     ours, theirs = (raw_logits(folder, profile="fp32") / 65536 for folder in (tmp_path / "model", plain))
     assert 0 < np.abs(ours - theirs).max() < 0.02 * np.abs(theirs).max()
+
+
+def test_floats_of_bitnet_become_ternary_when_they_are_read(tmp_path) -> None:
+    settings = BITNET | {"linear_class": "autobitlinear", "quantization_mode": "online"}
+    folder = write_folder(tmp_path, VARIANT, "x")
+    (folder / "config.json").write_text(json.dumps(dict(VARIANT.config) | {"quantization_config": settings}))
+    floats = tensor_values(VARIANT.config, "x")
+    with open_checkpoint(folder) as checkpoint:
+        for name, values in floats.items():
+            tensor = checkpoint.tensors[name]
+            found = dequantize(tensor.kind, tensor.data, tensor.shape)
+            if not name.endswith("_proj.weight"):
+                assert np.array_equal(found, values)
+                continue
+            scale = np.abs(values).mean()
+            assert np.array_equal(np.sign(found), np.clip(np.rint(values / scale), -1, 1))
+            assert np.allclose(np.abs(found[found != 0]), scale, rtol=2**-14)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"_weight": packing.part("I8", np.zeros((8, 64), "i1"))}, "is I8"),
+        ({"_weight": packing.part("U8", np.full((8, 64), 255, "u1"))}, "has a code of 3; expected 0, 1 and 2"),
+        ({"_weight_scale": packing.part("F32", np.ones(2, "<f4"))}, r"has shape \(2,\); expected one number"),
+    ],
+)
+def test_damaged_files_of_bitnet_are_refused(changes: Mapping[str, Part], problem: str) -> None:
+    packed = packing.ternary(np.random.default_rng(1), 32, 64)
+    with pytest.raises(FormatError, match=problem):
+        _ = one_matrix(BITNET, packed, **changes).data
 
 
 def test_scales_are_rounded_within_a_part_of_the_largest_of_their_row() -> None:
@@ -379,7 +413,7 @@ def zeros(kind: str, *shape: int, size: int = 4) -> Part:
 @pytest.mark.parametrize(
     ("settings", "packed", "changes", "message"),
     [
-        ({"quant_method": "hqq"}, A_GPTQ, {}, "quant_method must be awq or bitsandbytes or .* found 'hqq'"),
+        ({"quant_method": "hqq"}, A_GPTQ, {}, "quant_method must be awq or bitnet or .* found 'hqq'"),
         ({}, A_GPTQ, {}, "quant_method must be"),
         (GPTQ | {"bits": 5}, A_GPTQ, {}, "bits must be 2 or 3 or 4 or 8, found 5"),
         (GPTQ | {"group_size": 0}, A_GPTQ, {}, "group_size must be an integer from 1"),

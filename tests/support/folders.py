@@ -423,6 +423,9 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "bitnet": Variant(
+        _config("BitNetForCausalLM", "bitnet", num_hidden_layers=3, hidden_act="relu2", attention_bias=False), "F16"
+    ),
     "helium": Variant(
         _config("HeliumForCausalLM", "helium", num_key_value_heads=4, head_dim=16, rms_norm_eps=1e-8), "F16"
     ),

@@ -202,6 +202,18 @@ def bitsandbytes(
     return Packed(parts, values.astype(np.float64).reshape(rows, columns))
 
 
+def ternary(draw: np.random.Generator, rows: int, columns: int, divides: bool = False) -> Packed:
+    """BitNet's: a quarter of the rows in each two bits of a byte."""
+    values = draw.integers(-1, 2, (rows, columns))
+    quarters = (values + 1).astype("u1").reshape(4, rows // 4, columns)
+    scale = scales(draw, (1,)).astype("<f4") if not divides else np.float32([8.0])
+    parts = {
+        ".weight": part("U8", sum(quarter << 2 * i for i, quarter in enumerate(quarters))),
+        ".weight_scale": part("F32", scale),
+    }
+    return Packed(parts, values * scale.astype(np.float64) ** (-1 if divides else 1))
+
+
 def int8_outputs(draw: np.random.Generator, rows: int, columns: int) -> Packed:
     """LLM.int8(): codes of each output are its values times 127 / SCB."""
     codes = draw.integers(-127, 128, (rows, columns))

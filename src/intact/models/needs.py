@@ -25,7 +25,7 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     "a head with a bias": ("phi2", "PhiForCausalLM"),
     "layer norms without gains": ("olmo", "OlmoForCausalLM"),
     _INPUTS: ("gemma3n", "Gemma3nForCausalLM"),
-    "squared ReLU of a gate, times the other side": ("bitnet", "BitNetForCausalLM"),
+    "ternary weights with nets of SiLU, between norms": ("bitnet",),
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),
 }
 NEEDS: Final[dict[str, str]] = {name: need for need, names in _BY_NEED.items() for name in names}

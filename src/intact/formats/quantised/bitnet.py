@@ -1,0 +1,77 @@
+"""BitNet's files: ternary weights of 2 bits with one scale a matrix, or floats that become such when they are read.
+
+Source: Transformers' integrations/bitnet.py, of Microsoft's BitNet b1.58 2B4T: `BitLinear` divides by the scale,
+`AutoBitLinear` multiplies by it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+
+from intact.formats.metadata import Metadata
+from intact.formats.quantised.floats import SCALES
+from intact.formats.quantised.form import QuantisedForm
+from intact.formats.quantised.integers import Affine, affine_matrix
+from intact.formats.quantised.parts import MatrixParts
+from intact.formats.tensor import Tensor
+
+FLOATS: Final = ("F32", "F16", "BF16")
+_BITS: Final = 2
+_TO_CODES: Final = 2
+"""What is added to -1, 0 and 1: the middle of codes of 2 bits stands for 0."""
+_PROJECTION: Final = re.compile(r"(.+\.layers\.\d+\..+_proj)\.weight")
+_LEAST_SCALE: Final = 1e-5
+
+
+class BitNetFiles(QuantisedForm):
+    """Codes stay; the scale is rounded as others are. Inputs are quantised by the profile, not as BitNet does."""
+
+    methods = ("bitnet",)
+    marks = (".weight_scale",)
+    ends = (".weight",)
+
+    def __init__(self, settings: Metadata) -> None:
+        super().__init__(settings)
+        settings.refuse_features({"use_rms_norm": (False,)})
+        multiplies = settings.choice("linear_class", ("bitlinear", "autobitlinear")) == "autobitlinear"
+        self.online = settings.choice("quantization_mode", ("offline", "online")) == "online" and multiplies
+        self.power = 1 if multiplies else -1
+        if self.online:
+            self.marks = (".weight",)  # type: ignore[misc]  # of projections, whose floats become ternary here
+
+    def split(self, name: str) -> tuple[str, str] | None:
+        """Return the stem and the end of a part; of floats, of projections in layers alone."""
+        if not self.online:
+            return super().split(name)
+        match = _PROJECTION.fullmatch(name)
+        return (match[1], ".weight") if match else None
+
+    def matrix(self, parts: MatrixParts) -> Tensor:
+        """Return an integer weight of 2 bits."""
+        if self.online:
+            rows, columns = parts.part(".weight", FLOATS, (None, None)).shape
+        else:
+            packed, columns = parts.part(".weight", ("U8",), (None, None)).shape
+            rows = 4 * packed
+            if parts.part(".weight_scale", SCALES).shape not in ((), (1,)):
+                parts.fail(".weight_scale", f"has shape {parts.found['.weight_scale'].shape}; expected one number")
+
+        def read() -> Affine:
+            if self.online:
+                weights = parts.floats(".weight")
+                scale = np.maximum(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
+                values = np.clip(np.rint(weights * (np.float32(1) / scale)), -1, 1)
+                codes = (values + _TO_CODES).astype(np.uint8)
+            else:
+                stored = parts.found[".weight"].data.reshape(-1, columns)
+                codes = np.concatenate([stored >> shift & 3 for shift in range(0, 8, 2)])  # a quarter of the rows each
+                if (codes == 3).any():
+                    parts.fail(".weight", "has a code of 3; expected 0, 1 and 2 for -1, 0 and 1")
+                codes += np.uint8(_TO_CODES - 1)
+                scale = parts.floats(".weight_scale").reshape(()) ** self.power
+            return Affine(codes, np.full((rows, 1), scale, np.float64))
+
+        return affine_matrix(parts, (rows, columns), _BITS, np.zeros(columns, np.int64), read)

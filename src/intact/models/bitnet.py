@@ -1,0 +1,41 @@
+"""BitNet b1.58: Llama with a norm before each output projection, squared ReLU of the gate (arXiv 2504.12285)."""
+
+from __future__ import annotations
+
+from intact.models.decoder import Decoder
+from intact.models.names import FEED_FORWARD, HF_NAMES
+from intact.models.program import Buffer, Linear, Multiply, Norm
+
+
+class BitNet(Decoder):
+    """Weights are ternary with one scale a matrix, or floats that were trained to become so (`formats/quantised`)."""
+
+    gguf = "bitnet-b1.58"
+    hf = ("BitNetForCausalLM",)
+    hf_names = HF_NAMES | {"attn_sub_norm": "self_attn.attn_sub_norm", "ffn_sub_norm": "mlp.ffn_sub_norm"}
+    hf_defaults = {"rope_theta": 500000.0, "rms_norm_eps": 1e-5, "hidden_act": "relu2"}
+    hf_activation = ("hidden_act", "relu2")
+    activation = "relu"
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return also the rows of the net before and behind its norm."""
+        return super().buffers() | {name: Buffer(self.config.hidden) for name in ("once", "normed_hidden")}
+
+    def project(self, i: int, buffer: str, accumulate: bool) -> None:
+        """Append a norm of what attention gives, and its output projection."""
+        gain = f"blk.{i}.attn_sub_norm.weight"
+        self.vector(gain, self.config.heads * self.config.head_width)
+        self.ops.append(Norm("attended", "attended", gain, self.config.eps, heads=1))
+        super().project(i, buffer, accumulate)
+
+    def feed_forward(self, i: int, buffer: str, accumulate: bool) -> None:
+        """Append the net: the gate's ReLU multiplies up, and once more what that gives; a norm; down."""
+        c, p = self.config, f"blk.{i}."
+        gate, up, down = (p + stem for stem in FEED_FORWARD)
+        first = self.target("gate", gate, c.hidden, c.width), self.target("up", up, c.hidden, c.width)
+        self.ops.append(Linear("normed", first))
+        self.gate("gate", "up", "hidden", self.activation)
+        self.ops.append(Multiply("hidden", "once"))
+        self.gate("gate", "once", "hidden", self.activation)
+        self.norm("hidden", "normed_hidden", p + "ffn_sub_norm.weight", width=c.hidden)
+        self.ops.append(Linear("normed_hidden", (self.target(buffer, down, c.width, c.hidden, accumulate),)))
