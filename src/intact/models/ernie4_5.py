@@ -1,5 +1,7 @@
 """ERNIE 4.5 dense: Llama's graph, rotary pairs are neighbours (ERNIE 4.5 technical report, 2025)."""
 
+from typing import ClassVar
+
 from intact.models.decoder import Decoder
 
 
@@ -7,7 +9,7 @@ class Ernie45(Decoder):
     """Both kinds of files hold the rows of query and key in the order of neighbouring pairs."""
 
     gguf = "ernie4_5"
-    hf = ("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM")
+    hf: ClassVar[tuple[str, ...]] = ("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM")
     hf_defaults = {"rope_theta": 500000.0, "head_dim": 128, "rms_norm_eps": 1e-5, "tie_word_embeddings": True}
     hf_refused = {"compression_ratio": (1,)}
     biases = dict.fromkeys(Decoder.biases, "use_bias")

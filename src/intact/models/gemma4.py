@@ -270,7 +270,8 @@ class Gemma4(GemmaDecoder):
         """Append attention, the net and the experts beside it, the layer's own inputs, and its last factor."""
         c, kinds, p = self.config, self.kinds, f"blk.{i}."
         self.norm("x", "normed", p + "attn_norm.weight")
-        self.attention(i)
+        local = c.is_local[i]
+        self.attention(i, rotary=int(local), window=c.window if local else 0)
         self.project(i, "result", accumulate=False)
         self.norm("result", "x", p + "post_attention_norm.weight", accumulate=True)
         self.norm("x", "normed", p + "ffn_norm.weight")
@@ -295,10 +296,12 @@ class Gemma4(GemmaDecoder):
         """Return whether a layer has keys and values of its own."""
         return i < self.config.layers - self.kinds.sharing
 
-    def attention(self, i: int, **_: Any) -> None:
+    def attention(
+        self, i: int, interleaved: bool = False, head_norms: bool = True, rotary: int = 0, window: int = 0
+    ) -> None:
         """Append queries, keys and values with their norms, each in the sizes of the cache, and attention."""
         c, p, (end, width, kv_heads) = self.config, f"blk.{i}.", self.kind(i)
-        rotary, local = int(c.is_local[i]), c.is_local[i]
+        local = c.is_local[i]
         targets = [self.target("q" + end, p + "attn_q", c.heads * width, c.width)]
         equal = f"{p}attn_v.weight" not in self.tensors and self.kinds.keys_as_values and not local
         if self.has_keys(i):
@@ -317,7 +320,7 @@ class Gemma4(GemmaDecoder):
             self.spread("k" + end, "keys" + end, kv_heads, c.kv_heads, width)
             self.spread("v" + end, "values" + end, kv_heads, c.kv_heads, width)
         own = [j for j in range(c.layers) if self.has_keys(j) and c.is_local[j] == local and j <= i]
-        shape = (own[-1], c.heads, c.kv_heads, c.head_width, Fraction(1), c.window if local else 0)
+        shape = (own[-1], c.heads, c.kv_heads, c.head_width, Fraction(1), window)
         self.ops.append(Attend("q", "keys" + end, "values" + end, "attended", *shape))
         self.ops.append(Scatter("attended", "attended" + end, c.heads, width, c.head_width, 0, width))
 
