@@ -65,12 +65,14 @@ def digests(folder: Path) -> dict[str, str]:
 def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
     """Logits by Transformers, rounded, and how far ours of the same model in `own` are from float64's."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     found = {}
+    pictures = "vision_config" in json.loads((folder / "config.json").read_text())
+    kind = AutoModelForImageTextToText if pictures else AutoModelForCausalLM
     experts = {"experts_implementation": "eager"}  # the others are not for float64
     for dtype in (torch.float32, torch.float64):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="eager", **experts).eval()
+        model = kind.from_pretrained(folder, dtype=dtype, attn_implementation="eager", **experts).eval()
         with torch.no_grad():
             found[dtype] = model(torch.tensor([TOKENS])).logits[0].double().numpy()
     single, double = found[torch.float32], found[torch.float64]

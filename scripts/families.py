@@ -79,12 +79,14 @@ GPT-NeoX with attention and net one behind the other (`use_parallel_residual`) i
 MiniCPM 3's factors are not in its GGUF files: they are read as the 4B's. Helium, Code World Model and VaultGemma are
 read from folders; llama.cpp has no converter of them.
 
+Of models with pictures or sound (Gemma 3 and 4, Mistral 3, Qwen's VL models) the text part runs; towers are left aside.
+
 BitNet b1.58 is read from folders: packed, with ternary weights of 2 bits, or with floats that become such when they are
 read. BitNet quantises a product's inputs to 8 bits with one scale a row: the profile `int8_row` is nearest to that.
 
 Gemma 4's layers have one form of cache, of the wider heads and the larger number of KV heads: keys and values of local
 layers are filled up with zeros there, which takes room and changes no score. Its last layers share keys and values and
-take no room. Pictures and sound are left aside. Where layers share keys or have inputs of their own (E2B, E4B), a model
+take no room. Where layers share keys or have inputs of their own (E2B, E4B), a model
 runs in one process, and its layers cannot be checked one by one.
 
 Qwen3.5 and Qwen3-Next have gated delta nets, whose states take room in the cache as Mamba-2's do. A layer that predicts

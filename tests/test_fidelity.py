@@ -36,7 +36,7 @@ ROW_NORMS = ("olmo2", "olmoe", "minimax-m2")
 SIDE_BY_SIDE = ("command-r", "cohere2")
 SHARES_OF_CHOSEN = (
     *("qwen3moe", "granitemoe", "granitehybrid", "gpt-oss", "lfm2moe", "qwen3next", "qwen35moe", "hunyuan-moe"),
-    *("ernie4_5-moe", "gemma4"),
+    *("ernie4_5-moe", "gemma4", "qwen3vlmoe"),
 )
 HUNYUAN = ("hunyuan-dense", "hunyuan-moe")
 """Architectures whose head norms follow the rotary embedding."""

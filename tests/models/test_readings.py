@@ -82,10 +82,13 @@ CONVERTED = {
     "olmoe": ("olmoe", False),
     "phi3": ("phi3", False),
     "phi4-mini": ("phi3", False),
+    "qwen2.5-vl": ("qwen2vl", False),
     "qwen2moe": ("qwen2moe", False),
     "qwen3": ("qwen3", False),
     "qwen3moe": ("qwen3moe", False),
     "qwen3-next": ("qwen3next", False),
+    "qwen3-vl": ("qwen3vl", False),
+    "qwen3-vl-moe": ("qwen3vlmoe", False),
     "qwen3.5": ("qwen35", False),
     "qwen3.5-moe": ("qwen35moe", False),
     "qwen3.5-tied": ("qwen35", False),
@@ -244,6 +247,12 @@ def _apart(
             continue
         if ".linear_attn." in name:
             yield from _by_key_head(config, name, array)
+            continue
+        if config["model_type"] == "qwen3_vl_moe_text" and ".mlp.experts." in name:
+            stem, rows = name.rpartition(".")[0], array.swapaxes(1, 2)
+            parts = dict(zip(("gate", "up"), np.split(rows, 2, axis=1), strict=True)) if "gate_up" in name else {}
+            for part, own in (parts or {"down": rows}).items():
+                yield f"{stem}.{part}_proj.weight", own
             continue
         if ".mlp.experts.gate_up_proj" in name or ".mlp.experts.down_proj" in name:  # gpt-oss
             rows, end = (array, "bias") if name.endswith("_bias") else (array.swapaxes(1, 2), "weight")
@@ -495,6 +504,8 @@ def _convert(
         metadata[f"{name}.interleave_moe_layer_step"] = 1
         shared = config["moe_num_shared_experts"] * config["moe_intermediate_size"]
         metadata[f"{name}.expert_shared_feed_forward_length"] = shared
+    if name in ("qwen2vl", "qwen3vl", "qwen3vlmoe"):
+        metadata |= {f"{name}.rope.dimension_sections": [4, 4, 4, 0], f"{name}.n_deepstack_layers": 3}
     if name == "minicpm3":
         metadata |= {
             "minicpm3.attention.q_lora_rank": config["q_lora_rank"],
@@ -592,7 +603,9 @@ def _convert(
 
 @pytest.mark.parametrize("name", CONVERTED)
 def test_a_gguf_file_and_a_folder_are_one_model(tmp_path: Path, name: str) -> None:
-    config = {**VARIANTS[name].config, **{key: CHANGES[key] for key in CHANGES if key in VARIANTS[name].config}}
+    whole = VARIANTS[name].config
+    config = dict(whole.get("text_config", whole))
+    config |= {key: CHANGES[key] for key in CHANGES if key in config}
     if name == "mistral":  # Llama's GGUF files have no window
         config["sliding_window"] = None
     if name == "olmo3":  # GGUF has no factor of its own beside YaRN's
@@ -601,8 +614,8 @@ def test_a_gguf_file_and_a_folder_are_one_model(tmp_path: Path, name: str) -> No
         config["dim_model_base"] = 256
     if name == "gemma2":  # GGUF has no other
         config["query_pre_attn_scalar"] = config["head_dim"]
-    variant = VARIANTS[name]._replace(config=config, kind="F32", files=1)
-    folder = write_folder(tmp_path / "folder", variant, name)
+    own = {**whole, "text_config": config} if "text_config" in whole else config
+    folder = write_folder(tmp_path / "folder", VARIANTS[name]._replace(config=own, kind="F32", files=1), name)
     file = _convert(tmp_path / "model.gguf", config, tensor_values(config, name), *CONVERTED[name])
     one, other = intact.load(folder), intact.load(file)
     if name in ("llama", "exaone", "exaone4"):  # divisors are stored as float32, where a folder's are exact

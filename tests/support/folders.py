@@ -51,6 +51,13 @@ def _config(architecture: str, kind: str, **others: Any) -> dict[str, Any]:
     } | others
 
 
+def _with_pictures(text: dict[str, Any], kind: str) -> Variant:
+    """A model that reads pictures too, by its text part."""
+    vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "out_hidden_size": 64}
+    whole = {"architectures": text["architectures"], "model_type": kind, "text_config": text, "vision_config": vision}
+    return Variant(whole | {"tie_word_embeddings": False}, "BF16", prefix="model.language_model.")
+
+
 _STATE_SPACE = {
     "mamba_n_heads": 8,
     "mamba_d_head": 16,
@@ -484,6 +491,36 @@ VARIANTS: dict[str, Variant] = {
             top_k_experts=2,
             moe_intermediate_size=48,
         )
+    ),
+    "qwen2.5-vl": _with_pictures(
+        _config(
+            "Qwen2_5_VLForConditionalGeneration",
+            "qwen2_5_vl_text",
+            rope_scaling={"type": "mrope", "mrope_section": [2, 3, 3]},
+        ),
+        "qwen2_5_vl",
+    ),
+    "qwen3-vl": _with_pictures(
+        _config(
+            "Qwen3VLForConditionalGeneration",
+            "qwen3_vl_text",
+            head_dim=24,
+            rope_scaling={"rope_type": "default", "mrope_interleaved": True, "mrope_section": [4, 4, 4]},
+        ),
+        "qwen3_vl",
+    ),
+    "qwen3-vl-moe": _with_pictures(
+        _config(
+            "Qwen3VLMoeForConditionalGeneration",
+            "qwen3_vl_moe_text",
+            head_dim=24,
+            num_experts=5,
+            num_experts_per_tok=2,
+            moe_intermediate_size=48,
+            norm_topk_prob=True,
+            rope_scaling={"rope_type": "default", "mrope_interleaved": True, "mrope_section": [4, 4, 4]},
+        ),
+        "qwen3_vl_moe",
     ),
     "vaultgemma": Variant(
         _config(
@@ -1319,7 +1356,22 @@ def stack_experts(
                 "" if architecture.gguf in ("qwen35moe", "gemma4") else ".weight"
             )  # as Transformers' modules have them
             values[f"model.layers.{i}.{own}{end}"] = stacked
+    if architecture.gguf == "qwen3vlmoe":
+        return _inputs_by_outputs(values, config)
     return _as_gpt_oss(values, config) if architecture.gguf == "gpt-oss" else values
+
+
+def _inputs_by_outputs(values: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The weights as Qwen3-VL's folders have them: of all experts as one, gates before ups, turned over."""
+    for i in range(config["num_hidden_layers"]):
+        layer = f"model.layers.{i}.mlp.experts."
+        for own, parts in (("gate_up_proj", ("gate_proj", "up_proj")), ("down_proj", ("down_proj",))):
+            stacks = [
+                np.concatenate([values.pop(f"{layer}{e}.{part}.weight") for part in parts])
+                for e in range(config["num_experts"])
+            ]
+            values[layer + own] = np.stack(stacks).swapaxes(1, 2)
+    return values
 
 
 def _as_gpt_oss(values: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -1437,6 +1489,11 @@ def write_encoder(folder: Path, variant: Variant, seed: str, pooling: str | None
     return folder
 
 
+def _prefixed(prefix: str, name: str) -> str:
+    """A tensor's name in a model whose text part has a prefix: of the decoder, or before all."""
+    return name.replace("model.", prefix, 1) if prefix.startswith("model.") else prefix + name
+
+
 def write_folder(folder: Path, variant: Variant, seed: str, changes: Mapping[str, Any] | None = None) -> Path:
     """Write a model's folder.
 
@@ -1449,7 +1506,7 @@ def write_folder(folder: Path, variant: Variant, seed: str, changes: Mapping[str
     config = variant.config.get("text_config", variant.config)
     values = tensor_values(config, seed) | dict(changes or {})
     tensors = {
-        variant.prefix + name: (variant.kind, array.shape, stored(array, variant.kind))
+        _prefixed(variant.prefix, name): (variant.kind, array.shape, stored(array, variant.kind))
         for name, array in values.items()
         if array is not None
     }

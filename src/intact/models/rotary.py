@@ -17,8 +17,8 @@ FACTORS: Final = ("rope_factors_long.weight", "rope_factors_short.weight")
 """GGUF's tensors with longrope's divisors of frequencies: for contexts beyond the original one, and for others."""
 _GGUF_KINDS: Final = ("none", "linear", "yarn", "longrope")
 _HF_KINDS: Final = ("default", "dynamic", *SCALINGS)
-_HF_OTHER_NAMES: Final = {"su": "longrope"}
-"""Older names of kinds in config.json."""
+_HF_OTHER_NAMES: Final = {"su": "longrope", "mrope": "default"}
+"""Other names of kinds in config.json; what "mrope" says of sections is of positions of pictures alone."""
 
 
 class Rotary(NamedTuple):
@@ -119,7 +119,7 @@ def stretched_base(rotary: Rotary, width: int) -> float:
 
 
 def _read_hf_scaling(m: Metadata, scaling: Metadata) -> Mapping[str, Any]:
-    older = {key: _HF_OTHER_NAMES[value] for key, value in scaling.values.items() if value in ("su",)}
+    older = {key: _HF_OTHER_NAMES[value] for key, value in scaling.values.items() if value in tuple(_HF_OTHER_NAMES)}
     scaling = Metadata({**scaling.values, **older}, scaling.source, inside=scaling.inside)
     kind = scaling.choice("rope_type", _HF_KINDS) or scaling.choice("type", _HF_KINDS)
     if kind == "dynamic":  # changes frequencies only beyond max_position_embeddings, where the context ends
