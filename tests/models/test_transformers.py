@@ -13,6 +13,7 @@ from intact.errors import ModelError
 from support.folders import TOKENS, VARIANTS, newer_gemma, tensor_values, write_folder
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens.json").read_text())
+GEMMA_4_ROPE = VARIANTS["gemma4"].config["rope_parameters"]
 EXECUTORS = ("reference", "native")
 PROFILES = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}
 
@@ -71,6 +72,18 @@ def test_both_spellings_of_gemmas_configuration_are_one_model(tmp_path):
     folder = write_folder(tmp_path, newer_gemma(), "gemma3")
     raw, _ = intact.load(folder).logits(TOKENS, raw=True)
     assert digest(raw) == GOLDENS["models"]["gemma3"]["digests"]["int8"]
+
+
+@pytest.mark.parametrize("name", ["gemma4", "gemma4-moe"])
+def test_gemma_4_is_the_same_inside_a_model_of_pictures_and_sound(tmp_path, name):
+    text = dict(VARIANTS[name].config)
+    whole = {"architectures": ["Gemma4ForConditionalGeneration"], "model_type": "gemma4", "text_config": text}
+    variant = VARIANTS[name]._replace(config=whole, prefix="model.language_model.")
+    others = ("audio_tower.layers.0.norm1", "vision_tower.x", "embed_audio.y", "embed_vision.z")
+    towers = {f"{part}.weight": np.ones(4, np.float32) for part in others}
+    folder = write_folder(tmp_path, variant, name, towers)
+    raw, _ = intact.load(folder).logits(TOKENS, raw=True)
+    assert digest(raw) == GOLDENS["models"][name]["digests"]["int8"]
 
 
 def test_both_spellings_of_exaones_configuration_are_one_model(tmp_path):
@@ -170,6 +183,13 @@ def _plain(name):
         ("gemma3", "rope_theta", 1e5),
         ("gemma3", "rope_scaling", None),
         ("gemma3", "query_pre_attn_scalar", 32),
+        ("gemma4", "sliding_window", 9),
+        ("gemma4", "final_logit_softcapping", 20.0),
+        ("gemma4", "rope_parameters", GEMMA_4_ROPE | {"full_attention": {"rope_type": "default", "rope_theta": 1e6}}),
+        ("gemma4", "rope_parameters", GEMMA_4_ROPE | {"sliding_attention": {"rope_theta": 1e4}}),
+        ("gemma4-moe", "top_k_experts", 3),
+        ("ernie4.5-moe", "moe_k", 1),
+        ("ernie4.5-moe", "rope_theta", 1e5),
     ],
 )
 def test_every_hyper_parameter_matters(tmp_path, name, key, value):

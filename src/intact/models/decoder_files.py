@@ -41,10 +41,10 @@ from intact.models.windows import (
 )
 
 _HF_UNUSED = re.compile(
-    r"(model\.)?(vision_tower|multi_modal_projector|visual)\..+|(model\.)?mtp[._].+"
+    r"(model\.)?((vision|audio)_tower|embed_(vision|audio)|multi_modal_projector|visual)\..+|(model\.)?mtp[._].+"
     r"|.*\.rotary_emb\.inv_freq|.*\.attention\.(masked_)?bias"
 )
-"""Tensors that a text model leaves aside: a picture's tower, layers that predict further tokens (Qwen), and
+"""Tensors that a text model leaves aside: towers of pictures and sound, layers that predict further tokens (Qwen), and
 frequencies and masks that old checkpoints store."""
 
 _HF_BARE = re.compile(r"model\.layers\.(\d+)\.(.+)")

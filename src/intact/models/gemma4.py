@@ -69,6 +69,10 @@ class Gemma4(GemmaDecoder):
         "head_dim": 256,
         "hidden_size_per_layer_input": 256,
         "num_kv_shared_layers": 0,
+        "rope_parameters": {
+            "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+        },
         "sliding_window": 512,
     }
     soft_caps = (0.0, 0.0)
@@ -150,7 +154,7 @@ class Gemma4(GemmaDecoder):
         )
         given: dict[str, Any] = {
             "use_bidirectional_attention": None,
-            "rope_parameters": {**(rope or {}), "full_attention": {"rope_theta": full.number("rope_theta", 1e6)}},
+            "rope_parameters": {**rope, "full_attention": {"rope_theta": full.number("rope_theta", 1e6)}},
             "head_dim": max(wide, narrow),
             "num_key_value_heads": max(few, heads),
             "query_pre_attn_scalar": 1.0,
