@@ -69,10 +69,10 @@ more slowly than Mamba-2's. A GGUF file of Falcon-Mamba norms dt, B and C with t
 llama.cpp does; a folder has one of its own (`mixer_rms_eps`). Which layers of Jamba's GGUF files have experts follows
 from their tensors.
 
-GLM-4.5 and its successors, Ling 2.0, dots.llm1, Solar Open, MiniMax M2 and K-EXAONE choose experts as DeepSeek V3 does,
-by sigmoids with a bias each; where weights are normalised, 10^-6 is added to their sum. GGUF files of GLM and K-EXAONE
-count layers that predict further tokens among their layers; these are no part of the model, but some can draft
-([prediction heads](drafting.md#prediction-heads)).
+GLM-4.5 and its successors, Ling 2.0, Arcee Trinity, dots.llm1, Solar Open, MiniMax M2 and K-EXAONE choose experts as
+DeepSeek V3 does, by sigmoids with a bias each; where weights are normalised, 10^-6 is added to their sum. GGUF files of
+GLM and K-EXAONE count layers that predict further tokens among their layers; these are no part of the model, but some
+can draft ([prediction heads](drafting.md#prediction-heads)).
 
 GPT-NeoX with attention and net one behind the other (`use_parallel_residual`) is refused, and so is its tanh GELU
 (GPT-NeoX-20B's `gelu_fast`): GGUF files do not say which GELU they need, and are read as Pythia's, with the exact one.

@@ -40,7 +40,7 @@ SHARES_OF_CHOSEN = (
 )
 HUNYUAN = ("hunyuan-dense", "hunyuan-moe")
 """Architectures whose head norms follow the rotary embedding."""
-ROTATE_LOCAL_ALONE = ("exaone4", "exaone-moe", "cohere2")
+ROTATE_LOCAL_ALONE = ("exaone4", "exaone-moe", "cohere2", "afmoe")
 DELTA_NETS = ("qwen3next", "qwen35", "qwen35moe")
 NORMS_NAMED_AFTER = ("seed_oss", "gpt-oss", "glm4moe", *DELTA_NETS)
 ONE_A_LAYER = ("nemotron_h", "nemotron_h_moe")
@@ -145,6 +145,8 @@ class FloatModel:
         if self.kind in DELTA_NETS:  # behind each head's query
             q, gate = np.split(q.reshape(len(x), heads, 2 * width), 2, axis=-1)
             output_gate = 1 / (1 + np.exp(-gate))
+        if self.kind == "afmoe":
+            output_gate = 1 / (1 + np.exp(-self.linear(x, p + "attn_gate").reshape(len(x), heads, width)))
         if self.kind in ROW_NORMS:  # over whole rows
             q, k = self.norm(q, p + "attn_q_norm"), self.norm(k, p + "attn_k_norm")
         q, k, v = (y.reshape(len(x), n, -1) for y, n in ((q, heads), (k, kv_heads), (v, kv_heads)))
@@ -332,13 +334,15 @@ class FloatModel:
     def rows(self, tokens: list[int]) -> np.ndarray:
         """The residual stream behind all layers."""
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
-        x = x * (math.sqrt(x.shape[1]) if self.kind in ("gemma2", "gemma3") else self.number("embedding_scale", 1.0))
+        scaled = ("gemma2", "gemma3", "afmoe")
+        x = x * (math.sqrt(x.shape[1]) if self.kind in scaled else self.number("embedding_scale", 1.0))
         for i in range(int(self.number("block_count") - self.number("nextn_predict_layers", 0))):
             x = self.layer(x, i)
         return x
 
     def layer(self, x: np.ndarray, i: int) -> np.ndarray:
-        pattern = self.number("attention.sliding_window_pattern", 2 if self.kind in ("gemma2", "gpt-oss") else 0)
+        implied = {"gemma2": 2, "gpt-oss": 2, "afmoe": 4}.get(self.kind, 0)
+        pattern = self.number("attention.sliding_window_pattern", implied)
         window = self.number("attention.sliding_window", 0)
         part = self.number("residual_scale", 1.0)
 

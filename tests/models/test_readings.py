@@ -23,6 +23,7 @@ from support.tiny import tokenizer_metadata, write_tiny
 gguf = pytest.importorskip("gguf", reason="needs the gguf package, which has llama.cpp's names of tensors")
 
 CONVERTED = {
+    "afmoe": ("afmoe", False),
     "arcee": ("arcee", True),
     "bailingmoe2": ("bailingmoe2", False),
     "cohere2": ("cohere2", False),
@@ -178,6 +179,12 @@ DELTA_NET = {
     "ssm.state_size": "linear_key_head_dim",
     "ssm.time_step_rank": "linear_num_value_heads",
     "ssm.group_count": "linear_num_key_heads",
+}
+TRINITY = {
+    "expert_shared_count": "num_shared_experts",
+    "leading_dense_block_count": "num_dense_layers",
+    "expert_weights_norm": "route_norm",
+    "expert_weights_scale": "route_scale",
 }
 ERNIE_EXPERTS = {
     "expert_count": "moe_num_experts",
@@ -499,6 +506,8 @@ def _convert(
             f"{name}.expert_feed_forward_length": config["moe_intermediate_size"][0],
             f"{name}.expert_shared_feed_forward_length": config["intermediate_size"],
         }
+    if name == "afmoe":
+        metadata |= {f"{name}.{to}": config[own] for to, own in TRINITY.items()} | {f"{name}.expert_gating_func": 2}
     if name == "ernie4_5-moe":
         metadata |= {f"{name}.{to}": config[own] for to, own in ERNIE_EXPERTS.items()}
         metadata[f"{name}.interleave_moe_layer_step"] = 1

@@ -430,6 +430,26 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "afmoe": Variant(
+        _config(
+            "AfmoeForCausalLM",
+            "afmoe",
+            num_hidden_layers=4,
+            head_dim=24,
+            mup_enabled=True,
+            global_attn_every_n_layers=4,
+            layer_types=[*["sliding_attention"] * 3, "full_attention"],
+            sliding_window=8,
+            num_dense_layers=1,
+            num_experts=12,
+            num_experts_per_tok=4,
+            num_shared_experts=2,
+            moe_intermediate_size=48,
+            route_norm=True,
+            route_scale=1.5,
+        ),
+        "BF16",
+    ),
     "bitnet": Variant(
         _config("BitNetForCausalLM", "bitnet", num_hidden_layers=3, hidden_act="relu2", attention_bias=False), "F16"
     ),
@@ -1287,6 +1307,7 @@ GAINS = {
 } | {"ssm_a": (-1.0, 1.5)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
 OWN_SIZES = {
+    "afmoe": (1.0, 2.0),
     "gemma2": (1.0, 3.0),
     "gemma3": (1.0, 3.0),
     "granite": (4.0, 4.0),

@@ -1,5 +1,7 @@
 """Qwen2 and Qwen2.5: Llama's graph with biases on query, key and value (arXiv 2407.10671)."""
 
+from typing import ClassVar
+
 from intact.models.decoder import Decoder
 from intact.models.llama import Llama
 from intact.models.names import ATTENTION
@@ -9,6 +11,6 @@ class Qwen2(Llama):
     """The biases stand beside their matrices; rotary pairs lie half a head apart."""
 
     gguf = "qwen2"
-    hf = ("Qwen2ForCausalLM",)
+    hf: ClassVar[tuple[str, ...]] = ("Qwen2ForCausalLM",)
     biases = {matrix: matrix in ATTENTION for matrix in Decoder.biases}
     gguf_interleaves = False
