@@ -41,6 +41,15 @@ _DEEPSEEK3: Final = (
         r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ),
 )
+_TRINITY: Final = (
+    r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))",
+    (
+        "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\u3040-\u309f\u30a0-\u30ff\uff65-\uff9f\u2f00-\u2fdf\u0e40-\u0e7f"
+        "\u0e80-\u0eff\u1780-\u17ff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\uac00-\ud7af\u1100-\u11ff]+"
+    ),
+    _DEEPSEEK3[2],
+)
+"""Digits are grouped by threes from the right."""
 _CASED: Final = (
     "41-5A 61-7A B5 C0-D6 D8-F6 F8-1BA 1BC-1BF 1C4-293 295-2AF 370-373 376-377 37B-37D 37F 386 388-38A 38C "
     "38E-3A1 3A3-3F5 3F7-481 48A-52F 531-556 10A0-10C5 13A0-13F5 13F8-13FD 1C90-1CBA 1CBD-1CBF 1D00-1D2B "
@@ -107,5 +116,6 @@ KINDS: Final[dict[str, PreTokenizerKind]] = {
     "deepseek-llm": PreTokenizerKind(_DEEPSEEK),
     "deepseek-coder": PreTokenizerKind(_DEEPSEEK_CODER),
     **dict.fromkeys(("deepseek-v3", "hunyuan-dense"), PreTokenizerKind(_DEEPSEEK3)),
+    "afmoe": PreTokenizerKind(_TRINITY),
     "tekken": PreTokenizerKind((_TEKKEN,), whole_words=True, bos=True),
 }
