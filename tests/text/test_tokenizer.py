@@ -72,7 +72,7 @@ def test_every_kind_of_pretokenizer_keeps_the_text(kind: str) -> None:
         ("hunyuan", ["I", "'m", " ", "1", "2"]),
         ("exaone-moe", ["I", "'LL", " see you", " ", " later", ".\n", "\n", "e\u0301t\u0301", " ", "1", "2"]),
         ("bailingmoe2", ["I", "'LL", " pay", " ", "1", "2", "!!\n\n", " \n", "ok"]),
-        ("afmoe", ["1", "234", "567", "价格", "안녕", "12", " pay", " ", "123", "!!\n\n", "@ok"]),
+        ("afmoe", ["1", "234", "567", "价格안녕", "12", " pay", " ", "123", "!!\n\n", "@ok"]),
         ("qwen35", ["नमस्ते", " e\u0301t", " ", "1", "2", " =\n\n", "I", "'LL"]),
         ("deepseek-llm", ["Hello", " W", "\u00f6", "rld", "'", "s", "\n", " ", "1", "2", " ", "价格", "!)", "  "]),
         ("deepseek-coder", ["x", "_", "1", " =", " ", "价", "!"]),
