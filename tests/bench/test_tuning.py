@@ -85,6 +85,26 @@ def test_the_search_finds_what_is_fastest(path, monkeypatch):
     assert found.ratio.turns == tuning.FINAL_TURNS
 
 
+def test_the_time_bounds_candidates_and_the_turns_of_the_best(path, monkeypatch):
+    now = [0.0]
+    machine = Machine({1024: 1.3})
+
+    def rate(settings):
+        own = machine.rate(settings)
+
+        def run():
+            now[0] += 1
+            return own()
+
+        return run
+
+    monkeypatch.setattr(tuning, "clock", lambda: now[0])
+    monkeypatch.setattr(tuning._Bench, "rate", lambda _, settings: rate(settings))
+    found = tune(path, SMALL, trials=1000, seconds=100, seed=3)
+    assert 75 <= found.seconds <= 106  # a turn that has begun ends, and an interval needs three
+    assert tuning.FEWEST <= found.ratio.turns < tuning.FINAL_TURNS
+
+
 def test_nothing_is_gained_where_all_are_alike(path, monkeypatch):
     gained = 0
     for seed in range(12):

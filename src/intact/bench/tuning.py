@@ -36,6 +36,8 @@ FEWEST: Final = 3
 """Turns before a candidate may be given up."""
 TURNS, FINAL_TURNS = 7, 15
 """The most turns of a candidate, and of the best one by itself."""
+SEARCH_SHARE: Final = 0.75
+"""The part of the time that candidates have; the rest is for the best of them."""
 CLOSE: Final = 0.01
 """The half width of an interval of ratios that is narrow enough."""
 clock = time.perf_counter
@@ -144,10 +146,17 @@ def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio:
     return Ratio(math.exp(mean), math.exp(mean - half), math.exp(min(mean + half, 700.0)), len(logs))
 
 
-def compare(candidate: Callable[[], float], default: Callable[[], float], most: int, stop: bool = True) -> Ratio:
+def compare(
+    candidate: Callable[[], float],
+    default: Callable[[], float],
+    most: int,
+    stop: bool = True,
+    until: float = math.inf,
+) -> Ratio:
     """Time two against each other in alternating turns, at most so many.
 
-    If `stop` is true, it ends when the interval is narrow, or lies below 1.
+    If `stop` is true, it ends when the interval is narrow, or lies below 1. After `until`, by the clock, there are no
+    more turns than an interval needs.
     """
     pairs: list[tuple[float, float]] = []
     while len(pairs) < most:
@@ -158,6 +167,8 @@ def compare(candidate: Callable[[], float], default: Callable[[], float], most: 
             first = candidate()
             pairs.append((first, default()))
         found = ratio_of(pairs)
+        if len(pairs) >= FEWEST and clock() > until:
+            break
         if stop and len(pairs) >= FEWEST and (found.high < 1 or math.log(found.high / found.low) < 2 * CLOSE):
             break
     return ratio_of(pairs)
@@ -237,7 +248,8 @@ def tune(
     trials : int
         The most candidates.
     seconds : float
-        After so many no further candidate begins.
+        The time that it should take. Three quarters are for candidates, the rest for turns of the best one; what has
+        begun gets as many turns as an interval needs.
     seed : int
         Of the optimiser.
     report : callable
@@ -253,6 +265,7 @@ def tune(
     import optuna
 
     began = clock()
+    searched = began + SEARCH_SHARE * seconds
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     known: dict[Settings, Ratio] = {}
@@ -261,12 +274,12 @@ def tune(
         study.enqueue_trial(asdict(defaults) | {"drafter": OFF})
         baseline = bench.rate(defaults)
         for number in range(trials):
-            if clock() - began > seconds:
+            if clock() > searched:
                 break
             proposal = study.ask()
             settings = _suggest(proposal, defaults)
             if settings not in known and settings != defaults:
-                known[settings] = compare(bench.rate(settings), baseline, TURNS)
+                known[settings] = compare(bench.rate(settings), baseline, TURNS, until=searched)
                 report(number, TimedSettings(settings, known[settings]))
             study.tell(proposal, known[settings].value if settings in known else 1.0)
         found = [TimedSettings(settings, ratio) for settings, ratio in known.items()]
@@ -274,7 +287,7 @@ def tune(
         chosen, ratio = defaults, Ratio(1.0, 1.0, 1.0, 0)
         if best is not None and best.ratio.value > 1:
             chosen = best.settings
-            ratio = compare(bench.rate(chosen), baseline, FINAL_TURNS, stop=False)
+            ratio = compare(bench.rate(chosen), baseline, FINAL_TURNS, stop=False, until=began + seconds)
     return Tuning(workload, defaults, tuple(found), chosen, ratio, clock() - began)
 
 

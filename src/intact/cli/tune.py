@@ -44,7 +44,7 @@ def command(
     trials: Annotated[int, typer.Option("--trials", min=1, help="The most candidates.")] = 24,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", min=1, help="No candidate begins after so many.", show_default="no limit"),
+        typer.Option("--seconds", min=1, help="About how long it may take.", show_default="no limit"),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=(1 << 32) - 1, help="Of the optimiser.")] = 0,
     plot: Annotated[
