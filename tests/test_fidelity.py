@@ -27,11 +27,11 @@ KL_LIMITS = {"smollm2-135m": 0.004, "qwen-coder-0.5b": 0.0015, "gemma3-270m": 0.
 
 NEIGHBOURS = (
     *("llama", "granite", "granitemoe", "smollm3", "mistral3", "chatglm", "glm4", "ernie4_5", "internlm2", "minicpm"),
-    *("command-r", "cohere2", "arcee", "deepseek2", "ernie4_5-moe"),
+    *("command-r", "cohere2", "arcee", "deepseek2", "ernie4_5-moe", "olmo"),
 )
 """Architectures whose GGUF files have rotary pairs as neighbours."""
-LAYER_NORMS = ("stablelm", "starcoder2", "command-r", "cohere2", "nemotron", "gptneox")
-TANH_GELU = ("gemma2", "gemma3", "gemma4", "starcoder2")
+LAYER_NORMS = ("olmo", "stablelm", "starcoder2", "command-r", "cohere2", "nemotron", "gptneox")
+TANH_GELU = ("gemma", "gemma2", "gemma3", "gemma4", "starcoder2")
 ROW_NORMS = ("olmo2", "olmoe", "minimax-m2")
 SIDE_BY_SIDE = ("command-r", "cohere2")
 SHARES_OF_CHOSEN = (
@@ -79,6 +79,8 @@ class FloatModel:
         if self.kind in LAYER_NORMS:
             x, eps = x - x.mean(-1, keepdims=True), "attention.layer_norm_epsilon"
         unit = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + self.number(eps))
+        if self.kind == "olmo":
+            return unit
         return unit * self.weights[name + ".weight"] + self.weights.get(name + ".bias", 0.0)
 
     def rotate(self, x: np.ndarray, base: float) -> np.ndarray:
@@ -334,7 +336,7 @@ class FloatModel:
     def rows(self, tokens: list[int]) -> np.ndarray:
         """The residual stream behind all layers."""
         x = self.weights["token_embd.weight"][tokens].astype(np.float64)
-        scaled = ("gemma2", "gemma3", "afmoe")
+        scaled = ("gemma", "gemma2", "gemma3", "afmoe")
         x = x * (math.sqrt(x.shape[1]) if self.kind in scaled else self.number("embedding_scale", 1.0))
         for i in range(int(self.number("block_count") - self.number("nextn_predict_layers", 0))):
             x = self.layer(x, i)
@@ -347,7 +349,8 @@ class FloatModel:
         part = self.number("residual_scale", 1.0)
 
         def before(y: np.ndarray, name: str) -> np.ndarray:
-            return self.norm(y, name) if name + ".weight" in self.weights else y
+            gainless = self.kind == "olmo" and name.endswith(("attn_norm", "ffn_norm"))
+            return self.norm(y, name) if gainless or name + ".weight" in self.weights else y
 
         p = f"blk.{i}."
         local = window > 0 and (not pattern or (i + 1) % pattern != 0)
@@ -393,7 +396,7 @@ class FloatModel:
         x = self.rows(tokens)
         head = "output" if "output.weight" in self.weights else "token_embd"
         factor = self.number("logit_scale", 1.0)
-        last = "output_norm" if "output_norm.weight" in self.weights else "token_embd_norm"
+        last = "token_embd_norm" if "token_embd_norm.weight" in self.weights else "output_norm"
         logits = self.linear(self.norm(x, last), head) * (factor if self.kind in SIDE_BY_SIDE else 1 / factor)
         cap = self.number("final_logit_softcapping", 30.0 if self.kind == "gemma2" else 0)
         return cap * np.tanh(logits / cap) if cap else logits

@@ -42,6 +42,7 @@ CONVERTED = {
     "falcon-h1": ("falcon-h1", False),
     "falcon-h1-groups": ("falcon-h1", False),
     "falcon-h1-norm": ("falcon-h1", False),
+    "gemma": ("gemma", False),
     "gemma2": ("gemma2", False),
     "gemma4": ("gemma4", False),
     "gemma4-moe": ("gemma4", False),
@@ -78,6 +79,7 @@ CONVERTED = {
     "nemotron-h": ("nemotron_h", False),
     "nemotron-h-biases": ("nemotron_h", False),
     "nemotron-h-moe": ("nemotron_h_moe", False),
+    "olmo": ("olmo", True),
     "olmo2": ("olmo2", False),
     "olmo3": ("olmo2", False),
     "olmoe": ("olmoe", False),
@@ -439,6 +441,8 @@ def _convert(
     if name == "minicpm":
         metadata |= {f"{name}.{key}": value(config) for key, value in MINICPM.items()}
     metadata[f"{name}.attention.layer_norm_rms_epsilon"] = config["rms_norm_eps"]
+    if name == "olmo":
+        metadata["olmo.attention.layer_norm_epsilon"] = 1e-5
     for own in ("layer_norm_eps", "norm_epsilon", "norm_eps"):
         if own in config:
             metadata[f"{name}.attention.layer_norm_epsilon"] = config[own]
@@ -539,7 +543,7 @@ def _convert(
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for own, array in _stacked(_apart(config, values, whole)):
         stem = own.split(".")[-2]
-        if (name == "gemma2" and array.ndim == 1) or (name == "nemotron" and own.endswith("norm.weight")):
+        if (name in ("gemma", "gemma2") and array.ndim == 1) or (name == "nemotron" and own.endswith("norm.weight")):
             array = array + np.float32(1)
         if delta_nets and own.endswith("norm.weight") and not own.endswith("linear_attn.norm.weight"):
             array = array + np.float32(1)

@@ -542,6 +542,20 @@ VARIANTS: dict[str, Variant] = {
         ),
         "qwen3_vl_moe",
     ),
+    "gemma": Variant(
+        _config(
+            "GemmaForCausalLM",
+            "gemma",
+            head_dim=32,
+            num_key_value_heads=1,
+            hidden_act="gelu_pytorch_tanh",
+            hidden_activation="gelu_pytorch_tanh",
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-6,
+        ),
+        "BF16",
+    ),
+    "olmo": Variant(_config("OlmoForCausalLM", "olmo", clip_qkv=None), "F16"),
     "vaultgemma": Variant(
         _config(
             "VaultGemmaForCausalLM",
@@ -1308,6 +1322,7 @@ GAINS = {
 """Means and sizes of random gains; 1 and 0.2 for others."""
 OWN_SIZES = {
     "afmoe": (1.0, 2.0),
+    "gemma": (1.0, 3.0),
     "gemma2": (1.0, 3.0),
     "gemma3": (1.0, 3.0),
     "granite": (4.0, 4.0),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any, ClassVar
 
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
-from intact.models.decoder import Decoder
+from intact.models.decoder import Decoder, root
 from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS, SIGMOID_SAMPLE
 from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS, NORMS_AFTER
 from intact.models.program import Buffer, Linear
@@ -69,7 +67,7 @@ class Afmoe(Decoder):
     @classmethod
     def scaled(cls, config: Config) -> Config:
         """Return the configuration with the embedding times the root of its width."""
-        return replace(config, embedding_scale=Fraction(math.isqrt(config.width << 60), 1 << 30))
+        return replace(config, embedding_scale=root(config.width))
 
     def buffers(self) -> dict[str, Buffer]:
         """Return also the gate of attention, and what it gives."""

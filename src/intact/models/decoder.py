@@ -62,6 +62,11 @@ def inverse_root(x: float) -> Fraction:
     return Fraction(1 << 60, math.isqrt((exact.numerator << 120) // exact.denominator))
 
 
+def root(x: int) -> Fraction:
+    """Return sqrt(x) to 30 bits."""
+    return Fraction(math.isqrt(x << 60), 1 << 30)
+
+
 def float_values(tensor: Tensor, length: int, where: object) -> NDArray[np.float32]:
     """Return a vector stored as F32, F16 or BF16 as float32; `where` is the file, for messages."""
     if tensor.shape != (length,):

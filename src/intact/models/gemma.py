@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from fractions import Fraction
 from typing import ClassVar
 
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
-from intact.models.decoder import Decoder, NormPlaces
+from intact.models.decoder import Decoder, NormPlaces, root
 from intact.models.names import HF_NAMES, NORMS_AFTER
 from intact.models.program import Embed
 from intact.models.windows import read_gguf_local_layers, read_hf_local_layers
@@ -59,5 +57,4 @@ class GemmaDecoder(Decoder):
     def embed(self) -> None:
         """Append the embedding times sqrt(width)."""
         width = self.config.width
-        scale = Fraction(math.isqrt(width << 60), 1 << 30)
-        self.ops.append(Embed("x", self.matrix("token_embd.weight", None, width), scale))
+        self.ops.append(Embed("x", self.matrix("token_embd.weight", None, width), root(width)))

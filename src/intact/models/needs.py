@@ -23,7 +23,6 @@ _BY_NEED: Final[dict[str, tuple[str, ...]]] = {
     _ALIBI: ("bloom", "mpt", "jina-bert-v2", "BloomForCausalLM", "MptForCausalLM", "JinaBertModel"),
     _ENCODER: ("nomic-bert", "nomic-bert-moe", "modern-bert", "NomicBertModel", "ModernBertModel"),
     "a head with a bias": ("phi2", "PhiForCausalLM"),
-    "layer norms without gains": ("olmo", "OlmoForCausalLM"),
     _INPUTS: ("gemma3n", "Gemma3nForCausalLM"),
     "ternary weights with nets of SiLU, between norms": ("bitnet",),
     "the activation xIELU": ("apertus", "ApertusForCausalLM"),

@@ -1,0 +1,20 @@
+"""Gemma and CodeGemma, the first ones: Llama's graph, tanh GELU, a scaled embedding (arXiv 2403.08295)."""
+
+from intact.models.decoder import Decoder, root
+from intact.models.program import Embed
+
+
+class Gemma1(Decoder):
+    """Norms stand before attention and feed-forward net alone; all layers see the whole text."""
+
+    gguf = "gemma"
+    hf = ("GemmaForCausalLM",)
+    hf_defaults = {"head_dim": 256, "rms_norm_eps": 1e-6, "tie_word_embeddings": True}
+    hf_activation = ("hidden_act", "gelu_pytorch_tanh")
+    hf_gain_offset = 1.0
+    activation = "gelu"
+
+    def embed(self) -> None:
+        """Append the embedding times the root of its width."""
+        width = self.config.width
+        self.ops.append(Embed("x", self.matrix("token_embd.weight", None, width), root(width)))

@@ -1,0 +1,26 @@
+"""OLMo, the first one: Llama's graph, layer norms without gains (arXiv 2402.00838)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from intact.models.llama import Llama
+from intact.models.program import Norm
+
+
+class Olmo(Llama):
+    """GGUF files hold query and key rows as Llama's do. Models that clip queries, keys and values are refused."""
+
+    gguf = "olmo"
+    hf = ("OlmoForCausalLM",)
+    hf_refused = {"clip_qkv": (0,)}
+    layer_norms = True
+    hf_eps = "layer_norm_eps"
+    hf_defaults = {"layer_norm_eps": 1e-5}
+    sample = {"attention.layer_norm_epsilon": 1e-5}
+
+    def norm(self, source: str, target: str, gain: str, *_: Any, factor: Fraction = Fraction(1), **__: Any) -> None:
+        """Append a layer norm whose gain is 1, whatever the tensor's name would be."""
+        width = self.config.width
+        self.ops.append(Norm(source, target, self.ones(width), self.config.eps, centered=True, factor=factor))
