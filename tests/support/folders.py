@@ -1320,11 +1320,16 @@ GAINS = {
     "post_ffw_norm": (0.8, 0.2),
 } | {"ssm_a": (-1.0, 1.5)}
 """Means and sizes of random gains; 1 and 0.2 for others."""
+OWN_GAINS = {"gemma4": {"attn_q_norm": (0.2, 0.1), ".post_norm": (0.3, 0.2)}}
+OWN_MATRICES = {"gemma4": {"ffn_gate_inp": 48.0}}
+"""An architecture's sizes where they are others: Gemma 4 divides the router's row by the root of the width, and scores
+not by that of a head's."""
 OWN_SIZES = {
-    "afmoe": (1.0, 2.0),
+    "afmoe": (1.0, 1.0),
     "gemma": (1.0, 3.0),
     "gemma2": (1.0, 3.0),
     "gemma3": (1.0, 3.0),
+    "gemma4": (1.0, 3.0),
     "granite": (4.0, 4.0),
     "granitemoe": (4.0, 4.0),
     "granitehybrid": (4.0, 3.0),
@@ -1351,7 +1356,9 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
     checkpoint = Checkpoint(Path(seed), "safetensors", config, {})
     architecture = find_architecture(checkpoint)
     embedding, last = OWN_SIZES.get(architecture.own_name() or "", (8.0, 1.0))
-    matrices, gains = MATRICES | {"token_embd": embedding}, GAINS | {"output_norm": (last, 0.2)}
+    own = architecture.own_name() or ""
+    matrices = MATRICES | {"token_embd": embedding} | OWN_MATRICES.get(own, {})
+    gains = GAINS | {"output_norm": (last, 0.2)} | OWN_GAINS.get(own, {})
     out: dict[str, np.ndarray] = {}
     shapes = tensor_shapes(architecture, checkpoint, config["vocab_size"], config["tie_word_embeddings"])
     for name, shape in fused_shapes(shapes, architecture.fused, stacked=False).items():
