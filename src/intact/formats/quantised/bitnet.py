@@ -21,7 +21,7 @@ from intact.formats.tensor import Tensor
 FLOATS: Final = ("F32", "F16", "BF16")
 _BITS: Final = 2
 _TO_CODES: Final = 2
-"""What is added to -1, 0 and 1: the middle of codes of 2 bits stands for 0."""
+"""Added to -1, 0 and 1: the middle of codes of 2 bits stands for 0."""
 _PROJECTION: Final = re.compile(r"(.+\.layers\.\d+\..+_proj)\.weight")
 _LEAST_SCALE: Final = 1e-5
 
@@ -51,27 +51,36 @@ class BitNetFiles(QuantisedForm):
 
     def matrix(self, parts: MatrixParts) -> Tensor:
         """Return an integer weight of 2 bits."""
-        if self.online:
-            rows, columns = parts.part(".weight", FLOATS, (None, None)).shape
-        else:
-            packed, columns = parts.part(".weight", ("U8",), (None, None)).shape
-            rows = 4 * packed
-            if parts.part(".weight_scale", SCALES).shape not in ((), (1,)):
-                parts.fail(".weight_scale", f"has shape {parts.found['.weight_scale'].shape}; expected one number")
+        return self._rounded(parts) if self.online else self._packed(parts)
+
+    def _packed(self, parts: MatrixParts) -> Tensor:
+        """Return the codes of a file, four quarters of the rows in each byte, with its scale."""
+        packed, columns = parts.part(".weight", ("U8",), (None, None)).shape
+        if parts.part(".weight_scale", SCALES).shape not in ((), (1,)):
+            parts.fail(".weight_scale", f"has shape {parts.found['.weight_scale'].shape}; expected one number")
 
         def read() -> Affine:
-            if self.online:
-                weights = parts.floats(".weight")
-                scale = np.maximum(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
-                values = np.clip(np.rint(weights * (np.float32(1) / scale)), -1, 1)
-                codes = (values + _TO_CODES).astype(np.uint8)
-            else:
-                stored = parts.found[".weight"].data.reshape(-1, columns)
-                codes = np.concatenate([stored >> shift & 3 for shift in range(0, 8, 2)])  # a quarter of the rows each
-                if (codes == 3).any():
-                    parts.fail(".weight", "has a code of 3; expected 0, 1 and 2 for -1, 0 and 1")
-                codes += np.uint8(_TO_CODES - 1)
-                scale = parts.floats(".weight_scale").reshape(()) ** self.power
-            return Affine(codes, np.full((rows, 1), scale, np.float64))
+            stored = parts.found[".weight"].data.reshape(packed, columns)
+            codes = np.concatenate([stored >> shift & 3 for shift in range(0, 8, 2)])
+            if (codes == 3).any():
+                parts.fail(".weight", "has a code of 3; expected 0, 1 and 2 for -1, 0 and 1")
+            scale = float(parts.floats(".weight_scale").reshape(()) ** self.power)
+            return _ternary(codes.astype(np.int8) - 1, scale)
+
+        return affine_matrix(parts, (4 * packed, columns), _BITS, np.zeros(columns, np.int64), read)
+
+    def _rounded(self, parts: MatrixParts) -> Tensor:
+        """Return floats rounded to -1, 0 and 1 times the mean of their magnitudes, as `AutoBitLinear` rounds them."""
+        rows, columns = parts.part(".weight", FLOATS, (None, None)).shape
+
+        def read() -> Affine:
+            weights = parts.floats(".weight")
+            scale = np.maximum(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
+            return _ternary(np.clip(np.rint(weights * (np.float32(1) / scale)), -1, 1), float(scale))
 
         return affine_matrix(parts, (rows, columns), _BITS, np.zeros(columns, np.int64), read)
+
+
+def _ternary(values: np.ndarray, scale: float) -> Affine:
+    """Return values -1, 0 and 1 as codes, with one scale for all rows."""
+    return Affine((values + _TO_CODES).astype(np.uint8), np.full((len(values), 1), scale, np.float64))
