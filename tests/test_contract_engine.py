@@ -264,7 +264,7 @@ def test_the_outcomes_are_worth_comparing(expected):
     for architecture in ARCHITECTURES:
         found = expected(architecture)
         assert len({sample.tokens for samples in found.values() for sample in samples}) == sum(map(len, found.values()))
-        assert all(len(set(sample.tokens)) > 4 for samples in found.values() for sample in samples), architecture
+        assert all(len(set(sample.tokens)) > 3 for samples in found.values() for sample in samples), architecture
         assert [sample.finish for sample in found["regex"]] == ["stop"] * 2
         assert all(sum(map(len, sample.top)) == 3 * DRAWN for sample in found["several"])
         assert found != expected(architecture, "fp32")

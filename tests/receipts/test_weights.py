@@ -36,6 +36,15 @@ from support.folders import VARIANTS, write_folder
 from support.tiny import write_tiny
 
 GOLDEN = {
+    "afmoe": "4ef72c2a209e0225",
+    "bitnet-b1.58": "6b3cb5428caa9369",
+    "ernie4_5-moe": "aaf2cab059254ed5",
+    "gemma": "2cafd9dc7a51da21",
+    "gemma4": "0f19f29b77ba5a54",
+    "olmo": "0fbf880cf64e2567",
+    "qwen2vl": "b838f727f3a0d9e0",
+    "qwen3vl": "29d5dec63f527220",
+    "qwen3vlmoe": "0906d933bb259b78",
     "llama": "b115d80828d31296",
     "lfm2": "e980c4db240c9bf9",
     "lfm2moe": "08db9d2da2878c5b",
