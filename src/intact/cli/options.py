@@ -129,7 +129,7 @@ DraftModelOption = Annotated[
     typer.Option(
         "--draft-model",
         metavar="MODEL",
-        help="A smaller model with the same vocabulary, which guesses ahead. It changes no token.",
+        help="A smaller model with the same vocabulary, or an EAGLE-3 head, which guesses ahead. It changes no token.",
         autocompletion=complete_model,
         show_default=False,
     ),

@@ -369,7 +369,7 @@ class Engine:
             run.heads = [head + next(inputs[stream.model]).tobytes() for head in heads]
 
     def _add_hidden(self, runs: list[SequenceRun]) -> None:
-        """Set the inputs of the head that a drafter reads."""
+        """Set the hidden states that a drafter reads."""
         if self.drafting is None or not self.drafting.hidden:
             return
         found = [
@@ -379,7 +379,7 @@ class Engine:
         ]
         rows = [row for _, several in found for row in several]
         if rows:
-            inputs = iter(self.executor.head_inputs(np.array(rows, np.int64)))
+            inputs = iter(self.drafting.drafter.hidden_rows(self.executor, np.array(rows, np.int64)))
             for run, several in found:
                 run.hidden = [row.tobytes() for row in islice(inputs, len(several))]
 

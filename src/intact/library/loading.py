@@ -14,6 +14,7 @@ from intact.catalogue import DEFAULT, resolve
 from intact.catalogue.measured import known_digests, remember_digests, state_of
 from intact.engine.draft.draft_model import DraftModel
 from intact.engine.draft.drafting import HEADS, OFF, check_drafter, make_drafting
+from intact.engine.draft.eagle3 import Eagle, EagleRows, WatchedExecutor
 from intact.engine.draft.prediction_head import GivenRows, PredictionHead
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import Partner, check_vocabularies
@@ -21,7 +22,7 @@ from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
 from intact.engine.sampling.definitions import integer, whole
 from intact.errors import ModelError, ParameterError
-from intact.executors.base import Executor, choose_threads
+from intact.executors.base import Exchanger, Executor, choose_threads
 from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.executors.settings import ExecutorSettings
 from intact.files import expand_home
@@ -30,6 +31,7 @@ from intact.library.model import Model
 from intact.memory import parse_size, usable
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
+from intact.models.eagle3 import EagleHead, build_eagle_head, is_eagle_head
 from intact.models.prediction_heads import build_prediction_head
 from intact.models.program import Program
 from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
@@ -97,8 +99,9 @@ def load(
         The drafter, which guesses ahead (docs/drafting.md). 'heads' is the model's own prediction head, which takes
         memory of its own.
     draft_model : str or path, optional
-        A smaller model with the same vocabulary, which drafts beside the drafter, or alone if that is 'model'. It has
-        a cache of its own, under a cap of the same size.
+        A smaller model with the same vocabulary, or the folder of an EAGLE-3 head that was made for the model. It
+        drafts beside the drafter, or alone if that is 'model', and has a cache of its own, under a cap of the same
+        size.
     partners : sequence of str or path
         Other models of the same vocabulary, in the same profile, for mixes that take one (docs/mixing.md).
     adapters : mapping of str to path
@@ -155,8 +158,11 @@ def load(
     if prefill is not None:
         _check_prefill(prefill, division, prefix_cache, bool(partners))
     check_drafter(drafter, draft_model is not None)
-    if drafter == HEADS and len(division.ranks) > 1:
+    eagle_files = None if draft_model is None else _eagle_files(draft_model)
+    if (drafter == HEADS or eagle_files) and len(division.ranks) > 1:
         raise ParameterError(f"prediction heads and {division.way}_parallel do not go together: give one")
+    if drafter == HEADS and eagle_files:
+        raise ParameterError("drafter='heads' is the model's own prediction head, and draft_model another: give one")
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
@@ -168,9 +174,10 @@ def load(
     settings = ExecutorSettings(profile, width, page_size, executor, threads)
 
     head_program: Program | None = None
+    eagle: EagleHead | None = None
 
     def check(checkpoint: Checkpoint, program: Program) -> None:
-        nonlocal head_program
+        nonlocal head_program, eagle
         if program.is_encoder:
             pages = folder is not None or prefill is not None
             _check_encoder(drafter, draft_model is not None, bool(partners), pages)
@@ -179,8 +186,17 @@ def load(
                 f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of Qwen3-Next, "
                 "Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
             )
+        if eagle_files is not None:
+            eagle = build_eagle_head(eagle_files, program)
 
-    main, variants = _open(name_or_path, settings, _named(adapters or {}, adapter), division, cap, check)
+    def make(program: Program, **given: Any) -> Executor:
+        if eagle is None:
+            return settings.make_executor(program, **given)
+        return WatchedExecutor(program, eagle.boundaries, settings.make_executor, **given)
+
+    main, variants = _open(
+        name_or_path, settings, _named(adapters or {}, adapter), division, cap, check, make, eagle_files
+    )
     others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -192,17 +208,19 @@ def load(
         process = parse_prefill(prefill)
         prompts = start_prompts(main.checkpoint, main.program, process, settings, main.executor, limit)
     small: Model | None = None
-    if draft_model is not None:
+    if draft_model is not None and eagle is None:
         paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes}
         paging["prefix_cache"] = prefix_cache is not False
         small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
         _check_draft_model(main, small)
     encoder = main.program.is_encoder
     vocabulary, trees = main.program.vocabulary, main.executor.trees
-    guesser = None if small is None else _as_drafter(small, vocabulary, trees)
-    head = None
+    guesser: DraftModel | None = None if small is None else _as_drafter(small, vocabulary, trees)
+    head, keep = None, prefix_cache is not False
     if head_program is not None:
-        head = _prediction_head(main, head_program, settings, cache_bytes, prefix_cache is not False)
+        head = _prediction_head(main, head_program, settings, cache_bytes, keep)
+    if eagle is not None:
+        guesser = _eagle(main, eagle, settings, cache_bytes, keep)
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
@@ -326,11 +344,15 @@ def _open(
     division: Division = ONE_PROCESS,
     weights_memory: int | None = None,
     check: Callable[[Checkpoint, Program], None] = lambda checkpoint, program: None,
+    make: Callable[..., Executor] | None = None,
+    head: Checkpoint | None = None,
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return a model with an executor, and the same with each of its adapters; errors as of `load`.
 
-    Before weights are converted, `check` may raise.
+    Before weights are converted, `check` may raise, also of the files of a head. `make` makes the executor, as the
+    settings do.
     """
+    make = make or settings.make_executor
     state = None if weights_memory is None else _file_state(name_or_path)
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
     try:
@@ -351,13 +373,14 @@ def _open(
 
             known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
             mapped = map_packed(program, known["weights"], settings.bits, choose_threads(settings.threads))
-            runner = settings.make_executor(whole, mapped=mapped, weights_memory=weights_memory)
+            runner = make(whole, mapped=mapped, weights_memory=weights_memory)
         else:
-            runner = settings.make_executor(whole)
+            runner = make(whole)
         if settings.executor == "native" and not parse_profile(settings.profile).float32:
             checkpoint.rest()  # the weights have been converted
     except ModelError as error:
-        if any(str(path) in str(error) for path in (checkpoint.path, *adapters.values())):
+        named = (checkpoint.path, *adapters.values(), *([] if head is None else [head.path]))
+        if any(str(path) in str(error) for path in named):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
     variants = {
@@ -398,11 +421,38 @@ def _prediction_head(
 ) -> PredictionHead:
     """Return the drafter that a model's own prediction head is, by the head's program."""
     given = GivenRows(main.executor.profile)
+    executor = _head_executor(main, program, given, settings)
+    sizes = {"context": program.context, "vocabulary": program.vocabulary}
+    return PredictionHead(executor, given, cache_bytes, keep, trees=main.executor.trees, **sizes)
+
+
+def _eagle_files(draft_model: str | os.PathLike[str]) -> Checkpoint | None:
+    """Return the files of a draft model that is an EAGLE-3 head."""
+    checkpoint = open_checkpoint(Path(resolve(draft_model)))
+    return checkpoint if is_eagle_head(checkpoint) else None
+
+
+def _eagle(main: Partner, head: EagleHead, settings: ExecutorSettings, cache_bytes: int | None, keep: bool) -> Eagle:
+    """Return the drafter that an EAGLE-3 head is."""
+    given, program = EagleRows(), head.program
+    return Eagle(
+        _head_executor(main, program, given, settings),
+        given,
+        head.tokens,
+        cache_bytes=cache_bytes,
+        keep=keep,
+        context=program.context,
+        vocabulary=main.program.vocabulary,
+        trees=main.executor.trees,
+    )
+
+
+def _head_executor(main: Partner, program: Program, given: Exchanger, settings: ExecutorSettings) -> Executor:
+    """Return the executor of a head, which may have tensors of the model's files."""
     executor = settings.make_executor(program, given)
     if not parse_profile(main.executor.profile).float32:
         main.checkpoint.rest()  # the weights have been converted
-    sizes = {"context": program.context, "vocabulary": program.vocabulary}
-    return PredictionHead(executor, given, cache_bytes, keep, trees=main.executor.trees, **sizes)
+    return executor
 
 
 def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:

@@ -12,7 +12,7 @@ from intact.errors import ModelError
 from intact.formats import Checkpoint
 from intact.models.decoder import Decoder
 from intact.models.mixtures import numbered
-from intact.models.names import GGUF_LAYER, PARTS
+from intact.models.names import GGUF_LAYER, PARTS, names_eagle_head
 from intact.models.needs import NEEDS
 from intact.models.program import Program
 from intact.models.reward_heads import language_model
@@ -93,6 +93,10 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
             return known[own]
     if not gguf and is_vision_model(checkpoint):
         raise ModelError(f"{checkpoint.path}: classifies images and reads no text: load it by intact.load_classifier")
+    if not gguf and any(map(names_eagle_head, names)):
+        raise ModelError(
+            f"{checkpoint.path}: drafts for another model: load that one with draft_model={checkpoint.path}"
+        )
     lacks = next((f" (it needs {NEEDS[name]}, which intact does not have)" for name in names if name in NEEDS), "")
     hint = next((f" {found}" for name in names if (found := did_you_mean(name, known))), "")
     broken = "".join(f"; {problem}" for problem in ARCHITECTURES.problems().values())

@@ -122,6 +122,22 @@ def stream_program(program: Program) -> Program:
     return replace(program, ops=(*parts.embedding, _exchange(program), *layers, *parts.head))
 
 
+def watched_program(program: Program, boundaries: Iterable[int]) -> Program:
+    """Return a program with an exchange of the stream before each of some layers; the last number is the head's.
+
+    Raises
+    ------
+    ParameterError
+        If the program cannot be cut between layers.
+    """
+    parts = segments(program)
+    exchange, watched = _exchange(program), set(boundaries)
+    ops = list(parts.embedding)
+    for number, part in enumerate((*parts.layers, parts.head)):
+        ops += [exchange, *part] if number in watched else part
+    return replace(program, ops=tuple(ops))
+
+
 def outer_program(program: Program) -> Program:
     """Return a program without its layers: the embedding, an exchange of the stream in their place, and the head.
 

@@ -164,3 +164,8 @@ def find_fused(
             if gguf and f"blk.{match[1]}.{PARTS[stem][0]}.{match[3]}" in names:
                 continue  # `ffn_up` beside `ffn_gate` is itself alone
             yield name, match[1], stem, match[3]
+
+
+def names_eagle_head(architecture: str) -> bool:
+    """Return true for what a config.json names an EAGLE-3 head (`intact.models.eagle3`)."""
+    return "eagle3" in architecture.lower()

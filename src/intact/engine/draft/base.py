@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from intact.engine.hidden import KeptRows
 from intact.engine.sampling.state import Rules
+from intact.executors.base import Executor
 from intact.numerics.sampling import Sampling
 
 
@@ -145,7 +146,7 @@ class ReadingDraft(Draft, Protocol):
     """The guesses of a drafter with `hidden` rows."""
 
     def read(self, rows: KeptRows) -> None:
-        """Take the head's inputs behind the text's last tokens but the very last; called after `extend`."""
+        """Take the hidden states behind the text's last tokens but the very last; called after `extend`."""
 
 
 class Drafter(Protocol):
@@ -161,7 +162,7 @@ class Drafter(Protocol):
         How many of the likeliest tokens after each row `learn` needs, 0 if it learns nothing; and how many tokens
         before the row's own.
     hidden : int
-        The number of the last inputs of the model's head, one for each token of the text, that drafts read; 0: none.
+        The number of the last hidden states, one for each token of the text, that drafts read; 0: none.
     trees : bool
         If true, guesses may branch. If not, every tree is a chain: parents -1, 0, 1, ...
     """
@@ -171,6 +172,10 @@ class Drafter(Protocol):
     context: int = 0
     hidden: int = 0
     trees: bool
+
+    def hidden_rows(self, executor: Executor, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the hidden states that drafts read behind some of the wanted rows of the model's last step."""
+        return executor.head_inputs(rows)
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> Draft:
         """Return a draft for a sequence with this text, whose next tokens are drawn as `draws` says.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -22,6 +22,15 @@ WINDOW: Final = 64
 _FRACTION: Final = 20  # of wide rows
 
 
+class Given(Protocol):
+    """The exchange of a head's program, to which the rows of the next step are given."""
+
+    rows: Sequence[bytes]
+
+    def __call__(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        """Set the rows of a step."""
+
+
 class GivenRows:
     """The exchange of a prediction head's program: sets the rows that no operation makes.
 
@@ -36,9 +45,13 @@ class GivenRows:
         self.rows: Sequence[bytes] = ()
 
     def __call__(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        """Set the rows of a step: floats, or integers in Q20, rounded half to even."""
-        floats = np.array([read_hidden(row, self._profile).floats for row in self.rows])
-        whole[:] = floats if whole.dtype.kind == "f" else np.rint(np.ldexp(floats, _FRACTION))
+        """Set the rows of a step."""
+        set_rows(whole, np.array([read_hidden(row, self._profile).floats for row in self.rows]))
+
+
+def set_rows(target: NDArray[Any], floats: NDArray[Any]) -> None:
+    """Set wide rows: floats, or integers in Q20, rounded half to even."""
+    target[:] = floats if target.dtype.kind == "f" else np.rint(np.ldexp(floats.astype(np.float64), _FRACTION))
 
 
 class HeadDraft(ModelDraft):
@@ -117,7 +130,7 @@ class PredictionHead(DraftModel):
 
     Attributes
     ----------
-    given : GivenRows
+    given : Given
 
     Parameters
     ----------
@@ -135,7 +148,7 @@ class PredictionHead(DraftModel):
     hidden = WINDOW
 
     def __init__(
-        self, executor: Executor, given: GivenRows, cache_bytes: int | None = None, keep: bool = True, **options: Any
+        self, executor: Executor, given: Given, cache_bytes: int | None = None, keep: bool = True, **options: Any
     ) -> None:
         index = PrefixIndex(PagePool(executor, cache_bytes), keep)
         close: Callable[[], None] = executor.close
@@ -158,8 +171,12 @@ class PredictionHead(DraftModel):
             rows += draft.inputs(chunk)
         self.given.rows = rows
         logits = super().run(chunks, guessing, wanted)
-        results = self.executor.head_inputs(np.arange(len(wanted))) if guessing else ()
+        results = self.results(wanted) if guessing else ()
         for draft, row in zip(guessing, results, strict=True):
             assert isinstance(draft, HeadDraft)
             draft.ahead = row.tobytes()
         return logits
+
+    def results(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        """Return what the wanted rows of the last step have in the place of the model's hidden states."""
+        return self.executor.head_inputs(np.arange(len(wanted)))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from intact.engine.draft.base import (
     CEILING,
@@ -22,6 +23,7 @@ from intact.engine.draft.base import (
 )
 from intact.engine.draft.controller import MOST_NODES
 from intact.engine.hidden import KeptRows
+from intact.executors.base import Executor
 
 
 def merge(trees: Sequence[Tree | None], factors: Sequence[float]) -> Tree | None:
@@ -146,6 +148,10 @@ class Union(Drafter):
         self.candidates = max(member.candidates for member in members)
         self.context = max(member.context for member in members)
         self.hidden = max(member.hidden for member in members)
+
+    def hidden_rows(self, executor: Executor, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the rows that the first member which reads some reads; all that do read the same."""
+        return next(one for one in self.members if one.hidden).hidden_rows(executor, rows)
 
     def open(self, tokens: Sequence[int], draws: DrawContext = GREEDY) -> UnionDraft:
         """Return the drafts of all members."""

@@ -1,0 +1,154 @@
+"""EAGLE-3 heads (arXiv 2503.01840) as drafters, and the executor of a model that keeps the rows which they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.engine.draft.draft_model import ModelDraft
+from intact.engine.draft.prediction_head import PredictionHead, set_rows
+from intact.executors.base import Executor, SequenceChunk
+from intact.models.eagle3 import FEATURES
+from intact.models.layers import watched_program
+from intact.models.program import AllGather, Program
+
+_FRACTION: Final = 20  # of wide rows
+_ABSENT: Final = 64 << 16
+"""How far below the least logit of a row, in Q16, those are that the head does not have."""
+
+
+class WatchedExecutor:
+    """A model's executor that keeps the rows which enter some layers in a step.
+
+    All else is that of the executor of the same program.
+
+    Parameters
+    ----------
+    program : Program
+        The model's own, which is also the attribute `program`.
+    boundaries : sequence of int
+        The layers, in any order; the number behind the last layer's is the head.
+    make : callable
+        Makes the executor that runs, of a program and an exchange, as `ExecutorSettings.make_executor` does.
+    options
+        Others of its arguments.
+    """
+
+    def __init__(
+        self, program: Program, boundaries: Sequence[int], make: Callable[..., Executor], **options: Any
+    ) -> None:
+        watched = sorted(set(boundaries))
+        self.program = program
+        self._columns = [watched.index(boundary) for boundary in boundaries]
+        self._rows: list[NDArray[np.float32]] = []
+        self._wanted = np.zeros(0, np.int64)
+        self._inner = make(watched_program(program, watched), self._keep, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def _keep(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        self._rows.append(_floats(whole))
+
+    def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Run a step; return the logits of the wanted rows."""
+        self._rows.clear()
+        self._wanted = wanted
+        return self._inner.step(chunks, wanted)
+
+    def layer_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the kept rows, those of all layers side by side, of some of the last step's wanted rows."""
+        wanted = [_of_wanted(kept, self._wanted) for kept in self._rows]
+        return np.concatenate([wanted[column][rows] for column in self._columns], axis=1)
+
+
+class EagleRows:
+    """The exchange of a head's program.
+
+    Attributes
+    ----------
+    rows : sequence of bytes
+        Of the next step, as float32: those of the model's layers side by side, or what left the head's own layer.
+    results : float32 (rows, width)
+        What left the layer in the last step.
+    """
+
+    def __init__(self) -> None:
+        self.rows: Sequence[bytes] = ()
+        self.results = np.zeros((0, 0), np.float32)
+        self._entering = False
+
+    def __call__(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
+        """Set the model's rows, then add the head's own; keep those that leave."""
+        if op.target == FEATURES:
+            self._entering = True
+            set_rows(whole, self._padded(whole.shape[1]))
+        elif self._entering:
+            self._entering = False
+            set_rows(whole, _floats(whole) + self._padded(whole.shape[1]))
+        else:
+            self.results = _floats(whole)
+
+    def _padded(self, width: int) -> NDArray[np.float32]:
+        """Return the rows that have this width, and zeros for the others."""
+        found = np.zeros((len(self.rows), width), np.float32)
+        for i, row in enumerate(self.rows):
+            if len(row) == 4 * width:
+                found[i] = np.frombuffer(row, np.float32)
+        return found
+
+
+class Eagle(PredictionHead):
+    """An EAGLE-3 head, which reads rows from between the model's layers.
+
+    Parameters
+    ----------
+    executor, given
+        Of the head's program (`intact.models.eagle3`).
+    tokens : int32 (logits,), optional
+        The model's token of each of its logits.
+    options
+        As of `PredictionHead`; the model's executor is a `WatchedExecutor`.
+    """
+
+    name = "eagle3"
+
+    def __init__(
+        self, executor: Executor, given: EagleRows, tokens: NDArray[np.int32] | None = None, **options: Any
+    ) -> None:
+        super().__init__(executor, given, **options)
+        self._rows, self._tokens = given, tokens
+
+    def hidden_rows(self, executor: Executor, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the rows of the model's layers that are kept of some of a step's wanted rows."""
+        kept: NDArray[Any] = executor.layer_inputs(rows)  # type: ignore[attr-defined]
+        return kept
+
+    def results(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        """Return what left the layer in the wanted rows of the last step."""
+        return _of_wanted(self._rows.results, wanted)
+
+    def run(
+        self, chunks: Mapping[ModelDraft, SequenceChunk], guessing: Sequence[ModelDraft], wanted: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Run a step; return logits of all the model's tokens, of which the head may have a part."""
+        logits = super().run(chunks, guessing, wanted)
+        if self._tokens is None or not len(logits):
+            return logits
+        least = max(int(logits.min()) - _ABSENT, np.iinfo(np.int32).min)
+        whole = np.full((len(logits), self._vocabulary), least, np.int32)
+        whole[:, self._tokens] = logits
+        return whole
+
+
+def _of_wanted(rows: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the wanted rows of a step. Behind the last attention executors may have no others."""
+    return rows if len(rows) == len(wanted) else rows[wanted]
+
+
+def _floats(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a copy of wide rows as float32."""
+    return rows.copy() if rows.dtype == np.float32 else np.ldexp(rows.astype(np.float64), -_FRACTION).astype("f4")
