@@ -3,13 +3,16 @@
     python benchmarks/kv_codecs.py smollm2-135m --contexts 512:8,2048:4
 
 For each context, windows of so many tokens of the text: the mean of KL(no codec || codec) in nats over their second
-halves, with its 95% interval, windows being the units; how often the likeliest token stays; bytes of a position.
-The weights and all arithmetic but the cache's are the same. Lines appear as soon as a context is done.
+halves, with its 95% interval, windows being the units; how often the likeliest token stays; bytes of a position. Then
+by turns, in milliseconds: a step of one row behind the window, medians with the least and the most. The weights and all
+arithmetic but the cache's are the same. Lines appear as soon as a context is done.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +53,8 @@ def main() -> None:
     parser.add_argument("--contexts", default="512:8,2048:4", metavar="LIST", help="tokens:windows, ...")
     parser.add_argument("--codecs", type=common.names_of(CODECS), default=list(CODECS), metavar="LIST")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="score each N-th row of the second half")
+    parser.add_argument("--steps", type=int, default=15, metavar="N", help="steps of one row that are timed")
     options = parser.parse_args()
     for path in options.models:
         with open_checkpoint(path) as checkpoint:
@@ -65,31 +70,49 @@ def measure(path: Path, program: Program, text: Calibration, options: argparse.N
     executors = {profile: NativeExecutor(program, profile, options.threads) for profile in profiles}
     divergences: dict[str, list[float]] = {profile: [] for profile in profiles[1:]}
     same: dict[str, list[float]] = {profile: [] for profile in profiles[1:]}
+    rows = scored(text)[:: options.every]
     for tokens in text.chunks():
-        following = tokens[scored(text) + 1].astype(np.int64)
-        plain = logits(executors["int8"], tokens, text).copy()
+        following = tokens[rows + 1].astype(np.int64)
+        plain = logits(executors["int8"], tokens, rows).copy()
         for profile in profiles[1:]:
-            found = compare(plain, logits(executors[profile], tokens, text), following)
+            found = compare(plain, logits(executors[profile], tokens, rows), following)
             divergences[profile].append(mean(found.kl.tolist()))
             same[profile].append(float(found.same.mean()))
+    times = {profile: list[float]() for profile in profiles}
+    for turn in range(options.steps + 1):
+        for profile, executor in executors.items():
+            seconds = one_row(executor, text.context)
+            times[profile] += [1000 * seconds] * (turn > 0)
+    spans = {profile: f"{statistics.median(t):.2f} ({min(t):.2f} to {max(t):.2f})" for profile, t in times.items()}
     size = {profile: executor.page_bytes // executor.page_size for profile, executor in executors.items()}
     print(f"\n{path.name}, {text.windows} windows of {text.context} of {options.text.name}")
-    print(f"no codec: {size['int8']:,} bytes a position")
+    print(f"no codec: {size['int8']:,} bytes a position, {spans['int8']} ms a token behind {text.context}")
     for profile in profiles[1:]:
         row = clustered(np.array(divergences[profile])[:, None])
         less = size["int8"] / size[profile]
         print(
             f"{profile:<16}{size[profile]:>8,} bytes ({less:.2f} times fewer)  "
-            f"KL {row.estimate:.4f} [{row.low:.4f}, {row.high:.4f}]  same top-1 {mean(same[profile]):.1%}",
+            f"KL {row.estimate:.4f} [{row.low:.4f}, {row.high:.4f}]  same top-1 {mean(same[profile]):.1%}  "
+            f"{spans[profile]} ms",
             flush=True,
         )
 
 
-def logits(executor: NativeExecutor, tokens: NDArray[np.int32], text: Calibration) -> NDArray[np.int32]:
-    """Return the logits of a window's scored rows, valid until the executor's next step."""
-    pages = -(-text.context // executor.page_size)
+def logits(executor: NativeExecutor, tokens: NDArray[np.int32], rows: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the logits of some rows of a window, valid until the executor's next step."""
+    pages = -(-len(tokens) // executor.page_size)
     executor.reserve_pages(pages)
-    return executor.step([SequenceChunk(0, tokens, np.arange(pages, dtype=np.int32))], scored(text))
+    return executor.step([SequenceChunk(0, tokens, np.arange(pages, dtype=np.int32))], rows)
+
+
+def one_row(executor: NativeExecutor, position: int) -> float:
+    """Return the seconds of a step of one row at a position, behind a window that has been run."""
+    pages = position // executor.page_size + 1
+    executor.reserve_pages(pages)
+    chunk = SequenceChunk(position, np.array([position % 256], np.int32), np.arange(pages, dtype=np.int32))
+    start = time.perf_counter()
+    executor.step([chunk], np.zeros(1, np.int64))
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

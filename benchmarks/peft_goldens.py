@@ -1,4 +1,4 @@
-"""Adapters that PEFT made of tests/support/folders.py's tiny models, and its logits, for tests/models/test_adapters.py.
+"""Adapters that PEFT made of tests/support/variants's tiny models, and its logits, for tests/models/test_adapters.py.
 
     python benchmarks/peft_goldens.py     # needs torch, transformers and peft
 
@@ -18,7 +18,9 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.folders import TOKENS, VARIANTS, write_folder  # noqa: E402
+from support.folders import write_folder  # noqa: E402
+from support.variants import VARIANTS  # noqa: E402
+from support.variants.form import TOKENS  # noqa: E402
 
 FOLDER = ROOT / "tests" / "models" / "adapters"
 POSITIONS, EVERY = (0, 7, 8, 31, 39), 8

@@ -1,4 +1,4 @@
-"""What Transformers computes of tests/support/folders.py's tiny models, kept for tests/models/test_transformers.py.
+"""What Transformers computes of tests/support/variants's tiny models, kept for tests/models/test_transformers.py.
 
     python benchmarks/transformers_goldens.py            # needs torch and transformers: logits, and our digests
     python benchmarks/transformers_goldens.py --new      # the same, of models that there are no goldens of
@@ -27,19 +27,11 @@ from intact.engine.encoding import EncodingJob  # noqa: E402
 from intact.engine.hidden import read_hidden  # noqa: E402
 from intact.formats import Checkpoint  # noqa: E402
 from intact.models import find_architecture  # noqa: E402
-from support.folders import (  # noqa: E402
-    ENCODERS,
-    PAIR,
-    SEP,
-    TOKENS,
-    VARIANTS,
-    stored,
-    tensor_values,
-    write_encoder,
-    write_folder,
-    write_safetensors,
-)
+from support.folders import stored, tensor_values, write_encoder, write_folder, write_safetensors  # noqa: E402
 from support.heads import predicted, write_folder_with_layer  # noqa: E402
+from support.variants import VARIANTS  # noqa: E402
+from support.variants.encoders import ENCODERS, PAIR, SEP  # noqa: E402
+from support.variants.form import TOKENS  # noqa: E402
 from support.vision import VISION, images, write_vision  # noqa: E402
 
 GOLDENS = ROOT / "tests" / "models" / "goldens.json"

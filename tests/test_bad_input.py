@@ -10,9 +10,10 @@ import pytest
 import intact
 from intact.errors import FormatError, IntactError, ModelError
 from intact.formats import open_checkpoint
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import IQ_KINDS, K_KINDS, KINDS, write_tiny
+from support.variants import VARIANTS
 
 PROFILES = ("int8", "fp32")
 

@@ -19,11 +19,12 @@ from intact.catalogue.variants import DEFAULT_QUANTISATIONS, INDEX, choose, vari
 from intact.download import DownloadError, NoSpaceError, plan_pull, pull_planned, removable, remove
 from intact.errors import FormatError, IntactError, ParameterError
 from intact.formats import model_files
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.gguf_writer import split_gguf
 from support.hub_server import COMMIT, serve
 from support.hub_server import Hub as HubServer
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 REPO = "someone/Tiny-GGUF"
 NAME = f"hf:{REPO}"

@@ -281,7 +281,8 @@ def test_a_token_beyond_the_vocabulary_is_no_text(tmp_path, endless):
     """Embeddings of safetensors may be padded; a padding token may be drawn, and stands for nothing."""
     import json
 
-    from support.folders import VARIANTS, tokenizer_json, write_folder
+    from support.folders import tokenizer_json, write_folder
+    from support.variants import VARIANTS
 
     folder = write_folder(tmp_path, VARIANTS["qwen3"], "qwen3")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer_json(260)))

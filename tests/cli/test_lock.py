@@ -9,8 +9,9 @@ import pytest
 from intact.formats import open_checkpoint
 from intact.receipts.lock import Lock, result_digest
 from support.clock import set_clock, write_dated
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 TODAY, TOMORROW = datetime(2026, 11, 20, 17, 45), datetime(2026, 11, 21, 9)
 THEN = "1999-12-31T23:59:59"

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from intact.planning.machines import read_machines
-from support.folders import ENCODERS, write_encoder
+from support.folders import write_encoder
 from support.tiny import write_tiny
+from support.variants.encoders import ENCODERS
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "machines"
 THREE = ("--machines", EXAMPLES / "three.toml")

@@ -9,8 +9,9 @@ import pytest
 import intact
 from intact.engine.sampling.model_defaults import SamplingDefaults, sampling_defaults
 from intact.formats import open_checkpoint
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 G = "general.sampling."
 

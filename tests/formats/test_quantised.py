@@ -22,8 +22,10 @@ from intact.quantizing import quantize
 from intact.receipts.identity import weights_of
 from intact.receipts.verify import verify
 from support import packing
-from support.folders import TOKENS, VARIANTS, Variant, tensor_values, tokenizer_json, write_folder, write_safetensors
+from support.folders import tensor_values, tokenizer_json, write_folder, write_safetensors
 from support.packing import Packed, Part
+from support.variants import VARIANTS
+from support.variants.form import TOKENS, Variant
 
 VARIANT = Variant(VARIANTS["llama"].config | {"intermediate_size": 128})
 Draw = Callable[[np.random.Generator, int, int], Packed]

@@ -16,10 +16,12 @@ from intact.models.program import Logits, Norm, Steer
 from intact.receipts.verify import verify_together
 from models.test_readings import CONVERTED
 from models.test_readings import _convert as convert
-from support.folders import TOKENS, VARIANTS, tensor_values, write_folder
+from support.folders import tensor_values, write_folder
 from support.folders import write_safetensors as write_tensors
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
+from support.variants import VARIANTS
+from support.variants.form import TOKENS
 
 HERE = Path(__file__).parent / "adapters"
 GOLDENS: dict[str, Any] = json.loads((HERE / "goldens.json").read_text())

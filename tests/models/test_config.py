@@ -14,7 +14,8 @@ from intact.models.config import Config
 from intact.models.gemma3 import Gemma3
 from intact.models.needs import NEEDS
 from intact.models.rotary import read_gguf_scaling, read_hf_rope
-from support.folders import VARIANTS, newer_gemma
+from support.variants import VARIANTS
+from support.variants.gemma import newer_gemma
 
 LINEAR = {"rope_type": "linear", "factor": 8.0}
 

@@ -19,8 +19,9 @@ from intact.models.program import Attend, Experts, Norm
 from intact.numerics.attention import attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.scatter import scatter, scatter_index
 from intact.quantizing import quantize
-from support.folders import TOKENS, VARIANTS
 from support.tiny import write_tiny
+from support.variants import VARIANTS
+from support.variants.form import TOKENS
 
 TIERS = available_tiers()
 NAMES = ("deepseek2", "deepseek3")

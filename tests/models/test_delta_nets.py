@@ -16,8 +16,10 @@ from intact.models.layers import segments
 from intact.models.program import Attend, GatedDelta
 from intact.quantizing.pipeline import quantize
 from intact.receipts.identity import measure
-from support.folders import TOKENS, VARIANTS, tensor_values, write_folder, write_safetensors
+from support.folders import tensor_values, write_folder, write_safetensors
 from support.tiny import write_tiny
+from support.variants import VARIANTS
+from support.variants.form import TOKENS
 
 NAMES = ("qwen3.5", "qwen3.5-tied", "qwen3.5-moe", "qwen3-next")
 ARCHITECTURES = ("qwen35", "qwen35moe", "qwen3next")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from intact.models import ARCHITECTURES
 from intact.models.descriptions import describe_architectures
-from support.folders import ENCODERS, VARIANTS
 from support.modules import load
+from support.variants import VARIANTS
+from support.variants.encoders import ENCODERS
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = json.loads((Path(__file__).parent / "goldens.json").read_text())

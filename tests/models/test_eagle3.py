@@ -27,9 +27,10 @@ from support.eagle import (
     write_eagle,
     write_model,
 )
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.heads import run_whole
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 from test_fidelity import divergence, relative_difference
 
 TOKENS = [(37 * i * i + 11 * i + 5) % VOCABULARY for i in range(40)]
@@ -168,7 +169,7 @@ def test_heads_of_other_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="prediction heads and tensor_parallel do not go together"):
         load(write_model(tmp_path / "model"), folder, tensor_parallel=2)
     headed = write_folder(tmp_path / "qwen", VARIANTS["qwen3.5"], "qwen3.5")
-    with pytest.raises(ParameterError, match="and draft_model another"):
+    with pytest.raises(ParameterError, match="and draft_model names another"):
         intact.load(headed, drafter="heads", draft_model=folder)
     with pytest.raises(ModelError, match=r"drafts for another model: .* draft_model="):
         intact.load(folder)

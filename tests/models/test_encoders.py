@@ -20,17 +20,11 @@ from intact.models import build_program
 from intact.models.bert import Bert
 from intact.numerics.functions import sigmoid
 from intact.quantizing import quantize
-from support.folders import (
-    ENCODERS,
-    PAIR,
-    TOKENS,
-    tensor_values,
-    tokenizer_json,
-    write_encoder,
-    write_safetensors,
-)
+from support.folders import tensor_values, tokenizer_json, write_encoder, write_safetensors
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
+from support.variants.encoders import ENCODERS, PAIR
+from support.variants.form import TOKENS
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens.json").read_text())
 PROFILES = {"int8": {}, "4 bits": {"bits": 4}, "fp32": {"profile": "fp32"}}

@@ -9,8 +9,9 @@ from intact.errors import ModelError
 from intact.formats import Checkpoint, Tensor, open_checkpoint
 from intact.models import ARCHITECTURES, build_program
 from intact.receipts.identity import measure
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 NAMES = tuple(name for name, one in ARCHITECTURES.items() if one.has_further_layers)
 FURTHER = ("nextn.eh_proj", "nextn.enorm", "attn_q", "attn_norm", "ffn_gate_exps")

@@ -15,8 +15,10 @@ from intact.models.layers import segments
 from intact.models.program import Attend, Rope, Scan
 from intact.quantizing.pipeline import quantize
 from intact.receipts.identity import measure
-from support.folders import TOKENS, VARIANTS, write_folder
+from support.folders import write_folder
 from support.tiny import write_tiny
+from support.variants import VARIANTS
+from support.variants.form import TOKENS
 
 HYBRIDS = ("granite4-h", "granite4-h-dense", "bamba", "falcon-h1", "falcon-h1-norm", "nemotron-h", "nemotron-h-moe")
 

@@ -15,7 +15,7 @@ from intact.formats import Checkpoint, open_checkpoint
 from intact.models import ARCHITECTURES, build_program
 from intact.models.prediction_heads import build_prediction_head
 from intact.receipts.identity import measure
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.heads import (
     predicted,
     run_whole,
@@ -25,6 +25,7 @@ from support.heads import (
     write_headed_tiny,
 )
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 from test_fidelity import FloatModel, divergence, relative_difference
 
 TOKENS = [(37 * i * i + 11 * i + 5) % 301 for i in range(40)]

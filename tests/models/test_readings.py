@@ -16,9 +16,11 @@ from intact.numerics.integers import INTEGER, from_bytes, to_bytes
 from intact.numerics.weights import from_floats
 from intact.quantizing.pipeline import quantize
 from intact.receipts.identity import measure
-from support.folders import TOKENS, VARIANTS, tensor_values, write_folder
+from support.folders import tensor_values, write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import tokenizer_metadata, write_tiny
+from support.variants import VARIANTS
+from support.variants.form import TOKENS
 
 gguf = pytest.importorskip("gguf", reason="needs the gguf package, which has llama.cpp's names of tensors")
 

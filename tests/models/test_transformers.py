@@ -10,7 +10,10 @@ import pytest
 
 import intact
 from intact.errors import ModelError
-from support.folders import TOKENS, VARIANTS, newer_gemma, tensor_values, write_folder
+from support.folders import tensor_values, write_folder
+from support.variants import VARIANTS
+from support.variants.form import TOKENS
+from support.variants.gemma import newer_gemma
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens.json").read_text())
 GEMMA_4_ROPE = VARIANTS["gemma4"].config["rope_parameters"]

@@ -19,9 +19,10 @@ from intact.models.program import AllGather, Attend, Linear, Logits
 from intact.numerics.integers import from_bytes, slice_rows, to_bytes
 from intact.numerics.weights import from_floats
 from intact.parallel.cut import Part, cut_program, cut_tensor, divide, divide_heads
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.ranks import Make, Step, run_ranks, run_steps
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 ARCHITECTURES = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "starcoder2"]
 SHARES = [(1, 1), (1, 1, 1), (3, 1), (1, 5, 2)]

@@ -41,10 +41,11 @@ from intact.parallel.plan import StepPlan
 from intact.parallel.shard import listen_at, serve_shard
 from support.architectures import WHOLE, divisible
 from support.child import in_child
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.models import real_model
 from support.ranks import Make, Step, run_steps
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 DEEP = 4
 """Layers of the models here, but those of real ones."""

@@ -17,9 +17,10 @@ from intact.library import Model
 from intact.models.program import Attend
 from intact.parallel import start
 from intact.parallel.executor import ParallelExecutor
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.models import real_model
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 PROMPTS = ["one two three", "one two three four", "a", "one two three, and a longer one that takes several chunks"]
 SLOW = pytest.mark.slow

@@ -26,8 +26,9 @@ from intact.quantizing import Calibration, quantize
 from intact.quantizing.calibration import Collector, products
 from intact.quantizing.structure import find_structure
 from intact.quantizing.transforming import write_transformed
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
 TOKENS = [5, 9, 40, 77, 12, 200, 31]

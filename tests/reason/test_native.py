@@ -22,9 +22,10 @@ from intact.reason.driver import Driver
 from intact.reason.journal import Journal
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.models import real_model
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")

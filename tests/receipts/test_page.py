@@ -20,9 +20,10 @@ from intact.receipts.lock import FORMAT, LIBRARIES, Lock
 from intact.receipts.schema import schema
 from intact.receipts.verify import verify
 from intact.text import ChatPrompt
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.receipts import rich_receipt
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")

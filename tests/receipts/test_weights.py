@@ -32,8 +32,9 @@ from intact.receipts.identity import (
 )
 from intact.text import Tokenizer
 from support.architectures import STORED
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 GOLDEN = {
     "afmoe": "4ef72c2a209e0225",

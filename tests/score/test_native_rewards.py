@@ -17,7 +17,9 @@ from intact.errors import FormatError, ModelError, ScorerError
 from intact.executors.native import available_tiers
 from intact.score.rewards import open_reward
 from intact.score.rewards.native import NativeReward
-from support.folders import VARIANTS, Variant, tensor_values, tokenizer_json, write_folder, write_safetensors
+from support.folders import tensor_values, tokenizer_json, write_folder, write_safetensors
+from support.variants import VARIANTS
+from support.variants.form import Variant
 
 CLASSES = {
     "qwen": "Qwen2ForProcessRewardModel",

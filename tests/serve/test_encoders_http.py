@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
-from support.folders import ENCODERS, write_encoder
+from support.folders import write_encoder
 from support.serving import running
+from support.variants.encoders import ENCODERS
 
 pytestmark = pytest.mark.native
 TEXTS = ["The sky is blue", "a", "Bread is baked by hand"]

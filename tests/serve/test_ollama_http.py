@@ -14,9 +14,10 @@ import pytest
 from intact import catalogue, download
 from intact.serve.apis.ollama.description import Digests, describe
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE, TIME, WEATHER
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.serving import running
 from support.tiny import tokenizer_metadata, write_tiny
+from support.variants import VARIANTS
 
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sky blue?"}]
 SAMPLED = {"temperature": 0.9, "seed": 5, "top_k": 40, "top_p": 0.95, "min_p": 0.01, "presence_penalty": 0.5}

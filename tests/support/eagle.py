@@ -12,8 +12,9 @@ from intact.engine.draft.drafting import Drafting
 from intact.engine.draft.eagle3 import Eagle, WatchedExecutor
 from intact.executors.base import SequenceChunk
 from intact.library import Model
-from support.folders import VARIANTS, stored, tensor_values, write_folder, write_safetensors
+from support.folders import stored, tensor_values, write_folder, write_safetensors
 from support.tally import Eager
+from support.variants import VARIANTS
 
 WIDTH, HEADS, KV_HEADS, HIDDEN, VOCABULARY, DRAFTED = 64, 4, 2, 96, 301, 190
 HEAD_WIDTH = WIDTH // HEADS

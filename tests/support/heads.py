@@ -12,9 +12,10 @@ from intact.executors.base import Executor, SequenceChunk
 from intact.formats.gguf import read_gguf
 from intact.library import Model
 from intact.models import ARCHITECTURES
-from support.folders import VARIANTS, stored, tensor_values, write_folder
+from support.folders import stored, tensor_values, write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 _PARTS = {"enorm": "pre_fc_norm_embedding", "hnorm": "pre_fc_norm_hidden"}
 
@@ -47,7 +48,7 @@ def _contents(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
 
 
 def head_values(name: str) -> dict[str, np.ndarray]:
-    """Random weights of the head of a model of `support.folders`, float32, under their names in safetensors."""
+    """Random weights of the head of a model of `support.variants`, float32, under their names in safetensors."""
     config = VARIANTS[name].config
     others = tensor_values(config, name + "|head")
     attended = next(key.split(".")[2] for key in others if key.endswith("self_attn.q_proj.weight"))
@@ -61,12 +62,12 @@ def head_values(name: str) -> dict[str, np.ndarray]:
 
 
 def write_headed_folder(folder: Path, name: str, changes: Mapping[str, Any] | None = None) -> Path:
-    """Write a model of `support.folders` with its head; `changes` are arrays that replace tensors."""
+    """Write a model of `support.variants` with its head; `changes` are arrays that replace tensors."""
     return write_folder(folder, VARIANTS[name], name, head_values(name) | dict(changes or {}))
 
 
 def write_folder_with_layer(folder: Path, name: str, count: int = 1) -> tuple[Path, str]:
-    """Write a model of `support.folders` with layers behind its own that predict; return the first one's name too."""
+    """Write a model of `support.variants` with layers behind its own that predict; return the first one's name too."""
     config = VARIANTS[name].config
     own, width = config["num_hidden_layers"], config["hidden_size"]
     more = tensor_values({**config, "num_hidden_layers": own + count, "mlp_layer_types": None}, name)

@@ -6,33 +6,30 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from intact.catalogue import DEFAULT, resolve
 from intact.catalogue.measured import known_digests, remember_digests, state_of
-from intact.engine.draft.draft_model import DraftModel
-from intact.engine.draft.drafting import HEADS, OFF, check_drafter, make_drafting
-from intact.engine.draft.eagle3 import Eagle, EagleRows, WatchedExecutor
-from intact.engine.draft.prediction_head import GivenRows, PredictionHead
+from intact.engine.draft.drafting import OFF
 from intact.engine.engine import DEFAULT_CHUNK, DEFAULT_ROWS, Engine
 from intact.engine.model import Partner, check_vocabularies
 from intact.engine.page_store import DEFAULT_BYTES, Pages, PageStore
 from intact.engine.remote_prompts import PageSource
 from intact.engine.sampling.definitions import integer, whole
 from intact.errors import ModelError, ParameterError
-from intact.executors.base import Exchanger, Executor, choose_threads
+from intact.executors.base import Executor, choose_threads
 from intact.executors.profiles import Profile, ProfileParts, parse_profile, with_codec
 from intact.executors.settings import ExecutorSettings
 from intact.files import expand_home
 from intact.formats import Checkpoint, open_checkpoint
+from intact.library.drafters import DrafterLoader
 from intact.library.model import Model
 from intact.memory import parse_size, usable
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
-from intact.models.eagle3 import EagleHead, build_eagle_head, is_eagle_head
-from intact.models.prediction_heads import build_prediction_head
 from intact.models.program import Program
 from intact.parallel.ranks import ONE_PROCESS, Division, choose_division, parse_prefill
 from intact.receipts.identity import added_digest, digests_of, identify, numerics_of
@@ -157,12 +154,8 @@ def load(
     cap = _weights_cap(weights_memory, parts, executor, division)
     if prefill is not None:
         _check_prefill(prefill, division, prefix_cache, bool(partners))
-    check_drafter(drafter, draft_model is not None)
-    eagle_files = None if draft_model is None else _eagle_files(draft_model)
-    if (drafter == HEADS or eagle_files) and len(division.ranks) > 1:
-        raise ParameterError(f"prediction heads and {division.way}_parallel do not go together: give one")
-    if drafter == HEADS and eagle_files:
-        raise ParameterError("drafter='heads' is the model's own prediction head, and draft_model another: give one")
+    settings = ExecutorSettings(profile, width, page_size, executor, threads)
+    guessing = DrafterLoader(drafter, draft_model, settings, division)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
         raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
@@ -171,31 +164,16 @@ def load(
         raise ParameterError(f"partners must be a list of models, got {partners!r:.60}")
     sources = (name_or_path, *partners)
     states = [None if folder is None else _file_state(one) for one in sources]  # before they are opened
-    settings = ExecutorSettings(profile, width, page_size, executor, threads)
-
-    head_program: Program | None = None
-    eagle: EagleHead | None = None
 
     def check(checkpoint: Checkpoint, program: Program) -> None:
-        nonlocal head_program, eagle
         if program.is_encoder:
             pages = folder is not None or prefill is not None
             _check_encoder(drafter, draft_model is not None, bool(partners), pages)
-        if drafter == HEADS and (head_program := build_prediction_head(checkpoint)) is None:
-            raise ParameterError(
-                f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of Qwen3-Next, "
-                "Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
-            )
-        if eagle_files is not None:
-            eagle = build_eagle_head(eagle_files, program)
+        guessing.check(checkpoint, program)
 
-    def make(program: Program, **given: Any) -> Executor:
-        if eagle is None:
-            return settings.make_executor(program, **given)
-        return WatchedExecutor(program, eagle.boundaries, settings.make_executor, **given)
-
+    named = _named(adapters or {}, adapter)
     main, variants = _open(
-        name_or_path, settings, _named(adapters or {}, adapter), division, cap, check, make, eagle_files
+        name_or_path, settings, named, division, cap, check, guessing.make_executor, guessing.head_path
     )
     others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
@@ -207,20 +185,9 @@ def load(
         limit = cache_bytes or DEFAULT_BYTES
         process = parse_prefill(prefill)
         prompts = start_prompts(main.checkpoint, main.program, process, settings, main.executor, limit)
-    small: Model | None = None
-    if draft_model is not None and eagle is None:
-        paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes}
-        paging["prefix_cache"] = prefix_cache is not False
-        small = load(draft_model, threads=threads, executor=executor, drafter=OFF, **paging)
-        _check_draft_model(main, small)
-    encoder = main.program.is_encoder
-    vocabulary, trees = main.program.vocabulary, main.executor.trees
-    guesser: DraftModel | None = None if small is None else _as_drafter(small, vocabulary, trees)
-    head, keep = None, prefix_cache is not False
-    if head_program is not None:
-        head = _prediction_head(main, head_program, settings, cache_bytes, keep)
-    if eagle is not None:
-        guesser = _eagle(main, eagle, settings, cache_bytes, keep)
+    encoder, keep = main.program.is_encoder, prefix_cache is not False
+    paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes, "prefix_cache": keep}
+    small = partial(load, threads=threads, executor=executor, drafter=OFF, **paging)
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
         limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
@@ -231,8 +198,8 @@ def load(
         chunk=chunk,
         rows=rows,
         cache_bytes=cache_bytes,
-        prefix_cache=prefix_cache is not False,
-        drafting=None if encoder else make_drafting(drafter, vocabulary, trees, guesser, head),
+        prefix_cache=keep,
+        drafting=None if encoder else guessing.drafting(main, small, cache_bytes, keep),
         partners=[other.executor for other in others],
         stores=stores,
         adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if folder else (),
@@ -345,7 +312,7 @@ def _open(
     weights_memory: int | None = None,
     check: Callable[[Checkpoint, Program], None] = lambda checkpoint, program: None,
     make: Callable[..., Executor] | None = None,
-    head: Checkpoint | None = None,
+    head_path: Path | None = None,
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return a model with an executor, and the same with each of its adapters; errors as of `load`.
 
@@ -379,7 +346,7 @@ def _open(
         if settings.executor == "native" and not parse_profile(settings.profile).float32:
             checkpoint.rest()  # the weights have been converted
     except ModelError as error:
-        named = (checkpoint.path, *adapters.values(), *([] if head is None else [head.path]))
+        named = (checkpoint.path, *adapters.values(), *([] if head_path is None else [head_path]))
         if any(str(path) in str(error) for path in named):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
@@ -402,66 +369,3 @@ def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -
     if chosen is not None and chosen not in adapters:
         raise ParameterError(f"adapter must name one of adapters ({', '.join(adapters) or 'none'}), got {chosen!r:.60}")
     return adapters
-
-
-def _check_draft_model(main: Partner, small: Model) -> None:
-    """Raise if a draft model has other tokens than the model that it is to draft for; padding does not count."""
-    digest, other = main.tokenizer.vocabulary_digest, small.tokenizer.vocabulary_digest
-    if digest != other:
-        found = f"{small.tokenizer.size:,} tokens, digest {other[:16]}"
-        small.close()
-        raise ParameterError(
-            f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: {found}; expected "
-            f"{main.tokenizer.size:,}, digest {digest[:16]}: give a smaller model of the same family"
-        )
-
-
-def _prediction_head(
-    main: Partner, program: Program, settings: ExecutorSettings, cache_bytes: int | None, keep: bool
-) -> PredictionHead:
-    """Return the drafter that a model's own prediction head is, by the head's program."""
-    given = GivenRows(main.executor.profile)
-    executor = _head_executor(main, program, given, settings)
-    sizes = {"context": program.context, "vocabulary": program.vocabulary}
-    return PredictionHead(executor, given, cache_bytes, keep, trees=main.executor.trees, **sizes)
-
-
-def _eagle_files(draft_model: str | os.PathLike[str]) -> Checkpoint | None:
-    """Return the files of a draft model that is an EAGLE-3 head."""
-    checkpoint = open_checkpoint(Path(resolve(draft_model)))
-    return checkpoint if is_eagle_head(checkpoint) else None
-
-
-def _eagle(main: Partner, head: EagleHead, settings: ExecutorSettings, cache_bytes: int | None, keep: bool) -> Eagle:
-    """Return the drafter that an EAGLE-3 head is."""
-    given, program = EagleRows(), head.program
-    return Eagle(
-        _head_executor(main, program, given, settings),
-        given,
-        head.tokens,
-        cache_bytes=cache_bytes,
-        keep=keep,
-        context=program.context,
-        vocabulary=main.program.vocabulary,
-        trees=main.executor.trees,
-    )
-
-
-def _head_executor(main: Partner, program: Program, given: Exchanger, settings: ExecutorSettings) -> Executor:
-    """Return the executor of a head, which may have tensors of the model's files."""
-    executor = settings.make_executor(program, given)
-    if not parse_profile(main.executor.profile).float32:
-        main.checkpoint.rest()  # the weights have been converted
-    return executor
-
-
-def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:
-    """Return the drafter that a loaded model is for one with so many tokens."""
-    return DraftModel(
-        small.executor,
-        small.engine.index,
-        context=small.context,
-        vocabulary=vocabulary,
-        trees=trees,
-        close=small.close,
-    )

@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 
 from intact.formats.metadata import Metadata
 from intact.models.config import Config
-from intact.models.decoder import Decoder, root
+from intact.models.decoder import root
+from intact.models.gated_attention import GatedAttention
 from intact.models.mixtures import CHOICE_BIAS, CHOSEN_BY_SIGMOIDS, SIGMOID_SAMPLE
 from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERTS, NORMS_AFTER
-from intact.models.program import Buffer, Linear
+from intact.models.program import Linear
 
 
-class Afmoe(Decoder):
+class Afmoe(GatedAttention):
     """Four norms a layer, head norms; what attention gives is multiplied by sigmoids of a product of its input."""
 
     gguf = "afmoe"
@@ -33,7 +34,7 @@ class Afmoe(Decoder):
     hf_bare = {"mlp.expert_bias": f"{CHOICE_BIAS}.bias"}
     hf_defaults = {"sliding_window": 1024, "num_dense_layers": 1, "num_shared_experts": 2, "route_scale": 1.0}
     hf_refused = {"n_group": (0, 1), "num_expert_groups": (0, 1), "attention_bias": (False,)}
-    biases = Decoder.biases | {"attn_gate": False}
+    biases = GatedAttention.biases | {"attn_gate": False}
     norms = "both"
     head_norms = True
     has_local_layers = True
@@ -69,12 +70,6 @@ class Afmoe(Decoder):
         """Return the configuration with the embedding times the root of its width."""
         return replace(config, embedding_scale=root(config.width))
 
-    def buffers(self) -> dict[str, Buffer]:
-        """Return also the gate of attention, and what it gives."""
-        attended = self.config.heads * self.config.head_width
-        more = {"gate_attended": Buffer(attended), "attended_gated": Buffer(attended, wide=True)}
-        return super().buffers() | more
-
     def attention_inputs(self, i: int) -> None:
         """Append the projections to queries, keys, values and the gate."""
         c, p = self.config, f"blk.{i}."
@@ -84,10 +79,3 @@ class Afmoe(Decoder):
             self.target(to, p + stem, n * c.head_width, c.width) for (to, stem), n in zip(names, heads, strict=True)
         ]
         self.ops.append(Linear("normed", tuple(targets)))
-
-    def project(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append attention's gate and output projection."""
-        c = self.config
-        self.gate("gate_attended", "attended", "attended_gated", "sigmoid")
-        target = self.target(buffer, f"blk.{i}.attn_output", c.width, c.heads * c.head_width, accumulate)
-        self.ops.append(Linear("attended_gated", (target,)))

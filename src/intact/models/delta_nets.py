@@ -9,7 +9,7 @@ from intact.formats import Checkpoint, Tensor
 from intact.formats.metadata import Metadata
 from intact.models.attention_layers import read_hf_layers
 from intact.models.config import Config
-from intact.models.decoder import Decoder
+from intact.models.gated_attention import GatedAttention
 from intact.models.mixtures import MixtureForm
 from intact.models.names import ATTENTION, HF_EXPERTS, HF_NAMES, HF_SHARED_EXPERT
 from intact.models.program import Buffer, GatedDelta, Linear, Norm, Recurrent, Scatter
@@ -33,7 +33,7 @@ DELTA_NAMES: Final = HF_NAMES | {
 """Names in safetensors that models with delta nets share."""
 
 
-class DeltaNets(Decoder):
+class DeltaNets(GatedAttention):
     """A decoder with gated delta nets in the place of attention, but in each n-th layer.
 
     Attention's result is multiplied by the sigmoid of a gate, whose rows follow each head's query in `attn_q`. Heads
@@ -59,7 +59,7 @@ class DeltaNets(Decoder):
     ffn_norm = "post_attention_norm"
     head_norms = True
     partial_rotary = True
-    biases: ClassVar[dict[str, bool | str]] = Decoder.biases | dict.fromkeys((*_INPUTS, "ssm_out"), False)
+    biases: ClassVar[dict[str, bool | str]] = GatedAttention.biases | dict.fromkeys((*_INPUTS, "ssm_out"), False)
     gguf_tiles: ClassVar[bool] = True
     """If true, GGUF files order the heads of values so that head h reads key h mod the number of keys."""
     sample: ClassVar[dict[str, Any]] = {
@@ -118,14 +118,11 @@ class DeltaNets(Decoder):
         return found
 
     def buffers(self) -> dict[str, Buffer]:
-        """Return also the rows of delta nets, and those of attention's gates."""
+        """Return also the rows of delta nets, and queries beside their gates."""
         c, shape = self.config, self.config.delta
         assert shape is not None
-        attended = c.heads * c.head_width
         return super().buffers() | {
-            "q_gate": Buffer(2 * attended),
-            "gate_attended": Buffer(attended),
-            "attended_gated": Buffer(attended, wide=True),
+            "q_gate": Buffer(2 * c.heads * c.head_width),
             "mixed": Buffer(shape.channels),
             "z": Buffer(shape.inner),
             "steps": Buffer(shape.heads),
@@ -153,13 +150,6 @@ class DeltaNets(Decoder):
         for start, target in ((0, "q"), (c.head_width, "gate_attended")):
             steps = (2 * c.head_width, start, c.head_width)
             self.ops.append(Scatter("q_gate", target, c.heads, c.head_width, *steps))
-
-    def project(self, i: int, buffer: str, accumulate: bool) -> None:
-        """Append attention's output gate and projection."""
-        c = self.config
-        self.gate("gate_attended", "attended", "attended_gated", "sigmoid")
-        target = self.target(buffer, f"blk.{i}.attn_output", c.width, c.heads * c.head_width, accumulate)
-        self.ops.append(Linear("attended_gated", (target,)))
 
     def delta_net(self, i: int, buffer: str) -> None:
         """Append a gated delta net on "normed": projections, the delta rule, norm, gate, output projection.

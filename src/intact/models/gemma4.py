@@ -27,7 +27,7 @@ from intact.models.windows import per_layer, read_gguf_local_layers
 from intact.numerics.rope import rotation
 
 _UNROTATED: Final = 1e30
-"""What llama.cpp's converter divides the frequencies of pairs by that are not rotated."""
+"""Divides the frequencies of pairs that are not rotated, in files of llama.cpp's converter."""
 _INPUTS: Final = "per_layer_token_embd.weight"
 _INPUT_GAIN: Final = "per_layer_proj_norm.weight"
 

@@ -1,0 +1,159 @@
+"""The drafter of a model that is loaded, by the arguments of `load`, with the head or smaller model that it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from intact.catalogue import resolve
+from intact.engine.draft.draft_model import DraftModel
+from intact.engine.draft.drafting import HEADS, Drafting, check_drafter, make_drafting
+from intact.engine.draft.eagle3 import Eagle, EagleRows, WatchedExecutor
+from intact.engine.draft.prediction_head import GivenRows, PredictionHead
+from intact.engine.model import Partner
+from intact.errors import ParameterError
+from intact.executors.base import Exchanger, Executor
+from intact.executors.profiles import parse_profile
+from intact.executors.settings import ExecutorSettings
+from intact.formats import Checkpoint, open_checkpoint
+from intact.library.model import Model
+from intact.models.eagle3 import EagleHead, build_eagle_head, is_eagle_head
+from intact.models.prediction_heads import build_prediction_head
+from intact.models.program import Program
+from intact.parallel.ranks import Division
+
+
+class DrafterLoader:
+    """Makes the drafter of a model in the steps of its loading.
+
+    When it is made it refuses what does not go together, `check` reads the program of a head before the model's weights
+    are read, `make_executor` makes the model's executor, and `drafting` what drafts.
+
+    Parameters
+    ----------
+    drafter, draft_model
+        Of `load`.
+    settings : ExecutorSettings
+        Of the model, and of its heads.
+    division : Division
+        Of the model, between processes.
+
+    Attributes
+    ----------
+    head_path : Path, optional
+        The folder of a head that is not the model's own.
+    """
+
+    def __init__(
+        self, drafter: str, draft_model: str | os.PathLike[str] | None, settings: ExecutorSettings, division: Division
+    ) -> None:
+        check_drafter(drafter, draft_model is not None)
+        self._drafter, self._draft_model, self._settings = drafter, draft_model, settings
+        self._eagle_files = None if draft_model is None else _eagle_files(draft_model)
+        if (drafter == HEADS or self._eagle_files) and len(division.ranks) > 1:
+            raise ParameterError(f"prediction heads and {division.way}_parallel do not go together: give one")
+        if drafter == HEADS and self._eagle_files:
+            raise ParameterError("drafter='heads' is the model's own head, and draft_model names another: give one")
+        self.head_path = None if self._eagle_files is None else self._eagle_files.path
+        self._head: Program | None = None
+        self._eagle: EagleHead | None = None
+
+    def check(self, checkpoint: Checkpoint, program: Program) -> None:
+        """Build the program of the head that is to draft.
+
+        Raises
+        ------
+        ModelError
+            If it would be computed wrongly, or was made for another model.
+        ParameterError
+            If the model has none.
+        """
+        if self._drafter == HEADS and (head := build_prediction_head(checkpoint)) is None:
+            raise ParameterError(
+                f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of Qwen3-Next, "
+                "Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
+            )
+        self._head = head if self._drafter == HEADS else None
+        if self._eagle_files is not None:
+            self._eagle = build_eagle_head(self._eagle_files, program)
+
+    def make_executor(self, program: Program, **options: Any) -> Executor:
+        """Return the executor of the model, which keeps the rows that a head reads."""
+        if self._eagle is None:
+            return self._settings.make_executor(program, **options)
+        return WatchedExecutor(program, self._eagle.boundaries, self._settings.make_executor, **options)
+
+    def drafting(
+        self, model: Partner, load: Callable[[str | os.PathLike[str]], Model], cache_bytes: int | None, keep: bool
+    ) -> Drafting | None:
+        """Return what drafts for the model; None for nothing.
+
+        Parameters
+        ----------
+        load : callable
+            Loads a smaller model.
+        cache_bytes : int, optional
+            The most bytes of a head's cache.
+        keep : bool
+            As that of `PrefixIndex`.
+
+        Raises
+        ------
+        ParameterError
+            If a smaller model has another vocabulary.
+        """
+        vocabulary, trees = model.program.vocabulary, model.executor.trees
+        head: PredictionHead | None = None
+        other: DraftModel | None = None
+        options: dict[str, Any] = {"cache_bytes": cache_bytes, "keep": keep, "trees": trees}
+        if self._head is not None:
+            given = GivenRows(model.executor.profile)
+            options |= {"context": self._head.context, "vocabulary": self._head.vocabulary}
+            head = PredictionHead(self._head_executor(model, self._head, given), given, **options)
+        if self._eagle is not None:
+            rows, program = EagleRows(), self._eagle.program
+            options |= {"context": program.context, "vocabulary": vocabulary}
+            other = Eagle(self._head_executor(model, program, rows), rows, self._eagle.tokens, **options)
+        elif self._draft_model is not None:
+            other = _as_drafter(_checked(model, load(self._draft_model)), vocabulary, trees)
+        return make_drafting(self._drafter, vocabulary, trees, other, head)
+
+    def _head_executor(self, model: Partner, program: Program, given: Exchanger) -> Executor:
+        """Return the executor of a head, which may have tensors of the model's files."""
+        executor = self._settings.make_executor(program, given)
+        if not parse_profile(model.executor.profile).float32:
+            model.checkpoint.rest()  # the weights have been converted
+        return executor
+
+
+def _eagle_files(draft_model: str | os.PathLike[str]) -> Checkpoint | None:
+    """Return the files of a draft model that is an EAGLE-3 head."""
+    checkpoint = open_checkpoint(Path(resolve(draft_model)))
+    return checkpoint if is_eagle_head(checkpoint) else None
+
+
+def _checked(main: Partner, small: Model) -> Model:
+    """Return a draft model that has the tokens of the model that it is to draft for; padding does not count."""
+    digest, other = main.tokenizer.vocabulary_digest, small.tokenizer.vocabulary_digest
+    if digest != other:
+        found = f"{small.tokenizer.size:,} tokens, digest {other[:16]}"
+        small.close()
+        raise ParameterError(
+            f"draft_model: {small.path.name} has another vocabulary than {main.path.name}: {found}; expected "
+            f"{main.tokenizer.size:,}, digest {digest[:16]}: give a smaller model of the same family"
+        )
+    return small
+
+
+def _as_drafter(small: Model, vocabulary: int, trees: bool) -> DraftModel:
+    """Return the drafter that a loaded model is for one with so many tokens."""
+    return DraftModel(
+        small.executor,
+        small.engine.index,
+        context=small.context,
+        vocabulary=vocabulary,
+        trees=trees,
+        close=small.close,
+    )

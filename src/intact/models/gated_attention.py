@@ -1,0 +1,23 @@
+"""Attention with an output gate: what it gives is multiplied by the sigmoid of a product of its input."""
+
+from __future__ import annotations
+
+from intact.models.decoder import Decoder
+from intact.models.program import Buffer, Linear
+
+
+class GatedAttention(Decoder):
+    """A decoder whose attention has a gate; `attention_inputs` of a subclass sets "gate_attended"."""
+
+    def buffers(self) -> dict[str, Buffer]:
+        """Return also the gate of attention, and what it gives."""
+        attended = self.config.heads * self.config.head_width
+        more = {"gate_attended": Buffer(attended), "attended_gated": Buffer(attended, wide=True)}
+        return super().buffers() | more
+
+    def project(self, i: int, buffer: str, accumulate: bool) -> None:
+        """Append attention's gate and output projection."""
+        c = self.config
+        self.gate("gate_attended", "attended", "attended_gated", "sigmoid")
+        target = self.target(buffer, f"blk.{i}.attn_output", c.width, c.heads * c.head_width, accumulate)
+        self.ops.append(Linear("attended_gated", (target,)))
