@@ -11,6 +11,11 @@ probability. For each exit and certainty: the share of tokens that are so certai
 own; the share of answers that would stay the model's, as all certain tokens are its own; and the share of tokens that
 never leave the edge, those behind an answer's last uncertain one. Others do, as the later layers' cache needs them for
 the tokens that follow. Whatever a wrong token would do to the rest of its answer is not in these figures.
+
+With --skipped, drafts come from the model without some layers in between (SWIFT, 2410.06916), which the check runs all
+again: G(i) = 1 + alpha + ... + alpha^i tokens for L + i d layers, with d layers left. The layers are dropped one after
+the other, each time that one without which most tokens of the first texts are still guessed, never the first or the
+last; `alpha` is that of the other texts.
 """
 
 from __future__ import annotations
@@ -29,8 +34,10 @@ from numpy.typing import NDArray
 
 import intact
 from intact.engine.engine import Engine
+from intact.executors.base import Executor
 from intact.executors.native import NativeExecutor
-from intact.models.program import Attend, Embed, Logits, Program
+from intact.models.layers import some_layers
+from intact.models.program import AllGather, Attend, Embed, Logits, Program
 
 LONGEST = 18
 """The most tokens of a draft."""
@@ -68,9 +75,8 @@ class Guesses(NamedTuple):
     certainties: NDArray[np.float64]
 
 
-def guesses(program: Program, context: int, texts: list[list[int]]) -> list[Guesses]:
-    """Return what a program guesses after each token of texts."""
-    executor = NativeExecutor(program)
+def guesses(executor: Executor, context: int, texts: list[list[int]]) -> list[Guesses]:
+    """Return what an executor's program guesses after each token of texts."""
     engine, found = Engine(executor, context), []
     for text in texts:
         parts = []
@@ -78,8 +84,65 @@ def guesses(program: Program, context: int, texts: list[list[int]]) -> list[Gues
             tokens, logprobs = executor.top(executor.step(chunks, wanted), wanted, 1)
             parts.append((tokens[:, 0], np.exp(logprobs[:, 0] / 2.0**24)))
         found.append(Guesses(*(np.concatenate(column) for column in zip(*parts, strict=True))))
-    executor.close()
     return found
+
+
+class Skipping:
+    """An executor of all layers whose exchanges undo some, so that any of them can be left out at once.
+
+    Attributes
+    ----------
+    skipped : set of int
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.skipped: set[int] = set()
+        self._layers, self._passed = program.layers, 0
+        self._kept: NDArray[np.int64] = np.zeros(0, np.int64)
+        self.executor = NativeExecutor(some_layers(program, range(program.layers)), exchange=self._exchange)
+
+    def _exchange(self, op: AllGather, own: object, whole: NDArray[np.int64]) -> None:
+        if self._passed - 1 in self.skipped:
+            whole[:] = self._kept
+        else:
+            self._kept = whole.copy()
+        self._passed = (self._passed + 1) % (self._layers + 1)
+
+
+def share_right(found: list[Guesses], texts: list[list[int]], prompts: list[list[int]]) -> float:
+    """Return the share of answers' tokens that were guessed."""
+    right = [
+        one.tokens[len(prompt) - 1 : -1] == text[len(prompt) :]
+        for one, text, prompt in zip(found, texts, prompts, strict=True)
+    ]
+    return sum(int(one.sum()) for one in right) / sum(map(len, right))
+
+
+def print_skipped(
+    program: Program, context: int, texts: list[list[int]], prompts: list[list[int]], shares: list[float], tuning: int
+) -> list[dict[str, float]]:
+    """Drop layers one after the other, print a row at each share of them, and return the rows."""
+    skipping, layers, head = Skipping(program), program.layers, weights_of(program)
+    left, rows = set(range(1, layers - 1)), []
+    for count in range(1, round(max(shares) * layers) + 1):
+        chances = {}
+        for layer in sorted(left):
+            skipping.skipped.add(layer)
+            found = guesses(skipping.executor, context, texts[:tuning])
+            chances[layer] = share_right(found, texts[:tuning], prompts[:tuning])
+            skipping.skipped.discard(layer)
+        dropped = max(chances, key=chances.__getitem__)
+        left.discard(dropped)
+        skipping.skipped.add(dropped)
+        if count not in [round(share * layers) for share in shares]:
+            continue
+        found = guesses(skipping.executor, context, texts[tuning:])
+        alpha = share_right(found, texts[tuning:], prompts[tuning:])
+        (free, _), (gain, most) = (best_skipped(alpha, layers - count, layers, one) for one in (0.0, head))
+        print(f"| {count} | {alpha:.3f} | {free:.2f} | {gain:.2f} | {most} |", flush=True)
+        rows.append({"layers": count, "alpha": alpha, "free": free, "gain": gain, "tokens": most})
+    skipping.executor.close()
+    return rows
 
 
 class ExitShares(NamedTuple):
@@ -120,6 +183,16 @@ def best(alpha: float, depth: int, layers: int, head: float) -> tuple[float, int
     return max(found)
 
 
+def best_skipped(alpha: float, left: int, layers: int, head: float) -> tuple[float, int]:
+    """Return the largest gain over drafts of each length by so many layers, and the length."""
+    found = []
+    for count in range(1, LONGEST + 1):
+        tokens = sum(alpha**i for i in range(count + 1))
+        found.append((tokens * (layers + head) / (layers + head + count * (left + head)), count))
+    return max(found)
+
+
+SKIPPED = "| layers left out | alpha | gain without heads | gain | tokens a draft |\n|---|---|---|---|---|"
 DRAFTS = "| layers | alpha | gain without heads | gain | tokens a draft |\n|---|---|---|---|---|"
 CERTAIN = (
     "| layers | certainty | certain | of these the model's own | answers unchanged | never leave the edge |\n"
@@ -155,6 +228,8 @@ def main() -> None:
     p.add_argument("--tokens", type=int, default=48, help="of each answer (default 48)")
     p.add_argument("--every", type=int, default=2, help="layers from one exit to the next (default 2)")
     p.add_argument("--certainties", type=float, nargs="+", help="of exits by which an edge would answer alone")
+    p.add_argument("--skipped", type=float, nargs="+", metavar="SHARE", help="of layers in between that drafts lack")
+    p.add_argument("--tuning", type=int, default=4, help="texts by which these are chosen (default 4)")
     p.add_argument("--json", type=Path, help="write the figures to a file")
     options: argparse.Namespace = p.parse_args()
     check_files()
@@ -168,9 +243,15 @@ def main() -> None:
             found = results.setdefault(Path(name).name, [])
             head = weights_of(program)
             print(f"\n{Path(name).name}: {program.layers} layers, the head counts as {head:.1f}\n")
+            if options.skipped:
+                print(SKIPPED)
+                found += print_skipped(program, context, texts, prompts, options.skipped, options.tuning)
+                continue
             print(CERTAIN if options.certainties else DRAFTS)
             for depth in range(options.every, program.layers, options.every):
-                exits = guesses(exit_after(program, depth), context, texts)
+                executor = NativeExecutor(exit_after(program, depth))
+                exits = guesses(executor, context, texts)
+                executor.close()
                 answers = [
                     (one.certainties[len(prompt) - 1 : -1], one.tokens[len(prompt) - 1 : -1] == text[len(prompt) :])
                     for one, text, prompt in zip(exits, texts, prompts, strict=True)
@@ -180,10 +261,11 @@ def main() -> None:
                 else:
                     found.append(print_drafts(depth, program.layers, head, answers))
                 sys.stdout.flush()
-        if not options.certainties:
-            most = max(found, key=lambda row: row["gain"])
-            verdict = "worth building" if most["gain"] > WORTH else "not worth building"
-            print(f"\nmost: {most['gain']:.2f} after {most['layers']} layers: {verdict} (from {WORTH} on)")
+    for found in () if options.certainties else results.values():
+        most = max(found, key=lambda row: row["gain"])
+        verdict = "worth building" if most["gain"] > WORTH else "not worth building"
+        where = f"without {most['layers']} of them" if options.skipped else f"after {most['layers']} layers"
+        print(f"\nmost: {most['gain']:.2f} {where}: {verdict} (from {WORTH} on)")
     if options.json:
         options.json.write_text(
             json.dumps({"machine": machine(), "options": str(options), "models": results}, indent=1)

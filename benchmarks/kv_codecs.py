@@ -4,8 +4,9 @@
 
 For each context, windows of so many tokens of the text: the mean of KL(no codec || codec) in nats over their second
 halves, with its 95% interval, windows being the units; how often the likeliest token stays; bytes of a position. Then
-by turns, in milliseconds: a step of one row behind the window, medians with the least and the most. The weights and all
-arithmetic but the cache's are the same. Lines appear as soon as a context is done.
+by turns, in milliseconds: a step of one row behind the window, medians with the least and the most; and the memory of
+64 texts of 7,168 positions behind a prompt of 1,024. The weights and all arithmetic but the cache's are the same. Lines
+appear as soon as a context is done.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ from intact.quantizing.divergence import compare
 from intact.quantizing.logits import scored
 from intact.stats.intervals import clustered
 from intact.text import Tokenizer
+
+MANY = 1024 + 64 * 7168
+"""Positions of many texts behind one prompt."""
 
 
 class Setting(NamedTuple):
@@ -86,14 +90,17 @@ def measure(path: Path, program: Program, text: Calibration, options: argparse.N
     spans = {profile: f"{statistics.median(t):.2f} ({min(t):.2f} to {max(t):.2f})" for profile, t in times.items()}
     size = {profile: executor.page_bytes // executor.page_size for profile, executor in executors.items()}
     print(f"\n{path.name}, {text.windows} windows of {text.context} of {options.text.name}")
-    print(f"no codec: {size['int8']:,} bytes a position, {spans['int8']} ms a token behind {text.context}")
+    print(
+        f"no codec: {size['int8']:,} bytes a position, {spans['int8']} ms a token behind {text.context}, "
+        f"64 texts {size['int8'] * MANY / 2**30:.2f} GiB"
+    )
     for profile in profiles[1:]:
         row = clustered(np.array(divergences[profile])[:, None])
         less = size["int8"] / size[profile]
         print(
             f"{profile:<16}{size[profile]:>8,} bytes ({less:.2f} times fewer)  "
             f"KL {row.estimate:.4f} [{row.low:.4f}, {row.high:.4f}]  same top-1 {mean(same[profile]):.1%}  "
-            f"{spans[profile]} ms",
+            f"{spans[profile]} ms  {size[profile] * MANY / 2**30:.2f} GiB",
             flush=True,
         )
 

@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--llama", metavar="PYTHON", help="an interpreter that has llama-cpp-python with its server")
     parser.add_argument("--traffic", type=Path, metavar="FILE")
     parser.add_argument("--request-rate", type=float, nargs="+", default=[0.5, 1.0, 2.0])
+    parser.add_argument("--requests", type=int, default=LAW.requests, help="of a turn (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -60,7 +61,7 @@ def main() -> None:
         for rate in rates:
             turns: dict[str, list[Summary]] = {name: [] for name in ports}
             for turn in range(options.repeats):
-                law = LAW._replace(request_rate=rate or 1.0, seed=turn)
+                law = LAW._replace(request_rate=rate or 1.0, requests=options.requests, seed=turn)
                 arrivals: list[TrafficRequest] = read_traffic(options.traffic) if options.traffic else make_traffic(law)
                 for name, port in ports.items():
                     target = ReplayTarget(f"http://127.0.0.1:{port}/v1", "served")
