@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ class WatchedExecutor:
         watched = sorted(set(boundaries))
         self.program = program
         self._columns = [watched.index(boundary) for boundary in boundaries]
-        self._rows: list[NDArray[np.float32]] = []
+        self._rows = deque[NDArray[np.float32]](maxlen=len(watched))  # of the last step
         self._wanted = np.zeros(0, np.int64)
         self._inner = make(watched_program(program, watched), self._keep, **options)
 
@@ -55,7 +56,6 @@ class WatchedExecutor:
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step; return the logits of the wanted rows."""
-        self._rows.clear()
         self._wanted = wanted
         return self._inner.step(chunks, wanted)
 
