@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from intact.cli.perplexity import tokenise
 from intact.evaluate.perplexity import cut
+from intact.executors.base import Executor, SequenceChunk
 from intact.formats import open_checkpoint
 from intact.text import Tokenizer
 
@@ -156,6 +158,13 @@ def bootstrap(statistic: NDArray[np.float64], draws: int = 10_000, seed: int = 0
     means = statistic[rng.integers(0, len(statistic), (draws, len(statistic)))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
+
+
+def step_seconds(executor: Executor, chunk: SequenceChunk) -> float:
+    """The seconds of a step of one sequence, with the logits of its last row."""
+    start = time.perf_counter()
+    executor.step([chunk], np.array([len(chunk.tokens) - 1]))
+    return time.perf_counter() - start
 
 
 def machine() -> dict[str, object]:

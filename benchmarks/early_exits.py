@@ -243,12 +243,10 @@ def main() -> None:
             found = results.setdefault(Path(name).name, [])
             head = weights_of(program)
             print(f"\n{Path(name).name}: {program.layers} layers, the head counts as {head:.1f}\n")
+            print(SKIPPED if options.skipped else CERTAIN if options.certainties else DRAFTS)
             if options.skipped:
-                print(SKIPPED)
                 found += print_skipped(program, context, texts, prompts, options.skipped, options.tuning)
-                continue
-            print(CERTAIN if options.certainties else DRAFTS)
-            for depth in range(options.every, program.layers, options.every):
+            for depth in () if options.skipped else range(options.every, program.layers, options.every):
                 executor = NativeExecutor(exit_after(program, depth))
                 exits = guesses(executor, context, texts)
                 executor.close()
@@ -261,11 +259,11 @@ def main() -> None:
                 else:
                     found.append(print_drafts(depth, program.layers, head, answers))
                 sys.stdout.flush()
-    for found in () if options.certainties else results.values():
-        most = max(found, key=lambda row: row["gain"])
-        verdict = "worth building" if most["gain"] > WORTH else "not worth building"
-        where = f"without {most['layers']} of them" if options.skipped else f"after {most['layers']} layers"
-        print(f"\nmost: {most['gain']:.2f} {where}: {verdict} (from {WORTH} on)")
+        if not options.certainties:
+            most = max(found, key=lambda row: row["gain"])
+            verdict = "worth building" if most["gain"] > WORTH else "not worth building"
+            where = f"without {most['layers']} of them" if options.skipped else f"after {most['layers']} layers"
+            print(f"\nmost: {most['gain']:.2f} {where}: {verdict} (from {WORTH} on)")
     if options.json:
         options.json.write_text(
             json.dumps({"machine": machine(), "options": str(options), "models": results}, indent=1)

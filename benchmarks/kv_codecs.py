@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,9 +116,7 @@ def one_row(executor: NativeExecutor, position: int) -> float:
     pages = position // executor.page_size + 1
     executor.reserve_pages(pages)
     chunk = SequenceChunk(position, np.array([position % 256], np.int32), np.arange(pages, dtype=np.int32))
-    start = time.perf_counter()
-    executor.step([chunk], np.zeros(1, np.int64))
-    return time.perf_counter() - start
+    return common.step_seconds(executor, chunk)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """Long prompts: memory, and speed at each part of them.
 
-    python benchmarks/long_contexts.py gemma3-270m qwen-coder-0.5b --lengths 2048,8192,32768
+    python benchmarks/long_contexts.py gemma3-270m qwen-coder-0.5b --lengths 2048,8192,32000
 
 The text is taken in by steps of the engine's size. At each length: the bytes of the cache, tokens a second of the whole
 prompt up to there and of its last 1,024 tokens, and milliseconds of a step of one row behind it, the median of some.
+Lengths are multiples of the step's size, and those that a model's context has no room for are left out.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 
 import common
 import numpy as np
@@ -29,18 +29,25 @@ LAST = 1024
 
 def main() -> None:
     parser = common.parser(__doc__)
-    parser.add_argument("--lengths", default="2048,8192,32768", metavar="LIST")
+    parser.add_argument("--lengths", default="2048,8192,32000", metavar="LIST")
     parser.add_argument("--kv", choices=list(CODECS), help="a codec of the cache")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--steps", type=int, default=9, metavar="N", help="steps of one row that are timed")
     options = parser.parse_args()
     lengths = sorted(map(int, options.lengths.split(",")))
+    if wrong := [length for length in lengths if length < LAST or length % DEFAULT_CHUNK]:
+        parser.error(f"--lengths: {wrong[0]} is not a multiple of {DEFAULT_CHUNK} from {LAST} on")
     for path in options.models:
         with open_checkpoint(path) as checkpoint:
             program = build_program(checkpoint)
+            fitting = [length for length in lengths if length < program.context]
+            if not fitting:
+                print(
+                    f"\n{path.name}: its context of {program.context:,} has no room for {lengths[0]:,} tokens and one"
+                )
+                continue
             tokens, _ = tokenise(Tokenizer.from_checkpoint(checkpoint), options.text.read_text("utf-8"))
             executor = NativeExecutor(program, with_codec("int8", options.kv), options.threads)
-            fitting = [length for length in lengths if length < program.context]
             measure(executor, np.array(tokens[: fitting[-1]], np.int32), fitting, options.steps, path.name)
 
 
@@ -53,12 +60,12 @@ def measure(executor: Executor, tokens: np.ndarray, lengths: list[int], steps: i
     print(f"\n{name}, {executor.description['tier']}, {executor.description['threads']} threads")
     for start in range(0, len(tokens), DEFAULT_CHUNK):
         part = tokens[start : start + DEFAULT_CHUNK]
-        seconds.append(seconds[-1] + timed(executor, SequenceChunk(start, part, pages)))
+        seconds.append(seconds[-1] + common.step_seconds(executor, SequenceChunk(start, part, pages)))
         position = start + len(part)
         if position not in lengths:
             continue
         one = SequenceChunk(position, tokens[:1], pages)
-        row = statistics.median(timed(executor, one) for _ in range(steps))
+        row = statistics.median(common.step_seconds(executor, one) for _ in range(steps))
         last = seconds[-1] - seconds[-1 - LAST // DEFAULT_CHUNK]
         print(
             f"{position:>7,} tokens  {executor.page_bytes * position / size / 2**20:>7.0f} MiB  "
@@ -66,13 +73,6 @@ def measure(executor: Executor, tokens: np.ndarray, lengths: list[int], steps: i
             f"then {1000 * row:.1f} ms a token",
             flush=True,
         )
-
-
-def timed(executor: Executor, chunk: SequenceChunk) -> float:
-    """Return the seconds of a step."""
-    start = time.perf_counter()
-    executor.step([chunk], np.array([len(chunk.tokens) - 1]))
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What Transformers computes of tests/support/variants's tiny models, kept for tests/models/test_transformers.py.
+"""Logits that Transformers computes of the models in tests/support/variants, for tests/models/test_transformers.py.
 
     python benchmarks/transformers_goldens.py            # needs torch and transformers: logits, and our digests
     python benchmarks/transformers_goldens.py --new      # the same, of models that there are no goldens of

@@ -35,7 +35,7 @@ ASKS = {
     "regex": Ask(PROMPT, {"max_tokens": 30, "temperature": 1.0, "regex": "[a-z ]{20}(0|[1-9][0-9]){4}"}),
 }
 INFLUENCE = {"random": 1.0, "certain": 0.0, "uncertain": 0.02}
-"""What the results of each model's layers are multiplied by. The head of the first is random, the others' is right as
+"""Factors of what each model's layers add. The head of the first is random, the others' is right as
 far as the layers change nothing."""
 pytestmark = pytest.mark.native
 
@@ -77,7 +77,11 @@ def test_a_head_changes_no_bit(paths: dict[str, tuple[Path, Path]], name: str, k
         assert 0 < counters.accepted < counters.drafted
 
 
-@pytest.mark.parametrize("options", [{"profile": "fp32"}, {"executor": "reference"}], ids=["fp32", "reference"])
+@pytest.mark.parametrize(
+    "options",
+    [{"profile": "fp32"}, {"executor": "reference"}, {"kv": "int4"}, {"weights_memory": "1MB"}],
+    ids=["fp32", "reference", "codec", "paged weights"],
+)
 def test_so_on_other_executors(paths: dict[str, tuple[Path, Path]], options: dict[str, Any]) -> None:
     ask = Ask(PROMPT[:20], {"max_tokens": 10, "ignore_eos": True, "temperature": 0.8})
     model = load(paths["certain"], **options)

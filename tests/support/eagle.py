@@ -11,6 +11,7 @@ from intact.conformance.synthetic import random_floats
 from intact.engine.draft.drafting import Drafting
 from intact.engine.draft.eagle3 import Eagle, WatchedExecutor
 from intact.executors.base import SequenceChunk
+from intact.formats import open_checkpoint
 from intact.library import Model
 from support.folders import stored, tensor_values, write_folder, write_safetensors
 from support.tally import Eager
@@ -102,8 +103,6 @@ def certain_values(model: Path) -> dict[str, np.ndarray]:
     Each row attends to itself, as queries and keys are large and alike where tokens are, and its value is the token's
     embedding behind the norm.
     """
-    from intact.formats import open_checkpoint
-
     values = eagle_values(kv_heads=HEADS)
     with open_checkpoint(model) as checkpoint:
         own = {

@@ -50,13 +50,13 @@ class DrafterLoader:
         self, drafter: str, draft_model: str | os.PathLike[str] | None, settings: ExecutorSettings, division: Division
     ) -> None:
         check_drafter(drafter, draft_model is not None)
-        self._drafter, self._draft_model, self._settings = drafter, draft_model, settings
-        self._eagle_files = None if draft_model is None else _eagle_files(draft_model)
-        if (drafter == HEADS or self._eagle_files) and len(division.ranks) > 1:
+        self._drafter, self._settings = drafter, settings
+        self._files = None if draft_model is None else open_checkpoint(Path(resolve(draft_model)))
+        self.head_path = self._files.path if self._files is not None and is_eagle_head(self._files) else None
+        if (drafter == HEADS or self.head_path) and len(division.ranks) > 1:
             raise ParameterError(f"prediction heads and {division.way}_parallel do not go together: give one")
-        if drafter == HEADS and self._eagle_files:
+        if drafter == HEADS and self.head_path:
             raise ParameterError("drafter='heads' is the model's own head, and draft_model names another: give one")
-        self.head_path = None if self._eagle_files is None else self._eagle_files.path
         self._head: Program | None = None
         self._eagle: EagleHead | None = None
 
@@ -70,14 +70,15 @@ class DrafterLoader:
         ParameterError
             If the model has none.
         """
-        if self._drafter == HEADS and (head := build_prediction_head(checkpoint)) is None:
-            raise ParameterError(
-                f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of Qwen3-Next, "
-                "Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
-            )
-        self._head = head if self._drafter == HEADS else None
-        if self._eagle_files is not None:
-            self._eagle = build_eagle_head(self._eagle_files, program)
+        if self._drafter == HEADS:
+            self._head = build_prediction_head(checkpoint)
+            if self._head is None:
+                raise ParameterError(
+                    f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of "
+                    "Qwen3-Next, Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
+                )
+        if self._files is not None and self.head_path is not None:
+            self._eagle = build_eagle_head(self._files, program)
 
     def make_executor(self, program: Program, **options: Any) -> Executor:
         """Return the executor of the model, which keeps the rows that a head reads."""
@@ -86,14 +87,14 @@ class DrafterLoader:
         return WatchedExecutor(program, self._eagle.boundaries, self._settings.make_executor, **options)
 
     def drafting(
-        self, model: Partner, load: Callable[[str | os.PathLike[str]], Model], cache_bytes: int | None, keep: bool
+        self, model: Partner, load: Callable[[Checkpoint], Model], cache_bytes: int | None, keep: bool
     ) -> Drafting | None:
         """Return what drafts for the model; None for nothing.
 
         Parameters
         ----------
         load : callable
-            Loads a smaller model.
+            Loads a smaller model from its open files.
         cache_bytes : int, optional
             The most bytes of a head's cache.
         keep : bool
@@ -116,8 +117,8 @@ class DrafterLoader:
             rows, program = EagleRows(), self._eagle.program
             options |= {"context": program.context, "vocabulary": vocabulary}
             other = Eagle(self._head_executor(model, program, rows), rows, self._eagle.tokens, **options)
-        elif self._draft_model is not None:
-            other = _as_drafter(_checked(model, load(self._draft_model)), vocabulary, trees)
+        elif self._files is not None:
+            other = _as_drafter(_checked(model, load(self._files)), vocabulary, trees)
         return make_drafting(self._drafter, vocabulary, trees, other, head)
 
     def _head_executor(self, model: Partner, program: Program, given: Exchanger) -> Executor:
@@ -126,12 +127,6 @@ class DrafterLoader:
         if not parse_profile(model.executor.profile).float32:
             model.checkpoint.rest()  # the weights have been converted
         return executor
-
-
-def _eagle_files(draft_model: str | os.PathLike[str]) -> Checkpoint | None:
-    """Return the files of a draft model that is an EAGLE-3 head."""
-    checkpoint = open_checkpoint(Path(resolve(draft_model)))
-    return checkpoint if is_eagle_head(checkpoint) else None
 
 
 def _checked(main: Partner, small: Model) -> Model:

@@ -172,9 +172,7 @@ def load(
         guessing.check(checkpoint, program)
 
     named = _named(adapters or {}, adapter)
-    main, variants = _open(
-        name_or_path, settings, named, division, cap, check, guessing.make_executor, guessing.head_path
-    )
+    main, variants = _open(name_or_path, settings, named, division, cap, check, guessing)
     others = tuple(_open(one, settings)[0] for one in partners)
     for other in others:
         check_vocabularies(main, other)
@@ -311,15 +309,12 @@ def _open(
     division: Division = ONE_PROCESS,
     weights_memory: int | None = None,
     check: Callable[[Checkpoint, Program], None] = lambda checkpoint, program: None,
-    make: Callable[..., Executor] | None = None,
-    head_path: Path | None = None,
+    guessing: DrafterLoader | None = None,
 ) -> tuple[Partner, dict[str, Partner]]:
     """Return a model with an executor, and the same with each of its adapters; errors as of `load`.
 
-    Before weights are converted, `check` may raise, also of the files of a head. `make` makes the executor, as the
-    settings do.
+    Before weights are converted, `check` may raise, also of the files of a head that `guessing` has.
     """
-    make = make or settings.make_executor
     state = None if weights_memory is None else _file_state(name_or_path)
     checkpoint = name_or_path if isinstance(name_or_path, Checkpoint) else open_checkpoint(Path(resolve(name_or_path)))
     try:
@@ -340,14 +335,14 @@ def _open(
 
             known = _known(checkpoint.path, state, lambda: identify(checkpoint, program, tokenizer)[1])
             mapped = map_packed(program, known["weights"], settings.bits, choose_threads(settings.threads))
-            runner = make(whole, mapped=mapped, weights_memory=weights_memory)
+            runner = (guessing or settings).make_executor(whole, mapped=mapped, weights_memory=weights_memory)
         else:
-            runner = make(whole)
+            runner = (guessing or settings).make_executor(whole)
         if settings.executor == "native" and not parse_profile(settings.profile).float32:
             checkpoint.rest()  # the weights have been converted
     except ModelError as error:
-        named = (checkpoint.path, *adapters.values(), *([] if head_path is None else [head_path]))
-        if any(str(path) in str(error) for path in named):
+        named = (checkpoint.path, *adapters.values(), guessing and guessing.head_path)
+        if any(str(path) in str(error) for path in named if path):
             raise
         raise ModelError(f"{checkpoint.path}: {error}") from error  # raised where only a tensor is known
     variants = {

@@ -1,4 +1,4 @@
-"""What a tiny model is made of, and what most of them have in common."""
+"""The description of a tiny model, and a config.json as most of them have it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

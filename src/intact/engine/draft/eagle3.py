@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.draft.draft_model import ModelDraft
-from intact.engine.draft.prediction_head import PredictionHead, set_rows
+from intact.engine.draft.prediction_head import PredictionHead, read_rows, set_rows
 from intact.executors.base import Executor, SequenceChunk
 from intact.models.eagle3 import FEATURES
 from intact.models.layers import watched_program
 from intact.models.program import AllGather, Program
 
-_FRACTION: Final = 20  # of wide rows
 _ABSENT: Final = 64 << 16
-"""How far below the least logit of a row, in Q16, those are that the head does not have."""
+"""The distance, in Q16, of logits that a head does not have below the least one that it has."""
 
 
 class WatchedExecutor:
@@ -44,7 +43,7 @@ class WatchedExecutor:
         watched = sorted(set(boundaries))
         self.program = program
         self._columns = [watched.index(boundary) for boundary in boundaries]
-        self._rows = deque[NDArray[np.float32]](maxlen=len(watched))  # of the last step
+        self._rows = deque[NDArray[np.float32]](maxlen=len(watched))  # those wanted of the last step
         self._wanted = np.zeros(0, np.int64)
         self._inner = make(watched_program(program, watched), self._keep, **options)
 
@@ -52,17 +51,21 @@ class WatchedExecutor:
         return getattr(self._inner, name)
 
     def _keep(self, op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
-        self._rows.append(_floats(whole))
+        self._rows.append(read_rows(_of_wanted(whole, self._wanted)))
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         """Run a step; return the logits of the wanted rows."""
         self._wanted = wanted
         return self._inner.step(chunks, wanted)
 
+    def step_float(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Run a step; return the logits of the wanted rows as floats."""
+        self._wanted = wanted
+        return self._inner.step_float(chunks, wanted)
+
     def layer_inputs(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the kept rows, those of all layers side by side, of some of the last step's wanted rows."""
-        wanted = [_of_wanted(kept, self._wanted) for kept in self._rows]
-        return np.concatenate([wanted[column][rows] for column in self._columns], axis=1)
+        return np.concatenate([self._rows[column][rows] for column in self._columns], axis=1)
 
 
 class EagleRows:
@@ -88,9 +91,9 @@ class EagleRows:
             set_rows(whole, self._padded(whole.shape[1]))
         elif self._entering:
             self._entering = False
-            set_rows(whole, _floats(whole) + self._padded(whole.shape[1]))
+            set_rows(whole, read_rows(whole) + self._padded(whole.shape[1]))
         else:
-            self.results = _floats(whole)
+            self.results = read_rows(whole)
 
     def _padded(self, width: int) -> NDArray[np.float32]:
         """Return the rows that have this width, and zeros for the others."""
@@ -124,8 +127,8 @@ class Eagle(PredictionHead):
 
     def hidden_rows(self, executor: Executor, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the rows of the model's layers that are kept of some of a step's wanted rows."""
-        kept: NDArray[Any] = executor.layer_inputs(rows)  # type: ignore[attr-defined]
-        return kept
+        assert isinstance(executor, WatchedExecutor)
+        return executor.layer_inputs(rows)
 
     def results(self, wanted: NDArray[np.int64]) -> NDArray[Any]:
         """Return what left the layer in the wanted rows of the last step."""
@@ -147,8 +150,3 @@ class Eagle(PredictionHead):
 def _of_wanted(rows: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[Any]:
     """Return the wanted rows of a step. Behind the last attention executors may have no others."""
     return rows if len(rows) == len(wanted) else rows[wanted]
-
-
-def _floats(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a copy of wide rows as float32."""
-    return rows.copy() if rows.dtype == np.float32 else np.ldexp(rows.astype(np.float64), -_FRACTION).astype("f4")

@@ -54,6 +54,11 @@ def set_rows(target: NDArray[Any], floats: NDArray[Any]) -> None:
     target[:] = floats if target.dtype.kind == "f" else np.rint(np.ldexp(floats.astype(np.float64), _FRACTION))
 
 
+def read_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a copy of wide rows as float32."""
+    return rows.copy() if rows.dtype == np.float32 else np.ldexp(rows.astype(np.float64), -_FRACTION).astype("f4")
+
+
 class HeadDraft(ModelDraft):
     """The draft of one sequence by a prediction head.
 
