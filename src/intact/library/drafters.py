@@ -28,8 +28,8 @@ from intact.parallel.ranks import Division
 class DrafterLoader:
     """Makes the drafter of a model in the steps of its loading.
 
-    When it is made it refuses what does not go together, `check` reads the program of a head before the model's weights
-    are read, `make_executor` makes the model's executor, and `drafting` what drafts.
+    `check` opens a draft model's files and reads the program of a head before the model's weights are read,
+    `make_executor` makes the model's executor, and `drafting` what drafts.
 
     Parameters
     ----------
@@ -43,33 +43,36 @@ class DrafterLoader:
     Attributes
     ----------
     head_path : Path, optional
-        The folder of a head that is not the model's own.
+        The folder of a head that is not the model's own, once `check` has found it.
     """
 
     def __init__(
         self, drafter: str, draft_model: str | os.PathLike[str] | None, settings: ExecutorSettings, division: Division
     ) -> None:
         check_drafter(drafter, draft_model is not None)
-        self._drafter, self._settings = drafter, settings
-        self._files = None if draft_model is None else open_checkpoint(Path(resolve(draft_model)))
-        self.head_path = self._files.path if self._files is not None and is_eagle_head(self._files) else None
-        if (drafter == HEADS or self.head_path) and len(division.ranks) > 1:
-            raise ParameterError(f"prediction heads and {division.way}_parallel do not go together: give one")
-        if drafter == HEADS and self.head_path:
-            raise ParameterError("drafter='heads' is the model's own head, and draft_model names another: give one")
+        self._drafter, self._draft_model, self._settings, self._division = drafter, draft_model, settings, division
+        self.head_path: Path | None = None
+        self._files: Checkpoint | None = None
         self._head: Program | None = None
         self._eagle: EagleHead | None = None
 
     def check(self, checkpoint: Checkpoint, program: Program) -> None:
-        """Build the program of the head that is to draft.
+        """Open a draft model's files; build the program of the head that is to draft.
 
         Raises
         ------
         ModelError
-            If it would be computed wrongly, or was made for another model.
+            If a file is damaged, or a head would be computed wrongly or was made for another model.
         ParameterError
-            If the model has none.
+            If the model has no head, or heads do not go with other arguments.
         """
+        if self._draft_model is not None:
+            self._files = open_checkpoint(Path(resolve(self._draft_model)))
+            self.head_path = self._files.path if is_eagle_head(self._files) else None
+        if (self._drafter == HEADS or self.head_path) and len(self._division.ranks) > 1:
+            raise ParameterError(f"prediction heads and {self._division.way}_parallel do not go together: give one")
+        if self._drafter == HEADS and self.head_path:
+            raise ParameterError("drafter='heads' is the model's own head, and draft_model names another: give one")
         if self._drafter == HEADS:
             self._head = build_prediction_head(checkpoint)
             if self._head is None:
@@ -77,7 +80,7 @@ class DrafterLoader:
                     f"drafter='heads': {checkpoint.path} has no prediction head that intact knows (those of "
                     "Qwen3-Next, Qwen3.5, DeepSeek V3, GLM-4.5 to 4.7): leave drafter='auto'"
                 )
-        if self._files is not None and self.head_path is not None:
+        if self._files is not None and self.head_path:
             self._eagle = build_eagle_head(self._files, program)
 
     def make_executor(self, program: Program, **options: Any) -> Executor:
