@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from intact.errors import FormatError
 from intact.formats.gguf import MAGIC, read_gguf
 from intact.formats.gguf_parts import part_paths, read_parts
+from intact.formats.pytorch import ARCHIVE, MAIN_FILE, read_pytorch
 from intact.formats.quantised import CONFIG_KEY, quantisation, read_quantised
 from intact.formats.safetensors import INDEX_SUFFIX, read_json, read_safetensors, read_shards
 from intact.formats.tensor import Tensor, map_file, mapped_file
@@ -19,7 +20,8 @@ from intact.system import release_pages
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 METADATA_FILE = "metadata.gguf"
 """Beside a safetensors file: a GGUF file without tensors, whose metadata describe the model instead of config.json."""
-_EXPECTED = "a .gguf file, a .safetensors file beside a config.json, or a folder of these"
+_PYTORCH_INDEX = MAIN_FILE + ".index.json"
+_EXPECTED = "a .gguf file, a .safetensors or pytorch_model.bin file beside a config.json, or a folder of these"
 
 
 class Checkpoint:
@@ -30,7 +32,8 @@ class Checkpoint:
     path : Path
         The file; a folder if the tensors are spread over shards.
     format : {'gguf', 'safetensors'}
-        The container.
+        What names the tensors and describes the model: GGUF, or Hugging Face with a config.json, as beside
+        pytorch_model.bin too.
     metadata : mapping
         The keys of a GGUF file (see `intact.formats.gguf.Contents`), or the parsed config.json.
     tensors : mapping of str to Tensor
@@ -82,7 +85,7 @@ class Checkpoint:
 
 
 def _main_file(folder: Path) -> Path:
-    """Choose the one file of a folder to open: a whole file before an index, safetensors before GGUF."""
+    """Choose the one file of a folder: a whole one before an index, safetensors, then GGUF, then pytorch_model.bin."""
     for name in ("model.safetensors", "model" + INDEX_SUFFIX):
         if (folder / name).is_file():
             return folder / name
@@ -97,6 +100,9 @@ def _main_file(folder: Path) -> Path:
             )
         if found:
             return folder / found[0]
+    for name in (MAIN_FILE, _PYTORCH_INDEX):
+        if name in names:
+            return folder / name
     raise FormatError(f"{folder}: holds no model; expected {_EXPECTED}")
 
 
@@ -106,8 +112,8 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
     Parameters
     ----------
     path : path
-        A GGUF file, of a split model the first; a safetensors file, or the index of shards, beside its config.json; or
-        a folder with one of these.
+        A GGUF file, of a split model the first; a file of safetensors or of PyTorch, or the index of shards, beside its
+        config.json; or a folder with one of these.
 
     Raises
     ------
@@ -123,6 +129,8 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         raise FormatError(f"{path}: cannot be read ({error}); expected {_EXPECTED}") from error
     if main.name.endswith(INDEX_SUFFIX):
         return _folder(main.parent, main, read_shards(main))
+    if main.name == _PYTORCH_INDEX:
+        return _folder(main.parent, main, read_shards(main, ".bin", read_pytorch))
     if main.suffix == ".safetensors":
         if _SHARD.search(main.name):
             raise FormatError(f"{main}: is one of several shards; expected the folder or the index that lists them all")
@@ -130,10 +138,13 @@ def open_checkpoint(path: str | PathLike[str]) -> Checkpoint:
         if own.is_file():
             return Checkpoint(main, "gguf", read_gguf(own).metadata, read_safetensors(main))
         return _folder(main, main, read_safetensors(main))
-    if main.suffix == ".gguf" or map_file(main)[:4] == MAGIC:
+    start = bytes(map_file(main)[:4])
+    if main.name == MAIN_FILE or start == ARCHIVE:
+        return _folder(main, main, read_pytorch(main))
+    if main.suffix == ".gguf" or start == MAGIC:
         contents = read_parts(main)
         return Checkpoint(main, "gguf", contents.metadata, contents.tensors)
-    raise FormatError(f"{main}: is neither GGUF nor safetensors; expected {_EXPECTED}")
+    raise FormatError(f"{main}: is neither GGUF nor safetensors nor PyTorch's; expected {_EXPECTED}")
 
 
 def model_files(path: Path) -> list[Path]:
@@ -142,7 +153,7 @@ def model_files(path: Path) -> list[Path]:
 
 
 def _folder(path: Path, main: Path, tensors: Mapping[str, Tensor]) -> Checkpoint:
-    """Return a checkpoint of safetensors; of quantised matrices, each as one tensor."""
+    """Return a checkpoint of tensors beside a config.json; of quantised matrices, each as one tensor."""
     config = _config(main)
     settings = quantisation(main.parent, config)
     if settings is not None:

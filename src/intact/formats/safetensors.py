@@ -246,19 +246,30 @@ def write_safetensors(
     write_whole(path, parts())
 
 
-def _shard_path(folder: Path, name: object, index: Path) -> Path:
+def _shard_path(folder: Path, name: object, index: Path, suffix: str) -> Path:
     """Return the path of a shard; refuse any name that is not a plain file name by every system's rules."""
     plain = isinstance(name, str) and name == PureWindowsPath(name).name
-    if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(".safetensors"):
+    if not isinstance(name, str) or not plain or not name.isprintable() or not name.endswith(suffix):
         raise FormatError(
             f"{index}: the shard name {name!r:.80} is refused; "
-            "expected the plain name of a .safetensors file beside the index"
+            f"expected the plain name of a {suffix} file beside the index"
         )
     return folder / name
 
 
-def read_shards(index: str | PathLike[str]) -> dict[str, Tensor]:
-    """Read the tensors that an index (`*.safetensors.index.json`) lists, each from the shard it names.
+def read_shards(
+    index: str | PathLike[str],
+    suffix: str = ".safetensors",
+    read: Callable[[Path], dict[str, Tensor]] = read_safetensors,
+) -> dict[str, Tensor]:
+    """Read the tensors that an index (`*.index.json`) lists, each from the shard it names.
+
+    Parameters
+    ----------
+    suffix : str
+        The end of the shards' names.
+    read : callable
+        Reads a shard.
 
     Raises
     ------
@@ -269,8 +280,8 @@ def read_shards(index: str | PathLike[str]) -> dict[str, Tensor]:
     weights = read_json(index, "the index").get("weight_map")
     if not isinstance(weights, dict) or not weights:
         raise FormatError(f"{index}: weight_map is missing or empty; expected an object of tensor names to file names")
-    paths = [_shard_path(index.parent, shard, index) for shard in weights.values()]
-    shards = {path.name: read_safetensors(path) for path in dict.fromkeys(paths)}
+    paths = [_shard_path(index.parent, shard, index, suffix) for shard in weights.values()]
+    shards = {path.name: read(path) for path in dict.fromkeys(paths)}
     tensors: dict[str, Tensor] = {}
     for name, shard in weights.items():
         if name not in shards[shard]:
