@@ -144,6 +144,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
         del stack[-count:]
         return values
 
+    given: Any
     for operation, given, _ in pickletools.genops(pickle):
         name = operation.name
         if name in ("PROTO", "STOP"):
