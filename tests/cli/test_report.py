@@ -138,7 +138,7 @@ def test_what_differs_besides_is_flagged_and_what_cannot_be_compared_is_not(repo
     assert "differ in their chat templates too" in report(runs["greedy"], tmp_path / "template.jsonl")
     text = report(runs["greedy"], runs["changed"])
     assert "are not compared: their problems have the same names but are not the same" in text
-    assert "McNemar" not in text
+    assert "McNemar's exact test" not in text
 
 
 def changed(path, folder, manifest=lambda _: None, record=lambda _, __: None):

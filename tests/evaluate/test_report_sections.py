@@ -1,6 +1,7 @@
 """Sections of reports on records of known truth: what they find, and when they are not shown."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from intact.errors import FormatError
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.contents import SECTIONS, as_list, report
-from intact.evaluate.report.sections import checkers, derivations, length, markers, saturation, summary
+from intact.evaluate.report.sections import checkers, derivations, judges, length, markers, saturation, summary
 from intact.evaluate.report.sections.base import Omission, SectionBody
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.verifier import Verifier, ceiling
@@ -18,7 +19,11 @@ from support.report_runs import arm
 
 def test_titles_differ_and_sections_that_print_formulas_name_their_sources():
     assert len({section.title for section in SECTIONS}) == len(SECTIONS)
-    assert all("arXiv" in source for section in SECTIONS for source in section.sources)
+    assert all(re.search(r"arXiv \d{4}\.\d{5}|\b(18|19|20)\d\d\b", one) for s in SECTIONS for one in s.sources)
+    assert [section.title for section in SECTIONS if not section.sources] == [
+        "In short", "Scaling", "Cost and accuracy", "What was not run", "Problems", "Failed proofs", "Failures",
+        "How to make it again",
+    ]  # fmt: skip
 
 
 def lengthy(seed, effect=0.0, problems=60, samples=8):
@@ -132,11 +137,59 @@ def test_a_checker_of_known_quality_is_measured_from_verdicts_and_from_rewards()
     assert verdicts.best[-1].attempts <= verdicts.best[0].attempts
 
 
-def test_texts_that_no_checker_judged_give_no_section():
+def test_problems_with_a_text_that_was_not_judged_are_left_out():
     made = checked(1, np.linspace(0.05, 0.95, 40))
     made[7][3] |= {"verdicts": (), "rewards": {}}
-    omitted = checkers.SECTION.make([arm(made)])
-    assert omitted == Omission("no verdict or reward is recorded of each of its texts")
+    (found,) = checkers.SECTION.make([arm(made)]).numbers.values()
+    assert list(found)[0] == "verdicts of judge, on 39 of 40 problems"
+    assert all(name.endswith(", on 39 of 40 problems") for name in found)
+    (rest,) = checkers.SECTION.make([arm(made[:7] + made[8:])]).numbers.values()
+    assert list(found.values()) == list(rest.values())
+    few = checkers.SECTION.make([arm(made[:9])])
+    assert few == Omission("fewer than 10 problems that a checker judged have right texts, or fewer have wrong ones")
+    bare = [[{"correct": one["correct"]} for one in own] for own in made]
+    omitted = Omission("no verdict or reward is recorded of all texts of its problems")
+    assert checkers.SECTION.make([arm(bare)]) == omitted
+
+
+def test_rewards_of_one_that_are_the_most_are_a_bound_of_their_own():
+    made = checked(3, np.linspace(0.05, 0.95, 30))
+    for own in made:
+        for place, one in enumerate(own):
+            one |= {"verdicts": (), "rewards": {"tests": (one["rewards"]["raw"] + 1) / 3 if place % 2 else 0.6}}
+    (found,) = checkers.SECTION.make([arm(made)]).numbers.values()
+    assert list(found) == ["tests from 0.5 on", "tests from 1 on"]
+    assert found["tests from 1 on"].soundness.estimate > found["tests from 0.5 on"].soundness.estimate
+
+
+def test_shares_and_orders_follow_from_verdicts_of_a_judge_that_treats_texts_alike():
+    good = arm(checked(4, np.linspace(0.3, 0.95, 400), samples=2), "good")
+    bad = arm(checked(5, np.linspace(0.05, 0.7, 400), samples=2), "bad")
+    found = judges.SECTION.make([good, bad]).numbers
+    for name, share in (("good", 0.625), ("bad", 0.375)):
+        one = found[name]["judges"]["verdicts of judge"]
+        assert one.seen == pytest.approx(0.9 * share + 0.3 * (1 - share), abs=0.05)
+        assert one.corrected.low <= one.truth <= one.corrected.high
+        assert one.corrected.high - one.corrected.low < 0.2
+        assert one.truth == pytest.approx(share, abs=0.05)
+    assert all(one.chance > 0.99 and one.right[0] > one.right[1] for one in found["good"]["orders"])
+    assert {one.judge for one in found["good"]["orders"]} == {"verdicts of judge", "raw from 2 on"}
+
+
+def test_the_correction_holds_the_truth_as_often_as_it_says():
+    held = 0
+    for seed in range(60):
+        made = checked(seed, np.random.default_rng(seed).beta(2, 2, 100), samples=4)
+        (found,) = judges.SECTION.make([arm(made)]).numbers.values()
+        one = found["judges"]["verdicts of judge"].corrected
+        held += one.low <= 0.5 <= one.high
+    assert held >= 53
+
+
+def test_of_a_judge_that_tells_nothing_nothing_follows():
+    omitted = judges.SECTION.make([arm(checked(1, np.linspace(0.05, 0.95, 60), 0.5, 0.5))])
+    assert isinstance(omitted, Omission)
+    assert "nothing follows" in omitted.because
 
 
 def test_a_run_beyond_the_reach_of_resampling_is_named():

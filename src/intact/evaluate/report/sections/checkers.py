@@ -1,4 +1,4 @@
-"""The accuracy that resampling until a checker accepts can reach, for each checker that judged all texts."""
+"""The accuracy that resampling until a checker accepts can reach, for each checker that judged the texts."""
 
 from __future__ import annotations
 
@@ -25,28 +25,32 @@ from intact.stats.laws.resampling import MOST, ResamplingLimits, resampling_limi
 
 _QUARTILES = (0.25, 0.5, 0.75)
 Judged = Mapping[str, Sequence[bool]]
-"""By problem, whether a checker accepted each of the samples."""
+"""By problem, which of the samples a checker accepted."""
 
 
 def checkers_of(samples: Mapping[str, Sequence[ItemSample]]) -> Iterator[tuple[str, Judged]]:
-    """Yield the checkers that judged all samples, each with what it accepted.
+    """Yield the checkers, each with what it accepted, of the problems of which it judged all texts.
 
     Verdicts accept a text if the mean of those that can be read is 1/2 or more; a text without one is rejected.
-    Rewards accept from 1/2 on if all lie in [0, 1], else from each of their quartiles on.
+    Rewards accept from 1/2 on if all lie in [0, 1], and at 1 if some reach it; else from each of their quartiles on.
     """
     every = [one for own in samples.values() for one in own]
-    for by in dict.fromkeys(verdict.by for one in every for verdict in one.verdicts):
+    verdict_givers = dict.fromkeys(verdict.by for one in every for verdict in one.verdicts)
+    for by in verdict_givers:
         values = {name: [[v.value for v in one.verdicts if v.by == by] for one in own] for name, own in samples.items()}
-        if all(given for own in values.values() for given in own):
-            yield f"verdicts of {by}", {name: [_mean(given) >= 0.5 for given in own] for name, own in values.items()}
-    verdict_givers = {verdict.by for one in every for verdict in one.verdicts}
+        accepted = {name: [_mean(given) >= 0.5 for given in own] for name, own in values.items() if all(own)}
+        yield f"verdicts of {by}", accepted
     for scorer in dict.fromkeys(scorer for one in every for scorer in one.rewards):
-        if scorer in verdict_givers or not all(scorer in one.rewards for one in every):
+        if scorer in verdict_givers:
             continue
-        rewards = np.array([one.rewards[scorer] for one in every])
+        judged = {name: own for name, own in samples.items() if all(scorer in one.rewards for one in own)}
+        rewards = np.array([one.rewards[scorer] for own in judged.values() for one in own])
+        if not rewards.size:
+            continue
         unit = rewards.min() >= 0 and rewards.max() <= 1
-        for at in [0.5] if unit else dict.fromkeys(np.quantile(rewards, _QUARTILES).tolist()):
-            accepted = {name: [one.rewards[scorer] >= at for one in own] for name, own in samples.items()}
+        bounds = {0.5, *rewards[rewards == 1].tolist()} if unit else set(np.quantile(rewards, _QUARTILES).tolist())
+        for at in sorted(bounds):
+            accepted = {name: [one.rewards[scorer] >= at for one in own] for name, own in judged.items()}
             yield f"{scorer} from {at:.4g} on", accepted
 
 
@@ -56,22 +60,25 @@ def _mean(values: Sequence[float | None]) -> float:
 
 
 def measure(samples: Mapping[str, Sequence[ItemSample]]) -> dict[str, ResamplingLimits] | Omission:
-    """Return what resampling with each checker can reach."""
-    right = [sum(bool(one.correct) for one in own) for own in samples.values()]
-    counts = [len(own) for own in samples.values()]
-    wrong = [n - c for n, c in zip(counts, right, strict=True)]
-    if min(sum(map(bool, right)), sum(map(bool, wrong))) < MIXED:
-        return Omission(f"fewer than {MIXED} problems have right texts, or fewer have wrong ones")
+    """Return what resampling with each checker can reach, on the problems that it judged."""
     found = {}
+    few = False
     for checker, accepted in checkers_of(samples):
-        pairs = {
-            name: list(zip(accepted[name], (bool(one.correct) for one in own), strict=True))
-            for name, own in samples.items()
-        }
-        hits = [sum(yes and good for yes, good in own) for own in pairs.values()]
-        flukes = [sum(yes and not good for yes, good in own) for own in pairs.values()]
-        found[checker] = resampling_limits(counts, right, hits, flukes)
-    return found or Omission("no verdict or reward is recorded of each of its texts")
+        pairs = [
+            [(yes, bool(one.correct)) for yes, one in zip(judged, samples[name], strict=True)]
+            for name, judged in accepted.items()
+        ]
+        right = [sum(good for _, good in own) for own in pairs]
+        if min(sum(map(bool, right)), sum(c < len(own) for c, own in zip(right, pairs, strict=True))) < MIXED:
+            few = True
+            continue
+        hits = [sum(yes and good for yes, good in own) for own in pairs]
+        flukes = [sum(yes and not good for yes, good in own) for own in pairs]
+        of = f", on {len(pairs)} of {len(samples)} problems" if len(pairs) < len(samples) else ""
+        found[checker + of] = resampling_limits([len(own) for own in pairs], right, hits, flukes)
+    if few and not found:
+        return Omission(f"fewer than {MIXED} problems that a checker judged have right texts, or fewer have wrong ones")
+    return found or Omission("no verdict or reward is recorded of all texts of its problems")
 
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:

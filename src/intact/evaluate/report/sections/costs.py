@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Block, Picture, Table
+from intact.evaluate.report.blocks import Picture, Table
 from intact.evaluate.report.formatting import or_nan, percent
-from intact.evaluate.report.sections.base import ReportSection, body_or_reason
+from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.stats.laws.frontier import Point, frontier
 
 _COUNTED = ("accuracy", "acc")
 
 
-def _costs(arms: Sequence[ReportArm]) -> Iterator[Block]:
+def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     points, places = [], {}
     for arm in arms:
         score, tokens = arm.score(*_COUNTED), arm.score("tokens")
@@ -24,11 +24,11 @@ def _costs(arms: Sequence[ReportArm]) -> Iterator[Block]:
         points.append(Point(arm.name, score.value, {"tokens": tokens.value, "operations": operations}))
         places[arm.name] = tokens.value, score.value, or_nan(score.low), or_nan(score.high)
     if len(points) < 2:
-        return
+        return Omission("there are no two runs with accuracy and tokens")
     sorted_out = frontier(points)
     kept = [point.name for point in sorted_out.kept]
     caption = "Accuracy over tokens a problem; filled marks are on the frontier: nothing is as good for less."
-    yield Picture(figures.frontier(f"frontier {arms[0].label}", places, kept), caption)
+    picture = Picture(figures.frontier(f"frontier {arms[0].label}", places, kept), caption)
     rows = [
         [
             point.name,
@@ -39,9 +39,12 @@ def _costs(arms: Sequence[ReportArm]) -> Iterator[Block]:
         ]
         for point in sorted(points, key=lambda point: point.cost["tokens"])
     ]
-    yield Table(["run", "accuracy", "tokens", "G multiply-adds", "frontier"], rows)
+    table = Table(["run", "accuracy", "tokens", "G multiply-adds", "frontier"], rows)
+    numbers = {
+        point.name: {"accuracy": point.accuracy, **point.cost, "beaten_by": sorted_out.dominated.get(point.name)}
+        for point in points
+    }
+    return SectionBody([picture, table], numbers)
 
 
-SECTION = ReportSection(
-    "Cost and accuracy", lambda arms: body_or_reason(_costs(arms), "there are no two runs with accuracy and tokens")
-)
+SECTION = ReportSection("Cost and accuracy", _make)

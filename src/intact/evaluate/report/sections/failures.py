@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, TextTrees
 from intact.evaluate.report.failures import failures
-from intact.evaluate.report.sections.base import ReportSection, body_or_reason
+from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 
 
-def _failures(arms: Sequence[ReportArm]) -> Iterator[Block]:
+def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
+    blocks: list[Block] = []
+    numbers: dict[str, list[str]] = {}
     for arm in arms:
         found = failures(arm)
-        wrong = sum(not record.correct for record in arm.records)
+        numbers[arm.name] = [record.id for record in arm.records if not record.correct]
+        wrong = len(numbers[arm.name])
         if found:
-            yield Paragraph(f"{arm.name}: {wrong} of {len(arm.records)} wrong.")
-            yield TextTrees(found, wrong - len(found))
+            blocks.append(Paragraph(f"{arm.name}: {wrong} of {len(arm.records)} wrong."))
+            blocks.append(TextTrees(found, wrong - len(found)))
         elif wrong and not arm.run.traces:
-            yield Paragraph(f"{arm.name}: {wrong} wrong; their texts are not beside the result file.")
+            blocks.append(Paragraph(f"{arm.name}: {wrong} wrong; their texts are not beside the result file."))
+    return SectionBody(blocks, numbers) if blocks else Omission("no answer is wrong")
 
 
-SECTION = ReportSection("Failures", lambda arms: body_or_reason(_failures(arms), "no answer is wrong"))
+SECTION = ReportSection("Failures", _make)

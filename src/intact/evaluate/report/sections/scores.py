@@ -41,4 +41,9 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody:
     return SectionBody([_scores(arms), *_caveats(arms)], numbers)
 
 
-SECTION = ReportSection("Scores", _make, all_tasks=True)
+SECTION = ReportSection(
+    "Scores",
+    _make,
+    ("pass@k: arXiv 2107.03374", "intervals of shares: Wilson 1927", "t over problems: arXiv 2411.00640"),
+    all_tasks=True,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph
@@ -18,7 +19,14 @@ _MOST = 5
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody:
     sentences = [sentence for arm in arms for sentence in _of_arm(arm)]
-    return SectionBody([*map(Paragraph, sentences), *map(Paragraph, _differences(arms))])
+    numbers = {f"{arm.name}, {arm.label}": _counts(arm) for arm in arms}
+    return SectionBody([*map(Paragraph, sentences), *map(Paragraph, _differences(arms))], numbers)
+
+
+def _counts(arm: ReportArm) -> dict[str, Any]:
+    wrong = _wrong_answers(arm)
+    tokens = sum(record.cost["tokens"] for record in arm.records)
+    return {"problems": len(arm.rates), "answers": len(arm.records), "tokens": tokens, "wrong": wrong}
 
 
 def _of_arm(arm: ReportArm) -> Iterator[str]:
@@ -73,11 +81,19 @@ def _more_samples(arm: ReportArm) -> str:
 
 
 def _failures(arm: ReportArm) -> str:
-    wrong = [record for record in arm.records if not record.correct]
-    if not wrong:
+    kinds = _wrong_answers(arm)
+    if not kinds:
         return "no answer is wrong."
+    parts = ", ".join(f"{count:,} where {kind}" for kind, count in kinds.items())
+    return f"{kinds.total():,} answers of {len(arm.records):,} are wrong: {parts}."
+
+
+def _wrong_answers(arm: ReportArm) -> Counter[str]:
+    """Return the number of wrong answers by what went wrong, the most frequent first."""
     kinds = Counter[str]()
-    for record in wrong:
+    for record in arm.records:
+        if record.correct:
+            continue
         if record.why != "done":
             kinds["the run failed or had spent its budget"] += 1
         elif record.answer is None:
@@ -88,8 +104,7 @@ def _failures(arm: ReportArm) -> str:
             kinds["a right sample was there but not chosen"] += 1
         else:
             kinds["no text is right"] += 1
-    parts = ", ".join(f"{count:,} where {kind}" for kind, count in kinds.most_common())
-    return f"{len(wrong):,} answers of {len(arm.records):,} are wrong: {parts}."
+    return Counter(dict(kinds.most_common()))
 
 
 def _differences(arms: Sequence[ReportArm]) -> Iterator[str]:
@@ -98,10 +113,7 @@ def _differences(arms: Sequence[ReportArm]) -> Iterator[str]:
         if one.low is None or one.high is None:
             yield f"{what}, on every problem alike."
             continue
-        apart = one.low > 0 or one.high < 0
-        if one.p is not None:
-            apart = one.p < 0.05
-        verdict = "they differ" if apart else "a difference is not shown"
+        verdict = "they differ" if one.p is not None and one.p < 0.05 else "a difference is not shown"
         yield f"{what} ({bounds(one.low, one.high, points)}): {verdict}."
 
 
