@@ -30,14 +30,14 @@ def test_a_model_and_architectures_are_two_questions(intact_command):
 
 def test_drafters_are_listed_with_what_they_learn(intact_command):
     found = {one["name"]: one for one in intact_command("info", "--drafters", "--json").json}
-    assert list(found) == ["auto", "heads", "lookup", "model", "recycling", "stand"]
-    assert [name for name, one in found.items() if one["draft_model"]] == ["model"]
+    assert list(found) == ["auto", "eagle3", "heads", "lookup", "model", "recycling", "stand"]
+    assert [name for name, one in found.items() if one["draft_model"]] == ["eagle3", "model"]
+    assert [name for name, one in found.items() if one["chosen_by"] != "drafter"] == ["eagle3"]
     assert found["stand"]["candidates"] == 10
     assert found["lookup"]["candidates"] == 0
     assert {one["origin"] for one in found.values()} == {"intact"}
     assert "Token Recycling" in intact_command("info", "--drafters").out
     assert "name no model" in intact_command("info", "some-model", "--drafters").err
-    assert "two lists" in intact_command("info", "--drafters", "--architectures").err
 
 
 def test_codecs_are_listed_with_their_sizes(intact_command):
@@ -47,4 +47,14 @@ def test_codecs_are_listed_with_their_sizes(intact_command):
         assert (one["key_bits"], one["value_bits"]) == (CODECS[name].key_bits, CODECS[name].value_bits)
         assert one["bytes"] == 16 * (one["key_bits"] + one["value_bits"]) + 8 < one["bytes_without"] == 392
     assert "2.88 times smaller: keys and values of 4 bits" in intact_command("info", "--codecs").out
-    assert "two lists" in intact_command("info", "--drafters", "--codecs").err
+
+
+def test_several_lists_are_told_apart_by_their_names(intact_command):
+    found = intact_command("info", "--codecs", "--drafters", "--json").json
+    assert list(found) == ["drafters", "codecs"]
+    for name, one in found.items():
+        assert one == intact_command("info", f"--{name}", "--json").json
+    printed = intact_command("info", "--codecs", "--drafters").out
+    assert (
+        printed.index("drafters") < printed.index("Token Recycling") < printed.index("codecs") < printed.index("2.88")
+    )

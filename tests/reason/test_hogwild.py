@@ -15,7 +15,7 @@ from intact.reason import Problem, Result
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
-from intact.reason.methods.hogwild import DOUBT, FINISH, GOES_ON, OTHERS, OWN, PAST, is_over
+from intact.reason.methods.hogwild import DOUBT, FINISH, GOES_ON, LAYOUTS, OTHERS, OWN, PAST, is_over
 from intact.reason.problem import State
 from intact.reason.registry import find
 from intact.reason.services import MethodJob
@@ -58,7 +58,7 @@ def by_definition(
 ) -> Iterator[str]:
     """Yield what is before each new text, round by round, from the description alone; greedy, steps end by a dot."""
     names = ["Alice", "Bob", "Carol"][:n]
-    numbers, left, steps, done = [1] * n, [tokens] * n, list(opening), ""
+    numbers, left, steps, done, finished = [1] * n, [tokens] * n, list(opening), "", [""] * n
 
     def law(text: str) -> str:
         row: dict[str, int] = weights.get(text[-1:]) or weights[""]
@@ -70,7 +70,12 @@ def by_definition(
             if not left[i]:
                 continue
             others = "".join(steps[j] + GOES_ON for j in range(n) if j != i)
-            seen = PAST + done + ("" if layout == "interleaved" else OTHERS + others + OWN) + steps[i]
+            whole = "".join(finished[j] + steps[j] + GOES_ON for j in range(n) if j != i)
+            seen = {
+                "combined": PAST + done + OTHERS + others + OWN + steps[i],
+                "interleaved": PAST + done + steps[i],
+                "contiguous": OTHERS + whole + OWN + finished[i] + steps[i],
+            }[layout]
             yield seen
             while len(drawn[i]) < min(burst, left[i]) and not drawn[i].endswith("."):
                 drawn[i] += law(seen + drawn[i])
@@ -78,11 +83,11 @@ def by_definition(
             left[i] -= len(drawn[i])
             steps[i] += drawn[i]
             if drawn[i].endswith("."):
-                done, numbers[i] = done + steps[i], numbers[i] + 1
+                done, numbers[i], finished[i] = done + steps[i], numbers[i] + 1, finished[i] + steps[i]
                 steps[i] = f"**{names[i]} [{numbers[i]}]:** "
 
 
-@pytest.mark.parametrize("layout", ["combined", "interleaved"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("n", "tokens", "burst"), [(1, 9, 2), (2, 12, 3), (2, 7, 1), (3, 10, 4), (2, 8, 16)])
 def test_workers_see_what_the_others_had_written_a_round_ago(layout: str, n: int, tokens: int, burst: int) -> None:
     backend = Watched(TALKER)
@@ -176,7 +181,7 @@ def test_a_budget_that_ends_is_said_and_an_answer_of_a_worker_counts() -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"n": 9}, "n must lie in"), ({"layout": "contiguous"}, "layout must be one of combined, interleaved"),
+    [({"n": 9}, "n must lie in"), ({"layout": "mixed"}, "layout must be one of combined, interleaved, contiguous"),
      ({"burst": 0}, "burst must be at least 1"), ({"mark": ""}, "mark must not be empty")],
 )  # fmt: skip
 def test_impossible_parameters_are_named(given: dict[str, Any], message: str) -> None:
@@ -190,7 +195,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
         yield loaded
 
 
-@pytest.mark.parametrize("layout", ["combined", "interleaved"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_on_the_engine_each_text_is_what_the_model_says_to_just_those_tokens(model: Model, layout: str) -> None:
     """Greedy, by a plain loop over tokens: views are tokens as they were drawn, never tokenised again."""
     asked: dict[str, Any] = {"tokens": 9, "burst": 3, "conclude": 4, "layout": layout, "doubt": 0, "mark": "#"}
@@ -209,8 +214,9 @@ def test_on_the_engine_each_text_is_what_the_model_says_to_just_those_tokens(mod
     for _ in range(3):
         views = []
         for own, other in (steps, steps[::-1]):
+            past = [] if layout == "contiguous" else [encoded(PAST)]
             seen = [] if layout == "interleaved" else [encoded(OTHERS), *other, encoded(GOES_ON), encoded(OWN)]
-            views.append([*prompt, *encoded(PAST), *np.concatenate([*seen, *own]).astype(int).tolist()])
+            views.append([*prompt, *np.concatenate([*past, *seen, *own]).astype(int).tolist()])
         for view, step in zip(views, steps, strict=True):
             ((found,),) = model.generate(view, max_tokens=3, temperature=0, stop="\n\n")
             step.append(list(found.tokens))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import platform
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
@@ -35,7 +36,16 @@ The drafters, which guess ahead
   intact info --drafters
 The codecs of the KV cache
   intact info --codecs
+Both, for a program
+  intact info --codecs --drafters --json
 """
+
+
+class Listed(NamedTuple):
+    """A list of what there is: for machines, and as rows of a table."""
+
+    document: list[dict[str, Any]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def command(
@@ -61,22 +71,15 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Tell about this installation, about a model, or about architectures, drafters or codecs of the KV cache."""
-    lists = {"--architectures": architectures, "--drafters": drafters, "--codecs": codecs}
-    wanted = [name for name, given in lists.items() if given]
-    if wanted and (model is not None or digests):
-        raise ParameterError(f"{wanted[0]} are this installation's: name no model")
-    if len(wanted) > 1:
-        raise ParameterError(f"{' and '.join(wanted[:2])} are two lists: give one of them")
+    chosen = {"architectures": architectures, "drafters": drafters, "codecs": codecs}
+    lists = {name: _LISTS[name]() for name, given in chosen.items() if given and model is None and not digests}
+    if any(chosen.values()) and not lists:
+        named = next(name for name, given in chosen.items() if given)
+        raise ParameterError(f"--{named} are this installation's: name no model")
     if model is None and digests:
         raise ParameterError("--digests are a model's: name one")
-    if architectures:
-        show_architectures(json)
-        return
-    if drafters:
-        show_drafters(json)
-        return
-    if codecs:
-        show_codecs(json)
+    if lists:
+        show_lists(lists, json)
         return
     facts = installation() if model is None else describe(fetch.locate(model), digests)
     if json:
@@ -85,43 +88,50 @@ def command(
     show_rows((Text(key.replace("_", " "), "dim"), format_fact(key, value)) for key, value in facts.items())
 
 
-def show_architectures(json: bool) -> None:
-    """Print the architectures, a line each, or as JSON with all that is known."""
+def show_lists(lists: Mapping[str, Listed], json: bool) -> None:
+    """Print lists, a line for each entry, or as JSON: one list as it is, several by their names."""
+    if json:
+        found = {name: one.document for name, one in lists.items()}
+        emit(found if len(found) > 1 else next(iter(found.values())))
+        return
+    for name, one in lists.items():
+        if len(lists) > 1:
+            show_rows([(Text(name, "bold"),)])
+        show_rows(one.rows)
+
+
+def _architectures() -> Listed:
+    """List the architectures; as JSON with all that is known."""
     from intact.models.descriptions import describe_architectures
 
     found = describe_architectures()
-    if json:
-        emit([one.as_dict() for one in found])
-        return
     programs = sorted({one.compared.program for one in found if one.compared})
     rows = [("name", "worst difference", f"from {', '.join(programs)} in float64; what it is, names in config.json")]
     for one in found:
         worst = "-" if one.compared is None else f"{one.compared.difference:.1e}"
         rows.append((one.name, worst, f"{one.title}: {one.summary}; {', '.join(one.hf)}"))
-    show_rows(rows)
+    return Listed([one.as_dict() for one in found], rows)
 
 
-def show_drafters(json: bool) -> None:
-    """Print the drafters, a line each, or as JSON."""
+def _drafters() -> Listed:
+    """List the drafters."""
     from intact.engine.draft.drafting import describe_drafters
 
     found = describe_drafters()
-    if json:
-        emit(found)
-        return
-    show_rows((one["name"], one["summary"]) for one in found)
+    by = {"drafter": "", "draft_model": " (named by its folder: --draft-model FOLDER)"}
+    return Listed(found, [(one["name"], one["summary"] + by[one["chosen_by"]]) for one in found])
 
 
-def show_codecs(json: bool) -> None:
-    """Print the codecs of the KV cache, a line each, or as JSON."""
+def _codecs() -> Listed:
+    """List the codecs of the KV cache."""
     from intact.executors.profiles import describe_codecs
 
     found = describe_codecs()
-    if json:
-        emit(found)
-        return
-    rows = ((f"{one['bytes_without'] / one['bytes']:.2f} times smaller", one["summary"]) for one in found)
-    show_rows((one["name"], ": ".join(row)) for one, row in zip(found, rows, strict=True))
+    smaller = (f"{one['bytes_without'] / one['bytes']:.2f} times smaller: {one['summary']}" for one in found)
+    return Listed(found, [(one["name"], row) for one, row in zip(found, smaller, strict=True)])
+
+
+_LISTS = {"architectures": _architectures, "drafters": _drafters, "codecs": _codecs}
 
 
 def installation() -> dict[str, Any]:

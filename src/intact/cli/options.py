@@ -111,7 +111,8 @@ def complete_drafter(incomplete: str) -> list[str]:
     """Offer the names of drafters."""
     from intact.engine.draft.drafting import describe_drafters
 
-    return [one["name"] for one in describe_drafters() if one["name"].startswith(incomplete)]
+    names = (one["name"] for one in describe_drafters() if one["chosen_by"] == "drafter")
+    return [name for name in names if name.startswith(incomplete)]
 
 
 DrafterOption = Annotated[

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from intact.engine.draft.base import Drafter, Observed, Tree
 from intact.engine.draft.controller import Controller, Statistics
 from intact.engine.draft.draft_model import DraftModel
+from intact.engine.draft.eagle3 import Eagle
 from intact.engine.draft.prediction_head import PredictionHead
 from intact.engine.draft.union import Union
 from intact.engine.request import ReplayRequest
@@ -160,15 +161,16 @@ def check_drafter(name: str, has_model: bool = False) -> None:
 
 
 def describe_drafters() -> list[dict[str, Any]]:
-    """Return what there is to know of each choice of `drafter=`: its name, a line, its origin, and what it learns."""
-    own: dict[str, Any] = {MODEL: DraftModel, HEADS: PredictionHead}
+    """Return what there is to know of each drafter: its name, a line, its origin, what names it, and what it learns."""
+    own: dict[str, Any] = {MODEL: DraftModel, HEADS: PredictionHead, "eagle3": Eagle}
     found: dict[str, Any] = {**DRAFTERS, **own}
     return [
         {
             "name": name,
             "summary": (kind.__doc__ or "").strip().partition("\n")[0],
             "origin": "intact" if name in own else DRAFTERS.origin(name),
-            "draft_model": kind is DraftModel,
+            "draft_model": kind in (DraftModel, Eagle),
+            "chosen_by": "draft_model" if kind is Eagle else "drafter",
             "candidates": kind.candidates,
             "context": kind.context,
         }

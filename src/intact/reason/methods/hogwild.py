@@ -15,7 +15,7 @@ from intact.reason.prompting import make_prompt
 from intact.reason.stepwise import or_spent, until_spent
 
 NAMES: Final = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi")
-LAYOUTS: Final = ("combined", "interleaved")
+LAYOUTS: Final = ("combined", "interleaved", "contiguous")
 Workers: TypeAlias = Annotated[int, partial(within, 1, len(NAMES))]
 Layout: TypeAlias = Annotated[str, partial(one_of, LAYOUTS)]
 
@@ -36,11 +36,12 @@ Problem: {question}"""
 
 @dataclass(eq=False)
 class _Worker:
-    """A worker: its last text, what it has written of its current step, and the texts that stood before that step."""
+    """A worker: its last text, its steps, and the texts that stood before its current step."""
 
     name: str
     state: State
     left: int
+    finished: tuple[Piece, ...] = ()
     step: tuple[Piece, ...] = ()
     number: int = 0
     seen: tuple[Piece, ...] | None = None
@@ -90,6 +91,9 @@ def view(history: Sequence[Piece], workers: Sequence[_Worker], own: _Worker, lay
     """Return what a worker sees before its own step: finished steps, and by layout the others' current ones."""
     if layout == "interleaved":
         return (_label(PAST), *history)
+    if layout == "contiguous":
+        whole = [piece for one in workers if one is not own for piece in (*one.finished, *one.step, _label(GOES_ON))]
+        return (_label(OTHERS), *whole, _label(OWN), *own.finished)
     current = [piece for one in workers if one is not own for piece in (*one.step, _label(GOES_ON))]
     return (_label(PAST), *history, _label(OTHERS), *current, _label(OWN))
 
@@ -126,7 +130,8 @@ def hogwild(
     burst : int
         Tokens that all write side by side before they see each other's.
     layout : str
-        combined shows the others' current steps, interleaved finished steps alone.
+        combined shows finished steps in their order, then the others' current ones; interleaved finished steps alone;
+        contiguous all steps of each other worker, then one's own.
     doubt : int
         Tokens of all after which a worker who begins a step is asked if its work is redundant; 0 for never.
     conclude : int
@@ -177,6 +182,7 @@ def hogwild(
                 if worker.through or not (closed or is_over(written, delimiter, ends)):
                     continue
                 history, steps = [*history, *worker.step], steps + 1
+                worker.finished += worker.step
                 if mark in written and problem.read(written) is not None:
                     return take(problem, state, rounds=rounds, steps=steps, by=worker.name)
                 doubted = 0 < doubt < since
