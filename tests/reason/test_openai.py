@@ -594,7 +594,7 @@ def test_methods_that_need_log_probabilities_say_so(endpoint: Endpoint) -> None:
     with backend(endpoint) as back:
         needing = ("rpc", "self_certainty", "deepconf", "deepconf_online", "self_consistency")
         tasks = [MethodJob(find(name), Problem("p", "ask?"), {"n": 4}) for name in needing]
-        scorers = ("likelihood", "mean_logprob", "perplexity", "entropy", "p_true", "restart", "verification")
+        scorers = ("likelihood", "mean_logprob", "perplexity", "entropy", "p_true", "restart", "verification", "colep")
         tasks[:0] = [MethodJob(find("best_of_n"), Problem("p", "ask?"), {"n": 4, "scorer": name}) for name in scorers]
         *failed, voted = solved(back, *tasks, services=Services(find_scorer))
         assert all("tells no log-probabilities" in result.error for result in failed)

@@ -17,6 +17,8 @@ from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.score.prompts import ask_about, share
 from intact.score.scorers import SCORERS, find_scorer
+from intact.score.scorers.colep import RULES
+from intact.stats.rules import corrected
 from intact.tools.sandbox import protection
 from support.programs import solve
 
@@ -45,7 +47,7 @@ def test_scorers_are_found_by_name():
     assert {"likelihood", "p_true", "mean_logprob", "perplexity", "entropy", "self_certainty", "equations"} <= set(
         SCORERS.own
     )
-    assert {"unit_tests", "verification"} <= set(SCORERS.own)
+    assert {"unit_tests", "verification", "colep", "pair_prediction"} <= set(SCORERS.own)
     with pytest.raises(ParameterError, match="there is no scorer 'x'"):
         find_scorer("x")
 
@@ -173,7 +175,13 @@ class Approving(MarkovBackend):
         return tuple((word, logprob(p)) for word, p in [("True", 0.3), ("Yes", 0.3), ("False", 0.1), ("No", 0.1)])
 
 
-@pytest.mark.parametrize(("scorer", "score"), [("p_true", 0.75), ("restart", 0.25), ("verification", 0.75)])
+AGREEING = float(corrected([0.75] * 4, RULES)[0])
+
+
+@pytest.mark.parametrize(
+    ("scorer", "score"),
+    [("p_true", 0.75), ("restart", 0.25), ("verification", 0.75), ("colep", AGREEING), ("pair_prediction", 1)],
+)
 def test_a_text_that_the_budget_leaves_unjudged_has_no_score(scorer, score):
     """With any budget there are the scores of the full run, or none: never a guess for what was not asked."""
     task = MethodJob(judged, PROBLEM, {"scorer": scorer})

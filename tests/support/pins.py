@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from inspect import isgeneratorfunction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
@@ -90,11 +91,8 @@ EQUATIONS = (
 )
 SUMS = ("1+2*3", "(4+8)*(6-4)", "8/(3-8/3)", "2**3", "1/0", "((1)", "-3+5", "0.1+0.2")
 ARGUMENTS = {
-    "p_true": "",
-    "restart": "",
     "self_certainty": ":5",
     "unit_tests": ":60",
-    "verification": "",
     "equations": ":0.25",
 }
 
@@ -139,16 +137,16 @@ def of_method(name: str) -> Any:
 
 def of_scorer(name: str) -> Any:
     """What a scorer makes of stored texts, or of those of the toy model where it asks a model."""
-    argument = ARGUMENTS.get(name)
+    argument = ARGUMENTS.get(name, "")
     if name == "value":
         head = ValueHead("pinned", (1, -2, 3, 5), 4, -7)
         return [head.value(HiddenState(np.array(values), -3)) for values in ([5, 1, -4, 2], [0, 0, 0, 0])]
     if name == "next_value":
         next_head = NextHead("pinned", ((1, -2, 3, 5), (0, 1, 0, -1)), 4, {"a": (3, 1, -7), "": (0, 2, 1 << 32)}, 2)
         return [next_head.rewards(HiddenState(np.array([5, 1, -4, 2]), -3), ["a", "", "unseen"])]
-    if argument is not None and name in ("p_true", "restart", "verification", "unit_tests"):
+    if isgeneratorfunction(SCORERS[name].score):
         return _solved("best_of_n", {"n": 4, "scorer": name + argument}, find_scorer)
-    return list(find_scorer(name + (argument or "")).score(Problem("p", "ask"), STATES))
+    return list(find_scorer(name + argument).score(Problem("p", "ask"), STATES))
 
 
 def _first_two(text: str) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
-from intact.errors import ParameterError, SpentError
+from intact.errors import ParameterError, ScorerError, SpentError
+from intact.reason.likeliest import check_likeliest
 from intact.reason.problem import State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
@@ -38,10 +40,44 @@ def force(states: Sequence[State], text: str, most: int) -> Part[list[State | No
     SpentError
         If the budget does not pay for all of them: which are missing must not decide.
     """
-    written = yield [Extend(state, regex=literal(text), max_tokens=most, temperature=0.0, stop=()) for state in states]
+    asked = [Extend(state, regex=literal(text), max_tokens=most, temperature=0.0, stop=()) for state in states]
+    written = yield from _force(asked)
+    return [state if state.last == text else None for state in written]
+
+
+def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "") -> Part[list[float]]:
+    """Have a model reply to prompts with a given text each, and return the natural logarithms of their chances.
+
+    A chance is that of the whole reply with its end token, in the likeliest tokens that spell it; -inf where it does not
+    come out whole.
+
+    Raises
+    ------
+    ParameterError, SpentError
+        As `force`, and if the back end tells no log-probabilities.
+    ScorerError
+        If the context has no room for a reply.
+    """
+    asked = [
+        Extend(prompt, regex=literal(text), max_tokens=len(text.encode()) + 1, temperature=0.0, stop=(), model=model)
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+    written = yield from _force(asked)
+    check_likeliest(written)
+    if any(state.why == "context" for state in written):
+        raise ScorerError("a question leaves no room in the context for the reply whose chance is wanted")
+    return [
+        state.logprob if state.why == "end" and state.last == text else -math.inf
+        for state, text in zip(written, texts, strict=True)
+    ]
+
+
+def _force(asked: Sequence[Extend]) -> Part[list[State]]:
+    """Return what was written, whole or not; raise as `force`."""
+    written: list[State] = yield asked
     for state in written:
         if state.why == "error":
             raise ParameterError(f"the model cannot be made to write a given text: {state.error}")
     if any(state.why == "budget" for state in written):
         raise SpentError("the budget does not pay for all texts that are compared")
-    return [state if state.last == text else None for state in written]
+    return written

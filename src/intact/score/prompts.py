@@ -24,11 +24,20 @@ def word_shares(
     problem: Problem, states: Sequence[State], task: str, words: tuple[str, str], model: str
 ) -> Part[list[float]]:
     """Ask a model about every text, and return the share of the first word in the first token of each reply."""
+    return [one for (one,) in (yield from tables_of_shares(problem, states, (task,), words, model))]
+
+
+def tables_of_shares(
+    problem: Problem, states: Sequence[State], tasks: Sequence[str], words: tuple[str, str], model: str
+) -> Part[list[list[float]]]:
+    """Ask a model several questions about every text at once; return for each text a share for each question."""
     replies = yield [
         Extend(ask_about(problem, state, task), max_tokens=1, temperature=0.0, top_logprobs=20, model=model)
         for state in states
+        for task in tasks
     ]
-    return [share(state, *words) for state in replies]
+    shares = [share(state, *words) for state in replies]
+    return [shares[i : i + len(tasks)] for i in range(0, len(shares), len(tasks))]
 
 
 def share(state: State, word: str, other: str) -> float:

@@ -1,0 +1,75 @@
+"""Gaps in knowledge, by predictions of a second answer with and without sight of the first.
+
+Source: Experts Don't Cheat, arXiv 2402.08733. Of a question x that a model cannot tell from others of a group, two
+answers are drawn independently from the true law p(. | x). A model of pairs that is calibrated gives the first answer y
+the chance `p1(y)`, the mean of p(y | x) over the group, and the second `p2(y | y)`, given that the first was y. Then
+`p1(y) p2(y | y)` is the mean of p(y | x)^2, so that
+
+    V(y) = p1(y) (p2(y | y) - p1(y))
+
+is the variance of p(y | x) over the group: what the model does not know, as opposed to what is random. None of this
+holds of a model that is not calibrated for pairs.
+"""
+
+from __future__ import annotations
+
+import math
+
+from intact.errors import ParameterError
+from intact.exact import Number, written
+
+
+def pair_variance(alone: Number, shown: Number) -> Number:
+    """Return V, the mean squared error of p1 as an estimate of p, if the model is calibrated for pairs.
+
+    Parameters
+    ----------
+    alone, shown : number
+        p1(y) and p2(y | y), in [0, 1]; with fractions the result is one.
+
+    Raises
+    ------
+    ParameterError
+        If a chance does not lie in [0, 1], or `shown` is below `alone`, which no calibrated model gives.
+    """
+    _check(alone, shown)
+    if shown < alone:
+        raise ParameterError(
+            f"a calibrated model finds an answer that was given at least as likely: {alone} alone, {shown} shown it"
+        )
+    return alone * (shown - alone)
+
+
+def pair_radius(alone: Number, shown: Number, level: float = 0.95) -> float:
+    """Return the distance from p1 within which p lies with a chance of `level` or more, by Chebyshev's inequality.
+
+    Raises
+    ------
+    ParameterError
+        As `pair_variance`, or if the level does not lie between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ParameterError(f"the level must lie between 0 and 1, got {level}")
+    return math.sqrt(pair_variance(alone, shown) / (1 - written(level, "the level")))
+
+
+def pair_confidence(alone: Number, shown: Number) -> Number:
+    """Return C = p1(y) / p2(y | y), at most 1: by Cauchy and Schwarz, p(y | x) = 0 has at most the chance 1 - C.
+
+    Both may be scaled alike, where they are small. Of a model that is not calibrated, p1 may exceed p2: that counts
+    as 1. An answer that is impossible alone has 0.
+
+    Raises
+    ------
+    ParameterError
+        If a chance does not lie in [0, 1].
+    """
+    _check(alone, shown)
+    if not alone:
+        return 0
+    return 1 if alone >= shown else alone / shown
+
+
+def _check(alone: Number, shown: Number) -> None:
+    if not (0 <= alone <= 1 and 0 <= shown <= 1):
+        raise ParameterError(f"chances lie in [0, 1], got {alone} alone and {shown} shown the answer")
