@@ -2,8 +2,9 @@
 
     python benchmarks/scorers.py MODEL [--task gsm8k] [--limit 50] [-n 4] [--scorers likelihood,equations,p_true]
 
-All scorers judge the same texts. AUROC is the chance that a right text scores above a wrong one, over all texts and
-within problems (over those with both kinds); ECE is the distance between score and share right, for scores in [0, 1].
+All scorers judge the same texts. AUROC is the chance that a right text scores above a wrong one: over all texts, with
+an interval for other problems (bootstrap), and within problems, over those with both kinds. ECE is the distance between
+score and share right, for scores in [0, 1].
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from common import parser
 
 from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, Score, Steps, method
 from intact.reason.services import MethodJob
 from intact.solving import backends_of, solve_all
+from intact.stats import Interval, bootstrap
 from intact.stats.calibration import auroc, calibration_error, choice
 from intact.tasks import find_task
 
-SCORERS = "likelihood,entropy,self_certainty,equations,p_true,verification"
+SCORERS = "likelihood,entropy,self_certainty,equations,p_true,colep,pair_prediction,verification"
 
 
 @method("none", temperature=0.7)
@@ -32,7 +35,25 @@ def judged(problem: Problem, *, n: int = 4, top: int = 20, scorers: Sequence[str
     return Answer("judged", details={"texts": [state.text for state in states], "scores": scores})
 
 
-def figures(scores: list[list[float]], right: list[list[bool]]) -> dict[str, float | None]:
+def auroc_interval(scores: list[list[float]], right: list[list[bool]]) -> Interval | None:
+    """The AUROC over all texts, and its interval for other problems; None with one problem or one kind of text."""
+
+    def of(places: Any) -> float:
+        drawn = places.astype(int)
+        found = auroc([s for i in drawn for s in scores[i]], [flag for i in drawn for flag in right[i]])
+        return 0.5 if found is None else found
+
+    if len(scores) < 2 or len({flag for flags in right for flag in flags}) < 2:
+        return None
+    return bootstrap(
+        np.arange(len(scores)),
+        lambda places, axis: np.apply_along_axis(of, axis, places),
+        method="percentile",
+        resamples=1000,
+    )
+
+
+def figures(scores: list[list[float]], right: list[list[bool]]) -> dict[str, Any]:
     """What one scorer is worth, over problems with several texts each."""
     flat = [score for values in scores for score in values]
     flags = [flag for values in right for flag in values]
@@ -40,7 +61,7 @@ def figures(scores: list[list[float]], right: list[list[bool]]) -> dict[str, flo
     told = [value for value in within if value is not None]
     chosen = choice(scores, right)
     return {
-        "auroc": auroc(flat, flags),
+        "auroc": auroc_interval(scores, right),
         "auroc_within": mean(told) if told else None,
         "ece": calibration_error(flat, flags) if all(0 <= score <= 1 for score in flat) else None,
         "chosen": chosen.chosen,
@@ -74,10 +95,15 @@ def measure(path: Any, args: Any) -> dict[str, Any]:
 def show(report: dict[str, Any]) -> None:
     """Print a table."""
     print(f"{report['model']}: {report['texts']} texts on {report['problems']} problems\n")
-    print("| scorer | AUROC | within a problem | ECE | choosing by it | by chance | at best |")
+    print("| scorer | AUROC (95%) | within a problem | ECE | choosing by it | by chance | at best |")
     print("|---|---|---|---|---|---|---|")
     for name, row in report["scorers"].items():
-        cells = ["-" if value is None else f"{value:.3f}" for value in row.values()]
+        cells = [
+            "-" if value is None
+            else f"{value:.3f}" if isinstance(value, float)
+            else "{:.2f} ({:.2f} to {:.2f})".format(*value)
+            for value in row.values()
+        ]  # fmt: skip
         print(f"| {name} | {' | '.join(cells)} |")
     for line in report["failed"]:
         print(f"failed: {line}")

@@ -20,7 +20,7 @@ from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import END, MarkovBackend
 from intact.score.scorers import find_scorer
 from intact.score.scorers.colep import RULES, WEIGHT
-from support.pairs import WORLD, alone, shown
+from support.pairs import WORLD, alone, informed
 from support.programs import solve
 
 
@@ -105,7 +105,7 @@ class Cheating(Replying):
             return {END: Fraction(1)}
         group = next(group for group in WORLD if self.question.startswith(group))
         _, said, rest = self.question.partition("Somebody else answered: ")
-        return shown(group, rest[0]) if said else alone(group)
+        return informed(group, rest[0]) if said else alone(group)
 
 
 @pytest.mark.parametrize("group", WORLD)
@@ -148,7 +148,7 @@ def test_a_model_that_contradicts_counts_as_sure() -> None:
 
 
 def test_chances_of_long_answers_do_not_vanish() -> None:
-    """Twice as likely when shown, though either chance is below the least double."""
+    """Twice as likely once given, though either chance is below the least double."""
 
     class Long(Replying):
         def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:

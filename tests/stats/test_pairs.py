@@ -6,7 +6,7 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.stats.pairs import pair_confidence, pair_radius, pair_variance
-from support.pairs import WORLD, alone, shown
+from support.pairs import WORLD, alone, informed
 
 CASES = [(group, y) for group in WORLD for y in alone(group)]
 
@@ -20,31 +20,31 @@ def test_the_predictor_is_calibrated_for_pairs():
     for group, laws in WORLD.items():
         assert sum(alone(group).values()) == 1
         for first, p in alone(group).items():
-            assert sum(shown(group, first).values()) == 1
+            assert sum(informed(group, first).values()) == 1
             for second in "abc":
                 pairs = [law.get(first, Fraction(0)) * law.get(second, Fraction(0)) for law in laws]
-                assert p * shown(group, first).get(second, 0) == sum(pairs) / len(laws)
+                assert p * informed(group, first).get(second, 0) == sum(pairs) / len(laws)
 
 
 @pytest.mark.parametrize(("group", "answer"), CASES)
 def test_the_variance_is_the_mean_squared_error(group, answer):
     first, chances = alone(group)[answer], true_chances(group, answer)
     squares = [(first - chance) ** 2 for chance in chances]
-    assert pair_variance(first, shown(group, answer)[answer]) == sum(squares) / len(squares)
+    assert pair_variance(first, informed(group, answer)[answer]) == sum(squares) / len(squares)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.75, 0.9, 0.99])
 @pytest.mark.parametrize(("group", "answer"), CASES)
 def test_the_true_chance_lies_within_the_radius_as_often_as_stated(group, answer, level):
     first, chances = alone(group)[answer], true_chances(group, answer)
-    radius = pair_radius(first, shown(group, answer)[answer], level)
+    radius = pair_radius(first, informed(group, answer)[answer], level)
     assert sum(abs(first - chance) <= radius for chance in chances) >= level * len(chances)
 
 
 @pytest.mark.parametrize(("group", "answer"), CASES)
 def test_an_impossible_answer_is_given_no_more_often_than_the_confidence_allows(group, answer):
     chances = true_chances(group, answer)
-    confidence = pair_confidence(alone(group)[answer], shown(group, answer)[answer])
+    confidence = pair_confidence(alone(group)[answer], informed(group, answer)[answer])
     assert Fraction(sum(not chance for chance in chances), len(chances)) <= 1 - confidence
     assert (confidence == 1) == (len(set(chances)) == 1)  # who knows does not cheat
 
@@ -58,7 +58,7 @@ def test_the_bound_is_attained_where_possible_answers_are_equally_likely():
 def test_of_a_model_that_is_not_calibrated_no_variance_is_known():
     assert pair_confidence(0.5, 0.25) == 1
     assert pair_confidence(0, 0) == pair_confidence(0, 0.5) == 0
-    with pytest.raises(ParameterError, match=r"0\.5 alone, 0\.25 shown it"):
+    with pytest.raises(ParameterError, match=r"0\.5 alone, 0\.25 given it"):
         pair_variance(0.5, 0.25)
 
 

@@ -7,7 +7,7 @@ from itertools import permutations, product
 import pytest
 
 from intact.errors import ParameterError
-from intact.stats.rules import MOST_CLAIMS, Rule, corrected, exactly_one, implies
+from intact.stats.rules import MOST_CLAIMS, WeightedRule, corrected, exactly_one, implies
 
 CHANCES = [Fraction(7, 10), Fraction(2, 5), Fraction(9, 10), Fraction(1, 4)]
 STATEMENTS = [
@@ -108,7 +108,7 @@ def test_the_order_of_claims_does_not_matter():
         (([0.5, 0.5], [implies(0, 1, -1)]), "got -1 for rule 0"),
         (([0.5, 0.5], [implies(0, 1, math.nan)]), "got nan for rule 0"),
         (([1, 1], [exactly_one((0, 1))]), "no world obeys all rules"),
-        (([0.5], [Rule(lambda world: False)]), "no world obeys all rules"),
+        (([0.5], [WeightedRule(lambda world: False)]), "no world obeys all rules"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message):

@@ -23,7 +23,7 @@ def alone(group: str) -> Law:
     return {y: p for y in "abc" if (p := sum((law.get(y, Fraction(0)) for law in laws), Fraction(0)) / len(laws))}
 
 
-def shown(group: str, first: str) -> Law:
+def informed(group: str, first: str) -> Law:
     """The chance of each second answer, given the group and the first answer, drawn independently of it."""
     laws = WORLD[group]
     both = {y: sum((p.get(first, Fraction(0)) * p.get(y, Fraction(0)) for p in laws), Fraction(0)) for y in "abc"}

@@ -48,8 +48,8 @@ def force(states: Sequence[State], text: str, most: int) -> Part[list[State | No
 def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "") -> Part[list[float]]:
     """Have a model reply to prompts with a given text each, and return the natural logarithms of their chances.
 
-    A chance is that of the whole reply with its end token, in the likeliest tokens that spell it; -inf where it does not
-    come out whole.
+    A chance is that of the whole reply with its end token, in the likeliest tokens that spell it; -inf where it does
+    not come out whole.
 
     Raises
     ------

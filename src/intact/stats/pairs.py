@@ -19,28 +19,28 @@ from intact.errors import ParameterError
 from intact.exact import Number, written
 
 
-def pair_variance(alone: Number, shown: Number) -> Number:
+def pair_variance(alone: Number, informed: Number) -> Number:
     """Return V, the mean squared error of p1 as an estimate of p, if the model is calibrated for pairs.
 
     Parameters
     ----------
-    alone, shown : number
-        p1(y) and p2(y | y), in [0, 1]; with fractions the result is one.
+    alone, informed : number
+        p1(y) and p2(y | y), in [0, 1]; of fractions the variance is one.
 
     Raises
     ------
     ParameterError
-        If a chance does not lie in [0, 1], or `shown` is below `alone`, which no calibrated model gives.
+        If a chance does not lie in [0, 1], or `informed` is below `alone`, which no calibrated model gives.
     """
-    _check(alone, shown)
-    if shown < alone:
+    _check(alone, informed)
+    if informed < alone:
         raise ParameterError(
-            f"a calibrated model finds an answer that was given at least as likely: {alone} alone, {shown} shown it"
+            f"a calibrated model finds no answer less likely once it is given: {alone} alone, {informed} given it"
         )
-    return alone * (shown - alone)
+    return alone * (informed - alone)
 
 
-def pair_radius(alone: Number, shown: Number, level: float = 0.95) -> float:
+def pair_radius(alone: Number, informed: Number, level: float = 0.95) -> float:
     """Return the distance from p1 within which p lies with a chance of `level` or more, by Chebyshev's inequality.
 
     Raises
@@ -50,10 +50,10 @@ def pair_radius(alone: Number, shown: Number, level: float = 0.95) -> float:
     """
     if not 0 < level < 1:
         raise ParameterError(f"the level must lie between 0 and 1, got {level}")
-    return math.sqrt(pair_variance(alone, shown) / (1 - written(level, "the level")))
+    return math.sqrt(pair_variance(alone, informed) / (1 - written(level, "the level")))
 
 
-def pair_confidence(alone: Number, shown: Number) -> Number:
+def pair_confidence(alone: Number, informed: Number) -> Number:
     """Return C = p1(y) / p2(y | y), at most 1: by Cauchy and Schwarz, p(y | x) = 0 has at most the chance 1 - C.
 
     Both may be scaled alike, where they are small. Of a model that is not calibrated, p1 may exceed p2: that counts
@@ -64,12 +64,12 @@ def pair_confidence(alone: Number, shown: Number) -> Number:
     ParameterError
         If a chance does not lie in [0, 1].
     """
-    _check(alone, shown)
+    _check(alone, informed)
     if not alone:
         return 0
-    return 1 if alone >= shown else alone / shown
+    return 1 if alone >= informed else alone / informed
 
 
-def _check(alone: Number, shown: Number) -> None:
-    if not (0 <= alone <= 1 and 0 <= shown <= 1):
-        raise ParameterError(f"chances lie in [0, 1], got {alone} alone and {shown} shown the answer")
+def _check(alone: Number, informed: Number) -> None:
+    if not (0 <= alone <= 1 and 0 <= informed <= 1):
+        raise ParameterError(f"chances lie in [0, 1], got {alone} alone and {informed} given the answer")

@@ -24,7 +24,7 @@ MOST_CLAIMS = 16
 """Some seconds: 65,536 worlds, each a product of exact numbers."""
 
 
-class Rule(NamedTuple):
+class WeightedRule(NamedTuple):
     """A statement about a world, and what it is worth to obey it.
 
     Attributes
@@ -39,17 +39,17 @@ class Rule(NamedTuple):
     weight: float = math.inf
 
 
-def implies(first: int, then: int, weight: float = math.inf) -> Rule:
+def implies(first: int, then: int, weight: float = math.inf) -> WeightedRule:
     """Return the rule that the claim `then` is true where the claim `first` is, by their places."""
-    return Rule(lambda world: world[then] or not world[first], weight)
+    return WeightedRule(lambda world: world[then] or not world[first], weight)
 
 
-def exactly_one(places: Sequence[int], weight: float = math.inf) -> Rule:
+def exactly_one(places: Sequence[int], weight: float = math.inf) -> WeightedRule:
     """Return the rule that of the claims at these places one is true, such as a claim and its negation."""
-    return Rule(lambda world: sum(world[place] for place in places) == 1, weight)
+    return WeightedRule(lambda world: sum(world[place] for place in places) == 1, weight)
 
 
-def corrected(chances: Sequence[Number], rules: Sequence[Rule]) -> list[Fraction]:
+def corrected(chances: Sequence[Number], rules: Sequence[WeightedRule]) -> list[Fraction]:
     """Return the corrected chance of each claim; exact, with `exp(-weight)` rounded to the nearest double.
 
     A claim given 0.8 and its negation given 0.4 are not at odds but say different things: together 6/7.
@@ -61,7 +61,7 @@ def corrected(chances: Sequence[Number], rules: Sequence[Rule]) -> list[Fraction
     ----------
     chances : sequence of numbers, one for each claim
         In [0, 1]; a double is the decimal that is written.
-    rules : sequence of Rule
+    rules : sequence of WeightedRule
         Over the claims' places.
 
     Raises

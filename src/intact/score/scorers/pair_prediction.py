@@ -14,7 +14,7 @@ from intact.stats.pairs import pair_confidence
 
 _TASK = "Reply with the final answer alone."
 _ALONE = "{question}\n\n{task}{cue}"
-_SHOWN = "{question}\n\nSomebody else answered: {answer}\n\n{task}{cue}"
+_INFORMED = "{question}\n\nSomebody else answered: {answer}\n\n{task}{cue}"
 
 
 class PairPrediction:
@@ -47,14 +47,14 @@ class PairPrediction:
         prompts = [
             state.ask(make_prompt(problem, template, answer=answer, task=_TASK, cue=cue))
             for answer, state in askers.items()
-            for template in (_ALONE, _SHOWN)
+            for template in (_ALONE, _INFORMED)
         ]
         chances = yield from force_replies(prompts, [answer for answer in askers for _ in range(2)], self._model)
         scores = dict(zip(askers, map(_confidence, chances[::2], chances[1::2]), strict=True))
         return [0.0 if answer is None else scores[answer] for answer in given]
 
 
-def _confidence(alone: float, shown: float) -> float:
+def _confidence(alone: float, informed: float) -> float:
     """Return C by logarithms of chances, scaled so that those of long answers do not vanish."""
-    most = max(alone, shown)
-    return 0.0 if most == -math.inf else float(pair_confidence(exp(alone - most), exp(shown - most)))
+    most = max(alone, informed)
+    return 0.0 if most == -math.inf else float(pair_confidence(exp(alone - most), exp(informed - most)))
