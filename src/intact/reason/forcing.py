@@ -40,8 +40,8 @@ def force(states: Sequence[State], text: str, most: int) -> Part[list[State | No
     SpentError
         If the budget does not pay for all of them: which are missing must not decide.
     """
-    asked = [Extend(state, regex=literal(text), max_tokens=most, temperature=0.0, stop=()) for state in states]
-    written = yield from _force(asked)
+    requests = [Extend(state, regex=literal(text), max_tokens=most, temperature=0.0, stop=()) for state in states]
+    written = yield from _force(requests)
     return [state if state.last == text else None for state in written]
 
 
@@ -58,11 +58,11 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
     ScorerError
         If the context has no room for a reply.
     """
-    asked = [
+    requests = [
         Extend(prompt, regex=literal(text), max_tokens=len(text.encode()) + 1, temperature=0.0, stop=(), model=model)
         for prompt, text in zip(prompts, texts, strict=True)
     ]
-    written = yield from _force(asked)
+    written = yield from _force(requests)
     check_likeliest(written)
     if any(state.why == "context" for state in written):
         raise ScorerError("a question leaves no room in the context for the reply whose chance is wanted")
@@ -72,9 +72,9 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
     ]
 
 
-def _force(asked: Sequence[Extend]) -> Part[list[State]]:
+def _force(requests: Sequence[Extend]) -> Part[list[State]]:
     """Return what was written, whole or not; raise as `force`."""
-    written: list[State] = yield asked
+    written: list[State] = yield requests
     for state in written:
         if state.why == "error":
             raise ParameterError(f"the model cannot be made to write a given text: {state.error}")
