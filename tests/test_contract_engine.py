@@ -63,6 +63,7 @@ KINDS = {
         mix={"name": "uscd", "deviation": 0.05},
         shadow=PROMPT[5:30],
     ),
+    "hopeless": Ask(PROMPT[:45], LONG | {"temperature": 1.2, "seed": 3, "stop_mean_below": -4.0, "stop_window": 7}, n=3),
     "schema": Ask(PROMPT[:21], {"max_tokens": 40, "temperature": 0.5, "json_schema": SCHEMA}),
 }  # fmt: skip
 FACTORS = {
@@ -261,6 +262,9 @@ def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile
 
 
 def test_the_outcomes_are_worth_comparing(expected):
+    hopeless = [sample for architecture in ARCHITECTURES for sample in expected(architecture)["hopeless"]]
+    assert {sample.finish for sample in hopeless} == {"unlikely", "length"}
+    assert len({len(sample.tokens) for sample in hopeless}) > 9
     for architecture in ARCHITECTURES:
         found = expected(architecture)
         assert len({sample.tokens for samples in found.values() for sample in samples}) == sum(map(len, found.values()))

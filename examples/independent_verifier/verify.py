@@ -902,7 +902,7 @@ RECEIPT = {
     },
     "output": {
         "tokens": list_of(TOKEN, 1),
-        "finish": one_of("stop", "uncertain", "length", "context"),
+        "finish": one_of("stop", "uncertain", "unlikely", "length", "context"),
         "text": text(),
         "logprobs": either(NULL, list_of(integer(-(2**48), 0))),
     },
@@ -918,10 +918,15 @@ DECODING = {
     "parameters": lambda x: isinstance(x, dict) and all(map(integer(0, 2**40), x.values())),
     "streams": list_of(lambda x: isinstance(x, dict), 1, 8),
 }
-OPTIONAL: dict[str, tuple[str, Any]] = {
-    "receipt": ("layers", {"count": integer(1, 4096), "root": DIGEST}),
-    "receipt.request": ("decoding", DECODING),
-    "receipt.request.sampling": ("stop_below", decimal("0.000001", "1")),
+WINDOW = 16
+OPTIONAL: dict[str, dict[str, Any]] = {
+    "receipt": {"layers": {"count": integer(1, 4096), "root": DIGEST}},
+    "receipt.request": {"decoding": DECODING},
+    "receipt.request.sampling": {
+        "stop_below": decimal("0.000001", "1"),
+        "stop_mean_below": decimal("-100", "-0.000001"),
+        "stop_window": lambda x: integer(1, 2**30)(x) and x != WINDOW,
+    },
 }
 """Members that may be absent, by where they are."""
 
@@ -930,8 +935,7 @@ def insist(value: Any, shape: Any, where: str) -> None:
     """A value has the members of its shape, and no other."""
     if isinstance(shape, dict):
         names = value.keys() if isinstance(value, dict) else set[str]()
-        if where in OPTIONAL and OPTIONAL[where][0] in names:
-            shape = shape | dict([OPTIONAL[where]])
+        shape = shape | {name: own for name, own in OPTIONAL.get(where, {}).items() if name in names}
         if names != shape.keys():
             raise CannotVerifyError(f"{where} should have the members {', '.join(shape)}; found {', '.join(names)}")
         for name in shape:
@@ -959,6 +963,8 @@ def parse(line: bytes) -> dict[str, Any]:
     if isinstance(receipt, dict) and "signature" in receipt:  # not checked: there is no Ed25519 in NumPy
         insist(receipt.pop("signature"), {"key": DIGEST, "value": text("[0-9a-f]{128}")}, "receipt.signature")
     insist(receipt, RECEIPT, "receipt")
+    if "stop_window" in (sampling := receipt["request"]["sampling"]) and "stop_mean_below" not in sampling:
+        raise CannotVerifyError("receipt.request.sampling has a stop_window of no stop_mean_below")
     for stream in receipt["request"].get("decoding", {"streams": []})["streams"]:
         insist(stream, STREAM, "stream")
         insist(stream["model"], NULL if stream["model"] is None else RECEIPT["model"], "stream.model")
@@ -1100,11 +1106,17 @@ def states(source: Activations) -> list[bytes]:
 
 
 def ending(
-    receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, doubts: Array | None = None, room: int = 0
+    receipt: dict[str, Any],
+    model: Llama,
+    tokenizer: Tokenizer,
+    doubts: Array | None = None,
+    room: int = 0,
+    logprobs: list[int] | None = None,
 ) -> tuple[int, str, str]:
     """How many of the tokens belong to the answer, why it ends there (or not at all), and its text.
 
-    Doubts says of each token if it was drawn where the row was unsure; room is what the longest stream leaves.
+    Doubts says of each token if it was drawn where the row was unsure; room is what the longest stream leaves;
+    log-probabilities are given where their mean may end the text.
     """
     sampling, prompt = receipt["request"]["sampling"], receipt["request"]["prompt"]
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -1112,6 +1124,10 @@ def ending(
     for n, token in enumerate(receipt["output"]["tokens"], 1):
         finish = "context" if n == (room or model.context - len(prompt)) else ""
         finish = "length" if n == sampling["max_tokens"] else finish
+        window = sampling.get("stop_window", WINDOW)
+        if logprobs is not None and n >= window:
+            mean = Fraction(sum(logprobs[n - window : n]), window << 24)
+            finish = "unlikely" if mean < Fraction(sampling["stop_mean_below"]) else finish
         if doubts is not None and doubts[n - 1]:
             finish = "uncertain"
         elif token in tokenizer.ends and not sampling["ignore_eos"]:
@@ -1199,7 +1215,9 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, others: 
     logits = rows.logits
     below = Fraction(request["sampling"].get("stop_below", "0"))
     doubts = [unsure(row, below) for row in logits] if below else None
-    n, finish, text = ending(receipt, model, tokenizer, doubts, rows.room)
+    bounded = "stop_mean_below" in request["sampling"]
+    found = [log_probability(row, t) for row, t in zip(logits, tokens, strict=True)] if bounded else None
+    n, finish, text = ending(receipt, model, tokenizer, doubts, rows.room, found)
     header = canonical({name: part for name, part in receipt.items() if name not in ("output", "chain", "layers")})
     link = sha256(b"intact-receipt-chain-1\n", sha256(header))
     parameters = request["sampling"]

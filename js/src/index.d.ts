@@ -93,13 +93,15 @@ export interface SamplingParameters {
   seed: string;
   ignore_eos: boolean;
   stop_below: string;
+  stop_mean_below: string;
+  stop_window: number;
   stop: string[];
   logit_bias: { tokens: number[]; values: string[] };
   constraint: { kind: "regex" | "json_schema" | "grammar"; text: string } | null;
 }
 export const DEFAULTS: SamplingParameters;
 
-export type Finish = "stop" | "uncertain" | "length" | "context";
+export type Finish = "stop" | "uncertain" | "unlikely" | "length" | "context";
 
 export interface Piece {
   token: number;

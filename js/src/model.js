@@ -30,6 +30,8 @@ export const DEFAULTS = {
   seed: "0",
   ignore_eos: false,
   stop_below: "0",
+  stop_mean_below: "0",
+  stop_window: 16,
   stop: [],
   logit_bias: { tokens: [], values: [] },
   constraint: null,
@@ -186,7 +188,7 @@ export class Model {
       const logits = this.step(prompt.length - 1 + n, [last], [0]);
       const drawn = draws.draw(logits, n);
       const head = this.lowered.headInput(0);
-      const { text, finish } = ends.push(drawn.token, draws.isUncertain(logits));
+      const { text, finish } = ends.push(drawn.token, drawn.logprob, draws.isUncertain(logits));
       yield { ...drawn, head, text, finish };
       if (finish !== null) return;
       last = drawn.token;
@@ -291,14 +293,18 @@ export class Ending {
     this.longest = parameters.stop.reduce((most, stop) => Math.max(most, stop.length), 1) - 1;
     this.held = "";
     this.count = 0;
+    this.below = millionths(parameters.stop_mean_below);
+    this.last = []; // log-probabilities of the last tokens, as many as the window has
+    this.sum = 0n;
   }
 
-  /** Take a token; return the text that is certain now, and why the text ends with it, or null. */
-  push(token, uncertain = false) {
+  /** Take a token and its log-probability; return the text that is certain now, and why it ends with it, or null. */
+  push(token, logprob, uncertain = false) {
     this.count++;
     let finish = null;
     if (this.count === this.room) finish = "context";
     if (this.count === this.parameters.max_tokens) finish = "length";
+    if (this.#isUnlikely(logprob)) finish = "unlikely";
     if (uncertain) finish = "uncertain";
     else if (this.ends.has(token)) finish = "stop";
     else this.held += this.stream.push(token);
@@ -311,6 +317,15 @@ export class Ending {
     const text = this.held.slice(0, cut);
     this.held = this.held.slice(cut);
     return { text, finish: found.length ? "stop" : finish };
+  }
+
+  // If true, the mean log-probability of the last `stop_window` tokens is below `stop_mean_below`.
+  #isUnlikely(logprob) {
+    if (!this.below) return false;
+    const { stop_window: window } = this.parameters;
+    this.sum += BigInt(logprob);
+    if (this.last.push(logprob) > window) this.sum -= BigInt(this.last.shift());
+    return this.last.length === window && 1000000n * this.sum < BigInt(this.below) * BigInt(window) * (1n << 24n);
   }
 
   // Where the longest tail begins that a stop string begins with.

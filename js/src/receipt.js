@@ -96,7 +96,7 @@ const RECEIPT = {
   },
   output: {
     tokens: list(TOKEN, 1),
-    finish: oneOf("stop", "uncertain", "length", "context"),
+    finish: oneOf("stop", "uncertain", "unlikely", "length", "context"),
     text,
     logprobs: orNull(list(integer(-(2 ** 48), 0))),
   },
@@ -109,7 +109,11 @@ const OPTIONAL = {
     signature: { key: DIGEST, value: matching(/^[0-9a-f]{128}$/) },
   },
   "receipt.request": { decoding: anything },
-  "receipt.request.sampling": { stop_below: decimal(0.000001, 1) },
+  "receipt.request.sampling": {
+    stop_below: decimal(0.000001, 1),
+    stop_mean_below: decimal(-100, -0.000001),
+    stop_window: (x) => integer(1, 2 ** 30)(x) && x !== 16,
+  },
 };
 
 function fits(value, shape) {
@@ -190,6 +194,7 @@ export function parseReceipt(line) {
       "logit_bias has no value for each token",
     ],
     [request.sampling.min_tokens <= request.sampling.max_tokens, "min_tokens is more than max_tokens"],
+    [!("stop_window" in request.sampling) || "stop_mean_below" in request.sampling, "stop_window is a window of nothing"],
     [
       (request.compiler === null) === (request.sampling.constraint === null),
       "a constraint has a compiler, and nothing else has",

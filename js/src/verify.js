@@ -203,7 +203,7 @@ async function compare(model, receipt, { most, progress, rows: mostRows, signal 
     output: { tokens, logprobs, finish, text },
   } = receipt;
   const { core, lowered } = model;
-  const parameters = { stop_below: "0", ...sampling };
+  const parameters = { stop_below: "0", stop_mean_below: "0", stop_window: 16, ...sampling };
   const claimed = tokens.slice(0, most ?? tokens.length);
   const draws = new Draws(model, prompt, parameters, branch);
   const rows = draws.matcher ? Math.min(mostRows, MASKED_ROWS) : mostRows;
@@ -252,7 +252,7 @@ async function compare(model, receipt, { most, progress, rows: mostRows, signal 
         return differs("logprobs", `it says ${logprobs[n]}; the model gives ${logprob}`);
       }
       last = links.subarray(32 * n, 32 * n + 32);
-      const pushed = ending.push(token, draws.isUncertain(row));
+      const pushed = ending.push(token, logprob, draws.isUncertain(row));
       said += pushed.text;
       ended = pushed.finish;
       progress?.(n + 1, claimed.length);

@@ -167,6 +167,8 @@ def solve(
     top_k: int | None = None,
     min_p: float | None = None,
     stop: str | Sequence[str] | None = None,
+    stop_mean_below: float | None = None,
+    stop_window: int | None = None,
     regex: str | None = None,
     grammar: str | None = None,
     **parameters: Any,
@@ -200,7 +202,7 @@ def solve(
         the model was loaded with.
     shadow : str, optional
         What the mix reads in the place of each prompt's last message, if it takes a shadow.
-    max_tokens, temperature, top_p, top_k, min_p, stop, regex, grammar : optional
+    max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar : optional
         Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
         what is meant where it has one.
     **parameters
@@ -219,8 +221,9 @@ def solve(
     found = find(method) if isinstance(method, str) else method
     own = {parameter.name for parameter in found.parameters}
     numbers = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
-    texts = {"stop": stop, "regex": regex, "grammar": grammar}
-    sampling: dict[str, Any] = {name: value for name, value in (numbers | texts).items() if value is not None}
+    ends = {"stop": stop, "stop_mean_below": stop_mean_below, "stop_window": stop_window}
+    texts = {"regex": regex, "grammar": grammar}
+    sampling: dict[str, Any] = {name: value for name, value in (numbers | ends | texts).items() if value is not None}
     parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     check_method(found, parameters)
     check_reader(read_answer if isinstance(question, str) else question.read)

@@ -140,6 +140,9 @@ SAMPLING: dict[str, dict[str, Any]] = {
     },
     "stop": {"temperature": 1.2, "stop": ("e", "th", " a"), "seed": 3, "max_tokens": 60},
     "unsure": {"temperature": 1, "stop_below": 0.02, "seed": 5, "max_tokens": 60, "ignore_eos": True},
+    "hopeless": {
+        "temperature": 1, "stop_mean_below": -4.25, "stop_window": 6, "seed": 5, "max_tokens": 60, "ignore_eos": True,
+    },
     "context": {"temperature": 1, "ignore_eos": True, "max_tokens": 500, "seed": 2},
 }  # fmt: skip
 

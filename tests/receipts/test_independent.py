@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import intact
+from intact.errors import ReceiptError
 from intact.receipts import document
 from intact.receipts.opening import commit
 from intact.receipts.verify import verify
@@ -136,20 +137,40 @@ def test_commitments_to_layers_are_true(tiny: Tiny) -> None:
         tiny.verdict(receipt)
 
 
-def test_where_the_model_was_unsure(tiny: Tiny) -> None:
+RULES: dict[str, dict[str, Any]] = {
+    "uncertain": {"stop_below": 0.2},
+    "unlikely": {"stop_mean_below": -2.75, "stop_window": 5},
+}
+
+
+@pytest.mark.parametrize("finish", RULES)
+def test_where_the_model_was_unsure(tiny: Tiny, finish: str) -> None:
     """Such an answer is true; one that goes on where it should end, or ends where it should go on, is not."""
     whole = tiny.receipt(max_tokens=30)
-    cut = tiny.receipt(max_tokens=30, stop_below=0.2)
-    assert (cut["output"]["finish"], tiny.verdict(cut)) == ("uncertain", (True, "", None))
+    cut = tiny.receipt(max_tokens=30, **RULES[finish])
+    assert (cut["output"]["finish"], tiny.verdict(cut)) == (finish, (True, "", None))
     count = len(cut["output"]["tokens"])
     assert 1 < count < 30
     assert cut["output"]["tokens"] == whole["output"]["tokens"][:count]
     beyond = copy.deepcopy(whole)
-    beyond["request"]["sampling"]["stop_below"] = "0.2"
+    rule = {name: value for name, value in cut["request"]["sampling"].items() if name in RULES[finish]}
+    assert len(rule) == len(RULES[finish])
+    beyond["request"]["sampling"] |= rule
     assert tiny.verdict(tiny.chained(beyond)) == (False, "finish", count)
     early = copy.deepcopy(cut)
-    del early["request"]["sampling"]["stop_below"]
+    for name in rule:
+        del early["request"]["sampling"][name]
     assert tiny.verdict(tiny.chained(early)) == (False, "finish", count)
+
+
+@pytest.mark.parametrize("sampling", [{"stop_window": 5}, {"stop_window": 16, "stop_mean_below": "-1"}])
+def test_a_window_that_no_receipt_has_is_refused_by_both(tiny: Tiny, sampling: dict[str, Any]) -> None:
+    receipt = tiny.receipt()
+    receipt["request"]["sampling"] |= sampling
+    with pytest.raises(v.CannotVerifyError, match="stop_window"):
+        tiny.verdict(receipt)
+    with pytest.raises(ReceiptError, match="stop_window|canonical"):
+        document.Receipt.parse(v.canonical(receipt))
 
 
 def test_other_formats(tmp_path: Path) -> None:

@@ -119,21 +119,30 @@ def test_a_shadow_that_its_source_does_not_give_is_false(model, guided):
 def test_a_receipt_without_a_mix_is_as_before(model):
     receipt = model.generate("abc", **ASKED)[0][0].receipt
     assert "decoding" not in receipt.to_document()["request"]
-    assert "stop_below" not in receipt.to_document()["request"]["sampling"]
+    later = {"stop_below", "stop_mean_below", "stop_window"}
+    assert not later & receipt.to_document()["request"]["sampling"].keys()
 
 
-def test_where_the_model_was_unsure_is_verified(model):
+@pytest.mark.parametrize(
+    ("finish", "rule", "off"),
+    [
+        ("uncertain", {"stop_below": 0.2}, {"stop_below": 0.0}),
+        ("unlikely", {"stop_mean_below": -2.05, "stop_window": 6}, {"stop_mean_below": 0.0, "stop_window": 16}),
+        ("unlikely", {"stop_mean_below": -2.05, "stop_window": 6}, {"stop_mean_below": -2.05, "stop_window": 7}),
+    ],
+)
+def test_where_the_model_was_unsure_is_verified(model, finish, rule, off):
     ((certain,),) = model.generate("abc", **ASKED)
-    ((unsure,),) = model.generate("abc", stop_below=0.2, **ASKED)
+    ((unsure,),) = model.generate("abc", **rule, **ASKED)
     count = len(unsure.tokens)
-    assert (unsure.finish, unsure.tokens) == ("uncertain", certain.tokens[:count])
+    assert (unsure.finish, unsure.tokens) == (finish, certain.tokens[:count])
     assert 0 < count < 30
     assert certain.text.startswith(unsure.text)
     assert judge(model, unsure.receipt).outcome == "true"
     longer = replace(unsure.receipt.output, finish="length")
     assert judge(model, replace(unsure.receipt, output=longer)).what == "finish"
     request = unsure.receipt.header.request
-    request = replace(request, parameters=replace(request.parameters, stop_below=0.0))
+    request = replace(request, parameters=replace(request.parameters, **off))
     forged = forge(model, replace(unsure.receipt.header, request=request), unsure.receipt.output)
     assert judge(model, forged).what == "finish"
 

@@ -42,11 +42,14 @@ def test_several_prompts_and_samples(client, library):
         assert joined(streamed, len(wanted))[0] == wanted
 
 
-def test_an_unsure_text_ends_as_a_stopped_one(client, library):
-    own = {"max_tokens": 12, "temperature": 0.8, "seed": 4, "stop_below": 0.2}
-    ((wanted,),) = library.generate("Once upon a time", **own)
-    assert wanted.finish == "uncertain"
-    asked = {"prompt": "Once upon a time", "extra_body": {"intact": {"stop_below": 0.2}}}
+@pytest.mark.parametrize(
+    ("finish", "rule"),
+    [("uncertain", {"stop_below": 0.2}), ("unlikely", {"stop_mean_below": -3.5, "stop_window": 5})],
+)
+def test_an_unsure_text_ends_as_a_stopped_one(client, library, finish, rule):
+    ((wanted,),) = library.generate("Once upon a time", max_tokens=12, temperature=0.8, seed=4, **rule)
+    assert wanted.finish == finish
+    asked = {"prompt": "Once upon a time", "extra_body": {"intact": rule}}
     (choice,) = client.completions.create(**SAMPLED, **asked).choices
     assert (choice.text, choice.finish_reason) == (wanted.text, "stop")
 

@@ -355,7 +355,8 @@ _METHOD_HELP = {
 """Helps of options that methods have defaults of their own for."""
 _FIRST = {"max_tokens", "min_tokens"}
 _LAST = {"seed", "stop", "json_schema", "regex", "grammar"}
-"""The order of the help and of the fields of `--json`, whose digests people compare."""
+"""The order of the help and of the fields of `--json`, whose digests people compare: those of younger parameters are
+there where they are given."""
 
 
 def _option(name: str, definition: Definition, default: Any, help: str) -> tuple[Any, Any]:  # noqa: A002
@@ -379,8 +380,9 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
     **defaults
         Those that differ from the ordinary ones.
     """
+    usual = {name: None if one.later else one.default for name, one in DEFINITIONS.items()} | defaults
     options = {
-        name: _option(name, DEFINITIONS[name], defaults.get(name, DEFINITIONS[name].default), DEFINITIONS[name].help)
+        name: _option(name, DEFINITIONS[name], usual[name], DEFINITIONS[name].help)
         for name in sorted(DEFINITIONS, key=lambda name: (name in _LAST, name not in _FIRST))
         if DEFINITIONS[name].help
     }

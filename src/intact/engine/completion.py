@@ -11,6 +11,7 @@ import numpy as np
 from intact.engine.request import Event, Finish, GenerateRequest, Mixing, ReplayRequest, Request
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.sampling.state import make_rules
+from intact.engine.sampling.stopping import is_unlikely
 from intact.markup.answers import completion_html
 from intact.markup.render import quoted
 from intact.numerics.sampling import LOGPROB_SCALE, millionths
@@ -32,9 +33,9 @@ class Completion:
         All tokens that were drawn, the one that ended it included.
     logprobs : tuple of int or None
         Natural log-probability of each token under the model (temperature 1), times 2^24; None unless requested.
-    finish : {'stop', 'uncertain', 'length', 'context', 'cancelled', 'error'}
-        An end token or stop string; a token less likely than `stop_below`, which the text is without; `max_tokens`, the
-        context's end; or it was cancelled, or `error` ended it.
+    finish : {'stop', 'uncertain', 'unlikely', 'length', 'context', 'cancelled', 'error'}
+        An end token or stop string; a token less likely than `stop_below`, which the text is without; a mean below
+        `stop_mean_below`; `max_tokens`, the context's end; or it was cancelled, or `error` ended it.
     prompt_tokens : int
         Tokens of the prompt.
     top : tuple or None
@@ -92,11 +93,13 @@ class Writer:
     """Turns the tokens of a sample into text, and finds its end."""
 
     __slots__ = (
+        "_bound",
         "_detokenizer",
         "_ends",
         "_size",
         "_stops",
         "_watched",
+        "_window",
         "error",
         "finish",
         "logprobs",
@@ -111,6 +114,7 @@ class Writer:
         self._watched = bool(parameters.stop)
         self._ends = frozenset[int]() if parameters.ignore_eos else tokenizer.eos_ids
         self._size = tokenizer.size
+        self._bound, self._window = millionths(parameters.stop_mean_below), parameters.stop_window
         self.tokens: list[int] = []
         self.logprobs: list[int] = []
         self.top: list[tuple[tuple[int, int], ...]] = []
@@ -126,6 +130,8 @@ class Writer:
         if event.top:
             self.top.append(event.top)
         ended: Finish | None = "uncertain" if event.uncertain else "stop" if token in self._ends else None
+        if is_unlikely(self.logprobs, self._bound, self._window):
+            at_limit = "unlikely"
         chunk = ""
         if ended:
             chunk = self._detokenizer.flush()

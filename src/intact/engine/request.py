@@ -13,7 +13,7 @@ from intact.engine.mixes import ChosenMix
 from intact.engine.sampling.state import Rules
 from intact.numerics.sampling import Sampling
 
-Finish = Literal["stop", "uncertain", "length", "context", "cancelled", "error"]
+Finish = Literal["stop", "uncertain", "unlikely", "length", "context", "cancelled", "error"]
 
 
 class Event(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from intact.errors import SpentError
-from intact.reason.problem import State
+from intact.reason.problem import CUT, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend, Use
 from intact.reason.tool import ToolResult, shorten
@@ -65,7 +65,7 @@ class Transcript:
     def written(self, state: State) -> Transcript:
         """Return it with a text that a model has gone on with; it is over where that ends without a block to run."""
         went_on = replace(self, state=state)
-        cut = state.why in ("length", "context", "budget", "cancelled", "error", "closed")
+        cut = state.why in (*CUT, "error", "closed")
         return replace(went_on, over=cut or (state.why == "end" and block_of(went_on.fresh) is None))
 
     def answered(self, cell: str, result: ToolResult, most: int) -> Transcript:

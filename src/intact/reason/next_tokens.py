@@ -53,7 +53,7 @@ def branch(
 
     The likeliest token is the one that the model writes. The others are appended as text. A token that ends texts makes
     an ended one, whose last piece is empty; where texts may not end, the nucleus is that of the other tokens. A text
-    that its context, a stop string or an error has ended is its own only continuation.
+    that its context, a stop string, `stop_mean_below` or an error has ended is its own only continuation.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def branch(
 
 
 def _children(probe: State, parent: State, ends: frozenset[str], top_p: float, *, may_end: bool) -> list[NextToken]:
-    if probe.why in ("context", "closed", "error"):
+    if probe.why in ("unlikely", "context", "closed", "error"):
         return [NextToken(probe, 0)]
     if probe.why == "budget" or not rivals(probe):
         return []

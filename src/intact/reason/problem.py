@@ -22,12 +22,16 @@ Prompt: TypeAlias = str | tuple[tuple[str, str], ...]
 Branch: TypeAlias = tuple[str | int, ...]
 """A place in the tree of texts: the problem's identifier, then which child of which child. Draws are keyed by it."""
 
-Why = Literal["", "end", "closed", "stop", "uncertain", "length", "context", "cancelled", "budget", "error"]
+Why = Literal[
+    "", "end", "closed", "stop", "uncertain", "unlikely", "length", "context", "cancelled", "budget", "error"
+]  # fmt: skip
 """Why writing paused: not begun, an end token, a stop string of the user's, one of the request's, a token less likely
-than `stop_below`, `max_tokens`, no room in the context, a lost race, a budget that is spent, an error."""
+than `stop_below`, a mean below `stop_mean_below`, `max_tokens`, no room in the context, a lost race, a budget that is
+spent, an error."""
 
-CUT = ("length", "context", "budget", "cancelled")
-"""Stop reasons of texts that were cut: by a cap on tokens, the context's end, a budget, a lost race."""
+CUT = ("unlikely", "length", "context", "budget", "cancelled")
+"""Stop reasons of texts that were cut: by `stop_mean_below`, a cap on tokens, the context's end, a budget, a lost
+race."""
 
 Top: TypeAlias = tuple[tuple[str, int], ...]
 
@@ -156,8 +160,8 @@ class State:
 
     @property
     def ended(self) -> bool:
-        """If true, nothing can follow: an end token, a stop string of the user's, the context's end, an error."""
-        return self.why in ("end", "closed", "context", "error")
+        """If true, nothing follows: an end token, a stop string of the user's, `unlikely`, the context's end, an error."""
+        return self.why in ("end", "closed", "unlikely", "context", "error")
 
     @property
     def broken_off(self) -> bool:

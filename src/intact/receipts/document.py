@@ -32,8 +32,8 @@ from intact.strict_json import Fields, check_kind
 
 FORMAT: Final = "intact-receipt"
 VERSION: Final = 1
-Finish = Literal["stop", "uncertain", "length", "context"]
-FINISHES: Final[tuple[Finish, ...]] = ("stop", "uncertain", "length", "context")
+Finish = Literal["stop", "uncertain", "unlikely", "length", "context"]
+FINISHES: Final[tuple[Finish, ...]] = ("stop", "uncertain", "unlikely", "length", "context")
 Cut = Literal["cancelled"]
 """Another finish reason, of texts of runs: another text won the race."""
 Other = TypeVar("Other")
@@ -52,9 +52,9 @@ class Output:
     ----------
     tokens : tuple of int
         All that were drawn, the one that ended the text included.
-    finish : {'stop', 'uncertain', 'length', 'context', 'cancelled'}
-        An end token or stop string, `stop_below`, `max_tokens`, or the context's end; of a text of a run also that
-        another won.
+    finish : {'stop', 'uncertain', 'unlikely', 'length', 'context', 'cancelled'}
+        An end token or stop string, `stop_below`, `stop_mean_below`, `max_tokens`, or the context's end; of a text of a
+        run also that another won.
     text : str
         The text of the tokens, without the stop string or end token.
     logprobs : tuple of int or None

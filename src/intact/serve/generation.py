@@ -21,7 +21,7 @@ from intact.serve.service import in_thread, receipt_document
 
 EXPECTED = 512
 """Tokens reserved at admission for a text that may be longer; the engine preempts if more texts become so long."""
-FINISH = {"stop": "stop", "uncertain": "stop", "length": "length", "context": "length"}
+FINISH = {"stop": "stop", "uncertain": "stop", "unlikely": "stop", "length": "length", "context": "length"}
 """Finish reasons in OpenAI's terms."""
 
 

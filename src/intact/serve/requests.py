@@ -20,7 +20,9 @@ from intact.text.template import read_time
 Top = Annotated[int, Field(ge=0, le=20)]
 TURNS = 10_000
 """The most messages of a conversation."""
-TEXT_FIELDS = frozenset({"receipt", "regex", "grammar", "stop_below", "priority", "deadline", "id"})
+TEXT_FIELDS = frozenset(
+    {"receipt", "regex", "grammar", "stop_below", "stop_mean_below", "stop_window", "priority", "deadline", "id"}
+)
 """Fields of `intact` that every request for text takes."""
 MIX_FIELDS = frozenset({"mix", "shadow"})
 """Those that name a mix."""

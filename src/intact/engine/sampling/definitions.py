@@ -45,7 +45,7 @@ class Definition:
     methods : bool
         If true, reasoning methods accept it.
     later : bool
-        If true, it is younger than version 1 of receipts, which hold it where it is not the default.
+        If true, it is younger than version 1 of receipts, which hold it where it is not the default, as `--json` does.
     """
 
     kind: Kind

@@ -48,6 +48,8 @@ class SamplingFields(TypedDict, total=False):
     logit_bias: Mapping[int, float]
     ignore_eos: bool
     stop_below: float
+    stop_mean_below: float
+    stop_window: int
     top_logprobs: int
     json_schema: str | Mapping[str, Any] | None
     regex: str | None
@@ -223,6 +225,30 @@ class SamplingParameters:
         http="intact",
         later=True,
     )
+    stop_mean_below: float = _parameter(
+        kind="decimal",
+        default=0.0,
+        low=-100,
+        high=0,
+        effect="the text ends with a token where the mean of log p over the last `stop_window` tokens is below it, as "
+        "`unlikely`; 0: never",
+        source="after Sun et al. 2024, arXiv 2401.09964",
+        help="End a text whose last tokens' mean log-probability, in nats, is below this.",
+        http="intact",
+        methods=True,
+        later=True,
+    )
+    stop_window: int = _parameter(
+        kind="integer",
+        default=16,
+        low=1,
+        values="1 or more",
+        effect="the tokens of that mean; a text with fewer goes on",
+        help="Tokens that --stop-mean-below takes the mean over.",
+        http="intact",
+        methods=True,
+        later=True,
+    )
     top_logprobs: int = _parameter(
         kind="integer",
         default=0,
@@ -264,6 +290,8 @@ class SamplingParameters:
             object.__setattr__(self, name, definition.check(name, getattr(self, name)))
         if self.min_tokens > self.max_tokens:
             raise ParameterError(f"min_tokens is {self.min_tokens}, more than max_tokens, {self.max_tokens}")
+        if "stop_window" in self.changed and not self.stop_mean_below:
+            raise ParameterError(f"stop_window is {self.stop_window}, and no stop_mean_below is given that it is for")
         given = [name for name in CONSTRAINTS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ParameterError(f"{' and '.join(given)} are given; a text can have one constraint")
@@ -360,7 +388,7 @@ DEFINITIONS: Final[dict[str, Definition]] = {f.name: f.metadata["definition"] fo
 
 _WITHOUT_RULES: Final = {
     *("max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p"),
-    *("seed", "stop", "ignore_eos", "stop_below", "top_logprobs"),
+    *("seed", "stop", "ignore_eos", "stop_below", "stop_mean_below", "stop_window", "top_logprobs"),
 }
 """The parameters that leave logits as they are; all others are rules."""
 

@@ -172,7 +172,7 @@ class TokenizerBackend:
         """The text of new tokens: of a character that two pieces share, the second has all."""
         stream = self._stream(state)
         text = "".join(self._parts(stream, tokens[:-1] if why == "uncertain" else tokens))
-        return text + (stream.flush() if why in ("end", "context", "error") else "")
+        return text + (stream.flush() if why in ("end", "unlikely", "context", "error") else "")
 
     def _stream(self, state: State) -> Detokenizer:
         """Return a stream that has had the tokens right before."""

@@ -84,8 +84,9 @@ def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
     for kind in ("regex", "grammar"):
         if getattr(parameters, kind) is not None:
             raise ParameterError(f"a {kind} cannot be asked of an endpoint; json_schema can")
-    if parameters.stop_below:
-        raise ParameterError("stop_below cannot be asked of an endpoint: use a model of this machine")
+    for name in ("stop_below", "stop_mean_below"):
+        if getattr(parameters, name):
+            raise ParameterError(f"{name} cannot be asked of an endpoint: use a model of this machine")
     default = SamplingParameters()
     found = {name: value for name in _EXTENSIONS if (value := getattr(parameters, name)) != getattr(default, name)}
     if parameters.biases:

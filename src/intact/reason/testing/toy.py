@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate
 
-from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
+from intact.engine.sampling.stopping import is_unlikely
+from intact.numerics.sampling import LOGPROB_SCALE, branch_key, millionths, uniform64
 from intact.reason.backends.base import Generation, Written
 from intact.reason.problem import Piece, Prompt, State, Top, Why
 
@@ -176,6 +177,8 @@ class MarkovBackend:
             self._end(generation, "end")
         elif any("".join(written).endswith(stop) for stop in parameters.stop):
             self._end(generation, "stop")
+        elif is_unlikely(logprobs, millionths(parameters.stop_mean_below), parameters.stop_window):
+            self._end(generation, "unlikely")
         elif len(written) == parameters.max_tokens:
             self._end(generation, "length")
         elif late:

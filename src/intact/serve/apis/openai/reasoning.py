@@ -46,6 +46,7 @@ INTERVAL = 0.2
 _TAKEN = {"model", "messages", "stream", "stream_options", "intact", "seed", "max_tokens", "max_completion_tokens"}
 _OWN = Extension.model_fields.keys() - {"regex", "grammar", "stop_below"}
 _SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "body")
+_OWN_SAMPLING = tuple(name for name, one in DEFINITIONS.items() if one.methods and one.http == "intact")
 _NO_EFFECT = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prediction"}
 _NO_EFFECT |= {"prompt_cache_retention", "verbosity", "modalities", "parallel_tool_calls"}
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -145,12 +146,13 @@ def _sampling(request: ChatRequest, settings: ServerSettings) -> dict[str, Any]:
         if value not in (None, False, [], {}, *_NEUTRAL.get(name, ())):
             raise ApiError(400, f"{name} cannot be combined with a reasoning method", name, "unsupported")
     given = {name: value for name in _SAMPLING if (value := getattr(request, name)) is not None}
+    given |= {name: value for name in _OWN_SAMPLING if (value := getattr(request.intact, name)) is not None}
     if (limit := request.limit(settings)) is not None:
         given["max_tokens"] = limit
     try:
         SamplingParameters(**given, seed=request.seed or 0)
     except IntactError as error:
-        raise as_api_error(error, [*_SAMPLING, "max_tokens", "seed"]) from error
+        raise as_api_error(error, [*_SAMPLING, *_OWN_SAMPLING, "max_tokens", "seed"]) from error
     return given
 
 
