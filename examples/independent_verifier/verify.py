@@ -465,11 +465,74 @@ def exponential(z: int) -> int:
     return total
 
 
-def turns(base: Fraction, width: int) -> list[int]:
+def signed_logarithm(x: Fraction) -> Fraction:
+    """Of x > 0; for an argument below 1 that of its inverse, negated."""
+    return Fraction(logarithm(x), U) if x >= 1 else -Fraction(logarithm(1 / x), U)
+
+
+Scaling = dict[str, Any]
+"""A `type`, and its numbers as `rational` takes them; empty without a scaling."""
+
+
+def clamped(x: Fraction) -> Fraction:
+    return min(max(x, Fraction(0)), Fraction(1))
+
+
+def llama3(frequencies: list[Fraction], base: Fraction, scaling: Scaling) -> list[Fraction]:
+    factor, original = rational(scaling["factor"]), rational(scaling["original"])
+    low, high = rational(scaling.get("low_freq_factor", 1)), rational(scaling.get("high_freq_factor", 4))
+    blends = [clamped((original * frequency * U / (2 * PI) - low) / (high - low)) for frequency in frequencies]
+    return [frequency * (b + (1 - b) / factor) for frequency, b in zip(frequencies, blends, strict=True)]
+
+
+def yarn(frequencies: list[Fraction], base: Fraction, scaling: Scaling) -> list[Fraction]:
+    d, factor = 2 * len(frequencies), rational(scaling["factor"])
+
+    def at(t: Fraction) -> Fraction:
+        argument = rational(scaling["original"]) * U / (2 * PI * t)
+        return d * signed_logarithm(argument) / (2 * signed_logarithm(base))
+
+    low = Fraction(max(math.floor(at(rational(scaling["beta_fast"]))), 0))
+    high = Fraction(min(math.ceil(at(rational(scaling["beta_slow"]))), d - 1))
+    high += Fraction(1, 1000) if high == low else 0
+    if low > high:
+        raise CannotVerifyError("the model's file gives beta_slow of YaRN's scaling as more than beta_fast")
+    blends = [clamped((i - low) / (high - low)) for i in range(d // 2)]
+    return [frequency * (1 - b + b / factor) for frequency, b in zip(frequencies, blends, strict=True)]
+
+
+def linear(frequencies: list[Fraction], base: Fraction, scaling: Scaling) -> list[Fraction]:
+    return [frequency / rational(scaling["factor"]) for frequency in frequencies]
+
+
+SCALINGS = {
+    "linear": linear,
+    "llama3": llama3,
+    "yarn": yarn,
+    "longrope": lambda frequencies, base, scaling: frequencies,
+}
+
+
+def turns(base: Fraction, width: int, scaling: Scaling | None = None, divisors: Array | None = None) -> list[int]:
     """How far each pair turns from one position to the next, as 64-bit fractions of a turn."""
     ln = logarithm(base)
-    angles = [exponential(-(ln * 2 * i // width)) for i in range(width // 2)]
-    return [rounded(Fraction(angle, 2 * PI) * 2**64) % 2**64 for angle in angles]
+    frequencies = [Fraction(exponential(-(ln * 2 * i // width)), U) for i in range(width // 2)]
+    if divisors is not None:
+        frequencies = [f / Fraction(float(divisor)) for f, divisor in zip(frequencies, divisors, strict=True)]
+    if scaling:
+        frequencies = SCALINGS[scaling["type"]](frequencies, base, scaling)
+    return [rounded(frequency / Fraction(2 * PI, U) * 2**64) % 2**64 for frequency in frequencies]
+
+
+def rotary_factor(scaling: Scaling) -> Fraction:
+    """What sines and cosines are multiplied by, a float32."""
+    m = Fraction(1)
+    if scaling.get("type") == "yarn" and (factor := rational(scaling["factor"])) > 1:
+        m += signed_logarithm(factor) / 10
+    m *= rational(scaling.get("attn_factor", 1))
+    if not Fraction(1, 128) <= m < Fraction(7, 4):
+        raise CannotVerifyError(f"the model's file gives sines and cosines the factor {float(m):.6g}, not 1/128 to 7/4")
+    return Fraction(float(np.float32(float(m))))
 
 
 def horner(z: Array, coefficients: list[int]) -> Array:
@@ -479,8 +542,8 @@ def horner(z: Array, coefficients: list[int]) -> Array:
     return acc
 
 
-def sine_cosine(positions: Array, turn: list[int]) -> tuple[Array, Array]:
-    """Tables (T, pairs) in Q30."""
+def sine_cosine(positions: Array, turn: list[int], factor: Fraction = Fraction(1)) -> tuple[Array, Array]:
+    """Tables (T, pairs) in Q30, times a factor."""
     angle = positions.astype(np.uint64)[:, None] * np.array(turn, np.uint64)  # mod 2^64
     quadrant = (angle + np.uint64(2**61)) >> np.uint64(62)
     u = rshift((angle - (quadrant << np.uint64(62))).view(np.int64), 31)
@@ -488,7 +551,9 @@ def sine_cosine(positions: Array, turn: list[int]) -> tuple[Array, Array]:
     s = rshift(u * horner(z, [843314857, -86699833, 2674039, -39269, 332]), 30)
     c = horner(z, [1073741824, -331168967, 17023452, -349974, 3790])
     quadrants = [quadrant == i for i in range(4)]
-    return np.select(quadrants, [s, c, -s, -c]), np.select(quadrants, [c, -s, -c, s])
+    sine, cosine = np.select(quadrants, [s, c, -s, -c]), np.select(quadrants, [c, -s, -c, s])
+    m = rounded(factor * 2**30)
+    return rshift(sine * m, 30), rshift(cosine * m, 30)
 
 
 def rotated(x: Array, sine: Array, cosine: Array) -> Array:
@@ -507,11 +572,23 @@ def rotated(x: Array, sine: Array, cosine: Array) -> Array:
 # ---------------------------------------------------------------------- numerics.md, section 7: attention
 
 
-def cached(x: Array, fraction: int, largest: int, drop: int) -> tuple[Array, Array]:
+class Kind(NamedTuple):
+    """A row of the table of what is cached, and the u of codecs."""
+
+    fraction: int
+    largest: int
+    drop: int
+    u: int
+
+
+KEY, VALUE = Kind(8, 2047, 48, 16), Kind(6, 127, 50, 1)
+
+
+def cached(x: Array, kind: Kind) -> tuple[Array, Array]:
     """Codes and scales of keys or of values, (T, heads, width) and (T, heads)."""
     amax = np.abs(x).max(2)
-    scale = np.maximum(1, -(-(amax << fraction) // largest))
-    return rshift(x * (2**56 // scale)[:, :, None], drop), scale
+    scale = np.maximum(1, -(-(amax << kind.fraction) // kind.largest))
+    return rshift(x * (2**56 // scale)[:, :, None], kind.drop), scale
 
 
 def score_factor(width: int) -> tuple[int, int]:
@@ -523,17 +600,72 @@ def score_factor(width: int) -> tuple[int, int]:
     return min(rounded(q * 2**E), LIMIT), E
 
 
-def attended(q: Array, k: Array, v: Array) -> Array:
+class Codec(NamedTuple):
+    """The bits that keys and values have in the cache: kv_codecs.md, its table."""
+
+    key_bits: int
+    value_bits: int
+
+
+CODECS = {"int8": Codec(8, 8), "int84": Codec(8, 4), "int4": Codec(4, 4)}
+
+
+def hadamard(n: int) -> Array:
+    """H(n) of section 9."""
+    H = np.ones((1, 1), np.int64)
+    while len(H) < n:
+        H = np.block([[H, H], [H, -H]])
+    return H
+
+
+def turned(x: Array, up: bool = False) -> Array:
+    """Heads (T, heads, width), rotated by H: keys and values drop half its bits rounded up, queries rounded down."""
+    width = x.shape[-1]
+    if width % 8:
+        raise CannotVerifyError(f"the receipt's profile has a codec, which takes no heads of {width} columns")
+    b = min(256, width & -width)
+    bits = b.bit_length() - 1  # the document's l
+    parts = x.reshape(*x.shape[:-1], -1, b) @ hadamard(b)
+    return sat32(rshift(parts, -(-bits // 2) if up else bits // 2)).reshape(x.shape)
+
+
+def coded(y: Array, s: Array, bits: int, u: int) -> tuple[Array, Array]:
+    """The codec's codes q and scales, of codes (T, heads, width) and scales (T, heads)."""
+    if bits == 8:
+        return np.clip(rshift(y, u.bit_length() - 1), -127, 127), s
+    steps = np.arange(17, 11, -1)  # the document's n
+    each = steps[:, None, None, None] * u
+    q = np.clip(y // each, -8, 7)
+    best = ((2 * y - (2 * q + 1) * each) ** 2).sum(-1).argmin(0)
+    return np.take_along_axis(q, best[None, :, :, None], 0)[0], np.maximum(1, rshift(s * steps[best], 4))
+
+
+def read(q: Array, bits: int, u: int) -> Array:
+    """The codes that attention reads."""
+    return q * u if bits == 8 else (2 * q + 1) * 8 * u
+
+
+def kept(x: Array, kind: Kind, bits: int) -> tuple[Array, Array]:
+    """Codes and scales as attention finds them in the cache; 0 bits without a codec."""
+    if not bits:
+        return cached(x, kind)
+    q, scale = coded(*cached(turned(x, up=True), kind), bits, kind.u)
+    return read(q, bits, kind.u), scale
+
+
+def attended(q: Array, k: Array, v: Array, codec: Codec | None = None) -> Array:
     """What each query (T, heads, width) takes from the keys and values up to its own position, (T, heads * width)."""
     T, heads, width = q.shape
+    q = q if codec is None else turned(q)
     mantissa, E = score_factor(width)
     amax = np.abs(q).max(2)
     codes = rshift(q * (2047 * 2**48 // np.maximum(1, amax))[:, :, None], 48)
     bits = bitlen(amax * mantissa)  # the document's l
     m = shift(amax * mantissa, bits - 15)
     drop = E + 24 - bits
-    key, key_scale = cached(k, 8, 2047, 48)
-    value, value_scale = cached(v, 6, 127, 50)
+    key_bits, value_bits = codec or (0, 0)
+    key, key_scale = kept(k, KEY, key_bits)
+    value, value_scale = kept(v, VALUE, value_bits)
     hidden = np.arange(T)[None, :] > np.arange(T)[:, None]
     result = np.empty_like(q)
     for h in range(heads):
@@ -549,7 +681,7 @@ def attended(q: Array, k: Array, v: Array) -> Array:
         mass = e.sum(1)[:, None]
         b = bitlen(mass) - 23  # the document's l
         result[:, h] = sat32(rshift(total * (2**46 // rshift(mass, b)), 52 + b - g))
-    return result.reshape(T, -1)
+    return (result if codec is None else turned(result)).reshape(T, -1)
 
 
 # ---------------------------------------------------------------------- numerics.md, section 8: gates
@@ -570,6 +702,8 @@ class Llama:
         *("block_count", "embedding_length", "feed_forward_length", "context_length", "vocab_size", "rope.freq_base"),
         *("attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length"),
         *("attention.layer_norm_rms_epsilon", "rope.dimension_count"),
+        *(f"rope.scaling.{name}" for name in ("type", "factor", "original_context_length", "attn_factor")),
+        *("rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow"),
     )
     parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
 
@@ -593,7 +727,16 @@ class Llama:
         self.eps = rational(self.exact_eps)
         self.base = rational(self.parameter("rope.freq_base", 10000.0))
         self.rotary_width = self.parameter("rope.dimension_count", self.head_width)
+        self.scaling = self.scaling_of_rotation()
         known = {"token_embd.weight", "output_norm.weight", "output.weight"}
+        self.unused: set[str] = set()
+        self.divisors = "rope_freqs.weight"
+        if self.scaling.get("type") == "longrope":
+            short, long = "rope_factors_short.weight", "rope_factors_long.weight"
+            self.divisors, other = (long, short) if self.context > self.scaling["original"] else (short, long)
+            self.tensor(self.divisors, self.rotary_width // 2)
+            self.unused = {other} & file.tensors.keys()
+        known |= {self.divisors} | self.unused
         known |= {f"blk.{i}.{part}.weight" for i in range(self.layers) for part in self.parts}
         if unknown := sorted(file.tensors.keys() - known):
             raise CannotVerifyError(f"the model has a tensor of no use to the program of a Llama: {unknown[0]}")
@@ -601,11 +744,37 @@ class Llama:
             raise CannotVerifyError("the model has no tensor token_embd.weight")
         self.vocabulary = file.tensors["token_embd.weight"].shape[0]
         self.head = "output" if "output.weight" in file.tensors else "token_embd"
+        listed = None
+        if self.divisors in file.tensors:
+            listed = floats(self.divisors, self.tensor(self.divisors, self.rotary_width // 2))
+            if (listed <= 0).any():
+                raise CannotVerifyError(f"tensor {self.divisors} has a divisor that is not positive")
+        self.turns = turns(self.base, self.rotary_width, self.scaling, listed)
+        self.rotary_factor = rotary_factor(self.scaling)
         self.digest = weights_digest(self).hex()
+
+    def scaling_of_rotation(self) -> Scaling:
+        p = "rope.scaling."
+        factor, attn_factor = self.parameter(p + "factor", 1.0), self.parameter(p + "attn_factor", 1.0)
+        kind = self.file.metadata.get(f"llama.{p}type")
+        if kind is None and attn_factor != 1:
+            kind = "longrope"
+        if kind == "none" or (kind is None and factor == 1):
+            return {}
+        found = {"type": kind or "linear", "factor": factor, "attn_factor": attn_factor}
+        if found["type"] == "linear" and attn_factor == 1:
+            return found
+        if kind not in ("yarn", "longrope"):
+            more = "" if attn_factor == 1 else f" with an attn_factor of {attn_factor:g}"
+            raise CannotVerifyError(f"the model's file scales rotations by {kind!r:.60}{more}: not implemented here")
+        context = self.parameter("context_length")
+        found["original"] = self.parameter(p + "original_context_length", context)
+        found |= {beta: self.parameter(f"{p}yarn_{beta}", n) for beta, n in (("beta_fast", 32.0), ("beta_slow", 1.0))}
+        return found
 
     def parameter(self, name: str, default: Any = None) -> Any:
         value = self.file.metadata.get("llama." + name, default)
-        if type(value) not in (int, float) or value <= 0:
+        if type(value) not in (int, float) or not 0 < value < math.inf:
             raise CannotVerifyError(
                 f"the model's file gives llama.{name} as {value!r:.60}, which is no positive number"
             )
@@ -637,11 +806,11 @@ class Llama:
             x += rshift(w.minimum * f, (4 - w.minimum_exp)[:, None])[:, :, None]
         return x.reshape(len(tokens), -1)[:, : self.width]
 
-    def run(self, tokens: Array) -> Activations:
+    def run(self, tokens: Array, codec: Codec | None = None) -> Activations:
         """What enters the head at each position; `boundaries` are the rows between layers on the way."""
         x = self.embedded(tokens)
         self.boundaries = [x.copy()]
-        sine, cosine = sine_cosine(np.arange(len(tokens)), turns(self.base, self.rotary_width))
+        sine, cosine = sine_cosine(np.arange(len(tokens)), self.turns, self.rotary_factor)
         shape = (len(tokens), -1, self.head_width)
         for i in range(self.layers):
             layer = f"blk.{i}."
@@ -650,7 +819,7 @@ class Llama:
             q = sat32(product(source, self.matrix(layer + "attn_q", own, self.width), 16)).reshape(shape)
             k = sat32(product(source, self.matrix(layer + "attn_k", shared, self.width), 16)).reshape(shape)
             v = sat32(product(source, self.matrix(layer + "attn_v", shared, self.width), 16)).reshape(shape)
-            result = attended(rotated(q, sine, cosine), rotated(k, sine, cosine), v)
+            result = attended(rotated(q, sine, cosine), rotated(k, sine, cosine), v, codec)
             x += product(quantized(result, 16), self.matrix(layer + "attn_output", self.width, own), 20)
             source = quantized(*normed(x, self.norm(layer + "ffn_norm")))
             gate = sat32(product(source, self.matrix(layer + "ffn_gate", self.hidden, self.width), 16))
@@ -864,6 +1033,7 @@ def stops(x: Any) -> bool:
 
 NULL, TOKEN, COUNT = one_of(None), integer(0, 2**31 - 1), integer(0, 2**30)
 DIGEST, SHARE = text("[0-9a-f]{64}"), decimal("0.000001", "1")
+PROFILES: dict[str, Codec | None] = {"int8": None} | {f"int8+kv-{name}": codec for name, codec in CODECS.items()}
 RECEIPT = {
     "format": one_of("intact-receipt"),
     "version": one_of(1),
@@ -876,7 +1046,7 @@ RECEIPT = {
         "ends": ascending,
         "name": either(NULL, text()),
     },
-    "numerics": {"version": one_of("1"), "profile": one_of("int8"), "bits": one_of(8)},
+    "numerics": {"version": one_of("1"), "profile": one_of(*PROFILES), "bits": one_of(8)},
     "request": {
         "prompt": list_of(TOKEN, 1),
         "sampling": {
@@ -909,7 +1079,6 @@ RECEIPT = {
     "chain": lambda x: text("[A-Za-z0-9_-]+")(x) and base64url(links_of(x)) == x,
 }
 """What each member can be for this program: no penalties, biases, constraints, no other profile or hash function."""
-
 
 STREAM = {"prompt": either(NULL, list_of(TOKEN, 1)), "source": source, "model": lambda x: True}
 DECODING = {
@@ -987,7 +1156,7 @@ def tree_hash(leaves: list[bytes]) -> bytes:
 def weights_digest(model: Llama) -> bytes:
     """Root over the program's description and the tensors that it uses, by name."""
     leaves = [sha256(b"\0", canonical(description(model)))]
-    for name in sorted(model.file.tensors, key=str.encode):
+    for name in sorted(model.file.tensors.keys() - model.unused, key=str.encode):
         tensor = model.file.tensors[name]
         head = canonical({"kind": tensor.kind, "name": name, "shape": list(tensor.shape)})
         leaves.append(sha256(b"\0", head, b"\n", tensor.data))
@@ -1033,7 +1202,8 @@ def description(model: Llama) -> dict[str, Any]:
         "architecture": "llama",
         "buffers": {name: {"width": n, **({"wide": True} if name in wide else {})} for name, n in widths.items()},
         "ops": ops,
-        "rotations": [[str(turn) for turn in turns(model.base, model.rotary_width)]],
+        "rotations": [[str(turn) for turn in model.turns]],
+        **({} if model.rotary_factor == 1 else {"rotation_factors": [str(model.rotary_factor)]}),
         "layers": model.layers,
         "kv_heads": kv_heads,
         "head_width": head_width,
@@ -1155,6 +1325,7 @@ class Rows(NamedTuple):
 def rows_of(receipt: dict[str, Any], model: Llama, others: list[Llama]) -> Rows | Verdict:
     """One pass over each stream, and the mix of their rows."""
     request, tokens = receipt["request"], receipt["output"]["tokens"]
+    codec = PROFILES[receipt["numerics"]["profile"]]
     decoding = request.get("decoding", {"streams": []})
     streams = [(model, request["prompt"])]
     for stream in decoding["streams"]:
@@ -1172,7 +1343,7 @@ def rows_of(receipt: dict[str, Any], model: Llama, others: list[Llama]) -> Rows 
             raise CannotVerifyError(f"prompt and output have more than the {one.context} tokens of a model's context")
         if any(token >= one.vocabulary for token in prompt):
             return Verdict(False, "decoding")
-        whole = one.run(np.array(prompt + tokens[:-1]))
+        whole = one.run(np.array(prompt + tokens[:-1]), codec)
         last = Activations(*(part[len(prompt) - 1 :] for part in whole))
         logits.append(one.logits(last))
         heads.append(states(last))
@@ -1190,7 +1361,7 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, others: 
     own, request, output = receipt["model"], receipt["request"], receipt["output"]
     for what, found in {
         "weights": model.digest,
-        "tensors": len(model.file.tensors),
+        "tensors": len(model.file.tensors) - len(model.unused),
         "tokenizer": tokenizer.digest,
         "template": tokenizer.template,
         "ends": tokenizer.ends,
@@ -1238,14 +1409,15 @@ def verify(receipt: dict[str, Any], model: Llama, tokenizer: Tokenizer, others: 
         return Verdict(False, "finish", n)
     if text != output["text"]:
         return Verdict(False, "text")
-    if "layers" in receipt and receipt["layers"] != commitment(model, [*prompt, *tokens[:-1]]):
+    codec = PROFILES[receipt["numerics"]["profile"]]
+    if "layers" in receipt and receipt["layers"] != commitment(model, [*prompt, *tokens[:-1]], codec):
         return Verdict(False, "layers")
     return Verdict(True, "")
 
 
-def commitment(model: Llama, tokens: list[int]) -> dict[str, Any]:
+def commitment(model: Llama, tokens: list[int], codec: Codec | None) -> dict[str, Any]:
     """The commitment to the rows between layers, as a receipt has it."""
-    model.run(np.array(tokens))
+    model.run(np.array(tokens), codec)
     roots = [
         tree_hash([sha256(b"\0", struct.pack("<II", b, p), row.astype("<i8").tobytes()) for p, row in enumerate(rows)])
         for b, rows in enumerate(model.boundaries)

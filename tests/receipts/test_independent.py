@@ -15,9 +15,11 @@ import pytest
 
 import intact
 from intact.errors import ReceiptError
+from intact.formats.gguf import read_gguf
 from intact.receipts import document
 from intact.receipts.opening import commit
 from intact.receipts.verify import verify
+from support.gguf_writer import write_gguf
 from support.independent import PROGRAM, v
 from support.models import real_model
 from support.tiny import write_tiny
@@ -39,8 +41,8 @@ Receipt = dict[str, Any]
 class Tiny:
     """A model, as the package has it and as the program does."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.package = path, intact.load(path)
+    def __init__(self, path: Path, kv: str | None = None) -> None:
+        self.path, self.package = path, intact.load(path, kv=kv)
         file = v.Gguf(path)
         self.model, self.tokenizer = v.Llama(file), v.Tokenizer(file.metadata)
 
@@ -54,7 +56,8 @@ class Tiny:
     def chained(self, receipt: Receipt) -> Receipt:
         """What a forger makes of a changed receipt: the chain and log-probabilities that this model gives for it."""
         prompt, tokens = receipt["request"]["prompt"], receipt["output"]["tokens"]
-        source = v.Activations(*(x[len(prompt) - 1 :] for x in self.model.run(np.array(prompt + tokens[:-1]))))
+        whole = self.model.run(np.array(prompt + tokens[:-1]), v.PROFILES[receipt["numerics"]["profile"]])
+        source = v.Activations(*(x[len(prompt) - 1 :] for x in whole))
         header = {name: part for name, part in receipt.items() if name not in ("output", "chain")}
         chain, link = b"", v.sha256(b"intact-receipt-chain-1\n", v.sha256(v.canonical(header)))
         for token, state in zip(tokens, v.states(source), strict=True):
@@ -127,9 +130,98 @@ def test_receipts_of_mixes_are_true(tiny: Tiny, tmp_path: Path, name: str, value
             v.verify(receipt, tiny.model, tiny.tokenizer, others[:0])
 
 
+@pytest.mark.parametrize("head_width", [24, 64])
+@pytest.mark.parametrize("kv", v.CODECS)
+def test_receipts_of_codecs_are_true(tmp_path: Path, kv: str, head_width: int) -> None:
+    """Under the name of no codec they are not, whatever else a forger makes again."""
+    path = write_tiny(tmp_path / "tiny.gguf", kinds=CODES, context=64, head_width=head_width, heads=4, kv_heads=2)
+    tiny = Tiny(path, kv)
+    assert tiny.package.executor.profile == f"int8+kv-{kv}"
+    receipt = tiny.receipt()
+    assert tiny.verdict(receipt) == (True, "", None)
+    receipt["numerics"]["profile"] = "int8"
+    assert tiny.verdict(receipt) == (False, "hidden state", 0)
+    assert tiny.verdict(tiny.chained(receipt)).what == "token"
+
+
+def test_a_codec_holds_for_every_stream_of_a_mix(tiny: Tiny, tmp_path: Path) -> None:
+    partner = write_tiny(tmp_path / "partner.gguf", kinds=CODES, context=64, seed=5)
+    model = intact.load(tiny.path, kv="int84", partners=[partner])
+    asked: dict[str, Any] = {"mix": {"name": "contrastive"}, "max_tokens": 8, "ignore_eos": True, "temperature": 0.8}
+    receipt = v.parse(model.generate(PROMPTS[0], receipt=True, logprobs=True, **asked)[0][0].receipt.encode())
+    assert v.verify(receipt, tiny.model, tiny.tokenizer, [v.Llama(v.Gguf(partner))]) == (True, "", None)
+
+
+def test_heads_that_a_codec_does_not_hold_are_named(tmp_path: Path) -> None:
+    tiny = Tiny(write_tiny(tmp_path / "tiny.gguf", kinds=CODES, context=64, head_width=20))
+    receipt = tiny.receipt(max_tokens=2)
+    receipt["numerics"]["profile"] = "int8+kv-int8"
+    with pytest.raises(v.CannotVerifyError, match="takes no heads of 20 columns"):
+        tiny.verdict(receipt)
+
+
+YARN = {"type": "yarn", "factor": 4.0, "original_context_length": 16}
+SCALINGS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "llama3": ({}, ("rope_freqs",)),
+    "linear": ({"type": "linear", "factor": 2.5}, ()),
+    "factor alone": ({"factor": 3.0}, ()),
+    "none": ({"type": "none", "factor": 3.0}, ()),
+    "yarn": (YARN, ()),
+    "yarn, betas": (YARN | {"yarn_beta_fast": 3.0, "yarn_beta_slow": 0.3, "attn_factor": 0.9}, ()),
+    "yarn, at one index": (YARN | {"yarn_beta_slow": 3.0}, ()),
+    "yarn, divisors": (YARN, ("rope_freqs",)),
+    "longrope, long": ({"type": "longrope", "original_context_length": 32}, ("rope_factors_long",)),
+    "longrope, short": ({"attn_factor": 1.19}, ("rope_factors_short", "rope_factors_long")),
+}
+
+
+def scaled(path: Path, name: str) -> Tiny:
+    """A model whose rotary angles are scaled."""
+    values, lists = SCALINGS[name]
+    write_tiny(path, kinds=CODES, context=64, metadata={f"llama.rope.scaling.{key}": x for key, x in values.items()})
+    metadata, stored = read_gguf(path)
+    tensors = {key: (one.kind, one.shape, one.data.tobytes()) for key, one in stored.items()}
+    for part in lists:  # the divisors of the short list are others than those of the long one
+        divisors = np.linspace(1.0, 3.0 + len(part) % 3, 12, dtype="<f4")
+        tensors[f"{part}.weight"] = ("F32", divisors.shape, divisors.tobytes())
+    return Tiny(write_gguf(path, metadata, tensors))
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_receipts_of_scaled_rotations_are_true(tmp_path: Path, name: str) -> None:
+    tiny = scaled(tmp_path / "scaled.gguf", name)
+    program = tiny.package.program
+    assert tiny.model.turns == [int(turn) for turn in program.rotations[0]]
+    assert (tiny.model.rotary_factor,) == program.factors()
+    assert (tiny.model.rotary_factor != 1) == name.startswith(("yarn", "longrope, short"))
+    assert tiny.verdict(tiny.receipt()) == (True, "", None)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"type": "dynamic", "factor": 2.0}, "'dynamic'"),
+        ({"type": "linear", "factor": 2.0, "attn_factor": 1.5}, "'linear' with an attn_factor of 1.5"),
+        ({"type": "longrope"}, "rope_factors_short.weight is absent"),
+        (YARN | {"yarn_log_multiplier": 0.1}, "yarn_log_multiplier"),
+        (YARN | {"attn_factor": 2.0}, "not 1/128 to 7/4"),
+        (YARN | {"yarn_beta_fast": 1e-9, "yarn_beta_slow": 1.0}, "beta_slow"),
+        (YARN | {"factor": float("nan")}, "no positive number"),
+    ],
+)
+def test_scalings_that_are_not_implemented_are_named(tmp_path: Path, values: dict[str, Any], named: str) -> None:
+    metadata = {f"llama.rope.scaling.{key}": x for key, x in values.items()}
+    path = write_tiny(tmp_path / "tiny.gguf", kinds=CODES, metadata=metadata)
+    with pytest.raises(v.CannotVerifyError, match=named):
+        v.Llama(v.Gguf(path))
+
+
 def test_commitments_to_layers_are_true(tiny: Tiny) -> None:
     receipt = v.parse(commit(tiny.package, document.Receipt.parse(v.canonical(tiny.receipt()))).encode())
     assert tiny.verdict(receipt) == (True, "", None)
+    coded = Tiny(tiny.path, "int4")
+    line = commit(coded.package, document.Receipt.parse(v.canonical(coded.receipt()))).encode()
+    assert tiny.verdict(v.parse(line)) == (True, "", None)
     receipt["layers"]["root"] = "00" * 32
     assert tiny.verdict(receipt) == (False, "layers", None)
     receipt["layers"] |= {"count": 0}

@@ -1,6 +1,7 @@
 """The independent verifier computes the known answers of conformance/: docs/numerics.md, read a second time."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -47,9 +48,16 @@ def activations(x: list[list[int]], fraction: int) -> dict[str, Any]:
     return {"codes": a.a.reshape(len(x), -1), "scale": a.A, "exponent": a.X}
 
 
-def cached(x: list[list[int]], *how: int) -> dict[str, Any]:
-    codes, scale = v.cached(rows(x)[:, None], *how)
+def cached(x: list[list[int]], kind: Any) -> dict[str, Any]:
+    codes, scale = v.cached(rows(x)[:, None], kind)
     return {"codes": codes[:, 0], "scale": scale[:, 0]}
+
+
+def coded(x: list[list[int]], bits: int, unit: int) -> dict[str, Any]:
+    rotated = v.turned(rows(x)[:, None], up=True)
+    codes, scale = v.coded(*v.cached(rotated, v.KEY if unit == v.KEY.u else v.VALUE), bits, unit)
+    found = {"rotated": rotated, "codes": codes, "scale": scale, "read": v.read(codes, bits, unit)}
+    return {name: part[:, 0] for name, part in found.items()}
 
 
 def sampling(temperature: float, top_k: int, top_p: float, min_p: float, typical: float = 1.0) -> Any:
@@ -67,13 +75,15 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "weight_of_blocks": lambda kind, data, shape: described(weight(kind, data, shape), v.BLOCKS[kind].zero),
     "weight_of_floats": lambda x, shape, bits: described(v.matrix_of_floats(float32(x, *shape)), 128),
     "quantize": activations,
-    "keys": lambda x: cached(x, 8, 2047, 48),
-    "values": lambda x: cached(x, 6, 127, 50),
+    "keys": lambda x: cached(x, v.KEY),
+    "values": lambda x: cached(x, v.VALUE),
+    "coded": coded,
+    "rotate_query": lambda x: v.turned(rows(x)[:, None])[:, 0],
     "matmul": lambda x, fraction, kind, data, shape, result_fraction: v.product(
         v.quantized(rows(x), fraction), weight(kind, data, shape), result_fraction
     ),
     "gain": lambda gain, eps: v.norm(float32(gain, -1), Fraction(eps))._asdict(),
-    "turns": lambda base, dimension, scaling: v.turns(v.rational(base), dimension),
+    "turns": lambda base, dimension, scaling: v.turns(v.rational(base), dimension, scaling),
     "sine_cosine": lambda positions, turns: dict(
         zip(("sine", "cosine"), v.sine_cosine(rows(positions), turns), strict=True)
     ),
@@ -92,7 +102,6 @@ NOT_HERE = {
     "gate": lambda kind, **_: kind != "silu",
     "matmul": lambda kind, **_: kind not in v.BLOCKS,
     "rotate": lambda interleaved, **_: not interleaved,
-    "turns": lambda scaling, **_: scaling,
     "weight_of_blocks": lambda kind, **_: kind not in v.BLOCKS,
     "weight_of_floats": lambda bits, **_: bits != 8,
 }
@@ -115,5 +124,8 @@ def test_a_known_answer(operation: str, given: dict[str, Any], wanted: Any) -> N
     assert got == wanted
 
 
-def test_every_operation_has_a_case() -> None:
+def test_every_operation_has_a_case_and_the_page_lists_them() -> None:
     assert {case.values[0] for case in cases()} == OPERATIONS.keys()
+    page = (FILES.parent / "docs" / "numerics.md").read_text()
+    listed = page.partition("Of the operations in `conformance/` it computes ")[2].partition(", as far as")[0]
+    assert re.findall(r"`(\w+)`", listed) == sorted(OPERATIONS)
