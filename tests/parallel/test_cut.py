@@ -17,6 +17,7 @@ from intact.formats import open_checkpoint
 from intact.models import Program, build_program
 from intact.models.program import AllGather, Attend, Linear, Logits
 from intact.numerics.integers import from_bytes, slice_rows, to_bytes
+from intact.numerics.kv_codecs import CODECS
 from intact.numerics.weights import from_floats
 from intact.parallel.cut import Part, cut_program, cut_tensor, divide, divide_heads
 from support.folders import write_folder
@@ -126,7 +127,13 @@ def test_so_do_those_of_folders(variant: str, ranks: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("profile", ["fp32", "int4", "int8_row", "int8_static", "mxfp8", "mxfp8e5m2", "int8+teal50"])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        *("fp32", "int4", "int8_row", "int8_static", "mxfp8", "mxfp8e5m2", "int8+teal50"),
+        *(f"int8+kv-{codec}" for codec in CODECS),
+    ],
+)
 def test_so_do_other_profiles(profile: str, tmp_path: Path) -> None:
     which = steps()
     which = [step for step in which if all(chunk.parents is None for chunk in step[0])] if profile == "fp32" else which

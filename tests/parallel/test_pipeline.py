@@ -25,6 +25,7 @@ from intact.formats import open_checkpoint
 from intact.library import Model
 from intact.models import Program, build_program
 from intact.models.layers import outer_program, segments
+from intact.numerics.kv_codecs import CODECS
 from intact.parallel.channel import Channel
 from intact.parallel.cut import Part
 from intact.parallel.pipeline import (
@@ -165,7 +166,13 @@ def test_gemma_4_is_divided_where_its_layers_share_nothing(tmp_path: Path) -> No
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("profile", ["fp32", "int4", "int8_row", "mxfp8", "int8+teal50", "int8+wina50"])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        *("fp32", "int4", "int8_row", "mxfp8", "int8+teal50", "int8+wina50"),
+        *(f"int8+kv-{codec}" for codec in CODECS),
+    ],
+)
 def test_so_do_other_profiles(profile: str, path: Path) -> None:
     assert_same(program_of(path), native(profile), (1, 1), 16)
 
