@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -130,6 +131,12 @@ def test_a_real_model_is_tuned_and_its_answers_stay(path):
     assert fetch.load(str(path), "int8", 2).info()["threads"] == 2
 
 
+def test_an_option_goes_before_what_was_found(path):
+    save_settings(path, Settings(1, 64, 32, "off"), {})
+    assert fetch.load(str(path), "int8", None).engine.scheduler.rows == 64
+    assert fetch.load(str(path), "int8", None, rows=96).engine.scheduler.rows == 96
+
+
 def test_what_is_kept_is_for_this_machine_and_this_file(path, tmp_path, monkeypatch):
     assert find_settings(path) is None
     own, other = Settings(1, 64, 32, "off"), write_tiny(tmp_path / "other.gguf")
@@ -145,9 +152,10 @@ def test_what_is_kept_is_for_this_machine_and_this_file(path, tmp_path, monkeypa
     assert find_settings(path) is None
     assert load_arguments(path, threads=3, drafter="off") == {"threads": 3, "drafter": "off"}
     monkeypatch.delenv("INTACT_TUNED")
-    with path.open("ab") as grown:
-        grown.write(b"\0")
+    changed = path.stat().st_mtime_ns + 1_000_000
+    os.utime(path, ns=(changed, changed))  # as after writing other weights of the same size
     assert find_settings(path) is None
+    assert forget_settings(path), "what was found for the file as it was is still known by its path"
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "config.json").write_text("{}")

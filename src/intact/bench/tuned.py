@@ -1,7 +1,7 @@
 """Settings that `intact tune` found, for each model of this machine: speed alone depends on them, never a bit.
 
 They stand in ``$XDG_CONFIG_HOME/intact/tuned.json``, by default ``~/.config/intact/tuned.json``. What was found on
-another machine, or for a file that has changed, is not used.
+another machine, or for a file that has since been written to, moved or replaced (`state_of`), is not used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from intact.catalogue.aliases import aliases_file
+from intact.catalogue.measured import state_of
 from intact.errors import ParameterError
 from intact.files import write_whole
 from intact.strict_json import parse
 from intact.system import processors
 
-VERSION: Final = 1
+VERSION: Final = 2
 OFF: Final = "INTACT_TUNED"
 """The environment variable that has these settings ignored if it is `off`."""
 _LONGEST: Final = 1 << 20
@@ -66,11 +67,9 @@ def _processor() -> str:
     return next(named, "") or platform.processor() or platform.machine()
 
 
-def _key(path: Path) -> str:
-    """Return what a model is known by: its absolute path, and the size of its files."""
-    from intact.formats.checkpoint import model_files
-
-    return f"{path.resolve()} {sum(file.stat().st_size for file in model_files(path))}"
+def _state(path: Path) -> str | None:
+    # of a file that changed a moment ago too: settings that do not suit it cost time alone
+    return state_of(path.resolve(), settled=False)
 
 
 def find_settings(path: Path) -> Settings | None:
@@ -87,7 +86,10 @@ def find_settings(path: Path) -> Settings | None:
     if not found or found.get("machine") != machine():
         return None
     try:
-        own = found["models"][_key(path)]["settings"]
+        entry = found["models"][str(path.resolve())]
+        if entry["state"] is None or entry["state"] != _state(path):
+            return None
+        own = entry["settings"]
         return Settings(int(own["threads"]), int(own["rows"]), int(own["chunk"]), str(own["drafter"]))
     except (KeyError, TypeError, ValueError):
         return None
@@ -122,7 +124,7 @@ def save_settings(path: Path, settings: Settings, record: Mapping[str, Any]) -> 
     found = _read(file)
     models = found.get("models") if found.get("machine") == machine() else None
     models = dict(models) if isinstance(models, dict) else {}
-    models[_key(path)] = {"settings": asdict(settings), **record}
+    models[str(path.resolve())] = {"state": _state(path), "settings": asdict(settings), **record}
     file.parent.mkdir(parents=True, exist_ok=True)
     document = {"version": VERSION, "machine": machine(), "models": models}
     write_whole(file, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
@@ -134,7 +136,7 @@ def forget_settings(path: Path) -> bool:
     file = tuned_file()
     found = _read(file)
     models = found.get("models")
-    if not isinstance(models, dict) or models.pop(_key(path), None) is None:
+    if not isinstance(models, dict) or models.pop(str(path.resolve()), None) is None:
         return False
     write_whole(file, (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
     return True

@@ -26,8 +26,14 @@ _SETTLED = 2_000_000_000
 _PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 
 
-def state_of(path: Path) -> str | None:
-    """Return a digest of the state of a model's files; None if they changed a moment ago, or cannot be looked at."""
+def state_of(path: Path, *, settled: bool = True) -> str | None:
+    """Return a digest of the state of a model's files; None if they cannot be looked at.
+
+    Parameters
+    ----------
+    settled : bool
+        If true, files that changed a moment ago give None too.
+    """
     try:
         if path.is_dir():
             files = sorted(item for item in path.iterdir() if item.is_file())
@@ -38,7 +44,7 @@ def state_of(path: Path) -> str | None:
         stats = [(file.name, file.stat()) for file in files]
     except OSError:
         return None
-    if any(max(stat.st_mtime_ns, stat.st_ctime_ns) > time.time_ns() - _SETTLED for _, stat in stats):
+    if settled and any(max(stat.st_mtime_ns, stat.st_ctime_ns) > time.time_ns() - _SETTLED for _, stat in stats):
         return None
     facts = [(name, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -109,11 +109,11 @@ def load(
 ) -> Model:
     """Locate a model and load it; a spinner on stderr if that takes a while. Options are those of `intact.load`.
 
-    Settings that `intact tune` found for it are taken where no others are given.
+    Settings that `intact tune` found for it are taken where neither parameters nor `options` say otherwise.
     """
     path = locate(model)
     drafts = None if draft_model is None else locate(draft_model)
-    options |= load_arguments(path, threads=threads, drafter=drafter, draft_model=drafts)
+    options = load_arguments(path, threads=threads, drafter=drafter, draft_model=drafts) | options
     if adapter is not None:
         options |= {"adapters": {ADAPTER: adapter}, "adapter": ADAPTER}
     processes = {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "prefill": prefill}
