@@ -37,18 +37,25 @@ def sweep(intact_command, place, tmp_path, monkeypatch):
 def test_threads_order_and_resumption_change_no_byte(sweep, tmp_path):
     expected = sweep("one", "--threads", "1", "--json")
     result = sweep.result.json
-    assert json.loads(expected[1]) == {name: value for name, value in result.items() if name != "folder"}
+    assert json.loads(expected[1]) == {
+        name: value for name, value in result.items() if name not in ("folder", "seconds")
+    }
+    assert {row["trial"] for row in result["seconds"]["settings"]} >= {0}
     assert [rung["problems"] for rung in result["rungs"]] == [2, 6]
     assert len(result["design"]["trials"]) == 7
     assert result["judgement"]["problems"] == 6
     assert sweep("two", "--threads", "2", "--shuffle", "3", "--parallel", "2", "--batch", "8") == expected
-    assert "Pareto front" in sweep.result.out
+    fronts = json.loads(expected[1])["judgement"]["fronts"]
+    assert [len(fronts[unit]) > 0 for unit in ("tokens", "operations")] == [True, True]
+    assert all(f"Pareto front by {unit}, from the cheapest: " in sweep.result.out for unit in fronts)
     assert sweep("one") == expected
     written = entries(tmp_path / "one" / "journal" / "journal.sqlite")
     assert sweep("three", "--journal", tmp_path / "one" / "journal") == expected
     assert entries(tmp_path / "one" / "journal" / "journal.sqlite") == written, "no text was written again"
     assert "seconds" not in expected[1].decode()
-    assert json.loads((tmp_path / "one" / "sweep.host.json").read_text())["steps"]
+    steps = json.loads((tmp_path / "one" / "sweep.host.json").read_text())["steps"]
+    assert min(step["written"] for step in steps) > 0
+    assert sum(step["written"] for step in steps) < result["spent"]["total"], "settings share texts"
 
 
 def test_more_problems_use_the_answers_of_a_smaller_sweep(sweep, tmp_path):
@@ -121,6 +128,8 @@ def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_pa
     assert "there is no axis 'm'" in error("--space", "method=self_consistency", "--space", "m=2")
     assert "no setting other than the baseline" in error("--space", "method=self_consistency", "--space", "n=16")
     assert "margin and level must lie" in error("--margin", "2")
+    assert "the share of tokens must lie" in error("--share", "1.5")
+    assert "must end in one of" in error("--plot", tmp_path / "fronts.docx")
     assert "--budget" in error("--tokens", "many") or "tokens" in error("--tokens", "many")
     assert "problems to search on" in error("--training", "12")
     assert "temperature is an axis" in error("--temperature", "0.5")
@@ -129,6 +138,77 @@ def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_pa
     assert "holds another sweep" in error(*ASKED[1:], "--seed", "1", folder="one")
     (tmp_path / "file").write_text("")
     assert "is a file" in error(folder="file")
+
+
+def test_the_fronts_are_drawn(sweep, tmp_path):
+    sweep("drawn", "--plot", tmp_path / "fronts.png")
+    assert (tmp_path / "fronts.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_guess_of_another_sweep_is_tried_first_and_what_it_lacks_is_drawn(sweep, intact_command, tmp_path):
+    sweep("told")
+    told, guess = tmp_path / "told" / "sweep.json", tmp_path / "guess.json"
+    words = ("learn", "settings", told, "--task", "gsm8k", "--baseline", "self_consistency:n=4", "--to", guess)
+    facts = intact_command(*words, "--json").json
+    assert facts["left_one_out"] is None
+    settings = facts["settings"]
+    assert settings, "settings of fewer tokens than the baseline's gain where none is right more often"
+    assert "fewer than three records" in intact_command(*words).out
+    design, _ = sweep("guessed", "--guess", guess, "--trials", "3")
+    trials = [trial["label"] for trial in json.loads(design)["design"]["trials"]]
+    assert trials[1:3] == [one["label"] for one in settings[:2]]
+    assert len(trials) == 4 == len(set(trials))
+
+
+def test_result_files_are_records_too(intact_command, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(place / "data"))
+    runs = {"vote": ("self_consistency", "n=4"), "pair": ("self_consistency", "n=2"), "one": ("chain_of_thought", "")}
+    for name, (method, given) in runs.items():
+        own = ("--method", method, *(("--set", given) if given else ()), "--max-tokens", "12")
+        done = intact_command("eval", place / "tiny.gguf", "gsm8k", *own, "--out", tmp_path / f"{name}.jsonl")
+        assert done.code == 0, done.err
+    words = ("learn", "settings", *(tmp_path / f"{name}.jsonl" for name in runs), "--to", tmp_path / "guess.json")
+    facts = intact_command(*words, "--baseline", "self_consistency:n=4", "--json").json
+    assert facts["records"] == ["gsm8k, tiny.gguf"]
+    labels = {one["label"] for one in facts["settings"]}
+    assert "chain_of_thought temperature=0.0" in labels or "chain_of_thought" in {x.split()[0] for x in labels}
+    refused = intact_command(*words)
+    assert (refused.code, "has the setting self_consistency n=16, over which" in refused.err) == (2, True), refused.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "because"),
+    [
+        ("told/design.json", None, "is no result of a sweep"),
+        ("told/sweep.json", None, "has the baseline self_consistency n=4, and gains are over self_consistency n=16"),
+        ("own.json", '{"format": "intact sweep", "version": 9, "judgement": {}}', "is of version 9"),
+        ("own.json", '{"format": "intact sweep", "version": 1, "judgement": {}}', "is damaged"),
+        ("own.json", "{", "own.json"),
+    ],
+)
+def test_what_is_no_record_is_refused(name, text, because, sweep, intact_command, tmp_path):
+    if text is None:
+        sweep("told")
+    else:
+        (tmp_path / name).write_text(text)
+    result = intact_command("learn", "settings", tmp_path / name, "--to", tmp_path / "guess.json")
+    assert (result.code, because in result.err) == (2, True), result.err
+    assert not (tmp_path / "guess.json").exists()
+
+
+def test_a_file_that_is_no_guess_is_refused_before_the_work(intact_command, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(place / "data"))
+    file = tmp_path / "guess.json"
+    for text, because in (
+        ("[]", "is no first guess"),
+        ('{"format": "intact first guess", "version": 9}', "is of version 9"),
+        ('{"format": "intact first guess", "version": 1}', "is damaged: KeyError('settings')"),
+    ):
+        file.write_text(text)
+        words = ("sweep", "gsm8k", "-m", place / "tiny.gguf", "--guess", file, "--out", tmp_path / "new")
+        result = intact_command(*words)
+        assert (result.code, because in result.err) == (2, True), result.err
+        assert not (tmp_path / "new").exists()
 
 
 def test_a_design_that_was_written_gives_the_same_bytes(sweep, tmp_path):

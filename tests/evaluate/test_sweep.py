@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 from collections.abc import Sequence
 
 import pytest
 
+from intact.engine.sampling.parameters import DEFINITIONS
 from intact.errors import ParameterError
+from intact.evaluate.sweep.fronts import SweepSeconds, front_by, fronts, seconds_of
 from intact.evaluate.sweep.halving import SweepPoint, front, keep, rank, rung_sizes
 from intact.evaluate.sweep.judging import compare, judge, power, problems_for
-from intact.evaluate.sweep.run import split
+from intact.evaluate.sweep.recorded import read_design
+from intact.evaluate.sweep.run import plan_of, split
 from intact.evaluate.sweep.search import Design, SweepOutcome, search
-from intact.evaluate.sweep.space import DEFAULT, SweepTrial, draw, expand, parse_axes, parse_trial
+from intact.evaluate.sweep.space import (
+    DEFAULT,
+    PROMPT,
+    SAMPLING,
+    SweepTrial,
+    draw,
+    expand,
+    parse_axes,
+    parse_trial,
+    suited,
+    tables,
+)
 
 
 def table(seed: int, trials: int, problems: int) -> dict[tuple[int, str], list[SweepOutcome]]:
@@ -189,7 +204,51 @@ def test_the_cheapest_non_inferior_setting_is_found_and_a_dearer_one_never():
     bad = [i % 4 == 0 for i in range(400)]
     found = judged([same, bad, same, same], [100, 10, 50, 40], first=400)
     assert (found["found"], found["front"], found["power"]) == (3, [1, 3], None)
+    assert found["fronts"] == {"tokens": [1, 3]}, "no operations were counted"
     assert judged([same, same], [100, 101])["found"] is None
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.5, None), (0.61, None), (0.62, 1), (1.0, 1)])
+def test_a_setting_above_the_share_of_tokens_is_reported_and_not_found(share, found):
+    same = [i % 2 == 0 for i in range(400)]
+    verdict = judged([same, same], [100, 62], share=share)
+    assert (verdict["share"], verdict["found"], verdict["dearer"]) == (share, found, None if found else 1)
+    assert (verdict["power"] is None) == (found is not None), "the power is stated whenever nothing is found"
+
+
+def test_a_setting_at_half_of_the_tokens_is_found_and_one_that_costs_a_token_more_is_not():
+    same = [i % 2 == 0 for i in range(400)]
+    assert judged([same, same], [100, 50])["found"] == 1
+    assert judged([same, same], [101, 51])["found"] is None
+
+
+def test_a_design_states_its_share_only_where_it_is_not_the_default():
+    assert "share" not in design(2, 4, 100).as_dict(), "designs that were written before keep their bytes"
+    assert design(2, 4, 100, share=0.7).as_dict()["share"] == 0.7
+    with pytest.raises(ParameterError, match="share of tokens must lie in"):
+        design(2, 4, 100, share=0.0)
+
+
+DESIGN_OF_VERSION_1 = """{"format": "intact sweep", "version": 1, "sampling": {"max_tokens": 256}, "models": [],
+"tasks": {"training": {"label": "gsm_ranges:size=4"}, "held_out": {"label": "gsm_ranges:size=4"}},
+"design": {"trials": [{"label": "self_consistency n=16", "method": "self_consistency", "parameters": {"n": 16},
+"sampling": {}, "prompt": {}}, {"label": "adaptive_consistency n=4 temperature=0.9 top_p=1.0",
+"method": "adaptive_consistency", "parameters": {"n": 4}, "sampling": {"temperature": 0.9, "top_p": 1.0},
+"prompt": {}}], "training": ["gsm_ranges/made/1-0-0"],
+"held_out": ["gsm_ranges/made/1-0-1", "gsm_ranges/made/1-0-2"],
+"rungs": [1], "tokens": 6000000, "factor": 3, "finalists": 3, "margin": 0.03, "level": 0.05, "seed": 0}}"""
+
+
+def test_a_design_that_was_written_before_there_was_a_share_is_read_and_written_as_it_was(tmp_path):
+    file = tmp_path / "design.json"
+    file.write_text(DESIGN_OF_VERSION_1)
+    found = read_design(file)
+    assert found.design.share == 0.5
+    assert found.design.as_dict() == json.loads(DESIGN_OF_VERSION_1)["design"]
+    value = json.loads(DESIGN_OF_VERSION_1)
+    value["design"]["share"] = 0.7
+    file.write_text(json.dumps(value))
+    assert read_design(file).design.share == 0.7
 
 
 def test_where_nothing_is_shown_to_be_non_inferior_the_power_is_stated():
@@ -233,9 +292,87 @@ def test_settings_that_do_the_same_are_one():
 
 
 def test_the_settings_drawn_follow_from_the_seed_and_not_from_the_order_of_the_space():
-    trials = expand(DEFAULT)
-    assert draw(trials, 5, 0) == draw(trials[::-1], 5, 0) == draw(trials, 9, 0)[:5]
-    assert draw(trials, 5, 0) != draw(trials, 5, 1)
+    space = tables(DEFAULT)
+    turned = [table[::-1] for table in space[::-1]]
+    assert draw(space, 9, 0) == draw(turned, 9, 0) == draw(space, 12, 0)[:9]
+    assert draw(space, 9, 0) != draw(space, 9, 1)
+    assert sorted(one.key for one in draw(space, 10**6, 0)) == sorted(one.key for one in expand(DEFAULT))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_table_of_a_space_is_tried_while_there_is_room(seed):
+    space = tables(DEFAULT)
+    drawn = {trial.key for trial in draw(space, len(space), seed)}
+    assert all(len(drawn & {trial.key for trial in table}) == 1 for table in space)
+    assert parse_trial("chain_of_thought:temperature=0").key in drawn, "the greedy text is a table of its own"
+
+
+NUMBERS = "gsm_ranges:size=4"
+
+
+@pytest.mark.parametrize("trial", expand(DEFAULT), ids=lambda trial: trial.label)
+def test_every_setting_of_the_default_space_can_be_run(trial):
+    planned = plan_of(trial, NUMBERS, {}, 0)
+    assert planned.problem(next(planned.units()), True).prompt
+
+
+@pytest.mark.parametrize("name", [*PROMPT, *SAMPLING])
+def test_the_name_of_every_axis_resolves(name):
+    values = {"style": "base", "shots": "2", "cut": "stated", "digits": "grouped", "prompt": "direct"}
+    default = {} if name in PROMPT else {"flag": "true", "integer": "3", "decimal": "0.5"}
+    value = values[name] if name in PROMPT else default[DEFINITIONS[name].kind]
+    trial = parse_trial(f"self_consistency:{name}={value}")
+    planned = plan_of(trial, NUMBERS, {}, 0)
+    (chosen,) = planned.tasks
+    found = getattr(chosen, name) if name in PROMPT else planned.task_sampling(0, True)[name]
+    assert str(found).lower() == value
+    assert name in trial.label
+
+
+@pytest.mark.parametrize(
+    ("axis", "method"), [("scorer", "best_of_n"), ("n", "self_consistency"), ("window", "early_stopping_consistency")]
+)
+def test_axes_of_methods_are_their_parameters(axis, method):
+    axes = {name: values for table in DEFAULT if method in table["method"] for name, values in table.items()}
+    found = {str(trial.parameters[axis]) for trial in expand([{"method": [method], axis: axes[axis]}])}
+    assert found == set(axes[axis])
+
+
+def test_a_default_setting_that_a_task_cannot_be_asked_in_is_left_out():
+    space = tables(DEFAULT)
+    assert suited(space, [NUMBERS]) == space
+    left = [trial for table in suited(space, [NUMBERS, "humaneval"]) for trial in table]
+    assert [trial for trial in expand(DEFAULT) if not trial.prompt] == left
+
+
+def test_a_prompt_option_at_its_default_makes_no_other_setting():
+    assert parse_trial("self_consistency:prompt=steps").key == parse_trial("self_consistency").key
+    assert parse_trial("self_consistency:prompt=direct").key != parse_trial("self_consistency").key
+
+
+def test_fronts_are_of_each_unit_and_leave_out_what_was_not_counted():
+    right, tokens, operations = (50, 50, 40, 30), (100, 60, 50, 55), (10, 20, 30, 5)
+    rows = [
+        {"trial": i, "right": a, "tokens": b, "operations": c}
+        for i, (a, b, c) in enumerate(zip(right, tokens, operations, strict=True))
+    ]
+    assert fronts(rows) == {"tokens": [2, 1], "operations": [3, 0]}
+    assert fronts([row | {"operations": 0} for row in rows]) == {"tokens": [2, 1]}
+    assert set(fronts(rows)["tokens"]) == set(front([SweepPoint(a, b) for a, b in zip(right, tokens, strict=True)]))
+
+
+def test_seconds_are_of_texts_that_were_written_under_the_clock():
+    rows = [{"trial": trial, "tokens": 1000, "right": 5 + trial} for trial in range(4)]
+    steps = [
+        {"trial": 0, "part": "training", "seconds": 99.0, "written": 500},
+        {"trial": 0, "part": "held_out", "seconds": 20.0, "written": 400},
+        {"trial": 0, "part": "held_out", "seconds": 30.0, "written": 600},  # after a kill
+        {"trial": 1, "part": "held_out", "seconds": 20.0, "written": 500},
+        {"trial": 2, "part": "held_out", "seconds": 9.0, "written": 499},
+    ]
+    found = seconds_of({"settings": rows, "problems": 10}, steps)
+    assert found == {0: SweepSeconds(5.0, 1.0), 1: SweepSeconds(4.0, 0.5)}
+    assert front_by({trial: one.seconds for trial, one in found.items()}, rows) == [1]
 
 
 def test_a_space_in_a_file_has_tables_of_lists(tmp_path):

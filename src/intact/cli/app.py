@@ -222,7 +222,11 @@ _group(
     "learn",
     _measure,
     "Learn from runs of your own.",
-    {"methods": (learn.methods, learn.METHODS_EXAMPLES), "value": (learn.value, learn.VALUE_EXAMPLES)},
+    {
+        "methods": (learn.methods, learn.METHODS_EXAMPLES),
+        "settings": (learn.settings, learn.SETTINGS_EXAMPLES),
+        "value": (learn.value, learn.VALUE_EXAMPLES),
+    },
 )
 _group(
     "traffic",

@@ -1,4 +1,4 @@
-"""``intact learn``: what runs teach: which method for which question, how likely a text ends in a right answer."""
+"""``intact learn``: what runs teach: methods for questions, settings for tasks, how likely a text ends right."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from intact.errors import ParameterError
 from intact.text.template import DEFAULT_NOW, read_time
 
 if TYPE_CHECKING:
+    from intact.evaluate.sweep.guess import GuessWorth
     from intact.evaluate.values import GradedTexts
     from intact.reason.choice import PolicyOutcome
 
@@ -35,6 +36,17 @@ Texts of a task's problems; those that runs have left in the journal are not wri
   intact learn value qwen2.5-coder-0.5b-instruct --task gsm8k --limit 100 -n 4 --journal runs/gsm8k --to value.json
 Use what was learnt
   intact solve best_of_n "What is 17 * 23?" -m qwen2.5-coder-0.5b-instruct --set scorer=value:value.json
+"""
+
+SETTINGS_EXAMPLES = """\
+A first guess for another task, of sweeps that have ended
+  intact learn settings sweeps/*/sweep.json --task svamp --to guess.json
+The same for a model of 1.5 billion parameters whose vote of 16 is right on six of ten
+  intact learn settings sweeps/*/sweep.json --task svamp --size 1.5b --accuracy 0.6 --to guess.json
+Of result files; one of each task and model has the baseline
+  intact learn settings runs/*.jsonl --baseline chain_of_thought:temperature=0 --to guess.json
+Try these settings among others
+  intact sweep svamp --guess guess.json --tokens 2m --out sweeps/svamp
 """
 
 ToOption = Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write what was learnt.")]
@@ -78,6 +90,74 @@ def methods(
 
 def _outcome(name: str, outcome: PolicyOutcome) -> None:
     show(f"{name}: {outcome.accuracy:.1%} right for {outcome.tokens:,.0f} tokens")
+
+
+def settings(
+    runs: Annotated[list[Path], typer.Argument(metavar="FILE", help="sweep.json of sweeps, result files of eval.")],
+    to: ToOption,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", help="The task that the guess is for.", show_default=False)
+    ] = None,
+    size_name: Annotated[
+        str,
+        typer.Option("--size", metavar="SIZE", help="Parameters of the model that it is for.", show_default=False),
+    ] = "",
+    accuracy: Annotated[
+        float | None,
+        typer.Option("--accuracy", min=0, max=1, help="The baseline's, if it is known.", show_default=False),
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="The setting that gains are over.")
+    ] = "self_consistency:n=16",
+    margin: Annotated[
+        float, typer.Option("--margin", help="The loss of accuracy that saved tokens make up for.")
+    ] = 0.03,
+    share: Annotated[float, typer.Option("--share", help="The share of the baseline's tokens at which they do.")] = 0.5,
+    most: Annotated[int, typer.Option("--most", min=1, help="The most settings of the guess.")] = 8,
+    json: JsonOption = False,
+) -> None:
+    """Learn a first guess of settings for a new task or model from sweeps and runs of others."""
+    from intact.evaluate.sweep.guess import chosen_settings, guess_as_dict, rank_settings, worth_of, write_guess
+    from intact.evaluate.sweep.records import RecordFeatures, answers_of, read_records, size_of
+    from intact.evaluate.sweep.space import parse_trial
+    from intact.tasks.choose import choose
+
+    if not 0 < margin < 1 or not 0 < share < 1:
+        raise ParameterError(f"--margin and --share must lie between 0 and 1, got {margin} and {share}")
+    if size_name and size_of(size_name) is None:
+        raise ParameterError(f"--size takes a number of parameters such as 1.5b or 135m, got {size_name!r:.60}")
+    if task is not None:
+        choose(task)  # raises
+    usual, price = parse_trial(baseline), margin / (1 - share)
+    records = read_records(runs, usual, price)
+    features = RecordFeatures(size_of(size_name), accuracy, "" if task is None else answers_of(task))
+    ranked = rank_settings(records, features)
+    worth = worth_of(records, accuracy=accuracy is not None)
+    found = guess_as_dict(
+        chosen_settings(ranked, most, task), features, worth, runs,
+        baseline=usual.label, price=price, task=task, records=[one.name for one in records],
+    )  # fmt: skip
+    write_guess(to, found)
+    if json:
+        emit(found | {"file": str(to)})
+        return
+    show(f"{len(records)} records, {len(ranked)} settings; gains are over {usual.label}, in points of accuracy")
+    for one in found["settings"]:
+        show(f"  {one['gain']:+.1%}  {one['label']}, of {one['records']} records")
+    if not found["settings"]:
+        show("no setting is predicted to gain: the guess is empty, and a sweep goes on without it")
+    show(_worth(worth) + f"; {to} is written")
+
+
+def _worth(worth: GuessWorth | None) -> str:
+    """Return in words what guesses were worth."""
+    if worth is None:
+        return "fewer than three records: nothing says what the guess is worth"
+    return (
+        f"each of {worth.records} records guessed from the others: mean regret {worth.guess:.1%}; of the best average "
+        f"setting {worth.average:.1%}, of the baseline {worth.default:.1%}. Guesses gain {worth.advantage:+.1%} (p = "
+        f"{worth.p:.2g}): they are {'shown' if worth.helps else 'not shown'} to help"
+    )
 
 
 def value(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from intact.catalogue import DEFAULT
+from intact.cli.bench import check_plot
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
 from intact.cli.options import (
@@ -20,10 +20,12 @@ from intact.cli.options import (
     JsonOption,
     MixOptions,
     ModelOptions,
+    check_output,
     complete_model,
     with_method_sampling,
 )
-from intact.cli.output import bar, emit, new_table, note, occasional_note, out, show, spinner
+from intact.cli.output import bar, emit, note, occasional_note, spinner
+from intact.cli.sweep_output import print_sweep, save_plot, to_object
 from intact.errors import ParameterError
 from intact.packages import check_installed
 
@@ -46,6 +48,11 @@ Search on one file of a task, and judge on another
   intact sweep gsm8k:split=train --judge-on gsm8k --training 180 --tokens 20m
 On all machines of a Ray cluster
   intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 20m --out sweeps/gsm8k --ray auto
+With settings among those tried that were good in other sweeps
+  intact learn settings sweeps/*/sweep.json --task svamp --to guess.json
+  intact sweep svamp --guess guess.json -m qwen2.5-coder-0.5b-instruct --tokens 2m --out sweeps/svamp
+A picture of accuracy against tokens, operations and seconds
+  intact sweep gsm8k -m qwen2.5-coder-0.5b-instruct --tokens 2m --out sweeps/gsm8k --plot gsm8k.png
 The design of that sweep with another model
   intact sweep --design sweeps/gsm8k/design.json -m smollm2-135m-instruct --out sweeps/small
 The same with all texts drawn from a mix
@@ -72,6 +79,18 @@ class SearchOptions:
         str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="What settings are compared with.")
     ] = "self_consistency:n=16"
     margin: Annotated[float, typer.Option("--margin", help="The loss of accuracy that does not matter.")] = 0.03
+    share: Annotated[
+        float, typer.Option("--share", help="The most of the baseline's tokens that a setting may take to be found.")
+    ] = 0.5
+    guess: Annotated[
+        Path | None,
+        typer.Option(
+            "--guess",
+            metavar="FILE",
+            help="Of intact learn settings: its settings are tried first, as up to half of --trials.",
+            show_default=False,
+        ),
+    ] = None
     judge_on: Annotated[
         str | None,
         typer.Option("--judge-on", metavar="TASK", help="The task to judge on.", show_default="others of the same"),
@@ -120,23 +139,31 @@ class SearchOptions:
 
     def made(self, task: str, sampling: dict[str, Any]) -> tuple[Design, Problems]:
         """Return the design that the options state, and its problems."""
+        from intact.evaluate.sweep.guess import read_guess
         from intact.evaluate.sweep.run import plan_of, split
         from intact.evaluate.sweep.search import Design
-        from intact.evaluate.sweep.space import draw, expand, parse_axes, parse_trial
+        from intact.evaluate.sweep.space import draw, parse_axes, parse_trial, suited, tables
         from intact.reason.budget import Budget
 
         tokens = Budget.parse(f"tokens={self.tokens}").tokens or 0
         baseline = parse_trial(self.baseline)
-        space = [trial for trial in expand(parse_axes(self.space or [])) if trial.key != baseline.key]
-        trials = (baseline, *draw(space, self.trials, self.seed))
+        labels = tuple(dict.fromkeys((task, self.judge_on or task)))
+        guessed = [] if self.guess is None else [one for one in read_guess(self.guess) if one.key != baseline.key]
+        guessed = guessed[: -(-self.trials // 2)]
+        space, known = tables(parse_axes(self.space or [])), {baseline.key, *(trial.key for trial in guessed)}
+        if not self.space:
+            space = suited(space, labels)
+        space = [[trial for trial in table if trial.key not in known] for table in space]
+        trials = (baseline, *guessed, *draw(space, self.trials - len(guessed), self.seed))
         for trial in trials:
-            for label in dict.fromkeys((task, self.judge_on or task)):
+            for label in labels:
                 plan_of(trial, label, sampling, self.seed)
         problems = split(task, self.judge_on, training=self.training, held_out=self.held_out, seed=self.seed)
         names = [tuple(item.id for item in items) for items in (problems.training, problems.held_out)]
         design = Design(
-            trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=self.seed
-        )
+            trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=self.seed,
+            share=self.share,
+        )  # fmt: skip
         return design, problems
 
 
@@ -170,6 +197,9 @@ def command(
     model: Annotated[
         str, typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model)
     ] = DEFAULT,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the fronts.", show_default=False)
+    ] = None,
     json: JsonOption = False,
     *,
     options: SearchOptions,
@@ -182,12 +212,16 @@ def command(
     """Search settings of methods for accuracy and few tokens, and judge the best on problems held out."""
     from intact.evaluate.cluster import spread
     from intact.evaluate.manifest import manifest
-    from intact.evaluate.sweep.run import JOURNAL, Runner, run_sweep
+    from intact.evaluate.sweep.fronts import seconds_of
+    from intact.evaluate.sweep.run import JOURNAL, Runner, read_steps, run_sweep
     from intact.evaluate.work import How
 
     check_installed("intact sweep", "statsmodels", "scipy")
     if work.out_folder.exists() and not work.out_folder.is_dir():
         raise ParameterError(f"--out: {work.out_folder} is a file; expected a folder")
+    check_output("--plot", plot)
+    if plot is not None:
+        check_plot(plot)
     mixes.check(models, ray=cluster.ray)
     with spinner("reading the task"):
         recorded = options.recorded(task, sampling)
@@ -211,10 +245,13 @@ def command(
         except KeyboardInterrupt:
             note(f"answers so far are in {kept}; run the same command again to continue")
             raise
+    seconds = seconds_of(result["judgement"], read_steps(folder))
+    if plot is not None:
+        save_plot(result, seconds, plot)
     if json:
-        emit({"folder": str(folder), **result})
+        emit(to_object(result, folder, seconds))
     else:
-        print_sweep(result, folder)
+        print_sweep(result, folder, seconds)
 
 
 @contextmanager
@@ -233,49 +270,3 @@ def _watch() -> Iterator[Any]:
             report(lambda: f"{words}  {rate:,.0f} tokens/s")
 
         yield done
-
-
-def print_sweep(result: dict[str, Any], folder: Path) -> None:
-    """Print a sweep's result: the rungs in a line each, the finalists beside the baseline, and what was found."""
-    design, judgement, spent = result["design"], result["judgement"], result["spent"]
-    labels = [trial["label"] for trial in design["trials"]]
-    for rung in result["rungs"]:
-        line = f"{rung['problems']} problems: {len(rung['settings']) - 1} settings, {len(rung['kept'])} go on"
-        for words in ("unaffordable", "failed"):
-            line += f", {len(rung[words])} {words}" if rung[words] else ""
-        show(line)
-    if result["untried"]:
-        show(f"{len(result['untried'])} settings were not tried, for want of tokens", style="magenta")
-    table = new_table("setting", "right", "95%", "tokens each", "of the baseline's", "difference", "front")
-    for row in judgement["settings"]:
-        against = row.get("against_baseline")
-        words = "the baseline"
-        if against:
-            words = f"{against['difference']:+.1%} ({against['low']:+.1%} to {against['high']:+.1%})"
-        table.add_row(
-            Text(row["label"]), f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
-            f"{row['tokens_each']:,.0f}", f"{row['tokens_share']:.0%}", words, "yes" if row["front"] else "",
-        )  # fmt: skip
-    out().print(table)
-    show(f"on {judgement['problems']} problems held out; intervals of differences hold for all of them together")
-    show("Pareto front, from the cheapest: " + "; ".join(labels[trial] for trial in judgement["front"]))
-    show(_verdict(result, labels))
-    for caveat in result["caveats"]:
-        show(caveat, style="yellow")
-    note(f"{spent['total']:,} tokens of {spent['budget']:,}; {folder} holds design, result and journal")
-
-
-def _verdict(result: dict[str, Any], labels: list[str]) -> str:
-    judgement, margin = result["judgement"], result["design"]["margin"]
-    if judgement["found"] is not None:
-        (row,) = [row for row in judgement["settings"] if row["trial"] == judgement["found"]]
-        return (
-            f"found: {row['label']}, non-inferior to {labels[0]} within {margin:.1%} (p = "
-            f"{row['against_baseline']['adjusted']:.2g}, by Holm), for {row['tokens_share']:.0%} of its tokens"
-        )
-    power = judgement["power"]
-    return (
-        f"none found in this space: no setting is shown to be within {margin:.1%} of {labels[0]} for fewer tokens. "
-        f"One as accurate as the baseline would have been found with a chance of {power['power']:.0%}; a chance of 80% "
-        f"needs {power['problems_for_80']:,} problems held out"
-    )

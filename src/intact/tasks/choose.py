@@ -6,17 +6,22 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from intact.errors import ParameterError
 from intact.reason.problem import Problem
 from intact.suggest import unknown_name
 from intact.tasks.digits import DIGITS, write_digits
 from intact.tasks.numeric import Numeric
+from intact.tasks.prompting import PROMPTS, check_prompt, problem_of
 from intact.tasks.task import Item, Style, Task, all_tasks, find_task
 
 STYLES = ("chat", "base")
 CUTS = ("any", "stated")
+OPTIONS: Final[dict[str, Any]] = {
+    "style": None, "shots": None, "cut": CUTS[0], "digits": DIGITS[0], "prompt": next(iter(PROMPTS)),
+}  # fmt: skip
+"""Options of every task besides its split, with their defaults: how it is asked and read."""
 
 
 class Chosen(NamedTuple):
@@ -36,6 +41,8 @@ class Chosen(NamedTuple):
         Which answers of texts that were cut count: any that is read, or those that are stated as such alone.
     digits : {'given', 'grouped', 'plain'}
         How numbers of many digits are written in questions (`intact.tasks.digits`).
+    prompt : {'steps', 'direct', 'reflective'}
+        The prompt type (`intact.tasks.prompting`).
     """
 
     task: Task
@@ -45,6 +52,7 @@ class Chosen(NamedTuple):
     shots: int | None = None
     cut: str = CUTS[0]
     digits: str = DIGITS[0]
+    prompt: str = OPTIONS["prompt"]
 
     def load(self, limit: int | None = None) -> list[Item]:
         """Return the first items."""
@@ -58,7 +66,7 @@ class Chosen(NamedTuple):
     def problem(self, item: Item, style: Style, seed: int) -> Problem:
         """Return an item as methods see it, asked in this way."""
         written = replace(item, question=write_digits(item.question, self.digits)) if self.digits != DIGITS[0] else item
-        return self.task.problem(written, style, seed, self.shots)
+        return problem_of(self.task, written, self.prompt, style, seed, self.shots)
 
     @property
     def label(self) -> str:
@@ -67,9 +75,7 @@ class Chosen(NamedTuple):
         given = {name: value for name, value in self.parameters.items() if usual.get(name) != value}
         if self.split != next(iter(self.task.files)):
             given["split"] = self.split
-        given |= {name: value for name, value in (("style", self.style), ("shots", self.shots)) if value is not None}
-        given |= {"cut": self.cut} if self.cut != CUTS[0] else {}
-        given |= {"digits": self.digits} if self.digits != DIGITS[0] else {}
+        given |= {name: getattr(self, name) for name, usual in OPTIONS.items() if getattr(self, name) != usual}
         options = ",".join(f"{name}={value}" for name, value in given.items())
         name = self.task.called or self.task.name
         return f"{name}:{options}" if options else name
@@ -100,7 +106,7 @@ def choose(text: str) -> Chosen:
     else:
         kind = type(find_task(name))
         own = parameters_of(kind)
-    common = {"split", "style", "shots", "cut", "digits"}
+    common = {"split", *OPTIONS}
     for key in given:
         if key not in own and key not in common:
             problem = f"{name} takes no {key!r:.60}"
@@ -126,7 +132,9 @@ def choose(text: str) -> Chosen:
         raise ParameterError(f"{name}: digits must be {', '.join(DIGITS[:-1])} or {DIGITS[-1]}, got {digits!r}")
     if digits != DIGITS[0] and not isinstance(task, Numeric):
         raise ParameterError(f"{name}: digits={digits} is for tasks whose answers are numbers")
-    return Chosen(task, parameters, split, style, shots, cut, digits)  # type: ignore[arg-type]
+    prompt = given.get("prompt", OPTIONS["prompt"])
+    check_prompt(task, prompt)
+    return Chosen(task, parameters, split, style, shots, cut, digits, prompt)  # type: ignore[arg-type]
 
 
 def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:

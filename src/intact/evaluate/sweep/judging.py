@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
+from intact.evaluate.sweep.fronts import fronts
 from intact.evaluate.sweep.halving import front
 from intact.evaluate.sweep.search import Search
 from intact.exact import significant
@@ -104,8 +106,9 @@ def problems_for(discordant: float, margin: float, level: float, wanted: float =
 def judge(found: Search) -> dict[str, Any]:
     """Return the judgement of a search's finalists, as JSON has it.
 
-    `found` is the cheapest of those that are non-inferior and take fewer tokens than the baseline; None if there is
-    none, and then `power` says how likely one would have been found.
+    `found` is the cheapest of those that are non-inferior for at most `Design.share` of the baseline's tokens. If there
+    is none it is None, `dearer` is the cheapest of those that are non-inferior for fewer tokens than the baseline, and
+    `power` says how likely a setting as accurate as the baseline would have been shown to be non-inferior.
     """
     design = found.design
     places = [0, *found.finalists]
@@ -139,12 +142,17 @@ def judge(found: Search) -> dict[str, Any]:
             row |= {"against_baseline": {name: value for name, value in one.items() if name != "trial"}}
         rows.append(row)
     good = [row for row in rows[1:] if row["against_baseline"]["non_inferior"] and row["tokens"] < rows[0]["tokens"]]
-    chosen = min(good, key=lambda row: row["tokens"], default=None)
+    cheapest = min(good, key=lambda row: row["tokens"], default=None)
+    most = Fraction(str(design.share)) * rows[0]["tokens"]
+    chosen = cheapest if cheapest is not None and cheapest["tokens"] <= most else None
     return {
         "problems": found.judged,
+        "share": design.share,
         "settings": rows,
         "front": [places[i] for i in sorted(best, key=lambda i: points[i].tokens)],
+        "fronts": fronts(rows),
         "found": None if chosen is None else chosen["trial"],
+        "dearer": None if cheapest is None or chosen is not None else cheapest["trial"],
         "power": None if chosen is not None else _power(compared, found),
     }
 

@@ -10,7 +10,7 @@ from intact import strict_json
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.results import typed
 from intact.evaluate.sweep.run import FORMAT, VERSION, Problems
-from intact.evaluate.sweep.search import Design
+from intact.evaluate.sweep.search import SHARE, Design
 from intact.evaluate.sweep.space import PROMPT, SAMPLING, SweepTrial
 from intact.files import read_text
 from intact.reason.registry import find
@@ -55,7 +55,7 @@ def read_design(path: Path) -> RecordedDesign:
         typed(value, _FILE)
         own = typed(value["design"], _DESIGN)
         labels = {part: typed(value["tasks"][part], {"label": (str,)})["label"] for part in ("training", "held_out")}
-        trials = tuple(_trial(trial) for trial in own["trials"])
+        trials = tuple(read_trial(trial) for trial in own["trials"])
         names = {part: [str(name) for name in own[part]] for part in ("training", "held_out")}
         first = int(own["rungs"][0])
     except (TypeError, KeyError, IndexError, ValueError) as error:
@@ -66,6 +66,7 @@ def read_design(path: Path) -> RecordedDesign:
         tuple(names["training"]),
         tuple(names["held_out"]),
         first=first,
+        share=float(own.get("share", SHARE)),
         **{name: own[name] for name in ("tokens", "factor", "finalists", "margin", "level", "seed")},
     )
     if list(design.rungs) != own["rungs"]:
@@ -74,7 +75,16 @@ def read_design(path: Path) -> RecordedDesign:
     return RecordedDesign(design, problems, value["sampling"])
 
 
-def _trial(value: Any) -> SweepTrial:
+def read_trial(value: Any) -> SweepTrial:
+    """Return the setting of an object with `method`, `parameters`, `sampling` and `prompt`.
+
+    Raises
+    ------
+    TypeError, KeyError
+        If it is no such object.
+    ParameterError
+        If there is no such method or parameter.
+    """
     own = typed(value, _TRIAL)
     for part, known in (("sampling", SAMPLING), ("prompt", PROMPT)):
         if unknown := sorted(set(own[part]) - set(known)):

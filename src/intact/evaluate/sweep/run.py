@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from intact.errors import ParameterError
+from intact import strict_json
+from intact.errors import FormatError, ParameterError
 from intact.evaluate.manifest import manifest
 from intact.evaluate.plan import Plan, plan
+from intact.evaluate.results import typed
 from intact.evaluate.run import Worker
 from intact.evaluate.sweep.judging import judge
 from intact.evaluate.sweep.search import Design, Part, Search, SweepOutcome, search
@@ -31,6 +33,7 @@ SEARCHED = 60
 """The most problems of the training part by default."""
 DESIGN, RESULT, HOST, JOURNAL = "design.json", "sweep.json", "sweep.host.json", "journal"
 """The files of a sweep's folder, and the folder of its journal."""
+_STEP = {"trial": (int,), "part": (str,), "seconds": (float, int), "written": (int,)}
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,9 @@ class Runner:
         Sampling parameters of all trials.
     shuffle : int, optional
         Seed of the order of work, which changes no result.
-    seconds : list of dict
-        What each step took: for the side file.
+    steps : list of dict
+        For the side file: the seconds of each step in which tokens were written and not taken from the journal, and
+        how many.
     worker : callable, optional
         Does the work instead of this process, as of `intact.evaluate.run.evaluate`.
     """
@@ -114,7 +118,7 @@ class Runner:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     shuffle: int | None = None
     done: Callable[[SweepTrial, Part, Done], None] | None = None
-    seconds: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
     worker: Worker | None = None
 
     def plan(self, trial: SweepTrial, part: Part, start: int = 0, stop: int | None = None) -> Plan:
@@ -128,19 +132,27 @@ class Runner:
         if stop <= start:
             return []
         own = self.design.trials[trial]
-        planned, began = self.plan(own, part, start, stop), time.monotonic()
+        planned, began, written = self.plan(own, part, start, stop), time.monotonic(), 0
+
+        def progress(tokens: int) -> None:
+            nonlocal written
+            written = tokens
+            if self.how.progress is not None:
+                self.how.progress(tokens)
+
         units = list(planned.units())
         if self.shuffle is not None:
             random.Random(self.shuffle).shuffle(units)
         results: list[Done] = []
         worker = partial(work, self.backends) if self.worker is None else self.worker
-        with closing(worker(planned, units, self.how)) as finished:
+        with closing(worker(planned, units, replace(self.how, progress=progress))) as finished:
             for one in finished:
                 results.append(one)
                 if self.done is not None:
                     self.done(own, part, one)
-        row = {"trial": trial, "part": part, "from": start, "to": stop}
-        self.seconds.append({**row, "seconds": round(time.monotonic() - began, 3)})
+        if written:
+            row = {"trial": trial, "part": part, "from": start, "to": stop}
+            self.steps.append({**row, "seconds": round(time.monotonic() - began, 3), "written": written})
         return [_outcome(one) for one in sorted(results, key=lambda one: one.unit)]
 
 
@@ -173,7 +185,7 @@ def run_sweep(runner: Runner, folder: Path) -> dict[str, Any]:
     """Run a sweep in a folder, and return its result, whose bytes follow from design and model.
 
     The design is written before the work (``design.json``), the result at the end (``sweep.json``), with the seconds
-    beside it (``sweep.host.json``). A sweep that was killed goes on from the journal.
+    beside it after each step (``sweep.host.json``). A sweep that was killed goes on from the journal.
 
     Raises
     ------
@@ -182,11 +194,26 @@ def run_sweep(runner: Runner, folder: Path) -> dict[str, Any]:
     """
     stated = describe(runner)
     write_design(folder, stated)
-    found = search(runner.design, runner)
+    earlier = read_steps(folder)
+
+    def answer(trial: int, part: Part, start: int, stop: int) -> list[SweepOutcome]:
+        outcomes = runner(trial, part, start, stop)
+        write_whole(folder / HOST, as_bytes({"steps": earlier + runner.steps}))
+        return outcomes
+
+    found = search(runner.design, answer)
     result = stated | result_of(found)
-    write_whole(folder / HOST, as_bytes({"steps": runner.seconds}))
     write_whole(folder / RESULT, as_bytes(result))
     return result
+
+
+def read_steps(folder: Path) -> list[dict[str, Any]]:
+    """Return the steps of a folder's side file; none if it is missing or damaged, as no result depends on them."""
+    try:
+        steps = strict_json.parse((folder / HOST).read_bytes(), str(folder / HOST), error=FormatError)["steps"]
+        return [typed(step, _STEP) for step in steps]
+    except (OSError, FormatError, KeyError, TypeError):
+        return []
 
 
 def describe(runner: Runner) -> dict[str, Any]:
@@ -210,8 +237,8 @@ def write_design(folder: Path, stated: Mapping[str, Any]) -> None:
     file, data = folder / DESIGN, as_bytes(stated)
     if file.exists() and file.read_bytes() != data:
         raise ParameterError(
-            f"{folder} holds another sweep: choose another folder with --out (its answers can be used again: --journal "
-            f"{folder / JOURNAL})"
+            f"{folder} holds another sweep: go on with that one (--design {file}), or choose another folder with --out "
+            f"(its answers can be used again: --journal {folder / JOURNAL})"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(file, data)

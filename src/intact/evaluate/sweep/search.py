@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from intact.errors import ParameterError
 from intact.evaluate.sweep.halving import SweepPoint, keep, rank, rung_sizes
 from intact.evaluate.sweep.space import SweepTrial
 
 Part: TypeAlias = Literal["training", "held_out"]
+SHARE: Final = 0.5
+"""The default of `Design.share`."""
 
 
 class SweepOutcome(NamedTuple):
@@ -49,6 +51,8 @@ class Design:
         The loss of accuracy that does not matter.
     level : float
         The chance of finding any setting non-inferior that is not.
+    share : float
+        The most of the baseline's tokens that a setting may take to be found.
     """
 
     trials: tuple[SweepTrial, ...]
@@ -61,6 +65,7 @@ class Design:
     margin: float = 0.03
     level: float = 0.05
     seed: int = 0
+    share: float = SHARE
 
     def __post_init__(self) -> None:
         if len(self.trials) < 2:
@@ -74,6 +79,8 @@ class Design:
             raise ParameterError(f"{both[0]} is a problem of both parts")
         if not 0 < self.margin < 1 or not 0 < self.level < 1:
             raise ParameterError(f"margin and level must lie between 0 and 1, got {self.margin} and {self.level}")
+        if not 0 < self.share <= 1:
+            raise ParameterError(f"the share of tokens must lie in (0, 1], got {self.share}")
         if self.tokens < 1 or self.finalists < 1:
             raise ParameterError(f"tokens and finalists must be at least 1, got {self.tokens} and {self.finalists}")
         rung_sizes(len(self.training), self.first, self.factor)  # raises
@@ -84,7 +91,7 @@ class Design:
         return rung_sizes(len(self.training), self.first, self.factor)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the design as JSON has it."""
+        """Return the design as JSON has it; a default `share` is left out, as in files written before it existed."""
         trials = [{"label": trial.label, **trial._asdict()} for trial in self.trials]
         return {
             "trials": trials,
@@ -92,6 +99,7 @@ class Design:
             "held_out": list(self.held_out),
             "rungs": list(self.rungs),
             **{name: getattr(self, name) for name in ("tokens", "factor", "finalists", "margin", "level", "seed")},
+            **({} if self.share == SHARE else {"share": self.share}),
         }
 
 

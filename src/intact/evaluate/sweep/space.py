@@ -16,9 +16,9 @@ from intact.files import read_text
 from intact.reason.registry import Method, find
 from intact.score.available import check_method
 from intact.suggest import unknown_name
-from intact.tasks.choose import Chosen, choose
+from intact.tasks.choose import OPTIONS, Chosen, choose
 
-PROMPT: Final = ("style", "shots", "cut", "digits")
+PROMPT: Final = tuple(OPTIONS)
 """Axes that are options of the task: how it is asked and read, not which problems there are."""
 SAMPLING: Final = tuple(
     name for name, one in DEFINITIONS.items() if one.methods and one.kind in ("integer", "decimal", "flag")
@@ -31,6 +31,13 @@ Axes = Mapping[str, Sequence[str]]
 
 DEFAULT: Final[tuple[Axes, ...]] = (
     {"method": ("chain_of_thought",), "temperature": ("0",)},
+    {"method": ("chain_of_thought",), "temperature": ("0",), "prompt": ("direct", "reflective")},
+    {"method": ("self_consistency",), "n": ("4", "16"), "prompt": ("direct", "reflective")},
+    {
+        "method": ("best_of_n", "weighted_best_of_n"),
+        "n": ("4", "8"),
+        "scorer": ("likelihood", "self_certainty", "p_true"),
+    },
     {
         "method": ("self_consistency", "adaptive_consistency"),
         "n": ("4", "8", "16"),
@@ -39,7 +46,8 @@ DEFAULT: Final[tuple[Axes, ...]] = (
     },
     {"method": ("early_stopping_consistency",), "n": ("8", "16"), "window": ("4",), "temperature": ("0.5", "0.7")},
 )
-"""Votes of several sizes, with and without early stopping, and a single greedy text."""
+"""One greedy text; prompt types, of one text and of votes; samples chosen or weighed by scorers that need no other
+model; votes of several sizes, with and without early stopping."""
 
 
 class SweepTrial(NamedTuple):
@@ -67,7 +75,8 @@ class SweepTrial(NamedTuple):
         }
         usual = {name: DEFINITIONS[name].default for name in sampling}
         sampling = {name: value for name, value in sampling.items() if name == "temperature" or value != usual[name]}
-        return json.dumps([self.method, parameters, sampling, dict(self.prompt)], sort_keys=True, default=repr)
+        prompt = {name: value for name, value in self.prompt.items() if value != OPTIONS[name]}
+        return json.dumps([self.method, parameters, sampling, prompt], sort_keys=True, default=repr)
 
     def task(self, label: str) -> Chosen:
         """Return the task of this label, asked as the setting says."""
@@ -155,7 +164,12 @@ def parse_trial(text: str) -> SweepTrial:
 
 
 def expand(space: Sequence[Axes]) -> list[SweepTrial]:
-    """Return all settings of a space, in its order, each once.
+    """Return all settings of a space, in its order, each once; errors as of `tables`."""
+    return [trial for table in tables(space) for trial in table]
+
+
+def tables(space: Sequence[Axes]) -> list[list[SweepTrial]]:
+    """Return the settings of each table of a space, in its order, each in the first table that has it.
 
     An axis that is a parameter of some of a table's methods applies to these alone.
 
@@ -164,13 +178,32 @@ def expand(space: Sequence[Axes]) -> list[SweepTrial]:
     ParameterError
         If a table has no methods, an axis fits none of them, a value makes no sense, or there are too many.
     """
-    found: dict[str, SweepTrial] = {}
+    known: set[str] = set()
+    found: list[list[SweepTrial]] = []
     for axes in space:
+        found.append([])
         for trial in _of_table(axes):
-            found.setdefault(trial.key, trial)
-            if len(found) > MOST:
+            if trial.key not in known:
+                known.add(trial.key)
+                found[-1].append(trial)
+            if len(known) > MOST:
                 raise ParameterError(f"the space has more than {MOST:,} settings: give fewer values")
-    return list(found.values())
+    return found
+
+
+def suited(space: Sequence[Sequence[SweepTrial]], labels: Iterable[str]) -> list[list[SweepTrial]]:
+    """Return the tables of a space without the settings that ask in a way that one of some tasks does not take."""
+    wanted = list(labels)
+
+    def takes(trial: SweepTrial) -> bool:
+        if not trial.prompt:
+            return True
+        try:
+            return all(trial.task(label) for label in wanted)
+        except ParameterError:
+            return False
+
+    return [[trial for trial in table if takes(trial)] for table in space]
 
 
 def _of_table(axes: Axes) -> Iterator[SweepTrial]:
@@ -214,9 +247,19 @@ def _sampling(name: str, text: str) -> Any:
     return value
 
 
-def draw(trials: Sequence[SweepTrial], count: int, seed: int) -> list[SweepTrial]:
-    """Return at most `count` settings in an order drawn from a seed: that of SHA-256 of seed and setting."""
-    return sorted(trials, key=lambda trial: _place(seed, trial.key))[:count]
+def draw(space: Sequence[Sequence[SweepTrial]], count: int, seed: int) -> list[SweepTrial]:
+    """Return at most `count` settings of the tables of a space, in an order drawn from a seed.
+
+    The order is that of SHA-256 of seed and setting. The first of each table go before all others, so that no table is
+    left out while there is room.
+    """
+
+    def order(trials: Iterable[SweepTrial]) -> list[SweepTrial]:
+        return sorted(trials, key=lambda trial: _place(seed, trial.key))
+
+    drawn = [order(table) for table in space]
+    firsts, others = ([trial for table in drawn for trial in table[part]] for part in (slice(1), slice(1, None)))
+    return [*order(firsts), *order(others)][:count]
 
 
 def shuffled(ids: Iterable[str], seed: int) -> list[str]:

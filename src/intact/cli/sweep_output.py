@@ -1,0 +1,144 @@
+"""The result of ``intact sweep`` as tables, sentences, an object of JSON, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from intact.cli.output import new_table, note, out, show
+
+if TYPE_CHECKING:
+    from intact.evaluate.sweep.fronts import SweepSeconds
+
+
+def print_sweep(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, SweepSeconds]) -> None:
+    """Print a sweep's result: the rungs in a line each, the finalists beside the baseline, and what was found."""
+    design, judgement, spent = result["design"], result["judgement"], result["spent"]
+    labels = [trial["label"] for trial in design["trials"]]
+    for rung in result["rungs"]:
+        line = f"{rung['problems']} problems: {len(rung['settings']) - 1} settings, {len(rung['kept'])} go on"
+        for words in ("unaffordable", "failed"):
+            line += f", {len(rung[words])} {words}" if rung[words] else ""
+        show(line)
+    if result["untried"]:
+        show(f"{len(result['untried'])} settings were not tried, for want of tokens", style="magenta")
+    fronts = _fronts(judgement, seconds)
+    table = new_table(
+        "setting", "right", "95%", "tokens each", "of the baseline's", "operations", "seconds", "difference", "front of"
+    )
+    for row in judgement["settings"]:
+        against = row.get("against_baseline")
+        words = "the baseline"
+        if against:
+            words = f"{against['difference']:+.1%} ({against['low']:+.1%} to {against['high']:+.1%})"
+        timed = seconds.get(row["trial"])
+        table.add_row(
+            Text(row["label"]), f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
+            f"{row['tokens_each']:,.0f}", f"{row['tokens_share']:.0%}",
+            f"{row['operations'] / row['problems']:.2e}" if row["operations"] else "-",
+            f"{'' if timed.measured == 1 else '~'}{timed.seconds:.2f}" if timed else "-", words,
+            ", ".join(unit for unit, own in fronts.items() if row["trial"] in own),
+        )  # fmt: skip
+    out().print(table)
+    show(
+        f"on {judgement['problems']} problems held out; operations and seconds are of one problem; intervals of "
+        "differences hold for all of them together"
+    )
+    if any(one.measured < 1 for one in seconds.values()):
+        show("~ some texts came from the journal, and are taken to be as fast as the others")
+    for unit, own in fronts.items():
+        show(f"Pareto front by {unit}, from the cheapest: " + "; ".join(labels[trial] for trial in own))
+    for sentence in _verdict(result, labels):
+        show(sentence)
+    for caveat in result["caveats"]:
+        show(caveat, style="yellow")
+    note(f"{spent['total']:,} tokens of {spent['budget']:,}; {folder} holds design, result and journal")
+
+
+def to_object(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, SweepSeconds]) -> dict[str, Any]:
+    """Return the result with the seconds of the side file, as ``--json`` prints it."""
+    own = [{"trial": trial, **one._asdict()} for trial, one in seconds.items()]
+    front = _fronts(result["judgement"], seconds).get("seconds", [])
+    return {"folder": str(folder), **result, "seconds": {"settings": own, "front": front}}
+
+
+def _fronts(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds]) -> dict[str, list[int]]:
+    """Return the front against each unit; against seconds if more than one setting was measured."""
+    from intact.evaluate.sweep.fronts import front_by
+
+    found = dict(judgement["fronts"])
+    if len(seconds) > 1:
+        found["seconds"] = front_by({trial: one.seconds for trial, one in seconds.items()}, judgement["settings"])
+    return found
+
+
+def _verdict(result: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
+    """Yield sentences: what was found; or that nothing was, in which space, and how surely it would have been."""
+    judgement, margin = result["judgement"], result["design"]["margin"]
+    rows = {row["trial"]: row for row in judgement["settings"]}
+    if judgement["found"] is not None:
+        row = rows[judgement["found"]]
+        yield (
+            f"found: {row['label']}, non-inferior to {labels[0]} within {margin:.1%} (p = "
+            f"{row['against_baseline']['adjusted']:.2g}, by Holm), for {row['tokens_share']:.0%} of its tokens"
+        )
+        return
+    yield (
+        f"none found in this space: no setting is shown to be within {margin:.1%} of {labels[0]} for "
+        f"{judgement['share']:.0%} of its tokens or fewer"
+    )
+    if judgement["dearer"] is not None:
+        row = rows[judgement["dearer"]]
+        yield (
+            f"{row['label']} is non-inferior (p = {row['against_baseline']['adjusted']:.2g}, by Holm), but at "
+            f"{row['tokens_share']:.0%} of the tokens"
+        )
+    power = judgement["power"]
+    yield (
+        "One as accurate as the baseline would have been shown to be non-inferior with a chance of "
+        f"{power['power']:.0%}; a chance of 80% needs {power['problems_for_80']:,} problems held out"
+    )
+    tried = [trial for place, trial in enumerate(result["design"]["trials"]) if place not in result["untried"]]
+    yield f"the space: {len(tried) - 1} settings were tried, with {_space(tried[1:])}"
+
+
+def _space(trials: list[dict[str, Any]]) -> str:
+    """Return the values of each axis that settings have."""
+    values: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        own = {"method": trial["method"], **trial["parameters"], **trial["sampling"], **trial["prompt"]}
+        for name, value in own.items():
+            values.setdefault(name, {})[str(value)] = None
+    return "; ".join(f"{name} {', '.join(own)}" for name, own in values.items())
+
+
+def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], path: Path) -> None:
+    """Save accuracy, with its intervals, against tokens, operations and seconds of a problem, each with its front."""
+    from matplotlib.figure import Figure as Canvas
+
+    judgement = result["judgement"]
+    rows, count = {row["trial"]: row for row in judgement["settings"]}, judgement["problems"]
+    fronts = _fronts(judgement, seconds)
+    canvas = Canvas(figsize=(4.5 * len(fronts), 5), layout="constrained")
+    for axis, (unit, front) in zip(canvas.subplots(1, len(fronts), squeeze=False).flat, fronts.items(), strict=True):
+        timed = {trial: one.seconds for trial, one in seconds.items()}
+        each = timed if unit == "seconds" else {trial: row[unit] / count for trial, row in rows.items()}
+        for trial, cost in each.items():
+            row, middle = rows[trial], rows[trial]["accuracy"]
+            axis.errorbar(
+                [cost], [middle], yerr=[[middle - row["low"]], [row["high"] - middle]], label=row["label"],
+                fmt="os^Dv*"[list(rows).index(trial) % 6], color=f"C{list(rows).index(trial)}", capsize=2,
+            )  # fmt: skip
+        axis.plot([each[trial] for trial in front], [rows[trial]["accuracy"] for trial in front], "k--", linewidth=0.8)
+        axis.set_xscale("log")
+        axis.set_xlabel(f"{unit} of a problem")
+        axis.set_ylabel("right, with 95% intervals")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    canvas.legend(*canvas.axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False)
+    canvas.suptitle(f"{result['tasks']['held_out']['label']}: {count} problems held out, with the Pareto fronts")
+    canvas.savefig(path, dpi=150)

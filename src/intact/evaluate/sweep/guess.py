@@ -1,0 +1,220 @@
+"""A first guess for a new task or model: settings ranked by their gains in records of others, and what that is worth.
+
+The predicted gain of a setting is sum w g / (sum w + 1) over the records that tried it, with
+
+    w = similarity n / (n + 80),    similarity = 2^-(|log4 size ratio|) 2^-(|difference of accuracies| / 0.2) k,
+
+n its problems, and k 1/2 where the answers are of another kind; what is not known of either side has a factor of 1. The
+1 shrinks a setting that few records tried towards the baseline, whose gain is 0. The constants are those of a normal
+model in which gains differ by 5 points between settings and as much again between records, and the two answers to a
+problem differ in one of five: 0.2 / 0.05^2 = 80.
+
+Records say what the rule is worth: each is left out once, and guessed from the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from intact import strict_json
+from intact.errors import FormatError, ParameterError
+from intact.evaluate.results import typed
+from intact.evaluate.sweep.recorded import read_trial
+from intact.evaluate.sweep.records import RecordFeatures, SettingRecord
+from intact.evaluate.sweep.space import SweepTrial
+from intact.exact import significant
+from intact.files import read_text, write_whole
+from intact.stats.paired import permutation
+
+GUESS_FORMAT, GUESS_VERSION = "intact first guess", 1
+NOISE: Final = 80
+"""Problems on which chance moves a gain as much as records differ."""
+PRIOR: Final = 1.0
+"""The weight of the baseline's gain, 0, in each prediction."""
+_DIGITS: Final = 10
+
+
+class RankedSetting(NamedTuple):
+    """A setting with its predicted gain, and the records that tried it."""
+
+    trial: SweepTrial
+    gain: float
+    records: int
+
+
+class GuessWorth(NamedTuple):
+    """The worth of guesses where the truth is recorded: mean regrets over records, each guessed from the others.
+
+    The regret of a choice in a record is the largest gain there minus its own.
+
+    Attributes
+    ----------
+    records : int
+        Those that were left out, one at a time.
+    guess, average, default : float
+        Regret of the best setting of the guess; of the setting with the best plain mean gain; of the baseline.
+    advantage : float
+        The baseline's regret minus the guess's: the mean gain of the settings guessed.
+    p : float
+        Of the null hypothesis that nothing carries over from record to record (`worth_of`).
+    """
+
+    records: int
+    guess: float
+    average: float
+    default: float
+    advantage: float
+    p: float
+
+    @property
+    def helps(self) -> bool:
+        """If true, the guess is shown to be better than the baseline, at 5%."""
+        return self.advantage > 0 and self.p <= 0.05
+
+
+def similarity(one: RecordFeatures, other: RecordFeatures) -> float:
+    """Return how much a record counts for a task and model, in (0, 1]."""
+    found = 1.0
+    if one.size and other.size:
+        found *= 2 ** -(abs(math.log2(one.size / other.size)) / 2)
+    if one.accuracy is not None and other.accuracy is not None:
+        found *= 2 ** -(abs(one.accuracy - other.accuracy) / 0.2)
+    if one.answers and other.answers and one.answers != other.answers:
+        found /= 2
+    return found
+
+
+def rank_settings(records: Sequence[SettingRecord], features: RecordFeatures) -> list[RankedSetting]:
+    """Return the settings of records from the best predicted gain to the worst; of equal ones by their keys."""
+    sums: dict[str, list[tuple[float, float]]] = {}
+    trials: dict[str, SweepTrial] = {}
+    for record in records:
+        alike = similarity(record.features, features)
+        for key, one in record.gains.items():
+            trials.setdefault(key, one.trial)
+            sums.setdefault(key, []).append((alike * one.problems / (one.problems + NOISE), one.gain))
+    found = {
+        key: RankedSetting(
+            trials[key],
+            significant(math.fsum(w * g for w, g in own) / (math.fsum(w for w, _ in own) + PRIOR), _DIGITS),
+            len(own),
+        )
+        for key, own in sums.items()
+    }
+    return [found[key] for key in sorted(found, key=lambda key: (-found[key].gain, key))]
+
+
+def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> GuessWorth | None:
+    """Return what guesses were worth, each record guessed from the others; None if there are fewer than three.
+
+    Gains that are left out one at a time are not independent of each other: a setting that is good in one record by
+    chance is guessed for the others, and a t test of them says far too often that guesses help. The p-value is
+    therefore of guesses each from the records before it, in the order of names: if nothing carries over, the gain of
+    such a guess is as likely to have the other sign, whatever came before (Fisher's randomisation test, one-sided).
+
+    Parameters
+    ----------
+    accuracy : bool
+        If true, the baseline's accuracy is known when a guess is made.
+    """
+    if len(records) < 3:
+        return None
+    ordered = sorted(records, key=lambda record: record.name)
+    others = [[*ordered[:place], *ordered[place + 1 :]] for place in range(len(ordered))]
+    best = [max(0.0, *(one.gain for one in record.gains.values())) for record in ordered]
+    guessed = [_gain_of_guess(own, record, accuracy=accuracy) for own, record in zip(others, ordered, strict=True)]
+    average = [_gain_of_average(own, record) for own, record in zip(others, ordered, strict=True)]
+    later = [_gain_of_guess(ordered[:place], ordered[place], accuracy=accuracy) for place in range(1, len(ordered))]
+    test = permutation(later, [0.0] * len(later))
+    means = [math.fsum(own) / len(ordered) for own in (best, guessed, average)]
+    figures = (means[0] - means[1], means[0] - means[2], means[0], means[1])
+    guess, mean, default, advantage = (significant(value, _DIGITS) for value in figures)
+    p = test.p / 2 if test.difference > 0 else 1 - test.p / 2
+    return GuessWorth(len(ordered), guess, mean, default, advantage, significant(p, _DIGITS))
+
+
+def _gain_of_guess(others: Sequence[SettingRecord], record: SettingRecord, *, accuracy: bool) -> float:
+    """Return the gain, in a record, of the best setting that others guess for it; 0 where that is the baseline."""
+    features = record.features if accuracy else record.features._replace(accuracy=None)
+    ranked = (one for one in rank_settings(others, features) if one.trial.key in record.gains)
+    first = next(ranked, None)
+    return record.gains[first.trial.key].gain if first is not None and first.gain > 0 else 0.0
+
+
+def _gain_of_average(others: Sequence[SettingRecord], record: SettingRecord) -> float:
+    """Return the gain, in a record, of the setting of the best plain mean gain of others; the baseline's mean is 0."""
+    means = {
+        key: math.fsum(gains) / len(gains)
+        for key in sorted(record.gains)
+        if (gains := [one.gains[key].gain for one in others if key in one.gains])
+    }
+    best = max(means, key=lambda key: means[key], default="")
+    return record.gains[best].gain if best and means[best] > 0 else 0.0
+
+
+def chosen_settings(ranked: Sequence[RankedSetting], most: int, task: str | None) -> list[RankedSetting]:
+    """Return the settings that a guess names: those that are predicted to gain, and that a task takes."""
+    return [one for one in ranked if one.gain > 0 and (task is None or _takes(one.trial, task))][:most]
+
+
+def _takes(trial: SweepTrial, task: str) -> bool:
+    try:
+        trial.task(task)
+    except ParameterError:
+        return False
+    return True
+
+
+def guess_as_dict(
+    settings: Sequence[RankedSetting],
+    features: RecordFeatures,
+    worth: GuessWorth | None,
+    sources: Sequence[Path],
+    **stated: Any,
+) -> dict[str, Any]:
+    """Return a guess as JSON has it; `stated` are further facts, such as the baseline."""
+    return {
+        "format": GUESS_FORMAT,
+        "version": GUESS_VERSION,
+        **stated,
+        "features": features._asdict(),
+        "sources": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(sources)},
+        "settings": [
+            {"label": one.trial.label, **one.trial._asdict(), "gain": one.gain, "records": one.records}
+            for one in settings
+        ],
+        "left_one_out": None if worth is None else worth._asdict(),
+    }
+
+
+def write_guess(path: Path, guess: Mapping[str, Any]) -> None:
+    """Write a guess into a file."""
+    write_whole(path, (json.dumps(guess, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_guess(path: Path) -> list[SweepTrial]:
+    """Return the settings of a guess, from the best.
+
+    Raises
+    ------
+    FormatError
+        If the file is none.
+    ParameterError
+        If it is missing, or names a method or a parameter that there is not.
+    """
+    value = strict_json.parse(read_text(path, ParameterError), str(path), error=FormatError)
+    if not isinstance(value, dict) or value.get("format") != GUESS_FORMAT:
+        raise FormatError(f"{path} is no first guess of `intact learn settings`")
+    if value.get("version") != GUESS_VERSION:
+        raise FormatError(f"{path} is of version {value.get('version')!r}; this program reads {GUESS_VERSION}")
+    try:
+        return [read_trial(one) for one in typed(value, {"settings": (list,)})["settings"]]
+    except ParameterError:
+        raise
+    except (TypeError, KeyError, ValueError) as error:
+        raise FormatError(f"{path} is damaged: {error!r:.200}") from error
