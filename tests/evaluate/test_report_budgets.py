@@ -1,6 +1,8 @@
 """Sections on budgets and on errors of choosers, on simulated runs of known truth."""
 
 from dataclasses import replace
+from itertools import product
+from math import factorial, prod
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from intact.evaluate.report.sections import estimation, solve_or_verify
 from intact.evaluate.report.sections.base import Omission
 from intact.evaluate.results import SingleVerdict
-from intact.reason.aggregate.rpc import expected_errors
+from intact.reason.aggregate.rpc import expected_errors, probabilities, prune
 from support.report_runs import MANIFEST, arm
 
 
@@ -103,15 +105,52 @@ def at(temperature, made, **sampling):
     return replace(made, run=replace(made.run, manifest=MANIFEST | {"method": method}))
 
 
-@pytest.mark.parametrize("n", [4, 8])
+def pruned_error(chances, right, n):
+    """Enumerate how often each text is drawn: the mean squared distance of RPC's estimate from 1."""
+    total = 0.0
+    for counts in product(range(n + 1), repeat=len(chances)):
+        if sum(counts) == n:
+            texts = [i for i, count in enumerate(counts) for _ in range(count)]
+            kept = prune(probabilities([np.log(chances[i]) for i in texts], None), estimation._fit).kept
+            mass = sum(chances[i] for i in {i for i, stays in zip(texts, kept, strict=True) if stays and right[i]})
+            ways = factorial(n) / prod(factorial(count) for count in counts)
+            total += ways * prod(chance**count for chance, count in zip(chances, counts, strict=True)) * (mass - 1) ** 2
+    return total
+
+
+def test_choosers_by_rewards_are_those_of_a_hand_made_run():
+    """One right text of four: its reward is the largest, and half of all, but it has a quarter of the votes."""
+    own = [{"correct": place == 0, "answer": "a" if place == 0 else "b"} for place in range(4)]
+    for one, reward in zip(own, (3.0, 1.0, 1.0, 1.0), strict=True):
+        one["rewards"] = {"judge": reward, "signed": -reward}
+    (found,) = estimation.SECTION.make([at(0.7, arm([own] * 10))]).numbers.values()
+    assert list(found.choosers) == ["vote", "best by judge", "weighted by judge", "best by signed"]
+    totals = {name: (one.total.estimate, one.accuracy) for name, one in found.choosers.items()}
+    assert totals == {
+        "vote": (0.75**2, 0), "best by judge": (0, 1), "weighted by judge": (0.25, 1), "best by signed": (1, 0)
+    }  # fmt: skip
+    some = [[*own[:3], own[3] | {"rewards": {"judge": 1.0}}]] * 10
+    (found,) = estimation.SECTION.make([at(0.7, arm(some))]).numbers.values()
+    assert list(found.choosers) == ["vote", "best by judge", "weighted by judge"]
+
+
+def test_rpc_is_not_fitted_to_very_many_samples(monkeypatch):
+    monkeypatch.setattr(estimation, "_MOST", 100)
+    body = estimation.SECTION.make([at(1.0, arm(drawn(1, [0.5, 0.5], [True, False], 4, 40)))])
+    (found,) = body.numbers.values()
+    assert list(found.choosers) == ["vote", "consistency", "inclusion"]
+    assert "RPC is not shown, because its mixture would be fitted to more than 100 samples" in body.blocks[-1].text
+
+
+@pytest.mark.parametrize("n", [4, 6])
 def test_errors_of_choosers_are_those_of_the_known_model(n):
     chances, right = [0.3, 0.2, 0.25, 0.25], [True, True, False, False]
     (found,) = estimation.SECTION.make([at(1.0, arm(drawn(1, chances, right, n)))]).numbers.values()
     known = expected_errors([0.3, 0.2], n)
     assert found.model.low <= float(known.model) <= found.model.high
-    assert list(found.choosers) == ["vote", "consistency", "inclusion"]
+    assert list(found.choosers) == ["vote", "consistency", "inclusion", "rpc"]
     for name, errors in found.choosers.items():
-        total = float(getattr(known, name))
+        total = float(getattr(known, name)) if name != "rpc" else pruned_error(chances, right, n)
         assert errors.total.low <= total <= errors.total.high
         assert errors.estimation.low <= total - float(known.model) <= errors.estimation.high
     assert found.seen_mass > 0.5

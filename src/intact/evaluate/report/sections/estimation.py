@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +24,10 @@ from intact.evaluate.report.sections.base import (
     omission_notes,
 )
 from intact.evaluate.results import ItemSample
-from intact.reason.aggregate.rpc import inclusion_weights, perplexity_consistency, probabilities, seen_errors
+from intact.exact import exp
+from intact.reason.aggregate.best import best_of_n
+from intact.reason.aggregate.mixture import Mixture, fit
+from intact.reason.aggregate.rpc import distinct_weights, inclusion_weights, probabilities, prune, seen_errors
 from intact.reason.aggregate.votes import vote
 from intact.stats.association import ratio_of_sums
 from intact.stats.intervals import Interval
@@ -33,11 +38,15 @@ _NEUTRAL = {
     "presence_penalty": 0, "frequency_penalty": 0, "min_tokens": 0, "ignore_eos": False,
 }  # fmt: skip
 """Sampling parameters with which texts are drawn from the model itself."""
+_MOST = 10_000
+"""The most samples of a run for which RPC is shown: its mixture takes some 20 ms a sample."""
 _CONSTRAINTS = ("logit_bias", "json_schema", "regex", "grammar")
 
 
 class ChooserErrors(NamedTuple):
     """A chooser's estimate of the right answer's probability.
+
+    Of best-of-N that is 1 if the chosen answer is right, else 0; of a vote by rewards, the share of right answers.
 
     Attributes
     ----------
@@ -67,7 +76,9 @@ class EstimationFindings(NamedTuple):
     model : Interval
         The mean of `(P - 1)^2` over problems, P being the probability of right answers.
     choosers : dict of str to ChooserErrors
-        The vote, and if texts were drawn from the model itself `consistency` and `inclusion`.
+        The vote; if texts were drawn from the model itself `consistency`, `inclusion` and `rpc`; for each scorer whose
+        rewards all texts have, `best by NAME`, and `weighted by NAME` if none is negative. `rpc` is left out of runs of
+        more than 10,000 samples.
     why_not : str
         The reason why there is only the vote, or an empty text.
     copies : float
@@ -96,19 +107,25 @@ def measure(samples: Mapping[str, Sequence[ItemSample]], sampling: Mapping[str, 
     logprobs = [[min(one.logprob, 0.0) for one in each] for each in own]
     found = [seen_errors(*each) for each in zip(texts, logprobs, right, strict=True)]
     chosen = {"vote": [_right(vote([one.answer for one in each]).answer, each) for each in own]}
+    errors = {"vote": [float(one.vote) for one in found]}
     if not changed:
-        chosen["consistency"] = [_right(_consistent(each, texts[i], logprobs[i]), each) for i, each in enumerate(own)]
-        chosen["inclusion"] = [
-            _right(vote([one.answer for one in each], inclusion_weights(texts[i], logprobs[i])).answer, each)
-            for i, each in enumerate(own)
-        ]
+        kept = None if count * len(own) > _MOST else [prune(probabilities(of, None), _fit).kept for of in logprobs]
+        for name, weights in _weights_of(texts, logprobs, kept).items():
+            answers = [vote([one.answer for one in each], of).answer for each, of in zip(own, weights, strict=True)]
+            chosen[name] = [_right(answer, each) for answer, each in zip(answers, own, strict=True)]
+        errors |= {name: [float(getattr(one, name)) for one in found] for name in ("consistency", "inclusion")}
+        if kept is not None:
+            errors["rpc"] = [_pruned_error(*each) for each in zip(texts, logprobs, right, kept, strict=True)]
+    for name, (verdicts, distances) in _by_rewards(own).items():
+        chosen[name], errors[name] = verdicts, distances
+    model = [float(one.model) for one in found]
     return EstimationFindings(
         count,
-        _mean([float(one.model) for one in found]),
+        _mean(model),
         {
             name: ChooserErrors(
-                _mean([float(getattr(one, name)) for one in found]),
-                _mean([float(getattr(one, name) - one.model) for one in found]),
+                _mean(errors[name]),
+                _mean(np.subtract(errors[name], model).tolist()),
                 float(np.mean(verdicts)),
                 None if name == "vote" else mcnemar(verdicts, chosen["vote"]),
             )
@@ -130,9 +147,64 @@ def _changed(sampling: Mapping[str, Any]) -> str:
     return ""
 
 
-def _consistent(samples: Sequence[ItemSample], texts: Sequence[Any], logprobs: Sequence[float]) -> str | None:
-    scaled = probabilities(logprobs, None)
-    return perplexity_consistency([one.answer for one in samples], texts, scaled).answer
+def _weights_of(
+    texts: Sequence[Sequence[Any]], logprobs: Sequence[Sequence[float]], kept: Sequence[Sequence[bool]] | None
+) -> dict[str, list[list[Fraction]]]:
+    """Return the weights of each problem's texts by chooser, with those that RPC keeps if they are known.
+
+    Probabilities are relative to the largest, which changes no choice.
+    """
+    scaled = [probabilities(of, None) for of in logprobs]
+    found = {
+        "consistency": [distinct_weights(*each) for each in zip(texts, scaled, strict=True)],
+        "inclusion": [inclusion_weights(*each) for each in zip(texts, logprobs, strict=True)],
+    }
+    if kept is not None:
+        found["rpc"] = [distinct_weights(*each) for each in zip(texts, scaled, kept, strict=True)]
+    return found
+
+
+def _pruned_error(
+    texts: Sequence[Any], logprobs: Sequence[float], right: Sequence[bool], kept: Sequence[bool]
+) -> float:
+    """Return the squared distance from 1 of the probability of distinct right texts that pruning keeps."""
+    both = [one and good for one, good in zip(kept, right, strict=True)]
+    return float((sum(distinct_weights(texts, [exp(value) for value in logprobs], both), Fraction(0)) - 1) ** 2)
+
+
+def _fit(values: Sequence[float]) -> Mixture | None:
+    """Fit RPC's mixture, which does not depend on the order of values, to each set of them once."""
+    return _fit_sorted(tuple(sorted(values)))
+
+
+@lru_cache(maxsize=1024)
+def _fit_sorted(values: tuple[float, ...]) -> Mixture | None:
+    return fit(values)
+
+
+def _by_rewards(own: Sequence[Sequence[ItemSample]]) -> dict[str, tuple[list[bool], list[float]]]:
+    """Return for choosers by rewards if they are right, and how far squared their estimates are from 1, by problem."""
+    found = {}
+    for scorer in sorted(set.intersection(*(set(one.rewards) for each in own for one in each))):
+        rewards = [[one.rewards[scorer] for one in each] for each in own]
+        best = [_best(each, of) for each, of in zip(own, rewards, strict=True)]
+        found[f"best by {scorer}"] = best, [float(not good) for good in best]
+        if min(map(min, rewards)) >= 0:
+            weights = [of if any(of) else [1.0] * len(of) for of in rewards]
+            answers = [vote([one.answer for one in each], of) for each, of in zip(own, weights, strict=True)]
+            shares = [
+                float(np.dot(of, [bool(one.correct) for one in each]) / sum(of))
+                for each, of in zip(own, weights, strict=True)
+            ]
+            verdicts = [_right(one.answer, each) for one, each in zip(answers, own, strict=True)]
+            found[f"weighted by {scorer}"] = verdicts, [(share - 1) ** 2 for share in shares]
+    return found
+
+
+def _best(samples: Sequence[ItemSample], rewards: Sequence[float]) -> bool:
+    """Return true if the text of the largest reward is right; texts without an answer come last."""
+    place = best_of_n([None if one.answer is None else of for one, of in zip(samples, rewards, strict=True)])
+    return place is not None and bool(samples[place].correct)
 
 
 def _right(answer: str | None, samples: Sequence[ItemSample]) -> bool:
@@ -155,8 +227,9 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     blocks: list[Block] = [Paragraph(f"{name}: {_sentence(one)}") for name, one in found.items()]
     rows = [
         [
-            name, _CALLED[chooser], with_bounds(*errors.total, form=_three), with_bounds(*one.model, form=_three),
-            with_bounds(*errors.estimation, form=_three), percent(errors.accuracy), _against(errors.against_vote),
+            name, _CALLED.get(chooser, chooser), *[
+                with_bounds(*interval, form=_three) for interval in (errors.total, one.model, errors.estimation)
+            ], percent(errors.accuracy), _against(errors.against_vote),
         ]
         for name, one in found.items()
         for chooser, errors in one.choosers.items()
@@ -168,7 +241,9 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
             "A chooser estimates the probability of the right answer; its error is the squared distance from 1. The "
             "model's part is that of the probability itself, which no number of samples mends; of the vote the rest is "
             "p (1 - p) / n. Perplexity consistency adds up the probabilities of distinct texts, and falls short where "
-            "few of all texts are seen; inclusion divides each by the chance of seeing it. Estimation is the total "
+            "few of all texts are seen; inclusion divides each by the chance of seeing it; RPC prunes improbable texts "
+            "first. A vote weighted by rewards estimates the share of the rewards that right answers have, best-of-N 1 "
+            "or 0, as it stakes all on one text: their errors need not tend to the model's. Estimation is the total "
             "less the model's part, so that it may be negative. In parentheses 95% intervals over problems."
         )
     )
@@ -177,10 +252,15 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
         for name, one in found.items()
         if one.why_not
     ]
+    blocks += [
+        Paragraph(f"{name}: RPC is not shown, because its mixture would be fitted to more than {_MOST:,} samples.")
+        for name, one in found.items()
+        if not one.why_not and "rpc" not in one.choosers
+    ]
     return SectionBody([*blocks, *omission_notes(lacking)], found)
 
 
-_CALLED = {"vote": "vote", "consistency": "perplexity consistency", "inclusion": "inclusion"}
+_CALLED = {"consistency": "perplexity consistency", "rpc": "RPC"}
 
 
 def _sentence(one: EstimationFindings) -> str:
