@@ -2,11 +2,14 @@
 
     python benchmarks/laws.py [--repeats 40] [--problems 200,1000,4000] [--json FILE]
     python benchmarks/laws.py --intervals [--repeats 30]
+    python benchmarks/laws.py --curves [--repeats 200]
     python benchmarks/laws.py --logs $INTACT_DATA/logs/game24_gpt4
 
 Problems are drawn from populations with known tails, 100 samples of each; laws are fitted to the counts, and asked for
 the exponent and for pass@10,000, which are known. With --intervals it is how often the bootstrap's 95% intervals hold
-the latter. With --logs it is what laws make of published samples, of the first of them and of all.
+the latter. With --curves it is how often forecasts by LC-PFN's prior hold coverage and votes at two and four times the
+samples drawn, and how far off the law of the least AIC is. With --logs it is what laws make of published samples, of
+the first of them and of all.
 """
 
 from __future__ import annotations
@@ -20,8 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from intact.stats.choosing_at_k import majority_at_k
+from intact.stats.coverage import pass_at_k
 from intact.stats.laws.curve import fit_curve
 from intact.stats.laws.extrapolation import extrapolate
+from intact.stats.laws.learning_curve import forecast_curve
 from intact.stats.laws.population import FAMILIES, Population, fit_best, fit_population
 
 SAMPLES, FAR = 100, 10_000
@@ -35,13 +41,26 @@ POPULATIONS = (
 )
 
 
-def draw(population: Population, problems: int, rng: np.random.Generator) -> np.ndarray:
-    """Right samples of each problem."""
+DRAWN = 32
+"""Samples of a problem from which curves are forecast."""
+FORECAST = {
+    "pass": (POPULATIONS[0], POPULATIONS[1], POPULATIONS[3], POPULATIONS[4]),
+    "majority": (POPULATIONS[1], Population("beta", 2.0, 3.0, 0, 0), POPULATIONS[4]),
+}
+
+
+def draw_rates(population: Population, problems: int, rng: np.random.Generator) -> np.ndarray:
+    """The rate of each problem."""
     if population.family.endswith("kumaraswamy"):
         rates = (1 - (1 - rng.random(problems)) ** (1 / population.b)) ** (1 / population.a)
     else:
         rates = rng.beta(population.a, population.b, problems)
-    return rng.binomial(SAMPLES, np.where(rng.random(problems) < population.never, 0, rates))
+    return np.where(rng.random(problems) < population.never, 0, rates)
+
+
+def draw(population: Population, problems: int, rng: np.random.Generator) -> np.ndarray:
+    """Right samples of each problem."""
+    return rng.binomial(SAMPLES, draw_rates(population, problems, rng))
 
 
 def describe(population: Population) -> str:
@@ -80,6 +99,67 @@ def intervals(population: Population, problems: int, repeats: int, seed: int) ->
             width += float(found.high[0] - found.low[0]) / repeats
         row[name] = {"holds": held / repeats, "width": width}
     return row
+
+
+def draw_answers(population: Population, problems: int, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Answers of samples of each problem: 0 is right, 1 to 3 are wrong, some of them likelier than others."""
+    rates = draw_rates(population, problems, rng)[:, None]
+    chances = np.hstack([rates, (1 - rates) * rng.dirichlet(np.ones(3), problems)])
+    return (np.cumsum(chances, axis=1)[:, None, :3] <= rng.random((problems, samples, 1))).sum(axis=2)
+
+
+def vote_share(answers: np.ndarray) -> float:
+    """The share of problems whose right answer has the most votes; ties are shared."""
+    votes = np.stack([(answers == one).sum(axis=1) for one in range(4)], axis=1)
+    most = votes == votes.max(axis=1, keepdims=True)
+    return float((most[:, 0] / most.sum(axis=1)).mean())
+
+
+def forecasts(population: Population, kind: str, problems: int, repeats: int, seed: int) -> dict[str, Any]:
+    """How often intervals hold coverage, or the vote, at two and four times the samples drawn."""
+    wanted, numbers = [2 * DRAWN, 4 * DRAWN], [1 << i for i in range(DRAWN.bit_length())]
+    truth = population.pass_at_k(wanted)
+    if kind == "majority":
+        many = draw_answers(population, 40_000, wanted[-1], np.random.default_rng([seed, 0]))
+        truth = np.array([vote_share(many[:, :k]) for k in wanted])
+    found, laws = [], []
+    for repeat in range(repeats):
+        answers = draw_answers(population, problems, DRAWN, np.random.default_rng([seed, problems, repeat]))
+        right = (answers == 0).sum(axis=1)
+        if kind == "majority":
+            values = [majority_at_k(answers.tolist(), (answers == 0).tolist(), k) for k in numbers]
+        else:
+            values = [pass_at_k(DRAWN, right, k) for k in numbers]
+            laws.append(fit_best(DRAWN, right).pass_at_k(wanted) - truth)
+        found.append(forecast_curve(numbers, np.array(values).T, wanted, seed=repeat))
+    low, high, estimate = (np.array([getattr(one, name) for one in found]) for name in ("low", "high", "estimate"))
+    return {
+        "population": describe(population),
+        "curve": f"{kind}@{wanted[0]}, @{wanted[1]}",
+        "truth": truth.tolist(),
+        "holds": ((low <= truth) & (truth <= high)).mean(axis=0).tolist(),
+        "width": (high - low).mean(axis=0).tolist(),
+        "error": np.sqrt(((estimate - truth) ** 2).mean(axis=0)).tolist(),
+        "effective": float(np.median([one.effective for one in found])),
+        "error of the law": np.sqrt(np.square(laws).mean(axis=0)).tolist() if laws else [],
+    }
+
+
+def show_forecasts(repeats: int, seed: int, problems: int) -> list[dict[str, Any]]:
+    """Print how forecasts fare, a row as it comes."""
+    columns = ("population", "of", "truth", "held", "points wide", "points off", "effective draws", "least AIC, off")
+    print(f"| {' | '.join(columns)} |{chr(10)}{'|---' * len(columns)}|")
+    rows = []
+    for population, kind in [(one, kind) for kind, populations in FORECAST.items() for one in populations]:
+        row = forecasts(population, kind, problems, repeats, seed)
+        rows.append(row)
+        cells = [row["population"], row["curve"], ", ".join(f"{one:.3f}" for one in row["truth"])]
+        cells.append(", ".join(f"{one:.0%}" for one in row["holds"]))
+        wide, off, law = (
+            ", ".join(f"{100 * one:.1f}" for one in row[name]) for name in ("width", "error", "error of the law")
+        )
+        print(f"| {' | '.join([*cells, wide, off, format(row['effective'], ',.0f'), law])} |", flush=True)
+    return rows
 
 
 def published(folder: Path) -> None:
@@ -121,12 +201,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--problems", type=lambda text: [int(part) for part in text.split(",")], default=None)
     parser.add_argument("--intervals", action="store_true", help="check intervals instead of estimates")
+    parser.add_argument("--curves", action="store_true", help="check forecasts of curves by LC-PFN's prior")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--logs", type=Path, metavar="FOLDER")
     args = parser.parse_args()
     if args.logs:
         published(args.logs)
+        return
+    if args.curves:
+        told = show_forecasts(args.repeats, args.seed, (args.problems or [100])[0])
+        if args.json:
+            args.json.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
         return
     measure = intervals if args.intervals else accuracy
     sizes = args.problems or ([300] if args.intervals else [200, 1000, 4000])

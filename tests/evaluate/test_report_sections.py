@@ -13,6 +13,7 @@ from intact.evaluate.report.contents import SECTIONS, as_list, report
 from intact.evaluate.report.sections import checkers, derivations, judges, length, markers, saturation, summary
 from intact.evaluate.report.sections.base import Omission, SectionBody
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
+from intact.stats.laws.revision import RevisionChain
 from intact.stats.laws.verifier import Verifier, ceiling
 from support.report_runs import arm
 
@@ -209,6 +210,19 @@ def test_saturation_is_that_of_the_known_rates():
     assert fitted.p.estimate == pytest.approx(0.3, abs=0.05)
     assert found["foretold"].samples == 32
     assert found["foretold"].coverage.low <= 0.75 <= found["foretold"].coverage.high
+    forecast = found["forecasts"]["pass@k"]
+    assert forecast.at.tolist() == [32, 64]
+    assert (forecast.low <= 0.75).all()
+    assert (forecast.high >= 0.75).all()
+    assert forecast.effective >= 100
+
+
+def test_a_forecast_with_few_effective_draws_is_not_shown(monkeypatch):
+    monkeypatch.setattr(saturation, "_EFFECTIVE", 10**6)
+    rng = np.random.default_rng(6)
+    made = saturation.SECTION.make([arm([[{"correct": one} for one in rng.random(8) < 0.3] for _ in range(20)])])
+    texts = [block.text for block in made.blocks if isinstance(block, Paragraph)]
+    assert any(text.startswith("made: the forecast of pass@k is not shown, because only ") for text in texts)
 
 
 def test_rounds_of_revision_mend_and_spoil_as_often_as_they_do():
@@ -226,7 +240,10 @@ def test_rounds_of_revision_mend_and_spoil_as_often_as_they_do():
     assert rounds.rounds == 480
     assert rounds.mended.low <= 0.3 <= rounds.mended.high
     assert rounds.spoilt.low <= 0.1 <= rounds.spoilt.high
-    assert rounds.limit == pytest.approx(0.75, abs=0.08)
+    assert rounds.limit.low <= 0.75 <= rounds.limit.high
+    assert rounds.point.low <= RevisionChain(0.5, 0.3, 0.1).point() <= rounds.point.high
+    assert rounds.most == 8
+    assert abs(rounds.next_doubling.estimate) < 0.01
     assert saturation.SECTION.make([made]) == Omission(
         "it has not several independent samples of each problem, their number settled beforehand"
     )
