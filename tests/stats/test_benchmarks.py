@@ -1,8 +1,10 @@
-"""What benchmarks/intervals.py and benchmarks/laws.py say, in small."""
+"""What benchmarks/intervals.py, its two neighbours for exact intervals and for reports, and benchmarks/laws.py say."""
+
+from fractions import Fraction
 
 import pytest
 
-from support.modules import load
+from support.modules import ROOT, load
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,30 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(interval, simulatio
 def test_what_not_to_do_claims_too_much():
     wrong = load("benchmarks/intervals.py").measure(400, "NOT")
     assert [row.holds < 0.9 for row in wrong] == [True, True]
+
+
+def test_exact_intervals_hold_the_truth_as_often_as_they_say_or_more():
+    exact = load("benchmarks/exact_intervals.py")
+    rows = [exact.counts(20, 10, 0.9), exact.counts(20, 10, 0.95)]
+    rows += [of(level) for of in (exact.place_above, exact.answered, exact.one_set) for level in (0.7, 0.9)]
+    assert all(Fraction(str(row.level)) <= row.holds <= 1 for row in rows)
+    assert rows[0].width < rows[1].width
+
+
+@pytest.mark.parametrize("case", ["lengths of few", "rounds of few"])
+def test_intervals_of_reports_hold_the_truth_about_as_often_as_they_say(case, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    rows = load("benchmarks/report_intervals.py").measure(60, case)
+    assert rows
+    for row in rows:
+        assert row.holds >= 0.95 - 3 * (0.95 * 0.05 / 60) ** 0.5, row
+
+
+def test_forecasts_of_votes_hold_the_truth():
+    laws = load("benchmarks/laws.py")
+    row = laws.forecasts(laws.FORECAST["majority"][0], "majority", problems=40, repeats=6, seed=1)
+    assert min(row["holds"]) >= 4 / 6
+    assert row["effective"] > 500
 
 
 def test_laws_foretell_what_is_known():

@@ -1,0 +1,192 @@
+"""How often exact intervals hold the truth, by enumeration, and how wide they are: a table of docs/statistics.md.
+
+    python benchmarks/exact_intervals.py [--json FILE]
+
+Nothing is drawn but the example problems of the last rows. Counts: for every number of right answers among graded
+problems and those to come, all ways to part them. Batches and sets: all choices of the problems to come among some
+with scores 1/n ... 1, or with votes. The coverage printed is the least over what is not known; it never lies below the
+level.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from intact.stats.answer_sets import answer_set, least_share, least_share_of_batch, right_share
+from intact.stats.batches import at_most_wrong, batch_mean, batch_quantile, predict_mean
+from intact.stats.prediction import predict_right
+
+
+class ExactRow(NamedTuple):
+    """An interval's exact coverage.
+
+    Attributes
+    ----------
+    level : float
+        The nominal level.
+    holds : Fraction
+        The chance that it holds the truth, the least over what is not known.
+    width : float
+        The mean width.
+    unit : str
+        The width's unit, and what one-sided bounds are measured from.
+    """
+
+    interval: str
+    of: str
+    level: float
+    holds: Fraction
+    width: float
+    unit: str
+
+
+def counts(graded: int, to_come: int, level: float) -> ExactRow:
+    """Right answers among the next problems; widths are means over all numbers right in all, each as likely."""
+    bounds = [predict_right(right, graded, to_come, level) for right in range(graded + 1)]
+    least, width = Fraction(1), 0.0
+    for total in range(graded + to_come + 1):
+        every = math.comb(graded + to_come, total)
+        held = Fraction(0)
+        for right in range(max(0, total - to_come), min(graded, total) + 1):
+            chance = Fraction(math.comb(graded, right) * math.comb(to_come, total - right), every)
+            held += chance * (bounds[right].low <= total - right <= bounds[right].high)
+            width += float(chance) * (bounds[right].high - bounds[right].low) / (graded + to_come + 1)
+        least = min(least, held)
+    return ExactRow("`predict_right`", f"{to_come} after {graded}", level, least, width, "problems")
+
+
+GRADED, COMING = 12, 4
+"""Problems of the rows by all choices: 1,820 of them."""
+
+
+def splits() -> Iterator[tuple[list[int], list[int]]]:
+    """All choices of problems to come: the places of those graded and of those to come."""
+    everyone = range(GRADED + COMING)
+    for chosen in combinations(everyone, COMING):
+        yield [place for place in everyone if place not in chosen], list(chosen)
+
+
+def over_splits(
+    interval: str, of: str, level: float, unit: str, one: Callable[[list[int], list[int]], tuple[bool, float]]
+) -> ExactRow:
+    """Average over all choices of problems to come."""
+    found = [one(graded, coming) for graded, coming in splits()]
+    holds = Fraction(sum(held for held, _ in found), len(found))
+    return ExactRow(interval, of, level, holds, sum(width for _, width in found) / len(found), unit)
+
+
+SCORES = [Fraction(place, GRADED + COMING) for place in range(1, GRADED + COMING + 1)]
+"""Scores of problems, evenly spread."""
+
+
+def mean_both(level: float) -> ExactRow:
+    """The mean score to come, from both sides."""
+
+    def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
+        low, high = predict_mean([SCORES[i] for i in graded], COMING, level)
+        return low <= sum(SCORES[i] for i in coming) / COMING <= high, float(high - low)
+
+    return over_splits("`predict_mean`", f"mean of {COMING} after {GRADED}", level, "of scores in 0 to 1", one)
+
+
+def mean_above(level: float) -> ExactRow:
+    """The mean score to come, from above."""
+
+    def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
+        high = batch_mean([SCORES[i] for i in graded], COMING, level)
+        return sum(SCORES[i] for i in coming) / COMING <= high, float(high)
+
+    return over_splits("`batch_mean`", f"mean of {COMING} after {GRADED}", level, "from 0", one)
+
+
+def place_above(level: float) -> ExactRow:
+    """The second largest score to come; an endless bound counts 1, the highest score."""
+
+    def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
+        high = batch_quantile([SCORES[i] for i in graded], COMING, COMING - 1, level)
+        return sorted(SCORES[i] for i in coming)[COMING - 2] <= high, float(min(high, 1))
+
+    return over_splits("`batch_quantile`", f"place {COMING - 1} of {COMING} after {GRADED}", level, "from 0", one)
+
+
+RIGHT = [place % 4 != 1 for place in range(GRADED + COMING)]
+"""Right answers by confidence: a quarter are wrong, at all confidences."""
+
+
+def answered(level: float) -> ExactRow:
+    """At most one wrong answer among those that are confident enough; widths are shares of answers that are given."""
+
+    def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
+        bound = at_most_wrong([SCORES[i] for i in graded], [RIGHT[i] for i in graded], COMING, 1, level)
+        given = [i for i in coming if SCORES[i] > bound]
+        return sum(not RIGHT[i] for i in given) <= 1, len(given) / COMING
+
+    return over_splits("`at_most_wrong`", f"1 of {COMING} after {GRADED}", level, "of answers given", one)
+
+
+def votes() -> list[list[str]]:
+    """Votes of six on problems of several difficulties; the right answer is "a"."""
+    rng = random.Random(0)
+    chances = [rng.choice((0.2, 0.5, 0.9)) for _ in range(GRADED + COMING)]
+    return [[rng.choice("bcd") if rng.random() > p else "a" for _ in range(6)] for p in chances]
+
+
+VOTES = votes()
+SHARES = [right_share(given, [answer == "a" for answer in given]) for given in VOTES]
+
+
+def one_set(level: float) -> ExactRow:
+    """The set of one more problem, each problem being that one; none to give counts as holding, with all answers."""
+    found = []
+    for place, given in enumerate(VOTES):
+        least = least_share([share for i, share in enumerate(SHARES) if i != place], level)
+        found.append((least is None or SHARES[place] >= least, 4 if least is None else len(answer_set(given, least))))
+    holds = Fraction(sum(held for held, _ in found), len(found))
+    of = f"a set after {len(VOTES) - 1}"
+    return ExactRow("`least_share`", of, level, holds, sum(size for _, size in found) / len(found), "answers a set")
+
+
+def batch_of_sets(level: float) -> ExactRow:
+    """Three of four sets that hold a right answer at once."""
+
+    def one(graded: list[int], coming: list[int]) -> tuple[bool, float]:
+        least = least_share_of_batch([SHARES[i] for i in graded], COMING, 0.75, level)
+        if least is None:
+            return True, 4.0
+        held = sum(SHARES[i] >= least for i in coming)
+        return held >= 0.75 * COMING, sum(len(answer_set(VOTES[i], least)) for i in coming) / COMING
+
+    return over_splits("`least_share_of_batch`", f"3 of {COMING} sets after {GRADED}", level, "answers a set", one)
+
+
+def measure() -> list[ExactRow]:
+    """All rows."""
+    rows = [counts(*sizes, level) for sizes in ((20, 10), (100, 20), (100, 100)) for level in (0.9, 0.95)]
+    for of in (mean_both, mean_above, place_above, answered, one_set, batch_of_sets):
+        rows += [of(level) for level in (0.7, 0.9)]
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    rows = measure()
+    print("| interval | of | level | holds the truth | mean width |\n|---|---|---|---|---|")
+    for row in rows:
+        print(f"| {row.interval} | {row.of} | {row.level:.0%} | {float(row.holds):.2%} | {row.width:.3g} {row.unit} |")
+    if args.json:
+        values = [row._asdict() | {"holds": float(row.holds)} for row in rows]
+        args.json.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
