@@ -63,7 +63,9 @@ KINDS = {
         mix={"name": "uscd", "deviation": 0.05},
         shadow=PROMPT[5:30],
     ),
-    "hopeless": Ask(PROMPT[:45], LONG | {"temperature": 1.2, "seed": 3, "stop_mean_below": -4.0, "stop_window": 7}, n=3),
+    "hopeless": Ask(
+        PROMPT[:45], LONG | {"temperature": 1.2, "seed": 3, "stop_mean_below": -4.0, "stop_window": 7}, n=3
+    ),
     "schema": Ask(PROMPT[:21], {"max_tokens": 40, "temperature": 0.5, "json_schema": SCHEMA}),
 }  # fmt: skip
 FACTORS = {

@@ -261,7 +261,7 @@ def test_a_window_that_no_receipt_has_is_refused_by_both(tiny: Tiny, sampling: d
     receipt["request"]["sampling"] |= sampling
     with pytest.raises(v.CannotVerifyError, match="stop_window"):
         tiny.verdict(receipt)
-    with pytest.raises(ReceiptError, match="stop_window|canonical"):
+    with pytest.raises(ReceiptError, match=r"stop_window|canonical"):
         document.Receipt.parse(v.canonical(receipt))
 
 

@@ -160,7 +160,7 @@ class State:
 
     @property
     def ended(self) -> bool:
-        """If true, nothing follows: an end token, a stop string of the user's, `unlikely`, the context's end, an error."""
+        """If true, nothing follows: an end token, the user's stop string, `unlikely`, the context's end, an error."""
         return self.why in ("end", "closed", "unlikely", "context", "error")
 
     @property

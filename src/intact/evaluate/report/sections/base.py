@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -103,12 +103,6 @@ def join_reasons(lacking: Mapping[str, str]) -> Omission:
 def omission_notes(lacking: Mapping[str, str]) -> list[Paragraph]:
     """Say of each run that a section leaves out why it does."""
     return [Paragraph(f"{name} is not shown, because {because}.") for name, because in lacking.items()]
-
-
-def body_or_reason(blocks: Iterable[Block], because: str) -> SectionBody | Omission:
-    """Return what to show, or the reason where there is no block."""
-    found = list(blocks)
-    return SectionBody(found) if found else Omission(because)
 
 
 MIXED = 10

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from intact.errors import IntactError
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import EXTRAPOLATED, ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
 from intact.evaluate.report.formatting import bounds, or_nan, percent, settled
-from intact.evaluate.report.sections.base import ReportSection, body_or_reason
+from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.stats.checks import Floats
 
 
-def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
-    """Yield pass@k and majority@k over k, and extrapolations of the former."""
+def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
+    """Return pass@k and majority@k over k, and extrapolations of the former."""
     lines: list[figures.PlotLine] = []
     rows: list[list[str]] = []
     notes: list[Paragraph] = []
+    numbers: dict[str, dict[str, Any]] = {}
     for arm in arms:
         for kind in ("pass@", "majority@"):
             own = arm.curve(kind)
@@ -26,22 +28,36 @@ def _scaling(arms: Sequence[ReportArm]) -> Iterator[Block]:
             k = [int(score.metric.partition("@")[2]) for score in own]
             low, high = ([or_nan(getattr(score, bound)) for score in own] for bound in ("low", "high"))
             line = figures.PlotLine(f"{kind}k, {arm.name}", k, [score.value for score in own], low, high)
+            numbers.setdefault(arm.name, {})[f"{kind}k"] = own
             if kind == "pass@":
                 try:
                     line = line._replace(fit=_law(arm, max(k), rows, notes))
+                    numbers[arm.name]["law"] = _foretold(arm)
                 except IntactError as error:
                     notes.append(Paragraph(f"No law is fitted to {arm.name}: {error}."))
             lines.append(line)
     if not lines:
-        return
+        return Omission("no run has several independent samples of each problem")
     name = f"scaling {arms[0].label}"
     caption = "Coverage (pass@k) and majority@k over the number of samples, unbiased, with 95% intervals over problems"
     fitted = "; thin lines and bands are fitted laws" if rows else ""
-    yield Picture(figures.curves(name, lines, "samples a problem (k)", "right"), f"{caption}{fitted}.")
+    blocks: list[Block] = [
+        Picture(figures.curves(name, lines, "samples a problem (k)", "right"), f"{caption}{fitted}.")
+    ]
     if rows:
-        yield Table(["run", "law", "exponent", *[f"pass@{k:,}" for k in EXTRAPOLATED]], rows)
-        yield Paragraph("Foretold, with 95% intervals by resampling problems, the law chosen anew each time.")
-    yield from notes
+        blocks.append(Table(["run", "law", "exponent", *[f"pass@{k:,}" for k in EXTRAPOLATED]], rows))
+        blocks.append(Paragraph("Foretold, with 95% intervals by resampling problems, the law chosen anew each time."))
+    return SectionBody([*blocks, *notes], numbers)
+
+
+def _foretold(arm: ReportArm) -> dict[str, Any]:
+    found = arm.law
+    of = {int(at): i for i, at in enumerate(found.k)}
+    coverage = {
+        f"pass@{at}": {"estimate": found.coverage[of[at]], "low": found.low[of[at]], "high": found.high[of[at]]}
+        for at in EXTRAPOLATED
+    }
+    return {"exponent": found.exponent, **coverage}
 
 
 def _law(
@@ -62,5 +78,7 @@ def _law(
 
 
 SECTION = ReportSection(
-    "Scaling", lambda arms: body_or_reason(_scaling(arms), "no run has several independent samples of each problem")
+    "Scaling",
+    _make,
+    ("pass@k: arXiv 2107.03374", "laws: arXiv 2407.21787 and 2502.17578"),
 )
