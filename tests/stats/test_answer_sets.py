@@ -4,6 +4,7 @@ import json
 import math
 import random
 from fractions import Fraction
+from functools import cache
 from itertools import combinations
 
 import pytest
@@ -16,6 +17,8 @@ from intact.stats.answer_sets import (
     least_share_of_batch,
     leave_one_out,
     right_share,
+    sets_at,
+    share_rank,
 )
 
 
@@ -41,6 +44,30 @@ def test_sets_hold_a_right_answer_as_often_as_they_say(level):
     rng = random.Random(0)
     for problems in (2, 7, 20, 33):
         assert leave_one_out(*drawn(rng, problems), level).covered >= level
+
+
+@pytest.mark.parametrize("level", [0.6, 0.7])
+def test_bounds_of_coverage_and_size_hold_what_other_problems_have(level):
+    """Thresholds come from the same 100 problems; the truth is that of 10,000 others, by the same threshold."""
+    rng = random.Random(2)
+    others = drawn(rng, 10_000, 16)
+    truth = cache(lambda least: sets_at(*others, least))
+    covered, sizes = [], []
+    for _ in range(400):
+        answers, right = drawn(rng, 100, 16)
+        least = least_share([right_share(given, flags) for given, flags in zip(answers, right, strict=True)], level)
+        found, real = sets_at(answers, right, least), truth(least)
+        low, high = found.covered_bounds(share_rank(100, level))
+        covered.append(low <= real.covered <= high)
+        low, high = found.size_bounds()
+        sizes.append(low <= real.size <= high)
+    assert sum(covered) >= 0.92 * len(covered)
+    assert abs(sum(sizes) / len(sizes) - 0.95) < 0.03
+
+
+def test_sets_of_one_size_have_no_bounds_of_it():
+    assert sets_at([["a", "a"], ["b", "b"]], [[True] * 2] * 2, 1).size_bounds() is None
+    assert sets_at([["a"], ["b"]], [[True], [False]], None).abstained == 1
 
 
 @pytest.mark.parametrize(("level", "holding"), [(0.5, 0.5), (0.8, 0.6), (0.7, 1)])
@@ -82,7 +109,7 @@ def test_counts_of_sets_by_hand():
     answers = [["a", "a"], ["a", "b"], ["a", "a"], ["b", "c"]]
     right = [[one == "a" for one in given] for given in answers]
     # shares 1, 1/2, 1, 0; at level 1/2 of 3 others the second: 1/2, 1, 1/2, 1
-    assert leave_one_out(answers, right, 0.5) == AnswerSets(0.5, 0.5, 0.5, 0.5, 0)
+    assert leave_one_out(answers, right, 0.5) == AnswerSets(0.5, 0.5, 0.5, 0.5, 0, 4, (1, 0, 1, 0))
     found = leave_one_out(answers, right, 0.9)
     assert (found.covered, found.abstained) == (1, 1)
     assert math.isnan(found.size)

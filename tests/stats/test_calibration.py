@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from intact.errors import ParameterError
 from intact.stats.calibration import (
     Bin,
     auroc,
+    bins_from_the_top,
     brier,
     calibration_error,
     choice,
@@ -21,6 +23,7 @@ from intact.stats.calibration import (
     selective,
     selective_accuracy,
 )
+from intact.stats.intervals import wilson
 
 FAR = Bin(2, 2, 0, 2, 0)
 judged = st.lists(st.tuples(st.integers(0, 8).map(lambda n: n / 8), st.booleans()), min_size=1, max_size=30)
@@ -158,3 +161,50 @@ def test_bins_have_one_width_unless_they_are_to_be_adaptive():
     assert calibration_error(confidences, right, 2) == plain
     assert calibration_error(confidences, right, 2, adaptive=True) != plain
     assert [found.low for found in reliability([i / 20 for i in range(20)], [True] * 20)] == [i / 10 for i in range(10)]
+
+
+@given(judged, st.integers(1, 6))
+def test_bins_from_the_top_hold_enough_and_part_no_ties(pairs, least):
+    confidences, right = zip(*pairs, strict=True)
+    bins = bins_from_the_top(confidences, right, least)
+    assert sum(held.texts for held in bins) == len(pairs)
+    assert all(held.texts >= min(least, len(pairs)) for held in bins)
+    assert all(above.low > below.high for above, below in itertools.pairwise(bins))
+    for held in bins:
+        own = [flag for confidence, flag in pairs if held.low <= confidence <= held.high]
+        assert (held.texts, held.right) == (len(own), sum(own) / len(own))
+
+
+def test_bins_from_the_top_by_hand():
+    confidences = [1.0] * 3 + [0.5] * 2 + [0.25]
+    right = [True, True, False, True, False, False]
+    assert bins_from_the_top(confidences, right, 2) == [Bin(1, 1, 3, 1, 2 / 3), Bin(0.25, 0.5, 3, 1.25 / 3, 1 / 3)]
+    with pytest.raises(ParameterError, match="at least one text, got 0"):
+        bins_from_the_top(confidences, right, 0)
+
+
+@pytest.mark.parametrize("problems", [60, 400])
+def test_the_interval_of_a_bin_holds_the_chance_of_a_new_text_as_often_as_it_says(problems):
+    """Eight votes a problem, whose chance of a right answer is one of five; the truth is summed over binomial laws."""
+    chances, rng, votes = (0.1, 0.3, 0.5, 0.7, 0.95), random.Random(0), range(9)
+    law = {k: [math.comb(8, k) * p**k * (1 - p) ** (8 - k) for p in chances] for k in votes}
+
+    def truth(low, high):
+        """Return the chance of an answer with a share of votes of low or more, and less than high."""
+        held = [law[k] for k in votes if low <= k / 8 < high]
+        return sum(w * p for own in held for w, p in zip(own, chances, strict=True)) / sum(map(sum, held))
+
+    def draw():
+        p = rng.choice(chances)
+        return sum(rng.random() < p for _ in range(8)) / 8, rng.random() < p
+
+    hits = 0
+    for _ in range(2000):
+        bins = bins_from_the_top(*zip(*[draw() for _ in range(problems)], strict=True))
+        new, _ = draw()
+        place = next((i for i, held in enumerate(bins) if held.low <= new), len(bins) - 1)
+        held = bins[place]
+        bounds = (held.low if place < len(bins) - 1 else 0, bins[place - 1].low if place else 2)
+        low, high = wilson(round(held.right * held.texts), held.texts, 0.9)
+        hits += low <= truth(*bounds) <= high
+    assert abs(hits / 2000 - 0.9) < 0.02

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from types import NoneType
 from typing import Any, NamedTuple
@@ -156,6 +156,14 @@ def direct(records: Sequence[ItemRecord]) -> int:
         if record.answer != (None if record.chosen is None else record.samples[record.chosen].answer):
             return 0
     return counts.pop()
+
+
+def first_records(records: Iterable[ItemRecord]) -> dict[str, ItemRecord]:
+    """Return the first record of each problem, that of the first seed, by the problem's name."""
+    found: dict[str, ItemRecord] = {}
+    for record in records:
+        found.setdefault(record.id, record)
+    return found
 
 
 def own_samples(record: ItemRecord) -> list[ItemSample]:

@@ -19,12 +19,13 @@ from typing import NamedTuple, TypeVar
 from intact.errors import ParameterError
 from intact.exact import Number, written
 from intact.stats.batches import batch_quantile
+from intact.stats.intervals import clustered, wilson
 
 T = TypeVar("T", bound=Hashable)
 
 
 class AnswerSets(NamedTuple):
-    """Sets of answers to problems, each by a threshold from the other problems.
+    """Sets of answers to problems, and how they fare.
 
     Attributes
     ----------
@@ -38,6 +39,10 @@ class AnswerSets(NamedTuple):
         Share of problems whose set is empty, as no answer has enough votes.
     abstained
         Share of problems that were abstained from.
+    problems
+        The number of problems.
+    sizes
+        The numbers of answers of the sets, over problems that were not abstained from.
     """
 
     covered: float
@@ -45,6 +50,27 @@ class AnswerSets(NamedTuple):
     single: float
     empty: float
     abstained: float
+    problems: int
+    sizes: tuple[int, ...]
+
+    def covered_bounds(self, rank: int = 0, level: float = 0.95) -> tuple[float, float]:
+        """Return the bounds of `covered` over problems (Wilson's).
+
+        Parameters
+        ----------
+        rank : int
+            If the threshold comes from these problems, its rank among their scores, as of `share_rank`: the lower bound
+            is then that of so many covered problems. Those that share the threshold's score were counted by chance.
+        """
+        counted = round(self.covered * self.problems)
+        return wilson(min(rank or counted, counted), self.problems, level)[0], wilson(counted, self.problems, level)[1]
+
+    def size_bounds(self, level: float = 0.95) -> tuple[float, float] | None:
+        """Return the bounds of `size` over problems (Student's t); None if there are no two sets of different size."""
+        if len(set(self.sizes)) < 2:
+            return None
+        found = clustered(self.sizes, range(len(self.sizes)), level)
+        return max(0.0, found.low), found.high
 
 
 def right_share(answers: Sequence[Hashable | None], right: Sequence[bool]) -> Fraction:
@@ -90,8 +116,13 @@ def least_share(shares: Sequence[Number], level: float = 0.9) -> Number | None:
         If there is no problem, a share does not lie in [0, 1], or the level does not lie between 0 and 1.
     """
     _check(shares, level)
-    rank = math.ceil((len(shares) + 1) * written(level, "the level"))
+    rank = share_rank(len(shares), level)
     return _share_of(sorted(_scores(shares))[rank - 1] if rank <= len(shares) else math.inf)
+
+
+def share_rank(graded: int, level: float = 0.9) -> int:
+    """Return the rank of the threshold of `least_share` among n scores, `ceil((n + 1) level)`; above n: abstain."""
+    return math.ceil((graded + 1) * written(level, "the level"))
 
 
 def least_share_of_batch(
@@ -148,23 +179,52 @@ def leave_one_out(
     """
     if len(answers) != len(right) or len(answers) < 2:
         raise ParameterError(f"two problems or more are needed, with verdicts of each: {len(answers)}, {len(right)}")
-    shares = [right_share(given, flags) for given, flags in zip(answers, right, strict=True)]
-    covered = abstained = 0
-    sizes = []
-    for place, share in enumerate(shares):
-        least = least_share(shares[:place] + shares[place + 1 :], level)
+    shares = _shares(answers, right)
+    return _fare(answers, shares, [least_share(shares[:i] + shares[i + 1 :], level) for i in range(len(shares))])
+
+
+def sets_at(
+    answers: Sequence[Sequence[Hashable | None]], right: Sequence[Sequence[bool]], least: Number | None
+) -> AnswerSets:
+    """Return how sets of answers with a given share of votes fare; with None all problems are abstained from.
+
+    Also where the share comes from these problems, the bounds of coverage and of size hold what other problems have by
+    the same share about as often as they say; those of `leave_one_out`, whose thresholds vary, do so less often.
+
+    Raises
+    ------
+    ParameterError
+        If there is no problem or not as many verdicts, or as `right_share` and `answer_set`.
+    """
+    if len(answers) != len(right) or not answers:
+        raise ParameterError(f"a problem or more is needed, with verdicts of each: {len(answers)}, {len(right)}")
+    return _fare(answers, _shares(answers, right), [least] * len(answers))
+
+
+def _shares(answers: Sequence[Sequence[Hashable | None]], right: Sequence[Sequence[bool]]) -> list[Fraction]:
+    return [right_share(given, flags) for given, flags in zip(answers, right, strict=True)]
+
+
+def _fare(
+    answers: Sequence[Sequence[Hashable | None]], shares: Sequence[Fraction], thresholds: Sequence[Number | None]
+) -> AnswerSets:
+    """Return how sets fare, from the right answers' shares of votes and the threshold of each problem."""
+    covered, sizes = 0, []
+    for given, share, least in zip(answers, shares, thresholds, strict=True):
         if least is None:
-            abstained += 1
+            covered += 1
         else:
             covered += share >= least
-            sizes.append(len(answer_set(answers[place], least)))
+            sizes.append(len(answer_set(given, least)))
     problems = len(shares)
     return AnswerSets(
-        (covered + abstained) / problems,
+        covered / problems,
         sum(sizes) / len(sizes) if sizes else math.nan,
         sizes.count(1) / problems,
         sizes.count(0) / problems,
-        abstained / problems,
+        (problems - len(sizes)) / problems,
+        problems,
+        tuple(sizes),
     )
 
 

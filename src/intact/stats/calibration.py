@@ -98,6 +98,43 @@ def reliability(
     ]
 
 
+def bins_from_the_top(confidences: Sequence[float], right: Sequence[bool], least: int = 25) -> list[Bin]:
+    """Return texts in bins of `least` or more, from the highest confidence down; equal confidences are never parted.
+
+    A rest of fewer joins the last bin; of fewer texts than `least` there is one bin. A new text belongs to the first
+    bin whose `low` its confidence reaches, or else to the last. As bounds depend on confidences and on no verdict, the
+    texts of a bin are right as often as new ones in it (Gupta and Ramdas 2021, arXiv 2105.04656), and an interval of
+    that share, such as Wilson's, is one of the chance that such a text is right.
+
+    Raises
+    ------
+    ParameterError
+        If lengths differ, there is no text, a confidence does not lie in [0, 1], or `least` is below 1.
+    """
+    _check(confidences, right, bounded=True)
+    if least < 1:
+        raise ParameterError(f"a bin must hold at least one text, got {least}")
+    ordered = sorted(zip(confidences, right, strict=True), key=lambda pair: -pair[0])
+    bins: list[list[tuple[float, bool]]] = [[]]
+    for _, ties in groupby(ordered, key=lambda pair: pair[0]):
+        if len(bins[-1]) >= least:
+            bins.append([])
+        bins[-1] += ties
+    if len(bins) > 1 and len(bins[-1]) < least:
+        rest = bins.pop()
+        bins[-1] += rest
+    return [
+        Bin(
+            held[-1][0],
+            held[0][0],
+            len(held),
+            mean(confidence for confidence, _ in held),
+            sum(flag for _, flag in held) / len(held),
+        )
+        for held in bins
+    ]
+
+
 def calibration_error(
     confidences: Sequence[float], right: Sequence[bool], bins: int = 10, adaptive: bool = False
 ) -> float:
