@@ -46,6 +46,8 @@ Two models; a client asks for one by its name
   intact serve qwen3-0.6b small=./model.gguf --memory 4G
 With a smaller model, away from which a request may ask to be drawn ("intact": {"mix": "contrastive"})
   intact serve qwen2.5-coder-1.5b-instruct --with amateur=qwen2.5-coder-0.5b-instruct
+With what a graded run says of answers like its own, in the field "calibrated" of replies
+  intact serve qwen2.5-coder-0.5b-instruct --calibration gsm8k.jsonl
 From a repository on the hub, unloaded when nobody has asked for ten minutes
   intact serve qwen=hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --idle 600
 A replica on each machine of a Ray cluster, behind this address
@@ -168,6 +170,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="A result of intact eval: how often such answers of methods are right, in replies. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     prefix_cache: PrefixCacheOption = None,
     prefix_cache_bytes: PrefixCacheBytesOption = None,
     tensor_parallel: TensorParallelOption = None,
@@ -237,12 +248,15 @@ def command(
         raise ParameterError("--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one")
     if others and ray is not None:
         raise ParameterError("--with cannot be combined with --ray: replicas load models alone")
+    if calibration and ray is not None:
+        raise ParameterError("--calibration cannot be combined with --ray: replicas read no files of this machine")
     if others and prefill is not None:
         raise ParameterError("--prefill computes the prompts of one model, and --with names others: leave out either")
     if prefill is not None and (ray is not None or len(models or []) > 1):
         raise ParameterError("--prefill computes the prompts of one model for one process: give one, without --ray")
     check_installed("the server", *PACKAGES)
     from intact.serve.app import create_app
+    from intact.serve.calibrations import open_calibrations
     from intact.serve.logs import set_up_log
     from intact.serve.models import Loading, Models
     from intact.serve.server import EndingServer, SameUserServer, make_server, raise_file_limit
@@ -284,9 +298,10 @@ def command(
         _serve_replicas(ray, places, loading, settings, kind, Replicas(size, route))
         return
     served = Models(places, loading, settings)
+    runs = open_calibrations(calibration or (), served, loading)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
-    service = Service(settings, served, traces)
+    service = Service(settings, served, traces, runs)
     make_server(create_app(service), settings, service.cut, kind).run()
 
 

@@ -32,6 +32,7 @@ from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
     from intact.cluster.pool import Pool
+    from intact.evaluate.calibrated import CalibrationRun
     from intact.reason.problem import Result
     from intact.reason.registry import Method
 
@@ -52,6 +53,8 @@ On all machines of a Ray cluster
   intact solve self_consistency --task gsm8k -n 16 --journal runs/gsm8k --ray auto
 All texts away from what a smaller model finds likely
   intact solve self_consistency "What is 17 * 23?" -n 16 -m large.gguf --mix contrastive --partner small.gguf
+How often such answers are right, from a graded run
+  intact solve self_consistency "What is 17 * 23?" -n 16 --calibration gsm8k.jsonl
 Your own method
   intact solve mine.py:majority "What is 17 * 23?" --set n=8
 What there is
@@ -87,6 +90,15 @@ def command(
     ] = DEFAULT,
     n: NOption = None,
     settings: SetOption = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="A result of intact eval with the same settings: say how often such answers are right.",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonOption = False,
     *,
     task: TaskOptions,
@@ -97,6 +109,8 @@ def command(
     sampling: dict[str, Any],
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
+    from intact.evaluate.calibrated import open_calibration
+    from intact.evaluate.manifest import run_settings
     from intact.reason.budget import Budget
     from intact.reason.registry import find
     from intact.reason.services import MethodJob
@@ -112,6 +126,8 @@ def command(
         missing = "QUESTION is missing: give one (-: from standard input), or a task (--task gsm8k)"
         raise ParameterError(missing if question is None else "give a question, or a task (--task gsm8k), and not both")
     of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel, "--ray": cluster.ray}
+    if task.task is not None and calibration is not None:
+        raise ParameterError("--calibration says something of one question's answer: leave it out, or --task")
     if task.task is None and (of_tasks := [name for name, value in of_a_task.items() if value is not None]):
         raise ParameterError(f"{', '.join(of_tasks)} goes with --task: there is one question")
     check_output("--receipt", work.receipt)
@@ -132,18 +148,26 @@ def command(
     if not text.strip():
         raise ParameterError("there is no question")
     check_reader(read_answer)
+    run = None if calibration is None else open_calibration(calibration)
     receipt = work.receipt is not None
     with models.opened(named, mixes) as backends:
         problem = as_problem(text, next(iter(backends.values())), seed=work.seed)
         one = MethodJob(chosen, problem, parameters)
+        if run is not None and (
+            differences := run.differences(run_settings(chosen, parameters, sampling, caps, backends))
+        ):
+            raise ParameterError(f"{calibration} is no calibration of such answers: {'; '.join(differences)}")
         with spinner(f"{chosen.name} …"):
             ((_, result),) = solve_all(
                 backends, [one], sampling=sampling, budget=caps, journal=work.journal, receipt=receipt
             )
+    calibrated = None if run is None else _calibrated(run, result)
     if json:
-        emit(result.as_dict())
+        emit(result.as_dict() | ({} if calibrated is None else {"calibrated": calibrated}))
     else:
         show_result(result)
+        for words in () if calibrated is None else calibrated.get("words", calibrated.values()):
+            show(printable(words, sys.stdout))
     if work.receipt is not None and result.receipt is not None:
         write_receipts(work.receipt, [result.receipt])
     if work.trace is not None:
@@ -152,6 +176,16 @@ def command(
         raise ParameterError(f"{chosen.name} failed: {result.error}")
     if receipt and result.receipt is None:
         raise ParameterError(result.caveats[-1])
+
+
+def _calibrated(run: CalibrationRun, result: Result) -> dict[str, Any]:
+    """Return what a calibration run says of an answer, or why it says nothing."""
+    from intact.solving import read_answer
+
+    try:
+        return run.calibrate(result, read_answer).as_dict()
+    except ParameterError as error:
+        return {"because": f"the calibration run says nothing of this answer: {error}"}
 
 
 def _opened_pool(

@@ -16,8 +16,10 @@ from intact.evaluate.plan import Plan
 from intact.files import sha256_of
 from intact.reason.backends.base import Backend, Rendering
 from intact.reason.backends.native import NativeBackend
+from intact.reason.budget import Budget
 from intact.reason.driver import template_time
 from intact.reason.problem import Prompt
+from intact.reason.registry import Method
 from intact.receipts.identity import digests_of, numerics_of
 from intact.run_receipts.versions import versions_of_method, versions_of_task
 from intact.solving import takes_conversations
@@ -29,27 +31,51 @@ USUAL = "int8"
 """The default profile of the command line."""
 
 
-def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
-    """Return a run's manifest; models have the names of `backends`."""
-    first = next(iter(backends.values()))
-    method, time = plan.method, template_time(backends.values())
-    now = None if time is None else time.isoformat()
+def run_settings(
+    method: Method,
+    parameters: Mapping[str, Any],
+    sampling: Mapping[str, Any],
+    budget: Budget,
+    backends: Mapping[str, Backend],
+) -> dict[str, Any]:
+    """Return the part of a manifest that does not depend on problems: models, method, budget, time.
+
+    Parameters
+    ----------
+    parameters, sampling : mapping
+        As given: the method's defaults stand for what is absent.
+    backends : mapping of str to Backend
+        The models, by the names that they get.
+    """
     own = not method.function.__module__.startswith("intact.")
-    parameters = {p.name: plan.parameters.get(p.name, p.default) for p in method.parameters}
+    complete = {p.name: parameters.get(p.name, p.default) for p in method.parameters}
+    time = template_time(backends.values())
     return {
         "models": [{"name": name, **_model(backend)} for name, backend in backends.items()],
         "method": {
             "name": method.name,
-            "parameters": parameters,
-            "sampling": dict(method.sampling) | dict(plan.sampling),
+            "parameters": complete,
+            "sampling": dict(method.sampling) | dict(sampling),
             "source": sha256_of(Path(inspect.getfile(method.function))) if own else None,
-            "versions": versions_of_method(method, parameters).to_document(),
-            **({"files": files} if (files := _files(parameters)) else {}),
+            "versions": versions_of_method(method, complete).to_document(),
+            **({"files": files} if (files := _files(complete)) else {}),
         },
-        "budget": plan.budget.as_dict(),
+        "budget": budget.as_dict(),
+        "now": None if time is None else time.isoformat(),
+    }
+
+
+def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
+    """Return a run's manifest; models have the names of `backends`."""
+    first = next(iter(backends.values()))
+    own = run_settings(plan.method, plan.parameters, plan.sampling, plan.budget, backends)
+    return {
+        "models": own["models"],
+        "method": own["method"],
+        "budget": own["budget"],
         "seeds": list(plan.seeds),
         "tasks": [_task(plan, task, backends.values()) for task in range(len(plan.tasks))],
-        "now": now,
+        "now": own["now"],
         "records": sum(1 for _ in plan.units()),
         "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
         "command": command(
@@ -57,7 +83,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
             list(backends),
             profile_of(first),
             continues_of(backends.values()),
-            now=now,
+            now=own["now"],
             adapter=adapter_of(first),
             mix=mix_of(first),
         ),

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from intact.engine.completion import Completion
 from intact.errors import IntactError
+from intact.evaluate.calibrated import CalibrationRun
 from intact.reason.problem import Result
 from intact.serve import telemetry
 from intact.serve.errors import ApiError, as_api_error, ending
@@ -177,6 +178,8 @@ class Service:
     ----------
     tracing : Exporter or None
         Destination of traces, if requested.
+    calibrations : tuple of CalibrationRun
+        Graded runs by which answers of methods are calibrated.
     methods, verifications, pulls : WorkerPool
         Threads of reasoning methods, of verifications, and of downloads of models.
     ending : bool
@@ -188,6 +191,7 @@ class Service:
     settings: ServerSettings
     models: Models
     tracing: telemetry.Exporter | None = None
+    calibrations: tuple[CalibrationRun, ...] = ()
     methods: WorkerPool = field(default_factory=lambda: WorkerPool(METHODS, "intact-method"))
     verifications: WorkerPool = field(default_factory=lambda: WorkerPool(VERIFICATIONS, "intact-verify"))
     pulls: WorkerPool = field(default_factory=lambda: WorkerPool(PULLS, "intact-pull"))

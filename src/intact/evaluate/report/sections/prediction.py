@@ -258,7 +258,5 @@ def _set_row(name: str, one: SetFindings) -> list[str]:
 SECTION = ReportSection(
     "What was not run",
     _make,
-    (
-        "arXiv 2409.13990 for batches, by the exact law of ranks; Thatcher 1964 for counts; Vovk et al. 2005 for sets",
-    ),
+    ("arXiv 2409.13990 for batches, by the exact law of ranks; Thatcher 1964 for counts; Vovk et al. 2005 for sets",),
 )

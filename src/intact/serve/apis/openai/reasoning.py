@@ -8,13 +8,14 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from intact import errors
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError, NotInstalledError, ParameterError, SandboxError
+from intact.evaluate.manifest import run_settings
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
@@ -27,6 +28,7 @@ from intact.score.answers import READERS
 from intact.score.available import check_method, check_reader
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
+from intact.serve.calibrations import calibrated
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import EXPECTED
 from intact.serve.mixes import SHADOW, method_mix, mixing
@@ -78,6 +80,13 @@ class MethodRequest:
         defaults = {parameter.name: parameter.default for parameter in self.method.parameters}
         n = self.parameters.get("n", defaults.get("n", 1))
         return max(1, min(n if isinstance(n, int) else 1, 64))
+
+    def settings(self, backend: NativeBackend) -> dict[str, Any]:
+        """Return what an answer depends on beside its question, as a result file states it."""
+        caps = self.budget
+        if caps.tokens == methods.MOST_TOKENS:  # the server's own cap: an answer that it ends is "spent"
+            caps = replace(caps, tokens=None)
+        return run_settings(self.method, self.parameters, self.sampling, caps, {"main": backend})
 
     def receipt(self, result: Result) -> dict[str, Any]:
         """Return a choice's field with its receipt, if one is requested."""
@@ -285,6 +294,16 @@ def _message(result: Result) -> dict[str, Any]:
     return {"role": "assistant", "content": text, "refusal": None}
 
 
+async def _described(service: Service, wanted: MethodRequest, backend: NativeBackend, result: Result) -> dict[str, Any]:
+    """Return the answer's field `intact`, with what the server's calibration runs say of it."""
+    value = wanted.describe(result)
+    if service.calibrations:
+        value["calibrated"] = await in_thread(
+            lambda: calibrated(service.calibrations, wanted.settings(backend), result, wanted.problem.read)
+        )
+    return value
+
+
 def _choice(result: Result, field: str, value: dict[str, Any]) -> dict[str, Any]:
     finish = "length" if result.why == "spent" else "stop"
     return {"index": 0, field: value, "logprobs": None, "finish_reason": finish}
@@ -305,7 +324,8 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         if wanted.own.receipt:
             service.receipts.add(client, first["id"], [result])
         choice = _choice(result, "message", _message(result)) | wanted.receipt(result)
-        return {**first, "choices": [choice], "usage": usage, "intact": wanted.describe(result)}
+        own = await _described(service, wanted, backend, result)
+        return {**first, "choices": [choice], "usage": usage, "intact": own}
 
 
 async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
@@ -327,7 +347,8 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                 if wanted.own.receipt:
                     service.receipts.add(client, first["id"], [value])
                 yield {**first, "choices": [_choice(value, "delta", {}) | wanted.receipt(value)]}
-                yield {**first, "choices": [], "intact": {"event": "result", **wanted.describe(value)}}
+                own = await _described(service, wanted, backend, value)
+                yield {**first, "choices": [], "intact": {"event": "result", **own}}
                 if request.usage_wanted:
                     yield {**first, "choices": [], "usage": usage}
 

@@ -1,0 +1,352 @@
+"""Calibrated confidence: what a graded run says of further answers by the same model, method and settings.
+
+The run is a result file of `intact eval`. A further answer gets the chance that it is right, from the graded answers
+that were as sure (`intact.stats.calibration.bins_from_the_top`); a conformal set of answers by shares of votes
+(`intact.stats.answer_sets`), by which to abstain; and bounds of the right answers among the next problems
+(`intact.stats.prediction`). All of it holds for problems that are exchangeable with the graded ones, and asked alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from intact.engine.sampling.parameters import SamplingParameters
+from intact.errors import IntactError, ParameterError
+from intact.evaluate.files import read as read_result
+from intact.evaluate.predicted import LEVEL, PROBLEMS, next_right, sure_words
+from intact.evaluate.results import ItemRecord
+from intact.evaluate.samples import Leaf, direct, first_records, leaves, own_samples
+from intact.evaluate.scores import DIGITS
+from intact.exact import significant
+from intact.files import sha256_of
+from intact.reason.execution import MAX_TOKENS
+from intact.reason.problem import Result
+from intact.reason.registry import all_methods
+from intact.run_receipts.versions import versions_of_method, versions_of_task
+from intact.score.judging import noting
+from intact.stats.answer_sets import answer_set, least_share, right_share
+from intact.stats.calibration import bins_from_the_top
+from intact.stats.intervals import wilson
+from intact.stats.prediction import PredictedCount
+from intact.tasks.choose import choose
+from intact.tasks.task import Task
+
+
+class RightChance(NamedTuple):
+    """The share of right answers among graded ones that were as sure, with its interval at `LEVEL` (Wilson's).
+
+    Attributes
+    ----------
+    right, problems : int
+        The right answers, of so many problems.
+    low, high : float
+        The bounds.
+    confidences : tuple of float or None
+        The least and the largest confidence of these answers; None if they are all that were graded, as the method
+        states no confidence.
+    """
+
+    right: int
+    problems: int
+    low: float
+    high: float
+    confidences: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class CalibratedAnswer:
+    """What a calibration run says of an answer.
+
+    Attributes
+    ----------
+    task : str
+        The task of the run.
+    sha256 : str
+        The digest of its file.
+    right, problems : int
+        Right answers of the run, of so many problems.
+    chance : RightChance
+        The chance that the answer is right.
+    answers : tuple of str, or None
+        The conformal set, by votes: it holds a right answer with a chance of `LEVEL` or more. None: no set of sampled
+        answers does, or there are none of this method.
+    least : Fraction or None
+        The share of votes that an answer of the set needs.
+    abstain : bool or None
+        If true, the answer is not the only one of the set; None where there are no sets.
+    why : str
+        Why the answer should not be given, or why there are no sets.
+    """
+
+    task: str
+    sha256: str
+    right: int
+    problems: int
+    chance: RightChance
+    answers: tuple[str, ...] | None
+    least: Fraction | None
+    abstain: bool | None
+    why: str
+
+    @property
+    def next(self) -> dict[int, PredictedCount]:
+        """The bounds of the right answers among so many problems to come, at `LEVEL`."""
+        return next_right(self.right, self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it; a share of votes is a fraction such as ``5/8``, bounds have ten digits."""
+        return {
+            "task": self.task,
+            "sha256": self.sha256,
+            "right": self.right,
+            "problems": self.problems,
+            "level": LEVEL,
+            "chance": self.chance._asdict(),
+            "answers": None if self.answers is None else list(self.answers),
+            "votes_needed": None if self.least is None else str(self.least),
+            "abstain": self.abstain,
+            "why": self.why,
+            "next": {str(ahead): bounds._asdict() for ahead, bounds in self.next.items()},
+            "words": list(self.words()),
+        }
+
+    def words(self) -> Iterator[str]:
+        """Yield it in sentences."""
+        chance, alike = self.chance, "" if self.chance.confidences is None else " that were as sure"
+        yield (
+            f"Of answers to {self.task}{alike}, {chance.right:,} of {chance.problems:,} are right: {LEVEL:.0%} sure "
+            f"that such an answer is right with a chance between {chance.low:.0%} and {chance.high:.0%}."
+        )
+        if self.answers is not None:
+            given = ", ".join(self.answers) or "none"
+            yield f"With {self.least} of the votes a right answer is in the set in {LEVEL:.0%} of problems: {given}."
+        if self.abstain:
+            yield f"Abstain: {self.why}."
+        yield f"Of all answers to {self.task}, {sure_words(self.right, self.problems)}"
+        yield f"This holds for problems that are drawn as those of {self.task} were, and asked alike."
+
+
+@dataclass(frozen=True)
+class CalibrationRun:
+    """A graded run by which answers are calibrated; of each problem the first seed's answer counts.
+
+    Attributes
+    ----------
+    sha256 : str
+        The digest of its file.
+    manifest : mapping
+        Its manifest: models, method, budget.
+    task : Task
+        Reads answers as the run did.
+    right : tuple of bool
+        The verdict on each problem's answer.
+    confidences : tuple of float, or None
+        The method's own number for each answer; None unless it states one of all, in [0, 1].
+    shares : tuple of Fraction, or str
+        The share of votes of each problem's right answer, or why there is none.
+    samples : int
+        Samples of a problem, if there are shares.
+    """
+
+    sha256: str
+    manifest: Mapping[str, Any]
+    task: Task
+    right: tuple[bool, ...]
+    confidences: tuple[float, ...] | None
+    shares: tuple[Fraction, ...] | str
+    samples: int
+
+    @property
+    def label(self) -> str:
+        """The task's name, with its parameters."""
+        return str(self.manifest["tasks"][0]["label"])
+
+    def differences(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return how settings of `intact.evaluate.manifest.run_settings` differ from the run's, in words."""
+        found: list[str] = []
+        settings = json.loads(json.dumps(settings))  # as the manifest was read
+        mine, theirs = self.manifest["models"], settings["models"]
+        if len(mine) != len(theirs):
+            found.append(f"the number of models is {len(theirs)}, and {len(mine)} there")
+        for own, other in zip(mine, theirs, strict=False):
+            found += _differing(f"of the model {other['name']}", _without(own, "name"), _without(other, "name"))
+        own, other = self.manifest["method"], settings["method"]
+        if own["name"] != other["name"]:
+            return [*found, f"the method is {other['name']}, and {own['name']} there"]
+        found += _differing("", own["parameters"], other["parameters"])
+        found += _differing("", _sampling(own["sampling"]), _sampling(other["sampling"]))
+        rest = ("name", "parameters", "sampling")
+        found += _differing("of the method", _without(own, *rest), _without(other, *rest))
+        found += _differing("of the budget", self.manifest["budget"], settings["budget"])
+        return found + _differing("", {"now": self.manifest["now"]}, {"now": settings["now"]})
+
+    def calibrate(self, result: Result, read: Callable[[str], str | None]) -> CalibratedAnswer:
+        """Return what the run says of an answer by the same settings (`differences`).
+
+        Parameters
+        ----------
+        read : callable
+            The way in which the method read its texts.
+
+        Raises
+        ------
+        ParameterError
+            If nothing can be said, as the answer came about otherwise than those of the run: the method failed, a limit
+            ended it that the run does not have, or its texts are read otherwise.
+        """
+        if result.why == "failed":
+            raise ParameterError("the method failed")
+        if result.why == "spent" and not self.manifest["budget"]:
+            raise ParameterError("a limit ended the method that the calibration run does not have")
+        own = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
+        answers = [self._read(leaf, read) for leaf in own]
+        sets = self._sets(result, own, answers)
+        return CalibratedAnswer(
+            self.label, self.sha256, sum(self.right), len(self.right), self._chance(result.answer.confidence), *sets
+        )
+
+    def _read(self, leaf: Leaf, read: Callable[[str], str | None]) -> str | None:
+        """Return a text's answer, which the task must read as the method did."""
+        with noting() as timeouts:
+            answer, other = self.task.read(leaf.text), read(leaf.text)
+        if timeouts:
+            raise ParameterError("computer algebra ran out of time over a text")
+        if answer != other:
+            raise ParameterError(
+                f"answers are read in another way: {self.label} reads {answer!r:.60} where {other!r:.60} was read"
+            )
+        return answer
+
+    def _chance(self, confidence: float | None) -> RightChance:
+        right, problems, span = sum(self.right), len(self.right), None
+        if self.confidences is not None and confidence is not None:
+            bins = bins_from_the_top(self.confidences, self.right)
+            found = next((one for one in bins if one.low <= confidence), bins[-1])
+            right, problems, span = round(found.right * found.texts), found.texts, (found.low, found.high)
+        low, high = (significant(bound, DIGITS) for bound in wilson(right, problems, LEVEL))
+        return RightChance(right, problems, low, high, span)
+
+    def _sets(
+        self, result: Result, own: Sequence[Leaf], answers: Sequence[str | None]
+    ) -> tuple[tuple[str, ...] | None, Fraction | None, bool | None, str]:
+        """Return the set, the share of votes that it needs, true for abstaining, and why."""
+        if isinstance(self.shares, str):
+            return None, None, None, f"no sets of answers: {self.shares}"
+        if len(own) != self.samples or any(leaf.branch.rpartition("/")[0] != result.id for leaf in own):
+            return None, None, None, f"no sets of answers: the method did not draw {self.samples} samples"
+        least = least_share(self.shares, LEVEL)
+        if least is None:
+            lacking = self.shares.count(Fraction(0))
+            why = f"for {lacking:,} of {len(self.shares):,} problems no sample was right, so that no set will do"
+            return None, None, True, why
+        held = answer_set(answers, least)
+        if held == (result.answer.answer,):
+            return held, Fraction(least), False, ""
+        why = "no answer has enough votes" if not held else f"{len(held)} answers have enough votes"
+        return held, Fraction(least), True, why if len(held) != 1 else "another answer has enough votes"
+
+
+def open_calibration(path: Path) -> CalibrationRun:
+    """Read a result file as a calibration.
+
+    Raises
+    ------
+    FormatError
+        If it is no result file, or damaged.
+    ParameterError
+        If it is missing or of an earlier version; has several tasks, too few problems, or problems whose answers cannot
+        be read in further texts as they were; or its method or grader is of another version than this program's.
+    """
+    run = read_result(path)
+    try:
+        if run.version < 3:
+            raise ParameterError(
+                f"it is of version {run.version}, which lacks what a calibration needs: evaluate again"
+            )
+        if len(run.manifest["tasks"]) != 1:
+            labels = ", ".join(about["label"] for about in run.manifest["tasks"])
+            raise ParameterError(f"a calibration is of one task, and it has {labels}")
+        first = list(first_records(run.records).values())
+        if len(first) < PROBLEMS:
+            raise ParameterError(f"it has {len(first)} problems, and a calibration needs {PROBLEMS}")
+        task = _task_of(run.manifest["tasks"][0])
+        _check_method(run.manifest["method"])
+    except IntactError as error:
+        raise ParameterError(f"{path} cannot calibrate answers: {error}") from error
+    shares = _shares(first)
+    stated = [record.confidence for record in first if record.confidence is not None]
+    bounded = len(stated) == len(first) and all(0 <= confidence <= 1 for confidence in stated)
+    return CalibrationRun(
+        sha256_of(path),
+        run.manifest,
+        task,
+        tuple(bool(record.correct) for record in first),
+        tuple(stated) if bounded else None,
+        shares,
+        0 if isinstance(shares, str) else direct(first),
+    )
+
+
+def _task_of(about: Mapping[str, Any]) -> Task:
+    """Return the task of a run, which must read answers in any text as it did there."""
+    if about.get("style") != "chat":
+        raise ParameterError("its prompts are texts to continue, and questions are asked as conversations")
+    chosen = choose(about["label"])
+    if chosen.cut != "any" or type(chosen.task).read_for is not Task.read_for:
+        raise ParameterError(f"the answers of {about['label']} are read with more than their text")
+    versions = versions_of_task(chosen.task).to_document()
+    if versions != about.get("versions"):
+        raise ParameterError(_outdated(f"{about['label']} was graded", about.get("versions"), versions))
+    return chosen.task
+
+
+def _check_method(about: Mapping[str, Any]) -> None:
+    if about.get("source") is not None or about["name"] not in all_methods():
+        raise ParameterError(f"its method {about['name']} is none of this program's")
+    versions = versions_of_method(all_methods()[about["name"]], about["parameters"]).to_document()
+    if versions != about.get("versions"):
+        raise ParameterError(_outdated(f"{about['name']} ran", about.get("versions"), versions))
+
+
+def _outdated(what: str, there: Any, here: Any) -> str:
+    return f"{what} with the versions {_short(there)}, and this program has {_short(here)}: evaluate again"
+
+
+def _shares(first: Sequence[ItemRecord]) -> tuple[Fraction, ...] | str:
+    """Return the share of votes of each problem's right answer, or why there is none."""
+    if not all(record.independent for record in first) or direct(first) < 2:
+        return "the method does not draw several independent samples, their number settled beforehand"
+    drawn = [own_samples(record) for record in first]
+    try:
+        return tuple(right_share([one.answer for one in own], [bool(one.correct) for one in own]) for own in drawn)
+    except ParameterError as error:  # one answer was graded both right and wrong
+        return str(error)
+
+
+def _sampling(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sampling parameters with what stands for absent ones, as a request of a method has them."""
+    values: dict[str, Any] = {"max_tokens": MAX_TOKENS, "stop": ()} | dict(given)
+    found = SamplingParameters(**values)
+    return {name: getattr(found, name) for name in SamplingParameters.__dataclass_fields__ if name != "seed"}
+
+
+def _without(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in names}
+
+
+def _differing(whose: str, own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Say of each member that differs what it is here (other) and there (own)."""
+    return [
+        f"{' '.join(filter(None, (name, whose)))} is {_short(other.get(name))}, and {_short(own.get(name))} there"
+        for name in dict.fromkeys((*own, *other))
+        if own.get(name) != other.get(name)
+    ]
+
+
+def _short(value: Any) -> str:
+    return value[:16] if isinstance(value, str) else json.dumps(value, default=str)[:200]

@@ -1,0 +1,114 @@
+"""Graded runs by which a server calibrates the answers of methods (`intact serve --calibration`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from intact.catalogue.measured import known_digests, remember_digests, state_of
+from intact.errors import ParameterError
+from intact.evaluate.calibrated import CalibrationRun, open_calibration
+from intact.formats import open_checkpoint
+from intact.models import build_program
+from intact.models.adapters import read_adapter, with_adapters
+from intact.reason.problem import Result
+from intact.receipts.identity import identify, version_of
+from intact.serve.methods import served_methods
+from intact.serve.models import Loading, Models
+from intact.text import Tokenizer
+
+_DIGESTS = ("weights", "tokenizer", "template")
+
+
+def open_calibrations(paths: Sequence[Path], models: Models, loading: Loading) -> tuple[CalibrationRun, ...]:
+    """Read the calibration runs of a server, and check that requests to it can match them.
+
+    Raises
+    ------
+    ParameterError, FormatError
+        As `open_calibration`; if a run's method is none that clients may choose, its model is not served or runs in
+        another arithmetic, or two runs have the same settings.
+    """
+    runs: dict[str, Path] = {}
+    found = []
+    served = dict(_served(models)) if paths else {}
+    for path in paths:
+        run = open_calibration(path)
+        _check(path, run, served, loading)
+        settings = json.dumps([run.manifest[name] for name in ("models", "method", "budget", "now")], sort_keys=True)
+        if settings in runs:
+            raise ParameterError(f"{path} and {runs[settings]} have the same settings: give one as --calibration")
+        runs[settings] = path
+        found.append(run)
+    return tuple(found)
+
+
+def _check(path: Path, run: CalibrationRun, served: dict[str, dict[str, Any]], loading: Loading) -> None:
+    method, entries = run.manifest["method"]["name"], run.manifest["models"]
+    if method not in served_methods():
+        raise ParameterError(f"{path}: clients of a server cannot choose its method {method}")
+    if len(entries) != 1 or "weights" not in entries[0]:
+        raise ParameterError(f"{path}: its method had several models, or an endpoint, and requests have one model here")
+    (own,) = entries
+    if not any(all(own[name] == digests[name] for name in _DIGESTS) for digests in served.values()):
+        there = ", ".join(f"{name} {digests['weights'][:16]}" for name, digests in served.items())
+        raise ParameterError(
+            f"{path}: the model {own['name']} of this run, with weights {own['weights'][:16]}, is not served with this "
+            f"tokenizer and chat template; served are {there}"
+        )
+    if (own["profile"], own["numerics"]) != (loading.profile, version_of(loading.profile)):
+        raise ParameterError(
+            f"{path}: it was made with the profile {own['profile']}, numerics {own['numerics']}, and the server has "
+            f"{loading.profile}, {version_of(loading.profile)}"
+        )
+
+
+def _served(models: Models) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the digests of all models and adapters, by name; files that are new are read whole."""
+    for name, served in models.served.items():
+        state = state_of(served.path)
+        known = known_digests(served.path)
+        if known is None:
+            known = _digests(served.path)
+            remember_digests(served.path, state, known)
+        yield name, known
+    for name, adapter in models.adapters.items():
+        yield name, _digests(models.served[models.first].path, adapter)
+
+
+def _digests(path: Path, adapter: Path | None = None) -> dict[str, Any]:
+    """Return the digests of a model's files, with an adapter of its own perhaps."""
+    with open_checkpoint(path) as checkpoint:
+        program = build_program(checkpoint)
+        if adapter is not None:
+            program = with_adapters(program, {"adapter": read_adapter(adapter, checkpoint, program)})
+        return identify(checkpoint, program, Tokenizer.from_checkpoint(checkpoint))[1].to_document()
+
+
+def calibrated(
+    runs: Sequence[CalibrationRun],
+    settings: Mapping[str, Any],
+    result: Result,
+    read: Callable[[str], str | None],
+) -> dict[str, Any]:
+    """Return the field `calibrated` of an answer: what the run of its settings says, or why none does.
+
+    Parameters
+    ----------
+    settings : mapping
+        The answer's, as of `intact.evaluate.manifest.run_settings`.
+    read : callable
+        The way in which its texts were read.
+    """
+    reasons = []
+    for run in runs:
+        if differences := run.differences(settings):
+            reasons.append(f"{run.label}: {'; '.join(differences)}")
+            continue
+        try:
+            return run.calibrate(result, read).as_dict()
+        except ParameterError as error:
+            reasons.append(f"{run.label}: {error}")
+    return {"because": f"no calibration run is of such answers: {'. '.join(reasons)}"}
