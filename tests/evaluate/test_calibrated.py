@@ -104,6 +104,14 @@ def test_a_method_without_confidence_has_the_chance_of_all_answers(tmp_path):
     assert found.confidences is None
 
 
+def test_problems_without_an_answer_do_not_count_where_one_is_given(tmp_path):
+    silent = [record(100 + i, [None] * 4, confidence=None) for i in range(20)]
+    run = open_calibration(write(tmp_path, RECORDS + silent))
+    assert run.calibrate(result(SPLIT), READERS["number"]).chance[:2] == (20, 40)
+    with pytest.raises(ParameterError, match="the method gave no answer"):
+        run.calibrate(replace(result(SURE), answer=Answer(None)), READERS["number"])
+
+
 def test_the_answer_is_given_if_the_set_holds_it_alone(run):
     """Right answers have at least one vote of four in all problems, and two in 80%: at 90% one is needed."""
     given = run.calibrate(result(SURE), READERS["number"])

@@ -141,6 +141,17 @@ def test_how_sure_answers_must_be_that_few_are_wrong():
     assert rows([arm(never[0], confidences=never[1])], "wrong here")[0][1] == "0.900"
 
 
+def test_a_problem_without_an_answer_has_no_wrong_one():
+    """Half the problems get no answer, and half a wrong one: 50 wrong answers to the next 100 are too many."""
+    silent = SECTION.make([arm([[None]] * 50 + [["a"]] * 50, confidences=[None] * 50 + [0.9] * 50)])
+    (found,) = silent.numbers.values()
+    assert [one.above for one in found.safe] == [-math.inf] * 3
+    assert found.safe[0].given.estimate == 0.5
+    assert found.right == 50
+    wrong = numbers([[None]] * 50 + [["b"]] * 50, confidences=[None] * 50 + [0.9] * 50)
+    assert [one.above for one in wrong.safe] == [0.9] * 3
+
+
 def test_no_promise_is_made_from_too_few_problems():
     found = numbers([["a"]] * 20, confidences=[0.9] * 20)
     assert [one.above for one in found.safe] == [at_most_wrong([0.9] * 20, [True] * 20, 100, w) for w in (5, 10, 20)]

@@ -145,8 +145,8 @@ class CalibrationRun:
         Reads answers as the run did.
     right : tuple of bool
         The verdict on each problem's answer.
-    confidences : tuple of float, or None
-        The method's own number for each answer; None unless it states one of all, in [0, 1].
+    confidences : tuple of float or None, or None
+        The method's own number for each answer, None where it gave none; None unless it states one of all, in [0, 1].
     shares : tuple of Fraction, or str
         The share of votes of each problem's right answer, or why there is none.
     samples : int
@@ -157,7 +157,7 @@ class CalibrationRun:
     manifest: Mapping[str, Any]
     task: Task
     right: tuple[bool, ...]
-    confidences: tuple[float, ...] | None
+    confidences: tuple[float | None, ...] | None
     shares: tuple[Fraction, ...] | str
     samples: int
 
@@ -196,11 +196,13 @@ class CalibrationRun:
         Raises
         ------
         ParameterError
-            If nothing can be said, as the answer came about otherwise than those of the run: the method failed, a limit
-            ended it that the run does not have, or its texts are read otherwise.
+            If nothing can be said, as the answer came about otherwise than those of the run: the method failed or
+            gave no answer, a limit ended it that the run does not have, or its texts are read otherwise.
         """
         if result.why == "failed":
             raise ParameterError("the method failed")
+        if result.answer.answer is None:
+            raise ParameterError("the method gave no answer")
         if result.why == "spent" and not self.manifest["budget"]:
             raise ParameterError("a limit ended the method that the calibration run does not have")
         own = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
@@ -225,7 +227,9 @@ class CalibrationRun:
     def _chance(self, confidence: float | None) -> RightChance:
         right, problems, span = sum(self.right), len(self.right), None
         if self.confidences is not None and confidence is not None:
-            bins = bins_from_the_top(self.confidences, self.right)
+            pairs = zip(self.confidences, self.right, strict=True)
+            stated = [(own, flag) for own, flag in pairs if own is not None]
+            bins = bins_from_the_top([own for own, _ in stated], [flag for _, flag in stated])
             found = next((one for one in bins if one.low <= confidence), bins[-1])
             right, problems, span = round(found.right * found.texts), found.texts, (found.low, found.high)
         low, high = (significant(bound, DIGITS) for bound in wilson(right, problems, LEVEL))
@@ -279,17 +283,23 @@ def open_calibration(path: Path) -> CalibrationRun:
     except IntactError as error:
         raise ParameterError(f"{path} cannot calibrate answers: {error}") from error
     shares = _shares(first)
-    stated = [record.confidence for record in first if record.confidence is not None]
-    bounded = len(stated) == len(first) and all(0 <= confidence <= 1 for confidence in stated)
     return CalibrationRun(
         sha256_of(path),
         run.manifest,
         task,
         tuple(bool(record.correct) for record in first),
-        tuple(stated) if bounded else None,
+        _confidences(first),
         shares,
         0 if isinstance(shares, str) else direct(first),
     )
+
+
+def _confidences(first: Sequence[ItemRecord]) -> tuple[float | None, ...] | None:
+    """Return the confidence of each answer, None where there is no answer; or None if there are others without."""
+    found = tuple(None if record.answer is None else record.confidence for record in first)
+    answered = [confidence for record, confidence in zip(first, found, strict=True) if record.answer is not None]
+    bounded = [confidence for confidence in answered if confidence is not None and 0 <= confidence <= 1]
+    return found if bounded and len(bounded) == len(answered) else None
 
 
 def _task_of(about: Mapping[str, Any]) -> Task:

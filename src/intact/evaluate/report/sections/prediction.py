@@ -25,7 +25,7 @@ from intact.evaluate.report.sections.base import (
     measured,
     omission_notes,
 )
-from intact.evaluate.results import ItemSample
+from intact.evaluate.results import ItemRecord, ItemSample
 from intact.evaluate.samples import first_records
 from intact.stats.answer_sets import least_share, least_share_of_batch, right_share, sets_at, share_rank
 from intact.stats.batches import at_most_wrong, predict_mean, rank_quantile
@@ -129,7 +129,7 @@ def _predicted(arm: ReportArm) -> RunPrediction | Omission:
     right = sum(bool(record.correct) for record in first)
     drawn = drawn_samples(arm)
     share, sets = measured(drawn, _share), measured(drawn, _sets)
-    safe = _safe([record.confidence for record in first], [bool(record.correct) for record in first])
+    safe = _safe(first)
     parts = {"shares of right samples": share, "answers that may be given": safe, "sets of answers": sets}
     return RunPrediction(
         right,
@@ -149,16 +149,19 @@ def _share(drawn: Mapping[str, Sequence[ItemSample]]) -> Interval:
     return Interval(float(sum(shares) / len(shares)), float(low), float(high))
 
 
-def _safe(confidences: Sequence[float | None], right: Sequence[bool]) -> tuple[SafeAnswers, ...] | Omission:
-    """Return the confidences above which few of the next answers are wrong."""
-    stated = [confidence for confidence in confidences if confidence is not None]
-    if len(stated) < len(confidences):
+def _safe(first: Sequence[ItemRecord]) -> tuple[SafeAnswers, ...] | Omission:
+    """Return the confidences above which few of the next answers are wrong; where there is no answer, none is."""
+    answered = [record for record in first if record.answer is not None]
+    stated = [record.confidence for record in answered if record.confidence is not None]
+    if len(stated) < len(answered) or not answered:
         return Omission("its method does not state the confidence of all its answers")
+    right = [bool(record.correct) for record in answered]
+    silent = len(first) - len(answered)
     found = []
     for wrong in WRONG:
-        above = float(at_most_wrong(stated, right, AHEAD[0], wrong, LEVEL))
+        above = float(at_most_wrong([*stated, *[0.0] * silent], [*right, *[True] * silent], AHEAD[0], wrong, LEVEL))
         given = [flag for confidence, flag in zip(stated, right, strict=True) if confidence > above]
-        share = Interval(len(given) / len(right), *wilson(len(given), len(right)))
+        share = Interval(len(given) / len(first), *wilson(len(given), len(first)))
         found.append(SafeAnswers(wrong, above, share, given.count(False)))
     return tuple(found)
 
