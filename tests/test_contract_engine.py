@@ -6,19 +6,23 @@ Counters show that each setting took effect.
 """
 
 import random
+import re
 from functools import cache
 from itertools import combinations, product
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 import intact
-from intact.engine.draft.drafting import DRAFTERS, Drafting
+from intact.engine.draft.drafting import DRAFTERS, HEADS, Drafting
 from intact.engine.draft.union import Union
 from intact.executors.native import available_tiers
 from support.architectures import representatives
 from support.asks import Ask, Prophet, completions, job_of, preempting, together
 from support.drafting import draft_model
+from support.eagle import certain_values, write_eagle, write_model
+from support.heads import write_certain_folder
 from support.models import real_model
 from support.settings import WHOLE, all_pairs
 from support.tally import Eager
@@ -86,6 +90,19 @@ FACTORS = {
 ARCHITECTURES = representatives()
 CODED = (("llama", "int8+kv-int4"), ("gemma3", "int8+kv-int84"))
 MODELS = (*product(ARCHITECTURES, ("int8",)), ("llama", "fp32"), ("gemma3", "fp32"), *CODED)
+HEADED = {"heads": {"drafter": HEADS}, "eagle3": {"drafter": "model"}}
+"""Drafters that are a head of one model, by which these models are called, and how it is loaded with them."""
+HEADED_FACTORS = FACTORS | {
+    "tier": TIERS[:1],
+    "page_size": (16, 64),
+    "chunk": (WHOLE, 7),
+    "rows": (WHOLE, 5),
+    "company": (0, 63),
+    "drafter": tuple(HEADED),
+    "place": (0.5,),
+    "priority": (0,),
+}
+"""Fewer values, so that there are few rows: what a head has of its own is the cache and what it is given of steps."""
 
 
 def strangers(count):
@@ -110,9 +127,20 @@ def strangers(count):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """Path of a tiny model of an architecture."""
+    """Path of a tiny model of an architecture, or of one with a head that is often right."""
     folder = tmp_path_factory.mktemp("tiny")
-    return cache(lambda architecture: write_tiny(folder / f"{architecture}.gguf", architecture, context=256))
+
+    @cache
+    def path(architecture):
+        if architecture == "heads":
+            return write_certain_folder(folder / "heads", "qwen3-next", 0.15)
+        if architecture == "eagle3":
+            model = write_model(folder / "eagle3", 0.02)
+            write_eagle(model / "head", certain_values(model))
+            return model
+        return write_tiny(folder / f"{architecture}.gguf", architecture, context=256)
+
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +172,16 @@ def load(path, profile, row, texts, folder=None):
         if row["capped"]:  # as many pages as the longest sequence needs, and one
             page_bytes = intact.load(path, profile, threads=1, page_size=row["page_size"]).executor.page_bytes
             options["cache_bytes"] = page_bytes * (-(-(len(PROMPT) + DRAWN) // row["page_size"]) + 1)
-        model = intact.load(path, profile, prefix_cache=folder or row["cached"] != "off", drafter="off", **options)
+        options |= HEADED.get(row["drafter"], {"drafter": "off"})
+        if row["drafter"] == "eagle3":
+            options["draft_model"] = path / "head"
+        model = intact.load(path, profile, prefix_cache=folder or row["cached"] != "off", **options)
     description = model.executor.description
     assert (description["tier"], description["threads"]) == (row["tier"], row["threads"])
     engine = model.engine
-    if row["drafter"] != "off":
+    if row["drafter"] in HEADED:
+        engine.drafting = Drafting(engine.drafting.drafter, Eager())
+    elif row["drafter"] != "off":
         trees = model.executor.trees
         drafter = {
             "prophet": lambda: Prophet(texts, trees, VOCABULARY),
@@ -226,7 +259,7 @@ def _check(path, profile, row, expected, folder=None):
         assert counters.drafted == 0
     elif not (others or row["drafter"] == "lookup" or scarce):
         assert did["drafted"] > did["accepted"] or (did["drafted"] > 0 and row["drafter"] == "model")  # it is the same
-        assert did["accepted"] > 0 or row["drafter"] != "prophet"
+        assert did["accepted"] > 0 or row["drafter"] not in ("prophet", *HEADED)
     engine.close()
     assert engine.pool.used == 0
     model.close()  # pages are written to the folder until then
@@ -237,6 +270,15 @@ def _check(path, profile, row, expected, folder=None):
 def rows(seed):
     """Settings in which each pair meets and each value meets every model."""
     return all_pairs(FACTORS | {"model": MODELS}, seed, tries=150)
+
+
+def test_the_page_lists_the_axes():
+    page = (Path(__file__).parent.parent / "docs" / "contract.md").read_text()
+    table = page.partition("<!-- axes -->")[2].partition("<!-- end of axes -->")[0]
+    named = [
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.rpartition("|")[0].rpartition("|")[2])
+    ]
+    assert sorted(named) == sorted([*FACTORS, "model"])
 
 
 def test_all_pairs_are_covered():
@@ -255,6 +297,29 @@ def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile
             continue
         try:
             did = check(tiny(architecture), profile, row, expected(architecture, profile))
+        except AssertionError as error:
+            error.add_note(f"under {row}")
+            raise
+        sums = {name: sums.get(name, 0) + count for name, count in did.items()}
+    for name in ("shared_draws", "cache_hits", "preemptions", "drafted", "accepted"):
+        assert sums[name] > 20
+
+
+@cache
+def headed_rows():
+    """Settings of both models with heads, in which each pair meets."""
+    return all_pairs(HEADED_FACTORS, 0, tries=150)
+
+
+@pytest.mark.parametrize("drafter", HEADED)
+def test_no_pair_of_settings_changes_a_bit_where_a_head_drafts(tiny, expected, drafter):
+    assert len(headed_rows()) < 16
+    sums: dict[str, int] = {}
+    for row in headed_rows():
+        if row["drafter"] != drafter:
+            continue
+        try:
+            did = check(tiny(drafter), "int8", row, expected(drafter))
         except AssertionError as error:
             error.add_note(f"under {row}")
             raise

@@ -11,6 +11,7 @@ import intact
 from intact.engine.draft.drafting import Drafting
 from intact.engine.draft.eagle3 import Eagle
 from intact.engine.draft.prediction_head import HeadDraft
+from intact.errors import ParameterError
 from intact.library import Model
 from support.asks import Ask, preempting, together
 from support.eagle import (
@@ -89,7 +90,7 @@ def test_so_on_other_executors(paths: dict[str, tuple[Path, Path]], options: dic
     assert model.engine.counters.accepted > 0
 
 
-@pytest.mark.parametrize("count", [1, 8, 32])
+@pytest.mark.parametrize("count", [1, 8, 64])
 def test_batches_preemption_and_forks_of_a_prompt_change_no_bit(
     paths: dict[str, tuple[Path, Path]], count: int
 ) -> None:
@@ -174,6 +175,14 @@ def test_it_drafts_beside_others_and_leaves_no_trace_in_a_receipt(paths: dict[st
     assert found[0] == found[1]
     with pytest.raises(AttributeError):
         executor.page_bytes  # noqa: B018
+
+
+@pytest.mark.parametrize("way", ["tensor_parallel", "pipeline_parallel"])
+def test_a_head_in_several_processes_is_refused(paths: dict[str, tuple[Path, Path]], way: str) -> None:
+    path, head = paths["random"]
+    ways: dict[str, Any] = {way: 2}
+    with pytest.raises(ParameterError, match=f"prediction heads and {way} do not go together"):
+        intact.load(path, draft_model=head, **ways)
 
 
 def test_layers_of_a_watched_model_are_committed_to_and_checked(paths: dict[str, tuple[Path, Path]]) -> None:

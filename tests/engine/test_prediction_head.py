@@ -83,7 +83,7 @@ def test_so_on_other_executors(paths: dict[str, Path], options: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("name", ["qwen3next", "uncertain"])
-@pytest.mark.parametrize("count", [1, 8, 32])
+@pytest.mark.parametrize("count", [1, 8, 64])
 def test_batches_preemption_and_forks_of_a_prompt_change_no_bit(paths: dict[str, Path], name: str, count: int) -> None:
     ask = Ask(PROMPT, {"max_tokens": 12, "ignore_eos": True, "temperature": 0.8, "seed": 1}, n=count)
     expected = plain(paths[name], [ask])
