@@ -170,8 +170,9 @@ def test_result_files_are_records_too(intact_command, place, tmp_path, monkeypat
     words = ("learn", "settings", *(tmp_path / f"{name}.jsonl" for name in runs), "--to", tmp_path / "guess.json")
     facts = intact_command(*words, "--baseline", "self_consistency:n=4", "--json").json
     assert facts["records"] == ["gsm8k, tiny.gguf"]
-    labels = {one["label"] for one in facts["settings"]}
-    assert "chain_of_thought temperature=0.0" in labels or "chain_of_thought" in {x.split()[0] for x in labels}
+    assert {one["method"] for one in facts["settings"]} <= {"self_consistency", "chain_of_thought"}
+    assert all(one["parameters"].get("n") != 4 and one["records"] == 1 for one in facts["settings"])
+    assert facts["settings"], "settings of fewer tokens than the baseline's gain where none is right more often"
     refused = intact_command(*words)
     assert (refused.code, "has the setting self_consistency n=16, over which" in refused.err) == (2, True), refused.err
 

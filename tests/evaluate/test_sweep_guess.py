@@ -172,7 +172,7 @@ def test_a_guess_names_settings_that_gain_and_that_the_task_takes(tmp_path):
     write_guess(file, guess_as_dict(ranked[:2], NOWHERE, None, [source], baseline=BASELINE.label))
     assert read_guess(file) == [grouped, TRIALS[0]]
     value = json.loads(file.read_text())
-    assert value["sources"].keys() == {"sweep.json"}
+    assert [one["file"] for one in value["sources"]] == [str(source)]
     value["settings"][0]["method"] = "nobody"
     file.write_text(json.dumps(value))
     with pytest.raises(ParameterError, match="nobody"):

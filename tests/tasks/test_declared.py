@@ -171,7 +171,7 @@ def test_parameters_are_named_and_checked():
         ("gsm_ranges:level=x", "level takes a value like 1"),
         (
             "gsm_ranges:depth=1",
-            "gsm_ranges takes no 'depth'; it takes level, seed, size, cut, digits, shots, split, style",
+            "gsm_ranges takes no 'depth'; it takes level, seed, size, cut, digits, prompt, shots, split, style",
         ),
         ("gsm_ranges:level", "parameters are NAME=VALUE"),
         ("gsm8k:split=dev", "has no split 'dev'"),

@@ -141,9 +141,9 @@ def settings(
     if json:
         emit(found | {"file": str(to)})
         return
-    show(f"{len(records)} records, {len(ranked)} settings; gains are over {usual.label}, in points of accuracy")
+    show(f"records: {len(records)}; settings: {len(ranked)}; gains are over {usual.label}, in points of accuracy")
     for one in found["settings"]:
-        show(f"  {one['gain']:+.1%}  {one['label']}, of {one['records']} records")
+        show(f"  {one['gain']:+.1%}  {one['label']} ({one['records']} of the records)")
     if not found["settings"]:
         show("no setting is predicted to gain: the guess is empty, and a sweep goes on without it")
     show(_worth(worth) + f"; {to} is written")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
 from rich.text import Text
 
 from intact.cli.output import new_table, note, out, show
@@ -26,27 +27,10 @@ def print_sweep(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, S
     if result["untried"]:
         show(f"{len(result['untried'])} settings were not tried, for want of tokens", style="magenta")
     fronts = _fronts(judgement, seconds)
-    table = new_table(
-        "setting", "right", "95%", "tokens each", "of the baseline's", "operations", "seconds", "difference", "front of"
-    )
-    for row in judgement["settings"]:
-        against = row.get("against_baseline")
-        words = "the baseline"
-        if against:
-            words = f"{against['difference']:+.1%} ({against['low']:+.1%} to {against['high']:+.1%})"
-        timed = seconds.get(row["trial"])
-        table.add_row(
-            Text(row["label"]), f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
-            f"{row['tokens_each']:,.0f}", f"{row['tokens_share']:.0%}",
-            f"{row['operations'] / row['problems']:.2e}" if row["operations"] else "-",
-            f"{'' if timed.measured == 1 else '~'}{timed.seconds:.2f}" if timed else "-", words,
-            ", ".join(unit for unit, own in fronts.items() if row["trial"] in own),
-        )  # fmt: skip
-    out().print(table)
-    show(
-        f"on {judgement['problems']} problems held out; operations and seconds are of one problem; intervals of "
-        "differences hold for all of them together"
-    )
+    out().print(_accuracies(judgement))
+    show(f"on {judgement['problems']} problems held out; intervals of differences hold for all of them together")
+    out().print(_costs(judgement, seconds, fronts))
+    show("of one problem; * is on the Pareto front of accuracy against this cost")
     if any(one.measured < 1 for one in seconds.values()):
         show("~ some texts came from the journal, and are taken to be as fast as the others")
     for unit, own in fronts.items():
@@ -56,6 +40,35 @@ def print_sweep(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, S
     for caveat in result["caveats"]:
         show(caveat, style="yellow")
     note(f"{spent['total']:,} tokens of {spent['budget']:,}; {folder} holds design, result and journal")
+
+
+def _accuracies(judgement: Mapping[str, Any]) -> Table:
+    """Return the table of accuracies, and of differences from the baseline's."""
+    table = new_table("setting", "right", "95%", "difference")
+    for row in judgement["settings"]:
+        against = row.get("against_baseline")
+        words = "the baseline"
+        if against:
+            words = f"{against['difference']:+.1%} ({against['low']:+.1%} to {against['high']:+.1%})"
+        interval = f"{row['low']:.1%} to {row['high']:.1%}"
+        table.add_row(Text(row["label"]), f"{row['accuracy']:.1%}", interval, words)
+    return table
+
+
+def _costs(judgement: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], fronts: Mapping[str, list[int]]) -> Table:
+    """Return the table of costs of one problem, with a mark behind those on a front."""
+    table = new_table("setting", "tokens", "of the baseline's", "operations", "seconds")
+    for row in judgement["settings"]:
+        timed = seconds.get(row["trial"])
+        each = {
+            "tokens": f"{row['tokens_each']:,.0f}",
+            "operations": f"{row['operations'] / row['problems']:.2e}" if row["operations"] else "-",
+            "seconds": f"{'' if timed.measured == 1 else '~'}{timed.seconds:.2f}" if timed else "-",
+        }
+        marked = {unit: text + (" *" if row["trial"] in fronts.get(unit, ()) else "") for unit, text in each.items()}
+        share = f"{row['tokens_share']:.0%}"
+        table.add_row(Text(row["label"]), marked["tokens"], share, marked["operations"], marked["seconds"])
+    return table
 
 
 def to_object(result: Mapping[str, Any], folder: Path, seconds: Mapping[int, SweepSeconds]) -> dict[str, Any]:
@@ -118,6 +131,7 @@ def _space(trials: list[dict[str, Any]]) -> str:
 def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], path: Path) -> None:
     """Save accuracy, with its intervals, against tokens, operations and seconds of a problem, each with its front."""
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     judgement = result["judgement"]
     rows, count = {row["trial"]: row for row in judgement["settings"]}, judgement["problems"]
@@ -134,6 +148,9 @@ def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], pa
             )  # fmt: skip
         axis.plot([each[trial] for trial in front], [rows[trial]["accuracy"] for trial in front], "k--", linewidth=0.8)
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(f"{unit} of a problem")
         axis.set_ylabel("right, with 95% intervals")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

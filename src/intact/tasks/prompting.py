@@ -80,10 +80,10 @@ def problem_of(task: Task, item: Item, kind: str, style: Style, seed: int, shots
     found = PROMPTS[kind]
     if found is None:
         return task.problem(item, style, seed, shots)
-    asked = copy.copy(task)
-    vars(asked).update(
+    changed = copy.copy(task)
+    vars(changed).update(
         instruction=found.opening + task.instruction.removeprefix(REASONING),
         shots=tuple((question, found.example(_SENTENCE.split(answer))) for question, answer in task.shots),
     )
-    made = asked.problem(item, style, seed, shots)
+    made = changed.problem(item, style, seed, shots)
     return replace(made, prompt=f"{found.task}\n\n{made.prompt}") if isinstance(made.prompt, str) else made

@@ -183,7 +183,9 @@ def guess_as_dict(
         "version": GUESS_VERSION,
         **stated,
         "features": features._asdict(),
-        "sources": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(sources)},
+        "sources": [
+            {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in sorted(sources)
+        ],
         "settings": [
             {"label": one.trial.label, **one.trial._asdict(), "gain": one.gain, "records": one.records}
             for one in settings

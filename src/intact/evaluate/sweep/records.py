@@ -31,7 +31,7 @@ _SWEEP = {"version": (int,), "models": (list,), "tasks": (dict,), "design": (dic
 
 
 class RecordFeatures(NamedTuple):
-    """What is known of a task and a model before settings are tried; None and "" where it is not known.
+    """Facts of a task and a model that are known before settings are tried; None and "" where they are not.
 
     Attributes
     ----------
@@ -194,8 +194,8 @@ def _of_group(group: Sequence[tuple[Path, EvaluationRun, int]], baseline: SweepT
             for name, value in sampling.items()
             if name in SAMPLING and (name in method.sampling or not _alike(name, samplings))
         }
-        asked = {name: value for name, value in prompt.items() if not _alike(name, options)}
-        trial = SweepTrial(about["name"], method.read(about["parameters"]), own, asked)
+        own_prompt = {name: value for name, value in prompt.items() if not _alike(name, options)}
+        trial = SweepTrial(about["name"], method.read(about["parameters"]), own, own_prompt)
         if trial.key in found:
             raise ParameterError(
                 f"{path}: another file has the same setting, {trial.label}, of the same task and model"
