@@ -133,8 +133,8 @@ def percent(one: Interval) -> str:
 
 def table(problems: Problems) -> Iterator[str]:
     """Yield the lines of a table of Markdown: a line for each setting."""
-    head = ("`stop_window`", "`stop_mean_below`", "texts ended", "right if they went on", "tokens saved", "right lost")
-    yield "| " + " | ".join((*head, "`max_tokens` that saves as much", "right lost by it")) + " |"
+    head = ("window", "bound", "texts ended", "right if they went on", "tokens saved", "right lost")
+    yield "| " + " | ".join((*head, "cap that saves as much", "right lost by it")) + " |"
     yield "|---" * (len(head) + 2) + "|"
     for window, bound in SETTINGS:
         kept = [[kept_by_rule(text, window, bound) for text in texts] for texts in problems]

@@ -45,6 +45,13 @@ def test_options_reach_the_engine(intact_command, speaker):
     assert speaker.loaded[0][1] == {"profile": "fp32", "threads": 2, "cache_bytes": 300_000_000}
 
 
+def test_a_bound_of_hopeless_texts_is_passed_on_where_it_is_given(intact_command, speaker):
+    assert intact_command("run", "x", "--stop-mean-below", "-1.5", "--stop-window", "8").code == 0
+    assert intact_command("run", "x").code == 0
+    given = [{name: asked[name] for name in asked if name.startswith("stop_")} for _, asked in speaker.asked]
+    assert given == [{"stop_mean_below": -1.5, "stop_window": 8}, {}]
+
+
 def test_a_draft_model_is_loaded_here_and_beside_the_model(intact_command, speaker, default_here):
     assert intact_command("run", "x", "--draft-model", DEFAULT).code == 0
     loaded = {"profile": "int8", "cache_bytes": None, "draft_model": default_here}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from intact.evaluate.samples import leaves
 from intact.reason import all_methods
 from intact.reason.choice import Arm, Policy, pilot_arm
+from intact.reason.testing import checks
 from intact.reason.testing.checks import CAPS, CHECKS, Check, ToyTrial, problems
 from intact.tools.sandbox import protection
 
@@ -57,6 +59,23 @@ def test_what_a_method_spends_it_says(trial: ToyTrial) -> None:
     assert {cap: any(one["cost"][cap] > 0 for one in free) for cap in CAPS} == {
         cap: spends.get(cap, True) for cap in CAPS
     }
+
+
+def test_a_method_whose_texts_end_as_hopeless_comes_to_its_end(
+    trial: ToyTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = {"stop_mean_below": -0.95, "stop_window": 1}
+    monkeypatch.setattr(checks, "SAMPLING", checks.SAMPLING | rule)
+    found = trial.run(problems())
+    assert {one["why"] for one in found.values()} == {"done"}
+    assert any(node.get("why") == "unlikely" for one in found.values() for node in every(one["trace"]["nodes"]))
+
+
+def every(nodes: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The nodes of a trace, with those of called methods and scorers."""
+    for node in nodes:
+        yield node
+        yield from every(node.get("nodes", []))
 
 
 @pytest.mark.parametrize("cap", ["tokens", "scores", "prefill"])

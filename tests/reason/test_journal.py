@@ -95,6 +95,24 @@ def tokens_kept(path: Path) -> int:
     return sum(len(tokens) for _, tokens, *_ in extensions)
 
 
+def test_where_hopeless_texts_end_is_part_of_what_a_journal_knows(tmp_path: Path) -> None:
+    """With the bound nothing is computed twice; another bound, or another window, is another request."""
+    narrow, wide = ({"stop_mean_below": -1.2, "stop_window": window} for window in (2, 3))
+    for rule in ({}, narrow, wide, narrow | {"stop_mean_below": -1.3}):
+        found, made = [], []
+        for _ in range(2):
+            backend = MarkovBackend()
+            with Journal(tmp_path / "journal.sqlite") as journal:
+                driver = Driver({"": backend}, journal=journal, sampling={"max_tokens": 12, "temperature": 1.0} | rule)
+                jobs = [MethodJob(find("self_consistency"), problem, {"n": 4}) for problem in problems()]
+                found.append({result.id: comparable(result) for _, result in driver.solve(jobs)})
+            made.append(backend.made)
+        assert found[0] == found[1]
+        assert (made[0] > 0, made[1]) == (True, 0)
+        ends = {node["why"] for one in found[0].values() for node in one["trace"]["nodes"]}
+        assert ("unlikely" in ends) == bool(rule)
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     """At 50 random instants, at least 40 of them with requests under way; nothing that was kept is made again."""

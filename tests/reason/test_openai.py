@@ -509,6 +509,7 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen(monkeypatch: pytest.Mo
 
 def test_constraints_that_no_endpoint_shares_are_named(endpoint: Endpoint) -> None:
     assert "a regex cannot be asked of an endpoint" in write(endpoint, regex="a+").error
+    assert "stop_mean_below cannot be asked of an endpoint" in write(endpoint, stop_mean_below=-1).error
     write(endpoint, json_schema={"type": "object"})
     assert endpoint.asked[-1][2]["response_format"]["json_schema"]["schema"] == {"type": "object"}
 

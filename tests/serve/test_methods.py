@@ -60,6 +60,19 @@ def test_the_two_ways_to_ask_are_one(client):
     assert answers[0] == answers[1] == answers[2]
 
 
+def test_hopeless_texts_of_a_method_end_as_the_library_s(client, library):
+    rule = {"stop_mean_below": -3.0, "stop_window": 4}
+    own = {"answer": "text", "trace": True, **rule}
+    given = client.chat.completions.create(
+        model="tiny:self-consistency-4", **ASKED | {"max_tokens": 30}, extra_body={"intact": own}
+    )
+    name = as_problem(QUESTION, backend_of(library)).id
+    problem = Problem(name, (("user", QUESTION),), whole_text, seed=3)
+    wanted = intact.solve(library, "self_consistency", problem, n=4, max_tokens=30, budget="tokens=65536", **rule)
+    assert given.intact["trace"]["nodes"] == json.loads(json.dumps(wanted.trace["nodes"]))
+    assert "unlikely" in {node["why"] for node in wanted.trace["nodes"]}
+
+
 def test_progress_tells_the_tree_as_it_grows(client):
     own = {"method": "beam_search", "n": 4, "progress": True, "trace": True, "answer": "text"}
     own["parameters"] = {"width": 2, "steps": 2, "delimiter": "e"}
@@ -112,6 +125,8 @@ def test_a_spent_budget_says_so(client):
         ("tiny", {"method": "best_of_n", "budget": "seconds=9", "receipt": True}, {}, "intact.budget"),
         ("tiny", {"method": "best_of_n", "parameters": {"scorer": "value"}, "receipt": True}, {}, "intact.method"),
         ("tiny", {"method": "best_of_n", "regex": "a+"}, {}, "intact.regex"),
+        ("tiny", {"method": "best_of_n", "stop_mean_below": 1}, {}, "stop_mean_below"),
+        ("tiny", {"method": "best_of_n", "stop_window": 4}, {}, "stop_window"),
         ("tiny", {"method": "best_of_n", "now": "tomorrow"}, {}, "intact.now"),
         ("tiny", {"parameters": {"n": 4}}, {}, "intact.parameters"),
         ("tiny", {"n": 4}, {}, "intact.n"),
