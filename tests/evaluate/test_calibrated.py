@@ -121,6 +121,13 @@ def test_the_answer_is_given_if_the_set_holds_it_alone(run):
     assert (split.abstain, split.why) == (True, "3 answers have enough votes")
 
 
+def test_another_level_needs_other_votes(run):
+    found = run.calibrate(result(SPLIT), READERS["number"], 0.7)
+    assert (found.level, found.least, found.answers) == (0.7, Fraction(1, 2), ("7",))
+    assert (found.chance.low, found.chance.high) == pytest.approx(wilson(20, 40, 0.7), abs=1e-9)
+    assert "70% sure that between" in " ".join(found.words())
+
+
 def test_no_set_will_do_where_right_answers_are_seldom_drawn(tmp_path):
     records = RECORDS[:85] + [record(85 + i, ["8", "8", "9", "6"]) for i in range(15)]
     found = open_calibration(write(tmp_path, records)).calibrate(result(SURE), READERS["number"])

@@ -102,6 +102,17 @@ def test_an_answer_has_what_the_run_says_of_it(server, place, calibrating):
         assert any("of the next 100 are right" in words for words in said["words"])
 
 
+def test_a_request_may_state_its_level(server, place, calibrating):
+    said = ask(server, body(place, 1, level=0.5))["intact"]["calibrated"]
+    assert said["level"] == 0.5
+    assert any(words.startswith("Of all answers") and "50% sure" in words for words in said["words"])
+
+
+def test_a_level_is_refused_where_nothing_is_calibrated(server, place):
+    answer = httpx.post(server.url + "/v1/chat/completions", json=body(place, 1, level=0.5), timeout=60)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "intact.level")
+
+
 def test_no_other_byte_of_an_answer_changes(server, place):
     content = body(place, 1, trace=True, receipt=True)
     plain = ask(server, content)
@@ -148,10 +159,12 @@ def test_other_settings_get_no_number_and_the_reason(server, place, calibrating,
 def test_the_run_of_the_same_settings_is_chosen_among_several(server, place):
     other = evaluated(place, "--method", "self_consistency", "-n", "2", name="two")
     paths = [other, place / "run.jsonl"]
+    answered = [[one.answer is not None for one in read(path).records] for path in paths]
+    number = next(i for i, both in enumerate(zip(*answered, strict=True)) if all(both))
     server.service.calibrations = open_calibrations(paths, server.service.models, Loading())
     try:
         for own, run in (({"n": 2}, other), ({}, place / "run.jsonl")):
-            said = ask(server, body(place, 0, **own))["intact"]["calibrated"]
+            said = ask(server, body(place, number, **own))["intact"]["calibrated"]
             assert said["sha256"] == open_calibration(run).sha256
     finally:
         server.service.calibrations = ()

@@ -22,7 +22,7 @@ from intact.evaluate.predicted import LEVEL, PROBLEMS, next_right, sure_words
 from intact.evaluate.results import ItemRecord
 from intact.evaluate.samples import Leaf, direct, first_records, leaves, own_samples
 from intact.evaluate.scores import DIGITS
-from intact.exact import significant
+from intact.exact import Number, significant
 from intact.files import sha256_of
 from intact.reason.execution import MAX_TOKENS
 from intact.reason.problem import Result
@@ -38,7 +38,7 @@ from intact.tasks.task import Task
 
 
 class RightChance(NamedTuple):
-    """The share of right answers among graded ones that were as sure, with its interval at `LEVEL` (Wilson's).
+    """The share of right answers among graded ones that were as sure, with its interval (Wilson's).
 
     Attributes
     ----------
@@ -70,10 +70,12 @@ class CalibratedAnswer:
         The digest of its file.
     right, problems : int
         Right answers of the run, of so many problems.
+    level : float
+        The level of all that follows.
     chance : RightChance
         The chance that the answer is right.
     answers : tuple of str, or None
-        The conformal set, by votes: it holds a right answer with a chance of `LEVEL` or more. None: no set of sampled
+        The conformal set, by votes: it holds a right answer with a chance of `level` or more. None: no set of sampled
         answers does, or there are none of this method.
     least : Fraction or None
         The share of votes that an answer of the set needs.
@@ -87,6 +89,7 @@ class CalibratedAnswer:
     sha256: str
     right: int
     problems: int
+    level: float
     chance: RightChance
     answers: tuple[str, ...] | None
     least: Fraction | None
@@ -95,8 +98,8 @@ class CalibratedAnswer:
 
     @property
     def next(self) -> dict[int, PredictedCount]:
-        """The bounds of the right answers among so many problems to come, at `LEVEL`."""
-        return next_right(self.right, self.problems)
+        """The bounds of the right answers among so many problems to come."""
+        return next_right(self.right, self.problems, self.level)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON has it; a share of votes is a fraction such as ``5/8``, bounds have ten digits."""
@@ -105,7 +108,7 @@ class CalibratedAnswer:
             "sha256": self.sha256,
             "right": self.right,
             "problems": self.problems,
-            "level": LEVEL,
+            "level": self.level,
             "chance": self.chance._asdict(),
             "answers": None if self.answers is None else list(self.answers),
             "votes_needed": None if self.least is None else str(self.least),
@@ -117,17 +120,18 @@ class CalibratedAnswer:
 
     def words(self) -> Iterator[str]:
         """Yield it in sentences."""
-        chance, alike = self.chance, "" if self.chance.confidences is None else " that were as sure"
+        chance, level = self.chance, f"{self.level:.0%}"
+        alike = "" if chance.confidences is None else " that were as sure"
         yield (
-            f"Of answers to {self.task}{alike}, {chance.right:,} of {chance.problems:,} are right: {LEVEL:.0%} sure "
-            f"that such an answer is right with a chance between {chance.low:.0%} and {chance.high:.0%}."
+            f"Of answers to {self.task}{alike}, {chance.right:,} of {chance.problems:,} are right: {level} sure that "
+            f"such an answer is right with a chance between {chance.low:.0%} and {chance.high:.0%}."
         )
         if self.answers is not None:
             given = ", ".join(self.answers) or "none"
-            yield f"With {self.least} of the votes a right answer is in the set in {LEVEL:.0%} of problems: {given}."
+            yield f"With {self.least} of the votes or more: {given}. In {level} of problems a right answer has as many."
         if self.abstain:
             yield f"Abstain: {self.why}."
-        yield f"Of all answers to {self.task}, {sure_words(self.right, self.problems)}"
+        yield f"Of all answers to {self.task}, {sure_words(self.right, self.problems, self.level)}"
         yield f"This holds for problems that are drawn as those of {self.task} were, and asked alike."
 
 
@@ -185,13 +189,15 @@ class CalibrationRun:
         found += _differing("of the budget", self.manifest["budget"], settings["budget"])
         return found + _differing("", {"now": self.manifest["now"]}, {"now": settings["now"]})
 
-    def calibrate(self, result: Result, read: Callable[[str], str | None]) -> CalibratedAnswer:
+    def calibrate(self, result: Result, read: Callable[[str], str | None], level: float = LEVEL) -> CalibratedAnswer:
         """Return what the run says of an answer by the same settings (`differences`).
 
         Parameters
         ----------
         read : callable
             The way in which the method read its texts.
+        level : float
+            The chance with which each statement holds, at least.
 
         Raises
         ------
@@ -207,10 +213,10 @@ class CalibrationRun:
             raise ParameterError("a limit ended the method that the calibration run does not have")
         own = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
         answers = [self._read(leaf, read) for leaf in own]
-        sets = self._sets(result, own, answers)
-        return CalibratedAnswer(
-            self.label, self.sha256, sum(self.right), len(self.right), self._chance(result.answer.confidence), *sets
-        )
+        chance = self._chance(result.answer.confidence, level)
+        least = None if isinstance(self.shares, str) else least_share(self.shares, level)
+        sets = self._sets(result, own, answers, least)
+        return CalibratedAnswer(self.label, self.sha256, sum(self.right), len(self.right), level, chance, *sets)
 
     def _read(self, leaf: Leaf, read: Callable[[str], str | None]) -> str | None:
         """Return a text's answer, which the task must read as the method did."""
@@ -224,7 +230,7 @@ class CalibrationRun:
             )
         return answer
 
-    def _chance(self, confidence: float | None) -> RightChance:
+    def _chance(self, confidence: float | None, level: float) -> RightChance:
         right, problems, span = sum(self.right), len(self.right), None
         if self.confidences is not None and confidence is not None:
             pairs = zip(self.confidences, self.right, strict=True)
@@ -232,18 +238,17 @@ class CalibrationRun:
             bins = bins_from_the_top([own for own, _ in stated], [flag for _, flag in stated])
             found = next((one for one in bins if one.low <= confidence), bins[-1])
             right, problems, span = round(found.right * found.texts), found.texts, (found.low, found.high)
-        low, high = (significant(bound, DIGITS) for bound in wilson(right, problems, LEVEL))
+        low, high = (significant(bound, DIGITS) for bound in wilson(right, problems, level))
         return RightChance(right, problems, low, high, span)
 
     def _sets(
-        self, result: Result, own: Sequence[Leaf], answers: Sequence[str | None]
+        self, result: Result, own: Sequence[Leaf], answers: Sequence[str | None], least: Number | None
     ) -> tuple[tuple[str, ...] | None, Fraction | None, bool | None, str]:
         """Return the set, the share of votes that it needs, true for abstaining, and why."""
         if isinstance(self.shares, str):
             return None, None, None, f"no sets of answers: {self.shares}"
         if len(own) != self.samples or any(leaf.branch.rpartition("/")[0] != result.id for leaf in own):
             return None, None, None, f"no sets of answers: the method did not draw {self.samples} samples"
-        least = least_share(self.shares, LEVEL)
         if least is None:
             lacking = self.shares.count(Fraction(0))
             why = f"for {lacking:,} of {len(self.shares):,} problems no sample was right, so that no set will do"

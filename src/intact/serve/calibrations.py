@@ -92,6 +92,7 @@ def calibrated(
     settings: Mapping[str, Any],
     result: Result,
     read: Callable[[str], str | None],
+    level: float,
 ) -> dict[str, Any]:
     """Return the field `calibrated` of an answer: what the run of its settings says, or why none does.
 
@@ -101,6 +102,8 @@ def calibrated(
         The answer's, as of `intact.evaluate.manifest.run_settings`.
     read : callable
         The way in which its texts were read.
+    level : float
+        The chance with which each statement holds, at least.
     """
     reasons = []
     for run in runs:
@@ -108,7 +111,7 @@ def calibrated(
             reasons.append(f"{run.label}: {'; '.join(differences)}")
             continue
         try:
-            return run.calibrate(result, read).as_dict()
+            return run.calibrate(result, read, level).as_dict()
         except ParameterError as error:
             reasons.append(f"{run.label}: {error}")
     return {"because": f"no calibration run is of such answers: {'. '.join(reasons)}"}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_mo
 
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
+from intact.evaluate.predicted import LEVEL
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Count, Form, Many, Number, Rounded, few, parse_json
 from intact.serve.identity import new_seed
@@ -258,6 +259,8 @@ class Extension(OwnSampling):
         text is the answer.
     progress, trace
         If true, a stream reports events while the method runs; the answer has the whole tree of texts.
+    level
+        The chance with which each statement of a calibration holds (`intact serve --calibration`).
     receipt
         If true, each choice has a receipt (docs/receipts.md).
     regex, grammar
@@ -283,6 +286,7 @@ class Extension(OwnSampling):
     answer: Literal["text", "number", "expression"] = "expression"
     progress: bool = False
     trace: bool = False
+    level: Annotated[Number, Field(gt=0, lt=1)] = LEVEL
     receipt: bool = False
     mix: str | Annotated[dict[str, str | Rounded], few(16)] | None = None
     shadow: Shadow | None = None

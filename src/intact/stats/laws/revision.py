@@ -98,9 +98,9 @@ def sequential_saturation(
 ) -> SequentialSaturation:
     """Measure a chain from drafts, with bootstrap intervals over problems: BCa, but percentiles of N*.
 
-    Percentiles hold the limit of 25 problems in 92% of simulations and the next doubling in 93%, BCa both in 95%. In
-    resamples without a round from a wrong answer, or from a right one, that chance is taken from all problems. Where no
-    problem makes a difference, BCa is not defined, and percentiles are given.
+    Percentiles are too narrow of a few tens of problems. In resamples without a round from a wrong answer, or from a
+    right one, that chance is taken from all problems. Where no problem makes a difference, BCa is not defined, and
+    percentiles are given.
 
     Parameters
     ----------

@@ -250,6 +250,8 @@ async def _admitted(
     """Validate a request, lease its model, and wait for admission."""
     turns = as_turns(request.messages)
     wanted = method_request(with_seed(request, service.settings), turns, service.settings)
+    if not service.calibrations:
+        wanted.own.accept_only(Extension.model_fields.keys() - {"level"}, "on a server without --calibration")
     mix, now = method_mix(wanted.own), request.intact.time() or DEFAULT_NOW
     async with service.models.lease(methods.split(request.model)[0]) as leased:
         served = mixing(leased, mix and mix.chosen)
@@ -299,7 +301,9 @@ async def _described(service: Service, wanted: MethodRequest, backend: NativeBac
     value = wanted.describe(result)
     if service.calibrations:
         value["calibrated"] = await in_thread(
-            lambda: calibrated(service.calibrations, wanted.settings(backend), result, wanted.problem.read)
+            lambda: calibrated(
+                service.calibrations, wanted.settings(backend), result, wanted.problem.read, wanted.own.level
+            )
         )
     return value
 
