@@ -41,7 +41,7 @@ Both, for a program
 """
 
 
-class Listed(NamedTuple):
+class InfoList(NamedTuple):
     """A list of what there is: for machines, and as rows of a table."""
 
     document: list[dict[str, Any]]
@@ -88,7 +88,7 @@ def command(
     show_rows((Text(key.replace("_", " "), "dim"), format_fact(key, value)) for key, value in facts.items())
 
 
-def show_lists(lists: Mapping[str, Listed], json: bool) -> None:
+def show_lists(lists: Mapping[str, InfoList], json: bool) -> None:
     """Print lists, a line for each entry, or as JSON: one list as it is, several by their names."""
     if json:
         found = {name: one.document for name, one in lists.items()}
@@ -100,7 +100,7 @@ def show_lists(lists: Mapping[str, Listed], json: bool) -> None:
         show_rows(one.rows)
 
 
-def _architectures() -> Listed:
+def _architectures() -> InfoList:
     """List the architectures; as JSON with all that is known."""
     from intact.models.descriptions import describe_architectures
 
@@ -110,25 +110,25 @@ def _architectures() -> Listed:
     for one in found:
         worst = "-" if one.compared is None else f"{one.compared.difference:.1e}"
         rows.append((one.name, worst, f"{one.title}: {one.summary}; {', '.join(one.hf)}"))
-    return Listed([one.as_dict() for one in found], rows)
+    return InfoList([one.as_dict() for one in found], rows)
 
 
-def _drafters() -> Listed:
+def _drafters() -> InfoList:
     """List the drafters."""
     from intact.engine.draft.drafting import describe_drafters
 
     found = describe_drafters()
     by = {"drafter": "", "draft_model": " (named by its folder: --draft-model FOLDER)"}
-    return Listed(found, [(one["name"], one["summary"] + by[one["chosen_by"]]) for one in found])
+    return InfoList(found, [(one["name"], one["summary"] + by[one["chosen_by"]]) for one in found])
 
 
-def _codecs() -> Listed:
+def _codecs() -> InfoList:
     """List the codecs of the KV cache."""
     from intact.executors.profiles import describe_codecs
 
     found = describe_codecs()
     smaller = (f"{one['bytes_without'] / one['bytes']:.2f} times smaller: {one['summary']}" for one in found)
-    return Listed(found, [(one["name"], row) for one, row in zip(found, smaller, strict=True)])
+    return InfoList(found, [(one["name"], row) for one, row in zip(found, smaller, strict=True)])
 
 
 _LISTS = {"architectures": _architectures, "drafters": _drafters, "codecs": _codecs}

@@ -60,7 +60,7 @@ class RightChance(NamedTuple):
 
 @dataclass(frozen=True)
 class CalibratedAnswer:
-    """What a calibration run says of an answer.
+    """An answer with the chance that it is right, by a calibration run.
 
     Attributes
     ----------

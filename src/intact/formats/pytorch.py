@@ -131,7 +131,7 @@ def _run(pickle: bytes) -> dict[str, _View]:
     marks: list[int] = []
     memory: dict[int, Any] = {}
 
-    def behind_mark() -> list[Any]:
+    def since_mark() -> list[Any]:
         start = marks.pop()
         values = stack[start:]
         del stack[start:]
@@ -168,9 +168,9 @@ def _run(pickle: bytes) -> dict[str, _View]:
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
             stack.append(tuple(last(int(name[-1]))))
         elif name == "TUPLE":
-            stack.append(tuple(behind_mark()))
+            stack.append(tuple(since_mark()))
         elif name in ("SETITEM", "SETITEMS"):
-            pairs = last(2) if name == "SETITEM" else behind_mark()
+            pairs = last(2) if name == "SETITEM" else since_mark()
             _set(stack[-1], pairs)
         elif name == "BINPERSID":
             stack.append(_storage(*last(1)))

@@ -23,7 +23,7 @@ from intact.stats.intervals import Interval, clustered
 
 
 class CalibrationFindings(NamedTuple):
-    """How well confidences fit the truth: see `intact.stats.calibration` for each measure.
+    """The fit of confidences to the truth: see `intact.stats.calibration` for each measure.
 
     Attributes
     ----------

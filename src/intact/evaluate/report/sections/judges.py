@@ -1,4 +1,4 @@
-"""What a judge's confusion allows one to conclude: shares of right texts, and orders of runs, by verdicts alone."""
+"""Conclusions that a judge's confusion allows: shares of right texts, and orders of runs, by verdicts alone."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class SafeAnswers(NamedTuple):
 
 
 class SetFindings(NamedTuple):
-    """How sets of answers fare that keep a promise.
+    """The coverage and the size of sets of answers that keep a promise.
 
     Attributes
     ----------
