@@ -54,13 +54,13 @@ def test_intervals_hold_the_truth():
     gain = float(true.accuracy(8) - true.accuracy(4))
     seen = float(true.accuracy(4) - true.accuracy(2))
     held = np.zeros(4)
-    for seed in range(60):
+    for seed in range(100):
         found = sequential_saturation(drawn(np.random.default_rng(seed), 0.4, 0.3, 0.1, 100, 4), resamples=200)
         truths = (found.limit, 0.75), (found.point, true.point()), (found.last_doubling, seen)
         pairs = (*truths, (found.next_doubling, gain))
         held += [one.low <= truth <= one.high for one, truth in pairs]
     assert found.most == 4
-    assert (held >= 57 - 3 * (60 * 0.95 * 0.05) ** 0.5).all()
+    assert (held >= 95 - 3 * (100 * 0.95 * 0.05) ** 0.5).all()
 
 
 def test_figures_of_a_hand_made_run():

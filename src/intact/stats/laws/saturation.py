@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.stats.checks import Floats, finite, library, table
-from intact.stats.intervals import Interval, bootstrap
+from intact.stats.intervals import Interval
 
 
 class Saturation(NamedTuple):
@@ -127,8 +127,6 @@ def saturation_interval(
 ) -> SaturationInterval:
     """Fit the model to the mean of problems' curves, with percentile intervals over problems.
 
-    That of the last doubling is BCa: gains by problem are skewed, which makes percentiles too narrow.
-
     Parameters
     ----------
     n : array
@@ -150,7 +148,7 @@ def saturation_interval(
     def figures(mean: Floats) -> tuple[Saturation, tuple[float, ...]]:
         model = fit_saturation(numbers, mean)
         foretold = float(model.accuracy(2 * most) - model.accuracy(most))
-        return model, (model.f_max, model.p, model.point(epsilon), foretold)
+        return model, (model.f_max, model.p, model.point(epsilon), float(mean[-1] - mean[half]), foretold)
 
     model, own = figures(curves.mean(axis=0))
     rng = np.random.default_rng(seed)
@@ -163,9 +161,5 @@ def saturation_interval(
     if len(others) < resamples / 2:
         raise ParameterError("in most resamples accuracy does not grow with the number of samples")
     low, high = np.quantile(others, (0.025, 0.975), axis=0, method="inverted_cdf")
-    f_max, p, point, foretold = (Interval(*map(float, one)) for one in zip(own, low, high, strict=True))
-    gains = curves[:, -1] - curves[:, half]
-    seen = float(gains.mean())
-    alike = bool((gains == gains[0]).all())
-    last = Interval(seen, seen, seen) if alike else bootstrap(gains, resamples=999, seed=seed)
+    f_max, p, point, last, foretold = (Interval(*map(float, one)) for one in zip(own, low, high, strict=True))
     return SaturationInterval(model, most, f_max, p, point, float(curves[:, -1].mean()), last, foretold, failed)
