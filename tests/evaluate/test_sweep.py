@@ -319,8 +319,9 @@ def test_every_setting_of_the_default_space_can_be_run(trial):
 @pytest.mark.parametrize("name", [*PROMPT, *SAMPLING])
 def test_the_name_of_every_axis_resolves(name):
     values = {"style": "base", "shots": "2", "cut": "stated", "digits": "grouped", "prompt": "direct"}
-    default = {} if name in PROMPT else {"flag": "true", "integer": "3", "decimal": "0.5"}
-    value = values[name] if name in PROMPT else default[DEFINITIONS[name].kind]
+    values |= {"stop_mean_below": "-0.5"}
+    default = {"flag": "true", "integer": "3", "decimal": "0.5"}
+    value = values[name] if name in values else default[DEFINITIONS[name].kind]
     trial = parse_trial(f"self_consistency:{name}={value}")
     planned = plan_of(trial, NUMBERS, {}, 0)
     (chosen,) = planned.tasks

@@ -388,7 +388,12 @@ def test_hostile_documents_are_refused(honest, old, new, error):
     [
         ("deepconf", b'"top":"', b'"top":"AAAA', "bytes for each of 1 to 20 tokens"),
         ("deepconf", b'"top":"', b'"top":"!', "base64url"),
-        ("deepconf", b'"finish":"length"', b'"finish":"never"', "one of stop, uncertain, length, context, cancelled"),
+        (
+            "deepconf",
+            b'"finish":"length"',
+            b'"finish":"never"',
+            "one of stop, uncertain, unlikely, length, context, cancelled",
+        ),
         ("program_aided", b'"ended":"ok"', b'"ended":"fine"', "one of ok, error"),
         ("program_aided", b'"status":0', b'"status":1e9', "1e9"),
         ("program_aided", b'"sandbox":{', b'"sandbox":{"more":1,', "unknown member"),
