@@ -1,4 +1,4 @@
-"""How often exact intervals hold the truth, by enumeration, and how wide they are: a table of docs/statistics.md.
+"""The chance that exact intervals hold the truth, by enumeration, and their widths: a table of docs/statistics.md.
 
     python benchmarks/exact_intervals.py [--json FILE]
 

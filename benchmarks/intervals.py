@@ -1,4 +1,4 @@
-"""How often nominal 95% intervals hold the truth: the table of docs/statistics.md.
+"""The share of simulations in which nominal 95% intervals hold the truth: the table of docs/statistics.md.
 
     python benchmarks/intervals.py [--simulations 2000] [--only bootstrap] [--json FILE]
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,16 +143,22 @@ def measure(simulations: int, only: str = "", seed: int = 0) -> list[Row]:
     for number, ((interval, of), simulate) in enumerate(ROWS.items()):
         if only not in interval:
             continue
-        told = np.array(list(simulate(np.random.default_rng([seed, number]), simulations)))
-        holds = float(np.mean((told[:, 1] <= told[:, 0]) & (told[:, 0] <= told[:, 2])))
-        error = (holds * (1 - holds) / simulations) ** 0.5
-        rows.append(Row(interval, of, simulations, holds, error, float(np.mean(told[:, 2] - told[:, 1]))))
+        rows.append(row_of(interval, of, list(simulate(np.random.default_rng([seed, number]), simulations))))
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=2000)
+def row_of(interval: str, of: str, found: Sequence[tuple[float, float, float]]) -> Row:
+    """A row of simulations, each the truth and the bounds."""
+    truth, low, high = np.array(found).T
+    holds = float(np.mean((low <= truth) & (truth <= high)))
+    error = (holds * (1 - holds) / len(found)) ** 0.5
+    return Row(interval, of, len(found), holds, error, float(np.mean(high - low)))
+
+
+def run(description: str | None, measure: Callable[[int, str, int], list[Row]], simulations: int, width: str) -> None:
+    """Print rows as a table of Markdown, as the command line asks."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simulations", type=int, default=simulations)
     parser.add_argument("--only", default="", help="rows with this in their name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -160,10 +166,10 @@ def main() -> None:
     rows = measure(args.simulations, args.only, args.seed)
     print("| interval | of | holds the truth | mean width |\n|---|---|---|---|")
     for row in rows:
-        print(f"| {row.interval} | {row.of} | {row.holds:.1%} ± {row.error:.1%} | {row.width:.3f} |")
+        print(f"| {row.interval} | {row.of} | {row.holds:.1%} ± {row.error:.1%} | {row.width:{width}} |")
     if args.json:
         args.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, 2000, ".3f")

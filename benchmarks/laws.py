@@ -116,7 +116,7 @@ def vote_share(answers: np.ndarray) -> float:
 
 
 def forecasts(population: Population, kind: str, problems: int, repeats: int, seed: int) -> dict[str, Any]:
-    """How often intervals hold coverage, or the vote, at two and four times the samples drawn."""
+    """The share of intervals that hold coverage, or the vote, at two and four times the samples drawn."""
     wanted, numbers = [2 * DRAWN, 4 * DRAWN], [1 << i for i in range(DRAWN.bit_length())]
     truth = population.pass_at_k(wanted)
     if kind == "majority":

@@ -1,4 +1,4 @@
-"""How often the intervals of reports' sections hold the truth: the second table of docs/statistics.md.
+"""The share of simulations in which intervals of reports hold the truth: the second table of docs/statistics.md.
 
     python benchmarks/report_intervals.py [--simulations 400] [--only slope] [--json FILE]
 
@@ -8,14 +8,11 @@ estimate that is not unbiased, such as a law's where the law is wrong.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-from intervals import Row
+from intervals import Row, row_of, run
 
 from intact.evaluate.report.sections import estimation, solve_or_verify
 from intact.evaluate.results import ItemSample, SingleVerdict
@@ -122,15 +119,15 @@ def checker(rng: np.random.Generator, seed: int) -> Found:
     hits, misses = rng.binomial(right, true.completeness), rng.binomial(32 - right, 1 - true.soundness)
     found = resampling_limits(np.full(100, 32), right, hits, misses, seed=seed)
     of = "100 problems of 32"
-    told: Found = {
+    found: Found = {
         ("checker: completeness", of): (0.9, found.completeness.low, found.completeness.high),
         ("checker: soundness", of): (0.8, found.soundness.low, found.soundness.high),
         ("checker: reachable by resampling", of): (ceiling(rates, priors, true), found.ceiling.low, found.ceiling.high),
     }
     for best in found.best:
         attempts = best_attempts(rates, priors, true, fluke=best.fluke, most=100).attempts
-        told[f"checker: best K if a wrong answer costs {-best.fluke:g}", of] = (attempts, best.low, best.high)
-    return told
+        found[f"checker: best K if a wrong answer costs {-best.fluke:g}", of] = (attempts, best.low, best.high)
+    return found
 
 
 TEXTS = ((0.3, 0.2, 0.25, 0.25), (0.6, 0.1, 0.2, 0.1), (0.05, 0.1, 0.45, 0.4))
@@ -152,12 +149,12 @@ def errors(rng: np.random.Generator, _: int) -> Found:
     known = [expected_errors(one[:2], 8) for one in TEXTS]
     model = float(sum(one.model for one in known)) / 3
     of = "100 problems of 8"
-    told: Found = {("errors: of the model", of): (model, found.model.low, found.model.high)}
+    found: Found = {("errors: of the model", of): (model, found.model.low, found.model.high)}
     for name in ("vote", "consistency", "inclusion"):
         total, part = float(sum(getattr(one, name) for one in known)) / 3, found.choosers[name]
-        told[f"errors: {name}, total", of] = (total, part.total.low, part.total.high)
-        told[f"errors: {name}, of estimation", of] = (total - model, part.estimation.low, part.estimation.high)
-    return told
+        found[f"errors: {name}, total", of] = (total, part.total.low, part.total.high)
+        found[f"errors: {name}, of estimation", of] = (total - model, part.estimation.low, part.estimation.high)
+    return found
 
 
 def verified(rng: np.random.Generator, problems: int) -> dict[str, list[ItemSample]]:
@@ -197,13 +194,13 @@ def budgets(rng: np.random.Generator, _: int) -> Found:
     found = solve_or_verify.measure(verified(rng, 60))
     assert isinstance(found, solve_or_verify.SplitFindings)
     splits, votes = verified_truth()
-    told: Found = {}
+    found: Found = {}
     for one in found.budgets:
         if one.difference is not None and one.split is not None:
             truth = splits[one.split.solutions - 1, one.split.checks - 1] - votes[int(one.budget) - 1]
             of = f"budget of {one.budget:g}, 60 problems"
-            told["solve or verify: split less vote", of] = (float(truth), one.difference.low, one.difference.high)
-    return told
+            found["solve or verify: split less vote", of] = (float(truth), one.difference.low, one.difference.high)
+    return found
 
 
 CASES: dict[str, Callable[[np.random.Generator, int], Found]] = {
@@ -228,28 +225,9 @@ def measure(simulations: int, only: str = "", seed: int = 0) -> list[Row]:
         for repeat in range(simulations):
             for key, bounds in simulate(np.random.default_rng([seed, number, repeat]), repeat).items():
                 found.setdefault(key, []).append(bounds)
-        for (interval, of), told in found.items():
-            truth, low, high = np.array(told).T
-            holds = float(np.mean((low <= truth) & (truth <= high)))
-            error = (holds * (1 - holds) / len(told)) ** 0.5
-            rows.append(Row(interval, of, len(told), holds, error, float(np.mean(high - low))))
+        rows += [row_of(interval, of, bounds) for (interval, of), bounds in found.items()]
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=400)
-    parser.add_argument("--only", default="", help="cases with this in their name")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    args = parser.parse_args()
-    rows = measure(args.simulations, args.only, args.seed)
-    print("| interval | of | holds the truth | mean width |\n|---|---|---|---|")
-    for row in rows:
-        print(f"| {row.interval} | {row.of} | {row.holds:.1%} ± {row.error:.1%} | {row.width:.4g} |")
-    if args.json:
-        args.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n", "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, 400, ".4g")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from intact.errors import FormatError
-from intact.evaluate.report.blocks import Paragraph
+from intact.evaluate.report.arms import EXTRAPOLATED
+from intact.evaluate.report.blocks import Paragraph, Table
 from intact.evaluate.report.contents import SECTIONS, as_list, report
-from intact.evaluate.report.sections import checkers, derivations, judges, length, markers, saturation, summary
+from intact.evaluate.report.sections import checkers, derivations, judges, length, markers, saturation, scaling, summary
 from intact.evaluate.report.sections.base import Omission, SectionBody
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.revision import RevisionChain
@@ -106,9 +107,24 @@ def test_json_has_an_object_for_each_section_shown_or_not():
     assert {one["title"] for one in sections} == {section.title for section in SECTIONS} | {"Not shown"}
     of = {one["title"]: one for one in sections}
     assert of["Comparisons"] == {"title": "Comparisons", "shown": False, "because": "no two runs are of one task"}
+    assert all(one["numbers"] for one in sections if one["shown"] and one["title"] != "Not shown")
     (numbers,) = of["Length"]["numbers"].values()
     assert numbers["within"]["low"] < numbers["within"]["estimate"] < numbers["within"]["high"]
     assert any("arXiv 2502.15631" in source for source in of["Length"]["sources"])
+
+
+def test_numbers_of_scaling_are_the_curves_and_what_the_law_foretells():
+    scores = [TaskScore(0, f"pass@{k}", 0.5 + k / 100, None, None, 60, "") for k in (1, 2, 4, 8)]
+    made = scaling.SECTION.make([arm(lengthy(1), scores=scores)])
+    ((name, found),) = made.numbers.items()
+    assert found["pass@k"] == scores
+    assert found["law"]["exponent"] == arm(lengthy(1)).law.exponent
+    (table,) = [block for block in made.blocks if isinstance(block, Table)]
+    for at, cell in zip(EXTRAPOLATED, table.rows[0][3:], strict=True):
+        estimate, low, high = found["law"][f"pass@{at}"]
+        assert 0 < low <= estimate <= high <= 1
+        assert cell == f"{estimate:.1%} ({low:.1%} to {high:.1%})"
+    assert table.rows[0][0] == name
 
 
 def checked(seed, rates, completeness=0.9, soundness=0.7, samples=32):

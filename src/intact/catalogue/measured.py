@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ def remember_digests(path: Path, state: str | None, digests: dict[str, Any]) -> 
         kept = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
         for file in kept[: max(0, len(kept) - MOST)]:
             file.unlink(missing_ok=True)
+
+
+def measured_digests(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the digests of a model's files; those that are not known are measured, and kept."""
+    state, known = state_of(path), known_digests(path)
+    if known is None:
+        known = measure()
+        remember_digests(path, state, known)
+    return known
 
 
 def _folder() -> Path:

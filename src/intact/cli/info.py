@@ -72,14 +72,13 @@ def command(
 ) -> None:
     """Tell about this installation, about a model, or about architectures, drafters or codecs of the KV cache."""
     chosen = {"architectures": architectures, "drafters": drafters, "codecs": codecs}
-    lists = {name: _LISTS[name]() for name, given in chosen.items() if given and model is None and not digests}
-    if any(chosen.values()) and not lists:
-        named = next(name for name, given in chosen.items() if given)
-        raise ParameterError(f"--{named} are this installation's: name no model")
+    wanted = [name for name, given in chosen.items() if given]
+    if wanted and (model is not None or digests):
+        raise ParameterError(f"--{wanted[0]} are this installation's: name no model")
     if model is None and digests:
         raise ParameterError("--digests are a model's: name one")
-    if lists:
-        show_lists(lists, json)
+    if wanted:
+        show_lists({name: _LISTS[name]() for name in wanted}, json)
         return
     facts = installation() if model is None else describe(fetch.locate(model), digests)
     if json:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue.measured import known_digests, remember_digests, state_of
+from intact.catalogue.measured import measured_digests
 from intact.cli import fetch
 from intact.cli.options import as_bytes, prefix_cache_options
 from intact.cli.output import note
@@ -47,13 +47,12 @@ class OpenedModel:
         """Return its digests in receipts; the first time of a model its weights are read for them."""
         if isinstance(self.model, WarmModel):
             return self.model.digests
-        if (known := known_digests(self.path)) is not None:
-            return known
+        return measured_digests(self.path, self._measure)
+
+    def _measure(self) -> dict[str, Any]:
         from intact.receipts.identity import digests_of
 
-        state, digests = state_of(self.path), digests_of(self.model).to_document()
-        remember_digests(self.path, state, digests)
-        return digests
+        return digests_of(self.model).to_document()
 
 
 def open_model(

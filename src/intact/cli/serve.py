@@ -35,6 +35,7 @@ from intact.serve import PACKAGES
 from intact.serve.settings import ServerSettings, read_keys
 
 if TYPE_CHECKING:
+    from intact.evaluate.calibrated import CalibrationRun
     from intact.serve.models import Loading
     from intact.serve.replicas.scaling import FleetSize
     from intact.serve.server import EndingServer
@@ -256,7 +257,6 @@ def command(
         raise ParameterError("--prefill computes the prompts of one model for one process: give one, without --ray")
     check_installed("the server", *PACKAGES)
     from intact.serve.app import create_app
-    from intact.serve.calibrations import open_calibrations
     from intact.serve.logs import set_up_log
     from intact.serve.models import Loading, Models
     from intact.serve.server import EndingServer, SameUserServer, make_server, raise_file_limit
@@ -298,7 +298,11 @@ def command(
         _serve_replicas(ray, places, loading, settings, kind, Replicas(size, route))
         return
     served = Models(places, loading, settings)
-    runs = open_calibrations(calibration or (), served, loading)
+    runs: tuple[CalibrationRun, ...] = ()
+    if calibration:
+        from intact.serve.calibrations import open_calibrations
+
+        runs = open_calibrations(calibration, served, loading)
     set_up_log(settings.log)
     raise_file_limit(settings.connections)
     service = Service(settings, served, traces, runs)

@@ -109,8 +109,6 @@ def command(
     sampling: dict[str, Any],
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
-    from intact.evaluate.calibrated import open_calibration
-    from intact.evaluate.manifest import run_settings
     from intact.reason.budget import Budget
     from intact.reason.registry import find
     from intact.reason.services import MethodJob
@@ -148,20 +146,23 @@ def command(
     if not text.strip():
         raise ParameterError("there is no question")
     check_reader(read_answer)
-    run = None if calibration is None else open_calibration(calibration)
+    run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
     with models.opened(named, mixes) as backends:
         problem = as_problem(text, next(iter(backends.values())), seed=work.seed)
         one = MethodJob(chosen, problem, parameters)
-        if run is not None and (
-            differences := run.differences(run_settings(chosen, parameters, sampling, caps, backends))
-        ):
-            raise ParameterError(f"{calibration} is no calibration of such answers: {'; '.join(differences)}")
+        own: dict[str, Any] = {}
+        if run is not None:
+            from intact.evaluate.manifest import run_settings
+
+            own = run_settings(chosen, parameters, sampling, caps, backends)
+            if differences := run.differences(own):
+                raise ParameterError(f"{calibration} is no calibration of such answers: {'; '.join(differences)}")
         with spinner(f"{chosen.name} …"):
             ((_, result),) = solve_all(
                 backends, [one], sampling=sampling, budget=caps, journal=work.journal, receipt=receipt
             )
-    calibrated = None if run is None else _calibrated(run, result)
+    calibrated = None if run is None else _calibrated(run, own, result)
     if json:
         emit(result.as_dict() | ({} if calibrated is None else {"calibrated": calibrated}))
     else:
@@ -178,14 +179,19 @@ def command(
         raise ParameterError(result.caveats[-1])
 
 
-def _calibrated(run: CalibrationRun, result: Result) -> dict[str, Any]:
+def _open_calibration(path: Path) -> CalibrationRun:
+    """Read a graded run; its packages are imported where one is given."""
+    from intact.evaluate.calibrated import open_calibration
+
+    return open_calibration(path)
+
+
+def _calibrated(run: CalibrationRun, settings: dict[str, Any], result: Result) -> dict[str, Any]:
     """Return what a calibration run says of an answer, or why it says nothing."""
+    from intact.evaluate.calibrated import calibrated
     from intact.solving import read_answer
 
-    try:
-        return run.calibrate(result, read_answer).as_dict()
-    except ParameterError as error:
-        return {"because": f"the calibration run says nothing of this answer: {error}"}
+    return calibrated([run], settings, result, read_answer)
 
 
 def _opened_pool(

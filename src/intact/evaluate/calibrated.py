@@ -299,6 +299,36 @@ def open_calibration(path: Path) -> CalibrationRun:
     )
 
 
+def calibrated(
+    runs: Sequence[CalibrationRun],
+    settings: Mapping[str, Any],
+    result: Result,
+    read: Callable[[str], str | None],
+    level: float = LEVEL,
+) -> dict[str, Any]:
+    """Return what the one of several runs that has an answer's settings says of it, as JSON has it, or why none does.
+
+    Parameters
+    ----------
+    settings : mapping
+        The answer's, as of `intact.evaluate.manifest.run_settings`.
+    read : callable
+        The way in which its texts were read.
+    level : float
+        The chance with which each statement holds, at least.
+    """
+    reasons = []
+    for run in runs:
+        if differences := run.differences(settings):
+            reasons.append(f"{run.label}: {'; '.join(differences)}")
+            continue
+        try:
+            return run.calibrate(result, read, level).as_dict()
+        except ParameterError as error:
+            reasons.append(f"{run.label}: {error}")
+    return {"because": f"no calibration run is of such answers: {'. '.join(reasons)}"}
+
+
 def _confidences(first: Sequence[ItemRecord]) -> tuple[float | None, ...] | None:
     """Return the confidence of each answer, None where there is no answer; or None if there are others without."""
     found = tuple(None if record.answer is None else record.confidence for record in first)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from intact.catalogue.measured import known_digests, remember_digests, state_of
+from intact.catalogue.measured import measured_digests
 from intact.errors import ParameterError
 from intact.evaluate.calibrated import CalibrationRun, open_calibration
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.adapters import read_adapter, with_adapters
-from intact.reason.problem import Result
 from intact.receipts.identity import identify, version_of
 from intact.serve.methods import served_methods
 from intact.serve.models import Loading, Models
@@ -33,7 +33,7 @@ def open_calibrations(paths: Sequence[Path], models: Models, loading: Loading) -
     """
     runs: dict[str, Path] = {}
     found = []
-    served = dict(_served(models)) if paths else {}
+    served = dict(_served(models))
     for path in paths:
         run = open_calibration(path)
         _check(path, run, served, loading)
@@ -68,12 +68,7 @@ def _check(path: Path, run: CalibrationRun, served: dict[str, dict[str, Any]], l
 def _served(models: Models) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the digests of all models and adapters, by name; files that are new are read whole."""
     for name, served in models.served.items():
-        state = state_of(served.path)
-        known = known_digests(served.path)
-        if known is None:
-            known = _digests(served.path)
-            remember_digests(served.path, state, known)
-        yield name, known
+        yield name, measured_digests(served.path, partial(_digests, served.path))
     for name, adapter in models.adapters.items():
         yield name, _digests(models.served[models.first].path, adapter)
 
@@ -85,33 +80,3 @@ def _digests(path: Path, adapter: Path | None = None) -> dict[str, Any]:
         if adapter is not None:
             program = with_adapters(program, {"adapter": read_adapter(adapter, checkpoint, program)})
         return identify(checkpoint, program, Tokenizer.from_checkpoint(checkpoint))[1].to_document()
-
-
-def calibrated(
-    runs: Sequence[CalibrationRun],
-    settings: Mapping[str, Any],
-    result: Result,
-    read: Callable[[str], str | None],
-    level: float,
-) -> dict[str, Any]:
-    """Return the field `calibrated` of an answer: what the run of its settings says, or why none does.
-
-    Parameters
-    ----------
-    settings : mapping
-        The answer's, as of `intact.evaluate.manifest.run_settings`.
-    read : callable
-        The way in which its texts were read.
-    level : float
-        The chance with which each statement holds, at least.
-    """
-    reasons = []
-    for run in runs:
-        if differences := run.differences(settings):
-            reasons.append(f"{run.label}: {'; '.join(differences)}")
-            continue
-        try:
-            return run.calibrate(result, read, level).as_dict()
-        except ParameterError as error:
-            reasons.append(f"{run.label}: {error}")
-    return {"because": f"no calibration run is of such answers: {'. '.join(reasons)}"}

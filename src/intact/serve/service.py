@@ -10,14 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 from starlette.responses import Response
 
 from intact.engine.completion import Completion
 from intact.errors import IntactError
-from intact.evaluate.calibrated import CalibrationRun
 from intact.reason.problem import Result
 from intact.serve import telemetry
 from intact.serve.errors import ApiError, as_api_error, ending
@@ -25,6 +24,9 @@ from intact.serve.metrics import Metrics
 from intact.serve.models import Models
 from intact.serve.replies import encode
 from intact.serve.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from intact.evaluate.calibrated import CalibrationRun
 
 T = TypeVar("T")
 

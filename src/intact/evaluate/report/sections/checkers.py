@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,6 +55,31 @@ def checkers_of(samples: Mapping[str, Sequence[ItemSample]]) -> Iterator[tuple[s
             yield f"{scorer} from {at:.4g} on", accepted
 
 
+class CheckerCounts(NamedTuple):
+    """Counts by problem: samples, right ones, accepted right ones, accepted wrong ones."""
+
+    samples: list[int]
+    right: list[int]
+    hits: list[int]
+    flukes: list[int]
+
+    @property
+    def mixed(self) -> int:
+        """The number of problems with right samples, or of those with wrong ones if these are fewer."""
+        return min(sum(map(bool, self.right)), sum(c < n for n, c in zip(self.samples, self.right, strict=True)))
+
+
+def counts_of(samples: Mapping[str, Sequence[ItemSample]], accepted: Judged) -> CheckerCounts:
+    """Count what a checker accepted, on the problems that it judged."""
+    found = CheckerCounts([], [], [], [])
+    for name, judged in accepted.items():
+        right = [bool(one.correct) for one in samples[name]]
+        hits = sum(yes and good for yes, good in zip(judged, right, strict=True))
+        for counts, count in zip(found, (len(right), sum(right), hits, sum(judged) - hits), strict=True):
+            counts.append(count)
+    return found
+
+
 def _mean(values: Sequence[float | None]) -> float:
     read = [value for value in values if value is not None]
     return sum(read) / len(read) if read else -1.0
@@ -64,18 +90,12 @@ def measure(samples: Mapping[str, Sequence[ItemSample]]) -> dict[str, Resampling
     found = {}
     few = False
     for checker, accepted in checkers_of(samples):
-        pairs = [
-            [(yes, bool(one.correct)) for yes, one in zip(judged, samples[name], strict=True)]
-            for name, judged in accepted.items()
-        ]
-        right = [sum(good for _, good in own) for own in pairs]
-        if min(sum(map(bool, right)), sum(c < len(own) for c, own in zip(right, pairs, strict=True))) < MIXED:
+        counts = counts_of(samples, accepted)
+        if counts.mixed < MIXED:
             few = True
             continue
-        hits = [sum(yes and good for yes, good in own) for own in pairs]
-        flukes = [sum(yes and not good for yes, good in own) for own in pairs]
-        of = f", on {len(pairs)} of {len(samples)} problems" if len(pairs) < len(samples) else ""
-        found[checker + of] = resampling_limits([len(own) for own in pairs], right, hits, flukes)
+        of = f", on {len(accepted)} of {len(samples)} problems" if len(accepted) < len(samples) else ""
+        found[checker + of] = resampling_limits(*counts)
     if few and not found:
         return Omission(f"fewer than {MIXED} problems that a checker judged have right texts, or fewer have wrong ones")
     return found or Omission("no verdict or reward is recorded of all texts of its problems")

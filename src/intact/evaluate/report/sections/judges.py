@@ -23,7 +23,7 @@ from intact.evaluate.report.sections.base import (
     measured,
     omission_notes,
 )
-from intact.evaluate.report.sections.checkers import checkers_of
+from intact.evaluate.report.sections.checkers import Judged, checkers_of, counts_of
 from intact.evaluate.results import ItemSample
 from intact.stats.checks import Floats
 from intact.stats.intervals import Interval
@@ -78,7 +78,7 @@ def measure(samples: Mapping[str, Sequence[ItemSample]]) -> dict[str, JudgeFindi
     found: dict[str, JudgeFindings] = {}
     reasons: dict[str, str] = {}
     for judge, accepted in checkers_of(samples):
-        one = _findings([(samples[name], judged) for name, judged in accepted.items() if len(judged) >= _FIRST])
+        one = _findings(samples, {name: judged for name, judged in accepted.items() if len(judged) >= _FIRST})
         if isinstance(one, Omission):
             reasons[judge] = one.because
         else:
@@ -88,33 +88,31 @@ def measure(samples: Mapping[str, Sequence[ItemSample]]) -> dict[str, JudgeFindi
     return join_reasons(reasons)
 
 
-def _findings(pairs: Sequence[tuple[Sequence[ItemSample], Sequence[bool]]]) -> JudgeFindings | Omission:
-    right = np.array([sum(bool(one.correct) for one in own) for own, _ in pairs])
-    counts = np.array([len(own) for own, _ in pairs])
-    hits = np.array([sum(yes and bool(one.correct) for yes, one in zip(got, own, strict=True)) for own, got in pairs])
-    accepted = np.array([sum(got) for _, got in pairs])
-    if min((right > 0).sum(), (right < counts).sum()) < 2 * MIXED:
+def _findings(samples: Mapping[str, Sequence[ItemSample]], accepted: Judged) -> JudgeFindings | Omission:
+    tally = counts_of(samples, accepted)
+    if tally.mixed < 2 * MIXED:
         return Omission(f"fewer than {2 * MIXED} problems that it judged have right texts, or fewer have wrong ones")
-    table = np.stack([counts, right, hits, accepted]).astype(np.float64)
+    table, problems = np.array(tally, np.float64), len(accepted)
     rng = np.random.default_rng(0)
-    drawn = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), _RESAMPLES).astype(np.float64)
+    drawn = rng.multinomial(problems, np.full(problems, 1 / problems), _RESAMPLES).astype(np.float64)
     spread = _corrected(table, drawn)
     spread = spread[np.isfinite(spread)]
-    estimate = float(_corrected(table, np.ones((1, len(pairs))))[0])
+    estimate = float(_corrected(table, np.ones((1, problems)))[0])
     if not np.isfinite(estimate) or spread.size < 0.95 * _RESAMPLES:
         return Omission("its verdicts on right and on wrong texts do not differ, so that nothing follows from them")
     low, high = np.quantile(spread, (0.025, 0.975)).tolist()
-    first = [got[0] for _, got in pairs]
+    first = [judged[0] for judged in accepted.values()]
     gold = [[0, 0], [0, 0]]
-    for own, got in pairs:
-        gold[bool(own[1].correct)][got[1]] += 1
+    for name, judged in accepted.items():
+        gold[bool(samples[name][1].correct)][judged[1]] += 1
+    counts, right, hits, flukes = map(sum, tally)
     return JudgeFindings(
-        len(pairs),
-        float(hits.sum() / right.sum()),
-        float((accepted - hits).sum() / (counts - right).sum()),
-        float(accepted.sum() / counts.sum()),
+        problems,
+        hits / right,
+        flukes / (counts - right),
+        (hits + flukes) / counts,
         Interval(estimate, low, high),
-        float(right.sum() / counts.sum()),
+        right / counts,
         (len(first) - sum(first), sum(first)),
         ((gold[0][0], gold[0][1]), (gold[1][0], gold[1][1])),
     )
@@ -127,10 +125,10 @@ def _corrected(table: Floats, weights: Floats) -> Floats:
     """
     halves = np.arange(table.shape[1]) % 2 == np.arange(2)[:, None]
     sums = np.einsum("rp,hp,tp->htr", weights, halves.astype(np.float64), table)
-    counts, right, hits, accepted = sums.transpose(1, 0, 2)
+    counts, right, hits, flukes = sums.transpose(1, 0, 2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        hit, fluke = (hits / right)[::-1], ((accepted - hits) / (counts - right))[::-1]
-        shares = np.where(hit > fluke, (accepted / counts - fluke) / (hit - fluke), np.nan)
+        hit, fluke = (hits / right)[::-1], (flukes / (counts - right))[::-1]
+        shares = np.where(hit > fluke, ((hits + flukes) / counts - fluke) / (hit - fluke), np.nan)
     return np.asarray((shares * counts).sum(axis=0) / counts.sum(axis=0))
 
 

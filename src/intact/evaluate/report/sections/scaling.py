@@ -9,9 +9,10 @@ from intact.errors import IntactError
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import EXTRAPOLATED, ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
-from intact.evaluate.report.formatting import bounds, or_nan, percent, settled
+from intact.evaluate.report.formatting import or_nan, settled, with_bounds
 from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.stats.checks import Floats
+from intact.stats.intervals import Interval
 
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
@@ -32,7 +33,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
             if kind == "pass@":
                 try:
                     line = line._replace(fit=_law(arm, max(k), rows, notes))
-                    numbers[arm.name]["law"] = _foretold(arm)
+                    numbers[arm.name]["law"] = {"exponent": arm.law.exponent, **_foretold(arm)}
                 except IntactError as error:
                     notes.append(Paragraph(f"No law is fitted to {arm.name}: {error}."))
             lines.append(line)
@@ -50,14 +51,13 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     return SectionBody([*blocks, *notes], numbers)
 
 
-def _foretold(arm: ReportArm) -> dict[str, Any]:
+def _foretold(arm: ReportArm) -> dict[str, Interval]:
+    """Return the coverage that the law foretells, by the number of samples."""
     found = arm.law
     of = {int(at): i for i, at in enumerate(found.k)}
-    coverage = {
-        f"pass@{at}": {"estimate": found.coverage[of[at]], "low": found.low[of[at]], "high": found.high[of[at]]}
-        for at in EXTRAPOLATED
-    }
-    return {"exponent": found.exponent, **coverage}
+    places = [of[at] for at in EXTRAPOLATED]
+    values = zip(found.coverage[places].tolist(), found.low[places].tolist(), found.high[places].tolist(), strict=True)
+    return {f"pass@{at}": Interval(*one) for at, one in zip(EXTRAPOLATED, values, strict=True)}
 
 
 def _law(
@@ -65,10 +65,7 @@ def _law(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     found = arm.law
     law = getattr(found.law, "family", "exp(a k^b)")
-    of = {int(at): i for i, at in enumerate(found.k)}
-    predicted = [
-        f"{percent(found.coverage[of[at]])} ({bounds(found.low[of[at]], found.high[of[at]])})" for at in EXTRAPOLATED
-    ]
+    predicted = [with_bounds(*one) for one in _foretold(arm).values()]
     estimate, low, high = map(settled, found.exponent)
     exponent = f"{estimate:.2f} ({low:.2f} to {high:.2f})"
     rows.append([arm.name, law, exponent, *predicted])

@@ -15,7 +15,6 @@ from typing import Any
 from intact import errors
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError, NotInstalledError, ParameterError, SandboxError
-from intact.evaluate.manifest import run_settings
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
@@ -28,7 +27,6 @@ from intact.score.answers import READERS
 from intact.score.available import check_method, check_reader
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
-from intact.serve.calibrations import calibrated
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.generation import EXPECTED
 from intact.serve.mixes import SHADOW, method_mix, mixing
@@ -83,6 +81,8 @@ class MethodRequest:
 
     def settings(self, backend: NativeBackend) -> dict[str, Any]:
         """Return what an answer depends on beside its question, as a result file states it."""
+        from intact.evaluate.manifest import run_settings  # not at the start of servers that calibrate nothing
+
         caps = self.budget
         if caps.tokens == methods.MOST_TOKENS:  # the server's own cap: an answer that it ends is "spent"
             caps = replace(caps, tokens=None)
@@ -300,6 +300,8 @@ async def _described(service: Service, wanted: MethodRequest, backend: NativeBac
     """Return the answer's field `intact`, with what the server's calibration runs say of it."""
     value = wanted.describe(result)
     if service.calibrations:
+        from intact.evaluate.calibrated import calibrated
+
         value["calibrated"] = await in_thread(
             lambda: calibrated(
                 service.calibrations, wanted.settings(backend), result, wanted.problem.read, wanted.own.level
