@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -171,9 +172,8 @@ def test_an_upload_that_drips_is_cut_off(tiny_path, tmp_path):
             with suppress(TimeoutError):
                 told = dripping.recv(1000)
         dripping.settimeout(10)
-        with suppress(ConnectionResetError):  # for what was sent meanwhile
-            while part := dripping.recv(1000):
-                told += part
+        while part := dripping.recv(1000):
+            told += part
         assert b" 408 " in told
         assert b"connection: close" in told.lower()
         answer = httpx.post(there.url + "/v1/files", data={"purpose": "batch"}, files={"file": ("x", b"x" * 10**6)})
@@ -191,6 +191,23 @@ def test_what_is_left_of_a_refused_upload_is_not_waited_for(tiny_path, tmp_path)
         assert b"connection: close" in told.lower()
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files"])
+def test_a_client_that_sends_on_hears_why_its_body_is_refused(tiny_path, tmp_path, path):
+    """With bytes unread, the system would reset the connection, and throw the answer away."""
+    limits = {"body_bytes": 20_000, "upload_bytes": 20_000}
+    form = "Content-Type: multipart/form-data; boundary=x"
+    with running({"tiny": tiny_path}, state=tmp_path, **limits) as there, connect(there) as busy:
+        busy.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{form}\r\nContent-Length: 1000000\r\n\r\n".encode())
+        for _ in range(10):
+            busy.sendall(b" " * 100_000)
+            time.sleep(0.01)
+        told = b""
+        while part := busy.recv(1000):
+            told += part
+    assert told.startswith(b"HTTP/1.1 413 ")
+    assert json.loads(told.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_too_long"
+
+
 def test_headers_have_an_end(guarded):
     """Whether they come to theirs, or never would."""
     limit = 65_536
@@ -202,7 +219,8 @@ def test_headers_have_an_end(guarded):
     with connect(guarded) as endless:
         start = b"GET /health HTTP/1.1\r\nHost: localhost\r\nx-long: "
         endless.sendall(start + b"x" * (limit + 1 - len(start)))
-        told = b""
+        told = endless.recv(10)
+        endless.sendall(b"x" * limit)  # read on, unseen: the connection is not reset
         while part := endless.recv(1000):
             told += part
     head, _, body = told.partition(b"\r\n\r\n")

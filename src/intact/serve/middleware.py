@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -27,7 +28,9 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 _CLOSE = (b"connection", b"close")
-"""The rest of the body is not read."""
+LINGER = 2.0
+"""Seconds that a refused body is read on, unseen: closed with bytes unread, a connection is reset, and the client may
+lose the answer (RFC 9112, 9.6)."""
 
 
 class SecurityMiddleware:
@@ -58,14 +61,28 @@ class SecurityMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, extra, began = Headers(scope=scope), list(_HEADERS), False
+        headers, began, read, ends = Headers(scope=scope), False, False, False
         scope["intact.errors"] = error_format(self._formats, scope["path"])
+
+        async def receive_noting() -> Message:
+            nonlocal read
+            message = await receive()
+            read = read or not message.get("more_body", False)
+            return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
-                message = {**message, "headers": [*message["headers"], *extra]}
+                close = [] if read and not ends else [_CLOSE]
+                message = {**message, "headers": [*message["headers"], *_HEADERS, *close]}
+            elif not (read or ends or message.get("more_body", False)):
+                await send({**message, "more_body": True})
+                message = {"type": "http.response.body"}
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER):
+                        while not read:
+                            await receive_noting()
             await send(message)
 
         try:
@@ -75,18 +92,17 @@ class SecurityMiddleware:
             self._check_origin(headers)
             scope["intact.client"] = self._client(scope, headers)
             if scope["path"].rstrip("/") == UPLOADS and scope["method"] == "POST":
-                receive = self._counted(receive, extra)
+                checked = self._counted(receive_noting)
             else:
-                receive = await self._body(headers, receive)
-            await self._app(scope, receive, send_with_headers)
+                checked = await self._body(headers, receive_noting)
+            await self._app(scope, checked, send_with_headers)
         except asyncio.CancelledError:  # as the server ends, and only then
+            ends = True
             if not began:
-                extra.append(_CLOSE)
                 await error_reply(ending(), scope)(scope, receive, send_with_headers)
         except Exception as error:
             if began:
                 raise
-            extra.append(_CLOSE)
             await error_reply(error, scope)(scope, receive, send_with_headers)
 
     def _check_host(self, headers: Headers) -> None:
@@ -146,9 +162,8 @@ class SecurityMiddleware:
 
         return replay
 
-    def _counted(self, receive: Receive, extra: list[tuple[bytes, bytes]]) -> Receive:
-        """Bound a long body's length and pace; an answer before its end closes the connection."""
-        extra.append(_CLOSE)
+    def _counted(self, receive: Receive) -> Receive:
+        """Bound a long body's length and pace."""
         loop, grace, limit = asyncio.get_running_loop(), self._settings.body_seconds, self._settings.upload_bytes
         began, received = loop.time(), 0
 
@@ -162,8 +177,6 @@ class SecurityMiddleware:
             received += len(message.get("body", b""))
             if received > limit:
                 raise _too_long(limit)
-            if not message.get("more_body") and _CLOSE in extra:
-                extra.remove(_CLOSE)
             return message
 
         return receive_counted

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from intact.errors import IntactError
 from intact.serve import same_user
 from intact.serve.errors import ApiError
+from intact.serve.middleware import LINGER
 from intact.serve.replies import error_reply
 from intact.serve.settings import ServerSettings
 from intact.system import allow_files
@@ -43,6 +44,7 @@ class Connection(HttpToolsProtocol):
     limits: ClassVar[ServerSettings]
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, even if there are too many: the first request is then refused."""
@@ -57,13 +59,16 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; headers that are not complete yet must not become too long."""
+        if self._is_refused:
+            return  # what comes while the client may still read why
         expected = self._header_timer
         super().data_received(data)
         if expected is not None and expected is self._header_timer:
             self._length += len(data)
             if (error := self._too_long(self._length)) is not None:
+                self._is_refused = True
                 self.transport.write(_written(error))
-                self.transport.close()
+                self.loop.call_later(LINGER, self.transport.close)
 
     def on_message_begin(self) -> None:
         """Begin to read headers."""
