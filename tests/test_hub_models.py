@@ -15,7 +15,7 @@ import intact
 from intact.catalogue import HubName, MissingModelError, is_name, resolve
 from intact.catalogue.listing import HubFile, Listing, is_wanted
 from intact.catalogue.pulled import all_pulled
-from intact.catalogue.variants import DEFAULT_QUANTISATIONS, INDEX, choose, variants
+from intact.catalogue.variants import DEFAULT_QUANTISATIONS, choose, variants
 from intact.download import DownloadError, NoSpaceError, plan_pull, pull_planned, removable, remove
 from intact.errors import FormatError, IntactError, ParameterError
 from intact.formats import model_files
@@ -23,6 +23,7 @@ from support.folders import write_folder
 from support.gguf_writer import split_gguf
 from support.hub_server import COMMIT, serve
 from support.hub_server import Hub as HubServer
+from support.pytorch_writer import save_as_pytorch
 from support.tiny import write_tiny
 from support.variants import VARIANTS
 
@@ -156,6 +157,7 @@ def test_a_choice_is_a_quantisation_or_a_file(choice, key):
         (None, ("m-Q4_0-00001-of-00002.gguf",), "holds no model"),
         (None, ("config.json", "tokenizer.json"), "holds no model"),
         ("safetensors", ("m-Q8_0.gguf",), "holds no 'safetensors'; it holds Q8_0"),
+        ("pytorch", ("config.json", "model.safetensors", "pytorch_model.bin"), "it holds safetensors$"),
     ],
 )
 def test_a_choice_that_is_none_lists_what_there_is(choice, names, message):
@@ -165,6 +167,7 @@ def test_a_choice_that_is_none_lists_what_there_is(choice, names, message):
 
 def test_what_is_no_language_model_is_passed_over():
     wanted = ["m.gguf", "a/m.gguf", "config.json", "x.safetensors", "additional_chat_templates/tool.jinja"]
+    wanted += ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"]
     others = ["mmproj-f16.gguf", "m.imatrix.gguf", "README.md", "a/config.json", "a/x.safetensors", "train.py", "a.bin"]
     assert [name for name in wanted + others if is_wanted(name)] == wanted
 
@@ -239,16 +242,20 @@ def test_a_split_model_is_fetched_whole_and_loaded(hub, tmp_path):
     )
 
 
-@pytest.mark.parametrize("shards", [False, True])
-def test_a_folder_of_safetensors_is_fetched_and_loaded(hub, tmp_path, shards):
-    name = next(one for one, variant in VARIANTS.items() if (variant.files > 1) == shards)
+@pytest.mark.parametrize(("key", "shards"), [("safetensors", 1), ("safetensors", 2), ("pytorch", 1), ("pytorch", 2)])
+def test_a_folder_is_fetched_and_loaded(hub, tmp_path, key, shards):
+    several = shards > 1 and key == "safetensors"
+    name = next(one for one, variant in VARIANTS.items() if (variant.files > 1) == several)
     folder = write_folder(tmp_path / "source", VARIANTS[name], name)
+    if key == "pytorch":
+        save_as_pytorch(folder / "model.safetensors", shards)
     for path in folder.iterdir():
         hub.files["o/folder", path.name] = path.read_bytes()
     hub.files["o/folder", "additional_chat_templates/tool.jinja"] = b"{{ messages }}"
-    hub.files["o/folder", "extra.bin"] = b"pickles are not fetched"
+    hub.files["o/folder", "training_args.bin"] = b"what is no model is not fetched"
     pulled = pull("hf:o/folder")
-    assert not (pulled.path / "extra.bin").exists()
+    assert pulled.path.name == key
+    assert not (pulled.path / "training_args.bin").exists()
     assert (pulled.path / "additional_chat_templates" / "tool.jinja").is_file()
     there = {path.name for path in model_files(pulled.path)}
     assert there == {path.name for path in folder.iterdir()}
@@ -258,7 +265,7 @@ def test_a_folder_of_safetensors_is_fetched_and_loaded(hub, tmp_path, shards):
 def test_shards_that_the_repository_lacks_are_named(hub, tmp_path):
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "../../evil.safetensors"}}
     hub.files["o/folder", "config.json"] = b"{}"
-    hub.files["o/folder", INDEX] = json.dumps(index).encode()
+    hub.files["o/folder", "model.safetensors.index.json"] = json.dumps(index).encode()
     hub.files["o/folder", "model-00001-of-00002.safetensors"] = b"x"
     with pytest.raises(
         DownloadError, match=r"names the shard '\.\./\.\./evil\.safetensors', which the repository lacks"

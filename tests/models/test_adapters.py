@@ -1,6 +1,7 @@
 """Adapters read from PEFT's folders and GGUF files: PEFT's logits, orders of rows, and what is refused."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from models.test_readings import _convert as convert
 from support.folders import tensor_values, write_folder
 from support.folders import write_safetensors as write_tensors
 from support.gguf_writer import write_gguf
+from support.pytorch_writer import save_as_pytorch
 from support.tiny import write_tiny
 from support.variants import VARIANTS
 from support.variants.form import TOKENS
 
+WEIGHTS = "adapter_model.safetensors"
 HERE = Path(__file__).parent / "adapters"
 GOLDENS: dict[str, Any] = json.loads((HERE / "goldens.json").read_text())
 NAMES = [name for name, golden in GOLDENS.items() if isinstance(golden, dict)]
@@ -71,7 +74,7 @@ def as_gguf(path: Path, folder: Path, permuted: int = 0) -> Path:
     """A PEFT adapter as llama.cpp's converter writes it; queries and keys in heads of `permuted` neighbouring pairs."""
     config = json.loads((folder / "adapter_config.json").read_text())
     tensors = {}
-    for key, tensor in read_safetensors(folder / "adapter_model.safetensors").items():
+    for key, tensor in read_safetensors(folder / WEIGHTS).items():
         module, half = key.removeprefix("base_model.model.model.layers.").removesuffix(".weight").rsplit(".", 1)
         layer, _, part = module.partition(".")
         values = tensor.data.view(np.float32).reshape(tensor.shape)
@@ -87,7 +90,7 @@ def as_gguf(path: Path, folder: Path, permuted: int = 0) -> Path:
 def test_files_and_folders_are_one_adapter_of_files_and_folders(
     name: str, width: int, bases: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    """The same logits four times: of both forms of an adapter on both forms of a model."""
+    """The same logits each time: of all forms of an adapter on both forms of a model."""
     pytest.importorskip("gguf", reason="needs the gguf package, which has llama.cpp's names of tensors")
     variant = VARIANTS[name]._replace(kind="F32", files=1)
     if name == "llama":  # without divisors, which GGUF stores as float32
@@ -99,9 +102,11 @@ def test_files_and_folders_are_one_adapter_of_files_and_folders(
         models.append(convert(tmp_path / "model.gguf", dict(variant.config), values, gguf_name, together))
     width = variant.config.get("head_dim", variant.config["hidden_size"] // variant.config["num_attention_heads"])
     file = as_gguf(tmp_path / "adapter.gguf", HERE / name, width if name == "llama" else 0)
+    older = shutil.copytree(HERE / name, tmp_path / "older")
+    save_as_pytorch(older / WEIGHTS)
     found = []
     for model in models:
-        for adapter in (HERE / name, file):
+        for adapter in (HERE / name, file, older):
             with intact.load(model, adapters={"one": adapter}, adapter="one") as loaded:
                 found.append(loaded.logits(TOKENS, raw=True)[0].copy())
     assert all(np.array_equal(one, found[0]) for one in found)
@@ -161,7 +166,7 @@ def changed(folder: Path, name: str, **config: Any) -> Path:
     folder.mkdir()
     own = json.loads((HERE / name / "adapter_config.json").read_text()) | config
     (folder / "adapter_config.json").write_text(json.dumps(own))
-    (folder / "adapter_model.safetensors").write_bytes((HERE / name / "adapter_model.safetensors").read_bytes())
+    (folder / WEIGHTS).write_bytes((HERE / name / WEIGHTS).read_bytes())
     return folder
 
 
@@ -234,7 +239,9 @@ def test_what_is_no_adapter_says_what_was_expected(bases: Mapping[str, Path], tm
         with pytest.raises(FormatError, match=message):
             intact.load(bases["llama"], adapters={"one": path})
     (tmp_path / "empty" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "lora_alpha": 1}))
-    with pytest.raises(FormatError, match=r"there is no adapter_model.safetensors; a .bin file"):
+    with pytest.raises(
+        FormatError, match=r"there are no weights; expected adapter_model.safetensors or adapter_model.bin"
+    ):
         intact.load(bases["llama"], adapters={"one": tmp_path / "empty"})
 
 

@@ -35,11 +35,12 @@ SMALL = (
     "chat_template.jinja",
     "chat_template.json",
 )
-"""The files of a safetensors model beside its weights."""
+"""The files of a folder beside its weights."""
 TEMPLATE = re.compile(r"additional_chat_templates/[^/]+\.jinja")
 _NO_MODEL = ("mmproj", "imatrix")
 """GGUF files that are no language models have these in their names."""
-_WEIGHTS = (".gguf", ".safetensors")
+_WEIGHTS = (".gguf", ".safetensors", ".bin")
+_PYTORCH = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin|pytorch_model\.bin\.index\.json")
 _UNSAFE = re.compile(r'[\\:*?"<>|]')
 
 
@@ -106,7 +107,8 @@ def is_wanted(name: str) -> bool:
         return not any(word in base for word in _NO_MODEL)
     if "/" in name:
         return TEMPLATE.fullmatch(name) is not None
-    return name in SMALL or name.endswith((".safetensors", ".safetensors.index.json"))
+    is_pytorch = _PYTORCH.fullmatch(name) is not None
+    return name in SMALL or name.endswith((".safetensors", ".safetensors.index.json")) or is_pytorch
 
 
 def check_files(listing: Listing, names: Collection[str]) -> int:

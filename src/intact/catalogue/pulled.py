@@ -10,7 +10,7 @@ from typing import Any
 from intact.catalogue.hub import HubName
 from intact.catalogue.listing import Listing
 from intact.catalogue.place import read_object, store
-from intact.catalogue.variants import SAFETENSORS, Variant, choice_of, choose, variants
+from intact.catalogue.variants import Variant, choice_of, choose, variants
 from intact.errors import FormatError
 
 
@@ -42,7 +42,7 @@ class PulledModel:
     @property
     def path(self) -> Path:
         """The path to load: the only GGUF file, or the folder."""
-        single = len(self.files) == 1 and self.variant.key != SAFETENSORS
+        single = len(self.files) == 1 and not self.variant.is_folder
         return self.folder / next(iter(self.files)) if single else self.folder
 
     @property

@@ -1,4 +1,4 @@
-"""The models in a repository: GGUF files by their quantisation, or a folder of safetensors; and the choice of one."""
+"""The models in a repository: GGUF files by their quantisation, or a folder of weights; and the choice of one."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ DEFAULT_QUANTISATIONS = (
 """The order in which a repository's default is chosen (docs/guide.md states it)."""
 _MIXED = ("MXFP4", "IQ2_M", "IQ3_M", "IQ3_XS")
 """Quantisations that are called after no format, and made of formats that can be computed with."""
-SAFETENSORS = "safetensors"
-"""The choice of the model that is not GGUF."""
-INDEX = "model.safetensors.index.json"
+_FOLDERS = {
+    "safetensors": (".safetensors", "model.safetensors"),
+    "pytorch": (".bin", "pytorch_model.bin"),
+}
+"""The choices of the model that is not GGUF, the first that there is: the end of its files' names, and the whole file,
+beside which an index lists shards."""
 _GGUF_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _LABEL = re.compile(
     r"(?<![A-Za-z0-9])(?:UD-)?(?:I?Q[1-9](?:_[A-Z0-9]+)*|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32)(?![A-Za-z0-9_])",
@@ -36,11 +39,11 @@ class Variant:
     Attributes
     ----------
     key : str
-        The path of its GGUF file in the repository, without a part's number; or ``safetensors``.
+        The path of its GGUF file in the repository, without a part's number; or ``safetensors``, or ``pytorch``.
     label : str, optional
         The quantisation that its name states.
     files : tuple of str
-        Its files; of a safetensors model with an index all but the shards, which the index lists.
+        Its files; of a folder with an index all but the shards, which the index lists.
     """
 
     key: str
@@ -52,9 +55,24 @@ class Variant:
         """The folder in the store."""
         return quoted(self.key)
 
+    @property
+    def is_folder(self) -> bool:
+        """If true, weights, configuration and tokenizer are files of a folder."""
+        return self.key in _FOLDERS
+
+    @property
+    def index(self) -> str | None:
+        """The file that lists the shards of a folder."""
+        return next((name for name in self.files if self.is_folder and name.endswith(".index.json")), None)
+
+    @property
+    def suffix(self) -> str:
+        """The end of the names of a folder's weights."""
+        return _FOLDERS[self.key][0]
+
     def local(self, file: str) -> str:
         """Return the path of a file below the model's folder."""
-        return PurePosixPath(file).name if self.key != SAFETENSORS else file
+        return file if self.is_folder else PurePosixPath(file).name
 
 
 def variants(listing: Listing) -> list[Variant]:
@@ -65,14 +83,7 @@ def variants(listing: Listing) -> list[Variant]:
             found = _GGUF_PART.fullmatch(name[:-5])
             parts.setdefault(f"{found['stem'] if found else name[:-5]}.gguf", []).append(name)
     several = [_gguf(key, names) for key, names in parts.items() if _is_whole(names)]
-    if "config.json" in listing.files:
-        small = [name for name in listing.files if name in SMALL or TEMPLATE.fullmatch(name)]
-        weights = [name for name in listing.files if "/" not in name and name.endswith(".safetensors")]
-        for main in ("model.safetensors", INDEX, *(weights if len(weights) == 1 else ())):
-            if main in listing.files:
-                several.append(Variant(SAFETENSORS, None, (*small, main)))
-                break
-    return several
+    return several + (_folders(listing)[:1] if "config.json" in listing.files else [])
 
 
 def choose(listing: Listing, choice: str | None) -> Variant:
@@ -81,7 +92,7 @@ def choose(listing: Listing, choice: str | None) -> Variant:
     Parameters
     ----------
     choice : str, optional
-        A quantisation, a file's name, or ``safetensors``.
+        A quantisation, a file's name, ``safetensors`` or ``pytorch``.
 
     Raises
     ------
@@ -91,7 +102,8 @@ def choose(listing: Listing, choice: str | None) -> Variant:
     several = variants(listing)
     if not several:
         raise ParameterError(
-            f"{listing.repo} holds no model that can be read; expected .gguf files, or config.json with .safetensors"
+            f"{listing.repo} holds no model that can be read; expected .gguf files, or config.json with .safetensors "
+            "or pytorch_model.bin"
         )
     variant = _default(listing, several) if choice is None else _named(listing, several, choice)
     if variant.label is not None and not _can_be_read(variant.label):
@@ -99,30 +111,41 @@ def choose(listing: Listing, choice: str | None) -> Variant:
     return variant
 
 
-def shards(index: Any, listing: Listing) -> tuple[str, ...]:
-    """Return the shards that an index lists.
+def shards(content: Any, listing: Listing, variant: Variant) -> tuple[str, ...]:
+    """Return the shards that the index of a folder lists.
 
     Raises
     ------
     FormatError
         If it is no index, or names a file that the repository does not have at its root.
     """
-    weights = index.get("weight_map") if isinstance(index, dict) else None
+    weights = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not weights or not all(isinstance(name, str) for name in weights.values()):
-        raise FormatError(f"{listing.repo}: {INDEX} has no weight_map of tensors to files")
+        raise FormatError(f"{listing.repo}: {variant.index} has no weight_map of tensors to files")
     names = tuple(dict.fromkeys(weights.values()))
     for name in names:
-        if "/" in name or not name.endswith(".safetensors") or name not in listing.files:
-            raise FormatError(f"{listing.repo}: {INDEX} names the shard {name!r:.120}, which the repository lacks")
+        if "/" in name or not name.endswith(variant.suffix) or name not in listing.files:
+            message = f"{variant.index} names the shard {name!r:.120}, which the repository lacks"
+            raise FormatError(f"{listing.repo}: {message}")
     return names
 
 
 def choice_of(listing: Listing, variant: Variant) -> str:
     """Return the shortest choice that names a model of a repository."""
     same = [one for one in variants(listing) if one.label == variant.label]
-    if variant.key == SAFETENSORS:
-        return SAFETENSORS
     return variant.label if variant.label is not None and len(same) == 1 else variant.key
+
+
+def _folders(listing: Listing) -> list[Variant]:
+    """Return the models that are not GGUF, best first."""
+    small = [name for name in listing.files if name in SMALL or TEMPLATE.fullmatch(name)]
+    found = []
+    for key, (suffix, whole) in _FOLDERS.items():
+        weights = [name for name in listing.files if "/" not in name and name.endswith(suffix)]
+        alone = weights if len(weights) == 1 and key == "safetensors" else []
+        main = next((name for name in (whole, f"{whole}.index.json", *alone) if name in listing.files), None)
+        found += [Variant(key, None, (*small, main))] if main is not None else []
+    return found
 
 
 def _is_whole(names: list[str]) -> bool:
@@ -141,7 +164,7 @@ def _default(listing: Listing, several: list[Variant]) -> Variant:
     for label in DEFAULT_QUANTISATIONS:
         if found := [one for one in several if one.label == label]:
             return _one(listing, found, label)
-    if several[0].key == SAFETENSORS or len(several) == 1:
+    if several[0].is_folder or len(several) == 1:
         return several[0]
     raise ParameterError(f"{listing.repo} holds several models: {_list(several)}; name one: hf:{listing.repo}:NAME")
 
@@ -150,7 +173,7 @@ def _named(listing: Listing, several: list[Variant], choice: str) -> Variant:
     exact = [one for one in several if choice in (one.key, *one.files)]
     exact = exact or [one for one in several if choice in {PurePosixPath(file).name for file in (one.key, *one.files)}]
     label = [one for one in several if choice.upper() == one.label]
-    found = [one for one in (exact or label) if one.key != SAFETENSORS or choice == SAFETENSORS]
+    found = [one for one in (exact or label) if not one.is_folder or choice == one.key]
     if not found:
         raise ParameterError(f"{listing.repo} holds no {choice!r:.200}; it holds {_list(several)}")
     return _one(listing, found, choice)
@@ -164,7 +187,7 @@ def _one(listing: Listing, found: list[Variant], choice: str) -> Variant:
 
 
 def _list(several: list[Variant]) -> str:
-    names = [one.label or one.files[0] if one.key != SAFETENSORS else SAFETENSORS for one in several]
+    names = [one.label or (one.key if one.is_folder else one.files[0]) for one in several]
     return ", ".join(dict.fromkeys(names[:40])) + (", ..." if len(names) > 40 else "")
 
 

@@ -1,4 +1,4 @@
-"""Pulling a model of a repository on the hub: GGUF files, or a folder of safetensors with configuration and tokenizer.
+"""Pulling a model of a repository on the hub: GGUF files, or a folder of weights with configuration and tokenizer.
 
 The listing of the repository is kept with the first pull, and later pulls of the same name continue with its commit: a
 name stays what it was until its models are removed. Files come one by one, each checked before it gets its name; the
@@ -18,7 +18,7 @@ from intact.catalogue import Hub, HubName
 from intact.catalogue.listing import Listing, check_files, is_wanted
 from intact.catalogue.place import LISTING
 from intact.catalogue.pulled import open_pulled, record_path
-from intact.catalogue.variants import INDEX, Variant, choose, shards
+from intact.catalogue.variants import Variant, choose, shards
 from intact.download.base import (
     CHUNK,
     DownloadError,
@@ -70,8 +70,9 @@ def plan_pull(name: HubName) -> PullPlan:
     listing = Listing.kept(name.folder) or _listing(name)
     variant = choose(listing, name.choice)
     size = check_files(listing, variant.files)
-    if INDEX in variant.files:
-        size += sum(file.size for one, file in listing.files.items() if "/" not in one and one.endswith(".safetensors"))
+    if variant.index is not None:
+        ending = variant.suffix
+        size += sum(file.size for one, file in listing.files.items() if "/" not in one and one.endswith(ending))
     return PullPlan(name, listing, variant, size)
 
 
@@ -158,9 +159,9 @@ def _fetch_all(plan: PullPlan, folder: Path, report: Report) -> None:
     """Fetch what is missing of a model's files, then write its record."""
     names = plan.variant.files
     _fetch_several(plan, names, folder, report)
-    if INDEX in names:
-        content = (folder / plan.variant.local(INDEX)).read_bytes()
-        names += shards(parse(content, INDEX, error=FormatError), plan.listing)
+    if (index := plan.variant.index) is not None:
+        content = parse((folder / index).read_bytes(), index, error=FormatError)
+        names += shards(content, plan.listing, plan.variant)
         check_files(plan.listing, names)
         _fetch_several(plan, names, folder, report)
     files = {}

@@ -25,6 +25,7 @@ from intact.errors import FormatError, ModelError
 from intact.formats import Checkpoint, Tensor
 from intact.formats.gguf import read_gguf
 from intact.formats.metadata import Metadata
+from intact.formats.pytorch import read_pytorch
 from intact.formats.safetensors import read_json, read_safetensors
 from intact.models import find_architecture
 from intact.models.decoder import float_values
@@ -50,7 +51,8 @@ from intact.suggest import did_you_mean
 
 Floats = NDArray[np.float32]
 CONFIG: Final = "adapter_config.json"
-WEIGHTS: Final = "adapter_model.safetensors"
+WEIGHTS: Final = {"adapter_model.safetensors": read_safetensors, "adapter_model.bin": read_pytorch}
+"""Names of the file of weights in a folder of PEFT, from the preferred one, and what reads each."""
 LARGEST_RANK: Final = 4096
 STREAM: Final = "x"
 """The buffer of the residual stream."""
@@ -134,8 +136,8 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     Parameters
     ----------
     path : str or path
-        A folder as PEFT writes it (``adapter_config.json``, ``adapter_model.safetensors``), a GGUF file of llama.cpp's
-        ``convert_lora_to_gguf.py``, or one of control vectors; perhaps with a colon and a factor behind it.
+        A folder as PEFT writes it (``adapter_config.json``, ``adapter_model.safetensors`` or ``.bin``), a GGUF file of
+        llama.cpp's ``convert_lora_to_gguf.py``, or one of control vectors; perhaps with a colon and a factor behind it.
     checkpoint, program
         Of the model that it changes.
 
@@ -168,6 +170,11 @@ def read_adapter(path: str | os.PathLike[str], checkpoint: Checkpoint, program: 
     if not changes:
         raise ModelError(f"{path}: it changes no matrix")
     return Adapter(path, changes).scaled(factor)
+
+
+def weights_file(folder: Path) -> Path | None:
+    """Return the file of weights of a folder as PEFT writes it; None if there is none."""
+    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
 
 
 def _place(path: str | os.PathLike[str]) -> tuple[Path, float]:
@@ -214,9 +221,10 @@ def _peft_halves(path: Path) -> Iterator[_Halves]:
     own = config.get("alpha_pattern") or {}
     if not isinstance(own, dict) or not all(isinstance(a, int | float) for a in own.values()):
         raise ModelError(f"{path / CONFIG}: alpha_pattern is {own!r:.60}; expected numbers by modules")
-    if not (path / WEIGHTS).exists():
-        raise FormatError(f"{path}: there is no {WEIGHTS}; a .bin file must be saved again as safetensors")
-    for module, down, up in _paired(path / WEIGHTS, read_safetensors(path / WEIGHTS), _PEFT):
+    weights = weights_file(path)
+    if weights is None:
+        raise FormatError(f"{path}: there are no weights; expected {' or '.join(WEIGHTS)}")
+    for module, down, up in _paired(weights, WEIGHTS[weights.name](weights), _PEFT):
         # PEFT's rule: a key names modules by the end of their name
         found = next((a for key, a in own.items() if module == key or module.endswith("." + key)), alpha)
         yield _Halves(module, down, up, float(found), stabilised)

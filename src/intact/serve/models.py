@@ -21,7 +21,7 @@ from intact.executors.profiles import Profile
 from intact.formats import model_files
 from intact.library import Model
 from intact.memory import give_back
-from intact.models.adapters import WEIGHTS
+from intact.models.adapters import weights_file
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
@@ -354,8 +354,8 @@ class Models:
 def _adapter_bytes(path: Path) -> int:
     """Return the bytes of an adapter's weights in its file; 0 where there is no such file, which loading refuses."""
     place = path if path.exists() else Path(str(path).rpartition(":")[0])  # behind a colon there is a factor
-    file = place / WEIGHTS if place.is_dir() else place
-    return file.stat().st_size if file.is_file() else 0
+    file = weights_file(place) if place.is_dir() else place
+    return file.stat().st_size if file is not None and file.is_file() else 0
 
 
 def _identity(model: Model) -> dict[str, Any]:

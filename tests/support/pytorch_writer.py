@@ -1,9 +1,12 @@
 """PyTorch's files of tensors, written without PyTorch."""
 
+import json
 import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from intact.formats.safetensors import read_safetensors
 
 STORAGES = {"F32": "FloatStorage", "F16": "HalfStorage", "BF16": "BFloat16Storage", "I64": "LongStorage"}
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
@@ -58,3 +61,18 @@ def write_pytorch(path: Path, tensors: Mapping[str, Content]) -> Path:
     }
     storages = {f"data/{i}": content for i, (_, _, content) in enumerate(tensors.values())}
     return write_archive(path, {"data.pkl": state_dict(made), "byteorder": b"little", **storages})
+
+
+def save_as_pytorch(path: Path, shards: int = 1) -> dict[str, Content]:
+    """Write the tensors of a safetensors file as PyTorch's in its place; return them. Shards are those of a model."""
+    tensors = {key: (one.kind, one.shape, one.data.tobytes()) for key, one in read_safetensors(path).items()}
+    path.unlink()
+    if shards == 1:
+        whole = "pytorch_model.bin" if path.stem == "model" else f"{path.stem}.bin"
+        write_pytorch(path.with_name(whole), tensors)
+        return tensors
+    where = {key: f"pytorch_model-{i % shards + 1:05}-of-{shards:05}.bin" for i, key in enumerate(tensors)}
+    for file in set(where.values()):
+        write_pytorch(path.with_name(file), {key: one for key, one in tensors.items() if where[key] == file})
+    path.with_name("pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": where}))
+    return tensors
