@@ -15,8 +15,7 @@ from intact.formats.safetensors import read_safetensors
 from intact.library import GenerateOptions
 from intact.models.program import Logits, Norm, Steer
 from intact.receipts.verify import verify_together
-from models.test_readings import CONVERTED
-from models.test_readings import _convert as convert
+from support.conversion import CONVERTED, convert
 from support.folders import tensor_values, write_folder
 from support.folders import write_safetensors as write_tensors
 from support.gguf_writer import write_gguf
