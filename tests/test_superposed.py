@@ -20,7 +20,9 @@ from intact.executors.base import SequenceChunk
 from intact.executors.native import available_tiers
 from intact.executors.reference import ReferenceExecutor
 from intact.library import Model
-from intact.library.superposed import ORDERS, NGrams, SuperposedDecoder, SuperposedDraft, mixing_weights
+from intact.library.superposed import NGrams, SuperposedDecoder, SuperposedDraft
+from intact.library.superposed.decoder import mixing_weights
+from intact.library.superposed.ngrams import ORDERS
 from intact.models.program import Embed
 from support.adapters import write_adapter
 from support.tiny import write_tiny

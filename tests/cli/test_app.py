@@ -16,7 +16,7 @@ from intact.cli.app import run_app
 from support import speaker as speaker_module
 
 COMMANDS = [
-    *("run", "chat", "solve", "methods", "check", "embed", "rerank", "serve", "shard"),
+    *("run", "chat", "superposed", "solve", "methods", "check", "embed", "rerank", "serve", "shard"),
     *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune", "plan"),
     *("verify", "page", "audit", "diff"),
     *("prove", "deduce"),

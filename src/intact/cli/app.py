@@ -47,6 +47,7 @@ from intact.cli import (
     shard,
     solve,
     steer,
+    superposed,
     sweep,
     tasks,
     trace,
@@ -175,7 +176,7 @@ def _app(
 
 
 _PANELS = {
-    "Commands that answer": (run, chat, solve, methods, check, embed, rerank, serve, shard),
+    "Commands that answer": (run, chat, superposed, solve, methods, check, embed, rerank, serve, shard),
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune, plan),
     "Commands that prove": (verify, page, audit, diff),
     "Commands for logic": (prove, deduce),

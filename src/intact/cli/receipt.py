@@ -18,6 +18,7 @@ from intact.cli.verify import ReceiptLine, entries
 from intact.errors import ParameterError, ReceiptError
 
 if TYPE_CHECKING:
+    from intact.library.superposed import SuperposedReceipt
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.receipts.document import Header, Receipt
     from intact.receipts.model_digests import ModelDigests, Numerics
@@ -86,6 +87,7 @@ def show(
 
 def describe(entry: ReceiptLine) -> dict[str, Any]:
     """Return the content of a receipt as JSON values."""
+    from intact.library.superposed import SuperposedReceipt
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.receipts.document import Receipt
 
@@ -94,6 +96,8 @@ def describe(entry: ReceiptLine) -> dict[str, Any]:
         return {"error": str(content)}
     if isinstance(content, QuantizationReceipt):
         document = _quantization(content)
+    elif isinstance(content, SuperposedReceipt):
+        document = _superposed(content)
     else:
         document = _answer(content) if isinstance(content, Receipt) else _run(content)
     signature = None if content.signature is None else content.signature.key.hex()
@@ -199,6 +203,20 @@ def _run_mix(one: RunModel) -> dict[str, Any]:
 def _quantization(receipt: QuantizationReceipt) -> dict[str, Any]:
     members = {name: value for name, value in receipt.unsigned().items() if name not in ("format", "version")}
     return {"receipt_of": "a quantised model", **members}
+
+
+def _superposed(receipt: SuperposedReceipt) -> dict[str, Any]:
+    members = receipt.unsigned()
+    request = members["request"]
+    return {
+        "receipt_of": "superposed drafts",
+        "definition": receipt.definition,
+        "model": _model(receipt.model, receipt.numerics),
+        "prompt": {"tokens": len(receipt.request.prompt), "source": _source(receipt.request.source)},
+        "parameters": {name: value for name, value in request.items() if name not in ("prompt", "source")},
+        "ngrams": members["ngrams"],
+        "drafts": [draft | {"tokens": len(draft["tokens"])} for draft in members["drafts"]],
+    }
 
 
 def _model(digests: ModelDigests, numerics: Numerics) -> dict[str, Any]:

@@ -189,11 +189,16 @@ def command(
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
 
 
-def parse(words: list[str]) -> tuple[str, str]:
+def parse(words: list[str], command: str = "run") -> tuple[str, str]:
     """Return (model, prompt) from the arguments and from standard input, if that is no terminal.
 
     A single argument is the prompt for the default model, or the model for a prompt that is piped in. What is piped in
     follows a prompt that is given, after an empty line.
+
+    Parameters
+    ----------
+    command : str
+        The command that takes them, for messages.
 
     Raises
     ------
@@ -201,7 +206,7 @@ def parse(words: list[str]) -> tuple[str, str]:
         More than two arguments, no prompt, or a prompt that is empty or not UTF-8.
     """
     if len(words) > 2:
-        raise ParameterError(f"run takes [MODEL] [PROMPT], got {len(words)} arguments: quote the prompt")
+        raise ParameterError(f"{command} takes [MODEL] [PROMPT], got {len(words)} arguments: quote the prompt")
     named = len(words) == 1 and (is_name(words[0]) or (looks_like_path(words[0]) and words[0].endswith(".gguf")))
     model = words[0] if named or len(words) == 2 else DEFAULT
     if not model.strip():
@@ -212,8 +217,9 @@ def parse(words: list[str]) -> tuple[str, str]:
         if not given.strip():
             raise ParameterError("PROMPT is empty: there is nothing to answer")
     elif sys.stdin.isatty() and words[-1:] != ["-"]:
-        example = f' {words[0]} "your prompt", or intact chat {words[0]}' if named else ' "your prompt", or intact chat'
-        raise ParameterError(f"PROMPT is missing: intact run{example}")
+        given_model = f" {words[0]}" if named else ""
+        or_chat = f", or intact chat{given_model}" if command == "run" else ""
+        raise ParameterError(f'PROMPT is missing: intact {command}{given_model} "your prompt"{or_chat}')
     piped = _piped_text(wait=given is None)
     if given is None and not piped.strip():
         raise ParameterError("standard input is empty: there is nothing to answer")

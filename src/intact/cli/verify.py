@@ -28,10 +28,12 @@ from intact.cli.options import (
 )
 from intact.cli.output import bar, emit, note, one_line, out
 from intact.errors import IntactError, ParameterError, ReceiptError
+from intact.files import read_text
 
 if TYPE_CHECKING:
     from intact.executors.profiles import Profile
     from intact.library import Model
+    from intact.library.superposed import SuperposedReceipt
     from intact.quantizing.receipt import QuantizationReceipt
     from intact.quantizing.verify import QuantizationVerdict
     from intact.receipts.document import Receipt
@@ -66,6 +68,8 @@ An answer, or a run, whose texts are drawn from a mix with another model
   intact verify answer.receipt --model ./large.gguf --with amateur=./small.gguf
 By one layer that the nonce chooses, whose rows somebody opened (intact receipt open), and all draws
   intact verify sky.receipt --opening sky.opening --nonce 00000000000000000001dd05
+Drafts of superposed decoding, which followed n-grams of texts
+  intact verify drafts.receipt --ngrams texts.txt
 A quantised model, made again from its source and text
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 """
@@ -84,7 +88,7 @@ class ReceiptLine(NamedTuple):
     file: Path
     line: int
     size: int
-    content: Receipt | RunReceipt | QuantizationReceipt | ReceiptError
+    content: Receipt | RunReceipt | QuantizationReceipt | SuperposedReceipt | ReceiptError
 
     @property
     def digest(self) -> bytes | None:
@@ -132,6 +136,15 @@ def command(
         Path | None,
         typer.Option("--text", metavar="FILE", help="What a quantised model was calibrated on.", show_default=False),
     ] = None,
+    ngrams: Annotated[
+        Path | None,
+        typer.Option(
+            "--ngrams",
+            metavar="FILE",
+            help="The texts that superposed drafts followed, a line each.",
+            show_default=False,
+        ),
+    ] = None,
     threads: ThreadsOption = None,
     cache: CacheOption = None,
     json: JsonOption = False,
@@ -175,7 +188,8 @@ def command(
 
         opened = OpenedLayers(Opening.load(opening), nonce, layers or 1)
     numbered = []
-    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER, remake, opened)
+    texts = None if ngrams is None else read_text(ngrams, ParameterError)
+    verifier = _Verifier(load, named, tokens, key, part is CheckedPart.WINNER, remake, opened, texts)
     with bar() as progress:
         task = progress.add_task("verifying", total=None if chosen is None else len(chosen))
         for number, entry, verdict in verifier.run(entries(files, chosen)):
@@ -206,12 +220,13 @@ def command(
         raise typer.Exit(STATUS[outcome])
 
 
-def parsers() -> dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt]]:
+def parsers() -> dict[str, Callable[[bytes], RunReceipt | QuantizationReceipt | SuperposedReceipt]]:
     """Return what reads receipts of other kinds than answers, by their formats."""
     from intact import run_receipts
+    from intact.library.superposed import receipt as superposed
     from intact.quantizing import receipt as quantization
 
-    return {**run_receipts.PARSERS, **quantization.PARSERS}
+    return {**run_receipts.PARSERS, **quantization.PARSERS, **superposed.PARSERS}
 
 
 def entries(files: Sequence[Path], chosen: set[int] | None = None) -> Iterator[ReceiptLine]:
@@ -275,6 +290,8 @@ class _Verifier:
         Verifies the receipt of a quantisation.
     opened : OpenedLayers, optional
         The layers by which receipts of answers are checked, in place of all.
+    texts : str, optional
+        The texts of the n-grams that superposed drafts followed, a line each.
     """
 
     def __init__(
@@ -286,13 +303,15 @@ class _Verifier:
         winner: bool,
         remake: Callable[[QuantizationReceipt], QuantizationVerdict],
         opened: OpenedLayers | None = None,
+        texts: str | None = None,
     ) -> None:
-        self._remake, self._opened = remake, opened
+        self._remake, self._opened, self._texts = remake, opened, texts
         self._load, self._others, self._tokens, self._key, self._winner = load, others, tokens, key, winner
         self._loaded: dict[str, tuple[_Made, Model]] = {}
 
     def run(self, entries: Iterator[ReceiptLine]) -> Iterator[tuple[int, ReceiptLine, AnyVerdict]]:
         """Yield a verdict for each entry, with its number, as soon as it is known."""
+        from intact.library.superposed import SuperposedReceipt
         from intact.quantizing.receipt import QuantizationReceipt
         from intact.receipts.document import Receipt
         from intact.receipts.verify import unreadable, windows
@@ -304,6 +323,7 @@ class _Verifier:
 
         for window in windows(enumerate(entries), tokens):
             groups: dict[_Made, list[tuple[int, ReceiptLine]]] = {}
+            drafted: dict[_Made, list[tuple[int, ReceiptLine, SuperposedReceipt]]] = {}
             runs = []
             for number, entry in window:
                 content = entry.content
@@ -317,11 +337,18 @@ class _Verifier:
                     groups.setdefault(made, []).append((number, entry))
                 elif isinstance(content, QuantizationReceipt):
                     yield number, entry, self._remake(content)
+                elif isinstance(content, SuperposedReceipt):
+                    made = _Made(content.numerics.profile, content.numerics.bits)
+                    drafted.setdefault(made, []).append((number, entry, content))
                 else:
                     runs.append((number, entry, content))
             for made, group in groups.items():
                 answers = [entry.content for _, entry in group if isinstance(entry.content, Receipt)]
                 for (number, entry), verdict in zip(group, self._verify(made, answers), strict=True):
+                    yield number, entry, verdict
+            for made, several in drafted.items():
+                verdicts = self._verify_drafts(made, [receipt for _, _, receipt in several])
+                for (number, entry, _), verdict in zip(several, verdicts, strict=True):
                     yield number, entry, verdict
             for number, entry, run in runs:
                 yield number, entry, self._judge_run(run)
@@ -338,6 +365,17 @@ class _Verifier:
         from intact.receipts.opening import check
 
         return [check(model, receipt, *self._opened, signed_by=self._key) for receipt in receipts]
+
+    def _verify_drafts(self, made: _Made, receipts: list[SuperposedReceipt]) -> Iterator[Verdict]:
+        from intact.library.superposed import verify_drafts
+        from intact.receipts.verify import Verdict
+
+        try:
+            model = self._model("", made)
+        except (IntactError, OSError) as error:
+            yield from [Verdict("unverifiable", "model", None, str(error))] * len(receipts)
+        else:
+            yield from verify_drafts(model, receipts, self._texts, self._key)
 
     def _model(self, name: str, made: _Made) -> Model:
         """Return the model of a name; another one loaded under it is released first."""

@@ -164,7 +164,7 @@ def form_of(definition: Definition) -> NumberForm:
     if definition.kind == "flag":
         return NumberForm({"type": "boolean"}, bool, Fields.flag)
     if definition.kind == "decimal":
-        return NumberForm({"$ref": "#/$defs/decimal"}, decimal_text, _decimal)
+        return NumberForm({"$ref": "#/$defs/decimal"}, decimal_text, read_decimal)
     if definition.high > LARGEST:
         return NumberForm({"type": "string", "pattern": "^(0|-?[1-9][0-9]{0,19})$"}, str, _long)
     bounds = {"minimum": definition.low, "maximum": definition.high}
@@ -189,7 +189,8 @@ def _is_decimal(text: object) -> bool:
     return isinstance(text, str) and _DECIMAL.fullmatch(text) is not None and text != "-0"
 
 
-def _decimal(fields: Fields, name: str) -> float:
+def read_decimal(fields: Fields, name: str) -> float:
+    """Read what `decimal_text` wrote."""
     text = fields.text(name)
     if not _is_decimal(text):
         fields.fail(name, "a decimal number of at most 6 decimals in its shortest form, as text")

@@ -42,7 +42,7 @@ What = Literal[
     "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "decoding", "context", "memory",
     "constraint",
     "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
-    "layers",
+    "layers", "ngrams", "drafts", "score",
 ]  # fmt: skip
 T = TypeVar("T")
 WINDOW = 64
@@ -233,20 +233,28 @@ def identity(model: LoadedModel | Partner, claimed: ModelDigests, given: Numeric
 
 def _request(model: LoadedModel, receipt: Receipt) -> Verdict | None:
     """Return the verdict if no model takes the request, or its source does not give its prompt."""
-    request, tokens, vocabulary = receipt.header.request, receipt.output.tokens, model.program.vocabulary
-    parts: tuple[tuple[What, Sequence[int]], ...] = (("prompt", request.prompt), ("token", tokens))
+    request, tokens = receipt.header.request, receipt.output.tokens
+    return rejected_tokens(model, request.prompt, tokens, len(tokens)) or rejected_source(
+        model, request.source, request.prompt
+    )
+
+
+def rejected_tokens(model: LoadedModel, prompt: Sequence[int], output: Sequence[int], longest: int) -> Verdict | None:
+    """Return the verdict if tokens are none of a model's, or a prompt and so many more exceed its context."""
+    vocabulary = model.program.vocabulary
+    parts: tuple[tuple[What, Sequence[int]], ...] = (("prompt", prompt), ("token", output))
     for what, several in parts:
         outside = next((i for i, token in enumerate(several) if token >= vocabulary), None)
         if outside is not None:
             detail = f"token {several[outside]} is none of this model's, which lie in 0 to {vocabulary - 1}"
             return Verdict("false", what, outside, detail)
-    if len(request.prompt) + len(tokens) > model.context:
-        detail = f"{len(request.prompt)} and {len(tokens)} tokens exceed the context of {model.context}"
+    if len(prompt) + longest > model.context:
+        detail = f"{len(prompt)} and {longest} tokens exceed the context of {model.context}"
         return Verdict("unverifiable", "context", None, detail)
-    return _source(model, request.source, request.prompt)
+    return None
 
 
-def _source(model: LoadedModel, source: PromptSource | None, prompt: Sequence[int]) -> Verdict | None:
+def rejected_source(model: LoadedModel, source: PromptSource | None, prompt: Sequence[int]) -> Verdict | None:
     """Return the verdict if a source does not give its prompt."""
     if source is None:
         return None
@@ -256,7 +264,7 @@ def _source(model: LoadedModel, source: PromptSource | None, prompt: Sequence[in
         return Verdict("unverifiable", "template", None, str(error))
     except IntactError as error:
         return Verdict("false", "prompt", None, f"its source becomes no prompt: {error}")
-    position = _first_difference(made, prompt)
+    position = first_difference(made, prompt)
     if position is None:
         return None
     return Verdict("false", "prompt", position, "its source becomes other tokens than its prompt")
@@ -284,7 +292,7 @@ def _decoding(model: LoadedModel, receipt: Receipt) -> Verdict | None:
         outside = next((token for token in stream.prompt or () if token >= model.program.vocabulary), None)
         if outside is not None:
             return Verdict("false", "decoding", None, f"token {outside} of a stream's prompt is none of this model's")
-        if found := _source(model, stream.source, stream.prompt or ()):
+        if found := rejected_source(model, stream.source, stream.prompt or ()):
             return replace(found, detail=f"of a stream of its mix: {found.detail}")
     return None
 
@@ -326,7 +334,7 @@ def partner_number(model: LoadedModel, claimed: ModelDigests, given: Numerics, h
     )
 
 
-def _first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
+def first_difference(a: Sequence[object], b: Sequence[object]) -> int | None:
     """Return the first place where two lists differ, or one has ended."""
     for place, (x, y) in enumerate(zip(a, b, strict=False)):
         if x != y:
@@ -464,7 +472,7 @@ class _Check:
             return self._verdict(
                 "finish", f"it says {output.finish!r}; the model's answer ends by {completion.finish!r}"
             )
-        character = _first_difference(completion.text, output.text)
+        character = first_difference(completion.text, output.text)
         if character is not None:
             return self._verdict("text", f"its tokens say another text, from character {character} on")
         return Verdict("true", checked=self._checked)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -15,79 +15,21 @@ from intact.errors import CapacityError, ParameterError
 from intact.executors.base import SequenceChunk
 from intact.executors.settings import make_alike
 from intact.library.model import Model
+from intact.library.superposed.ngrams import NGrams
+from intact.library.superposed.request import SuperposedDraft, SuperposedRequest, check_fits
 from intact.models.layers import outer_program, stream_program
 from intact.models.program import AllGather
 from intact.numerics.fixed import rshift
 from intact.numerics.functions import LN2, LOG2E, exp2_neg, log2_each, log2_fixed
 from intact.numerics.sampling import DECIMALS, Sampling, make_sampling, millionths, top, weights
+from intact.receipts.source import PromptSource
 
 VERSION: Final = 1
 """Of the definition (docs/superposed.md); raised when it gives other drafts."""
-ORDERS: Final = {2: 10_000, 3: 40_000, 4: 150_000, 5: 180_000, 6: 120_000}
-"""The share in millionths of n-grams of each length in the smoothed probability."""
 UNKNOWN: Final = 200 << 24
 """The nats that a draft's continuations lose where no n-gram knows any of them."""
-MOST: Final = 64
-"""Limit on the drafts."""
 _CHUNK: Final = 64
 _LARGEST: Final = 1 << 47
-
-
-class NGrams:
-    """Counts of the sequences of 2 to 6 tokens in texts.
-
-    Parameters
-    ----------
-    texts : iterable of sequences of int
-        The texts' tokens; no n-gram goes from one text to the next.
-    """
-
-    def __init__(self, texts: Iterable[Sequence[int]]) -> None:
-        self._found: Counter[tuple[int, ...]] = Counter()
-        self._begun: Counter[tuple[int, ...]] = Counter()
-        for text in texts:
-            tokens = tuple(map(int, text))
-            for end in range(1, len(tokens)):
-                for length in ORDERS:
-                    if end - length + 1 >= 0:
-                        gram = tokens[end - length + 1 : end + 1]
-                        self._found[gram] += 1
-                        self._begun[gram[:-1]] += 1
-
-    def share(self, text: Sequence[int], token: int) -> int:
-        """Return the smoothed probability that a token follows a text, as Q30: at most half, 0 where nothing is known.
-
-        It is the sum over lengths n of the share of n times floor(2^30 * c / C), in millionths and rounded down, where
-        the last n - 1 tokens stand C times before any token, and c times before this one.
-        """
-        found = 0
-        for length, share in ORDERS.items():
-            before = tuple(text[len(text) - length + 1 :]) if len(text) >= length - 1 else ()
-            if before and (whole := self._begun[before]):
-                found += share * ((self._found[(*before, token)] << 30) // whole)
-        return found // DECIMALS
-
-
-class SuperposedDraft(NamedTuple):
-    """A draft.
-
-    Attributes
-    ----------
-    tokens : tuple of int
-        What follows the prompt; an end token is the last one of a draft that has ended.
-    text : str
-        The same as text.
-    score : int
-        The sum of its tokens' scores, natural logarithms times 2^24: higher is better. They are of mixed inputs, and
-        not the log-probability of the text.
-    ended : bool
-        If true, it came to an end token.
-    """
-
-    tokens: tuple[int, ...]
-    text: str
-    score: int
-    ended: bool
 
 
 class _Partial(NamedTuple):
@@ -105,7 +47,7 @@ class SuperposedDecoder:
     model : Model
         A model in one process, in a profile of integers.
     ngrams : NGrams, optional
-        Texts that drafts should be like.
+        Texts that drafts should be like; the attribute may be replaced between drafts.
 
     Raises
     ------
@@ -119,7 +61,7 @@ class SuperposedDecoder:
             raise ParameterError("superposed decoding runs a model in one process: load it so")
         if model.executor.profile == "fp32":
             raise ParameterError("superposed decoding is defined in integers: load the model in the profile int8")
-        self._model, self._ngrams = model, ngrams
+        self.model, self.ngrams = model, ngrams
         self._rows: dict[int, NDArray[np.int64]] = {}
         self._read: list[int] = []
         self._mixed: NDArray[np.int64] | None = None
@@ -168,7 +110,7 @@ class SuperposedDecoder:
         alpha : float
             The weight of n-grams, from 0 to 1, where there are any.
         candidates : int, optional
-            Likeliest tokens that may go on; by default three for each draft.
+            Likeliest tokens that may go on, at most 1,024; by default three for each draft.
 
         Returns
         -------
@@ -182,22 +124,49 @@ class SuperposedDecoder:
         CapacityError
             If there is no memory for the KV cache.
         """
-        tokens = self._model.tokenizer.encode(prompt) if isinstance(prompt, str) else [int(one) for one in prompt]
-        candidates = 3 * n if candidates is None else candidates
-        _check(self._model, tokens, n, max_tokens, temperature, alpha, candidates)
+        request = self.request(prompt, n, max_tokens, temperature=temperature, alpha=alpha, candidates=candidates)
+        return self.run(request)
+
+    def request(
+        self,
+        prompt: str | Sequence[int],
+        n: int = 3,
+        max_tokens: int = 10,
+        *,
+        temperature: float = 0.06,
+        alpha: float = 0.54,
+        candidates: int | None = None,
+    ) -> SuperposedRequest:
+        """Return the request that `write` runs; its parameters and errors are those of `write`."""
+        request = SuperposedRequest(
+            prompt=tuple(self.model.tokenizer.encode(prompt) if isinstance(prompt, str) else map(int, prompt)),
+            n=n,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            alpha=alpha,
+            candidates=3 * n if candidates is None else candidates,
+            source=PromptSource.of_text(prompt) if isinstance(prompt, str) else None,
+        )
+        return request if self.ngrams is not None else replace(request, alpha=0)
+
+    def run(self, request: SuperposedRequest) -> list[SuperposedDraft]:
+        """Write the drafts of a request; result and errors are those of `write`."""
+        check_fits(self.model, request)
+        tokens, n, max_tokens = list(request.prompt), request.n, request.max_tokens
         self._reserve(len(tokens) + max_tokens)
-        heat, share = make_sampling(temperature), millionths(alpha) if self._ngrams is not None else 0
+        heat = make_sampling(request.temperature)
+        share = millionths(request.alpha) if self.ngrams is not None else 0
         open_drafts, ended = [_Partial((), 0)], list[_Partial]()
         logits = self._prefill(tokens)
         for step in range(max_tokens):
-            found = _likeliest(logits, heat, candidates)
+            found = _likeliest(logits, heat, request.candidates)
             grown = [
                 _Partial((*draft.tokens, token), draft.score + score)
                 for draft in open_drafts
                 for token, score in self._scored([*tokens, *draft.tokens], found, share)
             ]
             best = sorted(grown, key=lambda draft: -draft.score)[: 2 * n]
-            ends = self._model.tokenizer.eos_ids
+            ends = self.model.tokenizer.eos_ids
             ended = sorted([*ended, *[one for one in best if one.tokens[-1] in ends]], key=lambda one: -one.score)[:n]
             open_drafts = [one for one in best if one.tokens[-1] not in ends][:n]
             if not open_drafts or step + 1 == max_tokens:
@@ -208,14 +177,14 @@ class SuperposedDecoder:
         return [SuperposedDraft(one.tokens, self._text(one.tokens), one.score, over) for one, over in both[:n]]
 
     def _text(self, tokens: Sequence[int]) -> str:
-        stream = self._model.tokenizer.stream()
+        stream = self.model.tokenizer.stream()
         return "".join([*map(stream.push, tokens), stream.flush()])
 
     def _scored(self, text: list[int], found: list[tuple[int, int]], share: int) -> list[tuple[int, int]]:
         """Return the tokens that may follow a draft with their scores, the likeliest first."""
-        if self._ngrams is None:
+        if self.ngrams is None:
             return found
-        known = {token: self._ngrams.share(text, token) for token, _ in found} if share else {}
+        known = {token: self.ngrams.share(text, token) for token, _ in found} if share else {}
         own = [(token, (DECIMALS - share) * score // DECIMALS) for token, score in found]
         if share and not any(known.values()):
             return [(token, score - UNKNOWN) for token, score in own]
@@ -240,7 +209,7 @@ class SuperposedDecoder:
 
     def _run(self, position: int, tokens: Sequence[int], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         pages = np.arange(-(-(position + len(tokens)) // self._layers.page_size), dtype=np.int32)
-        chunk = SequenceChunk(position, np.array(tokens, np.int32), pages, adapter=self._model.adapter_number())
+        chunk = SequenceChunk(position, np.array(tokens, np.int32), pages, adapter=self.model.adapter_number())
         return self._layers.step([chunk], wanted)
 
     def _mixture(self, drafts: Sequence[_Partial]) -> NDArray[np.int64]:
@@ -304,30 +273,3 @@ def _nats(log2: int) -> int:
 def _ln(share: int) -> int:
     """Return the natural logarithm of a number in Q30, as Q24."""
     return _nats(log2_fixed(share) - (30 << 28))
-
-
-def _check(
-    model: Model, tokens: Sequence[int], n: int, max_tokens: int, temperature: float, alpha: float, candidates: int
-) -> None:
-    """Raise ParameterError, naming what makes no sense."""
-    for name, value, low, high in (
-        ("n", n, 1, MOST),
-        ("max_tokens", max_tokens, 1, model.context),
-        ("candidates", candidates, 1, model.program.vocabulary),
-        ("alpha", alpha, 0, 1),
-    ):
-        if not low <= value <= high:
-            raise ParameterError(f"{name} must lie in [{low}, {high}], got {value!r:.40}")
-    if not 0 < temperature <= 100:
-        raise ParameterError(f"temperature must lie in (0, 100], got {temperature!r:.40}")
-    for name, value in (("temperature", temperature), ("alpha", alpha)):
-        try:
-            millionths(value)
-        except ValueError as error:
-            raise ParameterError(f"{name}: {error}") from None
-    if not tokens:
-        raise ParameterError("the prompt is empty: drafts go on from a token at least")
-    if wrong := [token for token in tokens if not 0 <= token < model.program.vocabulary]:
-        raise ParameterError(f"token {wrong[0]} of the prompt must lie in 0 to {model.program.vocabulary - 1}")
-    if len(tokens) + max_tokens > model.context:
-        raise ParameterError(f"{len(tokens)} and {max_tokens} tokens exceed the context of {model.context}")

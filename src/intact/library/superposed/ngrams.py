@@ -1,0 +1,69 @@
+"""Counts of n-grams: texts that superposed drafts should be like."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Final
+
+from intact.numerics.sampling import DECIMALS
+from intact.text import Tokenizer
+
+ORDERS: Final = {2: 10_000, 3: 40_000, 4: 150_000, 5: 180_000, 6: 120_000}
+"""The share in millionths of n-grams of each length in the smoothed probability."""
+_DIGEST: Final = b"intact-ngrams-1\n"
+
+
+class NGrams:
+    """Counts of the sequences of 2 to 6 tokens in texts.
+
+    Parameters
+    ----------
+    texts : iterable of sequences of int
+        The texts' tokens; no n-gram goes from one text to the next.
+    """
+
+    def __init__(self, texts: Iterable[Sequence[int]]) -> None:
+        self._found: Counter[tuple[int, ...]] = Counter()
+        self._begun: Counter[tuple[int, ...]] = Counter()
+        for text in texts:
+            tokens = tuple(map(int, text))
+            for end in range(1, len(tokens)):
+                for length in ORDERS:
+                    if end - length + 1 >= 0:
+                        gram = tokens[end - length + 1 : end + 1]
+                        self._found[gram] += 1
+                        self._begun[gram[:-1]] += 1
+
+    def share(self, text: Sequence[int], token: int) -> int:
+        """Return the smoothed probability that a token follows a text, as Q30: at most half, 0 where nothing is known.
+
+        It is the sum over lengths n of the share of n times floor(2^30 * c / C), in millionths and rounded down, where
+        the last n - 1 tokens stand C times before any token, and c times before this one.
+        """
+        found = 0
+        for length, share in ORDERS.items():
+            before = tuple(text[len(text) - length + 1 :]) if len(text) >= length - 1 else ()
+            if before and (whole := self._begun[before]):
+                found += share * ((self._found[(*before, token)] << 30) // whole)
+        return found // DECIMALS
+
+    @classmethod
+    def of_lines(cls, tokenizer: Tokenizer, text: str) -> NGrams:
+        """Count the n-grams of a text's lines, each a text of its own; blank ones are left out."""
+        return cls(tokenizer.encode(line) for line in text.splitlines() if line.strip())
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The SHA-256 of all counts, which decide the drafts: not of the texts or their order.
+
+        It is that of a line ``intact-ngrams-1``, then of each n-gram, the shorter first, of equally long ones by their
+        tokens: the number of tokens, each token (4 bytes each) and the count (8 bytes), little-endian.
+        """
+        made = hashlib.sha256(_DIGEST)
+        for gram, count in sorted(self._found.items(), key=lambda entry: (len(entry[0]), entry[0])):
+            made.update(struct.pack(f"<{len(gram) + 1}IQ", len(gram), *gram, count))
+        return made.digest()

@@ -1,0 +1,177 @@
+"""The receipt of superposed drafts: all that decides them, and the drafts with their scores.
+
+It is a line of canonical JSON, as receipts of answers are (docs/receipts.md, Superposed drafts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from intact.errors import ParameterError, ReceiptError
+from intact.library.superposed.decoder import VERSION as DEFINITION
+from intact.library.superposed.decoder import SuperposedDecoder
+from intact.library.superposed.request import MOST, MOST_CANDIDATES, SuperposedDraft, SuperposedRequest
+from intact.receipts import canonical
+from intact.receipts.document import AnyReceipt
+from intact.receipts.identity import digests_of, numerics_of
+from intact.receipts.model_digests import ModelDigests, Numerics
+from intact.receipts.request import decimal_text, read_decimal
+from intact.receipts.signature import Signature
+from intact.receipts.source import PromptSource
+from intact.strict_json import LARGEST, MOST_TOKEN, Fields, check_kind
+
+FORMAT: Final = "intact-superposed-receipt"
+VERSION: Final = 1
+_MEMBERS: Final = ("format", "version", "definition", "model", "numerics", "request", "ngrams", "drafts")
+_REQUEST: Final = ("prompt", "source", "n", "max_tokens", "temperature", "alpha", "candidates")
+
+
+@dataclass(frozen=True)
+class SuperposedReceipt(AnyReceipt):
+    """All that decides superposed drafts, and the drafts.
+
+    Attributes
+    ----------
+    definition : int
+        The version of the definition of docs/superposed.md.
+    model : ModelDigests
+        The model, with the tokens that end a text.
+    numerics : Numerics
+        Its arithmetic.
+    request : SuperposedRequest
+        Prompt and parameters.
+    ngrams : bytes or None
+        `NGrams.digest` of the texts that drafts should be like; None without.
+    drafts : tuple of SuperposedDraft
+        As `SuperposedDecoder.run` returns them.
+    """
+
+    definition: int
+    model: ModelDigests
+    numerics: Numerics
+    request: SuperposedRequest
+    ngrams: bytes | None
+    drafts: tuple[SuperposedDraft, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of tokens of all drafts."""
+        return sum(len(draft.tokens) for draft in self.drafts)
+
+    def unsigned(self) -> dict[str, Any]:
+        """Return its members, except for the signature."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "definition": self.definition,
+            "model": self.model.to_document(),
+            "numerics": self.numerics.to_document(),
+            "request": _request_to_document(self.request),
+            "ngrams": self.ngrams and self.ngrams.hex(),
+            "drafts": [{**draft._asdict(), "tokens": list(draft.tokens)} for draft in self.drafts],
+        }
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of its canonical form without the signature: what a signature signs."""
+        return canonical.digest("sha256", canonical.encode(self.unsigned()))
+
+    @classmethod
+    def parse(cls, data: bytes) -> SuperposedReceipt:
+        """Read a receipt; nothing in it is trusted.
+
+        Raises
+        ------
+        NewerReceiptError
+            If it is of a later version.
+        ReceiptError
+            If it is no receipt: too large, no canonical JSON, or with a member that is missing, unknown or impossible.
+        """
+        value = canonical.read(data, "the receipt")
+        check_kind(value, "receipt of superposed drafts", FORMAT, VERSION)
+        fields = Fields(value, "the receipt", _MEMBERS, ("signature",))
+        numerics = Numerics.from_document(value["numerics"])
+        if numerics.profile == "fp32":
+            raise ReceiptError("numerics.profile must be one of integers, such as int8, got 'fp32'")
+        ngrams = fields.maybe("ngrams", fields.digest)
+        request = _request_from_document(value["request"], ngrams is not None)
+        if not 1 <= len(fields.items("drafts")) <= request.n:
+            fields.fail("drafts", f"a list of 1 to {request.n} drafts, the request's n")
+        receipt = cls(
+            fields.integer("definition", 1),
+            ModelDigests.from_document(value["model"]),
+            numerics,
+            request,
+            ngrams,
+            fields.each("drafts", lambda draft, where: _draft_from_document(draft, where, request.max_tokens)),
+            signature=Signature.from_document(value["signature"]) if "signature" in value else None,
+        )
+        canonical.require_canonical(receipt.to_document(), data, "the receipt")
+        return receipt
+
+
+def _request_to_document(request: SuperposedRequest) -> dict[str, Any]:
+    return {
+        "prompt": list(request.prompt),
+        "source": request.source and request.source.to_document(),
+        "n": request.n,
+        "max_tokens": request.max_tokens,
+        "temperature": decimal_text(request.temperature),
+        "alpha": decimal_text(request.alpha),
+        "candidates": request.candidates,
+    }
+
+
+def _request_from_document(value: Any, has_ngrams: bool) -> SuperposedRequest:
+    fields = Fields(value, "request", _REQUEST)
+    alpha = read_decimal(fields, "alpha")
+    if alpha and not has_ngrams:
+        fields.fail("alpha", "'0' where there are no n-grams")
+    try:
+        return SuperposedRequest(
+            prompt=fields.integers("prompt", shortest=1),
+            n=fields.integer("n", 1, MOST),
+            max_tokens=fields.integer("max_tokens", 1, MOST_TOKEN),
+            temperature=read_decimal(fields, "temperature"),
+            alpha=alpha,
+            candidates=fields.integer("candidates", 1, MOST_CANDIDATES),
+            source=fields.maybe("source", lambda n: PromptSource.from_document(fields.values[n], "request.source")),
+        )
+    except ParameterError as error:
+        raise ReceiptError(f"request: {error}") from error
+
+
+def _draft_from_document(value: Any, where: str, longest: int) -> SuperposedDraft:
+    fields = Fields(value, where, SuperposedDraft._fields)
+    tokens = fields.integers("tokens", shortest=1)
+    if len(tokens) > longest:
+        raise ReceiptError(f"{fields.place('tokens')} has {len(tokens)} tokens; the request allows {longest}")
+    return SuperposedDraft(
+        tokens, fields.text("text"), fields.integer("score", -LARGEST, LARGEST), fields.flag("ended")
+    )
+
+
+PARSERS: Final[Mapping[str, Callable[[bytes], SuperposedReceipt]]] = {FORMAT: SuperposedReceipt.parse}
+"""For `intact.receipts.document.read_any`."""
+
+
+def make_receipt(decoder: SuperposedDecoder, request: SuperposedRequest) -> SuperposedReceipt:
+    """Write the drafts of a request, and return their receipt; the first one of a model reads its weights once.
+
+    Raises
+    ------
+    ParameterError, CapacityError
+        As of `SuperposedDecoder.run`.
+    """
+    model, ngrams = decoder.model, decoder.ngrams
+    drafts = decoder.run(request)
+    return SuperposedReceipt(
+        DEFINITION,
+        digests_of(model),
+        numerics_of(model),
+        request,
+        None if ngrams is None else ngrams.digest,
+        tuple(drafts),
+    )
