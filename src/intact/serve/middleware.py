@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from intact.serve.errors import OPENAI_ERRORS, ApiError, ErrorFormat, ending
 from intact.serve.replies import error_reply
-from intact.serve.settings import ServerSettings, address_of
+from intact.serve.settings import LINGER, ServerSettings, address_of
 
 PUBLIC = ("/", "/health", "/ready", "/page/", "/verify")
 """Paths that need no key: the page asks for one, that at /verify asks the server for nothing, and monitors learn
@@ -28,9 +28,6 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 _CLOSE = (b"connection", b"close")
-LINGER = 2.0
-"""Seconds that a refused body is read on, unseen: closed with bytes unread, a connection is reset, and the client may
-lose the answer (RFC 9112, 9.6)."""
 
 
 class SecurityMiddleware:

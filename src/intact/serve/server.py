@@ -15,9 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from intact.errors import IntactError
 from intact.serve import same_user
 from intact.serve.errors import ApiError
-from intact.serve.middleware import LINGER
 from intact.serve.replies import error_reply
-from intact.serve.settings import ServerSettings
+from intact.serve.settings import LINGER, ServerSettings
 from intact.system import allow_files
 
 _LOG = logging.getLogger("intact.serve")

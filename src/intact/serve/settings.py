@@ -11,6 +11,10 @@ from intact.errors import ParameterError
 from intact.files import read_text
 from intact.tools.sandbox.protection import requested
 
+LINGER = 2.0
+"""Seconds that a refused request is read on, unseen: with bytes unread the connection would be reset, and the client
+might lose the answer (RFC 9112, 9.6)."""
+
 
 @dataclass(frozen=True)
 class ServerSettings:
