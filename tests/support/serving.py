@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from intact.serve.app import create_app
 from intact.serve.models import Loading, Models
 from intact.serve.server import make_server
@@ -17,6 +19,7 @@ from intact.serve.settings import ServerSettings
 from intact.serve.telemetry import Exporter
 
 PATIENCE = 60.0
+httpx.get.__kwdefaults__["timeout"].read = PATIENCE  # of all such calls: others work here too
 
 
 @dataclass
