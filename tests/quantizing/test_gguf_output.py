@@ -20,9 +20,9 @@ from intact.text import Tokenizer
 from support.tiny import write_tiny
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
-SPECS = [
-    "q4_0", "imatrix:q4_k", "gptq:q3_k", "mix:4.3@output(gptq:q2_k|q4_k)", "mxfp4", "imatrix:iq3_s",
-    "mix:2.8@output(imatrix:iq1_s|iq2_xxs|imatrix:iq2_xs|iq2_s|imatrix:iq3_xxs)", "imatrix:iq1_s", "imatrix:iq1_m",
+SPECS = ["q4_0", "imatrix:q4_k", "gptq:q3_k", "mix:4.3@output(gptq:q2_k|q4_k)", "mxfp4", "imatrix:iq1_m"]
+SLOW_SPECS = [
+    "imatrix:iq3_s", "imatrix:iq1_s", "mix:2.8@output(imatrix:iq1_s|iq2_xxs|imatrix:iq2_xs|iq2_s|imatrix:iq3_xxs)"
 ]  # fmt: skip
 HEADS: dict[str, Any] = {"heads": 4, "head_width": 64, "layers": 1, "hidden": 256}
 
@@ -49,7 +49,7 @@ def digests(path: Path) -> Any:
         return identify(checkpoint, build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint))[1]
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, *(pytest.param(spec, marks=pytest.mark.nightly) for spec in SLOW_SPECS)])
 def test_the_folder_and_the_file_are_the_same_model(spec: str, model: Path, text: Path, tmp_path: Path) -> None:
     file, folder = tmp_path / "out.gguf", tmp_path / "out"
     made, other = (quantize(model, out, spec, **options(text)) for out in (file, folder))

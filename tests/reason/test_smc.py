@@ -115,7 +115,7 @@ def test_many_particles_find_the_posterior(scheme: str) -> None:
 
 @pytest.mark.parametrize(
     ("n", "steps", "potential"),
-    [(2, 2, "ratio"), (2, 3, "product"), pytest.param(3, 2, "ratio", marks=pytest.mark.slow)],
+    [(2, 2, "ratio"), (2, 3, "product"), pytest.param(3, 2, "ratio", marks=pytest.mark.nightly)],
 )
 def test_a_sweep_around_a_text_of_the_posterior_leaves_one_of_the_posterior(n: int, steps: int, potential: str) -> None:
     hold_the_posterior(n, steps, potential)
@@ -129,7 +129,7 @@ def test_a_sweep_that_chooses_ancestors_leaves_the_posterior_too(n: int, steps: 
     hold_the_posterior(n, steps, potential, ancestors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_choosing_ancestors_changes_beginnings_three_times_as_often() -> None:
     """Two particles, three steps: the chance that a text drawn from a sweep begins with another step."""
     assert hold_the_posterior(2, 3, "ratio") == pytest.approx(0.0655, abs=1e-4)

@@ -107,15 +107,15 @@ def _first(answer: Hashable, places: dict[Hashable, list[int]], n: int, k: int) 
     own = places[answer]
     others = [held for name, held in places.items() if name != answer]
     silent = n - sum(map(len, places.values()))
+    most = min(len(own), k)
+    choices = [[math.comb(len(held), j) for j in range(most)] for held in others]
+    silence = [math.comb(silent, j) for j in range(silent + 1)]
     ways = 0
     for rank, first in enumerate(own):
         later = [sum(place > first for place in held) for held in others]
         for votes in range(1, min(len(own) - rank, k) + 1):
-            numbers = [
-                [*(math.comb(len(held), j) for j in range(votes)), math.comb(after, votes)]
-                for held, after in zip(others, later, strict=True)
-            ]
-            numbers.append([math.comb(silent, j) for j in range(silent + 1)])
+            numbers = [[*row[:votes], math.comb(after, votes)] for row, after in zip(choices, later, strict=True)]
+            numbers.append(silence)
             ways += math.comb(len(own) - rank - 1, votes - 1) * _coefficient(numbers, k - votes, n)
     return ways
 

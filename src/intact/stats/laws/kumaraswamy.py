@@ -6,6 +6,7 @@ smooth and falls off exponentially, so Gauss-Legendre panels serve; what lies be
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -71,9 +72,14 @@ def chances(of: Grid, a: float, b: float) -> Floats:
 
 def fails(a: float, b: float, k: Floats) -> Floats:
     """Return the mean of `(1 - p)^k`, the chance that k samples are all wrong."""
-    none = np.zeros(1, np.int64)
-    values = [float(chances(grid(np.array([times]), none), a, b)[0, 0]) for times in np.ravel(k)]
+    values = [float(chances(_all_wrong(float(times)), a, b)[0, 0]) for times in np.ravel(k)]
     return np.array(values).reshape(np.shape(k))
+
+
+@lru_cache(maxsize=64)
+def _all_wrong(k: float) -> Grid:
+    """Return the nodes for k samples of a problem that are all wrong; resamples ask for the same ones again."""
+    return grid(np.array([k]), np.zeros(1, np.int64))
 
 
 def _complement(a: float, log_p: Floats) -> tuple[Floats, Floats]:
