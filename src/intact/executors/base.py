@@ -395,8 +395,7 @@ def integer_multiplier(program: Program, op: Multiply) -> int:
     try:
         return row_multiplier(row_number(program, op))
     except ValueError as error:
-        where = "a factor of the configuration" if op.weight is None else f"tensor {op.weight}"
-        raise ModelError(f"{where}: {error}") from None
+        raise ModelError(f"tensor {op.weight}: {error}") from None
 
 
 def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:

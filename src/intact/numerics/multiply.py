@@ -13,7 +13,7 @@ from intact.numerics.fixed import Int, rshift, sat32
 FRACTION: Final = 24
 """Fraction bits of the number."""
 LIMIT: Final = 1 << 46
-"""Rows are clipped to this size, as norms clip them."""
+"""What rows are clipped to on both sides, as norms clip them."""
 MOST: Final = 64
 """The number's size is below this."""
 
