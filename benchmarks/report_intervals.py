@@ -117,14 +117,14 @@ def checker(rng: np.random.Generator, seed: int) -> Found:
     priors = np.full(rates.size, 1 / rates.size)
     right = rng.binomial(32, rng.beta(2, 2, 100))
     hits, misses = rng.binomial(right, true.completeness), rng.binomial(32 - right, 1 - true.soundness)
-    found = resampling_limits(np.full(100, 32), right, hits, misses, seed=seed)
-    of = "100 problems of 32"
+    limits = resampling_limits(np.full(100, 32), right, hits, misses, seed=seed)
+    reachable, of = ceiling(rates, priors, true), "100 problems of 32"
     found: Found = {
-        ("checker: completeness", of): (0.9, found.completeness.low, found.completeness.high),
-        ("checker: soundness", of): (0.8, found.soundness.low, found.soundness.high),
-        ("checker: reachable by resampling", of): (ceiling(rates, priors, true), found.ceiling.low, found.ceiling.high),
+        ("checker: completeness", of): (0.9, limits.completeness.low, limits.completeness.high),
+        ("checker: soundness", of): (0.8, limits.soundness.low, limits.soundness.high),
+        ("checker: reachable by resampling", of): (reachable, limits.ceiling.low, limits.ceiling.high),
     }
-    for best in found.best:
+    for best in limits.best:
         attempts = best_attempts(rates, priors, true, fluke=best.fluke, most=100).attempts
         found[f"checker: best K if a wrong answer costs {-best.fluke:g}", of] = (attempts, best.low, best.high)
     return found
@@ -144,14 +144,14 @@ def errors(rng: np.random.Generator, _: int) -> Found:
                        "end")
             for i in drawn
         ]  # fmt: skip
-    found = estimation.measure(samples, {"temperature": 1})
-    assert isinstance(found, estimation.EstimationFindings)
+    measured = estimation.measure(samples, {"temperature": 1})
+    assert isinstance(measured, estimation.EstimationFindings)
     known = [expected_errors(one[:2], 8) for one in TEXTS]
     model = float(sum(one.model for one in known)) / 3
     of = "100 problems of 8"
-    found: Found = {("errors: of the model", of): (model, found.model.low, found.model.high)}
+    found: Found = {("errors: of the model", of): (model, measured.model.low, measured.model.high)}
     for name in ("vote", "consistency", "inclusion"):
-        total, part = float(sum(getattr(one, name) for one in known)) / 3, found.choosers[name]
+        total, part = float(sum(getattr(one, name) for one in known)) / 3, measured.choosers[name]
         found[f"errors: {name}, total", of] = (total, part.total.low, part.total.high)
         found[f"errors: {name}, of estimation", of] = (total - model, part.estimation.low, part.estimation.high)
     return found
@@ -191,11 +191,11 @@ def verified_truth() -> tuple[np.ndarray, np.ndarray]:
 
 def budgets(rng: np.random.Generator, _: int) -> Found:
     """The split that a report names, against the truth of that split."""
-    found = solve_or_verify.measure(verified(rng, 60))
-    assert isinstance(found, solve_or_verify.SplitFindings)
+    measured = solve_or_verify.measure(verified(rng, 60))
+    assert isinstance(measured, solve_or_verify.SplitFindings)
     splits, votes = verified_truth()
     found: Found = {}
-    for one in found.budgets:
+    for one in measured.budgets:
         if one.difference is not None and one.split is not None:
             truth = splits[one.split.solutions - 1, one.split.checks - 1] - votes[int(one.budget) - 1]
             of = f"budget of {one.budget:g}, 60 problems"

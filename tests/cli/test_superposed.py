@@ -56,9 +56,9 @@ def test_a_receipt_verifies_with_its_texts_and_a_false_one_does_not(intact_comma
     receipt = SuperposedReceipt.parse(plain.read_bytes().rstrip())
     score = receipt.drafts[1].score
     plain.write_bytes(plain.read_bytes().replace(f'"score":{score}'.encode(), f'"score":{score + 1}'.encode()))
-    told = intact_command("verify", followed, plain, "--model", path, "--ngrams", texts)
-    assert told.code == 1
-    assert f"{plain}:1  FALSE  score: it says that the score of draft 2 is {score + 1}" in told.out
+    checked = intact_command("verify", followed, plain, "--model", path, "--ngrams", texts)
+    assert checked.code == 1
+    assert f"{plain}:1  FALSE  score: it says that the score of draft 2 is {score + 1}" in checked.out
     absent = intact_command("verify", followed, "--model", path, "--ngrams", tmp_path / "none.txt")
     assert (absent.code, absent.err) == (
         2,

@@ -201,11 +201,11 @@ def test_a_client_that_sends_on_hears_why_its_body_is_refused(tiny_path, tmp_pat
         for _ in range(10):
             busy.sendall(b" " * 100_000)
             time.sleep(0.01)
-        told = b""
+        answer = b""
         while part := busy.recv(1000):
-            told += part
-    assert told.startswith(b"HTTP/1.1 413 ")
-    assert json.loads(told.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_too_long"
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "body_too_long"
 
 
 def test_headers_have_an_end(guarded):
@@ -219,11 +219,11 @@ def test_headers_have_an_end(guarded):
     with connect(guarded) as endless:
         start = b"GET /health HTTP/1.1\r\nHost: localhost\r\nx-long: "
         endless.sendall(start + b"x" * (limit + 1 - len(start)))
-        told = endless.recv(10)
+        reply = endless.recv(10)
         endless.sendall(b"x" * limit)  # read on, unseen: the connection is not reset
         while part := endless.recv(1000):
-            told += part
-    head, _, body = told.partition(b"\r\n\r\n")
+            reply += part
+    head, _, body = reply.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     assert json.loads(body)["error"]["code"] == "headers_too_long"
 

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from support.modules import ROOT, load
@@ -39,6 +40,16 @@ def test_intervals_of_reports_hold_the_truth_about_as_often_as_they_say(case, mo
     assert rows
     for row in rows:
         assert row.holds >= 0.95 - 3 * (0.95 * 0.05 / 60) ** 0.5, row
+
+
+@pytest.mark.parametrize(
+    "case", ["lengths", "saturation", "rounds", "checker", "errors", pytest.param("budgets", marks=pytest.mark.nightly)]
+)
+def test_a_case_of_reports_gives_its_bounds(case, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    found = load("benchmarks/report_intervals.py").CASES[case](np.random.default_rng(0), 0)
+    assert found
+    assert all(low <= high for _, low, high in found.values())
 
 
 def test_forecasts_of_votes_hold_the_truth():

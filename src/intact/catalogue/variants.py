@@ -83,7 +83,7 @@ def variants(listing: Listing) -> list[Variant]:
             found = _GGUF_PART.fullmatch(name[:-5])
             parts.setdefault(f"{found['stem'] if found else name[:-5]}.gguf", []).append(name)
     several = [_gguf(key, names) for key, names in parts.items() if _is_whole(names)]
-    return several + (_folders(listing)[:1] if "config.json" in listing.files else [])
+    return several + _folder(listing)
 
 
 def choose(listing: Listing, choice: str | None) -> Variant:
@@ -136,16 +136,18 @@ def choice_of(listing: Listing, variant: Variant) -> str:
     return variant.label if variant.label is not None and len(same) == 1 else variant.key
 
 
-def _folders(listing: Listing) -> list[Variant]:
-    """Return the models that are not GGUF, best first."""
+def _folder(listing: Listing) -> list[Variant]:
+    """Return the model that is not GGUF, if there is one."""
+    if "config.json" not in listing.files:
+        return []
     small = [name for name in listing.files if name in SMALL or TEMPLATE.fullmatch(name)]
-    found = []
     for key, (suffix, whole) in _FOLDERS.items():
         weights = [name for name in listing.files if "/" not in name and name.endswith(suffix)]
         alone = weights if len(weights) == 1 and key == "safetensors" else []
-        main = next((name for name in (whole, f"{whole}.index.json", *alone) if name in listing.files), None)
-        found += [Variant(key, None, (*small, main))] if main is not None else []
-    return found
+        for main in (whole, f"{whole}.index.json", *alone):
+            if main in listing.files:
+                return [Variant(key, None, (*small, main))]
+    return []
 
 
 def _is_whole(names: list[str]) -> bool:
