@@ -23,9 +23,10 @@ from intact.numerics.dequantize import dequantize
 from intact.numerics.scan import ScanShape
 from intact.quantizing import quantize
 from support.examples import examples
-from support.folders import VARIANTS, write_folder
+from support.folders import write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
+from support.variants import VARIANTS
 
 TIERS = available_tiers()
 CASES = {case.name: case for case in cases() if case.name.startswith("scan ")}

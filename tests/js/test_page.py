@@ -38,7 +38,7 @@ def chromium() -> Iterator[Any]:
 def address(package: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Write the page by its command; return its address on the disk."""
     folder = tmp_path_factory.mktemp("page")
-    done = CliRunner().invoke(app, ["page", "--out", str(folder)])
+    done = CliRunner().invoke(app, ["page", "--out", str(folder), "--wasm", str(package / "dist" / "intact.wasm")])
     assert done.exit_code == 0, done.output
     return (folder / "index.html").as_uri()
 

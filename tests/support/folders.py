@@ -16,7 +16,6 @@ from intact.conformance.synthetic import random_floats
 from intact.formats import Checkpoint
 from intact.models import Decoder, find_architecture
 from support.tiny import entry_of, fused_shapes, tensor_shapes, tokenizer_metadata
-from support.variants import VARIANTS as VARIANTS  # the models that are written
 from support.variants.encoders import CLS, SEP
 from support.variants.form import VOCABULARY, Variant
 
