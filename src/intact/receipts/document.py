@@ -114,7 +114,7 @@ class Header:
 
 @dataclass(frozen=True, kw_only=True)
 class AnyReceipt(ABC):
-    """The part that receipts of all kinds share: how they are written, signed and saved.
+    """The part that receipts of all kinds share: how they are read, written, signed and saved.
 
     Attributes
     ----------
@@ -124,10 +124,33 @@ class AnyReceipt(ABC):
 
     signature: Signature | None = None
 
-    @property
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a receipt; nothing in it is trusted.
+
+        Raises
+        ------
+        NewerReceiptError
+            If it is of a later version.
+        ReceiptError
+            If it is no receipt: too large, no canonical JSON, or with a member that is missing, unknown or impossible.
+        """
+        value = canonical.read(data, "the receipt")
+        receipt = cls.from_document(value)
+        if "signature" in value:
+            receipt = receipt.signed(Signature.from_document(value["signature"]))
+        canonical.require_canonical(receipt.to_document(), data, "the receipt")
+        return receipt
+
+    @classmethod
     @abstractmethod
+    def from_document(cls, value: Any) -> Self:
+        """Read its members in a receipt; the signature, which may be there, is left aside."""
+
+    @property
     def digest(self) -> bytes:
-        """The digest that is cited and signed."""
+        """What is cited and signed: SHA-256 of its canonical form without the signature, if its kind has no other."""
+        return digest("sha256", canonical.encode(self.unsigned()))
 
     @abstractmethod
     def unsigned(self) -> dict[str, Any]:
@@ -211,20 +234,11 @@ class Receipt(AnyReceipt):
         return digest(self.header.hash, canonical.encode(self.unsigned()))
 
     @classmethod
-    def parse(cls, data: bytes) -> Receipt:
-        """Read a receipt; nothing in it is trusted.
-
-        Raises
-        ------
-        NewerReceiptError
-            If it is of a later version.
-        ReceiptError
-            If it is no receipt: too large, no canonical JSON, or with a member that is missing, unknown or impossible.
-        """
-        value = canonical.read(data, "the receipt")
+    def from_document(cls, value: Any) -> Receipt:
+        """Read what `unsigned` returns."""
         check_kind(value, "receipt", FORMAT, VERSION)
         fields = Fields(value, "the receipt", (*_HEADER, "output", "chain"), ("layers", "signature"))
-        receipt = cls(
+        return cls(
             Header(
                 ModelDigests.from_document(value["model"]),
                 Numerics.from_document(value["numerics"]),
@@ -234,10 +248,7 @@ class Receipt(AnyReceipt):
             Output.from_document(value["output"]),
             read_base64(fields, "chain"),
             LayerCommitment.from_document(value["layers"]) if "layers" in value else None,
-            signature=Signature.from_document(value["signature"]) if "signature" in value else None,
         )
-        canonical.require_canonical(receipt.to_document(), data, "the receipt")
-        return receipt
 
 
 def first_link(name: HashName, header: bytes) -> bytes:
