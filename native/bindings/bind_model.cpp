@@ -305,6 +305,7 @@ void bind_model(nb::module_& m) {
         .value("SCAN", Op::kScan)
         .value("DELTA", Op::kDelta)
         .value("SELECTIVE", Op::kSelective)
+        .value("RECURRENCE", Op::kRecurrence)
         .value("GATE", Op::kGate)
         .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);

@@ -86,6 +86,25 @@ void check_selective(const Model& model, const Op& op) {
         throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
 }
 
+// Refuses a recurrence whose sizes and numbers do not fit its buffers or the proven bounds.
+void check_recurrence(const Model& model, const Op& op) {
+    const ScanForm& form = op.scan;
+    for (const int i : {op.source, op.second, op.target})
+        if (const BufferSpec& buffer = model.buffers[static_cast<std::size_t>(i)];
+            buffer.wide || buffer.width != form.heads)
+            throw std::invalid_argument("a recurrence leads from a number and a forget gate of each channel, all narrow");
+    if (!form.selective || form.delta || form.heads < 1 || form.width != 1 || form.groups != 0 || form.states != 2)
+        throw std::invalid_argument("a recurrence has channels of one state of 64 bits");
+    if (form.rate < 0 || static_cast<std::size_t>(form.rate) >= model.biases.size() ||
+        std::ssize(model.biases[static_cast<std::size_t>(form.rate)]) != form.heads)
+        throw std::invalid_argument("a recurrence has a number for each channel that its bound leaves");
+    for (const std::int64_t room : model.biases[static_cast<std::size_t>(form.rate)])
+        if (room < 0 || room > std::int64_t{1} << 30)
+            throw std::invalid_argument("what a bound leaves lies in 0 to 2^30");
+    if (op.layer != std::ssize(model.scans) || !model.pages.empty())
+        throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
+}
+
 // Refuses a scan whose sizes and parameters do not fit its buffers or the proven bounds.
 void check_scan(const Model& model, const Op& op) {
     const ScanForm& form = op.scan;
@@ -125,10 +144,10 @@ void check(const Model& model, const Op& op) {
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
         op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kMultiply || op.kind == Op::kConvolve ||
         op.kind == Op::kConvolveSilu || op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective ||
-        op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
+        op.kind == Op::kRecurrence || op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || op.kind == Op::kScan || op.kind == Op::kDelta ||
-        op.kind == Op::kSelective || (op.kind == Op::kGate && op.second != -1))
+        op.kind == Op::kSelective || op.kind == Op::kRecurrence || (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
     if (op.kind == Op::kAttend || op.kind == Op::kDelta || op.kind == Op::kSelective) buffer(op.third);
     if (op.kind == Op::kSelective) buffer(op.fourth);
@@ -206,6 +225,7 @@ void check(const Model& model, const Op& op) {
     }
     if (op.kind == Op::kScan || op.kind == Op::kDelta) check_scan(model, op);
     if (op.kind == Op::kSelective) check_selective(model, op);
+    if (op.kind == Op::kRecurrence) check_recurrence(model, op);
     if (op.kind == Op::kLinear && op.scale.mantissa) {
         const bool fits = op.scale.mantissa >= 1 && op.scale.mantissa <= 8191 && std::abs(op.scale.exponent) <= 100;
         if (!fits || model.scheme)
@@ -259,7 +279,8 @@ void add_op(Model& model, const Op& op) {
     check(model, op);
     if (op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu)
         model.convolutions.push_back(model.buffers[static_cast<std::size_t>(op.target)].width);
-    if (op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective) model.scans.push_back(op.scan);
+    if (op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective || op.kind == Op::kRecurrence)
+        model.scans.push_back(op.scan);
     model.ops.push_back(op);
 }
 

@@ -19,6 +19,7 @@ bool writes(const Op& op, int buffer) {
         case Op::kScan:
         case Op::kDelta:
         case Op::kSelective:
+        case Op::kRecurrence:
         case Op::kGate:
             return op.target == buffer;
         case Op::kGather:
@@ -82,7 +83,7 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
 
 bool reads_other_rows(const Op& op) {
     return op.kind == Op::kAttend || op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu || op.kind == Op::kScan ||
-           op.kind == Op::kDelta || op.kind == Op::kSelective;
+           op.kind == Op::kDelta || op.kind == Op::kSelective || op.kind == Op::kRecurrence;
 }
 
 // Finds the last of these, behind which each row goes its own way to its logits.
@@ -160,6 +161,7 @@ private:
                 at(read_, op.source) = at(written_, op.target) = kRows;
                 break;
             case Op::kScan:
+            case Op::kRecurrence:
                 demand(plan, kRows, {op.source, op.second});
                 all();
                 break;

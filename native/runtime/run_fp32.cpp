@@ -1,5 +1,6 @@
 // The fp32 profile (docs/numerics_fp32.md).
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -285,6 +286,26 @@ struct Fp32Run : Run {
         }
         run_positions<float>(
             op, SelectiveBlock(form, at(m_.biases, form.rate).data(), nullptr, at(m_.float_biases, form.skip).data()));
+        meet(Stopwatch::kProduct);
+    }
+
+    // Keeps SiLU of this thread's rows and by how much a state moves towards it, as floats; then leads states of its
+    // channels from position to position.
+    void recurrence(const Op& op) {
+        const std::int64_t n = op.scan.heads;
+        const float* const room = at(m_.float_biases, op.scan.rate).data();
+        const std::vector<float> ones(static_cast<std::size_t>(n), 1.0f);
+        sums_.resize(static_cast<std::size_t>(n));
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const ScanRow row = kept_row(op, m, at(s_.position, m));
+            kernel_.gate(GateKind::kSilu, data(op.source, m), ones.data(), row.float_values, n);
+            std::transform(data(op.second, m), data(op.second, m) + n, sums_.data(), [](float x) { return -x; });
+            kernel_.sigmoid(sums_.data(), sums_.data(), n);
+            kernel_.multiply(room, sums_.data(), sums_.data(), n);
+            std::transform(sums_.begin(), sums_.end(), row.steps, [](float x) { return std::bit_cast<std::uint32_t>(x); });
+        }
+        meet(Stopwatch::kRows);
+        run_positions<float>(op, RecurrenceBlock());
         meet(Stopwatch::kProduct);
     }
 

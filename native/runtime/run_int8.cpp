@@ -691,6 +691,28 @@ struct Int8Run : Run {
         end_scan(op);
     }
 
+    // Keeps SiLU of this thread's rows and by how much a state moves towards it; then leads states of its channels from
+    // position to position.
+    void recurrence(const Op& op) {
+        const std::int64_t n = op.scan.heads;
+        const std::int64_t* const room = at(m_.biases, op.scan.rate).data();
+        const auto rounded = [](std::int64_t x) { return (x + (std::int64_t{1} << 29)) >> 30; };
+        std::vector<std::int32_t> sigmoid(static_cast<std::size_t>(n));
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            const ScanRow row = kept_row(op, m, at(s_.position, m));
+            const std::int32_t* const x = narrow(op.source, m);
+            m_.kernel->sigmoid(x, n, sigmoid.data());
+            for (std::int64_t i = 0; i < n; i++)
+                row.values[i] = static_cast<std::int32_t>(rounded(std::int64_t{x[i]} * at(sigmoid, i)));
+            m_.kernel->sigmoid(narrow(op.second, m), n, sigmoid.data());
+            for (std::int64_t i = 0; i < n; i++)
+                row.steps[i] = static_cast<std::uint32_t>(rounded(room[i] * (kOne30 - at(sigmoid, i))));
+        }
+        meet(Stopwatch::kRows);
+        run_positions<std::int32_t>(op, RecurrenceBlock());
+        end_scan(op);
+    }
+
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
 
     // The products of a row's first and last third, as 15 bits and a sign under one exponent.

@@ -18,7 +18,9 @@ constexpr std::int64_t kMostScanStates = 256;  // columns of a head's state
 
 // Sizes, and the numbers of its parameters among the biases. With the delta rule groups are heads of keys, of so many
 // columns, without `bias` and `skip`. In a selective scan heads are channels, of width 1 in one group, and `rate` has a
-// number for each of their states; rows come behind a convolution, and there are no `bias` and `step_bias`.
+// number for each of their states; rows come behind a convolution, and there are no `bias` and `step_bias`. In a
+// recurrence they are `selective` channels without groups: a state is two words, and `rate` has what a forget gate's
+// bound leaves.
 struct ScanForm {
     std::int64_t heads = 0, width = 0, groups = 0, states = 0, taps = 0;
     int bias = -1, step_bias = -1, rate = -1, skip = -1;
@@ -48,7 +50,8 @@ struct ScanPages {
 
 // One position's row in its page: what enters the convolution; x, B and C, or queries and keys; steps in Q26. With the
 // delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20. In a
-// selective scan x is the values, Q16.
+// selective scan x is the values, Q16. In a recurrence so is what the state moves towards; steps are the share, Q30, in
+// the profile fp32 the bits of a float.
 struct ScanRow {
     std::int16_t *raw, *mixed;
     std::uint32_t* steps;

@@ -8,6 +8,7 @@
 
 #include "runtime/forest.h"
 #include "runtime/model.h"
+#include "runtime/recurrence.h"
 #include "runtime/selective.h"
 #include "runtime/share.h"
 
@@ -160,10 +161,11 @@ protected:
         }
         return block;
     }
-    // The same for channels of a selective scan, whose states go from position to position. Pages keep that behind the
-    // last position of a step, with the number of the block's rows in it, where they have none of two blocks in one
-    // place: a step that goes on there starts from it, any other one from the block's start, to the same bits.
-    template <class T> void run_positions(const Op& op, SelectiveBlock block) const {
+    // The same for channels of a selective scan or a recurrence, whose states go from position to position. Pages keep
+    // that behind the last position of a step, with the number of the block's rows in it, where they have none of two
+    // blocks in one place: a step that goes on there starts from it, any other one from the block's start, to the same
+    // bits.
+    template <class T, class Block> void run_positions(const Op& op, Block block) const {
         const Span channels = part(op.scan.heads);
         if (channels.size() == 0) return;
         const bool keeps = kScanBlock % m_.page_size == 0 || m_.page_size % kScanBlock == 0;
@@ -290,6 +292,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kSelective:
                 run.selective(op);
+                break;
+            case Op::kRecurrence:
+                run.recurrence(op);
                 break;
             case Op::kGate:
                 run.gate(op);

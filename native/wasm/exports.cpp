@@ -70,6 +70,7 @@ constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
     {"all_gather", Op::kAllGather},
     {"convolve_silu", Op::kConvolveSilu},
     {"selective", Op::kSelective},
+    {"recurrence", Op::kRecurrence},
 };
 
 // As js/src/core.js writes an operation: fields of model.h.

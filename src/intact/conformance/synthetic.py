@@ -30,6 +30,7 @@ from intact.models.program import (
     Experts,
     Gate,
     GatedDelta,
+    GatedRecurrence,
     Gather,
     Linear,
     Logits,
@@ -657,6 +658,30 @@ def _selective_scans() -> Iterator[Case]:
     yield b.case([*_two_sequences(), ALL_TOKENS])
 
 
+def _recurrences() -> Iterator[Case]:
+    """Build gated recurrences, two in a row: with and without bounds, gates that hardly open, values at their bounds."""
+    for channels, offset, size in ((40, 0.0, 1.0), (21, 8.0, 3.0), (3, 2.0, 30000.0), (6, 20.0, 4.0)):
+        b = _Builder(f"recurrence {channels} {offset:g}")
+        b.embed(40)
+        for i in range(2):
+            b.linear("x" if i == 0 else "gated", "F32", ("input", channels), ("z", channels), bias=0.5 * size)
+            b.linear("x" if i == 0 else "gated", "F32", ("forget", channels), bias=offset)
+            values = np.linspace(0, 1, channels, dtype=np.float32)
+            room = None if i == 0 else b.tensor("room", "F32", (channels,), _float_bytes(values))
+            state = b.buffer("state", channels)
+            b.ops.append(GatedRecurrence("input", "forget", state, room, i, channels))
+            b.ops.append(Gate(state, "z", b.buffer("gated", channels, wide=True), "silu"))
+        b.linear("gated", "F32", ("y", 41))
+        b.logits("y")
+        yield b.case(_cut_text(), pages=15)
+    b = _Builder("recurrence units")  # of which the head shows each
+    b.embed(40)
+    b.linear("x", "F32", ("input", 12), ("forget", 12))
+    b.ops.append(GatedRecurrence("input", "forget", b.buffer("y", 12), b.vector("room", 12, 0.5, 0.1), 0, 12))
+    b.logits("y")
+    yield b.case([*_two_sequences(), ALL_TOKENS])
+
+
 def _decoders() -> Iterator[Case]:
     """Build two whole layers: Llama's with Qwen2's biases, and Gemma's with windows and norms of heads and results."""
     for gemma in (False, True):
@@ -756,5 +781,5 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    for family in (*parts, _deltas, _selective_scans, _decoders, _adapters, _encoders, _multiplied):
+    for family in (*parts, _deltas, _selective_scans, _recurrences, _decoders, _adapters, _encoders, _multiplied):
         yield from family()

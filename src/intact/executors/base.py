@@ -20,12 +20,12 @@ from intact.models.program import (
     Embed,
     Experts,
     GatedDelta,
+    GatedRecurrence,
     Gather,
     Linear,
     Multiply,
     Norm,
     Program,
-    Recurrent,
     Scan,
     Scatter,
     SelectiveScan,
@@ -36,7 +36,7 @@ from intact.numerics.convolve import integer_taps
 from intact.numerics.delta import DeltaWeights
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SCALE_FRACTION, SCALE_LIMIT, SIGMOID_FRACTION
-from intact.numerics.functions import LOG2E
+from intact.numerics.functions import LOG2E, ONE
 from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.kv_codecs.definition import GRANULE
 from intact.numerics.multiply import row_multiplier
@@ -260,7 +260,29 @@ def _recurrent_weights(
     return convolution_taps(program, op), integer_bias(program, op.step_bias, 16), rate
 
 
-def _check_states(program: Program, op: Recurrent) -> None:
+def room_values(program: Program, op: GatedRecurrence) -> NDArray[np.float32]:
+    """Return what the lower bound of each channel's forget gate leaves, as float32.
+
+    Raises
+    ------
+    ModelError
+        If one is not from 0 to 1.
+    """
+    if op.room is None:
+        return np.ones(op.channels, np.float32)
+    values = bias_values(program, op.room)
+    if not (values.min() >= 0 and values.max() <= 1):
+        name, found = program.tensors[op.room].name, f"{values.min():.6g} to {values.max():.6g}"
+        raise ModelError(f"tensor {name}: what bounds of a forget gate leave lies in 0 to 1, found {found}")
+    return values
+
+
+def integer_room(program: Program, op: GatedRecurrence) -> NDArray[np.int64]:
+    """Return the same in Q30; errors as of that."""
+    return np.floor(room_values(program, op).astype(np.float64) * ONE + 0.5).astype(np.int64)
+
+
+def _check_states(program: Program, op: Scan | GatedDelta | SelectiveScan) -> None:
     """Raise if the sums over the columns of a state would pass their bounds."""
     if op.states > MOST_STATES:
         tensor = program.tensors[op.decay].name
@@ -269,7 +291,7 @@ def _check_states(program: Program, op: Recurrent) -> None:
         )
 
 
-def _rates(program: Program, op: Recurrent, decay: NDArray[np.float32]) -> NDArray[np.int64]:
+def _rates(program: Program, op: Scan | GatedDelta | SelectiveScan, decay: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return how fast states forget, in Q20 and base 2, from A of each."""
     tensor = program.tensors[op.decay].name
     rate = np.floor(-decay.astype(np.float64) * (LOG2E * 2.0 ** (RATE_FRACTION - 30)) + 0.5)

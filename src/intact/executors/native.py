@@ -35,8 +35,10 @@ from intact.executors.base import (
     integer_bias,
     integer_gain,
     integer_multiplier,
+    integer_room,
     integer_sinks,
     kept_inputs,
+    room_values,
     row_number,
     scan_weights,
     scatter_columns,
@@ -58,6 +60,7 @@ from intact.models.program import (
     Experts,
     Gate,
     GatedDelta,
+    GatedRecurrence,
     Gather,
     Hadamard,
     Linear,
@@ -432,6 +435,15 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "scan": (op.channels, 1, 1, op.states, 1, -1, -1, rate, skip, False, False, True),
+                }
+            case GatedRecurrence():  # a state has 64 bits, two words
+                room = self._model.add_bias(integer_room(self.program, op), room_values(self.program, op))
+                return kind.RECURRENCE, {
+                    "source": ids[op.source],
+                    "second": ids[op.forget],
+                    "target": ids[op.target],
+                    "layer": op.layer,
+                    "scan": (op.channels, 1, 0, 2, 1, -1, -1, room, -1, False, False, True),
                 }
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}

@@ -22,6 +22,7 @@ from intact.models.program import (
     Experts,
     Gate,
     GatedDelta,
+    GatedRecurrence,
     Gather,
     Hadamard,
     Linear,
@@ -248,6 +249,10 @@ class StepWork:
                 kept = (8 if self._float else 4) * op.states + 8 * op.channels
                 state = op.channels * op.states
                 return WorkSize(self.rows * 3 * state, self.rows * (kept + self._size(op.target)))
+            case GatedRecurrence() if part == ROWS:
+                return WorkSize(0, self.rows * (self._size(op.source) + self._size(op.forget) + 8 * op.channels))
+            case GatedRecurrence():
+                return WorkSize(self.rows * 2 * op.channels, self.rows * (8 * op.channels + self._size(op.target)))
             case Gate():
                 return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
             case Experts() if part == ROWS:
@@ -313,6 +318,8 @@ class StepWork:
                 return {ROWS: ("convolve", f"{op.taps} positions"), PRODUCT: ("delta rule", f"{op.heads} heads")}
             case SelectiveScan():
                 return {ROWS: ("append", "x, B, C"), PRODUCT: ("scan", f"{op.channels} channels")}
+            case GatedRecurrence():
+                return {ROWS: ("append", "inputs, forget gates"), PRODUCT: ("recurrence", f"{op.channels} channels")}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Experts():

@@ -32,6 +32,7 @@ from intact.executors.base import (
     integer_bias,
     integer_gain,
     integer_multiplier,
+    integer_room,
     integer_sinks,
     integer_weight,
     kept_inputs,
@@ -53,6 +54,7 @@ from intact.models.program import (
     Experts,
     Gate,
     GatedDelta,
+    GatedRecurrence,
     Gather,
     Hadamard,
     Linear,
@@ -79,6 +81,10 @@ from intact.numerics.fixed import LIMIT, rshift, sat32
 from intact.numerics.gate import Activation, gated
 from intact.numerics.gather import gather
 from intact.numerics.hadamard import hadamard
+from intact.numerics.hgrn import advance as advance_recurrence
+from intact.numerics.hgrn import cached_rows as recurrence_cached
+from intact.numerics.hgrn import recurrence_row, recurrence_rows
+from intact.numerics.hgrn import zero_state as recurrence_state
 from intact.numerics.kv_codecs.definition import (
     KEY_UNIT,
     VALUE_UNIT,
@@ -157,6 +163,10 @@ class ReferenceExecutor:
                 self._cache.append([np.zeros((0, *width), np.int64) for width in columns])
                 of_states = (layer.channels, layer.states), (layer.channels,)
                 self._states.append([np.zeros((0, *width), np.int64) for width in of_states])
+                continue
+            if isinstance(layer, GatedRecurrence):
+                self._cache.append([np.zeros((0, layer.channels), np.int64) for _ in range(2)])
+                self._states.append([np.zeros((0, layer.channels), np.int64)])
                 continue
             inner, both, heads = (layer.shape.inner,), (layer.groups * layer.states,), (layer.heads,)
             if isinstance(layer, Scan):
@@ -327,6 +337,9 @@ class ReferenceExecutor:
                 case SelectiveScan():
                     fraction[op.target] = 16
                     rows[op.target] = self._selective(op, rows, chunks)
+                case GatedRecurrence():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._recurrence(op, rows[op.source], rows[op.forget], chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
                 case Experts():
@@ -598,6 +611,25 @@ class ReferenceExecutor:
                             array[self._state(chunk.pages, p)] = value
         return out
 
+    def _recurrence(self, op: GatedRecurrence, x: Rows, forget: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        new, kept = recurrence_rows(x, forget, cast(Rows, self._recurrent[op.layer])), self._recurrent_rows(op)
+        out, row, (states,) = np.zeros(x.shape, np.int64), 0, self._states[op.layer]
+        for chunk in chunks:
+            slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
+            for array, values in zip(kept, new, strict=True):
+                array[slots[chunk.position : end]] = values[row : row + len(chunk.tokens)]
+            first = chunk.position - chunk.position % BLOCK  # states are computed again from the block's start
+            state = states[self._state(chunk.pages, first - 1)] if first else recurrence_state(op.channels)
+            block = recurrence_cached([array[slots[first:end]] for array in kept])
+            for p in range(first, end):
+                state = advance_recurrence(block, p - first, state)
+                if p >= chunk.position:
+                    out[row] = recurrence_row(state)
+                    row += 1
+                    if p % BLOCK == BLOCK - 1:
+                        states[self._state(chunk.pages, p)] = state
+        return out
+
     def _state(self, pages: NDArray[np.int32], p: int) -> int:
         """Return the index of the state behind the block that ends at a position."""
         return int(pages[p // self.page_size]) * state_slots(self.page_size) + p % self.page_size // BLOCK
@@ -673,7 +705,7 @@ def _seen(chunk: SequenceChunk, row: int) -> Rows:
     return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_ancestors(chunk, row), np.int64)])
 
 
-def _recurrent_weights(program: Program, op: Recurrent) -> ScanWeights | DeltaWeights | SelectiveWeights:
+def _recurrent_weights(program: Program, op: Recurrent) -> ScanWeights | DeltaWeights | SelectiveWeights | Rows:
     """Return the parameters of a recurrent layer as integers."""
     match op:
         case Scan():
@@ -682,6 +714,8 @@ def _recurrent_weights(program: Program, op: Recurrent) -> ScanWeights | DeltaWe
             return delta_weights(program, op)
         case SelectiveScan():
             return selective_weights(program, op)
+        case GatedRecurrence():
+            return integer_room(program, op)
 
 
 def _embed(w: BlockWeight, tokens: NDArray[np.integer], multiplier: int) -> Rows:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from intact.formats.metadata import Metadata
-from intact.models.config import MOST_CONTEXT, Config
 from intact.models.names import HF_NAMES
 from intact.models.program import Buffer
 from intact.models.state_spaces import StateSpaces, scan_bare_names, scan_names
+from intact.models.without_attention import WithoutAttention
 
-_NO_ATTENTION = {"head_count": 1, "head_count_kv": 1, "key_length": 2, "value_length": 2}
 BACKBONE_NAMES = HF_NAMES | {"token_embd": "model.embeddings", "output_norm": "model.norm_f", "attn_norm": "norm"}
 
 
@@ -27,32 +20,10 @@ class BackboneStateSpaces(StateSpaces):
     fused = {"ssm_in": "mixer.in_proj"}
 
 
-class ScansAlone(BackboneStateSpaces):
+class ScansAlone(WithoutAttention, BackboneStateSpaces):
     """Those without attention and feed-forward nets."""
 
-    @classmethod
-    def read_gguf(cls, m: Metadata) -> Config:
-        """Read what is shared with other decoders."""
-        own = {f"{m.prefix}attention.{key}": value for key, value in _NO_ATTENTION.items()}
-        own |= {m.prefix + "feed_forward_length": 1, m.prefix + "rope.dimension_count": 2}
-        return super().read_gguf(Metadata({**m.values, **own}, m.source, prefix=m.prefix))
-
-    @classmethod
-    def read_hf(cls, m: Metadata) -> Config:
-        """Read the same from a config.json."""
-        own: dict[str, Any] = {
-            "num_attention_heads": 1,
-            "num_key_value_heads": 1,
-            "head_dim": 2,
-            "intermediate_size": 1,
-            "max_position_embeddings": m.get("max_position_embeddings", MOST_CONTEXT),
-            "rope_theta": None,
-        }
-        return super().read_hf(Metadata({**m.values, **own}, m.source))
-
-    def rotations(self) -> tuple[NDArray[np.uint64], ...]:
-        """Return none: positions are not rotated."""
-        return ()
+    has_nets = False
 
     def buffers(self) -> dict[str, Buffer]:
         """Return the residual stream, and the rows of a layer."""

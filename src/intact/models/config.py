@@ -166,6 +166,8 @@ class Config:
     """The sizes of gated delta nets, if there are any; their convolutions sum over `taps` positions."""
     delta_layers: tuple[int, ...] = ()
     """Layers with a gated delta net in the place of attention."""
+    forget_bounds: bool = False
+    """True if the forget gates of layers behind the first have lower bounds (HGRN)."""
     factors: Mapping[str, tuple[RowFactors, ...]] = field(default_factory=dict)
     """Factors of matrices by the ends of their names (Falcon-H1); of others there are none."""
     token_types: int = 0

@@ -353,7 +353,25 @@ class SelectiveScan:
     states: int
 
 
-Recurrent: TypeAlias = Scan | GatedDelta | SelectiveScan
+@dataclass(frozen=True)
+class GatedRecurrence:
+    """The gated recurrence of HGRN (arXiv 2311.04823); appends a row to the cache first.
+
+    The source holds i and `forget` the forget gate before its sigmoid, a number for each of `channels`. A channel's
+    state follows ``h = f h + (1 - f) silu(i)`` with ``f = b + (1 - b) sigmoid(forget)``, and the target is h. `room`
+    names a tensor with 1 - b of each channel, from 0 to 1; None: b is 0. `layer` counts the recurrent layers of a
+    program, as that of a `Scan`; its part of the cache has the rows, and the states behind each block of 64 positions.
+    """
+
+    source: str
+    forget: str
+    target: str
+    room: str | None
+    layer: int
+    channels: int
+
+
+Recurrent: TypeAlias = Scan | GatedDelta | SelectiveScan | GatedRecurrence
 """Layers whose state leads from one position to the next; trees of drafts cannot pass them."""
 
 
@@ -441,6 +459,7 @@ Op: TypeAlias = (
     | Scan
     | GatedDelta
     | SelectiveScan
+    | GatedRecurrence
     | Gate
     | Experts
     | Logits

@@ -264,6 +264,23 @@ def selective_scan(x: Floats, b: Floats, c: Floats, steps: Floats, weights: Sele
     return out
 
 
+def recurrence(x: Floats, forget: Floats, room: Floats) -> Floats:
+    """Return the states of a gated recurrence for one text, position by position (docs/numerics_fp32.md).
+
+    Parameters
+    ----------
+    x, forget : float32 (m, channels)
+        The input before SiLU and the forget gate before its sigmoid.
+    room : float32 (channels,)
+        What the lower bound of the forget gate leaves.
+    """
+    value, share = silu(x), room * sigmoid(-forget)
+    state, out = np.zeros(len(room), np.float32), np.empty_like(value)
+    for t in range(len(value)):
+        out[t] = state = state + share[t] * (value[t] - state)
+    return out
+
+
 def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights: DeltaWeights) -> Floats:
     """Return the results of a layer with the gated delta rule for one text, block by block (docs/numerics_fp32.md).
 

@@ -308,6 +308,7 @@ _NAMES = {
     "Scan": "state-space layers",
     "SelectiveScan": "state-space layers",
     "GatedDelta": "gated delta nets",
+    "GatedRecurrence": "gated recurrences",
     "Experts": "mixtures of experts",
     "Scatter": "latent attention",
 }

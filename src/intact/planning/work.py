@@ -28,6 +28,7 @@ from intact.models.program import (
     Convolve,
     ConvolveSilu,
     GatedDelta,
+    GatedRecurrence,
     Logits,
     Op,
     Program,
@@ -184,6 +185,8 @@ class PackedSizes:
             case SelectiveScan():
                 state = 4 * op.channels * (op.states + 2)
                 return 4 * op.states + 8 * op.channels + 16 + -(-state // PAGE)
+            case GatedRecurrence():
+                return 8 * op.channels + 16 + -(-16 * op.channels // PAGE)
             case _:
                 return 0
 

@@ -15,7 +15,7 @@ from intact.formats.metadata import Metadata
 from intact.formats.quantised.floats import SCALES
 from intact.formats.quantised.form import QuantisedForm
 from intact.formats.quantised.integers import Affine, affine_matrix
-from intact.formats.quantised.parts import MatrixParts
+from intact.formats.quantised.parts import Floats, MatrixParts
 from intact.formats.tensor import Tensor
 
 FLOATS: Final = ("F32", "F16", "BF16")
@@ -71,14 +71,30 @@ class BitNetFiles(QuantisedForm):
 
     def _rounded(self, parts: MatrixParts) -> Tensor:
         """Return floats rounded to -1, 0 and 1 times the mean of their magnitudes, as `AutoBitLinear` rounds them."""
-        rows, columns = parts.part(".weight", FLOATS, (None, None)).shape
+        return ternary_matrix(parts)
 
-        def read() -> Affine:
-            weights = parts.floats(".weight")
-            scale = np.maximum(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
-            return _ternary(np.clip(np.rint(weights * (np.float32(1) / scale)), -1, 1), float(scale))
 
-        return affine_matrix(parts, (rows, columns), _BITS, np.zeros(columns, np.int64), read)
+def mean_scale(weights: Floats) -> np.float32:
+    """Return the scale of floats that become ternary: the mean of their magnitudes, at least 10^-5."""
+    return np.maximum(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
+
+
+def ternary_matrix(parts: MatrixParts) -> Tensor:
+    """Return the floats of the part `.weight` rounded to -1, 0 and 1 times `mean_scale`, an integer weight of 2 bits.
+
+    Raises
+    ------
+    FormatError
+        If they are no matrix of floats.
+    """
+    rows, columns = parts.part(".weight", FLOATS, (None, None)).shape
+
+    def read() -> Affine:
+        weights = parts.floats(".weight")
+        scale = mean_scale(weights)
+        return _ternary(np.clip(np.rint(weights * (np.float32(1) / scale)), -1, 1), float(scale))
+
+    return affine_matrix(parts, (rows, columns), _BITS, np.zeros(columns, np.int64), read)
 
 
 def _ternary(values: np.ndarray, scale: float) -> Affine:
