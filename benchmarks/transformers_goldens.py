@@ -29,6 +29,7 @@ from intact.formats import Checkpoint  # noqa: E402
 from intact.models import find_architecture  # noqa: E402
 from support.folders import stored, tensor_values, write_encoder, write_folder, write_safetensors  # noqa: E402
 from support.heads import predicted, write_folder_with_layer  # noqa: E402
+from support.matmul_free import logits as matmul_free_logits  # noqa: E402
 from support.variants import VARIANTS  # noqa: E402
 from support.variants.encoders import ENCODERS, PAIR, SEP  # noqa: E402
 from support.variants.form import TOKENS  # noqa: E402
@@ -67,7 +68,27 @@ def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
         model = kind.from_pretrained(folder, dtype=dtype, attn_implementation="eager", **experts).eval()
         with torch.no_grad():
             found[dtype] = model(torch.tensor([TOKENS])).logits[0].double().numpy()
-    single, double = found[torch.float32], found[torch.float64]
+    return described_logits(found[torch.float32], found[torch.float64], own)
+
+
+def oracle_logits(name: str, own: Path) -> dict[str, Any]:
+    """Logits in float64 by a program of ours, and how far ours of the model in `own` are from them."""
+    variant = VARIANTS[name]
+    read = {key: as_stored(array, variant.kind) for key, array in tensor_values(variant.config, name).items()}
+    double = ORACLES[name](variant.config, read, TOKENS)
+    return described_logits(double, double, own)
+
+
+def as_stored(values: np.ndarray, kind: str) -> np.ndarray:
+    """Return values as float64, as a file of the kind has them."""
+    data = stored(values, kind)
+    if kind == "BF16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(values.shape).astype(float)
+    return np.frombuffer(data, "<f4" if kind == "F32" else "<f2").reshape(values.shape).astype(np.float64)
+
+
+def described_logits(single: np.ndarray, double: np.ndarray, own: Path) -> dict[str, Any]:
+    """Describe another program's logits in float32 and float64, and ours of the model in `own`."""
     ours = intact.load(own, profile="fp32").logits(TOKENS)
     part = single[np.ix_(POSITIONS, range(0, single.shape[1], EVERY))]
     return {
@@ -268,6 +289,9 @@ PEER_CLASSES = {
     "internlm2": "LlamaForCausalLM",
     "bailingmoe2": "Glm4MoeForCausalLM",
 }
+ORACLES = {"hgrn-bit": matmul_free_logits, "hgrn-bit-unbounded": matmul_free_logits}
+"""Models that no class of Transformers has the formulas of, and programs in NumPy that have."""
+NUMPY_PROGRAM = "a program in NumPy, float64"
 PEERS = {"minicpm": as_granite, "internlm2": as_llama, "bailingmoe2": as_glm}
 """Models that Transformers has no class for, and how a class of the same formulas gets them."""
 
@@ -290,8 +314,11 @@ def comparisons(goldens: Mapping[str, Any]) -> dict[str, Any]:
         config = (VARIANTS | ENCODERS)[name].config
         own = find_architecture(Checkpoint(Path(name), "safetensors", config, {})).own_name()
         one = found.setdefault(own, {"classes": [], "models": 0, "difference": 0.0})
-        peer = PEER_CLASSES.get(name, config["architectures"][0])
-        one["classes"] = sorted({*one["classes"], peer})
+        if name in ORACLES:
+            one["program"] = NUMPY_PROGRAM
+        else:
+            peer = PEER_CLASSES.get(name, config["architectures"][0])
+            one["classes"] = sorted({*one["classes"], peer})
         one["models"] += 1
         one["difference"] = max(one["difference"], golden["transformers"]["ours"])
     return goldens["versions"] | {"architectures": dict(sorted(found.items()))}
@@ -312,10 +339,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = write_folder(Path(temporary), variant, name)
             theirs = peer_folder(Path(temporary) / "peer", name) if name in PEERS else folder
-            logits = old["models"][name]["transformers"] if keep else transformers_logits(theirs, folder)
+            if keep:
+                logits = old["models"][name]["transformers"]
+            else:
+                logits = oracle_logits(name, folder) if name in ORACLES else transformers_logits(theirs, folder)
             models[name] = {"transformers": logits, "digests": digests(folder)}
         print(name, logits["range"], logits["float64"], models[name]["digests"], flush=True)
-    if keep:
+    made = {name for name in (VARIANTS | ENCODERS) if name not in old["models"] | old.get("encoders", {})}
+    if keep or (arguments.new and made <= ORACLES.keys()):
         versions = old["versions"]
     else:
         import torch

@@ -29,6 +29,7 @@ from intact.numerics import (
     fixed,
     functions,
     gate,
+    hgrn,
     matmul,
     multiply,
     norm,
@@ -149,6 +150,18 @@ def _selective_positions(
         now = selective.advance(rows, i, now, weights)
         out.append(selective.selective_row(rows, i, now, weights))
     return {"step": _list(rows.step), "y": _list(out), "state": _list(now.mantissa), "exponent": _list(now.exponent)}
+
+
+def _recurrence_positions(
+    x: list[list[int]], forget: list[list[int]], room: list[int], state: list[int] | None = None
+) -> Case:
+    """The results of some positions, and the states behind the last one."""
+    rows = hgrn.recurrence_rows(*(np.array(part, np.int64) for part in (x, forget, room)))
+    now, out = hgrn.zero_state(len(room)) if state is None else np.array(state, np.int64), []
+    for i in range(len(x)):
+        now = hgrn.advance(rows, i, now)
+        out.append(hgrn.recurrence_row(now))
+    return {"value": _list(rows.value), "share": _list(rows.share), "y": _list(out), "state": _list(now)}
 
 
 def _described_choice(choice: experts.ExpertChoices) -> Case:
@@ -282,6 +295,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "delta_rows": _delta_rows,
     "delta_block": _delta_block,
     "selective_positions": _selective_positions,
+    "recurrence_positions": _recurrence_positions,
     "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
     "tanh": lambda x: _list(functions.tanh(np.array(x))),
     "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
@@ -639,6 +653,14 @@ def _selective() -> Iterator[Case]:
         yield _case("selective_positions", **given, state=state, exponent=[-22, size - 20, -60, 3, -31, 0])
 
 
+def _recurrence() -> Iterator[Case]:
+    for size in (3, 17, 31):
+        x, forget = (_list(_integers(f"recurrence {name} {size}", (5, 6), bits)) for name, bits in (("x", size), ("f", 20)))
+        given: Case = {"x": x, "forget": forget, "room": [1 << 30, 0, 1, 1 << 29, (1 << 30) - 1, 3 << 20]}
+        yield _case("recurrence_positions", **given)
+        yield _case("recurrence_positions", **given, state=_list(_integers(f"recurrence state {size}", (6,), 16 + size)))
+
+
 def _multiply() -> Iterator[Case]:
     x = [0, 1, -1, 3, -3, 1 << 23, -(1 << 23), 1 << 24, (1 << 46) - 1, 1 << 46, (1 << 46) + 9, -(1 << 46) - 9, 1 << 61]
     for number in ("1", "1/3", "-7/5", "0", "1/33554432", "1023/16"):
@@ -664,6 +686,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "scan": _scan,
     "delta": _delta,
     "selective": _selective,
+    "recurrence": _recurrence,
     "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,

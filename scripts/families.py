@@ -114,7 +114,7 @@ def row(one: ArchitectureDescription) -> str:
     """Return a family's row of the table."""
     what = f"{one.summary}; {one.source}" if one.source else one.summary
     compared = one.compared
-    classes = "-" if compared is None else f"{compared.program}, {', '.join(f'`{name}`' for name in compared.classes)}"
+    classes = "-" if compared is None else ", ".join((compared.program, *(f"`{name}`" for name in compared.classes)))
     difference = "-" if compared is None else f"{compared.difference:.1e}"
     names = ", ".join(f"`{name}`" for name in one.hf)
     return f"| {one.title} | {what} | `{one.gguf}` | {names} | {classes} | {difference} |\n"

@@ -5,29 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import intact
 from intact.conformance.synthetic import Case, _Builder, cases
 from intact.errors import ModelError
-from intact.executors.base import SequenceChunk, selective_weights
+from intact.executors.base import selective_weights
 from intact.executors.native import NativeExecutor, available_tiers
-from intact.executors.reference import ReferenceExecutor
 from intact.models.program import ConvolveSilu, Embed, Linear, SelectiveScan, Target
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
-from support.examples import examples
+from support.positions import COUNT, check_native, check_native_cuts, check_reference_cuts, check_walks, logits_of
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
 CASES = {case.name: case for case in cases() if case.name.startswith("selective ")}
-CHANNELS, STATES, COUNT = 22, 12, 150
-
-
-def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.ndarray]:
-    executor.reserve_pages(case.pages)
-    return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
+CHANNELS, STATES = 22, 12
 
 
 def bare_case(taps: int = 4) -> tuple[Case, np.ndarray]:
@@ -53,93 +45,27 @@ def bare_case(taps: int = 4) -> tuple[Case, np.ndarray]:
     return b.case([], pages=-(-COUNT // 16)), rows
 
 
-def logits_of(executor: ReferenceExecutor | NativeExecutor, ends: list[int]) -> np.ndarray:
-    """The logits of a text that is cut at some places."""
-    count = -(-COUNT // executor.page_size)
-    executor.reserve_pages(count + 1)
-    pages, out = np.arange(count, 0, -1, dtype=np.int32), []
-    for start, end in zip([0, *ends], [*ends, COUNT], strict=True):
-        chunk = SequenceChunk(start, np.arange(start, end, dtype=np.int32), pages)
-        out.append(executor.step_float([chunk], np.arange(end - start)).copy())
-    return np.concatenate(out)
-
-
 @pytest.mark.native
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("name", CASES)
 def test_native_equals_the_reference(name: str, tier: str) -> None:
-    case = CASES[name]
-    expected = run(ReferenceExecutor(case.program, case.bits, 16), case)
-    assert all(np.abs(part).max() > 0 for part in expected)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    check_native(CASES[name], tier)
 
 
 def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut() -> None:
-    program = bare_case()[0].program
-    expected = logits_of(ReferenceExecutor(program), [])
-    for page, ends in ((16, list(range(1, COUNT))), (80, [63, 64, 65, 128])):
-        assert np.array_equal(logits_of(ReferenceExecutor(program, 8, page), ends), expected), page
+    check_reference_cuts(bare_case()[0].program)
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("profile", ["int8", "fp32"])
 def test_native_gives_one_text_the_same_bits_however_it_is_cut(profile: str) -> None:
-    program = bare_case()[0].program
-    expected = logits_of(NativeExecutor(program, profile, 1), [])
-    if profile == "int8":
-        assert np.array_equal(expected, logits_of(ReferenceExecutor(program), []))
-
-    @given(
-        st.lists(st.integers(1, COUNT - 1), max_size=12, unique=True),
-        st.sampled_from([16, 32, 48, 64, 80, 128, 208]),
-        st.integers(1, 3),
-        st.sampled_from(TIERS),
-    )
-    @examples(25)
-    def cut(ends: list[int], page: int, threads: int, tier: str) -> None:
-        executor = NativeExecutor(program, profile, threads, tier, page_size=page)
-        assert np.array_equal(logits_of(executor, sorted(ends)), expected)
-
-    cut()
+    check_native_cuts(bare_case()[0].program, profile)
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("profile", ["int8", "fp32"])
 def test_states_on_the_way_are_taken_up_for_their_own_rows_alone(profile: str) -> None:
-    """Texts go back to any place, go on otherwise, copy pages and come back: each row is that of its own text."""
-    program = bare_case()[0].program
-
-    @given(
-        st.lists(st.tuples(st.integers(0, 139), st.integers(1, 80), st.booleans(), st.integers(0, 2)), max_size=20),
-        st.sampled_from([16, 32, 48, 64, 128]),
-    )
-    @examples(25)
-    def walk(moves: list[tuple[int, int, bool, int]], page: int) -> None:
-        executor, plain = NativeExecutor(program, profile, 2, page_size=page), NativeExecutor(program, profile, 1)
-        count = -(-COUNT // page)
-        executor.reserve_pages(3 * count)
-        plain.reserve_pages(-(-COUNT // plain.page_size))
-        texts: list[list[int]] = [[], [], []]
-        for back, length, copies, which in moves:
-            pages = np.arange(which * count, (which + 1) * count, dtype=np.int32)
-            if copies:  # a fork of another text: its pages are copied
-                other = (which + 1) % 3
-                for i in range(count):
-                    executor.copy_page(other * count + i, which * count + i)
-                texts[which] = list(texts[other])
-            start = min(back, len(texts[which]))
-            added = [(start * 7 + length * 3 + 5 * i + which) % COUNT for i in range(min(length, COUNT - start))]
-            texts[which] = texts[which][:start] + added
-            chunk = SequenceChunk(start, np.array(added, np.int32), pages)
-            found = executor.step_float([chunk], np.arange(len(added))).copy()
-            whole = SequenceChunk(
-                0, np.array(texts[which], np.int32), np.arange(-(-COUNT // plain.page_size), dtype=np.int32)
-            )
-            assert np.array_equal(found, plain.step_float([whole], np.arange(start, len(texts[which]))))
-
-    walk()
+    check_walks(bare_case()[0].program, profile)
 
 
 @pytest.mark.native

@@ -22,6 +22,7 @@ from intact.models.program import (
     Experts,
     Gate,
     GatedDelta,
+    GatedRecurrence,
     Linear,
     Logits,
     Multiply,
@@ -67,6 +68,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "convolve silu", op.taps, op.bias is None
         case SelectiveScan():
             return "selective scan", program.layers > 0
+        case GatedRecurrence():
+            return "recurrence", op.room is None
         case Scan():
             return "scan", op.taps, op.groups > 1, program.layers > 0  # pages of state spaces alone have another form
         case GatedDelta():

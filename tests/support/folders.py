@@ -102,6 +102,9 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
             values = random_floats(f"{seed}|{own.removesuffix('.weight')}", shape, size)
             offset = 0.0 if ".ssm_" in name else architecture.hf_gain_offset
             out[own] = (values + np.float32(mean - offset)).astype(np.float32)
+    if "model.lower_bounds" in out:  # of all layers, before their softmax
+        shape = (config["num_hidden_layers"], config["hidden_size"])
+        out["model.lower_bounds"] = random_floats(f"{seed}|model.lower_bounds", shape, 1.0)
     out = {name.replace("model.", architecture.hf_beginning, 1): array for name, array in out.items()}
     return stack_experts(architecture, out, config)
 

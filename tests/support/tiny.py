@@ -49,6 +49,7 @@ VECTORS = {
     "post_ffw_norm.weight": (0.8, 0.2),
     "attn_k.bias": (0.0, 2.0),
     "attn_sinks.weight": (1.0, 2.0),
+    ".hgrn_room.weight": (0.5, 0.1),
     ".ssm_a": (-4.0, 1.0),
     ".ssm_dt.bias": (-3.0, 1.0),
     ".bias": (0.0, 0.3),

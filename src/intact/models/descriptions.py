@@ -20,7 +20,7 @@ class Comparison(NamedTuple):
     program : str
         The other program and its version.
     classes : tuple of str
-        Its classes.
+        Its classes; none where it is a program of this repository.
     models : int
         How many models.
     difference : float
@@ -97,6 +97,6 @@ def _comparisons() -> dict[str, Comparison]:
     stored = json.loads(files("intact.models").joinpath("comparisons.json").read_text("utf-8"))
     program = f"Transformers {stored['transformers']}"
     return {
-        name: Comparison(program, tuple(one["classes"]), one["models"], one["difference"])
+        name: Comparison(one.get("program", program), tuple(one["classes"]), one["models"], one["difference"])
         for name, one in stored["architectures"].items()
     }

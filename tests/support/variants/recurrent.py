@@ -224,6 +224,12 @@ VARIANTS: dict[str, Variant] = {
         ),
         "BF16",
     ),
+    "hgrn-bit": Variant(
+        config("HGRNBitForCausalLM", "hgrn_bit", num_hidden_layers=3, num_heads=2, intermediate_size=None)
+    ),
+    "hgrn-bit-unbounded": Variant(
+        config("HGRNBitForCausalLM", "hgrn_bit", use_lower_bound=False, tie_word_embeddings=True), "BF16"
+    ),
     "jamba": Variant(
         config(
             "JambaForCausalLM",
