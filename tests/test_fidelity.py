@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import intact
+from support import matmul_free
 from support.architectures import STORED
 from support.models import first_always
 from support.tiny import K_KINDS, KINDS, write_tiny
@@ -472,10 +473,37 @@ class Gemma4(FloatModel):
         return x * self.weights[p + "layer_output_scale.weight"]
 
 
+class MatMulFree(FloatModel):
+    """The MatMul-free LM: a norm of its own before each product, HGRN's recurrence, the state behind SiLU as a gate."""
+
+    def entered(self, x: np.ndarray, name: str) -> np.ndarray:
+        return matmul_free.rms_norm(x, self.weights[name + "_norm.weight"], 1e-8)
+
+    def product(self, x: np.ndarray, name: str) -> np.ndarray:
+        return self.linear(self.entered(x, name), name)
+
+    def layer(self, x: np.ndarray, i: int) -> np.ndarray:
+        p = f"blk.{i}."
+        y = self.norm(x, p + "attn_norm")
+        bound = 1 - self.weights.get(p + "hgrn_room.weight", np.ones(1))
+        h = matmul_free.recurrence(self.product(y, p + "hgrn_input"), self.product(y, p + "hgrn_forget"), bound)
+        gate = self.norm(self.product(y, p + "hgrn_gate"), p + "hgrn_norm")
+        x = x + self.product(gate * matmul_free.silu(h), p + "hgrn_output")
+        y = self.entered(self.norm(x, p + "ffn_norm"), p + "ffn_gate")
+        net = matmul_free.silu(self.linear(y, p + "ffn_gate")) * self.linear(y, p + "ffn_up")
+        return x + self.product(net, p + "ffn_down")
+
+    def logits(self, tokens: list[int]) -> np.ndarray:
+        y = self.entered(self.norm(self.rows(tokens), "output_norm"), "output_head")
+        return self.linear(y, "output" if "output.weight" in self.weights else "token_embd")
+
+
+OWN_PROGRAMS = {"gemma4": Gemma4, "hgrn_bit": MatMulFree}
+
+
 def float_model(path: Path) -> FloatModel:
     """The float64 program of a file's architecture."""
-    model = FloatModel(path)
-    return Gemma4(path) if model.kind == "gemma4" else model
+    return OWN_PROGRAMS.get(FloatModel(path).kind, FloatModel)(path)
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
@@ -526,7 +554,7 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
 
 
 @pytest.mark.parametrize(
-    "architecture", ["mamba", "jamba", "mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35"]
+    "architecture", ["mamba", "jamba", "mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35", "hgrn_bit"]
 )
 def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)

@@ -39,6 +39,7 @@ from support.variants import VARIANTS
 GOLDEN = {
     "afmoe": "4ef72c2a209e0225",
     "bitnet-b1.58": "6b3cb5428caa9369",
+    "hgrn_bit": "8b31d683f2b8b1ee",
     "ernie4_5-moe": "aaf2cab059254ed5",
     "gemma": "2cafd9dc7a51da21",
     "gemma4": "0f19f29b77ba5a54",

@@ -38,6 +38,15 @@ def row_codes(x: Floats) -> Floats:
     return np.clip(np.rint(x * scale), -128, 127) / scale
 
 
+def recurrence(x: Floats, forget: Floats, bound: Floats | float) -> Floats:
+    """h = f * h + (1 - f) * silu(x) from position to position, with f = b + (1 - b) * sigmoid(forget)."""
+    value, f = silu(x), bound + (1 - bound) * sigmoid(forget)
+    states, h = np.empty_like(value), np.zeros(value.shape[1])
+    for t in range(len(value)):
+        states[t] = h = f[t] * h + (1 - f[t]) * value[t]
+    return states
+
+
 def logits(
     config: Mapping[str, Any], values: Mapping[str, Floats], tokens: Sequence[int], rounded: bool = False
 ) -> Floats:
@@ -68,11 +77,7 @@ def logits(
     for i in range(layers):
         p = f"model.layers.{i}."
         y = rms_norm(x, w[p + "attn_norm.weight"], eps)
-        f = bounds[i] + (1 - bounds[i]) * sigmoid(bit_linear(y, p + "attn.f_proj"))
-        value = silu(bit_linear(y, p + "attn.i_proj"))
-        states, h = np.empty_like(value), np.zeros(value.shape[1])
-        for t in range(len(value)):
-            states[t] = h = f[t] * h + (1 - f[t]) * value[t]
+        states = recurrence(bit_linear(y, p + "attn.i_proj"), bit_linear(y, p + "attn.f_proj"), bounds[i])
         gate = rms_norm(bit_linear(y, p + "attn.g_proj"), w[p + "attn.g_norm.weight"], eps)
         x = x + bit_linear(gate * silu(states), p + "attn.o_proj")
         both = bit_linear(rms_norm(x, w[p + "mlp_norm.weight"], eps), p + "mlp.gate_proj")

@@ -164,11 +164,13 @@ class Op:
 
         SELECTIVE = 15
 
-        GATE = 16
+        RECURRENCE = 16
 
-        EXPERTS = 17
+        GATE = 17
 
-        LOGITS = 18
+        EXPERTS = 18
+
+        LOGITS = 19
 
     @property
     def source(self) -> int: ...
