@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, SELECTIVE, DELTA, GATHER, MAPPED, CODECS, MULTIPLY = (
+HEAD, EXPERTS, ADAPTERS, CONVOLUTIONS, SCAN, SELECTIVE, RECURRENCE, DELTA, GATHER, MAPPED, CODECS, MULTIPLY = (
     f"tests/executors/test_{name}.py"
     for name in (
-        *("head_inputs", "experts", "adapters", "convolutions", "scan", "selective"),
+        *("head_inputs", "experts", "adapters", "convolutions", "scan", "selective", "recurrence"),
         *("delta", "gather", "mapped_weights", "kv_codecs", "multiply"),
     )
 )
@@ -367,6 +367,20 @@ MUTATIONS = [
         ("D x rounds", "rshift(skip_[channel] * row.values[channel], 12)",
          "((skip_[channel] * row.values[channel]) >> 12)"),
         unit="selective.cpp",
+    ),
+    *of(
+        "recurrence.cpp", RECURRENCE,
+        ("a state rounds", "((rest + lower + (std::int64_t{1} << 29)) >> 30)", "((rest + lower) >> 30)"),
+        ("a state keeps its lower bits", "(h[i] & 0xffff) * kept", "std::int64_t{0}"),
+        ("a sum's upper part is exact", "(upper & 0x3fff) << 16", "std::int64_t{0}"),
+        ("a result rounds", "(h + (1 << 15)) >> 16", "h >> 16"),
+        ("a state goes on behind a block", "if (!before_.mantissas)", "if (true)"),
+        unit="recurrence.cpp",
+    ),
+    *of(
+        "run_int8.cpp", RECURRENCE,
+        ("a bound leaves less of a share", "rounded(room[i] * (kOne30 - at(sigmoid, i)))", "kOne30 - at(sigmoid, i)"),
+        unit="run_int8.cpp",
     ),
     *of(
         "step.h", SELECTIVE,

@@ -17,7 +17,7 @@ from intact.formats import Tensor
 from intact.formats.stored_blocks import blocks_from_bytes, blocks_to_bytes, starts_blocks
 from intact.models import Program
 from intact.models.gathers import has_index
-from intact.models.program import Experts, Hadamard, Norm
+from intact.models.program import Experts, GatedRecurrence, Hadamard, Norm
 from intact.numerics.dequantize import dequantize
 from intact.numerics.integers import read_header, to_bytes
 from intact.quantizers import COSTS, QUANTIZERS, InputStatistics, Spec, SpecMixture
@@ -71,6 +71,9 @@ def check_transformable(program: Program, transforms: str) -> None:
     """Raise ParameterError if a program has parts that no transform is made for."""
     if expert_matrices(program) or any(isinstance(op, Norm) and op.centered for op in program.ops):
         raise ParameterError(f"{transforms}: transforms are not made for mixtures of experts and layer norms")
+    if any(isinstance(op, GatedRecurrence) for op in program.ops):
+        what = "gated recurrences, whose products have norms of their own"
+        raise ParameterError(f"{transforms}: transforms are not made for {what}")
 
 
 def check_experts(program: Program, spec: Spec | SpecMixture, *, calibrated: bool) -> None:
