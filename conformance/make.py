@@ -655,10 +655,14 @@ def _selective() -> Iterator[Case]:
 
 def _recurrence() -> Iterator[Case]:
     for size in (3, 17, 31):
-        x, forget = (_list(_integers(f"recurrence {name} {size}", (5, 6), bits)) for name, bits in (("x", size), ("f", 20)))
+        x, forget = (
+            _list(_integers(f"recurrence {name} {size}", (5, 6), bits)) for name, bits in (("x", size), ("f", 20))
+        )
         given: Case = {"x": x, "forget": forget, "room": [1 << 30, 0, 1, 1 << 29, (1 << 30) - 1, 3 << 20]}
         yield _case("recurrence_positions", **given)
-        yield _case("recurrence_positions", **given, state=_list(_integers(f"recurrence state {size}", (6,), 16 + size)))
+        yield _case(
+            "recurrence_positions", **given, state=_list(_integers(f"recurrence state {size}", (6,), 16 + size))
+        )
 
 
 def _multiply() -> Iterator[Case]:

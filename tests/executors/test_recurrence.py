@@ -25,7 +25,7 @@ CHANNELS = 43
 
 
 def bare_case() -> tuple[Case, np.ndarray]:
-    """A program that is little besides a recurrence: token i has row i, whose parts are products with the unit matrix."""
+    """A program that is little besides a recurrence: token i has row i, of which a unit matrix makes the parts."""
     rng, b = np.random.default_rng(5), _Builder("bare")
     rows = rng.normal(0, 1, (COUNT, 2 * CHANNELS)).astype(np.float32)
     rows[:, CHANNELS:] += np.linspace(-2, 8, CHANNELS, dtype=np.float32)
@@ -73,7 +73,9 @@ def test_the_fp32_profile_computes_its_definition(tier: str, bounded: bool) -> N
     case, rows = bare_case()
     op = next(op for op in case.program.ops if isinstance(op, GatedRecurrence))
     op = op if bounded else replace(op, room=None)
-    program = replace(case.program, ops=tuple(op if isinstance(one, GatedRecurrence) else one for one in case.program.ops))
+    program = replace(
+        case.program, ops=tuple(op if isinstance(one, GatedRecurrence) else one for one in case.program.ops)
+    )
 
     def values(name: str) -> np.ndarray:
         t = program.tensors[name]

@@ -659,7 +659,7 @@ def _selective_scans() -> Iterator[Case]:
 
 
 def _recurrences() -> Iterator[Case]:
-    """Build gated recurrences, two in a row: with and without bounds, gates that hardly open, values at their bounds."""
+    """Build gated recurrences, two in a row: with and without bounds, gates that hardly open, large values."""
     for channels, offset, size in ((40, 0.0, 1.0), (21, 8.0, 3.0), (3, 2.0, 8000.0), (6, 20.0, 4.0)):
         b = _Builder(f"recurrence {channels} {offset:g}")
         b.embed(40)

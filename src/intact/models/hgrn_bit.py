@@ -102,7 +102,11 @@ class MatMulFree(WithoutAttention):
         if checkpoint.format == "gguf":
             return super().split(checkpoint, config)
         tensors = dict(checkpoint.tensors)
-        if checkpoint.metadata.get("tie_word_embeddings") and _HEAD not in tensors and "model.embeddings.weight" in tensors:
+        if (
+            checkpoint.metadata.get("tie_word_embeddings")
+            and _HEAD not in tensors
+            and "model.embeddings.weight" in tensors
+        ):
             tensors[_HEAD] = tensors["model.embeddings.weight"]
         for name in [name for name in tensors if name.endswith("_proj.weight") or name == _HEAD]:
             tensor, gain = tensors[name], name.removesuffix("weight") + "norm.weight"

@@ -76,7 +76,7 @@ class BitNetFiles(QuantisedForm):
 
 def mean_scale(weights: Floats) -> np.float32:
     """Return the scale of floats that become ternary: the mean of their magnitudes, at least 10^-5."""
-    return np.maximum(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
+    return max(np.float32(np.abs(weights).mean()), np.float32(_LEAST_SCALE))
 
 
 def ternary_matrix(parts: MatrixParts) -> Tensor:
