@@ -92,7 +92,8 @@ void check_recurrence(const Model& model, const Op& op) {
     for (const int i : {op.source, op.second, op.target})
         if (const BufferSpec& buffer = model.buffers[static_cast<std::size_t>(i)];
             buffer.wide || buffer.width != form.heads)
-            throw std::invalid_argument("a recurrence leads from a number and a forget gate of each channel, all narrow");
+            throw std::invalid_argument(
+                "a recurrence leads from a number and a forget gate of each channel, all narrow");
     if (!form.selective || form.delta || form.heads < 1 || form.width != 1 || form.groups != 0 || form.states != 2)
         throw std::invalid_argument("a recurrence has channels of one state of 64 bits");
     if (form.rate < 0 || static_cast<std::size_t>(form.rate) >= model.biases.size() ||
@@ -144,7 +145,8 @@ void check(const Model& model, const Op& op) {
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
         op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kMultiply || op.kind == Op::kConvolve ||
         op.kind == Op::kConvolveSilu || op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective ||
-        op.kind == Op::kRecurrence || op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer || op.kind == Op::kAllGather)
+        op.kind == Op::kRecurrence || op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer ||
+        op.kind == Op::kAllGather)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || op.kind == Op::kScan || op.kind == Op::kDelta ||
         op.kind == Op::kSelective || op.kind == Op::kRecurrence || (op.kind == Op::kGate && op.second != -1))

@@ -81,8 +81,8 @@ struct Op {
     };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
-    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta, selective: steps;
-                      // recurrence: the forget gate
+    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta, selective: steps
+                      // (recurrence: its forget gate)
     int third = -1;   // attend: the value; delta: how much each head writes; selective: B
     int fourth = -1;  // selective: C
     int target = -1;

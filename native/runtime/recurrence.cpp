@@ -25,8 +25,8 @@ void RecurrenceBlock::enter(std::int64_t begin, Integers state) const {
     }
 }
 
-// rshift(f * h + (1 - f) * c, 30), h in Q32 and c in Q16: of the sum, which has up to 78 bits, the upper 32 bits of h and
-// its lower 16 are multiplied apart.
+// rshift(f * h + (1 - f) * c, 30), h in Q32 and c in Q16: the upper 32 bits of h and its lower 16 are multiplied apart,
+// as the sum has up to 78.
 void RecurrenceBlock::advance(std::int64_t begin, std::int64_t t, Integers state) const {
     const ScanRow& row = rows_[static_cast<std::size_t>(t)];
     const std::uint32_t* const shares = row.steps + begin;

@@ -302,7 +302,8 @@ struct Fp32Run : Run {
             std::transform(data(op.second, m), data(op.second, m) + n, sums_.data(), [](float x) { return -x; });
             kernel_.sigmoid(sums_.data(), sums_.data(), n);
             kernel_.multiply(room, sums_.data(), sums_.data(), n);
-            std::transform(sums_.begin(), sums_.end(), row.steps, [](float x) { return std::bit_cast<std::uint32_t>(x); });
+            std::transform(sums_.begin(), sums_.end(), row.steps,
+                           [](float x) { return std::bit_cast<std::uint32_t>(x); });
         }
         meet(Stopwatch::kRows);
         run_positions<float>(op, RecurrenceBlock());
