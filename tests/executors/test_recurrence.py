@@ -67,6 +67,22 @@ def test_states_on_the_way_are_taken_up_for_their_own_rows_alone(profile: str) -
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+def test_states_in_pages_are_the_references_to_the_last_bit(tier: str) -> None:
+    """Results show 16 bits of a state's 32 behind the point."""
+    program, page = bare_case()[0].program, 64
+    reference, native = ReferenceExecutor(program, 8, page), NativeExecutor(program, "int8", 1, tier, page_size=page)
+    for executor in (reference, native):
+        logits_of(executor, [])
+    rows = page * (4 + 4) * CHANNELS + 16 * page  # shares, inputs, exponents of codes
+    for number in (2, 3):  # of the two whole blocks
+        expected = reference.read_page(number).view(np.int64)[-CHANNELS:]
+        found = native.read_page(number)[rows : rows + 8 * CHANNELS].view(np.int64)
+        assert np.array_equal(found, expected)
+        assert np.count_nonzero(expected & 0xFFFF) > CHANNELS // 2
+
+
+@pytest.mark.native
 @pytest.mark.parametrize("bounded", [True, False])
 @pytest.mark.parametrize("tier", TIERS)
 def test_the_fp32_profile_computes_its_definition(tier: str, bounded: bool) -> None:

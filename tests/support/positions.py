@@ -1,7 +1,7 @@
 """Checks of layers whose states go from position to position: a text has the same bits however it is cut."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from intact.conformance.synthetic import Case
@@ -75,6 +75,7 @@ def check_walks(program: Program, profile: str) -> None:
         st.lists(st.tuples(st.integers(0, 139), st.integers(1, 80), st.booleans(), st.integers(0, 2)), max_size=20),
         st.sampled_from([16, 32, 48, 64, 128]),
     )
+    @example([(0, 100, False, 0), (80, 10, False, 0)], 64)  # the page has the state behind row 99 when row 80 is next
     @examples(25)
     def walk(moves: list[tuple[int, int, bool, int]], page: int) -> None:
         executor, plain = NativeExecutor(program, profile, 2, page_size=page), NativeExecutor(program, profile, 1)
