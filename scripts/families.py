@@ -29,10 +29,10 @@ the same data.
 **Compared.** For each family tiny random models were made, with every feature that the family has, and their logits
 computed by Transformers' own class in float64 (`benchmarks/transformers_goldens.py`). The number is the largest
 difference of the `fp32` profile's logits, as a part of their range; 1e-4 would pass. Families that Transformers has no
-class for were compared with a class of the same formulas, which is named, or with a program in NumPy. A GGUF file, named and ordered as llama.cpp's
-converter does, and a folder give the same bits (`tests/models/test_readings.py`); where a file stores rotary divisors
-in float32 (Llama 3.x, EXAONE) a folder has them exactly, so that logits may differ in the last places. What the
-default profile's integers cost beside `fp32` is in [profiles](profiles.md).
+class for were compared with a class of the same formulas, which is named, or with a program in NumPy. A GGUF file,
+named and ordered as llama.cpp's converter does, and a folder give the same bits (`tests/models/test_readings.py`);
+where a file stores rotary divisors in float32 (Llama 3.x, EXAONE) a folder has them exactly, so that logits may differ
+in the last places. What the default profile's integers cost beside `fp32` is in [profiles](profiles.md).
 
 | family | what it is | GGUF | config.json | compared with | difference |
 |---|---|---|---|---|---|
