@@ -29,6 +29,7 @@ from intact.formats import Checkpoint  # noqa: E402
 from intact.models import find_architecture  # noqa: E402
 from support.folders import stored, tensor_values, write_encoder, write_folder, write_safetensors  # noqa: E402
 from support.heads import predicted, write_folder_with_layer  # noqa: E402
+from support.mamba3 import logits as mamba3_logits  # noqa: E402
 from support.matmul_free import logits as matmul_free_logits  # noqa: E402
 from support.variants import VARIANTS  # noqa: E402
 from support.variants.encoders import ENCODERS, PAIR, SEP  # noqa: E402
@@ -71,11 +72,11 @@ def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
     return described_logits(found[torch.float32], found[torch.float64], own)
 
 
-def oracle_logits(name: str, own: Path) -> dict[str, Any]:
+def program_logits(name: str, own: Path) -> dict[str, Any]:
     """Logits in float64 by a program of ours, and how far ours of the model in `own` are from them."""
     variant = VARIANTS[name]
     read = {key: as_stored(array, variant.kind) for key, array in tensor_values(variant.config, name).items()}
-    double = ORACLES[name](variant.config, read, TOKENS)
+    double = PROGRAMS[name](variant.config, read, TOKENS)
     return described_logits(double, double, own)
 
 
@@ -289,7 +290,12 @@ PEER_CLASSES = {
     "internlm2": "LlamaForCausalLM",
     "bailingmoe2": "Glm4MoeForCausalLM",
 }
-ORACLES = {"hgrn-bit": matmul_free_logits, "hgrn-bit-unbounded": matmul_free_logits}
+PROGRAMS = {
+    "hgrn-bit": matmul_free_logits,
+    "hgrn-bit-unbounded": matmul_free_logits,
+    "mamba3": mamba3_logits,
+    "mamba3-turned": mamba3_logits,
+}
 """Models that no class of Transformers has the formulas of, and programs in NumPy that have."""
 NUMPY_PROGRAM = "a program in NumPy, float64"
 PEERS = {"minicpm": as_granite, "internlm2": as_llama, "bailingmoe2": as_glm}
@@ -314,7 +320,7 @@ def comparisons(goldens: Mapping[str, Any]) -> dict[str, Any]:
         config = (VARIANTS | ENCODERS)[name].config
         own = find_architecture(Checkpoint(Path(name), "safetensors", config, {})).own_name()
         one = found.setdefault(own, {"classes": [], "models": 0, "difference": 0.0})
-        if name in ORACLES:
+        if name in PROGRAMS:
             one["program"] = NUMPY_PROGRAM
         else:
             peer = PEER_CLASSES.get(name, config["architectures"][0])
@@ -342,11 +348,11 @@ def main() -> None:
             if keep:
                 logits = old["models"][name]["transformers"]
             else:
-                logits = oracle_logits(name, folder) if name in ORACLES else transformers_logits(theirs, folder)
+                logits = program_logits(name, folder) if name in PROGRAMS else transformers_logits(theirs, folder)
             models[name] = {"transformers": logits, "digests": digests(folder)}
         print(name, logits["range"], logits["float64"], models[name]["digests"], flush=True)
     made = {name for name in (VARIANTS | ENCODERS) if name not in old["models"] | old.get("encoders", {})}
-    if keep or (arguments.new and made <= ORACLES.keys()):
+    if keep or (arguments.new and made <= PROGRAMS.keys()):
         versions = old["versions"]
     else:
         import torch

@@ -38,6 +38,7 @@ from intact.numerics import (
     scan,
     selective,
     soft_cap,
+    trapezoidal,
 )
 from intact.numerics.gather import gather
 from intact.numerics.kv_codecs import definition as kv_codec
@@ -162,6 +163,27 @@ def _recurrence_positions(
         now = hgrn.advance(rows, i, now)
         out.append(hgrn.recurrence_row(now))
     return {"value": _list(rows.value), "share": _list(rows.share), "y": _list(out), "state": _list(now)}
+
+
+def _trapezoidal_positions(
+    rows: dict[str, list[list[int]]],
+    shape: list[int],
+    biases: dict[str, list[Any]],
+    slowest: float,
+    state: dict[str, list[Any]] | None = None,
+) -> Case:
+    """The results of some positions, and the state behind the last one; `state` is the one before them."""
+    sizes = trapezoidal.TrapezoidalShape(*shape)
+    numbers = {name: np.array(values, np.int64) for name, values in biases.items()}
+    weights = trapezoidal.TrapezoidalWeights(**numbers, slowest=trapezoidal.slowest_rate(slowest))
+    given = trapezoidal.TrapezoidalRows(**{name: np.array(values, np.int64) for name, values in rows.items()})
+    now, out = trapezoidal.zero_state(sizes), []
+    if state is not None:
+        now = trapezoidal.TrapezoidalState(**{name: np.array(values, np.int64) for name, values in state.items()})
+    for i in range(len(given.x)):
+        now = trapezoidal.advance(given, i, now, weights, sizes)
+        out.append(trapezoidal.trapezoidal_row(given, i, now, weights, sizes))
+    return {"y": _list(out), **{name: _list(part) for name, part in now._asdict().items()}}
 
 
 def _described_choice(choice: experts.ExpertChoices) -> Case:
@@ -296,6 +318,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "delta_block": _delta_block,
     "selective_positions": _selective_positions,
     "recurrence_positions": _recurrence_positions,
+    "trapezoidal_positions": _trapezoidal_positions,
     "scaled": lambda y, weights: _list(experts.scaled(np.array(y), np.array(weights))),
     "tanh": lambda x: _list(functions.tanh(np.array(x))),
     "soft_cap": lambda x, cap: _list(soft_cap.soft_cap(np.array(x), soft_cap.make_soft_cap(Fraction(cap)))),
@@ -665,6 +688,28 @@ def _recurrence() -> Iterator[Case]:
         )
 
 
+def _trapezoidal() -> Iterator[Case]:
+    shape = trapezoidal.TrapezoidalShape(4, 3, 2, 6, 2)
+    for size in (3, 17, 31):
+        widths = {"x": shape.inner, "b": shape.columns, "c": shape.columns, "controls": shape.controls}
+        bits = dict.fromkeys(widths, size) | {"controls": 18}
+        rows = {name: _list(_integers(f"trapezoidal {name} {size}", (5, n), bits[name])) for name, n in widths.items()}
+        biases = {
+            "step_bias": [-200000, 1 << 18, 0, 5],
+            "b_bias": _list(_integers(f"trapezoidal b bias {size}", (4, 6), 17)),
+            "c_bias": _list(_integers(f"trapezoidal c bias {size}", (4, 6), 17)),
+            "skip": [1 << 16, 0, -(3 << 15), 1 << 29],
+        }
+        given: Case = {"rows": rows, "shape": list(shape), "biases": biases, "slowest": 1e-4}
+        yield _case("trapezoidal_positions", **given)
+        state = {
+            "mantissa": _list(_integers(f"trapezoidal state {size}", (4, 3, 6), 31)),
+            "exponent": [[-22, size - 20, -60], [3, -31, 0], [0, 1, 2], [-5, -5, -5]],
+            "angle": _list(np.abs(_integers(f"trapezoidal angle {size}", (4, 2), 32))),
+        }
+        yield _case("trapezoidal_positions", **given, state=state)
+
+
 def _multiply() -> Iterator[Case]:
     x = [0, 1, -1, 3, -3, 1 << 23, -(1 << 23), 1 << 24, (1 << 46) - 1, 1 << 46, (1 << 46) + 9, -(1 << 46) - 9, 1 << 61]
     for number in ("1", "1/3", "-7/5", "0", "1/33554432", "1023/16"):
@@ -691,6 +736,7 @@ FILES: dict[str, Callable[[], Iterator[Case]]] = {
     "delta": _delta,
     "selective": _selective,
     "recurrence": _recurrence,
+    "trapezoidal": _trapezoidal,
     "gather": _gather,
     "embed": _embedding,
     "sampling": _draws,

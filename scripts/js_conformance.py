@@ -252,7 +252,8 @@ class RecordedOp:
             fields["factor"] = str(factor)
         if "scan" in fields:
             sizes, numbers = ("heads", "width", "groups", "states", "taps"), ("scan_bias", "step_bias", "rate", "skip")
-            names = (*sizes, *numbers, "delta", "tiled", "selective")
+            own = ("angles", "b_bias", "c_bias", "slowest")
+            names = (*sizes, *numbers, "delta", "tiled", "selective", *own)
             fields |= dict(zip(names, fields.pop("scan"), strict=True))
         if "multiplier" in fields:
             fields["multiplier"] = str(fields["multiplier"])

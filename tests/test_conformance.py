@@ -36,6 +36,7 @@ from intact.numerics.sampling import philox4x32
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_LIMIT, STEP_LIMIT
 from intact.numerics.selective import INPUT_BITS
 from intact.numerics.sparsity import RULES
+from intact.numerics.trapezoidal import STATE_BITS
 from support.models import real_model
 from support.modules import load
 
@@ -273,6 +274,12 @@ BOUNDS: dict[str, int] = {
     "`room * (2^30 - sigmoid)` of a recurrence": 1 << 60,
     "`U` of a recurrence": LIMIT << 30,
     "`2^16 (U mod 2^14) + L` of a recurrence": ((1 << 14) - 1 << 16) + (0xFFFF << 30),
+    "a step times a share, a decay, a tanh, of a trapezoidal scan": STEP_LIMIT << 30,
+    "`step * rate` of a trapezoidal scan": STEP_LIMIT * (RATE_LIMIT - 1),
+    "`(2^20 + 16 g) * LOG2E` of a trapezoidal scan": (710 << 20) * functions.LOG2E,
+    "`step * x` of a trapezoidal scan": STEP_LIMIT * LIMIT,
+    "`z * k` of a trapezoidal scan": CODE_LIMIT << INPUT_BITS,
+    "sum of the three parts of a state of a trapezoidal scan": 3 << STATE_BITS,
     "an expert's result times its weight, before its shift": (1 << 42) * ((1 << 20) - 1),
     "an expert's weight times its scale, before its shift": ((1 << 20) - 1) * (SCALE_LIMIT << 24),
     "the share of an expert in Q60": 1 << 60,

@@ -235,6 +235,37 @@ class FloatModel:
             out.append(state @ c[t] + self.weights[p + "ssm_d"] * u[t])
         return self.linear(np.array(out) * z / (1 + np.exp(-z)), p + "ssm_out")
 
+    def trapezoidal_scan(self, x: np.ndarray, p: str) -> np.ndarray:
+        """Mamba-3's layer, token by token: S = e^(dt A) (S + (1 - l) dt k' v') + l dt k v; y = S q + D v; gate."""
+        heads, groups, angles = (
+            int(self.number(f"ssm.{key}")) for key in ("time_step_rank", "group_count", "angle_count")
+        )
+        inner, size = int(self.number("ssm.inner_size")), int(self.number("ssm.state_size"))
+        ends = np.cumsum([inner, inner, groups * size, groups * size, heads, heads, heads])
+        z, v, b, c, dt, a, share, angle = np.split(self.linear(x, p + "ssm_in"), ends, axis=-1)
+        dt = np.logaddexp(0, dt + self.weights[p + "ssm_dt.bias"])
+        rate = np.where(a >= 0, 1 + a, 1 / (1 - np.minimum(a, 0)))
+        kept = np.exp(-np.maximum(rate, self.number("ssm.slowest_decay")) * dt)
+        share, v = 1 / (1 + np.exp(-share)), v.reshape(len(x), heads, -1)
+        theta = np.cumsum(math.pi * np.tanh(angle)[:, None] * dt[..., None], axis=0)  # (token, head, angle)
+
+        def turned(y: np.ndarray, name: str) -> np.ndarray:
+            y = self.norm(y.reshape(len(x), groups, size), f"{p}ssm_{name}_norm")
+            y = np.repeat(y, heads // groups, axis=1) + self.weights[f"{p}ssm_{name}.bias"].reshape(heads, size)
+            spun = (y[..., 0 : 2 * angles : 2] + 1j * y[..., 1 : 2 * angles : 2]) * np.exp(1j * theta)
+            y[..., 0 : 2 * angles : 2], y[..., 1 : 2 * angles : 2] = spun.real, spun.imag
+            return y
+
+        keys, queries = turned(b, "b"), turned(c, "c")
+        state, out = np.zeros((heads, v.shape[2], size)), []
+        for t in range(len(x)):
+            if t:
+                state += ((1 - share[t]) * dt[t])[:, None, None] * v[t - 1][..., None] * keys[t - 1][:, None]
+            state = kept[t][:, None, None] * state
+            state += (share[t] * dt[t])[:, None, None] * v[t][..., None] * keys[t][:, None]
+            out.append((state * queries[t][:, None]).sum(axis=-1) + self.weights[p + "ssm_d"][:, None] * v[t])
+        return self.linear(np.array(out).reshape(len(x), inner) * z / (1 + np.exp(-z)), p + "ssm_out")
+
     def delta_net(self, x: np.ndarray, p: str) -> np.ndarray:
         """The gated delta rule, token by token: S = e^g S; S += k (b (v - k S)); o = q S; norm, gate."""
         heads, groups = int(self.number("ssm.time_step_rank")), int(self.number("ssm.group_count"))
@@ -376,6 +407,8 @@ class FloatModel:
             y = self.attention(y, p, base, math.inf) + self.state_space(y, p)
         elif self.kind in DELTA_NETS and p + "ssm_a" in self.weights:
             y = self.delta_net(y, p)
+        elif p + "ssm_b_norm.weight" in self.weights and self.kind == "mamba3":
+            y = self.trapezoidal_scan(y, p)
         elif p + "ssm_x.weight" in self.weights:
             y = self.selective_scan(y, p)
             if self.kind == "mamba":
@@ -554,7 +587,8 @@ def test_tiny_models_of_each_architecture_compute_the_formulas_of_their_papers(t
 
 
 @pytest.mark.parametrize(
-    "architecture", ["mamba", "jamba", "mamba2", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35", "hgrn_bit"]
+    "architecture",
+    ["mamba", "jamba", "mamba2", "mamba3", "granitehybrid", "falcon-h1", "nemotron_h", "qwen35", "hgrn_bit"],
 )
 def test_a_recurrent_state_stays_near_the_floats_over_several_blocks(tmp_path, architecture) -> None:
     path = write_tiny(tmp_path / "tiny.gguf", architecture, KINDS)

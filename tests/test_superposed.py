@@ -191,7 +191,7 @@ def test_executors_tiers_threads_and_company_change_no_bit(folder: Path, model: 
     assert model.generate("abc", max_tokens=4) is not None, "the model is free meanwhile"
 
 
-@pytest.mark.parametrize("architecture", ["lfm2", "mamba", "mamba2"])
+@pytest.mark.parametrize("architecture", ["lfm2", "mamba", "mamba2", "mamba3"])
 def test_states_of_the_text_before_are_gone(folder: Path, architecture: str) -> None:
     with tiny(folder, architecture) as model, SuperposedDecoder(model) as decoder:
         wanted = decoder.write(PROMPT, n=3, max_tokens=4)

@@ -51,6 +51,10 @@ const OP_FIELDS = Object.entries({
   fourth: -1,
   added: -1,
   selective: 0,
+  angles: 0,
+  b_bias: -1,
+  c_bias: -1,
+  slowest: 0,
 });
 
 /** An instance of the module. */

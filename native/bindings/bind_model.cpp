@@ -306,6 +306,7 @@ void bind_model(nb::module_& m) {
         .value("DELTA", Op::kDelta)
         .value("SELECTIVE", Op::kSelective)
         .value("RECURRENCE", Op::kRecurrence)
+        .value("TRAPEZOIDAL", Op::kTrapezoidal)
         .value("GATE", Op::kGate)
         .value("EXPERTS", Op::kExperts)
         .value("LOGITS", Op::kLogits);
@@ -370,13 +371,15 @@ void bind_model(nb::module_& m) {
             [](const Op& self) {
                 const ScanForm& f = self.scan;
                 return std::tuple(f.heads, f.width, f.groups, f.states, f.taps, f.bias, f.step_bias, f.rate, f.skip,
-                                  f.delta, f.tiled, f.selective);
+                                  f.delta, f.tiled, f.selective, f.angles, f.b_bias, f.c_bias, f.slowest);
             },
-            [](Op& self, const std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int,
-                                          int, int, int, bool, bool, bool>& scan) {
-                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled, selective] =
-                    scan;
-                self.scan = {heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled, selective};
+            [](Op& self,
+               const std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int, int, int,
+                                int, bool, bool, bool, std::int64_t, int, int, std::int64_t>& scan) {
+                const auto& [heads, width, groups, states, taps, bias, step_bias, rate, skip, delta, tiled, selective,
+                             angles, b_bias, c_bias, slowest] = scan;
+                self.scan = {heads, width, groups, states,    taps,   bias,   step_bias, rate,
+                             skip,  delta, tiled,  selective, angles, b_bias, c_bias,    slowest};
             })
         .def_prop_rw(
             "scale", [](const Op& self) { return std::tuple(self.scale.mantissa, self.scale.exponent); },

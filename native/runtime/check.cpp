@@ -61,19 +61,29 @@ void check_rates(const Model& model, const ScanForm& form) {
         if (rate < 0 || rate >= std::int64_t{1} << 30) throw std::invalid_argument("a rate lies in 0 to 2^30 - 1");
 }
 
+bool is_narrow(const Model& model, int i, std::int64_t width) {
+    const BufferSpec& buffer = model.buffers[static_cast<std::size_t>(i)];
+    return !buffer.wide && buffer.width == width;
+}
+
+// Whether there are so many numbers at a place among the biases.
+bool has_numbers(const Model& model, int i, std::int64_t count) {
+    return i >= 0 && static_cast<std::size_t>(i) < model.biases.size() &&
+           std::ssize(model.biases[static_cast<std::size_t>(i)]) == count;
+}
+
+void check_place(const Model& model, const Op& op) {
+    if (op.layer != std::ssize(model.scans) || !model.pages.empty())
+        throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
+}
+
 // Refuses a selective scan whose sizes and parameters do not fit its buffers or the proven bounds.
 void check_selective(const Model& model, const Op& op) {
     const ScanForm& form = op.scan;
-    const auto narrow = [&](int i, std::int64_t width) {
-        const BufferSpec& buffer = model.buffers[static_cast<std::size_t>(i)];
-        return !buffer.wide && buffer.width == width;
-    };
-    const auto holds = [&](int i, std::int64_t count) {
-        return i >= 0 && static_cast<std::size_t>(i) < model.biases.size() &&
-               std::ssize(model.biases[static_cast<std::size_t>(i)]) == count;
-    };
-    if (!form.selective || form.delta || form.heads < 1 || form.width != 1 || form.groups != 1 || form.states < 1 ||
-        form.states > kMostScanStates)
+    const auto narrow = [&](int i, std::int64_t width) { return is_narrow(model, i, width); };
+    const auto holds = [&](int i, std::int64_t count) { return has_numbers(model, i, count); };
+    if (!form.selective || form.delta || form.angles || form.heads < 1 || form.width != 1 || form.groups != 1 ||
+        form.states < 1 || form.states > kMostScanStates)
         throw std::invalid_argument("a selective scan has channels of 1 to 256 states");
     if (!narrow(op.source, form.heads) || !narrow(op.second, form.heads) || !narrow(op.third, form.states) ||
         !narrow(op.fourth, form.states) || !narrow(op.target, form.heads) || op.target == op.second)
@@ -82,39 +92,55 @@ void check_selective(const Model& model, const Op& op) {
     if (!holds(form.rate, form.heads * form.states) || !holds(form.skip, form.heads))
         throw std::invalid_argument("a selective scan has a rate for each state, and D for each channel");
     check_rates(model, form);
-    if (op.layer != std::ssize(model.scans) || !model.pages.empty())
-        throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
+    check_place(model, op);
+}
+
+// Refuses a trapezoidal scan whose sizes and parameters do not fit its buffers or the proven bounds.
+void check_trapezoidal(const Model& model, const Op& op) {
+    const ScanForm& form = op.scan;
+    const auto narrow = [&](int i, std::int64_t width) { return is_narrow(model, i, width); };
+    const auto holds = [&](int i, std::int64_t count) { return has_numbers(model, i, count); };
+    if (form.selective || form.delta || form.tiled || form.heads < 1 || form.width < 1 || form.groups < 1 ||
+        form.heads % form.groups || form.states < 1 || form.states > kMostScanStates || form.angles < 1 ||
+        2 * form.angles > form.states)
+        throw std::invalid_argument(
+            "a trapezoidal scan has heads in groups of one size, 2 to 256 columns of a state and an angle for at most "
+            "each pair of them");
+    if (!narrow(op.source, form.inner()) || !narrow(op.second, form.columns()) || !narrow(op.third, form.columns()) ||
+        !narrow(op.fourth, 3 * form.heads + form.angles) || !narrow(op.target, form.inner()))
+        throw std::invalid_argument(
+            "a trapezoidal scan reads x, B, C and what leads each position, and writes a row of x's width, all narrow");
+    if (!holds(form.step_bias, form.heads) || !holds(form.skip, form.heads) ||
+        !holds(form.b_bias, form.heads * form.states) || !holds(form.c_bias, form.heads * form.states) ||
+        form.slowest < 0 || form.slowest >= std::int64_t{1} << 30)
+        throw std::invalid_argument("a trapezoidal scan has a bias of dt, biases of B and C, and D for each head");
+    check_place(model, op);
 }
 
 // Refuses a recurrence whose sizes and numbers do not fit its buffers or the proven bounds.
 void check_recurrence(const Model& model, const Op& op) {
     const ScanForm& form = op.scan;
     for (const int i : {op.source, op.second, op.target})
-        if (const BufferSpec& buffer = model.buffers[static_cast<std::size_t>(i)];
-            buffer.wide || buffer.width != form.heads)
+        if (!is_narrow(model, i, form.heads))
             throw std::invalid_argument(
                 "a recurrence leads from a number and a forget gate of each channel, all narrow");
-    if (!form.selective || form.delta || form.heads < 1 || form.width != 1 || form.groups != 0 || form.states != 2)
+    if (!form.selective || form.delta || form.angles || form.heads < 1 || form.width != 1 || form.groups != 0 ||
+        form.states != 2)
         throw std::invalid_argument("a recurrence has channels of one state of 64 bits");
-    if (form.rate < 0 || static_cast<std::size_t>(form.rate) >= model.biases.size() ||
-        std::ssize(model.biases[static_cast<std::size_t>(form.rate)]) != form.heads)
+    if (!has_numbers(model, form.rate, form.heads))
         throw std::invalid_argument("a recurrence has a number for each channel that its bound leaves");
     for (const std::int64_t room : model.biases[static_cast<std::size_t>(form.rate)])
         if (room < 0 || room > std::int64_t{1} << 30)
             throw std::invalid_argument("what a bound leaves lies in 0 to 2^30");
-    if (op.layer != std::ssize(model.scans) || !model.pages.empty())
-        throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
+    check_place(model, op);
 }
 
 // Refuses a scan whose sizes and parameters do not fit its buffers or the proven bounds.
 void check_scan(const Model& model, const Op& op) {
     const ScanForm& form = op.scan;
     const auto buffer = [&](int i) -> const BufferSpec& { return model.buffers[static_cast<std::size_t>(i)]; };
-    const auto holds = [&](int i, std::int64_t count) {
-        return i >= 0 && static_cast<std::size_t>(i) < model.biases.size() &&
-               std::ssize(model.biases[static_cast<std::size_t>(i)]) == count;
-    };
-    if (form.selective || form.heads < 1 || form.width < 1 || form.groups < 1 || form.heads % form.groups ||
+    const auto holds = [&](int i, std::int64_t count) { return has_numbers(model, i, count); };
+    if (form.by_positions() || form.heads < 1 || form.width < 1 || form.groups < 1 || form.heads % form.groups ||
         form.states < 1 || form.states > kMostScanStates || form.taps < 1 || form.taps > 4)
         throw std::invalid_argument(
             "a scan has heads in groups of one size, 1 to 256 columns of a state and one to four weights for each "
@@ -130,8 +156,7 @@ void check_scan(const Model& model, const Op& op) {
         (!form.delta && (!holds(form.bias, form.channels()) || !holds(form.skip, form.heads))))
         throw std::invalid_argument("a scan has weights and a bias for each channel, and three numbers for each head");
     check_rates(model, form);
-    if (op.layer != std::ssize(model.scans) || !model.pages.empty())
-        throw std::invalid_argument("scans take the parts of the cache in their order, before it has pages");
+    check_place(model, op);
 }
 
 void check(const Model& model, const Op& op) {
@@ -145,14 +170,16 @@ void check(const Model& model, const Op& op) {
     if (op.kind == Op::kEmbed || op.kind == Op::kNorm || op.kind == Op::kAttend || op.kind == Op::kGate ||
         op.kind == Op::kGather || op.kind == Op::kHadamard || op.kind == Op::kMultiply || op.kind == Op::kConvolve ||
         op.kind == Op::kConvolveSilu || op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective ||
-        op.kind == Op::kRecurrence || op.kind == Op::kExperts || op.kind == Op::kAdapt || op.kind == Op::kSteer ||
-        op.kind == Op::kAllGather)
+        op.kind == Op::kRecurrence || op.kind == Op::kTrapezoidal || op.kind == Op::kExperts || op.kind == Op::kAdapt ||
+        op.kind == Op::kSteer || op.kind == Op::kAllGather)
         buffer(op.target);
     if (op.kind == Op::kAttend || op.kind == Op::kExperts || op.kind == Op::kScan || op.kind == Op::kDelta ||
-        op.kind == Op::kSelective || op.kind == Op::kRecurrence || (op.kind == Op::kGate && op.second != -1))
+        op.kind == Op::kSelective || op.kind == Op::kRecurrence || op.kind == Op::kTrapezoidal ||
+        (op.kind == Op::kGate && op.second != -1))
         buffer(op.second);
-    if (op.kind == Op::kAttend || op.kind == Op::kDelta || op.kind == Op::kSelective) buffer(op.third);
-    if (op.kind == Op::kSelective) buffer(op.fourth);
+    if (op.kind == Op::kAttend || op.kind == Op::kDelta || op.kind == Op::kSelective || op.kind == Op::kTrapezoidal)
+        buffer(op.third);
+    if (op.kind == Op::kSelective || op.kind == Op::kTrapezoidal) buffer(op.fourth);
     if (op.kind == Op::kEmbed || (op.kind == Op::kLogits && op.weight != -1))
         demand(op.weight, model.weights.size(), "weight");
     if (op.kind == Op::kEmbed) check_embed(model, op);
@@ -228,6 +255,7 @@ void check(const Model& model, const Op& op) {
     if (op.kind == Op::kScan || op.kind == Op::kDelta) check_scan(model, op);
     if (op.kind == Op::kSelective) check_selective(model, op);
     if (op.kind == Op::kRecurrence) check_recurrence(model, op);
+    if (op.kind == Op::kTrapezoidal) check_trapezoidal(model, op);
     if (op.kind == Op::kLinear && op.scale.mantissa) {
         const bool fits = op.scale.mantissa >= 1 && op.scale.mantissa <= 8191 && std::abs(op.scale.exponent) <= 100;
         if (!fits || model.scheme)
@@ -281,7 +309,8 @@ void add_op(Model& model, const Op& op) {
     check(model, op);
     if (op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu)
         model.convolutions.push_back(model.buffers[static_cast<std::size_t>(op.target)].width);
-    if (op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective || op.kind == Op::kRecurrence)
+    if (op.kind == Op::kScan || op.kind == Op::kDelta || op.kind == Op::kSelective || op.kind == Op::kRecurrence ||
+        op.kind == Op::kTrapezoidal)
         model.scans.push_back(op.scan);
     model.ops.push_back(op);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace intact {
@@ -24,6 +25,15 @@ inline std::int64_t sat32(std::int64_t x) { return std::clamp(x, -kMost32, kMost
 // x / 2^s as above, and a shift to the left of what fits 32 bits for s < 0.
 inline std::int64_t shift(std::int64_t x, std::int64_t s) {
     return s >= 0 ? rshift(x, s) : sat32(x) * (std::int64_t{1} << std::min<std::int64_t>(-s, 31));
+}
+
+// x with so many bits of fraction, at least 16, rounded half up and cut to what Q16 holds; what is no number as the
+// largest.
+template <int kFraction> inline std::int64_t to_fixed(float x) {
+    constexpr std::int64_t kMost = kMost32 << (kFraction - 16);
+    const double scaled = std::floor(static_cast<double>(x) * (1 << kFraction) + 0.5);
+    if (!(scaled < static_cast<double>(kMost))) return kMost;
+    return scaled < -static_cast<double>(kMost) ? -kMost : static_cast<std::int64_t>(scaled);
 }
 
 }  // namespace intact

@@ -205,7 +205,7 @@ void Model::move(const std::vector<std::uint8_t*>& table, std::int64_t from, std
         const std::int64_t offset = scan_offset(i);
         for (const auto& [start, row] : scan_pages(i).rows())
             std::copy_n(source + offset + start + s * row, row, target + offset + start + t * row);
-        if (at(scans, i).selective)  // but those behind positions, which are of other rows now
+        if (at(scans, i).by_positions())  // but those behind positions, which are of other rows now
             for (std::uint8_t* const page : {source, target})
                 std::fill(page + offset + scan_pages(i).counts, page + offset + scan_pages(i).bytes, std::uint8_t{0});
     }

@@ -75,16 +75,17 @@ struct Op {
         kDelta,
         kSelective,
         kRecurrence,
+        kTrapezoidal,
         kGate,
         kExperts,
         kLogits
     };
     Kind kind;
     int source = -1;  // attend: the query; gate: the gate; exchange: this rank's columns, or -1 for none
-    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta, selective: steps
-                      // (recurrence: its forget gate)
-    int third = -1;   // attend: the value; delta: how much each head writes; selective: B
-    int fourth = -1;  // selective: C
+    int second = -1;  // attend: the key; gate: up, or -1 for none; experts: their scores; scan, delta, selective:
+                      // steps; recurrence: its forget gate; trapezoidal: B
+    int third = -1;   // attend: the value; delta: how much each head writes; selective: B; trapezoidal: C
+    int fourth = -1;  // selective: C; trapezoidal: what leads each position
     int target = -1;
     int weight = -1;              // of embed and logits; norm: its gain; rope: its rotation
     int heads = 0;                // norm: 0 for whole rows

@@ -20,6 +20,7 @@ bool writes(const Op& op, int buffer) {
         case Op::kDelta:
         case Op::kSelective:
         case Op::kRecurrence:
+        case Op::kTrapezoidal:
         case Op::kGate:
             return op.target == buffer;
         case Op::kGather:
@@ -83,7 +84,8 @@ void fuse(const Model& model, std::vector<Plan>& plan) {
 
 bool reads_other_rows(const Op& op) {
     return op.kind == Op::kAttend || op.kind == Op::kConvolve || op.kind == Op::kConvolveSilu || op.kind == Op::kScan ||
-           op.kind == Op::kDelta || op.kind == Op::kSelective || op.kind == Op::kRecurrence;
+           op.kind == Op::kDelta || op.kind == Op::kSelective || op.kind == Op::kRecurrence ||
+           op.kind == Op::kTrapezoidal;
 }
 
 // Finds the last of these, behind which each row goes its own way to its logits.
@@ -167,6 +169,10 @@ private:
                 break;
             case Op::kDelta:
                 demand(plan, kRows, {op.source, op.second, op.third});
+                all();
+                break;
+            case Op::kTrapezoidal:
+                demand(plan, kRows, {op.source, op.second, op.third, op.fourth});
                 all();
                 break;
             case Op::kSelective:

@@ -238,7 +238,7 @@ struct Fp32Run : Run {
             if (added) kernel_.add(y, added, y, n);
             kernel_.gate(GateKind::kSilu, y, ones.data(), y, n);
             for (std::int64_t head = 0; head < form.heads; head++)
-                row.steps[head] = softplus(saturate(fixed(data(op.second, m)[head]) + step_bias[head]));
+                row.steps[head] = softplus(saturate(to_fixed<16>(data(op.second, m)[head]) + step_bias[head]));
             f(row, m);
         }
         meet(Stopwatch::kRows);
@@ -282,7 +282,7 @@ struct Fp32Run : Run {
         for (std::int64_t m = 0; m < s_.rows; m++) {
             std::uint32_t* const steps = kept_row(op, m, at(s_.position, m)).steps;
             for (std::int64_t c = channels.begin; c < channels.end; c++)
-                steps[c] = softplus(fixed(data(op.second, m)[c]));
+                steps[c] = softplus(to_fixed<16>(data(op.second, m)[c]));
         }
         run_positions<float>(
             op, SelectiveBlock(form, at(m_.biases, form.rate).data(), nullptr, at(m_.float_biases, form.skip).data()));
@@ -310,14 +310,9 @@ struct Fp32Run : Run {
         meet(Stopwatch::kProduct);
     }
 
-    static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
+    void trapezoidal(const Op& op) { run_trapezoidal<float>(op); }
 
-    // x in Q16, rounded half up and saturated; what is no number as the largest.
-    static std::int64_t fixed(float x) {
-        const double scaled = std::floor(static_cast<double>(x) * 65536 + 0.5);
-        if (!(scaled < INT32_MAX)) return INT32_MAX;
-        return scaled < -INT32_MAX ? -INT32_MAX : static_cast<std::int64_t>(scaled);
-    }
+    static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
 
     void gate(const Op& op) {
         const std::int64_t n = mine_.size() * spec(op.source).width;

@@ -713,6 +713,11 @@ struct Int8Run : Run {
         end_scan(op);
     }
 
+    void trapezoidal(const Op& op) {
+        run_trapezoidal<std::int32_t>(op);
+        end_scan(op);
+    }
+
     static std::int64_t saturate(std::int64_t x) { return std::clamp<std::int64_t>(x, -INT32_MAX, INT32_MAX); }
 
     // The products of a row's first and last third, as 15 bits and a sign under one exponent.

@@ -37,16 +37,17 @@ ScanPages::ScanPages(const ScanForm& form, std::int64_t page_size, bool floats) 
         bytes += page_size * row;
         return found;
     };
-    raw = part(form.selective ? 0 : form.channels() * code);
+    raw = part(form.by_positions() ? 0 : form.channels() * code);
     mixed = part(form.kept() * code);
-    steps = part(form.heads * 4);
-    exponents = part(16);
+    steps = part(form.angles ? 0 : form.heads * 4);
+    exponents = part(form.angles ? 0 : 16);
     strengths = part(form.delta ? form.heads * 4 : 0);
-    values = part(form.has_values() ? form.inner() * 4 : 0);
+    values = part(form.has_values() ? form.values() * 4 : 0);
     mantissas = bytes;
     state_exponents = mantissas + states * form.inner() * form.states * 4;
-    counts = state_exponents + (form.delta ? 0 : states * form.heads * 4);
-    bytes = counts + (form.selective ? states * form.heads * 4 : 0);
+    angles = state_exponents + states * form.exponents() * 4;
+    counts = angles + states * form.heads * form.angles * 4;
+    bytes = counts + (form.by_positions() ? states * form.heads * 4 : 0);
 }
 
 ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place, bool floats) {
@@ -74,8 +75,10 @@ ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t*
     const std::int64_t i = place / kScanBlock;
     auto* const memory = base + pages.mantissas + i * form.inner() * form.states * 4;
     return {reinterpret_cast<std::int32_t*>(memory),
-            reinterpret_cast<std::int32_t*>(base + pages.state_exponents) + i * form.heads,
-            reinterpret_cast<float*>(memory), reinterpret_cast<std::int32_t*>(base + pages.counts) + i * form.heads};
+            reinterpret_cast<std::int32_t*>(base + pages.state_exponents) + i * form.exponents(),
+            reinterpret_cast<float*>(memory),
+            reinterpret_cast<std::uint32_t*>(base + pages.angles) + i * form.heads * form.angles,
+            reinterpret_cast<std::int32_t*>(base + pages.counts) + i * form.heads};
 }
 
 std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* codes) {
@@ -88,12 +91,34 @@ std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* code
     return exponent;
 }
 
-std::uint32_t softplus(std::int64_t x) {
-    constexpr std::int64_t kLog2E = 1549082005, kLn2 = 744261118;
-    const std::int64_t e = exp2_neg(rshift(std::abs(x) * kLog2E, 30) << 14);
+std::int32_t scan_result(std::int64_t read, std::int64_t exponent, std::int64_t through) {
+    const int drop = std::max(bits_of(std::abs(read)) - 31, 0);
+    const std::int64_t parts[] = {shift(rshift(read, drop), -4 - drop - exponent), rshift(through, 12)};
+    std::int64_t sum = 0;
+    for (const std::int64_t part : parts) sum += std::clamp(part, -kPartLimit, kPartLimit);
+    return static_cast<std::int32_t>(sat32(rshift(sum, 4)));
+}
+
+namespace {
+
+constexpr std::int64_t kLog2E = 1549082005, kLn2 = 744261118;
+
+// ln(1 + exp(x)), Q26, of what is positive of x, Q26, and of |x| in bits, Q30.
+std::uint32_t softplus_of(std::int64_t positive, std::int64_t bits) {
+    const std::int64_t e = exp2_neg(bits);
     const std::int64_t log = log2_fixed(static_cast<std::uint64_t>(kOne30 + e)) - (std::int64_t{30} << 28);
-    const std::int64_t y = (std::max<std::int64_t>(x, 0) << 10) + rshift(log * kLn2, 32);
-    return static_cast<std::uint32_t>(std::min<std::int64_t>(y, UINT32_MAX));
+    return static_cast<std::uint32_t>(std::min<std::int64_t>(positive + rshift(log * kLn2, 32), UINT32_MAX));
+}
+
+}  // namespace
+
+std::uint32_t softplus(std::int64_t x) {
+    return softplus_of(std::max<std::int64_t>(x, 0) << 10, rshift(std::abs(x) * kLog2E, 30) << 14);
+}
+
+std::uint32_t fine_softplus(std::int64_t x) {
+    const std::int64_t size = std::min<std::int64_t>(std::abs(x), 64 << 20);
+    return softplus_of(std::max<std::int64_t>(x, 0) << 6, rshift(size * kLog2E, 20));
 }
 
 void add_decays(const std::vector<ScanRow>& rows, std::int64_t head, std::int64_t rate, Decays& to) {

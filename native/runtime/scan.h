@@ -20,18 +20,25 @@ constexpr std::int64_t kMostScanStates = 256;  // columns of a head's state
 // columns, without `bias` and `skip`. In a selective scan heads are channels, of width 1 in one group, and `rate` has a
 // number for each of their states; rows come behind a convolution, and there are no `bias` and `step_bias`. In a
 // recurrence they are `selective` channels without groups: a state is two words, and `rate` has what a forget gate's
-// bound leaves.
+// bound leaves. A trapezoidal scan has `angles`, biases of B and C and the slowest rate in the place of `bias` and
+// `rate`.
 struct ScanForm {
     std::int64_t heads = 0, width = 0, groups = 0, states = 0, taps = 0;
     int bias = -1, step_bias = -1, rate = -1, skip = -1;
     bool delta = false, tiled = false;  // tiled: head h reads key h mod groups
     bool selective = false;
+    std::int64_t angles = 0;  // of a head; 0: it is no trapezoidal scan
+    int b_bias = -1, c_bias = -1;
+    std::int64_t slowest = 0;
 
+    bool by_positions() const { return selective || angles > 0; }  // states are rounded at each
     std::int64_t inner() const { return heads * width; }
     std::int64_t columns() const { return groups * states; }  // of B, and of C; of keys, and of queries
     std::int64_t channels() const { return inner() + 2 * columns(); }
-    std::int64_t kept() const { return has_values() ? 2 * columns() : channels(); }  // codes of a row
-    bool has_values() const { return delta || selective; }                           // rows have them in 32 bits
+    std::int64_t kept() const { return angles ? 0 : has_values() ? 2 * columns() : channels(); }  // codes of a row
+    bool has_values() const { return delta || by_positions(); }  // rows have them in 32 bits
+    std::int64_t values() const { return angles ? channels() + 3 * heads + angles : inner(); }
+    std::int64_t exponents() const { return delta ? 0 : angles ? inner() : heads; }  // of a state
     std::int64_t group_of(std::int64_t head) const { return tiled ? head % groups : head / (heads / groups); }
 };
 
@@ -42,7 +49,7 @@ struct ScanPart {
 };
 struct ScanPages {
     ScanPart raw, mixed, steps, exponents, strengths, values;
-    std::int64_t mantissas, state_exponents, counts, bytes = 0;
+    std::int64_t mantissas, state_exponents, angles, counts, bytes = 0;
 
     std::array<ScanPart, 6> rows() const { return {raw, mixed, steps, exponents, strengths, values}; }
     ScanPages(const ScanForm& form, std::int64_t page_size, bool floats);
@@ -50,8 +57,9 @@ struct ScanPages {
 
 // One position's row in its page: what enters the convolution; x, B and C, or queries and keys; steps in Q26. With the
 // delta rule also how much of its values each head writes, Q30, and the values, Q16, then what was written, Q20. In a
-// selective scan x is the values, Q16. In a recurrence so is what the state moves towards; steps are the share, Q30, in
-// the profile fp32 the bits of a float.
+// selective scan x is the values, Q16; in a trapezoidal one they are all that a row has: x, B, C, what leads it. In a
+// recurrence they are what the state moves towards, Q16, and steps are the share, Q30, in the profile fp32 the bits of
+// a float.
 struct ScanRow {
     std::int16_t *raw, *mixed;
     std::uint32_t* steps;
@@ -65,7 +73,8 @@ ScanRow scan_row(const ScanForm& form, const ScanPages& pages, std::uint8_t* bas
 struct ScanState {
     std::int32_t *mantissas, *exponents;
     float* floats;
-    std::int32_t* counts;  // selective: the block's rows that are in a channel's state, 0: none of them
+    std::uint32_t* angles;  // trapezoidal: fractions of a turn
+    std::int32_t* counts;   // by positions: the block's rows that are in a channel's or head's state, 0: none of them
 };
 ScanState scan_state(const ScanForm& form, const ScanPages& pages, std::uint8_t* base, std::int64_t place);
 
@@ -94,8 +103,14 @@ std::int32_t row_codes(const std::int32_t* x, std::int64_t n, std::int16_t* code
 // 2^-t for t >= 0 in Q30, as Q30 (docs/numerics.md, section 2).
 std::int64_t exp2_neg(std::int64_t t);
 
+// The result of a channel whose states are rounded at each position: the sum of states times codes, which has so many
+// bits less, plus D times x (Q32), as Q16.
+std::int32_t scan_result(std::int64_t read, std::int64_t exponent, std::int64_t through);
+
 // ln(1 + exp(x)), Q16 to Q26, below 64.
 std::uint32_t softplus(std::int64_t x);
+// The same of a number in Q20, of less than 37 bits.
+std::uint32_t fine_softplus(std::int64_t x);
 
 inline float step_of(std::uint32_t step) { return static_cast<float>(step) * 0x1p-26f; }
 inline float from_q30(std::int64_t x) { return static_cast<float>(static_cast<double>(x) / (1 << 30)); }

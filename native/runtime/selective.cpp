@@ -57,12 +57,7 @@ template <> std::int32_t SelectiveBlock::result(std::int64_t channel, std::int64
     const std::int16_t* const c = row.mixed + form_.states;
     std::int64_t read = 0;
     for (std::int64_t n = 0; n < form_.states; n++) read += state_[n] * c[n];
-    const int drop = std::max(bits_of(std::abs(read)) - 31, 0);
-    const std::int64_t parts[] = {shift(rshift(read, drop), -4 - drop - exponent_ - row.exponents[3]),
-                                  rshift(skip_[channel] * row.values[channel], 12)};
-    std::int64_t sum = 0;
-    for (const std::int64_t part : parts) sum += std::clamp(part, -kPartLimit, kPartLimit);
-    return static_cast<std::int32_t>(sat32(rshift(sum, 4)));
+    return scan_result(read, exponent_ + row.exponents[3], skip_[channel] * row.values[channel]);
 }
 
 template <> void SelectiveBlock::leave<std::int32_t>(std::int64_t channel, ScanState after) const {

@@ -11,6 +11,7 @@
 #include "runtime/recurrence.h"
 #include "runtime/selective.h"
 #include "runtime/share.h"
+#include "runtime/trapezoidal.h"
 
 namespace intact {
 
@@ -161,10 +162,10 @@ protected:
         }
         return block;
     }
-    // The same for channels of a selective scan or a recurrence, whose states go from position to position. Pages keep
-    // that behind the last position of a step, with the number of the block's rows in it, where they have none of two
-    // blocks in one place: a step that goes on there starts from it, any other one from the block's start, to the same
-    // bits.
+    // The same for channels of a selective scan or a recurrence, or heads of a trapezoidal scan, whose states go from
+    // position to position. Pages keep that behind the last position of a step, with the number of the block's rows in
+    // it, where they have none of two blocks in one place: a step that goes on there starts from it, any other one from
+    // the block's start, to the same bits.
     template <class T, class Block> void run_positions(const Op& op, Block block) const {
         const Span channels = part(op.scan.heads);
         if (channels.size() == 0) return;
@@ -180,6 +181,8 @@ protected:
                     from = p, before = last;
             std::vector<ScanRow> rows;
             for (std::int64_t q = from; q < end; q++) rows.push_back(kept_row(op, m, q));
+            if constexpr (requires { block.follow(ScanRow{}); })
+                block.follow(from == 0 ? ScanRow{} : kept_row(op, m, from - 1));
             block.read(std::move(rows), before);
             const bool ends = end == start + kScanBlock;
             const ScanState after = keeps || ends ? kept_state(op, m, end - 1) : ScanState{};
@@ -192,6 +195,24 @@ protected:
             }
             m += end - p;
         }
+    }
+    // Keeps x, B, C and what leads them of this thread's rows, int32 or floats; then it leads its heads from position
+    // to position.
+    template <class T> void run_trapezoidal(const Op& op) const {
+        for (std::int64_t m = mine_.begin; m < mine_.end; m++) {
+            T* to = reinterpret_cast<T*>(kept_row(op, m, at(s_.position, m)).values);
+            for (const int part : {op.source, op.second, op.third, op.fourth})
+                to = std::copy_n(row<T>(part, m), spec(part).width, to);
+        }
+        meet(Stopwatch::kRows);
+        const ScanForm& form = op.scan;
+        const auto numbers = [&](int i) { return at(m_.biases, i).data(); };
+        const auto floats = [&](int i) { return at(m_.float_biases, i).data(); };
+        run_positions<T>(
+            op, TrapezoidalBlock(
+                    form, {numbers(form.step_bias), numbers(form.b_bias), numbers(form.c_bias), numbers(form.skip),
+                           floats(form.b_bias), floats(form.c_bias), floats(form.skip), m_.kernel, m_.float_kernel}));
+        if constexpr (std::is_same_v<T, float>) meet(Stopwatch::kProduct);
     }
     // The slot of the position before the one in slot `slot` of row m's text; -1 for none.
     std::int64_t slot_before(std::int64_t m, std::int64_t slot) const {
@@ -295,6 +316,9 @@ template <class R> void run_program(R& run) {
                 break;
             case Op::kRecurrence:
                 run.recurrence(op);
+                break;
+            case Op::kTrapezoidal:
+                run.trapezoidal(op);
                 break;
             case Op::kGate:
                 run.gate(op);

@@ -71,6 +71,7 @@ constexpr std::pair<std::string_view, Op::Kind> kKinds[] = {
     {"convolve_silu", Op::kConvolveSilu},
     {"selective", Op::kSelective},
     {"recurrence", Op::kRecurrence},
+    {"trapezoidal", Op::kTrapezoidal},
 };
 
 // As js/src/core.js writes an operation: fields of model.h.
@@ -78,7 +79,7 @@ struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
         random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled, causal, positions,
-        first, separator, second_bias, fourth, added, selective;
+        first, separator, second_bias, fourth, added, selective, angles, b_bias, c_bias, slowest;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -254,7 +255,11 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
                static_cast<int>(g.skip),
                g.delta != 0,
                g.tiled != 0,
-               g.selective != 0};
+               g.selective != 0,
+               g.angles,
+               static_cast<int>(g.b_bias),
+               static_cast<int>(g.c_bias),
+               g.slowest};
     op.causal = g.causal != 0;
     op.positions = static_cast<int>(g.positions);
     op.first = g.first;

@@ -202,6 +202,7 @@ def test_parts_of_mapped_tensors_are_views(tmp_path: Path) -> None:
         ("lfm2", "convolutions"),
         ("mamba", "without attention"),
         ("mamba2", "without attention"),
+        ("mamba3", "without attention"),
         ("falcon-h1", "state-space layers"),
         ("deepseek2", "latent attention"),
         ("olmo2", "norms over whole rows"),

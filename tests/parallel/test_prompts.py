@@ -103,7 +103,7 @@ def test_batches_pages_and_caps_do_not_matter(options: dict[str, Any], path: Pat
 
 
 @pytest.mark.parametrize(
-    ("architecture", "page_size"), [("mamba", 32), ("mamba2", 64), ("lfm2", 32), ("deepseek2", 32)]
+    ("architecture", "page_size"), [("mamba", 32), ("mamba2", 64), ("mamba3", 64), ("lfm2", 32), ("deepseek2", 32)]
 )
 def test_pages_of_all_kinds_of_layers_travel(architecture: str, page_size: int, tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "m.gguf", architecture)

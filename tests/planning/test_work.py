@@ -23,7 +23,7 @@ def program(request, tmp_path_factory) -> Program:
     return build_program(open_checkpoint(write_tiny(path, architecture=request.param)))
 
 
-@pytest.mark.parametrize("name", ["lfm2", "mamba", "mamba2", "qwen35", "qwen3next"])
+@pytest.mark.parametrize("name", ["lfm2", "mamba", "mamba2", "mamba3", "qwen35", "qwen3next"])
 def test_pages_with_recurrent_rows_have_the_counted_bytes(name, tmp_path):
     program = build_program(open_checkpoint(write_tiny(tmp_path / "tiny.gguf", architecture=name)))
     counted = PAGE * sum(PackedSizes.position(program, op) for op in program.ops)

@@ -78,6 +78,7 @@ GOLDEN = {
     "nemotron_h_moe": "75d198ab1d75f240",
     "jamba": "bd4f7482924e45e8",
     "mamba": "dd54a5e54557578b",
+    "mamba3": "6b6de29792b41f4b",
     "cohere2": "3f28201200ccbcc3",
     "command-r": "43141ada0b28b0fe",
     "gemma2": "437b353ba7d7ff5f",

@@ -32,6 +32,7 @@ from intact.models.program import (
     Scan,
     Scatter,
     SelectiveScan,
+    TrapezoidalScan,
 )
 from support.tiny import write_tiny
 
@@ -66,6 +67,8 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
             return "convolve", op.taps
         case ConvolveSilu():
             return "convolve silu", op.taps, op.bias is None
+        case TrapezoidalScan():
+            return "trapezoidal scan", op.groups > 1, 2 * op.angles < op.states
         case SelectiveScan():
             return "selective scan", program.layers > 0
         case GatedRecurrence():

@@ -56,7 +56,7 @@ _TARGET = re.compile(r"\b([0-9a-f]+) <([^>]*)>")
 
 # Objects that are the fp32 profile's, which is floating point by definition, and its bindings.
 FLOAT_OBJECTS = re.compile(
-    r"tier_\w+_fp32|run_fp32|scan_fp32|selective_fp32|recurrence_fp32|delta_fp32|bind_fp32|solve|bind_solve"
+    r"tier_\w+_fp32|run_fp32|(scan|selective|recurrence|trapezoidal|delta)_fp32|bind_fp32|solve|bind_solve"
 )
 # Functions of other objects that may compute in floating point: by demangled name, with the reason.
 FLOAT_FUNCTIONS = {

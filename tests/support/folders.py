@@ -61,6 +61,7 @@ OWN_SIZES = {
     "falcon-h1": (8.0, 0.6),
     "jamba": (8.0, 0.15),
     "mamba": (8.0, 0.15),
+    "mamba3": (8.0, 0.3),
     "minicpm": (1.0, 4.0),
     "lfm2": (8.0, 0.5),
     "lfm2moe": (8.0, 0.5),
@@ -90,6 +91,8 @@ def tensor_values(config: Mapping[str, Any], seed: str) -> dict[str, np.ndarray]
         own, (stem, _, end) = hf_name(architecture, name), name.rpartition(".")
         if end == "bias":
             out[own] = random_floats(f"{seed}|{own}", shape, 0.5)
+            if stem.endswith((".ssm_b", ".ssm_c")):  # one for each head, and of one input and output
+                out[own] = out[own].reshape(-1, 1, config["ssm_cfg"]["d_state"]) + np.float32(1)
             if ".moe_statics." in own:  # of one group of experts
                 out[own] = out[own][None] / 4
         elif len(shape) == 2:

@@ -166,11 +166,13 @@ class Op:
 
         RECURRENCE = 16
 
-        GATE = 17
+        TRAPEZOIDAL = 17
 
-        EXPERTS = 18
+        GATE = 18
 
-        LOGITS = 19
+        EXPERTS = 19
+
+        LOGITS = 20
 
     @property
     def source(self) -> int: ...
@@ -371,10 +373,10 @@ class Op:
     def routing(self, arg: tuple[int, int, int, float, int, int], /) -> None: ...
 
     @property
-    def scan(self) -> tuple[int, int, int, int, int, int, int, int, int, bool, bool, bool]: ...
+    def scan(self) -> tuple[int, int, int, int, int, int, int, int, int, bool, bool, bool, int, int, int, int]: ...
 
     @scan.setter
-    def scan(self, arg: tuple[int, int, int, int, int, int, int, int, int, bool, bool, bool], /) -> None: ...
+    def scan(self, arg: tuple[int, int, int, int, int, int, int, int, int, bool, bool, bool, int, int, int, int], /) -> None: ...
 
     @property
     def scale(self) -> tuple[int, int]: ...

@@ -32,7 +32,7 @@ TOKENS = 64
 FEW_TOKENS = 4  # for the reference, which takes seconds a token
 
 EXPECTED = {
-    "operations": "bae3d81f35e93d251372fb4e3d1de9a4d14394593344684251cdb13f90856066",
+    "operations": "29f28e246cf81f19407c51ff4f02c80620ebb07e01234eca73df5c0ed4551974",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
     "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c",
     "tokens": "03f348a2533d287daeae81e8fdf5b634ff0fbc4df8f738c9ce1b5d3808a54701",

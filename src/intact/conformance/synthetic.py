@@ -45,6 +45,7 @@ from intact.models.program import (
     SelectiveScan,
     Steer,
     Target,
+    TrapezoidalScan,
 )
 from intact.numerics.experts import ExpertWeights
 from intact.numerics.gate import GATES, Activation
@@ -682,6 +683,46 @@ def _recurrences() -> Iterator[Case]:
     yield b.case([*_two_sequences(), ALL_TOKENS])
 
 
+def _trapezoidal_scans() -> Iterator[Case]:
+    """Build trapezoidal scans, two in a row: groups of heads, all or some columns turned, values at their bounds."""
+    shapes = ((6, 5, 2, 12, 3, 1.0), (4, 8, 1, 16, 8, 1.0), (2, 3, 2, 256, 64, 3000.0), (3, 1, 3, 2, 1, 4.0))
+    for heads, width, groups, states, angles, size in shapes:
+        b = _Builder(f"trapezoidal {heads} {width} {groups} {states} {angles}")
+        inner, columns = heads * width, groups * states
+        b.embed(40)
+        for i in range(2):
+            source = "x" if i == 0 else "gated"
+            b.linear(source, "F32", ("mixed", inner), ("z", inner), bias=0.5 * size)
+            b.linear(source, "F32", ("b", columns), ("c", columns), ("controls", 3 * heads + angles), bias=size)
+            if size == 1:
+                b.ops += [Norm(n, n, b.vector(f"gain.{n}.{i}", states, 1.0, 0.3), 1e-5, heads=groups) for n in "bc"]
+            names = (
+                b.vector(f"step_bias.{i}", heads, 30.0 if size > 100 else -2.0, 2.0),
+                b.vector(f"b_bias.{i}", heads * states, size, 0.5),
+                b.vector(f"c_bias.{i}", heads * states, size, 0.5),
+                b.vector(f"skip.{i}", heads, 1.0, 0.5),
+            )
+            buffers = ("mixed", "b", "c", "controls", b.buffer("scanned", inner))
+            sizes = (heads, width, groups, states, angles)
+            b.ops.append(TrapezoidalScan(*buffers, *names, 0.5 if i else 1e-4, i, *sizes))
+            b.ops.append(Gate("z", "scanned", b.buffer("gated", inner, wide=True), "silu"))
+        b.linear("gated", "F32", ("y", 41))
+        b.logits("y")
+        yield b.case(_cut_text(), pages=15)
+    b = _Builder("trapezoidal units")  # of which the head shows each
+    b.embed(40)
+    b.linear("x", "F32", ("mixed", 12), ("b", 8), ("c", 8), ("controls", 3 * 3 + 4))
+    biases = (
+        b.vector("step_bias", 3, -1.0, 1.0),
+        b.vector("b_bias", 24, 1.0, 0.5),
+        b.vector("c_bias", 24, 1.0, 0.5),
+        b.vector("skip", 3, 3.0, 0.5),
+    )
+    b.ops.append(TrapezoidalScan("mixed", "b", "c", "controls", b.buffer("y", 12), *biases, 1e-4, 0, 3, 4, 1, 8, 4))
+    b.logits("y")
+    yield b.case([*_two_sequences(), ALL_TOKENS])
+
+
 def _decoders() -> Iterator[Case]:
     """Build two whole layers: Llama's with Qwen2's biases, and Gemma's with windows and norms of heads and results."""
     for gemma in (False, True):
@@ -781,5 +822,6 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    for family in (*parts, _deltas, _selective_scans, _recurrences, _decoders, _adapters, _encoders, _multiplied):
+    parts += (_deltas, _selective_scans, _recurrences, _trapezoidal_scans)
+    for family in (*parts, _decoders, _adapters, _encoders, _multiplied):
         yield from family()

@@ -29,6 +29,7 @@ from intact.models.program import (
     Scan,
     Scatter,
     SelectiveScan,
+    TrapezoidalScan,
 )
 from intact.numerics.activations import FixedScale, fixed_scale
 from intact.numerics.attention import sink_scores
@@ -46,6 +47,7 @@ from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, 
 from intact.numerics.scatter import scatter_index
 from intact.numerics.selective import SelectiveWeights
 from intact.numerics.sparsity import column_norms
+from intact.numerics.trapezoidal import PACE_FRACTION, TrapezoidalWeights, slowest_rate
 from intact.numerics.weights import BlockWeight, from_blocks, from_floats
 from intact.system import processors
 from intact.weights import FLOAT_FORMATS
@@ -244,18 +246,34 @@ def selective_weights(program: Program, op: SelectiveScan) -> SelectiveWeights:
     ModelError
         If one is too large, or a channel's state would grow by itself.
     """
-    _check_states(program, op)
+    _check_states(program, op, op.decay)
     tensor, count = program.tensors[op.decay], op.channels * op.states
     decay = float_values(Tensor(tensor.name, tensor.kind, (count,), tensor.data), count, "decay")
     rate = _rates(program, op, decay).reshape(op.channels, op.states)
     return SelectiveWeights(rate, integer_bias(program, op.skip, 16))
 
 
+def trapezoidal_weights(program: Program, op: TrapezoidalScan) -> TrapezoidalWeights:
+    """Return the parameters of a trapezoidal scan as integers.
+
+    Raises
+    ------
+    ModelError
+        If the states are too many, or the slowest decay is none.
+    """
+    _check_states(program, op, op.skip)
+    if not 0 < op.slowest <= 1:
+        raise ModelError(f"the slowest decay of a trapezoidal scan lies in 0 to 1, found {op.slowest}")
+    step_bias, skip = integer_bias(program, op.step_bias, PACE_FRACTION), integer_bias(program, op.skip, 16)
+    b, c = (integer_bias(program, name, 16).reshape(op.heads, op.states) for name in (op.input_bias, op.output_bias))
+    return TrapezoidalWeights(step_bias, b, c, skip, slowest_rate(op.slowest))
+
+
 def _recurrent_weights(
     program: Program, op: Scan | GatedDelta
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the convolution's weights, dt_bias and the rates."""
-    _check_states(program, op)
+    _check_states(program, op, op.decay)
     rate = _rates(program, op, bias_values(program, op.decay))
     return convolution_taps(program, op), integer_bias(program, op.step_bias, 16), rate
 
@@ -282,10 +300,10 @@ def integer_room(program: Program, op: GatedRecurrence) -> NDArray[np.int64]:
     return np.floor(room_values(program, op).astype(np.float64) * ONE + 0.5).astype(np.int64)
 
 
-def _check_states(program: Program, op: Scan | GatedDelta | SelectiveScan) -> None:
-    """Raise if the sums over the columns of a state would pass their bounds."""
+def _check_states(program: Program, op: Scan | GatedDelta | SelectiveScan | TrapezoidalScan, parameter: str) -> None:
+    """Raise if the sums over the columns of a state would pass their bounds; `parameter` names one of its tensors."""
     if op.states > MOST_STATES:
-        tensor = program.tensors[op.decay].name
+        tensor = program.tensors[parameter].name
         raise ModelError(
             f"tensor {tensor}: states of {op.states} columns pass the proven bounds, at most {MOST_STATES}"
         )

@@ -44,6 +44,7 @@ from intact.executors.base import (
     scatter_columns,
     selective_weights,
     tap_values,
+    trapezoidal_weights,
 )
 from intact.executors.packing import pack
 from intact.executors.profile import Record, StepWork
@@ -74,6 +75,7 @@ from intact.models.program import (
     Scatter,
     SelectiveScan,
     Steer,
+    TrapezoidalScan,
 )
 from intact.numerics.activations import INT8, Quantized, from_row_bytes
 from intact.numerics.attention import score_scale
@@ -95,6 +97,8 @@ class Paged(NamedTuple):
     most: int
 
 
+NOT_TRAPEZOIDAL = (0, -1, -1, 0)
+"""The fields of a scan that a trapezoidal one has alone: its angles, the biases of B and C, the slowest rate."""
 _COUNTERS = ("steps", "rows", "largest_step", "chunks", "tree_rows", "shared_positions", "ended_rows")
 
 
@@ -407,7 +411,7 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape, op.taps, *numbers, False, False, False),
+                    "scan": (*op.shape, op.taps, *numbers, False, False, False, *NOT_TRAPEZOIDAL),
                 }
             case GatedDelta():
                 delta = delta_weights(self.program, op)
@@ -421,7 +425,7 @@ class NativeExecutor:
                     "target": ids[op.target],
                     "layer": op.layer,
                     "bias": self._model.add_bias(*map(np.ascontiguousarray, (taps, floats))),
-                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled, False),
+                    "scan": (*op.shape[:4], op.taps, -1, *numbers, -1, True, op.tiled, False, *NOT_TRAPEZOIDAL),
                 }
             case SelectiveScan():
                 selective = selective_weights(self.program, op)
@@ -434,7 +438,37 @@ class NativeExecutor:
                     "fourth": ids[op.output],
                     "target": ids[op.target],
                     "layer": op.layer,
-                    "scan": (op.channels, 1, 1, op.states, 1, -1, -1, rate, skip, False, False, True),
+                    "scan": (op.channels, 1, 1, op.states, 1, -1, -1, rate, skip, False, False, True, *NOT_TRAPEZOIDAL),
+                }
+            case TrapezoidalScan():
+                t = trapezoidal_weights(self.program, op)
+                names = (op.step_bias, op.skip, op.input_bias, op.output_bias)
+                step_bias, skip, b, c = (
+                    self._model.add_bias(values.reshape(-1), bias_values(self.program, name))
+                    for name, values in zip(names, (t.step_bias, t.skip, t.b_bias, t.c_bias), strict=True)
+                )
+                return kind.TRAPEZOIDAL, {
+                    "source": ids[op.source],
+                    "second": ids[op.input],
+                    "third": ids[op.output],
+                    "fourth": ids[op.controls],
+                    "target": ids[op.target],
+                    "layer": op.layer,
+                    "scan": (
+                        *op.shape[:4],
+                        1,
+                        -1,
+                        step_bias,
+                        -1,
+                        skip,
+                        False,
+                        False,
+                        False,
+                        op.angles,
+                        b,
+                        c,
+                        t.slowest,
+                    ),
                 }
             case GatedRecurrence():  # a state has 64 bits, two words
                 room = self._model.add_bias(integer_room(self.program, op), room_values(self.program, op))
@@ -443,7 +477,7 @@ class NativeExecutor:
                     "second": ids[op.forget],
                     "target": ids[op.target],
                     "layer": op.layer,
-                    "scan": (op.channels, 1, 0, 2, 1, -1, -1, room, -1, False, False, True),
+                    "scan": (op.channels, 1, 0, 2, 1, -1, -1, room, -1, False, False, True, *NOT_TRAPEZOIDAL),
                 }
             case Gate():
                 buffers = {"source": ids[op.gate], "target": ids[op.target]}

@@ -37,6 +37,7 @@ from intact.models.program import (
     Scatter,
     SelectiveScan,
     Steer,
+    TrapezoidalScan,
 )
 from intact.numerics.kv_codecs.definition import KvCodec, plain_bytes
 from intact.numerics.scan import BLOCK
@@ -253,6 +254,12 @@ class StepWork:
                 return WorkSize(0, self.rows * (self._size(op.source) + self._size(op.forget) + 8 * op.channels))
             case GatedRecurrence():
                 return WorkSize(self.rows * 2 * op.channels, self.rows * (8 * op.channels + self._size(op.target)))
+            case TrapezoidalScan() if part == ROWS:
+                read = sum(self._size(name) for name in (op.source, op.input, op.output, op.controls))
+                return WorkSize(0, 2 * self.rows * read)
+            case TrapezoidalScan():  # likewise, with what the position before adds
+                kept = 4 * (op.shape.inner + 2 * op.shape.columns + op.shape.controls)
+                return WorkSize(self.rows * 4 * op.shape.inner * op.states, self.rows * (kept + self._size(op.target)))
             case Gate():
                 return WorkSize(0, all_rows * sum(self._size(name) for name in (op.gate, op.up, op.target) if name))
             case Experts() if part == ROWS:
@@ -320,6 +327,8 @@ class StepWork:
                 return {ROWS: ("append", "x, B, C"), PRODUCT: ("scan", f"{op.channels} channels")}
             case GatedRecurrence():
                 return {ROWS: ("append", "inputs, forget gates"), PRODUCT: ("recurrence", f"{op.channels} channels")}
+            case TrapezoidalScan():
+                return {ROWS: ("append", "x, B, C, controls"), PRODUCT: ("scan", f"{op.heads} heads")}
             case Gate():
                 return {ROWS: ("gate", op.kind)}
             case Experts():

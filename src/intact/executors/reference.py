@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -40,6 +40,7 @@ from intact.executors.base import (
     scatter_columns,
     selective_weights,
     state_slots,
+    trapezoidal_weights,
 )
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
@@ -68,6 +69,7 @@ from intact.models.program import (
     Scatter,
     SelectiveScan,
     Steer,
+    TrapezoidalScan,
 )
 from intact.numerics import sampling
 from intact.numerics.activations import FixedScale, Quantized, quantize, quantize_fixed, to_bytes
@@ -115,6 +117,14 @@ from intact.numerics.selective import cached_rows as selective_cached
 from intact.numerics.selective import zero_state as selective_state
 from intact.numerics.soft_cap import make_soft_cap, score_cap, soft_cap
 from intact.numerics.sparsity import sparsify
+from intact.numerics.trapezoidal import (
+    TrapezoidalRows,
+    TrapezoidalState,
+    TrapezoidalWeights,
+    trapezoidal_row,
+)
+from intact.numerics.trapezoidal import advance as advance_trapezoidal
+from intact.numerics.trapezoidal import zero_state as trapezoidal_state
 from intact.numerics.weights import BlockWeight
 
 Rows = NDArray[np.int64]
@@ -167,6 +177,12 @@ class ReferenceExecutor:
             if isinstance(layer, GatedRecurrence):
                 self._cache.append([np.zeros((0, layer.channels), np.int64) for _ in range(2)])
                 self._states.append([np.zeros((0, layer.channels), np.int64)])
+                continue
+            if isinstance(layer, TrapezoidalScan):
+                shape = layer.shape
+                parts = (shape.inner, shape.columns, shape.columns, shape.controls)
+                self._cache.append([np.zeros((0, width), np.int64) for width in parts])
+                self._states.append([np.zeros((0, *part.shape), np.int64) for part in trapezoidal_state(shape)])
                 continue
             inner, both, heads = (layer.shape.inner,), (layer.groups * layer.states,), (layer.heads,)
             if isinstance(layer, Scan):
@@ -340,6 +356,9 @@ class ReferenceExecutor:
                 case GatedRecurrence():
                     fraction[op.target] = 16
                     rows[op.target] = self._recurrence(op, rows[op.source], rows[op.forget], chunks)
+                case TrapezoidalScan():
+                    fraction[op.target] = 16
+                    rows[op.target] = self._trapezoidal(op, rows, chunks)
                 case Gate():
                     rows[op.target] = gated(rows[op.gate], None if op.up is None else rows[op.up], op.kind)
                 case Experts():
@@ -588,47 +607,75 @@ class ReferenceExecutor:
         return scan_row(rows, state, weights, op.shape)
 
     def _selective(self, op: SelectiveScan, rows: Mapping[str, Rows], chunks: Sequence[SequenceChunk]) -> Rows:
-        weights, kept = cast(SelectiveWeights, self._recurrent[op.layer]), self._recurrent_rows(op)
-        out, row, states = np.zeros((len(rows[op.source]), op.channels), np.int64), 0, self._states[op.layer]
+        weights = cast(SelectiveWeights, self._recurrent[op.layer])
         new = selective_rows(*(rows[name] for name in (op.source, op.input, op.output, op.steps)))
+
+        def results(parts: Sequence[Rows], i: int, before: Sequence[Rows]) -> tuple[Sequence[Rows], Rows]:
+            block = selective_cached(parts)
+            state = advance(block, i, RecurrentState(*before), weights)
+            return state, selective_row(block, i, state, weights)
+
+        start = selective_state(weights)
+        return self._by_positions(op, (new.x, *new.b, *new.c, new.step), chunks, start, results)
+
+    def _recurrence(self, op: GatedRecurrence, x: Rows, forget: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
+        def results(parts: Sequence[Rows], i: int, before: Sequence[Rows]) -> tuple[Sequence[Rows], Rows]:
+            state = advance_recurrence(recurrence_cached(parts), i, before[0])
+            return (state,), recurrence_row(state)
+
+        new = recurrence_rows(x, forget, cast(Rows, self._recurrent[op.layer]))
+        return self._by_positions(op, new, chunks, (recurrence_state(op.channels),), results)
+
+    def _trapezoidal(self, op: TrapezoidalScan, rows: Mapping[str, Rows], chunks: Sequence[SequenceChunk]) -> Rows:
+        weights = cast(TrapezoidalWeights, self._recurrent[op.layer])
+
+        def results(parts: Sequence[Rows], i: int, before: Sequence[Rows]) -> tuple[Sequence[Rows], Rows]:
+            block = TrapezoidalRows(*parts)
+            state = advance_trapezoidal(block, i, TrapezoidalState(*before), weights, op.shape)
+            return state, trapezoidal_row(block, i, state, weights, op.shape)
+
+        new = [rows[name] for name in (op.source, op.input, op.output, op.controls)]
+        return self._by_positions(op, new, chunks, trapezoidal_state(op.shape), results)
+
+    def _by_positions(
+        self,
+        op: Recurrent,
+        new: Sequence[Rows],
+        chunks: Sequence[SequenceChunk],
+        start: Sequence[Rows],
+        results: Callable[[Sequence[Rows], int, Sequence[Rows]], tuple[Sequence[Rows], Rows]],
+    ) -> Rows:
+        """Return the results of a layer whose state is rounded at each position, and keep its rows and states.
+
+        Parameters
+        ----------
+        new : sequence of arrays
+            The parts of the new rows, as the cache keeps them.
+        start : sequence of arrays
+            The state before a text.
+        results : function
+            Of the parts of a block's rows, behind the row before them, a row's place there and the state before it: the
+            state behind it, and its result.
+        """
+        kept, states, out = self._recurrent_rows(op), self._states[op.layer], list[Rows]()
         for chunk in chunks:
             slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
-            part, own = slice(row, row + len(chunk.tokens)), slots[chunk.position : end]
-            for array, values in zip(kept, (new.x, *new.b, *new.c, new.step), strict=True):
+            part, own = slice(len(out), len(out) + len(chunk.tokens)), slots[chunk.position : end]
+            for array, values in zip(kept, new, strict=True):
                 array[own] = values[part]
             first = chunk.position - chunk.position % BLOCK  # states are computed again from the block's start
-            state = selective_state(weights)
+            before, state = max(first - 1, 0), start
             if first:
-                state = RecurrentState(*(array[self._state(chunk.pages, first - 1)] for array in states))
-            block = selective_cached([array[slots[first:end]] for array in kept])
+                state = [array[self._state(chunk.pages, first - 1)] for array in states]
+            block = [array[slots[before:end]] for array in kept]
             for p in range(first, end):
-                state = advance(block, p - first, state, weights)
+                state, result = results(block, p - before, state)
                 if p >= chunk.position:
-                    out[row] = selective_row(block, p - first, state, weights)
-                    row += 1
+                    out.append(result)
                     if p % BLOCK == BLOCK - 1:
                         for array, value in zip(states, state, strict=True):
                             array[self._state(chunk.pages, p)] = value
-        return out
-
-    def _recurrence(self, op: GatedRecurrence, x: Rows, forget: Rows, chunks: Sequence[SequenceChunk]) -> Rows:
-        new, kept = recurrence_rows(x, forget, cast(Rows, self._recurrent[op.layer])), self._recurrent_rows(op)
-        out, row, (states,) = np.zeros(x.shape, np.int64), 0, self._states[op.layer]
-        for chunk in chunks:
-            slots, end = self._slots(chunk.pages), chunk.position + len(chunk.tokens)
-            for array, values in zip(kept, new, strict=True):
-                array[slots[chunk.position : end]] = values[row : row + len(chunk.tokens)]
-            first = chunk.position - chunk.position % BLOCK  # states are computed again from the block's start
-            state = states[self._state(chunk.pages, first - 1)] if first else recurrence_state(op.channels)
-            block = recurrence_cached([array[slots[first:end]] for array in kept])
-            for p in range(first, end):
-                state = advance_recurrence(block, p - first, state)
-                if p >= chunk.position:
-                    out[row] = recurrence_row(state)
-                    row += 1
-                    if p % BLOCK == BLOCK - 1:
-                        states[self._state(chunk.pages, p)] = state
-        return out
+        return np.array(out)
 
     def _state(self, pages: NDArray[np.int32], p: int) -> int:
         """Return the index of the state behind the block that ends at a position."""
@@ -705,7 +752,9 @@ def _seen(chunk: SequenceChunk, row: int) -> Rows:
     return np.concatenate([np.arange(chunk.position), chunk.position + np.array(_ancestors(chunk, row), np.int64)])
 
 
-def _recurrent_weights(program: Program, op: Recurrent) -> ScanWeights | DeltaWeights | SelectiveWeights | Rows:
+def _recurrent_weights(
+    program: Program, op: Recurrent
+) -> ScanWeights | DeltaWeights | SelectiveWeights | Rows | TrapezoidalWeights:
     """Return the parameters of a recurrent layer as integers."""
     match op:
         case Scan():
@@ -716,6 +765,8 @@ def _recurrent_weights(program: Program, op: Recurrent) -> ScanWeights | DeltaWe
             return selective_weights(program, op)
         case GatedRecurrence():
             return integer_room(program, op)
+        case TrapezoidalScan():
+            return trapezoidal_weights(program, op)
 
 
 def _embed(w: BlockWeight, tokens: NDArray[np.integer], multiplier: int) -> Rows:

@@ -14,6 +14,7 @@ from intact.models.rotary import read_gguf_scaling, read_hf_rope, stretched_base
 from intact.numerics.delta import DeltaShape
 from intact.numerics.scan import ScanShape
 from intact.numerics.selective import SelectiveShape
+from intact.numerics.trapezoidal import TrapezoidalShape
 
 MOST_CONTEXT = 1 << 19
 """Positions for which the sums of attention are proven (docs/numerics.md, section 7)."""
@@ -162,6 +163,10 @@ class Config:
     """The sizes of layers with a selective scan, if there are any; their convolutions sum over `taps` positions."""
     selective_eps: float = 0.0
     """The epsilon of their norms of dt, B and C without gains; 0: there are none."""
+    trapezoidal: TrapezoidalShape | None = None
+    """The sizes of layers with a trapezoidal scan, if there are any."""
+    slowest_decay: float = 1e-4
+    """The least rate at which their states decay."""
     delta: DeltaShape | None = None
     """The sizes of gated delta nets, if there are any; their convolutions sum over `taps` positions."""
     delta_layers: tuple[int, ...] = ()

@@ -23,6 +23,8 @@ SELECTIVE_INPUTS: Final = ("ssm_in_mixed", "ssm_in_gate")
 """What a selective layer's projection is made of: x, the gate z."""
 SELECTIVE_PARTS: Final = ("ssm_x_steps", "ssm_x_b", "ssm_x_c")
 """What the convolved x is projected to: the inputs of dt's projection, B, C."""
+TRAPEZOIDAL_INPUTS: Final = ("ssm_in_gate", "ssm_in_mixed", "ssm_in_b", "ssm_in_c", "ssm_in_controls")
+"""What a trapezoidal layer's projection is made of: the gate z, x, B, C; dt, A, the share and the angles."""
 HF_NAMES: Final[dict[str, str]] = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -73,6 +75,8 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "ssm_in": SCAN_INPUTS,
     "selective_in": SELECTIVE_INPUTS,
     "ssm_x": SELECTIVE_PARTS,
+    "trapezoidal_in": TRAPEZOIDAL_INPUTS,
+    "ffn_up_gate": ("ffn_up", "ffn_gate"),
     "delta_qkvz": ("attn_qkv", "attn_gate"),
     "ssm_ba": ("ssm_beta", "ssm_alpha"),
 }

@@ -16,6 +16,7 @@ from intact.numerics.delta import DeltaShape
 from intact.numerics.experts import ExpertWeights
 from intact.numerics.gate import Activation
 from intact.numerics.scan import ScanShape
+from intact.numerics.trapezoidal import TrapezoidalShape
 
 
 @dataclass(frozen=True)
@@ -371,7 +372,45 @@ class GatedRecurrence:
     channels: int
 
 
-Recurrent: TypeAlias = Scan | GatedDelta | SelectiveScan | GatedRecurrence
+@dataclass(frozen=True)
+class TrapezoidalScan:
+    """The trapezoidal scan of Mamba-3 (state-spaces/mamba, `mamba3.py`, one input and output); appends a row first.
+
+    The source holds x (`heads` times `width` channels), `input` and `output` hold B and C behind their norms (`groups`
+    times `states` columns each), and `controls` dt, A and the share of each head, then `angles` numbers. With dt behind
+    softplus, A behind ``-t`` (t is 1 + a for a >= 0, else 1 / (1 - a), at least `slowest`), the share l behind a
+    sigmoid, and keys k and queries q, which are B and C plus a bias of each head whose first `angles` pairs of
+    neighbours are turned by the sum of ``pi tanh(angle) dt`` so far, a head's state follows ``S = exp(dt A) (S + (1 -
+    l) dt k' x') + l dt k x``, those of the position before with a prime, and the target is ``S q + D x``. Tensors:
+    `step_bias` added to dt, `input_bias` and `output_bias` to B and C (heads times states), and `skip` with D of each
+    head. Heads share B and C in groups. `layer` counts the recurrent layers of a program, as that of a `Scan`; its part
+    of the cache has the rows, and the states behind each block of 64 positions.
+    """
+
+    source: str
+    input: str
+    output: str
+    controls: str
+    target: str
+    step_bias: str
+    input_bias: str
+    output_bias: str
+    skip: str
+    slowest: float
+    layer: int
+    heads: int
+    width: int
+    groups: int
+    states: int
+    angles: int
+
+    @property
+    def shape(self) -> TrapezoidalShape:
+        """Its sizes, as the arithmetic has them."""
+        return TrapezoidalShape(self.heads, self.width, self.groups, self.states, self.angles)
+
+
+Recurrent: TypeAlias = Scan | GatedDelta | SelectiveScan | GatedRecurrence | TrapezoidalScan
 """Layers whose state leads from one position to the next; trees of drafts cannot pass them."""
 
 
@@ -460,6 +499,7 @@ Op: TypeAlias = (
     | GatedDelta
     | SelectiveScan
     | GatedRecurrence
+    | TrapezoidalScan
     | Gate
     | Experts
     | Logits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from intact.exact import exp
@@ -10,10 +12,10 @@ from intact.numerics.dequantize import dequantize
 
 
 def as_vector(tensor: Tensor) -> Tensor:
-    """Return a matrix as a vector, as which GGUF files hold some that have a number for each head."""
-    if len(tensor.shape) != 2:
+    """Return a tensor of several axes as a vector: files hold some so that have a number for each head or column."""
+    if len(tensor.shape) < 2:
         return tensor
-    return Tensor(tensor.name, tensor.kind, (tensor.shape[0] * tensor.shape[1],), tensor.data)
+    return Tensor(tensor.name, tensor.kind, (math.prod(tensor.shape),), tensor.data)
 
 
 def as_matrix(tensor: Tensor) -> Tensor:

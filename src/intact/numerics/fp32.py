@@ -6,6 +6,7 @@ The order of sums is LayerCast's idea carried to its end: 16 lanes by index mod 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -15,8 +16,11 @@ from intact.numerics.delta import DeltaShape, DeltaWeights
 from intact.numerics.fixed import LIMIT, rshift, sat32
 from intact.numerics.functions import exp2_neg_fine
 from intact.numerics.gate import Activation
+from intact.numerics.rope import sine_cosine
 from intact.numerics.scan import BLOCK, RATE_FRACTION, STEP_FRACTION, ScanShape, ScanWeights, decays, softplus
 from intact.numerics.selective import SelectiveWeights
+from intact.numerics.trapezoidal import PACE_FRACTION, TURN, TrapezoidalShape, TrapezoidalWeights, step_size
+from intact.numerics.trapezoidal import decay as decay_of
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -281,6 +285,49 @@ def recurrence(x: Floats, forget: Floats, room: Floats) -> Floats:
     return out
 
 
+def trapezoidal_scan(
+    rows: Sequence[Floats], shape: TrapezoidalShape, weights: TrapezoidalWeights, floats: Sequence[Floats]
+) -> Floats:
+    """Return the results of a trapezoidal scan for one text, position by position (docs/numerics_fp32.md).
+
+    Steps, decays and angles are integers as in the other profiles, tanh of an angle is rounded to Q30.
+
+    Parameters
+    ----------
+    rows : float32 (m, channels), (m, columns) twice, (m, controls)
+        x, B and C, and what leads each position.
+    weights : TrapezoidalWeights
+        Of which step_bias and the slowest rate are used.
+    floats : float32 (heads, states) twice, (heads,)
+        The biases of B and C, and D.
+    """
+    x, b, c, controls = rows
+    x = x.reshape(-1, shape.heads, shape.width)
+    dt, a, share, raw = np.split(controls, np.cumsum([shape.heads] * 3), axis=1)
+    step, own = step_size(_fixed(dt, PACE_FRACTION) + weights.step_bias), sigmoid(share)
+    kept = from_q30(exp2_neg_fine(decay_of(step, _fixed(a, PACE_FRACTION), weights.slowest)).astype(np.int32))
+    of_step = step.astype(np.float32) * np.float32(2.0**-STEP_FRACTION)
+    now, before = own * of_step, (_ONE - own) * of_step * kept
+    speed = np.floor(tanh(raw).astype(np.float64) * 2.0**30 + 0.5).astype(np.int64)
+    turn = rshift(speed[:, None] * step[..., None], STEP_FRACTION - 1)
+    angle = np.cumsum(turn, axis=0) % TURN  # (m, heads, angles)
+    sine, cosine = sine_cosine(np.ones(1, np.int64), angle.astype(np.uint64).reshape(-1) << np.uint64(32))
+    sines, cosines = (from_q30(part.astype(np.int32)).reshape(-1, shape.angles) for part in (sine, cosine))
+
+    def turned(part: Floats, bias: Floats) -> Floats:
+        whole = np.repeat(part.reshape(-1, shape.groups, shape.states), shape.heads // shape.groups, axis=1) + bias
+        return rope(whole.reshape(-1, 1, shape.states), cosines, sines, True).reshape(whole.shape)
+
+    keys, queries = turned(b, floats[0]), turned(c, floats[1])
+    state, out = np.zeros((shape.heads, shape.width, shape.states), np.float32), np.empty_like(x)
+    for t in range(len(x)):
+        late = (before[t][:, None] * x[t - 1])[..., None] * keys[t - 1][:, None] if t else np.float32(0)
+        state = kept[t][:, None, None] * state + late + (now[t][:, None] * x[t])[..., None] * keys[t][:, None]
+        out[t] = _ascending(state * queries[t][:, None], axis=2) + floats[2][:, None] * x[t]
+    results: Floats = out.reshape(len(x), -1)
+    return results
+
+
 def delta(mixed: Floats, steps: Floats, beta: Floats, shape: DeltaShape, weights: DeltaWeights) -> Floats:
     """Return the results of a layer with the gated delta rule for one text, block by block (docs/numerics_fp32.md).
 
@@ -331,8 +378,13 @@ def _unit(x: Floats) -> Floats:
 
 def _steps(steps: Floats, bias: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return softplus of steps and their bias, Q26."""
-    fixed = sat32(np.clip(np.floor(steps.astype(np.float64) * 65536 + 0.5), -LIMIT, LIMIT).astype(np.int64))
-    return softplus(sat32(fixed + bias))
+    return softplus(sat32(_fixed(steps, 16) + bias))
+
+
+def _fixed(x: Floats, fraction: int) -> npt.NDArray[np.int64]:
+    """Return numbers with so many bits of fraction, at least 16, rounded half up and cut to what Q16 holds."""
+    most = LIMIT << (fraction - 16)
+    return np.clip(np.floor(x.astype(np.float64) * (1 << fraction) + 0.5), -most, most).astype(np.int64)
 
 
 def _ascending(x: Floats, axis: int) -> Floats:

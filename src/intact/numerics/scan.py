@@ -217,12 +217,27 @@ def end_block(rows: ScanRows, state: RecurrentState, weights: ScanWeights, shape
     for s in range(len(coefficients)):
         added += (coefficients[s][:, None] * x[s])[:, :, None] * b[s][:, None, :]
     kept = state.mantissa * exp2_neg_fine(total[-1])[:, None, None]
-    parts = (added, common - 58), (kept, state.exponent - 30)
-    sizes = np.array([bitlen(np.abs(part).max(axis=(1, 2))) for part, _ in parts])
-    tops = np.where(sizes > 0, sizes + np.array([place for _, place in parts]), np.iinfo(np.int64).min)
-    new = np.where(sizes.any(axis=0), tops.max(axis=0) - 30, 0)
-    shifted = [np.where(part != 0, shift(part, (new - place)[:, None, None]), 0) for part, place in parts]
-    return RecurrentState(sat32(shifted[0] + shifted[1]), new)
+    return join_parts([(added, common - 58), (kept, state.exponent - 30)], 30)
+
+
+def join_parts(parts: Sequence[tuple[Int, Int]], bits: int) -> RecurrentState:
+    """Return the sum of parts as mantissas of 32 bits that share exponents; the largest part has so many bits.
+
+    Parameters
+    ----------
+    parts : sequence of (int64 (*n, ...), int64 (*n))
+        Numbers, and the exponent of each run of them; one exponent a run comes out.
+    """
+    places = np.array([place for _, place in parts])
+    runs = places.shape[1:]
+    sizes = np.array([bitlen(np.abs(part).reshape(*runs, -1).max(axis=-1)) for part, _ in parts])
+    tops = np.where(sizes > 0, sizes + places, np.iinfo(np.int64).min)
+    new = np.where(sizes.any(axis=0), tops.max(axis=0) - bits, 0)
+    total = np.zeros(parts[0][0].shape, np.int64)
+    for part, place in parts:
+        by = (new - place).reshape(*runs, *(1,) * (part.ndim - len(runs)))
+        total += np.where(part != 0, shift(part, by), 0)
+    return RecurrentState(sat32(total), new)
 
 
 def _common(sizes: Int, exponent: Int, bits: int) -> Int:

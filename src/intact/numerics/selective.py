@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from intact.numerics.convolve import ConvolutionRows, row_codes
 from intact.numerics.fixed import bitlen, rshift, sat32, shift
 from intact.numerics.functions import exp2_neg_fine
-from intact.numerics.scan import PART_LIMIT, RATE_FRACTION, STEP_FRACTION, RecurrentState, softplus
+from intact.numerics.scan import PART_LIMIT, RATE_FRACTION, STEP_FRACTION, RecurrentState, join_parts, softplus
 
 Int = NDArray[np.int64]
 
@@ -104,22 +104,45 @@ def advance(rows: SelectiveRows, i: int, state: RecurrentState, weights: Selecti
     """
     step = rows.step[i]
     kept = state.mantissa * exp2_neg_fine(rshift(step[:, None] * weights.rate, RATE_FRACTION + STEP_FRACTION - 30))
-    whole = step * rows.x[i]
+    added = input_part(step, rows.x[i], rows.b.codes[i], rows.b.exponent[i])
+    return join_parts([added, (kept, state.exponent - 30)], 30)
+
+
+def input_part(step: Int, x: Int, codes: Int, exponent: Int) -> tuple[Int, Int]:
+    """Return what a position adds to states: step times x times codes, and its exponents.
+
+    Parameters
+    ----------
+    step, x : int64 (*n)
+        Q26, below 2^32, and Q16, of 32 bits.
+    codes : int64, broadcast to (*n, states)
+    exponent : int64, broadcast to (*n)
+    """
+    whole = step * x
     drop = np.maximum(bitlen(np.abs(whole)) - INPUT_BITS, 0)
-    added = rshift(whole, drop)[:, None] * rows.b.codes[i]
-    parts = (added, drop + rows.b.exponent[i] - (STEP_FRACTION + 32)), (kept, state.exponent - 30)
-    sizes = np.array([bitlen(np.abs(part).max(axis=1)) for part, _ in parts])
-    tops = np.where(sizes > 0, sizes + np.array([place for _, place in parts]), np.iinfo(np.int64).min)
-    new = np.where(sizes.any(axis=0), tops.max(axis=0) - 30, 0)
-    moved = [np.where(part != 0, shift(part, (new - place)[:, None]), 0) for part, place in parts]
-    return RecurrentState(sat32(moved[0] + moved[1]), new)
+    return rshift(whole, drop)[..., None] * codes, drop + exponent - (STEP_FRACTION + 32)
 
 
 def selective_row(rows: SelectiveRows, i: int, state: RecurrentState, weights: SelectiveWeights) -> Int:
     """Return the result of row i from the state behind it, int64 (channels,), Q16 and saturated."""
-    read = (state.mantissa * rows.c.codes[i]).sum(axis=1)
+    return read_states(state, ConvolutionRows(rows.c.codes[i], rows.c.exponent[i]), weights.skip, rows.x[i])
+
+
+def read_states(state: RecurrentState, c: ConvolutionRows, skip: Int, x: Int) -> Int:
+    """Return the sums of states times C, plus D times x, Q16 and saturated.
+
+    Parameters
+    ----------
+    state : RecurrentState
+        (*n, states) and (*n).
+    c : ConvolutionRows
+        Broadcast against these.
+    skip, x : int64, broadcast to (*n)
+        Q16.
+    """
+    read = (state.mantissa * c.codes).sum(axis=-1)
     drop = np.maximum(bitlen(np.abs(read)) - 31, 0)
-    held = shift(rshift(read, drop), -4 - drop - state.exponent - rows.c.exponent[i])
-    through = rshift(weights.skip * rows.x[i], 12)
+    held = shift(rshift(read, drop), -4 - drop - state.exponent - c.exponent)
+    through = rshift(skip * x, 12)
     parts = (np.clip(part, -PART_LIMIT, PART_LIMIT) for part in (held, through))
     return sat32(rshift(sum(parts, start=np.int64(0)), 4))

@@ -307,6 +307,7 @@ _NAMES = {
     "ConvolveSilu": "convolutions (recurrent layers)",
     "Scan": "state-space layers",
     "SelectiveScan": "state-space layers",
+    "TrapezoidalScan": "state-space layers",
     "GatedDelta": "gated delta nets",
     "GatedRecurrence": "gated recurrences",
     "Experts": "mixtures of experts",

@@ -34,6 +34,7 @@ from intact.models.program import (
     Program,
     Scan,
     SelectiveScan,
+    TrapezoidalScan,
 )
 from intact.numerics.integers import INTEGER, slice_rows
 from intact.parallel.channel import HEADER
@@ -187,6 +188,9 @@ class PackedSizes:
                 return 4 * op.states + 8 * op.channels + 16 + -(-state // PAGE)
             case GatedRecurrence():
                 return 8 * op.channels + 16 + -(-16 * op.channels // PAGE)
+            case TrapezoidalScan():
+                state = 4 * (op.shape.inner * (op.states + 1) + op.heads * (op.angles + 1))
+                return 4 * (op.shape.inner + 2 * op.shape.columns + op.shape.controls) + -(-state // PAGE)
             case _:
                 return 0
 

@@ -230,6 +230,32 @@ VARIANTS: dict[str, Variant] = {
     "hgrn-bit-unbounded": Variant(
         config("HGRNBitForCausalLM", "hgrn_bit", use_lower_bound=False, tie_word_embeddings=True), "BF16"
     ),
+    "mamba3": Variant(
+        config(
+            "MambaLMHeadModel",
+            "mamba3",
+            d_model=64,
+            n_layer=2,
+            d_intermediate=100,
+            ssm_cfg={"layer": "Mamba3", "d_state": 24, "headdim": 16, "ngroups": 2, "expand": 2, "A_floor": 1e-4},
+            attn_layer_idx=[],
+            rms_norm=True,
+            pad_vocab_size_multiple=7,
+            tie_embeddings=False,
+        )
+    ),
+    "mamba3-turned": Variant(
+        config(
+            "MambaLMHeadModel",
+            "mamba3",
+            d_model=64,
+            n_layer=3,
+            ssm_cfg={"layer": "Mamba3", "d_state": 16, "headdim": 32, "rope_fraction": 1.0, "A_floor": 0.5},
+            pad_vocab_size_multiple=1,
+            tie_word_embeddings=True,
+        ),
+        "BF16",
+    ),
     "jamba": Variant(
         config(
             "JambaForCausalLM",
