@@ -822,6 +822,6 @@ def cases() -> Iterator[Case]:
     for kind, columns in (("Q8_0", 32768), ("Q5_0", 32768), ("Q4_1", 32768), ("Q6_K", 32768), ("Q2_K", 32768)):
         yield _extreme(kind, columns)
     parts = (_norms, _layer_norms, _ropes, _gates, _experts, _gathers, _scatters, _attention, _convolutions, _scans)
-    parts += (_deltas, _selective_scans, _recurrences, _trapezoidal_scans)
-    for family in (*parts, _decoders, _adapters, _encoders, _multiplied):
+    recurrent = (_deltas, _selective_scans, _recurrences, _trapezoidal_scans)
+    for family in (*parts, *recurrent, _decoders, _adapters, _encoders, _multiplied):
         yield from family()

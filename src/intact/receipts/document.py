@@ -149,7 +149,7 @@ class AnyReceipt(ABC):
 
     @property
     def digest(self) -> bytes:
-        """What is cited and signed: SHA-256 of its canonical form without the signature, if its kind has no other."""
+        """The digest that is signed: SHA-256 of its canonical form without the signature, if its kind has no other."""
         return digest("sha256", canonical.encode(self.unsigned()))
 
     @abstractmethod
