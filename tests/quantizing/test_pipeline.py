@@ -15,7 +15,10 @@ from intact.models.program import Gather
 from intact.numerics.integers import INTEGER
 from intact.quantizing import Calibration, quantize
 from intact.quantizing.calibration import Collector, _second_moments, products, read_statistics, write_statistics
+from support.folders import write_encoder, write_folder
 from support.tiny import write_tiny
+from support.variants import VARIANTS
+from support.variants.encoders import ENCODERS
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
 
@@ -38,6 +41,25 @@ def options(text: Path) -> dict[str, Any]:
 
 def logits(path: Path, **how: Any) -> np.ndarray:
     return intact.load(path, **how).logits([5, 9, 40, 77, 12])
+
+
+@pytest.mark.parametrize("variant", ["llama", "gemma4", "mamba", "mamba3", "hgrn-bit"])
+def test_the_largest_inputs_of_a_folder_are_read_again(variant: str, text: Path, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, VARIANTS[variant], variant)
+    quantize(folder, tmp_path / "out", "keep", static=True, **options(text))
+    found = logits(tmp_path / "out", profile="int8_static")
+    assert np.array_equal(found, logits(tmp_path / "out", profile="int8_static", executor="reference"))
+    assert not np.array_equal(found, logits(tmp_path / "out"))
+
+
+def test_the_largest_inputs_of_an_encoder_are_read_again(text: Path, tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path, ENCODERS["bert"], "bert")
+    quantize(folder, tmp_path / "out", "keep", static=True, **options(text))
+    found, plain = (
+        intact.load(tmp_path / "out", profile=name).embed(["the cat"], pooling="mean")[0].vector
+        for name in ("int8_static", "int8")
+    )
+    assert not np.array_equal(found, plain)
 
 
 @pytest.mark.parametrize("spec", ["int4-32", "gptq:int3-16", "nf4-64", "int4-row", "int5a-32"])

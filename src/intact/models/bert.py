@@ -35,7 +35,7 @@ _LAYER: Final = {
     "ffn_down": "output.dense",
     "layer_output_norm": "output.LayerNorm",
 }
-_HF_LAYER: Final = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)")
+_HF_LAYER: Final = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias|largest_input)")
 _PREFIX: Final = re.compile(r"(bert|roberta)\.")
 _TYPES: Final = "token_types.weight"
 _HEADS: Final = ("pooler.dense", "classifier", "classifier.dense", "classifier.out_proj", "cls", "cls.output")

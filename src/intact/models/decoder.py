@@ -316,7 +316,7 @@ class Decoder(DecoderFiles):
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
-        wanted = self.config.biases.get(stem.split(".")[2], stem + ".bias" in self.tensors)
+        wanted = self.config.biases.get(stem.rpartition(".")[2], stem + ".bias" in self.tensors)
         bias = stem + ".bias" if wanted else None
         if bias:
             self.vector(bias, rows)

@@ -302,7 +302,7 @@ class DecoderFiles:
             return f"blk.{match[1]}.{names[match[2]]}.{match[3]}"
         if match and (expert := numbered(match[2])) and expert[0] in names:
             return f"blk.{match[1]}.{names[expert[0]]}.{expert[1]}.{match[3]}"
-        if (parts := plain.rpartition("."))[0] in names and parts[2] in ("weight", "bias"):
+        if (parts := plain.rpartition("."))[0] in names and parts[2] in ("weight", "bias", "largest_input"):
             return f"{names[parts[0]]}.{parts[2]}"
         return name
 

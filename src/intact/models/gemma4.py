@@ -22,7 +22,7 @@ from intact.models.decoder import inverse_root, net_buffers
 from intact.models.gemma import GemmaDecoder
 from intact.models.mixtures import MixtureForm
 from intact.models.names import FEED_FORWARD, HF_NAMES, NORMS_AFTER
-from intact.models.program import Attend, Buffer, Embed, Linear, Multiply, Norm, Program, Scatter, Target
+from intact.models.program import Attend, Buffer, Embed, Linear, Multiply, Norm, Program, Scatter
 from intact.models.windows import per_layer, read_gguf_local_layers
 from intact.numerics.rope import rotation
 
@@ -254,8 +254,7 @@ class Gemma4(GemmaDecoder):
         columns = c.layers * inputs
         token = self.matrix(_INPUTS, None, columns)
         self.ops.append(Embed("inputs", token, Fraction(math.isqrt(inputs << 59), 1 << 30)))  # sqrt(inputs / 2)
-        weight = self.matrix("per_layer_model_proj.weight", columns, c.width)
-        self.ops.append(Linear("x", (Target("projected", weight),)))
+        self.ops.append(Linear("x", (self.target("projected", "per_layer_model_proj", columns, c.width),)))
         self.vector(_INPUT_GAIN, inputs)
         half = inverse_root(2)
         eps = c.eps * c.width  # as the product is not divided by the root of the width

@@ -84,7 +84,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
 BY_HEAD: Final = ("attn_kv_b", "delta_qkvz", "ssm_ba")
 """Those whose rows stand by head, for each head the rows of all parts: `Decoder.split` of an architecture knows how."""
 GGUF_LAYER: Final = re.compile(r"blk\.(\d+)\.(.+)\.(weight|bias)")
-HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard)")
+HF_LAYER: Final = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias|hadamard|largest_input)")
 
 
 def split_rows(tensor: Tensor, parts: Mapping[str, int]) -> list[Tensor]:
