@@ -125,6 +125,15 @@ without state spaces are `granite` in GGUF.
 | needed | names in files |
 |---|---|
 """
+END = """
+RWKV-7 was left out: each channel of its state decays by itself, so that no sum over a block's rows stands for the state
+as it does for delta nets, and each layer mixes neighbouring rows in six ways. Nothing but that family would use either.
+
+Aaren, attention whose query is a learned constant (Feng et al. 2024, arXiv 2405.13956), was left out as well: there are
+no language models with it. Attention as it is here computes the same function of the same keys and values. What is new
+in the paper is a memory of constant size, which merges a maximum and two sums at every position; a new maximum rescales
+both sums, which rounds, so that its integers would be another definition than attention's.
+"""
 
 
 def row(one: ArchitectureDescription) -> str:
@@ -146,7 +155,8 @@ def page() -> str:
         (one for one in describe_architectures() if one.origin == "intact"), key=lambda one: one.title.casefold()
     )
     rows = "".join(map(row, own))
-    return BEGIN + rows + BETWEEN + "".join(f"| {need} | {', '.join(names)} |\n" for need, names in needs.items())
+    lacking = "".join(f"| {need} | {', '.join(names)} |\n" for need, names in needs.items())
+    return BEGIN + rows + BETWEEN + lacking + END
 
 
 def main() -> int:
