@@ -113,7 +113,7 @@ def test_a_file_gives_the_same_head_back(tmp_path: Path) -> None:
         ({"fraction": 10**6}, "must be integers"),
         ({"bias": None}, "must be integers"),
         ({"model": 3}, "model must be a text"),
-        ({"learnt": []}, "learnt must be an object"),
+        ({"learnt": []}, "model must be a text, learnt an object"),
         (None, "no value head"),
     ],
 )

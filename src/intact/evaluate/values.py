@@ -14,8 +14,8 @@ from intact.reason.backends.native import NativeBackend
 from intact.reason.limits import one_of
 from intact.reason.services import MethodJob
 from intact.score.value import Example, Learnt, NextExample, NextHead, ValueHead, learn, learn_next, prefix_values
-from intact.score.value.head import profile_of
 from intact.score.value.learning import check_installed
+from intact.score.value.learnt import profile_of
 from intact.solving import solve_all, task_sampling
 from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.task import Item, Task

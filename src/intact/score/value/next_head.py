@@ -7,22 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intact import strict_json
-from intact.engine.hidden import HiddenState, read_hidden
-from intact.errors import FormatError, ParameterError
-from intact.files import write_whole
+from intact.engine.hidden import HiddenState
+from intact.errors import ParameterError
 from intact.reason.problem import Hidden
-from intact.reason.services import read_text
-from intact.score.value.head import BITS, WIDEST, integer_weights, profile_of
+from intact.score.value.learnt import BITS, WIDEST, LearntHead, integer_weights
 
-KIND = "intact next-token head"
-VERSION = 1
 UNSEEN = -1024.0
 """The reward of a token that the head was not learnt on (the authors' value)."""
 MOST_ROWS = 16
@@ -30,13 +24,13 @@ MOST_TOKENS = 8192
 
 
 @dataclass(frozen=True)
-class NextHead:
+class NextHead(LearntHead):
     """Rewards of next tokens, linear in a model's final hidden state h: `r_t = sum_j q_tj (p_j . h) + b_t`.
 
     Attributes
     ----------
-    model : str
-        The identity of the back end on whose hidden states it was learnt.
+    model, learnt
+        As of every `LearntHead`.
     rows : tuple of tuple of int
         The directions p_j, times 2^fraction; integers of at most 2^20 in magnitude.
     fraction : int
@@ -44,10 +38,9 @@ class NextHead:
         By the token's text the factors q_tj, times 2^token_fraction, and the bias b_t, times 2^32. The end of a text
         has the empty text.
     token_fraction : int
-    learnt : mapping
-        From what, and what came of it on problems that were held out.
     """
 
+    kind: ClassVar[str] = "intact next-token head"
     model: str
     rows: tuple[tuple[int, ...], ...]
     fraction: int
@@ -103,9 +96,7 @@ class NextHead:
         ParameterError
             If the state is of another width.
         """
-        width = len(self.rows[0])
-        if len(state.values) != width:
-            raise ParameterError(f"the next-token head reads {width} components, a state has {len(state.values)}")
+        self.check_width(state, len(self.rows[0]))
         products = [int(state.values @ np.array(row, np.int64)) for row in self.rows]
         unit = Fraction(2) ** (state.exponent - self.fraction - self.token_fraction)
         found = []
@@ -119,78 +110,39 @@ class NextHead:
         return found
 
     def judge(self, hidden: Hidden, words: Sequence[str]) -> list[float]:
-        """Return `rewards` of what a back end gave.
+        """Return `rewards` of what a back end gave; errors as of `state_of`."""
+        return self.rewards(self.state_of(hidden), words)
 
-        Raises
-        ------
-        ParameterError
-            If it is the hidden state of another model.
-        """
-        if hidden.model != self.model:
-            raise ParameterError(f"the next-token head was learnt on {self.model!r}, the text is by {hidden.model!r}")
-        return self.rewards(read_hidden(bytes.fromhex(hidden.data), profile_of(self.model)), words)
-
-    def write(self, file: Path) -> None:
-        """Keep it as JSON, all of it or nothing."""
-        value = {"kind": KIND, "version": VERSION, "model": self.model, "fraction": self.fraction}
-        value |= {"token_fraction": self.token_fraction, "learnt": self.learnt, "rows": self.rows}
-        write_whole(file, json.dumps(value | {"tokens": self.tokens}) + "\n")
+    def numbers(self) -> dict[str, Any]:
+        """Return its integers, by their names in a file."""
+        found = {"fraction": self.fraction, "token_fraction": self.token_fraction}
+        return found | {"rows": self.rows, "tokens": self.tokens}
 
     @classmethod
-    def read(cls, file: Path) -> NextHead:
-        """Read what `write` wrote.
-
-        Raises
-        ------
-        FormatError
-            If it is no such file.
-        """
-        return cls.parse(read_text(str(file)), str(file))
-
-    @classmethod
-    def parse(cls, data: str, file: str) -> NextHead:
-        """Read the content of such a file.
-
-        Raises
-        ------
-        FormatError
-            If it is none.
-        """
-        try:
-            return _parsed(strict_json.parse(data, "the text", error=FormatError))
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{file} is no next-token head that `intact learn value` wrote: {error}") from error
+    def from_members(cls, value: Mapping[str, Any]) -> NextHead:
+        """Read it from the members of a file; raise ValueError, KeyError or TypeError if they are none of it."""
+        rows, tokens = value["rows"], value["tokens"]
+        if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_ROWS or not all(isinstance(r, list) for r in rows):
+            raise ValueError(f"rows must be a list of 1 to {MOST_ROWS} lists")
+        if not 1 <= len(rows[0]) <= WIDEST or len({len(row) for row in rows}) > 1:
+            raise ValueError(f"rows must have one length of 1 to {WIDEST}")
+        if not isinstance(tokens, dict) or not 1 <= len(tokens) <= MOST_TOKENS:
+            raise ValueError(f"tokens must be an object of 1 to {MOST_TOKENS} members")
+        if not all(isinstance(line, list) and len(line) == len(rows) + 1 for line in tokens.values()):
+            raise ValueError(f"each token must have {len(rows)} factors and a bias")
+        weights = [*rows, *[line[:-1] for line in tokens.values()]]
+        biases = [line[-1] for line in tokens.values()]
+        limits = [*[(row, 1 << BITS) for row in weights], (biases, 1 << 52)]
+        for numbers, largest in [*limits, ([value["fraction"], value["token_fraction"]], 1 << 10)]:
+            if any(type(number) is not int or abs(number) > largest for number in numbers):
+                raise ValueError(f"rows, factors, fractions and biases must be integers, rows to 2^{BITS} in magnitude")
+        return cls(
+            value["model"], tuple(map(tuple, rows)), value["fraction"],
+            {word: tuple(line) for word, line in tokens.items()}, value["token_fraction"], value["learnt"],
+        )  # fmt: skip
 
     @property
     def digest(self) -> str:
         """SHA-256 of what its rewards depend on."""
         value = [self.model, self.rows, self.fraction, sorted(self.tokens.items()), self.token_fraction]
         return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _parsed(value: Any) -> NextHead:
-    if not isinstance(value, dict) or value.get("kind") != KIND:
-        raise ValueError(f"expected an object of kind {KIND!r}")
-    if value["version"] != VERSION:
-        raise ValueError(f"it is of version {value['version']!r}; this program reads {VERSION}")
-    rows, tokens, learnt = value["rows"], value["tokens"], value["learnt"]
-    if not isinstance(value["model"], str) or not isinstance(learnt, dict):
-        raise ValueError("model must be a text, learnt an object")
-    if not isinstance(rows, list) or not 1 <= len(rows) <= MOST_ROWS or not all(isinstance(r, list) for r in rows):
-        raise ValueError(f"rows must be a list of 1 to {MOST_ROWS} lists")
-    if not 1 <= len(rows[0]) <= WIDEST or len({len(row) for row in rows}) > 1:
-        raise ValueError(f"rows must have one length of 1 to {WIDEST}")
-    if not isinstance(tokens, dict) or not 1 <= len(tokens) <= MOST_TOKENS:
-        raise ValueError(f"tokens must be an object of 1 to {MOST_TOKENS} members")
-    if not all(isinstance(line, list) and len(line) == len(rows) + 1 for line in tokens.values()):
-        raise ValueError(f"each token must have {len(rows)} factors and a bias")
-    weights = [*rows, *[line[:-1] for line in tokens.values()]]
-    biases = [line[-1] for line in tokens.values()]
-    limits = [*[(row, 1 << BITS) for row in weights], (biases, 1 << 52)]
-    for numbers, largest in [*limits, ([value["fraction"], value["token_fraction"]], 1 << 10)]:
-        if any(type(number) is not int or abs(number) > largest for number in numbers):
-            raise ValueError(f"rows, factors, fractions and biases must be integers, rows to 2^{BITS} in magnitude")
-    return NextHead(
-        value["model"], tuple(map(tuple, rows)), value["fraction"],
-        {word: tuple(line) for word, line in tokens.items()}, value["token_fraction"], learnt,
-    )  # fmt: skip
