@@ -73,6 +73,11 @@ def test_an_architecture_that_is_no_name_is_refused(kind: str, name: object) -> 
         build_program(Checkpoint({key: name}, kind))  # type: ignore[arg-type]
 
 
+def test_a_config_without_a_name_is_of_no_architecture_that_only_looks_alike() -> None:
+    with pytest.raises(ModelError, match="some/model: architectures is 'None', which is not known"):
+        build_program(Checkpoint({"layers_block_type": ["mamba", "moe"]}, "safetensors"))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", [np.array([1, 2]), [], "dynamic", 3])
 def test_a_scaling_of_unknown_type_is_refused(kind: object) -> None:
     with pytest.raises(

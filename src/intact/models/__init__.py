@@ -74,8 +74,9 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     gguf = checkpoint.format == "gguf"
     key = "general.architecture" if gguf else "architectures"
     named = checkpoint.metadata.get(key)
-    if named is None and not gguf:  # programs other than Transformers write none
-        named = [one.hf[0] for one in ARCHITECTURES.working().values() if one.claims(checkpoint.metadata)] or None
+    if named is None and not gguf:
+        unnamed = (one for one in ARCHITECTURES.working().values() if one.hf_unnamed)
+        named = [one.hf[0] for one in unnamed if one.claims(checkpoint.metadata)] or None
     listed = [named] if gguf else named if isinstance(named, list) else []
     names = [name for name in listed if isinstance(name, str)]
     known: dict[str, type[Decoder]] = {}

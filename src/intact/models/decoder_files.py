@@ -75,6 +75,8 @@ class DecoderFiles:
     """The key in config.json that names the activation, and its only value that is supported."""
     hf_beginning: ClassVar[str] = "model."
     """The beginning of the names of the decoder's tensors in safetensors; in `hf_names` it is always `model.`."""
+    hf_unnamed: ClassVar[bool] = False
+    """True if a config.json may name no architecture, as other programs than Transformers write it (`claims`)."""
     hf_bare: ClassVar[Mapping[str, str]] = {}
     """Names in a layer of safetensors' tensors that end in neither `weight` nor `bias`, and their canonical names."""
     has_further_layers: ClassVar[bool] = False

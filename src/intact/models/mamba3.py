@@ -32,6 +32,7 @@ class Mamba3(ScansAlone):
 
     gguf = "mamba3"
     hf = ("MambaLMHeadModel",)
+    hf_unnamed = True
     hf_names = BACKBONE_NAMES | {
         "token_embd": "model.embedding",
         "ssm_in_gate": "mixer.in_gate",
