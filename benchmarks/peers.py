@@ -1,6 +1,7 @@
 """Speed beside llama.cpp, OpenVINO GenAI and Transformers: the same work on the same file, alternating, in one run.
 
     python benchmarks/peers.py MODEL... [--sides llama,openvino] [--files q4_0] [--only ROW,ROW] [--plot speed.png]
+    python benchmarks/peers.py llama-8b.gguf --files shipped --apart    (a file by intact bench --shape llama-8b --gguf)
 
 Rows: a prompt of 512 tokens until its first new token is known; one greedy answer of 64 tokens after a prompt of 64,
 the prompt not counted; 8 and 64 samples of one prompt, of 128 tokens after 512 and of 32 after 64: new tokens over all
@@ -13,6 +14,9 @@ short run before. Every run reads another piece of wikitext-2, so that no cache 
 least and the most. A row is repeated --repeats times; a side that would use more than --patience seconds for that runs
 it less often, twice at least.
 
+With `--apart` one program is in memory at a time, for models of which memory holds one: it is started for each
+repetition, and runs every row once on few tokens before it counts.
+
 On a machine that others use, `--cpu` counts processor seconds of one thread a side instead of the time that passes
 (intact and llama.cpp only).
 """
@@ -23,6 +27,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,10 +95,10 @@ class Text:
         return piece
 
 
-def open_sides(path: Path, args: argparse.Namespace) -> dict[str, Worker]:
+def open_sides(path: Path, sides: Sequence[str], args: argparse.Namespace) -> dict[str, Worker]:
     """A worker a side; one that cannot run here is left out, with the reason. intact must run."""
     workers = {}
-    for side in args.sides:
+    for side in sides:
         worker = Worker(side, path, "cpu" if args.cpu else "wall", 1 if args.cpu else args.threads)
         if "error" not in worker.about:
             workers[side] = worker
@@ -105,33 +110,50 @@ def open_sides(path: Path, args: argparse.Namespace) -> dict[str, Worker]:
     return workers
 
 
-def tune(llama: Worker, rows: list[Row], text: Text, args: argparse.Namespace) -> None:
-    """Let llama.cpp find its fastest settings for every row, on fewer new tokens where a few tell."""
+def tune(llama: Worker, rows: list[Row], text: Text, args: argparse.Namespace) -> dict[str, Any]:
+    """Let llama.cpp find its fastest settings for every row, on fewer new tokens where a few tell; return them."""
     for row in rows:
         tokens = text.piece(row.prompt)
         llama("tune", row.name, row.work, tokens, row.n, row.answer, min(row.answer, args.tuning), args.tries)
     llama.about["settings"] = llama("settings")
+    found: dict[str, Any] = llama("chosen_settings")
+    return found
+
+
+def turns(args: argparse.Namespace) -> list[tuple[list[str], list[int]]]:
+    """The sides that are in memory together, and their repetitions; number 0 warms up."""
+    if not args.apart:
+        return [(args.sides, list(range(args.repeats + 1)))]
+    return [([side], [0, repeat]) for repeat in range(1, args.repeats + 1) for side in args.sides]
 
 
 def measure(path: Path, kind: str, args: argparse.Namespace) -> dict[str, Any]:
     """All rows of a file on all sides."""
     file = path if kind == "shipped" else requantised(path, args.cache, "q4_0")
-    workers = open_sides(file, args)
-    try:
-        needed = sum(row.prompt for row in args.rows) * (args.repeats + 2) + 64
-        text = Text(workers["intact"]("tokens", str(args.text), needed))
-        if "llama" in workers:
-            tune(workers["llama"], args.rows, text, args)
-        rates: dict[str, dict[str, list[dict[str, float]]]] = {row.name: {} for row in args.rows}
-        for repeat in range(args.repeats + 1):
-            for row in args.rows:
-                run_row(row, repeat, workers, text, rates[row.name], args)
-    finally:
-        for worker in workers.values():
-            worker.close()
+    in_turn, text = turns(args), Text([])
+    needed = sum(row.prompt for row in args.rows) * (1 + sum(len(repeats) for _, repeats in in_turn)) + 64
+    rates: dict[str, dict[str, list[dict[str, float]]]] = {row.name: {} for row in args.rows}
+    about: dict[str, Any] = {}
+    settings: dict[str, Any] = {}  # llama.cpp's
+    for sides, repeats in in_turn:
+        workers = open_sides(file, sides, args)
+        try:
+            if "intact" in workers and not text.tokens:
+                text = Text(workers["intact"]("tokens", str(args.text), needed))
+            if "llama" in workers and not settings:
+                settings = tune(workers["llama"], args.rows, text, args)
+            elif "llama" in workers:
+                workers["llama"]("choose", settings)
+            for repeat in repeats:
+                for row in args.rows:
+                    run_row(row, repeat, workers, text, rates[row.name], args)
+        finally:
+            for worker in workers.values():
+                worker.close()
+        about = {side: worker.about for side, worker in workers.items()} | about
     short = next((name for name, known in SHORT.items() if known == path.name), "")
     result: dict[str, Any] = {"model": short or path.stem, "file": file.name, "files": kind}
-    result |= {"file_bytes": file.stat().st_size, "sides": {side: worker.about for side, worker in workers.items()}}
+    result |= {"file_bytes": file.stat().st_size, "sides": about}
     result["rows"] = [
         {"name": row.name, "title": row.title, "n": row.n, "answer": row.answer}
         | {"asked": row.asked.get(short) if kind == "q4_0" else None}
@@ -173,6 +195,7 @@ def main() -> None:
     p.add_argument("--only", type=names_of(rows), default=",".join(rows), help=f"rows of {','.join(rows)}")
     p.add_argument("--repeats", type=int, default=5)
     p.add_argument("--patience", type=float, default=25, help="seconds of a side for a row before it is repeated less")
+    p.add_argument("--apart", action="store_true", help="one program in memory at a time, started for each repetition")
     p.add_argument("--quick", action="store_true", help="prompts and answers an eighth as long, once: does it run?")
     p.add_argument("--tries", type=int, default=2, help="tries of each setting of llama.cpp")
     p.add_argument("--tuning", type=int, default=16, help="new tokens of a try")

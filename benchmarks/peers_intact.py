@@ -15,6 +15,7 @@ import intact
 from intact import _native
 from intact.evaluate.likelihood import likelihood
 from intact.executors.base import Profile
+from intact.models.program import Experts
 
 FAIR = {"ignore_eos": True, "draft": False}
 """Nothing ends early, and every token takes a row of its own, as on the other sides."""
@@ -48,6 +49,11 @@ class IntactSide(Scores):
     def _bytes_a_token(self, ours: int) -> dict[str, int]:
         tensors = self.model.program.tensors
         file = sum(t.data.nbytes for t in tensors.values())
+        for op in self.model.program.ops:  # a row passes some of the experts
+            if isinstance(op, Experts):
+                names = {name for expert in op.experts for name in (expert.gate, expert.up, expert.down)}
+                idle = sum(tensors[name].data.nbytes for name in names) * (1 - op.used / len(op.experts))
+                ours, file = round(ours * (1 - idle / file)), round(file - idle)
         if "output.weight" in tensors:  # the head has a matrix of its own: one row of the embedding is read, not all
             embedding = tensors["token_embd.weight"]
             ours -= _native.convert(embedding.kind, embedding.data, *embedding.shape).nbytes

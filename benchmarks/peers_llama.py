@@ -115,6 +115,15 @@ class LlamaSide(Scores):
         """What was chosen, in words, and what was tried."""
         return self.about["settings"]
 
+    def chosen_settings(self) -> dict[str, dict[str, Any]]:
+        """What was chosen for each row, as `choose` takes it."""
+        return self.chosen
+
+    def choose(self, settings: dict[str, dict[str, Any]]) -> None:
+        """Take the settings that another process has found."""
+        for row, setting in settings.items():
+            self._open(row, setting)
+
     def _likeliest(self, row: int) -> int:
         logits = c.llama_get_logits_ith(self.context, row)
         return int(np.ctypeslib.as_array(logits, (self.vocabulary,)).argmax())
