@@ -20,7 +20,7 @@ WEIGHTS = {
     "olmoe-7b": 6.919e9, "qwen3-30b-a3b": 30.53e9, "gpt-oss-20b": 20.91e9, "llama-70b": 70.55e9,
 }  # fmt: skip
 """Parameters, as the models' cards state them."""
-ROUNDED = {"mamba2-2.7b": 2.7e9, "qwen3.5-9b": 9e9}
+ROUNDED = {"mamba2-2.7b": 2.7e9, "matmul-free-2.7b": 2.7e9, "qwen3.5-9b": 9e9}
 """Those of models whose names alone state them."""
 
 
@@ -45,6 +45,7 @@ def small(monkeypatch):
             False,
             own=shapes._recurrent(4, 128, 32, 2, full_attention_interval=2),
         ),
+        "recurrence": ModelShape("hgrn_bit", 3, 64, 96, 1, 1, 2, 300, 256, 1e4, False),
         "biased": ModelShape("gpt-oss", 2, 64, 96, 4, 2, 32, 300, 256, 1e4, False, 6, 2, 64),
     }
     monkeypatch.setattr(shapes, "SHAPES", made)  # which the command knows them by
@@ -62,7 +63,7 @@ def test_shapes_have_as_many_weights_as_their_models(name):
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q8_0", "F16"])
-@pytest.mark.parametrize("name", ["llama", "phi", "experts", "delta", "biased"])
+@pytest.mark.parametrize("name", ["llama", "phi", "experts", "delta", "recurrence", "biased"])
 def test_a_written_file_is_the_model_in_memory(small, tmp_path, name, kind):
     checkpoint = random_checkpoint(name, kind, small[name])
     path = tmp_path / "random.gguf"

@@ -75,6 +75,7 @@ SHAPES: Final = {
     "qwen2.5-0.5b": ModelShape("qwen2", 24, 896, 4864, 14, 2, 64, 151936, 32768, 1e6, True),
     "llama-1b": ModelShape("llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, 5e5, True),
     "qwen2.5-1.5b": ModelShape("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 32768, 1e6, True),
+    "matmul-free-2.7b": ModelShape("hgrn_bit", 32, 2560, 6912, 1, 1, 2, 32000, 2048, 1e4, False),
     "mamba2-2.7b": ModelShape("mamba2", 64, 2560, 1, 1, 1, 2, 50288, 1 << 19, 1e4, True, own=_MAMBA2),
     "mamba-2.8b": ModelShape("mamba", 64, 2560, 1, 1, 1, 2, 50280, 1 << 19, 1e4, True, own=_MAMBA),
     "llama-3b": ModelShape("llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, 5e5, True),
@@ -90,6 +91,8 @@ SHAPES: Final = {
 }
 """Shapes by name, the smallest first."""
 
+_MEANS: Final = {".bias": 0.0, ".ssm_a": -1.0, ".hgrn_room.weight": 0.5}
+"""Of the numbers in vectors that are no gains, by the ends of their names."""
 _CONTROLS: Final = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _LETTERS: Final = "etaoinshrdlucmfwypvbgkjqxz"
 _EPSILON: Final = float(np.float32(1e-5))
@@ -228,5 +231,5 @@ def _matrix(name: str, kind: str, shape: tuple[int, ...]) -> Bytes:
 
 
 def _vector(name: str, shape: tuple[int, ...]) -> Bytes:
-    mean = 0.0 if name.endswith(".bias") else -1.0 if name.endswith(".ssm_a") else 1.0  # heads forget
+    mean = next((mean for end, mean in _MEANS.items() if name.endswith(end)), 1.0)
     return (random_floats(name, shape, 0.1) + np.float32(mean)).astype("<f4").view(np.uint8)
