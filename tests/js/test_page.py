@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import intact
 from intact.cli.app import app
+from intact.markup import verify_page
 from intact.receipts.opening import choose_layers, commit, open_layers
 from intact.serve import app as app_module
 from js.constrained import Constrained, other_token
@@ -438,8 +439,9 @@ def test_the_contract_is_computed_by_the_page(opened: Open, tmp_path: Path) -> N
     page.wait_for_function("() => /no conformance set/.test(document.getElementById('set-state').textContent)")
 
 
-def test_a_server_hands_it_out(chromium: Any, package: Path, tmp_path: Path) -> None:
+def test_a_server_hands_it_out(chromium: Any, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page at `/verify` of `intact serve` verifies a receipt, and asks the server for nothing but itself."""
+    monkeypatch.setattr(verify_page, "WASM", package / "dist" / "intact.wasm")
     app_module._verification_page.cache_clear()
     model, file = write_tiny(tmp_path / "tiny.gguf"), tmp_path / "a.receipt"
     intact.load(model).generate("Once", max_tokens=5, receipt=True)[0][0].receipt.save(file)
