@@ -1,5 +1,6 @@
 """Models with random weights in the shapes of well-known ones."""
 
+import gguf
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -74,6 +75,12 @@ def test_a_written_file_is_the_model_in_memory(small, tmp_path, name, kind):
         assert written.metadata["general.architecture"] == small[name].architecture
     answers = [intact.load(model).generate(tokens, max_tokens=8, seed=3)[0][0].tokens for model in (checkpoint, path)]
     assert answers[0] == answers[1]
+
+
+def test_lists_of_integers_have_the_type_that_other_programs_read(small, tmp_path):
+    write_random(random_checkpoint("llama", "Q4_0", small["llama"]), tmp_path / "random.gguf")
+    types = gguf.GGUFReader(tmp_path / "random.gguf").fields["tokenizer.ggml.token_type"].types
+    assert types == [gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.INT32]
 
 
 def test_the_same_shape_is_the_same_model_everywhere(small):

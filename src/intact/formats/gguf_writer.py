@@ -17,7 +17,7 @@ from intact.weights import Bytes
 
 NUMBERS: Final = {kind: number for number, kind in TENSOR_KINDS.items()}
 """Kinds of tensors that a file can hold, with their numbers."""
-_UINT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 6, 7, 8, 9
+_UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
 def _string(text: str) -> bytes:
@@ -35,6 +35,8 @@ def _typed(value: object) -> tuple[int, bytes]:
         return _UINT32, struct.pack("<I", value)
     if isinstance(value, float):
         return _FLOAT32, struct.pack("<f", value)
+    if isinstance(value, Sequence) and value and all(type(item) is int for item in value):
+        return _ARRAY, struct.pack(f"<IQ{len(value)}i", _INT32, len(value), *value)  # of which llama.cpp reads no other
     if isinstance(value, Sequence) and value:
         kinds, items = zip(*map(_typed, value), strict=True)
         if len(set(kinds)) == 1:
@@ -45,12 +47,14 @@ def _typed(value: object) -> tuple[int, bytes]:
 def pair(key: str, value: object) -> bytes:
     """Return the pair of a key and a value: a text, a bool, an unsigned 32-bit integer, a float32, or a list of these.
 
+    Integers in lists are signed.
+
     Raises
     ------
     TypeError
         If the value is another, or an empty list.
     struct.error
-        If an integer is negative or takes more than 32 bits.
+        If an integer is negative, but for lists, or takes more than 32 bits.
     """
     kind, data = _typed(value)
     return _string(key) + struct.pack("<I", kind) + data
