@@ -316,7 +316,8 @@ class Decoder(DecoderFiles):
 
     def target(self, buffer: str, stem: str, rows: int, columns: int, accumulate: bool = False) -> Target:
         """Return one matrix of a Linear, with the bias that stands beside it, if any."""
-        wanted = self.config.biases.get(stem.rpartition(".")[2], stem + ".bias" in self.tensors)
+        words = stem.split(".")
+        wanted = self.config.biases.get(words[2] if words[0] == "blk" else words[0], stem + ".bias" in self.tensors)
         bias = stem + ".bias" if wanted else None
         if bias:
             self.vector(bias, rows)
