@@ -35,6 +35,14 @@ def resident(process):
     return int(size) * 1024
 
 
+def settled(process, most):
+    """The resident memory once it is below so much; after PATIENCE whatever it is. It is given back a little later."""
+    end = time.monotonic() + PATIENCE
+    while (size := resident(process)) >= most and time.monotonic() < end:
+        time.sleep(0.2)
+    return size
+
+
 @pytest.mark.slow
 def test_memory_after_switching_is_that_of_a_fresh_start():
     models = real_model("smollm2-135m"), f"coder={real_model('qwen-coder-0.5b')}"
@@ -60,6 +68,6 @@ def test_memory_after_switching_is_that_of_a_fresh_start():
         assert empty + 84 * MB < fresh < empty + 160 * MB
         for name in ("coder", "tiny", "coder", "tiny"):
             ask(url, name)
-        assert resident(process) < fresh + SLACK
+        assert settled(process, fresh + SLACK) < fresh + SLACK
         unload(url)
-        assert resident(process) < empty + SLACK
+        assert settled(process, empty + SLACK) < empty + SLACK
