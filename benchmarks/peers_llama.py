@@ -116,7 +116,7 @@ class LlamaSide(Scores):
         return self.about["settings"]
 
     def chosen_settings(self) -> dict[str, dict[str, Any]]:
-        """What was chosen for each row, as `choose` takes it."""
+        """Return the settings of each row, as `choose` takes them."""
         return self.chosen
 
     def choose(self, settings: dict[str, dict[str, Any]]) -> None:

@@ -27,6 +27,7 @@ from intact.engine.encoding import EncodingJob  # noqa: E402
 from intact.engine.hidden import read_hidden  # noqa: E402
 from intact.formats import Checkpoint  # noqa: E402
 from intact.models import find_architecture  # noqa: E402
+from intact.numerics.dequantize import dequantize  # noqa: E402
 from support.folders import stored, tensor_values, write_encoder, write_folder, write_safetensors  # noqa: E402
 from support.heads import predicted, write_folder_with_layer  # noqa: E402
 from support.mamba3 import logits as mamba3_logits  # noqa: E402
@@ -75,17 +76,12 @@ def transformers_logits(folder: Path, own: Path) -> dict[str, Any]:
 def program_logits(name: str, own: Path) -> dict[str, Any]:
     """Logits in float64 by a program of ours, and how far ours of the model in `own` are from them."""
     variant = VARIANTS[name]
-    read = {key: as_stored(array, variant.kind) for key, array in tensor_values(variant.config, name).items()}
+    read = {
+        key: dequantize(variant.kind, np.frombuffer(stored(array, variant.kind), np.uint8), array.shape)
+        for key, array in tensor_values(variant.config, name).items()
+    }
     double = PROGRAMS[name](variant.config, read, TOKENS)
     return described_logits(double, double, own)
-
-
-def as_stored(values: np.ndarray, kind: str) -> np.ndarray:
-    """Return values as float64, as a file of the kind has them."""
-    data = stored(values, kind)
-    if kind == "BF16":
-        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).reshape(values.shape).astype(float)
-    return np.frombuffer(data, "<f4" if kind == "F32" else "<f2").reshape(values.shape).astype(np.float64)
 
 
 def described_logits(single: np.ndarray, double: np.ndarray, own: Path) -> dict[str, Any]:

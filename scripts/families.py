@@ -74,8 +74,7 @@ with the layer `Mamba3`. Several inputs and outputs a head (`is_mimo`), a norm b
 (`is_outproj_norm`), layers of attention and layer norms are refused, and so is every key of `ssm_cfg` that is not
 known. States decay at the rate that mamba-ssm 2.3.2.post1 computes, 1 + x or 1 / (1 - x); earlier programs had a
 softplus in its place, and no file says which one its model was trained with. On the two tiny models KL of the default
-profile beside `fp32` is 0.0006 and 0.005 nats. There is no converter of it to
-GGUF.
+profile beside `fp32` is 0.0006 and 0.005 nats. There is no converter of it to GGUF.
 
 GLM-4.5 and its successors, Ling 2.0, Arcee Trinity, dots.llm1, Solar Open, MiniMax M2 and K-EXAONE choose experts as
 DeepSeek V3 does, by sigmoids with a bias each; where weights are normalised, 10^-6 is added to their sum. GGUF files of

@@ -72,13 +72,8 @@ def test_every_architecture_is_committed_opened_and_checked_layer_by_layer(folde
         assert (verdict.outcome, verdict.checked) == ("true", 12)
         count = layer_count(model)
         parts = (name.split(".") for name in model.program.tensors if name.startswith("blk."))
-        mixing = (
-            "attn_q",
-            "attn_kv",
-            "ssm_",
-            "shortconv",
-            "hgrn_",
-        )  # a net alone is of the layer before it (Nemotron-H)
+        # a net alone is of the layer before it (Nemotron-H)
+        mixing = ("attn_q", "attn_kv", "ssm_", "shortconv", "hgrn_")
         numbers = {number for _, number, part, *_ in parts if part.startswith(mixing)}
         assert receipt.layers.count == count == len(numbers)
         for number in range(1, count + 1):

@@ -35,9 +35,9 @@ def _typed(value: object) -> tuple[int, bytes]:
         return _UINT32, struct.pack("<I", value)
     if isinstance(value, float):
         return _FLOAT32, struct.pack("<f", value)
-    if isinstance(value, Sequence) and value and all(type(item) is int for item in value):
-        return _ARRAY, struct.pack(f"<IQ{len(value)}i", _INT32, len(value), *value)  # of which llama.cpp reads no other
     if isinstance(value, Sequence) and value:
+        if all(type(item) is int for item in value):  # signed: llama.cpp takes no others for the types of tokens
+            return _ARRAY, struct.pack(f"<IQ{len(value)}i", _INT32, len(value), *value)
         kinds, items = zip(*map(_typed, value), strict=True)
         if len(set(kinds)) == 1:
             return _ARRAY, struct.pack("<IQ", kinds[0], len(items)) + b"".join(items)
@@ -45,16 +45,16 @@ def _typed(value: object) -> tuple[int, bytes]:
 
 
 def pair(key: str, value: object) -> bytes:
-    """Return the pair of a key and a value: a text, a bool, an unsigned 32-bit integer, a float32, or a list of these.
+    """Return the pair of a key and a value: a text, a bool, a 32-bit integer, a float32, or a list of one of these.
 
-    Integers in lists are signed.
+    Integers are unsigned, those in lists signed.
 
     Raises
     ------
     TypeError
         If the value is another, or an empty list.
     struct.error
-        If an integer is negative, but for lists, or takes more than 32 bits.
+        If an integer is beyond its type.
     """
     kind, data = _typed(value)
     return _string(key) + struct.pack("<I", kind) + data
