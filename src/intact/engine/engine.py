@@ -144,7 +144,7 @@ class Engine:
 
     def add(self, request: Request) -> None:
         """Queue a request, which `check` has passed."""
-        request.live, request.end = len(request.keys), len(request.prompt) + request.limit
+        request.live = len(request.keys)
         self.scheduler.add(request)
 
     def fork(self, request: Request, sample: int, keys: Tokens[int]) -> list[int]:

@@ -106,8 +106,6 @@ class Request:
         Samples that have not ended; -1 before the request is queued.
     paused : bool
         If true, it takes part in no step.
-    end : int
-        The length of a text that has reached its limit; -1 before the request is queued.
     """
 
     prompt: NDArray[np.int32]
@@ -126,7 +124,11 @@ class Request:
     heads: bool = False
     live: int = -1
     paused: bool = False
-    end: int = -1
+
+    @property
+    def end(self) -> int:
+        """The length of a text that has reached its limit."""
+        return len(self.prompt) + self.limit
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
