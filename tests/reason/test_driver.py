@@ -459,6 +459,21 @@ def test_what_a_called_method_could_not_write_is_told(fail: str) -> None:
     assert direct.error == called.error == f"{fail} cannot be continued"
 
 
+def test_a_prompt_that_leaves_no_room_in_the_context_is_told() -> None:
+    @method("none")
+    def calling(problem: Problem) -> Steps:
+        """Call."""
+        return (yield CallMethod(find("self_consistency"), problem, {"n": 2}))
+
+    problem = problems(3)[2]
+    tasks = [MethodJob(one, problem, {}) for one in (find("chain_of_thought"), find("self_consistency"), calling)]
+    for result in solve(MarkovBackend(context=5), tasks):
+        assert (result.why, result.answer.answer, result.cost.tokens) == ("failed", None, 0)
+        assert result.error.endswith("the prompt has 5 tokens; the context of 5 leaves room for none after it")
+    for result in solve(MarkovBackend(context=6), tasks):  # texts that the context cuts
+        assert (result.why, result.error) == ("done", "")
+
+
 def test_several_models_and_their_vocabularies() -> None:
     """Tokens go from model to model where they mean the same, else the text does; each reads what another wrote."""
     seen: list[State] = []

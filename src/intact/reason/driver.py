@@ -257,7 +257,8 @@ class Driver:
             value = Answer(None)
         if why == "done" and (execution.spent or execution.root.timed_out):
             why = "spent"
-        if why == "done" and value.answer is None and execution.text_error:
+        text_error = execution.text_error or execution.prompt_error
+        if why == "done" and value.answer is None and text_error:
             why = "failed"
         trace = {
             "version": 1,
@@ -276,7 +277,7 @@ class Driver:
             "nodes": execution.nodes,
         }
         caveats = tuple(dict.fromkeys([caveat for backend in self.backends.values() for caveat in backend.caveats]))
-        text = execution.text_error if error is None else _in_a_line(error)
+        text = text_error if error is None else _in_a_line(error)
         result = Result(problem.id, method.name, value, cost, why, text, trace, caveats)
         return self.services.finish(execution.root, active.job, result)
 

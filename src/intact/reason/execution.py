@@ -61,6 +61,8 @@ class Execution:
         The likeliest tokens to report at each place at least, which a scorer needs.
     text_error : str
         The first error of a text that could not be written.
+    prompt_error : str
+        The first prompt that leaves no room in the context for a text.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Execution:
         self.conclusion: Conclusion | None = None
         self.value: Any = None
         self.error: Exception | None = None
-        self.text_error = ""
+        self.text_error = self.prompt_error = ""
         self.rivals = 0
         self.spent = False  # whether it had to do with less than it asked for
         self.nodes: list[dict[str, Any]] = []
@@ -424,6 +426,7 @@ class CallSlot(Slot):
         if isinstance(request, CallMethod):
             node |= {"method": self._name, "answer": getattr(value, "answer", None)}
             self.execution.text_error = self.execution.text_error or child.text_error
+            self.execution.prompt_error = self.execution.prompt_error or child.prompt_error
             if error is None and not isinstance(value, Answer):
                 error = TypeError(f"{self._name} returned {type(value).__name__}; expected an Answer")
         else:

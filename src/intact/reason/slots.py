@@ -106,6 +106,7 @@ class WritingSlot(Slot):
         going = [writing for writing in self._writings if not writing.request.state.ended]
         for writing in going:
             writing.look(execution.reader, reading)
+            execution.prompt_error = execution.prompt_error or writing.prompt_error
             reading.update(writing.context.nodes if writing.allowed > 0 else ())
         going = [writing for writing in going if writing.allowed > 0]
         if not going or (self._winners and self._arrived >= self._winners):

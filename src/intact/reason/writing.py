@@ -102,6 +102,14 @@ class Writing:
         """The most tokens that were asked for, and that the context leaves."""
         return min(self.parameters.max_tokens, self.backend.context - self.context.length)
 
+    @property
+    def prompt_error(self) -> str:
+        """The message of a prompt that leaves no room for a text; empty for others."""
+        length, context = self.context.length, self.backend.context
+        if self.state.length or length < context:
+            return ""
+        return f"ParameterError: the prompt has {length} tokens; the context of {context} leaves room for none after it"
+
     def cost(self, tokens: int) -> Cost:
         """Return the cost of writing so many tokens."""
         operations = self.context.operations + self.backend.operations(self.context.length, tokens)
