@@ -82,6 +82,17 @@ def test_an_answer_with_its_trace(solve, intact_command, tmp_path):
     assert "one after the other" in solve("self_consistency", "What is 1 + 1?", "-n", 4).out
 
 
+def test_an_answer_may_be_a_whole_text_and_what_cannot_be_read_is_said(solve):
+    unread = solve("best_of_n", "Why?", "-n", 2).out
+    assert "answer  None" in unread
+    assert "--answer text takes texts whole" in unread
+    whole = solve("best_of_n", "Why?", "-n", 2, "--answer", "text")
+    assert "answer  the text above" in whole.out
+    assert "--answer" not in whole.out
+    result = solve("best_of_n", "Why?", "-n", 2, "--answer", "text", "--json").json
+    assert result["answer"] == result["text"].strip() != ""
+
+
 def test_pages_of_its_prompts_are_kept_in_a_folder_and_change_no_answer(solve, tmp_path):
     question = "What is 2 + 2? Say it slowly, one word after the other, and then once more."
     kept = ("--prefix-cache", tmp_path / "pages", "--prefix-cache-bytes", "50MB")
@@ -309,6 +320,7 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--limit", "3", "--split", "x"], "--split, --limit goes with --task"),
         (["self_consistency", "What?", "--continues", "vllm"], "no model here is one"),
         (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
+        (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for one question"),
         (["model.gguf", "What?"], "intact solve METHOD QUESTION --model model.gguf"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -31,6 +31,8 @@ from intact.files import write_whole
 from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from intact.cluster.pool import Pool
     from intact.evaluate.calibrated import CalibrationRun
     from intact.reason.problem import Result
@@ -53,6 +55,8 @@ On all machines of a Ray cluster
   intact solve self_consistency --task gsm8k -n 16 --journal runs/gsm8k --ray auto
 All texts away from what a smaller model finds likely
   intact solve self_consistency "What is 17 * 23?" -n 16 -m large.gguf --mix contrastive --partner small.gguf
+A question whose answer is words
+  intact solve best_of_n "Why is the sky blue?" -n 4 --answer text
 How often such answers are right, from a graded run
   intact solve self_consistency "What is 17 * 23?" -n 16 --calibration gsm8k.jsonl
 Your own method
@@ -90,6 +94,15 @@ def command(
     ] = DEFAULT,
     n: NOption = None,
     settings: SetOption = None,
+    answer: Annotated[
+        Literal["expression", "number", "text"] | None,
+        typer.Option(
+            "--answer",
+            help="The part of a text that answers the question: the last expression or number, as is the default, the "
+            "last number, or the whole text.",
+            show_default=False,
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +127,8 @@ def command(
     from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
     from intact.score.available import check_method, check_reader
-    from intact.solving import as_problem, read_answer, solve_all
+    from intact.score.answers import READERS
+    from intact.solving import as_problem, solve_all
 
     if is_name(method) or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
@@ -123,6 +137,8 @@ def command(
     if (question is None) == (task.task is None):
         missing = "QUESTION is missing: give one (-: from standard input), or a task (--task gsm8k)"
         raise ParameterError(missing if question is None else "give a question, or a task (--task gsm8k), and not both")
+    if task.task is not None and answer is not None:
+        raise ParameterError("--answer is for one question: a task says how its answers are read")
     of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel, "--ray": cluster.ray}
     if task.task is not None and calibration is not None:
         raise ParameterError("--calibration says something of one question's answer: leave it out, or --task")
@@ -145,11 +161,12 @@ def command(
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    check_reader(read_answer)
+    read = READERS[answer or "expression"]
+    check_reader(read)
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
     with models.opened(named, mixes) as backends:
-        problem = as_problem(text, next(iter(backends.values())), seed=work.seed)
+        problem = as_problem(text, next(iter(backends.values())), read, seed=work.seed)
         one = MethodJob(chosen, problem, parameters)
         own: dict[str, Any] = {}
         if run is not None:
@@ -162,11 +179,16 @@ def command(
             ((_, result),) = solve_all(
                 backends, [one], sampling=sampling, budget=caps, journal=work.journal, receipt=receipt
             )
-    calibrated = None if run is None else _calibrated(run, own, result)
+    calibrated = None if run is None else _calibrated(run, own, result, read)
     if json:
         emit(result.as_dict() | ({} if calibrated is None else {"calibrated": calibrated}))
     else:
         show_result(result)
+        unread = result.answer.answer is None and result.why == "done" and "tool proof" not in chosen.uses
+        if unread and result.cost.tokens and read is not READERS["text"]:
+            kind = "a number" if answer == "number" else "an expression or number"
+            words = f"no text ends in an answer that can be read as {kind}; --answer text takes texts whole"
+            show(words, style="yellow")
         for words in () if calibrated is None else calibrated.get("words", calibrated.values()):
             show(printable(words, sys.stdout))
     if work.receipt is not None and result.receipt is not None:
@@ -186,12 +208,13 @@ def _open_calibration(path: Path) -> CalibrationRun:
     return open_calibration(path)
 
 
-def _calibrated(run: CalibrationRun, settings: dict[str, Any], result: Result) -> dict[str, Any]:
+def _calibrated(
+    run: CalibrationRun, settings: dict[str, Any], result: Result, read: Callable[[str], str | None]
+) -> dict[str, Any]:
     """Return what a calibration run says of an answer, or why it says nothing."""
     from intact.evaluate.calibrated import calibrated
-    from intact.solving import read_answer
 
-    return calibrated([run], settings, result, read_answer)
+    return calibrated([run], settings, result, read)
 
 
 def _opened_pool(
@@ -226,11 +249,12 @@ def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
 def show_result(result: Result) -> None:
     """Print an answer: text, votes, cost."""
     answer, cost = result.answer, result.cost
-    if answer.chosen is not None:
-        say(printable(answer.chosen.text.strip(), sys.stdout) + "\n\n")
+    whole = "" if answer.chosen is None else answer.chosen.text.strip()
+    if whole:
+        say(printable(whole, sys.stdout) + "\n\n")
     confidence = "" if answer.confidence is None else f"  confidence {answer.confidence:.2f}"
     spent = "  (the budget is spent: the best so far)" if result.why == "spent" else ""
-    found = printable(str(answer.answer), sys.stdout)
+    found = "the text above" if whole and answer.answer == whole else printable(str(answer.answer), sys.stdout)
     show("answer  ", (found, "bold green"), (confidence, "dim"), (spent, "magenta"))
     if len(answer.votes) > 1:
         votes = list(answer.votes.items())[:8]

@@ -175,7 +175,8 @@ class Driver:
         """
         found = self.backends.get(name) if name else next(iter(self.backends.values()))
         if found is None:
-            raise ParameterError(unknown_name(f"there is no model {name!r:.60}", str(name), self.backends))
+            also = f"; --with {name:.60}=MODEL adds it (in Python: a mapping of models by name)"
+            raise ParameterError(unknown_name(f"there is no model {name!r:.60}", str(name), self.backends, also=also))
         if name:
             self.services.note_model(execution.root, name)
         return found
