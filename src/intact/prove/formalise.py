@@ -33,7 +33,7 @@ def grammar(known: Mapping[str, int] | None = None) -> str:
     """Return the grammar of a formula and the end of its line, in Lark's notation for `Extend(grammar=...)`.
 
     It is a part of TPTP: atoms of one to `ARGUMENTS` variables and constants, and the variables X, Y and Z. A grammar
-    cannot see if a variable is bound: `read_formula` does.
+    cannot see if a name is of one kind: `read_formula` does.
 
     Parameters
     ----------
@@ -52,15 +52,15 @@ def _terms(count: int) -> str:
 
 
 def read_formula(text: str) -> Formula | None:
-    """Return the formula on a line, or None where it is cut or a variable is not bound.
+    """Return the formula on a line, or None where it is cut or has a name of two kinds.
 
-    Predicates are called by their name and number of arguments, `likes/2`, as a model may use one name for two.
+    Variables that no quantifier binds are universal. Predicates are called by their name and number of arguments, `likes/2`, as a model may use one name for two.
     """
     line, end, _ = text.partition("\n")
     if not end:
         return None
     try:
-        return _named(parse_formula(line))
+        return _named(parse_formula(line, close=True))
     except FormatError:
         return None
 

@@ -162,6 +162,13 @@ def free_variables(formula: Formula) -> list[str]:
     return list(found)
 
 
+def closed(formula: Formula) -> Formula:
+    """Return a formula with a universal quantifier in front for each variable that none binds."""
+    for variable in reversed(free_variables(formula)):
+        formula = Quantified("!", variable, formula)
+    return formula
+
+
 def predicates(formula: Formula) -> dict[str, int]:
     """Return the predicates of a formula with their numbers of arguments, equality left out."""
     atoms = [one for one in subformulas(formula) if isinstance(one, Atom) and one.name != EQUALS]

@@ -20,6 +20,7 @@ from intact.prove.formula import (
     Truth,
     Variable,
     depth,
+    closed,
     free_variables,
     joined,
 )
@@ -90,10 +91,13 @@ def parse_entries(text: str, where: str = "the file") -> list[NamedFormula]:
     return _Reader(text, where).entries()
 
 
-def parse_formula(text: str, where: str = "the formula") -> Formula:
-    """Read one closed formula, such as `![X]: (man(X) => mortal(X))`; errors as of `parse`."""
+def parse_formula(text: str, where: str = "the formula", *, close: bool = False) -> Formula:
+    """Read one formula, such as `![X]: (man(X) => mortal(X))`; errors as of `parse`.
+
+    Variables that no quantifier binds are refused, or with `close` universal.
+    """
     reader = _Reader(text, where)
-    formula = reader.formula()
+    formula = closed(reader.formula()) if close else reader.formula()
     reader.expect("", "the end")
     reader.check_closed(formula, 0)
     return formula
@@ -170,8 +174,7 @@ class _Reader:
             self.expect(",")
             formula = self.formula()
             if kind == "cnf":
-                for variable in reversed(free_variables(formula)):
-                    formula = Quantified("!", variable, formula)
+                formula = closed(formula)
             self.check_closed(formula, start)
             self.skip_annotations()
             self.expect(")")

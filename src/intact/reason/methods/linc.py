@@ -138,6 +138,7 @@ def _verdicts(attempts: Sequence[_Attempt], steps: int, seconds: float) -> Part[
 
 @method(
     "Olausson et al. 2023, arXiv 2310.15164",
+    version=2,
     group="programs, run in the sandbox",
     uses=("programs",),
     temperature=0.8,
@@ -166,7 +167,7 @@ def linc(
     constrained : bool
         If true, a grammar holds the model to formulas; else what it writes may be none.
     redraws : int
-        How often a formula is drawn anew that cannot be read, as where a variable is not bound.
+        How often a formula is drawn anew that cannot be read, as where it is cut.
     tokens : int
         The most tokens of a formula.
     steps : int
