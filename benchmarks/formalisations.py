@@ -70,11 +70,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for row in rows:
         share = f"{row['read']} of {row['formalisations']} ({row['read'] / max(row['formalisations'], 1):.1%})"
+        problems = f"{row['problems_read']} of {row['problems']}"
         verdicts = ", ".join(f"{name} {n}" for name, n in row["found"].items())
-        print(
-            f"| {row['model']} | {row['row']} | {share} | {row['problems_read']} of {row['problems']} | {row['redrawn']} "
-            f"| {verdicts} |"
-        )
+        print(f"| {row['model']} | {row['row']} | {share} | {problems} | {row['redrawn']} | {verdicts} |")
 
 
 if __name__ == "__main__":

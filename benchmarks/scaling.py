@@ -119,11 +119,11 @@ class Row(NamedTuple):
         return self.correct / self.problems
 
 
-def row_of(outcomes: Sequence[Outcome], greedy: Sequence[Outcome]) -> Row:
-    """Accuracy with Wilson's interval, and the difference from greedy decoding on the same problems, bootstrapped."""
+def row_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Row:
+    """Accuracy with Wilson's interval, and the difference from another row on the same problems, bootstrapped."""
     correct = sum(o.correct for o in outcomes)
     low, high = wilson(correct, len(outcomes))
-    base = {o.id: o.correct for o in greedy}
+    base = {o.id: o.correct for o in others}
     gains = np.array([float(o.correct) - base[o.id] for o in outcomes if o.id in base])
     gain = (float(gains.mean()), *common.bootstrap(gains)) if len(gains) else (float("nan"),) * 3
     first = outcomes[0]
@@ -136,24 +136,27 @@ def row_of(outcomes: Sequence[Outcome], greedy: Sequence[Outcome]) -> Row:
 
 
 def rows_of(
-    records: Records, models: Iterable[str], labels: Sequence[str], budgets: Sequence[str], items: Sequence[Item]
+    records: Records,
+    models: Iterable[str],
+    labels: Sequence[str],
+    budgets: Sequence[str],
+    items: Sequence[Item],
+    beyond: str,
 ) -> list[Row]:
     rows = []
     for model in models:
         for budget in budgets:
-            greedy = records.of(model, "greedy", "", items) or records.of(model, "greedy", budget, items)
+            others = records.of(model, beyond, "", items) or records.of(model, beyond, budget, items)
             for label in labels:
                 if outcomes := records.of(model, label, budget, items):
-                    rows.append(row_of(outcomes, greedy))
+                    rows.append(row_of(outcomes, others))
     return rows
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], beyond: str) -> str:
     """As Markdown."""
-    lines = [
-        "| model | method | budget | problems | right | 95% | beyond greedy | tokens | in a row | G operations | s |",
-        "|---" * 11 + "|",
-    ]
+    head = f"model | method | budget | problems | right | 95% | beyond {beyond} | tokens | in a row | G operations | s"
+    lines = [f"| {head} |", "|---" * 11 + "|"]
     for r in rows:
         mean, low, high = r.gain
         gain = "" if np.isnan(mean) else f"{mean:+.1%} ({low:+.1%} to {high:+.1%})"
@@ -198,6 +201,7 @@ def main() -> None:
     p.add_argument("--group", choices=GROUPS, default="pool", help="rows that belong together (default pool)")
     p.add_argument("--having", metavar="NAME", help="of these only problems with such data, such as tests")
     p.add_argument("--methods", metavar="A/B", help="rows by name, of any group (--list)")
+    p.add_argument("--beyond", default="greedy", metavar="ROW", help="the row that others are compared with (greedy)")
     p.add_argument("--list", action="store_true", help="print the names of the rows and leave")
     p.add_argument(
         "--budget", action="append", metavar="CAPS", help="of a problem, such as tokens=4k; may be given again"
@@ -216,9 +220,9 @@ def main() -> None:
     p.add_argument("--json", type=Path, metavar="FILE")
     args = p.parse_args()
     labels = [name.strip() for name in args.methods.split("/")] if args.methods else list(GROUPS[args.group])
-    if args.list or any(label not in SETUPS for label in labels):
+    if args.list or any(label not in SETUPS for label in (*labels, args.beyond)):
         print("\n".join(f"{group}: {'/'.join(rows)}" for group, rows in GROUPS.items()))
-        raise SystemExit(0 if args.list else f"unknown: {', '.join(set(labels) - set(SETUPS))}")
+        raise SystemExit(0 if args.list else f"unknown: {', '.join({*labels, args.beyond} - set(SETUPS))}")
     budgets = args.budget or [""]
     for budget in budgets:
         Budget.parse(budget)
@@ -233,10 +237,10 @@ def main() -> None:
             with_model(path, name, labels, budgets, task, items, records, args)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here")
-    rows = rows_of(records, names, labels, budgets, items)
-    print("\n" + table(rows))
+    rows = rows_of(records, names, labels, budgets, items, args.beyond)
+    print("\n" + table(rows, args.beyond))
     if args.table:
-        args.table.write_text(table(rows) + "\n", "utf-8")
+        args.table.write_text(table(rows, args.beyond) + "\n", "utf-8")
     if args.plot and rows:
         plot(rows, args.plot)
     if args.json:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import intact
 from intact.engine.completion import Job
-from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.request import Event
+from intact.engine.sampling.parameters import SamplingParameters
 from support.tiny import write_tiny
 
 

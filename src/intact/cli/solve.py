@@ -126,8 +126,8 @@ def command(
     from intact.reason.registry import find
     from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
-    from intact.score.available import check_method, check_reader
     from intact.score.answers import READERS
+    from intact.score.available import check_method, check_reader
     from intact.solving import as_problem, solve_all
 
     if is_name(method) or method.endswith(".gguf"):

@@ -54,7 +54,8 @@ def _terms(count: int) -> str:
 def read_formula(text: str) -> Formula | None:
     """Return the formula on a line, or None where it is cut or has a name of two kinds.
 
-    Variables that no quantifier binds are universal. Predicates are called by their name and number of arguments, `likes/2`, as a model may use one name for two.
+    Variables that no quantifier binds are universal. Predicates are called by their name and number of arguments,
+    `likes/2`, as a model may use one name for two.
     """
     line, end, _ = text.partition("\n")
     if not end:

@@ -19,8 +19,8 @@ from intact.prove.formula import (
     Term,
     Truth,
     Variable,
-    depth,
     closed,
+    depth,
     free_variables,
     joined,
 )
