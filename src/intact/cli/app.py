@@ -116,8 +116,7 @@ class Commands(_WithExamples, TyperGroup):
             sys.stderr.write("\n")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            _silence_stdout()
-            raise typer.Exit(BROKEN_PIPE) from None
+            raise  # no error of the command: run_app ends it
         except (IntactError, OSError, MemoryError) as error:
             fail(_message(error))
             raise typer.Exit(2) from None
@@ -281,6 +280,11 @@ def run_app() -> None:
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="intact")
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # Rich and Typer end with 1, which is a verdict here
+            _silence_stdout()
+            raise SystemExit(BROKEN_PIPE) from None
+        raise
     except Exception:
         traceback.print_exc()
         sys.exit(CRASHED)
