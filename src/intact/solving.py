@@ -27,6 +27,7 @@ from intact.reason.tool import MethodTool
 from intact.score.answers import read_answer as read_answer
 from intact.score.available import check_data, check_method, check_parts, check_reader
 from intact.score.scorers import find_scorer
+from intact.tasks.choose import Chosen
 from intact.tasks.task import Item, Style, Task
 from intact.text.template import DEFAULT_NOW, read_time
 
@@ -309,7 +310,7 @@ def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driv
 def solve_items(
     backends: Mapping[str, Backend],
     method: Method,
-    task: Task,
+    task: Task | Chosen,
     items: Sequence[Item],
     parameters: Mapping[str, Any] | None = None,
     *,
@@ -324,18 +325,22 @@ def solve_items(
     ----------
     backends : mapping of str to Backend
         As `opened` gives them.
+    task : Task or Chosen
+        A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
     style : {'chat', 'base'}, optional
-        How questions are asked; by default as the first back end's model takes them.
+        How questions are asked; by default as the task was chosen, or as the first back end's model takes them.
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
     """
+    chosen = task if isinstance(task, Chosen) else Chosen(task, {}, "")
+    task, style = chosen.task, style or chosen.style
     check_parts(task.uses)
     check_method(method, parameters or {})
     check_data(method, parameters or {}, [item.data for item in items])
     if style is None:
         style = "chat" if takes_conversations(next(iter(backends.values()))) else "base"
     chat = style == "chat"
-    jobs = [MethodJob(method, task.problem(item, style, seed), parameters or {}) for item in items]
+    jobs = [MethodJob(method, chosen.problem(item, style, seed), parameters or {}) for item in items]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
         for number, result in results:
             failed = result.why == "failed"  # its answer is a vote of the texts, which the method never gave

@@ -162,6 +162,16 @@ def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
     assert "tokens/s" not in shown.err, "stderr is no terminal"
 
 
+def test_a_task_takes_parameters_after_a_colon(solve, data, tmp_path):
+    (tmp_path / "data/gsm8k/train.jsonl").write_text('{"question": "What is 3 + 4?", "answer": "#### 7"}')
+    for words in (["gsm8k:split=train,style=chat,shots=1"], ["gsm8k:style=chat,shots=1", "--split", "train"]):
+        found = solve("self_consistency", "-n", 1, "--json", "--task", *words)
+        assert (found.code, [one["right"] for one in found.json["results"]]) == (0, ["7"]), found.err
+    plain = solve("self_consistency", "--task", "gsm8k:split=train", "-n", 1, "--json").json
+    assert plain["cost"]["prefill"] != found.json["cost"]["prefill"]
+    assert "did you mean split" in solve("self_consistency", "--task", "gsm8k:splt=train").err
+
+
 def test_a_task_with_an_undecided_verdict_has_no_score(solve, data, monkeypatch):
     def gives_up(task, item, answer):
         if item.id.endswith("/1"):

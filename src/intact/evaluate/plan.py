@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
@@ -101,11 +100,7 @@ class Plan:
         """Return a unit as a problem for methods."""
         chosen = self.tasks[unit.task]
         style = self.style(unit.task, converses)
-        item = self.item(unit)
-        problem = chosen.problem(item, style, self.seeds[unit.seed])
-        if chosen.cut == "stated":
-            problem = replace(problem, read_cut=partial(chosen.task.read_stated, item))
-        return problem
+        return chosen.problem(self.item(unit), style, self.seeds[unit.seed])
 
     def task_sampling(self, task: int, converses: bool) -> dict[str, Any]:
         """Return the sampling parameters of a task; for a base model they include the task's stop strings."""
