@@ -227,6 +227,7 @@ def solve(
     sampling: dict[str, Any] = {name: value for name, value in (numbers | ends | texts).items() if value is not None}
     parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     check_method(found, parameters)
+    found.check_sampling(sampling)
     check_reader(read_answer if isinstance(question, str) else question.read)
     mixed = TextMix.of(mix, shadow)
     with opened(model, now=now, mix=mixed) as backends:

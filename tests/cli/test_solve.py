@@ -328,6 +328,12 @@ def test_what_makes_no_sense_is_named(solve, arguments, message):
     assert message in result.err
 
 
+@pytest.mark.parametrize("words", [["What?"], ["What?", "--json"], ["--task", "gsm8k"]])
+def test_sampling_that_makes_no_sense_is_an_error_before_any_work(solve, data, words):
+    result = solve("self_consistency", *words, "-n", 2, "--top-p", 3)
+    assert (result.code, result.out, result.err) == (2, "", "error: top_p must lie in (0, 1], got 3.0\n")
+
+
 def test_a_hyphen_does_as_an_underscore(solve):
     result = solve("self-consistency", "What?", "-n", "2", "--json")
     assert result.json == solve("self_consistency", "What?", "-n", "2", "--json").json | {"cost": result.json["cost"]}

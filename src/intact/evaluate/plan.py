@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -132,9 +131,7 @@ def plan(
     for chosen in tasks:
         check_parts(chosen.task.uses)
     check_method(found, parameters or {})
-    for name, value in (sampling or {}).items():
-        if isinstance(value, float) and not math.isfinite(value):  # a result file could not state it
-            raise ParameterError(f"{name} must be a finite number, got {value}")
+    found.check_sampling(sampling or {})
     empty = Plan(
         *(tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method),
         others=dict(others or {}),

@@ -15,6 +15,7 @@ from types import MappingProxyType, NoneType, SimpleNamespace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from intact.engine.sampling.definitions import whole
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.plugins import Registry
 from intact.reason.limits import Named, Need, Needs
@@ -214,6 +215,10 @@ class Method:
             for need, what in zip(needs, (self.name, f"{self.name} with {parameter.name}={value}"), strict=True):
                 if need is not None:
                     need.check(what, name, scorer)
+
+    def check_sampling(self, options: Mapping[str, Any]) -> None:
+        """Raise ParameterError if the user's sampling parameters make no sense, alone or with those it prefers."""
+        SamplingParameters.by_name({**self.sampling, **options})
 
     def with_sampling(self, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters; one that bears the name of a sampling parameter is the user's wish, where it is not given."""
