@@ -100,13 +100,15 @@ def test_the_library_and_the_command_line_agree(solve, model):
     assert json.loads(json.dumps(result)) == told
 
 
-def test_a_method_of_the_users_own(solve, tmp_path):
+def test_a_method_of_the_users_own(solve, intact_command, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(MINE)
     result = solve(f"{file}:majority", "What?", "--set", "n=2", "--set", "loud=true", "--json")
     assert result.code == 0, result.err
     assert result.json["details"] == {"loud": True}
     assert "has no method 'vote'" in solve(f"{file}:vote", "What?").err
+    for command in (solve(file, "What?"), intact_command("check", file)):
+        assert (command.code, command.err) == (2, f"error: give {file}:NAME; it has majority\n")
     file.write_text("1 / 0")
     assert "cannot be loaded: ZeroDivisionError" in solve(f"{file}:majority", "What?").err
     assert "no such file" in solve(f"{tmp_path}/other.py:majority", "What?").err

@@ -337,6 +337,8 @@ def find(name: str) -> Method:
     file, colon, inner = name.rpartition(":")
     if colon and file.endswith(".py"):
         return _from_file(Path(file), inner)
+    if name.endswith(".py"):
+        return _from_file(Path(name), "")  # raises, with the names that it has
     if (plain := name.replace("-", "_")) in METHODS:
         return METHODS[plain]
     problem = f"there is no method {name!r:.200}"
@@ -362,7 +364,7 @@ def _from_file(path: Path, name: str) -> Method:
     found = vars(module).get(name)
     if not isinstance(found, Method):
         there = [key for key, value in vars(module).items() if isinstance(value, Method)]
-        problem = f"{path} has no method {name!r:.60}"
+        problem = f"{path} has no method {name!r:.60}" if name else f"give {path}:NAME"
         raise ParameterError(
             unknown_name(problem, name, there, "it has") if there else f"{problem}: decorate one with @method"
         )
