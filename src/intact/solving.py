@@ -219,7 +219,11 @@ def solve(
     ParameterError
         If a parameter makes no sense. What goes wrong while it runs is in the result.
     """
-    found = find(method) if isinstance(method, str) else method
+    if not isinstance(method, str | Method):
+        raise ParameterError(f"method must be a name or a Method, got {method!r:.60}")
+    if not isinstance(question, str | Problem):
+        raise ParameterError(f"question must be a text or a Problem, got {question!r:.60}")
+    found, caps = find(method) if isinstance(method, str) else method, _caps(budget)
     own = {parameter.name for parameter in found.parameters}
     numbers = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
     ends = {"stop": stop, "stop_mean_below": stop_mean_below, "stop_window": stop_window}
@@ -235,7 +239,7 @@ def solve(
             question = as_problem(question, next(iter(backends.values())), seed=seed)
         job = MethodJob(found, question, parameters)
         ((_, result),) = solve_all(
-            backends, [job], sampling=sampling, budget=budget, journal=journal, receipt=receipt, tools=tools
+            backends, [job], sampling=sampling, budget=caps, journal=journal, receipt=receipt, tools=tools
         )
     return result
 
@@ -277,7 +281,7 @@ def solve_all(
     SandboxError
         If programs would run without protection.
     """
-    caps = Budget.parse(budget) if isinstance(budget, str) else budget
+    caps = _caps(budget)
     place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
     if isinstance(place, Path) and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
@@ -291,6 +295,13 @@ def solve_all(
         )
         with closing(driver.solve(_available(jobs))) as results:
             yield from results
+
+
+def _caps(budget: Budget | str | None) -> Budget | None:
+    """Return a budget that may be given as a text, or raise ParameterError if it is none."""
+    if budget is not None and not isinstance(budget, str | Budget):
+        raise ParameterError(f'budget must be a text such as "tokens=20k" or a Budget, got {budget!r:.60}')
+    return Budget.parse(budget) if isinstance(budget, str) else budget
 
 
 def _available(jobs: Iterable[MethodJob]) -> Iterator[MethodJob]:
