@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import intact
-from intact.errors import FormatError, IntactError, ModelError
+from intact.errors import FormatError, IntactError, ModelError, ParameterError
 from intact.formats import open_checkpoint
 from support.folders import write_folder
 from support.gguf_writer import write_gguf
@@ -336,6 +336,24 @@ def test_a_truncated_file(parts):
         spoiled = parts.path.with_name("cut.gguf")
         spoiled.write_bytes(data[:part])
         refused(spoiled, error=FormatError)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"question": 5}, "question must be a text or a Problem, got 5"),
+        ({"method": None}, "method must be a name or a Method, got None"),
+        ({"budget": 5}, 'budget must be a text such as "tokens=20k" or a Budget, got 5'),
+        ({"max_tokens": -5}, "max_tokens must be an integer from 1 to .*, got -5"),
+        ({"model": None}, "name_or_path must be a model's name or path, got None"),
+    ],
+)
+def test_an_argument_that_is_none_is_named_before_any_work(asked, message):
+    def call(model="no.gguf", method="self_consistency", question="Why?", **options):
+        intact.solve(intact.load(model) if model is None else model, method, question, n=1, **options)
+
+    with pytest.raises(ParameterError, match=message):
+        call(**asked)
 
 
 def test_no_file(tmp_path):

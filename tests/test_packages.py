@@ -163,3 +163,11 @@ def test_what_is_missing_is_said_before_a_model_is_loaded(package: str, command:
     name = {"sklearn": "scikit-learn"}.get(package, package.replace("_", "-"))
     assert re.fullmatch(rf"error: .*: pip install [a-z -]*\b{name}\b.*\n", told.stderr), told.stderr
     assert os.linesep not in told.stderr.rstrip()
+
+
+def test_the_harness_says_in_one_line_that_it_is_missing() -> None:
+    code = "import runpy, sys; sys.modules['lm_eval'] = None; "
+    code += "runpy.run_module('intact.evaluate.harness', run_name='__main__')"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (2, "", 1)
+    assert told.stderr.startswith("error: lm-evaluation-harness is missing: pip install ")

@@ -110,7 +110,8 @@ def test_a_file_of_a_reranker_has_its_own_template(tmp_path):
     ("documents", "problem"),
     [
         ([], "there is no document"),
-        ("text", "there is no document"),
+        ("text", "documents must be a list of texts, got 'text'"),
+        (5, "documents must be a list of texts, got 5"),
         (["a", 3], "document 1 must be a text"),
         (["x " * 9000], "does not fit|document"),
     ],

@@ -27,6 +27,7 @@ from intact.reason.tool import MethodTool
 from intact.score.answers import read_answer as read_answer
 from intact.score.available import check_data, check_method, check_parts, check_reader
 from intact.score.scorers import find_scorer
+from intact.tasks.choose import Chosen
 from intact.tasks.task import Item, Style, Task
 from intact.text.template import DEFAULT_NOW, read_time
 
@@ -218,7 +219,11 @@ def solve(
     ParameterError
         If a parameter makes no sense. What goes wrong while it runs is in the result.
     """
-    found = find(method) if isinstance(method, str) else method
+    if not isinstance(method, str | Method):
+        raise ParameterError(f"method must be a name or a Method, got {method!r:.60}")
+    if not isinstance(question, str | Problem):
+        raise ParameterError(f"question must be a text or a Problem, got {question!r:.60}")
+    found, caps = find(method) if isinstance(method, str) else method, _caps(budget)
     own = {parameter.name for parameter in found.parameters}
     numbers = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
     ends = {"stop": stop, "stop_mean_below": stop_mean_below, "stop_window": stop_window}
@@ -226,6 +231,7 @@ def solve(
     sampling: dict[str, Any] = {name: value for name, value in (numbers | ends | texts).items() if value is not None}
     parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     check_method(found, parameters)
+    found.check_sampling(sampling)
     check_reader(read_answer if isinstance(question, str) else question.read)
     mixed = TextMix.of(mix, shadow)
     with opened(model, now=now, mix=mixed) as backends:
@@ -233,7 +239,7 @@ def solve(
             question = as_problem(question, next(iter(backends.values())), seed=seed)
         job = MethodJob(found, question, parameters)
         ((_, result),) = solve_all(
-            backends, [job], sampling=sampling, budget=budget, journal=journal, receipt=receipt, tools=tools
+            backends, [job], sampling=sampling, budget=caps, journal=journal, receipt=receipt, tools=tools
         )
     return result
 
@@ -275,7 +281,7 @@ def solve_all(
     SandboxError
         If programs would run without protection.
     """
-    caps = Budget.parse(budget) if isinstance(budget, str) else budget
+    caps = _caps(budget)
     place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
     if isinstance(place, Path) and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
@@ -289,6 +295,13 @@ def solve_all(
         )
         with closing(driver.solve(_available(jobs))) as results:
             yield from results
+
+
+def _caps(budget: Budget | str | None) -> Budget | None:
+    """Return a budget that may be given as a text, or raise ParameterError if it is none."""
+    if budget is not None and not isinstance(budget, str | Budget):
+        raise ParameterError(f'budget must be a text such as "tokens=20k" or a Budget, got {budget!r:.60}')
+    return Budget.parse(budget) if isinstance(budget, str) else budget
 
 
 def _available(jobs: Iterable[MethodJob]) -> Iterator[MethodJob]:
@@ -309,7 +322,7 @@ def _recording(backends: Mapping[str, Backend], options: dict[str, Any]) -> Driv
 def solve_items(
     backends: Mapping[str, Backend],
     method: Method,
-    task: Task,
+    task: Task | Chosen,
     items: Sequence[Item],
     parameters: Mapping[str, Any] | None = None,
     *,
@@ -324,18 +337,22 @@ def solve_items(
     ----------
     backends : mapping of str to Backend
         As `opened` gives them.
+    task : Task or Chosen
+        A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
     style : {'chat', 'base'}, optional
-        How questions are asked; by default as the first back end's model takes them.
+        How questions are asked; by default as the task was chosen, or as the first back end's model takes them.
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
     """
+    chosen = task if isinstance(task, Chosen) else Chosen(task, {}, "")
+    task, style = chosen.task, style or chosen.style
     check_parts(task.uses)
     check_method(method, parameters or {})
     check_data(method, parameters or {}, [item.data for item in items])
     if style is None:
         style = "chat" if takes_conversations(next(iter(backends.values()))) else "base"
     chat = style == "chat"
-    jobs = [MethodJob(method, task.problem(item, style, seed), parameters or {}) for item in items]
+    jobs = [MethodJob(method, chosen.problem(item, style, seed), parameters or {}) for item in items]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
         for number, result in results:
             failed = result.why == "failed"  # its answer is a vote of the texts, which the method never gave

@@ -37,12 +37,12 @@ EACH = [f"{name} {inner}".strip() for name in COMMANDS for inner in GROUPS.get(n
 HEAVY = ["numpy", "tokenizers", "jinja2", "huggingface_hub", "safetensors", "intact._native"]
 
 
-def start(*arguments, module="intact.cli", **environment):
+def start(*arguments, module="intact.cli", stdout=subprocess.PIPE, **environment):
     root = Path(speaker_module.__file__).parents[1]
     paths = os.pathsep.join([str(root), str(Path(intact.__file__).parents[1])])
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths, **environment},
     )
@@ -164,6 +164,18 @@ def test_a_reader_that_goes_away_is_no_error(default_here):
     errors = process.stderr.read()
     assert process.wait(20) == 141
     assert errors == b""
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["--help", "solve --help", "--version", "methods", "methods --json", "info --architectures", "models", "tasks"],
+)
+def test_a_reader_that_is_gone_is_told_from_a_verdict(command, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        process = start(*command.split(), stdout=closed, INTACT_HOME=str(tmp_path))
+        assert (process.communicate(timeout=60)[1], process.returncode) == (b"", 141)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -140,7 +140,9 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "has no parameter" in error("gsm8k", "-n", "3") or "takes cue" in error("gsm8k", "-n", "3")
     assert "must be at least 1" in error("gsm8k", "--method", "self_consistency", "--set", "n=0")
     assert "exploration takes a value like" in error("gsm8k", "--method", "uct_search", "--set", "exploration=nan")
-    assert "temperature must be a finite number, got inf" in error("gsm8k", "--temperature", "inf")
+    assert "temperature must lie in [0, 1000], got inf" in error("gsm8k", "--temperature", "inf")
+    assert "top_p must lie in (0, 1], got 3" in error("gsm8k", "--top-p", "3")
+    assert not file.with_suffix(".journal").exists()
     assert "absent" in error("svamp")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2

@@ -115,6 +115,17 @@ def test_a_chat_is_one_conversation_and_goes_on(intact_command, tiny):
     assert shown.count("user: and?") == 1
 
 
+@pytest.mark.parametrize("word", ["zzz", "nope"])
+def test_a_conversation_that_is_not_there_is_named_with_a_space_or_an_equals_sign(intact_command, tiny, word):
+    intact_command("run", tiny, "Why?", "--max-tokens", "3")
+    for words in (["--continue", word], [f"--continue={word}"], [tiny, "--continue", word], ["--continue", word, tiny]):
+        result = intact_command("chat", *words)
+        assert (result.code, result.err.count("\n")) == (2, 1)
+        assert f"there is no conversation '{word}'; intact logs lists them" in result.err
+    assert intact_command("chat", "--continue", tiny, "--max-tokens", "2", stdin="and?\n").code == 0
+    assert "did you mean qwen3-0.6b" in intact_command("chat", "--continue", "qwen3-0.6").err
+
+
 def test_a_text_without_a_template_cannot_go_on(intact_command, tiny):
     intact_command("run", tiny, "Why?", "--raw", "--max-tokens", "3")
     result = intact_command("chat", "--continue", stdin="more\n")

@@ -48,7 +48,8 @@ def test_all_that_are_here_are_compared(intact_command):
     [
         (["-"], "fof(a, axiom, p", "standard input, line 1, column 16: expected ')', got the end"),
         (["no.p"], "", "no.p cannot be read"),
-        (["-", "--with", "vampire"], THEOREM, "there is no prover 'vampire'"),
+        (["-", "--with", "vampire"], THEOREM, "there is no prover 'vampire'; there are"),
+        (["-", "--with", "vampire"], THEOREM, "all, rocq, metamath, lean"),
         (["-", "--seconds", "nan"], THEOREM, "seconds must be positive"),
     ],
 )
@@ -57,6 +58,14 @@ def test_bad_input_is_one_line(intact_command, arguments, text, message):
     assert result.code == 2
     assert message in result.err
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "prover"), [("x.mm", "metamath"), ("x.v", "rocq"), ("x.lean", "lean")])
+def test_a_file_of_an_assistant_names_it(intact_command, tmp_path, name, prover):
+    (tmp_path / name).write_text("$c a $.")
+    result = intact_command("prove", tmp_path / name)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.endswith(f" takes --with {prover}\n")
 
 
 def test_a_missing_prover_is_one_line(intact_command, monkeypatch):

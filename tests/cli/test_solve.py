@@ -111,13 +111,15 @@ def test_the_library_and_the_command_line_agree(solve, model):
     assert json.loads(json.dumps(result)) == told
 
 
-def test_a_method_of_the_users_own(solve, tmp_path):
+def test_a_method_of_the_users_own(solve, intact_command, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(MINE)
     result = solve(f"{file}:majority", "What?", "--set", "n=2", "--set", "loud=true", "--json")
     assert result.code == 0, result.err
     assert result.json["details"] == {"loud": True}
     assert "has no method 'vote'" in solve(f"{file}:vote", "What?").err
+    for command in (solve(file, "What?"), intact_command("check", file)):
+        assert (command.code, command.err) == (2, f"error: give {file}:NAME; it has majority\n")
     file.write_text("1 / 0")
     assert "cannot be loaded: ZeroDivisionError" in solve(f"{file}:majority", "What?").err
     assert "no such file" in solve(f"{tmp_path}/other.py:majority", "What?").err
@@ -171,6 +173,16 @@ def test_a_task_is_graded_and_kept(solve, data, tmp_path, intact_command):
     shown = solve(*arguments[:-1])
     assert "right (" in shown.out
     assert "tokens/s" not in shown.err, "stderr is no terminal"
+
+
+def test_a_task_takes_parameters_after_a_colon(solve, data, tmp_path):
+    (tmp_path / "data/gsm8k/train.jsonl").write_text('{"question": "What is 3 + 4?", "answer": "#### 7"}')
+    for words in (["gsm8k:split=train,style=chat,shots=1"], ["gsm8k:style=chat,shots=1", "--split", "train"]):
+        found = solve("self_consistency", "-n", 1, "--json", "--task", *words)
+        assert (found.code, [one["right"] for one in found.json["results"]]) == (0, ["7"]), found.err
+    plain = solve("self_consistency", "--task", "gsm8k:split=train", "-n", 1, "--json").json
+    assert plain["cost"]["prefill"] != found.json["cost"]["prefill"]
+    assert "did you mean split" in solve("self_consistency", "--task", "gsm8k:splt=train").err
 
 
 def test_a_task_with_an_undecided_verdict_has_no_score(solve, data, monkeypatch):
@@ -328,6 +340,12 @@ def test_what_makes_no_sense_is_named(solve, arguments, message):
     result = solve(*arguments)
     assert result.code == 2
     assert message in result.err
+
+
+@pytest.mark.parametrize("words", [["What?"], ["What?", "--json"], ["--task", "gsm8k"]])
+def test_sampling_that_makes_no_sense_is_an_error_before_any_work(solve, data, words):
+    result = solve("self_consistency", *words, "-n", 2, "--top-p", 3)
+    assert (result.code, result.out, result.err) == (2, "", "error: top_p must lie in (0, 1], got 3.0\n")
 
 
 def test_a_hyphen_does_as_an_underscore(solve):

@@ -16,7 +16,7 @@ TASKS = [choose("gsm_ranges:size=1")]
 def test_numbers_that_are_none_are_refused(value):
     with pytest.raises(ParameterError, match=f"exploration must be a finite number, got {value}"):
         plan(TASKS, "uct_search", {"exploration": value})
-    with pytest.raises(ParameterError, match=f"temperature must be a finite number, got {value}"):
+    with pytest.raises(ParameterError, match=rf"temperature must lie in \[0, 1000\], got {value}"):
         plan(TASKS, "self_consistency", sampling={"temperature": value})
 
 

@@ -323,7 +323,7 @@ def test_the_name_of_every_axis_resolves(name):
     default = {"flag": "true", "integer": "3", "decimal": "0.5"}
     value = values[name] if name in values else default[DEFINITIONS[name].kind]
     trial = parse_trial(f"self_consistency:{name}={value}")
-    planned = plan_of(trial, NUMBERS, {}, 0)
+    planned = plan_of(trial, NUMBERS, {"stop_mean_below": -1.0} if name == "stop_window" else {}, 0)
     (chosen,) = planned.tasks
     found = getattr(chosen, name) if name in PROMPT else planned.task_sampling(0, True)[name]
     assert str(found).lower() == value

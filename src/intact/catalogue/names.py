@@ -86,6 +86,8 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     ParameterError
         Neither a name nor something that exists.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise ParameterError(f"name_or_path must be a model's name or path, got {name_or_path!r:.60}")
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str):
         text = expand(text)

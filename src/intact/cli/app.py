@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import intact
+from intact.catalogue import is_name, looks_like_path
 from intact.cli import (
     INTERRUPTED,
     audit,
@@ -68,9 +69,16 @@ CRASHED = 70
 
 
 _CONVERSATION = re.compile(rf"{LAST}|[0-9a-f-]*[0-9a-f]")
-"""What may follow --continue as its value."""
+"""What names a conversation of the log, or ends its name."""
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
 """An optional argument in brackets, whose metavar has its own."""
+
+
+def _names_conversation(word: str) -> bool:
+    """Return true if the word behind --continue is its value: no option, and neither a model's name nor its path."""
+    if _CONVERSATION.fullmatch(word):
+        return True
+    return word[:1] not in ("", "-") and "." not in word and not looks_like_path(word) and not is_name(word)
 
 
 class _WithExamples:
@@ -92,7 +100,7 @@ class Command(_WithExamples, TyperCommand):
         """Read the arguments."""
         given = list(args)
         for index, word in enumerate(args[: args.index("--")] if "--" in args else args):
-            if word == "--continue" and not _CONVERSATION.fullmatch(args[index + 1] if index + 1 < len(args) else ""):
+            if word == "--continue" and not _names_conversation(args[index + 1] if index + 1 < len(args) else ""):
                 given.insert(index + 1 + len(given) - len(args), LAST)
         rest: list[str] = super().parse_args(ctx, given)
         return rest
@@ -116,8 +124,7 @@ class Commands(_WithExamples, TyperGroup):
             sys.stderr.write("\n")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            _silence_stdout()
-            raise typer.Exit(BROKEN_PIPE) from None
+            raise  # no error of the command: run_app ends it
         except (IntactError, OSError, MemoryError) as error:
             fail(_message(error))
             raise typer.Exit(2) from None
@@ -281,6 +288,11 @@ def run_app() -> None:
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="intact")
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # Rich and Typer end with 1, which is a verdict here
+            _silence_stdout()
+            raise SystemExit(BROKEN_PIPE) from None
+        raise
     except Exception:
         traceback.print_exc()
         sys.exit(CRASHED)

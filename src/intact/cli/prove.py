@@ -86,12 +86,13 @@ def command(
     Other provers are processes without a network, in the sandbox. With a proof assistant the file is one of its own,
     and its errors and holes are listed.
     """
-    from intact.errors import NotInstalledError, ParameterError
+    from intact.errors import FormatError, NotInstalledError, ParameterError
     from intact.files import read_text
     from intact.prove.assistants import ASSISTANTS
     from intact.prove.provers import PROVERS, ProverLimits, find_prover
     from intact.prove.tptp import LONGEST, parse
     from intact.prove.verdict import DECIDED, contradict
+    from intact.suggest import unknown_name
 
     if out is not None and not mutate:
         raise ParameterError("--out is the file of what --mutate LEMMA,...|N finds, which is missing")
@@ -100,6 +101,8 @@ def command(
             raise ParameterError("--mutate takes --with rocq, and neither --goals nor --html")
         mutate_theorem(file, seconds, theorem, mutate, out, json)
         return
+    if prover not in (names := [*PROVERS, "all", *ASSISTANTS]):
+        raise ParameterError(unknown_name(f"there is no prover {prover!r:.60}", prover, names))
     if prover in ASSISTANTS:
         check_file(file, prover, seconds, json, ProofView(goals, html, theorem))
         return
@@ -111,7 +114,13 @@ def command(
     if prover != "all" and absent:
         raise NotInstalledError(absent[prover])
     text = sys.stdin.read(4 * LONGEST) if file == "-" else read_text(Path(file))
-    problem = parse(text, "standard input" if file == "-" else file)
+    try:
+        problem = parse(text, "standard input" if file == "-" else file)
+    except FormatError as error:
+        for other in ASSISTANTS.values():
+            if file.endswith(other.ending):
+                raise FormatError(f"{error}; a file of {other.title} takes --with {other.name}") from error
+        raise
     verdicts = [one.prove(problem, limits) for one in chosen if one.name not in absent]
     decided = [one for one in verdicts if one.status in DECIDED]
     conflict = any(contradict(one, other) for one in decided for other in decided)

@@ -147,6 +147,7 @@ def command(
     check_output("--receipt", work.receipt)
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
+    chosen.check_sampling(sampling)
     mixes.check(models, ray=cluster.ray)
     cluster.check(models)
     if cluster.ray is not None and caps.seconds is not None:

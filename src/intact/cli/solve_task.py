@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from intact.reason.budget import Budget, Cost
     from intact.reason.registry import Method
     from intact.solving import Graded
-    from intact.tasks.task import Item, Task
+    from intact.tasks.choose import Chosen
+    from intact.tasks.task import Item
 
 ANSWERS = "answers.jsonl"
 PARALLEL = 64
@@ -61,7 +62,14 @@ class TaskOptions:
     """The options of ``--task``."""
 
     task: Annotated[
-        str | None, typer.Option("--task", "-t", help="Problems with known answers, such as gsm8k.", show_default=False)
+        str | None,
+        typer.Option(
+            "--task",
+            "-t",
+            metavar="TASK",
+            help="Problems with known answers: NAME, NAME:KEY=VALUE,... or FILE.toml (intact tasks).",
+            show_default=False,
+        ),
     ] = None
     split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None
     limit: Annotated[
@@ -133,12 +141,14 @@ def run_task(
     """
     from intact.receipts.document import write_receipts
     from intact.score.available import check_parts
-    from intact.tasks import find_task
+    from intact.tasks.choose import choose
 
-    task = find_task(str(run.options.task))
-    check_parts(task.uses)
-    with spinner(f"reading {task.name}"):
-        items = task.load(run.options.split, run.options.limit)
+    task = choose(str(run.options.task))
+    if run.options.split is not None:
+        task = task._replace(split=run.options.split)
+    check_parts(task.task.uses)
+    with spinner(f"reading {task.label}"):
+        items = task.load(run.options.limit)
     view = View(len(items), run.caps)
     with load() as models, pool(models) as workers:
         view.began = time.monotonic()
@@ -163,7 +173,7 @@ def run_task(
 
 
 def _solve(
-    models: dict[str, Any], task: Task, items: Sequence[Item], run: TaskRun, view: View, workers: Pool | None
+    models: dict[str, Any], task: Chosen, items: Sequence[Item], run: TaskRun, view: View, workers: Pool | None
 ) -> None:
     """Solve the items, showing progress."""
     from intact.cluster.problems import ProblemsJob
@@ -184,7 +194,7 @@ def _solve(
         }
         if workers is not None:
             receipts = None if run.work.receipt is None else stated(run.method, run.parameters)
-            job = ProblemsJob(run.source, task.name, run.parameters, options, receipts)
+            job = ProblemsJob(run.source, str(run.options.task), run.parameters, options, receipts)
             for _, one in workers.map(job, items):
                 view.graded.append(one)
                 progress(view.tokens + one.result.cost.tokens)

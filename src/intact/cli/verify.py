@@ -157,6 +157,9 @@ def command(
     from intact.receipts.signature import public_key
 
     checks = (sample is not None) + (opening is not None)
+    if checks == 1 and nonce is None:
+        option = "--sample" if opening is None else "--opening"
+        raise ParameterError(f"{option} needs --nonce: a text that chooses, which the makers could not know")
     if checks > 1 or checks != (nonce is not None):
         raise ParameterError(
             "--nonce chooses either some of many receipts, with --sample, or layers of one, with --opening"

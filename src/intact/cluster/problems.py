@@ -12,7 +12,7 @@ from intact.reason.backends.base import Backend
 from intact.reason.journal import JournalFolder
 from intact.reason.registry import find
 from intact.solving import Graded, solve_items
-from intact.tasks import find_task
+from intact.tasks.choose import choose
 from intact.tasks.task import Item
 
 
@@ -23,7 +23,7 @@ class ProblemsJob:
     Attributes
     ----------
     method, task : str
-        Names; of a method also ``FILE.py:NAME`` with a file that each machine has.
+        Names; of a method also ``FILE.py:NAME``, of a task what `choose` takes, with files that each machine has.
     options : mapping
         As of `intact.solving.solve_items`.
     receipts : mapping or None
@@ -44,7 +44,7 @@ class ProblemsJob:
         ParameterError
             If there is no such method or task there.
         """
-        find_task(self.task)
+        choose(self.task)
         return receipts_refusal(self.receipts, find(self.method), self.parameters)
 
     def run(
@@ -52,7 +52,7 @@ class ProblemsJob:
     ) -> Iterator[tuple[int, Graded]]:
         """Solve problems."""
         place = {item.id: number for number, item in enumerate(items)}
-        method, task = find(self.method), find_task(self.task)
+        method, task = find(self.method), choose(self.task)
         options = {**self.options, "journal": journals, "receipt": self.receipts is not None}
         solving = solve_items(backends, method, task, items, self.parameters, **options)
         with closing(solving) as graded:

@@ -7,6 +7,7 @@ is `lm_eval` with the class registered; other programs import this module before
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
@@ -22,7 +23,11 @@ from intact.reason.backends.native import NativeBackend
 from intact.text.template import DEFAULT_NOW, read_time
 
 if find_spec("lm_eval") is None:
-    raise NotInstalledError(f"lm-evaluation-harness is missing: {install('lm-eval')}")
+    _MISSING = f"lm-evaluation-harness is missing: {install('lm-eval')}"
+    if __name__ == "__main__":
+        print(f"error: {_MISSING}", file=sys.stderr)
+        sys.exit(2)
+    raise NotInstalledError(_MISSING)
 
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model

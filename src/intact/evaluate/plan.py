@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from intact.errors import ParameterError
@@ -101,11 +99,7 @@ class Plan:
         """Return a unit as a problem for methods."""
         chosen = self.tasks[unit.task]
         style = self.style(unit.task, converses)
-        item = self.item(unit)
-        problem = chosen.problem(item, style, self.seeds[unit.seed])
-        if chosen.cut == "stated":
-            problem = replace(problem, read_cut=partial(chosen.task.read_stated, item))
-        return problem
+        return chosen.problem(self.item(unit), style, self.seeds[unit.seed])
 
     def task_sampling(self, task: int, converses: bool) -> dict[str, Any]:
         """Return the sampling parameters of a task; for a base model they include the task's stop strings."""
@@ -137,9 +131,7 @@ def plan(
     for chosen in tasks:
         check_parts(chosen.task.uses)
     check_method(found, parameters or {})
-    for name, value in (sampling or {}).items():
-        if isinstance(value, float) and not math.isfinite(value):  # a result file could not state it
-            raise ParameterError(f"{name} must be a finite number, got {value}")
+    found.check_sampling(sampling or {})
     empty = Plan(
         *(tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method),
         others=dict(others or {}),

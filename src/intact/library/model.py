@@ -404,7 +404,9 @@ class Model(LoadedModel):
         self, query: str, documents: Sequence[str], instruction: str = INSTRUCTION
     ) -> tuple[AnswerHead | RewardHead, list[list[int]]]:
         """Return what scores documents, and the tokens that the model reads of each; errors as of `rerank`."""
-        if isinstance(documents, str) or not documents:
+        if isinstance(documents, str | bytes) or not is_sequence(documents):
+            raise ParameterError(f"documents must be a list of texts, got {documents!r:.60}")
+        if not len(documents):
             raise ParameterError("there is no document: give a list of texts")
         pairs = self.engine.whole
         head = self._pair_head if pairs else self._answer_head

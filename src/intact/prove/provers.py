@@ -275,5 +275,5 @@ def find_prover(name: str) -> Prover:
         If there is none, naming those that there are.
     """
     if name not in PROVERS:
-        raise ParameterError(unknown_name(f"there is no prover {name!r:.60}", name, [*PROVERS, "all"]))
+        raise ParameterError(unknown_name(f"there is no prover {name!r:.60}", name, PROVERS))
     return PROVERS[name]

@@ -15,6 +15,7 @@ from types import MappingProxyType, NoneType, SimpleNamespace
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from intact.engine.sampling.definitions import whole
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.plugins import Registry
 from intact.reason.limits import Named, Need, Needs
@@ -215,6 +216,10 @@ class Method:
                 if need is not None:
                     need.check(what, name, scorer)
 
+    def check_sampling(self, options: Mapping[str, Any]) -> None:
+        """Raise ParameterError if the user's sampling parameters make no sense, alone or with those it prefers."""
+        SamplingParameters.by_name({**self.sampling, **options})
+
     def with_sampling(self, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Parameters; one that bears the name of a sampling parameter is the user's wish, where it is not given."""
         return {one.name: options[one.name] for one in self.parameters if one.name in options} | dict(parameters)
@@ -332,6 +337,8 @@ def find(name: str) -> Method:
     file, colon, inner = name.rpartition(":")
     if colon and file.endswith(".py"):
         return _from_file(Path(file), inner)
+    if name.endswith(".py"):
+        return _from_file(Path(name), "")  # raises, with the names that it has
     if (plain := name.replace("-", "_")) in METHODS:
         return METHODS[plain]
     problem = f"there is no method {name!r:.200}"
@@ -357,7 +364,7 @@ def _from_file(path: Path, name: str) -> Method:
     found = vars(module).get(name)
     if not isinstance(found, Method):
         there = [key for key, value in vars(module).items() if isinstance(value, Method)]
-        problem = f"{path} has no method {name!r:.60}"
+        problem = f"{path} has no method {name!r:.60}" if name else f"give {path}:NAME"
         raise ParameterError(
             unknown_name(problem, name, there, "it has") if there else f"{problem}: decorate one with @method"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -66,7 +67,8 @@ class Chosen(NamedTuple):
     def problem(self, item: Item, style: Style, seed: int) -> Problem:
         """Return an item as methods see it, asked in this way."""
         written = replace(item, question=write_digits(item.question, self.digits)) if self.digits != DIGITS[0] else item
-        return problem_of(self.task, written, self.prompt, style, seed, self.shots)
+        problem = problem_of(self.task, written, self.prompt, style, seed, self.shots)
+        return replace(problem, read_cut=partial(self.task.read_stated, item)) if self.cut == "stated" else problem
 
     @property
     def label(self) -> str:

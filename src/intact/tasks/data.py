@@ -52,6 +52,17 @@ def read_rows(path: Path) -> list[Row]:
         if not isinstance(rows, list):
             raise FormatError(f"{path} should hold a list, but holds {type(rows).__name__}")
         return rows
+    return [strict_json.parse(line, f"{path}, line {number}", error=FormatError) for number, line in _lines(text)]
+
+
+def row_place(path: Path, index: int) -> str:
+    """Return where a row of a file that `read_rows` reads stands, from 1: its line, or in JSON and CSV its number."""
+    if path.suffix in (".csv", ".json"):
+        return f"row {index + 1}"
+    return f"line {_lines(path.read_text('utf-8-sig'))[index][0]}"
+
+
+def _lines(text: str) -> list[tuple[int, str]]:
+    """Return the lines that hold something, with their numbers."""
     # not splitlines: texts may hold other separators of lines
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    return [strict_json.parse(line, f"{path}, line {number}", error=FormatError) for number, line in lines]
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]

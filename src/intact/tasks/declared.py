@@ -13,7 +13,7 @@ from intact.packages import check_installed
 from intact.score import answers
 from intact.suggest import unknown_name
 from intact.tasks.choice import LETTERS, Choice, with_choices
-from intact.tasks.data import Row, read_rows
+from intact.tasks.data import Row, read_rows, row_place
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item, Task
@@ -102,6 +102,9 @@ class _Declared(Task):
     def parse(self, row: Row, index: int) -> Item:
         """Fill the declared templates with a row's fields."""
         items = self.declaration["items"]
+        for key in ("question", "answer", "choices", "id"):
+            if key in items and (problem := _missing_field(key, items[key], row)):
+                raise FormatError(f"{self._place(items, index)}: {problem}")
         question, answer = _fill(items["question"], row), _fill(items["answer"], row)
         if "after" in items:
             answer = answer.rpartition(items["after"])[2].strip().replace(",", "")
@@ -113,6 +116,13 @@ class _Declared(Task):
         if isinstance(self, LikelihoodTask):
             return Item(name, question, str(place), {"choices": choices})
         return Item(name, with_choices(question, choices), LETTERS[place], {"choices": choices})
+
+    def _place(self, items: Mapping[str, Any], index: int) -> str:
+        """Return where a row stands, for messages."""
+        if "hub" in items:
+            return f"{items['hub']}, row {index + 1}"
+        path = self.folder / items["file"]
+        return f"{path}, {row_place(path, index)}"
 
 
 def read_task(path: Path) -> Task:
@@ -183,6 +193,20 @@ def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
     if not pairs or not all(isinstance(text, str) for shot in given for text in shot):
         raise FormatError(f"{path}: prompt.shots must be a list of pairs of texts, question and answer")
     return tuple((question, answer) for question, answer in given)
+
+
+def _missing_field(key: str, template: str, row: Row) -> str:
+    """Return which field of a template a row has not, an empty text if it has all; `key` is what the template is of."""
+    for name in [template] if key == "choices" else _FIELD.findall(template):
+        value: Any = row
+        for part in name.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                has = ", ".join(map(str, value)) if isinstance(value, Mapping) else f"{value!r:.60}"
+                return f'the row has no field {name!r:.60}, which {key} = "{template:.80}" names; it has {has:.200}'
+            value = value[part]
+            if value is None:
+                break  # which `_field` refuses
+    return ""
 
 
 def _field(name: str, row: Row) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -154,7 +155,7 @@ class Matcher:
 
     def _error(self, what: str) -> ParameterError:
         assert self._own is not None
-        return ParameterError(f"the {self._kind} {what}{_reason(self._own)}")
+        return ParameterError(f"the {self._kind} {what}{_reason(self._own, self._kind)}")
 
 
 def compile(  # noqa: A001
@@ -302,7 +303,7 @@ class _Compiler:
         except ValueError as error:
             raise ParameterError(f"the {kind} cannot be used: {error!s:.200}") from error
         if inner.is_error():
-            raise ParameterError(f"the {kind} cannot be used{_reason(inner)}")
+            raise ParameterError(f"the {kind} cannot be used{_reason(inner, kind)}")
         return inner
 
 
@@ -310,7 +311,17 @@ _LOCK: Final = threading.Lock()
 _COMPILERS: Final[WeakKeyDictionary[Tokenizer, _Compiler]] = WeakKeyDictionary()
 
 
-def _reason(inner: LLMatcher) -> str:
-    """Return the first line of llguidance's error."""
-    text = inner.get_error().strip().partition("\n")[0]
+_REGEX_ERROR: Final = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+)\nerror: (.*)")
+"""An error in a regular expression, as llguidance draws it: the expression, marks below the place, and the problem."""
+
+
+def _reason(inner: LLMatcher, kind: str) -> str:
+    """Return what is wrong and where, in one line, of llguidance's error."""
+    text = inner.get_error().strip()
+    if found := _REGEX_ERROR.search(text):
+        expression, before, marks, problem = found.groups()
+        place = len(before)
+        whose = "" if kind == "regex" else f"in the regex {expression!r:.60}: "
+        text = f"{whose}{problem}, at character {place + 1}: {expression[place : place + len(marks)]!r:.60}"
+    text = text.partition("\n")[0]
     return f": {text:.200}" if text else ""

@@ -138,6 +138,8 @@ class Assistant(ABC):
         Its name in commands.
     title : str
         Its name in prose.
+    ending : str
+        What the names of its files end in.
     is_process : bool
         If true, it runs as a process, in the sandbox.
     shows : str
@@ -148,6 +150,7 @@ class Assistant(ABC):
 
     name: str
     title: str
+    ending: str
     is_process: bool = True
     shows: str = "goals"
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = {}

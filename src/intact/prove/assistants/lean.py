@@ -162,6 +162,7 @@ class LeanAssistant(Assistant):
 
     name = "lean"
     title = "Lean"
+    ending = ".lean"
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
 
     def path(self) -> Path | None:

@@ -40,6 +40,7 @@ class MetamathAssistant(Assistant):
 
     name = "metamath"
     title = "Metamath"
+    ending = ".mm"
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
     is_process = False
     shows = "stack"

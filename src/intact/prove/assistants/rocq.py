@@ -77,6 +77,7 @@ class RocqAssistant(Assistant):
 
     name = "rocq"
     title = "Rocq"
+    ending = ".v"
     errors: ClassVar[Mapping[FailureLabel, re.Pattern[str]]] = ERRORS
 
     def __init__(self) -> None:
