@@ -298,7 +298,8 @@ def test_a_prompt_that_is_too_long_or_impossible_is_named(tiny: Model) -> None:
         tiny,
         [MethodJob(find("chain_of_thought"), Problem(str(i), text), {}) for i, text in enumerate(("x" * 600, "", "x"))],
     )
-    assert (long.why, empty.why, fine.why) == ("done", "failed", "done")
+    assert (long.why, empty.why, fine.why) == ("failed", "failed", "done")
+    assert re.search(r"the prompt has \d+ tokens; the context of \d+ leaves room for none", long.error)
     assert "the prompt is empty" in empty.error
     assert long.answer.chosen is not None
     assert long.answer.chosen.why == "context"
