@@ -173,6 +173,22 @@ def test_what_makes_no_sense_is_named(client, model, own, more, param):
     assert raised.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tiny:self-consistncy-4", "there is no method 'self-consistncy' for the model tiny: did you mean self-consis"),
+        ("tiny:Best_of_N-4", "there is no method 'Best_of_N' for the model tiny: did you mean best-of-n?"),
+        ("tiny:divination", "there is no method 'divination' for the model tiny: GET /v1/methods lists them"),
+        ("tinny:best-of-n", "there is no model 'tinny': did you mean tiny?"),
+    ],
+)
+def test_an_unknown_suffix_of_a_name_is_named_as_a_method(client, name, words):
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.chat.completions.create(model=name, **ASKED, extra_body={"intact": {"answer": "text"}})
+    assert words in raised.value.body["message"]
+    assert (raised.value.param, raised.value.code) == ("model", "model_not_found")
+
+
 def test_what_asks_for_nothing_may_be_said_with_a_method(client):
     asked = {"model": "tiny:best-of-n-2", **ASKED}
     neutral = {"response_format": {"type": "text"}, "modalities": ["text"], "parallel_tool_calls": True, "n": 1}
