@@ -496,5 +496,15 @@ def test_a_file_that_cannot_be_described_is_not_kept(state):
 
 
 def test_without_a_folder_there_are_none(client):
-    with pytest.raises(openai.NotFoundError):
-        client.files.list()
+    asked = [
+        ("/v1/files", client.files.list),
+        ("/v1/files", lambda: upload(client, [line(0)])),
+        ("/v1/files/x/content", lambda: client.files.content("x")),
+        ("/v1/batches", lambda: client.batches.create(input_file_id="x", endpoint="/v1/y", completion_window="24h")),
+        ("/v1/batches/x/cancel", lambda: client.batches.cancel("x")),
+    ]
+    for path, ask in asked:
+        with pytest.raises(openai.NotFoundError) as raised:
+            ask()
+        assert raised.value.body["message"] == f"the server was started without --state DIR, which {path} needs"
+        assert raised.value.code == "unavailable"

@@ -56,6 +56,24 @@ def test_what_is_wrong_often_is_told_once(form, body, param):
     assert raised.value.__cause__.error_count() <= 20
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "the body must be a JSON object, got an array"),
+        (None, "the body must be a JSON object, got null"),
+        ("Hi", 'the body must be a JSON object, got "Hi"'),
+        (CHAT | {"messages": [1]}, "messages[0] must be a JSON object, got 1"),
+        (CHAT | {"intact": [1]}, "intact must be a JSON object, got an array"),
+        (CHAT | {"chat_template_kwargs": True}, "chat_template_kwargs must be a JSON object, got true"),
+    ],
+    ids=str,
+)
+def test_what_is_no_object_is_told_in_the_words_of_json(server, body, message):
+    sent = {"content": json.dumps(body), "headers": {"content-type": "application/json"}}
+    answer = httpx.post(server.url + "/v1/chat/completions", **sent)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, message)
+
+
 def test_values_are_counted_before_they_are_made():
     at_most = b"[" + b",".join([b"1"] * (VALUES - 1)) + b"]"
     assert len(parse_json(at_most)) == VALUES - 1

@@ -124,6 +124,14 @@ def test_a_folder_for_pages_needs_a_prefix_cache(tiny_path, tmp_path):
     assert "--no-prefix-cache keeps nothing, and --prefix-cache names a folder for it: give one" in ended.stderr
 
 
+@pytest.mark.parametrize("model", ["tiny=", ""])
+def test_an_empty_path_is_refused_before_it_listens(model):
+    words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", model, "--port", "0"]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=START, check=False)
+    wanted = f"error: {model!r} names no model; expected NAME=MODEL, or the model alone\n"
+    assert (ended.returncode, ended.stderr) == (2, wanted)
+
+
 def test_it_does_not_start_where_programs_of_clients_would_run_without_protection(tiny_path, monkeypatch):
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"tiny={tiny_path}", "--port", "0"]

@@ -53,7 +53,6 @@ def test_scores_are_those_of_the_library(url, folders):
     [
         ("/v1/completions", {"model": "embedder", "prompt": "The sky"}, "an encoder reads texts and writes none"),
         ("/v1/rerank", {"model": "embedder", "query": "sky", "documents": TEXTS}, "is no reranker"),
-        ("/v1/embeddings", {"model": "reranker", "input": TEXTS}, "its files name no pooling"),
         ("/v1/embeddings", {"model": "embedder", "input": "x" * 60}, "the encoder reads at most 48"),
         ("/v1/chat/completions", {"model": "embedder", "messages": [{"role": "user", "content": "Hi"}]}, ""),
     ],
@@ -63,6 +62,14 @@ def test_what_an_encoder_cannot_do_is_refused(url, path, body, words):
     answer = httpx.post(url + path, json=body)
     assert answer.status_code == 400, answer.text
     assert words in answer.json()["error"]["message"]
+
+
+def test_a_model_without_a_pooling_is_refused_without_advice_that_no_request_can_take(url, folders):
+    answer = httpx.post(url + "/v1/embeddings", json={"model": "reranker", "input": TEXTS})
+    wanted = "this model does not support embeddings: its files name no pooling"
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, wanted)
+    refused = CliRunner().invoke(app, ["embed", str(folders["reranker"]), *TEXTS])
+    assert (refused.exit_code, "on the command line, --pooling" in " ".join(refused.output.split())) == (2, True)
 
 
 def test_coroutines_and_the_command_line_give_the_same(folders):

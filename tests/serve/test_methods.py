@@ -101,6 +101,32 @@ def test_a_spent_budget_says_so(client):
 
 
 @pytest.mark.parametrize(
+    ("method", "seed", "number", "place", "finish"),
+    [
+        ("self-consistency", 3, None, 0, "length"),  # all are cut
+        ("self-consistency", 1, None, 2, "stop"),  # the third ends
+        ("self-consistency", 2, "0", 0, "stop"),
+        ("majority-of-bests", 3, None, 0, "length"),
+        ("best-of-n", 3, None, None, "length"),  # it chooses a text nevertheless
+    ],
+)
+def test_where_no_answer_can_be_read_the_reply_is_the_first_complete_text(client, method, seed, number, place, finish):
+    own = {"answer": "number", "trace": True}
+    asked = ASKED | {"model": f"tiny:{method}-4", "seed": seed}
+    given = client.chat.completions.create(**asked, extra_body={"intact": own})
+    (choice,), told = given.choices, given.intact
+    texts = {node["branch"]: node["text"] for node in told["trace"]["nodes"] if node["kind"] == "extend"}
+    wanted = texts[told["chosen"]] if place is None else list(texts.values())[place]
+    assert (choice.message.content, choice.finish_reason, told["answer"]) == (wanted, finish, number)
+    noted = 'no answer could be read as a number, so the message is a text as it is; "answer": "text" in the field'
+    assert [one[: len(noted)] for one in told["caveats"]] == ([noted] if number is None else [])
+    chunks = list(client.chat.completions.create(**asked, stream=True, extra_body={"intact": own}))
+    choices = [one for chunk in chunks for one in chunk.choices]
+    assert ("".join(one.delta.content or "" for one in choices), choices[-1].finish_reason) == (wanted, finish)
+    assert chunks[-1].intact["caveats"] == told["caveats"]
+
+
+@pytest.mark.parametrize(
     ("model", "own", "more", "param"),
     [
         ("tiny", {"method": "divination"}, {}, "intact.method"),
@@ -145,6 +171,22 @@ def test_what_makes_no_sense_is_named(client, model, own, more, param):
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(model=model, **ASKED, **more, extra_body={"intact": own})
     assert raised.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tiny:self-consistncy-4", "there is no method 'self-consistncy' for the model tiny: did you mean self-consis"),
+        ("tiny:Best_of_N-4", "there is no method 'Best_of_N' for the model tiny: did you mean best-of-n?"),
+        ("tiny:divination", "there is no method 'divination' for the model tiny: GET /v1/methods lists them"),
+        ("tinny:best-of-n", "there is no model 'tinny': did you mean tiny?"),
+    ],
+)
+def test_an_unknown_suffix_of_a_name_is_named_as_a_method(client, name, words):
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.chat.completions.create(model=name, **ASKED, extra_body={"intact": {"answer": "text"}})
+    assert words in raised.value.body["message"]
+    assert (raised.value.param, raised.value.code) == ("model", "model_not_found")
 
 
 def test_what_asks_for_nothing_may_be_said_with_a_method(client):

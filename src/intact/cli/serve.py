@@ -356,6 +356,8 @@ def _named(text: str) -> tuple[str, str]:
     name, equals, place = text.partition("=")
     if equals and not name:
         raise ParameterError(f"{text!r} gives a model an empty name; expected NAME=MODEL, or the model alone")
+    if not (place if equals else text):
+        raise ParameterError(f"{text!r} names no model; expected NAME=MODEL, or the model alone")
     if equals:
         return name, place
     if HubName.matches(text):

@@ -488,6 +488,21 @@ class Model(LoadedModel):
     def _pooling(self) -> str | None:
         return read_pooling(self.checkpoint)
 
+    @property
+    def _poolings(self) -> tuple[str, ...]:
+        """The poolings that are supported for this model."""
+        return tuple(POOLINGS) if self.engine.whole else (LAST,)
+
+    @property
+    def why_no_embeddings(self) -> str:
+        """The reason that the model gives no embeddings unless a pooling is requested; empty if it gives some."""
+        if self._pooling is None:
+            return "its files name no pooling"
+        if self._pooling in self._poolings:
+            return ""
+        alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "the last token's state alone is"
+        return f"it pools by {self._pooling!r:.60}; {alone} supported"
+
     def embedding_size(self, dimensions: int | None = None, pooling: str | None = None) -> int:
         """Return the components of an embedding that is requested so; see `embed`.
 
@@ -501,19 +516,16 @@ class Model(LoadedModel):
 
     def _rows(self, pooling: str | None) -> Rows:
         """Return the rows of a text that its vector is made of; errors as of `embedding_size`."""
-        known = tuple(POOLINGS) if self.engine.whole else (LAST,)
+        known = self._poolings
         if pooling is not None and pooling not in known:
             raise ParameterError(f"pooling must be {' or '.join(map(repr, known))} or None, got {pooling!r:.60}")
-        own = self._pooling
-        if (chosen := pooling or own) is None or chosen not in known:
-            why = f"its files name no pooling (pooling={known[0]!r} takes the last token's state nevertheless)"
-            if self.engine.whole:
-                why = f"its files name no pooling: give pooling={' or '.join(map(repr, known))}"
-            if own is not None:
-                alone = "the last token's state alone is" if known == (LAST,) else f"{', '.join(known)} are"
-                why = f"it pools by {own!r:.60}; {alone} supported"
+        if pooling is None and (why := self.why_no_embeddings):
+            if self._pooling is None and self.engine.whole:
+                why += f": give pooling={' or '.join(map(repr, known))}; on the command line, --pooling"
+            elif self._pooling is None:
+                why += f"; pooling={LAST!r} (on the command line, --pooling {LAST}) takes the last token's state"
             raise ParameterError(f"{self.path.name} gives no embeddings: {why}")
-        return cast(Rows, POOLINGS[chosen])
+        return cast(Rows, POOLINGS[cast(str, pooling or self._pooling)])
 
     def _scoring(self, tokens: Prompt, top: int = 0, listen: Callable[[], None] = lambda: None) -> Scoring:
         """Return a checked request for the log-probabilities of a text."""

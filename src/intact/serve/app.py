@@ -16,6 +16,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -81,11 +82,14 @@ def create_app(service: Service, is_replica: bool = False) -> FastAPI:
     app.include_router(router)
     formats: dict[str, ErrorFormat] = {}
     for module in _api_modules():
-        if getattr(service.settings, getattr(module, "NEEDS", "host")) is not None:
-            if hasattr(module, "attach"):
-                module.attach(app)
-            app.include_router(module.router)
-            formats |= getattr(module, "ERRORS", {})
+        needs = getattr(module, "NEEDS", "host")
+        if getattr(service.settings, needs) is None:
+            _refuse_paths(app, module.router, needs)
+            continue
+        if hasattr(module, "attach"):
+            module.attach(app)
+        app.include_router(module.router)
+        formats |= getattr(module, "ERRORS", {})
     app.mount("/page", _PageFiles(directory=PAGE), name="page")
     if service.tracing is not None:
         app.add_middleware(service.tracing.middleware)
@@ -97,6 +101,18 @@ def create_app(service: Service, is_replica: bool = False) -> FastAPI:
         app.add_middleware(CORSMiddleware, **cross_origin(service.settings))
     app.add_middleware(AccessMiddleware, metrics=service.metrics)
     return app
+
+
+def _refuse_paths(app: FastAPI, paths: APIRouter, option: str) -> None:
+    """Answer the paths of a router with an error that names the option that the server lacks."""
+
+    async def refuse(request: Request) -> Response:
+        message = f"the server was started without --{option} DIR, which {request.url.path:.60} needs"
+        raise ApiError(404, message, code="unavailable")
+
+    for route in paths.routes:
+        if isinstance(route, APIRoute):
+            app.add_api_route(route.path, refuse, methods=list(route.methods or ()), include_in_schema=False)
 
 
 def cross_origin(settings: ServerSettings) -> dict[str, Any]:

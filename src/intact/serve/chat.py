@@ -17,6 +17,7 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
+from intact.serve.methods import check_suffix
 from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
 from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, as_turns, with_seed
@@ -182,6 +183,7 @@ async def open_chat(
     ApiError
         400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
     """
+    check_suffix(request.model, service.models.names)
     own, request = request.intact, with_seed(request, service.settings)
     own.accept_only(TEXT_FIELDS | MIX_FIELDS | {"now"}, "without a reasoning method")
     mix = requested_mix(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -147,6 +148,9 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
         return ApiError(400, "the request has no body; expected a JSON object")
     if kind == "missing":
         return ApiError(400, f"{param} is missing", param, "missing_field")
+    if kind in ("model_type", "dict_type"):  # pydantic would name the class
+        given = "an array" if isinstance(first["input"], list) else json.dumps(first["input"])[:60]
+        return ApiError(400, f"{param or 'the body'} must be a JSON object, got {given}", param or None)
     given = f", got {_abbreviated(first['input'])}" if "input" in first else ""
     message = str(first.get("msg", "is invalid"))
     return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ from intact.reason.scorer import Scorer
 from intact.score.scorers import SCORERS, find_scorer
 from intact.serve.errors import ApiError
 from intact.serve.requests import Extension, TextRequest
-from intact.suggest import unknown_name
+from intact.suggest import did_you_mean, unknown_name
 
 WITHHELD = ("compute_optimal",)
 """Methods that read files of the server."""
@@ -77,6 +78,23 @@ def split(model: str) -> tuple[str, str | None, int | None]:
     if not colon or not found or found[1].replace("-", "_") not in served_methods():
         return model, None, None
     return name, found[1].replace("-", "_"), int(found[2]) if found[2] else None
+
+
+def check_suffix(model: str, names: Collection[str]) -> None:
+    """Refuse a model's name if all of it is known but the method behind its colon.
+
+    Raises
+    ------
+    ApiError
+        404, naming the method.
+    """
+    name, _, suffix = model.rpartition(":")
+    if model in names or name not in names or not suffix or split(model)[1] is not None:
+        return
+    method = re.sub(r"-\d{1,6}$", "", suffix)
+    hint = did_you_mean(method, [known.replace("_", "-") for known in served_methods()])
+    message = f"there is no method {method!r:.60} for the model {name}: {hint or 'GET /v1/methods lists them'}"
+    raise ApiError(404, message, "model", "model_not_found")
 
 
 def choose(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str, Any], Budget]:

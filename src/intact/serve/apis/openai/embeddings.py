@@ -97,10 +97,9 @@ async def embed(
 
 
 def _check(served: Served, dimensions: int | None) -> None:
+    if why := served.loaded.why_no_embeddings:
+        raise ApiError(400, f"this model does not support embeddings: {why}", "model", "unsupported")
     try:
         served.loaded.embedding_size(dimensions)
     except ParameterError as error:
-        if str(error).startswith("dimensions"):
-            raise as_api_error(error, ["dimensions"]) from error
-        message = f"{served.name} writes text; this model does not support embeddings: {error}"
-        raise ApiError(400, message, "model", "unsupported") from error
+        raise as_api_error(error, ["dimensions"]) from error

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from intact import errors
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
@@ -28,7 +28,7 @@ from intact.score.available import check_method, check_reader
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.generation import EXPECTED
+from intact.serve.generation import EXPECTED, FINISH
 from intact.serve.mixes import SHADOW, method_mix, mixing
 from intact.serve.models import Served
 from intact.serve.replies import head
@@ -57,8 +57,26 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
 }
 """Values of a field that are the same as its absence."""
+_KINDS = {"expression": "an expression", "number": "a number"}
+"""Kinds of answers that a text may lack."""
 
 Notify = Callable[[dict[str, Any]], None]
+
+
+class ReplyText(NamedTuple):
+    """The text of a reply.
+
+    Attributes
+    ----------
+    why : str
+        Why it ended, as of `State.why`; empty for a text with an answer.
+    unread : bool
+        If true, there is no answer because none could be read.
+    """
+
+    text: str
+    why: str = ""
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,9 +110,27 @@ class MethodRequest:
         """Return a choice's field with its receipt, if one is requested."""
         return {"receipt": receipt_document(result)} if self.own.receipt else {}
 
-    def describe(self, result: Result) -> dict[str, Any]:
-        """Return a result as the answer's field `intact`, without seconds, which differ from run to run."""
+    def reply_text(self, result: Result) -> ReplyText:
+        """Return the text of a reply: the chosen one, or the answer; where none can be read, the first that ended."""
         answer = result.answer
+        if answer.answer is not None:
+            return ReplyText(answer.answer if answer.chosen is None else answer.chosen.text)
+        if answer.chosen is not None:
+            return ReplyText(answer.chosen.text, answer.chosen.why, unread=True)
+        from intact.evaluate.samples import leaves  # not at the start of the server
+
+        texts = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
+        if any(self.problem.read(leaf.text) is not None for leaf in texts):  # the method accepted none
+            return ReplyText("")
+        ended = [leaf for leaf in texts if leaf.why in ("end", "closed")]
+        return next((ReplyText(leaf.text, leaf.why, unread=True) for leaf in ended + texts), ReplyText("", unread=True))
+
+    def describe(self, result: Result, reply: ReplyText) -> dict[str, Any]:
+        """Return a result as the answer's field `intact`, without seconds, which differ from run to run."""
+        answer, caveats = result.answer, list(result.caveats)
+        if reply.unread and self.own.answer in _KINDS:
+            what = f"no answer could be read as {_KINDS[self.own.answer]}, so the message is a text as it is"
+            caveats.append(f'{what}; "answer": "text" in the field intact takes whole texts as answers')
         value: dict[str, Any] = {
             "method": result.method,
             "parameters": dict(self.parameters),
@@ -109,7 +145,7 @@ class MethodRequest:
             "why": result.why,
             "error": result.error,
             "cost": {name: value for name, value in result.cost.as_dict().items() if name != "seconds"},
-            "caveats": list(result.caveats),
+            "caveats": caveats,
         }
         return value | ({"trace": dict(result.trace)} if self.own.trace else {})
 
@@ -290,15 +326,15 @@ def _check_shadow(backend: NativeBackend, mix: TextMix, prompt: Prompt) -> None:
     backend.model.engine.check(range(backend.count(mix.shadow_of(prompt))))
 
 
-def _message(result: Result) -> dict[str, Any]:
-    answer = result.answer
-    text = answer.answer or "" if answer.chosen is None else answer.chosen.text
+def _message(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text, "refusal": None}
 
 
-async def _described(service: Service, wanted: MethodRequest, backend: NativeBackend, result: Result) -> dict[str, Any]:
+async def _described(
+    service: Service, wanted: MethodRequest, backend: NativeBackend, result: Result, reply: ReplyText
+) -> dict[str, Any]:
     """Return the answer's field `intact`, with what the server's calibration runs say of it."""
-    value = wanted.describe(result)
+    value = wanted.describe(result, reply)
     if service.calibrations:
         from intact.evaluate.calibrated import calibrated
 
@@ -310,8 +346,8 @@ async def _described(service: Service, wanted: MethodRequest, backend: NativeBac
     return value
 
 
-def _choice(result: Result, field: str, value: dict[str, Any]) -> dict[str, Any]:
-    finish = "length" if result.why == "spent" else "stop"
+def _choice(result: Result, reply: ReplyText, field: str, value: dict[str, Any]) -> dict[str, Any]:
+    finish = "length" if result.why == "spent" else FINISH.get(reply.why, "stop")
     return {"index": 0, field: value, "logprobs": None, "finish_reason": finish}
 
 
@@ -329,8 +365,9 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
         admission.used = usage["total_tokens"]
         if wanted.own.receipt:
             service.receipts.add(client, first["id"], [result])
-        choice = _choice(result, "message", _message(result)) | wanted.receipt(result)
-        own = await _described(service, wanted, backend, result)
+        reply = await in_thread(lambda: wanted.reply_text(result))
+        choice = _choice(result, reply, "message", _message(reply.text)) | wanted.receipt(result)
+        own = await _described(service, wanted, backend, result, reply)
         return {**first, "choices": [choice], "usage": usage, "intact": own}
 
 
@@ -349,11 +386,13 @@ async def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGe
                     continue
                 usage = _usage(value)
                 admission.used = usage["total_tokens"]
-                yield {**first, "choices": [_choice(value, "delta", _message(value)) | {"finish_reason": None}]}
+                reply = await in_thread(partial(wanted.reply_text, value))
+                text = _choice(value, reply, "delta", _message(reply.text)) | {"finish_reason": None}
+                yield {**first, "choices": [text]}
                 if wanted.own.receipt:
                     service.receipts.add(client, first["id"], [value])
-                yield {**first, "choices": [_choice(value, "delta", {}) | wanted.receipt(value)]}
-                own = await _described(service, wanted, backend, value)
+                yield {**first, "choices": [_choice(value, reply, "delta", {}) | wanted.receipt(value)]}
+                own = await _described(service, wanted, backend, value, reply)
                 yield {**first, "choices": [], "intact": {"event": "result", **own}}
                 if request.usage_wanted:
                     yield {**first, "choices": [], "usage": usage}
