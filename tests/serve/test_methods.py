@@ -105,7 +105,7 @@ def test_a_spent_budget_says_so(client):
     [
         ("self-consistency", 3, None, 0, "length"),  # all are cut
         ("self-consistency", 1, None, 2, "stop"),  # the third ends
-        ("self-consistency", 2, "0", 0, "stop"),
+        ("self-consistency", 2, "0", 0, "length"),
         ("majority-of-bests", 3, None, 0, "length"),
         ("best-of-n", 3, None, None, "length"),  # it chooses a text nevertheless
     ],

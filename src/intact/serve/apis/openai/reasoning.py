@@ -69,7 +69,7 @@ class ReplyText(NamedTuple):
     Attributes
     ----------
     why : str
-        Why it ended, as of `State.why`; empty for a text with an answer.
+        Why it ended, as of `State.why`; empty for an answer that no text gives.
     unread : bool
         If true, there is no answer because none could be read.
     """
@@ -113,10 +113,10 @@ class MethodRequest:
     def reply_text(self, result: Result) -> ReplyText:
         """Return the text of a reply: the chosen one, or the answer; where none can be read, the first that ended."""
         answer = result.answer
-        if answer.answer is not None:
-            return ReplyText(answer.answer if answer.chosen is None else answer.chosen.text)
         if answer.chosen is not None:
-            return ReplyText(answer.chosen.text, answer.chosen.why, unread=True)
+            return ReplyText(answer.chosen.text, answer.chosen.why, unread=answer.answer is None)
+        if answer.answer is not None:
+            return ReplyText(answer.answer)
         from intact.evaluate.samples import leaves  # not at the start of the server
 
         texts = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
