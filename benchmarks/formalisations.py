@@ -1,4 +1,4 @@
-"""How many of LINC's formalisations can be read and decided, with and without the grammar.
+"""Count the formalisations of LINC that can be read and decided, with and without the grammar.
 
 The rows of `scaling.py --group logic` that formalise, with its sampling. Texts that its journal holds are not written
 again, so that behind `scaling.py` this takes seconds. A formalisation is read if each of its formulas parses; a problem
@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import common
-from scaling_setups import SETUPS
+from scaling import solved
 
 import intact
-from intact.reason import find
 from intact.reason.backends.native import NativeBackend
-from intact.solving import solve_items
 from intact.tasks.choose import choose
 
 LABELS = ("LINC 5", "LINC without a grammar 5")
@@ -26,16 +24,11 @@ LABELS = ("LINC 5", "LINC without a grammar 5")
 
 def measure(backend: NativeBackend, label: str, args: Any, journal: Path) -> dict[str, Any]:
     """Count what the prover found of a row's formalisations."""
-    setup, task = SETUPS[label], choose(args.task)
+    task = choose(args.task)
     items = task.load(args.problems)
-    sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
-    graded = solve_items(
-        {"main": backend}, find(setup.method), task.task, items, setup.parameters, sampling=sampling, seed=args.seed,
-        style=task.style, journal=journal, parallel=args.parallel,
-    )  # fmt: skip
     found: Counter[str] = Counter()
     read = problems = redrawn = 0
-    for _, result, _ in graded:
+    for _, result, _ in solved(backend, label, "", task, items, journal, args):
         found.update(result.answer.details["found"])
         read += result.answer.details["read"]
         problems += result.answer.details["read"] > 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ import intact
 from intact.reason import find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
-from intact.solving import solve_items
+from intact.solving import Graded, solve_items
 from intact.stats.intervals import wilson
 from intact.tasks.choose import Chosen, choose
 from intact.tasks.task import Item
@@ -67,6 +67,18 @@ class Records:
         self.lines.add(outcome._asdict())
 
 
+def solved(
+    backend: NativeBackend, label: str, budget: str, task: Chosen, items: Sequence[Item], journal: Path, args: Any
+) -> Iterator[Graded]:
+    """Answer items by a row and grade them, by the texts of a journal as far as it has them."""
+    setup = SETUPS[label]
+    sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
+    return solve_items(
+        {"main": backend}, find(setup.method), task, items, setup.parameters,
+        sampling=sampling, seed=args.seed, budget=Budget.parse(budget), journal=journal, parallel=args.parallel,
+    )  # fmt: skip
+
+
 def measure(
     backend: NativeBackend,
     model: str,
@@ -78,19 +90,12 @@ def measure(
     args: Any,
 ) -> None:
     """Run what is missing of a row."""
-    setup = SETUPS[label]
     known = {outcome.id for outcome in records.of(model, label, budget, items)}
     missing = [item for item in items if item.id not in known]
     if not missing:
         return
     folder = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
-    sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
-    graded = solve_items(
-        {"main": backend}, find(setup.method), task.task, missing, setup.parameters,
-        sampling=sampling, seed=args.seed, style=task.style, budget=Budget.parse(budget), journal=folder,
-        parallel=args.parallel,
-    )  # fmt: skip
-    for item, result, correct in graded:
+    for item, result, correct in solved(backend, label, budget, task, missing, folder, args):
         cost = result.cost
         figures = (cost.tokens, cost.sequential, cost.operations, cost.seconds)
         records.add(Outcome(model, label, budget, item.id, correct, *figures, result.why, result.error))

@@ -114,16 +114,16 @@ def test_where_no_answer_can_be_read_the_reply_is_the_first_complete_text(client
     own = {"answer": "number", "trace": True}
     asked = ASKED | {"model": f"tiny:{method}-4", "seed": seed}
     given = client.chat.completions.create(**asked, extra_body={"intact": own})
-    (choice,), told = given.choices, given.intact
-    texts = {node["branch"]: node["text"] for node in told["trace"]["nodes"] if node["kind"] == "extend"}
-    wanted = texts[told["chosen"]] if place is None else list(texts.values())[place]
-    assert (choice.message.content, choice.finish_reason, told["answer"]) == (wanted, finish, number)
+    (choice,), about = given.choices, given.intact
+    texts = {node["branch"]: node["text"] for node in about["trace"]["nodes"] if node["kind"] == "extend"}
+    wanted = texts[about["chosen"]] if place is None else list(texts.values())[place]
+    assert (choice.message.content, choice.finish_reason, about["answer"]) == (wanted, finish, number)
     noted = 'no answer could be read as a number, so the message is a text as it is; "answer": "text" in the field'
-    assert [one[: len(noted)] for one in told["caveats"]] == ([noted] if number is None else [])
+    assert [one[: len(noted)] for one in about["caveats"]] == ([noted] if number is None else [])
     chunks = list(client.chat.completions.create(**asked, stream=True, extra_body={"intact": own}))
     choices = [one for chunk in chunks for one in chunk.choices]
     assert ("".join(one.delta.content or "" for one in choices), choices[-1].finish_reason) == (wanted, finish)
-    assert chunks[-1].intact["caveats"] == told["caveats"]
+    assert chunks[-1].intact["caveats"] == about["caveats"]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ CRASHED = 70
 
 
 _CONVERSATION = re.compile(rf"{LAST}|[0-9a-f-]*[0-9a-f]")
-"""What names a conversation of the log, or ends its name."""
+"""The name of a conversation of the log, or the end of one."""
 _METAVAR = re.compile(r"\[(\[.*\].*)\]")
 """An optional argument in brackets, whose metavar has its own."""
 

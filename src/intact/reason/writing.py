@@ -106,7 +106,7 @@ class Writing:
     def prompt_error(self) -> str:
         """The message of a prompt that leaves no room for a text; empty for others."""
         length, context = self.context.length, self.backend.context
-        if self.state.length or length < context:
+        if length < context or self.state.length:
             return ""
         return f"ParameterError: the prompt has {length} tokens; the context of {context} leaves room for none after it"
 
