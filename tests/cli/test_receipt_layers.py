@@ -55,7 +55,7 @@ def test_a_forged_commitment_is_false(intact_command, path, answers):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--opening", "OPENING"], "--nonce chooses"),
+        (["--opening", "OPENING"], "--opening needs --nonce"),
         (["--nonce", "1"], "--nonce chooses"),
         (["--opening", "OPENING", "--sample", "1", "--nonce", "1"], "--nonce chooses"),
         (["--layers", "2"], "--layers belongs to --opening"),

@@ -72,6 +72,13 @@ def test_a_stop_of_the_users_ends_answers(solve, endpoint):
     assert "stop" not in endpoint.asked[0][2], "they are looked for in what arrives"
 
 
+def test_a_text_of_several_lines_is_not_printed_twice(intact_command, endpoint):
+    endpoint.script = [answer([event(True, "two\nlines")], event(True, "", None, "stop"), usage(2))]
+    model = ("-m", f"{endpoint.url}#toy", "--max-tokens", 9)
+    told = intact_command("solve", "first_finish", "ask", "-n", 1, "--answer", "text", *model)
+    assert told.out.startswith("two\nlines\n\nanswer  the text above"), told.err
+
+
 def test_texts_that_could_not_be_written_are_told(intact_command, endpoint):
     said = answer([event(True, "42")], event(True, "", None, "stop"), usage(2))
     endpoint.script = [said, said, Reply(status=400, parts=[b"no more today"])]

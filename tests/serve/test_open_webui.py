@@ -129,7 +129,7 @@ def test_a_method_by_a_model_id_and_by_a_custom_parameter(there):
     by_parameter, *_ = streamed(there, body | {"intact": {"method": "self_consistency", "n": 3}})
     assert by_name == by_parameter
     assert usage["completion_tokens"] > 8
-    assert finish == "stop"
+    assert finish == "length", "no text came to an answer in 8 tokens"
 
 
 def test_native_function_calling_with_a_template_without_tools(there):

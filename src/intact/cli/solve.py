@@ -255,7 +255,8 @@ def show_result(result: Result) -> None:
         say(printable(whole, sys.stdout) + "\n\n")
     confidence = "" if answer.confidence is None else f"  confidence {answer.confidence:.2f}"
     spent = "  (the budget is spent: the best so far)" if result.why == "spent" else ""
-    found = "the text above" if whole and answer.answer == whole else printable(str(answer.answer), sys.stdout)
+    repeats = answer.answer == whole and ("\n" in whole or len(whole) > 80)
+    found = "the text above" if repeats else printable(str(answer.answer), sys.stdout)
     show("answer  ", (found, "bold green"), (confidence, "dim"), (spent, "magenta"))
     if len(answer.votes) > 1:
         votes = list(answer.votes.items())[:8]
