@@ -441,3 +441,15 @@ def test_mixes_that_cannot_be_are_refused_before_a_model_is_loaded(intact_comman
     question = [] if "--task" in arguments else ["Why?"]
     result = intact_command("solve", "self_consistency", *question, *arguments)
     assert (result.code, message in result.err, speaker.loaded) == (2, True, [])
+
+
+def test_what_a_method_tells_of_its_work_is_shown(solve):
+    result = solve("solve_or_verify", "What is 2 + 3?", "--json").json
+    counts = result["details"]["solutions"], result["details"]["checks"]
+    assert f"solutions {counts[0]}, checks {counts[1]}\n" in solve("solve_or_verify", "What is 2 + 3?").out
+
+
+def test_the_error_for_a_table_that_is_not_there_says_what_writes_it(solve, tmp_path):
+    refused = solve("compute_optimal", "What is 2 + 3?", "--set", f"table={tmp_path / 'none.json'}")
+    assert refused.code == 2
+    assert "none.json cannot be read: No such file or directory; `intact learn methods` writes" in refused.err

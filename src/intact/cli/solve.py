@@ -261,6 +261,10 @@ def show_result(result: Result) -> None:
     if len(answer.votes) > 1:
         votes = list(answer.votes.items())[:8]
         show_rows(((printable(name, sys.stdout), f"{weight:g}") for name, weight in votes), indented=True)
+    details = [(name, value) for name, value in answer.details.items() if isinstance(value, str | int | float)]
+    if details:
+        stated = (f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in details)
+        show(printable(", ".join(stated), sys.stdout), style="dim")
     figures = [f"{cost.tokens:,} tokens", f"{cost.sequential:,} one after the other", f"{cost.prefill:,} read"]
     figures += [f"{cost.scores:,} scores"] * bool(cost.scores) + [f"{cost.runs:,} programs"] * bool(cost.runs)
     figures.append(f"{cost.operations / 1e9:,.0f} G multiply-adds, {cost.seconds:.1f} s")

@@ -160,7 +160,7 @@ def read_text(file: str) -> str:
             data = stream.read(LARGEST_FILE + 1)
         text = data.decode()
     except (OSError, ValueError) as error:
-        raise FormatError(f"{file} cannot be read: {error}") from error
+        raise FormatError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > LARGEST_FILE:
         raise FormatError(f"{file} has more than {LARGEST_FILE:,} bytes")
     return text

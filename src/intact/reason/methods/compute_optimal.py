@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from intact.errors import SpentError
+from intact.errors import FormatError, SpentError
 from intact.reason import Answer, CallMethod, Extend, Problem, Read, Steps, find, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.choice import Policy, agreement, pilot_arm
@@ -26,7 +26,10 @@ def compute_optimal(problem: Problem, *, table: str = "methods.json") -> Steps:
     table : str
         The file that `intact learn methods --to` wrote.
     """
-    policy = Policy.parse((yield Read(table)), table)
+    try:
+        policy = Policy.parse((yield Read(table)), table)
+    except FormatError as error:
+        raise FormatError(f"{error}; `intact learn methods` writes such tables") from error
     for arm in policy.arms:
         find(arm.method).read(arm.settings)
     samples = (yield [Extend(problem.start)] * policy.pilot) if policy.pilot else []
