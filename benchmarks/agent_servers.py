@@ -50,8 +50,7 @@ class Server:
             options += ["-np", str(SLOTS), "-c", str(SLOTS * 2048), "--cache-ram", "400", "-t", str(threads)]
             return [str(self.llama), *options, *([] if cache else ["--no-cache-prompt"])]
         options = ["serve", f"intact={self.model}", "--threads", str(threads), "--cache", "400MB", "--seconds", "7200"]
-        program = [sys.executable, "-c", "from intact.cli import main; main()"]
-        return [*program, *options, *([] if cache else ["--no-prefix-cache"])]
+        return [sys.executable, "-m", "intact", *options, *([] if cache else ["--no-prefix-cache"])]
 
     def start(self, threads: int, cache: bool) -> None:
         """Stop the server if it runs; start it and wait until it answers."""

@@ -172,8 +172,7 @@ def engine_figures(model: intact.Model, asked: list[list[int]], tokens: int) -> 
 
 def server_commands(path: Path, llama: str | None) -> dict[str, list[str]]:
     """Commands that serve a model as `served`, by the servers' names; `llama` has llama-cpp-python's server."""
-    main_ = "from intact.cli import main; main()"
-    commands = {"intact": [sys.executable, "-c", main_, "serve", f"served={path}"]}
+    commands = {"intact": [sys.executable, "-m", "intact", "serve", f"served={path}"]}
     if llama:
         command = [llama, "-m", "llama_cpp.server", "--model", str(path), "--model_alias", "served"]
         # by default a new request ends the one before it; so they wait for each other

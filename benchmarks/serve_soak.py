@@ -152,7 +152,7 @@ def main() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"soaked={options.model}"]
+    command = [sys.executable, "-m", "intact", "serve", f"soaked={options.model}"]
     command += ["--port", str(port), "--cache", "200MB", "--waiting", "48", "--running", "64"]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | {"INTACT_THREADS": "2"})
     url = f"http://127.0.0.1:{port}"

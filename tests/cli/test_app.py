@@ -68,7 +68,10 @@ def test_no_command_shows_the_help(intact_command):
 
 
 def test_version(intact_command):
-    assert intact_command("--version").out == f"intact {intact.__version__}\n"
+    said = f"intact {intact.__version__}\n"
+    assert intact_command("--version").out == said
+    module = [sys.executable, "-m", "intact", "--version"]
+    assert subprocess.run(module, check=True, capture_output=True, text=True).stdout == said
 
 
 def test_help_and_completion_import_nothing_heavy():

@@ -21,7 +21,6 @@ from support.tiny import write_tiny
 
 SETTLED = 2.1
 PATIENCE = 120.0
-COMMAND = "from intact.cli import main; main()"
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def serving(place, *options):
     """Run `intact serve`; yield its process, with `url` and `socket`."""
     before = set(place.glob("run/intact/*.sock"))
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "serve", f"tiny={place / 'tiny.gguf'}", "--port", "0", *options],
+        [sys.executable, "-m", "intact", "serve", f"tiny={place / 'tiny.gguf'}", "--port", "0", *options],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"INTACT_HOME": str(place / "home"), "XDG_RUNTIME_DIR": str(place / "run")},
@@ -102,7 +101,7 @@ def test_the_same_bytes_with_and_without_a_server(intact_command, server, here, 
 
 
 def test_processes_print_the_same_bytes(server, here):
-    words = [sys.executable, "-c", COMMAND, "run", here, "--temperature", "1", "--max-tokens", "40", "-v"]
+    words = [sys.executable, "-m", "intact", "run", here, "--temperature", "1", "--max-tokens", "40", "-v"]
     asked = [
         subprocess.run([*words, *options], input=b"Why?", capture_output=True, timeout=PATIENCE, check=True)
         for options in ([], ["--no-server"])
@@ -320,7 +319,7 @@ def test_a_server_without_a_socket(place):
 
 
 def test_an_interrupted_client_ends_the_servers_work(server, here):
-    words = [sys.executable, "-c", COMMAND, "run", here, "Why?", "--max-tokens", "2000", "--regex", "[a-z ]{2000}"]
+    words = [sys.executable, "-m", "intact", "run", here, "Why?", "--max-tokens", "2000", "--regex", "[a-z ]{2000}"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)

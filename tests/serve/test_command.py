@@ -29,14 +29,13 @@ def command(path, *options, **limits):
 
     `limits` are those of the kernel by their names, such as `RLIMIT_FSIZE`, soft and hard.
     """
-    program = "from intact.cli import main; main()"
 
     def limit():
         for name, pair in limits.items():
             resource.setrlimit(getattr(resource, name), pair)
 
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "serve", f"tiny={path}", "--port", "0", "--json", *options],
+        [sys.executable, "-m", "intact", "serve", f"tiny={path}", "--port", "0", "--json", *options],
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=limit,
@@ -117,7 +116,7 @@ def test_killed_and_started_again_it_has_the_prompts_and_conversations_of_before
 
 
 def test_a_folder_for_pages_needs_a_prefix_cache(tiny_path, tmp_path):
-    words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"tiny={tiny_path}"]
+    words = [sys.executable, "-m", "intact", "serve", f"tiny={tiny_path}"]
     words += ["--no-prefix-cache", "--prefix-cache", str(tmp_path)]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=START, check=False)
     assert ended.returncode == 2
@@ -126,7 +125,7 @@ def test_a_folder_for_pages_needs_a_prefix_cache(tiny_path, tmp_path):
 
 @pytest.mark.parametrize("model", ["tiny=", ""])
 def test_an_empty_path_is_refused_before_it_listens(model):
-    words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", model, "--port", "0"]
+    words = [sys.executable, "-m", "intact", "serve", model, "--port", "0"]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=START, check=False)
     wanted = f"error: {model!r} names no model; expected NAME=MODEL, or the model alone\n"
     assert (ended.returncode, ended.stderr) == (2, wanted)
@@ -134,7 +133,7 @@ def test_an_empty_path_is_refused_before_it_listens(model):
 
 def test_it_does_not_start_where_programs_of_clients_would_run_without_protection(tiny_path, monkeypatch):
     monkeypatch.setenv("INTACT_SANDBOX", "none")
-    words = [sys.executable, "-c", "from intact.cli import main; main()", "serve", f"tiny={tiny_path}", "--port", "0"]
+    words = [sys.executable, "-m", "intact", "serve", f"tiny={tiny_path}", "--port", "0"]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=START, check=False)
     assert ended.returncode == 2
     assert "INTACT_SANDBOX=none would run the programs of clients' requests without any protection" in ended.stderr

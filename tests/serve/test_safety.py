@@ -472,14 +472,14 @@ def test_unknown_paths_and_verbs(guarded):
 
 
 def test_the_command_refuses_before_it_loads(tmp_path):
-    command = [sys.executable, "-c", "from intact.cli import main; main()", "serve", "--host", "0.0.0.0"]
+    command = [sys.executable, "-m", "intact", "serve", "--host", "0.0.0.0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "--api-keys" in done.stderr
 
 
 def test_two_models_of_one_name_are_refused():
-    command = [sys.executable, "-c", "from intact.cli import main; main()", "serve", "a/m.gguf", "b/m.gguf"]
+    command = [sys.executable, "-m", "intact", "serve", "a/m.gguf", "b/m.gguf"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "NAME=b/m.gguf" in done.stderr
