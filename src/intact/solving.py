@@ -344,7 +344,7 @@ def solve_items(
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
     """
-    chosen = task if isinstance(task, Chosen) else Chosen(task, {}, "")
+    chosen = Chosen.of(task)
     task, style = chosen.task, style or chosen.style
     check_parts(task.uses)
     check_method(method, parameters or {})

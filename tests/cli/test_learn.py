@@ -14,6 +14,7 @@ from intact.score.answers import number
 from intact.score.value import NextHead, ValueHead
 from intact.solving import JOURNAL, solve_items
 from intact.tasks import find_task
+from intact.tasks.choose import choose
 from support.journals import finished
 from support.tiny import write_tiny
 
@@ -118,17 +119,20 @@ def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
     )  # fmt: skip
     assert searched.code == 0, searched.err
     assert searched.json["cost"]["scores"] > 6
-    tokens = intact_command("learn", "value", model, "--to", file, "--journal", journal, "--labels", "tokens", *OPTIONS)
+    kept, options = ("--journal", journal), ("--labels", "tokens", "--task", "gsm8k:split=test")
+    tokens = intact_command("learn", "value", model, "--to", file, *kept, *options, *OPTIONS)
     assert tokens.code == 0, tokens.err
-    assert ValueHead.read(file).learnt["labels"] == "tokens"
+    learnt = ValueHead.read(file).learnt
+    assert (learnt["labels"], learnt["task"]) == ("tokens", "gsm8k:split=test")
     assert solved.json["cost"]["scores"] == 3
 
 
-def test_a_base_models_texts_are_those_that_were_kept_when_it_solved_the_task(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("task", [find_task("gsm8k"), choose("gsm8k:shots=2,prompt=direct")])
+def test_a_base_models_texts_are_those_that_were_kept_when_it_solved_the_task(data, tmp_path, monkeypatch, task):
     data(["0"])
     with closing(intact.load(write_tiny(tmp_path / "tiny.gguf", context=8192), threads=1)) as model:
         monkeypatch.setattr(type(model.tokenizer), "chat_template", None)
-        backend, task, sampling = NativeBackend(model), find_task("gsm8k"), {"temperature": 1.3, "max_tokens": 20}
+        backend, sampling = NativeBackend(model), {"temperature": 1.3, "max_tokens": 20}
         journal = tmp_path / "journal"
         list(
             solve_items(
@@ -159,3 +163,6 @@ def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_p
     told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", "--labels", "texts")
     assert told.code == 2
     assert "labels must be one of outcome, tokens" in told.err
+    told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", "--task", "gsm8k:shot=2")
+    assert told.code == 2
+    assert "gsm8k takes no 'shot'" in told.err

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, FixedNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.options import (
+    MODEL_HELP,
+    TASK_HELP,
+    FixedNowOption,
+    JsonOption,
+    ProfileOption,
+    ThreadsOption,
+    complete_model,
+)
 from intact.cli.output import bar, emit, show
 from intact.errors import ParameterError
 from intact.text.template import DEFAULT_NOW, read_time
@@ -163,7 +171,7 @@ def _worth(worth: GuessWorth | None) -> str:
 def value(
     model: Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_model)],
     to: ToOption,
-    task: Annotated[str, typer.Option("--task", "-t", help="Problems with known answers.")] = "gsm8k",
+    task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
     split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Only the first so many problems.")] = 100,
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="Texts of each problem.")] = 4,
@@ -194,14 +202,15 @@ def value(
     from intact.reason.limits import one_of
     from intact.score.available import check_parts
     from intact.score.value.learning import check_installed
-    from intact.tasks import find_task
+    from intact.tasks.choose import choose
 
     check_installed()
     one_of(LABELS, labels=labels)
     time = DEFAULT_NOW if now is None else read_time(now)
-    found = find_task(task)
-    check_parts(found.uses)
-    items = found.load(split, limit)
+    found = choose(task)
+    found = found if split is None else found._replace(split=split)
+    check_parts(found.task.uses)
+    items = found.load(limit)
     for file in (to, next_to):
         if file is not None and not file.parent.is_dir():
             raise ParameterError(f"there is no folder {file.parent} to write {file.name} to")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MODEL_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), or a path."
 MODEL_OR_ADDRESS_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), a path, or http://HOST/v1#NAME."
+TASK_HELP = "Problems with known answers: NAME, NAME:KEY=VALUE,... or FILE.toml (intact tasks)."
 
 
 def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import FAILED, UNDECIDED
-from intact.cli.options import ReceiptOption
+from intact.cli.options import TASK_HELP, ReceiptOption
 from intact.cli.output import emit, err, occasional_note, show, spinner, time_left
 from intact.errors import ParameterError
 from intact.files import write_whole
@@ -63,13 +63,7 @@ class TaskOptions:
 
     task: Annotated[
         str | None,
-        typer.Option(
-            "--task",
-            "-t",
-            metavar="TASK",
-            help="Problems with known answers: NAME, NAME:KEY=VALUE,... or FILE.toml (intact tasks).",
-            show_default=False,
-        ),
+        typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP, show_default=False),
     ] = None
     split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None
     limit: Annotated[

@@ -12,13 +12,15 @@ from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.limits import one_of
+from intact.reason.problem import CUT
 from intact.reason.services import MethodJob
 from intact.score.value import Example, Learnt, NextExample, NextHead, ValueHead, learn, learn_next, prefix_values
 from intact.score.value.learning import check_installed
 from intact.score.value.learnt import profile_of
-from intact.solving import solve_all, task_sampling
+from intact.solving import solve_all, takes_conversations, task_sampling
 from intact.stats.calibration import auroc, brier, calibration_error, choice
-from intact.tasks.task import Item, Task
+from intact.tasks.choose import Chosen
+from intact.tasks.task import Item, Style, Task
 
 PLACES = 8
 """Most hidden states of one text that are learnt from, by its outcome."""
@@ -50,7 +52,7 @@ def samples(problem: Problem, *, n: int = 4) -> Steps:
 
 def sample(
     backend: NativeBackend,
-    task: Task,
+    task: Task | Chosen,
     items: Sequence[Item],
     n: int,
     *,
@@ -61,15 +63,22 @@ def sample(
     """Sample problems' texts, or take them from the journal, and grade them.
 
     Texts with an undecided verdict (`Task.grade`) are left out.
+
+    Parameters
+    ----------
+    task : Task or Chosen
+        A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
     """
-    chat = backend.model.tokenizer.chat_template is not None
-    jobs = [MethodJob(samples, task.problem(item, "chat" if chat else "base", seed), {"n": n}) for item in items]
+    chosen = Chosen.of(task)
+    task = chosen.task
+    style: Style = chosen.style or ("chat" if takes_conversations(backend) else "base")
+    jobs = [MethodJob(samples, chosen.problem(item, style, seed), {"n": n}) for item in items]
     for number, result in solve_all(
-        {"main": backend}, jobs, sampling=task_sampling(task, chat, sampling), journal=journal
+        {"main": backend}, jobs, sampling=task_sampling(task, style == "chat", sampling), journal=journal
     ):
         if result.why == "done":
             item, states = items[number], result.answer.details["states"]
-            graded = [(state, task.grade(item, task.read_for(item, state.text))) for state in states]
+            graded = [(state, task.grade(item, chosen.read(item, state.text, state.why in CUT))) for state in states]
             decided = [(state, right) for state, right in graded if right is not None]
             yield GradedTexts(item, [state for state, _ in decided], [right for _, right in decided])
 

@@ -55,6 +55,11 @@ class Chosen(NamedTuple):
     digits: str = DIGITS[0]
     prompt: str = OPTIONS["prompt"]
 
+    @classmethod
+    def of(cls, task: Task | Chosen) -> Chosen:
+        """Return a task with the defaults of all options; one that is chosen already as it is."""
+        return task if isinstance(task, Chosen) else cls(task, {}, "")
+
     def load(self, limit: int | None = None) -> list[Item]:
         """Return the first items."""
         return self.task.load(self.split, limit)
