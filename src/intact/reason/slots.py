@@ -341,8 +341,7 @@ def checked(name: str, values: Any, states: Sequence[State]) -> list[float]:
         raise ScorerError(f"the scorer {name} gave {len(scores)} numbers for {len(states)} texts")
     for score, state in zip(scores, states, strict=True):
         if not math.isfinite(score):
-            place = "/".join(map(str, state.branch))
-            raise ScorerError(f"the scorer {name} gave {score} for {place}; a score must be finite")
+            raise ScorerError(f"the scorer {name} gave {score} for {path(state.branch)}; a score must be finite")
     return scores
 
 
