@@ -73,8 +73,19 @@ def usage(jobs: Sequence[TextJob], completions: Sequence[Completion]) -> dict[st
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
+def each_prompt(
+    prompt: str | list[str] | list[int] | list[list[int]], field: str = "prompt"
+) -> Sequence[str | list[int]]:
+    """Return the prompts of a field, of which there is at least one."""
+    if isinstance(prompt, str):
+        return [prompt]
+    if not prompt:
+        raise ApiError(400, f"there is no {field}", field)
+    return [prompt] if isinstance(prompt[0], int) else prompt
+
+
 async def encode_text(served: Served, prompt: str | list[int], suffix: str | None, where: str = "prompt") -> list[int]:
-    """Return the tokens of a prompt, or those that ask for what stands between a prompt and a suffix.
+    """Return the tokens of a prompt, all of the model's, or those that ask for what stands between it and a suffix.
 
     Parameters
     ----------
@@ -84,8 +95,13 @@ async def encode_text(served: Served, prompt: str | list[int], suffix: str | Non
     Raises
     ------
     ApiError
-        400, if the text is too long; or naming `suffix`, if the model cannot fill in.
+        400, if the text is too long or a token is none of the model's; naming `suffix`, if the model cannot fill in.
     """
+    if isinstance(prompt, list):
+        vocabulary = served.loaded.program.vocabulary
+        for i, token in enumerate(prompt):
+            if not 0 <= token < vocabulary:
+                raise ApiError(400, f"{where}: token {i} must lie in [0, {vocabulary}), got {token}", where)
     tokenizer, most = served.loaded.tokenizer, served.loaded.context
     if suffix is not None:
         if tokenizer.infill is None:

@@ -14,7 +14,7 @@ from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.forms import FormRoute
-from intact.serve.generation import FINISH, TextJob, admitted, encode_text, stream, usage, write
+from intact.serve.generation import FINISH, TextJob, admitted, each_prompt, encode_text, stream, usage, write
 from intact.serve.mixes import MIX, SHADOW, each_shadow, mixing, requested_mix
 from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
@@ -66,38 +66,12 @@ async def _admitted(
         served, jobs = mixing(leased, mix), []
         for i, (prompt, shadow) in enumerate(zip(prompts, shadows, strict=True)):
             where = f"prompt[{i}]" if len(prompts) > 1 else "prompt"
-            ids = await _encode(served, prompt, request.suffix, where)
-            shadow_ids = None if shadow is None else await _encode(served, shadow, request.suffix, SHADOW)
+            ids = await encode_text(served, prompt, request.suffix, where)
+            shadow_ids = None if shadow is None else await encode_text(served, shadow, request.suffix, SHADOW)
             text = prompt if isinstance(prompt, str) else None
             jobs.append(TextJob(ids, n, parameters, client, own, text=text, shadow=shadow_ids))
         async with admitted(served, jobs, "text_completion", "prompt") as admission:
             yield served, jobs, admission
-
-
-async def _encode(served: Served, prompt: str | list[int], suffix: str | None, where: str) -> list[int]:
-    """Return the tokens of a prompt, all of which are the model's; errors as of `encode_text`."""
-    if isinstance(prompt, list):
-        check_vocabulary(prompt, served, where)
-    return await encode_text(served, prompt, suffix, where)
-
-
-def each_prompt(
-    prompt: str | list[str] | list[int] | list[list[int]], field: str = "prompt"
-) -> Sequence[str | list[int]]:
-    """Return the prompts of a field, of which there is at least one."""
-    if isinstance(prompt, str):
-        return [prompt]
-    if not prompt:
-        raise ApiError(400, f"there is no {field}", field)
-    return [prompt] if isinstance(prompt[0], int) else prompt
-
-
-def check_vocabulary(ids: list[int], served: Served, where: str) -> None:
-    """Raise ApiError if one of a prompt's tokens is none of the model's."""
-    vocabulary = served.loaded.program.vocabulary
-    for i, token in enumerate(ids):
-        if not 0 <= token < vocabulary:
-            raise ApiError(400, f"{where}: token {i} must lie in [0, {vocabulary}), got {token}", where)
 
 
 async def answer(service: Service, request: CompletionRequest, client: str) -> dict[str, Any]:

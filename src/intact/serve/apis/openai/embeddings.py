@@ -10,10 +10,9 @@ from fastapi import APIRouter
 from intact.engine.embedding import Embedding
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
-from intact.serve.apis.openai.completions import check_vocabulary, each_prompt
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Count, FormRoute
-from intact.serve.generation import TextJob, admitted, encode_text
+from intact.serve.generation import TextJob, admitted, each_prompt, encode_text
 from intact.serve.leniency import LenientForm
 from intact.serve.models import Served
 from intact.serve.replies import JsonReply
@@ -85,8 +84,6 @@ async def embed(
         jobs = []
         for i, prompt in enumerate(prompts):
             where = f"input[{i}]" if len(prompts) > 1 else "input"
-            if isinstance(prompt, list):
-                check_vocabulary(prompt, served, where)
             ids = await encode_text(served, prompt, None, where)
             jobs.append(TextJob(ids, 1, SamplingParameters(max_tokens=1), client, own))
         async with admitted(served, jobs, "embeddings", "input") as admission:
