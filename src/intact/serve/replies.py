@@ -110,7 +110,7 @@ class ChunkTemplate:
     def with_text(self, text: str) -> EncodedValue:
         """Return the value with a text."""
         value = EncodedValue(self._fill(text))
-        value.json = self._before + encode(text) + self._after
+        value.json = self.json(text)
         return value
 
 

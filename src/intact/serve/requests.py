@@ -223,13 +223,13 @@ def _kind_of_prompt(prompt: Any) -> str:
     return "texts" if isinstance(first, str) else "lists" if isinstance(first, list) else "tokens"
 
 
-Prompt = Annotated[
+_Prompts = (
     Annotated[str, Tag("text")]
     | Annotated[Many[str], Tag("texts")]
     | Annotated[Many[int], Tag("tokens")]
-    | Annotated[Many[Many[int]], Tag("lists")],
-    Discriminator(_kind_of_prompt),
-]
+    | Annotated[Many[Many[int]], Tag("lists")]
+)
+Prompt = Annotated[_Prompts, Discriminator(_kind_of_prompt)]
 """One or several texts, or lists of tokens; the first item decides, so that errors are about one alternative."""
 
 
@@ -238,14 +238,7 @@ def _kind_of_shadow(shadow: Any) -> str:
     return "messages" if isinstance(first, dict | Message) else _kind_of_prompt(shadow)
 
 
-Shadow = Annotated[
-    Annotated[str, Tag("text")]
-    | Annotated[Many[str], Tag("texts")]
-    | Annotated[Many[int], Tag("tokens")]
-    | Annotated[Many[Many[int]], Tag("lists")]
-    | Annotated[Turns, Tag("messages")],
-    Discriminator(_kind_of_shadow),
-]
+Shadow = Annotated[_Prompts | Annotated[Turns, Tag("messages")], Discriminator(_kind_of_shadow)]
 """A prompt as of `Prompt`, or a conversation."""
 
 

@@ -89,8 +89,7 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
             return {**first, "choices": [choice]}
 
         def template(index: int) -> ChunkTemplate:
-            (choice,) = chunk(index, {})["choices"]
-            return ChunkTemplate(lambda text: {**first, "choices": [{**choice, "delta": {"content": text}}]})
+            return ChunkTemplate(lambda text: chunk(index, {"content": text}))
 
         templates = [template(i) for i in range(job.n)]
         async with aclosing(chat.events()) as events:
