@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from intact.cli.cluster import ClusterOptions
-from intact.cli.options import ModelOptions
+from intact.cli.loading import ModelOptions
 from intact.errors import ParameterError
 from support.clusters import SOURCES
 from support.tiny import write_tiny

@@ -12,31 +12,21 @@ import typer
 from intact.catalogue import DEFAULT
 from intact.cli.chat_input import InputHistory, history_file, is_interactive, read_messages
 from intact.cli.chat_session import ChatSession
+from intact.cli.loading import LoadOptions
 from intact.cli.log_store import LoggedConversation, LogStore
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     MODEL_HELP,
-    AdapterOption,
-    CacheOption,
     ClockNowOption,
-    DrafterOption,
-    DraftModelOption,
     DraftOption,
     JsonOption,
     MixOption,
     ModelDefaultsOption,
     PartnerOption,
-    PipelineParallelOption,
     PrefillOption,
-    PrefixCacheBytesOption,
-    PrefixCacheOption,
-    ProfileOption,
     ReceiptOption,
     ShadowOption,
     SystemOption,
-    TensorParallelOption,
-    ThreadsOption,
-    WeightsMemoryOption,
     apply_model_defaults,
     check_output,
     complete_model,
@@ -88,19 +78,10 @@ def command(
         ),
     ] = None,
     system: SystemOption = None,
-    profile: ProfileOption = "int8",
-    threads: ThreadsOption = None,
-    cache: CacheOption = None,
-    adapter: AdapterOption = None,
-    prefix_cache: PrefixCacheOption = None,
-    prefix_cache_bytes: PrefixCacheBytesOption = None,
-    tensor_parallel: TensorParallelOption = None,
-    pipeline_parallel: PipelineParallelOption = None,
+    *,
+    loading: LoadOptions,
     prefill: PrefillOption = None,
-    weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
-    drafter: DrafterOption = None,
-    draft_model: DraftModelOption = None,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     mix: MixOption = None,
@@ -111,14 +92,13 @@ def command(
     no_log: NoLogOption = False,
     verbose: VerboseOption = False,
     json: JsonOption = False,
-    *,
     sampling: dict[str, Any],
 ) -> None:
     """Talk with an instruct model."""
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
     moment = {} if now is None else {"now": read_time(now)}
-    mixed = mix_options(mix, shadow, others, drafter=drafter, draft_model=draft_model, adapter=adapter)
+    mixed = mix_options(mix, shadow, others, **loading.without_mix)
     partners = [one for _, one in map(pair, others or [])]
     earlier = None if conversation is None else _earlier(conversation)
     if earlier is not None:
@@ -127,29 +107,19 @@ def command(
     model = model or DEFAULT
     opened = open_model(
         model,
-        profile,
-        threads,
-        cache,
+        loading,
+        prefill=prefill,
         use_server=not no_server,
         verbose=verbose,
         mixed=mix is not None,
         partners=partners,
-        drafter=drafter,
-        draft_model=draft_model,
-        adapter=adapter,
-        prefix_cache=prefix_cache,
-        prefix_cache_bytes=prefix_cache_bytes,
-        tensor_parallel=tensor_parallel,
-        pipeline_parallel=pipeline_parallel,
-        prefill=prefill,
-        weights_memory=weights_memory,
     )
     loaded = opened.model
     if loaded.tokenizer.chat_template is None:
         raise ParameterError(f"{model} has no chat template: it continues text, try intact run {model} PROMPT")
     if model_defaults:
         sampling = apply_model_defaults(context, loaded, sampling)
-    log = begin_log("chat", opened, model, off=no_log or adapter is not None or mix is not None)
+    log = begin_log("chat", opened, model, off=no_log or loading.adapter is not None or mix is not None)
     talk = ChatSession(loaded, system, {**sampling, "draft": draft, **moment, **mixed}, receipt, log, shadow)
     if earlier is not None:
         if log is not None:

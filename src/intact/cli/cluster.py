@@ -14,7 +14,7 @@ from intact.cli.output import note, spinner
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
-    from intact.cli.options import ModelOptions
+    from intact.cli.loading import ModelOptions
     from intact.cluster.pool import Pool
 
 

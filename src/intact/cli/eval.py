@@ -14,11 +14,10 @@ import typer
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
+from intact.cli.loading import MixOptions, ModelOptions
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
-    MixOptions,
-    ModelOptions,
     NOption,
     ReceiptOption,
     SetOption,

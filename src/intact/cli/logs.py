@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli import fetch
+from intact.cli.loading import LoadOptions
 from intact.cli.log_store import LAST, LoggedConversation, LogStore
 from intact.cli.opening import NoServerOption, OpenedModel, VerboseOption, open_model
 from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
@@ -132,10 +133,10 @@ def replay(
     opened: dict[tuple[str, str], OpenedModel] = {}
     rows = []
     for number, entry in enumerate(found.entries, 1):
-        key = model or entry["model"]["name"], entry["model"]["profile"]
+        key = name, profile = model or entry["model"]["name"], entry["model"]["profile"]
         if key not in opened:
-            opened[key] = open_model(*key, threads, use_server=not no_server, verbose=verbose)
-        _check_model(entry, opened[key], key[0])
+            opened[key] = open_model(name, LoadOptions(profile, threads), use_server=not no_server, verbose=verbose)
+        _check_model(entry, opened[key], name)
         rows.append({"answer": number, **_compared(entry, opened[key].model)})
         if not json:
             _show_comparison(rows[-1])

@@ -12,7 +12,7 @@ import typer
 
 from intact.catalogue.measured import measured_digests
 from intact.cli import fetch
-from intact.cli.options import as_bytes, prefix_cache_options
+from intact.cli.loading import LoadOptions
 from intact.cli.output import note
 from intact.cli.warm import WarmModel, find_warm
 from intact.text.template import prepare
@@ -57,32 +57,21 @@ class OpenedModel:
 
 def open_model(
     name: str,
-    profile: str,
-    threads: int | None = None,
-    cache: str | None = None,
+    options: LoadOptions,
     *,
+    prefill: str | None = None,
     use_server: bool = True,
     verbose: bool = False,
     has_template: bool = True,
     mixed: bool = False,
     partners: Sequence[str] = (),
-    drafter: str | None = None,
-    draft_model: str | None = None,
-    adapter: Path | None = None,
-    prefix_cache: Path | None = None,
-    prefix_cache_bytes: str | None = None,
-    tensor_parallel: str | None = None,
-    pipeline_parallel: str | None = None,
-    prefill: str | None = None,
-    weights_memory: str | None = None,
 ) -> OpenedModel:
     """Find a model in a server's memory, or else load it.
 
     Parameters
     ----------
-    threads, cache, drafter, draft_model, adapter, prefix_cache, prefix_cache_bytes, tensor_parallel,
-    pipeline_parallel, prefill, weights_memory
-        As the options of these names; whoever gives one wants the model here.
+    options, prefill
+        How to load it; whoever gives more than the profile wants the model here.
     use_server : bool
         If false, it is loaded here.
     verbose : bool
@@ -94,39 +83,28 @@ def open_model(
     partners : sequence of str
         The other models that it takes.
     """
-    path, cache_bytes = fetch.locate(name), as_bytes(cache)
-    kept = prefix_cache_options(prefix_cache, prefix_cache_bytes)
+    path, arguments = fetch.locate(name), options.loading
 
     def load() -> Any:
         if has_template:
             prepare()
-        own: dict[str, Any] = {"drafter": drafter, "draft_model": draft_model, "adapter": adapter}
-        own |= {"tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "prefill": prefill}
-        own |= {"weights_memory": weights_memory}
+        own = options.first | {"prefill": prefill}
         if partners:
             own["partners"] = [fetch.locate(one) for one in partners]
-        return fetch.load(name, profile, threads, cache_bytes, **own, **kept)
+        return fetch.load(name, **arguments, **own)
 
     reasons = {
         "--no-server": not use_server,
-        "--threads": threads is not None,
-        "--cache": cache_bytes is not None,
-        "--mix": mixed,
-        "--drafter": drafter is not None,
-        "--draft-model": draft_model is not None,
-        "--adapter": adapter is not None,
-        "--prefix-cache": bool(kept),
-        "--tensor-parallel": tensor_parallel is not None,
-        "--pipeline-parallel": pipeline_parallel is not None,
+        **{f"--{one.replace('_', '-')}": True for one in options.given if one not in ("profile", "prefix_cache_bytes")},
         "--prefill": prefill is not None,
-        "--weights-memory": weights_memory is not None,
+        "--mix": mixed,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
         "intact lock": bool(fetch.observers),
     }
     if given := [name for name, counts in reasons.items() if counts]:
         warm, remark = None, f"the model is loaded here, because of {' and '.join(given)}"
     else:
-        warm, remark = find_warm(path, profile, load)
+        warm, remark = find_warm(path, options.profile, load)
     if verbose:
         note(remark)
-    return OpenedModel(warm or load(), path, profile)
+    return OpenedModel(warm or load(), path, options.profile)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_type_hints
 
 import typer
 
 from intact.catalogue import CATALOGUE, aliases, find
-from intact.cli import fetch
 from intact.cli.output import note
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
@@ -21,9 +20,6 @@ from intact.errors import IntactError, ParameterError
 from intact.files import read_text
 from intact.memory import parse_size
 from intact.text.template import DEFAULT_NOW
-
-if TYPE_CHECKING:
-    from intact.reason.backends.text_mix import TextMix
 
 MODEL_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), or a path."
 MODEL_OR_ADDRESS_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), a path, or http://HOST/v1#NAME."
@@ -387,7 +383,7 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
         for name in sorted(DEFINITIONS, key=lambda name: (name in _LAST, name not in _FIRST))
         if DEFINITIONS[name].help
     }
-    return lambda command: _with_groups(command, {"sampling": _Group(options, _collect)})
+    return lambda command: _with_groups(command, _Group(options, _collect))
 
 
 def apply_model_defaults(context: typer.Context, model: Any, sampling: dict[str, Any]) -> dict[str, Any]:
@@ -416,24 +412,13 @@ def was_given(context: typer.Context, name: str) -> bool:
 
 
 def with_method_sampling(command: Command) -> Command:
-    """Give a command the options of sampling that methods accept; those given reach it as its argument `sampling`.
-
-    Its arguments that are dataclasses are made of options too: each field is one, annotated and with a default as Typer
-    expects of parameters.
-    """
+    """Give a command the options of sampling that methods accept; those given reach it as its argument `sampling`."""
     sampling = {
         name: _option(name, one, None, _METHOD_HELP.get(name, one.help))
         for name, one in DEFINITIONS.items()
         if one.methods
     }
-    groups = {"sampling": _Group(sampling, _given)}
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        kind: Any = parameter.annotation
-        if is_dataclass(parameter.annotation):
-            hints = get_type_hints(kind, include_extras=True)
-            options = {field.name: (hints[field.name], field.default) for field in fields(kind)}
-            groups[parameter.name] = _Group(options, kind)
-    return _with_groups(command, groups)
+    return _with_groups(command, _Group(sampling, _given))
 
 
 class _Group(NamedTuple):
@@ -443,11 +428,20 @@ class _Group(NamedTuple):
     make: Callable[..., Any]
 
 
-def _with_groups(command: Command, groups: Mapping[str, _Group]) -> Command:
-    """Return a command with the options of groups instead of its arguments of the same names."""
-    options: dict[str, tuple[Any, Any]] = {}
+def _with_groups(command: Command, sampling: _Group) -> Command:
+    """Return a command with the options of groups instead of its arguments of the same names.
+
+    The groups are that of its argument `sampling`, and each argument that is a dataclass: each of its fields is an
+    option, annotated and with a default as Typer expects of parameters.
+    """
+    groups, options = {"sampling": sampling}, dict[str, tuple[Any, Any]]()
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        options |= groups[name].options if name in groups else {name: (parameter.annotation, parameter.default)}
+        kind: Any = parameter.annotation
+        if is_dataclass(parameter.annotation):
+            hints = get_type_hints(kind, include_extras=True)
+            own = {field.name: (hints[field.name], field.default) for field in fields(kind)}
+            groups[name] = _Group(own, kind)
+        options |= groups[name].options if name in groups else {name: (kind, parameter.default)}
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
@@ -543,89 +537,3 @@ def pair(text: str, option: str = "--with") -> tuple[str, str]:
         what = examples.get(option, "NAME=MODEL, such as large=qwen2.5-coder-1.5b-instruct")
         raise ParameterError(f"{option} takes {what}, got {text!r}")
     return name, model
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """The options of commands that run a method: how models are loaded, and which there are besides the first."""
-
-    others: WithOption = None
-    now: FixedNowOption = None
-    continues: ContinuesOption = "no"
-    profile: ProfileOption = "int8"
-    kv: KvOption = None
-    threads: ThreadsOption = None
-    cache: CacheOption = None
-    prefix_cache: PrefixCacheOption = None
-    prefix_cache_bytes: PrefixCacheBytesOption = None
-    drafter: DrafterOption = None
-    draft_model: DraftModelOption = None
-    adapter: AdapterOption = None
-    tensor_parallel: TensorParallelOption = None
-    pipeline_parallel: PipelineParallelOption = None
-    weights_memory: WeightsMemoryOption = None
-
-    @property
-    def named(self) -> dict[str, str]:
-        """The other models by the names that the method calls them."""
-        return dict(map(pair, self.others or []))
-
-    @property
-    def loading(self) -> dict[str, Any]:
-        """The arguments of `intact.load`."""
-        kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
-        profile = coded(self.profile, self.kv)
-        return {"profile": profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
-
-    @property
-    def first(self) -> dict[str, Any]:
-        """Those of them that are given for the first model alone."""
-        names = ("drafter", "draft_model", "adapter", "tensor_parallel", "pipeline_parallel", "weights_memory")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-    def opened(
-        self, named: Mapping[str, str], mixes: MixOptions | None = None, **loading: Any
-    ) -> AbstractContextManager[dict[str, Any]]:
-        """Load models by their names, and open a back end for each.
-
-        Draft model, adapter, other processes, memory of weights and the mix are the first one's.
-        """
-        from intact.solving import is_address, opened
-
-        arguments, models = self.loading | loading, {}
-        mix = None if mixes is None else mixes.text_mix
-        for i, (name, one) in enumerate(named.items()):
-            own: dict[str, Any] = {} if i else self.first
-            if not i and mixes is not None and mix is not None:
-                if is_address(one):
-                    raise ParameterError(f"--mix needs a model that runs here, and {one} is a server's")
-                own |= {"partners": [fetch.locate(other) for other in mixes.partners or ()]}
-            if (option := next(iter(own), None)) and is_address(one):
-                option = option.replace("_", "-")
-                raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
-            models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
-        return opened(models, self.continues, self.now, mix)
-
-
-@dataclass(frozen=True)
-class MixOptions:
-    """The mix that a method's texts are drawn from."""
-
-    mix: MixOption = None
-    shadow: ShadowOption = None
-    partners: PartnerModelOption = None
-
-    def check(self, models: ModelOptions, **excluded: object) -> None:
-        """Raise if there is no such mix, or it does not go with other options, by their names; before any work."""
-        own = {"drafter": models.drafter, "draft_model": models.draft_model, "adapter": models.adapter}
-        mix_options(self.mix, self.shadow, self.partners, "--partner", **own, **excluded)
-
-    @property
-    def text_mix(self) -> TextMix | None:
-        """The mix as back ends take it."""
-        if self.mix is None:
-            return None
-        from intact.engine.mixes import read_mix
-        from intact.reason.backends.text_mix import TextMix
-
-        return TextMix.of(read_mix(self.mix), self.shadow)

@@ -8,36 +8,27 @@ import stat
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from intact.catalogue import DEFAULT, is_name, looks_like_path
+from intact.cli.loading import LoadOptions
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
-    AdapterOption,
-    CacheOption,
     ClockNowOption,
-    DrafterOption,
-    DraftModelOption,
     DraftOption,
     JsonOption,
     KvOption,
     MixOption,
     ModelDefaultsOption,
     PartnerOption,
-    PipelineParallelOption,
     PrefillOption,
-    PrefixCacheBytesOption,
-    PrefixCacheOption,
-    ProfileOption,
     ReceiptOption,
     ShadowOption,
     SystemOption,
-    TensorParallelOption,
-    ThreadsOption,
-    WeightsMemoryOption,
     apply_model_defaults,
     check_output,
     coded,
@@ -93,20 +84,11 @@ def command(
     raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is, without the chat template.")] = False,
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Give the log-probability of each token.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Tell the speed on stderr.")] = False,
-    profile: ProfileOption = "int8",
+    *,
+    loading: LoadOptions,
     kv: KvOption = None,
-    threads: ThreadsOption = None,
-    cache: CacheOption = None,
-    prefix_cache: PrefixCacheOption = None,
-    prefix_cache_bytes: PrefixCacheBytesOption = None,
-    tensor_parallel: TensorParallelOption = None,
-    pipeline_parallel: PipelineParallelOption = None,
     prefill: PrefillOption = None,
-    weights_memory: WeightsMemoryOption = None,
     draft: DraftOption = True,
-    drafter: DrafterOption = None,
-    draft_model: DraftModelOption = None,
-    adapter: AdapterOption = None,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
     mix: MixOption = None,
@@ -117,7 +99,6 @@ def command(
     no_log: NoLogOption = False,
     verbose: VerboseOption = False,
     json: JsonOption = False,
-    *,
     sampling: dict[str, Any],
 ) -> None:
     """Answer a prompt, token by token.
@@ -129,31 +110,21 @@ def command(
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
-    profile = coded(profile, kv)
-    mixed = mix_options(mix, shadow, others, drafter=drafter, draft_model=draft_model, adapter=adapter)
+    loading = replace(loading, profile=coded(loading.profile, kv))
+    mixed = mix_options(mix, shadow, others, **loading.without_mix)
     partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)
     opened = open_model(
         model_name,
-        profile,
-        threads,
-        cache,
+        loading,
+        prefill=prefill,
         use_server=not no_server,
         verbose=verbose,
         has_template=not raw,
         mixed=mix is not None,
         partners=partners,
-        drafter=drafter,
-        draft_model=draft_model,
-        adapter=adapter,
-        prefix_cache=prefix_cache,
-        prefix_cache_bytes=prefix_cache_bytes,
-        tensor_parallel=tensor_parallel,
-        pipeline_parallel=pipeline_parallel,
-        prefill=prefill,
-        weights_memory=weights_memory,
     )
-    unlogged = no_log or mix is not None or adapter is not None
+    unlogged = no_log or mix is not None or loading.adapter is not None
     model, log = opened.model, begin_log("run", opened, model_name, off=unlogged)
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
@@ -171,7 +142,7 @@ def command(
             receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
             if json:
                 fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
-                emit(_document(model_name, profile, n, {**sampling, **fields}, completions))
+                emit(_document(model_name, loading.profile, n, {**sampling, **fields}, completions))
             else:
                 _print_all(model, completions, logprobs)
         else:

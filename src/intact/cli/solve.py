@@ -13,11 +13,10 @@ import typer
 
 from intact.catalogue import DEFAULT, is_name
 from intact.cli.cluster import ClusterOptions
+from intact.cli.loading import MixOptions, ModelOptions
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
-    MixOptions,
-    ModelOptions,
     NOption,
     SetOption,
     check_output,

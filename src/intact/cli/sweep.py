@@ -15,11 +15,10 @@ from intact.catalogue import DEFAULT
 from intact.cli.bench import check_plot
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
+from intact.cli.loading import MixOptions, ModelOptions
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
-    MixOptions,
-    ModelOptions,
     check_output,
     complete_model,
     with_method_sampling,

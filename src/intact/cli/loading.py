@@ -1,0 +1,143 @@
+"""The options of commands that load models: those of one model, of the models of a method, and of a mix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from intact.cli import fetch
+from intact.cli.options import (
+    AdapterOption,
+    CacheOption,
+    ContinuesOption,
+    DrafterOption,
+    DraftModelOption,
+    FixedNowOption,
+    KvOption,
+    MixOption,
+    PartnerModelOption,
+    PipelineParallelOption,
+    PrefixCacheBytesOption,
+    PrefixCacheOption,
+    ProfileOption,
+    ShadowOption,
+    TensorParallelOption,
+    ThreadsOption,
+    WeightsMemoryOption,
+    WithOption,
+    as_bytes,
+    coded,
+    mix_options,
+    pair,
+    prefix_cache_options,
+)
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.reason.backends.text_mix import TextMix
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """The options that say how a model is loaded."""
+
+    profile: ProfileOption = "int8"
+    threads: ThreadsOption = None
+    cache: CacheOption = None
+    drafter: DrafterOption = None
+    draft_model: DraftModelOption = None
+    adapter: AdapterOption = None
+    prefix_cache: PrefixCacheOption = None
+    prefix_cache_bytes: PrefixCacheBytesOption = None
+    tensor_parallel: TensorParallelOption = None
+    pipeline_parallel: PipelineParallelOption = None
+    weights_memory: WeightsMemoryOption = None
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """The arguments of `fetch.load` that all models of a command have."""
+        kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
+        return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
+
+    @property
+    def given(self) -> list[str]:
+        """The names of the options that differ from their defaults."""
+        return [one.name for one in fields(self) if getattr(self, one.name) != one.default]
+
+    @property
+    def without_mix(self) -> dict[str, Any]:
+        """The options that cannot be combined with a mix, None where one is not given."""
+        return {"drafter": self.drafter, "draft_model": self.draft_model, "adapter": self.adapter}
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """Those of them that are given for the first model alone."""
+        names = ("drafter", "draft_model", "adapter", "tensor_parallel", "pipeline_parallel", "weights_memory")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True)
+class ModelOptions(LoadOptions):
+    """The options of commands that run a method: how models are loaded, and which there are besides the first."""
+
+    others: WithOption = None
+    now: FixedNowOption = None
+    continues: ContinuesOption = "no"
+    kv: KvOption = None
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The other models by the names that the method calls them."""
+        return dict(map(pair, self.others or []))
+
+    @property
+    def loading(self) -> dict[str, Any]:  # noqa: D102
+        return super().loading | {"profile": coded(self.profile, self.kv)}
+
+    def opened(
+        self, named: Mapping[str, str], mixes: MixOptions | None = None, **loading: Any
+    ) -> AbstractContextManager[dict[str, Any]]:
+        """Load models by their names, and open a back end for each.
+
+        Draft model, adapter, other processes, memory of weights and the mix are the first one's.
+        """
+        from intact.solving import is_address, opened
+
+        arguments, models = self.loading | loading, {}
+        mix = None if mixes is None else mixes.text_mix
+        for i, (name, one) in enumerate(named.items()):
+            own: dict[str, Any] = {} if i else self.first
+            if not i and mixes is not None and mix is not None:
+                if is_address(one):
+                    raise ParameterError(f"--mix needs a model that runs here, and {one} is a server's")
+                own |= {"partners": [fetch.locate(other) for other in mixes.partners or ()]}
+            if (option := next(iter(own), None)) and is_address(one):
+                option = option.replace("_", "-")
+                raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
+            models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
+        return opened(models, self.continues, self.now, mix)
+
+
+@dataclass(frozen=True)
+class MixOptions:
+    """The mix that a method's texts are drawn from."""
+
+    mix: MixOption = None
+    shadow: ShadowOption = None
+    partners: PartnerModelOption = None
+
+    def check(self, models: ModelOptions, **excluded: object) -> None:
+        """Raise if there is no such mix, or it does not go with other options, by their names; before any work."""
+        mix_options(self.mix, self.shadow, self.partners, "--partner", **models.without_mix, **excluded)
+
+    @property
+    def text_mix(self) -> TextMix | None:
+        """The mix as back ends take it."""
+        if self.mix is None:
+            return None
+        from intact.engine.mixes import read_mix
+        from intact.reason.backends.text_mix import TextMix
+
+        return TextMix.of(read_mix(self.mix), self.shadow)
