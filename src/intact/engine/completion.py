@@ -261,19 +261,20 @@ class Job:
 
     def completion(self, sample: int, logprobs: bool) -> Completion:
         """Return the text of a sample so far."""
-        completion = self._writer(sample).completion(len(self.request.prompt), logprobs)
+        completion = self.writer(sample).completion(len(self.request.prompt), logprobs)
         if self._recorder is None:
             return completion
         return replace(completion, receipt=self._recorder.receipt(sample, completion))
 
-    def _writer(self, sample: int) -> Writer:
+    def writer(self, sample: int) -> Writer:
+        """Return the writer of a sample, made when it is first asked for."""
         writer = self.writers.get(sample)
         if writer is None:
             writer = self.writers[sample] = Writer(self._tokenizer, self._parameters)
         return writer
 
     def _sink(self, event: Event) -> Finish | None:
-        request, writer = self.request, self._writer(event.sample)
+        request, writer = self.request, self.writer(event.sample)
         stopped = self._recorder.watch(event) if self._recorder is not None else None
         chunk = writer.push(event, request.at_limit if event.position + 1 >= request.end else None)
         if self._listen is not None:
@@ -282,6 +283,6 @@ class Job:
         return writer.finish or stopped
 
     def _ended(self, sample: int, finish: Finish, error: Exception | None) -> None:
-        self._writer(sample).end(finish, error)
+        self.writer(sample).end(finish, error)
         if self._listen is not None:
             self._listen(sample, None)

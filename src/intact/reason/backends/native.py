@@ -141,7 +141,7 @@ class TokenizerBackend:
 
     def _written(self, job: Job, sample: int, state: State) -> Written:
         """Return what a sample wrote that goes on from a state."""
-        writer = job._writer(sample)
+        writer = job.writer(sample)
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
         written = self.to_written(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
         return written._replace(top=self.likeliest(writer.top), error=error)

@@ -172,7 +172,7 @@ class TransformersBackend(TokenizerBackend):
     def _move(self, generation: Generation, text: _Text) -> None:
         """Draw a token, and read it if another is to follow."""
         request = text.job.request
-        writer = text.job._writer(0)
+        writer = text.job.writer(0)
         position = len(request.prompt) + len(writer.tokens)
         try:
             if request.rules is not None and not request.rules.allow():
@@ -210,7 +210,7 @@ class TransformersBackend(TokenizerBackend):
 
     def _stop(self, generation: Generation) -> None:
         text = self._live[generation]
-        text.job._writer(0).end("cancelled", None)
+        text.job.writer(0).end("cancelled", None)
         self._finish(generation, text)
 
     def _finish(self, generation: Generation, text: _Text) -> None:
