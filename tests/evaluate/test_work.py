@@ -89,7 +89,6 @@ def test_rewards_of_texts_that_were_not_chosen_are_kept() -> None:
         assert record.chosen == 1
         assert [sample.cut for sample in record.samples] == [False, False, True]
         assert [sample.steps for sample in record.samples] == [(), (), ()]
-        assert [sample.first_answer for sample in record.samples] == [0, 0, 0]
         assert record.independent
 
 
@@ -140,7 +139,7 @@ def test_steps_have_their_tokens_answers_and_rewards() -> None:
             first, last = sample.steps
             assert first == SampleStep(len("1 + 1 = 3.\n\n"), "3", {"equations": 0.0})
             assert last == SampleStep(sample.tokens, sample.answer, sample.rewards)
-            assert (sample.answer, sample.cut, sample.first_answer) == ("7", False, 0)
+            assert (sample.answer, sample.cut) == ("7", False)
         assert not record.independent
 
 
@@ -154,7 +153,6 @@ def test_texts_written_in_one_go_have_paragraphs_as_steps() -> None:
                 SampleStep(text.index("The answer"), "4", {}),
                 SampleStep(len(text) + 1, "5", {}),
             )
-            assert sample.first_answer == 1
 
 
 def test_verdicts_of_programs_are_kept() -> None:

@@ -173,12 +173,6 @@ class ItemSample(NamedTuple):
         verdicts = tuple(SingleVerdict(**typed(one, _VERDICT_OF)) for one in value["verdicts"])
         return found._replace(verdicts=verdicts, steps=tuple(SampleStep(**typed(one, _STEP)) for one in value["steps"]))
 
-    @property
-    def first_answer(self) -> int | None:
-        """The number of the step, from 0, after which the text first gives an answer; None if it never does."""
-        steps = self.steps or (SampleStep(self.tokens, self.answer, self.rewards),)
-        return next((i for i, step in enumerate(steps) if step.answer is not None), None)
-
 
 class ItemRecord(NamedTuple):
     """The result of an item under a seed.

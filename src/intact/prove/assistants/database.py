@@ -255,14 +255,6 @@ def before(database: Database, theorem: Assertion) -> list[Assertion]:
     return [one for one in database.assertions.values() if one.place < theorem.place]
 
 
-def labels_used(theorem: Assertion) -> set[str]:
-    """Return the labels in the proof of a theorem, compressed or not."""
-    proof = theorem.proof or ()
-    if proof[:1] == ("(",) and ")" in proof:
-        return set(proof[1 : proof.index(")")])
-    return set(proof)
-
-
 def verify(database: Database, theorem: Assertion) -> None:
     """Check the proof of a theorem of a database.
 
