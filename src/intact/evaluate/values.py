@@ -83,16 +83,15 @@ def sample(
             yield GradedTexts(item, [state for state, _ in decided], [right for _, right in decided])
 
 
-def places_of(backend: NativeBackend, state: State, most: int = PLACES) -> list[int]:
+def places_of(backend: NativeBackend, state: State) -> list[int]:
     """Return the numbers of tokens after which hidden states are learnt from: at ends of lines, and at the end.
 
-    Of more than `most` places the last is kept, and the others at even distances. An end token does not count.
+    Of more than `PLACES` the last is kept, and the others at even distances. An end token does not count.
     """
     tokens = state.tokens[: state.length - (state.why == "end")]
     ends = [i + 1 for i, token in enumerate(tokens) if b"\n" in backend.token_bytes(token)]
     ends = [*[place for place in ends if place < len(tokens)], len(tokens)]
-    kept = min(most, len(ends))
-    return [ends[-1 - (kept - 1 - i) * len(ends) // kept] for i in range(kept)] if tokens else []
+    return [ends[place - 1] for place in spread_places(len(ends), PLACES)] if tokens else []
 
 
 def spread_places(length: int, most: int) -> list[int]:

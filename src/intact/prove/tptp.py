@@ -91,12 +91,12 @@ def parse_entries(text: str, where: str = "the file") -> list[NamedFormula]:
     return _Reader(text, where).entries()
 
 
-def parse_formula(text: str, where: str = "the formula", *, close: bool = False) -> Formula:
+def parse_formula(text: str, *, close: bool = False) -> Formula:
     """Read one formula, such as `![X]: (man(X) => mortal(X))`; errors as of `parse`.
 
     Variables that no quantifier binds are refused, or with `close` universal.
     """
-    reader = _Reader(text, where)
+    reader = _Reader(text, "the formula")
     formula = closed(reader.formula()) if close else reader.formula()
     reader.expect("", "the end")
     reader.check_closed(formula, 0)

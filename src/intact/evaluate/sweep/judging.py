@@ -97,10 +97,10 @@ def power(discordant: float, problems: int, margin: float, level: float) -> floa
     return significant(normal.cdf(margin / math.sqrt(discordant / problems) - normal.inv_cdf(1 - level)), DIGITS)
 
 
-def problems_for(discordant: float, margin: float, level: float, wanted: float = WANTED) -> int:
-    """Return the number of problems at which `power` is as wanted."""
+def problems_for(discordant: float, margin: float, level: float) -> int:
+    """Return the number of problems at which `power` is `WANTED`."""
     normal = NormalDist()
-    return math.ceil(discordant * ((normal.inv_cdf(1 - level) + normal.inv_cdf(wanted)) / margin) ** 2)
+    return math.ceil(discordant * ((normal.inv_cdf(1 - level) + normal.inv_cdf(WANTED)) / margin) ** 2)
 
 
 def judge(found: Search) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class NextLearnt:
 
     Attributes
     ----------
-    rows : float64 (1 + rank, width)
+    rows : float64 (1 + RANK, width)
     tokens : mapping of str to list of float
         By each token its factors, and its bias.
     ridge : float
@@ -73,11 +73,11 @@ class NextLearnt:
     seen: float
 
 
-def learn_next(examples: Sequence[NextExample], folds: int = FOLDS, rank: int = RANK) -> NextLearnt:
+def learn_next(examples: Sequence[NextExample]) -> NextLearnt:
     """Fit a head to rewards of tokens that were seen; of others nothing is known (the paper's partial supervision).
 
     In three steps, by least squares with penalties: a direction and a constant that all tokens share; a bias of each
-    token for what is left; a direction of each token for what is left then, of all of which the `rank` largest singular
+    token for what is left; a direction of each token for what is left then, of all of which the `RANK` largest singular
     directions are kept.
 
     Raises
@@ -86,18 +86,16 @@ def learn_next(examples: Sequence[NextExample], folds: int = FOLDS, rank: int = 
         If there are too few problems, or nothing to learn from.
     """
     problems = list(dict.fromkeys(example.problem for example in examples))
-    if len(problems) < folds:
-        raise ParameterError(f"{folds} folds need {folds} problems at least, got {len(problems)}")
-    place = {problem: i % folds for i, problem in enumerate(problems)}
+    if len(problems) < FOLDS:
+        raise ParameterError(f"{FOLDS} folds need {FOLDS} problems at least, got {len(problems)}")
+    place = {problem: i % FOLDS for i, problem in enumerate(problems)}
     table = _Table.of(examples)
     fold = np.array([place[example.problem] for example in examples])
-    errors = [
-        [_errors(table.part(fold != i), table.part(fold == i), ridge, rank) for i in range(folds)] for ridge in RIDGES
-    ]
+    errors = [[_errors(table.part(fold != i), table.part(fold == i), ridge) for i in range(FOLDS)] for ridge in RIDGES]
     sums = [np.sum(one, axis=0) for one in errors]
     best = int(np.argmin([one[2] for one in sums]))
     constant, shared, whole, count = sums[best].tolist()
-    fitted = _fit(table, RIDGES[best], rank)
+    fitted = _fit(table, RIDGES[best])
     frequent = Counter(table.words).most_common(MOST_TOKENS)
     tokens = {word: fitted.line(word) for word, _ in frequent}
     some = max(count, 1)
@@ -138,7 +136,7 @@ class _Fitted(NamedTuple):
         return [*factors.tolist(), bias]
 
 
-def _fit(table: _Table, ridge: float, rank: int) -> _Fitted:
+def _fit(table: _Table, ridge: float) -> _Fitted:
     center = table.components.mean(axis=0)
     spread = table.components.std(axis=0)
     spread[spread == 0] = 1
@@ -159,16 +157,16 @@ def _fit(table: _Table, ridge: float, rank: int) -> _Fitted:
             kernel = rows[here] @ rows[here].T + SHRINK * rows.shape[1] * np.eye(len(here))
             own[word] = rows[here].T @ np.linalg.solve(kernel, rest)
     directions, factors = np.zeros((0, rows.shape[1])), dict[str, Floats]()
-    if own and rank:
+    if own:
         u, s, v = np.linalg.svd(np.array(list(own.values())), full_matrices=False)
-        directions = v[:rank]
-        factors = dict(zip(own, u[:, :rank] * s[:rank], strict=True))
+        directions = v[:RANK]
+        factors = dict(zip(own, u[:, :RANK] * s[:RANK], strict=True))
     return _Fitted(np.vstack([shared[None], directions]) / spread, constant, biases, factors, center)
 
 
-def _errors(known: _Table, other: _Table, ridge: float, rank: int) -> tuple[float, float, float, float]:
+def _errors(known: _Table, other: _Table, ridge: float) -> tuple[float, float, float, float]:
     """Return the sums of squared errors on tokens that are known: of the mean, the shared direction, all; the count."""
-    fitted = _fit(known, ridge, rank)
+    fitted = _fit(known, ridge)
     seen = np.array([word in fitted.biases for word in other.words], bool)
     part = other.part(seen)
     if not len(part.words):
