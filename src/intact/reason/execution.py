@@ -32,10 +32,8 @@ MAX_TOKENS = 512
 """Of an extension, where nobody says otherwise."""
 DEPTH = 16
 """How deep methods may call methods."""
-_FIELDS = (
-    *("stop", "max_tokens", "temperature", "top_p", "top_k", "min_p"),
-    *("stop_below", "top_logprobs", "regex", "grammar"),
-)
+_FIELDS = sorted(inspect.signature(Extend).parameters.keys() & inspect.signature(SamplingParameters).parameters.keys())
+"""The sampling parameters that a request may state."""
 
 
 @lru_cache(maxsize=1024)
