@@ -31,12 +31,12 @@ def command(
     It runs on a toy model of a few letters, in seconds and without an engine. The status is 1 if a property does not
     hold.
     """
-    from intact.cli.solve import given
+    from intact.cli.solve import parse_settings
     from intact.reason.registry import find
     from intact.reason.testing.checks import ToyTrial, check_method
 
     method = find(name)
-    trial = ToyTrial.of(method, name, given(method, settings or [], None))
+    trial = ToyTrial.of(method, name, parse_settings(method, settings))
     failed = 0
     rows = []
     for result in check_method(trial):

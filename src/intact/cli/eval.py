@@ -26,7 +26,7 @@ from intact.cli.options import (
     with_method_sampling,
 )
 from intact.cli.output import emit, note, spinner
-from intact.cli.solve import complete_method, given
+from intact.cli.solve import complete_method, parse_settings
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class PlanOptions:
         return plan(
             [choose(task) for task in tasks],
             self.method,
-            given(find(self.method), self.settings or [], self.n),
+            parse_settings(find(self.method), self.settings, self.n),
             limit=self.limit,
             sampling=sampling,
             seeds=_seeds(self.seeds),

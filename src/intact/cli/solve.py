@@ -27,7 +27,6 @@ from intact.cli.output import emit, printable, say, show, show_rows, spinner
 from intact.cli.solve_task import SolveOptions, TaskOptions, TaskRun, run_task
 from intact.errors import ParameterError
 from intact.files import write_whole
-from intact.suggest import unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +131,7 @@ def command(
     if is_name(method) or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
     chosen, caps = find(method), Budget.parse(work.budget or "")
-    parameters = given(chosen, settings or [], n)
+    parameters = parse_settings(chosen, settings, n)
     if (question is None) == (task.task is None):
         missing = "QUESTION is missing: give one (-: from standard input), or a task (--task gsm8k)"
         raise ParameterError(missing if question is None else "give a question, or a task (--task gsm8k), and not both")
@@ -223,27 +222,21 @@ def _opened_pool(
     return cluster.opened(backends, models, journal)
 
 
-def given(method: Method, settings: list[str], n: int | None) -> dict[str, Any]:
-    """Parameters of a method from NAME=VALUE, each read as its type.
+def parse_settings(method: Method, settings: list[str] | None, n: int | None = None) -> dict[str, Any]:
+    """Return the parameters of a method that ``--set`` and ``-n`` state.
 
     Raises
     ------
     ParameterError
-        If there is no such parameter, or the value is none.
+        If a setting is not NAME=VALUE, there is no such parameter, or the value makes no sense.
     """
-    known = {parameter.name: parameter for parameter in method.parameters}
-    pairs = [setting.partition("=") for setting in settings]
-    if n is not None:
-        pairs.append(("n", "=", str(n)))
-    values: dict[str, Any] = {}
-    for name, equals, text in pairs:
+    texts: list[tuple[str, str]] = []
+    for setting in settings or []:
+        name, equals, text = setting.partition("=")
         if not equals:
             raise ParameterError(f"--set takes NAME=VALUE, got {name!r:.80}; intact methods {method.name} lists names")
-        if name not in known:
-            problem = f"{method.name} has no parameter {name!r:.60}"
-            raise ParameterError(unknown_name(problem, name, known, "it has"))
-        values[name] = known[name].parse(text)
-    return method.read(values)
+        texts.append((name, text))
+    return method.parse(texts if n is None else [*texts, ("n", str(n))])
 
 
 def show_result(result: Result) -> None:

@@ -8,7 +8,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType, NoneType, SimpleNamespace
@@ -201,11 +201,31 @@ class Method:
         ParameterError
             If there is no such parameter, or its value makes no sense.
         """
+        declared = {name: self.parameter(name) for name in parameters}
+        return {name: declared[name].read(value) for name, value in parameters.items()}
+
+    def parse(self, texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """Return the parameters that pairs of name and text state: of a name the last, read by `Parameter.parse`.
+
+        Raises
+        ------
+        ParameterError
+            As for `read`.
+        """
+        return self.read({name: self.parameter(name).parse(text) for name, text in texts})
+
+    def parameter(self, name: str) -> Parameter:
+        """Return the parameter of a name.
+
+        Raises
+        ------
+        ParameterError
+            If there is none, naming those that there are.
+        """
         known = {parameter.name: parameter for parameter in self.parameters}
-        for name in parameters:
-            if name not in known:
-                raise ParameterError(unknown_name(f"{self.name} has no parameter {name!r:.60}", name, known, "it has"))
-        return {name: known[name].read(value) for name, value in parameters.items()}
+        if name not in known:
+            raise ParameterError(unknown_name(f"{self.name} has no parameter {name!r:.60}", name, known, "it has"))
+        return known[name]
 
     def check_scorer(self, parameters: Mapping[str, Any], name: str, scorer: Any) -> None:
         """Raise ParameterError if a scorer, or its class, is of no use with these parameters (`Need.check`)."""

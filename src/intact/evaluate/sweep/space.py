@@ -217,18 +217,18 @@ def _of_table(axes: Axes) -> Iterator[SweepTrial]:
             problem = f"{', '.join(axes['method'])}: there is no axis {name!r:.60}"
             raise ParameterError(unknown_name(problem, name, names, "there are"))
     for source, method in zip(axes["method"], methods, strict=True):
-        own = {one.name: one for one in method.parameters}
+        own = {one.name for one in method.parameters}
         mine = {name: values for name, values in axes.items() if name in (*PROMPT, *SAMPLING, *own)}
         for values in itertools.product(*mine.values()):
             texts = dict(zip(mine, values, strict=True))
             sampling = {name: _sampling(name, text) for name, text in texts.items() if name in SAMPLING}
             prompt = {name: text for name, text in texts.items() if name in PROMPT}
-            stated = {name: own[name].parse(text) for name, text in texts.items() if name not in (*sampling, *prompt)}
-            yield SweepTrial(source, _checked(method, stated), sampling, prompt)
+            stated = [(name, text) for name, text in texts.items() if name not in (*sampling, *prompt)]
+            yield SweepTrial(source, _parsed(method, stated), sampling, prompt)
 
 
-def _checked(method: Method, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    found = method.read(parameters)
+def _parsed(method: Method, texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    found = method.parse(texts)
     check_method(method, found)
     return found
 
