@@ -14,7 +14,7 @@ import typer
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
-from intact.cli.loading import MixOptions, ModelOptions
+from intact.cli.loading import MixOptions, ModelOptions, short_name
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
@@ -102,7 +102,7 @@ class PlanOptions:
             sampling=sampling,
             seeds=_seeds(self.seeds),
             budget=self.budget or "",
-            others={name: _name(one) for name, one in others.items()},
+            others={name: short_name(one) for name, one in others.items()},
         )
 
 
@@ -202,7 +202,7 @@ def command(
     cluster.check(models)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
-    with models.opened({_name(model): model} | others, mixes, **work.loading) as backends:
+    with models.opened({short_name(model): model} | others, mixes, **work.loading) as backends:
         with spinner("digesting the model and the tasks"):
             described = manifest(planned, backends)
         check_place(place, described)
@@ -260,12 +260,7 @@ def _seeds(text: str) -> list[int]:
     return seeds
 
 
-def _name(model: str) -> str:
-    """Return a model's name without its folder."""
-    return Path(model).name if Path(model).exists() else model
-
-
 def _place(planned: Plan, model: str) -> Path:
     """Return the default name of the result file."""
-    words = [_name(model), *[chosen.label for chosen in planned.tasks], planned.method.name]
+    words = [short_name(model), *[chosen.label for chosen in planned.tasks], planned.method.name]
     return Path("-".join(re.sub(r"[^\w.]+", "_", word) for word in words) + ".jsonl")

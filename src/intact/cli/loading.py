@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from intact.cli import fetch
@@ -37,6 +38,11 @@ from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.reason.backends.text_mix import TextMix
+
+
+def short_name(model: str) -> str:
+    """Return a model's name without its folder."""
+    return Path(model).name if Path(model).exists() else model
 
 
 @dataclass(frozen=True)

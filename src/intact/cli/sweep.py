@@ -15,7 +15,7 @@ from intact.catalogue import DEFAULT
 from intact.cli.bench import check_plot
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
-from intact.cli.loading import MixOptions, ModelOptions
+from intact.cli.loading import MixOptions, ModelOptions, short_name
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
     JsonOption,
@@ -227,10 +227,9 @@ def command(
     cluster.check(models)
     folder = work.out_folder
     loading: dict[str, Any] = {"rows": work.batch} if work.batch else {}
-    name = Path(model).name if Path(model).exists() else model
     kept = work.journal or folder / JOURNAL
     with (
-        models.opened({name: model} | models.named, mixes, **loading) as backends,
+        models.opened({short_name(model): model} | models.named, mixes, **loading) as backends,
         cluster.opened(backends, models, kept, **loading) as pool,
         _watch() as done,
     ):
