@@ -124,7 +124,7 @@ def command(
     from intact.reason.registry import find
     from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
-    from intact.score.answers import READERS
+    from intact.score.answers import KINDS, READERS
     from intact.score.available import check_method, check_reader
     from intact.solving import as_problem, solve_all
 
@@ -160,7 +160,8 @@ def command(
     text = sys.stdin.read() if question == "-" else str(question)
     if not text.strip():
         raise ParameterError("there is no question")
-    read = READERS[answer or "expression"]
+    reader = answer or "expression"
+    read = READERS[reader]
     check_reader(read)
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
@@ -184,9 +185,8 @@ def command(
     else:
         show_result(result)
         unread = result.answer.answer is None and result.why == "done" and "tool proof" not in chosen.uses
-        if unread and result.cost.tokens and read is not READERS["text"]:
-            kind = "a number" if answer == "number" else "an expression or number"
-            words = f"no text ends in an answer that can be read as {kind}; --answer text takes texts whole"
+        if unread and result.cost.tokens and reader in KINDS:
+            words = f"no text ends in an answer that can be read as {KINDS[reader]}; --answer text takes texts whole"
             show(words, style="yellow")
         for words in () if calibrated is None else calibrated.get("words", calibrated.values()):
             show(printable(words, sys.stdout))

@@ -177,6 +177,8 @@ READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
     "expression": read_answer,
 }
 """The ways to read an answer that have names."""
+KINDS: Final[Mapping[str, str]] = {"number": "a number", "expression": "an expression or number"}
+"""Answers by the ways that find none in some texts, in words."""
 VERSIONS: Final[Mapping[str, int]] = {"text": 1, "number": 1, "expression": 1}
 """Of each way; raise one when what it reads changes (`intact.run_receipts.versions`)."""
 

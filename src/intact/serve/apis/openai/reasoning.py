@@ -23,7 +23,7 @@ from intact.reason.problem import Problem, Prompt, Result, path, without_infinit
 from intact.reason.registry import Method
 from intact.reason.services import MethodJob, Services
 from intact.run_receipts.record import RecordingBackend, recording_driver
-from intact.score.answers import READERS
+from intact.score.answers import KINDS, READERS
 from intact.score.available import check_method, check_reader
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
@@ -57,8 +57,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
 }
 """Values of a field that are the same as its absence."""
-_KINDS = {"expression": "an expression", "number": "a number"}
-"""Kinds of answers that a text may lack."""
 
 Notify = Callable[[dict[str, Any]], None]
 
@@ -128,8 +126,8 @@ class MethodRequest:
     def describe(self, result: Result, reply: ReplyText) -> dict[str, Any]:
         """Return a result as the answer's field `intact`, without seconds, which differ from run to run."""
         answer, caveats = result.answer, list(result.caveats)
-        if reply.unread and self.own.answer in _KINDS:
-            what = f"no answer could be read as {_KINDS[self.own.answer]}, so the message is a text as it is"
+        if reply.unread and self.own.answer in KINDS:
+            what = f"no answer could be read as {KINDS[self.own.answer]}, so the message is a text as it is"
             caveats.append(f'{what}; "answer": "text" in the field intact takes whole texts as answers')
         value: dict[str, Any] = {
             "method": result.method,
