@@ -124,17 +124,17 @@ def document(log: Path, model: str, profile: str, report: AuditReport, scored: S
 
 
 def unread(scored: Sequence[Scored]) -> list[str]:
-    """Names of the log's fields that nothing here knows."""
+    """Return names of the log's fields that nothing here knows."""
     return sorted({name for one in scored for name in one.response.entry.unread})
 
 
 def _finite(score: float | None) -> float | None:
-    """A score to six decimals, beyond which NumPy's processor decides; None where there is none in JSON."""
+    """Return a score to six decimals, beyond which NumPy's processor decides; None where there is none in JSON."""
     return round(score, 6) + 0.0 if score is not None and math.isfinite(score) else None
 
 
 def _finding(finding: AuditFinding) -> dict[str, Any]:
-    """A finding as JSON: its score as scores are rounded, its p-value to six significant digits."""
+    """Return a finding as JSON: its score as scores are rounded, its p-value to six significant digits."""
     from intact.exact import significant
 
     rounded = {"score": _finite(finding.score), "honest": _finite(finding.honest), "p": significant(finding.p, 6)}
@@ -184,7 +184,7 @@ def _share(matches: float | None) -> str:
 
 
 def worst(scored: Sequence[Scored], tokenizer: Any) -> list[str]:
-    """The tokens whose score is farthest from honest, in words."""
+    """Return the tokens whose score is farthest from honest, in words."""
     places = (
         (token.score, one.response.entry.where, index, one.response.output[index], token.expected)
         for one in scored

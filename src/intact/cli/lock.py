@@ -239,7 +239,7 @@ def _place_of_time(arguments: list[str]) -> int | None:
 
 
 def _given(option: str, arguments: list[str]) -> Iterator[str]:
-    """The values of an option, as ``--option VALUE`` or ``--option=VALUE``."""
+    """Return the values of an option, as ``--option VALUE`` or ``--option=VALUE``."""
     parts = [part for argument in arguments for part in argument.split("=", 1)]
     for name, value in pairwise(parts):
         if name == option:
@@ -283,7 +283,7 @@ def _json(text: str) -> Any:
 
 
 def _data_name(path: Path) -> str:
-    """The name of a file of problems: its place in their folder."""
+    """Return the name of a file of problems: its place in their folder."""
     from intact.tasks.data import data_folder
 
     folder = data_folder()

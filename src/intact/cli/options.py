@@ -459,12 +459,12 @@ def _with_groups(command: Command, sampling: _Group) -> Command:
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """The same as of `_collect`, without stop strings if there are none."""
+    """Return what `_collect` does, without stop strings if there are none."""
     return {name: value for name, value in _collect(**options).items() if value != ()}
 
 
 def _collect(**given: Any) -> dict[str, Any]:
-    """Parameters of `generate`, as plain values: files read, what was not given left out."""
+    """Return the parameters of `generate`, as plain values: files read, what was not given left out."""
     given["stop"] = _stops(given["stop"])
     if bias := given.pop("logit_bias", None):
         given["logit_bias"] = dict(map(_bias, bias))
@@ -475,7 +475,7 @@ def _collect(**given: Any) -> dict[str, Any]:
 
 
 def _stops(texts: list[str] | None) -> tuple[str, ...]:
-    """Stop strings as they are typed: a backslash and n are a new line."""
+    """Return stop strings as they are typed: a backslash and n are a new line."""
     return tuple([text.replace("\\n", "\n") for text in texts or ()])
 
 
@@ -499,7 +499,7 @@ def _text_or_file(value: str) -> str:
 
 
 def as_bytes(size: str | None, option: str = "--cache") -> int | None:
-    """A size such as 300MB, 2G or 1048576; `option` is what it was given by.
+    """Return the bytes of a size such as 300MB, 2G or 1048576; `option` is what it was given by.
 
     Raises
     ------
@@ -524,7 +524,7 @@ def prefix_cache_options(folder: Path | None, size: str | None) -> dict[str, Any
 
 
 def pair(text: str, option: str = "--with") -> tuple[str, str]:
-    """NAME=MODEL; `option` is what it was given by.
+    """Return the name and the model of NAME=MODEL; `option` is what it was given by.
 
     Raises
     ------

@@ -343,7 +343,7 @@ def _serve_replicas(
 
 
 def _all_named(texts: Sequence[str]) -> dict[str, str]:
-    """Places by the names that clients use, no two of which may be the same."""
+    """Return places by the names that clients use, no two of which may be the same."""
     places: dict[str, str] = {}
     for name, place in map(_named, texts):
         if name in places:

@@ -60,7 +60,7 @@ def show(
 
 
 def _printable(value: Any) -> Any:
-    """All texts of a trace without what would steer the terminal."""
+    """Return all texts of a trace without what would steer the terminal."""
     if isinstance(value, dict):
         return {name: _printable(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -69,7 +69,7 @@ def _printable(value: Any) -> Any:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The traces in a file: one, a result that has one, or a line for each.
+    """Return the traces in a file: one, a result that has one, or a line for each.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def choose(traces: list[dict[str, Any]], wanted: str | None, file: Path) -> dict[str, Any]:
-    """The trace of a problem.
+    """Return the trace of a problem.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def choose(traces: list[dict[str, Any]], wanted: str | None, file: Path) -> dict
 
 
 def tree(trace: dict[str, Any], full: bool = False) -> Any:
-    """A trace as a tree for the terminal."""
+    """Return a trace as a tree for the terminal."""
     from rich.tree import Tree
 
     cost = trace.get("cost", {})

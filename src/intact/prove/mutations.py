@@ -67,7 +67,7 @@ class Change(NamedTuple):
         return f"intros; {self._rewrite(back=False)}."
 
     def proof(self, theorem: str) -> tuple[str, ...]:
-        """The proof of the new statement: the inverse step, and the old theorem."""
+        """Return the proof of the new statement: the inverse step, and the old theorem."""
         if self.kind == "implied":
             return ("intros.", f"eapply @{theorem}; first [ eassumption | apply {self.lemma}; eassumption ].")
         return (f"intros; {self._rewrite(back=True)}.", f"eapply @{theorem}; eassumption.")
@@ -297,7 +297,7 @@ class _Search:
 
 
 def _changes(lemmas: Sequence[str], hypotheses: Sequence[str]) -> Iterator[Change]:
-    """All changes by lemmas: of the conclusion, then of each hypothesis."""
+    """Return all changes by lemmas: of the conclusion, then of each hypothesis."""
     for lemma in lemmas:
         for place in ("", *hypotheses):
             yield Change(lemma, "forwards", place)

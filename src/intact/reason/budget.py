@@ -43,15 +43,15 @@ class Cost(NamedTuple):
     seconds: float = 0.0
 
     def plus(self, other: Cost) -> Cost:
-        """The sum, of what happened one after the other."""
+        """Return the sum, of what happened one after the other."""
         return Cost(*map(operator.add, self, other))
 
     def minus(self, other: Cost) -> Cost:
-        """The difference."""
+        """Return the difference."""
         return Cost(*map(operator.sub, self, other))
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures by their names."""
+        """Return the figures by their names."""
         return self._asdict()
 
 
@@ -110,11 +110,11 @@ class Budget:
         return cls(**caps)  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, float]:
-        """The caps that there are."""
+        """Return the caps that there are."""
         return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     def divide(self, parts: int) -> Budget:
-        """An equal part of every cap, rounded down.
+        """Return an equal part of every cap, rounded down.
 
         The cap of each text is not divided, nor are seconds, as parts may run at the same time.
         """
@@ -145,7 +145,7 @@ class Ledger:
         return math.inf if cap is None else cap - getattr(self.spent, name) - getattr(self._aside, name)
 
     def rest(self, parts: int) -> Budget:
-        """An equal part of what is left, as a budget of its own."""
+        """Return an equal part of what is left, as a budget of its own."""
         caps = {name: int(left) for name in CAPPED if (left := self.left(name)) != math.inf}
         return Budget(**caps, text=self.budget.text).divide(parts)
 

@@ -99,12 +99,12 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
 
 
 def agreement(votes: Mapping[str, float], samples: int) -> float:
-    """The share of all samples that give the most frequent answer."""
+    """Return the share of all samples that give the most frequent answer."""
     return max(votes.values(), default=0) / samples
 
 
 def pilot_arm(samples: int) -> Arm:
-    """The arm that is nothing but the first samples and their vote."""
+    """Return the arm that is nothing but the first samples and their vote."""
     return Arm.of("self_consistency", {"n": samples})
 
 
@@ -127,7 +127,7 @@ class Policy:
     arms: tuple[Arm, ...]
 
     def choose(self, share: float) -> Arm:
-        """The arm for an agreement."""
+        """Return the arm for an agreement."""
         return self.arms[bisect_right(self.edges, share)]
 
     def write(self, file: Path) -> None:
@@ -167,7 +167,7 @@ def split(problems: Iterable[str], seed: int = 0) -> tuple[list[str], list[str]]
 
 
 def common(log: Log) -> list[str]:
-    """The problems that all arms have tried, in the first one's order."""
+    """Return the problems that all arms have tried, in the first one's order."""
     first = next(iter(log.values()), {})
     return [problem for problem in first if all(problem in trials for trials in log.values())]
 
@@ -194,7 +194,7 @@ class PolicyOutcome(NamedTuple):
 
 
 def outcome(policy: Policy, log: Log, problems: Sequence[str]) -> PolicyOutcome:
-    """The accuracy and the tokens of a policy."""
+    """Return the accuracy and the tokens of a policy."""
     return _mean([applied(policy, log, problem) for problem in problems])
 
 
@@ -205,12 +205,12 @@ def _mean(values: Sequence[tuple[bool, int]]) -> PolicyOutcome:
 
 
 def fixed(arm: Arm) -> Policy:
-    """The policy of one arm for all."""
+    """Return the policy of one arm for all."""
     return Policy(0, (), (arm,))
 
 
 def best(policies: Iterable[Policy], log: Log, problems: Sequence[str], tokens: float) -> Policy | None:
-    """The most accurate policy of no more tokens on average; of equals that of fewer tokens, then the first."""
+    """Return the most accurate policy of no more tokens on average; of equals that of fewer tokens, then the first."""
     affordable = [(policy, outcome(policy, log, problems)) for policy in policies]
     affordable = [(policy, found) for policy, found in affordable if found.tokens <= tokens]
     return max(affordable, key=lambda pair: (pair[1].accuracy, -pair[1].tokens), default=(None,))[0]
@@ -219,7 +219,7 @@ def best(policies: Iterable[Policy], log: Log, problems: Sequence[str], tokens: 
 def learn(
     log: Log, problems: Sequence[str], *, tokens: float = math.inf, pilot: int = 4, edges: Sequence[float] = EDGES
 ) -> Policy:
-    """The best policy on these problems: all assignments of arms to classes, and each arm for all, are tried.
+    """Return the best policy on these problems: all assignments of arms to classes, and each arm for all, are tried.
 
     Raises
     ------

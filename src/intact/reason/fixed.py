@@ -26,7 +26,7 @@ _LARGEST = 32  # e^-22 is less than half a unit of probability, so this is 0
 
 
 def fixed(log_probabilities: ArrayLike) -> Int:
-    """Log-probabilities in units of 2^-24.
+    """Return log-probabilities in units of 2^-24.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def exp(x: Int) -> Int:
 
 
 def ln(v: Int) -> Int:
-    """The natural logarithm of 1 <= v < 2^32 in units of 2^-31, in units of 2^-24.
+    """Return the natural logarithm of 1 <= v < 2^32 in units of 2^-31, in units of 2^-24.
 
     Repeated squaring gives 28 bits of log2, as in `intact.numerics.functions.log2_fixed`: off by less than one unit.
     """

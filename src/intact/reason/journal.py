@@ -110,7 +110,7 @@ class Journal:
             time.sleep(0.01)
 
     def find(self, key: bytes) -> Any:
-        """The result of a request as JSON had it, or None.
+        """Return the result of a request as JSON had it, or None.
 
         An entry that is damaged counts as none, with a warning: what is made anew takes its place.
         """
@@ -230,18 +230,18 @@ def _check(key: bytes, data: bytes) -> bytes:
 
 
 def key_of(*parts: Any) -> bytes:
-    """The digest of what makes a request: SHA-256 of its parts as JSON."""
+    """Return the digest of what makes a request: SHA-256 of its parts as JSON."""
     return hashlib.sha256(json.dumps(parts, separators=(",", ":"), ensure_ascii=True).encode()).digest()
 
 
 def seen(state: State) -> list[Any]:
-    """All of a state that a scorer may read, but its place in the tree: tokens mean nothing without their texts."""
+    """Return what a scorer may read of a state, but for its place: tokens mean nothing without their texts."""
     pieces = [[getattr(piece, field.name) for field in fields(piece)] for piece in state.pieces]
     return [state.prompt, pieces, state.why]
 
 
 def plain(state: State) -> list[Any]:
-    """A state as JSON has it: the prompt, then each piece by its tokens, or by its text where it has none."""
+    """Return a state as JSON has it: the prompt, then each piece by its tokens, or by its text where it has none."""
     pieces: list[Sequence[Any]] = [
         piece.tokens or (piece.text, piece.special, piece.model is None) for piece in state.pieces
     ]

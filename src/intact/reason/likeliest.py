@@ -25,7 +25,7 @@ def check_likeliest(samples: Sequence[State]) -> None:
 
 
 def rivals(state: State) -> list[list[float]]:
-    """Log-probabilities of the likeliest tokens at each place that was written.
+    """Return log-probabilities of the likeliest tokens at each place that was written.
 
     Of what broke off with an error they may be missing: these places are left out.
 

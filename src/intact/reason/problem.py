@@ -191,7 +191,7 @@ class State:
         return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)))
 
     def prefixes(self, delimiter: str) -> list[State]:
-        """The text after each of its steps, for scorers: the last is the whole. These have texts, but no tokens."""
+        """Return the text after each of its steps, for scorers, the whole last. These have texts, but no tokens."""
         steps = self.text.split(delimiter)
         texts = [delimiter.join(steps[: i + 1]) + delimiter * (i + 1 < len(steps)) for i in range(len(steps))]
         if len(texts) > 1 and not steps[-1]:
@@ -265,18 +265,18 @@ class Problem:
         return State(as_prompt(prompt), self.root)
 
     def key(self, *path: str | int) -> int:
-        """A 64-bit key for a method's own randomness, such as ``key("resample", step)``; begin with a word."""
+        """Return a 64-bit key for a method's own randomness, such as ``key("resample", step)``; begin with a word."""
         return branch_key(self.seed, (*self.root, *path))
 
     def answer(self, state: State) -> str | None:
-        """The answer in a state's text; a text that broke off with an error has none."""
+        """Return the answer in a state's text; a text that broke off with an error has none."""
         if state.why == "error":
             return None
         read = self.read_cut if self.read_cut is not None and state.why in CUT else self.read
         return read(state.text)
 
     def answers(self, states: Sequence[State]) -> list[str | None]:
-        """The answer in each state's text."""
+        """Return the answer in each state's text."""
         return [self.answer(state) for state in states]
 
 
@@ -352,7 +352,7 @@ class Result:
         return result_html(self)
 
     def as_dict(self, trace: bool = False) -> dict[str, Any]:
-        """The result as JSON has it: numbers of details that are infinite or none, which it has not, are null."""
+        """Return the result as JSON has it; numbers of details that are infinite, or none, are null."""
         chosen = self.answer.chosen
         value: dict[str, Any] = {
             "id": self.id,

@@ -22,7 +22,7 @@ def question(problem: Problem) -> str:
 
 
 def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
-    """A prompt made of a template: a text where the problem's own is one, else a conversation of one turn.
+    """Return a prompt made of a template: a text where the problem's own is one, else a conversation of one turn.
 
     ``{question}`` and the names of values stand for these; other braces stay as they are.
 
@@ -41,19 +41,19 @@ def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
 
 
 def follow_up(problem: Problem, replies: Sequence[State], message: str) -> Prompt:
-    """The problem's prompt, and behind it each reply with the same message as the user's next turn."""
+    """Return the problem's prompt, and behind it each reply with the same message as the user's next turn."""
     if isinstance(problem.prompt, str):
         return problem.prompt + "".join([f"{reply.text}\n\n{message}\n\n" for reply in replies])
     return (*problem.prompt, *[turn for one in replies for turn in (("assistant", one.text), ("user", message))])
 
 
 def as_reply(problem: Problem, state: State) -> State:
-    """A text that came of another prompt, as if it replied to the problem's own: for scorers, which read both."""
+    """Return a text that came of another prompt, as if it replied to the problem's own: scorers read both."""
     return replace(state, prompt=problem.prompt)
 
 
 def read_value(problem: Problem, text: str) -> str | None:
-    r"""The answer in a text that is nothing but the answer, such as what a program printed.
+    r"""Return the answer in a text that is nothing but the answer, such as what a program printed.
 
     Some problems look for answers in a box only: there the text is put in one.
     """

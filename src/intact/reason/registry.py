@@ -41,7 +41,7 @@ class Parameter(NamedTuple):
     help : str
         One sentence.
     checks : tuple of callables
-        Told its value by its name, they raise ParameterError where it makes no sense (`intact.reason.limits`).
+        Called with its value by its name, they raise ParameterError where it makes no sense (`intact.reason.limits`).
     names : {'', 'scorer', 'model', 'tool'}
         What of the driver's its value is the name of.
     needs : mapping
@@ -90,7 +90,7 @@ class Parameter(NamedTuple):
             raise ParameterError(f"{self.name} takes {self.wanted}, got {text!r}") from None
 
     def read(self, value: Any) -> Any:
-        """A value, held against the declaration; a whole number will do for a float.
+        """Return a value as it is declared; a whole number will do for a float.
 
         Raises
         ------
@@ -296,7 +296,7 @@ def _parameters_of(settings: SharedParameters) -> list[Parameter]:
 
 
 def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: Any, words: str) -> Parameter:
-    """A parameter as it is declared; an annotation that names nothing at run time stays as it is written."""
+    """Return a parameter as it is declared; an annotation that names nothing at run time stays as it is written."""
     holder = SimpleNamespace(__annotations__={name: annotation})
     try:
         hint = get_type_hints(holder, dict(known), include_extras=True)[name]

@@ -53,7 +53,7 @@ def settle(
     spent: Sequence[SpentError] = (),
     **details: Any,
 ) -> Answer:
-    """The answer of texts that are over, by their last rewards.
+    """Return the answer of texts that are over, by their last rewards.
 
     best: that of the text with the largest reward that has an answer, of equals the first; weighted: the one with the
     largest sum of rewards; majority: the one that most give. Ties of votes go to the answer seen first.

@@ -166,7 +166,7 @@ def expression(text: str) -> str | None:
 
 
 def read_answer(text: str) -> str | None:
-    """The answer that a text gives: an expression in a box or behind "the answer is", or else its last number."""
+    """Return the answer that a text gives: an expression in a box or behind "the answer is", else its last number."""
     found = expression(text)
     return number(text) if found is None else found
 

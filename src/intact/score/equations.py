@@ -274,7 +274,7 @@ class _Reader:
         self.depth = 0
 
     def peek(self) -> str:
-        """The next token's text, if it is an operator or a bracket."""
+        """Return the next token's text, if it is an operator or a bracket."""
         token = self.tokens[self.place] if self.place < len(self.tokens) else None
         return token.text if token is not None and token.kind in ("operator", "bracket") else ""
 
@@ -287,7 +287,7 @@ class _Reader:
         return self.chain(self.power, "*/")
 
     def chain(self, part: object, operators: str) -> _Value:
-        """Parts between operators of one rank, from the left."""
+        """Return parts between operators of one rank, from the left."""
         assert callable(part)
         result: _Value = part()
         while True:
@@ -306,7 +306,7 @@ class _Reader:
             result = _apply(operator, result, following)
 
     def power(self) -> _Value:
-        """An atom with its signs, and its exponent."""
+        """Return an atom with its signs, and its exponent."""
         negative = False
         while (sign := self.peek()) and sign in "+-":
             negative ^= sign == "-"
@@ -318,7 +318,7 @@ class _Reader:
         return value._replace(value=-value.value) if negative else value
 
     def atom(self) -> _Value:
-        """A number, or an expression in brackets."""
+        """Return a number, or an expression in brackets."""
         if self.place >= len(self.tokens):
             raise _NoValueError
         token = self.tokens[self.place]

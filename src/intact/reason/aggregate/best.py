@@ -24,7 +24,7 @@ Reduction: TypeAlias = Annotated[
 
 
 def reduce(rewards: Sequence[float], how: str) -> float:
-    """One reward of a text from those of its steps: the last, the least, the product or the mean.
+    """Return one reward of a text from those of its steps: the last, the least, the product or the mean.
 
     The product is taken from left to right; the mean's sum is exact.
 
@@ -40,7 +40,7 @@ def reduce(rewards: Sequence[float], how: str) -> float:
 
 
 def best_of_n(rewards: Sequence[float | None]) -> int | None:
-    """The sample of the largest reward, of equals the first (Cobbe et al. 2021, arXiv 2110.14168).
+    """Return the sample of the largest reward, of equals the first (Cobbe et al. 2021, arXiv 2110.14168).
 
     None is a reward that is missing; if all are, so is the result.
     """

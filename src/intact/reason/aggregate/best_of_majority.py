@@ -13,7 +13,7 @@ from intact.reason.aggregate.votes import A, check_lengths, vote
 def best_of_majority(
     answers: Sequence[A | None], rewards: Sequence[float | None], alpha: Number, k: int = 1
 ) -> tuple[A, ...]:
-    """The k answers of largest reward among those with a share of at least alpha, the best first.
+    """Return the k answers of largest reward among those with a share of at least alpha, the best first.
 
     Algorithm 3 of arXiv 2510.03199: with `share(a) = count(a) / N`, keep {a: share(a) >= alpha} and rank them by
     reward; alpha = 0 is best-of-N. In theory alpha = 3 / (4 C*) with C* = 1 / p(the right answer); in practice .003 to

@@ -25,5 +25,5 @@ def borda_weights(answers: Sequence[A | None], confidences: Sequence[float | Non
 
 
 def borda_vote(answers: Sequence[A | None], confidences: Sequence[float | None], p: float = 1.0) -> Tally[A]:
-    """The answer with the most votes by rank (`borda_weights`). Ties go to the answer seen first."""
+    """Return the answer with the most votes by rank (`borda_weights`). Ties go to the answer seen first."""
     return vote(answers, borda_weights(answers, confidences, p))

@@ -78,7 +78,7 @@ def token_confidences(rivals: Sequence[Sequence[float]]) -> list[float]:
 
 
 def group_confidences(confidences: Sequence[float], window: int) -> list[float]:
-    """Means of each `window` neighbouring tokens; a text that is shorter is one group, an empty one has none.
+    """Return means of each `window` neighbouring tokens; a text that is shorter is one group, an empty one has none.
 
     Raises
     ------
@@ -95,17 +95,17 @@ def group_confidences(confidences: Sequence[float], window: int) -> list[float]:
 
 
 def mean_confidence(confidences: Sequence[float]) -> float:
-    """The mean over all tokens; 0 for an empty text."""
+    """Return the mean over all tokens; 0 for an empty text."""
     return next(iter(group_confidences(confidences, max(len(confidences), 1))), 0.0)
 
 
 def tail_confidence(confidences: Sequence[float], tail: int = 2048) -> float:
-    """The mean over the last `tail` tokens; 0 for an empty text."""
+    """Return the mean over the last `tail` tokens; 0 for an empty text."""
     return mean_confidence(confidences[-tail:])
 
 
 def bottom_confidence(confidences: Sequence[float], window: int = 2048, share: float = 0.1) -> float:
-    """The mean over the lowest `share` of groups, at least one (DeepConf's bottom-10%); 0 for an empty text.
+    """Return the mean over the lowest `share` of groups, at least one (DeepConf's bottom-10%); 0 for an empty text.
 
     The number of groups is max(1, floor(groups * share)); share = 0 is the lowest group alone, which the online form
     watches.
@@ -115,7 +115,7 @@ def bottom_confidence(confidences: Sequence[float], window: int = 2048, share: f
 
 
 def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
-    """The mean divergence of tokens' distributions from the uniform one (arXiv 2502.18581).
+    """Return the mean divergence of tokens' distributions from the uniform one (arXiv 2502.18581).
 
     `-(1 / (n V)) sum_i sum_j log(V p_ij)` over n places and V tokens.
 
@@ -154,7 +154,7 @@ def self_certainty(rivals: Sequence[Sequence[float]], vocabulary: int) -> float:
 
 
 def entropy(rivals: Sequence[Sequence[float]]) -> float:
-    """The mean entropy of tokens' distributions, in nats.
+    """Return the mean entropy of tokens' distributions, in nats.
 
     The rest of a distribution counts as one more token, so this is the least entropy that the given
     log-probabilities allow; 0 for an empty text.

@@ -12,7 +12,7 @@ from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def percentile(values: Sequence[float], percent: Number) -> Fraction:
-    """The percentile between neighbours by linear interpolation, as NumPy's default, in exact fractions.
+    """Return the percentile between neighbours by linear interpolation, as NumPy's default, in exact fractions.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def percentile(values: Sequence[float], percent: Number) -> Fraction:
 
 
 def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], keep: Number = 10) -> Tally[A]:
-    """The offline form: keep the most confident `keep` per cent, and weigh their votes with their confidence.
+    """Vote by the most confident `keep` per cent, weighted with their confidence (the offline form).
 
     Samples without an answer are left out first. Those at or above the (100 - keep)th percentile are kept, so equals
     stay or go together; 10 and 90 are the paper's settings, 100 weighs all. Ties go to the answer seen first.
@@ -49,7 +49,7 @@ def confident_vote(answers: Sequence[A | None], confidences: Sequence[float], ke
 
 
 def bar(lowest: Sequence[float], keep: Number = 10) -> float:
-    """The online form's bar: the (100 - keep)th percentile of warm-up samples' lowest groups.
+    """Return the online form's bar: the (100 - keep)th percentile of warm-up samples' lowest groups.
 
     The authors warm up with 16 samples; keep is 10 (DeepConf-low) or 90 (DeepConf-high).
     """

@@ -102,7 +102,7 @@ def _times(matrix: Sequence[Sequence[float]], x: Sequence[float]) -> Vector:
 
 
 def _projected(x: Vector, gradient: Vector, low: Sequence[float], high: Sequence[float]) -> Vector:
-    """The gradient, where bounds stop the way down no longer than the way to them."""
+    """Return the gradient, where bounds stop the way down no longer than the way to them."""
     return [
         max(one - b, slope) if slope < 0 else min(one - a, slope)
         for one, slope, a, b in zip(x, gradient, low, high, strict=True)
@@ -110,7 +110,7 @@ def _projected(x: Vector, gradient: Vector, low: Sequence[float], high: Sequence
 
 
 def _hessian(pairs: Sequence[tuple[Vector, Vector]], size: int) -> list[Vector]:
-    """The BFGS matrix of the last steps and changes of the gradient, from a multiple of the identity."""
+    """Return the BFGS matrix of the last steps and changes of the gradient, from a multiple of the identity."""
     scale = 1.0
     if pairs:
         moved, change = pairs[-1]
@@ -169,7 +169,7 @@ def _subspace_minimum(
     low: Sequence[float],
     high: Sequence[float],
 ) -> Vector:
-    """The minimum of the quadratic model over the free variables, brought back into the bounds."""
+    """Return the minimum of the quadratic model over the free variables, brought back into the bounds."""
     shift = [a - b for a, b in zip(cauchy, x, strict=True)]
     slopes = [-(gradient[i] + _dot(hessian[i], shift)) for i in free]
     steps = _solve([[hessian[i][j] for j in free] for i in free], slopes)

@@ -13,7 +13,7 @@ from intact.reason.aggregate.votes import A, Tally, check_lengths, vote
 
 
 def bootstrap_weights(n: int, m: int) -> list[Fraction]:
-    """The chance of each rank, best first, to be the best of m draws with replacement from n.
+    """Return the chance of each rank, best first, to be the best of m draws with replacement from n.
 
     `((n - rank + 1)^m - (n - rank)^m) / n^m` for ranks 1 to n, in exact fractions that sum to 1.
     """

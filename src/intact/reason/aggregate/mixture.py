@@ -47,7 +47,7 @@ class Mixture(NamedTuple):
 
 
 def ordered(w: float, first: Weibull, second: Weibull) -> Mixture:
-    """The mixture with the component of the larger mean first; of equals, as given."""
+    """Return the mixture with the component of the larger mean first; of equals, as given."""
     return Mixture(w, first, second) if first.mean >= second.mean else Mixture(1 - w, second, first)
 
 
@@ -75,7 +75,7 @@ def fit(values: Sequence[float]) -> Mixture | None:
 def _negative_log_likelihood(
     counted: Sequence[tuple[float, int]], parameters: Sequence[float]
 ) -> tuple[float, list[float]]:
-    """The value and its gradient, of log-values and how often each occurs."""
+    """Return the value and its gradient, of log-values and how often each occurs."""
     w, *shapes = parameters
     parts = [
         (share, k, ln(scale), ln(share * k / scale)) for share, k, scale in ((w, *shapes[:2]), (1 - w, *shapes[2:]))

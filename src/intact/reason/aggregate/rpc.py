@@ -33,7 +33,7 @@ class Pruned(NamedTuple):
 
 
 def probabilities(log_probabilities: Sequence[float], lengths: Sequence[int] | None) -> list[float]:
-    """The probability of each text by its tokens' mean, or relative to the largest.
+    """Return the probability of each text by its tokens' mean, or relative to the largest.
 
     With lengths, `exp(log p(t | x) / length)`, the inverse perplexity: what the authors' program uses. Without,
     `p(t | x)` over the largest of them: what the paper writes, saved from underflow. The common factor changes neither

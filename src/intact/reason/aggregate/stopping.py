@@ -12,14 +12,14 @@ from intact.reason.aggregate.votes import A, vote
 
 
 def leaders(answers: Sequence[A | None]) -> tuple[int, int]:
-    """Counts of the most frequent answer and of the next."""
+    """Return counts of the most frequent answer and of the next."""
     counts = sorted((int(count) for count in vote(answers).weights.values()), reverse=True)
     first, second = [*counts, 0, 0][:2]
     return first, second
 
 
 def lead_probability(first: int, second: int) -> Fraction:
-    """The chance that the first of two answers is the more probable one, `1 - I_(1/2)(first + 1, second + 1)`.
+    """Return the chance that the first of two answers is the more probable one, `1 - I_(1/2)(first + 1, second + 1)`.
 
     The posterior of the first one's share under a uniform prior is Beta(first + 1, second + 1). Counts being integers,
     the incomplete beta function is a binomial sum, `sum_{j <= first} C(n, j) / 2^n` with n = first + second + 1, and so

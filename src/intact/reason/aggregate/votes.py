@@ -36,7 +36,7 @@ class Tally(NamedTuple, Generic[A]):
 
 
 def vote(answers: Sequence[A | None], weights: Sequence[Number] | None = None) -> Tally[A]:
-    """The answer with the most weight, `argmax_a sum_{i: a_i = a} w_i`.
+    """Return the answer with the most weight, `argmax_a sum_{i: a_i = a} w_i`.
 
     Without weights it is the majority vote of self-consistency (Wang et al. 2022, arXiv 2203.11171). Sums are exact, so
     their order does not matter; ties go to the answer seen first, that is to the least sample.

@@ -110,7 +110,7 @@ class Cutting(Protocol):
     """A back end that can tell what a text would be had it been cut: known ones decide races, and serve lower caps."""
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """The first so many tokens of what was written after a state."""
+        """Return the first so many tokens of what was written after a state."""
         ...
 
 
@@ -119,7 +119,7 @@ class Spelling(Protocol):
     """A back end that can tell how long a text was behind each of its tokens."""
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
-        """Characters of the new text behind each token that goes on from a state, as far as these are complete."""
+        """Return the length of the new text after each token that goes on from a state, as far as it is complete."""
         ...
 
 
@@ -151,7 +151,7 @@ class Rendering(Protocol):
         ...
 
     def time_digest(self, prompt: Prompt) -> str:
-        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        """Return the digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         ...
 
 
@@ -182,7 +182,7 @@ class Backend(Protocol):
         ...
 
     def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a prompt or of a piece of text."""
+        """Return the tokens of a prompt or of a piece of text."""
         ...
 
     def operations(self, start: int, count: int) -> int:

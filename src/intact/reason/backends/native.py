@@ -65,11 +65,11 @@ class TokenizerBackend:
         return digest.hexdigest()
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes of a token's text."""
+        """Return the bytes of a token's text."""
         return self.tokenizer.token_bytes(token) if token < self.tokenizer.size else b""
 
     def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a prompt or a piece."""
+        """Return the tokens of a prompt or a piece."""
         return len(self._tokens(part))
 
     @property
@@ -85,17 +85,17 @@ class TokenizerBackend:
         return self.tokenizer.render_chat([{"role": r, "content": text} for r, text in prompt], now=self.now)
 
     def time_digest(self, prompt: Prompt) -> str:
-        """Digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+        """Return the digest of a prompt's tokens where the chat template asks for the date; else nothing."""
         if isinstance(prompt, str) or not self.needs_time:
             return ""
         return hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest()
 
     def tokens_of(self, state: State) -> list[int]:
-        """The tokens of a prompt and all that follows."""
+        """Return the tokens of a prompt and all that follows."""
         return list(chain.from_iterable(map(self._tokens, (state.prompt, *state.pieces))))
 
     def likeliest(self, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[Top, ...]:
-        """The likeliest tokens at each place by their texts."""
+        """Return the likeliest tokens at each place by their texts."""
         words = self._words
         for token in {token for place in places for token, _ in place} - words.keys():
             words[token] = self.token_bytes(token).decode("utf-8", "replace")
@@ -108,12 +108,12 @@ class TokenizerBackend:
         return Written(self._text(state, tokens, why), tokens, logprobs, (), why)
 
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
-        """The first so many tokens of what was written after a state."""
+        """Return the first so many tokens of what was written after a state."""
         shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
         return shorter._replace(top=written.top[:tokens])
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
-        """Characters of the new text behind each token that goes on from a state, as far as these are complete."""
+        """Return the length of the new text after each token that goes on from a state, as far as it is complete."""
         return list(accumulate(map(len, self._parts(self._stream(state), tokens))))
 
     def start(self, generations: Sequence[Generation]) -> None:
@@ -147,7 +147,7 @@ class TokenizerBackend:
         return written._replace(top=self.likeliest(writer.top), error=error)
 
     def _tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
-        """The tokens of a prompt or a piece.
+        """Return the tokens of a prompt or a piece.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class TokenizerBackend:
         return self.tokenizer.encode(self.render(part), bos=False, most=self.context)
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
-        """The text of new tokens: of a character that two pieces share, the second has all."""
+        """Return the text of new tokens: of a character that two pieces share, the second has all."""
         stream = self._stream(state)
         text = "".join(self._parts(stream, tokens[:-1] if why == "uncertain" else tokens))
         return text + (stream.flush() if why in ("end", "unlikely", "context", "error") else "")
@@ -311,7 +311,7 @@ class NativeBackend(TokenizerBackend):
         return ended
 
     def under_way(self) -> list[tuple[Generation, int, str]]:
-        """Texts that are being written: their tokens until now, and the text that is certain."""
+        """Return texts that are being written: their tokens until now, and the text that is certain."""
         return [
             (generation, len(writer.tokens), "".join(writer.text))
             for generation, (job, sample) in list(self._live.items())
@@ -431,7 +431,7 @@ def _digest_of_files(checkpoint: Checkpoint) -> str:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a model's file, or of all that lies in its folder."""
+    """Return the SHA-256 of a model's file, or of all that lies in its folder."""
     files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
     digests = [sha256_of(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

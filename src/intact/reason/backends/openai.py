@@ -157,7 +157,7 @@ class OpenAIBackend:
         return (*_CAVEATS, *own, *self._notes)
 
     def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a piece as the endpoint gave them; of a text as the caller counts, or its bytes."""
+        """Return the tokens of a piece as the endpoint gave them; of a text as the caller counts, or its bytes."""
         if isinstance(part, Piece):
             return len(part.tokens) or self._size(part.text)
         if isinstance(part, str):
@@ -168,7 +168,7 @@ class OpenAIBackend:
         return self._count(text) if self._count is not None else len(text.encode("utf-8", "replace"))
 
     def operations(self, start: int, count: int) -> int:
-        """Unknown."""
+        """Return 0: what an endpoint computes is unknown."""
         return 0
 
     def start(self, generations: Sequence[Generation]) -> None:
@@ -424,7 +424,7 @@ def _run(loop: asyncio.AbstractEventLoop, last: Coroutine[Any, Any, None]) -> No
 
 
 def _after(header: str | None, date: str | None) -> float | None:
-    """Seconds of a Retry-After: a number, or a date, which is counted from the endpoint's own."""
+    """Return the seconds of a Retry-After: a number, or a date, which is counted from the endpoint's own."""
     if header is None:
         return None
     try:

@@ -35,11 +35,11 @@ class Key:
         self._pattern = re.compile("".join(map(_written, secret))) if len(secret) >= SHORTEST else None
 
     def clean(self, text: str) -> str:
-        """A text without the key, as it is or as JSON may write it: with backslashes, or letters by their numbers."""
+        """Return a text without the key, as it is or as JSON may write it: with backslashes, or letters as numbers."""
         return text if self._pattern is None else self._pattern.sub("***", text)
 
     def clean_bytes(self, data: bytes) -> bytes:
-        """The same for bytes."""
+        """Return bytes without the key, likewise."""
         return self.clean(data.decode("latin-1")).encode("latin-1")
 
 
@@ -55,5 +55,5 @@ def variables(addresses: Mapping[str, str]) -> dict[str, str]:
 
 
 def _written(character: str) -> str:
-    """The ways to write a character in JSON, or in JSON within JSON, as a pattern."""
+    """Return the ways to write a character in JSON, or in JSON within JSON, as a pattern."""
     return rf"\\{{0,8}}(?:{re.escape(character)}|(?i:u{ord(character):04x}))"

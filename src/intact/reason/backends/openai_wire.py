@@ -41,7 +41,7 @@ _EXTENSIONS = (
 
 
 def body_of(generation: Generation, model: str, continues: Continues, key: int) -> tuple[str, dict[str, Any]]:
-    """The path and the body of a request.
+    """Return the path and the body of a request.
 
     Stop strings are not sent: endpoints do not tell a stop string from the model's own end. They are looked for in what
     arrives, and the connection is closed at the first.
@@ -80,7 +80,7 @@ def _messages(turns: Sequence[tuple[str, str]], text: str, continues: Continues)
 
 
 def _extensions(parameters: SamplingParameters) -> dict[str, Any]:
-    """Parameters that not every endpoint knows, where they differ from their defaults."""
+    """Return parameters that not every endpoint knows, where they differ from their defaults."""
     for kind in ("regex", "grammar"):
         if getattr(parameters, kind) is not None:
             raise ParameterError(f"a {kind} cannot be asked of an endpoint; json_schema can")
@@ -258,7 +258,7 @@ class Arrival:
 
 
 def stand_in(text: str) -> int:
-    """A number for a token whose own is unknown: 31 bits of a digest of its text."""
+    """Return a number for a token whose own is unknown: 31 bits of a digest of its text."""
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest()
     return int.from_bytes(digest, "little") >> 1
 
@@ -276,7 +276,7 @@ def _message(error: Any) -> str:
 
 
 def _listed(logprobs: Any, wanted: int) -> list[Listed]:
-    """The tokens of an event, in the form of completions or of chats."""
+    """Return the tokens of an event, in the form of completions or of chats."""
     if logprobs is None:
         return []
     if not isinstance(logprobs, dict):
@@ -301,7 +301,7 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def _pairs(top: Any) -> list[tuple[Any, Any]]:
-    """The likeliest tokens, in either form."""
+    """Return the likeliest tokens, in either form."""
     if isinstance(top, dict):
         return list(top.items())
     if isinstance(top, list) and all(isinstance(one, dict) for one in top):
@@ -328,7 +328,7 @@ def _text(value: Any) -> str:
 
 
 def _fixed(value: Any) -> int:
-    """A log-probability in units of 2^-24; a rounding error above 0 is 0."""
+    """Return a log-probability in units of 2^-24; a rounding error above 0 is 0."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not -1e6 < value < 1e-3:
         raise EndpointError(f"a log-probability must be a number of at most 0, got {value!r:.60}")
     return min(0, round(value * LOGPROB_SCALE))

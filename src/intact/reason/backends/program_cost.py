@@ -37,7 +37,7 @@ class ProgramCost:
 
 
 def _visible(end: int, window: int) -> int:
-    """Positions that those before `end` see, themselves included, all together."""
+    """Return the number of positions that those before `end` see, themselves included, all together."""
     if not window or end <= window:
         return end * (end + 1) // 2
     return window * (window + 1) // 2 + (end - window) * window

@@ -8,7 +8,7 @@ from intact.exact import ranking
 
 
 def keep_best(scores: Sequence[float | None], count: int, texts: Sequence[Hashable] | None = None) -> list[int]:
-    """The `count` best by score, the best first, equals in their order; those without a score are never kept.
+    """Return the `count` best by score, the best first, equals in their order; those without a score are never kept.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def keep_best(scores: Sequence[float | None], count: int, texts: Sequence[Hashab
 
 
 def best_of_trees(scores: Sequence[float | None], width: int) -> list[int]:
-    """The best of each tree, where every `width` neighbours are the children of one tree's node (DVTS).
+    """Return the best of each tree, where every `width` neighbours are the children of one tree's node (DVTS).
 
     Equals go to the first; a tree whose children have no score has none.
     """

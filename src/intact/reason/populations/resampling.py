@@ -41,12 +41,12 @@ Key: TypeAlias = int | DrawSource
 
 
 def uniforms(key: int, n: int) -> list[int]:
-    """The first n uniforms of a key, in units of 2^-64."""
+    """Return the first n uniforms of a key, in units of 2^-64."""
     return [uniform64(key, i) for i in range(n)]
 
 
 def integer_weights(weights: Sequence[Number]) -> list[int]:
-    """Weights over their common denominator.
+    """Return weights over their common denominator.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def integer_weights(weights: Sequence[Number]) -> list[int]:
 
 
 def invert(points: Sequence[int], masses: Sequence[int], scale: int) -> list[int]:
-    """The inverse distribution function: for each point the first j with `point < scale (m_0 + ... + m_j)`."""
+    """Return the inverse distribution function: for each point the first j with `point < scale (m_0 + ... + m_j)`."""
     edges = [scale * edge for edge in accumulate(masses)]
     return [bisect_right(edges, point) for point in points]
 
@@ -74,14 +74,14 @@ def multinomial(key: int, weights: Sequence[Number], n: int) -> list[int]:
 
 
 def stratified(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """One draw from each n-th of the distribution, at (i + u_i) / n; ascending."""
+    """Draw once from each n-th of the distribution, at (i + u_i) / n; ascending."""
     masses = integer_weights(weights)
     total = sum(masses)
     return invert([((i << 64) + u) * total for i, u in enumerate(uniforms(key, n))], masses, n << 64)
 
 
 def systematic(key: int, weights: Sequence[Number], n: int) -> list[int]:
-    """One draw from each n-th of the distribution, all at (i + u_0) / n; ascending."""
+    """Draw once from each n-th of the distribution, all at (i + u_0) / n; ascending."""
     masses = integer_weights(weights)
     total = sum(masses)
     u = uniforms(key, 1)[0]

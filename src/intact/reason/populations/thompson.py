@@ -23,7 +23,7 @@ class Normal(NamedTuple):
     tau2: float = 0.1
 
     def observe(self, rewards: Sequence[float]) -> Normal:
-        """The posterior after n rewards of mean y.
+        """Return the posterior after n rewards of mean y.
 
         `kappa' = kappa + n`, `nu' = nu + n`, `m' = (kappa m + n y) / kappa'`,
         `nu' tau'^2 = nu tau^2 + sum (y_i - y)^2 + kappa n (m - y)^2 / kappa'`.
@@ -41,7 +41,7 @@ class Normal(NamedTuple):
         )
 
     def draw(self, stream: RandomStream) -> float:
-        """A mean reward drawn from the belief."""
+        """Draw a mean reward from the belief."""
         variance = self.nu * self.tau2 / (2 * stream.gamma(self.nu / 2))
         return self.m + math.sqrt(variance / self.kappa) * stream.normal()
 
@@ -53,7 +53,7 @@ class Beta(NamedTuple):
     b: float = 0.5
 
     def observe(self, rewards: Sequence[float]) -> Beta:
-        """The posterior `Beta(a + sum r, b + sum (1 - r))`.
+        """Return the posterior `Beta(a + sum r, b + sum (1 - r))`.
 
         Raises
         ------
@@ -65,7 +65,7 @@ class Beta(NamedTuple):
         return Beta(self.a + total(rewards), self.b + total(1 - reward for reward in rewards))
 
     def draw(self, stream: RandomStream) -> float:
-        """A mean reward drawn from the belief."""
+        """Draw a mean reward from the belief."""
         return stream.beta(self.a, self.b)
 
 
@@ -73,13 +73,13 @@ PRIORS: dict[str, Normal | Beta] = {"normal": Normal(), "beta": Beta()}
 
 
 def thompson(arms: Sequence[Normal | Beta], stream: RandomStream) -> int:
-    """The arm whose drawn mean is the largest; arms draw in order, equals go to the first."""
+    """Return the arm whose drawn mean is the largest; arms draw in order, equals go to the first."""
     draws = [arm.draw(stream) for arm in arms]
     return max(range(len(draws)), key=draws.__getitem__)
 
 
 def wider_or_deeper(children: Sequence[tuple[float, Sequence[float]]], prior: Normal | Beta, key: int) -> int | None:
-    """A node's choice in AB-MCTS-A: a new child (None), or which child to go down to.
+    """Return a node's choice in AB-MCTS-A: a new child (None), or which child to go down to.
 
     Two arms at first: a new child, which has seen the scores of the children themselves, and deeper, which has seen
     those of everything below them. If deeper wins, each child is an arm that has seen its own score first, as in the

@@ -32,12 +32,12 @@ class Child(NamedTuple):
         return self.value / self.visits if self.visits else 0.0
 
     def visit(self, reward: float) -> Child:
-        """The child after one more visit."""
+        """Return the child after one more visit."""
         return self._replace(visits=self.visits + 1, value=self.value + reward)
 
 
 def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
-    """The child of the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
+    """Return the child of the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
 
     One never visited comes before all others; equals go to the first.
     """
@@ -49,7 +49,7 @@ def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
 
 
 def puct(children: Sequence[Child]) -> int:
-    """The child of the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
+    """Return the child of the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
 
     `c = ln((N + 19652 + 1) / 19652) + 1.25`, and N is the visits of all children. Equals go to the first; before any
     visit, that is the first of the largest prior.

@@ -21,13 +21,13 @@ class RandomStream:
         self._key, self._position = key, 0
 
     def uniform(self) -> float:
-        """A uniform number in (0, 1): the middle of one of 2^52 equal parts."""
+        """Return a uniform number in (0, 1): the middle of one of 2^52 equal parts."""
         bits = uniform64(self._key, self._position) >> 12
         self._position += 1
         return (2 * bits + 1) / (1 << 53)
 
     def normal(self) -> float:
-        """A standard normal number by Marsaglia's polar method, of which the second is not used."""
+        """Return a standard normal number by Marsaglia's polar method, of which the second is not used."""
         while True:
             x, y = 2 * self.uniform() - 1, 2 * self.uniform() - 1
             square = x * x + y * y
@@ -48,7 +48,7 @@ class RandomStream:
                 return d * v
 
     def beta(self, a: float, b: float) -> float:
-        """A beta variate, as a ratio of gammas."""
+        """Return a beta variate, as a ratio of gammas."""
         x, y = self.gamma(a), self.gamma(b)
         return x / (x + y)
 

@@ -59,7 +59,7 @@ class ValueHead(LearntHead):
         return cls(model, tuple(rounded.tolist()), fraction, round(bias * (1 << 32)), learnt)
 
     def logit(self, state: HiddenState) -> Fraction:
-        """The log-odds: exact.
+        """Return the log-odds: exact.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class ValueHead(LearntHead):
         return total * Fraction(2) ** (state.exponent - self.fraction) + Fraction(self.bias, 1 << 32)
 
     def value(self, state: HiddenState) -> float:
-        """The chance, 1 / (1 + e^-logit), whose bits depend on nothing but the integers."""
+        """Return the chance, 1 / (1 + e^-logit), whose bits depend on nothing but the integers."""
         logit = min(max(self.logit(state), Fraction(-FARTHEST)), Fraction(FARTHEST))
         return 1 / (1 + exp(-float(logit)))
 

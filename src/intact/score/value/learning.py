@@ -148,7 +148,7 @@ class _Regression(NamedTuple):
 
 
 def _fit(table: _Table, folds: int) -> tuple[_Regression, float]:
-    """The regression whose penalty is the best for problems left out, and that penalty's inverse."""
+    """Return the regression whose penalty is the best for problems left out, and that penalty's inverse."""
     parts = [(table.part(~fold), table.part(fold)) for fold in table.folds(folds)]
     losses = [sum(_loss(_regress(rest, strength), part) for rest, part in parts) for strength in STRENGTHS]
     strength = STRENGTHS[int(np.argmin(losses))]
@@ -163,7 +163,7 @@ def _loss(model: _Regression, part: _Table) -> float:
 
 
 def _regress(table: _Table, strength: float) -> _Regression:
-    """A regression on standardised components; where all texts are alike, their share, smoothed."""
+    """Return a regression on standardised components; where all texts are alike, their share, smoothed."""
     from sklearn.linear_model import LogisticRegression
 
     if table.right.max() == 0 or table.right.min() == 1:
