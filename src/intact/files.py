@@ -31,6 +31,14 @@ def read_text(file: Path, error: type[IntactError] = FormatError) -> str:
         raise error(f"{file} cannot be read: {getattr(why, 'strerror', None) or why}") from why
 
 
+def numbered_lines(text: str) -> list[tuple[int, str]]:
+    """Return the lines of a text that hold something, with their numbers from 1.
+
+    A line feed alone ends one, where `str.splitlines` takes other separators too, which texts in JSON may hold.
+    """
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
 def expand_home(text: str) -> Path:
     """Return a path; ``~`` or ``~USER`` at its beginning stands for a home folder.
 

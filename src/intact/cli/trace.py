@@ -15,7 +15,7 @@ from rich.text import Text
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, out, printable
 from intact.errors import FormatError, ParameterError
-from intact.files import read_text
+from intact.files import numbered_lines, read_text
 from intact.markup.tree import scores_of, texts_of, way_to
 
 EXAMPLES = """\
@@ -81,8 +81,7 @@ def read(file: Path) -> list[dict[str, Any]]:
         try:
             values = [decoder.loads(text)]
         except ValueError:
-            # not splitlines: texts may hold other separators of lines
-            values = [decoder.loads(line) for line in text.split("\n") if line.strip()]
+            values = [decoder.loads(line) for _, line in numbered_lines(text)]
     except ValueError as error:
         raise FormatError(f"{file} is no JSON: {error}") from error
     found = [value.get("trace", value) if isinstance(value, dict) else None for value in values]

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from intact.errors import FormatError, ParameterError
 from intact.exact import root
-from intact.files import write_whole
+from intact.files import numbered_lines, write_whole
 from intact.numerics.sampling import branch_key
 
 VERSION: Final = 1
@@ -73,9 +73,7 @@ def read_logs(files: Iterable[Path]) -> dict[Arm, dict[str, Trial]]:
     log: dict[Arm, dict[str, Trial]] = {}
     origins: dict[Arm | None, Any] = {}
     for file in files:
-        # not splitlines: texts may hold other separators of lines
-        lines = [(place, line) for place, line in enumerate(file.read_text("utf-8").split("\n"), 1) if line.strip()]
-        for place, line in lines:
+        for place, line in numbered_lines(file.read_text("utf-8")):
             try:
                 value = json.loads(line)
                 arm = Arm.of(value["method"], value["trace"]["parameters"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from intact import strict_json
 from intact.errors import FormatError, ParameterError
-from intact.files import expand_home
+from intact.files import expand_home, numbered_lines
 
 Row = Mapping[str, Any]
 observers: list[Callable[[Path], None]] = []
@@ -52,17 +52,13 @@ def read_rows(path: Path) -> list[Row]:
         if not isinstance(rows, list):
             raise FormatError(f"{path} should hold a list, but holds {type(rows).__name__}")
         return rows
-    return [strict_json.parse(line, f"{path}, line {number}", error=FormatError) for number, line in _lines(text)]
+    return [
+        strict_json.parse(line, f"{path}, line {number}", error=FormatError) for number, line in numbered_lines(text)
+    ]
 
 
 def row_place(path: Path, index: int) -> str:
     """Return where a row of a file that `read_rows` reads stands, from 1: its line, or in JSON and CSV its number."""
     if path.suffix in (".csv", ".json"):
         return f"row {index + 1}"
-    return f"line {_lines(path.read_text('utf-8-sig'))[index][0]}"
-
-
-def _lines(text: str) -> list[tuple[int, str]]:
-    """Return the lines that hold something, with their numbers."""
-    # not splitlines: texts may hold other separators of lines
-    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return f"line {numbered_lines(path.read_text('utf-8-sig'))[index][0]}"
