@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
@@ -20,6 +20,7 @@ from intact.evaluate.report.sections.base import (
     by_run,
     drawn_samples,
     join_reasons,
+    measured,
     omission_notes,
     once,
 )
@@ -195,10 +196,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
         texts = measure_texts(*curves[arm.name], longest) if arm.name in curves and longest else None
         votes: VoteRegret | Omission | None = None
         if arm.name in drawn and largest:
-            try:
-                votes = measure_votes(drawn[arm.name], largest)
-            except ParameterError as error:  # one answer was graded both right and wrong
-                votes = Omission(str(error))
+            votes = measured(drawn[arm.name], partial(measure_votes, budget=largest))
         if isinstance(votes, Omission):
             reasons.append(votes.because)
             votes = None
