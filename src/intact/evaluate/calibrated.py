@@ -24,7 +24,7 @@ from intact.evaluate.samples import Leaf, direct, first_records, leaves, own_sam
 from intact.evaluate.scores import DIGITS
 from intact.exact import Number, significant
 from intact.files import sha256_of
-from intact.reason.execution import MAX_TOKENS
+from intact.reason.execution import DEFAULTS
 from intact.reason.problem import Result
 from intact.reason.registry import all_methods
 from intact.run_receipts.versions import versions_of_method, versions_of_task
@@ -375,8 +375,7 @@ def _shares(first: Sequence[ItemRecord]) -> tuple[Fraction, ...] | str:
 
 def _sampling(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return sampling parameters with what stands for absent ones, as a request of a method has them."""
-    values: dict[str, Any] = {"max_tokens": MAX_TOKENS, "stop": ()} | dict(given)
-    found = SamplingParameters(**values)
+    found = SamplingParameters(**{**DEFAULTS, **given})
     return {name: getattr(found, name) for name in SamplingParameters.__dataclass_fields__ if name != "seed"}
 
 

@@ -203,7 +203,10 @@ class Driver:
             self._note_timeout(key, 0.0)
         root, ledger = Root(key, timed, timed_out), Ledger(replace(self.budget, seconds=None))
         generator = method(problem, **method.with_sampling(self.sampling, parameters))
-        execution = Execution(self, root, problem, generator, sampling, self.sampling, ledger, ReadTexts())
+        reader, options = ReadTexts(), self.sampling
+        execution = Execution(
+            self, root, problem, generator, sampling=sampling, options=options, ledger=ledger, reader=reader
+        )
         execution.rivals = execution.look_up(method, parameters)
         self._active.append(Active(number, job, execution, self._clock()))
         self.ready.append(execution)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError, ScorerError, SpentError
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from intact.reason.driver import Driver
 
 _LOG = logging.getLogger("intact")
-MAX_TOKENS = 512
-"""Of an extension, where nobody says otherwise."""
+DEFAULTS: Final[Mapping[str, Any]] = {"max_tokens": 512, "stop": ()}
+"""Sampling parameters of an extension, where nobody says otherwise."""
 DEPTH = 16
 """How deep methods may call methods."""
 _FIELDS = sorted(inspect.signature(Extend).parameters.keys() & inspect.signature(SamplingParameters).parameters.keys())
@@ -69,6 +69,7 @@ class Execution:
         root: Root,
         problem: Problem,
         generator: Generator[Any, Any, Any],
+        *,
         sampling: Mapping[str, Any],
         options: Mapping[str, Any],
         ledger: Ledger,
@@ -99,9 +100,7 @@ class Execution:
     def writing(self, request: Extend) -> Writing:
         """Resolve what an extension leaves open, and give it its place in the tree."""
         backend = self.driver.model(self, request.model)
-        fields: dict[str, Any] = (
-            {"max_tokens": MAX_TOKENS, "stop": ()} | dict(self.sampling) | {"seed": self.problem.seed}
-        )
+        fields: dict[str, Any] = {**DEFAULTS, **self.sampling, "seed": self.problem.seed}
         ends = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
         fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) not in (None, ())}
         if self.rivals > fields.get("top_logprobs", 0):
@@ -352,7 +351,15 @@ class Execution:
             raise ParameterError(f"methods call methods more than {DEPTH} deep")
         ledger, reader = Ledger(Budget()), ReadTexts(self.reader)
         child = Execution(
-            self.driver, self.root, problem, generator, sampling, self.options, ledger, reader, self._depth + 1
+            self.driver,
+            self.root,
+            problem,
+            generator,
+            sampling=sampling,
+            options=self.options,
+            ledger=ledger,
+            reader=reader,
+            depth=self._depth + 1,
         )
         child.rivals = rivals
         return name, child
