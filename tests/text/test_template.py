@@ -205,6 +205,20 @@ def test_misshapen_messages_are_refused(messages: Any) -> None:
         render("x", messages)
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"content": None}, "has a 'content' of type NoneType"),
+        ({"content": [{"type": "text", "text": "Hi"}]}, "has a 'content' of type list"),
+        ({}, "has no 'content'"),
+    ],
+)
+def test_content_that_a_template_cannot_take_is_named(content: Any, found: str) -> None:
+    messages = [*HI, {"role": "user", **content}]
+    with pytest.raises(ParameterError, match=re.escape(f"; messages[1] {found}: this template may expect a text")):
+        render("{% for m in messages %}{{ m['role'] + m['content'] }}{% endfor %}", messages)
+
+
 def test_limits_hold_in_every_thread() -> None:
     endless = ChatTemplate(
         "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", seconds=0.3

@@ -162,6 +162,7 @@ class ChatTemplate:
         if "failure" in reply:
             raise ParameterError(
                 f"the chat template of {self._source} fails on these messages{line}: {reply['failure']}"
+                f"{_no_text(messages)}"
             )
         text: str = reply["text"]
         return text
@@ -268,6 +269,17 @@ def _check(messages: Sequence[Message]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ParameterError(f"messages[{index}] must be a mapping with a 'role', got {message!r:.60}")
+
+
+def _no_text(messages: Sequence[Message]) -> str:
+    """Return the end of an error's message that names the first message whose content is no text, if there is one."""
+    for index, message in enumerate(messages):
+        if not isinstance(content := message.get("content"), str):
+            found = (
+                "has no 'content'" if "content" not in message else f"has a 'content' of type {type(content).__name__}"
+            )
+            return f"; messages[{index}] {found}: this template may expect a text"
+    return ""
 
 
 def current() -> datetime:
