@@ -421,3 +421,10 @@ def test_two_pulls_at_once_fetch_once(hub, home):
         results = list(pool.map(lambda _: pull(hub_entry()), range(2)))
     assert sorted(result.fresh for result in results) == [False, True]
     assert hub.ranges == [None]
+
+
+def test_names_of_models_that_cannot_be_are_explained():
+    with pytest.raises(ParameterError, match="a repository on the hub has the name hf:HuggingFaceTB/SmolLM2-135M"):
+        catalogue.resolve("HuggingFaceTB/SmolLM2-135M")
+    with pytest.raises(ParameterError, match="name_or_path is empty"):
+        catalogue.resolve("")

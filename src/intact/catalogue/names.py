@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from intact.catalogue.aliases import aliases, could_be_alias
@@ -12,6 +13,9 @@ from intact.catalogue.place import store
 from intact.errors import ParameterError
 from intact.files import expand_home
 from intact.suggest import did_you_mean
+
+_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
+"""What looks like the name of a repository on the hub."""
 
 
 class MissingModelError(ParameterError):
@@ -89,6 +93,8 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     if not isinstance(name_or_path, str | os.PathLike):
         raise ParameterError(f"name_or_path must be a model's name or path, got {name_or_path!r:.60}")
     text = os.fspath(name_or_path)
+    if not text:
+        raise ParameterError("name_or_path is empty: expected a model's name or path")
     if isinstance(name_or_path, str):
         text = expand(text)
         if text in CATALOGUE:
@@ -106,7 +112,9 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     if path.exists():
         return path
     if looks_like_path(text) or not isinstance(name_or_path, str):
-        raise ParameterError(f"{text}: no such file or folder")
+        is_hub = isinstance(name_or_path, str) and _REPOSITORY.fullmatch(text)
+        hint = f"; a repository on the hub has the name {PREFIX}{text}" if is_hub else ""
+        raise ParameterError(f"{text}: no such file or folder{hint}")
     entry(text)
     raise AssertionError("entry() raises for unknown names")
 
