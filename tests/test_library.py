@@ -267,6 +267,17 @@ def test_a_chat_is_the_rendered_template(model):
 def test_a_chat_is_one_answer(model):
     with pytest.raises(ParameterError, match="chat gives one answer, got n=3: give generate a ChatPrompt"):
         model.chat([{"role": "user", "content": "some"}], n=3)
+    with pytest.raises(ParameterError, match="chat gives one answer, and ids names several: give id"):
+        model.chat([{"role": "user", "content": "some"}], ids=["a"])
+    with pytest.raises(ParameterError, match="stream gives one answer, got n=2: use generate for several"):
+        model.stream("some", n=2)
+    assert len(list(model.stream("some", n=1, max_tokens=2))) == 2
+
+
+def test_a_list_of_texts_is_no_text(model):
+    for call in (model.stream, model.logits, model.logprobs):
+        with pytest.raises(ParameterError, match="must be one text or its token ids, got a list with 'some' in it"):
+            call(["some", "other"])
 
 
 def test_a_model_without_a_template_does_not_chat(tmp_path):
@@ -364,7 +375,9 @@ def test_a_completion_is_a_value(model):
         ({"ids": [None]}, r"ids\[0\] must be a string, got None"),
         ({"ids": [7]}, r"ids\[0\] must be a string, got 7"),
         ({"ids": ["\ud800"]}, r"ids\[0\] holds the lone surrogate U\+D800"),
-        ({"max_token": 2}, "'max_token' is no sampling parameter: did you mean max_tokens"),
+        ({"max_token": 2}, "there is no option 'max_token': did you mean max_tokens"),
+        ({"reciept": True}, "there is no option 'reciept': did you mean receipt"),
+        ({"prioritys": 1}, "there is no option 'prioritys': did you mean priority"),
     ],
 )
 def test_an_impossible_parameter_is_named(model, parameters, message):

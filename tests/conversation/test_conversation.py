@@ -140,10 +140,17 @@ def test_a_question_that_cannot_be_asked_leaves_no_trace(talk, question):
     for ask in (talk.say, talk.stream, talk.edit, lambda text: asyncio.run(talk.asay(text))):
         with pytest.raises(ParameterError):
             ask(question)
-    with pytest.raises(ParameterError, match="'max_token' is no sampling parameter"):
+    with pytest.raises(ParameterError, match="there is no option 'max_token': did you mean max_tokens"):
         talk.say("two", max_token=3)
     assert talk.messages == before
     assert len(talk.branches()) == 1
+
+
+def test_misspelt_options_are_named_before_anything_is_said(model):
+    with pytest.raises(ParameterError, match="there is no option 'reciept': did you mean receipt"):
+        intact.Conversation(model, reciept=True)
+    with pytest.raises(ParameterError, match="system must be a text, got 5"):
+        intact.Conversation(model, system=5)
 
 
 def test_names_that_do_not_exist_are_named(talk):

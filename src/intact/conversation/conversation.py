@@ -17,6 +17,7 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import FormatError, IntactError, ParameterError
 from intact.files import read_text, write_whole
 from intact.library import Chunk, Completion, Model, RequestFields
+from intact.library.options import check_option_names
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -62,6 +63,11 @@ class Conversation:
     **options
         What holds for all answers, as in `Model.generate`: max_tokens, temperature, seed, receipt, ...
 
+    Raises
+    ------
+    ParameterError
+        If the system message is no text, or an option has no such name. Impossible values are named when they are used.
+
     Attributes
     ----------
     leaf : str or None
@@ -86,6 +92,9 @@ class Conversation:
         now: datetime | str | None = None,
         **options: Unpack[RequestFields],
     ) -> None:
+        if system is not None and not isinstance(system, str):
+            raise ParameterError(f"system must be a text, got {system!r:.60}")
+        check_option_names(options.keys() - {"n"})
         self.model, self.system, self.options = model, system, options
         self.leaf: str | None = None
         self._now, self._tree = now, MessageTree()

@@ -133,7 +133,8 @@ class Model(LoadedModel):
             if chunk is not None:
                 chunks.append(chunk)
 
-        checked = GenerateOptions.of(options, ids=None if id is None else [id], listen=listen)
+        one = _for_one(options, "stream", "use generate")
+        checked = GenerateOptions.of(one, ids=None if id is None else [id], listen=listen)
         return self._stream(self._jobs([prompt], checked), chunks, checked)
 
     def _stream(self, jobs: list[Job], chunks: deque[Chunk], options: GenerateOptions) -> Iterator[Chunk]:
@@ -561,6 +562,8 @@ class Model(LoadedModel):
             number = whole(token)
             if isinstance(token, Mapping):
                 raise ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
+            if isinstance(token, str | bytes | ChatPrompt) or is_sequence(token):
+                raise ParameterError(f"{what} must be one text or its token ids, got a list with {token!r:.60} in it")
             if number is None:
                 raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
             if not 0 <= number < self.program.vocabulary:
@@ -662,11 +665,13 @@ def _chat_prompt(messages: Sequence[Mapping[str, Any]], now: datetime | str | No
     return ChatPrompt(messages, now=current() if now is None else read_time(now))
 
 
-def _for_one(options: RequestFields) -> RequestFields:
+def _for_one(options: RequestFields, call: str = "chat", several: str = "give generate a ChatPrompt") -> RequestFields:
     """Return the options of one answer, without the number of answers, which type checkers do not let pass."""
     others: dict[str, Any] = dict(options)
+    if "ids" in others:
+        raise ParameterError(f"{call} gives one answer, and ids names several: give id")
     if whole(n := others.pop("n", 1)) != 1:
-        raise ParameterError(f"chat gives one answer, got n={n!r:.60}: give generate a ChatPrompt for several")
+        raise ParameterError(f"{call} gives one answer, got n={n!r:.60}: {several} for several")
     return cast(RequestFields, others)
 
 

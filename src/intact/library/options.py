@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
@@ -12,10 +12,11 @@ from intact.engine.completion import Listener
 from intact.engine.mixes import check_shadow, chosen_mix
 from intact.engine.model import prompt_id
 from intact.engine.sampling.definitions import check_unicode, flag, integer
-from intact.engine.sampling.parameters import SamplingFields, SamplingParameters
+from intact.engine.sampling.parameters import DEFINITIONS, SamplingFields, SamplingParameters
 from intact.errors import ParameterError
 from intact.receipts.canonical import HashName
 from intact.receipts.make import wanted_hash
+from intact.suggest import unknown_name
 from intact.text import ChatPrompt
 
 Prompt: TypeAlias = str | Sequence[int] | ChatPrompt
@@ -76,6 +77,16 @@ class RequestFields(SamplingFields, ServiceFields, MixFields, AdapterFields, tot
     """The arguments by name of all that generates: of `SamplingParameters` and of the three groups above."""
 
 
+_SERVICE = (*ServiceFields.__annotations__, *MixFields.__annotations__, *AdapterFields.__annotations__)
+
+
+def check_option_names(given: Iterable[str]) -> None:
+    """Raise ParameterError if a name is none of `RequestFields`."""
+    for name in given:
+        if name not in DEFINITIONS and name not in _SERVICE:
+            raise ParameterError(unknown_name(f"there is no option {name!r:.60}", name, [*DEFINITIONS, *_SERVICE]))
+
+
 @dataclass(kw_only=True)
 class GenerateOptions:
     """The arguments of `Model.generate` beside the prompts, checked; `listen` is called with each chunk.
@@ -114,8 +125,8 @@ class GenerateOptions:
     def of(cls, fields: RequestFields, **others: Any) -> GenerateOptions:
         """Make options of the arguments by name, and of others that have fields here."""
         given: dict[str, Any] = dict(fields)
-        names = ServiceFields.__annotations__ | MixFields.__annotations__ | AdapterFields.__annotations__
-        service = {name: given.pop(name) for name in names if name in given}
+        check_option_names(given)
+        service = {name: given.pop(name) for name in _SERVICE if name in given}
         return cls(parameters=SamplingParameters.by_name(given), **service, **others)
 
     def name(self, i: int, tokens: list[int], count: int) -> str:
