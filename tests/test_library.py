@@ -280,6 +280,20 @@ def test_a_list_of_texts_is_no_text(model):
             call(["some", "other"])
 
 
+def test_sizes_are_bytes_or_texts(path, tmp_path):
+    with intact.load(path, cache_bytes="3MB", prefix_cache=tmp_path, prefix_cache_bytes="1MB") as one_model:
+        assert one_model.engine.pool.most == 3_000_000 // one_model.executor.page_bytes
+    with pytest.raises(ParameterError, match="cache_bytes takes a size such as 300MB"):
+        intact.load(path, cache_bytes="much")
+
+
+def test_arguments_of_load_that_cannot_be_are_named(path):
+    with pytest.raises(ParameterError, match=r"adapters\['a'\] must be a file or a folder, got 5"):
+        intact.load(path, adapters={"a": 5})
+    with pytest.raises(ParameterError, match="there is no executor 'cuda' .*: expected 'native' or 'reference'"):
+        intact.load(path, executor="cuda")
+
+
 def test_a_model_without_a_template_does_not_chat(tmp_path):
     path = write_tiny(tmp_path / "base.gguf")
     raw = path.read_bytes()

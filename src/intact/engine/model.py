@@ -340,7 +340,8 @@ class LoadedModel:
     def __repr__(self) -> str:
         if "program" not in self.__dict__:
             return f"Model({self.path.name!r}, closed)"
-        return f"Model({self.path.name!r}, {self.program.architecture}, {self.executor.profile})"
+        adapter = f", adapter {self.adapter!r}" if self.adapter else ""
+        return f"Model({self.path.name!r}, {self.program.architecture}, {self.executor.profile}{adapter})"
 
     @contextmanager
     def _submitted(self, jobs: Sequence[Submittable]) -> Iterator[None]:

@@ -50,9 +50,9 @@ def load(
     page_size: int = 32,
     chunk: int = DEFAULT_CHUNK,
     rows: int = DEFAULT_ROWS,
-    cache_bytes: int | None = None,
+    cache_bytes: int | str | None = None,
     prefix_cache: bool | str | os.PathLike[str] = True,
-    prefix_cache_bytes: int | None = None,
+    prefix_cache_bytes: int | str | None = None,
     drafter: str = "auto",
     draft_model: str | os.PathLike[str] | None = None,
     partners: Sequence[str | os.PathLike[str]] = (),
@@ -84,14 +84,16 @@ def load(
         The C++ executor, or its definition in NumPy, which leaves threads to NumPy.
     page_size, chunk, rows : int
         Positions a page of the KV cache, prompt tokens a step, rows a step.
-    cache_bytes : int, optional
-        A hard cap on the KV cache; by default a quarter of the memory that this process may use.
+    cache_bytes : int or str, optional
+        A hard cap on the KV cache, in bytes or such as ``"300MB"``; by default a quarter of the memory that this
+        process may use.
     prefix_cache : bool, str or path
         If true, prompts that begin alike share what was computed, also after the first has ended. A folder: pages of
         prompts are kept there too, for later processes and others at the same time (docs/engine.md); it is made if it
         is absent. The first time of a model its weights are read again, to digest them.
-    prefix_cache_bytes : int, optional
-        The most bytes of the files in that folder, by default 4 GB; the least recently used pages are removed.
+    prefix_cache_bytes : int or str, optional
+        The most bytes of the files in that folder, or such as ``"2GB"``; by default 4 GB. The least recently used pages
+        are removed.
     drafter : {'auto', 'heads', 'lookup', 'recycling', 'stand', 'off'} or another's name
         The drafter, which guesses ahead (docs/drafting.md). 'heads' is the model's own prediction head, which takes
         memory of its own.
@@ -146,10 +148,11 @@ def load(
     chunk, rows = integer("chunk", chunk, 1, 1 << 16), integer("rows", rows, 1, 1 << 16)
     if cache_bytes is None:
         memory = usable()
-        cache_bytes = memory and memory // 4
+        most_cache = memory and memory // 4
     else:
-        cache_bytes = integer("cache_bytes", cache_bytes, 1, 1 << 62)
-    folder = _prefix_folder(prefix_cache, prefix_cache_bytes)
+        most_cache = _size("cache_bytes", cache_bytes)
+    most_pages = None if prefix_cache_bytes is None else _size("prefix_cache_bytes", prefix_cache_bytes)
+    folder = _prefix_folder(prefix_cache, most_pages)
     division = _division(tensor_parallel, pipeline_parallel, bool(adapters), folder is not None)
     cap = _weights_cap(weights_memory, parts, executor, division)
     if prefill is not None:
@@ -157,7 +160,8 @@ def load(
     settings = ExecutorSettings(profile, width, page_size, executor, threads)
     guessing = DrafterLoader(drafter, draft_model, settings, division)
     if executor not in ("native", "reference") or (executor == "reference" and parts.float32):
-        raise ParameterError(f"there is no executor {executor!r} for the profile {profile}")
+        known = "'native'" if parts.float32 else "'native' or 'reference'"
+        raise ParameterError(f"there is no executor {executor!r:.60} for the profile {profile}: expected {known}")
     import tokenizers  # noqa: F401  before short-lived data: what stays in memory then leaves fewer holes
 
     if isinstance(partners, str | os.PathLike):
@@ -180,24 +184,24 @@ def load(
     if prefill is not None:
         from intact.parallel.start import start_prompts
 
-        limit = cache_bytes or DEFAULT_BYTES
+        limit = most_cache or DEFAULT_BYTES
         process = parse_prefill(prefill)
         prompts = start_prompts(main.checkpoint, main.program, process, settings, main.executor, limit)
     encoder, keep = main.program.is_encoder, prefix_cache is not False
-    paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": cache_bytes, "prefix_cache": keep}
+    paging: dict[str, Any] = {"page_size": page_size, "cache_bytes": most_cache, "prefix_cache": keep}
     small = partial(load, threads=threads, executor=executor, drafter=OFF, **paging)
     stores: list[Pages] = [] if prompts is None else [prompts.box]
     if folder is not None:
-        limit = DEFAULT_BYTES if prefix_cache_bytes is None else prefix_cache_bytes
+        limit = DEFAULT_BYTES if most_pages is None else most_pages
         stores = [_page_store(one, state, folder, limit) for one, state in zip((main, *others), states, strict=True)]
     engine = Engine(
         main.executor,
         main.program.context,
         chunk=chunk,
         rows=rows,
-        cache_bytes=cache_bytes,
+        cache_bytes=most_cache,
         prefix_cache=keep,
-        drafting=None if encoder else guessing.drafting(main, small, cache_bytes, keep),
+        drafting=None if encoder else guessing.drafting(main, small, most_cache, keep),
         partners=[other.executor for other in others],
         stores=stores,
         adapters=[added_digest(variant.program, main.program) for variant in variants.values()] if folder else (),
@@ -216,15 +220,24 @@ def _check_encoder(drafter: str, draft_model: bool, partners: bool, pages: bool)
         raise ParameterError("an encoder keeps no pages, which depend on the whole text: leave out the prefix cache")
 
 
+def _size(name: str, size: object) -> int:
+    """Return a number of bytes that may be given as a text such as 300MB.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    return integer(name, parse_size(size, name) if isinstance(size, str) else size, 1, 1 << 62)
+
+
 def _prefix_folder(prefix_cache: object, limit: int | None) -> Path | None:
     """Return the folder of pages that arguments of `load` name, if they name one."""
     folder = expand_home(os.fspath(prefix_cache)) if isinstance(prefix_cache, str | os.PathLike) else None
     if (folder is None and not isinstance(prefix_cache, bool)) or prefix_cache == "":
         raise ParameterError(f"prefix_cache must be True, False or a folder, got {prefix_cache!r:.60}")
-    if limit is not None:
-        integer("prefix_cache_bytes", limit, 1, 1 << 62)
-        if folder is None:
-            raise ParameterError("prefix_cache_bytes limits a folder, and there is none: give prefix_cache=FOLDER")
+    if limit is not None and folder is None:
+        raise ParameterError("prefix_cache_bytes limits a folder, and there is none: give prefix_cache=FOLDER")
     return folder
 
 
@@ -256,9 +269,7 @@ def _weights_cap(
     """Return the cap on the memory of weights that an argument of `load` names; refuse what does not go with one."""
     if weights_memory is None:
         return None
-    if isinstance(weights_memory, str):
-        weights_memory = parse_size(weights_memory, "weights_memory")
-    cap = integer("weights_memory", weights_memory, 1, 1 << 62)
+    cap = _size("weights_memory", weights_memory)
     if executor != "native":
         raise ParameterError(f"weights_memory is for the native executor, got executor={executor!r}")
     if parts.float32:
@@ -356,7 +367,9 @@ def _named(adapters: Mapping[str, str | os.PathLike[str]], chosen: str | None) -
     """Return adapters whose names have been checked."""
     if not isinstance(adapters, Mapping):
         raise ParameterError(f"adapters must be a mapping of names to files or folders, got {adapters!r:.60}")
-    for name in adapters:
+    for name, path in adapters.items():
+        if not isinstance(path, str | os.PathLike):
+            raise ParameterError(f"adapters[{name!r:.60}] must be a file or a folder, got {path!r:.60}")
         if not (isinstance(name, str) and ADAPTER_NAME.fullmatch(name)):
             raise ParameterError(
                 f"adapters: a name has letters, digits, dots, hyphens and underscores, got {name!r:.60}"
