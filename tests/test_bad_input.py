@@ -10,6 +10,7 @@ import pytest
 import intact
 from intact.errors import FormatError, IntactError, ModelError, ParameterError
 from intact.formats import open_checkpoint
+from intact.reason import Problem
 from support.folders import write_folder
 from support.gguf_writer import write_gguf
 from support.tiny import IQ_KINDS, K_KINDS, KINDS, write_tiny
@@ -346,6 +347,15 @@ def test_a_truncated_file(parts):
         ({"budget": 5}, 'budget must be a text such as "tokens=20k" or a Budget, got 5'),
         ({"max_tokens": -5}, "max_tokens must be an integer from 1 to .*, got -5"),
         ({"model": None}, "name_or_path must be a model's name or path, got None"),
+        ({"question": " "}, "the question is empty: give a text, or a Problem"),
+        ({"question": Problem("a", "Why?", seed=2), "seed": 3}, "seed is 3, but the Problem has its own, 2: give one"),
+        ({"seed": "x"}, "seed must be an integer from .*, got 'x'"),
+        ({"receipt": 1}, "receipt must be True or False, got 1"),
+        ({"journal": 5}, "journal must be a folder, got 5"),
+        ({"tools": 5}, "tools must be a mapping of names to tools, got 5"),
+        ({"tools": {"a": 5}}, r"tools\['a'\] must be a MethodTool, got 5"),
+        ({"temprature": 1}, "self_consistency has no parameter 'temprature': did you mean temperature"),
+        ({"json_schema": {}}, "self_consistency has no parameter 'json_schema'; it has n, max_tokens, temperature"),
     ],
 )
 def test_an_argument_that_is_none_is_named_before_any_work(asked, message):
@@ -354,6 +364,12 @@ def test_an_argument_that_is_none_is_named_before_any_work(asked, message):
 
     with pytest.raises(ParameterError, match=message):
         call(**asked)
+
+
+@pytest.mark.parametrize("model", [5, [], {"main": None}])
+def test_what_is_no_model_cannot_solve(model):
+    with pytest.raises(ParameterError, match="model must be a model, a name, a path, an address or a Backend, got "):
+        intact.solve(model, "self_consistency", "Why?", n=1)
 
 
 def test_no_file(tmp_path):

@@ -11,6 +11,8 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
+from intact.engine.sampling.definitions import flag
+from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.library import Model, load
 from intact.reason.backends.base import Backend, Rendering
@@ -22,11 +24,12 @@ from intact.reason.driver import PARALLEL, Driver
 from intact.reason.journal import Journal, JournalFolder
 from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
-from intact.reason.services import MethodJob, Services
+from intact.reason.services import MethodJob, Services, check_tools
 from intact.reason.tool import MethodTool
 from intact.score.answers import read_answer as read_answer
 from intact.score.available import check_data, check_method, check_parts, check_reader
 from intact.score.scorers import find_scorer
+from intact.suggest import unknown_name
 from intact.tasks.choose import Chosen
 from intact.tasks.task import Item, Style, Task
 from intact.text.template import DEFAULT_NOW, read_time
@@ -83,6 +86,8 @@ def backend_of(
         model = load(model)
     if isinstance(model, Model):
         return NativeBackend(model, time or DEFAULT_NOW, mix)
+    if not hasattr(model, "caveats"):
+        raise ParameterError(f"model must be a model, a name, a path, an address or a Backend, got {model!r:.60}")
     if time is not None and isinstance(model, Rendering) and model.now != time:
         raise ParameterError(f"now is {time.isoformat()}, but the back end was made with {model.now.isoformat()}")
     return model
@@ -186,7 +191,7 @@ def solve(
     question : str or Problem
         A text, of which the answer is read by `read_answer`; or a problem that says how.
     seed : int
-        Another seed, other draws.
+        Another seed, other draws. A `Problem` has its own.
     budget : Budget or str, optional
         Hard caps, such as "tokens=20k".
     journal : path, optional
@@ -223,12 +228,24 @@ def solve(
         raise ParameterError(f"method must be a name or a Method, got {method!r:.60}")
     if not isinstance(question, str | Problem):
         raise ParameterError(f"question must be a text or a Problem, got {question!r:.60}")
+    if isinstance(question, str) and not question.strip():
+        raise ParameterError("the question is empty: give a text, or a Problem")
+    SamplingParameters(seed=seed)
+    if isinstance(question, Problem) and seed not in (0, question.seed):
+        raise ParameterError(f"seed is {seed}, but the Problem has its own, {question.seed}: give one")
+    flag("receipt", receipt)
+    _folder(journal)
+    check_tools(tools)
     found, caps = find(method) if isinstance(method, str) else method, _caps(budget)
     own = {parameter.name for parameter in found.parameters}
     numbers = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
     ends = {"stop": stop, "stop_mean_below": stop_mean_below, "stop_window": stop_window}
     texts = {"regex": regex, "grammar": grammar}
     sampling: dict[str, Any] = {name: value for name, value in (numbers | ends | texts).items() if value is not None}
+    for name in parameters:
+        if name not in own:
+            names = [parameter.name for parameter in found.parameters] + [*numbers, *ends, *texts]
+            raise ParameterError(unknown_name(f"{found.name} has no parameter {name!r:.60}", name, names, "it has"))
     parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     check_method(found, parameters)
     found.check_sampling(sampling)
@@ -282,9 +299,7 @@ def solve_all(
         If programs would run without protection.
     """
     caps = _caps(budget)
-    place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
-    if isinstance(place, Path) and place.exists() and not place.is_dir():
-        raise ParameterError(f"{place} is a file; a journal is a folder")
+    place = _folder(journal)
     with nullcontext() if place is None else Journal.inside(place, JOURNAL) as kept:
         options: dict[str, Any] = {"journal": kept, "budget": caps, "sampling": sampling}
         options |= {"parallel": parallel, "seconds": seconds, "progress": progress}
@@ -295,6 +310,16 @@ def solve_all(
         )
         with closing(driver.solve(_available(jobs))) as results:
             yield from results
+
+
+def _folder(journal: str | os.PathLike[str] | JournalFolder | None) -> Path | JournalFolder | None:
+    """Return the place of a journal, or raise ParameterError if it is none."""
+    if journal is not None and not isinstance(journal, str | os.PathLike) and not hasattr(journal, "open_journal"):
+        raise ParameterError(f"journal must be a folder, got {journal!r:.60}")
+    place = Path(journal) if isinstance(journal, str | os.PathLike) else journal
+    if isinstance(place, Path) and place.exists() and not place.is_dir():
+        raise ParameterError(f"{place} is a file; a journal is a folder")
+    return place
 
 
 def _caps(budget: Budget | str | None) -> Budget | None:

@@ -83,12 +83,8 @@ class Services:
         untrusted: bool = False,
         tools: Mapping[str, MethodTool] | None = None,
     ) -> None:
+        check_tools(tools)
         self.untrusted, self._tools = untrusted, dict(tools or {})
-        for name, tool in self._tools.items():
-            if name in TOOLS:
-                raise ParameterError(f"there is a tool {name!r:.60} already; give another name to yours")
-            if name != tool.name:
-                raise ParameterError(f"the tool {tool.name!r:.60} is given by the name {name!r:.60}")
         self._make_scorer = cache(scorer or _no_scorer)
 
     def admit(self, job: MethodJob) -> MethodJob:
@@ -168,3 +164,16 @@ def read_text(file: str) -> str:
 
 def _no_scorer(name: str) -> Scorer:
     raise ParameterError(f"there is no scorer {name!r}: this driver was given none by name")
+
+
+def check_tools(tools: Mapping[str, MethodTool] | None) -> None:
+    """Raise ParameterError unless these are tools by their names, none of which is a tool of this package's."""
+    if tools is not None and not isinstance(tools, Mapping):
+        raise ParameterError(f"tools must be a mapping of names to tools, got {tools!r:.60}")
+    for name, tool in (tools or {}).items():
+        if not isinstance(tool, MethodTool):
+            raise ParameterError(f"tools[{name!r:.60}] must be a MethodTool, got {tool!r:.60}")
+        if name in TOOLS:
+            raise ParameterError(f"there is a tool {name!r:.60} already; give another name to yours")
+        if name != tool.name:
+            raise ParameterError(f"the tool {tool.name!r:.60} is given by the name {name!r:.60}")
