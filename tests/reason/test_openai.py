@@ -495,6 +495,11 @@ def test_numbers_that_make_no_sense_are_refused(name: str, value: float) -> None
         OpenAIBackend("http://x/v1", "toy", **{name: value})  # type: ignore[arg-type]
 
 
+def test_a_way_to_continue_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ParameterError, match="continues must be"):
+        OpenAIBackend("http://x/v1", "toy", continues="sglang")  # type: ignore[arg-type]
+
+
 def test_an_endpoint_needs_the_name_of_a_model() -> None:
     with pytest.raises(ParameterError, match="http://x/v1#NAME"):
         backend_of("http://x/v1")

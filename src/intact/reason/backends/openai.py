@@ -24,7 +24,7 @@ from intact.numerics.sampling import branch_key
 from intact.packages import install
 from intact.reason.backends.base import Generation, Heat, Written
 from intact.reason.backends.openai_key import KEY, Key
-from intact.reason.backends.openai_wire import LONGEST_TOKEN, Arrival, Continues, body_of
+from intact.reason.backends.openai_wire import LONGEST_TOKEN, Arrival, Continues, as_continues, body_of
 from intact.reason.limits import above, at_least, within
 from intact.reason.problem import Piece, Prompt
 
@@ -92,7 +92,7 @@ class OpenAIBackend:
     Raises
     ------
     ParameterError
-        If the address or a number is none, the model has no name, or httpx is not installed.
+        If the address, a number or `continues` is none, the model has no name, or httpx is not installed.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class OpenAIBackend:
             raise ParameterError(f"{address} needs the model's name there: put it behind #, as in {address}#NAME")
         at_least(1, context=context, concurrency=concurrency, largest=largest)
         at_least(0, retries=retries)
+        as_continues(continues)
         above(0, seconds=seconds)
         within(0, LONGEST_PAUSE, pause=pause)
         self.context, self.model, self.url = context, model, str(address).rstrip("/")
