@@ -7,7 +7,7 @@ import pytest
 
 import intact
 from intact.errors import ParameterError
-from intact.steering import TextPair, steering_vectors
+from intact.steering import TextPair, steering_vectors, write_vectors
 from support.tiny import write_tiny
 from test_fidelity import FloatModel
 
@@ -46,6 +46,16 @@ def test_a_vector_is_the_mean_difference_behind_its_layer(tiny: Path) -> None:
 def test_threads_and_layers_beside_it_change_no_bit(tiny: Path) -> None:
     alone = steering_vectors(tiny, PAIRS, [0], threads=1)[0]
     assert np.array_equal(steering_vectors(tiny, PAIRS, [1, 0], threads=3)[0], alone)
+
+
+def test_vectors_of_no_layer_are_refused(tiny: Path) -> None:
+    with pytest.raises(ParameterError, match="there are no layers to make vectors of"):
+        steering_vectors(tiny, [TextPair("a", "b")], [])
+
+
+def test_vectors_are_written_to_a_path_that_is_a_text(tiny: Path, tmp_path: Path) -> None:
+    write_vectors(str(tmp_path / "a.gguf"), steering_vectors(tiny, [TextPair("a", "b")], [0]), "llama")
+    assert (tmp_path / "a.gguf").stat().st_size > 0
 
 
 def test_texts_beyond_the_context_are_refused(tiny: Path) -> None:

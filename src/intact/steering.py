@@ -65,10 +65,12 @@ def steering_vectors(
     Raises
     ------
     ParameterError
-        If there are no pairs, a text is empty or too long, or the model has no such layer.
+        If there are no pairs or no layers, a text is empty or too long, or the model has no such layer.
     """
     if not pairs:
         raise ParameterError("there are no pairs of texts to take the difference of")
+    if not layers:
+        raise ParameterError("there are no layers to make vectors of: give their numbers, such as [15]")
     with open_checkpoint(Path(resolve(name_or_path))) as checkpoint:
         program, tokenizer = build_program(checkpoint), Tokenizer.from_checkpoint(checkpoint)
         count = len(layer_ends(program))
@@ -120,7 +122,7 @@ class _States:
         self._executor.close()
 
 
-def write_vectors(path: Path, vectors: Mapping[int, NDArray[np.float32]], model_hint: str) -> None:
+def write_vectors(path: str | os.PathLike[str], vectors: Mapping[int, NDArray[np.float32]], model_hint: str) -> None:
     """Write steering vectors as a GGUF file of control vectors, which llama.cpp reads too.
 
     Parameters
@@ -141,4 +143,4 @@ def write_vectors(path: Path, vectors: Mapping[int, NDArray[np.float32]], model_
     names = {f"direction.{layer}": vectors[layer] for layer in sorted(vectors)}
     tensors = [Stored(name, "F32", v.shape, 4 * len(v)) for name, v in names.items()]
     pairs = {key: pair(key, value) for key, value in metadata.items()}
-    write_gguf(path, pairs, tensors, lambda name: np.ascontiguousarray(names[name], "<f4").tobytes())
+    write_gguf(Path(path), pairs, tensors, lambda name: np.ascontiguousarray(names[name], "<f4").tobytes())
