@@ -1,6 +1,6 @@
 """A reasoning method of one's own: a generator function that reads like its paper.
 
-python examples/own_method.py MODEL
+python examples/own_method.py [MODEL]
 intact solve examples/own_method.py:debate "What is 17 * 23?" -m MODEL --set n=4
 """
 
@@ -27,6 +27,6 @@ def debate(problem: Problem, *, n: int = 3) -> Steps:
 
 
 if __name__ == "__main__":
-    model = intact.load(sys.argv[1])
+    model = intact.load(*sys.argv[1:2])
     result = intact.solve(model, debate, "What is 17 + 5?", n=3, max_tokens=24, budget="tokens=144")
     print(f"{result.answer.answer}, by {dict(result.answer.votes)}; {result.cost.tokens} tokens, {result.why}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import intact
 from support.models import real_model
 from support.tiny import write_tiny
 
@@ -28,6 +29,15 @@ def test_an_example_runs_on_a_tiny_model(example, tiny, monkeypatch, capsys):
     output = run(example, tiny, monkeypatch, capsys)
     assert output.strip()
     assert run(example, tiny, monkeypatch, capsys) == output
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_takes_the_default_model_if_none_is_given(example, tiny, monkeypatch, capsys):
+    load = intact.load
+    monkeypatch.setattr(intact, "load", lambda *given, **options: load(*given or (tiny,), **options))
+    monkeypatch.setattr(sys, "argv", [str(example)])
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out.strip()
 
 
 def test_the_default_model_knows_capitals(monkeypatch, capsys):
