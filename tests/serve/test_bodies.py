@@ -74,6 +74,33 @@ def test_what_is_no_object_is_told_in_the_words_of_json(server, body, message):
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, message)
 
 
+@pytest.mark.parametrize(
+    ("form", "more", "message"),
+    [
+        (ChatRequest, {"model": None}, "model is missing"),
+        (ChatRequest, {"messages": None}, "messages is missing"),
+        (ChatRequest, {"messages": []}, "messages: list should have at least 1 item, got a list of 0"),
+        (ChatRequest, {"stop": ["a"] * 20}, "stop: list should have at most 16 items, got a list of 20"),
+        (ChatRequest, {"stop": 5}, "stop: input should be a valid string or a valid list, got 5"),
+        (ChatRequest, {"stop": ["a", None]}, "stop[1]: input should be a valid string, got null"),
+        (ChatRequest, {"seed": True}, "seed: input should be a valid integer, got true"),
+        (ChatRequest, {"temprature": 1}, "unknown field: temprature; did you mean temperature?"),
+        (ChatRequest, {"intact": {"reciept": True}}, "unknown field: intact.reciept; did you mean receipt?"),
+        (ChatRequest, {"colour": "red"}, "unknown field: colour"),
+        (
+            ChatRequest,
+            {"tool_choice": "x"},
+            "tool_choice: input should be 'none', 'auto' or 'required' or a JSON object, got 'x'",
+        ),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, str) else "",
+)
+def test_a_message_says_what_would_be_right_in_the_words_of_json(form, more, message):
+    with pytest.raises(ApiError) as raised:
+        validate(form, CHAT | more)
+    assert raised.value.message == message
+
+
 def test_values_are_counted_before_they_are_made():
     at_most = b"[" + b",".join([b"1"] * (VALUES - 1)) + b"]"
     assert len(parse_json(at_most)) == VALUES - 1

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from intact.errors import CapacityError, IntactError, NotInstalledError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_SHOULD_BE = "Input should be "
 _ALIASES = {"json_schema": "response_format", "regex": "intact.regex", "grammar": "intact.grammar"}
 
 
@@ -126,14 +127,39 @@ def _steps(body: Any, error: Mapping[str, Any]) -> list[int | str]:
     return steps
 
 
-def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
+def _of_one_field(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Mapping[str, Any]]:
+    """Return the errors about one field of those that pydantic has about the first field.
+
+    Those that lie deepest are about the alternative meant. If a list is too long or too short, that alone counts: the
+    other alternatives are no lists.
+    """
+    same = [error for error in errors if error["loc"][:2] == errors[0]["loc"][:2]]
+    steps = [_steps(body, error) for error in same]
+    deepest = max(steps, key=len)
+    found = [error for error, at in zip(same, steps, strict=True) if at == deepest]
+    return [error for error in found if error["type"] in ("too_long", "too_short")][:1] or found
+
+
+def _wanted(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Return what would be right for a field, by the errors about each of its alternatives."""
+    messages = [str(error.get("msg", "is invalid")) for error in errors]
+    messages = [re.sub(r" after validation, not [\d,]+$", "", one) for one in messages]
+    messages = ["Input should be a JSON object" if "dictionary" in one else one for one in messages]
+    kinds = [one.removeprefix(_SHOULD_BE) for one in dict.fromkeys(messages) if one.startswith(_SHOULD_BE)]
+    message = _SHOULD_BE + " or ".join(kinds) if messages[0].startswith(_SHOULD_BE) else messages[0]
+    return message[:1].lower() + message[1:]
+
+
+def invalid(errors: Sequence[Mapping[str, Any]], body: Any, near: str = "") -> ApiError:
     """Return the first of pydantic's errors as one for the client.
 
-    Of the errors about a field with several alternatives, the one that lies deepest belongs to the alternative meant.
+    Parameters
+    ----------
+    near : str
+        What ends the message about an unknown field, such as ``did you mean temperature?``.
     """
-    first = errors[0] if errors else {}
-    same = [error for error in errors if error["loc"][:2] == first["loc"][:2]]
-    first = max(same, key=lambda error: len(_steps(body, error)), default=first)
+    alternatives = _of_one_field(errors, body)
+    first = alternatives[0]
     loc, kind = list(first.get("loc", ())), first.get("type", "")
     if loc[:1] == ["body"]:
         steps = _steps(body, first)
@@ -143,21 +169,23 @@ def invalid(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
     if isinstance(first.get("input"), bytes):
         return ApiError(415, "the body must be JSON, with content-type: application/json")
     if kind == "extra_forbidden":
-        return ApiError(400, f"unknown field: {param}", param, "unknown_field")
+        return ApiError(400, f"unknown field: {param}" + (f"; {near}" if near else ""), param, "unknown_field")
     if kind == "missing" and not param:
         return ApiError(400, "the request has no body; expected a JSON object")
-    if kind == "missing":
+    is_null = "input" in first and first["input"] is None and bool(loc) and isinstance(loc[-1], str)
+    if kind == "missing" or (is_null and param and kind.endswith(("_type", "_error"))):
         return ApiError(400, f"{param} is missing", param, "missing_field")
-    if kind in ("model_type", "dict_type"):  # pydantic would name the class
+    if kind in ("model_type", "dict_type") and len(alternatives) == 1:  # pydantic would name the class
         given = "an array" if isinstance(first["input"], list) else json.dumps(first["input"])[:60]
         return ApiError(400, f"{param or 'the body'} must be a JSON object, got {given}", param or None)
     given = f", got {_abbreviated(first['input'])}" if "input" in first else ""
-    message = str(first.get("msg", "is invalid"))
-    return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param or None)
+    return ApiError(400, f"{param or 'the body'}: {_wanted(alternatives)}{given}", param or None)
 
 
 def _abbreviated(value: Any) -> str:
     """Describe a value in a few words, however long it is."""
     if isinstance(value, list | Mapping):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value):,}"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
     return repr(value[:60] if isinstance(value, str) else value)

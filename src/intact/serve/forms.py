@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeGuard, TypeVar, get_args
 
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -23,6 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from intact.serve.errors import ApiError, invalid
 from intact.serve.settings import ServerSettings
 from intact.strict_json import is_too_deep
+from intact.suggest import did_you_mean
 
 T = TypeVar("T")
 F = TypeVar("F", bound=BaseModel)
@@ -125,7 +126,23 @@ def validate(form: type[F], value: Any) -> F:
         return form.model_validate(value)
     except ValidationError as error:
         errors = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        raise invalid(errors, value) from error
+        raise invalid(errors, value, _near(form, errors[0])) from error
+
+
+def _near(form: type[BaseModel], error: Mapping[str, Any]) -> str:
+    """Return ``did you mean A?`` for an unknown field of a form, or of an object that is the only kind at its place."""
+    *outer, name = error["loc"][1:] or ("",)
+    for step in outer:
+        field = form.model_fields.get(str(step))
+        models = [one for one in ((field.annotation, *get_args(field.annotation)) if field else ()) if _is_form(one)]
+        if len(models) != 1:
+            return ""
+        form = models[0]
+    return did_you_mean(str(name), [field.alias or own for own, field in form.model_fields.items()])
+
+
+def _is_form(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 class FormRoute(APIRoute):
