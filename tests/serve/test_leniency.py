@@ -134,6 +134,27 @@ def test_what_would_have_an_effect_is_refused(server, extra):
     assert answer.json()["error"]["param"] in extra
 
 
+def test_a_field_with_a_value_that_is_not_supported_says_which_is(server, strict):
+    error = post(server, CHAT | {"skip_special_tokens": False}).json()["error"]
+    assert error["message"] == "skip_special_tokens is not supported; leave it out, or give true"
+    assert post(strict, CHAT | {"skip_special_tokens": False}).json()["error"]["code"] == "unknown_field"
+
+
+def test_the_verbosity_of_responses_is_passed_over(server, strict):
+    def ask(server, text):
+        body = {"model": "tiny", "input": "Hi", "max_output_tokens": 4, "temperature": 0, "text": text}
+        return httpx.post(server.url + "/v1/responses", json=body, timeout=60)
+
+    plain, low = (
+        ask(server, {"format": {"type": "text"}}),
+        ask(server, {"format": {"type": "text"}, "verbosity": "low"}),
+    )
+    assert low.json()["output"][0]["content"] == plain.json()["output"][0]["content"]
+    assert low.headers["intact-warning"] == "text.verbosity is ignored"
+    assert ask(server, {"verbosity": "loud"}).json()["error"]["param"] == "text.verbosity"
+    assert ask(strict, {"verbosity": "low"}).json()["error"]["param"] == "text.verbosity"
+
+
 @pytest.mark.parametrize("body", [CHAT | {"max_tokens": 30}, TEXT | {"max_tokens": 30}], ids=["chat", "text"])
 def test_constraints_of_vllm(server, body):
     def read(**fields):

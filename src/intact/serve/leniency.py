@@ -72,7 +72,7 @@ class LenientForm(Form):
         Raises
         ------
         ApiError
-            400, naming a constraint that cannot be.
+            400, naming a field with a value that would have an effect, or a constraint that cannot be.
         """
         if not isinstance(value, dict):
             return value, []
@@ -84,6 +84,9 @@ class LenientForm(Form):
             if harmless is None or any(body[name] == one and _same_kind(body[name], one) for one in harmless):
                 del body[name]
                 warnings.append(f"{name} is ignored")
+            elif name not in cls.model_fields:
+                known = " or ".join(json.dumps(one) for one in harmless)
+                raise ApiError(400, f"{name} is not supported; leave it out, or give {known}", name, "unsupported")
         for name, own in RENAMED.items():
             if body.get(name) is not None and own in cls.model_fields and body.get(own) is None:
                 body[own] = body.pop(name)
@@ -95,6 +98,8 @@ class LenientForm(Form):
         lower_limits(body, cls.model_fields.keys() & LIMITS, most_tokens, warnings)
         if "input" in cls.model_fields:
             _drop_hosted_tools(body, warnings)
+        if "text" in cls.model_fields:
+            _drop_verbosity(body, warnings)
         _drop_empty_stops(body, warnings)
         options = body.get("stream_options")
         if isinstance(options, dict) and (unknown := options.keys() - set(_STREAM_OPTIONS)):
@@ -123,6 +128,14 @@ def _drop_hosted_tools(body: dict[str, Any], warnings: list[str]) -> None:
     if dropped := sorted(kind for kind in kinds if isinstance(kind, str) and kind != "function"):
         body["tools"] = [tool for tool in tools if not (isinstance(tool, dict) and tool.get("type") in dropped)]
         warnings.append(f"tools of the type {', '.join(dropped):.200} are ignored")
+
+
+def _drop_verbosity(body: dict[str, Any], warnings: list[str]) -> None:
+    """Drop the verbosity of OpenAI's newer interface, in place."""
+    text = body.get("text")
+    if isinstance(text, dict) and text.get("verbosity") in ("low", "high"):
+        body["text"] = {name: item for name, item in text.items() if name != "verbosity"}
+        warnings.append("text.verbosity is ignored")
 
 
 def _same_kind(value: Any, other: Any) -> bool:
