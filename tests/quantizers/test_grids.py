@@ -155,6 +155,8 @@ def test_fixed_rows_are_within_half_a_unit() -> None:
         ("int8-16", "no kernel"),
         ("e4m3", "the grid e4m3 has several planes; it is for fp8"),
         ("gptq:mxfp8", "'gptq:mxfp8' is no spec"),
+        ("Q4_0", "'Q4_0' is no spec: did you mean q4_0?"),
+        ("Q4_K_M", "'Q4_K_M' is no spec: did you mean q4_k?"),
         ("fp8:e4m3@search", "fp8 takes the rules largest, power, not search"),
         ("gptq:e5m2-32", r"e5m2 spans \+-3,758,096,384 of its least steps, .* 32,767 in all"),
         ("", "no spec"),

@@ -15,6 +15,7 @@ from intact.quantizers.grids import GRIDS, TOO_WIDE
 from intact.quantizers.scales import RULES
 from intact.quantizers.spec import ROW, Spec
 from intact.quantizers.transforms import TRANSFORMS
+from intact.suggest import did_you_mean
 
 QUANTIZERS: Final = Registry[Quantizer](
     "intact.quantizers",
@@ -77,9 +78,9 @@ def parse_spec(text: str) -> Spec:
     prefix, colon, rest = plain.rpartition(":")
     match = _FORM.fullmatch(prefix + colon + ALIASES.get(rest, rest))
     if match is None:
-        raise ParameterError(
-            f"{text!r:.80} is no spec; expected [TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32"
-        )
+        near = did_you_mean(text, all_specs())
+        form = "[TRANSFORM+...][QUANTIZER:]GRID[-BLOCK][@RULE], such as gptq:int4-32"
+        raise ParameterError(f"{text!r:.80} is no spec" + (f": {near}" if near else f"; expected {form}"))
     quantizer, grid = match["quantizer"] or "nearest", match["grid"]
     if grid in TOO_WIDE:
         raise ParameterError(
