@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import datetime
 from fractions import Fraction
 
 import numpy as np
@@ -272,6 +273,27 @@ def test_a_chat_is_one_answer(model):
     with pytest.raises(ParameterError, match="stream gives one answer, got n=2: use generate for several"):
         model.stream("some", n=2)
     assert len(list(model.stream("some", n=1, max_tokens=2))) == 2
+
+
+def test_a_chat_says_where_tools_stand(model):
+    messages = [{"role": "user", "content": "some"}]
+    with pytest.raises(ParameterError, match="tools stand in the prompt: give generate a ChatPrompt"):
+        model.chat(messages, tools=[])
+    with pytest.raises(ParameterError, match="variables must be a mapping"):
+        ChatPrompt(messages, [{"type": "function"}])
+
+
+def test_a_prompt_s_time_may_be_a_text():
+    messages = [{"role": "user", "content": "some"}]
+    assert ChatPrompt(messages, now="2024-07-26").now == ChatPrompt(messages, now=datetime(2024, 7, 26)).now
+    with pytest.raises(ParameterError, match="now must be a time such as"):
+        ChatPrompt(messages, now="noon")
+
+
+def test_a_tokenizer_says_what_it_is_and_what_it_decodes(model):
+    assert repr(model.tokenizer) == "Tokenizer(301 tokens)"
+    with pytest.raises(ParameterError, match="ids must be a list of token ids, got 5"):
+        model.tokenizer.decode(5)
 
 
 def test_a_list_of_texts_is_no_text(model):

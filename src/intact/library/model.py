@@ -96,7 +96,7 @@ class Model(LoadedModel):
             `Completion.error`.
         **options
             The fields of `SamplingParameters` (max_tokens, temperature, top_p, stop, seed, ...), of `ServiceFields`:
-            logprobs, receipt, priority, draft, and of `MixFields`: mix, shadow.
+            logprobs, receipt, priority, draft, of `MixFields`: mix, shadow, and of `AdapterFields`: adapter.
 
         Returns
         -------
@@ -668,6 +668,8 @@ def _chat_prompt(messages: Sequence[Mapping[str, Any]], now: datetime | str | No
 def _for_one(options: RequestFields, call: str = "chat", several: str = "give generate a ChatPrompt") -> RequestFields:
     """Return the options of one answer, without the number of answers, which type checkers do not let pass."""
     others: dict[str, Any] = dict(options)
+    if "tools" in others:
+        raise ParameterError("tools stand in the prompt: give generate a ChatPrompt(messages, {'tools': [...]})")
     if "ids" in others:
         raise ParameterError(f"{call} gives one answer, and ids names several: give id")
     if whole(n := others.pop("n", 1)) != 1:

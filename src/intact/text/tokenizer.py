@@ -12,7 +12,7 @@ from intact.errors import ModelError, ParameterError
 from intact.text.infill import SPELLINGS, InfillTokens
 from intact.text.pairs import PairTemplate, PairTokens
 from intact.text.stream import Detokenizer
-from intact.text.template import ChatTemplate, Message, current
+from intact.text.template import ChatTemplate, Message, current, read_time
 from intact.text.thinking import find_thinking
 from intact.text.tool_calls import find_format
 from intact.text.vocabulary import SPECIAL, Tokens, is_panic
@@ -132,6 +132,9 @@ class Tokenizer:
         from intact.text.json_tokenizer import parts_from_folder
 
         return cls(parts_from_folder(folder, rows))
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.size:,} tokens)"
 
     @property
     def size(self) -> int:
@@ -314,6 +317,8 @@ class Tokenizer:
         ParameterError
             If an id is no token.
         """
+        if not isinstance(ids, Iterable):
+            raise ParameterError(f"ids must be a list of token ids, got {ids!r:.60}")
         stream = self.stream(skip_special=skip_special, continuation=continuation)
         return "".join([stream.push(token) for token in self.check(ids)]) + stream.flush()
 
@@ -421,12 +426,23 @@ class ChatPrompt:
     variables : mapping
         Further variables of the template, such as `tools`; also `add_generation_prompt`, by default true.
     now : datetime
-        The time, for a template that writes the date; by default the clock's.
+        The time, for a template that writes the date; by default the clock's. A text such as "2026-11-20T17:45:00" is
+        read.
+
+    Raises
+    ------
+    ParameterError
+        If the time is none, or the variables are no mapping.
     """
 
     messages: Sequence[Message]
     variables: Mapping[str, Any] = field(default_factory=dict)
     now: datetime = field(default_factory=current)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.variables, Mapping):
+            raise ParameterError(f"variables must be a mapping such as {{'tools': [...]}}, got {self.variables!r:.60}")
+        object.__setattr__(self, "now", read_time(self.now))
 
     def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
         """Return the tokens of the prompt; `most` and errors as for `Tokenizer.encode` and `Tokenizer.render_chat`."""
