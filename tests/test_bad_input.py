@@ -344,6 +344,12 @@ def test_a_truncated_file(parts):
     [
         ({"question": 5}, "question must be a text or a Problem, got 5"),
         ({"method": None}, "method must be a name or a Method, got None"),
+        ({"method": len}, r"got <built-in function len>: decorate the function with @method\(PAPER\)"),
+        ({"question": Problem("a", 5)}, "prompt of a Problem must be a text, or messages such as .*, got 5"),
+        ({"question": Problem("a", [])}, r"prompt of a Problem must be a text, or messages such as .*, got \[\]"),
+        ({"question": Problem("a", (("user", 5),))}, "prompt of a Problem must be a text, or messages"),
+        ({"question": Problem("a", [{"role": "user"}])}, "prompt of a Problem must be a text, or messages"),
+        ({"question": Problem("a", "Why?", "number")}, "read of a Problem must be a function of a text, got 'number'"),
         ({"budget": 5}, 'budget must be a text such as "tokens=20k" or a Budget, got 5'),
         ({"max_tokens": -5}, "max_tokens must be an integer from 1 to .*, got -5"),
         ({"model": None}, "name_or_path must be a model's name or path, got None"),
@@ -364,6 +370,16 @@ def test_an_argument_that_is_none_is_named_before_any_work(asked, message):
 
     with pytest.raises(ParameterError, match=message):
         call(**asked)
+
+
+def test_messages_of_a_problem_may_be_mappings(tmp_path):
+    messages = [{"role": "user", "content": "Why?"}]
+    with intact.load(write_tiny(tmp_path / "tiny.gguf")) as model:
+        found, same = (
+            intact.solve(model, "self_consistency", Problem("p", prompt), n=2, max_tokens=4)
+            for prompt in (messages, (("user", "Why?"),))
+        )
+    assert found.as_dict() | {"cost": None} == same.as_dict() | {"cost": None}
 
 
 @pytest.mark.parametrize("model", [5, [], {"main": None}])

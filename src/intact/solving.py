@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain, repeat
 from pathlib import Path
@@ -22,7 +23,7 @@ from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
 from intact.reason.driver import PARALLEL, Driver
 from intact.reason.journal import Journal, JournalFolder
-from intact.reason.problem import Problem, Result
+from intact.reason.problem import Problem, Result, as_prompt
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services, check_tools
 from intact.reason.tool import MethodTool
@@ -225,7 +226,8 @@ def solve(
         If a parameter makes no sense. What goes wrong while it runs is in the result.
     """
     if not isinstance(method, str | Method):
-        raise ParameterError(f"method must be a name or a Method, got {method!r:.60}")
+        hint = ": decorate the function with @method(PAPER)" if callable(method) else ""
+        raise ParameterError(f"method must be a name or a Method, got {method!r:.60}{hint}")
     if not isinstance(question, str | Problem):
         raise ParameterError(f"question must be a text or a Problem, got {question!r:.60}")
     if isinstance(question, str) and not question.strip():
@@ -233,6 +235,8 @@ def solve(
     SamplingParameters(seed=seed)
     if isinstance(question, Problem) and seed not in (0, question.seed):
         raise ParameterError(f"seed is {seed}, but the Problem has its own, {question.seed}: give one")
+    if isinstance(question, Problem):
+        question = _checked_problem(question)
     flag("receipt", receipt)
     _folder(journal)
     check_tools(tools)
@@ -320,6 +324,21 @@ def _folder(journal: str | os.PathLike[str] | JournalFolder | None) -> Path | Jo
     if isinstance(place, Path) and place.exists() and not place.is_dir():
         raise ParameterError(f"{place} is a file; a journal is a folder")
     return place
+
+
+def _checked_problem(problem: Problem) -> Problem:
+    """Return a problem, whose messages may have been mappings; raise ParameterError if its prompt or reader is none."""
+    if not callable(problem.read):
+        raise ParameterError(f"read of a Problem must be a function of a text, got {problem.read!r:.60}")
+    try:
+        prompt = as_prompt(problem.prompt)
+        turns = () if isinstance(prompt, str) else prompt
+        if not prompt or not all(isinstance(role, str) and isinstance(content, str) for role, content in turns):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        wanted = "a text, or messages such as {'role': 'user', 'content': 'Why?'}"
+        raise ParameterError(f"prompt of a Problem must be {wanted}, got {problem.prompt!r:.60}") from None
+    return problem if prompt == problem.prompt else replace(problem, prompt=prompt)
 
 
 def _caps(budget: Budget | str | None) -> Budget | None:

@@ -264,7 +264,16 @@ def method(
         As of `Method`.
     **sampling
         Defaults of `Extend` for its requests, such as ``temperature=0.8``.
+
+    Raises
+    ------
+    ParameterError
+        If the paper is no text, as where the decorator has no brackets.
     """
+    if not isinstance(paper, str):
+        raise ParameterError(
+            f"method takes the paper, a text: decorate with @method('Who, when, where'), got {paper!r:.60}"
+        )
 
     def decorate(function: Callable[..., Steps]) -> Method:
         text = inspect.getdoc(function) or ""
