@@ -63,7 +63,7 @@ class Score:
     Attributes
     ----------
     scorer : Scorer or str
-        Who judges, or the name of one that the driver knows.
+        The scorer, or the name of one that the driver knows.
     """
 
     scorer: Scorer | str

@@ -49,7 +49,7 @@ def a_star(
     expansions : int
         Texts to go on from at most.
     scorer : str
-        Who judges, by a reward in [0, 1].
+        The scorer; its rewards are in [0, 1].
     steps : int
         The most steps of a text; one that has so many counts as finished.
     delimiter : str

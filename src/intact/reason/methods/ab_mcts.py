@@ -47,7 +47,7 @@ def ab_mcts(
     n : int
         Answers.
     scorer : str
-        Who judges them, by a reward in [0, 1].
+        Their scorer; its rewards are in [0, 1].
     prior : str
         What is believed of rewards at first: normal or beta.
     refine : str

@@ -20,7 +20,7 @@ def adaptive_sampling(
     n : int
         Samples at most.
     scorer : str
-        Who judges, by scores of at least 0; restart is the model's own word that it would do no better anew.
+        The scorer; its scores are at least 0. restart is the model's own word that it would do no better anew.
     threshold : float
         The score of a text after which none is sampled.
     anneal : bool
@@ -55,7 +55,7 @@ def early_pruning(
     keep : float
         The share that is kept, at least one text.
     scorer : str
-        Who judges, unfinished texts too; restart is the model's own word that it would do no better if it began anew.
+        The scorer, of unfinished texts too; restart is the model's own word that it would do no better anew.
     """
     begun = yield [Extend(problem.start, max_tokens=tokens)] * n
     hopes = yield Score(scorer, begun)

@@ -33,7 +33,7 @@ def arbitrage(
     large : str
         The larger model, by the driver's name.
     scorer : str
-        Who judges the text up to a step.
+        The scorer of the text up to a step.
     rule : str
         reward: steps below `threshold` are written again; oracle: all are, and the better one by `gain` stays.
     threshold : float

@@ -38,7 +38,7 @@ def beam_search(
     width : int
         Continuations of each text that is kept.
     scorer : str
-        Who judges.
+        The scorer.
     steps : int
         The most steps.
     delimiter : str
@@ -87,7 +87,7 @@ def dvts(
     width : int
         Continuations that each tree tries.
     scorer : str
-        Who judges.
+        The scorer.
     steps : int
         The most steps.
     delimiter : str

@@ -19,7 +19,7 @@ def best_of_majority(
     n : int
         Samples.
     scorer : str
-        Who judges.
+        The scorer.
     alpha : float
         The least share; 0 is best-of-N, and where no answer reaches it, the majority's is taken.
     """

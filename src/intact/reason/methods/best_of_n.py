@@ -56,7 +56,7 @@ def best_of_n(
     n : int
         Samples.
     scorer : str
-        Who judges.
+        The scorer.
     reduction : str
         How scores of steps become one: last (the whole text's), min, prod, mean.
     delimiter : str
@@ -86,7 +86,7 @@ def weighted_best_of_n(
     n : int
         Samples.
     scorer : str
-        Who judges.
+        The scorer.
     reduction : str
         How scores of steps become one: last (the whole text's), min, prod, mean.
     delimiter : str

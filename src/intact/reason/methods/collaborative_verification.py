@@ -64,7 +64,7 @@ def collaborative_verification(
     n : int
         Solutions.
     scorer : str
-        Who judges the solutions that are left.
+        The scorer of the solutions that are left.
     seconds : float
         What a program may take, wall time.
     translate : str

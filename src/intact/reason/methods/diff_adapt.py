@@ -53,8 +53,8 @@ def diff_adapt(
     tokens : int
         Tokens of the text that is begun, greedily, for its signals alone.
     scorer : str
-        Who judges it, by the chance in [0, 1] that the question is answered right; value:FILE is a probe of the hidden
-        state that was learnt from logs.
+        The scorer, which gives the chance in [0, 1] that the question is answered right; value:FILE is a probe of the
+        hidden state that was learnt from logs.
     alpha : float
         The least score of a question of normal difficulty.
     beta : float

@@ -32,7 +32,7 @@ def early_rejection(
     tokens : int
         How much of a step is written before it is judged.
     scorer : str
-        Who judges, beginnings of steps too.
+        The scorer, of beginnings of steps too.
     steps : int
         The most steps.
     delimiter : str

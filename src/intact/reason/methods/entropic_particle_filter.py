@@ -38,7 +38,7 @@ def entropic_particle_filter(
     n : int
         Particles.
     scorer : str
-        Who judges a step, by a reward in [0, 1].
+        The scorer of a step; its rewards are in [0, 1].
     steps : int
         The most steps; progress is counted against it.
     delimiter : str

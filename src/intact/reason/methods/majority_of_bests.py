@@ -33,7 +33,7 @@ def majority_of_bests(
     n : int
         Samples.
     scorer : str
-        Who judges.
+        The scorer.
     m : int
         Samples of a resample, to 1,024; by default the square root of n, rounded down.
     """

@@ -50,7 +50,7 @@ def particle_filter(
     n : int
         Particles.
     scorer : str
-        Who judges a step, by a reward in [0, 1].
+        The scorer of a step; its rewards are in [0, 1].
     steps : int
         The most steps.
     delimiter : str

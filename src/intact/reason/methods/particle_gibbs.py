@@ -37,7 +37,7 @@ def particle_gibbs(
     sweeps : int
         How often; the first has nothing to retain.
     scorer : str
-        Who judges a text so far, by a reward in [0, 1].
+        The scorer of a text so far; its rewards are in [0, 1].
     steps : int
         The most steps.
     delimiter : str

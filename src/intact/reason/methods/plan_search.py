@@ -96,7 +96,7 @@ def plan_search(
     levels : int
         1 to 3: from the second on, further observations are made from each combination.
     scorer : str
-        Who judges solutions.
+        The scorer of solutions.
     final : str
         Which answer it is: best, weighted or majority.
     observe : str

@@ -55,7 +55,7 @@ def prism(
     rounds : int
         Rewritings of each.
     scorer : str
-        Who judges.
+        The scorer.
     heat : float
         The weight of a text is e^(score / heat).
     least : float

@@ -34,7 +34,7 @@ def rebase(
     balance : float
         The temperature of shares: small ones favour the best text, large ones share evenly.
     scorer : str
-        Who judges.
+        The scorer.
     steps : int
         The most steps.
     delimiter : str

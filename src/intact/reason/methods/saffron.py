@@ -40,7 +40,7 @@ def saffron(
     n : int
         Texts that are kept at a time, ended ones included.
     scorer : str
-        Who judges; next_value:FILE judges all next tokens of a text in one pass.
+        The scorer; next_value:FILE scores all next tokens of a text in one pass.
     top_p : float
         The share of the probability whose tokens are tried.
     k : int

@@ -34,7 +34,7 @@ def smc(
     n : int
         Particles.
     scorer : str
-        Who judges a text so far, by a reward in [0, 1].
+        The scorer of a text so far; its rewards are in [0, 1].
     steps : int
         The most steps.
     delimiter : str

@@ -95,7 +95,7 @@ def uct_search(
     width : int
         Steps that are drawn where a node is expanded.
     scorer : str
-        Who judges whole texts, by a reward in [0, 1].
+        The scorer of whole texts; its rewards are in [0, 1].
     exploration : float
         The weight w of ``sqrt(ln N / n)``.
     steps : int
@@ -130,7 +130,7 @@ def puct_search(
     width : int
         Steps that are drawn where a node is expanded.
     scorer : str
-        Who judges whole texts, by a reward in [0, 1].
+        The scorer of whole texts; its rewards are in [0, 1].
     steps : int
         The depth below which nothing is expanded.
     delimiter : str

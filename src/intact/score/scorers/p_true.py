@@ -20,7 +20,7 @@ class PTrue:
     Parameters
     ----------
     model : str
-        Who judges, by the driver's name; by default the model that writes.
+        The model that judges, by the driver's name; by default the one that writes.
     """
 
     name, digest = "p_true", ""

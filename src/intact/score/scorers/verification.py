@@ -28,7 +28,7 @@ class Verification:
     Parameters
     ----------
     model : str
-        Who judges, by the driver's name; by default the model that writes.
+        The model that judges, by the driver's name; by default the one that writes.
     """
 
     name, digest = "verification", ""
