@@ -389,6 +389,7 @@ def test_a_model_whose_file_is_gone(tiny_path, tmp_path):
 
 def test_health_and_figures(server, client):
     assert httpx.get(server.url + "/health").json() == {"status": "ok"}
+    assert httpx.get(server.url + "/version").json() == {"version": intact.__version__}
     client.chat.completions.create(**SHORT_OPENAI, model="tiny")
     assert httpx.get(server.url + "/ready").json() == {"status": "ready"}
     text = httpx.get(server.url + "/metrics").text

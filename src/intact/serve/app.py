@@ -174,6 +174,12 @@ async def metrics(service: TheService) -> Response:
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
+@router.get("/version")
+async def version() -> Response:
+    """Return the version of intact."""
+    return reply({"version": intact.__version__})
+
+
 @router.get("/v1/models")
 async def list_models(service: TheService) -> Response:
     """List the models."""
