@@ -87,6 +87,17 @@ def test_a_batch_is_answered_as_its_requests_alone(tiny_path, state):
         assert client.files.delete(batch.input_file_id).deleted
 
 
+def test_bodies_are_read_as_those_of_requests_alone(tiny_path, state):
+    lenient = {"user": "me", "guided_regex": "[ab]{3}", "max_completion_tokens": 1_000_000}
+    with running({"tiny": tiny_path}, state=state, keys=KEYS) as server, official(server) as client:
+        batch = ended(client, start(client, [line(0, **lenient), line(1, max_tokns=3)]))
+        told = answers(client, batch.output_file_id)["item-0"]["body"]
+        assert len(told["choices"][0]["message"]["content"]) == 3
+        refused = answers(client, batch.error_file_id)["item-1"]
+        assert refused["status_code"] == 400
+        assert "did you mean max_tokens" in refused["body"]["error"]["message"]
+
+
 def test_nothing_accepted_is_lost(tiny_path, state, monkeypatch):
     answer = Batches._answer
 
@@ -280,7 +291,7 @@ async def item(request, client):
 async def begun(kind, state, lines):
     """A batch without a server, and who works on it."""
     files = Watched(state / "files")
-    batches = kind(state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest, item)})
+    batches = kind(state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest.model_validate, item)})
     content = "".join(json.dumps(one) + "\n" for one in lines).encode()
     name = files.add("a", "input.jsonl", "batch", io.BytesIO(content))["id"]
     request = BatchRequest(input_file_id=name, endpoint="/v1/chat/completions", completion_window="24h")
@@ -349,7 +360,9 @@ def test_a_batch_ends_with_its_window_whatever_its_lines_do(state):
         value = json.loads(path.read_text())
         assert value["expires_at"] == value["created_at"] + 24 * 3600
         path.write_text(json.dumps(value | {"expires_at": time.time() + 0.2}))
-        batches = Batches(state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest, item)})
+        batches = Batches(
+            state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest.model_validate, item)}
+        )
         batches.resume()
         ended = await over(batches, name)
         assert (ended["status"], ended["request_counts"]) == ("expired", {"total": 3, "completed": 2, "failed": 0})
@@ -454,7 +467,9 @@ def test_a_batch_that_fails_says_why_and_keeps_its_answers(state):
         files, batches, name = await begun(Batches, state, [line(0)])
         await batches.stop()  # before it is begun
         files.path(batches.find("a", name)["input_file_id"]).unlink()
-        batches = Batches(state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest, item)})
+        batches = Batches(
+            state / "batches", files, {"/v1/chat/completions": Endpoint(ChatRequest.model_validate, item)}
+        )
         batches.resume()
         ended = await over(batches, name)
         assert ended["status"] == "failed"

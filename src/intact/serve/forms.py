@@ -129,6 +129,20 @@ def validate(form: type[F], value: Any) -> F:
         raise invalid(errors, value, _near(form, errors[0])) from error
 
 
+def read_form(form: type[F], value: Any, settings: ServerSettings) -> tuple[F, list[str]]:
+    """Return a form that a request's body is, and what to warn of, as lenient as the server's settings say.
+
+    Raises
+    ------
+    ApiError
+        400, naming the field.
+    """
+    warnings: list[str] = []
+    if not settings.strict and issubclass(form, Form):
+        value, warnings = form.adapted(value, settings.max_tokens)
+    return validate(form, value), warnings
+
+
 def _near(form: type[BaseModel], error: Mapping[str, Any]) -> str:
     """Return ``did you mean A?`` for an unknown field of a form, or of an object that is the only kind at its place."""
     *outer, name = error["loc"][1:] or ("",)
@@ -195,7 +209,5 @@ class _FormRequest(Request):
         return await asyncio.get_running_loop().run_in_executor(_PARSER, self._parse, body)
 
     def _parse(self, body: bytes) -> BaseModel:
-        value = parse_json(body)
-        if not self._settings.strict and issubclass(self._form_type, Form):
-            value, self.warnings = self._form_type.adapted(value, self._settings.max_tokens)
-        return validate(self._form_type, value)
+        form, self.warnings = read_form(self._form_type, parse_json(body), self._settings)
+        return form

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from intact.files import write_whole
 from intact.serve.apis.openai import chat, completions, files
 from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError
-from intact.serve.forms import Form, FormRoute, few, parse_json, validate
+from intact.serve.forms import Form, FormRoute, few, parse_json, read_form
 from intact.serve.replies import encode, logged, reply
 from intact.serve.requests import ChatRequest, CompletionRequest
 from intact.serve.service import Client, uninterrupted
@@ -51,9 +51,9 @@ Answer = Callable[[Any, str], Awaitable[dict[str, Any]]]
 
 
 class Endpoint(NamedTuple):
-    """The form of a batch's requests, and the function that answers them."""
+    """The functions that read a batch's request from its body, and answer it."""
 
-    form: type[BaseModel]
+    read: Callable[[dict[str, Any]], Any]
     answer: Answer
 
 
@@ -282,7 +282,7 @@ class Batches:
         """Return a line of the file of answers, or of errors, and whether it is an answer."""
         try:
             fields = {"seed": 0} | line["body"] | {"stream": None}  # the same file gives the same answers
-            request: Any = await asyncio.to_thread(validate, endpoint.form, fields)
+            request = await asyncio.to_thread(endpoint.read, fields)
             async with asyncio.timeout(request.intact.deadline):
                 status, body = 200, await self._answer_when_admitted(endpoint, request, client)
         except Exception as error:
@@ -385,9 +385,13 @@ router = APIRouter(route_class=FormRoute, lifespan=_lifespan)
 def attach(app: FastAPI) -> None:
     """Open the folder of batches."""
     service = app.state.service
+
+    def endpoint(form: type[Form], answer: Callable[..., Awaitable[dict[str, Any]]]) -> Endpoint:
+        return Endpoint(lambda body: read_form(form, body, service.settings)[0], partial(answer, service))
+
     endpoints = {
-        "/v1/chat/completions": Endpoint(ChatRequest, partial(chat.answer, service)),
-        "/v1/completions": Endpoint(CompletionRequest, partial(completions.answer, service)),
+        "/v1/chat/completions": endpoint(ChatRequest, chat.answer),
+        "/v1/completions": endpoint(CompletionRequest, completions.answer),
     }
     app.state.batches = Batches(service.settings.state / "batches", files.attach(app), endpoints)
 
