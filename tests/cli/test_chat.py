@@ -129,6 +129,12 @@ def test_a_partner_of_a_mix_and_a_draft_model_are_loaded_with_the_model(intact_c
     assert json.loads(drafted.out)["tokens"] == plain
 
 
+def test_a_codec_of_the_cache_joins_the_profile(intact_command, speaker):
+    assert intact_command("chat", "--kv", "int4", stdin="one\n").code == 0
+    ((_, options),) = speaker.loaded
+    assert options["profile"] == "int8+kv-int4"
+
+
 def test_a_draft_model_is_asked_for(intact_command, speaker):
     assert intact_command("chat", "--draft-model", DEFAULT, stdin="one\n").code == 0
     ((_, options),) = speaker.loaded

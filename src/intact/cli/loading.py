@@ -50,6 +50,7 @@ class LoadOptions:
     """The options that say how a model is loaded."""
 
     profile: ProfileOption = "int8"
+    kv: KvOption = None
     threads: ThreadsOption = None
     cache: CacheOption = None
     drafter: DrafterOption = None
@@ -62,10 +63,15 @@ class LoadOptions:
     weights_memory: WeightsMemoryOption = None
 
     @property
+    def coded_profile(self) -> str:
+        """The profile with the codec of the KV cache that is given."""
+        return coded(self.profile, self.kv)
+
+    @property
     def loading(self) -> dict[str, Any]:
         """The arguments of `fetch.load` that all models of a command have."""
         kept = prefix_cache_options(self.prefix_cache, self.prefix_cache_bytes)
-        return {"profile": self.profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
+        return {"profile": self.coded_profile, "threads": self.threads, "cache_bytes": as_bytes(self.cache), **kept}
 
     @property
     def given(self) -> list[str]:
@@ -91,16 +97,11 @@ class ModelOptions(LoadOptions):
     others: WithOption = None
     now: FixedNowOption = None
     continues: ContinuesOption = "no"
-    kv: KvOption = None
 
     @property
     def named(self) -> dict[str, str]:
         """The other models by the names that the method calls them."""
         return dict(map(pair, self.others or []))
-
-    @property
-    def loading(self) -> dict[str, Any]:  # noqa: D102
-        return super().loading | {"profile": coded(self.profile, self.kv)}
 
     def opened(
         self, named: Mapping[str, str], mixes: MixOptions | None = None, **loading: Any

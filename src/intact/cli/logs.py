@@ -135,7 +135,9 @@ def replay(
     for number, entry in enumerate(found.entries, 1):
         key = name, profile = model or entry["model"]["name"], entry["model"]["profile"]
         if key not in opened:
-            opened[key] = open_model(name, LoadOptions(profile, threads), use_server=not no_server, verbose=verbose)
+            opened[key] = open_model(
+                name, LoadOptions(profile, threads=threads), use_server=not no_server, verbose=verbose
+            )
         _check_model(entry, opened[key], name)
         rows.append({"answer": number, **_compared(entry, opened[key].model)})
         if not json:

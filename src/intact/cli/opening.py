@@ -93,9 +93,11 @@ def open_model(
             own["partners"] = [fetch.locate(one) for one in partners]
         return fetch.load(name, **arguments, **own)
 
+    served = {"profile", "kv"}  # what a server may have
+    named = [one for one in options.given if one not in served | {"prefix_cache_bytes"}]
     reasons = {
         "--no-server": not use_server,
-        **{f"--{one.replace('_', '-')}": True for one in options.given if one not in ("profile", "prefix_cache_bytes")},
+        **{f"--{one.replace('_', '-')}": True for one in named},
         "--prefill": prefill is not None,
         "--mix": mixed,
         "INTACT_ISA": "INTACT_ISA" in os.environ,
@@ -104,7 +106,7 @@ def open_model(
     if given := [name for name, counts in reasons.items() if counts]:
         warm, remark = None, f"the model is loaded here, because of {' and '.join(given)}"
     else:
-        warm, remark = find_warm(path, options.profile, load)
+        warm, remark = find_warm(path, options.coded_profile, load)
     if verbose:
         note(remark)
-    return OpenedModel(warm or load(), path, options.profile)
+    return OpenedModel(warm or load(), path, options.coded_profile)

@@ -8,7 +8,6 @@ import stat
 import sys
 import threading
 import time
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -21,7 +20,6 @@ from intact.cli.options import (
     ClockNowOption,
     DraftOption,
     JsonOption,
-    KvOption,
     MixOption,
     ModelDefaultsOption,
     PartnerOption,
@@ -31,7 +29,6 @@ from intact.cli.options import (
     SystemOption,
     apply_model_defaults,
     check_output,
-    coded,
     complete_model,
     mix_options,
     pair,
@@ -86,7 +83,6 @@ def command(
     stats: Annotated[bool, typer.Option("--stats", help="Tell the speed on stderr.")] = False,
     *,
     loading: LoadOptions,
-    kv: KvOption = None,
     prefill: PrefillOption = None,
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
@@ -110,7 +106,6 @@ def command(
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
     SamplingParameters.by_name(sampling)
-    loading = replace(loading, profile=coded(loading.profile, kv))
     mixed = mix_options(mix, shadow, others, **loading.without_mix)
     partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)
