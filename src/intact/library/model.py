@@ -8,31 +8,24 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Literal, TypeAlias, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.completion import Chunk, Completion, Job, JobOptions
-from intact.engine.embedding import Embedding, embedding_of
-from intact.engine.encoding import EncodingJob
-from intact.engine.head_job import HeadJob
 from intact.engine.mixes import check_partners
-from intact.engine.model import LoadedModel, prompt_id
+from intact.engine.model import prompt_id
 from intact.engine.request import Mixing, StreamPrompt
-from intact.engine.reranking import INSTRUCTION, AnswerHead, Ranked, answer_tokens, rerank_prompt, rerank_template
-from intact.engine.reward_head import RewardHead
-from intact.engine.sampling.definitions import integer, whole
+from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.scoring import Scoring
 from intact.engine.streaming import SampleStream
-from intact.errors import ModelError, ParameterError
+from intact.errors import ParameterError
 from intact.executors.base import LOGIT_FRACTION
-from intact.library.options import GenerateOptions, Prompt, RequestFields, as_sequence, is_sequence
-from intact.models.pooling import LAST, POOLINGS, read_pooling
-from intact.models.program import Logits
-from intact.models.reward_heads import encoder_head
+from intact.library.embedding import EmbeddingModel
+from intact.library.options import GenerateOptions, RequestFields
+from intact.library.prompts import Prompt, as_prompts, tokens_of
 from intact.numerics.sampling import branch_key
 from intact.receipts.decoding import Decoding, StreamSource
 from intact.receipts.identity import digests_of
@@ -44,11 +37,9 @@ from intact.text.template import current, read_time
 __all__ = ["Chunk", "Completion", "Model", "prompt_id"]
 
 Likeliest: TypeAlias = tuple[tuple[int, int], ...]
-Pooling: TypeAlias = Literal["last", "cls", "mean"]
-Rows: TypeAlias = Literal["first", "last", "all"]
 
 
-class Model(LoadedModel):
+class Model(EmbeddingModel):
     """A loaded model. Made by `load`; several threads and coroutines may use it at once (docs/engine.md).
 
     Attributes
@@ -111,7 +102,7 @@ class Model(LoadedModel):
             If the KV cache's cap is too small for a sequence.
         """
         checked = GenerateOptions.of(options, n=n, ids=ids, on_error=on_error)
-        jobs = self._jobs(self._prompts(prompts), checked)
+        jobs = self._jobs(as_prompts(prompts), checked)
         self.run(jobs)
         return _completions(jobs, checked)
 
@@ -167,7 +158,7 @@ class Model(LoadedModel):
 
         checked = GenerateOptions.of(options, n=n, ids=ids, on_error=on_error, listen=listen)
         # in a thread: a long text and a large constraint take their time
-        jobs = await asyncio.to_thread(lambda: self._jobs(self._prompts(prompts), checked))
+        jobs = await asyncio.to_thread(lambda: self._jobs(as_prompts(prompts), checked))
         remaining = len(jobs) * checked.n
         with self._posted(jobs):
             await finished.wait()
@@ -328,206 +319,6 @@ class Model(LoadedModel):
                 await finished.wait()
         return scoring.result()
 
-    def embed(
-        self, texts: Prompt | Sequence[Prompt], *, dimensions: int | None = None, pooling: Pooling | None = None
-    ) -> list[Embedding]:
-        """Turn texts into vectors of length 1, of what the model makes of them behind their last token.
-
-        An encoder's are of the first row, of the last, or the mean of all, as its files say.
-
-        Parameters
-        ----------
-        texts : str, token ids, or a list of these
-            As in `generate`. Many models want an instruction before a question, which their cards state.
-        dimensions : int, optional
-            The first so many components alone, made of length 1 again; all by default.
-        pooling : {'last', 'cls', 'mean'}, optional
-            Asks a model for vectors whose files name no pooling, as those of models that write texts, which have 'last'
-            alone; encoders have all.
-
-        Raises
-        ------
-        ParameterError
-            If the model gives none, or pools in another way; or if dimensions are not in [1, width].
-        """
-        size = self.embedding_size(dimensions, pooling)
-        jobs = self._texts(texts, pooling=self._rows(pooling))
-        self.run(jobs)
-        return [embedding_of(job, self.executor.profile, size) for job in jobs]
-
-    async def aembed(
-        self,
-        texts: Prompt | Sequence[Prompt],
-        *,
-        dimensions: int | None = None,
-        pooling: Pooling | None = None,
-        priority: int = 0,
-    ) -> list[Embedding]:
-        """`embed` for coroutines: texts share steps with whatever else runs; cancelling the task ends them."""
-        size = self.embedding_size(dimensions, pooling)
-        jobs = await self._read(texts, priority, pooling=self._rows(pooling))
-        return [embedding_of(job, self.executor.profile, size) for job in jobs]
-
-    def rerank(self, query: str, documents: Sequence[str], *, instruction: str = INSTRUCTION) -> list[Ranked]:
-        """Order documents by how well they answer a query, the best first; equal ones in the order given.
-
-        Parameters
-        ----------
-        query : str
-        documents : sequence of str
-        instruction : str
-            What is asked of a document, for models that read one.
-
-        Raises
-        ------
-        ParameterError
-            If there is no document, one is too long, or the model has no single tokens for "yes" and "no".
-        """
-        head, prompts = self.rerank_prompts(query, documents, instruction)
-        jobs = self._texts(prompts, "document", pooling="first")
-        self.run(jobs)
-        return _ranked(head, jobs)
-
-    async def arerank(
-        self, query: str, documents: Sequence[str], *, instruction: str = INSTRUCTION, priority: int = 0
-    ) -> list[Ranked]:
-        """`rerank` for coroutines: documents share steps with whatever else runs; cancelling the task ends them."""
-        head, prompts = await asyncio.to_thread(lambda: self.rerank_prompts(query, documents, instruction))
-        return await self.arank(head, prompts, priority)
-
-    async def arank(
-        self, head: AnswerHead | RewardHead, prompts: Sequence[Sequence[int]], priority: int = 0
-    ) -> list[Ranked]:
-        """Order documents that `rerank_prompts` made prompts of."""
-        return _ranked(head, await self._read(prompts, priority, "document", pooling="first"))
-
-    def rerank_prompts(
-        self, query: str, documents: Sequence[str], instruction: str = INSTRUCTION
-    ) -> tuple[AnswerHead | RewardHead, list[list[int]]]:
-        """Return what scores documents, and the tokens that the model reads of each; errors as of `rerank`."""
-        if isinstance(documents, str | bytes) or not is_sequence(documents):
-            raise ParameterError(f"documents must be a list of texts, got {documents!r:.60}")
-        if not len(documents):
-            raise ParameterError("there is no document: give a list of texts")
-        pairs = self.engine.whole
-        head = self._pair_head if pairs else self._answer_head
-        template = "" if pairs else rerank_template(self.checkpoint.metadata)
-        prompts = []
-        for i, document in enumerate(documents):
-            for name, text in (("query", query), (f"document {i}", document), ("instruction", instruction)):
-                if not isinstance(text, str):
-                    raise ParameterError(f"{name} must be a text, got {text!r:.60}")
-            if pairs:
-                prompts.append(self.tokenizer.encode_pair(query, document, most=self.context).ids)
-                continue
-            texts = {"instruction": instruction, "query": query, "document": document}
-            prompts.append(rerank_prompt(self.tokenizer, template, texts, self.context))
-        return head, prompts
-
-    async def _read(
-        self, texts: Prompt | Sequence[Prompt], priority: int, name: str = "text", pooling: Rows = "last"
-    ) -> list[HeadJob]:
-        """Return requests for the head's input of texts, once all are done."""
-        loop, changed = asyncio.get_running_loop(), asyncio.Event()
-        jobs = await asyncio.to_thread(
-            lambda: self._texts(texts, name, priority, lambda: self._driver.notify(loop, changed.set), pooling)
-        )
-        with self._posted(jobs):
-            while not all(job.done for job in jobs):
-                await changed.wait()
-                changed.clear()
-        return jobs
-
-    def _texts(
-        self,
-        texts: Prompt | Sequence[Prompt],
-        name: str = "text",
-        priority: int = 0,
-        listen: Callable[[], None] = lambda: None,
-        pooling: Rows = "last",
-    ) -> list[HeadJob]:
-        """Return checked requests for the head's input of texts; `name` is what errors call them.
-
-        An encoder is asked for the rows of `pooling`, another model for the last.
-        """
-        prompts = self._prompts(texts)
-        several = len(prompts) > 1
-        jobs = []
-        for i, prompt in enumerate(prompts):
-            tokens = self._tokens(prompt, f"{name} {i}" if several else f"the {name}")
-            try:
-                self.engine.check(tokens)
-            except ParameterError as error:
-                raise ParameterError(f"{name} {i}: {error}" if several else str(error)) from None
-            encodes = self.engine.whole
-            jobs.append(
-                EncodingJob(tokens, pooling, priority, listen) if encodes else HeadJob(tokens, priority, listen)
-            )
-        return jobs
-
-    @cached_property
-    def _answer_head(self) -> AnswerHead:
-        return AnswerHead(self.program, self.executor.profile, answer_tokens(self.tokenizer), self.executor.bits)
-
-    @cached_property
-    def _pair_head(self) -> RewardHead:
-        """The head of a reranker that is an encoder."""
-        try:
-            layers = encoder_head(self.checkpoint)
-        except ModelError as error:
-            raise ParameterError(f"{self.path.name} is no reranker: {error}") from None
-        tensors, executor = self.checkpoint.tensors, self.executor
-        return RewardHead(tensors, layers, self._width, executor.profile, executor.bits, "tanh")
-
-    @property
-    def _width(self) -> int:
-        """The width of what enters the head."""
-        head = next(op for op in self.program.ops if isinstance(op, Logits))
-        return self.program.buffers[head.source].width
-
-    @cached_property
-    def _pooling(self) -> str | None:
-        return read_pooling(self.checkpoint)
-
-    @property
-    def _poolings(self) -> tuple[str, ...]:
-        """The poolings that are supported for this model."""
-        return tuple(POOLINGS) if self.engine.whole else (LAST,)
-
-    @property
-    def why_no_embeddings(self) -> str:
-        """The reason that the model gives no embeddings unless a pooling is requested; empty if it gives some."""
-        if self._pooling is None:
-            return "its files name no pooling"
-        if self._pooling in self._poolings:
-            return ""
-        alone = f"{', '.join(POOLINGS)} are" if self.engine.whole else "the last token's state alone is"
-        return f"it pools by {self._pooling!r:.60}; {alone} supported"
-
-    def embedding_size(self, dimensions: int | None = None, pooling: str | None = None) -> int:
-        """Return the components of an embedding that is requested so; see `embed`.
-
-        Raises
-        ------
-        ParameterError
-            If the model gives no embeddings, or none of so many dimensions.
-        """
-        self._rows(pooling)
-        return self._width if dimensions is None else integer("dimensions", dimensions, 1, self._width)
-
-    def _rows(self, pooling: str | None) -> Rows:
-        """Return the rows of a text that its vector is made of; errors as of `embedding_size`."""
-        known = self._poolings
-        if pooling is not None and pooling not in known:
-            raise ParameterError(f"pooling must be {' or '.join(map(repr, known))} or None, got {pooling!r:.60}")
-        if pooling is None and (why := self.why_no_embeddings):
-            if self._pooling is None and self.engine.whole:
-                why += f": give pooling={' or '.join(map(repr, known))}; on the command line, --pooling"
-            elif self._pooling is None:
-                why += f"; pooling={LAST!r} (on the command line, --pooling {LAST}) takes the last token's state"
-            raise ParameterError(f"{self.path.name} gives no embeddings: {why}")
-        return cast(Rows, POOLINGS[cast(str, pooling or self._pooling)])
-
     def _scoring(self, tokens: Prompt, top: int = 0, listen: Callable[[], None] = lambda: None) -> Scoring:
         """Return a checked request for the log-probabilities of a text."""
         self.refuse_encoder()
@@ -537,42 +328,8 @@ class Model(LoadedModel):
             self.engine.check(scoring.request.prompt)
         return scoring
 
-    def _prompts(self, prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-        if isinstance(prompts, str | bytes | ChatPrompt):
-            return [prompts]
-        many = list(as_sequence(prompts, "prompts"))
-        if not many:
-            raise ParameterError("there is no prompt: give a text, token ids, or a list of these")
-        each = [isinstance(item, str | bytes | ChatPrompt) or is_sequence(item) for item in many]
-        if any(each) and not all(each):
-            item = many[each.index(False)]
-            raise ParameterError(
-                f"prompts mixes prompts with other things, such as {item!r:.60}: "
-                "give a text, token ids, or a list of these"
-            )
-        return many if any(each) else [many]
-
-    def _tokens(self, prompt: Prompt, what: str) -> list[int]:
-        if isinstance(prompt, str | bytes):
-            return self.tokenizer.encode(prompt, most=self.context)
-        if isinstance(prompt, ChatPrompt):
-            return prompt.encode(self.tokenizer, self.context)
-        tokens = []
-        for i, token in enumerate(as_sequence(prompt, what)):
-            number = whole(token)
-            if isinstance(token, Mapping):
-                raise ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
-            if isinstance(token, str | bytes | ChatPrompt) or is_sequence(token):
-                raise ParameterError(f"{what} must be one text or its token ids, got a list with {token!r:.60} in it")
-            if number is None:
-                raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
-            if not 0 <= number < self.program.vocabulary:
-                raise ParameterError(f"{what}: token {i} must lie in [0, {self.program.vocabulary}), got {token}")
-            tokens.append(number)
-        return tokens
-
     def _text(self, prompt: Prompt) -> list[int]:
-        tokens = self._tokens(prompt, "the text")
+        tokens = tokens_of(self, prompt, "the text")
         if not tokens:
             raise ParameterError("there are no tokens to score")
         if len(tokens) > self.context:
@@ -583,21 +340,19 @@ class Model(LoadedModel):
         """Return a checked job for each prompt."""
         self.refuse_encoder()
         several, parameters = len(prompts) > 1, options.parameters
-        sources = [self._source(prompt) if options.hash is not None else None for prompt in prompts]
-        texts = []
-        for i, (prompt, source) in enumerate(zip(prompts, sources, strict=True)):
-            what = f"prompt {i}" if several else "the prompt"
-            tokens = self._tokens(prompt, what) if source is None else source.encode(self.tokenizer, self.context)
+        read = []
+        for i, prompt in enumerate(prompts):
+            tokens, source = self._read_prompt(prompt, f"prompt {i}" if several else "the prompt", options)
             try:
                 self.engine.check(tokens)
             except ParameterError as error:
                 if not several:
                     raise
                 raise ParameterError(f"prompt {i}: {error}") from None
-            texts.append(tokens)
+            read.append((tokens, source))
         jobs = []
         shadows = self._shadows(options, len(prompts))
-        for i, (tokens, source, shadow) in enumerate(zip(texts, sources, shadows, strict=True)):
+        for i, ((tokens, source), shadow) in enumerate(zip(read, shadows, strict=True)):
             name = options.name(i, tokens, len(prompts))
             keys = [branch_key(parameters.seed, (name, sample)) for sample in range(options.n)]
             passed: JobOptions = {"priority": options.priority, "draft": options.draft, "listen": options.listen}
@@ -607,16 +362,25 @@ class Model(LoadedModel):
             jobs.append(self.job(tokens, parameters, keys, options.adapter, **passed))
         return jobs
 
-    def _source(self, prompt: Prompt) -> PromptSource | None:
+    def _read_prompt(
+        self, prompt: Prompt, what: str, options: GenerateOptions
+    ) -> tuple[list[int], PromptSource | None]:
+        """Return the tokens of a prompt, and their source if receipts are requested and it is a text or messages."""
+        if options.hash is None:
+            return tokens_of(self, prompt, what), None
         if isinstance(prompt, ChatPrompt):
-            return PromptSource.of_chat(prompt, self.tokenizer)
-        return PromptSource.of_text(prompt) if isinstance(prompt, str | bytes) else None
+            source = PromptSource.of_chat(prompt, self.tokenizer)
+        elif isinstance(prompt, str | bytes):
+            source = PromptSource.of_text(prompt)
+        else:
+            return tokens_of(self, prompt, what), None
+        return source.encode(self.tokenizer, self.context), source
 
     def _shadows(self, options: GenerateOptions, count: int) -> Sequence[Prompt | None]:
         """Return the shadow of each prompt."""
         if options.shadow is None:
             return [None] * count
-        shadows = self._prompts(options.shadow)
+        shadows = as_prompts(options.shadow)
         if len(shadows) != count:
             raise ParameterError(f"shadow must be a prompt for each of the {count}, got {len(shadows)}")
         return shadows
@@ -636,10 +400,9 @@ class Model(LoadedModel):
                     sources.append(StreamSource(model=digests_of(self.partners[number - 1], options.hash)))
                 continue
             assert shadow is not None
-            source = self._source(shadow) if options.hash is not None else None
-            what = self._tokens(shadow, "the shadow") if source is None else source.encode(self.tokenizer, self.context)
-            streams.append(StreamPrompt(0, np.array(what, np.int32)))
-            sources.append(StreamSource(tuple(what), source))
+            read, source = self._read_prompt(shadow, "the shadow", options)
+            streams.append(StreamPrompt(0, np.array(read, np.int32)))
+            sources.append(StreamSource(tuple(read), source))
         decoding = Decoding.of(options.chosen, tuple(sources)) if options.hash is not None else None
         return Mixing(options.chosen, tuple(streams)), decoding
 
@@ -687,9 +450,3 @@ def _completions(jobs: Sequence[Job], options: GenerateOptions) -> list[list[Com
 
 def _completion(job: Job, sample: int, options: GenerateOptions) -> Completion:
     return replace(job.completion(sample, options.logprobs), seed=options.parameters.seed)
-
-
-def _ranked(head: AnswerHead | RewardHead, jobs: Sequence[HeadJob]) -> list[Ranked]:
-    """Return the scores of documents that were read, the best first."""
-    ranked = [Ranked(i, head.score(job.result()), job.tokens) for i, job in enumerate(jobs)]
-    return sorted(ranked, key=lambda one: (-one.score, one.index))

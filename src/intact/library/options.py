@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypedDict
-
-import numpy as np
+from typing import Any, Literal, TypedDict
 
 from intact.engine.completion import Listener
 from intact.engine.mixes import check_shadow, chosen_mix
@@ -14,12 +12,11 @@ from intact.engine.model import prompt_id
 from intact.engine.sampling.definitions import check_unicode, flag, integer
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingFields, SamplingParameters
 from intact.errors import ParameterError
+from intact.library.prompts import Prompt, as_sequence
 from intact.receipts.canonical import HashName
 from intact.receipts.make import wanted_hash
 from intact.suggest import unknown_name
-from intact.text import ChatPrompt
 
-Prompt: TypeAlias = str | Sequence[int] | ChatPrompt
 MOST_SAMPLES = 1 << 20
 """Limit on the samples of a prompt, whose keys are all made first."""
 
@@ -140,22 +137,3 @@ class GenerateOptions:
             raise ParameterError(f"ids[{i}] must be a string, got {name!r:.60}: prompts of one name share their draws")
         check_unicode(f"ids[{i}]", name)
         return name
-
-
-def is_sequence(value: object) -> bool:
-    """Return whether a value is a sequence, or an array with an order."""
-    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def as_sequence(value: Any, what: str) -> Sequence[Any]:
-    """Return a value that is a sequence, and no text.
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
-    if isinstance(value, str | bytes) or not is_sequence(value):
-        raise ParameterError(f"{what} must be a text or a list of token ids, got {value!r:.60}")
-    sequence: Sequence[Any] = value
-    return sequence

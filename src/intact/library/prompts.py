@@ -1,0 +1,83 @@
+"""Prompts: texts, token ids or messages, one or several of them, as tokens of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from intact.engine.model import LoadedModel
+from intact.engine.sampling.definitions import whole
+from intact.errors import ParameterError
+from intact.text import ChatPrompt
+
+Prompt: TypeAlias = str | Sequence[int] | ChatPrompt
+
+
+def as_prompts(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """Return one prompt or several as a list.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or something else among them.
+    """
+    if isinstance(prompts, str | bytes | ChatPrompt):
+        return [prompts]
+    many = list(as_sequence(prompts, "prompts"))
+    if not many:
+        raise ParameterError("there is no prompt: give a text, token ids, or a list of these")
+    each = [isinstance(item, str | bytes | ChatPrompt) or is_sequence(item) for item in many]
+    if any(each) and not all(each):
+        item = many[each.index(False)]
+        raise ParameterError(
+            f"prompts mixes prompts with other things, such as {item!r:.60}: give a text, token ids, or a list of these"
+        )
+    return many if any(each) else [many]
+
+
+def tokens_of(model: LoadedModel, prompt: Prompt, what: str) -> list[int]:
+    """Return the tokens of a prompt; `what` is what errors call it.
+
+    Raises
+    ------
+    ParameterError
+        If it is no prompt, holds a token that the model has not, or a text is longer than the context.
+    """
+    if isinstance(prompt, str | bytes):
+        return model.tokenizer.encode(prompt, most=model.context)
+    if isinstance(prompt, ChatPrompt):
+        return prompt.encode(model.tokenizer, model.context)
+    vocabulary, tokens = model.program.vocabulary, []
+    for i, token in enumerate(as_sequence(prompt, what)):
+        number = whole(token)
+        if isinstance(token, Mapping):
+            raise ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
+        if isinstance(token, str | bytes | ChatPrompt) or is_sequence(token):
+            raise ParameterError(f"{what} must be one text or its token ids, got a list with {token!r:.60} in it")
+        if number is None:
+            raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
+        if not 0 <= number < vocabulary:
+            raise ParameterError(f"{what}: token {i} must lie in [0, {vocabulary}), got {token}")
+        tokens.append(number)
+    return tokens
+
+
+def is_sequence(value: object) -> bool:
+    """Return whether a value is a sequence, or an array with an order."""
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def as_sequence(value: Any, what: str) -> Sequence[Any]:
+    """Return a value that is a sequence, and no text.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if isinstance(value, str | bytes) or not is_sequence(value):
+        raise ParameterError(f"{what} must be a text or a list of token ids, got {value!r:.60}")
+    sequence: Sequence[Any] = value
+    return sequence
