@@ -65,7 +65,7 @@ class Honest:
         return float(np.mean(np.concatenate(self.blocks)))
 
     def tail(self, score: float, tokens: int) -> float:
-        """The probability that an honest log of so many tokens has a mean score of at least this.
+        """Return the probability that an honest log of so many tokens has a mean score of at least this.
 
         Raises
         ------
@@ -128,7 +128,7 @@ def honest_from(scored: Sequence[Scored], kind: Kind, engine: str, model: str, p
 
 
 def values_of(scored: Iterable[Scored], kind: Kind) -> Iterable[list[float]]:
-    """The scores of one kind, response by response."""
+    """Return the scores of one kind, response by response."""
     for one in scored:
         if kind == "logprobs":
             offsets = [] if one.response.entry.logprobs is None else [token.off for token in one.scores]
@@ -142,7 +142,7 @@ def values_of(scored: Iterable[Scored], kind: Kind) -> Iterable[list[float]]:
 
 @cache
 def measured() -> tuple[Honest, ...]:
-    """The honest logs that benchmarks/audit.py measured."""
+    """Return the honest logs that benchmarks/audit.py measured."""
     text = files("intact.audit").joinpath("honest.json").read_text("utf-8")
     return tuple(
         Honest(**{**entry, "blocks": tuple(map(tuple, entry["blocks"]))}) for entry in json.loads(text)["honest"]
@@ -287,7 +287,7 @@ def _surprise(scored: Sequence[Scored], responses: int, count: int) -> AuditFind
 
 
 def surprise_tail(total: float, variance: float, tokens: int) -> float:
-    """The probability that an honest log's surprises add up to something as far from 0."""
+    """Return the probability that an honest log's surprises add up to something as far from 0."""
     spread = EXCESS * variance + (SHIFT * tokens) ** 2
     return math.erfc(abs(total) / math.sqrt(2 * spread))
 

@@ -46,14 +46,14 @@ class Distribution(NamedTuple):
 
 
 def softmax(logits: Floats) -> Floats:
-    """Probabilities of logits along the last axis."""
+    """Return probabilities of logits along the last axis."""
     e = np.exp(logits - logits.max(axis=-1, keepdims=True))
     p: Floats = e / e.sum(axis=-1, keepdims=True)
     return p
 
 
 def distribution(logits: NDArray[np.floating], settings: SamplerSettings, engine: str) -> Distribution:
-    """The distribution over tokens, for a temperature above 0.
+    """Return the distribution over tokens, for a temperature above 0.
 
     Parameters
     ----------

@@ -7,5 +7,5 @@ _NAMES = {"vllm": "vllm", "llama": "llama.cpp", "transformers": "transformers"}
 
 
 def family(engine: str) -> str:
-    """The engine among those whose habits are known; empty for another."""
+    """Return the engine among those whose habits are known; empty for another."""
     return next((name for part, name in _NAMES.items() if part in engine.lower()), "")

@@ -23,7 +23,7 @@ RANDOM_SEED = (1 << 32) - 1
 
 
 def llama_uniforms(seed: int, count: int) -> NDArray[np.float64]:
-    """The first numbers in [0, 1) of `std::uniform_real_distribution<double>` over `std::mt19937(seed)`.
+    """Return the first numbers in [0, 1) of `std::uniform_real_distribution<double>` over `std::mt19937(seed)`.
 
     Two outputs of 32 bits a number, the first the less significant one, as libstdc++ and libc++ make it.
     """

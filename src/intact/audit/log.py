@@ -87,7 +87,7 @@ IGNORED = """
     object created usage system_fingerprint service_tier timings finished request_id prompt_token_ids metrics
     return_token_ids return_tokens_as_token_ids include_stop_str_in_output stop_token_ids num_cached_tokens
 """
-"""what has no part in how a token is drawn. Names of other fields are reported, since they may have one."""
+"""The fields that have no part in how a token is drawn. Names of other fields are reported, since they may have one."""
 
 DEVICES = ("cpu", "cuda")
 GPU_THREADS = 108 * 2048
@@ -185,7 +185,7 @@ def read_log(path: Path) -> list[LogEntry]:
 
 
 def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a file of JSON lines, each with its place."""
+    """Yield the objects of a file of JSON lines, each with its place."""
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if line.strip():
             where = f"{path}, line {number}"
@@ -193,7 +193,7 @@ def records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def parse(text: bytes, where: str) -> dict[str, Any]:
-    """A JSON object, from text that nobody vouches for."""
+    """Read a JSON object, from text that nobody vouches for."""
     value = strict_json.parse(text, where, error=LogError)
     if not isinstance(value, dict):
         raise LogError(f"{where}: expected a JSON object, got {value!r:.40}")
@@ -201,7 +201,7 @@ def parse(text: bytes, where: str) -> dict[str, Any]:
 
 
 def entries_of(record: Mapping[str, Any], where: str) -> Iterator[LogEntry]:
-    """The responses of one object: a record of the audit's own format, an exchange with an endpoint, or vLLM's own."""
+    """Yield the responses of one object: a record of the audit, an exchange with an endpoint, or vLLM's own."""
     if "response" in record or "choices" in record:
         exchanges = unfold(record, where)
     elif "outputs" in record:
@@ -352,7 +352,7 @@ def _numbers(record: Mapping[str, Any], name: str, where: str) -> tuple[float, .
 
 
 def _log_probability(value: object, name: str, where: str) -> float:
-    """A number, or what vLLM has in its place: an object with the number in `logprob`."""
+    """Read a number, or what vLLM has in its place: an object with the number in `logprob`."""
     number = value.get("logprob") if isinstance(value, dict) else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not -1e6 < number <= 1e-3:
         raise LogError(f"{where}: {name} must be a log-probability (nats, at most 0), got {number!r:.40}")

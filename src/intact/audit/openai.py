@@ -14,7 +14,7 @@ _ASIDE = ("logprobs", "prompt_logprobs", "choices", "response")
 
 
 def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """One record for each choice of an exchange.
+    """Return one record for each choice of an exchange.
 
     The exchange is ``{"request": body, "response": body}`` or a response's body with the request's fields beside
     ``choices``; a line of a batch's output, with the body inside ``response["body"]``, is understood too.
@@ -51,7 +51,7 @@ def unfold(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
 
 
 def _prompts(given: Any, choices: int, where: str) -> list[dict[str, Any]]:
-    """The prompts of a request: a text, tokens, or a list of either, which are answered in order."""
+    """Return the prompts of a request: a text, tokens, or a list of either, which are answered in order."""
     many = given if isinstance(given, list) and given and not isinstance(given[0], int) else [given]
     if choices % len(many):
         raise LogError(f"{where}: {choices} choices do not answer {len(many)} prompts")
@@ -116,7 +116,7 @@ def _bytes(token: Mapping[str, Any], where: str) -> bytes:
 
 
 def flat(record: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """A request with the fields of its `extra_body` among its own, as OpenAI's client sends them."""
+    """Return a request with the fields of its `extra_body` among its own, as OpenAI's client sends them."""
     extra = record.get("extra_body")
     if extra is not None and not isinstance(extra, dict):
         raise LogError(f"{where}: extra_body must be an object, got {extra!r:.40}")

@@ -78,7 +78,7 @@ def _prompt_logprob(response: Response, index: int) -> float:
 def output_logits(
     model: Model, prompt: Sequence[int], output: Sequence[int], *, whole: bool = False
 ) -> Iterator[NDArray[np.float32]]:
-    """The logits that each output token was drawn from, teacher-forced: rows (tokens, vocabulary), some at a time.
+    """Yield the logits that each output token was drawn from, teacher-forced, some rows (tokens, vocabulary) at a time.
 
     Each array is valid until the next is asked for. With `whole` those of the prompt's tokens, but for the first, come
     before.

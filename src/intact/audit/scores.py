@@ -102,7 +102,7 @@ class ResponseScorer:
 
 
 def gumbel_margin(able: Distribution, token: int, exponentials: Floats, temperature: float) -> tuple[int, float]:
-    """The token that the noise draws, and how far below it the claimed one is, in logits (Token-DiFR)."""
+    """Return the token that the noise draws, and how far below it the claimed one is, in logits (Token-DiFR)."""
     noisy = able.logits - np.log(exponentials[able.tokens])
     best, place = int(noisy.argmax()), able.place(token)
     margin = math.inf if place is None else temperature * float(noisy[best] - noisy[place])
@@ -110,7 +110,7 @@ def gumbel_margin(able: Distribution, token: int, exponentials: Floats, temperat
 
 
 def inverse_distance(able: Distribution, token: int, uniform: float) -> tuple[int, float]:
-    """The token that a number in [0, 1) draws, and its distance from the interval of the claimed one."""
+    """Return the token that a number in [0, 1) draws, and its distance from the interval of the claimed one."""
     ends = np.cumsum(able.probabilities)
     drawn, place = min(int(np.searchsorted(ends, uniform)), len(ends) - 1), able.place(token)
     if place is None:
@@ -133,6 +133,6 @@ def surprise(able: Distribution, row: NDArray[np.float32], token: int, temperatu
 
 
 def log_probability(row: NDArray[np.float32], token: int) -> float:
-    """Of a token at temperature 1, before any truncation."""
+    """Return the log-probability of a token at temperature 1, before any truncation."""
     p = float(softmax(row.astype(np.float64))[token])
     return math.log(p) if p > 0 else -math.inf

@@ -97,7 +97,7 @@ class ResponseReader:
         return tokens
 
     def _prompt_logprobs(self, entry: LogEntry, prompt: Sequence[int]) -> tuple[float | None, ...]:
-        """The log-probabilities of a prompt's own tokens."""
+        """Return the log-probabilities of a prompt's own tokens."""
         given = entry.prompt_logprobs
         if given is None:
             return ()

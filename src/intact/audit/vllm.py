@@ -19,13 +19,13 @@ _ASIDE = ("logprobs", "prompt_logprobs", "outputs", "sampling_params", "prompt_t
 
 
 def token_id(name: object) -> int | None:
-    """The id that a token's name stands for, or None if it is a text."""
+    """Return the id that a token's name stands for, or None if it is a text."""
     found = _NAMED.fullmatch(name) if isinstance(name, str) else None
     return int(found[1]) if found else None
 
 
 def seeded(record: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """The fields of one of several answers to a request: the generator of each has the seed plus its index."""
+    """Return the fields of one of several answers to a request: the generator of each has the seed plus its index."""
     seed, temperature = record.get("seed"), record.get("temperature")
     changed: dict[str, Any] = {"batch": 1}
     if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
@@ -36,7 +36,7 @@ def seeded(record: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 
 def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """One record for each of the `outputs` of a `RequestOutput`, with `sampling_params` inside it or its fields beside.
+    """Return a record for each of a `RequestOutput`'s `outputs`; it has `sampling_params`, or their fields beside.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def unfold_outputs(record: Mapping[str, Any], where: str) -> list[dict[str, Any]
 
 
 def _own(output: Mapping[str, Any], where: str) -> list[Any] | None:
-    """The log-probability of each token among those that stand at its place."""
+    """Return the log-probability of each token among those that stand at its place."""
     logprobs, tokens = output.get("logprobs"), output.get("token_ids")
     if logprobs is None or tokens is None:
         return None
