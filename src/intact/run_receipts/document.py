@@ -87,7 +87,7 @@ class RunReceipt(AnyReceipt):
 
     @classmethod
     def make(cls, header: RunHeader, entries: tuple[Entry, ...], result: RunResult) -> RunReceipt:
-        """A receipt with the root that it ought to have."""
+        """Make a receipt with the root that it ought to have."""
         return cls(header, entries, result, cls(header, entries, result, b"").digest)
 
     @cached_property
@@ -96,7 +96,7 @@ class RunReceipt(AnyReceipt):
         return [leaf_of(self.header.hash, part) for part in (self.header, *self.entries, self.result)]
 
     def prove(self, index: int) -> Proof:
-        """The proof that an entry belongs to the root; check it by `weights.check_proof` with the entry's `leaf_of`."""
+        """Return the proof that an entry belongs to the root, for `weights.check_proof` with the entry's `leaf_of`."""
         return Proof(1 + index, len(self.leaves), tuple(path_of(self.header.hash, self.leaves, 1 + index)))
 
     @cached_property
@@ -136,5 +136,5 @@ class RunReceipt(AnyReceipt):
 
 
 def leaf_of(hash: HashName, part: RunHeader | Entry | RunResult) -> bytes:  # noqa: A002
-    """The leaf of a part of a receipt: the digest of a zero byte and its canonical form."""
+    """Return the leaf of a part of a receipt: the digest of a zero byte and its canonical form."""
     return digest(hash, _LEAF + canonical.encode(part.to_document()))

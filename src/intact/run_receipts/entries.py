@@ -155,7 +155,7 @@ class RunEntry:
 
 
 def program_digest(name: HashName, code: str, stdin: str | None, seconds: float) -> bytes:
-    """The digest of a program, of what it may read and of the wall time that it has."""
+    """Return the digest of a program, of what it may read and of the wall time that it has."""
     return digest(name, canonical.encode({"code": code, "seconds": bits(seconds), "stdin": stdin}))
 
 
@@ -215,7 +215,7 @@ class ToolEntry:
 
 
 def call_digest(name: HashName, tool: str, values: Mapping[str, Any], place: str = "") -> bytes:
-    """The digest of a tool's call; its place is empty but for results that nobody can repeat."""
+    """Return the digest of a tool's call; its place is empty but for results that nobody can repeat."""
     return digest(name, canonical.encode({"place": place, "tool": tool, "values": write_values(values)}))
 
 

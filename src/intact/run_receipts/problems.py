@@ -48,7 +48,7 @@ class NotingData(Mapping[str, Any]):
 
 
 def reader_of(problem: Problem) -> str:
-    """The name by which a problem's answers are read.
+    """Return the name by which a problem's answers are read.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def verify_programs(claims: Claims, between: Callable[[], None] | None = None) -
 
 
 def _difference(request: RunProgram, entry: RunEntry, there: Sandbox | None) -> RunVerdict | None:
-    """The verdict if a program ends in another way than an entry says."""
+    """Return the verdict if a program ends in another way than an entry says."""
     own = _outcome(request)
     if _same(own, entry):
         return None

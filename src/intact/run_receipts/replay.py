@@ -51,7 +51,7 @@ class ReplayBackend(NativeBackend):
         self._claims, self._name, self._own = claims, name, own
 
     def count(self, part: Prompt | Piece) -> int:
-        """The tokens of a prompt or a piece, if the chat template stays within its limits here."""
+        """Count the tokens of a prompt or a piece, if the chat template stays within its limits here."""
         try:
             return super().count(part)
         except FormatError as error:
@@ -91,7 +91,7 @@ class ReplayBackend(NativeBackend):
         return self.written_of(generation, entry)
 
     def header(self, generation: Generation) -> Header:
-        """The header that the receipt of a text has."""
+        """Return the header that the receipt of a text has."""
         parameters, run = generation.parameters, self._claims.run.header
         compiler = None if parameters.constraint is None else run.compiler
         prompt = tuple(self.tokens_of(generation.state))
@@ -109,7 +109,7 @@ class ReplayBackend(NativeBackend):
         return self._own.mix.decoding(mixing)
 
     def written_of(self, generation: Generation, entry: TextEntry) -> Written:
-        """A text as a method sees it."""
+        """Return a text as a method sees it."""
         output = entry.output
         written = self.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
         top = [] if output.top is None else unpack(output.top, len(output.tokens))

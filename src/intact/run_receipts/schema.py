@@ -11,7 +11,7 @@ from intact.receipts.schema import schema as answer_schema
 
 
 def schema() -> dict[str, Any]:
-    """The schema, as JSON Schema 2020-12 has it; what answers' receipts have too is as in theirs."""
+    """Return the schema, as JSON Schema 2020-12 has it; what answers' receipts have too is as in theirs."""
     found: dict[str, Any] = json.loads(files("intact.run_receipts").joinpath("run.schema.json").read_bytes())
     answer = answer_schema()
     parts = {name: answer["properties"][name] for name in ("model", "numerics", "chain", "signature")}

@@ -145,7 +145,7 @@ def source() -> bytes:
 
 
 def entries_of(trace: Mapping[str, Any], texts: Mapping[str, TextEntry], name: HashName) -> tuple[Entry, ...]:
-    """The entries of a run: its trace's nodes in their order, those of sub-methods where these were called.
+    """Return the entries of a run: its trace's nodes in their order, those of sub-methods where these were called.
 
     Parameters
     ----------

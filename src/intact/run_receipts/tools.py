@@ -48,7 +48,7 @@ def verify_tools(claims: Claims, between: Callable[[], None] | None = None) -> R
 
 
 def _difference(call: ToolUse, entry: ToolEntry) -> RunVerdict | None:
-    """The verdict if a tool gives something else than an entry says."""
+    """Return the verdict if a tool gives something else than an entry says."""
     own = _use(call)
     if (own.text, own.ended) == (entry.text, entry.ended):
         return None

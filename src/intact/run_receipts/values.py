@@ -20,7 +20,7 @@ MOST: Final = 1 << 16
 
 
 def bits(value: float) -> str:
-    """A number as the 16 hexadecimal digits of its binary64, the most significant first."""
+    """Return a number as the 16 hexadecimal digits of its binary64, the most significant first."""
     return struct.pack(">d", value).hex()
 
 
@@ -45,7 +45,7 @@ def read_branch(fields: Fields, name: str) -> Branch:
 
 
 def write_values(values: Mapping[str, Any]) -> str:
-    """An object as text, in which Python writes the numbers."""
+    """Return an object as text, in which Python writes the numbers."""
     return json.dumps(dict(values), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
@@ -59,12 +59,12 @@ def read_values(fields: Fields, name: str) -> dict[str, Any]:
 
 
 def unwritten(values: Mapping[str, Any]) -> str | None:
-    """The name of the first value that `write_values` cannot hold."""
+    """Return the name of the first value that `write_values` cannot hold."""
     return next((name for name, value in values.items() if not _plain(value)), None)
 
 
 def unbounded(parameters: Mapping[str, Any]) -> str | None:
-    """The first of a method's parameters that a receipt cannot hold, be it because it is too large."""
+    """Return the name of the first parameter that a receipt cannot hold, perhaps since it is too large."""
     large = (name for name, value in parameters.items() if isinstance(value, int | float) and abs(value) > MOST)
     return unwritten(parameters) or next(large, None)
 

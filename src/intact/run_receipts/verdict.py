@@ -53,5 +53,5 @@ class DecidedError(Exception):
 
 
 def false(what: str, entry: int | None, detail: str, position: int | None = None) -> DecidedError:
-    """A lie."""
+    """Return the error that a receipt lies, where it does."""
     return DecidedError(RunVerdict("false", what, entry, position, detail))

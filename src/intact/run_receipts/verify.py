@@ -80,7 +80,7 @@ def verify_run(
 
 
 def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:
-    """The verdict if the header alone decides."""
+    """Return the verdict if the header alone decides."""
     header = run.header
     try:
         new_hash(header.hash)
