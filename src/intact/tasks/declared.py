@@ -92,7 +92,7 @@ class _Declared(Task):
         return self.declaration
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
-        """A file beside the declaration, or a data set of the hub."""
+        """Return a file beside the declaration, or a data set of the hub."""
         items = self.declaration["items"]
         if "hub" in items:
             return str(items["hub"]), enumerate(_from_hub(items))
@@ -210,7 +210,7 @@ def _missing_field(key: str, template: str, row: Row) -> str:
 
 
 def _field(name: str, row: Row) -> Any:
-    """A field of a row; of one inside another, such as choices.text, behind a dot."""
+    """Return a field of a row; of one inside another, such as choices.text, behind a dot."""
     value: Any = row
     for part in name.split("."):
         value = value[part]
@@ -220,7 +220,7 @@ def _field(name: str, row: Row) -> Any:
 
 
 def _choices(name: str, row: Row) -> list[str]:
-    """The field that lists choices."""
+    """Return the field that lists choices."""
     found = _field(name, row)
     if not isinstance(found, list) or None in found:
         raise ValueError(f"the field {name} should hold a list of choices, but holds {found!r:.80}")
@@ -228,7 +228,7 @@ def _choices(name: str, row: Row) -> list[str]:
 
 
 def _place(answer: str, count: int) -> int:
-    """The place of the right choice, which an answer names by its letter or as a number from 0 on."""
+    """Return the place of the right choice, which an answer names by its letter or as a number from 0 on."""
     places = dict(zip(LETTERS, range(count), strict=False)) | {str(place): place for place in range(count)}
     if answer.strip() not in places:
         raise ValueError(f"the answer {answer!r} is none of {count} choices")
@@ -236,7 +236,7 @@ def _place(answer: str, count: int) -> int:
 
 
 def _fill(template: str, row: Row) -> str:
-    """A template, with {field} replaced by the row's text; its other braces stay."""
+    """Fill a template: {field} is replaced by the row's text; its other braces stay."""
     return _FIELD.sub(lambda match: str(_field(match[1], row)), template)
 
 

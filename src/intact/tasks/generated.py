@@ -22,16 +22,16 @@ class Draws:
         self._seed, self._name, self._count = seed, name, 0
 
     def below(self, count: int) -> int:
-        """A whole number from 0 to count - 1; counts are small beside 2^64, so that all are as likely."""
+        """Draw a whole number from 0 to count - 1; counts are small beside 2^64, so that all are as likely."""
         self._count += 1
         return branch_key(self._seed, (*self._name, self._count)) % count
 
     def between(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Draw a whole number from low to high, both included."""
         return low + self.below(high - low + 1)
 
     def choice(self, values: Sequence[T]) -> T:
-        """One of several."""
+        """Draw one of several."""
         return values[self.below(len(values))]
 
     def sample(self, values: Sequence[T], count: int) -> list[T]:
