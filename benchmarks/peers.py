@@ -136,6 +136,8 @@ def measure(path: Path, kind: str, args: argparse.Namespace) -> dict[str, Any]:
     about: dict[str, Any] = {}
     settings: dict[str, Any] = {}  # llama.cpp's
     for sides, repeats in in_turn:
+        if args.apart:
+            print(f"{file.name}: {SIDES[sides[0]]}, {repeats[-1]} of {args.repeats}", file=sys.stderr, flush=True)
         workers = open_sides(file, sides, args)
         try:
             if "intact" in workers and not text.tokens:
