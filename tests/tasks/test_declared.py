@@ -90,7 +90,11 @@ ASKING = 'grader = "{}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswe
     ("grader", "row", "message"),
     [
         ("choice", {"q": "Which?", "a": -1, "c": ["x", "y", "z"]}, "item 0 .*'-1' is none of 3 choices"),
-        ("choice", {"q": "Which?", "a": "D", "c": ["x", "y", "z"]}, "item 0 .*'D' is none of 3 choices"),
+        (
+            "choice",
+            {"q": "Which?", "a": "D", "c": ["x", "y", "z"]},
+            r"item 0 .*'D' is none of 3 choices; it must be its letter, A to C, or its place, 0 to 2$",
+        ),
         ("choice", {"q": "Which?", "a": "AB", "c": ["x", "y", "z"]}, "item 0 .*'AB' is none of 3 choices"),
         ("choice", {"q": "Which?", "a": "", "c": ["x", "y", "z"]}, "item 0 .*'' is none of 3 choices"),
         ("likelihood", {"q": "Which?", "a": 3, "c": ["x", "y", "z"]}, "item 0 .*'3' is none of 3 choices"),
@@ -141,11 +145,16 @@ def test_a_data_set_of_the_hub_is_a_source(tmp_path, declared, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "rows", "message"),
     [
-        (("grader", "marker"), ROWS, "marker means nothing here"),
+        (("grader", "marker"), ROWS, "marker means nothing here; there may be grader, items"),
+        (("after", "aftr"), ROWS, r"items\.aftr means nothing here: did you mean after\?"),
+        (('grader = "number"', ""), ROWS, "grader is missing; it is one of number, choice, "),
+        (('"number"', '"choice"'), ROWS, "items.choices is missing"),
+        (('["\\n"]', '"ab"'), ROWS, r"prompt.stops must be a list of texts such as .*, got 'ab'"),
         (('"number"', '"vibes"'), ROWS, "there is no grader"),
         (("[items]", "[item]"), ROWS, "means nothing here|is missing"),
         (('file = "sums.jsonl"', ""), ROWS, "a file or a data set"),
-        (('question = "What is {a} + {b}?"', ""), ROWS, "items.question must be a text"),
+        (('question = "What is {a} + {b}?"', ""), ROWS, "items.question is missing"),
+        (('question = "What is {a} + {b}?"', "question = 3"), ROWS, "items.question must be a text, got 3"),
         (("{a} + {b}", "{a} + {c}"), ROWS, r"l, line 1: the row has no field 'c', which question = .* names; it has "),
         (("{a} + {b}", "{a}"), [ROWS[0], {"a": 1}], r"line 2: .* has no field 'solution.text', .* names; it has a$"),
         (("{a} + {b}", "{a}"), [{"a": 1, "solution": {"x": 1}}], r"no field 'solution.text', .*; it has x$"),

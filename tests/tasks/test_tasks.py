@@ -289,6 +289,10 @@ def test_a_file_of_ones_own_is_taken_as_it_is(tmp_path):
 def test_names_and_limits_that_make_no_sense_are_refused(data_dir):
     with pytest.raises(ParameterError, match=r"there is no task 'gsm9k': did you mean gsm8k"):
         find_task("gsm9k")
+    with pytest.raises(
+        ParameterError, match=r"there is no task 'sums.jsonl'; there are .*, and FILE.toml for your own"
+    ):
+        find_task("sums.jsonl")
     with pytest.raises(ParameterError, match=r"has no split 'valid'; it has test, train"):
         TASKS["gsm8k"].load("valid", folder=data_dir)
     with pytest.raises(ParameterError, match="limit"):

@@ -147,8 +147,11 @@ def read_task(path: Path) -> Task:
         if not isinstance(value, dict):
             raise FormatError(f"{path}: [{table}] is missing, or no table")
         if unknown := set(value) - _TABLES[table]:
-            raise FormatError(f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} means nothing here")
-    grader = found.get("grader", {})
+            problem = f"{path}: {'.'.join(filter(None, [table, min(unknown)]))} means nothing here"
+            raise FormatError(unknown_name(problem, min(unknown), sorted(_TABLES[table]), "there may be"))
+    if "grader" not in found:
+        raise FormatError(f"{path}: grader is missing; it is one of {', '.join(GRADERS)}")
+    grader = found["grader"]
     kind = GRADERS.get(grader) if isinstance(grader, str) else None
     if kind is None:
         problem = f"{path}: there is no grader {grader!r:.60}"
@@ -177,15 +180,17 @@ def read_task(path: Path) -> Task:
     if "instruction" in prompt:
         attributes["instruction"] = prompt["instruction"]
     if "stops" in prompt:
-        attributes["stops"] = tuple(map(str, prompt["stops"]))
+        attributes["stops"] = _stops(path, prompt["stops"])
     return type("Declared", (_Declared, kind), attributes)()  # type: ignore[no-any-return]
 
 
 def _require(path: Path, table: str, value: Mapping[str, Any], kind: type, keys: Iterable[str]) -> None:
     for key in keys:
-        if not isinstance(value.get(key), kind):
-            where = ".".join(filter(None, [table, key]))
-            raise FormatError(f"{path}: {where} must be a text, got {value.get(key)!r:.80}")
+        where = ".".join(filter(None, [table, key]))
+        if key not in value:
+            raise FormatError(f"{path}: {where} is missing")
+        if not isinstance(value[key], kind):
+            raise FormatError(f"{path}: {where} must be a text, got {value[key]!r:.80}")
 
 
 def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
@@ -193,6 +198,12 @@ def _shots(path: Path, given: Any) -> tuple[tuple[str, str], ...]:
     if not pairs or not all(isinstance(text, str) for shot in given for text in shot):
         raise FormatError(f"{path}: prompt.shots must be a list of pairs of texts, question and answer")
     return tuple((question, answer) for question, answer in given)
+
+
+def _stops(path: Path, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(text, str) and text for text in given):
+        raise FormatError(f'{path}: prompt.stops must be a list of texts such as ["\\n"], got {given!r:.80}')
+    return tuple(given)
 
 
 def _missing_field(key: str, template: str, row: Row) -> str:
@@ -231,7 +242,9 @@ def _place(answer: str, count: int) -> int:
     """Return the place of the right choice, which an answer names by its letter or as a number from 0 on."""
     places = dict(zip(LETTERS, range(count), strict=False)) | {str(place): place for place in range(count)}
     if answer.strip() not in places:
-        raise ValueError(f"the answer {answer!r} is none of {count} choices")
+        letters = LETTERS[: min(count, len(LETTERS))]
+        expected = f"its letter, {letters[0]} to {letters[-1]}, or its place, 0 to {count - 1}" if count else "a choice"
+        raise ValueError(f"the answer {answer!r:.80} is none of {count} choices; it must be {expected}")
     return places[answer.strip()]
 
 

@@ -192,7 +192,8 @@ class Task(ABC):
             except IntactError:
                 raise
             except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-                raise FormatError(f"{where}: item {index} is no problem of {self.name} ({error!r})") from error
+                why = error if type(error) is ValueError else repr(error)
+                raise FormatError(f"{where}: item {index} is no problem of {self.name}: {why}") from error
             name = f"{self.name}/{split}/{item.id}"
             if name in items:
                 raise FormatError(f"{where}: item {index} has the identifier {item.id!r} of an earlier one")
@@ -281,5 +282,7 @@ def find_task(name: str) -> Task:
         If another package provides it and cannot be loaded.
     """
     if name not in TASKS:
-        raise ParameterError(unknown_name(f"there is no task {name!r:.200}", name, TASKS))
+        raise ParameterError(
+            unknown_name(f"there is no task {name!r:.200}", name, TASKS, also=", and FILE.toml for your own")
+        )
     return TASKS[name]()
