@@ -83,6 +83,13 @@ def test_every_grader_judges(declared, grader, row, text):
     assert not chosen.task.correct(item, chosen.task.read_for(item, "The answer is C."))
 
 
+@pytest.mark.parametrize(("grader", "answer"), [("exact", "red, green"), ("expression", "(1, 2)"), ("number", "12")])
+def test_only_numbers_lose_their_commas_behind_a_mark(declared, grader, answer):
+    text = DECLARED.replace('"number"', f'"{grader}"')
+    (item,) = choose(declared(text, [{**ROWS[0], "solution": {"text": f"so #### {answer}"}}])).load()
+    assert item.answer == answer
+
+
 ASKING = 'grader = "{}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswer = "{{a}}"\n'
 
 

@@ -107,7 +107,9 @@ class _Declared(Task):
                 raise FormatError(f"{self._place(items, index)}: {problem}")
         question, answer = _fill(items["question"], row), _fill(items["answer"], row)
         if "after" in items:
-            answer = answer.rpartition(items["after"])[2].strip().replace(",", "")
+            answer = answer.rpartition(items["after"])[2].strip()
+            if isinstance(self, Numeric):
+                answer = answer.replace(",", "")  # of thousands; in other answers commas have a meaning
         name = _fill(items["id"], row) if "id" in items else str(index)
         if "choices" not in items:
             return Item(name, question, answer)
