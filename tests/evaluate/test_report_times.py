@@ -125,6 +125,9 @@ def test_a_machine_is_stated_or_measured(tmp_path):
     path.write_text("not JSON")
     with pytest.raises(FormatError, match="cannot be read as JSON"):
         IdealMachine.parse(str(path))
+    with pytest.raises(FormatError, match=r"absent\.json cannot be read: No such file or directory$") as absent:
+        IdealMachine.parse(str(tmp_path / "absent.json"))
+    assert str(absent.value).count("cannot be read") == 1
 
 
 @pytest.mark.parametrize("text", ["fast", "read=10", "read=10,write=x", "read=10,write=0", "read=1,write=2,cost=3"])

@@ -70,9 +70,10 @@ A100_175B = IdealMachine(128 / 0.095, 1 / 0.081, "a model of 175 billion weights
 
 
 def _measured(path: Path) -> IdealMachine:
+    text = read_text(path)
     try:
-        document = json.loads(read_text(path))
-    except (OSError, ValueError) as error:
+        document = json.loads(text)
+    except ValueError as error:
         raise FormatError(f"{path} cannot be read as JSON: {error}") from error
     figures = document.get("figures", ()) if isinstance(document, Mapping) else ()
     rates: dict[str, float] = {}
