@@ -82,6 +82,11 @@ def test_impossible_windows_are_refused(options, message):
         perplexity(Recorder(), [0] * 100, **{"context": 8, **options})
 
 
+def test_a_text_that_no_window_fits_is_refused():
+    with pytest.raises(ParameterError, match="the text has 0 tokens; a window needs at least 4"):
+        perplexity(Recorder(), [])
+
+
 def test_the_command_prints_both_forms(intact_command, speaker, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text(SENTENCE * 4)
