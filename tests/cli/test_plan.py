@@ -32,6 +32,11 @@ def test_a_plan_names_replicas_rates_and_commands(intact_command, tiny_path):
     ]
 
 
+def test_one_replica_is_named_in_the_singular(intact_command):
+    result = intact_command("plan", "--shape", "llama-8b", *THREE, "--goal", "latency", "--texts", "1")
+    assert "1 replica on 1 of 3 machines" in result.out
+
+
 def test_seventy_billion_weights_on_three_machines_are_cut_and_what_does_not_fit_is_said(intact_command):
     words = ("plan", "--shape", "llama-70b", *THREE, "--texts", "1", "--context", "1024")
     facts = intact_command(*words, "--json").json

@@ -410,6 +410,7 @@ def test_markers_without_an_effect_are_seldom_called_different():
     ("problems", "because"),
     [
         (marked(1, 0.2, 0.6, problems=5), "5 problems have both right and wrong whole texts"),
+        (marked(1, 0.2, 0.6, problems=1), "only 1 problem has both right and wrong whole texts"),
         ([[{"correct": True, "text": "12"}, {"correct": False, "text": "13"}]] * 20, "no habit or marker stands in"),
     ],
 )

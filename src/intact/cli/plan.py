@@ -163,7 +163,8 @@ def _print(name: str, demand: Demand, plan: ClusterPlan, machines: int) -> None:
     show(
         f"{name}, {demand.texts} x {demand.context:,} tokens a replica: ",
         (f"{plan.expected:,.1f} tokens/s", "bold"),
-        f" expected ({plan.tokens:,.1f} without failures), {replicas} replicas on {used} of {machines} machines",
+        f" expected ({plan.tokens:,.1f} without failures), "
+        f"{replicas} replica{'s' * (replicas != 1)} on {used} of {machines} machine{'s' * (machines != 1)}",
     )
     for kind, why in plan.refused.items():
         note(f"{kind}: {why}")

@@ -111,7 +111,9 @@ MIXED = 10
 
 def too_few_mixed(count: int, of: str = "texts") -> Omission:
     """Return the reason where too few problems tell of effects within problems."""
-    return Omission(f"only {count} problems have both right and wrong {of}, and {MIXED} are needed")
+    return Omission(
+        f"only {count} problem{' has' if count == 1 else 's have'} both right and wrong {of}, and {MIXED} are needed"
+    )
 
 
 def drawn_samples(arm: ReportArm) -> dict[str, list[ItemSample]] | Omission:
