@@ -160,6 +160,9 @@ def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_p
     assert "these are all the same" in told.err
     assert "no folder" in intact_command("learn", "value", model, "--to", tmp_path / "x" / "value.json").err
     assert not list(tmp_path.glob("value.json*"))
+    told = intact_command("learn", "value", "absent.gguf", "--to", tmp_path / "value.json", "--limit", 9)
+    assert told.code == 2
+    assert "5 folds need 10 problems at least, got 9 of the task" in told.err  # before the model is opened
     told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", "--labels", "texts")
     assert told.code == 2
     assert "labels must be one of outcome, tokens" in told.err

@@ -201,7 +201,7 @@ def value(
     from intact.reason.backends.native import NativeBackend
     from intact.reason.limits import one_of
     from intact.score.available import check_parts
-    from intact.score.value.learning import check_installed
+    from intact.score.value.learning import FOLDS, check_installed
     from intact.tasks.choose import choose
 
     check_installed()
@@ -214,6 +214,8 @@ def value(
     for file in (to, next_to):
         if file is not None and not file.parent.is_dir():
             raise ParameterError(f"there is no folder {file.parent} to write {file.name} to")
+    if len(items) < 2 * FOLDS:
+        raise ParameterError(f"{FOLDS} folds need {2 * FOLDS} problems at least, got {len(items)} of the task")
     backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[GradedTexts] = []
