@@ -59,6 +59,9 @@ def command(
 
     if forget:
         dropped = forget_settings(fetch.locate(model))
+        if json:
+            emit({"model": model, "dropped": dropped})
+            return
         show(f"{model}: " + ("back to the defaults" if dropped else "nothing was kept: the defaults are in use"))
         return
     check_installed("intact tune", "optuna")
