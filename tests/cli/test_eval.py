@@ -245,6 +245,13 @@ def test_tasks_are_listed_with_what_is_missing(intact_command, place, monkeypatc
     assert "level=1" in shown.out
 
 
+def test_a_task_of_ones_own_whose_problems_cannot_be_read_is_an_error(intact_command, tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('grader = "number"\n[items]\nfile = "none.jsonl"\nquestion = "{q}"\nanswer = "{a}"\n')
+    refused = intact_command("tasks", file)
+    assert (refused.code, "none.jsonl" in refused.err, refused.out) == (2, True, "")
+
+
 def test_likelihoods_are_compared_and_kept(evaluate, place, tmp_path):
     (place / "data" / "arc_easy").mkdir(exist_ok=True)
     choices = {"text": ["a stone", "a bird in the sky"], "label": ["A", "B"]}

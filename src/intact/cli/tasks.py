@@ -40,7 +40,13 @@ def command(
 
 
 def describe(chosen: Any) -> dict[str, Any]:
-    """Describe a task for `--json`."""
+    """Describe a task for `--json`.
+
+    Raises
+    ------
+    IntactError
+        If the problems of a task of one's own cannot be read; those of other tasks may be absent.
+    """
     task = chosen.task
     about = {
         "name": task.name,
@@ -56,6 +62,8 @@ def describe(chosen: Any) -> dict[str, Any]:
     try:
         items = chosen.load()
     except IntactError as error:
+        if task.called:
+            raise
         return about | {"problems": None, "left_out": {}, "missing": str(error), "first": None}
     left_out = dict(task.left_out)
     return about | {"problems": len(items), "left_out": left_out, "missing": None, "first": items[0].question}
