@@ -1,6 +1,7 @@
 """A model written as a GGUF file: the same weights as the folder, read by gguf-py, refused before any work."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from intact.formats.stored_blocks import blocks_to_bytes
 from intact.models import build_program, stored_together
 from intact.numerics.dequantize import dequantize
 from intact.quantizing import QuantizedModel, quantize
+from intact.quantizing.calibration import Calibration, gather, products, read_statistics
 from intact.receipts.identity import identify
 from intact.text import Tokenizer
+from support.gguf_writer import write_gguf
 from support.tiny import write_tiny
 
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
@@ -182,3 +185,56 @@ def test_matrices_that_stand_row_by_row_are_refused(tmp_path: Path) -> None:
     model = write_tiny(tmp_path / "tiny.gguf", "deepseek2", width=64)
     with pytest.raises(ParameterError, match=r"blk.0.attn_kv_b.weight .* stand in it row by row; expected a folder"):
         quantize(model, tmp_path / "out.gguf", "keep", embeddings="q8_0")
+
+
+def importance_of(model: Path, text: Path, path: Path) -> Path:
+    """Write what `llama-imatrix` would of a text: the sums of squares of the inputs of each product."""
+    with open_checkpoint(model) as checkpoint:
+        program = build_program(checkpoint)
+        sample = Calibration(tuple(Tokenizer.from_checkpoint(checkpoint).encode(text.read_text())), 32, 4)
+        read = read_statistics(gather(program, sample, path.parent / "statistics", "root", 1, lambda: None))
+        tensors = {}
+        for op, names in products(program).items():
+            found = read(op)
+            sums = np.ldexp(found.second.diagonal().astype(np.float64), 2 * found.exponent).astype("<f4")
+            for name in names:
+                tensors[f"{name}.in_sum2"] = ("F32", (1, len(sums)), sums.tobytes())
+                tensors[f"{name}.counts"] = ("F32", (1, 1), np.array([found.rows], "<f4").tobytes())
+    return write_gguf(path, {"general.type": "imatrix"}, tensors)
+
+
+@pytest.mark.parametrize("spec", ["imatrix:q4_k", "imatrix:iq3_xxs"])
+def test_an_importance_matrix_of_a_text_gives_the_model_of_that_text(spec, model, text, tmp_path) -> None:
+    importance = importance_of(model, text, tmp_path / "imatrix.gguf")
+    by_text = quantize(model, tmp_path / "text.gguf", spec, **options(text))
+    by_file = quantize(model, tmp_path / "file.gguf", spec, imatrix=importance)
+    assert by_file.digest == by_text.digest != quantize(model, tmp_path / "plain.gguf", spec.split(":")[1]).digest
+    with open_checkpoint(tmp_path / "file.gguf") as checkpoint:
+        about = json.loads(checkpoint.metadata["intact.quantization"])
+    assert about["imatrix"] == sha256(importance.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("spec", "more", "message"),
+    [
+        ("gptq:q4_k", {}, "@q4_k with an importance matrix: expected the quantiser imatrix"),
+        ("q4_k", {}, "q4_k with an importance matrix: expected the quantiser imatrix"),
+        ("mix:4.3(imatrix:q4_k|imatrix:q3_k)", {}, "mixtures and transforms need a text"),
+        ("imatrix:q4_k", {"calibrate": "text.txt"}, "neither calibrate nor static"),
+        ("imatrix:q4_k", {"static": True}, "no place for scales|neither calibrate nor static"),
+    ],
+)
+def test_where_an_importance_matrix_does_not_serve_is_said_before_the_work(spec, more, message, model, text, tmp_path):
+    importance = importance_of(model, text, tmp_path / "imatrix.gguf")
+    with pytest.raises(ParameterError, match=message):
+        quantize(model, tmp_path / "out.gguf", spec, imatrix=importance, **more)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_an_importance_matrix_of_another_model_is_refused(model, tmp_path) -> None:
+    sums = ("F32", (1, 3), np.ones(3, "<f4").tobytes()), ("F32", (1, 1), np.ones(1, "<f4").tobytes())
+    for name, message in (("blk.0.attn_q", r"shape \(1, 3\), expected \(1, 256\)"), ("blk.7.attn_q", "has no sums")):
+        tensors = dict(zip((f"{name}.weight.in_sum2", f"{name}.weight.counts"), sums, strict=True))
+        other = write_gguf(tmp_path / f"{name}.gguf", {"general.type": "imatrix"}, tensors)
+        with pytest.raises(ParameterError, match=message):
+            quantize(model, tmp_path / "out.gguf", "imatrix:q4_k", imatrix=other)

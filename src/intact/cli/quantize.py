@@ -24,6 +24,8 @@ Input channels scaled by AWQ before
   intact quantize ./model.gguf --to awq+gptq:int3-16 --calibrate text.txt --out smol-awq3
 A GGUF file for llama.cpp, with scales weighted by what the inputs are on a text
   intact quantize ./model-f16.gguf --to imatrix:q4_k --embeddings q6_k --calibrate text.txt --out model-q4_k.gguf
+The same by an importance matrix that llama-imatrix made
+  intact quantize ./model-f16.gguf --to imatrix:q4_k --imatrix imatrix.gguf --out model-q4_k.gguf
 Each matrix in one of three specs, 4.5 bits a weight in memory over all
   intact quantize ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
 The matrices as they are, and scales of their inputs: static int8 activations
@@ -57,6 +59,12 @@ def command(
     calibrate: Annotated[
         Path | None, typer.Option("--calibrate", metavar="TEXT", help="A text in UTF-8, for quantisers that need one.")
     ] = None,
+    imatrix: Annotated[
+        Path | None,
+        typer.Option(
+            "--imatrix", metavar="FILE", help="llama.cpp's importance matrix, for imatrix:TYPE instead of a text."
+        ),
+    ] = None,
     embeddings: Annotated[
         str, typer.Option("--embeddings", metavar="SPEC", help="For token embeddings and head; keep leaves them.")
     ] = "keep",
@@ -85,12 +93,14 @@ def command(
         raise ParameterError("name a model, a spec (--to) and a folder (--out); --list shows the specs")
     from intact.quantizing import quantize
 
+    if receipt and imatrix:
+        raise ParameterError("--receipt states the text of --calibrate; there is none of a model made with --imatrix")
     check_output("--receipt", receipt)
     place = fetch.locate(model)
     with stage_bar("reading") as report:
         result = quantize(
-            place, folder, to, embeddings=embeddings, static=static, calibrate=calibrate, context=context,
-            windows=windows, statistics=statistics, threads=threads, progress=report,
+            place, folder, to, embeddings=embeddings, static=static, calibrate=calibrate, imatrix=imatrix,
+            context=context, windows=windows, statistics=statistics, threads=threads, progress=report,
         )  # fmt: skip
     if receipt:
         from intact.quantizing.receipt import make_receipt

@@ -16,7 +16,7 @@ import numpy as np
 from intact.catalogue import resolve
 from intact.errors import IntactError, ParameterError
 from intact.exact import total
-from intact.files import read_text, write_whole
+from intact.files import read_text, sha256_of, write_whole
 from intact.formats import Checkpoint, Tensor, open_checkpoint
 from intact.formats.safetensors import Stored
 from intact.formats.stored_blocks import blocks_from_bytes
@@ -36,6 +36,7 @@ from intact.quantizers import (
 from intact.quantizers.block_types import BLOCK_TYPES
 from intact.quantizers.spec import fitting
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
+from intact.quantizing.importance import read_importance
 from intact.quantizing.mixing import assign, check_budget
 from intact.quantizing.output import (
     MODEL_FILE,
@@ -123,6 +124,7 @@ def quantize(
     embeddings: str = KEEP,
     static: bool = False,
     calibrate: str | os.PathLike[str] | None = None,
+    imatrix: str | os.PathLike[str] | None = None,
     context: int = 512,
     windows: int = 32,
     statistics: str | os.PathLike[str] | None = None,
@@ -149,6 +151,8 @@ def quantize(
         ``int8_static`` takes its scales. Not in a GGUF file.
     calibrate : path, optional
         A text in UTF-8, for quantisers that need one, and for `static`.
+    imatrix : path, optional
+        llama.cpp's importance matrix of the model (``llama-imatrix``), for the quantiser ``imatrix`` instead of a text.
     context, windows : int
         Tokens in a window of that text, and how many windows are read.
     statistics : path, optional
@@ -167,11 +171,14 @@ def quantize(
         raise ParameterError(f"{target} exists already; expected a name that does not")
     if is_gguf(target) and static:
         raise ParameterError(f"{target}: a GGUF file has no place for scales of inputs; name a folder as output")
+    if imatrix is not None and (static or calibrate is not None):
+        raise ParameterError("imatrix takes the place of a text: it goes with neither calibrate nor static")
     text = None if calibrate is None else read_text(Path(calibrate), ParameterError)
     stored = open_checkpoint(path)
     with split_matrices(stored) as checkpoint:
         program = build_program(checkpoint)
-        spec, other = _checked(program, to, embeddings, text is not None, static)
+        spec, other = _checked(program, to, embeddings, text is not None or imatrix is not None, static)
+        importance = None if imatrix is None else read_importance(Path(imatrix), program, spec)
         together = list[StoredTogether]()
         if is_gguf(target):
             if stored.path.suffix == ".safetensors" and (apart := stored_apart(stored)):
@@ -198,6 +205,8 @@ def quantize(
         }
         if static:
             about["activations"] = "static"
+        if imatrix is not None:
+            about["imatrix"] = sha256_of(Path(imatrix))
         work = _open_work(target, about)
 
     folder = work / "statistics" if statistics is None else Path(statistics)
@@ -219,7 +228,7 @@ def quantize(
         matrices = _plan(program, spec, other)
         by_quantiser = spec is not None and _reads_statistics(spec)
         learned = learn(program) if sample is not None and (static or by_quantiser) else None
-        read = learned if by_quantiser else None
+        read = importance or (learned if by_quantiser else None)
         limits = largest_inputs(program, learned) if static and learned is not None else {}
         chosen, losses = [], []
         cost = spec.cost if isinstance(spec, SpecMixture) else None
