@@ -115,7 +115,8 @@ def _verdict(result: Mapping[str, Any], labels: list[str]) -> Iterator[str]:
         f"{power['power']:.0%}; a chance of 80% needs {power['problems_for_80']:,} problems held out"
     )
     tried = [trial for place, trial in enumerate(result["design"]["trials"]) if place not in result["untried"]]
-    yield f"the space: {len(tried) - 1} settings were tried, with {_space(tried[1:])}"
+    count = len(tried) - 1
+    yield f"the space: {count} {'setting was' if count == 1 else 'settings were'} tried, with {_space(tried[1:])}"
 
 
 def _space(trials: list[dict[str, Any]]) -> str:

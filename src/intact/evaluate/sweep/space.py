@@ -208,7 +208,8 @@ def suited(space: Sequence[Sequence[SweepTrial]], labels: Iterable[str]) -> list
 
 def _of_table(axes: Axes) -> Iterator[SweepTrial]:
     if "method" not in axes:
-        raise ParameterError("a space needs the axis method, such as --space method=self_consistency,best_of_n")
+        given = f"; there are {', '.join(axes)}" if axes else ""
+        raise ParameterError(f"a space needs the axis method, such as --space method=self_consistency,best_of_n{given}")
     methods = [find(name) for name in axes["method"]]
     known = {parameter.name for method in methods for parameter in method.parameters}
     names = ["method", *PROMPT, *SAMPLING, *sorted(known)]
