@@ -24,3 +24,9 @@ def test_the_command_names_further_models_as_they_were_given():
     planned = plan(TASKS, "self_consistency", others={"large": "qwen2.5-coder-1.5b-instruct"})
     words = command(planned, ["smollm2", "large", "judge"])
     assert "intact eval smollm2 gsm_ranges:size=1 --with large=qwen2.5-coder-1.5b-instruct --with judge=judge " in words
+
+
+@pytest.mark.parametrize("tasks", ["gsm8k", [], ["gsm8k"]])
+def test_what_is_no_list_of_chosen_tasks_is_named(tasks):
+    with pytest.raises(ParameterError, match=r"a list such as \[choose\('gsm8k'\)\]"):
+        plan(tasks, "self_consistency")

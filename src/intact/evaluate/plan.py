@@ -63,7 +63,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.tasks:
-            raise ParameterError("there is no task")
+            raise ParameterError("there is no task: give a list such as [choose('gsm8k')]")
         labels = [chosen.label for chosen in self.tasks]
         for label in labels:
             if labels.count(label) > 1:
@@ -129,6 +129,8 @@ def plan(
     found = find(method)
     found.read(parameters or {})
     for chosen in tasks:
+        if not isinstance(chosen, Chosen):
+            raise ParameterError(f"tasks must be a list such as [choose('gsm8k')], got {tasks!r:.60}")
         check_parts(chosen.task.uses)
     check_method(found, parameters or {})
     found.check_sampling(sampling or {})
