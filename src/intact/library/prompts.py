@@ -52,16 +52,21 @@ def tokens_of(model: LoadedModel, prompt: Prompt, what: str) -> list[int]:
     vocabulary, tokens = model.program.vocabulary, []
     for i, token in enumerate(as_sequence(prompt, what)):
         number = whole(token)
-        if isinstance(token, Mapping):
-            raise ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
-        if isinstance(token, str | bytes | ChatPrompt) or is_sequence(token):
-            raise ParameterError(f"{what} must be one text or its token ids, got a list with {token!r:.60} in it")
         if number is None:
-            raise ParameterError(f"{what}: token {i} must be an integer, got {token!r:.60}")
+            raise _no_token(i, token, what)
         if not 0 <= number < vocabulary:
             raise ParameterError(f"{what}: token {i} must lie in [0, {vocabulary}), got {token}")
         tokens.append(number)
     return tokens
+
+
+def _no_token(place: int, found: object, what: str) -> ParameterError:
+    """Return the error for something else than an integer in a list of tokens."""
+    if isinstance(found, Mapping):
+        return ParameterError(f"{what} is a list of messages: use chat, or give them as ChatPrompt(messages)")
+    if isinstance(found, str | bytes | ChatPrompt) or is_sequence(found):
+        return ParameterError(f"{what} must be one text or its token ids, got a list with {found!r:.60} in it")
+    return ParameterError(f"{what}: token {place} must be an integer, got {found!r:.60}")
 
 
 def is_sequence(value: object) -> bool:
