@@ -66,7 +66,8 @@ def test_a_drafter_is_chosen_by_its_name(intact_command, speaker, default_here):
 
 
 def test_a_codec_of_the_cache_joins_the_profile(intact_command, speaker, default_here):
-    assert intact_command("run", "x", "--kv", "int4", "--profile", "mxfp4").code == 0
+    told = intact_command("run", "x", "--kv", "int4", "--profile", "mxfp4", "--json")
+    assert told.json["profile"] == "mxfp4+kv-int4"
     assert speaker.loaded == [(default_here, {"profile": "mxfp4+kv-int4", "cache_bytes": None})]
     wrong = intact_command("run", "x", "--kv", "int4", "--profile", "fp32")
     assert (wrong.code, "fp32 keeps keys and values as floats" in wrong.err) == (2, True)

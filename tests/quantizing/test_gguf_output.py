@@ -17,6 +17,7 @@ from intact.models import build_program, stored_together
 from intact.numerics.dequantize import dequantize
 from intact.quantizing import QuantizedModel, quantize
 from intact.quantizing.calibration import Calibration, gather, products, read_statistics
+from intact.quantizing.receipt import make_receipt
 from intact.receipts.identity import identify
 from intact.text import Tokenizer
 from support.gguf_writer import write_gguf
@@ -211,7 +212,9 @@ def test_an_importance_matrix_of_a_text_gives_the_model_of_that_text(spec, model
     assert by_file.digest == by_text.digest != quantize(model, tmp_path / "plain.gguf", spec.split(":")[1]).digest
     with open_checkpoint(tmp_path / "file.gguf") as checkpoint:
         about = json.loads(checkpoint.metadata["intact.quantization"])
-    assert about["imatrix"] == sha256(importance.read_bytes()).hexdigest()
+    assert about["imatrix"] == by_file.imatrix == sha256(importance.read_bytes()).hexdigest()
+    with pytest.raises(ParameterError, match="made with an imatrix"):
+        make_receipt(by_file, 32, 4)
 
 
 @pytest.mark.parametrize(

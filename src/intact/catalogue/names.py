@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from intact.catalogue.aliases import aliases, could_be_alias
@@ -13,9 +12,6 @@ from intact.catalogue.place import store
 from intact.errors import ParameterError
 from intact.files import expand_home
 from intact.suggest import did_you_mean
-
-_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
-"""What looks like the name of a repository on the hub."""
 
 
 class MissingModelError(ParameterError):
@@ -112,7 +108,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     if path.exists():
         return path
     if looks_like_path(text) or not isinstance(name_or_path, str):
-        is_hub = isinstance(name_or_path, str) and _REPOSITORY.fullmatch(text)
+        is_hub = isinstance(name_or_path, str) and HubName.matches(PREFIX + text)
         hint = f"; a repository on the hub has the name {PREFIX}{text}" if is_hub else ""
         raise ParameterError(f"{text}: no such file or folder{hint}")
     entry(text)

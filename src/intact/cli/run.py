@@ -137,7 +137,7 @@ def command(
             receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
             if json:
                 fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
-                emit(_document(model_name, loading.profile, n, {**sampling, **fields}, completions))
+                emit(_document(model_name, loading.coded_profile, n, {**sampling, **fields}, completions))
             else:
                 _print_all(model, completions, logprobs)
         else:

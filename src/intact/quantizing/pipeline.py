@@ -105,6 +105,8 @@ class QuantizedModel:
     assignment: Mapping[str, str] | None = None
     static: bool = False
     """If true, the model has the largest inputs of its products, which static activations need."""
+    imatrix: str | None = None
+    """SHA-256 of the importance matrix that took the place of a text."""
 
 
 class _Chosen(NamedTuple):
@@ -439,6 +441,7 @@ def _finish(
         proxy,
         assignment,
         bool(limits),
+        about.get("imatrix"),
     )
     final.replace(target)
     shutil.rmtree(work)

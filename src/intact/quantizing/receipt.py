@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import intact
+from intact.errors import ParameterError
 from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.numerics import VERSION as NUMERICS
@@ -160,7 +161,14 @@ def make_receipt(model: QuantizedModel, context: int, windows: int) -> Quantizat
     ----------
     context, windows : int
         As they were given to `quantize`.
+
+    Raises
+    ------
+    ParameterError
+        If the model was made with an importance matrix, which a receipt does not state.
     """
+    if model.imatrix is not None:
+        raise ParameterError("a receipt states the text of a calibration; this model was made with an imatrix instead")
     text = None if model.text is None else CalibrationText(bytes.fromhex(model.text), context, windows)
     source, output = bytes.fromhex(model.source), measure_output(model)
     return QuantizationReceipt(
