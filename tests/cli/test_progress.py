@@ -3,7 +3,7 @@
 import pytest
 
 from intact.cli import output
-from intact.cli.output import occasional_note, time_left
+from intact.cli.output import Pace, occasional_note, time_left
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,18 @@ from intact.cli.output import occasional_note, time_left
 )
 def test_the_end_is_estimated_at_the_pace_so_far(seconds, done, total, expected):
     assert time_left(seconds, done, total) == expected
+
+
+def test_what_came_from_a_journal_says_nothing_of_the_pace(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    pace = Pace()
+    now[0] = 5.0
+    assert pace.left(0, 40, 100) == "about 0:08 left"
+    now[0] = 10.0
+    assert pace.left(1, 50, 100) == ""
+    now[0] = 70.0
+    assert pace.left(900, 60, 100) == "about 4:00 left"
 
 
 def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch, capsys):

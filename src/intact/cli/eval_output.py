@@ -15,7 +15,7 @@ from rich.text import Text
 
 import intact
 from intact.cli.doctor import installed
-from intact.cli.output import bar, new_table, note, occasional_note, out, show, time_left
+from intact.cli.output import Pace, bar, new_table, note, occasional_note, out, show
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,19 +34,23 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
     from rich.progress import MofNCompleteColumn, TextColumn
 
     status = TextColumn("{task.fields[right]:.1%} right  {task.fields[rate]:,.0f} tokens/s  ends in")
-    began, right, count, rate, report = time.monotonic(), 0, 0, 0.0, occasional_note()
+    began, pace, report = time.monotonic(), Pace(), occasional_note()
+    right = count = written = 0
     with bar(MofNCompleteColumn(), status) as progress:
         total = sum(1 for _ in planned.units())
         task = progress.add_task(planned.method.name, total=total, right=0.0, rate=0.0)
 
         def line() -> str:
-            parts = [f"{count:,} of {total:,} problems", f"{right / max(1, count):.1%} right", f"{rate:,.0f} tokens/s"]
-            return "  ".join([*parts, time_left(time.monotonic() - began, count, total)]).rstrip()
+            parts = [f"{count:,} of {total:,} problems", f"{right / max(1, count):.1%} right", f"{rate():,.0f} tokens/s"]
+            return "  ".join([*parts, pace.left(written, count, total)]).rstrip()
 
-        def tokens(written: int) -> None:
-            nonlocal rate
-            rate = written / max(1e-9, time.monotonic() - began)
-            progress.update(task, rate=rate)
+        def rate() -> float:
+            return written / max(1e-9, time.monotonic() - began)
+
+        def tokens(so_far: int) -> None:
+            nonlocal written
+            written = so_far
+            progress.update(task, rate=rate())
             report(line)
 
         def done(one: Done) -> None:

@@ -162,6 +162,22 @@ def time_left(seconds: float, done: int, total: int) -> str:
     return f"about {hours}:{minutes:02}:{rest:02} left" if hours else f"about {minutes}:{rest:02} left"
 
 
+class Pace:
+    """Estimates the time left by the problems done since the first token was written.
+
+    Those done before it came from a journal, and say nothing of the others.
+    """
+
+    def __init__(self) -> None:
+        self.began, self.known, self.writing = time.monotonic(), 0, False
+
+    def left(self, written: int, done: int, total: int) -> str:
+        """Return the time left as words, as `time_left`, with the tokens written and the problems done so far."""
+        if written and not self.writing:
+            self.began, self.known, self.writing = time.monotonic(), done, True
+        return time_left(time.monotonic() - self.began, done - self.known, total - self.known)
+
+
 @contextmanager
 def bar(*columns: Any, still: bool = False) -> Iterator[Progress]:
     """Show a progress bar on stderr while the block runs; none where stderr is no terminal.

@@ -14,7 +14,7 @@ import typer
 
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.options import TASK_HELP, ReceiptOption
-from intact.cli.output import emit, err, occasional_note, show, spinner, time_left
+from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
 from intact.errors import ParameterError
 from intact.files import write_whole
 
@@ -38,7 +38,7 @@ class View:
 
     def __init__(self, problems: int, caps: Budget) -> None:
         self.problems, self.caps, self.graded = problems, caps, list[Any]()
-        self.tokens, self.began = 0, time.monotonic()
+        self.tokens, self.began, self.pace = 0, time.monotonic(), Pace()
 
     def line(self) -> str:
         """Format a status line: problems done, accuracy, tokens a second, the remaining budget."""
@@ -52,7 +52,7 @@ class View:
             parts.append(f"{max(0, self.caps.tokens - charged):,} tokens left")
         if self.caps.seconds is not None:
             parts.append(f"{max(0.0, self.caps.seconds - seconds):,.0f} s left")
-        elif left := time_left(seconds, len(self.graded), self.problems):
+        elif left := self.pace.left(self.tokens, len(self.graded), self.problems):
             parts.append(left)
         return "  ".join(parts)
 
