@@ -5,7 +5,8 @@ import pytest
 
 from intact.errors import ParameterError
 from intact.stats.coverage import pass_at_k
-from intact.stats.laws.saturation import Saturation, saturation_interval
+from intact.stats.laws import least_squares
+from intact.stats.laws.saturation import Saturation, fit_saturation, saturation_interval
 
 NUMBERS = [1, 2, 4, 8, 16, 32]
 
@@ -55,3 +56,15 @@ def test_the_last_doubling_is_what_was_seen():
 def test_bad_curves_are_named(values, message):
     with pytest.raises(ParameterError, match=message):
         saturation_interval(NUMBERS, values)
+
+
+def test_a_curve_that_hardly_bends_is_fitted():
+    model = fit_saturation([1, 2, 4], [0.0025, 0.005, 0.01])  # one right sample of four, on one problem in a hundred
+    assert model.f_max * model.p == pytest.approx(0.0025, rel=0.02)
+    assert model.error < 1e-4
+
+
+def test_where_no_fit_is_found_it_is_said(monkeypatch):
+    monkeypatch.setattr(least_squares, "_EVALUATIONS", 2)
+    with pytest.raises(ParameterError, match="no fit was found"):
+        fit_saturation([1, 2, 4], [0.0025, 0.005, 0.01])

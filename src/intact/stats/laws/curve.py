@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Floats, library
+from intact.stats.checks import Floats
 from intact.stats.coverage import pass_at_k
+from intact.stats.laws.least_squares import fitted
 from intact.stats.laws.sample import Counts, sample
 
 POINTS = 40
@@ -46,7 +47,7 @@ class Curve(NamedTuple):
 
 
 def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
-    """Fit the exponentiated power law (Brown et al. 2024, arXiv 2407.21787), by `scipy.optimize.curve_fit`.
+    """Fit the exponentiated power law (Brown et al. 2024, arXiv 2407.21787).
 
     Least squares of coverage on 40 values of k, spaced evenly by their logarithm up to the least n. Points of one curve
     are correlated, so a regression's standard errors are far too small: bootstrap problems instead
@@ -60,14 +61,13 @@ def fit_curve(n: ArrayLike, c: ArrayLike) -> Curve:
     Raises
     ------
     ParameterError
-        If all samples are wrong, or right; if n is below 3; or if coverage does not grow with k.
+        If all samples are wrong, or right; if n is below 3; if coverage does not grow with k; or if no fit is found.
     """
     return fit_sample(sample(n, c))
 
 
 def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> Curve:
     """Fit the curve to counts, with `points` of them if they are known."""
-    optimize = library("scipy.optimize")
     k, passed = points(counted) if table is None else table
     coverage = passed @ counted.weight / counted.weight.sum()
     if coverage[-1] == coverage[0]:
@@ -81,8 +81,8 @@ def fit_sample(counted: Counts, table: tuple[Floats, Floats] | None = None) -> C
     def law(k: Floats, log_a: float, b: float) -> Floats:
         return np.asarray(np.exp(-np.exp(log_a) * k**b))
 
-    (log_a, b), _ = optimize.curve_fit(law, k, coverage, (start, min(slope, -1e-3)), bounds=((-50, -20), (50, 0)))
-    curve = Curve(-math.exp(log_a), float(b), k, coverage, 0.0)
+    log_a, b = fitted(law, k, coverage, (start, min(slope, -1e-3)), ((-50, -20), (50, 0)))
+    curve = Curve(-math.exp(log_a), b, k, coverage, 0.0)
     return curve._replace(error=float(np.sqrt(np.mean((curve.pass_at_k(k) - coverage) ** 2))))
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Floats, finite, library, table
+from intact.stats.checks import Floats, finite, table
 from intact.stats.intervals import Interval
+from intact.stats.laws.least_squares import fitted
 
 
 class Saturation(NamedTuple):
@@ -62,14 +63,14 @@ class Saturation(NamedTuple):
 
 
 def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
-    """Fit the model to accuracies by numbers of samples, such as majority@k, by `scipy.optimize.curve_fit`.
+    """Fit the model to accuracies by numbers of samples, such as majority@k, by least squares.
 
     Raises
     ------
     ParameterError
-        If there are fewer than three numbers, an accuracy lies outside [0, 1], or accuracy does not grow.
+        If there are fewer than three numbers, an accuracy lies outside [0, 1], accuracy does not grow, or no fit is
+        found.
     """
-    optimize = library("scipy.optimize")
     numbers, shares = finite(n, "numbers of samples", 3), finite(accuracy, "accuracies", 3)
     if numbers.size != shares.size or np.unique(numbers).size < 3 or numbers.min() <= 0:
         raise ParameterError("a model of two parameters needs accuracies at three different numbers of samples or more")
@@ -85,8 +86,8 @@ def fit_saturation(n: ArrayLike, accuracy: ArrayLike) -> Saturation:
 
     first = min(max(float(shares[numbers.argmin()] / shares.max() / numbers.min()), 1e-6), 0.99)
     start = (min(float(shares.max()), 0.999), -math.log1p(-first))
-    (f_max, log_miss), _ = optimize.curve_fit(law, numbers, shares, start, bounds=((0, 1e-9), (1, 40)))
-    model = Saturation(float(f_max), -math.expm1(-log_miss))
+    f_max, log_miss = fitted(law, numbers, shares, start, ((0, 1e-9), (1, 40)))
+    model = Saturation(f_max, -math.expm1(-log_miss))
     return model._replace(error=float(np.sqrt(np.mean((model.accuracy(numbers) - shares) ** 2))))
 
 
@@ -108,7 +109,7 @@ class SaturationInterval(NamedTuple):
     next_doubling : Interval
         The gain that the model foretells from `most` to twice as many.
     failed : int
-        Resamples in which accuracy did not grow, which are left out.
+        Resamples that no model fits, mostly as accuracy did not grow; they are left out.
     """
 
     model: Saturation
