@@ -165,8 +165,11 @@ export class Model {
   release(): void;
 }
 
-/** Write a conversation as the model's chat template does. */
-export function renderChat(tokenizer: Tokenizer, given: { messages: { role: string; content: string }[] }): string;
+/** Write a conversation as the model's chat template does; the last message may be unfinished, and the assistant's. */
+export function renderChat(
+  tokenizer: Tokenizer,
+  given: { messages: { role: string; content: string }[]; continue_final_message?: boolean },
+): string;
 
 export interface Verdict {
   outcome: "true" | "partial" | "false" | "unverifiable";

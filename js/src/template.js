@@ -12,6 +12,8 @@ const ESCAPES = { n: "\n", t: "\t", "\\": "\\", "'": "'", '"': '"' };
 const KEYWORDS = ["and", "or", "not", "in", "is", "if", "else"];
 const CLOSERS = { "%": "%", "{": "}", "#": "#" };
 const MOST_OUTPUT = 16_000_000;
+/** Behind the content of a message that is to be continued, to find its end in the prompt; as in Python. */
+const END_MARK = "intactEndOfUnfinishedMessage7c1f";
 
 const unsupported = (what) =>
   new InputError(`the chat template has ${what}, which this program does not render`, "template");
@@ -299,7 +301,7 @@ export function encodeChat(tokenizer, text) {
   return tokenizer.encode(renderChat(tokenizer, given), { around: false });
 }
 
-/** Write a conversation as the model's chat template does. */
+/** Write a conversation as the model's chat template does; the last message may be unfinished, and the assistant's. */
 export function renderChat(tokenizer, given) {
   const templates = tokenizer.templates;
   if (templates === null) throw new InputError(`${tokenizer.name} has no chat template`);
@@ -315,6 +317,22 @@ export function renderChat(tokenizer, given) {
     throw new InputError("messages must be turns like {role: 'user', content: 'Hello'}");
   const template =
     given.tools !== undefined && given.tools !== null && templates.length > 1 ? templates[1] : templates[0];
+  const { continue_final_message: unfinished = false, ...own } = given;
+  if (typeof unfinished !== "boolean") throw new InputError("continue_final_message must be true or false");
   const usual = { bos_token: "", eos_token: "", tools: null, documents: null, ...tokenizer.named };
-  return render(template, { ...usual, add_generation_prompt: true, ...given });
+  const variables = { ...usual, add_generation_prompt: true, ...own };
+  if (!unfinished) return render(template, variables);
+  const begun = render(template, { ...variables, messages: marked(messages), add_generation_prompt: false });
+  const end = begun.lastIndexOf(END_MARK);
+  if (end < 0) throw new InputError(`the chat template of ${tokenizer.name} leaves out the last message`);
+  return begun.slice(0, end);
+}
+
+/** Return messages with a mark at the end of the last one, which the assistant has not finished. */
+function marked(messages) {
+  const last = messages.at(-1);
+  const calls = Array.isArray(last.tool_calls) && last.tool_calls.length > 0;
+  if (last.role !== "assistant" || calls || typeof last.content !== "string" || last.content === "")
+    throw new InputError("the last message cannot be continued: it must be the assistant's, with a text and no calls");
+  return [...messages.slice(0, -1), { ...last, content: last.content + END_MARK }];
 }

@@ -222,9 +222,11 @@ def test_chats_are_written_the_same(answers: Ask, tmp_path: Path) -> None:
     for template in TEMPLATES:
         path = write_tiny(tmp_path / "tiny.gguf", kinds=("Q8_0",), metadata={"tokenizer.chat_template": template})
         tokenizer = Tokenizer.from_checkpoint(intact.load(path).checkpoint)
-        jobs = [{"op": "chat", "messages": messages[:count]} for count in (1, 2, 4)]
-        wanted = [tokenizer.encode_chat(job["messages"]) for job in jobs]
-        assert answers(path, jobs) == wanted
+        jobs = [(messages[:count], {}) for count in (1, 2, 4)]
+        jobs += [(messages[:3], {"continue_final_message": value}) for value in (False, True)]
+        wanted = [tokenizer.encode_chat(given, **more) for given, more in jobs]
+        assert answers(path, [{"op": "chat", "messages": given, **more} for given, more in jobs]) == wanted
+        assert wanted[-2] != wanted[-1]
 
 
 def test_the_default_model(answers: Ask, package: Path, tmp_path: Path) -> None:

@@ -413,9 +413,7 @@ BAD = {
     "messages[0].content[0].type is missing": {"messages": [{"role": "user", "content": [{}]}]},
     "messages[0].content[0] must be a JSON object, got 3": {"messages": [{"role": "user", "content": [3]}]},
     "messages[0].content[0]: a turn of role user has no tool_use": {"messages": [{"role": "user", "content": [USE]}]},
-    "messages[1]: an assistant's turn cannot be continued": {
-        "messages": [*QUESTION, {"role": "assistant", "content": "The"}]
-    },
+    "the last message cannot be continued": {"messages": [*QUESTION, {"role": "assistant", "content": ""}]},
     "this server keeps no conversations": {"thread": {"type": "create"}},
     "unknown field: temprature": {"temprature": 1},
     "unknown field: stop": {"stop": ["x"]},

@@ -199,6 +199,45 @@ def test_a_template_refuses_messages_in_its_own_words() -> None:
         render("{{ raise_exception('roles must alternate') }}")
 
 
+TURNS = """{% for m in messages %}<{{ m.role }}>{{ m.content | trim if trims else m.content }}</>{% endfor %}\
+{% if add_generation_prompt %}<assistant>{% endif %}"""
+
+
+@pytest.mark.parametrize(
+    ("content", "trims", "expected"),
+    [
+        ("It is", False, "<user>Hi</><assistant>It is"),
+        ("It is \n", False, "<user>Hi</><assistant>It is \n"),
+        (" It is ", True, "<user>Hi</><assistant>It is "),  # the blank behind it is where the answer goes on
+        ("/", False, "<user>Hi</><assistant>/"),
+    ],
+)
+def test_an_unfinished_message_ends_the_prompt(content: str, trims: bool, expected: str) -> None:
+    messages = [*HI, {"role": "assistant", "content": content}]
+    assert render(TURNS, messages, trims=trims, continue_final_message=True) == expected
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": ""},
+        {"role": "assistant", "content": None},
+        {"role": "assistant", "content": "x", "tool_calls": [{"type": "function", "function": {"name": "f"}}]},
+    ],
+)
+def test_what_is_no_unfinished_message_is_refused(last: Any) -> None:
+    with pytest.raises(ParameterError, match="the last message cannot be continued"):
+        render(TURNS, [*HI, last], continue_final_message=True)
+    with pytest.raises(ParameterError, match="the last message cannot be continued"):
+        render(TURNS, [], continue_final_message=True)
+
+
+def test_a_template_that_leaves_the_last_message_out_cannot_continue_it() -> None:
+    with pytest.raises(ParameterError, match=r"x\.gguf leaves out the last message"):
+        render("{{ messages[0].content }}", [*HI, {"role": "assistant", "content": "It"}], continue_final_message=True)
+
+
 @pytest.mark.parametrize("messages", ["Hi", {"role": "user"}, None, 3, [3], [{"content": "Hi"}], [{"role": 3}]])
 def test_misshapen_messages_are_refused(messages: Any) -> None:
     with pytest.raises(ParameterError, match="messages"):

@@ -41,7 +41,11 @@ def watch(planned: Plan) -> Iterator[tuple[Any, Any]]:
         task = progress.add_task(planned.method.name, total=total, right=0.0, rate=0.0)
 
         def line() -> str:
-            parts = [f"{count:,} of {total:,} problems", f"{right / max(1, count):.1%} right", f"{rate():,.0f} tokens/s"]
+            parts = [
+                f"{count:,} of {total:,} problems",
+                f"{right / max(1, count):.1%} right",
+                f"{rate():,.0f} tokens/s",
+            ]
             return "  ".join([*parts, pace.left(written, count, total)]).rstrip()
 
         def rate() -> float:

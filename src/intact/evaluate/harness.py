@@ -87,6 +87,11 @@ class IntactLM(LM):  # type: ignore[misc]
     def apply_chat_template(self, chat_history: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
         """Render a conversation by the chat template.
 
+        Parameters
+        ----------
+        add_generation_prompt : bool
+            If false, a last message of the assistant is unfinished: a task's `gen_prefix`.
+
         Raises
         ------
         ParameterError
@@ -95,7 +100,8 @@ class IntactLM(LM):  # type: ignore[misc]
         found = self.model.tokenizer.chat_template
         if found is None:
             raise ParameterError(f"{self.model.path.name} has no chat template")
-        return found.render(list(chat_history), add_generation_prompt=add_generation_prompt, now=self._now)
+        begun = not add_generation_prompt and chat_history[-1]["role"] == "assistant"
+        return found.render(list(chat_history), add_generation_prompt, continue_final_message=begun, now=self._now)
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return the log-probability of each continuation, and true where greedy decoding gives it."""

@@ -26,7 +26,9 @@ from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_s
 from intact.text import ChatPrompt, Tokenizer
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
-_RESERVED = {"messages", "tools", "add_generation_prompt", "now", "self", "raise_exception", "strftime_now"}
+_OWN_FIELDS = ("add_generation_prompt", "continue_final_message")
+"""Arguments of the template that requests have as fields of their own."""
+_RESERVED = {"messages", "tools", *_OWN_FIELDS, "now", "self", "raise_exception", "strftime_now"}
 
 
 class ChatAnswer(NamedTuple):
@@ -253,5 +255,6 @@ def _conversation(request: ChatRequest, turns: list[dict[str, Any]], tools: list
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
     if tools:
         variables = variables | {"tools": tools}
+    variables = variables | {name: value for name in _OWN_FIELDS if (value := getattr(request, name)) is not None}
     now = request.intact.time()
     return ChatPrompt(turns, variables) if now is None else ChatPrompt(turns, variables, now)

@@ -35,7 +35,6 @@ IGNORED: Final[Mapping[str, tuple[Any, ...] | None]] = {
     "skip_special_tokens": (True,),
     "spaces_between_special_tokens": (True,),
     "include_stop_str_in_output": (False,),
-    "add_generation_prompt": (True,),
 }
 """Fields that have no effect here, with the values that are passed over (None: any)."""
 RENAMED: Final = {"repeat_penalty": "repetition_penalty"}

@@ -433,6 +433,8 @@ class ChatRequest(TextRequest, NoEffectFields):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
     # these have no effect either
     store: Literal[False] | None = None
     verbosity: Literal["medium"] | None = None

@@ -28,6 +28,8 @@ _MEMORY: Final = 512 << 20
 """Address space of the process that renders."""
 _ATTEMPTS: Final = 8
 """How often a template is compiled for one rendering, when others end or fill the process in between."""
+_END_MARK: Final = "intactEndOfUnfinishedMessage7c1f"
+"""Behind the content of a message that is to be continued, to find its end in the prompt."""
 
 _renderer: Final = WorkerProcess(
     Path(__file__).with_name("template_worker.py"),
@@ -116,6 +118,7 @@ class ChatTemplate:
         /,
         add_generation_prompt: bool = True,
         *,
+        continue_final_message: bool = False,
         now: datetime | None = None,
         **variables: Any,
     ) -> str:
@@ -127,6 +130,9 @@ class ChatTemplate:
             The turns, each with a `role` and, as a rule, a `content`.
         add_generation_prompt : bool
             If true, the beginning of the assistant's answer follows.
+        continue_final_message : bool
+            If true, the last message is the assistant's and unfinished: the prompt ends with its content, and
+            `add_generation_prompt` has no effect. Transformers and vLLM call it so.
         now : datetime, optional
             The time for a template that writes the date, by default the clock's. Fix it to have the same prompt
             tomorrow.
@@ -137,13 +143,26 @@ class ChatTemplate:
         Raises
         ------
         ParameterError
-            If the messages are misshapen, or the template refuses them or fails on them.
+            If the messages are misshapen, or the template refuses them or fails on them; if the last message cannot be
+            continued.
         FormatError
             If the template is unreadable, goes beyond its limits, or cannot be rendered on this machine.
         """
         if self.tool_use is not None and variables.get("tools") is not None:
-            return self.tool_use.render(messages, add_generation_prompt, now=now, **variables)
+            return self.tool_use.render(
+                messages, add_generation_prompt, continue_final_message=continue_final_message, now=now, **variables
+            )
         _check(messages)
+        if not isinstance(continue_final_message, bool):
+            raise ParameterError(f"continue_final_message must be True or False, got {continue_final_message!r:.60}")
+        if continue_final_message:
+            begun = self.render(_marked(messages), False, now=now, **variables)
+            end = begun.rfind(_END_MARK)
+            if end < 0:
+                raise ParameterError(
+                    f"the chat template of {self._source} leaves out the last message, so it cannot go on"
+                )
+            return begun[:end]
         given = {
             "messages": list(messages),
             "tools": None,
@@ -269,6 +288,17 @@ def _check(messages: Sequence[Message]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ParameterError(f"messages[{index}] must be a mapping with a 'role', got {message!r:.60}")
+
+
+def _marked(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with a mark at the end of the last one, which the assistant has not finished."""
+    last = messages[-1] if messages else {}
+    content = last.get("content")
+    if last.get("role") != "assistant" or last.get("tool_calls") or not content or not isinstance(content, str):
+        raise ParameterError(
+            "the last message cannot be continued: it must be the assistant's, with a text and no calls"
+        )
+    return [*messages[:-1], {**last, "content": content + _END_MARK}]
 
 
 def _no_text(messages: Sequence[Message]) -> str:

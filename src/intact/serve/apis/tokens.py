@@ -23,6 +23,7 @@ class TokenizeRequest(Form):
     messages: Turns | None = None
     add_special_tokens: bool = True
     add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
 
 class DetokenizeRequest(Form):
@@ -62,8 +63,11 @@ async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any
             bos = None if request.add_special_tokens else False
             ids = await in_thread(lambda: tokenizer.encode(prompt, bos=bos), "prompt")
         else:
-            turns = as_turns(messages or [])
-            ids = await in_thread(lambda: tokenizer.encode_chat(turns, request.add_generation_prompt), "messages")
+            turns, begun = as_turns(messages or []), request.continue_final_message
+            ids = await in_thread(
+                lambda: tokenizer.encode_chat(turns, request.add_generation_prompt, continue_final_message=begun),
+                "messages",
+            )
         return {"count": len(ids), "max_model_len": served.loaded.context, "tokens": ids}
 
 

@@ -42,7 +42,7 @@ def as_chat(request: TokensRequest) -> ChatRequest:
     """Return the same request as a chat.
 
     Turns of one role in succession are one turn, and each result of a tool is a turn of its own. The texts of a turn
-    are joined by line feeds, as those of the parts of OpenAI's messages.
+    are joined by line feeds, as those of the parts of OpenAI's messages. A last turn of the assistant is continued.
 
     Raises
     ------
@@ -52,7 +52,10 @@ def as_chat(request: TokensRequest) -> ChatRequest:
     if isinstance(request, MessagesRequest) and request.thread is not None:
         message = "this server keeps no conversations: send all of it, without thread"
         raise ApiError(400, message, "thread", THREADS)
-    body: dict[str, Any] = {"model": request.model, "messages": _messages(request), "intact": request.intact}
+    messages = _messages(request)
+    body: dict[str, Any] = {"model": request.model, "messages": messages, "intact": request.intact}
+    if messages[-1].role == "assistant":
+        body["continue_final_message"] = True
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if (choice := request.tool_choice) is not None:
@@ -104,9 +107,6 @@ def _messages(request: TokensRequest) -> list[Message]:
     for role, turns in groupby(request.messages, lambda turn: turn.role):
         blocks = [block for turn in turns for block in _blocks(turn)]
         messages += _user_turns(blocks) if role == "user" else [_own_turn(role, blocks)]
-    if messages[-1].role == "assistant":
-        where = f"messages[{len(request.messages) - 1}]"
-        raise ApiError(400, f"{where}: an assistant's turn cannot be continued; the last turn must be a user's", where)
     return messages
 
 

@@ -165,11 +165,12 @@ class OllamaChatRequest(TextForm):
     tools: Annotated[Many[OllamaTool], Field(max_length=128)] | None = None
 
     def as_chat(self, service: Service) -> dict[str, Any]:
-        """Return the fields of a chat; errors as of `as_fields`."""
+        """Return the fields of a chat, of which a last message of the assistant is continued; errors as `as_fields`."""
         fields = self.as_fields(service)
         turns = [message.as_fields(f"messages[{i}]") for i, message in enumerate(self.messages or [])]
         tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
-        return fields | {"messages": turns, "tools": tools or None}
+        unfinished = {"continue_final_message": True} if turns and turns[-1]["role"] == "assistant" else {}
+        return fields | {"messages": turns, "tools": tools or None} | unfinished
 
 
 class GenerateForm(TextForm):
