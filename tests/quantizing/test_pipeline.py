@@ -186,6 +186,8 @@ def test_mistakes_are_named_before_the_work(model: Path, text: Path, tmp_path: P
         quantize(model, tmp_path / "there", "int4")
     with pytest.raises(ParameterError, match="needs a text"):
         quantize(model, tmp_path / "out", "gptq:int4")
+    with pytest.raises(ParameterError, match=r"needs a text .* or llama.cpp's importance matrix with `imatrix`"):
+        quantize(model, tmp_path / "out", "imatrix:q4_k")
     with pytest.raises(ParameterError, match=r"the text has .* tokens; 999 windows of 32 need 31968"):
         quantize(model, tmp_path / "out", "gptq:int4", calibrate=text, context=32, windows=999)
     with pytest.raises(ParameterError, match=r"windows of 100000 tokens: the model has positions"):

@@ -133,6 +133,7 @@ def test_streams_tell_the_same(client):
         ({"prompt": "x", "best_of": 3}, "best_of"),
         ({"prompt": "x", "suffix": "y"}, "suffix"),
         ({"prompt": "x", "logprobs": 21}, "logprobs"),
+        ({"prompt": "x", "model": "tiny:self-consistency-4"}, "model"),
         *[
             ({"prompt": "x", "extra_body": {"intact": {name: value}}}, f"intact.{name}")
             for name, value in {

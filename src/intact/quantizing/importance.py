@@ -19,6 +19,11 @@ _BITS = 40
 """Of the largest sum of squares of a product's inputs, as an integer."""
 
 
+def takes_importance(spec: Spec | SpecMixture | None) -> bool:
+    """Return true if an importance matrix can take the place of a text for a spec."""
+    return isinstance(spec, Spec) and spec.quantizer == IMATRIX.name and not spec.transforms
+
+
 def read_importance(path: Path, program: Program, spec: Spec | SpecMixture | None) -> Callable[[int], InputStatistics]:
     """Return a function that gives what an importance matrix says of a product, by the index of its operation.
 
@@ -29,7 +34,7 @@ def read_importance(path: Path, program: Program, spec: Spec | SpecMixture | Non
     FormatError
         If the file is damaged, or none.
     """
-    if not isinstance(spec, Spec) or spec.quantizer != IMATRIX.name or spec.transforms:
+    if not takes_importance(spec):
         raise ParameterError(
             f"{spec or 'keep'} with an importance matrix: expected the quantiser imatrix, such as imatrix:q4_k; other "
             "quantisers, mixtures and transforms need a text to calibrate on (--calibrate)"

@@ -36,7 +36,7 @@ from intact.quantizers import (
 from intact.quantizers.block_types import BLOCK_TYPES
 from intact.quantizers.spec import fitting
 from intact.quantizing.calibration import Calibration, gather, passes, products, read_statistics
-from intact.quantizing.importance import read_importance
+from intact.quantizing.importance import read_importance, takes_importance
 from intact.quantizing.mixing import assign, check_budget
 from intact.quantizing.output import (
     MODEL_FILE,
@@ -303,7 +303,10 @@ def _checked(
         raise ParameterError(f"{KEEP} leaves all as it is; name a spec, or embeddings, or `static` (--static)")
     for what, needs in ((spec, spec is not None and is_calibrated(spec)), ("static", static)):
         if needs and not calibrated:
-            raise ParameterError(f"{what} needs a text to calibrate on; name a file with `calibrate` (--calibrate)")
+            other_way = " or llama.cpp's importance matrix with `imatrix` (--imatrix)" if takes_importance(spec) else ""
+            raise ParameterError(
+                f"{what} needs a text to calibrate on; name a file with `calibrate` (--calibrate){other_way}"
+            )
     if static:
         check_static(program)
     if other is not None and other.transforms:

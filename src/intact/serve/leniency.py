@@ -132,7 +132,7 @@ def _drop_hosted_tools(body: dict[str, Any], warnings: list[str]) -> None:
 def _drop_verbosity(body: dict[str, Any], warnings: list[str]) -> None:
     """Drop the verbosity of OpenAI's newer interface, in place."""
     text = body.get("text")
-    if isinstance(text, dict) and text.get("verbosity") in ("low", "high"):
+    if isinstance(text, dict) and text.get("verbosity") in (IGNORED["verbosity"] or ()):
         body["text"] = {name: item for name, item in text.items() if name != "verbosity"}
         warnings.append("text.verbosity is ignored")
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 
 from intact.engine.completion import Completion
 from intact.numerics.sampling import LOGPROB_SCALE
+from intact.serve import methods
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.forms import FormRoute
@@ -45,6 +46,8 @@ async def _admitted(
     """Validate a request, lease its model, and wait for admission."""
     own = request.intact
     own.accept_only(TEXT_FIELDS | MIX_FIELDS, "on /v1/completions")
+    if request.model not in service.models.names and methods.split(request.model)[1] is not None:
+        raise ApiError(400, "methods answer conversations: ask /v1/chat/completions", "model", "unsupported")
     mix = requested_mix(own)
     n, most = request.choices(service.settings), service.settings.max_choices
     limit = LENGTH if request.max_tokens is None else request.max_tokens
