@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Measure nudging: how much of its texts a second model writes, and whether they replay exactly.
+"""Measure nudging: how much of its texts a second model writes, what that buys, and whether they replay exactly.
 
-    benchmarks/nudging.py BASE NUDGER [--problems 10] [--gamma 0.4]
+    benchmarks/nudging.py BASE NUDGER [--problems 40] [--gamma 0.4]
 
-The base continues "Question: ... Answer:" without a chat template, on the first problems of GSM8K; the nudger gets the
-question by its own. Each run has a receipt, which is verified by models loaded with another chunk and page size.
+The base continues "Question: ... Answer:" without a chat template, greedily, on the first problems of GSM8K, alone and
+nudged; the nudger gets the question by its own. Prints the share of nudged tokens with a bootstrap interval over
+problems, right answers with McNemar's test, and of how many runs the receipt verifies by models loaded with another
+chunk and page size.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ import argparse
 import time
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 import intact
 from intact.reason import Problem, Result, find
 from intact.reason.services import MethodJob
@@ -20,7 +25,11 @@ from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
 from intact.score.answers import read_answer
 from intact.solving import opened, solve_all
+from intact.stats.intervals import bootstrap
+from intact.stats.paired import mcnemar
 from intact.tasks.gsm8k import GSM8K
+
+STOP = ("\nQuestion:",)
 
 
 def main() -> None:
@@ -28,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base")
     parser.add_argument("nudger")
-    parser.add_argument("--problems", type=int, default=10)
+    parser.add_argument("--problems", type=int, default=40)
     parser.add_argument("--gamma", type=float, default=0.4)
     given = parser.parse_args()
     items = GSM8K().load(limit=given.problems)
@@ -40,18 +49,35 @@ def main() -> None:
     began = time.perf_counter()
     with opened(models) as backends:
         jobs = [MethodJob(find("nudging"), problem, parameters) for problem in problems]
-        found.update(solve_all(backends, jobs, sampling={"stop": ("\nQuestion:",)}, receipt=True))
+        found.update(solve_all(backends, jobs, sampling={"stop": STOP}, receipt=True))
     seconds = time.perf_counter() - began
-    own = nudged = nudges = 0
-    for result in found.values():
+    own, nudged, nudges = np.zeros(len(items)), np.zeros(len(items)), 0
+    for index, result in found.items():
         assert result.answer.chosen is not None, result.error
         pieces = result.answer.chosen.pieces
-        own += sum(len(piece.tokens) for piece in pieces)
-        nudged += sum(len(models["base"].tokenizer.encode(p.text, bos=False)) for p in pieces if p.model is None)
+        own[index] = sum(len(piece.tokens) for piece in pieces)
+        nudged[index] = sum(len(models["base"].tokenizer.encode(p.text, bos=False)) for p in pieces if p.model is None)
         nudges += result.answer.details["nudges"]
-    share = nudged / (own + nudged)
+
+    def share_of(indices: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        chosen = indices.astype(np.int64)
+        return np.asarray(nudged[chosen].sum(axis) / (own + nudged)[chosen].sum(axis))
+
+    share = bootstrap(np.arange(len(items)), share_of)
     print(
-        f"{len(found)} problems, {own + nudged} tokens, {nudges} nudges, {share:.1%} of tokens nudged, {seconds:.0f} s"
+        f"{len(items)} problems, {own.sum() + nudged.sum():.0f} tokens, {nudges} nudges, {seconds:.0f} s; "
+        f"nudged tokens {share.estimate:.1%}, 95% interval {share.low:.1%} to {share.high:.1%}"
+    )
+    task = GSM8K()
+    alone = models["base"].generate([str(one.prompt) for one in problems], max_tokens=160, stop=STOP)
+    right = {
+        "nudged": [task.correct(item, found[index].answer.answer) for index, item in enumerate(items)],
+        "alone": [task.correct(item, read_answer(text.text)) for item, (text,) in zip(items, alone, strict=True)],
+    }
+    test = mcnemar(right["nudged"], right["alone"])
+    print(
+        f"right: nudged {sum(right['nudged'])}, alone {sum(right['alone'])}; {test.difference:+.3f}, 95% interval "
+        f"{test.low:+.3f} to {test.high:+.3f}, p = {test.exact:.3f}"
     )
     for one in models.values():
         one.close()
