@@ -1,4 +1,4 @@
-"""What drafting is worth: one stream with and without it, by turns, on requests of several kinds; texts must be equal.
+"""What drafting is worth: answers with and without it, by turns, on requests of several kinds; texts must be equal.
 
 With --cpu the process's own time counts, on one thread, which other work on the machine disturbs less.
 """
@@ -86,15 +86,15 @@ def measure(
             draft = turn % 4 in (1, 2)
             forget(model, options.drafter)
             before, start = drafting.statistics, clock()
-            ((completion,),) = model.generate(prompt, draft=draft, **sampling)
+            (answers,) = model.generate([prompt], options.samples, draft=draft, **sampling)
             times[draft].append(clock() - start)
-            texts.add(completion.tokens)
+            texts.add(tuple(answer.tokens for answer in answers))
             if draft:
                 more = difference(drafting.statistics, before)
                 steps, proposed, accepted = (a + b for a, b in zip((steps, proposed, accepted), more, strict=True))
         if len(texts) > 1:
             raise SystemExit(f"drafting changed the text of: {request[:80]}")
-        count += len(completion.tokens)
+        count += sum(len(answer.tokens) for answer in answers)
         best = {draft: statistics.median(values) for draft, values in times.items()}
         ratios.append(best[False] / best[True])
         for draft, value in best.items():
@@ -119,6 +119,7 @@ def main() -> None:
     p.add_argument("--draft-model", type=model_path, metavar="MODEL", help="a smaller model, which drafts as well")
     p.add_argument("--requests", type=int, default=4, help="of each kind, at most 4 (default 4)")
     p.add_argument("--tokens", type=int, default=192, help="of each answer (default 192)")
+    p.add_argument("--samples", type=int, default=1, help="of each request, side by side (default 1)")
     p.add_argument("--repeats", type=int, default=3, help="with and without (default 3)")
     p.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     p.add_argument("--temperatures", nargs="+", type=float, default=[0.0, 0.8])
