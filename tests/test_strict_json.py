@@ -51,3 +51,10 @@ def test_the_limit_is_the_same_for_every_caller(name: str, frames: int, form: st
 def test_what_lies_side_by_side_is_not_deep() -> None:
     value = [[[]] * 1000] * 100
     assert not is_too_deep(value, json.dumps(value))
+
+
+def test_a_number_beyond_doubles_is_refused() -> None:
+    for text in ("1e999", "-1e999", "[1.5, 1e400]"):
+        with pytest.raises(IntactError, match=r"holds the number -?1e[0-9]+; expected finite numbers"):
+            parse(text, "it")
+    assert parse("[1e308, 1e-999]", "it") == [1e308, 0.0]

@@ -6,6 +6,7 @@ Errors name the place, what stands there, and what would be right.
 from __future__ import annotations
 
 import json
+import math
 import re
 import reprlib
 from collections.abc import Callable, Collection, Mapping
@@ -50,6 +51,10 @@ def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[Inta
     def refuse(number: str) -> NoReturn:
         raise error(f"{what} holds the number {number:.40}; expected {'finite numbers' if floats else 'integers'}")
 
+    def finite(number: str) -> float:
+        value = float(number)
+        return refuse(number) if math.isinf(value) else value
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
@@ -60,7 +65,7 @@ def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[Inta
 
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        number = None if floats else refuse
+        number = finite if floats else refuse
         value = json.loads(text, parse_float=number, parse_constant=refuse, object_pairs_hook=unique)
         if is_too_deep(value, text):
             raise RecursionError

@@ -43,6 +43,16 @@ def test_all_that_are_here_are_compared(intact_command):
     assert sorted([*asked, *result.json["missing"]]) == sorted(PROVERS)
 
 
+def test_a_problem_too_large_for_our_own_prover_leaves_the_others_their_verdict(intact_command, monkeypatch):
+    monkeypatch.setattr("intact.prove.own.MOST_CLAUSES", 2)
+    alone = intact_command("prove", "-", stdin=THEOREM)
+    assert (alone.code, alone.err) == (2, "error: a problem may have 2 clauses, this has 3\n")
+    result = intact_command("prove", "-", "--with", "all", "--json", stdin=THEOREM)
+    first = result.json["verdicts"][0]
+    assert (first["status"], first["detail"]) == ("GaveUp", "a problem may have 2 clauses, this has 3")
+    assert result.code == (0 if len(result.json["verdicts"]) > 1 else 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text", "message"),
     [
@@ -51,6 +61,8 @@ def test_all_that_are_here_are_compared(intact_command):
         (["-", "--with", "vampire"], THEOREM, "there is no prover 'vampire'; there are"),
         (["-", "--with", "vampire"], THEOREM, "all, rocq, metamath, lean"),
         (["-", "--seconds", "nan"], THEOREM, "seconds must be positive"),
+        (["-", "--with", "metamath", "--steps", "5"], "", "--steps is a limit of provers"),
+        (["-", "--with", "metamath", "--theorem", "x"], "", "--theorem chooses what --goals, --html or --mutate shows"),
     ],
 )
 def test_bad_input_is_one_line(intact_command, arguments, text, message):

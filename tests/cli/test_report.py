@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from intact.cli.app import app
+from intact.evaluate import files
 from intact.evaluate.report.markdown import EXAMPLES
 from support.tiny import write_tiny
 
@@ -44,6 +45,30 @@ def runs(tmp_path_factory):
         "float": run("float.jsonl", "tiny.gguf", "--profile", "fp32"),
         "changed": run("changed.jsonl", "tiny.gguf", rows=[{**rows[0], "answer": "#### 77"}, *rows[1:]]),
     }
+
+
+def test_watching_survives_that_a_run_ends_between_a_look_and_its_reading(runs, intact_command, tmp_path, monkeypatch):
+    run, part = tmp_path / "run.jsonl", tmp_path / "run.part.jsonl"
+    read = files.read
+    looks = []
+
+    def wait(seconds):
+        """At first nothing is there; then a part of the run."""
+        looks.append(seconds)
+        shutil.copy(runs["greedy"], part)
+
+    def ends(path):
+        if path == part:
+            part.rename(run)
+        return read(path)
+
+    monkeypatch.setattr("time.sleep", wait)
+    monkeypatch.setattr(files, "read", ends)
+    result = intact_command("report", run, "--watch", "--out", tmp_path / "report.html")
+    assert result.code == 0, result.err
+    assert f"waiting for {run}" in result.err.replace("\n", "")
+    assert len(looks) == 2
+    assert "1 of 1 runs are complete" in result.err
 
 
 @pytest.fixture
@@ -247,6 +272,13 @@ def test_files_that_are_no_results_are_named(report, runs, tmp_path):
         ("".join([*lines[:-1], json.dumps(nearly) + "\n"]), "accuracy of task 0 does not follow from the records"),
         ("".join([*lines[:-1], json.dumps(named) + "\n"]), "beauty of task 0 does not follow from the records"),
         ("".join([lines[0], lines[1].replace('"cost":{', '"cost":{"x":"y",', 1), *lines[2:]]), "must hold numbers"),
+        (
+            "".join([lines[0], lines[1].replace('"logprob":', '"logprob":1e400,"y":', 1), *lines[2:]]),
+            "the number 1e400",
+        ),
+        ("".join([lines[0], lines[1].replace('"cost":{', f'"cost":{{"x":1{"0" * 400},'), *lines[2:]]), "of a double"),
+        ("".join([lines[0], lines[1].replace('"tokens":', f'"tokens":1{"0" * 400},"y":'), *lines[2:]]), "of a double"),
+        ("".join([lines[0], lines[1].replace('"operations":', '"work":', 1), *lines[2:]]), "KeyError('operations')"),
         ("[" * 100_000 + "\n", "is nested too deep"),
         ("".join([lines[0].replace('"seeds"', '"seats"'), *lines[1:]]), "seeds"),
         ("".join([lines[0].replace('"digests":{', '"digests":{"items":1},"old":{'), *lines[1:]]), "items is 1"),

@@ -1,5 +1,7 @@
 """`intact traffic`: make a file, replay it against a real server, and what is refused."""
 
+import warnings
+
 import pytest
 
 from support.serving import running
@@ -63,6 +65,8 @@ def test_bad_input_is_named_before_anything_is_sent(intact_command, file, tmp_pa
 def test_a_server_that_refuses_all_is_a_failure(intact_command, url, tmp_path):
     file = tmp_path / "long.jsonl"
     file.write_text('{"timestamp": 0, "input_length": 5000, "output_length": 4}\n')
-    result = intact_command("traffic", "replay", file, "--url", url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # a picture without lines needs no legend
+        result = intact_command("traffic", "replay", file, "--url", url, "--plot", tmp_path / "p.png")
     assert result.code == 2
     assert "no request was answered: status 4" in result.err

@@ -36,6 +36,13 @@ def test_curves_have_names_a_grid_and_numbers_that_are_written_out():
     assert figures.curves("a name", lines, "samples", "right") == picture
 
 
+@pytest.mark.filterwarnings("error")
+def test_names_are_drawn_as_they_are():
+    """No font of this machine need have them, and dollar signs are no formula."""
+    for name in ("模型", "a$^b$", "$x"):
+        assert name in names(figures.curves(name, [PlotLine(name, [1, 2], [0.1, 0.2])], name, "right"))
+
+
 def test_lines_differ_by_marks_and_dashes():
     styles = [figures._style(i) for i in range(12)]
     assert len({(style["marker"], style["linestyle"]) for style in styles[:6]}) == 6

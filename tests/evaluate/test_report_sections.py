@@ -11,7 +11,17 @@ from intact.errors import FormatError
 from intact.evaluate.report.arms import EXTRAPOLATED
 from intact.evaluate.report.blocks import Paragraph, Table
 from intact.evaluate.report.contents import SECTIONS, as_list, report
-from intact.evaluate.report.sections import checkers, derivations, judges, length, markers, saturation, scaling, summary
+from intact.evaluate.report.sections import (
+    checkers,
+    costs,
+    derivations,
+    judges,
+    length,
+    markers,
+    saturation,
+    scaling,
+    summary,
+)
 from intact.evaluate.report.sections.base import Omission, SectionBody
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.revision import RevisionChain
@@ -263,6 +273,34 @@ def test_rounds_of_revision_mend_and_spoil_as_often_as_they_do():
     assert saturation.SECTION.make([made]) == Omission(
         "it has not several independent samples of each problem, their number settled beforehand"
     )
+
+
+def test_problems_without_a_draft_leave_rounds_of_revision_to_the_others():
+    """Of a problem whose method failed before its first answer there are no turns."""
+    turns = [AnswerTurn(None, one) for one in (False, True, True, False)]
+    made = arm([[{"correct": True}]] * 22, independent=False)
+    records = [
+        record._replace(turns=(tuple(turns),) if place < 20 else ()) for place, record in enumerate(made.records)
+    ]
+    revised = replace(made, run=replace(made.run, records=tuple(records)))
+    (found,) = saturation.SECTION.make([revised]).numbers.values()
+    assert found["rounds"].rounds == 60
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_without_tokens_is_in_the_table_of_costs_and_not_in_its_picture():
+    right = TaskScore(0, "accuracy", 0.0, 0.0, 0.5, 2, "Wilson")
+    runs = []
+    for name, count in (("silent", 0), ("wordy", 10)):
+        tokens = TaskScore(0, "tokens", count, None, None, 2, "all alike")
+        runs.append(arm([[{"correct": False}]] * 2, name, scores=[right, tokens]))
+    picture, table, note, *_ = costs.SECTION.make(runs).blocks
+    assert [row[0] for row in table.rows] == ["silent", "wordy"]
+    assert "wordy" in picture.svg
+    assert "silent" not in picture.svg
+    assert note == Paragraph("silent is not drawn, as it wrote no token.")
+    table, *_ = costs.SECTION.make([runs[0], replace(runs[0], name="mute")]).blocks
+    assert len(table.rows) == 2
 
 
 def test_the_summary_counts_every_wrong_answer_once_by_what_went_wrong():

@@ -158,6 +158,12 @@ def test_fewer_than_three_records_say_nothing_of_their_worth():
     assert worth_of(records) is None
 
 
+def test_records_of_the_baseline_alone_are_worth_nothing():
+    worth = worth_of([SettingRecord(name, NOWHERE, {}) for name in "abc"])
+    assert worth is not None
+    assert (worth.guess, worth.average, worth.default, worth.helps) == (0, 0, 0, False)
+
+
 def test_a_guess_names_settings_that_gain_and_that_the_task_takes(tmp_path):
     grouped = SweepTrial("self_consistency", {"n": 4}, {}, {"digits": "grouped"})
     truth = ((grouped, 0.3), (TRIALS[0], 0.2), (TRIALS[1], -0.1))
@@ -249,5 +255,8 @@ def test_records_that_cannot_be_compared_are_named(tmp_path):
         read_records([first], parse_trial("self_consistency:n=4"), 0.06)
     with pytest.raises(FormatError, match="is damaged: KeyError"):
         read_records([sweep_file(tmp_path, "b", judgement={"problems": 100})], BASELINE, 0.06)
+    for models in ([{"name": 5}], [5], []):
+        with pytest.raises(FormatError, match="is damaged"):
+            read_records([sweep_file(tmp_path, "c", models=models)], BASELINE, 0.06)
     with pytest.raises(ParameterError, match=r"none\.json"):
         read_records([tmp_path / "none.json"], BASELINE, 0.06)

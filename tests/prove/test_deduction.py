@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from intact.errors import FormatError, ParameterError
+from intact.errors import CapacityError, FormatError, ParameterError
 from intact.prove.deduction.page import html
 from intact.prove.deduction.theory import Induction, deduce
 from intact.prove.formula import LogicProblem
 from intact.prove.own import prove
 from intact.prove.provers import PROVERS, ProverLimits
-from intact.prove.tptp import NamedFormula, format_formula, parse_entries, parse_formula
+from intact.prove.tptp import NamedFormula, format_formula, parse, parse_entries, parse_formula
 from intact.tasks.data import data_folder
 from prove import proofwriter
 from prove.checker import check, read_fact
@@ -214,7 +214,64 @@ def test_what_is_no_rule_is_refused(text, message):
         run(text)
 
 
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "![X]: ![X_1]: ![X]: (p(X_1) => p(X))",
+        "![Y_]: ((?[Y]: p(Y)) => p(Y_))",
+        "(?[Y]: p(Y)) => ![Y_]: p(Y_)",
+        "((?[Y]: p(Y)) & (?[Y]: q(Y))) => r",
+        "![AB, Ab]: (p(AB) => p(Ab))",
+    ],
+)
+def test_two_variables_are_never_one(goal):
+    text = f"fof(a, axiom, ![X]: ((p(X) & q(X)) => r)). fof(g, conjecture, {goal})."
+    assert prove(parse(text)).status == "CounterSatisfiable"
+    assert run(text).goals[0].by == ""
+
+
+def test_premises_of_one_variable_each_match_apart():
+    text = "fof(a, axiom, ((?[Y]: p(Y)) & (?[Y]: q(Y))) => r). fof(b, axiom, p(c)). fof(d, axiom, q(e))."
+    assert "r" in [str(one.fact) for one in run(text).block.facts]
+
+
+def test_an_induction_does_not_confuse_its_constants_with_a_variable():
+    text = "fof(a, axiom, ![R]: p(R, zero)). fof(b, axiom, ![R]: (p(R, R) => p(R, s(R))))."
+    assert run(text + "fof(g, conjecture, ![N, Rec]: p(Rec, N)).", 4, NATURAL).goals[0].by == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fof(a, axiom, ?[X]: p(X)). fof(b, axiom, ~ p(witness_a_1)).",
+        "fof(a, axiom, '$true' = '$false').",
+        "fof(a, axiom, p). fof(b, axiom, ~ q). fof(c, axiom, 'p?' = 'q?').",
+    ],
+)
+def test_names_of_a_text_do_not_meet_those_of_the_deduction(text):
+    assert prove(parse(text)).status == "Satisfiable"
+    assert run(text).block.contradiction is None
+
+
+def test_a_goal_may_have_any_symbol_of_the_text():
+    assert run("fof(a, axiom, p(witness_of)). fof(g, conjecture, p(witness_of)).").goals[0].by == "direct"
+
+
+def test_what_is_too_large_is_refused():
+    facts = "".join([f"fof(f{n}, axiom, q(c{n}))." for n in range(90)])
+    with pytest.raises(CapacityError, match="more than 400,000 facts in a round, by the rule a"):
+        run(f"fof(a, axiom, ![A, B, C]: p(A, B, C)).{facts}", 1)
+    with pytest.raises(FormatError, match="a: a rule may have 250 premises"):
+        run(f"fof(a, axiom, ({' & '.join([f'p{n}' for n in range(300)])}) => q).")
+    with pytest.raises(FormatError, match="a: a rule may have 250 premises, and a symbol as many arguments"):
+        run(f"fof(a, axiom, p({', '.join(['c'] * 300)})).")
+    with pytest.raises(ParameterError, match="height must be at most 200, got 1000"):
+        deduce(parse_entries(FAMILY), 1, height=1000)
+
+
 def test_bad_parameters_are_refused():
+    with pytest.raises(ParameterError, match="got 'ann' and 'home'"):
+        run(FAMILY.replace("home(X, W)", "home(W)"), 1, Induction("ann", "home"))  # a predicate
     with pytest.raises(ParameterError, match="got 0 and 8"):
         run(FAMILY, 0)
     with pytest.raises(ParameterError, match="got 'zero' and 's'"):

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from intact.errors import CapacityError, ParameterError
-from intact.prove import own
+from intact.prove import clauses, own
 from intact.prove.own import clauses_of, prove
 from intact.prove.search import OutOfStepsError, StepCounter, saturate
 from intact.prove.tptp import format_problem, parse
@@ -84,6 +84,24 @@ def test_a_search_without_end_gives_up_after_the_same_steps():
     verdict = prove(endless, steps=5000)
     assert (verdict.status, verdict.steps) == ("GaveUp", 5000)
     assert prove(endless, steps=5000) == verdict
+
+
+def test_terms_that_become_too_deep_are_no_verdict(monkeypatch):
+    def deep(clauses, limit):
+        raise RecursionError
+
+    monkeypatch.setattr(own, "refute", deep)
+    verdict = prove(parse("fof(a,axiom,p(a))."))
+    assert (verdict.status, verdict.detail) == ("GaveUp", "terms are nested too deep, by resolution")
+
+
+def test_nested_equivalences_without_clauses_come_to_an_end(monkeypatch):
+    monkeypatch.setattr(clauses, "MOST_VISITS", 1 << 12)
+    text = "p"
+    for _ in range(40):
+        text = f"({text} <=> $true)"
+    with pytest.raises(CapacityError, match="equivalences are nested too deep"):
+        prove(parse(f"fof(a,axiom,{text})."))
 
 
 def test_bad_limits_and_large_problems_are_refused():

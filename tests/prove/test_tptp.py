@@ -57,6 +57,8 @@ def test_connectives():
         ("fof(a, axiom, ![x]: p(x)).", "column 17: expected a variable"),
         ("fof(a, axiom, p, [", r"expected '\)'"),
         ("fof(a, axiom, \x00).", "unexpected"),
+        ("fof(a, axiom, '='(c)).", "line 1, column 15: '=' in quotes is no symbol"),
+        ("fof(a, axiom, p('=')).", "line 1, column 15: '=' in quotes is no symbol"),
     ],
 )
 def test_bad_text_is_refused_with_its_place(text, message):

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -112,7 +113,7 @@ def _arrival(row: Any, where: str) -> TrafficRequest:
     if not isinstance(hashes, list) or not all(type(value) is int for value in hashes):
         raise FormatError(f"{where}: hash_ids is not a list of integers")
     time = row.get("timestamp")
-    if isinstance(time, bool) or not isinstance(time, int | float) or not math.isfinite(time):
+    if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) <= sys.float_info.max:
         raise FormatError(f"{where}: timestamp is not a number of milliseconds")
     return TrafficRequest(
         float(time), _length(row, "input_length", 1, where), _length(row, "output_length", 0, where), tuple(hashes)
@@ -127,7 +128,13 @@ def _length(row: Mapping[str, Any], name: str, least: int, where: str) -> int:
 
 
 def _csv_lines(text: str, path: Path) -> Iterator[tuple[int, TrafficRequest]]:
-    table = csv.DictReader(io.StringIO(text))
+    try:
+        yield from _csv_rows(csv.DictReader(io.StringIO(text)), path)
+    except csv.Error as error:
+        raise FormatError(f"{path} is no CSV: {error}") from None
+
+
+def _csv_rows(table: csv.DictReader[str], path: Path) -> Iterator[tuple[int, TrafficRequest]]:
     names = next((names for names in _CSV if set(names) <= set(table.fieldnames or ())), None)
     if names is None:
         raise FormatError(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from intact.cli.options import JsonOption
 from intact.cli.output import emit, note, one_line, show
 from intact.cli.prove_file import UNDECIDED, ProofView, check_file, mutate_theorem
+
+if TYPE_CHECKING:
+    from intact.prove.formula import LogicProblem
+    from intact.prove.provers import Prover, ProverLimits
+    from intact.prove.verdict import ProverVerdict
 
 EXAMPLES = """\
 Does the conjecture of a TPTP file follow from its axioms?
@@ -99,11 +104,15 @@ def command(
     if mutate:
         if prover != "rocq" or goals or html is not None:
             raise ParameterError("--mutate takes --with rocq, and neither --goals nor --html")
+        _check_no_steps(steps)
         mutate_theorem(file, seconds, theorem, mutate, out, json)
         return
     if prover not in (names := [*PROVERS, "all", *ASSISTANTS]):
         raise ParameterError(unknown_name(f"there is no prover {prover!r:.60}", prover, names))
     if prover in ASSISTANTS:
+        _check_no_steps(steps)
+        if theorem and not goals and html is None:
+            raise ParameterError("--theorem chooses what --goals, --html or --mutate shows: name one of them")
         check_file(file, prover, seconds, json, ProofView(goals, html, theorem))
         return
     if goals or html is not None or theorem:
@@ -121,7 +130,7 @@ def command(
             if file.endswith(other.ending):
                 raise FormatError(f"{error}; a file of {other.title} takes --with {other.name}") from error
         raise
-    verdicts = [one.prove(problem, limits) for one in chosen if one.name not in absent]
+    verdicts = [_verdict(one, problem, limits, prover == "all") for one in chosen if one.name not in absent]
     decided = [one for one in verdicts if one.status in DECIDED]
     conflict = any(contradict(one, other) for one in decided for other in decided)
     best = (decided or verdicts)[0]
@@ -143,3 +152,24 @@ def command(
             show(("The provers contradict each other: one of them is wrong.", "bold red"))
     if conflict or not decided:
         raise typer.Exit(UNDECIDED)
+
+
+def _check_no_steps(steps: int | None) -> None:
+    """Raise if a limit on steps is given to a proof assistant, which has none."""
+    from intact.errors import ParameterError
+
+    if steps is not None:
+        raise ParameterError("--steps is a limit of provers; a proof assistant takes --seconds")
+
+
+def _verdict(prover: Prover, problem: LogicProblem, limits: ProverLimits, among: bool) -> ProverVerdict:
+    """Return the verdict of a prover; among others, one that the problem is too large for gives up."""
+    from intact.errors import CapacityError
+    from intact.prove.verdict import ProverVerdict
+
+    try:
+        return prover.prove(problem, limits)
+    except CapacityError as error:
+        if not among:
+            raise
+        return ProverVerdict(prover.name, "GaveUp", detail=str(error))

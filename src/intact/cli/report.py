@@ -76,7 +76,12 @@ def command(
         raise ParameterError("--watch writes the report again and again: leave out --json")
     ideal = IdealMachine.parse(machine) if machine else A100_175B
     for sources in _versions(runs) if watch else [{run: run for run in runs}]:
-        made, files = _written(sources, out_file, title, ideal, REFRESH if watch else None)
+        try:
+            made, files = _written(sources, out_file, title, ideal, REFRESH if watch else None)
+        except ParameterError:
+            if not watch or all(source.is_file() for source in sources.values()):
+                raise
+            continue  # a run has ended meanwhile: the next look finds its result
         if json:
             emit({"files": [str(out_file.with_name(name)) for name in files], "sections": as_list(made)})
         elif watch:
@@ -116,6 +121,7 @@ def _versions(runs: Sequence[Path], every: float = LOOK) -> Iterator[dict[Path, 
     from intact.evaluate.files import partial_of
 
     known: dict[Path, tuple[Path, int]] = {}
+    waiting = False
     while True:
         found: dict[Path, tuple[Path, int]] = {}
         for run in runs:
@@ -126,6 +132,9 @@ def _versions(runs: Sequence[Path], every: float = LOOK) -> Iterator[dict[Path, 
         if found and found != known:
             known = found
             yield {run: source for run, (source, _) in found.items()}
+        if (missing := [str(run) for run in runs if run not in found]) and not waiting:
+            waiting = True
+            note(f"waiting for {', '.join(missing)}: intact eval --partial writes what there is of it")
         if all(run in known and known[run][0] == run for run in runs):
             return
         time.sleep(every)

@@ -198,6 +198,7 @@ def save_plot(outcomes: list[TimedAnswer], path: Path) -> None:
     axis.set_xscale("log")
     axis.set_xlabel("milliseconds")
     axis.set_ylabel("share that took no longer")
-    axis.legend(frameon=False)
+    if axis.get_legend_handles_labels()[0]:  # none if no request was answered
+        axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     canvas.savefig(path, dpi=150)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,6 +43,7 @@ _RECORD = {
 }  # fmt: skip
 _SAMPLE_3 = {"cut": (bool,), "other_prompt": (bool,), "rewards": (dict,), "verdicts": (list,), "steps": (list,)}
 _RECORD_3 = {"independent": (bool,), "turns": (list,)}
+_COST = {"tokens": (int,), "operations": (int,)}
 _VERDICT_OF = {"by": _TEXT, "value": (*_NUMBER, type(None)), "tokens": (int,)}
 _STEP = {"tokens": (int,), "answer": _MAYBE, "rewards": (dict,)}
 _TURN = {"answer": _MAYBE, "correct": _VERDICT}
@@ -53,17 +55,24 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     Raises
     ------
     TypeError, KeyError
-        If it does not.
+        If it does not, or a number is beyond a double's range.
     """
     if not isinstance(value, dict):
         raise TypeError(f"{value!r:.80} should be an object")
     for name, kind in kinds.items():
         if type(value[name]) not in kind:
             raise TypeError(f"{name} is {value[name]!r:.80}")
+        if type(value[name]) in _NUMBER and not _is_double(value[name]):
+            raise TypeError(f"{name} is beyond the range of a double")
     for name in ("measures", "cost", "rewards"):
-        if any(type(figure) not in _NUMBER for figure in dict(value.get(name, {})).values()):
-            raise TypeError(f"{name} must hold numbers only")
+        if any(type(figure) not in _NUMBER or not _is_double(figure) for figure in dict(value.get(name, {})).values()):
+            raise TypeError(f"{name} must hold numbers only, within the range of a double")
     return value
+
+
+def _is_double(value: float) -> bool:
+    """If true, a number is finite as a double; integers are compared exactly, as their conversion can overflow."""
+    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 class SingleVerdict(NamedTuple):
@@ -241,6 +250,7 @@ class ItemRecord(NamedTuple):
         """
         samples = tuple(ItemSample.of(sample, version) for sample in value["samples"])
         found = cls(**{**typed(value, _RECORD | (_RECORD_3 if version >= 3 else {})), "samples": samples})
+        typed(found.cost, _COST)
         turns = tuple(tuple(AnswerTurn(**typed(turn, _TURN)) for turn in draft) for draft in found.turns)
         found = found._replace(turns=turns)
         if found.chosen is not None and not 0 <= found.chosen < len(samples):

@@ -6,10 +6,25 @@ from itertools import count
 from typing import Any, Final
 
 from intact.errors import CapacityError
-from intact.prove.formula import EQUALS, Apply, Atom, Binary, Formula, Not, Quantified, Term, Truth, Variable
+from intact.prove.formula import (
+    EQUALS,
+    Apply,
+    Atom,
+    Binary,
+    Formula,
+    Not,
+    Quantified,
+    Term,
+    Truth,
+    Variable,
+    functions,
+    predicates,
+)
 
 MOST_CLAUSES: Final = 20_000
 """The most clauses of a problem, and of any formula on the way."""
+MOST_VISITS: Final = 1 << 22
+"""The most formulas that clauses are made of: each side of an equivalence counts twice."""
 
 Clause = list[Any]
 """A disjunction of literals [positive, predicate, arguments]; an argument is a variable's number or [function, ...]:
@@ -26,14 +41,13 @@ class ClauseMaker:
     """
 
     def __init__(self, formulas: tuple[Formula, ...]) -> None:
-        from intact.prove.formula import functions, predicates
-
         self.functions: dict[str, int] = {}
         self.predicates: dict[str, int] = {}
         for formula in formulas:
             self.functions |= functions(formula)
             self.predicates |= predicates(formula)
         taken = {*self.functions, *self.predicates}
+        self._visits = 0
         self._fresh = (name for number in count(1) if (name := f"sk{number}") not in taken)
 
     def clauses(self, formula: Formula) -> list[Clause]:
@@ -42,7 +56,7 @@ class ClauseMaker:
         Raises
         ------
         CapacityError
-            If there were more than `MOST_CLAUSES`.
+            If there were more than `MOST_CLAUSES`, or equivalences are nested too deep to be expanded.
         """
         numbers = count()
         return self._clauses(formula, True, {}, (), numbers)
@@ -51,6 +65,9 @@ class ClauseMaker:
         self, formula: Formula, positive: bool, bound: dict[str, Any], universal: tuple[int, ...], numbers: count[int]
     ) -> list[Clause]:
         """Return the clauses of a formula, or of its negation, under values of variables."""
+        self._visits += 1
+        if self._visits > MOST_VISITS:
+            raise CapacityError("equivalences are nested too deep to be made clauses")
         if isinstance(formula, Truth):
             return [] if formula.value == positive else [[]]
         if isinstance(formula, Atom):

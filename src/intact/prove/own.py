@@ -55,9 +55,17 @@ def prove(problem: LogicProblem, steps: int = STEPS) -> ProverVerdict:
     if steps < 1:
         raise ParameterError(f"steps must be at least 1, got {steps}")
     axioms, every = clauses_of(problem)
-    first = refute(every, steps)
-    second = refute(axioms, steps) if first["answer"] == "unsatisfiable" and problem.conjecture is not None else None
+    first = _refute(every, steps)
+    second = _refute(axioms, steps) if first["answer"] == "unsatisfiable" and problem.conjecture is not None else None
     return conclude(problem.conjecture is not None, first, second)
+
+
+def _refute(clauses: list[Clause], steps: int) -> dict[str, Any]:
+    """Return what `search.refute` finds; terms that are nested too deep for it are a limit."""
+    try:
+        return refute(clauses, steps)
+    except RecursionError:
+        return {"answer": "limit", "by": "resolution", "steps": None}
 
 
 def conclude(conjectured: bool, first: dict[str, Any], second: dict[str, Any] | None) -> ProverVerdict:
@@ -68,10 +76,13 @@ def conclude(conjectured: bool, first: dict[str, Any], second: dict[str, Any] | 
     conjectured : bool
         If true, the problem has a conjecture.
     first, second : dict
-        Of the axioms with the conjecture's negation; of the axioms alone, where the first is a contradiction.
+        Of the axioms with the conjecture's negation; of the axioms alone, where the first is a contradiction. Their
+        steps are None where terms were nested too deep.
     """
-    steps = first["steps"] + (0 if second is None else second["steps"])
     by = first["by"]
+    if first["steps"] is None:
+        return ProverVerdict(NAME, "GaveUp", detail=f"terms are nested too deep, by {by}")
+    steps = first["steps"] + (0 if second is None else second["steps"] or 0)
     if first["answer"] == "limit":
         return ProverVerdict(NAME, "GaveUp", detail=f"limit of {first['steps']:,} steps, by {by}", steps=steps)
     if first["answer"] == "satisfiable":

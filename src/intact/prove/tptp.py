@@ -75,7 +75,8 @@ def parse(text: str, where: str = "the problem") -> LogicProblem:
     ------
     FormatError
         If it is no such text, naming line and column: a syntax error, a free variable, a symbol with two numbers of
-        arguments or used as predicate and as function, two formulas of one name, an `include`, numbers.
+        arguments or used as predicate and as function, one named `'='`, two formulas of one name, an `include`,
+        numbers.
     """
     reader = _Reader(text, where)
     entries = reader.entries()
@@ -316,6 +317,9 @@ class _Reader:
                 self.note(argument, start)
 
     def use(self, name: str, kind: str, count: int, start: int) -> None:
+        """Note a symbol; raise if it was used in another way before, or has the name of equality."""
+        if name == EQUALS:
+            raise self.error(start, "'=' in quotes is no symbol: equality is written left = right")
         before = self.arities.setdefault(name, (kind, count))
         if before != (kind, count):
             raise self.error(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -35,10 +36,13 @@ def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) 
     style: dict[Any, Any] = {
         "svg.hashsalt": name,
         "svg.fonttype": "none",
+        "text.parse_math": False,  # names of files and models may hold dollar signs
         "font.family": "sans-serif",
         "font.size": 9.5,
     }
-    with mpl.rc_context(style):
+    with mpl.rc_context(style), warnings.catch_warnings():
+        # the reader's fonts draw the text; here it is only measured
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         figure = kind(figsize=(WIDTH, height), layout="constrained")
         paint(figure, figure.subplots())
         out = io.StringIO()

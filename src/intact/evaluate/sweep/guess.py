@@ -126,7 +126,7 @@ def worth_of(records: Sequence[SettingRecord], *, accuracy: bool = False) -> Gue
         return None
     ordered = sorted(records, key=lambda record: record.name)
     others = [[*ordered[:place], *ordered[place + 1 :]] for place in range(len(ordered))]
-    best = [max(0.0, *(one.gain for one in record.gains.values())) for record in ordered]
+    best = [max([0.0, *(one.gain for one in record.gains.values())]) for record in ordered]
     guessed = [_gain_of_guess(own, record, accuracy=accuracy) for own, record in zip(others, ordered, strict=True)]
     average = [_gain_of_average(own, record) for own, record in zip(others, ordered, strict=True)]
     later = [_gain_of_guess(ordered[:place], ordered[place], accuracy=accuracy) for place in range(1, len(ordered))]

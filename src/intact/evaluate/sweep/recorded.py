@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ def read_design(path: Path) -> RecordedDesign:
         labels = {part: typed(value["tasks"][part], {"label": (str,)})["label"] for part in ("training", "held_out")}
         trials = tuple(read_trial(trial) for trial in own["trials"])
         names = {part: [str(name) for name in own[part]] for part in ("training", "held_out")}
-        first = int(own["rungs"][0])
+        first, share = int(own["rungs"][0]), float(own.get("share", SHARE))
     except (TypeError, KeyError, IndexError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error!r:.200}") from error
     parts = {part: _items(path, labels[part], names[part]) for part in labels}
@@ -66,7 +67,7 @@ def read_design(path: Path) -> RecordedDesign:
         tuple(names["training"]),
         tuple(names["held_out"]),
         first=first,
-        share=float(own.get("share", SHARE)),
+        share=share,
         **{name: own[name] for name in ("tokens", "factor", "finalists", "margin", "level", "seed")},
     )
     if list(design.rungs) != own["rungs"]:
@@ -96,5 +97,8 @@ def _items(path: Path, label: str, names: Sequence[str]) -> tuple[Item, ...]:
     items: Mapping[str, Item] = {item.id: item for item in choose(label).load()}
     missing = [name for name in names if name not in items]
     if missing:
-        raise ParameterError(f"{path}: {label} has no problem {missing[0]}, nor {len(missing) - 1} others of the file")
+        others = f", nor {len(missing) - 1} others of the file" if missing[1:] else ""
+        raise ParameterError(f"{path}: {label} has no problem {missing[0]}{others}")
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise ParameterError(f"{path}: the problem {twice} stands twice in one part")
     return tuple(items[name] for name in names)

@@ -148,7 +148,7 @@ def _of_sweep(path: Path, baseline: SweepTrial, price: float) -> SettingRecord:
         return SettingRecord(f"{about['label']}, {model['name']}", features, gains)
     except ParameterError:
         raise
-    except (TypeError, KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError) as error:
         raise FormatError(f"{path} is damaged: {error!r:.200}") from error
 
 

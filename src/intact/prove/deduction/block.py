@@ -8,14 +8,18 @@ from itertools import product
 from typing import Final, NamedTuple
 
 from intact.errors import CapacityError
-from intact.prove.deduction.classes import FALSE, REFLEXIVE, TRUE, Classes
+from intact.prove.deduction.classes import ATOM, FALSE, REFLEXIVE, TRUE, Classes
 from intact.prove.deduction.rules import Fact, HornRule
 from intact.prove.formula import EQUALS, Apply, Term, Variable
 
 MOST_FACTS: Final = 100_000
 """The most facts of a block."""
+MOST_FOUND: Final = 4 * MOST_FACTS
+"""The most facts found in a round, of which some may be the same by equality."""
 HIGHEST: Final = 8
-"""How deep terms of facts may be nested; what would be deeper is not derived."""
+"""How deep terms of facts may be nested by default; what would be deeper is not derived."""
+MOST_HEIGHT: Final = 200
+"""The most that a user may allow."""
 
 
 class Derived(NamedTuple):
@@ -127,8 +131,7 @@ class Deducer:
             if self.block.reached is not None or self.block.contradiction is not None:
                 break
             before = len(self.block.facts)
-            found = [one for place, rule in enumerate(self.block.rules) for one in self.instances(place, rule)]
-            for instance in found:
+            for instance in self.found():
                 self.accept(instance, round_)
                 if self.look():
                     return self.block
@@ -136,6 +139,16 @@ class Deducer:
                 self.block.complete = True
                 break
         return self.block
+
+    def found(self) -> list[Instance]:
+        """Return what follows from all rules in one step and does not hold yet, each fact once."""
+        found: dict[Fact, Instance] = {}
+        for place, rule in enumerate(self.block.rules):
+            for instance in self.instances(place, rule):
+                found.setdefault(instance.fact, instance)
+                if len(found) > MOST_FOUND:
+                    raise CapacityError(f"more than {MOST_FOUND:,} facts in a round, by the rule {rule.name:.60}")
+        return list(found.values())
 
     def look(self) -> bool:
         """Note a contradiction, or that the goal is there; return true if either is."""
@@ -163,7 +176,7 @@ class Deducer:
         numbers = tuple(map(self.number, fact.arguments))
         if fact.name == EQUALS and fact.positive:
             return numbers[0], numbers[1]
-        return self.classes.add(f"{fact.name}?", numbers), TRUE if fact.positive else FALSE
+        return self.classes.add(f"{fact.name}{ATOM}", numbers), TRUE if fact.positive else FALSE
 
     def accept(self, instance: Instance, depth: int) -> None:
         """Add a fact, if it does not hold already."""
@@ -180,8 +193,8 @@ class Deducer:
         self.classes.merge(left, right, number)
         if fact.name == EQUALS and not fact.positive:
             one, other = map(self.number, fact.arguments)
-            self.classes.merge(self.classes.add("=?", (other, one)), FALSE, number)
-            self.classes.merge(self.classes.add("=?", (one, one)), TRUE, REFLEXIVE)
+            self.classes.merge(self.classes.add(f"{EQUALS}{ATOM}", (other, one)), FALSE, number)
+            self.classes.merge(self.classes.add(f"{EQUALS}{ATOM}", (one, one)), TRUE, REFLEXIVE)
 
     def instances(self, place: int, rule: HornRule) -> Iterator[Instance]:
         """Yield what follows from a rule in one step and does not hold yet."""
@@ -214,7 +227,7 @@ class Deducer:
             return fact.name == EQUALS and fact.positive and fact.arguments[0] == fact.arguments[1]
         if fact.name == EQUALS and fact.positive:
             return numbers[0] == numbers[1]
-        atom = self.classes.table.get((f"{fact.name}?", tuple(n for n in numbers if n is not None)))
+        atom = self.classes.table.get((f"{fact.name}{ATOM}", tuple(n for n in numbers if n is not None)))
         return atom is not None and self.classes.same(atom, TRUE if fact.positive else FALSE)
 
     def _known(self, term: Term) -> int | None:
@@ -249,7 +262,7 @@ class Deducer:
     def _everything(self) -> list[int]:
         """Return a term of each class, truth values and atoms left out."""
         nodes = self.classes.nodes
-        return [n for n in range(2, self.indexed) if self.classes.find(n) == n and not nodes[n][0].endswith("?")]
+        return [n for n in range(2, self.indexed) if self.classes.find(n) == n and not nodes[n][0].endswith(ATOM)]
 
     def _joined(self, premises: tuple[Fact, ...], values: Values) -> Iterator[Values]:
         if not premises:
@@ -262,7 +275,7 @@ class Deducer:
         """Yield values under which a premise holds."""
         if premise.name != EQUALS or not premise.positive:
             truth = self.classes.find(TRUE if premise.positive else FALSE)
-            for number in self.index.get((f"{premise.name}?", len(premise.arguments)), []):
+            for number in self.index.get((f"{premise.name}{ATOM}", len(premise.arguments)), []):
                 if self.classes.find(number) == truth:
                     yield from self._match_all(premise.arguments, self.classes.nodes[number][1], values)
             return

@@ -12,6 +12,8 @@ from intact.errors import CapacityError
 
 TRUE, FALSE = 0, 1
 """The numbers of the two truth values."""
+ATOM: Final = "\n"
+"""The end of the names of predicates and truth values, which no function has: TPTP's names have no line breaks."""
 REFLEXIVE: Final = -1
 """The reason of an equality of a term with itself, which explanations leave out."""
 MOST_TERMS: Final = 50_000
@@ -33,8 +35,8 @@ class Classes:
         self.table: dict[Node, int] = {}
         self.towards: list[int] = []
         self.reasons: list[int | None] = []
-        self.add("$true", ())
-        self.add("$false", ())
+        self.add(f"$true{ATOM}", ())
+        self.add(f"$false{ATOM}", ())
 
     def find(self, number: int) -> int:
         """Return the number that stands for a term's class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -11,7 +11,9 @@ from intact.prove.formula import EQUALS, Apply, Atom, Binary, Formula, Not, Quan
 from intact.prove.tptp import format_term
 
 MOST_RULES: Final = 2_000
-"""The most rules of a theory."""
+"""The most rules of a formula."""
+MOST_PREMISES: Final = 250
+"""The most premises of a rule, and the most arguments of a predicate or function in it."""
 
 
 class Fact(NamedTuple):
@@ -57,24 +59,38 @@ def replaced(term: Term, values: dict[str, Term]) -> Term:
     return Apply(term.name, tuple([replaced(argument, values) for argument in term.arguments]))
 
 
-def rules_of(name: str, formula: Formula) -> list[HornRule]:
+def rules_of(name: str, formula: Formula, symbols: Collection[str] = ()) -> list[HornRule]:
     """Return the rules that a closed formula is.
 
     A conjunction is several rules, an equivalence is two, nested implications are one with all their premises, and
     "there is" in a head becomes a witness: a function of the variables before it, named after the formula.
+
+    Parameters
+    ----------
+    symbols : collection of str
+        Names that no witness may have: the symbols of all formulas.
 
     Raises
     ------
     FormatError
         If it is no such formula, as with a disjunction in a head; the message names what cannot be a rule.
     """
-    witnesses = (f"witness_{name}_{number}" for number in count(1))
+    witnesses = (witness for number in count(1) if (witness := f"witness_{name}_{number}") not in symbols)
     rules = []
-    for premises, head in _split(formula, (), {}, (), witnesses, name, count(1)):
+    for premises, head in _split(formula, (), {}, (), frozenset(), witnesses, name, count(1)):
+        _check_size(name, premises, head)
         rules.append(HornRule(name, premises, head))
         if len(rules) > MOST_RULES:
             raise FormatError(f"{name}: a formula may be {MOST_RULES:,} rules")
     return rules
+
+
+def _check_size(name: str, premises: tuple[Fact, ...], head: Fact) -> None:
+    """Raise if a rule is too large to be matched."""
+    terms = [term for fact in (*premises, head) for argument in fact.arguments for term in subterms(argument)]
+    widest = max([len(one.arguments) for one in (*premises, head, *terms) if not isinstance(one, Variable)])
+    if max(len(premises), widest) > MOST_PREMISES:
+        raise FormatError(f"{name}: a rule may have {MOST_PREMISES} premises, and a symbol as many arguments")
 
 
 def _split(
@@ -82,40 +98,52 @@ def _split(
     premises: tuple[Fact, ...],
     values: dict[str, Term],
     universal: tuple[Term, ...],
+    used: frozenset[str],
     witnesses: Iterator[str],
     name: str,
     numbers: count[int],
 ) -> Iterator[tuple[tuple[Fact, ...], Fact]]:
-    """Yield premises and head of each rule that a formula in the place of a head is."""
+    """Yield premises and head of each rule that a formula in the place of a head is.
+
+    `used` are the rule's variables so far: two quantifiers of one name become two variables.
+    """
     if isinstance(formula, Quantified):
         if formula.quantifier == "!":
-            value: Term = Variable(formula.variable)
-            if value in universal:  # two quantifiers of one name
-                value = Variable(f"{formula.variable}_{next(numbers)}")
-            scope = (*universal, value)
+            variable = formula.variable
+            while variable in used:
+                variable = f"{formula.variable}_{next(numbers)}"
+            value: Term = Variable(variable)
+            scope, used = (*universal, value), used | {variable}
         else:
             value, scope = Apply(next(witnesses), universal), universal
-        yield from _split(formula.body, premises, values | {formula.variable: value}, scope, witnesses, name, numbers)
+        inner = values | {formula.variable: value}
+        yield from _split(formula.body, premises, inner, scope, used, witnesses, name, numbers)
     elif isinstance(formula, Binary) and formula.connective == "&":
         for side in (formula.left, formula.right):
-            yield from _split(side, premises, values, universal, witnesses, name, numbers)
-    elif isinstance(formula, Binary) and formula.connective == "=>":
-        more = tuple(_literals(formula.left, values, name))
-        yield from _split(formula.right, premises + more, values, universal, witnesses, name, numbers)
-    elif isinstance(formula, Binary) and formula.connective == "<=>":
-        for left, right in ((formula.left, formula.right), (formula.right, formula.left)):
-            more = tuple(_literals(left, values, name))
-            yield from _split(right, premises + more, values, universal, witnesses, name, numbers)
+            yield from _split(side, premises, values, universal, used, witnesses, name, numbers)
+    elif isinstance(formula, Binary) and formula.connective in ("=>", "<=>"):
+        sides = [(formula.left, formula.right)]
+        if formula.connective == "<=>":
+            sides.append((formula.right, formula.left))
+        for left, right in sides:
+            names = set(used)
+            every = (*premises, *_literals(left, values, names, name))
+            yield from _split(right, every, values, universal, frozenset(names), witnesses, name, numbers)
     else:
         yield premises, _literal(formula, values, name)
 
 
-def _literals(formula: Formula, values: dict[str, Term], name: str) -> Iterator[Fact]:
+def _literals(formula: Formula, values: dict[str, Term], used: set[str], name: str) -> Iterator[Fact]:
+    """Yield the premises that a formula is; variables of "there is" get names that are not used, and are added."""
     if isinstance(formula, Binary) and formula.connective == "&":
-        yield from _literals(formula.left, values, name)
-        yield from _literals(formula.right, values, name)
+        yield from _literals(formula.left, values, used, name)
+        yield from _literals(formula.right, values, used, name)
     elif isinstance(formula, Quantified) and formula.quantifier == "?":
-        yield from _literals(formula.body, values | {formula.variable: Variable(f"{formula.variable}_")}, name)
+        variable = f"{formula.variable}_"
+        while variable in used:
+            variable += "_"
+        used.add(variable)
+        yield from _literals(formula.body, values | {formula.variable: Variable(variable)}, used, name)
     elif formula != Truth(True):
         yield _literal(formula, values, name)
 

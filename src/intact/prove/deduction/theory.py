@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from intact.errors import FormatError, ParameterError
-from intact.prove.deduction.block import HIGHEST, Deducer, FactBlock
+from intact.prove.deduction.block import HIGHEST, MOST_HEIGHT, Deducer, FactBlock
 from intact.prove.deduction.rules import Fact, HornRule, rules_of
 from intact.prove.formula import Apply, Formula, Term, Variable, functions, predicates
 from intact.prove.tptp import NamedFormula, format_formula, format_term
@@ -141,7 +141,8 @@ def deduce(
     Raises
     ------
     ParameterError
-        If a limit is less than 1, or induction names symbols that no formula has.
+        If a limit is less than 1, height more than `MOST_HEIGHT`, or induction names no constant and function of the
+        formulas.
     FormatError
         If a formula is no rule.
     CapacityError
@@ -149,25 +150,30 @@ def deduce(
     """
     if depth < 1 or height < 1:
         raise ParameterError(f"depth and height must be at least 1, got {depth} and {height}")
-    symbols: dict[str, int] = {}
+    if height > MOST_HEIGHT:
+        raise ParameterError(f"height must be at most {MOST_HEIGHT}, got {height}")
+    terms: dict[str, int] = {}
+    symbols: set[str] = set()
     for entry in entries:
-        symbols |= functions(entry.formula) | predicates(entry.formula)
-    if induction is not None and (symbols.get(induction.zero), symbols.get(induction.successor)) != (0, 1):
+        terms |= functions(entry.formula)
+        symbols |= {*functions(entry.formula), *predicates(entry.formula)}
+    if induction is not None and (terms.get(induction.zero), terms.get(induction.successor)) != (0, 1):
         raise ParameterError(
             f"induction needs a constant and a function of one argument that the formulas have, "
             f"got {induction.zero!r:.60} and {induction.successor!r:.60}"
         )
     axioms = {entry.name: entry.formula for entry in entries if not entry.conjecture}
-    rules = {entry.name: rules_of(entry.name, entry.formula) for entry in entries}
+    rules = {entry.name: rules_of(entry.name, entry.formula, symbols) for entry in entries}
+    taken = symbols.union(*map(_symbols, rules.values()))
     known = [rule for name in axioms for rule in rules[name]]
     block = Deducer(known, (), height=height).run(depth)
     goals: list[Goal] = []
     proved: list[str] = []
     for entry in entries:
         if entry.conjecture:
-            if len(rules[entry.name]) != 1 or any(name.startswith("witness_") for name in _symbols(rules[entry.name])):
+            if len(rules[entry.name]) != 1 or not _symbols(rules[entry.name]) <= symbols:  # a witness
                 raise FormatError(f"{entry.name} is no goal: it must be one rule, ((premise & premise) => head)")
-            prover = _GoalProver(rules[entry.name][0], known, set(symbols), depth, height)
+            prover = _GoalProver(rules[entry.name][0], known, taken, depth, height)
             by, cases = prover.prove(induction)
             goals.append(Goal(entry.name, entry.formula, by, cases, tuple(proved)))
             if by:
@@ -188,7 +194,10 @@ class _GoalProver(NamedTuple):
     def prove(self, induction: Induction | None) -> tuple[str, tuple[GoalBlock, ...]]:
         """Return how a goal was proved, and the blocks of its proof."""
         variables = list(dict.fromkeys(v for fact in (*self.rule.premises, self.rule.head) for v in fact.variables))
-        constants: dict[str, Term] = {name: Apply(self.fresh(name.lower())) for name in variables}
+        names: list[str] = []
+        for variable in variables:
+            names.append(self.fresh(variable.lower(), names))
+        constants: dict[str, Term] = {name: Apply(constant) for name, constant in zip(variables, names, strict=True)}
         direct = self.case("direct", "", constants, None)
         if direct.proved:
             return "direct", (direct,)
@@ -199,7 +208,7 @@ class _GoalProver(NamedTuple):
             tried.append(base)
             if not base.proved:
                 continue
-            before = Apply(self.fresh("rec"))
+            before = Apply(self.fresh("rec", names))
             under: dict[str, Term] = {variable: before}
             premises = tuple([premise.under(under) for premise in self.rule.premises])
             hypothesis = HornRule(HYPOTHESIS, premises, self.rule.head.under(under))
@@ -210,9 +219,9 @@ class _GoalProver(NamedTuple):
                 return "induction", (base, step)
         return "", tuple(tried)
 
-    def fresh(self, name: str) -> str:
-        """Return a name that no symbol has."""
-        while name in self.symbols:
+    def fresh(self, name: str, others: Sequence[str]) -> str:
+        """Return a name that no symbol has, and none of the others."""
+        while name in self.symbols or name in others:
             name += "_"
         return name
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from intact.evaluate.report import figures
 from intact.evaluate.report.arms import ReportArm
-from intact.evaluate.report.blocks import Picture, Table
+from intact.evaluate.report.blocks import Block, Paragraph, Picture, Table
 from intact.evaluate.report.formatting import or_nan, percent
 from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.stats.laws.frontier import Point, frontier
@@ -27,8 +27,12 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
         return Omission("there are no two runs with accuracy and tokens")
     sorted_out = frontier(points)
     kept = [point.name for point in sorted_out.kept]
-    caption = "Accuracy over tokens a problem; filled marks are on the frontier: nothing is as good for less."
-    picture = Picture(figures.frontier(f"frontier {arms[0].label}", places, kept), caption)
+    drawn = {name: place for name, place in places.items() if place[0] > 0}  # the axis is logarithmic
+    blocks: list[Block] = []
+    if drawn:
+        caption = "Accuracy over tokens a problem; filled marks are on the frontier: nothing is as good for less."
+        on_it = [name for name in kept if name in drawn]
+        blocks.append(Picture(figures.frontier(f"frontier {arms[0].label}", drawn, on_it), caption))
     rows = [
         [
             point.name,
@@ -39,12 +43,13 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
         ]
         for point in sorted(points, key=lambda point: point.cost["tokens"])
     ]
-    table = Table(["run", "accuracy", "tokens", "G multiply-adds", "frontier"], rows)
+    blocks.append(Table(["run", "accuracy", "tokens", "G multiply-adds", "frontier"], rows))
+    blocks += [Paragraph(f"{name} is not drawn, as it wrote no token.") for name in places if name not in drawn]
     numbers = {
         point.name: {"accuracy": point.accuracy, **point.cost, "beaten_by": sorted_out.dominated.get(point.name)}
         for point in points
     }
-    return SectionBody([picture, table], numbers)
+    return SectionBody(blocks, numbers)
 
 
 SECTION = ReportSection("Cost and accuracy", _make)

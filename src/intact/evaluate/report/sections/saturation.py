@@ -160,7 +160,8 @@ def revision_of(arm: ReportArm) -> Revision | Omission:
     """Count what rounds of revision mend and spoil, by problem."""
     drafts: dict[str, list[tuple[AnswerTurn, ...]]] = {}
     for record in arm.records:
-        drafts.setdefault(record.id, []).extend(draft for draft in record.turns if draft)
+        if own := [draft for draft in record.turns if draft]:  # none where the method failed before its first answer
+            drafts.setdefault(record.id, []).extend(own)
     rounds = {
         name: [(bool(a.correct), bool(b.correct)) for draft in own for a, b in pairwise(draft)]
         for name, own in drafts.items()
