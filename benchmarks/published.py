@@ -101,13 +101,17 @@ def intact(*arguments: str, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("record", "unpack", "remake"))
-    parser.add_argument("name", choices=RUNS)
+    parser.add_argument("name", help=f"{', '.join(RUNS)}; to record and unpack any other, such as sweep_gsm8k")
     parser.add_argument("journal", type=Path, nargs="?", help="the folder that `intact eval --journal` was given")
     parser.add_argument("--out", type=Path, help="where the report goes")
     parser.add_argument("--fresh", action="store_true", help="compute the texts anew")
     models = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser()
     parser.add_argument("--model", type=Path, default=models / MODEL)
     options = parser.parse_args()
+    if options.action == "remake" and options.name not in RUNS:
+        parser.error(f"remake takes {' or '.join(RUNS)}")
+    if options.action == "unpack" and not record_of(options.name).is_file():
+        parser.error(f"there is no record {options.name}")
     if options.action != "remake":
         if options.journal is None:
             parser.error(f"{options.action} needs the folder of a journal")
