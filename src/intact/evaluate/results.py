@@ -43,7 +43,6 @@ _RECORD = {
 }  # fmt: skip
 _SAMPLE_3 = {"cut": (bool,), "other_prompt": (bool,), "rewards": (dict,), "verdicts": (list,), "steps": (list,)}
 _RECORD_3 = {"independent": (bool,), "turns": (list,)}
-_COST = {"tokens": (int,), "operations": (int,)}
 _VERDICT_OF = {"by": _TEXT, "value": (*_NUMBER, type(None)), "tokens": (int,)}
 _STEP = {"tokens": (int,), "answer": _MAYBE, "rewards": (dict,)}
 _TURN = {"answer": _MAYBE, "correct": _VERDICT}
@@ -250,7 +249,6 @@ class ItemRecord(NamedTuple):
         """
         samples = tuple(ItemSample.of(sample, version) for sample in value["samples"])
         found = cls(**{**typed(value, _RECORD | (_RECORD_3 if version >= 3 else {})), "samples": samples})
-        typed(found.cost, _COST)
         turns = tuple(tuple(AnswerTurn(**typed(turn, _TURN)) for turn in draft) for draft in found.turns)
         found = found._replace(turns=turns)
         if found.chosen is not None and not 0 <= found.chosen < len(samples):
