@@ -1,4 +1,4 @@
-"""What drafting is worth: answers with and without it, by turns, on requests of several kinds; texts must be equal.
+"""Measure the gain of drafting: answers with and without it, by turns, on several kinds of requests, of equal texts.
 
 With --cpu the process's own time counts, on one thread, which other work on the machine disturbs less.
 """

@@ -9,9 +9,10 @@ import json
 import math
 import re
 import reprlib
+import sys
 from collections.abc import Callable, Collection, Mapping
 from itertools import pairwise
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeGuard, TypeVar
 
 from intact.errors import IntactError, NewerReceiptError, ReceiptError
 
@@ -236,3 +237,8 @@ class Fields:
 def is_integer(value: object, least: int, most: int) -> bool:
     """Return true if a value is an integer within bounds."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_double(value: object) -> TypeGuard[float]:
+    """Return true if a value is a finite number that is not beyond the range of a double."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -15,7 +15,7 @@ CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
 @pytest.fixture(scope="module")
 def wanted(tiny_path):
-    """What the library writes behind the tokens of the rendered beginning."""
+    """The library's text behind the tokens of the rendered beginning."""
     with intact.load(tiny_path, threads=1, drafter="off") as model:
         whole = model.tokenizer.render_chat(MESSAGES, False)
         prompt = model.tokenizer.encode(whole[: whole.rindex(BEGUN) + len(BEGUN)], bos=False)
@@ -72,6 +72,14 @@ def test_what_cannot_be_continued_is_an_error(server, last, found):
     error = post(server, "/v1/chat/completions", asked, 400)["error"]
     assert found in error["message"]
     assert error["param"] == "messages"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/tokenize"])
+def test_the_beginning_of_another_answer_has_no_place_behind_it(server, path):
+    asked = {"model": "tiny", "messages": MESSAGES, "continue_final_message": True, "add_generation_prompt": True}
+    error = post(server, path, asked, 400)["error"]
+    assert error["param"] == "add_generation_prompt"
+    assert "must be false, or left out" in error["message"]
 
 
 def test_a_method_continues_none(server):

@@ -12,7 +12,6 @@ import csv
 import io
 import json
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from intact.errors import FormatError, ParameterError
 from intact.files import read_text, write_whole
+from intact.strict_json import is_double
 
 BLOCK: Final = 512
 """Tokens of a block of `hash_ids`, as Mooncake's traces have it."""
@@ -113,7 +113,7 @@ def _arrival(row: Any, where: str) -> TrafficRequest:
     if not isinstance(hashes, list) or not all(type(value) is int for value in hashes):
         raise FormatError(f"{where}: hash_ids is not a list of integers")
     time = row.get("timestamp")
-    if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) <= sys.float_info.max:
+    if not is_double(time):
         raise FormatError(f"{where}: timestamp is not a number of milliseconds")
     return TrafficRequest(
         float(time), _length(row, "input_length", 1, where), _length(row, "output_length", 0, where), tuple(hashes)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from intact.reason.problem import CUT
+from intact.strict_json import is_double
 
 if TYPE_CHECKING:
     from intact.receipts.document import AnyReceipt
@@ -61,17 +61,12 @@ def typed(value: Any, kinds: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
     for name, kind in kinds.items():
         if type(value[name]) not in kind:
             raise TypeError(f"{name} is {value[name]!r:.80}")
-        if type(value[name]) in _NUMBER and not _is_double(value[name]):
+        if type(value[name]) in _NUMBER and not is_double(value[name]):
             raise TypeError(f"{name} is beyond the range of a double")
     for name in ("measures", "cost", "rewards"):
-        if any(type(figure) not in _NUMBER or not _is_double(figure) for figure in dict(value.get(name, {})).values()):
+        if not all(map(is_double, dict(value.get(name, {})).values())):
             raise TypeError(f"{name} must hold numbers only, within the range of a double")
     return value
-
-
-def _is_double(value: float) -> bool:
-    """If true, a number is finite as a double; integers are compared exactly, as their conversion can overflow."""
-    return -sys.float_info.max <= value <= sys.float_info.max
 
 
 class SingleVerdict(NamedTuple):

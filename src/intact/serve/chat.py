@@ -20,15 +20,13 @@ from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, wr
 from intact.serve.methods import check_suffix
 from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
-from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, as_turns, with_seed
+from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
 from intact.serve.service import Service, in_thread
 from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, prompted, template_tools
 from intact.text import ChatPrompt, Tokenizer
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
-_OWN_FIELDS = ("add_generation_prompt", "continue_final_message")
-"""Arguments of the template that requests have as fields of their own."""
-_RESERVED = {"messages", "tools", *_OWN_FIELDS, "now", "self", "raise_exception", "strftime_now"}
+_RESERVED = {"messages", "tools", *RenderedForm.model_fields, "now", "self", "raise_exception", "strftime_now"}
 
 
 class ChatAnswer(NamedTuple):
@@ -255,6 +253,6 @@ def _conversation(request: ChatRequest, turns: list[dict[str, Any]], tools: list
         raise ApiError(400, f"chat_template_kwargs cannot set {name}", "chat_template_kwargs")
     if tools:
         variables = variables | {"tools": tools}
-    variables = variables | {name: value for name in _OWN_FIELDS if (value := getattr(request, name)) is not None}
+    variables = variables | request.ending()
     now = request.intact.time()
     return ChatPrompt(turns, variables) if now is None else ChatPrompt(turns, variables, now)

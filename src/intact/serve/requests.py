@@ -420,7 +420,27 @@ class NoEffectFields(LenientForm):
     prompt_cache_retention: str | None = None
 
 
-class ChatRequest(TextRequest, NoEffectFields):
+class RenderedForm(Form):
+    """How a conversation ends as a prompt: with the beginning of an answer, or within the last message."""
+
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+
+    def ending(self) -> dict[str, bool]:
+        """Return the arguments of `ChatTemplate.render`.
+
+        Raises
+        ------
+        ApiError
+            400, if both are true.
+        """
+        if self.add_generation_prompt and self.continue_final_message:
+            field = "add_generation_prompt"
+            raise ApiError(400, f"{field} must be false, or left out, with continue_final_message", field)
+        return {name: value for name in RenderedForm.model_fields if (value := getattr(self, name)) is not None}
+
+
+class ChatRequest(TextRequest, NoEffectFields, RenderedForm):
     """`/v1/chat/completions`."""
 
     messages: Turns
@@ -433,8 +453,6 @@ class ChatRequest(TextRequest, NoEffectFields):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
     # these have no effect either
     store: Literal[False] | None = None
     verbosity: Literal["medium"] | None = None

@@ -17,7 +17,7 @@ MOST_FACTS: Final = 100_000
 MOST_FOUND: Final = 4 * MOST_FACTS
 """The most facts found in a round, of which some may be the same by equality."""
 HIGHEST: Final = 8
-"""How deep terms of facts may be nested by default; what would be deeper is not derived."""
+"""The deepest nesting of terms of facts by default; deeper ones are not derived."""
 MOST_HEIGHT: Final = 200
 """The most that a user may allow."""
 

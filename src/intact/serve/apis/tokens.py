@@ -9,21 +9,19 @@ from fastapi import APIRouter
 from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, Many
 from intact.serve.replies import CancellableResponse, JsonReply
-from intact.serve.requests import Turns, as_turns
+from intact.serve.requests import RenderedForm, Turns, as_turns
 from intact.serve.service import Service, TheService, in_thread
 
 router = APIRouter(route_class=FormRoute)
 
 
-class TokenizeRequest(Form):
+class TokenizeRequest(RenderedForm):
     """`/tokenize`: a text or a conversation, and a model, by default the server's first."""
 
     model: str | None = None
     prompt: str | None = None
     messages: Turns | None = None
     add_special_tokens: bool = True
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
 
 
 class DetokenizeRequest(Form):
@@ -63,11 +61,8 @@ async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any
             bos = None if request.add_special_tokens else False
             ids = await in_thread(lambda: tokenizer.encode(prompt, bos=bos), "prompt")
         else:
-            turns, begun = as_turns(messages or []), request.continue_final_message
-            ids = await in_thread(
-                lambda: tokenizer.encode_chat(turns, request.add_generation_prompt, continue_final_message=begun),
-                "messages",
-            )
+            turns, ending = as_turns(messages or []), request.ending()
+            ids = await in_thread(lambda: tokenizer.encode_chat(turns, **ending), "messages")
         return {"count": len(ids), "max_model_len": served.loaded.context, "tokens": ids}
 
 
