@@ -421,7 +421,7 @@ class NoEffectFields(LenientForm):
 
 
 class RenderedForm(Form):
-    """How a conversation ends as a prompt: with the beginning of an answer, or within the last message."""
+    """The end of a conversation as a prompt: the beginning of an answer, or that of the last message."""
 
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
