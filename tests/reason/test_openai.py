@@ -145,7 +145,7 @@ GARBAGE = {
     "NaN": (letters("a", float("nan")), "holds the number NaN"),
     "infinity": (
         sent(b'{"choices": [{"text": "a", "logprobs": {"tokens": ["a"], "token_logprobs": [-1e999]}}]}'),
-        "inf",
+        "holds the number -1e999",
     ),
     "a chance above 1": (letters("a", 0.5), "at most 0, got 0.5"),
     "a text as log-probability": (letters("a", "-1"), "at most 0, got '-1'"),
