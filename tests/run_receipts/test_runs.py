@@ -363,7 +363,7 @@ def test_impossible_runs_are_false(model, honest, lie):
         (b'{\\"n\\": 5}', b'{\\"n\\": 1000000000}', "at most 65536"),
         (b'{\\"n\\": 5}', b'{\\"n\\": 1000000000.0}', "at most 65536"),
         (b'{\\"n\\": 5}', b'{\\"n\\": NaN}', "NaN"),
-        (b'{\\"n\\": 5}', b'{\\"n\\": 1e999}', "plain values"),
+        (b'{\\"n\\": 5}', b'{\\"n\\": 1e999}', "holds the number 1e999"),
         (b'{\\"n\\": 5}', b'{\\"n\\":5}', "plain values"),
         (b'{\\"n\\": 5}', b'{\\"n\\": \\"' + b"x" * 65_537 + b'\\"}', "plain values"),
         (b'"prompt":[["user","What', b'"prompt":[["user","' + b"What" * 65_536, "at most 262,144 characters"),
