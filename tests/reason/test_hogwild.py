@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import intact
+from intact.engine.shared_cache.rules import DOUBT, FINISH, GOES_ON, LAYOUTS, OTHERS, OWN, PAST, is_over
 from intact.errors import ParameterError
 from intact.library import Model
 from intact.reason import Problem, Result
 from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
-from intact.reason.methods.hogwild import DOUBT, FINISH, GOES_ON, LAYOUTS, OTHERS, OWN, PAST, is_over
 from intact.reason.problem import State
 from intact.reason.registry import find
 from intact.reason.services import MethodJob
 from intact.reason.testing.toy import END, WEIGHTS, MarkovBackend
 from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import TextEntry
+from intact.run_receipts.entries import SharedEntry, TextEntry
+from intact.run_receipts.verify import verify_run
 from support.tiny import write_tiny
 
 NEVER = {"rules": "{team}: {question}", "mark": "#", "doubt": 0, "delimiter": ".", "ends": ""}
@@ -223,3 +226,73 @@ def test_on_the_engine_each_text_is_what_the_model_says_to_just_those_tokens(mod
             texts.append(found.tokens)
     assert [entry.output.tokens for entry in entries[:-1]] == texts
     assert result.answer.details == {"rounds": 3, "steps": 0, "by": None}
+
+
+SHARED: dict[str, Any] = {"cache": "shared", "tokens": 9, "conclude": 3, "doubt": 0, "rules": "{question}"}
+
+
+def shared(model: Model, **more: Any) -> Result:
+    asked = {**SHARED, "temperature": 0.9, "seed": 5, "receipt": True, **more}
+    return intact.solve(model, "hogwild", "Why?", **asked)
+
+
+def test_workers_who_share_a_cache_cost_what_they_draw_and_read(model: Model) -> None:
+    result = shared(model)
+    (node,) = result.trace["nodes"]
+    assert node["kind"] == "shared"
+    assert result.cost.tokens == 2 * 9 + 3
+    assert result.cost.sequential == 9 + 3
+    prompt, said = len(model.tokenizer.encode("Why?")), [PAST, OTHERS, GOES_ON, OWN, FINISH]
+    begun = ["**Alice [1]:** I'm Alice. I suggest that we", "**Bob [1]:** I'm Bob."]
+    words = sum(len(model.tokenizer.encode(text, special=False, bos=False)) for text in said + begun)
+    assert result.cost.prefill == prompt + words
+    assert result.answer.chosen is not None
+    assert result.answer.chosen.text == node["text"]
+    assert shared(model, seed=6).trace["nodes"] != result.trace["nodes"]
+
+
+def test_a_receipt_of_workers_is_found_true_and_a_forged_one_false(model: Model) -> None:
+    receipt = shared(model).receipt
+    assert isinstance(receipt, RunReceipt)
+    assert RunReceipt.parse(receipt.encode()) == receipt
+    verdict = verify_run(model, receipt)
+    assert (verdict.outcome, verdict.checked) == ("true", receipt.count)
+    (entry,) = receipt.entries
+    assert isinstance(entry, SharedEntry)
+    first, *others = entry.text.steps
+    lied = replace(entry.text, steps=(first._replace(tokens=(7, *first.tokens[1:])), *others))
+    for forged, what in [
+        (replace(entry, text=lied), "shared"),
+        (replace(entry, text=replace(entry.text, read=entry.text.read + 1)), "cost"),
+        (replace(entry, text=replace(entry.text, text="so it is")), "vote"),
+        (replace(entry, request=bytes(32)), "missing"),
+    ]:
+        found = verify_run(model, RunReceipt.make(receipt.header, (forged,), receipt.result))
+        assert (found.outcome, found.what) == ("false", what)
+
+
+def test_a_journal_gives_back_what_workers_wrote(model: Model, tmp_path: Path) -> None:
+    first = shared(model, receipt=False, journal=tmp_path / "j")
+    again = shared(model, receipt=False, journal=tmp_path / "j")
+    assert again.trace == first.trace
+    receipt = shared(model, journal=tmp_path / "j").receipt
+    assert isinstance(receipt, RunReceipt)
+    assert verify_run(model, receipt).outcome == "true"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"repetition_penalty": 1.2}, "temperature and filters alone, got repetition_penalty"),
+     ({"stop": "."}, "got stop"), ({"budget": Budget(tokens=8)}, "the budget")],
+)  # fmt: skip
+def test_what_workers_who_share_a_cache_cannot_have_is_said(model: Model, options: Any, message: str) -> None:
+    result = shared(model, receipt=False, **options)
+    assert message in result.error
+    assert result.cost.tokens == 0
+
+
+def test_other_back_ends_have_no_cache_to_share() -> None:
+    driver = Driver({"main": MarkovBackend(WEIGHTS)})
+    job = MethodJob(find("hogwild"), Problem("p", "ask", lambda text: text[-1:]), {**NEVER, "cache": "shared"})
+    ((_, result),) = driver.solve([job])
+    assert "use cache=text" in result.error

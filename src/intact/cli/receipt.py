@@ -152,12 +152,13 @@ def _decoding(header: Header) -> dict[str, Any]:
 
 def _run(run: RunReceipt) -> dict[str, Any]:
     from intact.reason.problem import path
-    from intact.run_receipts.entries import TextEntry
+    from intact.run_receipts.entries import SharedEntry, TextEntry
     from intact.run_receipts.sealed import on_path
 
     header, result = run.header, run.result
     kinds = Counter(entry.to_document()["kind"] for entry in run.entries)
-    chosen = [entry for entry in run.entries if isinstance(entry, TextEntry) and on_path(entry.branch, result.chosen)]
+    texts = [entry for entry in run.entries if isinstance(entry, TextEntry | SharedEntry)]
+    chosen = [one.written for one in texts if on_path(one.branch, result.chosen)]
     turns = header.prompt
     return {
         "receipt_of": "a run",
@@ -180,13 +181,18 @@ def _run(run: RunReceipt) -> dict[str, Any]:
         "files": [name for name, _ in header.files],
         "compiler": header.compiler,
         "sandbox": header.sandbox and header.sandbox.to_document(),
-        "entries": {"texts": kinds["text"], "tokens": run.count, "scores": kinds["score"], "programs": kinds["run"]},
+        "entries": {
+            "texts": len(texts),
+            "tokens": run.count,
+            "scores": kinds["score"],
+            "programs": kinds["run"],
+        },
         "result": {
             "answer": result.answer,
             "votes": [{"answer": answer, "weight": weight} for answer, weight in result.votes],
             "confidence": result.confidence,
             "chosen": result.chosen and path(result.chosen),
-            "text": "".join(entry.output.text for entry in chosen) if chosen else None,
+            "text": "".join(chosen) if chosen else None,
             "why": result.why,
             "cost": {name: value for name, value in result.cost.as_dict().items() if name != "seconds"},
         },

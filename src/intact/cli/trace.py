@@ -145,10 +145,29 @@ def _grow(top: Any, nodes: list[dict[str, Any]], chosen: str, full: bool) -> Non
             name = node.get("method") or node.get("scorer") or "a scorer"
             below = top.add(Text.assemble((name, "bold"), f" → {node.get('answer') or node['ended']}"))
             _grow(below, node["nodes"], chosen, full)
+        elif node["kind"] == "shared":
+            top.add(_shared(node, full))
         elif node["kind"] == "run":
             top.add(Text.assemble(("python ", "bold"), node["ended"]))
         elif node["kind"] == "tool":
             top.add(_tool(node, full))
+
+
+def _shared(node: Mapping[str, Any], full: bool) -> Text:
+    """Return a text that workers wrote together: who ended it, and the text."""
+    from intact.engine.shared_cache.rules import NAMES
+
+    steps, by = node["steps"], node["by"]
+    tokens = sum(len(step[-1]) for step in steps) + len(node["conclusion"])
+    end = node["ended"] if by is None else f"{node['ended']} by {NAMES[by]}"
+    line = Text.assemble((f"{node['branch'].rpartition('/')[2]} ", "bold"), end)
+    line.append(f" {tokens} tokens in {len(steps)} steps of {node['rounds']} rounds", "dim")
+    return line.append("\n" + (node["text"] if full else " ".join(_excerpt(node["text"]).split())), "dim")
+
+
+def _excerpt(text: str) -> str:
+    """Return the beginning and the end of a long text."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST // 2] + " … " + text[-_LONGEST // 2 :]
 
 
 def _tool(node: Mapping[str, Any], full: bool) -> Text:
@@ -157,7 +176,7 @@ def _tool(node: Mapping[str, Any], full: bool) -> Text:
     line.append("" if node["replayable"] else "  recorded, cannot be repeated", "magenta")
     inputs = [f"{name}: {value}" for name, value in node["values"].items() if value != []] if full else []
     text = node["text"].rstrip("\n")
-    excerpt = text if full or len(text) <= _LONGEST else text[: _LONGEST // 2] + " … " + text[-_LONGEST // 2 :]
+    excerpt = text if full else _excerpt(text)
     for part in (*inputs, excerpt):
         line.append("\n" + part if part else "", "dim")
     return line
@@ -172,6 +191,6 @@ def _line(node: Mapping[str, Any], scores: list[str], winning: bool, full: bool)
     if scores:
         line.append("  " + ", ".join(scores), "blue")
     text = node.get("appended", "") + node["text"]
-    excerpt = text if full or len(text) <= _LONGEST else text[: _LONGEST // 2] + " … " + text[-_LONGEST // 2 :]
+    excerpt = text if full else _excerpt(text)
     line.append("\n" + (excerpt if full else " ".join(excerpt.split())), "" if winning else "dim")
     return line

@@ -5,22 +5,34 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.shared_cache.request import SharedRequest
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason.aggregate.votes import elect
-from intact.reason.backends.base import Backend
+from intact.reason.backends.base import Backend, Sharing, SharingBackend
 from intact.reason.budget import CAPPED, Budget, Cost, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State, path
 from intact.reason.registry import Method
-from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use
+from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use, WriteTogether
 from intact.reason.scorer import Scorer
 from intact.reason.services import Root
-from intact.reason.slots import ReadSlot, RunSlot, ScoreSlot, Slot, UseSlot, WritingSlot, checked, score_node
+from intact.reason.slots import (
+    ReadSlot,
+    RunSlot,
+    ScoreSlot,
+    SharedSlot,
+    Slot,
+    UseSlot,
+    WritingSlot,
+    checked,
+    score_node,
+)
 from intact.reason.tool import ToolUse
 from intact.reason.writing import ReadTexts, Writing
 
@@ -119,6 +131,27 @@ class Execution:
         cap = self.ledger.budget.text
         left = None if cap is None else max(0, cap - state.length)
         return Writing(request, request.model, backend, *resolved, left)
+
+    def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:
+        """Resolve what a text that workers write together leaves open, and give it its place in the tree.
+
+        Raises
+        ------
+        ParameterError
+            If the model runs elsewhere, or the user's sampling has more than temperature and filters.
+        """
+        backend = self.driver.model(self, request.model)
+        if not isinstance(backend, Sharing):
+            raise ParameterError("workers share the cache of a model that runs here: use cache=text with endpoints")
+        parameters = SamplingParameters(**{**DEFAULTS, **self.sampling, "max_tokens": request.tokens})
+        if parameters.changed.keys() - {"max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "seed"}:
+            given = ", ".join(sorted(parameters.changed.keys()))
+            raise ParameterError(f"workers who share a cache take temperature and filters alone, got {given}")
+        prompt = tuple(backend.tokens_of(self._readable(request.model, backend, request.state)))
+        asked = {one.name: getattr(request, one.name) for one in dataclass_fields(request)}
+        del asked["state"], asked["model"]
+        branch, sampling = self._child(request.state), parameters.sampling
+        return backend, SharedRequest(prompt, **asked, sampling=sampling, seed=self.problem.seed, branch=branch)
 
     def _child(self, state: State) -> Branch:
         """Return the branch of the next text that continues a state, numbered among all of this execution."""
@@ -281,6 +314,8 @@ class Execution:
                     if is_generator
                     else ScoreSlot(self, scorer, request.states)
                 )
+            case WriteTogether():
+                return SharedSlot(self, request)
             case RunProgram():
                 return RunSlot(self, request)
             case Use():

@@ -12,6 +12,7 @@ from intact.reason.tool import MethodTool
 from intact.tools.sandbox import ProgramLimits
 
 if TYPE_CHECKING:
+    from intact.engine.shared_cache.rules import Layout
     from intact.reason.registry import Method
 
 
@@ -98,6 +99,34 @@ class Raced(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class WriteTogether:
+    """Have workers of one model write a text into a shared cache; the result is a `SharedText`.
+
+    The fields are those of `intact.engine.shared_cache.SharedRequest`, which explains them. Sampling is the user's, or
+    the method's: temperature, top_p, top_k, min_p and typical_p.
+
+    Attributes
+    ----------
+    state : State
+        What all see first.
+    model : str
+        Which of the models the driver was given; by default the first.
+    """
+
+    state: State
+    n: int
+    tokens: int
+    layout: Layout
+    doubt: int
+    conclude: int
+    mark: str
+    delimiter: str
+    ends: str
+    finish: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunProgram:
     """Run a Python program in the sandbox; the result is an `intact.tools.sandbox.Outcome`.
 
@@ -168,5 +197,5 @@ class CallMethod:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-Request: TypeAlias = Extend | Score | Race | RunProgram | Use | Read | CallMethod
+Request: TypeAlias = Extend | Score | Race | WriteTogether | RunProgram | Use | Read | CallMethod
 """What a method may ask for by `yield`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, NamedTuple
 
+from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.errors import FormatError, JournalError, ParameterError
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.problem import Problem, Result
@@ -119,6 +120,10 @@ class Services:
     def run(self, request: RunProgram, stop: Event) -> sandbox.Outcome:
         """Run a program in the sandbox and wait for its end, which `stop` brings about early. Called in a thread."""
         return sandbox.run(request.code, request.stdin, request.limits, stop=stop, untrusted=self.untrusted)
+
+    def known_shared(self, model: str, request: SharedRequest) -> SharedText | None:
+        """Return a text of workers, of the model of that name, that need not be written, or None."""
+        return None
 
     def tool(self, name: str) -> MethodTool:
         """Find a tool by its name."""

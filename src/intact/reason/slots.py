@@ -10,12 +10,13 @@ from dataclasses import asdict, astuple, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.errors import FormatError, ScorerError
 from intact.reason.backends.base import Cutting, Generation, Heat, Written
 from intact.reason.budget import Cost
 from intact.reason.journal import key_of, seen
 from intact.reason.problem import Hidden, State, Why, path
-from intact.reason.requests import Extend, Raced, Read, RunProgram
+from intact.reason.requests import Extend, Raced, Read, RunProgram, WriteTogether
 from intact.reason.scorer import Scorer
 from intact.reason.tool import ToolResult, ToolUse
 from intact.reason.writing import Writing, affordable, begun, cost_of, extension
@@ -361,7 +362,15 @@ class ReadSlot(Slot):
 
 
 class WorkSlot(Slot):
-    """Work outside of the models, in a thread of its own; it costs one run."""
+    """Work outside of the engine, in a thread of its own.
+
+    Attributes
+    ----------
+    most : Cost
+        What it can cost at most: by default one run.
+    """
+
+    most = Cost(runs=1)
 
     @abstractmethod
     def find_key(self) -> bytes:
@@ -375,9 +384,13 @@ class WorkSlot(Slot):
     def finish(self, value: Any) -> None:
         """Settle with a result, given as the journal keeps it."""
 
+    @abstractmethod
+    def value_of(self, result: Any) -> dict[str, Any]:
+        """Return a result as the journal keeps it."""
+
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution = self.execution
-        if not execution.ledger.fits(Cost(runs=1)):
+        if not execution.ledger.fits(self.most):
             if alone:
                 self.refuse()
             return alone
@@ -387,7 +400,7 @@ class WorkSlot(Slot):
         if found is None and execution.root.timed_out:
             self.refuse()
             return True
-        self.pay(Cost(runs=1))
+        self.pay(self.most)
         if found is not None:
             self.finish(found)
         else:
@@ -406,10 +419,10 @@ class WorkSlot(Slot):
             return
         error = future.exception()
         if error is not None:
-            self.settle(None, Cost(runs=1), error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            cost = Cost(runs=self.most.runs)
+            self.settle(None, cost, error if isinstance(error, Exception) else RuntimeError(repr(error)))
             return
-        result = future.result()
-        value = asdict(result) if isinstance(result, Outcome) else result._asdict()
+        value = self.value_of(future.result())
         self.execution.keep(self._key, value, cut=self._timed_out)
         self.finish(value)
 
@@ -432,6 +445,9 @@ class RunSlot(WorkSlot):
         driver, request = self.execution.driver, self._request
         known = driver.services.known_outcome(request)
         driver.run_work(self.execution, known, partial(driver.services.run, request), self.ended)
+
+    def value_of(self, result: Outcome) -> dict[str, Any]:  # noqa: D102
+        return asdict(result)
 
     def finish(self, value: Any) -> None:
         """Settle with its outcome."""
@@ -459,11 +475,53 @@ class UseSlot(WorkSlot):
             self.execution, driver.services.known_result(call), partial(driver.services.use, call), self.ended
         )
 
+    def value_of(self, result: ToolResult) -> dict[str, Any]:  # noqa: D102
+        return result._asdict()
+
     def finish(self, value: Any) -> None:
         """Settle with its result."""
         result = ToolResult(**value)
         self.nodes.append(tool_node(self._call, result))
         self.settle(result, Cost(runs=1))
+
+
+class SharedSlot(WorkSlot):
+    """A text that workers write together."""
+
+    def __init__(self, execution: Execution, request: WriteTogether) -> None:
+        super().__init__(execution)
+        self._backend, self._request = execution.sharing(request)
+        self._model = request.model
+        asked, context = self._request, self._backend.context
+        positions = asked.n * context  # no worker sees more than a context
+        operations, sequential = positions * self._backend.operations(context, 1), asked.tokens + asked.conclude
+        self.most = Cost(asked.n * asked.tokens + asked.conclude, positions, operations, sequential=sequential)
+
+    def find_key(self) -> bytes:
+        """Return the digest of the request and of the model."""
+        return key_of("shared", self._backend.identity, self._request.to_document())
+
+    def start(self) -> None:
+        """Have it written."""
+        driver, asked = self.execution.driver, self._request
+        known = driver.services.known_shared(self._model, asked)
+        driver.run_work(self.execution, known, partial(self._backend.write_together, asked), self.ended)
+
+    def value_of(self, result: SharedText) -> dict[str, Any]:  # noqa: D102
+        return result.to_document()
+
+    def finish(self, value: Any) -> None:
+        """Settle with the text."""
+        text = SharedText.from_document(value)
+        self.nodes.append(shared_node(self._request, text))
+        cost = Cost(text.drawn, text.read, text.operations, sequential=text.sequential)
+        self.settle(text, cost)
+
+
+def shared_node(request: SharedRequest, text: SharedText) -> dict[str, Any]:
+    """Return the trace's entry of a text that workers wrote together."""
+    branch, document = path(request.branch), text.to_document()
+    return {"kind": "shared", "branch": branch, "request": request.to_document(), **document}
 
 
 def score_node(name: str, states: Sequence[State], scores: Sequence[float]) -> dict[str, Any]:

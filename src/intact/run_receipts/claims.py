@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from intact.engine.shared_cache.request import SharedRequest
 from intact.reason.problem import Branch, path
 from intact.reason.requests import RunProgram
 from intact.reason.tool import ToolUse
 from intact.receipts.document import Receipt
 from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import RunEntry, TextEntry, ToolEntry
+from intact.run_receipts.entries import RunEntry, SharedEntry, TextEntry, ToolEntry
 from intact.run_receipts.problems import NotingData
 from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 from intact.score.judging import noting
@@ -43,6 +44,10 @@ class Claims:
         What was run, by digest.
     calls : dict of bytes to ToolUse
         The tools that were used, by digest of the call.
+    together : dict of bytes to SharedEntry
+        Texts that workers wrote together, by digest of the request.
+    shared : dict of bytes to (str, SharedRequest)
+        Those that were requested: of which model, and how.
     data : NotingData
         The problem's, which knows at the end what was read of it.
     ended : Exception or None
@@ -60,6 +65,8 @@ class Claims:
         self.ran: dict[bytes, RunEntry] = {}
         self.calls: dict[bytes, ToolUse] = {}
         self.used: dict[bytes, ToolEntry] = {}
+        self.together = {entry.request: entry for entry in run.entries if isinstance(entry, SharedEntry)}
+        self.shared: dict[bytes, tuple[str, SharedRequest]] = {}
         self.constrained = False
         for index, entry in enumerate(run.entries):
             if isinstance(entry, RunEntry) and self.ran.setdefault(entry.program, entry) != entry:

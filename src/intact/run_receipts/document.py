@@ -13,7 +13,7 @@ from intact.receipts.canonical import HashName, digest
 from intact.receipts.document import AnyReceipt
 from intact.receipts.identity import Proof, path_of, root_of
 from intact.run_receipts import FORMAT
-from intact.run_receipts.entries import Entry, TextEntry, read_entry
+from intact.run_receipts.entries import Entry, SharedEntry, TextEntry, read_entry
 from intact.run_receipts.header import MEMBERS, READERS, VERSION, RunHeader
 from intact.run_receipts.values import bits, read_branch, read_number
 from intact.strict_json import Fields, check_kind
@@ -107,7 +107,7 @@ class RunReceipt(AnyReceipt):
     @property
     def count(self) -> int:
         """The number of tokens of its texts."""
-        return sum(len(entry.output.tokens) for entry in self.entries if isinstance(entry, TextEntry))
+        return sum(entry.count for entry in self.entries if isinstance(entry, TextEntry | SharedEntry))
 
     def unsigned(self) -> dict[str, Any]:
         """Return its members in a receipt, except for the signature."""
@@ -129,7 +129,7 @@ class RunReceipt(AnyReceipt):
             RunResult.from_document(fields.values["result"]),
             fields.digest("root"),
         )
-        branches = [path(entry.branch) for entry in receipt.entries if isinstance(entry, TextEntry)]
+        branches = [path(entry.branch) for entry in receipt.entries if isinstance(entry, TextEntry | SharedEntry)]
         if len(set(branches)) < len(branches):
             fields.fail("entries", "a list without two texts at one place of the tree")
         return receipt

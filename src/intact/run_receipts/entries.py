@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
+from intact.engine.shared_cache.request import Ending as SharedEnding
+from intact.engine.shared_cache.request import SharedText
+from intact.engine.shared_cache.rules import NAMES
 from intact.errors import ReceiptError
 from intact.reason.problem import Branch
 from intact.reason.tool import LONGEST_OUTPUT, clean
@@ -19,7 +22,9 @@ from intact.strict_json import Fields, quote
 from intact.tools.sandbox.outcome import Ending
 
 FARTHEST: Final = 1 << 31
-"""Of a program's status."""
+"""Of a program's status, and of tokens."""
+_MOST: Final = 1 << 62
+_SHARED: Final = ("text", "steps", "conclusion", "rounds", "by", "ended", "read", "operations")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,16 @@ class TextEntry:
     output: Output
     chain: bytes = field(repr=False)
     state: bytes | None = field(default=None, repr=False)
+
+    @property
+    def written(self) -> str:
+        """The text."""
+        return self.output.text
+
+    @property
+    def count(self) -> int:
+        """The number of its tokens."""
+        return len(self.output.tokens)
 
     def to_document(self) -> dict[str, Any]:
         """Describe it."""
@@ -214,15 +229,81 @@ class ToolEntry:
         return entry
 
 
+@dataclass(frozen=True)
+class SharedEntry:
+    """A text that workers wrote together into a cache that they shared.
+
+    Attributes
+    ----------
+    branch : tuple
+        Its place in the tree.
+    request : bytes
+        Digest of the request (`shared_digest`): the method says again what it was.
+    text : SharedText
+        What they wrote.
+    """
+
+    branch: Branch
+    request: bytes
+    text: SharedText
+
+    @property
+    def written(self) -> str:
+        """What the last writer saw, and wrote."""
+        return self.text.text
+
+    @property
+    def count(self) -> int:
+        """The number of tokens that workers drew."""
+        return self.text.drawn
+
+    def to_document(self) -> dict[str, Any]:
+        """Describe it."""
+        own = {"kind": "shared", "branch": list(self.branch), "request": self.request.hex()}
+        return own | self.text.to_document()
+
+    @classmethod
+    def from_document(cls, value: Any, where: str) -> SharedEntry:
+        """Read it."""
+        fields = Fields(value, where, ("kind", "branch", "request", *_SHARED))
+        steps, conclusion = fields.values["steps"], fields.values["conclusion"]
+        lists = [
+            conclusion,
+            *([part for step in steps for part in _parts(step)] if isinstance(steps, list) else [None]),
+        ]
+        if not all(
+            isinstance(part, list) and all(type(n) is int and 0 <= n < FARTHEST for n in part) for part in lists
+        ):
+            fields.fail(
+                "steps", f"a list of worker, number, round and tokens, from 0 to {FARTHEST - 1} as the conclusion"
+            )
+        read = {name: fields.integer(name, 0, _MOST) for name in ("rounds", "read", "operations")}
+        read["by"] = fields.maybe("by", lambda name: fields.integer(name, 0, len(NAMES) - 1))
+        text = {"text": fields.text("text"), "ended": fields.choice("ended", get_args(SharedEnding))}
+        document = {"steps": steps, "conclusion": conclusion, **read, **text}
+        return cls(read_branch(fields, "branch"), fields.digest("request"), SharedText.from_document(document))
+
+
+def _parts(step: Any) -> list[Any]:
+    """Return the numbers of a step, and its tokens, which are lists if it is one."""
+    return [step[:3], step[3]] if isinstance(step, list) and len(step) == 4 else [None]
+
+
+def shared_digest(name: HashName, request: Mapping[str, Any]) -> bytes:
+    """Return the digest of a request for a text of workers, given as a document."""
+    return digest(name, canonical.encode(request))
+
+
 def call_digest(name: HashName, tool: str, values: Mapping[str, Any], place: str = "") -> bytes:
     """Return the digest of a tool's call; its place is empty but for results that nobody can repeat."""
     return digest(name, canonical.encode({"place": place, "tool": tool, "values": write_values(values)}))
 
 
-Entry = TextEntry | ScoreEntry | RunEntry | ToolEntry
+Entry = TextEntry | ScoreEntry | SharedEntry | RunEntry | ToolEntry
 _KINDS: Final[Mapping[str, type[Entry]]] = {
     "text": TextEntry,
     "score": ScoreEntry,
+    "shared": SharedEntry,
     "run": RunEntry,
     "tool": ToolEntry,
 }
@@ -232,5 +313,5 @@ def read_entry(value: Any, where: str) -> Entry:
     """Read an entry of any kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ReceiptError(f"{where} must be an object of kind text, score, run or tool, got {quote(value)}")
+        raise ReceiptError(f"{where} must be an object of kind {', '.join(_KINDS)}, got {quote(value)}")
     return _KINDS[kind].from_document(value, where)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 
+from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.errors import FormatError, ParameterError
 from intact.library import Model
 from intact.reason.backends.base import Generation, Written
@@ -29,7 +30,7 @@ from intact.receipts.request import AnswerRequest
 from intact.receipts.verify import partner_number
 from intact.run_receipts.claims import Claims, RequestedText
 from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import ScoreEntry, TextEntry, ToolEntry, call_digest, program_digest
+from intact.run_receipts.entries import ScoreEntry, TextEntry, ToolEntry, call_digest, program_digest, shared_digest
 from intact.run_receipts.header import FIRST
 from intact.run_receipts.mixes import RunModel
 from intact.run_receipts.problems import problem_of
@@ -211,6 +212,15 @@ class Replayer(SealedServices):
             raise self._claims.end(false("missing", None, "the method runs a program that is no entry"))
         self._claims.programs[key] = request
         return Outcome(entry.stdout, "", entry.status, entry.ended, 0.0)
+
+    def known_shared(self, model: str, request: SharedRequest) -> SharedText:
+        """Return a text that workers wrote together, as the receipt says."""
+        key = shared_digest(self._claims.run.header.hash, request.to_document())
+        entry = self._claims.together.get(key)
+        if entry is None:
+            raise self._claims.end(false("missing", None, "the method asks for a text of workers that is no entry"))
+        self._claims.shared[key] = (model or self._claims.run.header.models[0].name, request)
+        return entry.text
 
     def tool(self, name: str) -> MethodTool:
         """Find a tool of this package; of any other the receipt has the results."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from threading import Event
 from typing import Any, Final
 
+from intact.engine.shared_cache.request import SharedText
 from intact.errors import ParameterError, ReceiptError
 from intact.reason.problem import Branch, Result
 from intact.reason.registry import Method, all_methods
@@ -23,10 +25,12 @@ from intact.run_receipts.entries import (
     Entry,
     RunEntry,
     ScoreEntry,
+    SharedEntry,
     TextEntry,
     ToolEntry,
     call_digest,
     program_digest,
+    shared_digest,
 )
 from intact.run_receipts.values import unbounded, unwritten
 from intact.run_receipts.versions import versions_of_all
@@ -176,6 +180,10 @@ def _flat(
                 tuple([place for place, _ in node["scores"]]),
                 tuple([float(score) for _, score in node["scores"]]),
             )
+        elif node["kind"] == "shared":
+            asked = node["request"]
+            text = SharedText.from_document({one.name: node[one.name] for one in fields(SharedText)})
+            yield SharedEntry(tuple(asked["branch"]), shared_digest(name, asked), text)
         elif node["kind"] == "run":
             program = program_digest(name, node["code"], node.get("stdin"), node["seconds"])
             yield RunEntry(program, node["stdout"], node["status"], node["ended"])

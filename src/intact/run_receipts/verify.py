@@ -21,6 +21,7 @@ from intact.run_receipts.mixes import RunModel
 from intact.run_receipts.programs import verify_programs
 from intact.run_receipts.replay import replay, text_mix_of
 from intact.run_receipts.sealed import on_path, source
+from intact.run_receipts.together import verify_together
 from intact.run_receipts.tools import verify_tools
 from intact.run_receipts.verdict import DecidedError, RunVerdict
 
@@ -70,6 +71,10 @@ def verify_run(
     texts = _hold_against(models, run, claims, winner, most, between)
     if texts.outcome not in ("true", "partial"):
         return texts  # a stranger's programs run only if the model wrote them
+    together = verify_together(models, claims, between)
+    if together.outcome != "true":
+        return replace(together, checked=texts.checked, given=texts.given)
+    texts = replace(texts, checked=texts.checked + together.checked, given=texts.given + together.given)
     programs = verify_programs(claims, between)
     if programs.outcome != "true":
         return replace(programs, checked=texts.checked, given=texts.given)

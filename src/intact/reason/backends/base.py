@@ -6,10 +6,14 @@ from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from threading import Event
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.reason.problem import Branch, Hidden, Piece, Prompt, State, Top, Why
+
+if TYPE_CHECKING:
+    from intact.engine.shared_cache.request import SharedRequest, SharedText
 
 Cut = Literal["cancelled", "length"]
 """Why a text has no more tokens: a lost race, or a limit."""
@@ -115,6 +119,25 @@ class Cutting(Protocol):
 
 
 @runtime_checkable
+class Sharing(Protocol):
+    """A back end whose model can write a text as several workers, into a cache that they share."""
+
+    def tokens_of(self, state: State) -> list[int]:
+        """Return the tokens of a prompt and all that follows."""
+        ...
+
+    def write_together(self, request: SharedRequest, stop: Event) -> SharedText:
+        """Write a text and wait for its end, which `stop` brings about early. Called in a thread.
+
+        Raises
+        ------
+        IntactError
+            If this model cannot.
+        """
+        ...
+
+
+@runtime_checkable
 class Spelling(Protocol):
     """A back end that can tell how long a text was behind each of its tokens."""
 
@@ -200,3 +223,7 @@ class Backend(Protocol):
     def cancel(self, generations: Sequence[Generation]) -> None:
         """End generations at once, with what they have written until now; they come back from the next `step`."""
         ...
+
+
+class SharingBackend(Backend, Sharing, Protocol):
+    """A back end that is both."""

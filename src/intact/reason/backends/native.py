@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,10 @@ from intact.engine.completion import Chunk, Completion, Job, JobOptions, Recorde
 from intact.engine.mixes import check_partners
 from intact.engine.model import Partner
 from intact.engine.request import Event, Finish, Mixing, StreamPrompt
-from intact.errors import IntactError, ParameterError
+from intact.engine.shared_cache.cache import SharedCache
+from intact.engine.shared_cache.request import SharedRequest, SharedText
+from intact.engine.shared_cache.workers import write_together
+from intact.errors import IntactError, ParameterError, SpentError
 from intact.files import sha256_of
 from intact.formats import Checkpoint
 from intact.library import Model
@@ -190,6 +194,10 @@ LIVE = 256  # samples in the engine at a time; more only wait there
 STEPS = 16  # of the engine, before the driver looks at its clock
 
 
+_SHARING = threading.BoundedSemaphore(2)
+"""Shared caches at a time, in this process: each holds the weights once more."""
+
+
 class Watcher(Recorder, Protocol):
     """A recorder that knows what entered the head before each sample's newest token."""
 
@@ -296,6 +304,19 @@ class NativeBackend(TokenizerBackend):
                 if len(here):
                     found += [row.tobytes() for row in engine.executor.head_inputs(np.arange(len(here)))]
         return found
+
+    def write_together(self, request: SharedRequest, stop: threading.Event) -> SharedText:
+        """Write a text as several workers; the weights are loaded once more for it, and freed at its end."""
+        if self.mix is not None:
+            raise ParameterError("workers who share a cache take no mix: leave out either")
+        while not _SHARING.acquire(timeout=0.1):
+            if stop.is_set():
+                raise SpentError("time was over before the workers could begin")
+        try:
+            with SharedCache(self.model) as cache:
+                return write_together(cache, request, self.operations, stop.is_set)
+        finally:
+            _SHARING.release()
 
     def step(self) -> list[Generation]:
         """Run some steps of the engine, until something has ended."""

@@ -7,23 +7,33 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Annotated, Final, TypeAlias
 
+from intact.engine.shared_cache.request import SharedText
+from intact.engine.shared_cache.rules import (
+    DOUBT,
+    FINISH,
+    GOES_ON,
+    LAYOUTS,
+    NAMES,
+    OTHERS,
+    OWN,
+    PAST,
+    heading,
+    introduction,
+    is_over,
+)
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.limits import Count, Filled, Natural, one_of, within
-from intact.reason.problem import Piece
+from intact.reason.problem import Piece, Why
 from intact.reason.prompting import make_prompt
+from intact.reason.requests import WriteTogether
 from intact.reason.stepwise import or_spent, until_spent
 
-NAMES: Final = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi")
-LAYOUTS: Final = ("combined", "interleaved", "contiguous")
+CACHES: Final = ("text", "shared")
 Workers: TypeAlias = Annotated[int, partial(within, 1, len(NAMES))]
 Layout: TypeAlias = Annotated[str, partial(one_of, LAYOUTS)]
+Cache: TypeAlias = Annotated[str, partial(one_of, CACHES)]
 
-PAST, OTHERS, OWN = "### Past steps\n\n", "### Work in progress (others)\n\n", "### Work in progress (own)\n\n"
-GOES_ON: Final = " <...>\n\n"
-"""Behind a step that another worker is still writing."""
-DOUBT: Final = "Quick check: am I doing redundant work? (yes/no): "
-FINISH: Final = "No time is left, so the answer is due now. By all that was found above the final answer is \\boxed{"
 RULES: Final = """\
 {team} solve a problem together and write at the same time. You are one of them: write your own step, a short \
 paragraph. You see all finished steps, and what the others are writing now, which may go on where it says <...>
@@ -50,7 +60,7 @@ class _Worker:
     @property
     def prefix(self) -> str:
         """The text before its current step."""
-        return f"**{self.name} [{self.number}]:** "
+        return heading(self.name, self.number)
 
     @property
     def written(self) -> str:
@@ -81,12 +91,6 @@ def _grown(step: tuple[Piece, ...], new: Sequence[Piece]) -> tuple[Piece, ...]:
     return step
 
 
-def is_over(text: str, delimiter: str, ends: str) -> bool:
-    """Return true if a step is over: by a delimiter behind the end of a sentence; by any if there are no `ends`."""
-    before, found, _ = text.rpartition(delimiter)
-    return bool(found) and (not ends or before.rstrip().endswith(tuple(ends)))
-
-
 def view(history: Sequence[Piece], workers: Sequence[_Worker], own: _Worker, layout: str) -> tuple[Piece, ...]:
     """Return what a worker sees before its own step: finished steps, and by layout the others' current ones."""
     if layout == "interleaved":
@@ -96,6 +100,17 @@ def view(history: Sequence[Piece], workers: Sequence[_Worker], own: _Worker, lay
         return (_label(OTHERS), *whole, _label(OWN), *own.finished)
     current = [piece for one in workers if one is not own for piece in (*one.step, _label(GOES_ON))]
     return (_label(PAST), *history, _label(OTHERS), *current, _label(OWN))
+
+
+def _share(problem: Problem, request: WriteTogether) -> Steps:
+    """Have workers write into one cache, and return the answer of their text."""
+    shared: SharedText = yield request
+    why: Why = "budget" if shared.ended == "time" else "stop"
+    branch, pieces = (*request.state.branch, 0), (Piece(shared.text, special=False),)
+    text = replace(request.state, branch=branch, pieces=pieces, why=why)
+    by = None if shared.by is None else NAMES[shared.by]
+    finished = sum(1 for step in shared.steps if step.round)
+    return take(problem, text, rounds=shared.rounds, steps=finished, by=by)
 
 
 @method(
@@ -111,6 +126,7 @@ def hogwild(
     tokens: Count = 512,
     burst: Count = 16,
     layout: Layout = "combined",
+    cache: Cache = "text",
     doubt: Natural = 256,
     conclude: Count = 16,
     mark: Filled = "\\boxed{",
@@ -132,6 +148,10 @@ def hogwild(
     layout : str
         combined shows finished steps in their order, then the others' current ones; interleaved finished steps alone;
         contiguous all steps of each other worker, then one's own.
+    cache : str
+        text: what a worker sees is a text like any other, and what changed in it is read again; shared: workers write
+        into one cache, whose keys and values stay as they were computed, token by token (`burst` has no part in it).
+        It takes a model that runs here, and a step with `mark` ends the work whatever it says.
     doubt : int
         Tokens of all after which a worker who begins a step is asked if its work is redundant; 0 for never.
     conclude : int
@@ -150,9 +170,23 @@ def hogwild(
     names = NAMES[:n]
     team = names[0] if n == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     start = problem.ask(make_prompt(problem, rules, team=team))
+    if cache == "shared":
+        asked = WriteTogether(
+            start,
+            n=n,
+            tokens=tokens,
+            layout=layout,
+            doubt=doubt,
+            conclude=conclude,
+            mark=mark,
+            delimiter=delimiter,
+            ends=ends,
+            finish=finish,
+        )
+        return (yield from _share(problem, asked))
     workers = [_Worker(name, start, tokens) for name in names]
     for worker in workers:
-        worker.begin(f"I'm {worker.name}." + (" I suggest that we" if worker is workers[0] else ""))
+        worker.begin(introduction(worker.name, worker is workers[0]))
     history, since, rounds, steps, text = list[Piece](), 0, 0, 0, start
     with until_spent() as spent:
         while live := [worker for worker in workers if not worker.through and worker.left]:

@@ -168,6 +168,7 @@ export class Search {
   on_node({ node }) {
     if (node.kind === "extend") this.at(node.branch, node.parent).end(node);
     else if (node.kind === "score") this.judge(node);
+    else if (node.kind === "shared") this.shared(node);
     else if (node.kind === "run") this.ran(node);
     else if (node.kind === "tool") this.used(node);
   }
@@ -199,6 +200,12 @@ export class Search {
       return element("tr", {}, element("td", {}, answer), element("td", {}, meter, ` ${Number(weight.toPrecision(4))}`));
     });
     return [element("table", { className: "votes" }, element("thead", {}, head), element("tbody", {}, ...lines))];
+  }
+
+  /** Show a text that workers wrote together. */
+  shared({ branch, text, steps, conclusion }) {
+    const tokens = steps.reduce((sum, step) => sum + step[3].length, conclusion.length);
+    this.at(branch, branch.split("/").slice(0, -1).join("/")).end({ text, tokens, why: "end" });
   }
 
   judge({ scorer, scores }) {

@@ -33,6 +33,7 @@ function fromRun({ method, budget, entries, result }) {
       return textNode(branch, entry.branch.slice(0, -1).join("/"), entry.output);
     }
     if (entry.kind === "tool") return entry;
+    if (entry.kind === "shared") return { ...entry, branch: entry.branch.join("/") };
     if (entry.kind !== "score") return null;
     return { kind: "score", scorer: entry.scorer, scores: entry.texts.map((path, i) => [path, double(entry.scores[i])]) };
   }).filter(Boolean);

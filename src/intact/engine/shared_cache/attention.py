@@ -1,0 +1,141 @@
+"""Attention over blocks whose keys stand at positions of their own: the query is turned to each block instead.
+
+A block's keys are quantised once, turned by positions that count from the block's start, and stay as they are. A query
+at position m of a text in which the block begins at o is turned by m - o, so that the angle between both is that of
+their distance. One maximum and one mass go over the scores of all blocks (docs/shared_cache.md; Rodionov et al. 2025,
+arXiv 2504.06261). Over a single block that begins at 0 it is `intact.numerics.attention`, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.models.program import Attend, Rope
+from intact.numerics.attention import WEIGHT_MAX, Heads, Scale, quantize_query
+from intact.numerics.fixed import bitlen, rshift, sat32, shift
+from intact.numerics.functions import exp2_neg
+from intact.numerics.rope import rotate
+from intact.numerics.soft_cap import SoftCap, soft_cap
+
+Integers = NDArray[np.int64]
+
+
+class KeptHeads:
+    """Keys or values of one layer of a block, which grows; codes as float64, so that products of them are exact."""
+
+    def __init__(self) -> None:
+        self._codes = np.zeros((0, 0, 0))
+        self._scales = np.zeros((0, 0), np.int64)
+        self._length = 0
+
+    def append(self, heads: Heads) -> None:
+        """Keep further positions: codes (n, heads, width), scales (n, heads)."""
+        count, kinds, width = heads.codes.shape
+        start, end = self._length, self._length + count
+        if end > self._codes.shape[1]:
+            room = max(end, 2 * self._codes.shape[1], 16)
+            codes, scales = np.zeros((kinds, room, width)), np.zeros((kinds, room), np.int64)
+            if start:
+                codes[:, :start], scales[:, :start] = self._codes[:, :start], self._scales[:, :start]
+            self._codes, self._scales = codes, scales
+        self._codes[:, start:end], self._scales[:, start:end] = heads.codes.swapaxes(0, 1), heads.scale.T
+        self._length = end
+
+    def first(self, count: int) -> Heads:
+        """Return the first so many positions: codes float64 (heads, n, width), scales int64 (heads, n)."""
+        return Heads(self._codes[:, :count], self._scales[:, :count])
+
+
+class SeenHeads(NamedTuple):
+    """The part of a block that rows see in a layer: its first positions, and how far behind its start each row is.
+
+    Attributes
+    ----------
+    distance : int64 (rows,)
+        m - o. Positions beyond it are not seen, which matters in the rows' own block alone.
+    """
+
+    keys: Heads
+    values: Heads
+    distance: Integers
+
+
+@dataclass(frozen=True)
+class Attention:
+    """An attention of a program without the rotation of its queries.
+
+    Attributes
+    ----------
+    rope : Rope or None
+        The rotation that queries pass before it.
+    sinks : int64 (heads,) or None
+        Scores of its sinks.
+    """
+
+    op: Attend
+    rope: Rope | None
+    scale: Scale
+    cap: SoftCap | None
+    sinks: Integers | None
+
+    def attend(self, queries: Integers, seen: Sequence[SeenHeads], turns: tuple[Integers, Integers] | None) -> Integers:
+        """Return the results of rows in Q16, int64 (rows, heads, width).
+
+        Parameters
+        ----------
+        queries : int64 (rows, heads, width)
+            In Q16, not turned.
+        seen : sequence of SeenHeads
+            The blocks.
+        turns : pair of int64 (blocks * rows, frequencies), optional
+            Sines and cosines of the distances, block by block; None where the layer turns nothing.
+        """
+        op, (rows, heads, _) = self.op, queries.shape
+        group = op.kv_heads
+        turned = np.tile(queries, (len(seen), 1, 1))
+        if turns is not None:
+            assert self.rope is not None
+            turned = rotate(turned, *turns, self.rope.interleaved)
+        codes, mantissa, drop = quantize_query(turned, self.scale)
+        scores, visible = [], []
+        for i, part in enumerate(seen):
+            own = slice(i * rows, (i + 1) * rows)
+            products = _by_heads(codes[own], group) @ part.keys.codes.swapaxes(1, 2)
+            exact = _by_rows(products, rows, heads).astype(np.int64)
+            factors = np.repeat(part.keys.scale, heads // group, axis=0)
+            score = sat32(shift(rshift(exact * mantissa[own, :, None], 15) * factors, drop[own, :, None]))
+            scores.append(score if self.cap is None else soft_cap(score, self.cap))
+            place = part.distance[:, None] - np.arange(score.shape[2])
+            visible.append((place >= 0) & ((place < op.window) if op.window else True))
+        score, mask = np.concatenate(scores, axis=2), np.concatenate(visible, axis=1)[:, None]
+        top = np.where(mask, score, np.int64(-1) << 40).max(axis=2)
+        top = top if self.sinks is None else np.maximum(top, self.sinks)
+        e = np.where(mask, exp2_neg(np.maximum(top[..., None] - score, 0)), 0)
+        scales = np.concatenate([np.repeat(part.values.scale, heads // group, axis=0) for part in seen], axis=1)
+        t = e * scales
+        h = np.maximum(bitlen(t.max(axis=2)) - 12, 0)
+        weight = np.minimum(rshift(t, h[..., None]), WEIGHT_MAX)
+        values = np.concatenate([part.values.codes for part in seen], axis=1)
+        total = _by_rows(_by_heads(weight, group) @ values, rows, heads).astype(np.int64)
+        mass = e.sum(axis=2) + (0 if self.sinks is None else exp2_neg(top - self.sinks))
+        s = bitlen(mass) - 23
+        inverse = (1 << 46) // rshift(mass, s)
+        return sat32(rshift(total * inverse[..., None], (52 + s - h)[..., None]))
+
+
+def _by_heads(x: Integers, group: int) -> NDArray[np.float64]:
+    """Return rows (rows, heads, n) in the order of key heads: float64 (key heads, rows * heads of one, n)."""
+    rows, heads, n = x.shape
+    each = x.reshape(rows, group, heads // group, n).swapaxes(0, 1)
+    return each.reshape(group, rows * (heads // group), n).astype(np.float64)
+
+
+def _by_rows(x: NDArray[np.float64], rows: int, heads: int) -> NDArray[np.float64]:
+    """Undo `_by_heads`."""
+    group, n = x.shape[0], x.shape[2]
+    return x.reshape(group, rows, heads // group, n).swapaxes(0, 1).reshape(rows, heads, n)

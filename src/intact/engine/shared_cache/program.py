@@ -1,0 +1,60 @@
+"""A program whose attentions are exchanges: keys, values and queries go out, and what was attended to comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from intact.engine.shared_cache.attention import Attention
+from intact.errors import ParameterError
+from intact.executors.base import integer_sinks
+from intact.models import Program
+from intact.models.program import AllGather, Attend, Convolution, Embed, Op, Recurrent, Rope
+from intact.numerics.attention import score_scale
+from intact.numerics.soft_cap import score_cap
+
+
+def open_attentions(program: Program) -> tuple[Program, tuple[Attention, ...]]:
+    """Return a program that exchanges keys, values, and queries for results, without attentions of its own.
+
+    Keys are turned by the positions that executors count, queries are not turned.
+
+    Raises
+    ------
+    ParameterError
+        If blocks of tokens cannot change places in this architecture.
+    """
+    attends = [op for op in program.ops if isinstance(op, Attend)]
+    reason = _obstacle(program, attends)
+    if reason:
+        raise ParameterError(f"{program.architecture} cannot write into a shared cache: {reason}")
+    queries, keys = {op.query for op in attends}, {op.key for op in attends}
+    ropes, ops, found = dict[str, Rope](), list[Op](), list[Attention]()
+    for op in program.ops:
+        names = {value for value in vars(op).values() if isinstance(value, str)}
+        if isinstance(op, Rope) and op.buffer in queries:
+            ropes[op.buffer] = op
+        elif isinstance(op, Attend):
+            cap = score_cap(op.cap) if op.cap else None
+            sinks = None if op.sinks is None else integer_sinks(program, op.sinks)
+            found.append(Attention(op, ropes.pop(op.query, None), score_scale(op.scale), cap, sinks))
+            rows = [AllGather(None, name, (op.kv_heads * op.width,), accumulate=True) for name in (op.key, op.value)]
+            ops += [*rows, AllGather(op.query, op.target, (op.heads * op.width,))]
+        else:
+            if names & ropes.keys() or (isinstance(op, Rope) and op.buffer not in keys):
+                detail = "its queries are more than projections that are turned"
+                raise ParameterError(f"{program.architecture} cannot write into a shared cache: {detail}")
+            ops.append(op)
+    return replace(program, ops=tuple(ops), layers=0), tuple(found)
+
+
+def _obstacle(program: Program, attends: list[Attend]) -> str:
+    """Return why positions of its tokens cannot be changed, or nothing."""
+    if any(isinstance(op, Convolution | Recurrent) for op in program.ops):
+        return "its layers keep a state of the whole text, not keys and values of each token"
+    if program.is_encoder or not attends:
+        return "it reads texts whole"
+    if any(isinstance(op, Embed) and op.positions for op in program.ops):
+        return "it adds positions to its embedding"
+    if any(op.key == op.value or op.query == op.target for op in attends):
+        return "its keys are its values"
+    return ""

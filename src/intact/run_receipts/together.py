@@ -1,0 +1,42 @@
+"""Writing texts of workers again: each is a claim like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from intact.engine.shared_cache.cache import SharedCache
+from intact.engine.shared_cache.workers import write_together
+from intact.errors import ParameterError
+from intact.library import Model
+from intact.reason.backends.program_cost import ProgramCost
+from intact.run_receipts.claims import Claims
+from intact.run_receipts.entries import SharedEntry
+from intact.run_receipts.verdict import RunVerdict
+
+
+def verify_together(
+    models: Mapping[str, Model], claims: Claims, between: Callable[[], None] | None = None
+) -> RunVerdict:
+    """Write every text of workers once more; `between` is called before each round."""
+    checked = given = 0
+
+    def stopped() -> bool:
+        if between is not None:
+            between()
+        return False
+
+    for index, entry in enumerate(claims.run.entries):
+        if not isinstance(entry, SharedEntry):
+            continue
+        name, request = claims.shared[entry.request]
+        if entry.text.ended == "time":
+            return RunVerdict("unverifiable", "shared", index, detail="it was stopped for want of time")
+        try:
+            with SharedCache(models[name]) as cache:
+                own = write_together(cache, request, ProgramCost(models[name].program).of, stopped)
+        except ParameterError as error:
+            return RunVerdict("false", "shared", index, detail=f"no such text is possible: {error}")
+        if own != entry.text:
+            return RunVerdict("false", "shared", index, detail="the workers write something else")
+        checked, given = checked + own.drawn, given + own.drawn + own.read
+    return RunVerdict("true", checked=checked, given=given)
