@@ -233,7 +233,7 @@ SHARED: dict[str, Any] = {"cache": "shared", "tokens": 9, "conclude": 3, "doubt"
 
 def shared(model: Model, **more: Any) -> Result:
     asked = {**SHARED, "temperature": 0.9, "seed": 5, "receipt": True, **more}
-    return intact.solve(model, "hogwild", "Why?", **asked)
+    return intact.solve(model, "hogwild", Problem("p", "Why?", seed=asked.pop("seed")), **asked)
 
 
 def test_workers_who_share_a_cache_cost_what_they_draw_and_read(model: Model) -> None:
@@ -244,6 +244,9 @@ def test_workers_who_share_a_cache_cost_what_they_draw_and_read(model: Model) ->
     assert result.cost.sequential == 9 + 3
     prompt, said = len(model.tokenizer.encode("Why?")), [PAST, OTHERS, GOES_ON, OWN, FINISH]
     begun = ["**Alice [1]:** I'm Alice. I suggest that we", "**Bob [1]:** I'm Bob."]
+    for worker, number, round_, tokens in node["steps"]:
+        begun += ["\n\n"] * (tokens[-1] in model.tokenizer.eos_ids and round_ > 0)
+        begun += [f"**{('Alice', 'Bob')[worker]} [{number + 1}]:** "] * (round_ > 0)
     words = sum(len(model.tokenizer.encode(text, special=False, bos=False)) for text in said + begun)
     assert result.cost.prefill == prompt + words
     assert result.answer.chosen is not None
@@ -282,8 +285,8 @@ def test_a_journal_gives_back_what_workers_wrote(model: Model, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"repetition_penalty": 1.2}, "temperature and filters alone, got repetition_penalty"),
-     ({"stop": "."}, "got stop"), ({"budget": Budget(tokens=8)}, "the budget")],
+    [({"regex": "a+"}, "typical_p alone, got regex"), ({"stop": "."}, "alone, got stop"),
+     ({"budget": Budget(tokens=8)}, "the budget")],
 )  # fmt: skip
 def test_what_workers_who_share_a_cache_cannot_have_is_said(model: Model, options: Any, message: str) -> None:
     result = shared(model, receipt=False, **options)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("intact")
 DEFAULTS: Final[Mapping[str, Any]] = {"max_tokens": 512, "stop": ()}
 """Sampling parameters of an extension, where nobody says otherwise."""
+_DRAWING: Final = ("temperature", "top_p", "top_k", "min_p", "typical_p")
+"""The sampling parameters of workers who share a cache."""
 DEPTH = 16
 """How deep methods may call methods."""
 _FIELDS = sorted(inspect.signature(Extend).parameters.keys() & inspect.signature(SamplingParameters).parameters.keys())
@@ -144,9 +146,9 @@ class Execution:
         if not isinstance(backend, Sharing):
             raise ParameterError("workers share the cache of a model that runs here: use cache=text with endpoints")
         parameters = SamplingParameters(**{**DEFAULTS, **self.sampling, "max_tokens": request.tokens})
-        if parameters.changed.keys() - {"max_tokens", "temperature", "top_p", "top_k", "min_p", "typical_p", "seed"}:
-            given = ", ".join(sorted(parameters.changed.keys()))
-            raise ParameterError(f"workers who share a cache take temperature and filters alone, got {given}")
+        if others := parameters.changed.keys() - {"max_tokens", *_DRAWING}:
+            names = ", ".join(sorted(others))
+            raise ParameterError(f"workers who share a cache take {', '.join(_DRAWING)} alone, got {names}")
         prompt = tuple(backend.tokens_of(self._readable(request.model, backend, request.state)))
         asked = {one.name: getattr(request, one.name) for one in dataclass_fields(request)}
         del asked["state"], asked["model"]
