@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import intact
 from intact.engine.shared_cache.attention import Attention, KeptHeads, SeenHeads
-from intact.engine.shared_cache.cache import Block, Reading, Seen, SharedCache
+from intact.engine.shared_cache.cache import Reading, Seen, SharedCache, TokenBlock
 from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.engine.shared_cache.rules import GOES_ON, LAYOUTS, NAMES, OTHERS, OWN, PAST
 from intact.engine.shared_cache.workers import write_together
@@ -224,9 +224,9 @@ class ByDefinition:
         self.others = self.label(self.encode(OTHERS), [self.prompt, self.past])
         self.goes_on = self.label(self.encode(GOES_ON), [self.prompt, self.past, self.others])
         self.own = self.label(self.encode(OWN), [self.prompt, self.past, self.others, self.goes_on])
-        self.history: list[Block] = []
-        self.blocks: list[list[Block]] = [[cache.block()] for _ in range(asked.n)]
-        self.unread: list[list[tuple[Block, list[int]]]] = []
+        self.history: list[TokenBlock] = []
+        self.blocks: list[list[TokenBlock]] = [[cache.block()] for _ in range(asked.n)]
+        self.unread: list[list[tuple[TokenBlock, list[int]]]] = []
         for i in range(asked.n):
             more = f"**{NAMES[i]} [1]:** I'm {NAMES[i]}." + ("" if i else " I suggest that we")
             self.unread.append([(self.blocks[i][0], self.encode(more))])
@@ -235,13 +235,13 @@ class ByDefinition:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, special=False, bos=False)
 
-    def label(self, tokens: Sequence[int], before: Sequence[Block]) -> Block:
+    def label(self, tokens: Sequence[int], before: Sequence[TokenBlock]) -> TokenBlock:
         block = self.cache.block()
         for token in tokens:
             self.cache.step([Reading(block, [token], [Seen(one, len(one)) for one in before])])
         return block
 
-    def view(self, i: int, block: Block) -> list[Block]:
+    def view(self, i: int, block: TokenBlock) -> list[TokenBlock]:
         history = [one for one in self.history if one is not block]
         rest = [j for j in range(self.asked.n) if j != i]
         if self.asked.layout == "combined":

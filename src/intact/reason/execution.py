@@ -150,10 +150,10 @@ class Execution:
             names = ", ".join(sorted(others))
             raise ParameterError(f"workers who share a cache take {', '.join(_DRAWING)} alone, got {names}")
         prompt = tuple(backend.tokens_of(self._readable(request.model, backend, request.state)))
-        asked = {one.name: getattr(request, one.name) for one in dataclass_fields(request)}
-        del asked["state"], asked["model"]
+        own = {one.name: getattr(request, one.name) for one in dataclass_fields(request)}
+        del own["state"], own["model"]
         branch, sampling = self._child(request.state), parameters.sampling
-        return backend, SharedRequest(prompt, **asked, sampling=sampling, seed=self.problem.seed, branch=branch)
+        return backend, SharedRequest(prompt, **own, sampling=sampling, seed=self.problem.seed, branch=branch)
 
     def _child(self, state: State) -> Branch:
         """Return the branch of the next text that continues a state, numbered among all of this execution."""

@@ -492,10 +492,10 @@ class SharedSlot(WorkSlot):
         super().__init__(execution)
         self._backend, self._request = execution.sharing(request)
         self._model = request.model
-        asked, context = self._request, self._backend.context
-        positions = asked.n * context  # no worker sees more than a context
-        operations, sequential = positions * self._backend.operations(context, 1), asked.tokens + asked.conclude
-        self.most = Cost(asked.n * asked.tokens + asked.conclude, positions, operations, sequential=sequential)
+        own, context = self._request, self._backend.context
+        positions = own.n * context  # no worker sees more than a context
+        operations, sequential = positions * self._backend.operations(context, 1), own.tokens + own.conclude
+        self.most = Cost(own.n * own.tokens + own.conclude, positions, operations, sequential=sequential)
 
     def find_key(self) -> bytes:
         """Return the digest of the request and of the model."""
@@ -503,9 +503,9 @@ class SharedSlot(WorkSlot):
 
     def start(self) -> None:
         """Have it written."""
-        driver, asked = self.execution.driver, self._request
-        known = driver.services.known_shared(self._model, asked)
-        driver.run_work(self.execution, known, partial(self._backend.write_together, asked), self.ended)
+        driver, request = self.execution.driver, self._request
+        known = driver.services.known_shared(self._model, request)
+        driver.run_work(self.execution, known, partial(self._backend.write_together, request), self.ended)
 
     def value_of(self, result: SharedText) -> dict[str, Any]:  # noqa: D102
         return result.to_document()

@@ -249,7 +249,7 @@ class SharedEntry:
 
     @property
     def written(self) -> str:
-        """What the last writer saw, and wrote."""
+        """The text that the last writer saw, and wrote."""
         return self.text.text
 
     @property
@@ -277,7 +277,7 @@ class SharedEntry:
             fields.fail(
                 "steps", f"a list of worker, number, round and tokens, from 0 to {FARTHEST - 1} as the conclusion"
             )
-        read = {name: fields.integer(name, 0, _MOST) for name in ("rounds", "read", "operations")}
+        read: dict[str, Any] = {name: fields.integer(name, 0, _MOST) for name in ("rounds", "read", "operations")}
         read["by"] = fields.maybe("by", lambda name: fields.integer(name, 0, len(NAMES) - 1))
         text = {"text": fields.text("text"), "ended": fields.choice("ended", get_args(SharedEnding))}
         document = {"steps": steps, "conclusion": conclusion, **read, **text}

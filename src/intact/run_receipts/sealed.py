@@ -181,9 +181,9 @@ def _flat(
                 tuple([float(score) for _, score in node["scores"]]),
             )
         elif node["kind"] == "shared":
-            asked = node["request"]
+            request = node["request"]
             text = SharedText.from_document({one.name: node[one.name] for one in fields(SharedText)})
-            yield SharedEntry(tuple(asked["branch"]), shared_digest(name, asked), text)
+            yield SharedEntry(tuple(request["branch"]), shared_digest(name, request), text)
         elif node["kind"] == "run":
             program = program_digest(name, node["code"], node.get("stdin"), node["seconds"])
             yield RunEntry(program, node["stdout"], node["status"], node["ended"])

@@ -25,7 +25,7 @@ _ROWS = 64
 """Rows of a step."""
 
 
-class Block:
+class TokenBlock:
     """Tokens that stand together wherever they stand, with their keys and values."""
 
     def __init__(self, layers: int) -> None:
@@ -40,21 +40,21 @@ class Block:
 class Seen(NamedTuple):
     """The first tokens of a block, which stand before another one."""
 
-    block: Block
-    count: int
+    block: TokenBlock
+    length: int
 
 
 class Reading(NamedTuple):
     """Tokens to append to a block, and what stands before the block, in order."""
 
-    block: Block
+    block: TokenBlock
     tokens: Sequence[int]
     before: Sequence[Seen]
 
     @property
     def start(self) -> int:
         """The position of the first of these tokens in the text that they stand in."""
-        return sum([seen.count for seen in self.before]) + len(self.block)
+        return sum([seen.length for seen in self.before]) + len(self.block)
 
 
 class _Part(NamedTuple):
@@ -106,9 +106,9 @@ class SharedCache:
         """Free the weights."""
         self._executor.close()
 
-    def block(self) -> Block:
+    def block(self) -> TokenBlock:
         """Return a block without tokens."""
-        return Block(len(self._attentions))
+        return TokenBlock(len(self._attentions))
 
     def check_room(self, prompt: int) -> None:
         """Raise `ParameterError` if a prompt of so many tokens leaves no room in the context."""
@@ -146,15 +146,15 @@ class SharedCache:
 
     def draw(self, logits: NDArray[np.int32], draws: Sequence[Draw]) -> list[int]:
         """Draw tokens from rows of logits."""
-        return self._executor.draw(logits, draws)[0].tolist()
+        return [int(token) for token in self._executor.draw(logits, draws)[0]]
 
     def _part(self, reading: Reading, rows: slice) -> _Part:
         own = len(reading.block) + np.arange(len(reading.tokens))
-        seen = [one for one in reading.before if one.count]
-        before, distances = sum([one.count for one in seen]), list[NDArray[np.int64]]()
+        seen = [one for one in reading.before if one.length]
+        before, distances = sum([one.length for one in seen]), list[NDArray[np.int64]]()
         for one in seen:
             distances.append(before + own)
-            before -= one.count
+            before -= one.length
         distances.append(own)
         rotations = zip(self._program.rotations, self._program.factors(), strict=True)
         turns = [sine_cosine(np.concatenate(distances), turns, factor) for turns, factor in rotations]

@@ -1,4 +1,4 @@
-"""What workers are to write together, and what they wrote: values that the journal and receipts keep."""
+"""A request for a text that workers write together, and the text: values that the journal and receipts keep."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SharedRequest:
         return branch_key(self.seed, (*self.branch, worker))
 
 
-class Step(NamedTuple):
+class WorkerStep(NamedTuple):
     """A step that a worker wrote.
 
     Attributes
@@ -93,7 +93,7 @@ class SharedText:
     ----------
     text : str
         What the last writer saw behind the prompt, and wrote.
-    steps : tuple of Step
+    steps : tuple of WorkerStep
         Finished steps in the order in which they were finished, then those that were not, by workers.
     conclusion : tuple of int
         The tokens behind `SharedRequest.finish`.
@@ -110,7 +110,7 @@ class SharedText:
     """
 
     text: str
-    steps: tuple[Step, ...]
+    steps: tuple[WorkerStep, ...]
     conclusion: tuple[int, ...]
     rounds: int
     by: int | None
@@ -136,5 +136,7 @@ class SharedText:
     @classmethod
     def from_document(cls, value: Mapping[str, Any]) -> SharedText:
         """Read what `to_document` returns."""
-        steps = tuple([Step(*numbers, tuple(tokens)) for *numbers, tokens in value["steps"]])
+        steps = tuple(
+            [WorkerStep(worker, number, round_, tuple(tokens)) for worker, number, round_, tokens in value["steps"]]
+        )
         return cls(**dict(value) | {"steps": steps, "conclusion": tuple(value["conclusion"])})

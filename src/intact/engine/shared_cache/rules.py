@@ -1,4 +1,4 @@
-"""How workers share one solution: their names, the headings that they see, and when a step is over.
+"""The rules of workers who share one solution: their names, the headings that they see, when a step is over.
 
 Rodionov et al. 2025, arXiv 2504.06261 (Hogwild! Inference); the words are ours.
 """

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from intact.engine.shared_cache.cache import Block, Reading, Seen, SharedCache
-from intact.engine.shared_cache.request import Ending, SharedRequest, SharedText, Step
+from intact.engine.shared_cache.cache import Reading, Seen, SharedCache, TokenBlock
+from intact.engine.shared_cache.request import Ending, SharedRequest, SharedText, WorkerStep
 from intact.engine.shared_cache.rules import (
     DOUBT,
     GOES_ON,
@@ -56,7 +56,7 @@ def write_together(
 class _Text:
     """A block with its text, and the tokens that are still to be read into it."""
 
-    block: Block
+    block: TokenBlock
     text: str = ""
     waiting: list[int] = field(default_factory=list)
 
@@ -95,7 +95,7 @@ class _Work:
         self._tokenizer = cache.model.tokenizer
         self._read = self._operations = self._rounds = self._since = 0
         self._history: list[_Text] = []
-        self._steps: list[Step] = []
+        self._steps: list[WorkerStep] = []
         cache.check_room(len(request.prompt))
         self._prompt = self._label("", request.prompt, [])
         self._labels: dict[str, _Text] = {}
@@ -163,7 +163,7 @@ class _Work:
         worker.written += text
         if not closed and not is_over(worker.written, request.delimiter, request.ends):
             return False
-        self._steps.append(Step(worker.number, worker.count, self._rounds, tuple(worker.drawn)))
+        self._steps.append(WorkerStep(worker.number, worker.count, self._rounds, tuple(worker.drawn)))
         self._history.append(step)
         worker.finished.append(step)
         if request.mark in worker.written:
@@ -201,7 +201,7 @@ class _Work:
 
     def _ended(self, ended: Ending, text: str, by: int | None = None, conclusion: Sequence[int] = ()) -> SharedText:
         unfinished = [
-            Step(worker.number, worker.count, 0, tuple(worker.drawn))
+            WorkerStep(worker.number, worker.count, 0, tuple(worker.drawn))
             for worker in self._workers
             if worker.drawn and worker.current not in worker.finished
         ]

@@ -17,6 +17,7 @@ from intact.engine.shared_cache.rules import (
     OTHERS,
     OWN,
     PAST,
+    Layout,
     heading,
     introduction,
     is_over,
@@ -31,7 +32,7 @@ from intact.reason.stepwise import or_spent, until_spent
 
 CACHES: Final = ("text", "shared")
 Workers: TypeAlias = Annotated[int, partial(within, 1, len(NAMES))]
-Layout: TypeAlias = Annotated[str, partial(one_of, LAYOUTS)]
+Layouts: TypeAlias = Annotated[Layout, partial(one_of, LAYOUTS)]
 Cache: TypeAlias = Annotated[str, partial(one_of, CACHES)]
 
 RULES: Final = """\
@@ -125,7 +126,7 @@ def hogwild(
     n: Workers = 2,
     tokens: Count = 512,
     burst: Count = 16,
-    layout: Layout = "combined",
+    layout: Layouts = "combined",
     cache: Cache = "text",
     doubt: Natural = 256,
     conclude: Count = 16,
@@ -171,7 +172,7 @@ def hogwild(
     team = names[0] if n == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     start = problem.ask(make_prompt(problem, rules, team=team))
     if cache == "shared":
-        asked = WriteTogether(
+        request = WriteTogether(
             start,
             n=n,
             tokens=tokens,
@@ -183,7 +184,7 @@ def hogwild(
             ends=ends,
             finish=finish,
         )
-        return (yield from _share(problem, asked))
+        return (yield from _share(problem, request))
     workers = [_Worker(name, start, tokens) for name in names]
     for worker in workers:
         worker.begin(introduction(worker.name, worker is workers[0]))
