@@ -12,7 +12,6 @@ from intact.reason.tool import MethodTool
 from intact.tools.sandbox import ProgramLimits
 
 if TYPE_CHECKING:
-    from intact.engine.shared_cache.rules import Layout
     from intact.reason.registry import Method
 
 
@@ -116,7 +115,7 @@ class WriteTogether:
     state: State
     n: int
     tokens: int
-    layout: Layout
+    layout: str
     doubt: int
     conclude: int
     mark: str

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from intact.engine.shared_cache.rules import LAYOUTS, NAMES, VERSION, Layout
+from intact.engine.shared_cache.rules import LAYOUTS, NAMES, VERSION
 from intact.errors import ParameterError
 from intact.numerics.sampling import Sampling, branch_key
 
@@ -35,7 +35,7 @@ class SharedRequest:
     prompt: tuple[int, ...]
     n: int
     tokens: int
-    layout: Layout
+    layout: str
     doubt: int
     conclude: int
     mark: str

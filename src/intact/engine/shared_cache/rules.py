@@ -5,13 +5,12 @@ Rodionov et al. 2025, arXiv 2504.06261 (Hogwild! Inference); the words are ours.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 VERSION: Final = 1
 """Of the definition (docs/shared_cache.md); raised when it gives other texts."""
 NAMES: Final = ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi")
-Layout: TypeAlias = Literal["combined", "interleaved", "contiguous"]
-LAYOUTS: Final[tuple[Layout, ...]] = ("combined", "interleaved", "contiguous")
+LAYOUTS: Final = ("combined", "interleaved", "contiguous")
 
 PAST, OTHERS, OWN = "### Past steps\n\n", "### Work in progress (others)\n\n", "### Work in progress (own)\n\n"
 GOES_ON: Final = " <...>\n\n"

@@ -17,7 +17,6 @@ from intact.engine.shared_cache.rules import (
     OTHERS,
     OWN,
     PAST,
-    Layout,
     heading,
     introduction,
     is_over,
@@ -32,7 +31,7 @@ from intact.reason.stepwise import or_spent, until_spent
 
 CACHES: Final = ("text", "shared")
 Workers: TypeAlias = Annotated[int, partial(within, 1, len(NAMES))]
-Layouts: TypeAlias = Annotated[Layout, partial(one_of, LAYOUTS)]
+Layout: TypeAlias = Annotated[str, partial(one_of, LAYOUTS)]
 Cache: TypeAlias = Annotated[str, partial(one_of, CACHES)]
 
 RULES: Final = """\
@@ -126,7 +125,7 @@ def hogwild(
     n: Workers = 2,
     tokens: Count = 512,
     burst: Count = 16,
-    layout: Layouts = "combined",
+    layout: Layout = "combined",
     cache: Cache = "text",
     doubt: Natural = 256,
     conclude: Count = 16,
