@@ -310,6 +310,13 @@ def test_a_line_that_is_too_long_counts_once(tmp_path: Path, over: int) -> None:
                 list(read_receipts(path))
 
 
+def test_a_model_among_files_of_receipts_is_named_before_its_bytes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF\x03\0\0\0\n" * 9)
+    with pytest.raises(ReceiptError, match=r"m\.gguf is a model, not a file of receipts: give it by --model"):
+        list(read_lines(path))
+
+
 @given(st.integers(-1000 * 10**6, 1000 * 10**6))
 def test_decimals_have_one_form(millionths: int) -> None:
     value = millionths / 10**6

@@ -325,12 +325,14 @@ def read_lines(path: Path) -> Iterator[bytes]:
     Raises
     ------
     ReceiptError
-        If the file cannot be read or is empty.
+        If the file cannot be read, is empty, or is a model.
     """
     empty, most = True, canonical.MOST_BYTES + 1
     try:
         with path.open("rb") as file:
             while line := file.readline(most):
+                if empty and line.startswith(b"GGUF"):
+                    raise ReceiptError(f"{path} is a model, not a file of receipts: give it by --model")
                 rest, empty = line, False
                 while len(rest) == most and not rest.endswith(b"\n"):  # skipped, or it would count as further lines
                     rest = file.readline(most)
