@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 import intact
 from intact.engine.shared_cache.rules import DOUBT, FINISH, GOES_ON, LAYOUTS, OTHERS, OWN, PAST, is_over
-from intact.errors import ParameterError
+from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason import Problem, Result
 from intact.reason.backends.base import Generation
@@ -22,8 +24,10 @@ from intact.reason.problem import State
 from intact.reason.registry import find
 from intact.reason.services import MethodJob
 from intact.reason.testing.toy import END, WEIGHTS, MarkovBackend
+from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import SharedEntry, TextEntry
+from intact.run_receipts.schema import schema
 from intact.run_receipts.verify import verify_run
 from support.tiny import write_tiny
 
@@ -272,6 +276,23 @@ def test_a_receipt_of_workers_is_found_true_and_a_forged_one_false(model: Model)
     ]:
         found = verify_run(model, RunReceipt.make(receipt.header, (forged,), receipt.result))
         assert (found.outcome, found.what) == ("false", what)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", [[0, 1, 2]]), ("steps", [[0, 1, 2, 3]]), ("steps", [[0, 1, -2, [5]]]), ("steps", None),
+     ("conclusion", [-1]), ("rounds", -1), ("by", 8), ("ended", "soon"), ("text", 5), ("read", None), ("request", "00"), ("branch", [])],
+)  # fmt: skip
+def test_a_hostile_entry_of_workers_is_refused(model: Model, name: str, value: Any) -> None:
+    receipt = shared(model).receipt
+    assert isinstance(receipt, RunReceipt)
+    document = json.loads(receipt.encode())
+    validator = Draft202012Validator(schema())
+    validator.validate(document)
+    document["entries"][0][name] = value
+    assert not validator.is_valid(document)
+    with pytest.raises(ReceiptError, match=name):
+        RunReceipt.parse(canonical.encode(document))
 
 
 def test_a_journal_gives_back_what_workers_wrote(model: Model, tmp_path: Path) -> None:

@@ -367,7 +367,7 @@ def test_impossible_runs_are_false(model, honest, lie):
         (b'{\\"n\\": 5}', b'{\\"n\\":5}', "plain values"),
         (b'{\\"n\\": 5}', b'{\\"n\\": \\"' + b"x" * 65_537 + b'\\"}', "plain values"),
         (b'"prompt":[["user","What', b'"prompt":[["user","' + b"What" * 65_536, "at most 262,144 characters"),
-        (b'"kind":"score"', b'"kind":"secret"', "kind text, score, run or tool"),
+        (b'"kind":"score"', b'"kind":"secret"', "kind text, score, shared, run or tool"),
         (b'"entries":[', b'"entries":' + b"[" * 100_000, "nested too deep"),
         (b'"chosen":', b'"chose":', "chose"),
         (b'"scores":["', b'"scores":["7ff0000000000000","', "a number for each"),

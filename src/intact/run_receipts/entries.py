@@ -313,5 +313,6 @@ def read_entry(value: Any, where: str) -> Entry:
     """Read an entry of any kind."""
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ReceiptError(f"{where} must be an object of kind {', '.join(_KINDS)}, got {quote(value)}")
+        *others, last = _KINDS
+        raise ReceiptError(f"{where} must be an object of kind {', '.join(others)} or {last}, got {quote(value)}")
     return _KINDS[kind].from_document(value, where)
