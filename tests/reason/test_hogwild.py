@@ -281,7 +281,8 @@ def test_a_receipt_of_workers_is_found_true_and_a_forged_one_false(model: Model)
 @pytest.mark.parametrize(
     ("name", "value"),
     [("steps", [[0, 1, 2]]), ("steps", [[0, 1, 2, 3]]), ("steps", [[0, 1, -2, [5]]]), ("steps", None),
-     ("conclusion", [-1]), ("rounds", -1), ("by", 8), ("ended", "soon"), ("text", 5), ("read", None), ("request", "00"), ("branch", [])],
+     ("conclusion", [-1]), ("rounds", -1), ("by", 8), ("ended", "soon"), ("text", 5), ("read", None),
+     ("request", "00"), ("branch", [])],
 )  # fmt: skip
 def test_a_hostile_entry_of_workers_is_refused(model: Model, name: str, value: Any) -> None:
     receipt = shared(model).receipt
