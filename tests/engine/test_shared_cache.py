@@ -18,7 +18,7 @@ import intact
 from intact.engine.shared_cache.attention import Attention, KeptHeads, SeenHeads
 from intact.engine.shared_cache.cache import Reading, Seen, SharedCache, TokenBlock
 from intact.engine.shared_cache.request import SharedRequest, SharedText
-from intact.engine.shared_cache.rules import GOES_ON, LAYOUTS, NAMES, OTHERS, OWN, PAST
+from intact.engine.shared_cache.rules import DOUBT, GOES_ON, LAYOUTS, NAMES, OTHERS, OWN, PAST
 from intact.engine.shared_cache.workers import write_together
 from intact.errors import ParameterError
 from intact.executors.native import available_tiers
@@ -300,5 +300,49 @@ def test_workers_write_what_the_definition_says(model: Model, layout: Any, n: in
     with SharedCache(model) as cache:
         wanted = ByDefinition(cache, asked).texts()
     for i in range(n):
-        assert [token for step in found.steps if step.worker == i for token in step.tokens] == wanted[i]
+        assert drawn_by(found, i) == wanted[i]
     assert found.rounds == 14
+
+
+def test_a_step_with_the_mark_ends_the_work_and_doubts_begin_steps(model: Model) -> None:
+    free = written(model, tokens=20, delimiter="never")
+    letter = next(c for c in model.tokenizer.decode(drawn_by(free, 0))[3:] if c.isascii() and c.strip())
+    ended = written(model, tokens=20, delimiter=letter, mark=letter)
+    assert ended.ended == "answer"
+    assert ended.by is not None
+    assert ended.conclusion == ()
+    last = max(ended.steps, key=lambda step: step.round)
+    assert last.round == ended.rounds
+    assert ended.by == min(step.worker for step in ended.steps if step.round == ended.rounds)
+    assert ended.text.endswith(letter)
+    doubting = written(model, tokens=20, delimiter=letter, doubt=1)
+    assert DOUBT in doubting.text
+    assert DOUBT not in written(model, tokens=20, delimiter=letter).text
+
+
+def drawn_by(text: SharedText, worker: int) -> list[int]:
+    return [token for step in text.steps if step.worker == worker for token in step.tokens]
+
+
+@pytest.mark.parametrize("calls", [0, 3, 12, 14])
+def test_who_is_stopped_leaves_what_there_is(model: Model, calls: int) -> None:
+    left = iter(range(calls))
+    with SharedCache(model) as cache:
+        found = write_together(cache, request(delimiter="never"), stopped=lambda: next(left, None) is None)
+        whole = write_together(cache, request(delimiter="never"))
+    assert found.ended == "time"
+    assert (found.rounds, len(found.conclusion)) == (min(calls, 12), max(0, calls - 12))
+    for worker in range(2):
+        cut, full = drawn_by(found, worker), drawn_by(whole, worker)
+        assert cut == full[: min(calls, len(full))]
+
+
+def test_workers_end_where_the_context_does(folder: Path) -> None:
+    path = write_tiny(folder / "short.gguf", context=230)
+    with intact.load(path, drafter="off", threads=1) as model:
+        found = written(model, tokens=500, delimiter="never")
+        assert found.ended == "finish"
+        assert found.rounds < 230
+        assert len(PROMPT) + len(model.tokenizer.encode(found.text, special=False, bos=False)) < 2 * 230
+        with pytest.raises(ParameterError, match="the context of 230 leaves room for none"):
+            written(model, prompt=tuple([5] * 230))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from rich.console import Console
 
 import intact
+from intact.cli.trace import tree
 from intact.engine.shared_cache.rules import DOUBT, FINISH, GOES_ON, LAYOUTS, OTHERS, OWN, PAST, is_over
 from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
@@ -26,7 +29,7 @@ from intact.reason.services import MethodJob
 from intact.reason.testing.toy import END, WEIGHTS, MarkovBackend
 from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
-from intact.run_receipts.entries import SharedEntry, TextEntry
+from intact.run_receipts.entries import SharedEntry, TextEntry, shared_digest
 from intact.run_receipts.schema import schema
 from intact.run_receipts.verify import verify_run
 from support.tiny import write_tiny
@@ -276,6 +279,30 @@ def test_a_receipt_of_workers_is_found_true_and_a_forged_one_false(model: Model)
     ]:
         found = verify_run(model, RunReceipt.make(receipt.header, (forged,), receipt.result))
         assert (found.outcome, found.what) == ("false", what)
+
+
+def test_a_verifier_writes_no_further_than_a_receipt_says(model: Model) -> None:
+    result = shared(model)
+    receipt = result.receipt
+    assert isinstance(receipt, RunReceipt)
+    (entry,), (node,) = receipt.entries, result.trace["nodes"]
+    assert isinstance(entry, SharedEntry)
+    longer = replace(entry, request=shared_digest("sha256", node["request"] | {"tokens": 5000}))
+    header = replace(receipt.header, parameters={**receipt.header.parameters, "tokens": 5000})
+    calls: list[None] = []
+    found = verify_run(
+        model, RunReceipt.make(header, (longer,), receipt.result), between=lambda: calls.append(None)
+    )  # fmt: skip
+    assert (found.outcome, found.what) == ("false", "shared")
+    assert len(calls) < 60
+
+
+def test_a_trace_shows_what_workers_wrote(model: Model) -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(tree(dict(shared(model).trace), full=True))
+    shown = console.export_text()
+    assert "finish 21 tokens in" in shown
+    assert "I'm Bob." in shown
 
 
 @pytest.mark.parametrize(

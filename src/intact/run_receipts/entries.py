@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, get_args
 
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
@@ -24,7 +24,7 @@ from intact.tools.sandbox.outcome import Ending
 FARTHEST: Final = 1 << 31
 """Of a program's status, and of tokens."""
 _MOST: Final = 1 << 62
-_SHARED: Final = ("text", "steps", "conclusion", "rounds", "by", "ended", "read", "operations")
+_SHARED: Final = tuple([one.name for one in fields(SharedText)])
 
 
 @dataclass(frozen=True)
@@ -265,8 +265,8 @@ class SharedEntry:
     @classmethod
     def from_document(cls, value: Any, where: str) -> SharedEntry:
         """Read it."""
-        fields = Fields(value, where, ("kind", "branch", "request", *_SHARED))
-        steps, conclusion = fields.values["steps"], fields.values["conclusion"]
+        members = Fields(value, where, ("kind", "branch", "request", *_SHARED))
+        steps, conclusion = members.values["steps"], members.values["conclusion"]
         lists = [
             conclusion,
             *([part for step in steps for part in _parts(step)] if isinstance(steps, list) else [None]),
@@ -274,14 +274,14 @@ class SharedEntry:
         if not all(
             isinstance(part, list) and all(type(n) is int and 0 <= n < FARTHEST for n in part) for part in lists
         ):
-            fields.fail(
+            members.fail(
                 "steps", f"a list of worker, number, round and tokens, from 0 to {FARTHEST - 1} as the conclusion"
             )
-        read: dict[str, Any] = {name: fields.integer(name, 0, _MOST) for name in ("rounds", "read", "operations")}
-        read["by"] = fields.maybe("by", lambda name: fields.integer(name, 0, len(NAMES) - 1))
-        text = {"text": fields.text("text"), "ended": fields.choice("ended", get_args(SharedEnding))}
+        read: dict[str, Any] = {name: members.integer(name, 0, _MOST) for name in ("rounds", "read", "operations")}
+        read["by"] = members.maybe("by", lambda name: members.integer(name, 0, len(NAMES) - 1))
+        text = {"text": members.text("text"), "ended": members.choice("ended", get_args(SharedEnding))}
         document = {"steps": steps, "conclusion": conclusion, **read, **text}
-        return cls(read_branch(fields, "branch"), fields.digest("request"), SharedText.from_document(document))
+        return cls(read_branch(members, "branch"), members.digest("request"), SharedText.from_document(document))
 
 
 def _parts(step: Any) -> list[Any]:

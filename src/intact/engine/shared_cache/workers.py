@@ -42,7 +42,7 @@ def write_together(
     cost : callable
         The multiply-adds of so many positions from one on; by default 1 for each.
     stopped : callable
-        Asked before each round; if true, the text is what there is.
+        Asked before each round, and before each token of the conclusion; if true, the text is what there is.
 
     Raises
     ------
@@ -77,11 +77,14 @@ class _Worker:
     stream: Detokenizer
     finished: list[_Text] = field(default_factory=list)
     closing: _Text | None = None
-    count: int = 1
     drawn: list[int] = field(default_factory=list)
     written: str = ""
-    total: int = 0
     through: bool = False
+
+    @property
+    def count(self) -> int:
+        """The number of its current step."""
+        return len(self.finished) + 1
 
     @property
     def unread(self) -> list[_Text]:
@@ -115,7 +118,7 @@ class _Work:
             winner = self._round(live)
             if winner is not None:
                 return self._ended("answer", self._text_of(winner, winner.finished[-1]), by=winner.number)
-        return self._conclude()
+        return self._conclude(stopped)
 
     def _round(self, live: Sequence[_Worker]) -> _Worker | None:
         """Have workers compute and draw a token; return the one whose step ends the work."""
@@ -137,7 +140,7 @@ class _Work:
             worker.closing = None
         request = self._request
         draws = [
-            Draw(row, request.sampling, request.key(worker.number), len(request.prompt) + worker.total)
+            Draw(row, request.sampling, request.key(worker.number), len(request.prompt) + request.tokens - worker.left)
             for worker, row in zip(drawing, rows, strict=True)
         ]
         tokens = self._step(readings, draws)
@@ -147,7 +150,7 @@ class _Work:
     def _take(self, worker: _Worker, token: int) -> bool:
         """Append a token to a worker's step; return true if it ends a step that ends the work."""
         request, step = self._request, worker.current
-        worker.left, worker.total, self._since = worker.left - 1, worker.total + 1, self._since + 1
+        worker.left, self._since = worker.left - 1, self._since + 1
         worker.drawn.append(token)
         closed = token in self._tokenizer.eos_ids
         if closed:
@@ -170,14 +173,14 @@ class _Work:
             return True
         doubted = 0 < request.doubt < self._since
         self._since = 0 if doubted else self._since
-        worker.count += 1
         worker.closing, worker.current, worker.stream = step, _Text(self._cache.block()), self._tokenizer.stream()
         worker.drawn, worker.written = [], ""
         self._add(worker.current, heading(NAMES[worker.number], worker.count) + (DOUBT if doubted else ""))
         return False
 
-    def _conclude(self) -> SharedText:
+    def _conclude(self, stopped: Callable[[], bool]) -> SharedText:
         """Ask for the answer behind all that was written."""
+        ended: Ending = "finish"
         for worker in self._workers:
             for text in worker.unread:
                 reading = self._reading(worker, text)
@@ -193,11 +196,14 @@ class _Work:
             reading = Reading(end.block, end.waiting, before)
             if not self._fits(reading):
                 break
+            if stopped():
+                ended = "time"
+                break
             (token,) = self._step([reading], [Draw(0, _GREEDY, 0, 0)])
             tokens.append(token)
             end.waiting = [] if token in self._tokenizer.eos_ids else [token]
             end.text += "" if token in self._tokenizer.eos_ids else stream.push(token)
-        return self._ended("finish", "".join([text.text for text in (*view, end)]), conclusion=tokens)
+        return self._ended(ended, "".join([text.text for text in (*view, end)]), conclusion=tokens)
 
     def _ended(self, ended: Ending, text: str, by: int | None = None, conclusion: Sequence[int] = ()) -> SharedText:
         unfinished = [
