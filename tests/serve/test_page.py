@@ -525,6 +525,27 @@ def test_the_receipt_of_a_search_is_kept_and_found_true(page, tmp_path):
     assert "(score, entry 3)" in page.locator("#verdicts li").last.inner_text()
 
 
+def test_a_text_of_two_workers_is_drawn_and_its_receipt_found_true(page, tmp_path):
+    page.select_option("#method", "hogwild")
+    page.fill("#n", "2")
+    for name, value in {"cache": "shared", "tokens": 6, "conclude": 4}.items():
+        page.eval_on_selector(f"#parameters [name={name}]", "(field, value) => { field.value = value; }", value)
+    page.fill("#question", "What is 17 + 5?")
+    page.press("#question", "Enter")
+    answered(page)
+    assert page.locator(".search .tree > li").count() == 1
+    shown = page.locator(".tree > li").first
+    assert "I'm Alice." in shown.text_content()
+    assert "16 tokens" in shown.text_content()
+    with page.expect_download() as kept:
+        page.click("button.receipt")
+    path = tmp_path / kept.value.suggested_filename
+    kept.value.save_as(path)
+    page.click("#receipts-open")
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#verdicts .true")
+
+
 @pytest.mark.parametrize("width", [1100, 375])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_search_is_seen_with_its_winner(page, width, scheme):

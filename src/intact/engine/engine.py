@@ -24,6 +24,7 @@ from intact.engine.request import (
     ReplayRequest,
     Request,
     ScoreRequest,
+    no_room,
 )
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
@@ -136,9 +137,7 @@ class Engine:
         if self.whole and length > self.context:
             raise ParameterError(f"the text has {length} tokens; the encoder reads at most {self.context}")
         if not self.whole and length >= self.context:
-            raise ParameterError(
-                f"the prompt has {length} tokens; the context of {self.context} leaves room for none after it"
-            )
+            raise ParameterError(no_room(length, self.context))
         if -(-length // self.pool.page_size) > self.pool.most:
             raise self._too_small(length)
 

@@ -16,6 +16,11 @@ from intact.numerics.sampling import Sampling
 Finish = Literal["stop", "uncertain", "unlikely", "length", "context", "cancelled", "error"]
 
 
+def no_room(length: int, context: int) -> str:
+    """Return the message of a prompt that leaves no room for a text."""
+    return f"the prompt has {length} tokens; the context of {context} leaves room for none after it"
+
+
 class Event(NamedTuple):
     """A token of a sample.
 

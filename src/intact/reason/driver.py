@@ -71,6 +71,8 @@ class Driver:
     ----------
     now : datetime or None
         The time given to chat templates; None where no model's template needs it.
+    written : int
+        Tokens written so far.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Driver:
         self._clock, self._seconds, self._began = clock, seconds, clock()
         self._writing: dict[Generation, tuple[Execution, Callable[[Generation], None]]] = {}
         self._running: dict[Future[Any], tuple[Execution, Callable[[Future[Any]], None], Event]] = {}
-        self._progress, self._tokens, self.watch = progress, 0, watch
+        self._progress, self.written, self.watch = progress, 0, watch
         self._active: list[Active] = []
 
     def solve(self, jobs: Iterable[MethodJob]) -> Generator[tuple[int, Result], None, None]:
@@ -219,9 +221,9 @@ class Driver:
                 self.services.end_text(execution.root, backend, generation)
                 done(generation)
                 self.ready.append(execution)
-                self._tokens += len(generation.written.tokens) if generation.written else 0
+                self.written += len(generation.written.tokens) if generation.written else 0
         if self._progress is not None:
-            self._progress(self._tokens)
+            self._progress(self.written)
         if self._running:
             ended, _ = wait(list(self._running), 0.0 if self._writing else 0.05, FIRST_COMPLETED)
             for future in ended:

@@ -517,6 +517,10 @@ class SharedSlot(WorkSlot):
         cost = Cost(text.drawn, text.read, text.operations, sequential=text.sequential)
         self.settle(text, cost)
 
+    def ended(self, future: Future[Any]) -> None:  # noqa: D102
+        super().ended(future)
+        self.execution.driver.written += self.cost.tokens
+
 
 def shared_node(request: SharedRequest, text: SharedText) -> dict[str, Any]:
     """Return the trace's entry of a text that workers wrote together."""

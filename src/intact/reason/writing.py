@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any, NamedTuple
 
+from intact.engine.request import no_room
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Spelling, Written
@@ -108,7 +109,7 @@ class Writing:
         length, context = self.context.length, self.backend.context
         if length < context or self.state.length:
             return ""
-        return f"ParameterError: the prompt has {length} tokens; the context of {context} leaves room for none after it"
+        return f"ParameterError: {no_room(length, context)}"
 
     def cost(self, tokens: int) -> Cost:
         """Return the cost of writing so many tokens."""

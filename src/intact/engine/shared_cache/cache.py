@@ -110,13 +110,6 @@ class SharedCache:
         """Return a block without tokens."""
         return TokenBlock(len(self._attentions))
 
-    def check_room(self, prompt: int) -> None:
-        """Raise `ParameterError` if a prompt of so many tokens leaves no room in the context."""
-        if prompt >= self.model.context:
-            raise ParameterError(
-                f"the prompt has {prompt} tokens; the context of {self.model.context} leaves room for none after it"
-            )
-
     def read(self, reading: Reading) -> None:
         """Append tokens to a block, many at a time."""
         for start in range(0, len(reading.tokens), _ROWS):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from intact.engine.request import no_room
 from intact.engine.shared_cache.cache import Reading, Seen, SharedCache, TokenBlock
 from intact.engine.shared_cache.request import Ending, SharedRequest, SharedText, WorkerStep
 from intact.engine.shared_cache.rules import (
@@ -23,6 +24,7 @@ from intact.engine.shared_cache.rules import (
     introduction,
     is_over,
 )
+from intact.errors import ParameterError
 from intact.numerics.sampling import Draw, Sampling
 from intact.text.stream import Detokenizer
 
@@ -99,7 +101,8 @@ class _Work:
         self._read = self._operations = self._rounds = self._since = 0
         self._history: list[_Text] = []
         self._steps: list[WorkerStep] = []
-        cache.check_room(len(request.prompt))
+        if len(request.prompt) >= cache.model.context:
+            raise ParameterError(no_room(len(request.prompt), cache.model.context))
         self._prompt = self._label("", request.prompt, [])
         self._labels: dict[str, _Text] = {}
         for text in (PAST, OTHERS, GOES_ON, OWN):
