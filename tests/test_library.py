@@ -500,6 +500,7 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
         ({"rows": 1.5}, r"rows must be an integer from 1 to 65536, got 1\.5"),
         ({"threads": 0}, "threads must be an integer from 1 to 1024, got 0"),
         ({"threads": 5000}, "threads must be an integer from 1 to 1024, got 5000"),
+        ({"threads": "2"}, "threads must be an integer from 1 to 1024, got '2'"),
         ({"threads": 1.5}, r"threads must be an integer from 1 to 1024, got 1\.5"),
         ({"threads": True}, "threads must be an integer from 1 to 1024, got True"),
         ({"prefix_cache": 3}, "prefix_cache must be True, False or a folder, got 3"),

@@ -184,6 +184,8 @@ def test_mistakes_are_named_before_the_work(model: Path, text: Path, tmp_path: P
     (tmp_path / "there").mkdir()
     with pytest.raises(ParameterError, match="exists already"):
         quantize(model, tmp_path / "there", "int4")
+    with pytest.raises(ParameterError, match="to must be the text of a spec, such as 'int4-32', got 5"):
+        quantize(model, tmp_path / "out", 5)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="needs a text"):
         quantize(model, tmp_path / "out", "gptq:int4")
     with pytest.raises(ParameterError, match=r"needs a text .* or llama.cpp's importance matrix with `imatrix`"):

@@ -146,6 +146,7 @@ def load(
     if page_size % 16:
         raise ParameterError(f"page_size must be an integer from 16 to 65536 and a multiple of 16, got {page_size}")
     chunk, rows = integer("chunk", chunk, 1, 1 << 16), integer("rows", rows, 1, 1 << 16)
+    threads = None if threads is None else integer("threads", threads, 1, 1024)
     if cache_bytes is None:
         memory = usable()
         most_cache = memory and memory // 4

@@ -168,6 +168,9 @@ def quantize(
     ParameterError, FormatError, ModelError
         Before any work where something is wrong that can be known before it.
     """
+    for name, given in (("to", to), ("embeddings", embeddings)):
+        if not isinstance(given, str):
+            raise ParameterError(f"{name} must be the text of a spec, such as 'int4-32', got {given!r:.40}")
     target, path = Path(out), Path(resolve(model))
     if target.exists():
         raise ParameterError(f"{target} exists already; expected a name that does not")
