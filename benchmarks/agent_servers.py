@@ -1,4 +1,4 @@
-"""agent_load.py's servers: `intact serve` and llama.cpp's `llama-server`, each on a loopback port, started at need."""
+"""Servers of benchmarks, `intact serve` and llama.cpp's `llama-server`, each on a loopback port, started at need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -36,10 +37,12 @@ class Server:
         The program llama-server.
     log : Path
         Where the servers write what they print.
+    more : sequence of str
+        Further options of llama-server.
     """
 
-    def __init__(self, side: str, model: Path, llama: Path | None, log: Path) -> None:
-        self.side, self.model, self.llama, self.log = side, model, llama, log
+    def __init__(self, side: str, model: Path, llama: Path | None, log: Path, more: Sequence[str] = ()) -> None:
+        self.side, self.model, self.llama, self.log, self.more = side, model, llama, log, more
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -48,7 +51,7 @@ class Server:
         if self.side == "llama.cpp":
             options = ["-m", str(self.model), "--alias", "intact", "--jinja", "--no-webui"]
             options += ["-np", str(SLOTS), "-c", str(SLOTS * 2048), "--cache-ram", "400", "-t", str(threads)]
-            return [str(self.llama), *options, *([] if cache else ["--no-cache-prompt"])]
+            return [str(self.llama), *options, *self.more, *([] if cache else ["--no-cache-prompt"])]
         options = ["serve", f"intact={self.model}", "--threads", str(threads), "--cache", "400MB", "--seconds", "7200"]
         return [sys.executable, "-m", "intact", *options, *([] if cache else ["--no-prefix-cache"])]
 
