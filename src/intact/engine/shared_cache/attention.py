@@ -96,27 +96,32 @@ class Attention:
             Sines and cosines of the distances, block by block; None where the layer turns nothing.
         """
         op, (rows, heads, _) = self.op, queries.shape
-        group = op.kv_heads
-        turned = np.tile(queries, (len(seen), 1, 1))
+        group, blocks, lengths = op.kv_heads, len(seen), [part.keys.codes.shape[1] for part in seen]
+        turned = np.tile(queries, (blocks, 1, 1))
         if turns is not None:
             assert self.rope is not None
             turned = rotate(turned, *turns, self.rope.interleaved)
-        codes, mantissa, drop = quantize_query(turned, self.scale)
-        scores, visible = [], []
-        for i, part in enumerate(seen):
-            own = slice(i * rows, (i + 1) * rows)
-            products = _by_heads(codes[own], group) @ part.keys.codes.swapaxes(1, 2)
-            exact = _by_rows(products, rows, heads).astype(np.int64)
-            factors = np.repeat(part.keys.scale, heads // group, axis=0)
-            score = sat32(shift(rshift(exact * mantissa[own, :, None], 15) * factors, drop[own, :, None]))
-            scores.append(score if self.cap is None else soft_cap(score, self.cap))
-            place = part.distance[:, None] - np.arange(score.shape[2])
-            visible.append((place >= 0) & ((place < op.window) if op.window else True))
-        score, mask = np.concatenate(scores, axis=2), np.concatenate(visible, axis=1)[:, None]
+        codes, *factors = quantize_query(turned, self.scale)
+        products = [
+            _by_heads(codes[i * rows : (i + 1) * rows], group) @ part.keys.codes.swapaxes(1, 2)
+            for i, part in enumerate(seen)
+        ]
+        exact = _by_rows(np.concatenate(products, axis=2), rows, heads).astype(np.int64)
+        mantissa, drop = [
+            np.repeat(factor.reshape(blocks, rows, heads).transpose(1, 2, 0), lengths, axis=2) for factor in factors
+        ]
+        key_scales, scales = [
+            np.repeat(np.concatenate(heads_of, axis=1), heads // group, axis=0)
+            for heads_of in ([part.keys.scale for part in seen], [part.values.scale for part in seen])
+        ]
+        score = sat32(shift(rshift(exact * mantissa, 15) * key_scales, drop))
+        score = score if self.cap is None else soft_cap(score, self.cap)
+        distance = np.repeat(np.stack([part.distance for part in seen], axis=1), lengths, axis=1)
+        place = (distance - np.concatenate([np.arange(length) for length in lengths]))[:, None]
+        mask = (place >= 0) & ((place < op.window) if op.window else True)
         top = np.where(mask, score, np.int64(-1) << 40).max(axis=2)
         top = top if self.sinks is None else np.maximum(top, self.sinks)
         e = np.where(mask, exp2_neg(np.maximum(top[..., None] - score, 0)), 0)
-        scales = np.concatenate([np.repeat(part.values.scale, heads // group, axis=0) for part in seen], axis=1)
         t = e * scales
         h = np.maximum(bitlen(t.max(axis=2)) - 12, 0)
         weight = np.minimum(rshift(t, h[..., None]), WEIGHT_MAX)
