@@ -32,7 +32,7 @@ class LlamaServer:
     def __init__(self, url: str, max_tokens: int) -> None:
         self.url, self.max_tokens = url, max_tokens
         self.client = OpenAI(base_url=url + "/v1", api_key="none")
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        logging.disable(logging.ERROR)  # each request, and sessions that its_hub leaves open
 
     def tokens(self) -> int:
         """Return the number of tokens that it has written."""
