@@ -85,7 +85,7 @@ JUDGES = {
     **sizes("forward-backward", "forward_backward", (4,), masks=1, chains=1),
     **single("solve or verify", "solve_or_verify", budget=8),
 }
-STEPS = {
+STEPS = {  # where `max_tokens` is the most of a step, so that texts need a cap: --budget text=512
     **sizes("beam search", "beam_search", (4,), width=2),
     **sizes("DVTS", "dvts", (4,), width=2),
     **sizes("REBASE", "rebase", (4,)),
