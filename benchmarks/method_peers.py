@@ -37,7 +37,7 @@ RECORDS = Path(__file__).parent / "records"
 
 
 class Outcome(NamedTuple):
-    """What became of a problem."""
+    """The outcome of a problem."""
 
     model: str
     side: str

@@ -21,6 +21,7 @@ from intact.errors import ParameterError, ReceiptError
 from intact.library import Model
 from intact.reason import Problem, Result
 from intact.reason.backends.base import Generation
+from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import State
@@ -341,6 +342,14 @@ def test_what_workers_who_share_a_cache_cannot_have_is_said(model: Model, option
     result = shared(model, receipt=False, **options)
     assert message in result.error
     assert result.cost.tokens == 0
+
+
+def test_progress_counts_what_workers_who_share_a_cache_draw(model: Model) -> None:
+    told = list[int]()
+    driver = Driver({"main": NativeBackend(model)}, progress=told.append)
+    ((_, result),) = driver.solve([MethodJob(find("hogwild"), Problem("p", "Why?"), SHARED)])
+    assert result.cost.tokens > 0
+    assert told[-1] == result.cost.tokens
 
 
 def test_other_back_ends_have_no_cache_to_share() -> None:

@@ -222,14 +222,14 @@ class Driver:
                 done(generation)
                 self.ready.append(execution)
                 self.written += len(generation.written.tokens) if generation.written else 0
-        if self._progress is not None:
-            self._progress(self.written)
         if self._running:
             ended, _ = wait(list(self._running), 0.0 if self._writing else 0.05, FIRST_COMPLETED)
             for future in ended:
                 execution, complete, _ = self._running.pop(future)
                 complete(future)
                 self.ready.append(execution)
+        if self._progress is not None:
+            self._progress(self.written)
         self._time_out()
 
     @property
