@@ -19,6 +19,7 @@ from intact.stats import (
     paired_bootstrap,
     paired_power,
     paired_problems,
+    smallest_difference,
     permutation,
     tost,
     unpaired_problems,
@@ -152,6 +153,24 @@ def test_more_samples_save_problems_but_never_what_problems_differ_by():
     assert mean_problems(1.0, between=1e-6) == 2
     assert [paired_power(Discordance(1, 0), problems, test="normal") for problems in (3, 4)] == [0, 1]
     assert [paired_power(Discordance(1, 0), problems) for problems in (5, 6)] == [0, 1], "2 / 2^6 is below 5%"
+
+
+@pytest.mark.parametrize("test", ["exact", "mid", "normal"])
+@pytest.mark.parametrize(("discordant", "problems"), [(0.0, 40), (0.25, 100), (1.0, 60), (0.4, 8)])
+def test_the_smallest_difference_is_found_with_the_power_and_no_smaller_one(test, discordant, problems):
+    def power(d):
+        s = max(discordant, d)
+        return paired_power(Discordance((s + d) / 2, (s - d) / 2), problems, test=test)
+
+    d = smallest_difference(discordant, problems, test=test)
+    assert power(d) >= 0.8 > power(d - 0.0001)
+
+
+def test_few_problems_show_no_difference_at_all():
+    assert [smallest_difference(0.5, problems) for problems in (5, 6)] == [math.inf, pytest.approx(0.97, abs=0.02)]
+    for wrong in (-0.1, 1.1, math.nan):
+        with pytest.raises(ParameterError, match="share of discordant problems must lie in"):
+            smallest_difference(wrong, 100)
 
 
 @pytest.mark.parametrize("test", ["exact", "mid"])

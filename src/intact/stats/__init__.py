@@ -6,7 +6,14 @@ from intact.stats.equivalence import tost
 from intact.stats.intervals import Interval, bootstrap, clustered, wilson
 from intact.stats.multiple import benjamini_hochberg, holm
 from intact.stats.paired import mcnemar, paired_bootstrap, permutation
-from intact.stats.power import Discordance, mean_problems, paired_power, paired_problems, unpaired_problems
+from intact.stats.power import (
+    Discordance,
+    mean_problems,
+    paired_power,
+    paired_problems,
+    smallest_difference,
+    unpaired_problems,
+)
 from intact.stats.prediction import predict_right
 from intact.stats.variance import split, split_counts
 
@@ -30,6 +37,7 @@ __all__ = [
     "pass_hat_k",
     "permutation",
     "predict_right",
+    "smallest_difference",
     "split",
     "split_counts",
     "tost",

@@ -110,6 +110,47 @@ def paired_power(chances: Discordance, problems: int, *, level: float = 0.05, te
     return float(stats.binom.pmf(counts, problems, s) @ np.minimum(rejected, 1.0))
 
 
+def smallest_difference(
+    discordant: float, problems: int, *, power: float = 0.8, level: float = 0.05, test: PairedTest = "exact"
+) -> float:
+    """Return the smallest difference of two accuracies that McNemar's test finds on a number of problems.
+
+    A difference d needs at least a share d of problems on which one method alone is right. So the chances taken for d
+    are those with the difference d and the sum `max(discordant, d)`.
+
+    Parameters
+    ----------
+    discordant : float
+        The share of problems on which one method alone is right, as seen or expected, in [0, 1].
+
+    Returns
+    -------
+    float
+        A difference in (0, 1], to four decimals, rounded up; `inf` where so few problems cannot tell even a method
+        that is always right from one that never is.
+
+    Raises
+    ------
+    ParameterError
+        If the share is not one, there is no problem, or no such test.
+    """
+    if not 0 <= discordant <= 1:
+        raise ParameterError(f"the share of discordant problems must lie in [0, 1], got {discordant}")
+
+    def found(d: float) -> bool:
+        s = max(discordant, d)
+        first = (s + d) / 2
+        return paired_power(Discordance(first, s - first), problems, level=level, test=test) >= power
+
+    if not found(1.0):
+        return math.inf
+    low, high = 0, 10_000
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if found(middle / 10_000) else (middle, high)
+    return high / 10_000
+
+
 def _rejected(counts: Ints, level: float, mid: bool) -> Ints:
     """Return for each number of discordant problems the largest count of the rarer kind that is rejected; -1: none."""
     binom = library("scipy.stats").binom
