@@ -177,8 +177,11 @@ class Player:
 
     def _extend(self, request: Extend) -> State:
         state = request.state
+        if state.ended:
+            return state
         longest = self.longest if request.max_tokens is None else request.max_tokens
-        (stop,) = request.stop or ("\0",)
+        letters = {*self.model.letters, END}
+        (stop,) = [one for one in request.stop if letters.issuperset(one)] or ["\0"]  # others are never written
         if request.regex is None:
             piece, why = self.oracle.choose(pieces(self.model, longest, stop, state.text, request.top_logprobs))
         else:
