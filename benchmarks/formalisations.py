@@ -14,6 +14,7 @@ from typing import Any
 
 import common
 from scaling import solved
+from scaling_setups import SETUPS
 
 import intact
 from intact.reason.backends.native import NativeBackend
@@ -28,7 +29,7 @@ def measure(backend: NativeBackend, label: str, args: Any, journal: Path) -> dic
     items = task.load(args.problems)
     found: Counter[str] = Counter()
     read = problems = redrawn = 0
-    for _, result, _ in solved(backend, label, "", task, items, journal, args):
+    for _, result, _ in solved({"main": backend}, SETUPS[label], "", task, items, journal, args):
         found.update(result.answer.details["found"])
         read += result.answer.details["read"]
         problems += result.answer.details["read"] > 0

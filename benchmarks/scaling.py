@@ -12,22 +12,24 @@ comparable. Operations are what the row takes by itself in any case.
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import common
 import numpy as np
-from scaling_setups import GROUPS, SETUPS
+from scaling_setups import GROUPS, SETUPS, Setup
 
 import intact
 from intact.reason import find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
 from intact.solving import Graded, solve_items
-from intact.stats.intervals import wilson
+from intact.stats import holm, mcnemar, smallest_difference, wilson
 from intact.tasks.choose import Chosen, choose
 from intact.tasks.task import Item
 
@@ -57,10 +59,10 @@ class Records:
         self.lines = common.Lines(path)
         self.all = [Outcome(**record) for record in self.lines.all if set(record) == set(Outcome._fields)]
 
-    def of(self, model: str, setup: str, budget: str, items: Sequence[Item]) -> list[Outcome]:
+    def of(self, model: str, setup: str, budget: str, ids: Iterable[str]) -> list[Outcome]:
         """Those of a row, in the problems' order."""
         found = {o.id: o for o in self.all if (o.model, o.setup, o.budget) == (model, setup, budget)}
-        return [found[item.id] for item in items if item.id in found]
+        return [found[name] for name in ids if name in found]
 
     def add(self, outcome: Outcome) -> None:
         self.all.append(outcome)
@@ -68,19 +70,24 @@ class Records:
 
 
 def solved(
-    backend: NativeBackend, label: str, budget: str, task: Chosen, items: Sequence[Item], journal: Path, args: Any
+    backends: Mapping[str, NativeBackend],
+    setup: Setup,
+    budget: str,
+    task: Chosen,
+    items: Sequence[Item],
+    journal: Path,
+    args: Any,
 ) -> Iterator[Graded]:
     """Answer items by a row and grade them, by the texts of a journal as far as it has them."""
-    setup = SETUPS[label]
     sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
     return solve_items(
-        {"main": backend}, find(setup.method), task, items, setup.parameters,
+        backends, find(setup.method), task, items, setup.parameters,
         sampling=sampling, seed=args.seed, budget=Budget.parse(budget), journal=journal, parallel=args.parallel,
     )  # fmt: skip
 
 
 def measure(
-    backend: NativeBackend,
+    backends: Mapping[str, NativeBackend],
     model: str,
     label: str,
     budget: str,
@@ -90,16 +97,31 @@ def measure(
     args: Any,
 ) -> None:
     """Run what is missing of a row."""
-    known = {outcome.id for outcome in records.of(model, label, budget, items)}
+    known = {outcome.id for outcome in records.of(model, label, budget, [item.id for item in items])}
     missing = [item for item in items if item.id not in known]
     if not missing:
         return
     folder = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
-    for item, result, correct in solved(backend, label, budget, task, missing, folder, args):
+    setup = SETUPS[label]._replace(parameters=dict(SETUPS[label].parameters) | dict(args.set))
+    for item, result, correct in solved(backends, setup, budget, task, missing, folder, args):
         cost = result.cost
         figures = (cost.tokens, cost.sequential, cost.operations, cost.seconds)
         records.add(Outcome(model, label, budget, item.id, correct, *figures, result.why, result.error))
         print(f"{model}, {label}, {item.id}: {'right' if correct else 'wrong'}, {cost.tokens} tokens", flush=True)
+
+
+class Beyond(NamedTuple):
+    """A row against another on the same problems: the difference, bootstrapped, and McNemar's exact test.
+
+    `detectable` is the smallest difference that this test finds on so many problems with a power of 80%, at a level of
+    5%, where as many problems are right by one row alone as are here.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    detectable: float
 
 
 class Row(NamedTuple):
@@ -112,7 +134,7 @@ class Row(NamedTuple):
     correct: int
     low: float
     high: float
-    gain: tuple[float, float, float]
+    beyond: Beyond | None
     tokens: float
     sequential: float
     operations: float
@@ -123,21 +145,35 @@ class Row(NamedTuple):
     def accuracy(self) -> float:
         return self.correct / self.problems
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return self._asdict() | {"beyond": self.beyond and self.beyond._asdict()}
+
 
 def row_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Row:
-    """Accuracy with Wilson's interval, and the difference from another row on the same problems, bootstrapped."""
+    """Return accuracy with Wilson's interval, and what sets it apart from another row."""
     correct = sum(o.correct for o in outcomes)
     low, high = wilson(correct, len(outcomes))
-    base = {o.id: o.correct for o in others}
-    gains = np.array([float(o.correct) - base[o.id] for o in outcomes if o.id in base])
-    gain = (float(gains.mean()), *common.bootstrap(gains)) if len(gains) else (float("nan"),) * 3
     first = outcomes[0]
     means = [
         float(np.mean([getattr(o, name) for o in outcomes]))
         for name in ("tokens", "sequential", "operations", "seconds")
     ]
     failed = sum(o.why == "failed" for o in outcomes)
-    return Row(first.model, first.setup, first.budget, len(outcomes), correct, low, high, gain, *means, failed)
+    beyond = beyond_of(outcomes, others)
+    return Row(first.model, first.setup, first.budget, len(outcomes), correct, low, high, beyond, *means, failed)
+
+
+def beyond_of(outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> Beyond | None:
+    """Compare two rows on the problems of both; with itself a row is not compared."""
+    base = {o.id: o.correct for o in others}
+    pairs = [(o.correct, base[o.id]) for o in outcomes if o.id in base]
+    if not pairs or outcomes[0][:3] == others[0][:3]:
+        return None
+    own, other = np.array(pairs, dtype=bool).T
+    gains = own.astype(float) - other
+    detectable = smallest_difference(float((own != other).mean()), len(pairs))
+    return Beyond(float(gains.mean()), *common.bootstrap(gains), mcnemar(own, other).exact, detectable)
 
 
 def rows_of(
@@ -145,30 +181,58 @@ def rows_of(
     models: Iterable[str],
     labels: Sequence[str],
     budgets: Sequence[str],
-    items: Sequence[Item],
+    ids: Sequence[str],
     beyond: str,
 ) -> list[Row]:
+    """Return the rows that there are, each compared with one of its model."""
     rows = []
     for model in models:
         for budget in budgets:
-            others = records.of(model, beyond, "", items) or records.of(model, beyond, budget, items)
+            others = records.of(model, beyond, "", ids) or records.of(model, beyond, budget, ids)
             for label in labels:
-                if outcomes := records.of(model, label, budget, items):
+                if outcomes := records.of(model, label, budget, ids):
                     rows.append(row_of(outcomes, others))
     return rows
 
 
-def table(rows: Sequence[Row], beyond: str) -> str:
-    """As Markdown."""
-    head = f"model | method | budget | problems | right | 95% | beyond {beyond} | tokens | in a row | G operations | s"
-    lines = [f"| {head} |", "|---" * 11 + "|"]
+def tables(rows: Sequence[Row], beyond: str) -> str:
+    """Return a table in Markdown for each model and budget, under a line with both."""
+    parts = []
+    for (model, budget), part in itertools.groupby(rows, key=lambda r: (r.model, r.budget)):
+        own = list(part)
+        seconds = {r.setup: f"{r.seconds:.1f}" for r in own}
+        parts.append(f"{model}, budget {budget or 'none'}:\n\n{table(own, beyond, {'s': seconds})}")
+    return "\n\n".join(parts)
+
+
+def table(
+    rows: Sequence[Row], beyond: str, more: Mapping[str, Mapping[str, str]] = {}, names: Mapping[str, str] = {}
+) -> str:
+    """Return rows of one model as Markdown; p-values are corrected by Holm over the rows.
+
+    Parameters
+    ----------
+    more : mapping of str to mapping of str to str
+        Further columns: a cell for each row by its name.
+    names : mapping of str to str
+        What to print for the names of rows.
+    """
+    compared = [r.beyond.p for r in rows if r.beyond]
+    p_values = iter(holm(compared).p if compared else ())
+    head = ["method", "right", f"beyond {beyond}", "p", "detectable", "tokens", "in a row", "G operations", *more]
+    usual = max((r.problems for r in rows), default=0)
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for r in rows:
-        mean, low, high = r.gain
-        gain = "" if np.isnan(mean) else f"{mean:+.1%} ({low:+.1%} to {high:+.1%})"
-        failed = f", {r.failed} failed" if r.failed else ""
-        cells = [r.model, r.setup, r.budget or "none", f"{r.problems}{failed}", f"{r.accuracy:.1%}"]
-        cells += [f"{r.low:.1%} to {r.high:.1%}", gain, f"{r.tokens:,.0f}", f"{r.sequential:,.0f}"]
-        lines.append(f"| {' | '.join([*cells, f'{r.operations / 1e9:,.0f}', f'{r.seconds:.1f}'])} |")
+        cells = [names.get(r.setup, r.setup), f"{r.accuracy:.1%} ({r.low:.1%} to {r.high:.1%})", "", "", ""]
+        if r.problems != usual:
+            cells[0] += f", {r.problems} problems"
+        if r.failed:
+            cells[0] += f", {r.failed} failed"
+        if r.beyond:
+            mean, low, high, _, detectable = r.beyond
+            cells[2:5] = [f"{mean:+.1%} ({low:+.1%} to {high:+.1%})", f"{next(p_values):.2g}", f"{detectable:.1%}"]
+        cells += [f"{r.tokens:,.0f}", f"{r.sequential:,.0f}", f"{r.operations / 1e9:,.0f}"]
+        lines.append(f"| {' | '.join([*cells, *(column[r.setup] for column in more.values())])} |")
     return "\n".join(lines)
 
 
@@ -199,6 +263,13 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path)
 
 
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected NAME=TEXT, got {text!r}")
+    return name, value
+
+
 def main() -> None:
     p = common.parser(__doc__, text=False)
     p.add_argument("--task", default="gsm8k", help="as intact eval takes it; its data lie in $INTACT_DATA")
@@ -207,6 +278,10 @@ def main() -> None:
     p.add_argument("--having", metavar="NAME", help="of these only problems with such data, such as tests")
     p.add_argument("--methods", metavar="A/B", help="rows by name, of any group (--list)")
     p.add_argument("--beyond", default="greedy", metavar="ROW", help="the row that others are compared with (greedy)")
+    p.add_argument("--large", type=common.model_path, metavar="MODEL", help="a larger model, for rows of two (pairs)")
+    p.add_argument(
+        "--set", action="append", type=_parameter, default=[], metavar="NAME=TEXT", help="a parameter of all rows"
+    )
     p.add_argument("--list", action="store_true", help="print the names of the rows and leave")
     p.add_argument(
         "--budget", action="append", metavar="CAPS", help="of a problem, such as tokens=4k; may be given again"
@@ -242,14 +317,14 @@ def main() -> None:
             with_model(path, name, labels, budgets, task, items, records, args)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here")
-    rows = rows_of(records, names, labels, budgets, items, args.beyond)
-    print("\n" + table(rows, args.beyond))
+    rows = rows_of(records, names, labels, budgets, [item.id for item in items], args.beyond)
+    print("\n" + tables(rows, args.beyond))
     if args.table:
-        args.table.write_text(table(rows, args.beyond) + "\n", "utf-8")
+        args.table.write_text(tables(rows, args.beyond) + "\n", "utf-8")
     if args.plot and rows:
         plot(rows, args.plot)
     if args.json:
-        found = {"machine": common.machine(), "task": args.task, "rows": [r._asdict() for r in rows]}
+        found = {"machine": common.machine(), "task": args.task, "rows": [r.to_dict() for r in rows]}
         args.json.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
@@ -265,15 +340,18 @@ def with_model(
 ) -> None:
     """Run all rows of a model; it is loaded only if something is missing."""
     rows = [(label, budget) for budget in budgets for label in labels]
-    if all(len(records.of(name, label, budget, items)) == len(items) for label, budget in rows):
+    ids = [item.id for item in items]
+    if all(len(records.of(name, label, budget, ids)) == len(ids) for label, budget in rows):
         return
-    model = intact.load(path, threads=args.threads)
-    backend = NativeBackend(model)
+    models = {"main": path} | ({"large": args.large} if args.large else {})
+    loaded = {role: intact.load(file, threads=args.threads) for role, file in models.items()}
+    backends = {role: NativeBackend(model) for role, model in loaded.items()}
     # All rows of some problems before the next: their texts, which rows share, are used up wherever this is stopped.
     for first in range(0, len(items), args.parallel):
         for label, budget in rows:
-            measure(backend, name, label, budget, task, items[first : first + args.parallel], records, args)
-    model.close()
+            measure(backends, name, label, budget, task, items[first : first + args.parallel], records, args)
+    for model in loaded.values():
+        model.close()
 
 
 if __name__ == "__main__":

@@ -119,6 +119,30 @@ REVISIONS = {
     **sizes("think and execute", "think_and_execute", (4,)),
     **sizes("hogwild", "hogwild", (2,)),
 }
+OTHERS = {  # the windows of DeepConf and the cues of TrimR are made for texts of 300 tokens without tags
+    **sizes("self-certainty", "self_certainty", (16,), vocabulary=151_936),
+    **sizes("DeepConf-high", "deepconf", (16,), keep=90, window=32),
+    **sizes("DeepConf-low", "deepconf", (16,), keep=10, window=32),
+    **sizes("DeepConf online", "deepconf_online", (16,), warmup=8, keep=90, window=32, batch=4, stride=32),
+    **sizes("adaptive settings", "diff_adapt", (4,)),
+    **sizes("step pruning", "step_pruning", (4,)),
+    **single("told that it is wrong", "rise", turns=3),
+    **single("budget forcing", "budget_forcing", thinking=512, waits=1),
+    **single("TrimR", "trimr", cue="\nFinal Answer:"),
+}
+PAIRS = {  # of a model and a larger one, `--large`
+    **single("entropy decoding", "entropy_decoding"),
+    **single("arbitrage", "arbitrage", scorer="p_true"),
+    **single("GlimpRouter", "glimp_router"),
+    **sizes("AB-MCTS-M", "ab_mcts_m", (4,), models="main, large"),
+}
+RETRIEVED = {  # with a collection of passages, `--set file=FILE`
+    **greedy("retrieval, greedy", "retrieval"),
+    **greedy("iterative retrieval, greedy", "iterative_retrieval", rounds=2),
+}
+CHOICES = {  # of questions with choices
+    **sizes("choice shuffling", "choice_shuffling", (4, 16)),
+}
 PROOFS = {
     **sizes("proof repair", "proof_repair", (8,), tries=1, rounds=1),
     **sizes("draft, sketch, prove", "draft_sketch_prove", (8,), tries=1),
@@ -133,6 +157,10 @@ GROUPS: Mapping[str, Mapping[str, Setup]] = {
     "judges": JUDGES,
     "steps": STEPS,
     "revisions": REVISIONS,
+    "others": OTHERS,
+    "pairs": PAIRS,
+    "retrieved": RETRIEVED,
+    "choices": CHOICES,
     "proofs": PROOFS,
 }
 SETUPS: Mapping[str, Setup] = {name: setup for group in GROUPS.values() for name, setup in group.items()}

@@ -1,0 +1,214 @@
+"""Write the tables of docs/scaling.md, and the measured rows on the methods' pages, from the records of scaling.py.
+
+    python benchmarks/scaling_tables.py [--check]
+
+A table stands in the page between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`, `seeds` being that of the
+searches under several seeds; a method's page has its rows of all other tables between `<!-- measured -->` and
+`<!-- end of measured -->`. With --check nothing is written; the exit
+status is 1 if a page would change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from common import bootstrap
+from numpy.typing import NDArray
+from scaling import RECORDS, Outcome, Records, Row, rows_of, table
+from scaling_setups import GROUPS, SETUPS
+
+from intact.stats import clustered, holm, permutation
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "scaling.md"
+SMALL, LARGE = (f"qwen2.5-coder-{size}-instruct-q4_k_m" for size in ("0.5b", "1.5b"))
+SIZES = {SMALL: "0.5B", LARGE: "1.5B"}
+GSM8K = "gsm8k-0-0.7-512"
+HUMANEVAL = "humaneval-style-base-0-0.8-384"
+SETS = {GSM8K: "GSM8K", HUMANEVAL: "HumanEval, continued", "math500-0-0.7-512": "MATH-500"}
+
+
+class Table(NamedTuple):
+    """Rows that stand together: a file of records, a model, and the names of the rows, or of a group of them.
+
+    `among` is a row whose problems are those of the table; by default they are those of the row compared with. `anchor`
+    is the section of the page.
+    """
+
+    anchor: str
+    records: str
+    model: str
+    labels: Sequence[str]
+    budget: str = ""
+    beyond: str = "greedy"
+    among: str = ""
+
+    def rows(self) -> list[Row]:
+        records = Records(RECORDS / f"{self.records}.jsonl")
+        among = self.among or self.beyond
+        ids = {o.id for o in records.all if (o.model, o.setup) == (self.model, among)}
+        return rows_of(records, [self.model], self.labels, [self.budget], sorted(ids, key=_natural), self.beyond)
+
+
+def _natural(name: str) -> list[int | str]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _group(name: str, *before: str) -> list[str]:
+    return [*before, *GROUPS[name]]
+
+
+POOLED = [name for name in GROUPS["pool"] if "P(true)" not in name and name != "particle filter 16"]
+JUDGED = "judges-searches-and-revisions"
+PROGRAMS = "programs-that-the-model-runs"
+CHOSEN = "choosers-of-the-same-texts"
+BEFORE = ("greedy", "self-consistency 4")
+SEARCHES = [
+    "self-consistency 4", "particle filter 4", "SMC 4", "entropic particle filter 4", "particle Gibbs 2",
+    "beam search 4", "DVTS 4", "REBASE 4", "early rejection 4", "A*", "AB-MCTS 4",
+]  # fmt: skip
+"""The rows under several seeds; the others are compared with the first."""
+SEEDS = (0, 1, 2)
+CAP = "text=512"
+DETECTED = 1.959964 + 0.841621
+"""Standard errors that a difference must be away from none to be found at 5% with a power of 80%."""
+TABLES: Mapping[str, Table] = {
+    "0.5B": Table("accuracy-and-cost-of-methods", GSM8K, SMALL, POOLED),
+    "1.5B": Table("accuracy-and-cost-of-methods", GSM8K, LARGE, POOLED),
+    "choosers, GSM8K": Table(
+        CHOSEN, GSM8K, SMALL, ["greedy", "self-consistency 16", "best-of-n by likelihood 16", *GROUPS["choosers"]]
+    ),
+    "choosers, HumanEval": Table(
+        CHOSEN, HUMANEVAL, SMALL,
+        ["greedy", "best-of-n by likelihood 4", "best-of-n by likelihood 16", *GROUPS["choosers"]],
+    ),
+    "tests": Table(
+        "tests-and-judges-over-growing-numbers-of-texts", HUMANEVAL, SMALL,
+        ["greedy", *GROUPS["tests"], "best-of-n by likelihood 4", "best-of-n by likelihood 16"],
+        among="best-of-n by tests 2",
+    ),
+    "programs": Table(
+        PROGRAMS, GSM8K, LARGE,
+        ["program-aided, greedy", "interleaved code, greedy", "code verification, greedy", "greedy",
+         "self-consistency 4"],
+    ),
+    "votes of programs": Table(
+        PROGRAMS, GSM8K, LARGE,
+        ["interleaved code 4", "code verified 4", "collaborative verification 4", "program-aided 4",
+         "self-consistency 4", "self-consistency 16", "self-consistency 64"],
+        beyond="self-consistency 4",
+    ),
+    "programs, MATH-500": Table(
+        PROGRAMS, "math500-0-0.7-512", LARGE, ["greedy", "interleaved code, greedy", "program-aided, greedy"]
+    ),
+    "judges": Table(JUDGED, GSM8K, SMALL, _group("judges", *BEFORE)),
+    "steps": Table(JUDGED, GSM8K, SMALL, _group("steps"), budget=CAP),
+    "revisions": Table(JUDGED, GSM8K, SMALL, _group("revisions")),
+    "others": Table("other-methods", GSM8K, SMALL, _group("others", "greedy", "self-consistency 16")),
+    "pairs": Table("two-models", GSM8K, SMALL, _group("pairs", "greedy")),
+}  # fmt: skip
+
+
+def seeds_table() -> str:
+    """Return the searches under several seeds as Markdown: what is right is a mean over seeds, problem by problem."""
+    records = [Records(RECORDS / f"gsm8k-{seed}-0.7-512.jsonl") for seed in SEEDS]
+    done = [{o.id for o in each.all if (o.setup, o.budget) == (row, CAP)} for each in records for row in SEARCHES]
+    ids = sorted(set.intersection(*done), key=_natural)
+
+    def outcomes(label: str) -> list[list[Outcome]]:
+        return [each.of(SMALL, label, CAP, ids) for each in records]
+
+    def shares(label: str) -> NDArray[np.float64]:
+        return np.array([[float(o.correct) for o in each] for each in outcomes(label)])
+
+    base = shares(SEARCHES[0]).mean(axis=0)
+    right = {label: shares(label) for label in SEARCHES}
+    p_values = iter(holm([permutation(right[label].mean(axis=0), base).p for label in SEARCHES[1:]]).p)
+    head = ["method", *(f"seed {seed}" for seed in SEEDS), "mean", f"beyond {SEARCHES[0]}", "p", "detectable", "tokens"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for label, each in right.items():
+        low, high = clustered(each.T)[1:3]
+        cells = [linked(label), *(f"{one:.1%}" for one in each.mean(axis=1))]
+        cells += [f"{each.mean():.1%} ({low:.1%} to {high:.1%})", "", "", ""]
+        if label != SEARCHES[0]:
+            gains = each.mean(axis=0) - base
+            least, most = bootstrap(gains)
+            seen = DETECTED * gains.std(ddof=1) / math.sqrt(len(gains))
+            cells[-3:] = [f"{gains.mean():+.1%} ({least:+.1%} to {most:+.1%})", f"{next(p_values):.2g}", f"{seen:.1%}"]
+        tokens = np.mean([o.tokens for row in outcomes(label) for o in row])
+        lines.append(f"| {' | '.join([*cells, f'{tokens:,.0f}'])} |")
+    return "\n".join(lines)
+
+
+def linked(label: str) -> str:
+    """Return a row's name with a link to its method's page."""
+    return f"[{label}](methods/{SETUPS[label].method}.md)"
+
+
+def filled(text: str, draw: Callable[[str], str]) -> str:
+    """Return a page's text with a table, drawn by its name, in each place for one."""
+
+    def fill(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{draw(match[2])}\n<!-- end of scaling -->"
+
+    return re.sub(r"(<!-- scaling: (.+?) -->)\n.*?<!-- end of scaling -->", fill, text, flags=re.DOTALL)
+
+
+def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
+    """Return the rows of a method, each from the first table that has it."""
+    head = "| set | model | row | right | beyond | tokens |"
+    lines: dict[tuple[str, str, str], str] = {}
+    for name, part in rows.items():
+        where = TABLES[name]
+        for row in part:
+            key = where.records, where.model, row.setup
+            if SETUPS[row.setup].method != method or key in lines:
+                continue
+            cells = [f"[{SETS[where.records]}](../scaling.md#{where.anchor})", SIZES[where.model], row.setup]
+            cells += [f"{row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})", ""]
+            if row.beyond:
+                mean, low, high, *_ = row.beyond
+                cells[-1] = f"{where.beyond}: {mean:+.1%} ({low:+.1%} to {high:+.1%})"
+            lines[key] = f"| {' | '.join([*cells, f'{row.tokens:,.0f}'])} |"
+    return "\n".join([head, "|---" * 6 + "|", *lines.values()])
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Yield each page that has a place for tables, and its text with these."""
+    rows = {name: each.rows() for name, each in TABLES.items()}
+
+    def draw(name: str) -> str:
+        if name == "seeds":
+            return seeds_table()
+        return table(rows[name], TABLES[name].beyond, names={row.setup: linked(row.setup) for row in rows[name]})
+
+    yield PAGE, filled(PAGE.read_text("utf-8"), draw)
+    for path in sorted((DOCS / "methods").glob("*.md")):
+        text = path.read_text("utf-8")
+        begin, end = "<!-- measured -->\n", "<!-- end of measured -->"
+        before, found, rest = text.partition(begin)
+        if found:
+            yield path, before + begin + measured(path.stem, rows) + "\n" + end + rest.partition(end)[2]
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page would change")
+    args = p.parse_args()
+    changed = [(path, text) for path, text in pages() if path.read_text("utf-8") != text]
+    for path, text in changed:
+        print(os.path.relpath(path))
+        if not args.check:
+            path.write_text(text, "utf-8")
+    raise SystemExit(bool(args.check and changed))
+
+
+if __name__ == "__main__":
+    main()
