@@ -2,10 +2,10 @@
 
     python benchmarks/scaling_tables.py [--check]
 
-A table stands in the page between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`, `seeds` being that of the
-searches under several seeds; a method's page has its rows of all other tables between `<!-- measured -->` and
-`<!-- end of measured -->`. With --check nothing is written; the exit
-status is 1 if a page would change.
+A table stands in the page between `<!-- scaling: NAME -->` and `<!-- end of scaling -->`: `seeds` is that of the
+searches under several seeds, `pools` that of pools.py. A method's page has its rows of the other tables between
+`<!-- measured -->` and `<!-- end of measured -->`. With --check nothing is written; the exit status is 1 if a page
+would change.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pools
 from common import bootstrap
 from numpy.typing import NDArray
 from scaling import RECORDS, Outcome, Records, Row, rows_of, table
@@ -187,6 +188,8 @@ def pages() -> Iterator[tuple[Path, str]]:
     def draw(name: str) -> str:
         if name == "seeds":
             return seeds_table()
+        if name == "pools":
+            return pools.table(pools.kept())
         return table(rows[name], TABLES[name].beyond, names={row.setup: linked(row.setup) for row in rows[name]})
 
     yield PAGE, filled(PAGE.read_text("utf-8"), draw)

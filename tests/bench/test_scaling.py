@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from intact.evaluate.results import ItemRecord, ItemSample
 from intact.stats import holm, mcnemar, smallest_difference
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-MODULES = ("scaling_tables", "scaling", "scaling_setups", "common")
+MODULES = ("scaling_tables", "pools", "scaling", "scaling_setups", "common")
 
 
 @pytest.fixture
@@ -53,6 +54,24 @@ def test_a_table_corrects_p_values_over_its_rows_and_marks_what_is_unlike_them(s
     corrected = holm([good.beyond.p, even.beyond.p]).p
     assert [row[3] for row in cells] == ["", *(f"{p:.2g}" for p in corrected)]
     assert corrected[0] == 2 * good.beyond.p
+
+
+def test_a_pool_is_what_decides_of_each_sample(tables):
+    pools = sys.modules["pools"]
+    samples = [
+        ItemSample(f"p/{place}", answer, correct, 3, -1.0, "end", {}, rewards={"likelihood": reward})
+        for place, (answer, correct, reward) in enumerate(
+            [("4", True, -0.5), ("5", False, -0.1), (None, False, -0.9), ("4", True, -0.1)]
+        )
+    ]
+    record = ItemRecord(0, 0, "p", "4", "4", True, 0, 0.5, {}, {}, "done", "", tuple(samples), True)
+    pool = pools.Pool.of("set", "model-0.5b.gguf", record)
+    assert (pool.answers, pool.right, pool.places) == ([0, 1, None, 0], [1, 0, 0, 1], [2, 0, 3, 1])
+    found = {k: {name: float(one) for name, (one,) in pools.shares([pool], k).items()} for k in (1, 2, 4)}
+    assert found[1] == {pools.VOTE: 0.5, pools.LIKELIEST: 0.5, pools.ANY: 0.5}
+    assert found[2][pools.LIKELIEST] == pytest.approx(3 / 6)  # the two right ones, and either of them with no answer
+    assert found[2][pools.VOTE] == pytest.approx((1 + 2 + 2 / 2) / 6)  # of one vote each, both have a half
+    assert found[4] == {pools.VOTE: 1.0, pools.LIKELIEST: 0.0, pools.ANY: 1.0}
 
 
 def test_pages_show_what_the_records_say(tables):

@@ -1,0 +1,147 @@
+"""Pools of samples: for how many problems one sample, the vote, the likeliest and the best of k samples are right.
+
+    intact eval MODEL arc_challenge --method best_of_n -n 64 --out arc.jsonl
+    python benchmarks/pools.py add "ARC-Challenge" arc.jsonl      # keep what decides of each sample in records/
+    python benchmarks/pools.py                                    # print the table of what is kept
+
+All are means over every choice of k of a problem's samples, hence unbiased; intervals are Student's t over problems,
+and the bootstrap over them for the difference to one sample. Kept are, of each sample, which answer it gives, whether
+this is right, and its place by mean log-probability; no texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from common import Lines, bootstrap
+
+from intact.evaluate.files import read
+from intact.evaluate.results import ItemRecord
+from intact.evaluate.samples import own_samples
+from intact.exact import ranking
+from intact.stats import best_at_k, clustered, holm, majority_at_k, pass_at_k, permutation
+from intact.stats.checks import Floats
+
+RECORDS = Path(__file__).parent / "records" / "pools.jsonl"
+SIZES = (4, 16)
+VOTE, LIKELIEST, ANY = "the vote", "the likeliest", "any (pass@k)"
+
+
+class Pool(NamedTuple):
+    """The samples of one problem.
+
+    `answers` are numbers, equal where the answers are, and None where a sample gives none; `places` are ranks by mean
+    log-probability, 0 the likeliest.
+    """
+
+    set: str
+    model: str
+    id: str
+    answers: Sequence[int | None]
+    right: Sequence[int]
+    places: Sequence[int]
+
+    @classmethod
+    def of(cls, name: str, model: str, record: ItemRecord) -> Pool:
+        samples = own_samples(record)
+        known = list(dict.fromkeys(one.answer for one in samples if one.answer is not None))
+        answers = [None if one.answer is None else known.index(one.answer) for one in samples]
+        ranked = ranking([one.rewards["likelihood"] for one in samples])
+        return cls(name, model, record.id, answers, [int(bool(one.correct)) for one in samples], places_of(ranked))
+
+
+def places_of(ranked: Sequence[int]) -> list[int]:
+    """Return the place of each sample in a ranking."""
+    places = [0] * len(ranked)
+    for place, sample in enumerate(ranked):
+        places[sample] = place
+    return places
+
+
+def add(name: str, path: Path) -> None:
+    """Keep the samples of a result of best-of-n by likelihood."""
+    result = read(path)
+    (model,) = result.manifest["models"]
+    lines = Lines(RECORDS)
+    if any((one["set"], one["model"]) == (name, model["name"]) for one in lines.all):
+        raise SystemExit(f"{RECORDS} has the pools of {name} by {model['name']} already")
+    for record in result.records:
+        lines.add(Pool.of(name, model["name"], record)._asdict())
+
+
+def kept() -> list[Pool]:
+    """Return all that was kept."""
+    return [Pool(**one) for one in Lines(RECORDS).all]
+
+
+def shares(pools: Sequence[Pool], k: int) -> dict[str, Floats]:
+    """Return for each chooser the chance that it is right with k of the samples, problem by problem."""
+    right = [[bool(one) for one in pool.right] for pool in pools]
+    places = [[-float(place) for place in pool.places] for pool in pools]
+    counts = [(len(one), sum(one)) for one in right]
+    return {
+        VOTE: majority_at_k([pool.answers for pool in pools], right, k, ties="shared"),
+        LIKELIEST: best_at_k(places, right, k),
+        ANY: np.array([float(pass_at_k(n, c, k)) for n, c in counts]),
+    }
+
+
+def table(pools: Sequence[Pool]) -> str:
+    """Return a row for each set, model and chooser as Markdown; p-values are corrected by Holm over all choosers."""
+    head = ["set", "model", "chooser", "k = 1", *(f"k = {k}" for k in SIZES), "all", "all beyond one", "p"]
+    rows: list[list[str]] = []
+    p_values: dict[int, float] = {}
+    for (name, model), part in itertools.groupby(pools, key=lambda one: (one.set, one.model)):
+        own = list(part)
+        most = min(len(pool.right) for pool in own)
+        by_size = {k: shares(own, k) for k in (1, *SIZES, most)}
+        one = by_size[1][VOTE]
+        for chooser in by_size[1]:
+            values = by_size[most][chooser]
+            cells = [f"{name}, {len(own)} problems", _size(model), chooser, _share(one)]
+            cells += [_share(by_size[k][chooser]) for k in SIZES] + [f"{most}: {_share(values)}", ""]
+            if chooser != ANY:
+                low, high = bootstrap(values - one)
+                cells[-1] = f"{(values - one).mean():+.1%} ({low:+.1%} to {high:+.1%})"
+                p_values[len(rows)] = permutation(values, one).p
+            rows.append(cells)
+    corrected = dict(zip(p_values, holm(list(p_values.values())).p, strict=True))
+    lines = [
+        f"| {' | '.join([*row, f'{corrected[place]:.2g}' if place in corrected else ''])} |"
+        for place, row in enumerate(rows)
+    ]
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *lines])
+
+
+def _size(model: str) -> str:
+    """Return the part of a model's name that says its size."""
+    found = re.search(r"\d+(\.\d+)?[bm]\b", model)
+    return found[0].upper() if found else model
+
+
+def _share(values: Floats) -> str:
+    found = clustered(values[:, None])
+    return f"{found.estimate:.1%} ({max(0.0, found.low):.1%} to {min(1.0, found.high):.1%})"
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = p.add_subparsers(dest="command")
+    adding = commands.add_parser("add", help="keep the samples of a result")
+    adding.add_argument("name", help="the set, as the table has it")
+    adding.add_argument("result", type=Path, help="of `intact eval ... --method best_of_n`")
+    args = p.parse_args()
+    if args.command == "add":
+        add(args.name, args.result)
+    else:
+        print(table(kept()))
+
+
+if __name__ == "__main__":
+    main()
