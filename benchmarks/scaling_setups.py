@@ -120,10 +120,10 @@ REVISIONS = {
     **sizes("hogwild", "hogwild", (2,)),
 }
 OTHERS = {  # the windows of DeepConf and the cues of TrimR are made for texts of 300 tokens without tags
-    **sizes("self-certainty", "self_certainty", (16,), vocabulary=151_936),
-    **sizes("DeepConf-high", "deepconf", (16,), keep=90, window=32),
-    **sizes("DeepConf-low", "deepconf", (16,), keep=10, window=32),
-    **sizes("DeepConf online", "deepconf_online", (16,), warmup=8, keep=90, window=32, batch=4, stride=32),
+    **sizes("self-certainty", "self_certainty", (8,), vocabulary=151_936),
+    **sizes("DeepConf-high", "deepconf", (8,), keep=90, window=32),
+    **sizes("DeepConf-low", "deepconf", (8,), keep=10, window=32),
+    **sizes("DeepConf online", "deepconf_online", (8,), warmup=4, keep=90, window=32, batch=2, stride=32),
     **sizes("adaptive settings", "diff_adapt", (4,)),
     **sizes("step pruning", "step_pruning", (4,)),
     **single("told that it is wrong", "rise", turns=3),

@@ -112,7 +112,7 @@ TABLES: Mapping[str, Table] = {
     "judges": Table(JUDGED, GSM8K, SMALL, _group("judges", *BEFORE)),
     "steps": Table(JUDGED, GSM8K, SMALL, _group("steps"), budget=CAP),
     "revisions": Table(JUDGED, GSM8K, SMALL, _group("revisions")),
-    "others": Table("other-methods", GSM8K, SMALL, _group("others", "greedy", "self-consistency 16")),
+    "others": Table("other-methods", GSM8K, SMALL, _group("others", *BEFORE)),
     "pairs": Table("two-models", GSM8K, SMALL, _group("pairs", "greedy")),
 }  # fmt: skip
 
