@@ -23,6 +23,8 @@ from intact.formats import open_checkpoint
 from intact.text import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDS = ROOT / "benchmarks" / "records"
+"""The results that benchmarks go on from, and that pages are written from."""
 MODELS = Path(os.environ.get("INTACT_MODELS", "~/.cache/intact-test-models")).expanduser()
 DATA = Path(os.environ.get("INTACT_DATA", ROOT.parent / "shared" / "data")).expanduser()
 SHORT = {

@@ -33,8 +33,6 @@ from intact.solving import solve_items
 from intact.stats.intervals import wilson
 from intact.tasks.choose import choose
 
-RECORDS = Path(__file__).parent / "records"
-
 
 class Outcome(NamedTuple):
     """The outcome of a problem."""
@@ -87,7 +85,7 @@ def main() -> None:
     p.add_argument("--problems", type=int, default=20, metavar="N", help="the first N (default 20)")
     p.add_argument("--max-tokens", type=int, default=512)
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help="what became of each problem")
+    p.add_argument("--records", type=Path, default=common.RECORDS, metavar="DIR", help="what became of each problem")
     p.add_argument("--done", action="store_true", help="run nothing: a table of what there is")
     options = p.parse_args()
     if options.llama_server is None and not options.done:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from common import Lines, bootstrap
+from common import RECORDS, Lines, bootstrap
 
 from intact.evaluate.files import read
 from intact.evaluate.results import ItemRecord
@@ -28,7 +28,7 @@ from intact.exact import ranking
 from intact.stats import best_at_k, clustered, holm, majority_at_k, pass_at_k, permutation
 from intact.stats.checks import Floats
 
-RECORDS = Path(__file__).parent / "records" / "pools.jsonl"
+POOLS = RECORDS / "pools.jsonl"
 SIZES = (4, 16)
 VOTE, LIKELIEST, ANY = "the vote", "the likeliest", "any (pass@k)"
 
@@ -68,16 +68,16 @@ def add(name: str, path: Path) -> None:
     """Keep the samples of a result of best-of-n by likelihood."""
     result = read(path)
     (model,) = result.manifest["models"]
-    lines = Lines(RECORDS)
+    lines = Lines(POOLS)
     if any((one["set"], one["model"]) == (name, model["name"]) for one in lines.all):
-        raise SystemExit(f"{RECORDS} has the pools of {name} by {model['name']} already")
+        raise SystemExit(f"{POOLS} has the pools of {name} by {model['name']} already")
     for record in result.records:
         lines.add(Pool.of(name, model["name"], record)._asdict())
 
 
 def kept() -> list[Pool]:
     """Return all that was kept."""
-    return [Pool(**one) for one in Lines(RECORDS).all]
+    return [Pool(**one) for one in Lines(POOLS).all]
 
 
 def shares(pools: Sequence[Pool], k: int) -> dict[str, Floats]:

@@ -33,8 +33,6 @@ from intact.stats import holm, mcnemar, smallest_difference, wilson
 from intact.tasks.choose import Chosen, choose
 from intact.tasks.task import Item
 
-RECORDS = Path(__file__).parent / "records"
-
 
 class Outcome(NamedTuple):
     """What became of a problem."""
@@ -286,7 +284,7 @@ def main() -> None:
     p.add_argument(
         "--budget", action="append", metavar="CAPS", help="of a problem, such as tokens=4k; may be given again"
     )
-    p.add_argument("--records", type=Path, default=RECORDS, metavar="DIR", help="what became of each problem")
+    p.add_argument("--records", type=Path, default=common.RECORDS, metavar="DIR", help="what became of each problem")
     p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="the texts")
     p.add_argument("--apart", action="store_true", help="a journal for each row: its seconds are its own")
     p.add_argument("--done", action="store_true", help="run nothing: a table of what there is")

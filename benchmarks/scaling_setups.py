@@ -141,7 +141,7 @@ RETRIEVED = {  # with a collection of passages, `--set file=FILE`
     **greedy("iterative retrieval, greedy", "iterative_retrieval", rounds=2),
 }
 CHOICES = {  # of questions with choices
-    **sizes("choice shuffling", "choice_shuffling", (4, 16)),
+    **sizes("choice shuffling", "choice_shuffling", (4,)),
 }
 PROOFS = {
     **sizes("proof repair", "proof_repair", (8,), tries=1, rounds=1),

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pools
-from common import bootstrap
+from common import RECORDS, bootstrap
 from numpy.typing import NDArray
-from scaling import RECORDS, Outcome, Records, Row, rows_of, table
+from scaling import Outcome, Records, Row, rows_of, table
 from scaling_setups import GROUPS, SETUPS
 
 from intact.stats import clustered, holm, permutation
@@ -32,8 +32,9 @@ PAGE = DOCS / "scaling.md"
 SMALL, LARGE = (f"qwen2.5-coder-{size}-instruct-q4_k_m" for size in ("0.5b", "1.5b"))
 SIZES = {SMALL: "0.5B", LARGE: "1.5B"}
 GSM8K = "gsm8k-0-0.7-512"
+ARC = "arc_challenge-0-0.7-512"
 HUMANEVAL = "humaneval-style-base-0-0.8-384"
-SETS = {GSM8K: "GSM8K", HUMANEVAL: "HumanEval, continued", "math500-0-0.7-512": "MATH-500"}
+SETS = {GSM8K: "GSM8K", ARC: "ARC-Challenge", HUMANEVAL: "HumanEval, continued", "math500-0-0.7-512": "MATH-500"}
 
 
 class Table(NamedTuple):
@@ -70,7 +71,7 @@ POOLED = [name for name in GROUPS["pool"] if "P(true)" not in name and name != "
 JUDGED = "judges-searches-and-revisions"
 PROGRAMS = "programs-that-the-model-runs"
 CHOSEN = "choosers-of-the-same-texts"
-BEFORE = ("greedy", "self-consistency 4")
+FOUR = "self-consistency 4"
 SEARCHES = [
     "self-consistency 4", "particle filter 4", "SMC 4", "entropic particle filter 4", "particle Gibbs 2",
     "beam search 4", "DVTS 4", "REBASE 4", "early rejection 4", "A*", "AB-MCTS 4",
@@ -104,15 +105,17 @@ TABLES: Mapping[str, Table] = {
         PROGRAMS, GSM8K, LARGE,
         ["interleaved code 4", "code verified 4", "collaborative verification 4", "program-aided 4",
          "self-consistency 4", "self-consistency 16", "self-consistency 64"],
-        beyond="self-consistency 4",
+        beyond=FOUR,
     ),
     "programs, MATH-500": Table(
         PROGRAMS, "math500-0-0.7-512", LARGE, ["greedy", "interleaved code, greedy", "program-aided, greedy"]
     ),
-    "judges": Table(JUDGED, GSM8K, SMALL, _group("judges", *BEFORE)),
-    "steps": Table(JUDGED, GSM8K, SMALL, _group("steps"), budget=CAP),
-    "revisions": Table(JUDGED, GSM8K, SMALL, _group("revisions")),
-    "others": Table("other-methods", GSM8K, SMALL, _group("others", *BEFORE)),
+    "judges": Table(JUDGED, GSM8K, SMALL, _group("judges", "greedy", FOUR), beyond=FOUR),
+    "steps": Table(JUDGED, GSM8K, SMALL, _group("steps"), budget=CAP, beyond=FOUR),
+    "revisions": Table(JUDGED, GSM8K, SMALL, _group("revisions"), beyond=FOUR),
+    "others": Table(JUDGED, GSM8K, SMALL, _group("others"), beyond=FOUR),
+    "retrieved": Table("examples-that-are-found", GSM8K, SMALL, _group("retrieved", "greedy")),
+    "choices": Table("choices-in-other-orders", ARC, SMALL, _group("choices", "greedy", FOUR), beyond=FOUR),
     "pairs": Table("two-models", GSM8K, SMALL, _group("pairs", "greedy")),
 }  # fmt: skip
 
