@@ -11,7 +11,11 @@ import openai
 import pytest
 
 import intact
+from intact.reason import Extend, Steps, method
+from intact.reason.driver import Driver
 from intact.reason.problem import Problem, whole_text
+from intact.reason.services import MethodJob
+from intact.reason.testing.toy import MarkovBackend
 from intact.serve.apis.openai import reasoning
 from intact.serve.app import create_app
 from intact.serve.errors import ApiError
@@ -277,3 +281,16 @@ def test_a_server_that_ends_waits_for_no_method(tiny_path):
             await asked
 
     asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+def test_a_method_that_fails_after_it_has_written_is_an_error_and_no_answer():
+    @method("none")
+    def breaking(problem: Problem) -> Steps:
+        yield Extend(problem.start)
+        raise RuntimeError("no more paper")
+
+    ((_, result),) = Driver({"toy": MarkovBackend()}).solve([MethodJob(breaking, Problem("p", "ask", whole_text), {})])
+    assert (result.why, bool(result.answer.chosen)) == ("failed", True)
+    with pytest.raises(ApiError, match="breaking failed: no more paper") as caught:
+        reasoning._checked(result)
+    assert caught.value.status == 500

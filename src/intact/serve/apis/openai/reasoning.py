@@ -271,7 +271,7 @@ def _checked(result: Result) -> Result:
     usage = {"gen_ai__usage__input_tokens": cost.prefill, "gen_ai__usage__output_tokens": cost.tokens}
     telemetry.current().note(**usage, intact__why=result.why)
     kind, _, message = result.error.partition(": ")
-    if result.why == "failed" and (result.answer.chosen is None or kind == ParameterError.__name__):
+    if result.why == "failed":
         status = 400 if kind in vars(errors) else 500
         raise ApiError(status, f"{result.method} failed: {message or kind}", "intact.method")
     return result
