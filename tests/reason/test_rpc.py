@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -300,3 +301,17 @@ def test_rpc_weighs_by_inclusion_where_it_is_told_to() -> None:
     }
     assert dict(result.answer.votes) == pytest.approx(expected, rel=1e-6)
     assert len(set(texts)) > 1
+
+
+def test_where_only_texts_without_an_answer_are_kept_the_others_vote_alike() -> None:
+    problems = [Problem(f"p{i}", "ask", read=lambda text: text if text != "z" else None) for i in range(12)]
+    driver = Driver({"toy": MarkovBackend({"": {"z": 18, "a": 1, "b": 1}})}, sampling={"max_tokens": 1})
+    lone = 0
+    for _, result in driver.solve([MethodJob(find("rpc"), problem, {"n": 8}) for problem in problems]):
+        texts = [node["text"] for node in result.trace["nodes"]]
+        answers = [text for text in texts if text != "z"]
+        assert (result.answer.answer is None) == (not answers)
+        if answers and "z" in texts:
+            lone += 1
+            assert dict(result.answer.votes) == Counter(answers)
+    assert lone > 2

@@ -75,10 +75,14 @@ def vote(problem: Problem, texts: Texts, **details: Any) -> Answer:
 
 
 def vote_by(problem: Problem, texts: Texts, by: Sequence[float], **details: Any) -> Answer:
-    """Return the answer of the largest mass; the text is the one of its texts of the largest number (`elected`)."""
+    """Return the answer of the largest mass; the text is the one of its texts of the largest number (`elected`).
+
+    If all texts with an answer weigh 0, each of them has one vote.
+    """
     states = [state_of(value) for value in texts.values]
     answers = problem.answers(states)
-    tally = tally_of(answers, texts.relative() if any(texts.weights) else [0] * len(texts))
+    counted = any(weight for weight, answer in zip(texts.weights, answers, strict=True) if answer is not None)
+    tally = tally_of(answers, texts.relative() if counted else [1] * len(texts))
     return _decided(elected(tally, answers, states, by, **details), texts, VOTE)
 
 

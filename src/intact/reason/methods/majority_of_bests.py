@@ -18,7 +18,7 @@ Draws: TypeAlias = Annotated[int, partial(within, 1, 1024)]
 @composed("start sample reweigh vote")
 @method(
     "Rakhsha et al. 2025, arXiv 2511.18630",
-    version=2,
+    version=3,
     group="samples, chosen by a scorer",
     independent=True,
     temperature=0.7,

@@ -16,7 +16,7 @@ FORMS: Final = ("consistency", "inclusion")
 
 
 @composed("start sample cut reweigh vote")
-@method("Zhou et al. 2025, arXiv 2510.15444", group="samples and a vote", independent=True, temperature=1.0)
+@method("Zhou et al. 2025, arXiv 2510.15444", version=2, group="samples and a vote", independent=True, temperature=1.0)
 def rpc(
     problem: Problem,
     *,
@@ -27,7 +27,8 @@ def rpc(
     """Sample n texts, prune the improbable ones, and add up the probabilities of distinct texts with one answer.
 
     Texts that a budget or a failure left unwritten have no probability, and no part in it. Equal texts have the
-    probability of the first: an endpoint may tell another at every time.
+    probability of the first: an endpoint may tell another at every time. Where no text that is kept has an answer, the
+    others have one vote each.
 
     Parameters
     ----------
