@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from intact.errors import SandboxError
+from intact.evaluate.samples import turns_of, verdicts_of
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key, uniform64
 from intact.reason import Problem, Result, State, find
 from intact.reason.backends.base import Generation, Written
@@ -267,7 +268,11 @@ def checking(first: str, verdict: str, second: str = "It is 17.") -> Reply:
 @sandboxed
 def test_a_solution_that_is_verified_stays() -> None:
     result, backend = solve("code_verification", checking("It is 17.", "True"), n=1)
-    assert (result.answer.answer, result.answer.details["turns"]) == ("17", [[["17", "True"]]])
+    assert (result.answer.answer, result.answer.details["turns"]) == ("17", [["17"]])
+    ((branch, verdicts),) = verdicts_of(result.trace["nodes"], "csv", result.answer.details).items()
+    assert [(one.by, one.value) for one in verdicts] == [("csv", 1.0)]
+    assert 0 < verdicts[0].tokens < result.cost.tokens
+    assert branch == "/".join(map(str, result.answer.chosen.branch))
     assert (len(backend.asked), result.cost.runs) == (2, 1)
     assert result.answer.chosen is not None
     assert result.answer.chosen.text.endswith("```python\nprint('True')\n```\n```output\nTrue\n```\n")
@@ -276,13 +281,15 @@ def test_a_solution_that_is_verified_stays() -> None:
 @sandboxed
 def test_a_solution_that_is_found_wrong_is_amended_and_verified_again() -> None:
     result, backend = solve("code_verification", checking("It is 42.", "False"), n=1)
-    assert (result.answer.answer, result.answer.details["verdicts"]) == ("17", ["True"])
-    assert result.answer.details["turns"] == [[["42", "False"], ["17", "True"]]]
+    assert (result.answer.answer, result.answer.details["printed"]) == ("17", ["True"])
+    assert turns_of(result.answer.details) == [["42", "17"]]
+    ((one,),) = [verdicts_of(result.trace["nodes"], "csv", result.answer.details).values()]
+    assert [verdict.value for verdict in one] == [0.0, 1.0]
     assert (len(backend.asked), result.cost.runs) == (4, 2)
     kept, _ = solve("code_verification", checking("It is 42.", "False"), n=1, amendments=0)
-    assert (kept.answer.answer, kept.answer.details["verdicts"]) == ("42", ["False"])
+    assert (kept.answer.answer, kept.answer.details["printed"]) == ("42", ["False"])
     silent, _ = solve("code_verification", checking("It is 42.", "False", "I do not know."), n=1)
-    assert (silent.answer.answer, silent.answer.details["verdicts"]) == ("42", ["False"])
+    assert (silent.answer.answer, silent.answer.details["printed"]) == ("42", ["False"])
 
 
 @sandboxed
@@ -291,7 +298,7 @@ def test_amendments_are_limited() -> None:
         return "print(False)\n```\n" if text.endswith("```python\n") else "It is 3."
 
     result, backend = solve("code_verification", reply, n=1, amendments=3)
-    assert result.answer.details["turns"] == [[["3", "False"]] * 4]
+    assert (turns_of(result.answer.details), result.answer.details["printed"]) == ([["3"] * 4], ["False"])
     assert len(backend.asked) == 8
 
 
@@ -302,7 +309,7 @@ def test_what_is_no_verdict_is_uncertain_and_ends_the_text(said: str) -> None:
         return f"print({said})\n```\n" if text.endswith(("```python\n", "```\n")) else "It is 3."
 
     result, _ = solve("code_verification", reply, n=1, repairs=0)
-    assert result.answer.details["verdicts"] == ["Uncertain"]
+    assert result.answer.details["printed"] == ["Uncertain"]
 
 
 @sandboxed

@@ -10,6 +10,7 @@ from intact.reason.aggregate.votes import elected, vote
 from intact.reason.interpreting import FENCE, Transcript, interpret
 from intact.reason.limits import Amount, Count, Natural, Positive
 from intact.reason.methods.interleaved_code import SOLVE
+from intact.reason.problem import path
 from intact.reason.prompting import make_prompt
 
 VERIFY: Final = """
@@ -27,11 +28,12 @@ VERDICTS: Final = ("True", "False", "Uncertain")
 
 @dataclass
 class _Solution:
-    """A text with its solutions and their verifications, as far as it has come."""
+    """A text with its solutions and their verifications, as far as it has come, and the tokens of each of these."""
 
     text: Transcript
     answers: list[str] = field(default_factory=list)
     verdicts: list[str] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
 
     @property
     def wrong(self) -> bool:
@@ -65,6 +67,7 @@ def _solve_and_verify(
         if answer is not None:
             one.answers.append(answer)
             one.verdicts.append("Uncertain")
+            one.tokens.append(0)
         if answer is not None and _goes_on(text):
             answered.append(one)
     begun = []
@@ -75,11 +78,13 @@ def _solve_and_verify(
         begun, rounds=repairs + 1, repairs=repairs, seconds=seconds, output=output, one_block=True
     )
     for one, text in zip(answered, texts, strict=True):
+        one.tokens[-1] = text.state.length - one.text.state.length
         one.text, one.verdicts[-1] = text, _verdict(text)
 
 
 @method(
     "Zhou et al. 2023, arXiv 2308.07921 (CSV)",
+    version=2,
     group="programs, run in the sandbox",
     uses=("programs", "tool python"),
     temperature=0.7,
@@ -142,8 +147,14 @@ def code_verification(
             one.text = Transcript(state, len(state.pieces), one.text.cells).append(again)
         yield from _solve_and_verify(problem, going, rounds, repairs, seconds, output, verify)
     answers = [one.answers[-1] if one.answers else None for one in solutions]
-    verdicts = [one.verdicts[-1] if one.verdicts else "" for one in solutions]
-    weights = [{"True": right, "False": wrong}.get(verdict, uncertain) for verdict in verdicts]
+    last = [one.verdicts[-1] if one.verdicts else "" for one in solutions]
+    weights = [{"True": right, "False": wrong}.get(verdict, uncertain) for verdict in last]
+    values = {"True": 1.0, "False": 0.0}
+    verdicts = {
+        path(one.text.state.branch): [[values.get(v), count] for v, count in zip(one.verdicts, one.tokens, strict=True)]
+        for one in solutions
+        if one.verdicts
+    }
     voting = [weight for weight, answer in zip(weights, answers, strict=True) if answer is not None]
     return elected(
         vote(answers, weights if any(voting) else None),
@@ -151,5 +162,6 @@ def code_verification(
         [one.text.state for one in solutions],
         weights,
         verdicts=verdicts,
-        turns=[[list(pair) for pair in zip(one.answers, one.verdicts, strict=True)] for one in solutions],
+        printed=last,
+        turns=[one.answers for one in solutions],
     )
