@@ -13,7 +13,7 @@ from intact.reason import Problem, State, find
 from intact.reason.driver import Driver
 from intact.reason.methods import particle_filter as filtering
 from intact.reason.particles import Trajectory
-from intact.reason.populations.transformers import normalise
+from intact.reason.populations.transformers import normalise, resample
 from intact.reason.populations.weighted import Weighted
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player, outcomes
@@ -211,6 +211,61 @@ def test_many_particles_come_to_the_odds_that_the_page_states(ended: str, odds: 
     for _, result in driver.solve([MethodJob(find("particle_filter"), problem, parameters) for problem in problems]):
         last.update(text.state.text for text in result.answer.population)
     assert last["b.c"] / last["a"] == pytest.approx(odds, rel=0.15)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_text_drawn_from_the_last_population_has_its_mass_of_the_target(n: int) -> None:
+    """Half of the model's mass each, times the odds on the way: the evidence where the text is drawn has this mean."""
+    found = {"a": 0.0, "b.c": 0.0}
+
+    def run(oracle: Oracle) -> tuple[str | None, float]:
+        problem = EnumeratedProblem.of(Problem("p", "?", lambda text: text), oracle)
+        begun = find("particle_filter")(problem, n=n, delimiter=".", ended="product", final="sample")
+        answer = Player(MarkovBackend(ENDING), oracle, scorer=Odds()).play(begun, problem)
+        return answer.answer, answer.details["log_evidence"]
+
+    for (text, evidence), chance in outcomes(run):
+        found[text] += float(chance) * math.exp(evidence)
+    assert found == pytest.approx({"a": 1, "b.c": 8})
+
+
+def test_a_text_is_drawn_by_its_last_weight_again_under_the_authors_rule() -> None:
+    """One step of two texts: drawn twice by odds, for the population and from it."""
+    weights = {"": {"a": 1, "b": 1}, "a": {END: 1}, "b": {END: 1}}
+
+    class Two:
+        name, digest = "two", ""
+
+        def score(self, problem: Problem, states: list[State]) -> list[float]:
+            return [{"a": 0.5, "b": 0.8}[state.text] for state in states]
+
+    def run(oracle: Oracle) -> str | None:
+        problem = EnumeratedProblem.of(Problem("p", "?", lambda text: text), oracle)
+        begun = find("particle_filter")(problem, n=2, final="sample")
+        return Player(MarkovBackend(weights), oracle, scorer=Two()).play(begun, problem).answer
+
+    exact: Counter[str | None] = Counter()
+    for answer, chance in outcomes(run):
+        exact[answer] += chance
+    # of two unlike texts, b with odds 4 and a with 1, come bb (16/25), both (8/25), aa (1/25); then b by 4 to 1
+    assert float(exact["b"]) == pytest.approx(1 / 4 + (16 / 25 + 8 / 25 * 4 / 5) / 2)
+
+
+def test_the_temperature_of_the_weights_is_annealed_as_by_the_authors_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    heats: list[float] = []
+
+    def recorded(pool: Weighted[Trajectory], *args: Any, temperature: float = 1.0, **options: Any) -> Any:
+        heats.append(temperature)
+        return resample(pool, *args, temperature=temperature, **options)
+
+    monkeypatch.setattr(filtering, "resample", recorded)
+    problem = EnumeratedProblem.of(Problem("p", "?", lambda text: text), Oracle())
+    begun = find("particle_filter")(
+        problem, n=1, delimiter=".", steps=6, softness=0.5, first_softness=2.0, annealing=4, scorer="letters"
+    )
+    forever = MarkovBackend({"": {"a": 1}, "a": {".": 1}, ".": {"a": 1}})
+    Player(forever, Oracle(), scorer=Letters()).play(begun, problem)
+    assert heats == [1.5, 1.0, 0.5, 0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("reduction", ["last", "min", "prod", "mean"])

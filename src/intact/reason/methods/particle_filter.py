@@ -8,7 +8,7 @@ from typing import Annotated
 
 from intact.reason import Problem, Steps, method
 from intact.reason.composing import choose_any, composed, decide
-from intact.reason.limits import ChanceScorer, Count, Filled, Positive, one_of
+from intact.reason.limits import ChanceScorer, Count, Filled, Natural, Positive, one_of
 from intact.reason.particles import Trajectory, next_step, odds
 from intact.reason.populations.resampling import SchemeName
 from intact.reason.populations.transformers import normalise, resample, sample, start, weigh, within_places
@@ -16,9 +16,19 @@ from intact.reason.populations.weighted import Weighted
 from intact.reason.stepwise import until_spent
 
 ENDED = ("authors", "apart", "product")
+FINALS = ("best", "sample")
 
 
-@composed("start (sample weigh resample normalise)* choose")
+def annealed(first: float, last: float, steps: int, step: int) -> float:
+    """Return the temperature of the weights after so many steps, on a straight line from first to last.
+
+    The authors' program counts from 0 to `steps` - 1, but draws first after step 1, so that `first` itself is never
+    reached.
+    """
+    return last if step >= steps or steps == 1 else first - (first - last) * step / (steps - 1)
+
+
+@composed("start (sample weigh resample normalise)* (weigh? resample)? choose")
 @method("Puri et al. 2025, arXiv 2502.01618", version=2, group="particles", temperature=0.8)
 def particle_filter(
     problem: Problem,
@@ -28,8 +38,11 @@ def particle_filter(
     steps: Count = 40,
     delimiter: Filled = "\n\n",
     softness: Positive = 1.0,
+    first_softness: Positive = 1.0,
+    annealing: Natural = 0,
     scheme: SchemeName = "multinomial",
     ended: Annotated[str, partial(one_of, ENDED)] = "authors",
+    final: Annotated[str, partial(one_of, FINALS)] = "best",
 ) -> Steps:
     """Write n texts step by step; after each step resample them by their newest reward.
 
@@ -57,17 +70,25 @@ def particle_filter(
         What ends a step.
     softness : float
         Temperature of the weights.
+    first_softness : float
+        Where `annealing` is above 0, the temperature from which a straight line leads to `softness`.
+    annealing : int
+        Steps until `softness` is reached; 0: it holds from the first.
     scheme : str
         multinomial, stratified, systematic or residual.
     ended : str
         How texts take part that ended at an earlier step: authors, by their last weight again (`--resample-inactive`
         of the authors' program); apart, not at all (that program without the option); product, by the weight 1.
+    final : str
+        best, the text with the largest last reward; sample, one that is drawn from the last population: by its last
+        weight (its_hub's SAMPLE), or with `ended=product`, whose population stands for the target already, evenly.
     """
     texts, evidence = start(Trajectory.begin(problem.start, 0.5), n), list[float]()
 
     def renewed(pool: Weighted[Trajectory], step: int, weighed: Sequence[int] | None) -> Weighted[Trajectory]:
         pool = weigh(pool, odds, where=weighed)
-        pool = resample(pool, problem.key("resample", step), scheme=scheme, temperature=softness)
+        heat = annealed(first_softness, softness, annealing, step + 1) if annealing else softness
+        pool = resample(pool, problem.key("resample", step), scheme=scheme, temperature=heat)
         evidence.append(pool.log_mass)
         return normalise(pool)
 
@@ -80,6 +101,9 @@ def particle_filter(
             weighed = active if ended == "product" else None
             pool = active if ended == "apart" else range(n)
             texts = within_places(texts, pool, partial(renewed, step=step, weighed=weighed))
+    if final == "sample" and not spent:
+        last = texts if ended == "product" else weigh(texts, odds)
+        texts = resample(last, problem.key("final"), 1)
     if spent:
         return decide(problem, texts, "best", spent)
     return choose_any(problem, texts, **({"log_evidence": sum(evidence)} if ended == "product" else {}))
