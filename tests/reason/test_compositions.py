@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from intact.errors import ParameterError
 from intact.numerics.sampling import branch_key
-from intact.reason import Problem, all_methods
-from intact.reason.composing import composition_pattern, vote
+from intact.reason import Problem, all_methods, find
+from intact.reason.composing import composition_pattern, vote, write
 from intact.reason.populations import resampling, transformers
 from intact.reason.populations.resampling import SCHEMES
 from intact.reason.populations.transformers import (
@@ -42,7 +42,7 @@ from intact.reason.populations.transformers import (
 from intact.reason.populations.weighted import Log, Weighted
 from intact.reason.problem import Piece, State
 from intact.reason.testing.checks import CHECKS, Check, ToyTrial, checks_of
-from intact.reason.testing.enumeration import Oracle, ancestries, outcomes
+from intact.reason.testing.enumeration import Oracle, Player, ancestries, outcomes
 from intact.reason.testing.laws import (
     METHOD_LAWS,
     Change,
@@ -57,6 +57,7 @@ from intact.reason.testing.laws import (
     method_measures,
     without_zeros,
 )
+from intact.reason.testing.toy import END, MarkovBackend
 
 F = Fraction
 ALL = {name: one for name, one in vars(transformers).items() if hasattr(one, "law")}
@@ -208,6 +209,51 @@ def test_what_is_no_law_is_found_out(name: str) -> None:
     change, meaning, keeps = BROKEN[name]
     with pytest.raises(LawError, match=r"of the particles .* the result means \{"):
         check_transformer(change, meaning, keeps)
+
+
+def texts_of_a_letter(corrected: bool) -> dict[str, F]:
+    """The measure of texts with a cap of two tokens, the end being one; corrected, only ended ones weigh."""
+
+    def run(oracle: Oracle) -> Weighted[str]:
+        problem = Problem("p", "ask")
+        texts = Player(MarkovBackend(), oracle, 2).play(sample(start(problem.start, 1), write), problem)
+        texts = weigh(texts, lambda text: int(text.complete)) if corrected else texts
+        return push(texts, lambda text: text.text)
+
+    return expected(run)
+
+
+def test_texts_that_a_cap_cuts_keep_their_measure_only_if_they_weigh_nothing() -> None:
+    """A cut text is the beginning of many, so that it would have the mass of them all."""
+    model = {text: F(chance) for text, chance, why in MarkovBackend().texts(6, "\0", "") if why == "end"}
+    short = {text: chance for text, chance in model.items() if len(text) < 2}
+    assert texts_of_a_letter(corrected=True) == short
+    cut_too = texts_of_a_letter(corrected=False)
+    assert cut_too["ab"] > model["ab"]
+    assert sum(cut_too.values()) == 1 > sum(short.values())
+
+
+def test_the_share_right_of_samples_that_stop_at_a_right_one_is_too_large() -> None:
+    """Drawn until right, two at most, each right with a chance of 1/2: the mean share right is 5/8."""
+
+    class Right:
+        name, digest = "right", ""
+
+        def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
+            return [float(state.text == "a") for state in states]
+
+    model = MarkovBackend({"": {"a": 1, "b": 1}, "a": {END: 1}, "b": {END: 1}})
+
+    def mean_share(name: str, **parameters: Any) -> F:
+        def run(oracle: Oracle) -> F:
+            player, problem = Player(model, oracle, 2, Right()), Problem("p", "ask", read=lambda text: text)
+            player.play(find(name)(problem, n=2, **parameters), problem)
+            return F(sum(state.text == "a" for state in player.written), len(player.written))
+
+        return sum((share * chance for share, chance in outcomes(run)), F(0))
+
+    assert mean_share("resample_until_verified") == F(5, 8)
+    assert mean_share("best_of_n") == F(1, 2)
 
 
 def test_the_smallest_population_that_breaks_a_law_is_named() -> None:
