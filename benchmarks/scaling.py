@@ -25,6 +25,10 @@ import numpy as np
 from scaling_setups import GROUPS, SETUPS, Setup
 
 import intact
+from intact.evaluate.plan import Plan
+from intact.evaluate.run import evaluate
+from intact.evaluate.work import How
+from intact.files import write_whole
 from intact.reason import find
 from intact.reason.backends.native import NativeBackend
 from intact.reason.budget import Budget
@@ -67,6 +71,11 @@ class Records:
         self.lines.add(outcome._asdict())
 
 
+def sampling_of(setup: Setup, args: Any) -> dict[str, Any]:
+    """Return a row's sampling parameters."""
+    return {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
+
+
 def solved(
     backends: Mapping[str, NativeBackend],
     setup: Setup,
@@ -77,11 +86,39 @@ def solved(
     args: Any,
 ) -> Iterator[Graded]:
     """Answer items by a row and grade them, by the texts of a journal as far as it has them."""
-    sampling = {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
     return solve_items(
         backends, find(setup.method), task, items, setup.parameters,
-        sampling=sampling, seed=args.seed, budget=Budget.parse(budget), journal=journal, parallel=args.parallel,
+        sampling=sampling_of(setup, args), seed=args.seed, budget=Budget.parse(budget), journal=journal,
+        parallel=args.parallel,
     )  # fmt: skip
+
+
+def setup_of(label: str, args: Any) -> Setup:
+    """Return a row with the parameters of --set."""
+    return SETUPS[label]._replace(parameters=dict(SETUPS[label].parameters) | dict(args.set))
+
+
+def write_result(
+    backends: Mapping[str, NativeBackend],
+    label: str,
+    budget: str,
+    task: Chosen,
+    items: Sequence[Item],
+    journal: Path,
+    args: Any,
+) -> None:
+    """Write a row as `intact eval` does: all that its records have, from the texts of a journal."""
+    setup = setup_of(label, args)
+    others = {} if args.large is None else {"large": args.large.stem}
+    plan = Plan(
+        (task,), (tuple(items),), find(setup.method), setup.parameters, sampling_of(setup, args), (args.seed,),
+        Budget.parse(budget), len(items), setup.method, others,
+    )  # fmt: skip
+    run = evaluate(backends, plan, How(journal, args.parallel))
+    name = re.sub(r"[^\w.]+", "-", f"{journal.parent.name} {label} {budget} {args.seed}").strip("-")
+    args.results.mkdir(parents=True, exist_ok=True)
+    write_whole(args.results / f"{name}.jsonl", run.data())
+    print(f"{name}.jsonl", flush=True)
 
 
 def measure(
@@ -100,8 +137,7 @@ def measure(
     if not missing:
         return
     folder = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
-    setup = SETUPS[label]._replace(parameters=dict(SETUPS[label].parameters) | dict(args.set))
-    for item, result, correct in solved(backends, setup, budget, task, missing, folder, args):
+    for item, result, correct in solved(backends, setup_of(label, args), budget, task, missing, folder, args):
         cost = result.cost
         figures = (cost.tokens, cost.sequential, cost.operations, cost.seconds)
         records.add(Outcome(model, label, budget, item.id, correct, *figures, result.why, result.error))
@@ -286,6 +322,9 @@ def main() -> None:
     )
     p.add_argument("--records", type=Path, default=common.RECORDS, metavar="DIR", help="what became of each problem")
     p.add_argument("--journal", type=Path, default=Path("scaling"), metavar="DIR", help="the texts")
+    p.add_argument(
+        "--results", type=Path, metavar="DIR", help="write what `intact eval` would of each row, from the journal"
+    )
     p.add_argument("--apart", action="store_true", help="a journal for each row: its seconds are its own")
     p.add_argument("--done", action="store_true", help="run nothing: a table of what there is")
     p.add_argument("--temperature", type=float, default=0.7)
@@ -339,7 +378,7 @@ def with_model(
     """Run all rows of a model; it is loaded only if something is missing."""
     rows = [(label, budget) for budget in budgets for label in labels]
     ids = [item.id for item in items]
-    if all(len(records.of(name, label, budget, ids)) == len(ids) for label, budget in rows):
+    if args.results is None and all(len(records.of(name, label, budget, ids)) == len(ids) for label, budget in rows):
         return
     models = {"main": path} | ({"large": args.large} if args.large else {})
     loaded = {role: intact.load(file, threads=args.threads) for role, file in models.items()}
@@ -348,6 +387,8 @@ def with_model(
     for first in range(0, len(items), args.parallel):
         for label, budget in rows:
             measure(backends, name, label, budget, task, items[first : first + args.parallel], records, args)
+    for label, budget in rows if args.results else ():
+        write_result(backends, label, budget, task, items, args.journal / name / "shared", args)
     for model in loaded.values():
         model.close()
 
