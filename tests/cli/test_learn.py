@@ -124,6 +124,9 @@ def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
     assert tokens.code == 0, tokens.err
     learnt = ValueHead.read(file).learnt
     assert (learnt["labels"], learnt["task"]) == ("tokens", "gsm8k:split=test")
+    steps = intact_command("learn", "value", model, "--to", file, *kept, "--labels", "search", *OPTIONS)
+    assert steps.code == 0, steps.err
+    assert ValueHead.read(file).learnt["labels"] == "search"
     assert solved.json["cost"]["scores"] == 3
 
 

@@ -115,6 +115,19 @@ def test_uct_by_hand() -> None:
     assert uct([Child(1, 0.5), Child(1, 0.5)]) == 0
 
 
+def test_a_closed_child_is_never_chosen_and_its_visits_still_count() -> None:
+    closed = Child(98, 98.0, 0.5, closed=True)
+    assert uct([closed, Child(1, 0.0)]) == 1
+    assert puct([closed, Child(1, 0.0, 0.5)]) == 1
+    # N = 100 with the closed ones' visits, 4 without: w sqrt(ln N) (1 - 1 / sqrt(3)) = .907 and .498, against .7
+    pair = [Child(3, 2.1), Child(1, 0.0)]
+    assert uct([closed._replace(visits=96), *pair], 1.0) == 2
+    assert uct(pair, 1.0) == 0
+    # c sqrt(N) P (1/2 - 1/4) = 1.57 and .31 at P = 1/2, against .7
+    assert puct([closed._replace(visits=96), *(child._replace(prior=0.5) for child in pair)]) == 2
+    assert puct([child._replace(prior=0.5) for child in pair]) == 0
+
+
 def test_puct_by_hand() -> None:
     children = [Child(10, 6.0, 0.2), Child(5, 3.5, 0.3), Child(0, 0.0, 0.5)]
     # N = 15, c = 1.2508: .6 + .0881, .7 + .2422, 0 + 2.4222

@@ -415,10 +415,11 @@ class MarkovLike:
         raise AssertionError("this was to come from the journal")
 
 
-@pytest.mark.parametrize("name", ["particle_filter", "rebase", "weighted_best_of_n", "a_star"])
+@pytest.mark.parametrize("name", ["particle_filter", "rebase", "weighted_best_of_n", "a_star", "puct_search"])
 def test_methods_take_it_as_a_scorer(backend: NativeBackend, head: Path, name: str) -> None:
     own = {parameter.name for parameter in find(name).parameters}
     wanted = {"n": 3, "k": 2, "steps": 2, "delimiter": "e", "expansions": 3, "scorer": f"value:{head}"}
+    wanted |= {"simulations": 5, "leaf": "value"}
     result = run(backend, name, {key: value for key, value in wanted.items() if key in own})[0]
     assert result.why == "done", result.error
     assert result.cost.scores
@@ -470,7 +471,7 @@ def test_heads_of_tokens_are_learnt_from_texts_of_the_engine(backend: NativeBack
     seen = [example for one in found for example in next_examples_of(backend, one)]
     assert {example.word for example in seen} == set(after.tokens)
     assert UNSEEN not in after.rewards(seen[0].state, list(after.tokens))
-    with pytest.raises(ParameterError, match="labels must be one of outcome, tokens, got 'texts'"):
+    with pytest.raises(ParameterError, match="labels must be one of outcome, tokens, search, got 'texts'"):
         examples_of(backend, found[0], "texts")
 
 

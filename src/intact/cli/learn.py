@@ -183,7 +183,11 @@ def value(
     temperature: Annotated[float, typer.Option("--temperature", help="Of the texts. Likewise the journal's.")] = 0.7,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a text at most. Likewise the journal's.")] = 512,
     labels: Annotated[
-        str, typer.Option("--labels", help="outcome: of the text; tokens: shares of texts that begin alike.")
+        str,
+        typer.Option(
+            "--labels",
+            help="outcome: of the text; tokens: shares of texts that begin alike; search: of a search's steps.",
+        ),
     ] = "outcome",
     next_to: Annotated[
         Path | None,
@@ -221,7 +225,8 @@ def value(
     sampled: list[GradedTexts] = []
     with bar() as progress:
         summary = progress.add_task("texts", total=len(items))
-        with closing(sample(backend, found, items, n, sampling=sampling, seed=seed, journal=journal)) as texts:
+        drawn = sample(backend, found, items, n, sampling=sampling, seed=seed, journal=journal, labels=labels)
+        with closing(drawn) as texts:
             for one in texts:
                 sampled.append(one)
                 progress.advance(summary)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,8 @@ from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.limits import one_of
+from intact.reason.methods.tree_search import search_tree
+from intact.reason.populations.tree import puct
 from intact.reason.problem import CUT
 from intact.reason.services import MethodJob
 from intact.score.value import Example, Learnt, NextExample, NextHead, ValueHead, learn, learn_next, prefix_values
@@ -26,11 +30,11 @@ PLACES = 8
 """Most hidden states of one text that are learnt from, by its outcome."""
 TOKEN_PLACES, NEXT_PLACES = 16, 48
 """The same by values of tokens; most tokens of one text that a next-token head is learnt from."""
-LABELS = ("outcome", "tokens")
+LABELS = ("outcome", "tokens", "search")
 
 
 class GradedTexts(NamedTuple):
-    """A problem's texts, with flags for those that are right."""
+    """A problem's texts, with flags for those that are right; of a search, one for each simulation."""
 
     item: Item
     states: list[State]
@@ -50,6 +54,23 @@ def samples(problem: Problem, *, n: int = 4) -> Steps:
     return Answer("sampled", details={"states": states})
 
 
+@method("Chen et al. 2024, arXiv 2405.03553", temperature=0.8)
+def search_texts(problem: Problem, *, n: int = 4, scorer: str = "likelihood", delimiter: str = "\n\n") -> Steps:
+    """Write texts by n simulations of `puct_search`, which are those of that method under this seed.
+
+    Parameters
+    ----------
+    n : int
+        Number of simulations; each gives the text whose reward it backs up.
+    scorer : str
+        The scorer of texts.
+    delimiter : str
+        What ends a step.
+    """
+    tree = yield from search_tree(problem, puct, simulations=n, scorer=scorer, delimiter=delimiter)
+    return Answer("searched", details={"states": [tree.texts[place] for place in tree.backed_up]})
+
+
 def sample(
     backend: NativeBackend,
     task: Task | Chosen,
@@ -59,6 +80,7 @@ def sample(
     sampling: Mapping[str, Any] | None = None,
     seed: int = 0,
     journal: Path | None = None,
+    labels: str = "outcome",
 ) -> Generator[GradedTexts, None, None]:
     """Sample problems' texts, or take them from the journal, and grade them.
 
@@ -68,11 +90,14 @@ def sample(
     ----------
     task : Task or Chosen
         A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
+    labels : str
+        One of `LABELS`: with "search" the texts are those of a search (`search_texts`).
     """
     chosen = Chosen.of(task)
     task = chosen.task
     style: Style = chosen.style or ("chat" if takes_conversations(backend) else "base")
-    jobs = [MethodJob(samples, chosen.problem(item, style, seed), {"n": n}) for item in items]
+    drawn = search_texts if labels == "search" else samples
+    jobs = [MethodJob(drawn, chosen.problem(item, style, seed), {"n": n}) for item in items]
     for number, result in solve_all(
         {"main": backend}, jobs, sampling=task_sampling(task, style == "chat", sampling), journal=journal
     ):
@@ -101,24 +126,49 @@ def spread_places(length: int, most: int) -> list[int]:
 
 
 def examples_of(backend: NativeBackend, sampled: GradedTexts, labels: str = "outcome") -> list[Example]:
-    """Return the hidden states of a problem's texts, without empty ones.
+    """Return the hidden states of a problem's texts, without empty ones; of a text that stands there twice, once.
 
     Parameters
     ----------
     labels : str
-        One of `LABELS`: at ends of lines with the text's outcome; or at tokens spread over the text, each with the
-        share of right ones among the problem's texts that begin with all up to it (`prefix_values`).
+        One of `LABELS`: at ends of lines with the text's outcome; at tokens spread over the text, each with the share
+        of right ones among the problem's texts that begin with all up to it (`prefix_values`); or at ends of steps of a
+        search's texts, each with the mean value Q of its node, and at the end with the text's own.
     """
     one_of(LABELS, labels=labels)
     profile, found = profile_of(backend.identity), []
-    values = prefix_values([state.tokens for state in sampled.states], sampled.right)
-    for state, right, shares in zip(sampled.states, sampled.right, values, strict=True):
+    begun = [state.branch if labels == "search" else state.tokens for state in sampled.states]
+    values = prefix_values(begun, sampled.right)
+    rows = dict(zip(sampled.states, zip(sampled.right, values, strict=True), strict=True))
+    for state, (right, shares) in rows.items():
         written = state.length - (state.why == "end")
-        places = places_of(backend, state) if labels == "outcome" else spread_places(written, TOKEN_PLACES)
-        if rows := backend.hidden(state, places):
-            states = tuple([read_hidden(row, profile) for row in rows])
-            own = tuple([float(shares[place - 1]) for place in places]) if labels == "tokens" else None
+        if labels == "outcome":
+            wanted = dict.fromkeys(places_of(backend, state), float(right))
+        elif labels == "tokens":
+            wanted = {place: float(shares[place - 1]) for place in spread_places(written, TOKEN_PLACES)}
+        else:
+            wanted = step_values(state, shares)
+        if hidden := backend.hidden(state, list(wanted)):
+            states = tuple([read_hidden(row, profile) for row in hidden])
+            own = None if labels == "outcome" else tuple(wanted.values())
             found.append(Example(sampled.item.id, right, states, own))
+    return found
+
+
+def step_values(state: State, values: Sequence[Fraction]) -> dict[int, float]:
+    """Return the numbers of tokens after which the steps of a search's text end, each with the value of its node.
+
+    Parameters
+    ----------
+    values : sequence of Fraction, one for each part of the text's branch
+        The last ones are those of its pieces: the nodes on the way and, if it was written from there, the text itself.
+    """
+    written = state.length - (state.why == "end")
+    ends = [min(end, written) for end in accumulate(len(piece.tokens) for piece in state.pieces)]
+    found = dict[int, float]()
+    for end, value in zip(ends, values[-len(ends) :], strict=True):
+        found.setdefault(end, float(value))
+    found.pop(0, None)
     return found
 
 

@@ -4,35 +4,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 from intact.errors import SpentError
 from intact.exact import exp, total
-from intact.reason import Extend, Part, Problem, Score, State, Steps, method
+from intact.reason import Answer, Extend, Part, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
-from intact.reason.limits import Amount, Count, Filled, ScorerName
+from intact.reason.limits import Amount, Count, Filled, ScorerName, one_of
 from intact.reason.populations.tree import Child, puct, uct
 
 EXPLORATION: Final = math.sqrt(2)
+LEAVES: Final = ("rollout", "value")
 
 Choice = Callable[[Sequence[Child]], int]
+LeafRule: TypeAlias = Annotated[str, partial(one_of, LEAVES)]
+"""The text by which a leaf is judged: what is written from there to the end, or the leaf's own, unfinished."""
 
 
-class _Node:
+class SearchNode:
     """A text on its way, what the search knows of it, and the texts one step further."""
 
     def __init__(self, state: State, prior: float = 1.0) -> None:
         self.state, self.known = state, Child(prior=prior)
-        self.children: list[_Node] = []
-        self.reward: float | None = None  # of a text that has ended: judged once
+        self.children: list[SearchNode] = []
+        self.judged: int | None = None  # of a text that has ended, judged once: its place in `SearchTree.texts`
 
-    def child(self, choose: Choice) -> _Node:
+    def child(self, choose: Choice) -> SearchNode:
+        """Return the child that a rule chooses."""
         return self.children[choose([child.known for child in self.children])]
 
 
-def _expand(node: _Node, width: int, delimiter: str) -> Part[list[_Node]]:
+@dataclass
+class SearchTree:
+    """A tree of steps.
+
+    Attributes
+    ----------
+    texts, rewards : list
+        The texts that were judged, and their rewards.
+    backed_up : list of int
+        For each simulation, the place of the text whose reward it backed up.
+    """
+
+    root: SearchNode
+    texts: list[State] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    backed_up: list[int] = field(default_factory=list)
+
+    def decide(self, problem: Problem, leaf: str) -> Answer:
+        """Return the answer of the text with the largest reward; of unfinished ones only if no ended one has any."""
+        places = range(len(self.texts))
+        ended = [i for i in places if self.texts[i].ended and problem.answer(self.texts[i]) is not None]
+        kept = ended if ended and leaf == "value" else places
+        visits = [child.known.visits for child in self.root.children]
+        return pick(problem, [self.texts[i] for i in kept], [self.rewards[i] for i in kept], visits=visits)
+
+
+def _expand(node: SearchNode, width: int, delimiter: str) -> Part[list[SearchNode]]:
     """Steps that the model would take next, alike ones once; priors are their likelihoods per token, summing to 1."""
     drawn = yield [Extend(node.state, stop=(delimiter,))] * width
     distinct: dict[tuple[str, bool], State] = {}
@@ -40,39 +70,76 @@ def _expand(node: _Node, width: int, delimiter: str) -> Part[list[_Node]]:
         distinct.setdefault((state.text, state.ended), state)
     written = len(node.state.pieces)
     likely = [exp(replace(state, pieces=state.pieces[written:]).mean_logprob) for state in distinct.values()]
-    return [_Node(state, one / total(likely)) for state, one in zip(distinct.values(), likely, strict=True)]
+    return [SearchNode(state, one / total(likely)) for state, one in zip(distinct.values(), likely, strict=True)]
 
 
-def _search(
-    problem: Problem, choose: Choice, simulations: int, width: int, scorer: str, steps: int, delimiter: str
-) -> Steps:
-    root = _Node(problem.start)
-    texts: list[State] = []
-    rewards: list[float] = []
+def _judge(tree: SearchTree, node: SearchNode, scorer: str, leaf: str) -> Part[int]:
+    """Judge a leaf, or the text that is written from it to the end; return that text's place in the tree's list."""
+    text = node.state if node.state.ended or leaf == "value" else (yield Extend(node.state))
+    (reward,) = yield Score(scorer, [text])
+    tree.texts.append(text)
+    tree.rewards.append(reward)
+    place = len(tree.texts) - 1
+    node.judged = place if node.state.ended else None
+    return place
+
+
+def _close(path: Sequence[SearchNode], steps: int) -> None:
+    """Close the last node of a path if nothing can follow it, and above it every node without an open child."""
+    for depth, node in reversed(list(enumerate(path))):
+        if node.children:
+            closed = all(child.known.closed for child in node.children)
+        else:
+            closed = node.state.ended or depth >= steps
+        if not closed:
+            break
+        node.known = node.known._replace(closed=True)
+
+
+def search_tree(
+    problem: Problem,
+    choose: Choice,
+    *,
+    simulations: int,
+    width: int = 4,
+    scorer: str = "likelihood",
+    steps: int = 40,
+    delimiter: str = "\n\n",
+    leaf: str = "rollout",
+) -> Part[SearchTree]:
+    """Search the tree of steps and return it; parameters as of `puct_search`.
+
+    Raises
+    ------
+    SpentError
+        If the budget ends before any text is judged; later it ends the search.
+    """
+    tree = SearchTree(SearchNode(problem.start))
     try:
         for _ in range(simulations):
-            path = [root]
+            path = [tree.root]
             while path[-1].children:
                 path.append(path[-1].child(choose))
-            leaf = path[-1]
-            over = leaf.state.ended or len(path) > steps
-            if not over and (leaf is root or leaf.known.visits):
-                leaf.children = yield from _expand(leaf, width, delimiter)
-                leaf = leaf.child(choose)
-                path.append(leaf)
-            reward = leaf.reward
-            if reward is None:
-                text = leaf.state if leaf.state.ended else (yield Extend(leaf.state))
-                (reward,) = yield Score(scorer, [text])
-                texts.append(text)
-                rewards.append(reward)
-                leaf.reward = reward if leaf.state.ended else None
-            for node in path[1:]:
-                node.known = node.known.visit(reward)
+            node = path[-1]
+            over = node.state.ended or len(path) > steps
+            if not over and (node is tree.root or node.known.visits):
+                node.children = yield from _expand(node, width, delimiter)
+                node = node.child(choose)
+                path.append(node)
+            place = node.judged
+            if place is None:
+                place = yield from _judge(tree, node, scorer, leaf)
+            tree.backed_up.append(place)
+            for visited in path[1:]:
+                visited.known = visited.known.visit(tree.rewards[place])
+            if leaf == "value":
+                _close(path, steps)
+                if tree.root.known.closed:
+                    break
     except SpentError:
-        if not texts:
+        if not tree.texts:
             raise
-    return pick(problem, texts, rewards, visits=[child.known.visits for child in root.children])
+    return tree
 
 
 @method("Kocsis & Szepesvári 2006; Hao et al. 2023, arXiv 2305.14992", group="search step by step", temperature=0.8)
@@ -85,26 +152,38 @@ def uct_search(
     exploration: Amount = EXPLORATION,
     steps: Count = 40,
     delimiter: Filled = "\n\n",
+    leaf: LeafRule = "rollout",
 ) -> Steps:
-    """Search the tree of steps, going down by UCT, writing to the end from every leaf, and backing its reward up.
+    """Search the tree of steps, going down by UCT, judging every leaf, and backing its reward up.
 
     Parameters
     ----------
     simulations : int
-        Texts that are written to the end.
+        Leaves that are judged; with ``leaf="value"`` fewer, if there are no more.
     width : int
         Steps that are drawn where a node is expanded.
     scorer : str
-        The scorer of whole texts; its rewards are in [0, 1].
+        The scorer of texts; its rewards are in [0, 1].
     exploration : float
         The weight w of ``sqrt(ln N / n)``.
     steps : int
         The depth below which nothing is expanded.
     delimiter : str
         What ends a step.
+    leaf : str
+        How a leaf is judged: by what is written from there to the end (rollout), or by its own text (value).
     """
-    choose = partial(uct, exploration=exploration)
-    return (yield from _search(problem, choose, simulations, width, scorer, steps, delimiter))
+    tree = yield from search_tree(
+        problem,
+        partial(uct, exploration=exploration),
+        simulations=simulations,
+        width=width,
+        scorer=scorer,
+        steps=steps,
+        delimiter=delimiter,
+        leaf=leaf,
+    )
+    return tree.decide(problem, leaf)
 
 
 @method(
@@ -120,20 +199,33 @@ def puct_search(
     scorer: ScorerName = "likelihood",
     steps: Count = 40,
     delimiter: Filled = "\n\n",
+    leaf: LeafRule = "rollout",
 ) -> Steps:
     """Search the tree of steps, going down by PUCT: likely steps first, then those whose texts are rewarded.
 
     Parameters
     ----------
     simulations : int
-        Texts that are written to the end.
+        Leaves that are judged; with ``leaf="value"`` fewer, if there are no more.
     width : int
         Steps that are drawn where a node is expanded.
     scorer : str
-        The scorer of whole texts; its rewards are in [0, 1].
+        The scorer of texts; its rewards are in [0, 1].
     steps : int
         The depth below which nothing is expanded.
     delimiter : str
         What ends a step.
+    leaf : str
+        How a leaf is judged: by what is written from there to the end (rollout), or by its own text (value).
     """
-    return (yield from _search(problem, puct, simulations, width, scorer, steps, delimiter))
+    tree = yield from search_tree(
+        problem,
+        puct,
+        simulations=simulations,
+        width=width,
+        scorer=scorer,
+        steps=steps,
+        delimiter=delimiter,
+        leaf=leaf,
+    )
+    return tree.decide(problem, leaf)

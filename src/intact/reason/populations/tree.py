@@ -20,11 +20,14 @@ class Child(NamedTuple):
         The sum of the rewards that were backed up, one for each visit.
     prior : float
         Its probability before any visit.
+    closed : bool
+        If true, it is not visited again; its visits still count among those of all.
     """
 
     visits: int = 0
     value: float = 0.0
     prior: float = 1.0
+    closed: bool = False
 
     @property
     def mean(self) -> float:
@@ -37,7 +40,7 @@ class Child(NamedTuple):
 
 
 def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
-    """Return the child of the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
+    """Return the open child of the largest `Q + w sqrt(ln N / n)`, N the visits of all (Kocsis & Szepesvári 2006).
 
     One never visited comes before all others; equals go to the first.
     """
@@ -45,11 +48,11 @@ def uct(children: Sequence[Child], exploration: float = math.sqrt(2)) -> int:
     bounds = [
         child.mean + exploration * math.sqrt(log_all / child.visits) if child.visits else math.inf for child in children
     ]
-    return max(range(len(bounds)), key=bounds.__getitem__)
+    return _first_largest(children, bounds)
 
 
 def puct(children: Sequence[Child]) -> int:
-    """Return the child of the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
+    """Return the open child of the largest `Q + c P sqrt(N) / (1 + n)` (Silver et al. 2018, arXiv 1712.01815).
 
     `c = ln((N + 19652 + 1) / 19652) + 1.25`, and N is the visits of all children. Equals go to the first; before any
     visit, that is the first of the largest prior.
@@ -58,4 +61,9 @@ def puct(children: Sequence[Child]) -> int:
     exploration = ln((total + 19653) / 19652) + 1.25
     root = math.sqrt(max(total, 1))
     bounds = [child.mean + exploration * child.prior * root / (1 + child.visits) for child in children]
-    return max(range(len(bounds)), key=bounds.__getitem__)
+    return _first_largest(children, bounds)
+
+
+def _first_largest(children: Sequence[Child], bounds: Sequence[float]) -> int:
+    """Return the first open child of the largest bound."""
+    return max([i for i, child in enumerate(children) if not child.closed], key=bounds.__getitem__)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
 from intact.errors import ParameterError
 
 
-def prefix_values(texts: Sequence[Sequence[int]], right: Sequence[bool]) -> list[list[Fraction]]:
+def prefix_values(texts: Sequence[Sequence[Hashable]], right: Sequence[bool]) -> list[list[Fraction]]:
     """Return the value of each token of each text: the share of right ones of all texts that begin with it.
 
     `V(t_1..t_i) = (right texts that begin with t_1..t_i) / (texts that begin with t_1..t_i)`, which estimates the
     chance that a text that begins so ends in a right answer. Where no other text begins so it is the text's outcome.
 
+    Of branches of a search's texts, one for each simulation, it is the mean value Q of each node on the way, if a right
+    text is rewarded with 1 and a wrong one with 0 (AlphaMath, Chen et al. 2024, arXiv 2405.03553).
+
     Parameters
     ----------
-    texts : sequence of sequence of int
-        The tokens of texts of one problem, drawn independently.
+    texts : sequence of sequence
+        The tokens of texts of one problem, drawn independently; or their branches.
     right : sequence of bool, of the same length
         Whether each one's answer is right.
 
@@ -31,7 +34,7 @@ def prefix_values(texts: Sequence[Sequence[int]], right: Sequence[bool]) -> list
     values = [[Fraction(0)] * len(text) for text in texts]
     alike, place = [list(range(len(texts)))], 0
     while alike:
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, Hashable], list[int]] = {}
         for number, group in enumerate(alike):
             for i in group:
                 if place < len(texts[i]):
