@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from intact.engine.sampling.spread import Spread
 from intact.errors import JournalError, SandboxError
 from intact.reason import Answer, CallMethod, Problem, RunProgram, State, Steps, find, method
 from intact.reason.backends.base import Generation
@@ -457,7 +458,8 @@ def test_no_score_is_found_for_what_another_model_wrote(tmp_path: Path) -> None:
 
 
 def test_what_a_scorer_reads_is_in_the_key_of_its_scores() -> None:
-    piece = Piece("ab", (1, 2), (-3, -4), ((("a", -3),), (("b", -4),)), "toy", True, Hidden("toy", "00"))
+    spread = (Spread(1, 2), Spread(3, 4))
+    piece = Piece("ab", (1, 2), (-3, -4), ((("a", -3),), (("b", -4),)), "toy", True, Hidden("toy", "00"), spread)
     state = State("q", ("p", 0), (piece,), "end")
     changed = {
         "text": "AB",
@@ -467,6 +469,7 @@ def test_what_a_scorer_reads_is_in_the_key_of_its_scores() -> None:
         "model": "other",
         "special": False,
         "hidden": None,
+        "spread": spread[:1],
     }
     assert set(changed) == {field.name for field in fields(Piece)}
     others = [replace(state, pieces=(replace(piece, **{name: value}),)) for name, value in changed.items()]

@@ -3,6 +3,9 @@
 import pytest
 
 import intact
+from intact.engine.sampling.spread import Spread
+from intact.errors import ReceiptError
+from intact.receipts import spreads
 from intact.receipts.likeliest import PAIR, pack, unpack
 from intact.run_receipts.document import RunReceipt
 from support.run_forger import cover, judge, loser, swap
@@ -84,3 +87,36 @@ def test_another_order_of_the_likeliest(model, receipts):
     places = unpack(output.top, len(output.tokens))
     top = pack([(places[0][1], places[0][0], *places[0][2:]), *places[1:]])
     assert judge(model, cover(model, receipt, swap(receipt, 0, top=top))) == ("false", "likeliest", 0, 0)
+
+
+def test_spreads_are_packed_and_read_again():
+    found = (Spread(0, 1), Spread((1 << 28) + 3, (1 << 40) + 5))
+    assert spreads.unpack(spreads.pack(found)) == found
+    assert len(spreads.pack(found)) == 2 * spreads.SPREAD
+
+
+@pytest.mark.parametrize("name", ["self_certainty", "beam_search"])
+@pytest.mark.parametrize("lie", [Spread(5, 7), None])
+def test_another_spread(model, receipts, name, lie):
+    """Scores and votes follow from it, so that only the model can tell."""
+    receipt = receipts[name]
+    index = max(i for i, entry in enumerate(receipt.entries) if getattr(entry, "output", None))
+    output = receipt.entries[index].output
+    *others, last = spreads.unpack(output.spread)
+    changed = spreads.pack([*others, lie or last._replace(entropy=last.entropy + 1)])
+    false = cover(model, receipt, swap(receipt, index, spread=changed))
+    assert judge(model, false) == ("false", "spread", index, len(others))
+
+
+def test_spreads_that_were_not_asked_for_or_are_missing(model, receipts):
+    receipt = receipts["self_certainty"]
+    missing = RunReceipt.make(receipt.header, tuple(swap(receipt, 0, spread=None)), receipt.result)
+    assert judge(model, missing)[:3] == ("false", "spread", 0)
+    plain = receipts["deepconf"]
+    assert all("spread" not in entry.to_document().get("output", {}) for entry in plain.entries)
+    more = spreads.pack([Spread(1, 1)] * len(plain.entries[0].output.tokens))
+    false = RunReceipt.make(plain.header, tuple(swap(plain, 0, spread=more)), plain.result)
+    assert judge(model, false)[:3] == ("false", "spread", 0)
+    short = RunReceipt.make(plain.header, tuple(swap(plain, 0, spread=more[:-1])), plain.result)
+    with pytest.raises(ReceiptError, match="spread must be 12 bytes"):
+        RunReceipt.parse(short.encode())

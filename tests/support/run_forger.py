@@ -54,7 +54,9 @@ def swap(receipt: RunReceipt, index: int, **changes: Any) -> list[Entry]:
     """The entries with one changed: fields of it, or of its output."""
     entries = list(receipt.entries)
     entry: Any = entries[index]
-    output = {name: changes.pop(name) for name in ("tokens", "logprobs", "finish", "text", "top") if name in changes}
+    output = {
+        name: changes.pop(name) for name in ("tokens", "logprobs", "finish", "text", "top", "spread") if name in changes
+    }
     if output:
         changes["output"] = replace(entry.output, **output)
     entries[index] = replace(entry, **changes)

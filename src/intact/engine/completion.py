@@ -10,6 +10,7 @@ import numpy as np
 
 from intact.engine.request import Event, Finish, GenerateRequest, Mixing, ReplayRequest, Request
 from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.sampling.spread import Spread
 from intact.engine.sampling.state import make_rules
 from intact.engine.sampling.stopping import is_unlikely
 from intact.markup.answers import completion_html
@@ -103,6 +104,7 @@ class Writer:
         "error",
         "finish",
         "logprobs",
+        "spreads",
         "text",
         "tokens",
         "top",
@@ -118,6 +120,7 @@ class Writer:
         self.tokens: list[int] = []
         self.logprobs: list[int] = []
         self.top: list[tuple[tuple[int, int], ...]] = []
+        self.spreads: list[Spread] = []
         self.text: list[str] = []
         self.finish: Finish | None = None
         self.error: Exception | None = None
@@ -129,6 +132,8 @@ class Writer:
         self.logprobs.append(event.logprob)
         if event.top:
             self.top.append(event.top)
+        if event.spread is not None:
+            self.spreads.append(event.spread)
         ended: Finish | None = "uncertain" if event.uncertain else "stop" if token in self._ends else None
         if is_unlikely(self.logprobs, self._bound, self._window):
             at_limit = "unlikely"
@@ -197,6 +202,7 @@ class JobOptions(TypedDict, total=False):
     recorder: Recorder | None
     known: Sequence[Sequence[int]] | None
     mixing: Mixing | None
+    spread: bool
 
 
 class Job:
@@ -212,6 +218,8 @@ class Job:
         The tokens that are expected, to be checked.
     mixing : Mixing, optional
         The mix that is drawn from.
+    spread : bool
+        If true, writers keep the spread of the distribution at each token.
     """
 
     def __init__(
@@ -229,6 +237,7 @@ class Job:
         recorder: Recorder | None = None,
         known: Sequence[Sequence[int]] | None = None,
         mixing: Mixing | None = None,
+        spread: bool = False,
     ) -> None:
         room = context - len(prompt)
         self._tokenizer, self._parameters, self._listen, self._recorder = tokenizer, parameters, listen, recorder
@@ -247,6 +256,7 @@ class Job:
             "top": parameters.top_logprobs,
             "rules": make_rules(tokenizer, parameters, prompt, vocabulary, len(keys)) if parameters.has_rules else None,
             "heads": recorder is not None,
+            "spread": spread,
         }
         self.request: Request
         if known is None:

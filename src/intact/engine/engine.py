@@ -26,6 +26,7 @@ from intact.engine.request import (
     ScoreRequest,
     no_room,
 )
+from intact.engine.sampling.spread import Spread, spread_of
 from intact.engine.scheduler import Counters, Scheduler, SequenceTooLargeError
 from intact.engine.scoring import ScoreRun
 from intact.engine.sequence import Sample, Sequence, SequenceRun, SequenceWork, Stream, work_of
@@ -325,6 +326,7 @@ class Engine:
             run.score(self.executor, logits)
         self._judge(logits, drawing)
         self._add_tops(logits, [*drawing, *scoring])
+        _add_spreads(logits, drawing)
         self._add_heads([*drawing, *scoring, *(run for run in runs if isinstance(run, EncodeRun))])
         self._add_hidden(runs)
         return self.drafting.observe(self.executor, logits, drawing) if self.drafting is not None else None
@@ -410,12 +412,13 @@ class Engine:
         groups: dict[int, list[Sample]] = {}
         ended: set[int] = set()
         heads, doubts = run.heads or [b""] * len(run.path), run.uncertain or [False] * len(run.path)
-        for drawn, top, head, doubt in zip(run.drawn, run.tops, heads, doubts, strict=True):
+        spreads: Tokens[Spread | None] = run.spreads or [None] * len(run.path)
+        for drawn, top, head, doubt, spread in zip(run.drawn, run.tops, heads, doubts, spreads, strict=True):
             groups.clear()
             for sample, (token, logprob) in zip(sequence.samples, drawn, strict=True):
                 if sample.number in ended:
                     continue
-                event = Event(sample.number, token, logprob, position, top, head, doubt)
+                event = Event(sample.number, token, logprob, position, top, head, doubt, spread)
                 if self._emit(sequence.request, sample, event):
                     groups.setdefault(token, []).append(sample)
                 else:
@@ -588,6 +591,13 @@ class _Part:
         if not self._chunks:
             return np.zeros((0, 0), np.int32)
         return self._executor.step(self._chunks, np.array(self.wanted, np.int64))
+
+
+def _add_spreads(logits: NDArray[np.int32], runs: list[SequenceRun]) -> None:
+    """Set the spreads of the distributions along each path, where they are requested."""
+    for run in runs:
+        if run.sequence.request.spread:
+            run.spreads = [spread_of(logits[run.first + row]) for row in run.path]
 
 
 def _kind(request: Request, tree: Tree | None) -> type[SequenceRun]:

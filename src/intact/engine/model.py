@@ -200,7 +200,7 @@ class LoadedModel:
         adapter : str, optional
             As for `variant`.
         **options
-            `priority`, `draft`, `listen`, `recorder`, `known` and `mixing`, as of `Job`.
+            `priority`, `draft`, `listen`, `recorder`, `known`, `mixing` and `spread`, as of `Job`.
 
         Raises
         ------

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intact.engine.mixes import ChosenMix
+from intact.engine.sampling.spread import Spread
 from intact.engine.sampling.state import Rules
 from intact.numerics.sampling import Sampling
 
@@ -37,6 +38,8 @@ class Event(NamedTuple):
         streams, one after the other.
     uncertain : bool
         If true, the likeliest token there was less likely than the request's `stop_below`.
+    spread : Spread, optional
+        Entropy and certainty of the distribution there, if requested.
     """
 
     sample: int
@@ -46,6 +49,7 @@ class Event(NamedTuple):
     top: tuple[tuple[int, int], ...] = ()
     head: bytes = b""
     uncertain: bool = False
+    spread: Spread | None = None
 
 
 class StreamPrompt(NamedTuple):
@@ -107,6 +111,8 @@ class Request:
         The number of likeliest tokens to report with each token.
     heads : bool
         If true, events carry the input of the model's head.
+    spread : bool
+        If true, events carry the spread of the distribution.
     live : int
         Samples that have not ended; -1 before the request is queued.
     paused : bool
@@ -127,6 +133,7 @@ class Request:
     priority: int = 0
     top: int = 0
     heads: bool = False
+    spread: bool = False
     live: int = -1
     paused: bool = False
 

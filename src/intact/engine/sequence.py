@@ -13,6 +13,7 @@ from intact.engine.cache import PageTable
 from intact.engine.draft.base import Draft, Drafter, DrawContext, ReadingDraft, Tree
 from intact.engine.hidden import KeptRows
 from intact.engine.request import EncodeRequest, GenerateRequest, Request, ScoreRequest, StreamPrompt
+from intact.engine.sampling.spread import Spread
 from intact.engine.sampling.state import Rules
 from intact.numerics.mix import Place
 from intact.numerics.sampling import Draw, allowed
@@ -357,6 +358,8 @@ class SequenceRun:
         The rules at the path's end.
     uncertain : list of bool
         If true, the likeliest token there is less likely than the request allows; empty unless it says so.
+    spreads : list of Spread
+        The spread of the distribution there; empty unless requested.
     """
 
     __slots__ = (
@@ -373,6 +376,7 @@ class SequenceRun:
         "rules",
         "sequence",
         "shares",
+        "spreads",
         "tops",
         "tree",
         "uncertain",
@@ -383,6 +387,7 @@ class SequenceRun:
         self.tree = tree
         self.firsts: list[int] = []
         self.uncertain: list[bool] = []
+        self.spreads: list[Spread] = []
         self.path = [0]
         self.drawn: list[list[Drawn]] = []
         self.followed: list[int] = []

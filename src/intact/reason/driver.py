@@ -209,7 +209,7 @@ class Driver:
         execution = Execution(
             self, root, problem, generator, sampling=sampling, options=options, ledger=ledger, reader=reader
         )
-        execution.rivals = execution.look_up(method, parameters)
+        execution.needs = execution.look_up(method, parameters)
         self._active.append(Active(number, job, execution, self._clock()))
         self.ready.append(execution)
 

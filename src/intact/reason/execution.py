@@ -14,13 +14,13 @@ from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.shared_cache.request import SharedRequest
 from intact.errors import ParameterError, ScorerError, SpentError
 from intact.reason.aggregate.votes import elect
-from intact.reason.backends.base import Backend, Sharing, SharingBackend
+from intact.reason.backends.base import Backend, Sharing, SharingBackend, Spreading
 from intact.reason.budget import CAPPED, Budget, Cost, Ledger
 from intact.reason.journal import key_of
 from intact.reason.problem import Answer, Branch, Conclusion, Piece, Problem, State, path
 from intact.reason.registry import Method
 from intact.reason.requests import CallMethod, Extend, Race, Read, RunProgram, Score, Use, WriteTogether
-from intact.reason.scorer import Scorer
+from intact.reason.scorer import Scorer, TokenNeeds
 from intact.reason.services import Root
 from intact.reason.slots import (
     ReadSlot,
@@ -69,8 +69,8 @@ class Execution:
     ----------
     conclusion, value, error
         Why it ended, what it returned, what it raised; None while it runs.
-    rivals : int
-        The likeliest tokens to report at each place at least, which a scorer needs.
+    needs : TokenNeeds
+        What scorers need to have reported with each token.
     text_error : str
         The first error of a text that could not be written.
     prompt_error : str
@@ -96,7 +96,7 @@ class Execution:
         self.value: Any = None
         self.error: Exception | None = None
         self.text_error = self.prompt_error = ""
-        self.rivals = 0
+        self.needs = TokenNeeds()
         self.spent = False  # whether it had to do with less than it asked for
         self.nodes: list[dict[str, Any]] = []
         self.waiter: Callable[[], None] | None = None
@@ -117,8 +117,8 @@ class Execution:
         fields: dict[str, Any] = {**DEFAULTS, **self.sampling, "seed": self.problem.seed}
         ends = (fields["stop"],) if isinstance(fields["stop"], str) else tuple(fields["stop"])
         fields |= {name: value for name in _FIELDS if (value := getattr(request, name)) not in (None, ())}
-        if self.rivals > fields.get("top_logprobs", 0):
-            fields["top_logprobs"] = self.rivals
+        if self.needs.rivals > fields.get("top_logprobs", 0):
+            fields["top_logprobs"] = self.needs.rivals
         own = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
         other = request.state.prompt != self.problem.prompt
         begins = all(piece.model is None for piece in request.state.pieces)
@@ -132,7 +132,9 @@ class Execution:
         resolved = state, self._child(request.state), parameters, ends, other and begins
         cap = self.ledger.budget.text
         left = None if cap is None else max(0, cap - state.length)
-        return Writing(request, request.model, backend, *resolved, left)
+        known = isinstance(backend, Spreading) and backend.spreads
+        spread = known and (request.spread or self.needs.spread)
+        return Writing(request, request.model, backend, *resolved, left, spread)
 
     def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:
         """Resolve what a text that workers write together leaves open, and give it its place in the tree.
@@ -340,13 +342,13 @@ class Execution:
         self._recorded += 1
         return ToolUse(tool, values, f"{self.problem.seed}/{path(self.problem.root)}#{self._recorded}")
 
-    def look_up(self, method: Method, parameters: Mapping[str, Any]) -> int:
+    def look_up(self, method: Method, parameters: Mapping[str, Any]) -> TokenNeeds:
         """Find the scorers, models and tools that parameters name, before a token is spent on a name that is none.
 
         Returns
         -------
-        int
-            How many of the likeliest tokens at each place the scorers need (`rivals`).
+        TokenNeeds
+            What the scorers need to have reported with each token.
 
         Raises
         ------
@@ -354,18 +356,18 @@ class Execution:
             If there is no such scorer, model or tool, or the scorer's numbers are of no use to the method; and whatever
             making the scorer raises.
         """
-        rivals = 0
+        needs = TokenNeeds()
         for parameter in method.parameters:
             value = parameters.get(parameter.name, parameter.default)
             if parameter.names == "scorer":
                 scorer = self._scorer(value)
-                rivals = max(rivals, getattr(scorer, "rivals", 0))
+                needs = needs.joined(getattr(scorer, "rivals", 0), getattr(scorer, "spread", False))
                 method.check_scorer(parameters, getattr(scorer, "name", repr(value)), scorer)
             elif parameter.names == "model":
                 self.driver.model(self, value)
             elif parameter.names == "tool":
                 self.driver.services.tool(value)
-        return rivals
+        return needs
 
     def call(self, request: CallMethod | Score) -> tuple[str, Execution]:
         """Begin what another method or a scorer does, by its name; with a root of its own, below this one's."""
@@ -375,11 +377,11 @@ class Execution:
         problem = replace(problem, seed=self.problem.seed, branch=(*self.problem.root, label))
         sampling = self.sampling
         generator: Generator[Any, Any, Any]
-        rivals = 0
+        needs = TokenNeeds()
         if isinstance(request, CallMethod):
             method = self.driver.services.method(request)
             name, generator = method.name, method(problem, **method.with_sampling(self.options, request.parameters))
-            rivals = self.look_up(method, request.parameters)
+            needs = self.look_up(method, request.parameters)
             sampling = dict(method.sampling) | dict(self.options)
         else:
             scorer = self._scorer(request.scorer)
@@ -398,7 +400,7 @@ class Execution:
             reader=reader,
             depth=self._depth + 1,
         )
-        child.rivals = rivals
+        child.needs = needs
         return name, child
 
     def _conclude(self, conclusion: Conclusion, value: Any, error: Exception | None = None) -> None:

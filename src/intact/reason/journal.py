@@ -236,7 +236,12 @@ def key_of(*parts: Any) -> bytes:
 
 def seen(state: State) -> list[Any]:
     """Return what a scorer may read of a state, but for its place: tokens mean nothing without their texts."""
-    pieces = [[getattr(piece, field.name) for field in fields(piece)] for piece in state.pieces]
+    pieces = []
+    for piece in state.pieces:
+        values = {field.name: getattr(piece, field.name) for field in fields(piece)}
+        if not piece.spread:
+            del values["spread"]  # keys stay what they were before there was one
+        pieces.append(list(values.values()))
     return [state.prompt, pieces, state.why]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from intact.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
+from intact.reason.aggregate.confidence import mean_spread, self_certainty
 from intact.reason.problem import State
 
 
@@ -37,3 +38,24 @@ def rivals(state: State) -> list[list[float]]:
     if state.why != "error" and (len(state.top) != state.length or not all(state.top)):
         raise ParameterError("the back end tells no log-probabilities of other tokens, which this method needs")
     return [[logprob / LOGPROB_SCALE for _, logprob in place] for place in state.top if place]
+
+
+def spread_known(state: State) -> bool:
+    """Return true if the spread of the whole distribution is known at each token of a text that has some."""
+    return 0 < state.length == len(state.spread)
+
+
+def certainty_of(state: State, vocabulary: int) -> float:
+    """Return a text's self-certainty, in nats: exact where its spreads are known, else the least that rivals allow.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Tokens of the model; of use for the bound alone.
+
+    Raises
+    ------
+    ParameterError
+        If neither spreads nor rivals are known.
+    """
+    return mean_spread(state.spread)[1] if spread_known(state) else self_certainty(rivals(state), vocabulary)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from intact.engine.sampling.spread import Spread
 from intact.markup.answers import result_html
 from intact.markup.render import quoted
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
@@ -72,6 +73,8 @@ class Piece:
         Of appended text: whether control tokens written in it count as such.
     hidden : Hidden or None
         What the last token was drawn from, if asked for.
+    spread : tuple of Spread
+        For each token the entropy and the certainty of the model's whole distribution there, if asked for.
     """
 
     text: str
@@ -81,6 +84,7 @@ class Piece:
     model: str | None = None
     special: bool = True
     hidden: Hidden | None = None
+    spread: tuple[Spread, ...] = ()
 
     def __repr__(self) -> str:
         author = "appended" if self.model is None else f"{self.model}, {len(self.tokens)} tokens"
@@ -139,6 +143,11 @@ class State:
         return tuple([likeliest for piece in self.pieces for likeliest in piece.top])
 
     @property
+    def spread(self) -> tuple[Spread, ...]:
+        """The spread of the distribution at each of `tokens`, where it was asked for."""
+        return tuple([spread for piece in self.pieces for spread in piece.spread])
+
+    @property
     def length(self) -> int:
         """The number of tokens that models wrote."""
         return sum([len(piece.tokens) for piece in self.pieces])
@@ -185,9 +194,9 @@ class State:
         if self.why == "end" and pieces and pieces[-1].tokens:
             last = pieces[-1]
             kept = replace(last, tokens=last.tokens[:-1], logprobs=last.logprobs[:-1], top=last.top[:-1])
-            pieces = (*pieces[:-1], kept)
+            pieces = (*pieces[:-1], replace(kept, spread=last.spread[:-1]))
         elif self.why == "closed" and pieces:
-            pieces = (*pieces[:-1], replace(pieces[-1], tokens=(), logprobs=(), top=()))
+            pieces = (*pieces[:-1], replace(pieces[-1], tokens=(), logprobs=(), top=(), spread=()))
         return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)))
 
     def prefixes(self, delimiter: str) -> list[State]:

@@ -39,6 +39,8 @@ class Extend:
         Which of the models the driver was given; by default the first.
     hidden : bool
         Whether to report the hidden state that the last token was drawn from (`Piece.hidden`), where the back end can.
+    spread : bool
+        If true, report the spread of the whole distribution with each token (`Piece.spread`), where the back end can.
     """
 
     state: State
@@ -54,6 +56,7 @@ class Extend:
     grammar: str | None = None
     model: str = ""
     hidden: bool = False
+    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from intact.reason.problem import Problem, State
 
@@ -12,6 +12,25 @@ if TYPE_CHECKING:
 
 Scores: TypeAlias = Sequence[float]
 Scoring: TypeAlias = "Generator[Request | Sequence[Request], Any, Scores]"
+
+
+class TokenNeeds(NamedTuple):
+    """The reports with each token that scorers need.
+
+    Attributes
+    ----------
+    rivals : int
+        How many of the likeliest tokens.
+    spread : bool
+        If true, the spread of the whole distribution, by back ends that know it.
+    """
+
+    rivals: int = 0
+    spread: bool = False
+
+    def joined(self, rivals: int, spread: bool) -> TokenNeeds:
+        """Return what these and others need."""
+        return TokenNeeds(max(self.rivals, rivals), self.spread or spread)
 
 
 class Scorer(Protocol):
@@ -30,7 +49,8 @@ class Scorer(Protocol):
 
     A scorer may also state `least` and `most`, the range of its numbers, and `reads`, "tokens" if it judges by the
     tokens' log-probabilities, else "texts": then what it is of no use for is refused before anything is written. With
-    `rivals`, methods that name it in a parameter have so many of the likeliest tokens reported with each token.
+    `rivals`, methods that name it in a parameter have so many of the likeliest tokens reported with each token; with
+    `spread` = True the spread of the whole distribution too, by back ends that know it.
     """
 
     name: str

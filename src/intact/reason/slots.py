@@ -10,6 +10,7 @@ from dataclasses import asdict, astuple, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from intact.engine.sampling.spread import Spread
 from intact.engine.shared_cache.request import SharedRequest, SharedText
 from intact.errors import FormatError, ScorerError
 from intact.reason.backends.base import Cutting, Generation, Heat, Written
@@ -169,7 +170,7 @@ class WritingSlot(Slot):
         if len(text.tokens) > most:
             text = backend.cut(writing.state, text, most, "length")
         self._keep({writing: text})
-        return [list(text)]
+        return [_stored(text)]
 
     def _decide(self, going: list[Writing], keys: list[bytes]) -> list[list[Any]] | None:
         """Return the texts of a race that are all known in full: those of losers are cut."""
@@ -191,7 +192,7 @@ class WritingSlot(Slot):
                 for writing, text in zip(going, texts, strict=True)
             ]
         self._keep(dict(zip(going, texts, strict=True)))
-        return [list(text) for text in texts]
+        return [_stored(text) for text in texts]
 
     def _keep(self, written: Mapping[Writing, Written]) -> None:
         """Journal what was written; of a race, each text that has ended also as a text of its own."""
@@ -199,7 +200,7 @@ class WritingSlot(Slot):
             return
         keep, values = partial(self.execution.keep, cut=self._timed_out), dict[Writing, list[Any] | None]()
         for writing, text in written.items():
-            values[writing] = list(text)
+            values[writing] = _stored(text)
             if self._winners and text.why != "cancelled":
                 keep(writing.key(), [values[writing]])
                 values[writing] = None
@@ -280,11 +281,17 @@ def _all(values: list[list[Any] | None]) -> list[list[Any]] | None:
     return there if len(there) == len(values) else None
 
 
+def _stored(text: Written) -> list[Any]:
+    """Return a text as the journal keeps it: without spreads, where it has none, as before there were any."""
+    return list(text if text.spread else text[:-1])
+
+
 def _read(value: list[Any]) -> Written:
-    text, tokens, logprobs, top, why, error, *hidden = value
+    text, tokens, logprobs, top, why, error, *more = value
     likeliest = tuple(tuple((str(word), int(value)) for word, value in one) for one in top)
-    entered = Hidden(*hidden[0]) if hidden and hidden[0] else None
-    return Written(text, tuple(tokens), tuple(logprobs), likeliest, why, error, entered)
+    entered = Hidden(*more[0]) if more and more[0] else None
+    spread = tuple([Spread(*one) for one in more[1]]) if len(more) > 1 else ()
+    return Written(text, tuple(tokens), tuple(logprobs), likeliest, why, error, entered, spread)
 
 
 class ScoreSlot(Slot):

@@ -77,6 +77,8 @@ class Writing:
         If true, this is the beginning of a reply to another prompt than the problem's own.
     left : int, optional
         The most tokens that the budget's cap of each text leaves.
+    spread : bool
+        If true, the spread of the distribution is reported with each token.
     allowed : int
         The most tokens that context and budget leave.
     """
@@ -90,6 +92,7 @@ class Writing:
     ends: tuple[str, ...] = ()
     other_prompt: bool = False
     left: int | None = None
+    spread: bool = False
     context: Context = NOTHING
     allowed: int = 0
 
@@ -119,7 +122,7 @@ class Writing:
     def key(self, tokens: int | None = None) -> bytes:
         """Return the journal's key of the request, or of one for another number of tokens."""
         parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
-        more = ("hidden",) if self.request.hidden else ()
+        more = tuple([name for name, asked in (("hidden", self.request.hidden), ("spread", self.spread)) if asked])
         if isinstance(self.backend, Rendering) and (prompt := self.backend.time_digest(self.state.prompt)):
             more = (*more, prompt)
         return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
@@ -131,7 +134,7 @@ class Writing:
             parameters = replace(
                 parameters, max_tokens=self.allowed, min_tokens=min(parameters.min_tokens, self.allowed)
             )
-        return Generation(self.state, parameters, self.branch, heat, runner, self.request.hidden)
+        return Generation(self.state, parameters, self.branch, heat, runner, self.request.hidden, self.spread)
 
     def extended(self, written: Written) -> State:
         """Return the new state."""
@@ -149,7 +152,7 @@ class Writing:
             why, text = ("closed", kept) if kept is not None else (why, text)
         count = len(written.tokens) - (written.why == "uncertain")  # the text goes on without that token
         fields = written.tokens[:count], written.logprobs[:count], written.top[:count]
-        piece = Piece(text, *fields, model=self.model, hidden=written.hidden)
+        piece = Piece(text, *fields, model=self.model, hidden=written.hidden, spread=written.spread[:count])
         pieces = (*old.pieces, piece) if count > 0 or text else old.pieces
         return State(old.prompt, self.branch, pieces, why, written.error)
 

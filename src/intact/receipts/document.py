@@ -62,6 +62,8 @@ class Output:
     top : bytes or None
         The likeliest tokens at each place (`intact.receipts.likeliest`). Only texts of runs have them, and the run's
         receipt writes them.
+    spread : bytes or None
+        The spread of the distribution at each place (`intact.receipts.spreads`); likewise of texts of runs alone.
     """
 
     tokens: tuple[int, ...]
@@ -69,6 +71,7 @@ class Output:
     text: str
     logprobs: tuple[int, ...] | None = None
     top: bytes | None = None
+    spread: bytes | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return its members in a receipt."""

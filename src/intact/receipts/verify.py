@@ -31,9 +31,11 @@ from intact.receipts.likeliest import pack
 from intact.receipts.model_digests import ModelDigests, Numerics
 from intact.receipts.signature import is_weak
 from intact.receipts.source import PromptSource
+from intact.receipts.spreads import SPREAD
+from intact.receipts.spreads import pack as pack_spreads
 
 if TYPE_CHECKING:
-    from intact.engine.completion import Completion, Job
+    from intact.engine.completion import Completion, Job, JobOptions
     from intact.engine.model import LoadedModel, Partner
     from intact.engine.request import Event, Finish
 
@@ -41,8 +43,8 @@ Outcome = Literal["true", "partial", "false", "unverifiable"]
 What = Literal[
     "hash", "weights", "numerics", "tokenizer", "template", "prompt", "sampling", "decoding", "context", "memory",
     "constraint",
-    "hidden state", "token", "logprobs", "likeliest", "finish", "text", "signature", "format", "version", "model",
-    "layers", "ngrams", "drafts", "score",
+    "hidden state", "token", "logprobs", "likeliest", "spread", "finish", "text", "signature", "format", "version",
+    "model", "layers", "ngrams", "drafts", "score",
 ]  # fmt: skip
 T = TypeVar("T")
 WINDOW = 64
@@ -358,9 +360,9 @@ class _Group:
         try:
             mixing = mixing_of(model, self.checks[0].receipt.header)
             adapter = adapter_of(model, self.checks[0].receipt.header)
-            self._job = model.job(
-                request.prompt, request.parameters, keys, adapter, recorder=self, known=known, mixing=mixing
-            )
+            options: JobOptions = {"recorder": self, "known": known, "mixing": mixing}
+            options["spread"] = any(check.receipt.output.spread is not None for check in self.checks)
+            self._job = model.job(request.prompt, request.parameters, keys, adapter, **options)
         except CapacityError as error:
             self._decide(Verdict("unverifiable", "memory", None, str(error)))
         except (ConstraintError, NotInstalledError) as error:
@@ -428,6 +430,10 @@ class _Check:
                 top, size = pack([event.top]), len(output.top) // len(output.tokens)
                 if output.top[index * size : (index + 1) * size] != top:
                     return self._verdict("likeliest", "the model finds other tokens likeliest, or others as likely")
+            if output.spread is not None and event.spread is not None:
+                claim = output.spread[index * SPREAD : (index + 1) * SPREAD]
+                if claim != pack_spreads([event.spread]):
+                    return self._verdict("spread", "the model's distribution has another entropy or certainty")
             return None
         drawn = event.token >= 0 and link == next_link(name, self._last, event.token, event.head)
         if event.token != claimed and (same or drawn):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, get_args
 
 from intact.engine.sampling.parameters import MOST_TOP_LOGPROBS
@@ -17,6 +17,7 @@ from intact.receipts import canonical
 from intact.receipts.canonical import SIZE, HashName, digest
 from intact.receipts.document import FINISHES, Output, read_base64, write_base64
 from intact.receipts.likeliest import PAIR
+from intact.receipts.spreads import SPREAD
 from intact.run_receipts.values import bits, read_branch, read_number, write_values
 from intact.strict_json import Fields, quote
 from intact.tools.sandbox.outcome import Ending
@@ -38,8 +39,8 @@ class TextEntry:
     header : bytes
         Digest of the ordinary receipt's header, which seeds the chain.
     output : Output
-        With log-probabilities, and the likeliest tokens where the method asked for them; the loser of a race ends with
-        'cancelled'.
+        With log-probabilities, and the likeliest tokens and spreads where the method asked for them; the loser of a
+        race ends with 'cancelled'.
     state : bytes or None
         What entered the head before the last token, where the method asked for it.
     """
@@ -62,12 +63,15 @@ class TextEntry:
 
     def to_document(self) -> dict[str, Any]:
         """Describe it."""
-        top = self.output.top
+        output = self.output.to_document()
+        output["top"] = None if self.output.top is None else write_base64(self.output.top)
+        if self.output.spread is not None:
+            output["spread"] = write_base64(self.output.spread)
         return {
             "kind": "text",
             "branch": list(self.branch),
             "header": self.header.hex(),
-            "output": self.output.to_document() | {"top": None if top is None else write_base64(top)},
+            "output": output,
             "chain": write_base64(self.chain),
             "state": None if self.state is None else write_base64(self.state),
         }
@@ -85,18 +89,24 @@ class TextEntry:
 
 
 def _output(value: Any, where: str) -> Output:
-    fields = Fields(value, where, ("tokens", "finish", "text", "logprobs", "top"))
-    shared = {name: part for name, part in fields.values.items() if name != "top"}
+    fields = Fields(value, where, ("tokens", "finish", "text", "logprobs", "top"), ("spread",))
+    shared = {name: part for name, part in fields.values.items() if name not in ("top", "spread")}
     output = Output.from_document(shared, (*FINISHES, "cancelled"))
     if output.logprobs is None:
         raise ReceiptError(f"{where}.logprobs must be a list: scores are made of them")
+    places = len(output.tokens)
+    if "spread" in fields.values:
+        spread = read_base64(fields, "spread")
+        if len(spread) != SPREAD * places:
+            fields.fail("spread", f"{SPREAD} bytes for each of {places} tokens")
+        output = replace(output, spread=spread)
     if fields.values["top"] is None:
         return output
-    top, places = read_base64(fields, "top"), len(output.tokens)
+    top = read_base64(fields, "top")
     each, rest = divmod(len(top), PAIR * places)
     if rest or not 1 <= each <= MOST_TOP_LOGPROBS:
         fields.fail("top", f"{PAIR} bytes for each of 1 to {MOST_TOP_LOGPROBS} tokens at each of {places} places")
-    return Output(output.tokens, output.finish, output.text, output.logprobs, top)
+    return replace(output, top=top)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
 from intact.receipts.likeliest import pack
 from intact.receipts.make import ChainRecorder, header_of
+from intact.receipts.spreads import pack as pack_spreads
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import RunEntry, TextEntry, call_digest, program_digest
 from intact.run_receipts.header import FIRST, RunHeader
@@ -88,7 +89,8 @@ class RecordingBackend(NativeBackend):
         completion, chain = job.completion(sample, True), recorder.chains.get(sample)
         if chain is not None and completion.finish != "error":
             top = None if completion.top is None else pack(completion.top)
-            output = Output(completion.tokens, completion.finish, completion.text, tuple(chain.logprobs), top)
+            spread = pack_spreads(job.writer(sample).spreads) if generation.spread else None
+            output = Output(completion.tokens, completion.finish, completion.text, tuple(chain.logprobs), top, spread)
             state = chain.head if generation.hidden else None
             branch, header = generation.branch, chain.header.digest
             self.entries[generation] = TextEntry(branch, header, output, chain.links, state)

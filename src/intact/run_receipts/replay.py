@@ -27,6 +27,7 @@ from intact.receipts.decoding import Decoding
 from intact.receipts.document import Header, Receipt, first_link, next_link
 from intact.receipts.likeliest import PAIR, unpack
 from intact.receipts.request import AnswerRequest
+from intact.receipts.spreads import unpack as unpack_spreads
 from intact.receipts.verify import partner_number
 from intact.run_receipts.claims import Claims, RequestedText
 from intact.run_receipts.document import RunReceipt
@@ -115,7 +116,8 @@ class ReplayBackend(NativeBackend):
         written = self.to_written(generation.state, output.tokens, output.logprobs or (), output.finish)
         top = [] if output.top is None else unpack(output.top, len(output.tokens))
         hidden = None if entry.state is None else Hidden(self.identity, entry.state.hex())
-        return written._replace(top=self.likeliest(top), hidden=hidden)
+        spread = () if output.spread is None else unpack_spreads(output.spread)
+        return written._replace(top=self.likeliest(top), hidden=hidden, spread=spread)
 
     def _check_requested(self, generation: Generation, entry: TextEntry, index: int) -> None:
         """Raise DecidedError unless an entry has what was requested, and no more."""
@@ -123,6 +125,8 @@ class ReplayBackend(NativeBackend):
         count, likeliest = len(output.tokens), generation.parameters.top_logprobs
         if len(output.top or b"") != PAIR * likeliest * count:
             raise false("likeliest", index, f"the method asks for the {likeliest} likeliest tokens at each place")
+        if (output.spread is not None) != generation.spread:
+            raise false("spread", index, "the method asks for the spread of the distributions, or does not")
         if (entry.state is not None) != generation.hidden:
             raise false("hidden state", index, "the method asks for what entered the head, or does not", count - 1)
         if entry.state is not None:

@@ -29,12 +29,13 @@ def _mix(decoding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text_output(output: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a text: log-probabilities always, perhaps the likeliest tokens, perhaps that another won."""
+    """Return the schema of a text: log-probabilities always; perhaps likeliest tokens, spreads, that another won."""
     members = output["properties"]
     logprobs = next(kind for kind in members["logprobs"]["oneOf"] if kind["type"] == "array")
     finishes = {"enum": [*members["finish"]["enum"], "cancelled"]}
-    top = {"oneOf": [{"type": "null"}, {"$ref": "#/$defs/chain"}]}
+    spread = {"$ref": "#/$defs/chain"}
+    top = {"oneOf": [{"type": "null"}, spread]}
     return output | {
         "required": [*output["required"], "top"],
-        "properties": members | {"logprobs": logprobs, "finish": finishes, "top": top},
+        "properties": members | {"logprobs": logprobs, "finish": finishes, "top": top, "spread": spread},
     }

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from intact import exact
+from intact.engine.sampling.spread import Spread
 from intact.errors import ParameterError
 from intact.reason.fixed import ONE, UNIT, Int, exp, fixed, ln
 
@@ -166,3 +167,12 @@ def entropy(rivals: Sequence[Sequence[float]]) -> float:
     others = (-rest * ln(np.maximum(rest, 1)) + (UNIT >> 1)) >> 24
     total: int = sum((known.entropy + others).tolist())
     return total / (ONE * len(rivals))
+
+
+def mean_spread(spreads: Sequence[Spread]) -> tuple[float, float]:
+    """Return the mean entropy and the self-certainty of whole distributions, in nats; zeros for an empty text.
+
+    The sums are exact, and each mean is rounded once.
+    """
+    count = UNIT * max(len(spreads), 1)
+    return sum([one.entropy for one in spreads]) / count, sum([one.certainty for one in spreads]) / count

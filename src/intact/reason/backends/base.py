@@ -10,6 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from intact.engine.sampling.parameters import SamplingParameters
+from intact.engine.sampling.spread import Spread
 from intact.reason.problem import Branch, Hidden, Piece, Prompt, State, Top, Why
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Written(NamedTuple):
     why: Why
     error: str = ""
     hidden: Hidden | None = None
+    spread: tuple[Spread, ...] = ()
 
 
 class Heat:
@@ -93,6 +95,8 @@ class Generation:
         The race that it takes part in, and its number there.
     hidden : bool
         Whether the last hidden state is asked for.
+    spread : bool
+        If true, the spread of the distribution is asked for with each token.
     known : tuple of int
         What is expected to be written: it changes nothing but the time, where the back end makes use of it.
     written : Written or None
@@ -105,6 +109,7 @@ class Generation:
     heat: Heat | None = None
     runner: int = 0
     hidden: bool = False
+    spread: bool = False
     known: tuple[int, ...] = ()
     written: Written | None = None
 
@@ -135,6 +140,19 @@ class Sharing(Protocol):
             If this model cannot.
         """
         ...
+
+
+@runtime_checkable
+class Spreading(Protocol):
+    """A back end that may know the whole distribution behind each token.
+
+    Attributes
+    ----------
+    spreads : bool
+        If true, it reports spreads where they are asked for (`Generation.spread`).
+    """
+
+    spreads: bool
 
 
 @runtime_checkable

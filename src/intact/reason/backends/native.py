@@ -114,7 +114,7 @@ class TokenizerBackend:
     def cut(self, state: State, written: Written, tokens: int, why: Cut) -> Written:
         """Return the first so many tokens of what was written after a state."""
         shorter = self.to_written(state, written.tokens[:tokens], written.logprobs[:tokens], why)
-        return shorter._replace(top=written.top[:tokens])
+        return shorter._replace(top=written.top[:tokens], spread=written.spread[:tokens])
 
     def lengths(self, state: State, tokens: Sequence[int]) -> list[int]:
         """Return the length of the new text after each token that goes on from a state, as far as it is complete."""
@@ -148,7 +148,7 @@ class TokenizerBackend:
         writer = job.writer(sample)
         error = "" if writer.error is None else f"{type(writer.error).__name__}: {writer.error}"
         written = self.to_written(state, tuple(writer.tokens), tuple(writer.logprobs), writer.finish or "cancelled")
-        return written._replace(top=self.likeliest(writer.top), error=error)
+        return written._replace(top=self.likeliest(writer.top), error=error, spread=tuple(writer.spreads))
 
     def _tokens(self, part: Prompt | Piece) -> tuple[int, ...]:
         """Return the tokens of a prompt or a piece.
@@ -245,6 +245,7 @@ class NativeBackend(TokenizerBackend):
     """
 
     caveats: tuple[str, ...] = ()
+    spreads = True
 
     def __init__(self, model: Model, now: datetime = DEFAULT_NOW, mix: TextMix | None = None) -> None:
         super().__init__(model.tokenizer, model.context, now)
@@ -373,7 +374,7 @@ class NativeBackend(TokenizerBackend):
             known = [generation.known for generation in group] if first.known else None
             draft = first.heat is None and known is None
             options: JobOptions = {"draft": draft, "listen": listen, "recorder": recorder, "known": known}
-            options["mixing"] = mixing
+            options["mixing"], options["spread"] = mixing, first.spread
             job = self.model.job(prompt, first.parameters, keys, **options)
         except IntactError as error:
             for generation in group:
@@ -440,6 +441,7 @@ def _alike(a: Generation, b: Generation) -> bool:
         a.heat is b.heat is None
         and a.parameters == b.parameters
         and a.hidden == b.hidden
+        and a.spread == b.spread
         and bool(a.known) == bool(b.known)
         and a.state.prompt == b.state.prompt
         and a.state.pieces == b.state.pieces

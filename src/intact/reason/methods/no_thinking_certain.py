@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.borda import borda_vote
-from intact.reason.aggregate.confidence import self_certainty as certainty
 from intact.reason.aggregate.votes import elected
-from intact.reason.likeliest import rivals
+from intact.reason.likeliest import certainty_of
 from intact.reason.limits import Count, Likeliest, within
 from intact.reason.methods.no_thinking import PREFILL
 from intact.reason.methods.self_certainty import MOST_VOCABULARY, Power
 
 
-@method("Ma et al. 2025, arXiv 2504.09858", group="samples and a vote", independent=True, temperature=0.6, top_p=0.95)
+@method(
+    "Ma et al. 2025, arXiv 2504.09858",
+    version=2,
+    group="samples and a vote",
+    independent=True,
+    temperature=0.6,
+    top_p=0.95,
+)
 def no_thinking_certain(
     problem: Problem,
     *,
@@ -31,14 +37,14 @@ def no_thinking_certain(
     p : float
         Rank r of self-certainty casts (n - r + 1)^p votes: 0 is the majority vote, to 50.
     top : int
-        Tokens at each place whose probability is known, to 20.
+        Tokens at each place whose probability an endpoint reports, to 20; of our engine certainties are exact.
     vocabulary : int
-        Tokens of the model, among which the rest of the probability is spread evenly.
+        Tokens of an endpoint's model, among which the rest of the probability is spread evenly.
     prefill : str
         What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
     """
     within(top, MOST_VOCABULARY, vocabulary=vocabulary)
-    samples = yield [Extend(problem.start.append(prefill), top_logprobs=top)] * n
+    samples = yield [Extend(problem.start.append(prefill), top_logprobs=top, spread=True)] * n
     answers = problem.answers(samples)
-    certainties = [certainty(rivals(state), vocabulary) for state in samples]
+    certainties = [certainty_of(state, vocabulary) for state in samples]
     return elected(borda_vote(answers, certainties, p), answers, samples, certainties, certainties=certainties)

@@ -7,9 +7,8 @@ from typing import Annotated, Final, TypeAlias
 
 from intact.reason import Problem, Steps, method
 from intact.reason.aggregate.borda import borda_weights
-from intact.reason.aggregate.confidence import self_certainty as certainty
 from intact.reason.composing import composed, vote_by, write
-from intact.reason.likeliest import rivals
+from intact.reason.likeliest import certainty_of
 from intact.reason.limits import Count, Likeliest, within
 from intact.reason.populations.transformers import reweigh, sample, start
 
@@ -19,7 +18,7 @@ Power: TypeAlias = Annotated[float, partial(within, 0, 50)]
 
 
 @composed("start sample reweigh vote")
-@method("Kang et al. 2025, arXiv 2502.18581", group="samples and a vote", independent=True, temperature=0.7)
+@method("Kang et al. 2025, arXiv 2502.18581", version=2, group="samples and a vote", independent=True, temperature=0.7)
 def self_certainty(
     problem: Problem, *, n: Count = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
 ) -> Steps:
@@ -32,12 +31,12 @@ def self_certainty(
     p : float
         0 is the majority vote; the larger, to 50, the more the most certain sample decides.
     top : int
-        Tokens at each place whose probability is known, to 20.
+        Tokens at each place whose probability an endpoint reports, to 20; of our engine certainties are exact.
     vocabulary : int
-        Tokens of the model, among which the rest of the probability is spread evenly.
+        Tokens of an endpoint's model, among which the rest of the probability is spread evenly.
     """
     within(top, MOST_VOCABULARY, vocabulary=vocabulary)
-    texts = yield from sample(start(problem.start, n), partial(write, top_logprobs=top))
-    certainties = [certainty(rivals(state), vocabulary) for state in texts]
+    texts = yield from sample(start(problem.start, n), partial(write, top_logprobs=top, spread=True))
+    certainties = [certainty_of(state, vocabulary) for state in texts]
     votes = borda_weights(problem.answers(texts.values), certainties, p)
     return vote_by(problem, reweigh(texts, votes), certainties, certainties=certainties)

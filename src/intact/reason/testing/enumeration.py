@@ -183,7 +183,8 @@ class Player:
         letters = {*self.model.letters, END}
         (stop,) = [one for one in request.stop if letters.issuperset(one)] or ["\0"]  # others are never written
         if request.regex is None:
-            piece, why = self.oracle.choose(pieces(self.model, longest, stop, state.text, request.top_logprobs))
+            options = pieces(self.model, longest, stop, state.text, request.top_logprobs, request.spread)
+            piece, why = self.oracle.choose(options)
         else:
             piece, why = forced(self.model, longest, request.regex, state.text)
         number = self._children[state.branch]
@@ -194,7 +195,7 @@ class Player:
 
 @cache
 def pieces(
-    model: MarkovBackend, longest: int, stop: str, begun: str, top_logprobs: int
+    model: MarkovBackend, longest: int, stop: str, begun: str, top_logprobs: int, spread: bool = False
 ) -> list[tuple[tuple[Piece, Any], Fraction]]:
     """Return each text that may be written next, why it ends, and its probability."""
     options = []
@@ -207,6 +208,7 @@ def pieces(
             tuple(dict(top)[letter] for top, letter in zip(tops, letters, strict=True)),
             tuple(top[:top_logprobs] for top in tops) if top_logprobs else (),
             model="",
+            spread=tuple(model.spread(begun + letters[:i]) for i in range(len(letters))) if spread else (),
         )
         options.append(((piece, why), chance))
     return options

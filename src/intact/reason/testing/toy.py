@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate
 
+from intact.engine.sampling.spread import Spread
 from intact.engine.sampling.stopping import is_unlikely
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key, millionths, uniform64
 from intact.reason.backends.base import Generation, Written
@@ -52,6 +53,7 @@ class MarkovBackend:
 
     caveats: tuple[str, ...] = ()
     vocabulary = "letters"
+    spreads = True
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class MarkovBackend:
         self.made = self.started = self.most = 0
         self.live: dict[Generation, tuple[list[str], list[int]]] = {}
         self._tops: dict[Generation, list[Top]] = {}
+        self._spreads: dict[Generation, list[Spread]] = {}
         self._ended: list[Generation] = []
         self._random = None if timing is None else random.Random(timing)
 
@@ -88,7 +91,7 @@ class MarkovBackend:
         for generation in generations:
             self.started += 1
             self.live[generation] = ([], [])
-            self._tops[generation] = []
+            self._tops[generation], self._spreads[generation] = [], []
         self.most = max(self.most, len(self.live))
 
     def step(self) -> list[Generation]:
@@ -146,6 +149,14 @@ class MarkovBackend:
         best = sorted(law, key=lambda letter: (-law[letter], letter))[:count]
         return tuple((letter, round(math.log(law[letter]) * LOGPROB_SCALE)) for letter in best)
 
+    def spread(self, text: str) -> Spread:
+        """Return the spread of the law of the next letter, over those that may follow."""
+        law = self.distribution(text)
+        logprobs = {letter: round(math.log(chance) * LOGPROB_SCALE) for letter, chance in law.items()}
+        mean = Fraction(sum(logprobs.values()), len(law))
+        entropy = -sum(chance * logprobs[letter] for letter, chance in law.items())
+        return Spread(round(entropy), max(0, round(-mean) - round(math.log(len(law)) * LOGPROB_SCALE)))
+
     def _move(self, generation: Generation) -> None:
         state, parameters = generation.state, generation.parameters
         written, logprobs = self.live[generation]
@@ -170,6 +181,8 @@ class MarkovBackend:
         written.append(letter)
         logprobs.append(round(math.log(self.distribution(text)[letter]) * LOGPROB_SCALE))
         self._tops[generation].append(self.top(text, parameters.top_logprobs))
+        if generation.spread:
+            self._spreads[generation].append(self.spread(text))
         late = generation.heat is not None and generation.heat.advance(generation.runner)
         if max(self.distribution(text).values()) < Fraction(str(parameters.stop_below)):
             self._end(generation, "uncertain")
@@ -189,7 +202,8 @@ class MarkovBackend:
         text = "".join(written[:-1] if why == "uncertain" else written).replace(END, "")
         tokens = tuple(ord(letter) for letter in written)
         top = tuple(self._tops.pop(generation)) if generation.parameters.top_logprobs else ()
-        generation.written = Written(text, tokens, tuple(logprobs), top, why, error)
+        spread = tuple(self._spreads.pop(generation))
+        generation.written = Written(text, tokens, tuple(logprobs), top, why, error, spread=spread)
         self._ended.append(generation)
         if generation.heat is not None:
             generation.heat.leave(generation.runner, why in ("end", "stop"))

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from intact.errors import ParameterError
 from intact.exact import exp
-from intact.reason.aggregate.confidence import entropy, self_certainty
-from intact.reason.likeliest import check_likeliest
+from intact.reason.aggregate.confidence import entropy, mean_spread
+from intact.reason.likeliest import certainty_of, check_likeliest, spread_known
 from intact.reason.likeliest import rivals as rivals_of
 from intact.reason.problem import Problem, State
 
@@ -63,15 +63,15 @@ class PerplexityScorer:
 class Entropy:
     """Minus the mean entropy of the distributions that a text's tokens were drawn from, in nats, at most 0.
 
-    Texts are written with the 20 likeliest tokens at each place; the rest counts as one more token, so this is the
-    least entropy that their probabilities allow. Where none are known, as of some endpoints, minus the mean
-    log-probability of the tokens that were drawn stands for the entropy: its expectation, if they were drawn at
-    temperature 1.
+    It is exact where the back end knows the whole distributions (`State.spread`), as our engine does. Of others the 20
+    likeliest tokens at each place are known; the rest counts as one more token, so this is the least entropy that their
+    probabilities allow. Where none are known, as of some endpoints, minus the mean log-probability of the tokens that
+    were drawn stands for the entropy: its expectation, if they were drawn at temperature 1.
     """
 
     name, digest = "entropy", ""
-    version = 2
-    least, most, reads, rivals = -math.inf, 0.0, "tokens", RIVALS
+    version = 3
+    least, most, reads, rivals, spread = -math.inf, 0.0, "tokens", RIVALS, True
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
@@ -81,6 +81,8 @@ class Entropy:
     def _one(self, state: State) -> float:
         if not state.logprobs:
             return UNWRITTEN
+        if spread_known(state):
+            return -mean_spread(state.spread)[0]
         if len(state.top) != state.length or not all(state.top):
             return state.mean_logprob
         return -entropy(rivals_of(state))
@@ -89,18 +91,19 @@ class Entropy:
 class SelfCertainty:
     """The mean divergence of the tokens' distributions from the uniform one (Kang et al. 2025, arXiv 2502.18581).
 
-    Texts are written with the 20 likeliest tokens at each place; the rest of the probability is spread evenly over the
-    other tokens, which gives the least certainty that is possible.
+    It is exact where the back end knows the whole distributions (`State.spread`), as our engine does. Of others the 20
+    likeliest tokens at each place are known, and the rest of the probability is spread evenly over the other tokens,
+    which gives the least certainty that is possible.
 
     Parameters
     ----------
     vocabulary : str or int
-        Tokens of the model.
+        Tokens of the model, where the distributions are not known.
     """
 
     name, digest = "self_certainty", ""
-    version = 2
-    least, most, reads, rivals = 0.0, math.inf, "tokens", RIVALS
+    version = 3
+    least, most, reads, rivals, spread = 0.0, math.inf, "tokens", RIVALS, True
 
     def __init__(self, vocabulary: str | int = 100_000) -> None:
         try:
@@ -110,7 +113,7 @@ class SelfCertainty:
 
     def score(self, problem: Problem, states: Sequence[State]) -> list[float]:
         """Return the scores, in order."""
-        if any(len(state.top) != state.length for state in states):
-            raise ParameterError("self_certainty needs texts that were written with top_logprobs")
+        if any(len(state.top) != state.length and not spread_known(state) for state in states):
+            raise ParameterError("self_certainty needs texts that were written with spread or top_logprobs")
         check_likeliest(states)
-        return [self_certainty(rivals_of(state), self._vocabulary) for state in states]
+        return [certainty_of(state, self._vocabulary) for state in states]
