@@ -29,7 +29,7 @@ GROUPS = {
     "keys": ["new", "show", "sign"],
     "receipt": ["show", "commit", "open"],
     "lock": ["new", "check", "cite"],
-    "learn": ["methods", "value"],
+    "learn": ["concepts", "methods", "settings", "value"],
     "traffic": ["make", "replay"],
     "models": ["", "show", "rm"],
 }

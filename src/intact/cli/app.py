@@ -231,6 +231,7 @@ _group(
     _measure,
     "Learn from runs of your own.",
     {
+        "concepts": (learn.concepts, learn.CONCEPTS_EXAMPLES),
         "methods": (learn.methods, learn.METHODS_EXAMPLES),
         "settings": (learn.settings, learn.SETTINGS_EXAMPLES),
         "value": (learn.value, learn.VALUE_EXAMPLES),

@@ -1,4 +1,4 @@
-"""``intact learn``: what runs teach: methods for questions, settings for tasks, how likely a text ends right."""
+"""``intact learn``: what runs teach: methods for questions, settings for tasks, values of texts, concepts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from intact.cli import fetch
+from intact.cli import FAILED, fetch
+from intact.cli.loading import short_name
 from intact.cli.options import (
     MODEL_HELP,
+    MODEL_OR_ADDRESS_HELP,
     TASK_HELP,
     FixedNowOption,
     JsonOption,
     ProfileOption,
     ThreadsOption,
+    check_output,
     complete_model,
 )
-from intact.cli.output import bar, emit, show
+from intact.cli.output import bar, emit, note, show
 from intact.errors import ParameterError
+from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, read_time
 
 if TYPE_CHECKING:
+    from intact.evaluate.concepts import WrittenMemory
     from intact.evaluate.sweep.guess import GuessWorth
     from intact.evaluate.values import GradedTexts
     from intact.reason.choice import PolicyOutcome
@@ -55,6 +60,15 @@ Of result files; one of each task and model has the baseline
   intact learn settings runs/*.jsonl --baseline chain_of_thought:temperature=0 --to guess.json
 Try these settings among others
   intact sweep svamp --guess guess.json --tokens 2m --out sweeps/svamp
+"""
+
+CONCEPTS_EXAMPLES = """\
+Solve training problems
+  intact eval qwen2.5-coder-1.5b-instruct gsm8k:split=train --limit 200 --out train.jsonl
+Have a model write a concept of each that was answered rightly
+  intact learn concepts train.jsonl --model qwen2.5-coder-1.5b-instruct --to concepts.txt
+Use the memory on other problems; one of the training problems is refused
+  intact eval qwen2.5-coder-1.5b-instruct gsm8k --method concept_memory --set file=concepts.txt
 """
 
 ToOption = Annotated[Path, typer.Option("--to", metavar="FILE", help="Where to write what was learnt.")]
@@ -278,3 +292,78 @@ def _show_next(learnt: Any, to: Path) -> None:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def concepts(
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULT", help="Result files of eval on training problems, beside their trees."),
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model)],
+    to: ToOption,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            metavar="TEXT",
+            help="How a concept is asked for, with {question} and {solution}.",
+            show_default="asks for the fields of docs/methods/concept_memory.md",
+        ),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of a reply at most.")] = 512,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            "--journal", metavar="DIR", help="Take replies from there, and keep new ones.", show_default=False
+        ),
+    ] = None,
+    parallel: Annotated[int, typer.Option("--parallel", min=1, help="Most problems at a time. Changes no byte.")] = 64,
+    now: FixedNowOption = None,
+    profile: ProfileOption = "int8",
+    threads: ThreadsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Have a model write a memory of concepts, for the method concept_memory, from problems that were answered rightly.
+
+    Learn from training splits, never from problems that you measure on: the method refuses those that it comes from.
+    """
+    from intact.evaluate.concepts import WRITE, check_prompt, solved_problems, write_memory
+    from intact.solving import is_address, opened
+
+    template = WRITE if prompt is None else prompt
+    check_output("--to", to)
+    check_prompt(template)
+    if to.exists() and any(file.exists() and file.samefile(to) for file in results):
+        raise ParameterError(f"--to: {to} is one of the result files; name another file")
+    problems = solved_problems(results)
+    for label in problems.test:
+        note(f"{label} is a test split: a memory comes from training problems, never from those that are measured on")
+    solver = model if is_address(model) else fetch.load(model, profile, threads, None)
+    with opened({short_name(model): solver}, now=now) as backends, bar() as progress:
+        texts = progress.add_task("concepts", total=len(problems.solved))
+        memory = write_memory(
+            backends, problems, prompt=template, max_tokens=max_tokens, journal=journal, parallel=parallel,
+            done=lambda: progress.advance(texts),
+        )  # fmt: skip
+    write_whole(to, memory.text)
+    if json:
+        emit(dict(memory.counts) | {"concepts": [one.name for one in memory.concepts], "file": str(to)})
+    else:
+        _show_memory(memory, to)
+    if memory.counts["failed"]:
+        raise typer.Exit(FAILED)
+
+
+def _show_memory(memory: WrittenMemory, to: Path) -> None:
+    """Print how many concepts there are, and what was left out."""
+    counts = memory.counts
+    show(
+        f"{counts['solved']} of {counts['read']} problems were answered rightly; {counts['written']} concepts written, "
+        f"{counts['merged']} of them merged into others of the same name"
+    )
+    left_out = {"not_in_form": "not in the form", "failed": "failed", "without_text": "without a text"}
+    if found := [f"{counts[name]} {words}" for name, words in left_out.items() if counts[name]]:
+        show(f"left out: {', '.join(found)}")
+    if memory.error:
+        show(f"the first that failed: {memory.error}", style="red")
+    show(f"{len(memory.concepts)} concepts; {to} is written: --set file={to}")

@@ -7,10 +7,11 @@ import re
 from intact.reason import Extend, Problem, Read, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.comparing import demand
+from intact.reason.concepts import check_sources, read_memory
 from intact.reason.limits import Count
 from intact.reason.prompting import as_reply, make_prompt, question
 from intact.reason.stepwise import until_spent
-from intact.tools.retrieve import Index, passages
+from intact.tools.retrieve import Index
 
 SELECT = """\
 {question}
@@ -55,7 +56,8 @@ def concept_memory(
     Parameters
     ----------
     file : str
-        The memory: concepts in words, separated by empty lines; without it there are none.
+        The memory: concepts in words, separated by empty lines, such as `intact learn concepts` writes; without it
+        there are none.
     n : int
         Answers, among which a vote decides.
     most : int
@@ -67,7 +69,8 @@ def concept_memory(
     use : str
         How the question is asked, with {question} and {concepts}.
     """
-    memory = passages((yield Read(file)) if file else "")
+    memory, sources = read_memory((yield Read(file)) if file else "", file)
+    check_sources(problem, sources, file)
     near = [hit.place for hit in Index(memory).search(question(problem), candidates)]
     near = sorted([*near, *[i for i in range(len(memory)) if i not in near]][:candidates])
     chosen: list[int] = []

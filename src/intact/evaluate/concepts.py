@@ -1,0 +1,282 @@
+"""Learning a memory of concepts: the problems that runs answered rightly, and the concepts that a model writes of them.
+
+The half of ArcMemo that writes (Ho et al. 2025, arXiv 2509.04439); the method `concept_memory` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from intact import strict_json
+from intact.errors import FormatError, ParameterError
+from intact.evaluate.files import read, traces_of
+from intact.evaluate.manifest import run_settings
+from intact.evaluate.results import EvaluationRun, ItemRecord
+from intact.evaluate.samples import leaves
+from intact.files import sha256_of
+from intact.reason.backends.base import Backend
+from intact.reason.budget import Budget
+from intact.reason.concepts import (
+    FIELDS,
+    Concept,
+    ConceptSource,
+    format_memory,
+    merge_concepts,
+    parse_concept,
+    question_digest,
+)
+from intact.reason.driver import PARALLEL
+from intact.reason.problem import CUT, Problem, Result
+from intact.reason.prompting import make_prompt, question
+from intact.reason.registry import find
+from intact.reason.services import LARGEST_FILE, MethodJob
+from intact.solving import solve_all, takes_conversations
+from intact.text.thinking import THINK_TAGS
+
+METHOD: Final = "chain_of_thought"
+"""Writes each concept: one text, at temperature 0."""
+WRITE: Final = """\
+Here is a problem with a solution that is right.
+
+Problem:
+{question}
+
+Solution:
+{solution}
+
+Write down one concept of this solution that will help with other problems: an idea that can be used again, in general \
+words, without the numbers, names and the answer of this problem. Reply in this form alone, a line a field:
+
+Name: a few words
+Kind: structure (what such problems consist of) or routine (what is done with them)
+Parameters: what varies from problem to problem, each with its type; or none
+Description: what the concept is and how it is used
+Cues: how a problem shows that the concept helps"""
+
+
+class SolvedProblem(NamedTuple):
+    """A training problem that was answered rightly, with the text that the answer was taken from."""
+
+    source: ConceptSource
+    question: str
+    solution: str
+
+
+@dataclass(frozen=True)
+class SolvedProblems:
+    """The problems that runs answered rightly, each once, in the order of the files and their records.
+
+    Attributes
+    ----------
+    results : tuple of str
+        The SHA-256 of each result file.
+    read : int
+        Problems in these files, answered rightly or not.
+    without_text : int
+        Problems that were answered rightly without a text that gives the answer, such as by comparing likelihoods.
+    test : tuple of str
+        The labels of tasks among them whose split is called test.
+    """
+
+    solved: tuple[SolvedProblem, ...]
+    results: tuple[str, ...]
+    read: int
+    without_text: int
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WrittenMemory:
+    """A memory that a model wrote.
+
+    Attributes
+    ----------
+    text : str
+        The file.
+    concepts : tuple of Concept
+        Of different names.
+    counts : mapping of str to int
+        Problems ``read`` and ``solved``; concepts ``written``, ``merged`` into one of the same name before, and left
+        out: ``not_in_form``, ``failed`` (no text), and ``without_text`` of the problem.
+    error : str
+        The first error of those that failed.
+    """
+
+    text: str
+    concepts: tuple[Concept, ...]
+    counts: Mapping[str, int]
+    error: str
+
+
+def solved_problems(files: Sequence[Path]) -> SolvedProblems:
+    """Read result files with their trees of texts, and return the problems that were answered rightly.
+
+    A problem that several records answer rightly, of other seeds or files, counts once, with the first of them.
+
+    Raises
+    ------
+    ParameterError
+        If a file or its trees are missing, a file is given twice, or no problem was answered rightly in a text.
+    FormatError
+        As for `intact.evaluate.files.read`, or if trees are not those of the records.
+    """
+    found: dict[str, SolvedProblem] = {}
+    results, ids, bare, test = list[str](), set[str](), set[str](), list[str]()
+    for place, file in enumerate(files):
+        run = read(file)
+        if len(run.traces) < len(run.records):
+            raise ParameterError(
+                f"{traces_of(file)} is missing: it holds the texts of {file}; put it there, or run it again: "
+                f"{run.manifest['command']}"
+            )
+        results.append(sha256_of(file))
+        if results[-1] in results[:-1]:
+            raise ParameterError(f"{file} is given twice; name each result file once")
+        for number, record in enumerate(run.records):
+            ids.add(record.id)
+            if record.correct and record.id not in found:
+                one = _solved(run, number, place, file)
+                if one is None:
+                    bare.add(record.id)
+                else:
+                    found[record.id] = one
+                    task = run.manifest["tasks"][record.task]
+                    test += [task["label"]] if task.get("split") == "test" else []
+    if not found:
+        raise ParameterError(
+            f"no concept can be written: of {len(ids)} problems in {', '.join(map(str, files))} none was answered "
+            f"rightly in a text"
+        )
+    without_text = len(bare - found.keys())
+    return SolvedProblems(tuple(found.values()), tuple(results), len(ids), without_text, tuple(dict.fromkeys(test)))
+
+
+def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedProblem | None:
+    """Return the problem of a record that is right, or None if no text gives the answer."""
+    record, where = run.records[number], f"{traces_of(file)}, line {number + 1}"
+    tree = strict_json.parse(run.traces[number], where, error=FormatError)
+    try:
+        if tree["id"] != record.id:
+            raise KeyError(f"the tree of {record.id}")
+        texts = {leaf.branch: leaf.text for leaf in leaves(tree["nodes"])}
+        solution = texts.get(_right_branch(record) or "", "").rpartition(THINK_TAGS.closes)[2].strip()
+        if not solution:
+            return None
+        given = tree["prompt"]
+        problem = Problem(record.id, given if isinstance(given, str) else tuple([(role, text) for role, text in given]))
+        source = ConceptSource(run.manifest["tasks"][record.task]["label"], record.id, question_digest(problem), place)
+        return SolvedProblem(source, question(problem), solution)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"{where} is no tree of texts of its result file: {error!r:.200}") from error
+
+
+def _right_branch(record: ItemRecord) -> str | None:
+    """Return the place of the text that the answer was taken from, or of the first right one; None without any."""
+    chosen = [] if record.chosen is None else [record.samples[record.chosen]]
+    return next((one.branch for one in [*chosen, *record.samples] if one.correct), None)
+
+
+def check_prompt(template: str) -> None:
+    """Raise ParameterError unless a prompt for concepts has a place for the question and for the solution."""
+    for name in ("question", "solution"):
+        if f"{{{name}}}" not in template:
+            raise ParameterError(
+                f"the prompt for concepts must have {{question}} and {{solution}}, and ask for the fields "
+                f"{', '.join(FIELDS)}; it lacks {{{name}}}: {template!r:.80}"
+            )
+
+
+def write_memory(
+    backends: Mapping[str, Backend],
+    problems: SolvedProblems,
+    *,
+    prompt: str = WRITE,
+    max_tokens: int = 512,
+    journal: Path | None = None,
+    parallel: int = PARALLEL,
+    done: Callable[[], None] | None = None,
+) -> WrittenMemory:
+    """Have a model write a concept of each problem, and merge those of the same name.
+
+    Texts are greedy, so that they depend on the model, the prompt and the problem alone.
+
+    Parameters
+    ----------
+    backends : mapping of str to Backend
+        The model that writes, by its name.
+    prompt : str
+        How a concept is asked for, with {question} and {solution}.
+    parallel : int
+        Most problems at a time. It changes no byte.
+    done : callable, optional
+        Called when a problem is done.
+
+    Raises
+    ------
+    ParameterError
+        If the prompt lacks a place, no text is in the form, or the memory would be larger than methods read.
+    """
+    check_prompt(prompt)
+    sampling = {"temperature": 0.0, "max_tokens": max_tokens}
+    converses = takes_conversations(next(iter(backends.values())))
+    jobs = [MethodJob(find(METHOD), _request(one, prompt, converses), {}) for one in problems.solved]
+    results: dict[int, Result] = {}
+    with closing(solve_all(backends, jobs, sampling=sampling, journal=journal, parallel=parallel)) as ended:
+        for number, result in ended:
+            results[number] = result
+            if done is not None:
+                done()
+    ordered = [results[number] for number in range(len(jobs))]
+    written = [
+        replace(concept, sources=(one.source,))
+        for one, result in zip(problems.solved, ordered, strict=True)
+        if (concept := _concept_of(result)) is not None
+    ]
+    concepts = merge_concepts(written)
+    errors = [f"{result.id}: {result.error}" for result in ordered if result.why == "failed"]
+    counts = {
+        "read": problems.read,
+        "solved": len(jobs),
+        "written": len(written),
+        "merged": len(written) - len(concepts),
+        "not_in_form": len(jobs) - len(written) - len(errors),
+        "failed": len(errors),
+        "without_text": problems.without_text,
+    }
+    if not concepts:
+        hint = f"the first that failed: {errors[0]}" if errors else "try a larger model, or another prompt"
+        raise ParameterError(
+            f"no concept was written: of {len(jobs)} replies {counts['not_in_form']} are not in the form "
+            f"({', '.join(FIELDS)}), and {len(errors)} failed; {hint}"
+        )
+    text = format_memory(concepts, problems.results, _origin(backends, prompt, sampling) | {"counts": counts})
+    if (size := len(text.encode())) > LARGEST_FILE:
+        raise ParameterError(
+            f"the memory would have {size:,} bytes, and methods read {LARGEST_FILE:,} at most: "
+            f"learn from fewer problems"
+        )
+    return WrittenMemory(text, tuple(concepts), counts, errors[0] if errors else "")
+
+
+def _request(solved: SolvedProblem, template: str, converses: bool) -> Problem:
+    """Return a problem whose prompt asks for a concept and whose answer is the whole reply."""
+    problem = Problem(solved.source.id, (("user", solved.question),) if converses else solved.question)
+    return replace(problem, prompt=make_prompt(problem, template, solution=solved.solution))
+
+
+def _concept_of(result: Result) -> Concept | None:
+    """Return the concept that a reply states, or None if it failed or is not in the form."""
+    reply = result.answer.chosen
+    return None if result.why == "failed" or reply is None else parse_concept(reply.text, reply.why in CUT)
+
+
+def _origin(backends: Mapping[str, Backend], prompt: str, sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a memory states of its making: the model, the method, the prompt and the caveats."""
+    settings = run_settings(find(METHOD), {}, sampling, Budget(), backends)
+    caveats = list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats))
+    made = {name: settings[name] for name in ("models", "method", "now")}
+    return made | {"prompt": prompt, "caveats": caveats}
