@@ -30,6 +30,7 @@ from support.judging import (
     majority,
     solve,
 )
+from support.script import ScriptBackend
 
 # Think-and-Execute
 
@@ -71,6 +72,7 @@ def test_layers_follow_the_rules() -> None:
     ]  # fmt: skip
     for wrong in (
         "fuse 1", "generate", "generate 2, generate 2", "generate 2, critique", "generate 2, critique, verify",
+        "generate 2, tests", "generate 2, run", "generate 2, tests, fuse 1", "generate 2, tests, rank 1, run",
         "generate 2, dream", "", "generate 2.5", "generate 999999",
     ):  # fmt: skip
         with pytest.raises(ParameterError):
@@ -108,6 +110,39 @@ def test_good_judges_find_the_right_answer(layers: str) -> None:
         return majority(answers) if "verify" in layers else answers[0]
 
     assert law_of_answers("archon", judge=archon_judge, layers=layers) == law_of_votes(3, right)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kept"), [("run", ["a - a", "0 * a"]), ("run 1", ["a - a"]), ("run 3", ["a - a", "0 * a", "a"])]
+)
+def test_programs_that_pass_most_tests_are_kept(layers: str, kept: list[str]) -> None:
+    """Of four programs two pass both tests, one passes one, and one none, which prints a number of its own."""
+    bodies = ["a", "a - a", "print(9)", "0 * a"]
+    problem = Problem("p", "zero?", lambda text: text.partition("Program:\n")[2] or None)
+    asked: list[str] = []
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        asked.append(prompt)
+        if "unit tests" in prompt:
+            return "Tests:\n  assert f(0) == 0\nassert f(1) == 0\nassert f(0) == 0\nassert f(2) == 0"
+        if prompt == "zero?":
+            return f"Program:\ndef f(a): return {bodies[place]}"
+        return "Program:\n" + "|".join(re.findall(r"return (.*)", prompt))
+
+    driver = Driver({"main": ScriptBackend(reply)}, sampling={"max_tokens": 400})
+    values = {"layers": f"generate 4, tests 2, {layers}, fuse 1", "tool": "python"}
+    ((_, result),) = driver.solve([MethodJob(find("archon"), problem, values)])
+    assert result.why == "done", result.error
+    assert result.answer.answer == "|".join(kept)
+    assert "Write 2 unit tests" in asked[4]
+
+
+def test_unit_tests_that_cannot_be_read_leave_all_texts_and_none_run_without_a_tool() -> None:
+    layers = "generate 3, tests, run"
+    found = law_of_answers("archon", judge=lambda _: "none", layers=layers, tool="python")
+    assert found == law_of_votes(3, majority)
+    with pytest.raises(ParameterError, match="tool=python"):
+        law_of_answers("archon", layers=layers)
 
 
 def test_what_the_budget_leaves_of_the_layers_is_in_the_details() -> None:
