@@ -1,4 +1,4 @@
-"""PlanGEN, Think-and-Execute, Archon, CoT-decoding, TrimR and step guidance: their laws, by enumeration and scripts."""
+"""Think-and-Execute, Archon, CoT-decoding, TrimR and step guidance: their laws, by enumeration and scripts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from intact.errors import ParameterError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Piece, Problem, State, find
 from intact.reason.budget import Budget
-from intact.reason.comparing import read_score
 from intact.reason.driver import Driver
 from intact.reason.methods.archon import Layer, read_layers, read_ranking
 from intact.reason.methods.cot_decoding import answer_span, confidence, margins
@@ -29,68 +28,9 @@ from support.judging import (
     law_of_votes,
     law_with_draws,
     majority,
-    played,
     solve,
 )
-
-# PlanGEN
-
-
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        ("Score: 95", 95),
-        ("**Score:** -20 of 100", -20),
-        ("score = +7\nScore: 8", 8),
-        ("my score: 3", None),
-        ("9", None),
-    ],
-)
-def test_a_score_is_that_of_the_last_line_of_its_form(text: str, score: int | None) -> None:
-    assert read_score(text) == score
-
-
-def plangen_judge(prompt: str) -> str:
-    kind, _, text = prompt.partition(":")
-    return {"constrain": "be b", "verify": f"Score: { {'a': 10, 'b': 95, 'c': 100}.get(text[-1:], 0) }"}[kind]
-
-
-VERIFY = {"constrain": "constrain:", "verify": "verify:{constraints} {answer}"}
-
-
-def test_plangen_of_one_round_is_best_of_n_by_the_verifier() -> None:
-    def best(answers: list[str | None]) -> str | None:
-        return "b" if "b" in answers else "a" if "a" in answers else None
-
-    found = law_of_answers("plangen", judge=plangen_judge, n=2, rounds=1, **VERIFY)
-    silent = found.pop(None)
-    expected = law_of_votes(2, best)
-    assert (found, silent) == ({name: expected[name] for name in "ab"}, expected[None])
-
-
-def test_plangen_improves_the_best_until_it_scores_enough() -> None:
-    asked: list[str] = []
-
-    def judge(prompt: str) -> str:
-        if prompt.startswith("improve"):
-            asked.append(prompt)
-            return "b"
-        return plangen_judge(prompt)
-
-    values = {**VERIFY, "improve": "improve:{constraints} {answer} {feedback}"}
-    answer = played("plangen", Oracle([0, 0]), judge=judge, n=2, rounds=5, **values)
-    assert (answer.answer, answer.details["scores"]) == ("b", [[10, 10], [95, 95]])
-    assert asked == ["improve:be b a Score: 10"] * 2
-    enough = played("plangen", Oracle([1, 0]), judge=judge, n=2, rounds=5, **values)
-    assert enough.details["scores"] == [[95, 10]]
-    strict = played("plangen", Oracle([1, 0]), judge=judge, n=2, rounds=3, enough=100, **values)
-    assert strict.details["scores"] == [[95, 10], [95, 95], [95, 95]]
-
-
-def test_plangen_without_the_means_to_verify_has_the_vote() -> None:
-    answer, _ = solve("plangen", lambda *_: "42", budget=Budget(tokens=4 * 3), n=3)
-    assert answer.answer == "42"
-
+from support.script import ScriptBackend
 
 # Think-and-Execute
 
@@ -132,6 +72,7 @@ def test_layers_follow_the_rules() -> None:
     ]  # fmt: skip
     for wrong in (
         "fuse 1", "generate", "generate 2, generate 2", "generate 2, critique", "generate 2, critique, verify",
+        "generate 2, tests", "generate 2, run", "generate 2, tests, fuse 1", "generate 2, tests, rank 1, run",
         "generate 2, dream", "", "generate 2.5", "generate 999999",
     ):  # fmt: skip
         with pytest.raises(ParameterError):
@@ -169,6 +110,39 @@ def test_good_judges_find_the_right_answer(layers: str) -> None:
         return majority(answers) if "verify" in layers else answers[0]
 
     assert law_of_answers("archon", judge=archon_judge, layers=layers) == law_of_votes(3, right)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kept"), [("run", ["a - a", "0 * a"]), ("run 1", ["a - a"]), ("run 3", ["a - a", "0 * a", "a"])]
+)
+def test_programs_that_pass_most_tests_are_kept(layers: str, kept: list[str]) -> None:
+    """Of four programs two pass both tests, one passes one, and one none, which prints a number of its own."""
+    bodies = ["a", "a - a", "print(9)", "0 * a"]
+    problem = Problem("p", "zero?", lambda text: text.partition("Program:\n")[2] or None)
+    asked: list[str] = []
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        asked.append(prompt)
+        if "unit tests" in prompt:
+            return "Tests:\n  assert f(0) == 0\nassert f(1) == 0\nassert f(0) == 0\nassert f(2) == 0"
+        if prompt == "zero?":
+            return f"Program:\ndef f(a): return {bodies[place]}"
+        return "Program:\n" + "|".join(re.findall(r"return (.*)", prompt))
+
+    driver = Driver({"main": ScriptBackend(reply)}, sampling={"max_tokens": 400})
+    values = {"layers": f"generate 4, tests 2, {layers}, fuse 1", "tool": "python"}
+    ((_, result),) = driver.solve([MethodJob(find("archon"), problem, values)])
+    assert result.why == "done", result.error
+    assert result.answer.answer == "|".join(kept)
+    assert "Write 2 unit tests" in asked[4]
+
+
+def test_unit_tests_that_cannot_be_read_leave_all_texts_and_none_run_without_a_tool() -> None:
+    layers = "generate 3, tests, run"
+    found = law_of_answers("archon", judge=lambda _: "none", layers=layers, tool="python")
+    assert found == law_of_votes(3, majority)
+    with pytest.raises(ParameterError, match="tool=python"):
+        law_of_answers("archon", layers=layers)
 
 
 def test_what_the_budget_leaves_of_the_layers_is_in_the_details() -> None:

@@ -234,6 +234,10 @@ def test_a_judge_that_does_not_look_is_chain_of_thought() -> None:
     assert law_of_answers("step_choice", 1, lambda _: "I cannot tell.", k=3, steps=1) == FIRST
 
 
+def test_a_step_drawn_at_random_is_chain_of_thought_and_asks_nobody() -> None:
+    assert law_of_answers("step_choice", 1, k=3, steps=1, rule="random") == FIRST
+
+
 def test_the_judge_sees_the_solution_and_distinct_steps_and_may_be_another_model() -> None:
     asked: list[str] = []
 

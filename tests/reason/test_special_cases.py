@@ -48,6 +48,7 @@ DRAW_FOR_DRAW: list[tuple[str, dict[str, Any], tuple[str, dict[str, Any]]]] = [
     ("no_thinking", {"n": 4, "prefill": ""}, VOTE),
     ("no_thinking_certain", {"n": 4, "prefill": ""}, ("self_certainty", {"n": 4})),
     ("pairwise_selection", {"n": 4, "most": 1}, VOTE),
+    ("pattern_agent", {"steps": 0}, TEXT),
     (
         "plan_search",
         {"n": 4, "final": "majority", "scorer": "likelihood"},

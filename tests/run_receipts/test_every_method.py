@@ -49,6 +49,15 @@ def test_a_run_is_proved(models, name, tmp_path):
     assert (verdict.outcome, verdict.what, verdict.checked) == ("true", None, receipt.count), verdict.detail
 
 
+@pytest.mark.parametrize("form", ["tree_of_thoughts", "rebase", "select"])
+def test_a_run_whose_method_calls_others_is_proved(models, form):
+    given = {"form": form, "n": 2, "children": 2, "width": 2, "verifier": "large", "max_tokens": 12}
+    result = intact.solve(models, "plangen", "What is 2 + 2?", temperature=1.0, receipt=True, **given)
+    assert result.why == "done", result.error
+    verdict = verify_run(models["main"], result.receipt, others={"large": models["large"]})
+    assert (verdict.outcome, verdict.checked) == ("true", result.receipt.count), verdict.detail
+
+
 @pytest.mark.parametrize("scorer", sorted(set(SCORERS.own) - {"reward", *ELSEWHERE}))
 def test_a_scorer_is_proved(models, scorer):
     """In the middle of texts, at their ends, and by the second model where one is asked."""

@@ -365,7 +365,7 @@ class Execution:
                 method.check_scorer(parameters, getattr(scorer, "name", repr(value)), scorer)
             elif parameter.names == "model":
                 self.driver.model(self, value)
-            elif parameter.names == "tool":
+            elif parameter.names == "tool" and (value or parameter.default):
                 self.driver.services.tool(value)
         return needs
 

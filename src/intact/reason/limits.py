@@ -138,4 +138,4 @@ WeightScorer: TypeAlias = Annotated[str, Named("scorer", Need(0))]
 ModelName: TypeAlias = Annotated[str, Named("model")]
 """A model's name in the driver; empty is the one that writes."""
 ToolName: TypeAlias = Annotated[str, Named("tool")]
-"""The name of a tool."""
+"""The name of a tool; empty is none, where that is the default."""

@@ -92,11 +92,13 @@ def versions_of_task(task: Task) -> Versions:
 
 
 def versions_of_method(method: Method, parameters: Mapping[str, Any]) -> Versions:
-    """Return the versions of a method and of the scorers that its parameters name."""
+    """Return the versions of a method and of the scorers and tools that its parameters name."""
     named = [parameters.get(one.name) for one in method.parameters if one.names == "scorer"]
     judges = [f"scorer {name.partition(':')[0]}" for name in named if isinstance(name, str) and name]
+    tools = [f"tool {parameters.get(one.name)}" for one in method.parameters if one.names == "tool"]
+    tools = [name for name in tools if name.removeprefix("tool ") in TOOLS.own]
     name = f"method {method.name}"
-    return versions_of([name, *judges], {name: _part_of(method, "aggregation", "driver")})
+    return versions_of([name, *judges, *tools], {name: _part_of(method, "aggregation", "driver")})
 
 
 def versions_of_all() -> Versions:

@@ -1,20 +1,21 @@
-"""Archon: layers of generators, critics, rankers, verifiers and fusers, as a text describes them."""
+"""Archon: layers of generators, critics, rankers, verifiers, unit tests and fusers, as a text describes them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from intact.errors import ParameterError, SpentError
-from intact.reason import Extend, Part, Problem, State, Steps, method
+from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.comparing import demand, numbered
-from intact.reason.limits import Filled, model_names, together
+from intact.reason.limits import Filled, ToolName, model_names, together
 from intact.reason.methods.generative_verifier import DEMAND, VERIFY, verdict
 from intact.reason.methods.mixture_of_agents import AGGREGATE
 from intact.reason.prompting import as_reply, make_prompt, whole
+from intact.reason.tool import ToolResult
 
 CRITIQUE = """\
 {question}
@@ -35,6 +36,31 @@ Here are several answers to this:
 Rank them by how right and how good they are. End with the line "Ranking: " and their numbers, the best first, such as \
 2 > 1 > 3."""
 
+TESTS = """\
+{question}
+
+Do not answer this. Write {number} unit tests that a right program passes, each a statement of Python on one line that \
+begins with assert."""
+
+COUNT = """\
+import contextlib, io
+
+def _passed(tests):
+    count = 0
+    for test in tests:
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(test, dict(globals()))
+            count += 1
+        except Exception:
+            pass
+    return count
+
+print(_passed({tests!r}))
+"""
+WRITTEN_TESTS: Final = 5
+"""Unit tests that a layer without a number asks for."""
+
 
 class Layer(NamedTuple):
     """A layer: its kind, and how many texts it leaves (0: as many as there are)."""
@@ -45,12 +71,22 @@ class Layer(NamedTuple):
 
 @dataclass
 class Candidates:
-    """The texts that stand, with what critics say of each."""
+    """The texts that stand, with what critics say of each, and the unit tests for them.
+
+    Attributes
+    ----------
+    names : sequence of str
+        The models that generate and fuse.
+    tool : str
+        The tool that runs unit tests.
+    """
 
     problem: Problem
     names: Sequence[str]
     texts: list[State]
+    tool: str = ""
     critiques: list[str] = field(default_factory=list)
+    tests: list[str] = field(default_factory=list)
 
     def listed(self) -> str:
         """Return the texts under their numbers, each with its critique if there is one."""
@@ -92,12 +128,44 @@ def _fuse(now: Candidates, size: int) -> Part[None]:
         now.texts, now.critiques = fused, []
 
 
+def _write_tests(now: Candidates, size: int) -> Part[None]:
+    number = size or WRITTEN_TESTS
+    reply = yield Extend(now.problem.ask(make_prompt(now.problem, TESTS, number=str(number))))
+    if reply.why == "budget":
+        raise SpentError("the budget does not pay for unit tests")
+    now.tests = read_tests(reply.text)[:number]
+
+
+def _run_tests(now: Candidates, size: int) -> Part[None]:
+    cell, programs = COUNT.format(tests=now.tests), now.problem.answers(now.texts)
+    if not now.tests:
+        programs = [None] * len(programs)
+    calls = [Use(now.tool, {"code": cell, "before": [program]}) for program in programs if program is not None]
+    results = iter((yield calls) if calls else ())
+    passed = [0 if program is None else read_count(next(results)) for program in programs]
+    order = sorted(range(len(passed)), key=lambda i: -passed[i])
+    now.keep(order[:size] if size else [i for i in order if passed[i] == max(passed)])
+
+
 KINDS: Mapping[str, Callable[[Candidates, int], Part[None]]] = {
     "critique": _critique,
     "rank": _rank,
     "verify": _verify,
+    "tests": _write_tests,
+    "run": _run_tests,
     "fuse": _fuse,
 }
+
+
+def read_tests(text: str) -> list[str]:
+    """Return the lines of a text that begin with assert, equal ones once."""
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if re.match(r"[ \t]*assert\b", line)))
+
+
+def read_count(result: ToolResult) -> int:
+    """Return the number of tests that a program passed; none where it failed, or ran into a limit."""
+    last = result.text.strip().rpartition("\n")[2]
+    return int(last) if result.ok and re.fullmatch(r"\d{1,6}", last) else 0
 
 
 def read_ranking(text: str, options: int) -> list[int] | None:
@@ -128,26 +196,38 @@ def read_layers(text: str) -> list[Layer]:
     for kind, after in zip(kinds, [*kinds[1:], ""], strict=True):
         if kind == "critique" and after not in ("rank", "fuse"):
             raise ParameterError(f"critique must stand before rank or fuse, got {text!r:.60}")
+        if (kind == "tests") != (after == "run"):
+            raise ParameterError(f"tests must stand before run, and nothing else, got {text!r:.60}")
     for layer in layers:
         together(layer.size, f"{layer.kind} {layer.size}")
     return layers
 
 
 @method("Saad-Falcon et al. 2024, arXiv 2409.15254", group="plans, roles and layers of models", temperature=0.7)
-def archon(problem: Problem, *, layers: Filled = "generate 4, critique, rank 2, fuse 1", models: str = "") -> Steps:
-    """Send texts through layers that write, criticise, rank, verify and fuse them, and vote on what is left.
+def archon(
+    problem: Problem,
+    *,
+    layers: Filled = "generate 4, critique, rank 2, fuse 1",
+    models: str = "",
+    tool: ToolName = "",
+) -> Steps:
+    """Send texts through layers that write, criticise, rank, verify, test and fuse them, and vote on what is left.
 
     Parameters
     ----------
     layers : str
-        Kinds with how many texts they leave: generate, critique, rank, verify, fuse.
+        Kinds with how many texts they leave: generate, critique, rank, verify, tests, run, fuse.
     models : str
         Who generates and fuses, by the driver's names, separated by commas, in turn; by default the model that writes.
+    tool : str
+        The tool that runs unit tests in a layer run: python.
     """
     first, *rest = read_layers(layers)
+    if not tool and any(layer.kind == "run" for layer in rest):
+        raise ParameterError("a layer run needs a tool that runs programs: tool=python")
     names = model_names(models)
     texts = yield [Extend(problem.start, model=names[i % len(names)]) for i in range(first.size)]
-    now = Candidates(problem, names, texts)
+    now = Candidates(problem, names, texts, tool)
     done = 1
     try:
         for layer in rest:

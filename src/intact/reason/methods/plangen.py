@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from intact.errors import SpentError
-from intact.reason import Extend, Problem, Steps, method
+from intact.reason import Answer, CallMethod, Extend, Part, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, take
-from intact.reason.comparing import demand, read_score
-from intact.reason.limits import Count, ModelName, within
+from intact.reason.comparing import choose, demand, read_score
+from intact.reason.limits import Count, ModelName, one_of, within
+from intact.reason.populations.ucb import Arm, choose_arm
 from intact.reason.prompting import as_reply, make_prompt
 from intact.reason.revising import better
 
@@ -47,33 +50,72 @@ A verifier says:
 
 Write a better answer in full."""
 
+GUIDE = """\
+{question}
+
+A right answer fulfils these constraints:
+{constraints}"""
+
+SELECT = """\
+{question}
+
+Constraints on the answer:
+{constraints}
+
+Do not solve this yet. How hard is it, and which way of looking for an answer suits it best?
+
+1. Write several whole answers, and take the best.
+2. Write an answer step by step, judge several next steps each time, and keep the best beginnings.
+3. Write many answers step by step at the same time, and go on mostly with those that score highest.
+
+End with the line "Choice: " and the number of the way."""
+
+FORMS: Final = ("best_of_n", "tree_of_thoughts", "rebase")
+"""Ways of looking for an answer, in the order of the list in `SELECT`."""
 DEMAND: Final = "\n\nScore:"
 LOWEST: Final = -100
 Points: TypeAlias = Annotated[int, partial(within, 1, 100)]
 
 
-@method("Parmar et al. 2025, arXiv 2502.16111", group="plans, roles and layers of models", temperature=0.7)
+@method(
+    "Parmar et al. 2025, arXiv 2502.16111",
+    group="plans, roles and layers of models",
+    uses=("method tree_of_thoughts", "method rebase", "scorer verification"),
+    temperature=0.7,
+)
 def plangen(
     problem: Problem,
     *,
     n: Count = 5,
     rounds: Count = 2,
     enough: Points = 95,
+    form: Annotated[str, partial(one_of, (*FORMS, "select"))] = "best_of_n",
+    children: Count = 3,
+    width: Count = 10,
     verifier: ModelName = "",
     constrain: str = CONSTRAIN,
     verify: str = VERIFY,
     improve: str = IMPROVE,
+    guide: str = GUIDE,
+    select: str = SELECT,
 ) -> Steps:
     """List the constraints of a problem, score n answers by them, and improve the best until it scores enough.
 
     Parameters
     ----------
     n : int
-        Answers of each round.
+        Answers of each round of best_of_n.
     rounds : int
         Rounds at most; from the second on, answers are shown the best one so far and what was said of it.
     enough : int
         The score, of 1 to 100, after which no further round begins.
+    form : str
+        How a round looks for answers: best_of_n, n texts; tree_of_thoughts or rebase, that method; select, whichever of
+        the three has the largest upper confidence bound by the scores so far.
+    children : int
+        Next thoughts of each text in tree_of_thoughts.
+    width : int
+        Texts that rebase writes at a time.
     verifier : str
         Who lists constraints and verifies, by the driver's name; by default the model that solves.
     constrain : str
@@ -82,15 +124,37 @@ def plangen(
         How a score is asked for, with {question}, {constraints} and {answer}; it ends in "Score: NUMBER".
     improve : str
         How a better answer is asked for, with {question}, {constraints}, {answer} and {feedback}.
+    guide : str
+        How tree_of_thoughts and rebase are given the problem in the first round, with {question} and {constraints}.
+    select : str
+        How it is asked which of the three forms suits the problem, with {question} and {constraints}.
     """
     constraining = problem.ask(make_prompt(problem, constrain))
-    *answers, listed = yield [*[Extend(problem.start)] * n, Extend(constraining, model=verifier)]
-    best, feedback, scores = (answers[0], float(LOWEST - 1)), "", list[list[int]]()
+    answers = list[State]()
+    if form == "best_of_n":
+        *answers, listed = yield [*[Extend(problem.start)] * n, Extend(constraining, model=verifier)]
+    else:
+        listed = yield Extend(constraining, model=verifier)
+    make = partial(make_prompt, problem, constraints=listed.text)
+    parameters: dict[str, Mapping[str, Any]] = {
+        "best_of_n": {"n": n},
+        "tree_of_thoughts": {"k": children},
+        "rebase": {"n": width, "scorer": f"verification:{verifier}" if verifier else "verification"},
+    }
+    arms = {name: Arm() for name in FORMS if form in (name, "select")}
+    feedback, scores, forms = "", list[list[int]](), list[str]()
     try:
+        if form == "select":
+            (preferred,) = yield from choose([problem.ask(make(select))], len(FORMS), verifier)
+            if preferred is not None:
+                arms[FORMS[preferred]] = Arm(prior=1.0)
+        forms.append(_next_form(arms))
+        if form != "best_of_n":
+            start = problem.start if forms[0] == "best_of_n" else problem.ask(make(guide))
+            answers = yield from _write(problem, start, forms[0], parameters[forms[0]])
+        best = (answers or [problem.start])[0], float(LOWEST - 1)
         while True:
-            prompts = [
-                one.ask(make_prompt(problem, verify, constraints=listed.text, answer=one.text)) for one in answers
-            ]
+            prompts = [_place(problem, one).ask(make(verify, answer=one.text)) for one in answers]
             replies = yield from demand(prompts, read_score, DEMAND, verifier)
             scores.append([LOWEST if score is None else max(LOWEST, min(score, 100)) for _, score in replies])
             known = [
@@ -101,10 +165,36 @@ def plangen(
             best = new
             if best[1] >= enough or len(scores) == rounds:
                 break
-            values = {"constraints": listed.text, "answer": best[0].text, "feedback": feedback}
-            prompt = make_prompt(problem, improve, **values)
-            answers = [as_reply(problem, one) for one in (yield [Extend(best[0].ask(prompt))] * n)]
+            reward = max([score for score in known if score is not None], default=LOWEST) / 100
+            arms[forms[-1]] = arms[forms[-1]].observe(reward)
+            forms.append(_next_form(arms))
+            start = _place(problem, best[0]).ask(make(improve, answer=best[0].text, feedback=feedback))
+            answers = yield from _write(problem, start, forms[-1], parameters[forms[-1]])
     except SpentError:
+        if not (scores or answers):
+            raise
         if not scores:
             return elect(problem, answers)
-    return take(problem, best[0], scores=scores, constraints=listed.text)
+    details = {} if form == "best_of_n" else {"forms": forms[: len(scores)]}
+    return take(problem, best[0], scores=scores, constraints=listed.text, **details)
+
+
+def _next_form(arms: Mapping[str, Arm]) -> str:
+    """Return the form of the largest upper confidence bound."""
+    return list(arms)[choose_arm(list(arms.values()))]
+
+
+def _write(problem: Problem, start: State, form: str, parameters: Mapping[str, Any]) -> Part[list[State]]:
+    """Write answers to a prompt as one of the forms does, as replies to the problem; one at most of called methods."""
+    if form == "best_of_n":
+        return [as_reply(problem, one) for one in (yield [Extend(start)] * parameters["n"])]
+    question = start.prompt if isinstance(start.prompt, str) else start.prompt[-1][1]
+    asked = replace(problem, prompt=start.prompt, data={**problem.data, "question": question})
+    answer: Answer = yield CallMethod(form, asked, parameters)
+    return [] if answer.chosen is None else [as_reply(problem, answer.chosen)]
+
+
+def _place(problem: Problem, state: State) -> State:
+    """Return where questions about a text begin: at the text, or at the root if a called method wrote it."""
+    own = isinstance(next(iter(state.branch[len(problem.root) :]), None), int)
+    return state if own else problem.start

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Annotated
 
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
 from intact.reason.comparing import choose
-from intact.reason.limits import Count, Filled, ModelName
+from intact.reason.limits import Count, Filled, ModelName, one_of
+from intact.reason.populations.resampling import multinomial
 from intact.reason.prompting import make_prompt
 from intact.reason.stepwise import or_spent, until_spent
 
@@ -40,6 +43,7 @@ def step_choice(
     *,
     k: Count = 4,
     steps: Count = 25,
+    rule: Annotated[str, partial(one_of, ("judge", "random"))] = "judge",
     judge: ModelName = "",
     select: str = SELECT,
     delimiter: Filled = "\n\n",
@@ -52,6 +56,8 @@ def step_choice(
         Next steps to choose from.
     steps : int
         Steps at most that are chosen; then the text is written to its end.
+    rule : str
+        judge, a model chooses; random, one of the k is drawn, the control for it.
     judge : str
         Who chooses, by the driver's name; by default the model that writes.
     select : str
@@ -65,6 +71,8 @@ def step_choice(
             written = yield [Extend(text, stop=(delimiter,))] * k
             options = distinct(written)
             choice: int | None = 0
+            if rule == "random":
+                options = [written[multinomial(problem.key("choice", taken), [1] * k, 1)[0]]]
             if len(options) > 1:
                 listed = "\n\n".join([f"Step {number}:\n{state.last}" for number, state in enumerate(options, 1)])
                 prompt = make_prompt(problem, select, solution=text.text.strip() or NOTHING, steps=listed)

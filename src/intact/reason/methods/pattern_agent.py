@@ -1,0 +1,176 @@
+"""A workflow of plan, steps and tools, whose steps name the pattern of reasoning that they take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any, Final, NamedTuple
+
+from intact.reason import Extend, Part, Problem, Steps, Use, method
+from intact.reason.aggregate.votes import take
+from intact.reason.limits import Count, Filled, Natural, ToolName, one_of
+from intact.reason.prompting import make_prompt
+from intact.reason.stepwise import or_spent, until_spent
+from intact.reason.tool import ToolResult, shorten
+from intact.reason.tools import find_tool
+
+PATTERNS: Final[Mapping[str, str]] = {
+    "systematic analysis": "look at the problem as a whole, its parts and what is asked, before choosing a way",
+    "method reuse": "apply a method that is known for problems of this kind",
+    "divide and conquer": "split off a part of the problem, and solve that",
+    "self-refinement": "check what was written so far, and correct it",
+    "context identification": "state which knowledge or context the problem needs",
+    "emphasised constraints": "state which conditions the answer must fulfil",
+}
+"""The patterns that the study finds in texts of o1, with words of ours."""
+TOOLED: Final = ("method reuse", "self-refinement")
+"""Patterns whose steps may use the tool: to calculate, and to check."""
+DOMAINS: Final[Mapping[str, str]] = {
+    "general": "You solve problems step by step.",
+    "mathematics": "You are an expert in mathematics. You name what is given and what is sought, calculate one thing "
+    "at a time, and check the result.",
+    "code": "You are an expert programmer. You state inputs, outputs and special cases, choose an algorithm, write the "
+    "program, and go through it by an example.",
+    "commonsense": "You know everyday life well. You look at each clue in the question, state what it presupposes, and "
+    "rule out what does not fit.",
+}
+"""Prompts for the domains that the study looks at."""
+
+PLAN = """\
+{domain}
+
+{question}
+
+Write a plan of a few steps by which this can be solved. Do not solve it yet."""
+
+STEP = """\
+{domain}
+
+{question}
+
+The plan:
+{plan}
+
+The solution so far:
+{solution}
+
+Write the next step alone. Begin with the line "Pattern: " and the name of the pattern of reasoning that it takes:
+{patterns}
+{tool}
+If nothing is missing any more, write only: {finished}"""
+
+OFFER = """
+A step of {tooled} may end with an input for a tool, between two lines of ```; its output is then shown to you. The \
+tool: {line} The input: {input}
+"""
+
+NOTHING = "(nothing yet)"
+_BLOCK: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)\n[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+
+
+class PatternStep(NamedTuple):
+    """A step: its pattern, None where it names none of the six, and its text without that line."""
+
+    pattern: str | None
+    text: str
+
+    @property
+    def block(self) -> str | None:
+        """The last input for a tool, if its pattern may have one."""
+        found = _BLOCK.findall(self.text) if self.pattern in TOOLED else []
+        return found[-1] if found else None
+
+
+def read_step(text: str) -> PatternStep:
+    """Read a step, whose first line may be of the form "Pattern: NAME"."""
+    line, _, rest = text.strip().partition("\n")
+    label = re.fullmatch(r"[^\w\n]*pattern\b\W*(.*)", line, re.IGNORECASE)
+    if label is None:
+        return PatternStep(None, text.strip())
+    named = label[1].lower().replace("emphasizing", "emphasised").replace("emphasized", "emphasised")
+    return PatternStep(next((name for name in PATTERNS if name in named), None), rest.strip())
+
+
+@method(
+    "Wu et al. 2024, arXiv 2410.13639 (agent workflow)",
+    group="plans, roles and layers of models",
+    temperature=0.7,
+)
+def pattern_agent(
+    problem: Problem,
+    *,
+    domain: Annotated[str, partial(one_of, DOMAINS)] = "general",
+    steps: Natural = 6,
+    tokens: Count = 400,
+    tool: ToolName = "",
+    output: Count = 1000,
+    finished: Filled = "The solution is complete.",
+    plan: str = PLAN,
+    step: str = STEP,
+) -> Steps:
+    """Plan a solution, write steps that name one of six patterns of reasoning, use a tool in some, and answer.
+
+    Parameters
+    ----------
+    domain : str
+        Whose prompt stands before the plan and each step: general, mathematics, code or commonsense.
+    steps : int
+        Steps at most; after them the text is written to its end. Without any, there is no plan either.
+    tokens : int
+        Tokens of the plan, and of each step, at most.
+    tool : str
+        The tool that steps of method reuse and self-refinement may use, such as python or calculator; empty for none.
+    output : int
+        Characters of the tool's output that are shown; of a longer one its beginning and its end.
+    finished : str
+        What is written in place of a step where none is missing.
+    plan : str
+        How the plan is asked for, with {domain} and {question}.
+    step : str
+        How a step is asked for, with {domain}, {question}, {plan}, {solution}, {patterns}, {tool} and {finished}.
+    """
+    make = partial(make_prompt, problem, domain=DOMAINS[domain], finished=finished, tool=_offer(tool))
+    make = partial(make, patterns="\n".join([f"- {name}: {words}" for name, words in PATTERNS.items()]))
+    text, planned, taken, cells = problem.start, "", list[PatternStep](), list[str]()
+    with until_spent() as spent:
+        if steps:
+            planned = (yield Extend(problem.ask(make(plan)), max_tokens=tokens)).text.strip()
+        while len(taken) < steps:
+            prompt = make(step, plan=planned, solution=text.text.strip() or NOTHING)
+            written = read_step((yield Extend(problem.ask(prompt), max_tokens=tokens)).text)
+            if finished in written.text or not written.text:
+                break
+            text = text.append(f"{written.text}\n\n", special=False)
+            taken.append(written)
+            if tool and written.block is not None:
+                result = yield from _use(tool, written.block, cells)
+                shown = shorten(result.text.rstrip("\n"), output) or "(no output)"
+                text = text.append(f"```output\n{shown}\n```\n\n", special=False)
+        text = yield Extend(text)
+    answer = take(problem, text, plan=planned, patterns=[one.pattern for one in taken], uses=len(cells))
+    return or_spent(answer, spent)
+
+
+def _offer(tool: str) -> str:
+    """Return what steps are told of a tool; nothing without one."""
+    if not tool:
+        return ""
+    found = find_tool(tool)
+    values = {"tooled": " or ".join(TOOLED), "line": found.line, "input": found.inputs[_input_of(tool)].help}
+    return OFFER.format_map(values)
+
+
+def _input_of(tool: str) -> str:
+    """Return the name of a tool's first input that must be given."""
+    return next(name for name, declared in find_tool(tool).inputs.items() if declared.default is None)
+
+
+def _use(tool: str, block: str, cells: list[str]) -> Part[ToolResult]:
+    """Give a tool its input, and the earlier ones where it takes them; keep the new one with these."""
+    values: dict[str, Any] = {_input_of(tool): block}
+    if "before" in find_tool(tool).inputs:
+        values["before"] = list(cells)
+    result: ToolResult = yield Use(tool, values)
+    cells.append(block)
+    return result
