@@ -129,6 +129,7 @@ OTHERS = {  # the windows of DeepConf and the cues of TrimR are made for texts o
     **single("told that it is wrong", "rise", turns=3),
     **single("budget forcing", "budget_forcing", thinking=512, waits=1),
     **single("TrimR", "trimr", cue="\nFinal Answer:"),
+    **single("pattern agent", "pattern_agent", domain="mathematics", steps=4),
 }
 PAIRS = {  # of a model and a larger one, `--large`
     **single("entropy decoding", "entropy_decoding"),
@@ -136,9 +137,10 @@ PAIRS = {  # of a model and a larger one, `--large`
     **single("GlimpRouter", "glimp_router"),
     **sizes("AB-MCTS-M", "ab_mcts_m", (4,), models="main, large"),
 }
-RETRIEVED = {  # with a collection of passages, `--set file=FILE`
+RETRIEVED = {  # with a collection of passages, or a memory of concepts, `--set file=FILE`
     **greedy("retrieval, greedy", "retrieval"),
     **greedy("iterative retrieval, greedy", "iterative_retrieval", rounds=2),
+    **greedy("concept memory, greedy", "concept_memory", n=1),
 }
 CHOICES = {  # of questions with choices
     **sizes("choice shuffling", "choice_shuffling", (4,)),

@@ -19,8 +19,8 @@ from intact.stats import (
     paired_bootstrap,
     paired_power,
     paired_problems,
-    smallest_difference,
     permutation,
+    smallest_difference,
     tost,
     unpaired_problems,
 )
