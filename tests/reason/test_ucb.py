@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intact.reason.populations.ucb import Arm, BonusWeights, choose_arm
+from intact.reason.populations.ucb import BonusWeights, UcbArm, choose_arm
 
 STEADY, CHANCE = 0.2, 0.9
 """The bad arm's reward, always the same; the chance of the good arm's reward of 1, else it is 0."""
@@ -26,10 +26,10 @@ def regrets(weights: BonusWeights, prior: float = 0.0) -> Mapping[int, float]:
     prior : float
         That of the bad arm.
     """
-    law = {(Arm(prior=prior), Arm()): 1.0}
+    law = {(UcbArm(prior=prior), UcbArm()): 1.0}
     found, pulls = dict[int, float](), 0.0
     for time in range(1, HORIZONS[-1] + 1):
-        following = dict[tuple[Arm, Arm], float]()
+        following = dict[tuple[UcbArm, UcbArm], float]()
         for (bad, good), mass in law.items():
             if choose_arm([bad, good], weights) == 0:
                 pulls += mass
@@ -69,19 +69,19 @@ def test_without_exploration_regret_is_linear() -> None:
 
 def test_the_bound_of_an_arm_by_hand() -> None:
     """R / N + sqrt(2 ln(T + 1) / N) + (prior + 1 + recovery) / (N + 1): once by its mean, once by its bonus."""
-    tried = Arm().observe(0.25).observe(0.5)
-    assert tried == Arm(2, 0.75, 0.5, 0.25)
-    assert tried.observe(0.0) == Arm(3, 0.75, 0.0, 0.0)
+    tried = UcbArm().observe(0.25).observe(0.5)
+    assert tried == UcbArm(2, 0.75, 0.5, 0.25)
+    assert tried.observe(0.0) == UcbArm(3, 0.75, 0.0, 0.0)
     bound = 0.375 + math.sqrt(2 * math.log(4) / 2) + (1 + 0.25) / 3
     other = bound - math.sqrt(2 * math.log(4)) - 1 / 2
-    assert choose_arm([tried, Arm().observe(other - 1e-9)]) == 0
-    assert choose_arm([tried, Arm().observe(other + 1e-9)]) == 1
+    assert choose_arm([tried, UcbArm().observe(other - 1e-9)]) == 0
+    assert choose_arm([tried, UcbArm().observe(other + 1e-9)]) == 1
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=5))
 def test_an_arm_never_tried_comes_first_and_of_several_that_with_the_larger_prior(rewards: list[float]) -> None:
-    tried = Arm(prior=1.0)
+    tried = UcbArm(prior=1.0)
     for reward in rewards:
         tried = tried.observe(reward)
-    assert choose_arm([tried, Arm(), Arm()]) == 1
-    assert choose_arm([tried, Arm(), Arm(prior=0.5)]) == 2
+    assert choose_arm([tried, UcbArm(), UcbArm()]) == 1
+    assert choose_arm([tried, UcbArm(), UcbArm(prior=0.5)]) == 2

@@ -145,15 +145,15 @@ def pattern_agent(
             taken.append(written)
             if tool and written.block is not None:
                 result = yield from _use(tool, written.block, cells)
-                shown = shorten(result.text.rstrip("\n"), output) or "(no output)"
-                text = text.append(f"```output\n{shown}\n```\n\n", special=False)
+                printed = shorten(result.text.rstrip("\n"), output) or "(no output)"
+                text = text.append(f"```output\n{printed}\n```\n\n", special=False)
         text = yield Extend(text)
     answer = take(problem, text, plan=planned, patterns=[one.pattern for one in taken], uses=len(cells))
     return or_spent(answer, spent)
 
 
 def _offer(tool: str) -> str:
-    """Return what steps are told of a tool; nothing without one."""
+    """Return what the prompts of steps say of a tool; nothing without one."""
     if not tool:
         return ""
     found = find_tool(tool)

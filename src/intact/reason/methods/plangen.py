@@ -12,7 +12,7 @@ from intact.reason import Answer, CallMethod, Extend, Part, Problem, State, Step
 from intact.reason.aggregate.votes import elect, take
 from intact.reason.comparing import choose, demand, read_score
 from intact.reason.limits import Count, ModelName, one_of, within
-from intact.reason.populations.ucb import Arm, choose_arm
+from intact.reason.populations.ucb import UcbArm, choose_arm
 from intact.reason.prompting import as_reply, make_prompt
 from intact.reason.revising import better
 
@@ -141,13 +141,13 @@ def plangen(
         "tree_of_thoughts": {"k": children},
         "rebase": {"n": width, "scorer": f"verification:{verifier}" if verifier else "verification"},
     }
-    arms = {name: Arm() for name in FORMS if form in (name, "select")}
+    arms = {name: UcbArm() for name in FORMS if form in (name, "select")}
     feedback, scores, forms = "", list[list[int]](), list[str]()
     try:
         if form == "select":
             (preferred,) = yield from choose([problem.ask(make(select))], len(FORMS), verifier)
             if preferred is not None:
-                arms[FORMS[preferred]] = Arm(prior=1.0)
+                arms[FORMS[preferred]] = UcbArm(prior=1.0)
         forms.append(_next_form(arms))
         if form != "best_of_n":
             start = problem.start if forms[0] == "best_of_n" else problem.ask(make(guide))
@@ -179,7 +179,7 @@ def plangen(
     return take(problem, best[0], scores=scores, constraints=listed.text, **details)
 
 
-def _next_form(arms: Mapping[str, Arm]) -> str:
+def _next_form(arms: Mapping[str, UcbArm]) -> str:
     """Return the form of the largest upper confidence bound."""
     return list(arms)[choose_arm(list(arms.values()))]
 
@@ -189,8 +189,8 @@ def _write(problem: Problem, start: State, form: str, parameters: Mapping[str, A
     if form == "best_of_n":
         return [as_reply(problem, one) for one in (yield [Extend(start)] * parameters["n"])]
     question = start.prompt if isinstance(start.prompt, str) else start.prompt[-1][1]
-    asked = replace(problem, prompt=start.prompt, data={**problem.data, "question": question})
-    answer: Answer = yield CallMethod(form, asked, parameters)
+    whole = replace(problem, prompt=start.prompt, data={**problem.data, "question": question})
+    answer: Answer = yield CallMethod(form, whole, parameters)
     return [] if answer.chosen is None else [as_reply(problem, answer.chosen)]
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from intact.exact import ln
 
 
-class Arm(NamedTuple):
+class UcbArm(NamedTuple):
     """The statistics of an arm.
 
     Attributes
@@ -32,10 +32,10 @@ class Arm(NamedTuple):
     recovery: float = 0.0
     prior: float = 0.0
 
-    def observe(self, reward: float) -> Arm:
+    def observe(self, reward: float) -> UcbArm:
         """Return the arm after one more trial."""
         recovery = max(0.0, reward - self.last) if self.trials else 0.0
-        return Arm(self.trials + 1, self.reward + reward, reward, recovery, self.prior)
+        return UcbArm(self.trials + 1, self.reward + reward, reward, recovery, self.prior)
 
 
 class BonusWeights(NamedTuple):
@@ -47,19 +47,19 @@ class BonusWeights(NamedTuple):
     recovery: float = 1.0
 
 
-def bonus(arm: Arm, weights: BonusWeights) -> float:
+def bonus(arm: UcbArm, weights: BonusWeights) -> float:
     """Return `(prior + diversity + recovery) / (N + 1)`, each term by its weight; diversity is 1."""
     terms = weights.prior * arm.prior + weights.diversity + weights.recovery * arm.recovery
     return terms / (arm.trials + 1)
 
 
-def bound(arm: Arm, trials: int, weights: BonusWeights) -> float:
+def bound(arm: UcbArm, trials: int, weights: BonusWeights) -> float:
     """Return `R / N + sqrt(2 ln(T + 1) / N) + bonus` of an arm that was tried, T being the trials of all arms."""
     exploration = math.sqrt(2 * ln(trials + 1) / arm.trials)
     return arm.reward / arm.trials + weights.exploration * exploration + bonus(arm, weights)
 
 
-def choose_arm(arms: Sequence[Arm], weights: BonusWeights = BonusWeights()) -> int:  # noqa: B008
+def choose_arm(arms: Sequence[UcbArm], weights: BonusWeights = BonusWeights()) -> int:  # noqa: B008
     """Return the arm of the largest upper confidence bound (Parmar et al. 2025, arXiv 2502.16111).
 
     An arm never tried comes before all others; of several such that of the largest bonus. Equals go to the first. All
