@@ -71,6 +71,19 @@ class Records:
         self.lines.add(outcome._asdict())
 
 
+def folder_of(model: str, label: str, args: Any) -> Path:
+    """Return the folder of the journal that a row takes its texts from."""
+    journal: Path = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
+    return journal
+
+
+def key_of(label: str, args: Any) -> str:
+    """Return the name of a row in the records: with what was given besides the row itself."""
+    given = [f"{name}={Path(value).name}" for name, value in args.set]
+    given += [f"large={args.large.stem}"] if args.large else []
+    return "; ".join([label, *given])
+
+
 def sampling_of(setup: Setup, args: Any) -> dict[str, Any]:
     """Return a row's sampling parameters."""
     return {"temperature": args.temperature, "max_tokens": args.max_tokens} | dict(setup.sampling)
@@ -100,22 +113,23 @@ def setup_of(label: str, args: Any) -> Setup:
 
 def write_result(
     backends: Mapping[str, NativeBackend],
+    model: str,
     label: str,
     budget: str,
     task: Chosen,
     items: Sequence[Item],
-    journal: Path,
+    path: Path,
     args: Any,
 ) -> None:
-    """Write a row as `intact eval` does: all that its records have, from the texts of a journal."""
+    """Write a row as `intact eval` does: all that its records have, from the texts of its journal."""
     setup = setup_of(label, args)
     others = {} if args.large is None else {"large": args.large.stem}
     plan = Plan(
         (task,), (tuple(items),), find(setup.method), setup.parameters, sampling_of(setup, args), (args.seed,),
         Budget.parse(budget), len(items), setup.method, others,
     )  # fmt: skip
-    run = evaluate(backends, plan, How(journal, args.parallel))
-    name = re.sub(r"[^\w.]+", "-", f"{journal.parent.name} {label} {budget} {args.seed}").strip("-")
+    run = evaluate(backends, plan, How(folder_of(model, label, args), args.parallel))
+    name = re.sub(r"[^\w.]+", "-", f"{path.stem} {model} {key_of(label, args)} {budget}").strip("-")
     args.results.mkdir(parents=True, exist_ok=True)
     write_whole(args.results / f"{name}.jsonl", run.data())
     print(f"{name}.jsonl", flush=True)
@@ -132,15 +146,16 @@ def measure(
     args: Any,
 ) -> None:
     """Run what is missing of a row."""
-    known = {outcome.id for outcome in records.of(model, label, budget, [item.id for item in items])}
+    key = key_of(label, args)
+    known = {outcome.id for outcome in records.of(model, key, budget, [item.id for item in items])}
     missing = [item for item in items if item.id not in known]
     if not missing:
         return
-    folder = args.journal / model / (label.replace(" ", "_") if args.apart else "shared")
+    folder = folder_of(model, label, args)
     for item, result, correct in solved(backends, setup_of(label, args), budget, task, missing, folder, args):
         cost = result.cost
         figures = (cost.tokens, cost.sequential, cost.operations, cost.seconds)
-        records.add(Outcome(model, label, budget, item.id, correct, *figures, result.why, result.error))
+        records.add(Outcome(model, key, budget, item.id, correct, *figures, result.why, result.error))
         print(f"{model}, {label}, {item.id}: {'right' if correct else 'wrong'}, {cost.tokens} tokens", flush=True)
 
 
@@ -178,6 +193,11 @@ class Row(NamedTuple):
     @property
     def accuracy(self) -> float:
         return self.correct / self.problems
+
+    @property
+    def label(self) -> str:
+        """The name of its setup (`key_of`)."""
+        return self.setup.partition("; ")[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -283,7 +303,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         series: dict[str, list[Row]] = {}
         for r in rows:
             if r.model == model:
-                name = f"{r.setup}, capped" if r.budget else SETUPS[r.setup].line
+                name = f"{r.setup}, capped" if r.budget else SETUPS[r.label].line
                 series.setdefault(name, []).append(r)
         for name, points in series.items():
             points.sort(key=lambda r: r.tokens)
@@ -354,7 +374,8 @@ def main() -> None:
             with_model(path, name, labels, budgets, task, items, records, args)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here")
-    rows = rows_of(records, names, labels, budgets, [item.id for item in items], args.beyond)
+    keys = [key_of(label, args) for label in labels]
+    rows = rows_of(records, names, keys, budgets, [item.id for item in items], args.beyond)
     print("\n" + tables(rows, args.beyond))
     if args.table:
         args.table.write_text(tables(rows, args.beyond) + "\n", "utf-8")
@@ -378,7 +399,8 @@ def with_model(
     """Run all rows of a model; it is loaded only if something is missing."""
     rows = [(label, budget) for budget in budgets for label in labels]
     ids = [item.id for item in items]
-    if args.results is None and all(len(records.of(name, label, budget, ids)) == len(ids) for label, budget in rows):
+    done = [len(records.of(name, key_of(label, args), budget, ids)) == len(ids) for label, budget in rows]
+    if args.results is None and all(done):
         return
     models = {"main": path} | ({"large": args.large} if args.large else {})
     loaded = {role: intact.load(file, threads=args.threads) for role, file in models.items()}
@@ -388,7 +410,7 @@ def with_model(
         for label, budget in rows:
             measure(backends, name, label, budget, task, items[first : first + args.parallel], records, args)
     for label, budget in rows if args.results else ():
-        write_result(backends, label, budget, task, items, args.journal / name / "shared", args)
+        write_result(backends, name, label, budget, task, items, records.lines.path, args)
     for model in loaded.values():
         model.close()
 

@@ -72,6 +72,10 @@ JUDGED = "judges-searches-and-revisions"
 PROGRAMS = "programs-that-the-model-runs"
 CHOSEN = "choosers-of-the-same-texts"
 FOUR = "self-consistency 4"
+RETRIEVED = [
+    "retrieval, greedy; file=examples.txt", "iterative retrieval, greedy; file=examples.txt",
+    "concept memory, greedy; file=concepts.txt",
+]  # fmt: skip
 SEARCHES = [
     "self-consistency 4", "particle filter 4", "SMC 4", "entropic particle filter 4", "particle Gibbs 2",
     "beam search 4", "DVTS 4", "REBASE 4", "early rejection 4", "A*", "AB-MCTS 4",
@@ -82,8 +86,8 @@ CAP = "text=512"
 DETECTED = 1.959964 + 0.841621
 """Standard errors that a difference must be away from none to be found at 5% with a power of 80%."""
 TABLES: Mapping[str, Table] = {
-    "0.5B": Table("accuracy-and-cost-of-methods", GSM8K, SMALL, POOLED),
-    "1.5B": Table("accuracy-and-cost-of-methods", GSM8K, LARGE, POOLED),
+    "0.5B": Table("samples-and-votes", GSM8K, SMALL, POOLED),
+    "1.5B": Table("samples-and-votes", GSM8K, LARGE, POOLED),
     "choosers, GSM8K": Table(
         CHOSEN, GSM8K, SMALL, ["greedy", "self-consistency 16", "best-of-n by likelihood 16", *GROUPS["choosers"]]
     ),
@@ -114,9 +118,9 @@ TABLES: Mapping[str, Table] = {
     "steps": Table(JUDGED, GSM8K, SMALL, _group("steps"), budget=CAP, beyond=FOUR),
     "revisions": Table(JUDGED, GSM8K, SMALL, _group("revisions"), beyond=FOUR),
     "others": Table(JUDGED, GSM8K, SMALL, _group("others"), beyond=FOUR),
-    "retrieved": Table("examples-that-are-found", GSM8K, SMALL, _group("retrieved", "greedy")),
+    "retrieved": Table("examples-that-are-found", GSM8K, SMALL, ["greedy", *RETRIEVED]),
     "choices": Table("choices-in-other-orders", ARC, SMALL, _group("choices", "greedy", FOUR), beyond=FOUR),
-    "pairs": Table("two-models", GSM8K, SMALL, _group("pairs", "greedy")),
+    "pairs": Table("two-models", GSM8K, SMALL, ["greedy", *(f"{name}; large={LARGE}" for name in GROUPS["pairs"])]),
 }  # fmt: skip
 
 
@@ -153,7 +157,8 @@ def seeds_table() -> str:
 
 def linked(label: str) -> str:
     """Return a row's name with a link to its method's page."""
-    return f"[{label}](methods/{SETUPS[label].method}.md)"
+    name = label.partition("; ")[0]
+    return f"[{name}](methods/{SETUPS[name].method}.md)"
 
 
 def filled(text: str, draw: Callable[[str], str]) -> str:
@@ -173,9 +178,9 @@ def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
         where = TABLES[name]
         for row in part:
             key = where.records, where.model, row.setup
-            if SETUPS[row.setup].method != method or key in lines:
+            if SETUPS[row.label].method != method or key in lines:
                 continue
-            cells = [f"[{SETS[where.records]}](../scaling.md#{where.anchor})", SIZES[where.model], row.setup]
+            cells = [f"[{SETS[where.records]}](../scaling.md#{where.anchor})", SIZES[where.model], row.label]
             cells += [f"{row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})", ""]
             if row.beyond:
                 mean, low, high, *_ = row.beyond

@@ -270,4 +270,4 @@ def test_a_learnt_memory_is_refused_for_its_own_problems_and_serves_others(comma
     run = evaluate({"script": backend}, plan([choose(TASK)], "concept_memory", parameters))
     # the concept of problem 2 was left out, and problem 3 was answered wrongly
     assert [record.why for record in run.records] == ["failed", "failed", "done", "done", "failed"]
-    assert "has a concept from gsm8k/train/0 of gsm8k:split=train" in run.records[0].error
+    assert "has a concept from 'gsm8k/train/0' of 'gsm8k:split=train'" in run.records[0].error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from intact.errors import FormatError, ParameterError
 from intact.reason import Problem, find
 from intact.reason.concepts import (
+    FORMAT,
     Concept,
     ConceptSource,
     check_sources,
@@ -119,6 +121,27 @@ def test_models_do_not_see_where_concepts_come_from(tmp_path: Path) -> None:
     assert backend.asked == [f"Which? Concept 1: {TEXT}", f"{TEXT}|Q?"]
 
 
+@pytest.mark.parametrize("change", ["two files", "sorted", "a mark of the encoding"])
+def test_a_header_is_found_wherever_it_stands_and_however_it_is_spaced(tmp_path: Path, change: str) -> None:
+    text = Path(memory(tmp_path, source())).read_text()
+    header, _, rest = text.partition("\n")
+    if change == "two files":
+        text = f"A concept of one's own\n\n{text}\n{text}"
+    elif change == "sorted":
+        text = json.dumps(json.loads(header), sort_keys=True, indent=1) + "\n" + rest
+    else:
+        text = "\ufeff" + text
+    concepts, sources = read_memory(text, "concepts.txt")
+    assert not any(FORMAT in one for one in concepts)
+    assert set(sources) == {source()}
+    with pytest.raises(ParameterError, match="a memory must not come from the problem"):
+        check_sources(PROBLEM, sources, "concepts.txt")
+
+
+def test_json_that_is_no_header_is_a_concept() -> None:
+    assert read_memory('{"a": 1}\n\n{b}', "concepts.txt") == (['{"a": 1}', "{b}"], [])
+
+
 def test_a_file_without_a_header_has_concepts_alone() -> None:
     text = '{"format": "mine"}\n\nsecond'
     assert read_memory(text, "file") == (['{"format": "mine"}', "second"], [])
@@ -137,13 +160,13 @@ def refusal(file: str, problem: Problem) -> str:
 def test_a_memory_from_the_problem_itself_is_refused_before_the_first_token(tmp_path: Path) -> None:
     other = source(Problem("toy/train/1", "Else?"))
     error = refusal(memory(tmp_path, other, source()), PROBLEM)
-    assert "concepts.txt has a concept from toy/train/3 of toy:split=train" in error
+    assert "concepts.txt has a concept from 'toy/train/3' of 'toy:split=train'" in error
     assert "write it from training problems alone" in error
 
 
 def test_a_memory_from_the_same_question_under_another_name_is_refused(tmp_path: Path) -> None:
     error = refusal(memory(tmp_path, source()), Problem("toy/all/3", "How  fast\nare both?"))
-    assert "a concept from toy/train/3 of toy:split=train, whose question is that of toy/all/3" in error
+    assert "a concept from 'toy/train/3' of 'toy:split=train', whose question is that of toy/all/3" in error
 
 
 def test_the_guard_reads_no_data_of_the_problem() -> None:

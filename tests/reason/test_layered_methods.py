@@ -145,6 +145,37 @@ def test_unit_tests_that_cannot_be_read_leave_all_texts_and_none_run_without_a_t
         law_of_answers("archon", layers=layers)
 
 
+def test_a_program_that_takes_names_of_the_language_is_counted_as_any_other() -> None:
+    problem = Problem("p", "zero?", lambda text: text.partition("Program:\n")[2] or None)
+    names = "dict = exec = globals = print = io = contextlib = Exception = int = len = None"
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        if "unit tests" in prompt:
+            return "assert f(0) == 0\nassert f(1) == 0"
+        return f"Program:\n{names}\ndef f(a): return 0" if place else "Program:\ndef f(a): return a"
+
+    driver = Driver({"main": ScriptBackend(reply)}, sampling={"max_tokens": 400})
+    values = {"layers": "generate 2, tests, run 1", "tool": "python"}
+    ((_, result),) = driver.solve([MethodJob(find("archon"), problem, values)])
+    assert result.answer.answer.startswith("dict")
+
+
+def test_a_program_that_no_tool_takes_passes_nothing_and_unit_tests_need_python() -> None:
+    problem = Problem("p", "zero?", lambda text: text.partition("Program:\n")[2] or None)
+
+    def reply(prompt: str, text: str, place: int) -> str:
+        if "unit tests" in prompt:
+            return "assert f(0) == 0"
+        return f"Program:\n{'#' * 70_000 if not place else 'def f(a): return 0'}"
+
+    driver = Driver({"main": ScriptBackend(reply)}, sampling={"max_tokens": 80_000})
+    values = {"layers": "generate 2, tests, run 1", "tool": "python"}
+    ((_, result),) = driver.solve([MethodJob(find("archon"), problem, values)])
+    assert (result.why, result.answer.answer) == ("done", "def f(a): return 0")
+    with pytest.raises(ParameterError, match="tool=python"):
+        law_of_answers("archon", layers="generate 2, tests, run", tool="calculator")
+
+
 def test_what_the_budget_leaves_of_the_layers_is_in_the_details() -> None:
     answer, _ = solve("archon", lambda *_: "42", budget=Budget(tokens=4 * 3 + 1))
     assert (answer.answer, answer.details["layers"]) == ("42", 1)

@@ -89,6 +89,29 @@ def test_later_blocks_of_python_find_what_earlier_ones_left() -> None:
     assert given == [{"code": "x0 = 1", "before": []}, {"code": "x1 = 1", "before": ["x0 = 1"]}]
 
 
+def test_a_block_that_ran_into_a_limit_does_not_run_again_with_later_ones() -> None:
+    ends, given = iter(["steps", "error", "ok"]), list[Any]()
+
+    def serve(request: Any) -> Any:
+        if isinstance(request, Use):
+            given.append(request.values["before"])
+            return ToolResult("", next(ends))
+        return PROBLEM.start.append(f"Pattern: method reuse\n```python\nx{len(given)}\n```", special=False)
+
+    requests(find("pattern_agent")(PROBLEM, tool="python", steps=3), serve)
+    assert given == [[], [], ["x1"]]
+
+
+def test_a_block_that_is_longer_than_a_tool_takes_is_none() -> None:
+    assert read_step(f"Pattern: method reuse\n```python\n{'1' * 70_000}\n```").block is None
+
+
+@pytest.mark.parametrize("tool", ["premises", "proof"])
+def test_tools_of_several_inputs_are_refused(tool: str) -> None:
+    with pytest.raises(ParameterError, match="tool must be one of , calculator, prover, python"):
+        find("pattern_agent").read({"tool": tool})
+
+
 def test_without_steps_or_with_a_finished_first_one_it_is_chain_of_thought() -> None:
     expected = law_of_answers("chain_of_thought")
     assert law_of_answers("pattern_agent", steps=0) == expected

@@ -45,7 +45,8 @@ def endings(letters: str) -> MarkovBackend:
 
 def play(model: MarkovBackend, oracle: Oracle, scorer: Any, choose: Any, **parameters: Any) -> SearchTree:
     player = Player(model, oracle, 4, scorer)
-    tree = player.play(search_tree(PROBLEM, choose, delimiter=".", **parameters), PROBLEM)
+    values = {"width": 4, "scorer": "likelihood", "steps": 40, "leaf": "rollout"} | parameters
+    tree = player.play(search_tree(PROBLEM, choose, delimiter=".", **values), PROBLEM)
     assert isinstance(tree, SearchTree)
     return tree
 

@@ -39,7 +39,9 @@ def is_right(state: State) -> bool:
 @method("none", temperature=1.0)
 def tree_of(problem: Problem, *, n: int = 4) -> Steps:
     """Search as `search_texts` does; keep the tree."""
-    tree = yield from search_tree(problem, puct, simulations=n, scorer="outcome", delimiter="e")
+    tree = yield from search_tree(
+        problem, puct, simulations=n, width=4, scorer="outcome", steps=40, delimiter="e", leaf="rollout"
+    )
     return Answer("searched", details={"tree": tree})
 
 
@@ -121,3 +123,4 @@ def test_a_step_that_ends_where_its_text_does_has_the_value_of_its_node() -> Non
     assert step_values(State("", ("p", 0, 1, 2), pieces, "end"), values) == {2: 1 / 2, 4: 1 / 3}
     assert step_values(State("", ("p", 0, 1, 2), pieces, "length"), values) == {2: 1 / 2, 4: 1 / 3, 5: 1 / 4}
     assert step_values(State("", ("p", 0), (Piece("", (9,)),), "end"), values[:2]) == {}
+    assert step_values(State("", ("p", 0), (), "context"), values[:1]) == {}

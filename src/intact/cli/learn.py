@@ -224,6 +224,8 @@ def value(
 
     check_installed()
     one_of(LABELS, labels=labels)
+    if labels == "search" and next_to is not None:
+        raise ParameterError("--next learns from texts that are drawn independently: use it with other --labels")
     time = DEFAULT_NOW if now is None else read_time(now)
     found = choose(task)
     found = found if split is None else found._replace(split=split)

@@ -67,7 +67,9 @@ def search_texts(problem: Problem, *, n: int = 4, scorer: str = "likelihood", de
     delimiter : str
         What ends a step.
     """
-    tree = yield from search_tree(problem, puct, simulations=n, scorer=scorer, delimiter=delimiter)
+    tree = yield from search_tree(
+        problem, puct, simulations=n, width=4, scorer=scorer, steps=40, delimiter=delimiter, leaf="rollout"
+    )
     return Answer("searched", details={"states": [tree.texts[place] for place in tree.backed_up]})
 
 
@@ -133,7 +135,7 @@ def examples_of(backend: NativeBackend, sampled: GradedTexts, labels: str = "out
     labels : str
         One of `LABELS`: at ends of lines with the text's outcome; at tokens spread over the text, each with the share
         of right ones among the problem's texts that begin with all up to it (`prefix_values`); or at ends of steps of a
-        search's texts, each with the mean value Q of its node, and at the end with the text's own.
+        search's texts, each with the mean value Q of its node, and at the end, if no step ends there, with its own.
     """
     one_of(LABELS, labels=labels)
     profile, found = profile_of(backend.identity), []
@@ -166,7 +168,7 @@ def step_values(state: State, values: Sequence[Fraction]) -> dict[int, float]:
     written = state.length - (state.why == "end")
     ends = [min(end, written) for end in accumulate(len(piece.tokens) for piece in state.pieces)]
     found = dict[int, float]()
-    for end, value in zip(ends, values[-len(ends) :], strict=True):
+    for end, value in zip(ends, values[len(values) - len(ends) :], strict=True):
         found.setdefault(end, float(value))
     found.pop(0, None)
     return found

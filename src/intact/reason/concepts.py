@@ -166,10 +166,27 @@ def read_memory(text: str, file: str) -> tuple[list[str], list[ConceptSource]]:
     FormatError
         If it has a header that cannot be read.
     """
-    found = passages(text)
-    if not found or not _HEADER.match(found[0]):
-        return found, []
-    return found[1:], _sources_of(parse(found[0], f"{file}, the header", error=FormatError), file)
+    concepts, sources = list[str](), list[ConceptSource]()
+    for passage in passages(text.removeprefix("\ufeff")):
+        header = _header_of(passage, file)
+        if header is None:
+            concepts.append(passage)
+        else:
+            sources += _sources_of(header, file)
+    return concepts, sources
+
+
+def _header_of(passage: str, file: str) -> Mapping[str, Any] | None:
+    """Return a passage as JSON if it is a header, wherever it stands in a file and however it is spaced."""
+    if not passage.startswith("{"):
+        return None
+    try:
+        value = parse(passage, f"{file}, the header", error=FormatError)
+    except FormatError:
+        if _HEADER.match(passage):
+            raise
+        return None
+    return value if isinstance(value, dict) and value.get("format") == FORMAT else None
 
 
 def _sources_of(header: Mapping[str, Any], file: str) -> list[ConceptSource]:
@@ -204,6 +221,6 @@ def check_sources(problem: Problem, sources: Iterable[ConceptSource], file: str)
         if one.id == problem.id or one.question == digest:
             same = "" if one.id == problem.id else f", whose question is that of {problem.id}"
             raise ParameterError(
-                f"{file} has a concept from {one.id} of {one.task}{same}: a memory must not come from the problem that "
-                f"is solved; write it from training problems alone (intact learn concepts)"
+                f"{file} has a concept from {one.id!r:.100} of {one.task!r:.100}{same}: a memory must not come from "
+                f"the problem that is solved; write it from training problems alone (intact learn concepts)"
             )

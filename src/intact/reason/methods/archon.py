@@ -15,7 +15,7 @@ from intact.reason.limits import Filled, ToolName, model_names, together
 from intact.reason.methods.generative_verifier import DEMAND, VERIFY, verdict
 from intact.reason.methods.mixture_of_agents import AGGREGATE
 from intact.reason.prompting import as_reply, make_prompt, whole
-from intact.reason.tool import ToolResult
+from intact.reason.tool import LONGEST_INPUT, ToolResult
 
 CRITIQUE = """\
 {question}
@@ -43,20 +43,20 @@ Do not answer this. Write {number} unit tests that a right program passes, each 
 begins with assert."""
 
 COUNT = """\
-import contextlib, io
+import builtins as _b, contextlib as _c, io as _i
 
 def _passed(tests):
     count = 0
     for test in tests:
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(test, dict(globals()))
+            with _c.redirect_stdout(_i.StringIO()):
+                _b.exec(test, _b.dict(_b.globals()))
             count += 1
-        except Exception:
+        except _b.Exception:
             pass
     return count
 
-print(_passed({tests!r}))
+_b.print(_passed({tests!r}))
 """
 WRITTEN_TESTS: Final = 5
 """Unit tests that a layer without a number asks for."""
@@ -138,8 +138,9 @@ def _write_tests(now: Candidates, size: int) -> Part[None]:
 
 def _run_tests(now: Candidates, size: int) -> Part[None]:
     cell, programs = COUNT.format(tests=now.tests), now.problem.answers(now.texts)
-    if not now.tests:
-        programs = [None] * len(programs)
+    if not now.tests or len(cell) > LONGEST_INPUT:
+        return
+    programs = [None if program is None or len(program) > LONGEST_INPUT else program for program in programs]
     calls = [Use(now.tool, {"code": cell, "before": [program]}) for program in programs if program is not None]
     results = iter((yield calls) if calls else ())
     passed = [0 if program is None else read_count(next(results)) for program in programs]
@@ -223,7 +224,7 @@ def archon(
         The tool that runs unit tests in a layer run: python.
     """
     first, *rest = read_layers(layers)
-    if not tool and any(layer.kind == "run" for layer in rest):
+    if tool != "python" and any(layer.kind == "run" for layer in rest):
         raise ParameterError("a layer run needs a tool that runs programs: tool=python")
     names = model_names(models)
     texts = yield [Extend(problem.start, model=names[i % len(names)]) for i in range(first.size)]

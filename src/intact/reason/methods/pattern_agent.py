@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from intact.reason import Extend, Part, Problem, Steps, Use, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, Natural, ToolName, one_of
+from intact.reason.limits import Count, Filled, Named, Natural, one_of
 from intact.reason.prompting import make_prompt
 from intact.reason.stepwise import or_spent, until_spent
-from intact.reason.tool import ToolResult, shorten
+from intact.reason.tool import LONGEST_INPUT, ToolResult, shorten
 from intact.reason.tools import find_tool
 
 PATTERNS: Final[Mapping[str, str]] = {
@@ -24,6 +24,8 @@ PATTERNS: Final[Mapping[str, str]] = {
     "emphasised constraints": "state which conditions the answer must fulfil",
 }
 """The patterns that the study finds in texts of o1, with words of ours."""
+TOOLS: Final = ("", "calculator", "prover", "python")
+"""Tools that take one text, and none."""
 TOOLED: Final = ("method reuse", "self-refinement")
 """Patterns whose steps may use the tool: to calculate, and to check."""
 DOMAINS: Final[Mapping[str, str]] = {
@@ -79,7 +81,7 @@ class PatternStep(NamedTuple):
     def block(self) -> str | None:
         """The last input for a tool, if its pattern may have one."""
         found = _BLOCK.findall(self.text) if self.pattern in TOOLED else []
-        return found[-1] if found else None
+        return found[-1] if found and len(found[-1]) <= LONGEST_INPUT else None
 
 
 def read_step(text: str) -> PatternStep:
@@ -103,7 +105,7 @@ def pattern_agent(
     domain: Annotated[str, partial(one_of, DOMAINS)] = "general",
     steps: Natural = 6,
     tokens: Count = 400,
-    tool: ToolName = "",
+    tool: Annotated[str, Named("tool"), partial(one_of, TOOLS)] = "",
     output: Count = 1000,
     finished: Filled = "The solution is complete.",
     plan: str = PLAN,
@@ -120,7 +122,7 @@ def pattern_agent(
     tokens : int
         Tokens of the plan, and of each step, at most.
     tool : str
-        The tool that steps of method reuse and self-refinement may use, such as python or calculator; empty for none.
+        The tool that steps of method reuse and self-refinement may use: calculator, prover or python; empty for none.
     output : int
         Characters of the tool's output that are shown; of a longer one its beginning and its end.
     finished : str
@@ -132,7 +134,7 @@ def pattern_agent(
     """
     make = partial(make_prompt, problem, domain=DOMAINS[domain], finished=finished, tool=_offer(tool))
     make = partial(make, patterns="\n".join([f"- {name}: {words}" for name, words in PATTERNS.items()]))
-    text, planned, taken, cells = problem.start, "", list[PatternStep](), list[str]()
+    text, planned, taken, uses, cells = problem.start, "", list[PatternStep](), 0, list[str]()
     with until_spent() as spent:
         if steps:
             planned = (yield Extend(problem.ask(make(plan)), max_tokens=tokens)).text.strip()
@@ -145,10 +147,11 @@ def pattern_agent(
             taken.append(written)
             if tool and written.block is not None:
                 result = yield from _use(tool, written.block, cells)
+                uses += 1
                 printed = shorten(result.text.rstrip("\n"), output) or "(no output)"
                 text = text.append(f"```output\n{printed}\n```\n\n", special=False)
         text = yield Extend(text)
-    answer = take(problem, text, plan=planned, patterns=[one.pattern for one in taken], uses=len(cells))
+    answer = take(problem, text, plan=planned, patterns=[one.pattern for one in taken], uses=uses)
     return or_spent(answer, spent)
 
 
@@ -167,10 +170,11 @@ def _input_of(tool: str) -> str:
 
 
 def _use(tool: str, block: str, cells: list[str]) -> Part[ToolResult]:
-    """Give a tool its input, and the earlier ones where it takes them; keep the new one with these."""
+    """Give a tool its input, and the earlier ones where it takes them; keep one that ran into no limit with these."""
     values: dict[str, Any] = {_input_of(tool): block}
     if "before" in find_tool(tool).inputs:
         values["before"] = list(cells)
     result: ToolResult = yield Use(tool, values)
-    cells.append(block)
+    if result.ended in ("ok", "error"):
+        cells.append(block)
     return result

@@ -101,11 +101,11 @@ def search_tree(
     choose: Choice,
     *,
     simulations: int,
-    width: int = 4,
-    scorer: str = "likelihood",
-    steps: int = 40,
-    delimiter: str = "\n\n",
-    leaf: str = "rollout",
+    width: int,
+    scorer: str,
+    steps: int,
+    delimiter: str,
+    leaf: str,
 ) -> Part[SearchTree]:
     """Search the tree of steps and return it; parameters as of `puct_search`.
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from intact import errors
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
-from intact.errors import IntactError, NotInstalledError, ParameterError, SandboxError
+from intact.errors import ConstraintError, FormatError, IntactError, NotInstalledError, ParameterError, SandboxError
 from intact.reason.backends.native import NativeBackend
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
@@ -37,6 +36,8 @@ from intact.serve.service import CancellableWork, Service, in_thread, receipt_do
 from intact.serve.settings import ServerSettings
 from intact.text.template import DEFAULT_NOW
 
+REFUSED = {ParameterError.__name__, ConstraintError.__name__, FormatError.__name__}
+"""Errors of a method whose cause is the request."""
 TAIL = 400
 """Characters at the end of an unfinished text that an event has; a finished one has all of them."""
 UNREAD = 64
@@ -272,7 +273,7 @@ def _checked(result: Result) -> Result:
     telemetry.current().note(**usage, intact__why=result.why)
     kind, _, message = result.error.partition(": ")
     if result.why == "failed":
-        status = 400 if kind in vars(errors) else 500
+        status = 400 if kind in REFUSED else 500
         raise ApiError(status, f"{result.method} failed: {message or kind}", "intact.method")
     return result
 
