@@ -118,7 +118,7 @@ TABLES: Mapping[str, Table] = {
     "steps": Table(JUDGED, GSM8K, SMALL, _group("steps"), budget=CAP, beyond=FOUR),
     "revisions": Table(JUDGED, GSM8K, SMALL, _group("revisions"), beyond=FOUR),
     "others": Table(JUDGED, GSM8K, SMALL, _group("others"), beyond=FOUR),
-    "retrieved": Table("examples-that-are-found", GSM8K, SMALL, ["greedy", *RETRIEVED]),
+    "retrieved": Table("examples-and-concepts", GSM8K, SMALL, ["greedy", *RETRIEVED]),
     "choices": Table("choices-in-other-orders", ARC, SMALL, _group("choices", "greedy", FOUR), beyond=FOUR),
     "pairs": Table("two-models", GSM8K, SMALL, ["greedy", *(f"{name}; large={LARGE}" for name in GROUPS["pairs"])]),
 }  # fmt: skip
