@@ -108,8 +108,12 @@ def test_a_block_that_is_longer_than_a_tool_takes_is_none() -> None:
 
 @pytest.mark.parametrize("tool", ["premises", "proof"])
 def test_tools_of_several_inputs_are_refused(tool: str) -> None:
-    with pytest.raises(ParameterError, match="tool must be one of , calculator, prover, python"):
-        find("pattern_agent").read({"tool": tool})
+    backend = MarkovBackend()
+    job = MethodJob(find("pattern_agent"), Problem("p", "q"), {"tool": tool})
+    ((_, result),) = Driver({"toy": backend}).solve([job])
+    assert result.why == "failed"
+    assert "tool must be one of , calculator, prover, python" in result.error
+    assert backend.made == 0
 
 
 def test_without_steps_or_with_a_finished_first_one_it_is_chain_of_thought() -> None:

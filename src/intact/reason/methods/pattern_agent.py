@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from intact.reason import Extend, Part, Problem, Steps, Use, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, Named, Natural, one_of
+from intact.reason.limits import Count, Filled, Natural, ToolName, one_of
 from intact.reason.prompting import make_prompt
 from intact.reason.stepwise import or_spent, until_spent
 from intact.reason.tool import LONGEST_INPUT, ToolResult, shorten
@@ -105,7 +105,7 @@ def pattern_agent(
     domain: Annotated[str, partial(one_of, DOMAINS)] = "general",
     steps: Natural = 6,
     tokens: Count = 400,
-    tool: Annotated[str, Named("tool"), partial(one_of, TOOLS)] = "",
+    tool: ToolName = "",
     output: Count = 1000,
     finished: Filled = "The solution is complete.",
     plan: str = PLAN,
@@ -132,6 +132,7 @@ def pattern_agent(
     step : str
         How a step is asked for, with {domain}, {question}, {plan}, {solution}, {patterns}, {tool} and {finished}.
     """
+    one_of(TOOLS, tool=tool)
     make = partial(make_prompt, problem, domain=DOMAINS[domain], finished=finished, tool=_offer(tool))
     make = partial(make, patterns="\n".join([f"- {name}: {words}" for name, words in PATTERNS.items()]))
     text, planned, taken, uses, cells = problem.start, "", list[PatternStep](), 0, list[str]()
