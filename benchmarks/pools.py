@@ -52,16 +52,9 @@ class Pool(NamedTuple):
         samples = own_samples(record)
         known = list(dict.fromkeys(one.answer for one in samples if one.answer is not None))
         answers = [None if one.answer is None else known.index(one.answer) for one in samples]
-        ranked = ranking([one.rewards["likelihood"] for one in samples])
-        return cls(name, model, record.id, answers, [int(bool(one.correct)) for one in samples], places_of(ranked))
-
-
-def places_of(ranked: Sequence[int]) -> list[int]:
-    """Return the place of each sample in a ranking."""
-    places = [0] * len(ranked)
-    for place, sample in enumerate(ranked):
-        places[sample] = place
-    return places
+        right = [int(bool(one.correct)) for one in samples]
+        places = np.argsort(ranking([one.rewards["likelihood"] for one in samples])).tolist()
+        return cls(name, model, record.id, answers, right, places)
 
 
 def add(name: str, path: Path) -> None:
@@ -100,12 +93,13 @@ def table(pools: Sequence[Pool]) -> str:
     for (name, model), part in itertools.groupby(pools, key=lambda one: (one.set, one.model)):
         own = list(part)
         most = min(len(pool.right) for pool in own)
-        by_size = {k: shares(own, k) for k in (1, *SIZES, most)}
+        by_size = {k: shares(own, k) for k in (1, *SIZES, most) if k <= most}
         one = by_size[1][VOTE]
         for chooser in by_size[1]:
             values = by_size[most][chooser]
             cells = [f"{name}, {len(own)} problems", _size(model), chooser, _share(one)]
-            cells += [_share(by_size[k][chooser]) for k in SIZES] + [f"{most}: {_share(values)}", ""]
+            cells += [_share(by_size[k][chooser]) if k in by_size else "" for k in SIZES]
+            cells += [f"{most}: {_share(values)}", ""]
             if chooser != ANY:
                 low, high = bootstrap(values - one)
                 cells[-1] = f"{(values - one).mean():+.1%} ({low:+.1%} to {high:+.1%})"

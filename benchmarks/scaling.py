@@ -54,6 +54,15 @@ class Outcome(NamedTuple):
     error: str
 
 
+class Bench(NamedTuple):
+    """The models that rows run on, the first one's name, the task, and the options."""
+
+    backends: Mapping[str, NativeBackend]
+    model: str
+    task: Chosen
+    args: Any
+
+
 class Records:
     """Outcomes in a file of lines, each appended as soon as it is known."""
 
@@ -111,17 +120,9 @@ def setup_of(label: str, args: Any) -> Setup:
     return SETUPS[label]._replace(parameters=dict(SETUPS[label].parameters) | dict(args.set))
 
 
-def write_result(
-    backends: Mapping[str, NativeBackend],
-    model: str,
-    label: str,
-    budget: str,
-    task: Chosen,
-    items: Sequence[Item],
-    path: Path,
-    args: Any,
-) -> None:
+def write_result(bench: Bench, label: str, budget: str, items: Sequence[Item], stem: str) -> None:
     """Write a row as `intact eval` does: all that its records have, from the texts of its journal."""
+    backends, model, task, args = bench
     setup = setup_of(label, args)
     others = {} if args.large is None else {"large": args.large.stem}
     plan = Plan(
@@ -129,23 +130,15 @@ def write_result(
         Budget.parse(budget), len(items), setup.method, others,
     )  # fmt: skip
     run = evaluate(backends, plan, How(folder_of(model, label, args), args.parallel))
-    name = re.sub(r"[^\w.]+", "-", f"{path.stem} {model} {key_of(label, args)} {budget}").strip("-")
+    name = re.sub(r"[^\w.]+", "-", f"{stem} {model} {key_of(label, args)} {budget}").strip("-")
     args.results.mkdir(parents=True, exist_ok=True)
     write_whole(args.results / f"{name}.jsonl", run.data())
     print(f"{name}.jsonl", flush=True)
 
 
-def measure(
-    backends: Mapping[str, NativeBackend],
-    model: str,
-    label: str,
-    budget: str,
-    task: Chosen,
-    items: Sequence[Item],
-    records: Records,
-    args: Any,
-) -> None:
+def measure(bench: Bench, label: str, budget: str, items: Sequence[Item], records: Records) -> None:
     """Run what is missing of a row."""
+    backends, model, task, args = bench
     key = key_of(label, args)
     known = {outcome.id for outcome in records.of(model, key, budget, [item.id for item in items])}
     missing = [item for item in items if item.id not in known]
@@ -284,7 +277,11 @@ def table(
             cells[0] += f", {r.failed} failed"
         if r.beyond:
             mean, low, high, _, detectable = r.beyond
-            cells[2:5] = [f"{mean:+.1%} ({low:+.1%} to {high:+.1%})", f"{next(p_values):.2g}", f"{detectable:.1%}"]
+            cells[2:5] = [
+                f"{mean:+.1%} ({low:+.1%} to {high:+.1%})",
+                f"{next(p_values):.2g}",
+                f"{detectable:.1%}" if np.isfinite(detectable) else "none",
+            ]
         cells += [f"{r.tokens:,.0f}", f"{r.sequential:,.0f}", f"{r.operations / 1e9:,.0f}"]
         lines.append(f"| {' | '.join([*cells, *(column[r.setup] for column in more.values())])} |")
     return "\n".join(lines)
@@ -404,13 +401,13 @@ def with_model(
         return
     models = {"main": path} | ({"large": args.large} if args.large else {})
     loaded = {role: intact.load(file, threads=args.threads) for role, file in models.items()}
-    backends = {role: NativeBackend(model) for role, model in loaded.items()}
+    bench = Bench({role: NativeBackend(model) for role, model in loaded.items()}, name, task, args)
     # All rows of some problems before the next: their texts, which rows share, are used up wherever this is stopped.
     for first in range(0, len(items), args.parallel):
         for label, budget in rows:
-            measure(backends, name, label, budget, task, items[first : first + args.parallel], records, args)
+            measure(bench, label, budget, items[first : first + args.parallel], records)
     for label, budget in rows if args.results else ():
-        write_result(backends, name, label, budget, task, items, records.lines.path, args)
+        write_result(bench, label, budget, items, records.lines.path.stem)
     for model in loaded.values():
         model.close()
 

@@ -15,6 +15,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,12 @@ HUMANEVAL = "humaneval-style-base-0-0.8-384"
 SETS = {GSM8K: "GSM8K", ARC: "ARC-Challenge", HUMANEVAL: "HumanEval, continued", "math500-0-0.7-512": "MATH-500"}
 
 
+@cache
+def records_of(name: str) -> Records:
+    """Return the records of a file, which several tables read."""
+    return Records(RECORDS / f"{name}.jsonl")
+
+
 class Table(NamedTuple):
     """Rows that stand together: a file of records, a model, and the names of the rows, or of a group of them.
 
@@ -53,7 +60,7 @@ class Table(NamedTuple):
     among: str = ""
 
     def rows(self) -> list[Row]:
-        records = Records(RECORDS / f"{self.records}.jsonl")
+        records = records_of(self.records)
         among = self.among or self.beyond
         ids = {o.id for o in records.all if (o.model, o.setup) == (self.model, among)}
         return rows_of(records, [self.model], self.labels, [self.budget], sorted(ids, key=_natural), self.beyond)
@@ -126,7 +133,7 @@ TABLES: Mapping[str, Table] = {
 
 def seeds_table() -> str:
     """Return the searches under several seeds as Markdown: what is right is a mean over seeds, problem by problem."""
-    records = [Records(RECORDS / f"gsm8k-{seed}-0.7-512.jsonl") for seed in SEEDS]
+    records = [records_of(f"gsm8k-{seed}-0.7-512") for seed in SEEDS]
     done = [{o.id for o in each.all if (o.setup, o.budget) == (row, CAP)} for each in records for row in SEARCHES]
     ids = sorted(set.intersection(*done), key=_natural)
 

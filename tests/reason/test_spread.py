@@ -68,7 +68,9 @@ def test_each_token_that_was_written_has_its_spread() -> None:
 
 
 def test_no_spread_is_reported_where_none_is_asked_for_or_known() -> None:
-    assert run(MarkovBackend(), "self_consistency", n=2).answer.chosen.spread == ()  # type: ignore[union-attr]
+    chosen = run(MarkovBackend(), "self_consistency", n=2).answer.chosen
+    assert chosen is not None
+    assert chosen.spread == ()
     for state in run(Endpoint(), spreading).answer.details["states"]:
         assert state.spread == ()
         assert len(state.top) == state.length

@@ -12,7 +12,7 @@ import pytest
 from intact.errors import ParameterError
 from intact.reason import Problem, Result, State, find
 from intact.reason.driver import Driver
-from intact.reason.methods.tree_search import SearchNode, SearchTree, search_tree
+from intact.reason.methods.tree_search import SearchNode, SearchTree, TreeSettings, search_tree
 from intact.reason.populations.tree import puct, uct
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.checks import CHECKS, Check, LetterScorer, ToyTrial
@@ -45,8 +45,7 @@ def endings(letters: str) -> MarkovBackend:
 
 def play(model: MarkovBackend, oracle: Oracle, scorer: Any, choose: Any, **parameters: Any) -> SearchTree:
     player = Player(model, oracle, 4, scorer)
-    values = {"width": 4, "scorer": "likelihood", "steps": 40, "leaf": "rollout"} | parameters
-    tree = player.play(search_tree(PROBLEM, choose, delimiter=".", **values), PROBLEM)
+    tree = player.play(search_tree(PROBLEM, choose, TreeSettings(delimiter=".", **parameters)), PROBLEM)
     assert isinstance(tree, SearchTree)
     return tree
 

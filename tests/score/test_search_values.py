@@ -15,7 +15,7 @@ from intact.reason import Answer, Piece, Problem, State, Steps, find, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.driver import Driver
 from intact.reason.journal import Journal
-from intact.reason.methods.tree_search import SearchNode, search_tree
+from intact.reason.methods.tree_search import SearchNode, TreeSettings, search_tree
 from intact.reason.populations.tree import puct
 from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
@@ -39,9 +39,7 @@ def is_right(state: State) -> bool:
 @method("none", temperature=1.0)
 def tree_of(problem: Problem, *, n: int = 4) -> Steps:
     """Search as `search_texts` does; keep the tree."""
-    tree = yield from search_tree(
-        problem, puct, simulations=n, width=4, scorer="outcome", steps=40, delimiter="e", leaf="rollout"
-    )
+    tree = yield from search_tree(problem, puct, TreeSettings(simulations=n, scorer="outcome", delimiter="e"))
     return Answer("searched", details={"tree": tree})
 
 

@@ -14,7 +14,7 @@ from intact.exact import mean
 from intact.reason import Answer, Extend, Problem, State, Steps, method
 from intact.reason.backends.native import NativeBackend
 from intact.reason.limits import one_of
-from intact.reason.methods.tree_search import search_tree
+from intact.reason.methods.tree_search import TreeSettings, search_tree
 from intact.reason.populations.tree import puct
 from intact.reason.problem import CUT
 from intact.reason.services import MethodJob
@@ -67,9 +67,7 @@ def search_texts(problem: Problem, *, n: int = 4, scorer: str = "likelihood", de
     delimiter : str
         What ends a step.
     """
-    tree = yield from search_tree(
-        problem, puct, simulations=n, width=4, scorer=scorer, steps=40, delimiter=delimiter, leaf="rollout"
-    )
+    tree = yield from search_tree(problem, puct, TreeSettings(simulations=n, scorer=scorer, delimiter=delimiter))
     return Answer("searched", details={"states": [tree.texts[place] for place in tree.backed_up]})
 
 

@@ -132,8 +132,7 @@ class Execution:
         resolved = state, self._child(request.state), parameters, ends, other and begins
         cap = self.ledger.budget.text
         left = None if cap is None else max(0, cap - state.length)
-        known = isinstance(backend, Spreading) and backend.spreads
-        spread = known and (request.spread or self.needs.spread)
+        spread = (request.spread or self.needs.spread) and isinstance(backend, Spreading) and backend.spreads
         return Writing(request, request.model, backend, *resolved, left, spread)
 
     def sharing(self, request: WriteTogether) -> tuple[SharingBackend, SharedRequest]:

@@ -236,12 +236,10 @@ def key_of(*parts: Any) -> bytes:
 
 def seen(state: State) -> list[Any]:
     """Return what a scorer may read of a state, but for its place: tokens mean nothing without their texts."""
-    pieces = []
-    for piece in state.pieces:
-        values = {field.name: getattr(piece, field.name) for field in fields(piece)}
-        if not piece.spread:
-            del values["spread"]  # keys stay what they were before there was one
-        pieces.append(list(values.values()))
+    pieces = [
+        [getattr(piece, one.name) for one in fields(piece) if one.name != "spread" or piece.spread]  # as old keys are
+        for piece in state.pieces
+    ]
     return [state.prompt, pieces, state.why]
 
 

@@ -14,6 +14,7 @@ from intact.reason import Answer, Extend, Part, Problem, Score, State, Steps, me
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Amount, Count, Filled, ScorerName, one_of
 from intact.reason.populations.tree import Child, puct, uct
+from intact.reason.registry import SharedParameters
 
 EXPLORATION: Final = math.sqrt(2)
 LEAVES: Final = ("rollout", "value")
@@ -21,6 +22,37 @@ LEAVES: Final = ("rollout", "value")
 Choice = Callable[[Sequence[Child]], int]
 LeafRule: TypeAlias = Annotated[str, partial(one_of, LEAVES)]
 """The text by which a leaf is judged: what is written from there to the end, or the leaf's own, unfinished."""
+
+
+@dataclass(frozen=True)
+class TreeSettings(SharedParameters):
+    """The parameters of every search in a tree of steps.
+
+    Parameters
+    ----------
+    simulations : int
+        Leaves that are judged; with ``leaf="value"`` fewer, if there are no more.
+    width : int
+        Steps that are drawn where a node is expanded.
+    scorer : str
+        The scorer of texts; its rewards are in [0, 1].
+    steps : int
+        The depth below which nothing is expanded.
+    delimiter : str
+        What ends a step.
+    leaf : str
+        How a leaf is judged: by what is written from there to the end (rollout), or by its own text (value).
+    """
+
+    simulations: Count = 16
+    width: Count = 4
+    scorer: ScorerName = "likelihood"
+    steps: Count = 40
+    delimiter: Filled = "\n\n"
+    leaf: LeafRule = "rollout"
+
+
+DEFAULTS: Final = TreeSettings()
 
 
 class SearchNode:
@@ -96,18 +128,8 @@ def _close(path: Sequence[SearchNode], steps: int) -> None:
         node.known = node.known._replace(closed=True)
 
 
-def search_tree(
-    problem: Problem,
-    choose: Choice,
-    *,
-    simulations: int,
-    width: int,
-    scorer: str,
-    steps: int,
-    delimiter: str,
-    leaf: str,
-) -> Part[SearchTree]:
-    """Search the tree of steps and return it; parameters as of `puct_search`.
+def search_tree(problem: Problem, choose: Choice, settings: TreeSettings) -> Part[SearchTree]:
+    """Search the tree of steps and return it.
 
     Raises
     ------
@@ -116,24 +138,24 @@ def search_tree(
     """
     tree = SearchTree(SearchNode(problem.start))
     try:
-        for _ in range(simulations):
+        for _ in range(settings.simulations):
             path = [tree.root]
             while path[-1].children:
                 path.append(path[-1].child(choose))
             node = path[-1]
-            over = node.state.ended or len(path) > steps
+            over = node.state.ended or len(path) > settings.steps
             if not over and (node is tree.root or node.known.visits):
-                node.children = yield from _expand(node, width, delimiter)
+                node.children = yield from _expand(node, settings.width, settings.delimiter)
                 node = node.child(choose)
                 path.append(node)
             place = node.judged
             if place is None:
-                place = yield from _judge(tree, node, scorer, leaf)
+                place = yield from _judge(tree, node, settings.scorer, settings.leaf)
             tree.backed_up.append(place)
             for visited in path[1:]:
                 visited.known = visited.known.visit(tree.rewards[place])
-            if leaf == "value":
-                _close(path, steps)
+            if settings.leaf == "value":
+                _close(path, settings.steps)
                 if tree.root.known.closed:
                     break
     except SpentError:
@@ -143,47 +165,16 @@ def search_tree(
 
 
 @method("Kocsis & Szepesvári 2006; Hao et al. 2023, arXiv 2305.14992", group="search step by step", temperature=0.8)
-def uct_search(
-    problem: Problem,
-    *,
-    simulations: Count = 16,
-    width: Count = 4,
-    scorer: ScorerName = "likelihood",
-    exploration: Amount = EXPLORATION,
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
-    leaf: LeafRule = "rollout",
-) -> Steps:
+def uct_search(problem: Problem, *, exploration: Amount = EXPLORATION, tree: TreeSettings = DEFAULTS) -> Steps:
     """Search the tree of steps, going down by UCT, judging every leaf, and backing its reward up.
 
     Parameters
     ----------
-    simulations : int
-        Leaves that are judged; with ``leaf="value"`` fewer, if there are no more.
-    width : int
-        Steps that are drawn where a node is expanded.
-    scorer : str
-        The scorer of texts; its rewards are in [0, 1].
     exploration : float
         The weight w of ``sqrt(ln N / n)``.
-    steps : int
-        The depth below which nothing is expanded.
-    delimiter : str
-        What ends a step.
-    leaf : str
-        How a leaf is judged: by what is written from there to the end (rollout), or by its own text (value).
     """
-    tree = yield from search_tree(
-        problem,
-        partial(uct, exploration=exploration),
-        simulations=simulations,
-        width=width,
-        scorer=scorer,
-        steps=steps,
-        delimiter=delimiter,
-        leaf=leaf,
-    )
-    return tree.decide(problem, leaf)
+    found = yield from search_tree(problem, partial(uct, exploration=exploration), tree)
+    return found.decide(problem, tree.leaf)
 
 
 @method(
@@ -191,41 +182,7 @@ def uct_search(
     group="search step by step",
     temperature=0.8,
 )
-def puct_search(
-    problem: Problem,
-    *,
-    simulations: Count = 16,
-    width: Count = 4,
-    scorer: ScorerName = "likelihood",
-    steps: Count = 40,
-    delimiter: Filled = "\n\n",
-    leaf: LeafRule = "rollout",
-) -> Steps:
-    """Search the tree of steps, going down by PUCT: likely steps first, then those whose texts are rewarded.
-
-    Parameters
-    ----------
-    simulations : int
-        Leaves that are judged; with ``leaf="value"`` fewer, if there are no more.
-    width : int
-        Steps that are drawn where a node is expanded.
-    scorer : str
-        The scorer of texts; its rewards are in [0, 1].
-    steps : int
-        The depth below which nothing is expanded.
-    delimiter : str
-        What ends a step.
-    leaf : str
-        How a leaf is judged: by what is written from there to the end (rollout), or by its own text (value).
-    """
-    tree = yield from search_tree(
-        problem,
-        puct,
-        simulations=simulations,
-        width=width,
-        scorer=scorer,
-        steps=steps,
-        delimiter=delimiter,
-        leaf=leaf,
-    )
-    return tree.decide(problem, leaf)
+def puct_search(problem: Problem, *, tree: TreeSettings = DEFAULTS) -> Steps:
+    """Search the tree of steps, going down by PUCT: likely steps first, then those whose texts are rewarded."""
+    found = yield from search_tree(problem, puct, tree)
+    return found.decide(problem, tree.leaf)

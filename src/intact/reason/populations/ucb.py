@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from intact.exact import ln
 
@@ -47,6 +47,9 @@ class BonusWeights(NamedTuple):
     recovery: float = 1.0
 
 
+EVEN: Final = BonusWeights()
+
+
 def bonus(arm: UcbArm, weights: BonusWeights) -> float:
     """Return `(prior + diversity + recovery) / (N + 1)`, each term by its weight; diversity is 1."""
     terms = weights.prior * arm.prior + weights.diversity + weights.recovery * arm.recovery
@@ -59,7 +62,7 @@ def bound(arm: UcbArm, trials: int, weights: BonusWeights) -> float:
     return arm.reward / arm.trials + weights.exploration * exploration + bonus(arm, weights)
 
 
-def choose_arm(arms: Sequence[UcbArm], weights: BonusWeights = BonusWeights()) -> int:  # noqa: B008
+def choose_arm(arms: Sequence[UcbArm], weights: BonusWeights = EVEN) -> int:
     """Return the arm of the largest upper confidence bound (Parmar et al. 2025, arXiv 2502.16111).
 
     An arm never tried comes before all others; of several such that of the largest bonus. Equals go to the first. All
