@@ -112,7 +112,7 @@ def test_tools_of_several_inputs_are_refused(tool: str) -> None:
     job = MethodJob(find("pattern_agent"), Problem("p", "q"), {"tool": tool})
     ((_, result),) = Driver({"toy": backend}).solve([job])
     assert result.why == "failed"
-    assert "tool must be one of , calculator, prover, python" in result.error
+    assert "tool must be one of calculator, prover, python" in result.error
     assert backend.made == 0
 
 

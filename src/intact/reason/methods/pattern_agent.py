@@ -24,8 +24,8 @@ PATTERNS: Final[Mapping[str, str]] = {
     "emphasised constraints": "state which conditions the answer must fulfil",
 }
 """The patterns that the study finds in texts of o1, with words of ours."""
-TOOLS: Final = ("", "calculator", "prover", "python")
-"""Tools that take one text, and none."""
+TOOLS: Final = ("calculator", "prover", "python")
+"""Tools that take one text."""
 TOOLED: Final = ("method reuse", "self-refinement")
 """Patterns whose steps may use the tool: to calculate, and to check."""
 DOMAINS: Final[Mapping[str, str]] = {
@@ -132,7 +132,8 @@ def pattern_agent(
     step : str
         How a step is asked for, with {domain}, {question}, {plan}, {solution}, {patterns}, {tool} and {finished}.
     """
-    one_of(TOOLS, tool=tool)
+    if tool:
+        one_of(TOOLS, tool=tool)
     make = partial(make_prompt, problem, domain=DOMAINS[domain], finished=finished, tool=_offer(tool))
     make = partial(make, patterns="\n".join([f"- {name}: {words}" for name, words in PATTERNS.items()]))
     text, planned, taken, uses, cells = problem.start, "", list[PatternStep](), 0, list[str]()
