@@ -1,6 +1,7 @@
 """scikit-build-core, plus what a bare machine lacks: a C++ compiler (package ``ziglang``), and Debian Python's headers.
 
-A compiler that works is left alone: ``$CXX`` if it is set, else what CMake would find by itself.
+A compiler that works is left alone: ``$CXX`` if it is set, else what CMake would find by itself. ``$INTACT_TIERS`` is
+handed on to CMake's option of that name: ``best`` (the default), ``all``, or names of tiers between commas or spaces.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def toolchain() -> Iterator[None]:
                 f"-DCMAKE_{tool}={scratch / name}"
                 for tool, name in {"CXX_COMPILER": "c++", "AR": "ar", "RANLIB": "ranlib"}.items()
             ]
+        if tiers := os.environ.get("INTACT_TIERS", "").replace(",", " ").split():
+            arguments.append(f"-DINTACT_TIERS={';'.join(tiers)}")
         if headers := python_headers(scratch):
             include = headers / "usr/include"
             arguments += [

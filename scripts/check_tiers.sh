@@ -14,7 +14,7 @@ for object in "$build"/CMakeFiles/_native.dir/native/tiers/tier_*.o; do
     fi
     # A compiler may take a function that only fetches for one without effects, and drop its calls: no result would tell.
     case $object in
-    *tier_avx2.cpp.o | *tier_avx512.cpp.o | *tier_vbmi2.cpp.o)
+    *tier_avx2_products*.o | *tier_avx512_products*.o | *tier_vbmi2_products*.o)
         if [ "$(objdump -d "$object" | grep -c prefetcht1)" -lt 100 ]; then
             echo "check_tiers: ${object##*/} does not fetch its weights ahead" >&2
             status=1

@@ -22,7 +22,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,12 @@ MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
     f"tests/native/test_{name}.py"
     for name in ("kernels_matmul", "kernels_rows", "kernels_attention", "kernels_sampling", "no_float")
 )
+
+
+PRODUCTS = ("product.inl", "matmul.inl", "tiles.inl")
+"""Sources of which the matrix products alone are made."""
+GENERATED = ("_products1.cpp", "_products2.cpp", "_products3.cpp")
+"""How the files end that the build generates for them (cmake/Tiers.cmake)."""
 
 
 class Mutation(NamedTuple):
@@ -125,6 +132,8 @@ MUTATIONS = [
         ("folding rounds", "group[t] = broadcast(64);", "group[t] = broadcast(63);", True),
         ("the other block's shift", "shift_left<16 - kShift<BITS>>", "shift_left<15 - kShift<BITS>>"),
         ("groups of minima of another size", "p < last; p += 4)", "p < last; p += 3)"),
+        ("bytes of a rare kind a block short", "unpack(panel, w.pairs * BLOCK / 16, bytes)",
+         "unpack(panel, w.pairs * BLOCK / 16 - 1, bytes)", True),
     ),
     *of(
         "simd_scalar.h", MATMUL,
@@ -493,15 +502,27 @@ class Build(NamedTuple):
         shutil.copytree(ROOT / "native", scratch / "native")
         return cls(folder, scratch, commands)
 
-    def extension(self, unit: str) -> None:
-        """Compile the scratch copy of `unit` and link it with the other objects."""
+    def extension(self, units: Sequence[str]) -> None:
+        """Compile the scratch copies of units and link them with the other objects."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            made = dict(pool.map(self._object, units))
+        objects = [words[words.index("-o") + 1] for words in self.commands.values()]
+        linked = [str(made.get(name, self.folder / name)) for name in objects]
+        suffix = _output([sys.executable, "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"])
+        library = self.scratch / "site/intact" / f"_native{suffix}"
+        static = [str(path) for path in self.folder.glob("libnanobind-static*.a")]
+        compiler = self.commands[units[0]][0]
+        _run([compiler, "-shared", "-pthread", "-o", str(library), *linked, *static], cwd=self.folder)
+
+    def _object(self, unit: str) -> tuple[str, Path]:
+        """Compile the scratch copy of a unit; return the object's name in a build, and the file."""
         command = list(self.commands[unit])
-        objects = [self.folder / words[words.index("-o") + 1] for words in self.commands.values()]
         output = command[command.index("-o") + 1]
-        replaced, made = self.folder / output, self.scratch / output
+        made = self.scratch / output
         made.parent.mkdir(parents=True, exist_ok=True)
         command[command.index("-o") + 1] = str(made)
-        command[command.index("-c") + 1] = str(native_file(self.scratch, unit))
+        if not unit.endswith(GENERATED):  # those of the build include what is in the scratch folder
+            command[command.index("-c") + 1] = str(native_file(self.scratch, unit))
         command = [word.replace(f"-I{ROOT}/native", f"-I{self.scratch}/native") for word in command]
         for option in ("-MD", "-MT", "-MF"):
             at = command.index(option) if option in command else -1
@@ -511,11 +532,7 @@ class Build(NamedTuple):
         command = [word for word in command if word not in ("-Werror", "-O3")]
         launcher = os.environ.get("CMAKE_CXX_COMPILER_LAUNCHER", "").split()  # a cache knows last time's mutations
         _run([*launcher, *command, "-O1"], cwd=self.folder)
-        suffix = _output([sys.executable, "-c", "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"])
-        library = self.scratch / "site/intact" / f"_native{suffix}"
-        linked = [str(path) for path in objects if path != replaced]
-        static = [str(path) for path in self.folder.glob("libnanobind-static*.a")]
-        _run([command[0], "-shared", "-pthread", "-o", str(library), str(made), *linked, *static], cwd=self.folder)
+        return output, made
 
     def passes(self, tests: str, tier: str) -> bool:
         """Whether the tests pass on that tier with the extension as it is now."""
@@ -565,6 +582,13 @@ def tier_of(mutation: Mutation) -> str:
     return match[1] if match else "scalar"
 
 
+def units_of(mutation: Mutation) -> tuple[str, ...]:
+    """Return the files to compile: where products are mutated, the parts in which a tier compiles them."""
+    if mutation.source in PRODUCTS or (mutation.tests == MATMUL and mutation.source != "rows.inl"):
+        return tuple(f"tier_{tier_of(mutation)}{part}" for part in GENERATED)
+    return (mutation.unit,)
+
+
 def altered(mutation: Mutation) -> str:
     text = native_file(ROOT, mutation.source).read_text()
     # However the source is laid out: any space may stand between two tokens.
@@ -610,15 +634,15 @@ def main() -> int:
     began, survivors = time.monotonic(), []
     with _empty(options.build.resolve() / "mutate") as scratch:
         build = Build.open(options.build.resolve(), scratch)
-        unaltered = sorted({(m.unit, tier_of(m), m.tests) for m in chosen})
-        for unit, tier, tests in unaltered[:1] if options.trust else unaltered:
-            build.extension(unit)
+        unaltered = sorted({(units_of(m), tier_of(m), m.tests) for m in chosen})
+        for units, tier, tests in unaltered[:1] if options.trust else unaltered:
+            build.extension(units)
             if not build.passes(tests, tier):
                 raise SystemExit(f"mutate: {tests} fails without any mutation, on tier {tier}")
         for mutation in chosen:
             copy = native_file(build.scratch, mutation.source)
             copy.write_text(altered(mutation))
-            build.extension(mutation.unit)
+            build.extension(units_of(mutation))
             survived = build.passes(mutation.tests, tier_of(mutation))
             shutil.copyfile(native_file(ROOT, mutation.source), copy)
             print(f"{'SURVIVED' if survived else 'found':8} {mutation.source}: {mutation.name}", flush=True)

@@ -153,6 +153,7 @@ def build_wheel(source: Path, machine: str, python: Python) -> Path:
     settings = {
         "CXX": str(programs["CXX_COMPILER"]),
         "CMAKE_ARGS": shlex.join(arguments),
+        "INTACT_TIERS": "all",
         "SKBUILD_BUILD_DIR": str(build),
         "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
         "CCACHE_COMPILERCHECK": "content",  # its time is that of this run

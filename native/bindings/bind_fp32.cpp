@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -245,9 +247,9 @@ void restore_environment(std::uint64_t old) {
 
 std::vector<std::string> tiers() {
     std::vector<std::string> names;
-    for (const Tier& tier : available_tiers()) {
-        if (tier.fp32_name == tier.name) names.emplace_back(tier.name);
-    }
+    std::set<std::string_view> seen;
+    for (const Tier& tier : available_tiers())
+        if (seen.insert(tier.fp32_name).second) names.emplace_back(tier.name);
     return names;
 }
 
@@ -255,7 +257,7 @@ std::vector<std::string> tiers() {
 
 void bind_fp32(nb::module_& module) {
     nb::module_ m = module.def_submodule("fp32", "Kernels of the fp32 profile, by tier.");
-    m.def("tiers", &tiers, "Names of the tiers of this machine that have fp32 kernels of their own, best first.");
+    m.def("tiers", &tiers, "Names of tiers of this machine, best first; of those that share their fp32 kernels, the best.");
     m.def("linear", &linear, nb::arg("tier"), nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("x"),
           nb::arg("bias").none() = nb::none(), nb::arg("cuts").none() = nb::none());
     m.def("rmsnorm", &rmsnorm, nb::arg("tier"), nb::arg("x"), nb::arg("gain"), nb::arg("epsilon"));

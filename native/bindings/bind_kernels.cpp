@@ -63,6 +63,16 @@ std::vector<std::string> tiers() {
     return names;
 }
 
+std::vector<std::string> missing() {
+    const std::vector<std::string_view> names = missing_tiers();
+    return {names.begin(), names.end()};
+}
+
+std::optional<std::string> faster() {
+    const std::optional<std::string_view> name = faster_tier();
+    return name ? std::optional(std::string(*name)) : std::nullopt;
+}
+
 // Where the code of a tier begins; of the sampling that is built on it too, as `draw` and `log_probability`.
 nb::dict entry_points(const std::string& tier) {
     const Kernels& k = tier_of(tier);
@@ -75,7 +85,7 @@ nb::dict entry_points(const std::string& tier) {
     put("quantize_to", k.quantize_to);
     put("sparsify", k.sparsify);
     put("hadamard", k.hadamard);
-    put("matmul", k.matmul);
+    put("matmul", k.products.matmul);
     put("norm_narrow", k.norm_narrow);
     put("norm_wide", k.norm_wide);
     put("sine_cosine", k.sine_cosine);
@@ -252,10 +262,10 @@ void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out,
     out.stride = static_cast<std::int64_t>(width);
     out.bias = bias ? bias->data() : nullptr;
     const Kernels& k = tier_of(tier);
-    const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w.blocks(), k.row_bytes)));
+    const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w.blocks(), k.products.row_bytes)));
     auto* scratch = reinterpret_cast<std::int32_t*>(room.data());
     const Matrix matrix = view(w);
-    for (int i = 0; i < times; i++) k.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch, false);
+    for (int i = 0; i < times; i++) k.products.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch, false);
 }
 
 Gain gain_of(const Vector<const std::int32_t>& factor, int exponent, std::int64_t epsilon, std::size_t width) {
@@ -577,6 +587,8 @@ void bind_kernels(nb::module_& parent) {
     m.def("has_product", &Weight::has_product, "bits"_a, "block"_a, "table"_a,
           "Whether there is a product for codes of so many bits in such blocks, with a table or without.");
     m.def("tiers", &tiers, "Names of the tiers that this build and this machine have, best first.");
+    m.def("faster_tier", &faster, "The first missing tier if it is faster than all that this build has, else None.");
+    m.def("missing_tiers", &missing, "Names of the tiers that this machine could run and this build lacks, best first.");
     m.def("entry_points", &entry_points, "tier"_a, "Addresses of a tier's kernels.");
     m.def(
         "limits",

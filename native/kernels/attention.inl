@@ -264,11 +264,11 @@ template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, st
     const std::int64_t depth = u.cache.depth;
     const std::int16_t *keys[B], *later[B];
     Lanes acc[B][T];
-    repeat<B>([&]<int b>() INTACT_INLINE {
+    INTACT_UNROLLED(b, B) {
         keys[b] = blocks[b].keys(u.cache);
         later[b] = blocks[b + kAhead].keys(u.cache);
-        repeat<T>([&]<int t>() INTACT_INLINE { acc[b][t] = zero(); });
-    });
+        INTACT_UNROLLED(t, T) acc[b][t] = zero();
+    }
     const std::int16_t* codes = u.codes + first * depth;
     std::int64_t d = 0;
     // Lines are fetched in the order of memory, which the hardware's own prefetcher then follows.
@@ -276,25 +276,25 @@ template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, st
         const std::int16_t* line = later[part];
         for (const std::int64_t end = depth / 2 * (part + 1) / B * 2; d < end; d += 2) {
             Lanes k[B];
-            repeat<B>([&]<int b>() INTACT_INLINE {
+            INTACT_UNROLLED(b, B) {
                 k[b] = load(keys[b] + d * 16);
                 prefetch(line);
                 line += 32;
-            });
-            repeat<T>([&]<int t>() INTACT_INLINE {
+            }
+            INTACT_UNROLLED(t, T) {
                 std::int32_t two;
                 __builtin_memcpy(&two, codes + t * depth + d, 4);
-                repeat<B>([&]<int b>() INTACT_INLINE { acc[b][t] = dot_pairs(acc[b][t], k[b], broadcast(two)); });
-            });
+                INTACT_UNROLLED(b, B) acc[b][t] = dot_pairs(acc[b][t], k[b], broadcast(two));
+            }
         }
     });
     std::int32_t* scores = u.score(first, slot);
     const QueryRow* rows = u.rows + first;
     const std::int64_t stride = u.stride;
-    repeat<B>([&]<int b>() INTACT_INLINE {
+    INTACT_UNROLLED(b, B) {
         const std::int32_t* key_scales = blocks[b].key_scales(u.cache);
         const Lanes scales = load(key_scales), others = high_words(scales);
-        repeat<T>([&]<int t>() INTACT_INLINE {
+        INTACT_UNROLLED(t, T) {
             std::int32_t* to = scores + t * stride + 16 * b;
             if constexpr (PLAIN) {
                 store(to, scale_plain(acc[b][t], scales, others, rows[t]));
@@ -302,8 +302,8 @@ template <int T, int B, bool PLAIN> void score_tile(const Work& u, int first, st
                 store(to, acc[b][t]);
                 scale_any(to, key_scales, rows[t]);
             }
-        });
-    });
+        }
+    }
 }
 
 struct Every {};  // a mask that lets all pass
@@ -315,26 +315,26 @@ inline Lanes choose(Every, Lanes x, Lanes) { return x; }
 // next coefficient and half a unit are added before it.
 template <int N, class M> INTACT_INLINE inline void exp2_neg_lanes(Lanes (&x)[N], M mask) {
     Lanes fraction[2 * N], acc[2 * N];
-    repeat<N>([&]<int n>() INTACT_INLINE {
+    INTACT_UNROLLED(n, N) {
         fraction[2 * n] = even_fraction(x[n]);
         fraction[2 * n + 1] = odd_fraction(x[n]);
-    });
-    repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = broadcast_wide(-1014583); });
+    }
+    INTACT_UNROLLED(i, 2 * N) acc[i] = broadcast_wide(-1014583);
     const auto next = [&]<bool NEGATIVE>(std::int64_t c) INTACT_INLINE {
-        repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = horner<NEGATIVE>(acc[i], fraction[i], c); });
+        INTACT_UNROLLED(i, 2 * N) acc[i] = horner<NEGATIVE>(acc[i], fraction[i], c);
     };
     next.template operator()<true>(9884650);
     next.template operator()<false>(-59375086);
     next.template operator()<true>(257891465);
     next.template operator()<false>(-744257403);
-    repeat<2 * N>([&]<int i>() INTACT_INLINE { acc[i] = horner_sum<true>(acc[i], fraction[i], 1073741824); });
-    repeat<N>([&]<int n>() INTACT_INLINE {
+    INTACT_UNROLLED(i, 2 * N) acc[i] = horner_sum<true>(acc[i], fraction[i], 1073741824);
+    INTACT_UNROLLED(n, N) {
         // Twice the result: the lowest bit of either word is taken where the other has none.
         const Lanes y = choose_bits(broadcast_wide(static_cast<std::int64_t>(0xFFFFFFFE00000001)),
                                     shift_left_wide<17>(acc[2 * n + 1]), shift_unsigned_wide<15>(acc[2 * n]));
         const Lanes whole = shift_unsigned<16>(x[n]);
         x[n] = add(keep(less(whole, broadcast(31)), keep(mask, shift_unsigned(y, whole))), broadcast(1));
-    });
+    }
 }
 
 // Calls f<N>(slot, mask) for N times 16 slots of from..to - 1 of which the query sees some, N being 1 or MOST.
@@ -392,9 +392,9 @@ inline void soften(const Work& u, int i, const Tile& tile) {
         const Block* block = tile.blocks + (p - tile.from) / 16;
         std::int32_t* at = u.score(i, p);
         Lanes e[N];
-        repeat<N>([&]<int n>() INTACT_INLINE { e[n] = subtract(top, load(at + 16 * n)); });
+        INTACT_UNROLLED(n, N) e[n] = subtract(top, load(at + 16 * n));
         exp2_neg_lanes(e, mask);
-        repeat<N>([&]<int n>() INTACT_INLINE {
+        INTACT_UNROLLED(n, N) {
             const Lanes scale = load(block[n].value_scales(u.cache)), other = shift_unsigned_wide<33>(e[n]);
             const Lanes twice = bit_and(e[n], broadcast_wide(0xFFFFFFFE));
             masses = add_wide(masses, twice);
@@ -403,7 +403,7 @@ inline void soften(const Work& u, int i, const Tile& tile) {
                                         shift_left_wide(multiply_unsigned(other, high_words(scale)), 32 - drop));
             bits = bit_or(bits, t);
             store(at + 16 * n, t);
-        });
+        }
     });
     store(row.masses, add_wide(masses, add_wide(other_masses, other_masses)));
     store(row.bits, bits);
@@ -421,11 +421,11 @@ inline void weigh(const Work& u, int i, int drop, std::int64_t all) {
     };
     by_visible<2>(u.queries[i], 0, u.queries[i].end + 64, [&]<int N>(std::int64_t p, auto) INTACT_INLINE {
         skip(p);
-        repeat<N>([&]<int n>() INTACT_INLINE {
+        INTACT_UNROLLED(n, N) {
             const Lanes twice = shift_right(load(u.score(i, p + 16 * n)), more);
             const Lanes w = smaller_lanes(shift_unsigned<1>(add(twice, broadcast(1))), broadcast(4095));
             store_weights(u.weight(i, p + 16 * n), w);
-        });
+        }
         done = p + 16 * N;
     });
     skip(row.end);
@@ -500,36 +500,36 @@ template <int T, int C>
 __attribute__((noinline)) void mix_tile(const Fours& fours, std::int64_t stride, std::int64_t* totals,
                                         std::int64_t depth, std::int64_t column) {
     Lanes acc[T][C];
-    repeat<T>([&]<int t>() INTACT_INLINE { repeat<C>([&]<int c>() INTACT_INLINE { acc[t][c] = zero(); }); });
+    INTACT_UNROLLED(t, T) { INTACT_UNROLLED(c, C) acc[t][c] = zero(); }
     for (int part = 1;; part--) {
         const Four* end = fours.lists[part] + fours.counts[part];
         for (const Four* four = fours.lists[part]; four < end; four++) {
             const std::int8_t* values = four->values + 4 * column;
             const std::uint8_t* weights = four->weights;
             Lanes v[C];
-            repeat<C>([&]<int c>() INTACT_INLINE {
+            INTACT_UNROLLED(c, C) {
                 v[c] = load(values + 64 * c);
                 prefetch(four[Fours::kFoursAhead].values + 4 * column + 64 * c);
-            });
-            repeat<T>([&]<int t>() INTACT_INLINE {
+            }
+            INTACT_UNROLLED(t, T) {
                 std::int32_t w;
                 __builtin_memcpy(&w, weights + t * stride, 4);
-                repeat<C>([&]<int c>() INTACT_INLINE { acc[t][c] = dot_codes(acc[t][c], broadcast(w), v[c]); });
-            });
+                INTACT_UNROLLED(c, C) acc[t][c] = dot_codes(acc[t][c], broadcast(w), v[c]);
+            }
         }
         if (part == 0) break;
-        repeat<T>([&]<int t>() INTACT_INLINE {
-            repeat<C>([&]<int c>() INTACT_INLINE { acc[t][c] = shift_left<kLowBits>(acc[t][c]); });
-        });
+        INTACT_UNROLLED(t, T) {
+            INTACT_UNROLLED(c, C) acc[t][c] = shift_left<kLowBits>(acc[t][c]);
+        }
     }
-    repeat<T>([&]<int t>() INTACT_INLINE {
-        repeat<C>([&]<int c>() INTACT_INLINE {
+    INTACT_UNROLLED(t, T) {
+        INTACT_UNROLLED(c, C) {
             alignas(64) std::int32_t sums[16];
             store(sums, acc[t][c]);
             std::int64_t* to = totals + t * depth + column + 16 * c;
             for (int i = 0; i < 16; i += kWide) store_wide(to + i, load_wide(to + i) + load_wide(sums + i));
-        });
-    });
+        }
+    }
 }
 
 void attend(const Query* queries, int count, const Segment* segments, int segment_count, std::int64_t width,

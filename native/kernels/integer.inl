@@ -8,6 +8,10 @@ template <class F, int... G> INTACT_INLINE inline void each(F f, std::integer_se
 }
 template <int N, class F> INTACT_INLINE inline void repeat(F f) { each(f, std::make_integer_sequence<int, N>()); }
 
+// A loop over i = 0 to n - 1 that is unrolled whole: n is known and small. Compilers take a third of the time that they
+// take for `repeat`, which is for bodies that need the number as a constant.
+#define INTACT_UNROLLED(i, n) _Pragma("GCC unroll 64") for (int i = 0; i < (n); i++)
+
 constexpr std::int64_t kLimit = (std::int64_t{1} << 31) - 1;
 
 template <class T> constexpr T smaller(T a, T b) { return a < b ? a : b; }

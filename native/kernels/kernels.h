@@ -79,21 +79,26 @@ struct Sparsity {
 
 // The kinds of matrices whose codes a product takes as they are: bits, inputs that share a scale, whether there is a
 // table, of bytes. Those with other tables have products of their own, for every number of bits and either block.
-#define INTACT_KINDS(KIND) \
-    KIND(4, 32, true)      \
-    KIND(4, 16, true)      \
-    KIND(3, 32, true)      \
-    KIND(3, 16, true)      \
-    KIND(8, 32, false)     \
-    KIND(6, 32, false)     \
-    KIND(6, 16, false)     \
-    KIND(5, 32, false)     \
-    KIND(4, 32, false)     \
-    KIND(4, 16, false)     \
-    KIND(3, 32, false)     \
-    KIND(3, 16, false)     \
-    KIND(2, 32, false)     \
+// They are compiled in three parts (tiers/products.inl). Most files are made of the kinds of the first two; those of the
+// third, of four bits at most, are rare and share their tiles of several rows.
+#define INTACT_KINDS_1(KIND) \
+    KIND(4, 32, false)       \
+    KIND(4, 32, true)        \
+    KIND(8, 32, false)
+#define INTACT_KINDS_2(KIND) \
+    KIND(5, 32, false)       \
+    KIND(6, 32, false)       \
+    KIND(6, 16, false)
+#define INTACT_KINDS_3(KIND) \
+    KIND(4, 16, true)        \
+    KIND(3, 32, true)        \
+    KIND(3, 16, true)        \
+    KIND(4, 16, false)       \
+    KIND(3, 32, false)       \
+    KIND(3, 16, false)       \
+    KIND(2, 32, false)       \
     KIND(2, 16, false)
+#define INTACT_KINDS(KIND) INTACT_KINDS_1(KIND) INTACT_KINDS_2(KIND) INTACT_KINDS_3(KIND)
 
 struct Gain {  // section 5
     const std::int32_t* factor;
@@ -140,9 +145,18 @@ struct Segment {
     int first, last;
 };
 
+// Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(). packed: it still holds these very rows
+// from a call for the same matrix and outputs; there are at most row_block() of them.
+using Matmul = void(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+                    std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed);
+struct Products {
+    std::int64_t row_bytes;  // of packed rows that a product takes at a time (row_block)
+    Matmul* matmul;
+};
+
 struct Kernels {
     const char* name;
-    std::int64_t row_bytes;  // of packed rows that a product takes at a time (row_block)
+    Products products;  // which other units compile
 
     void (*quantize_narrow)(const std::int32_t* x, std::int64_t n, int fraction, const Activations& a,
                             std::int64_t row);
@@ -154,10 +168,6 @@ struct Kernels {
     void (*sparsify)(const Activations& a, std::int64_t row, std::int64_t n, const Sparsity& sparsity);
     // In place on blocks of `size`, which fill n.
     void (*hadamard)(std::int64_t* x, std::int64_t n, std::int64_t size);
-    // Rows row0..row1 against panels panel0..panel1; scratch holds matmul_scratch(). packed: it still holds these
-    // very rows from a call for the same matrix and outputs; there are at most row_block() of them.
-    void (*matmul)(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-                   std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed);
     void (*norm_narrow)(const std::int32_t* x, const Gain& g, int fraction, std::int32_t* out);  // one head, Q16 in
     void (*norm_wide)(const std::int64_t* x, const Gain& g, std::int32_t* narrow, std::int64_t* wide, bool accumulate);
     void (*sine_cosine)(std::int64_t position, const std::uint64_t* turns, std::int64_t n, std::int32_t* sine,

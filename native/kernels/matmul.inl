@@ -42,7 +42,7 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
             scales = products;
         }
         Lanes group[P * T];
-        repeat<P * T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(64); });
+        INTACT_UNROLLED(t, P * T) group[t] = broadcast(64);
         for (std::int64_t p = first; p < last; p++, codes += kPairBytes, scales += 32, x += T) {
             // The panels lie one behind the other: at their end the next ones follow beyond the last.
             const FetchAhead fetch(plan, codes, p * kPairBytes, code_step, (P - 1) * code_step);
@@ -55,52 +55,51 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                 constexpr int half = kJoin ? 1 - turn : turn;
                 [[maybe_unused]] Lanes high[WIDE ? T : 1];
                 if constexpr (WIDE) {
-                    repeat<T>([&]<int t>() INTACT_INLINE { high[t] = zero(); });
+                    INTACT_UNROLLED(t, T) high[t] = zero();
                     repeat<kGroups>([&]<int i>() INTACT_INLINE {
                         constexpr int g = half * kGroups + i;
                         const Lanes part = load(codes + g / 8 * kBytes + 512 + g % 8 * 64);
-                        repeat<T>([&]<int t>() INTACT_INLINE {
+                        INTACT_UNROLLED(t, T) {
                             std::int32_t four;
                             __builtin_memcpy(&four, x[t].codes + g * 4, 4);
                             high[t] = dot_bytes(high[t], part, broadcast(four));
-                        });
+                        }
                     });
-                    repeat<T>([&]<int t>() INTACT_INLINE { high[t] = shift_left<8>(high[t]); });
+                    INTACT_UNROLLED(t, T) high[t] = shift_left<8>(high[t]);
                 }
                 repeat<kGroups>([&]<int i>() INTACT_INLINE {
                     constexpr int g = half * kGroups + i;  // of the pair
                     Lanes part[P];
-                    repeat<P>([&]<int q>() INTACT_INLINE {
+                    INTACT_UNROLLED(q, P) {
                         const std::uint8_t* block = codes + q * code_step + g / 8 * kBytes;
                         part[q] = unpack<kStored, g % 8>(block);
                         if constexpr (TABLE && !BYTES) part[q] = look_up(table, part[q]);
                         if constexpr (!BYTES && g % 8 * BITS % 8 < BITS) fetch(block + g % 8 * BITS * 8);
-                    });
-                    repeat<T>([&]<int t>() INTACT_INLINE {
+                    }
+                    INTACT_UNROLLED(t, T) {
                         std::int32_t four;
                         __builtin_memcpy(&four, x[t].codes + g * 4, 4);
                         const Lanes y = broadcast(four);
                         Lanes start = broadcast(x[t].start[half]);
                         if constexpr (WIDE && i == 0) start = add(start, high[t]);
-                        repeat<P>([&]<int q>() INTACT_INLINE {
-                            constexpr int to = q * T + t;
+                        INTACT_UNROLLED(q, P) {
+                            const int to = q * T + t;
                             if constexpr (kJoin && half == 0 && i == 0)
                                 acc[to] = dot_codes(join_halves(acc[to], start), part[q], y);
                             else
                                 add_group<kCodeBits, kSpan, i>(acc[to], halves[to], start, part[q], y);
-                        });
-                    });
+                        }
+                    }
                 });
                 if constexpr (half == 0 && !kJoin)
-                    repeat<P * T>([&]<int t>() INTACT_INLINE {
+                    INTACT_UNROLLED(t, P * T)
                         low[t] = TABLE ? shift_right(acc[t], w.shift) : shift_right<kShift<BITS>>(acc[t]);
-                    });
             });
-            repeat<P>([&]<int q>() INTACT_INLINE {
+            INTACT_UNROLLED(q, P) {
                 const Lanes s = load(scales + q * scale_step);
                 fetch_scales(scales + q * scale_step);
-                repeat<T>([&]<int t>() INTACT_INLINE {
-                    constexpr int i = q * T + t;
+                INTACT_UNROLLED(t, T) {
+                    const int i = q * T + t;
                     Lanes both;
                     if constexpr (kJoin) {
                         both = flip_low_signs(acc[i]);  // the bias
@@ -110,13 +109,13 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                         both = blend_halves(low[i], high);
                     }
                     group[i] = dot_pairs(group[i], both, multiply_round15(s, broadcast_halves(x[t].scale)));
-                });
-            });
+                }
+            }
         }
-        repeat<P * T>([&]<int t>() INTACT_INLINE {
+        INTACT_UNROLLED(t, P * T) {
             const Lanes folded = shift_right<7>(group[t]);
             store(out + t * 16, first == 0 ? folded : add(load(out + t * 16), folded));
-        });
+        }
         if (!w.has_min) continue;
         for (int q = 0; q < P; q++)
             for (std::int64_t p = first; p < last; p += 4) {
@@ -152,7 +151,7 @@ void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, st
 }
 
 template <int BITS, int BLOCK, bool TABLE>
-void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+void matmul_of_common(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
     static_assert(sizeof(RowScale) <= 4 * kRowScale);
     auto* scale = reinterpret_cast<RowScale*>(scratch);
@@ -176,8 +175,9 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {
                     if (height != T + 1) return;
+                    constexpr int kPanels = T == 0 ? 1 : kMaxPanels;
                     const auto run = unpacked ? rows_by_panels<BITS, BLOCK, TABLE, kUnpacks, false, T + 1, 1>
-                                     : both   ? rows_by_panels<BITS, BLOCK, TABLE, false, false, T + 1, kMaxPanels>
+                                     : both   ? rows_by_panels<BITS, BLOCK, TABLE, false, false, T + 1, kPanels>
                                               : rows_by_panels<BITS, BLOCK, TABLE, false, false, T + 1, 1>;
                     run(w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
                 });
@@ -187,6 +187,66 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
     }
 }
 
+// Products of codes that `unpack` has written as bytes, a panel at a time: BITS and TABLE say what they are.
+template <int BITS, int BLOCK, bool TABLE, bool WIDE, class F>
+INTACT_INLINE inline void matmul_of_bytes(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1,
+                                          std::int64_t panel0, std::int64_t panel1, const Output& out,
+                                          std::int32_t* scratch, bool packed, F unpack) {
+    auto* scale = reinterpret_cast<RowScale*>(scratch);
+    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
+    const std::int64_t most = row_block(w.blocks, kRowBytes);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(x + most * w.pairs);
+    constexpr int kHeight = smaller(kMaxRows, 4);
+    for (std::int64_t first = row0; first < row1; first += most) {
+        const Tiles tiles(smaller(most, row1 - first), kHeight);
+        if (!packed) pack(w, a, first, tiles, out, scale, x);
+        for (std::int64_t panel = panel0; panel < panel1; panel++) {
+            unpack(panel, w.pairs * BLOCK / 16, bytes);
+            for (std::int64_t i = 0; i < tiles.count; i++) {
+                const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
+                repeat<kHeight>([&]<int T>() {
+                    if (height == T + 1)
+                        rows_by_panels<BITS, BLOCK, TABLE, true, WIDE, T + 1, 1>(
+                            w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
+                });
+            }
+        }
+    }
+}
+
+// A rare kind: one row takes the codes as they are, several take them as bytes, by the tiles of four bits or of a table's
+// entries.
+template <int BITS, int BLOCK, bool TABLE>
+void matmul_of_rare(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+                    std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
+    static_assert(BITS <= 4 && kShift<BITS> == kShift<4>);
+    if (row1 - row0 == 1) {
+        auto* scale = reinterpret_cast<RowScale*>(scratch);
+        auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
+        if (!packed) pack(w, a, row0, Tiles(1, 1), out, scale, x);
+        for (std::int64_t panel = panel0; panel < panel1; panel++)
+            rows_by_panels<BITS, BLOCK, TABLE, false, false, 1, 1>(w, scale, row0, panel, nullptr, x, false, out);
+        return;
+    }
+    matmul_of_bytes<TABLE ? 8 : 4, BLOCK, TABLE, false>(
+        w, a, row0, row1, panel0, panel1, out, scratch, packed,
+        [&](std::int64_t panel, std::int64_t blocks, std::uint8_t* to) INTACT_INLINE {
+            unpack_blocks<BITS, TABLE>(
+                w, panel, 0, blocks, to, [](Lanes codes) { return codes; },
+                [fetch = FetchAhead(fetch_plan<kMaxRows>())](const std::uint8_t* line) { fetch(line); });
+        });
+}
+
+template <int BITS, int BLOCK, bool TABLE>
+void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+               std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
+    if constexpr (INTACT_PRODUCTS == 3)
+        matmul_of_rare<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+    else
+        matmul_of_common<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
+}
+
+#if INTACT_PRODUCTS == 3
 // The entries of a panel's codes in a long table: of each block 512 low bytes and, with WIDE, 512 high ones.
 template <bool WIDE> void look_up_panel(const Matrix& w, std::int64_t panel, std::int64_t blocks, std::uint8_t* to) {
     const FetchAhead fetch(fetch_plan<1>());
@@ -215,36 +275,14 @@ template <bool WIDE> void look_up_panel(const Matrix& w, std::int64_t panel, std
 template <int BLOCK, bool WIDE>
 void matmul_of_entries(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                        std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    auto* scale = reinterpret_cast<RowScale*>(scratch);
-    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
-    const std::int64_t most = row_block(w.blocks, kRowBytes);
-    auto* bytes = reinterpret_cast<std::uint8_t*>(x + most * w.pairs);
-    constexpr int kHeight = smaller(kMaxRows, 4);
-    for (std::int64_t first = row0; first < row1; first += most) {
-        const Tiles tiles(smaller(most, row1 - first), kHeight);
-        if (!packed) pack(w, a, first, tiles, out, scale, x);
-        for (std::int64_t panel = panel0; panel < panel1; panel++) {
-            look_up_panel<WIDE>(w, panel, w.pairs * BLOCK / 16, bytes);
-            for (std::int64_t i = 0; i < tiles.count; i++) {
-                const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
-                repeat<kHeight>([&]<int T>() {
-                    if (height == T + 1)
-                        rows_by_panels<8, BLOCK, true, true, WIDE, T + 1, 1>(
-                            w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
-                });
-            }
-        }
-    }
+    matmul_of_bytes<8, BLOCK, true, WIDE>(w, a, row0, row1, panel0, panel1, out, scratch, packed,
+                                          [&](std::int64_t panel, std::int64_t blocks, std::uint8_t* to)
+                                              INTACT_INLINE { look_up_panel<WIDE>(w, panel, blocks, to); });
 }
+Matmul* matmul_of_long_table(const Matrix& w) {
+    if (w.block == 32) return w.table_high ? matmul_of_entries<32, true> : matmul_of_entries<32, false>;
+    return w.table_high ? matmul_of_entries<16, true> : matmul_of_entries<16, false>;
+}
+#endif
 
-void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-            std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    if (has_long_table(w)) {
-        const auto run = w.block == 32 ? (w.table_high ? matmul_of_entries<32, true> : matmul_of_entries<32, false>)
-                                       : (w.table_high ? matmul_of_entries<16, true> : matmul_of_entries<16, false>);
-        return run(w, a, row0, row1, panel0, panel1, out, scratch, packed);
-    }
-    by_format(w, [&]<int BITS, int BLOCK, bool TABLE>() {
-        matmul_of<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
-    });
-}
+constexpr std::int64_t kOwnRowBytes = kRowBytes;

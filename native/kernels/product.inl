@@ -1,10 +1,5 @@
 // What every matrix product is made of (docs/numerics.md, section 4): codes unpacked, rows packed, sums finished.
 
-// Fetches a line into the cache of a level. Always inline: GCC 12 takes a function of nothing else for one without
-// effects and drops its calls.
-template <int LEVEL = 1> INTACT_INLINE inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 4 - LEVEL); }
-INTACT_INLINE inline void prefetch_to_write(void* p) { __builtin_prefetch(p, 1, 2); }
-
 // How far ahead of what is read now, in bytes, lines of a weight on their way from memory are asked for: first to the
 // second-level cache, then to the first. Those that one row meets, which only waits for them, not as far: the
 // hardware's own prefetcher must find the stream again. Where it follows a stream by itself (kFollows), the far
@@ -92,15 +87,13 @@ INTACT_INLINE inline void add_minima(const FetchPlan& plan, const std::int16_t* 
                                      std::int32_t* out, F sums) {
     const FetchAhead fetch(plan.slower());
     Lanes group[T];
-    repeat<T>([&]<int t>() INTACT_INLINE { group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1)); });
+    INTACT_UNROLLED(t, T) group[t] = broadcast(1 << (kMinimaFold<BLOCK> - 1));
     for (std::int64_t p = 0; p < pairs; p++) {
         const Lanes m = load(minima + p * 32);
         fetch(minima + p * 32);
-        repeat<T>([&]<int t>() INTACT_INLINE { group[t] = dot_pairs(group[t], m, broadcast_halves(sums(t, p))); });
+        INTACT_UNROLLED(t, T) group[t] = dot_pairs(group[t], m, broadcast_halves(sums(t, p)));
     }
-    repeat<T>([&]<int t>() INTACT_INLINE {
-        store(out + t * 16, add(load(out + t * 16), shift_right<kMinimaFold<BLOCK>>(group[t])));
-    });
+    INTACT_UNROLLED(t, T) store(out + t * 16, add(load(out + t * 16), shift_right<kMinimaFold<BLOCK>>(group[t])));
 }
 
 // The shift of untabled codes.
@@ -220,16 +213,16 @@ INTACT_INLINE inline bool finish_plain(const Matrix& w, const RowScale* scale, s
     std::int32_t* const to = direct ? out.narrow + at : results;
     const std::int64_t row_step = direct ? out.stride : 16, panel_step = direct ? 16 : T * 16;
     Lanes lost = zero();
-    repeat<P>([&]<int q>() INTACT_INLINE {
+    INTACT_UNROLLED(q, P) {
         const Lanes exponents = load(w.scale_exp + (panel + q) * 16);
         const Lanes own = has_min ? load(w.minimum_exp + (panel + q) * 16) : zero();
-        repeat<T>([&]<int t>() INTACT_INLINE {
-            constexpr int i = (q * T + t) * 16;
+        INTACT_UNROLLED(t, T) {
+            const int i = (q * T + t) * 16;
             Lanes sum = scale[t].main.quick(load(main + i), exponents, lost);
             if (has_min) sum = add(sum, scale[t].minima.quick(load(minima + i), own, lost));
             store(to + t * row_step + q * panel_step, sum);
-        });
-    });
+        }
+    }
     if (!equal(lost, zero())) return false;
     if (direct) return true;
     for (int t = 0; t < T; t++)
@@ -310,14 +303,6 @@ void pack(const Matrix& w, const Activations& a, std::int64_t first, const Tiles
             scale[begin + t] = RowScale(w, a, out, first + begin + t);
         }
     }
-}
-
-// Calls f<BITS, BLOCK, TABLE>() for a matrix's format.
-template <class F> INTACT_INLINE inline void by_format(const Matrix& w, F f) {
-#define INTACT_TRY_KIND(BITS, BLOCK, TABLE) \
-    if (w.bits == BITS && w.block == BLOCK && w.has_table == TABLE) return f.template operator()<BITS, BLOCK, TABLE>();
-    INTACT_KINDS(INTACT_TRY_KIND)
-#undef INTACT_TRY_KIND
 }
 
 // Whether a matrix has a table that its kind's product does not take: of other than 16 entries, or of two bytes each.

@@ -117,7 +117,7 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
         constexpr int kParts = 32 / kNarrow;
         Narrow u[N][kParts];
         std::int32_t reciprocal[N];
-        repeat<N>([&]<int j>() INTACT_INLINE {
+        INTACT_UNROLLED(j, N) {
             Narrow high{};
             for (int i = 0; i < kParts; i++) {
                 u[j][i] = rounded(from + 32 * j + i * kNarrow);
@@ -127,14 +127,14 @@ template <class T> void quantize(const T* x, std::int64_t n, int fraction, const
             const std::int32_t s = larger((most + 126) / 127, 1);
             reciprocal[j] = ((1 << 24) + (s >> 1)) / s;
             scale[b + j] = s;
-        });
-        repeat<N>([&]<int j>() INTACT_INLINE {
+        }
+        INTACT_UNROLLED(j, N) {
             for (int i = 0; i < kParts; i++) {
                 typedef std::int8_t Bytes __attribute__((vector_size(kNarrow)));
                 const Bytes bytes = __builtin_convertvector((u[j][i] * reciprocal[j] + (1 << 23)) >> 24, Bytes);
                 __builtin_memcpy(codes + (b + j) * 32 + i * kNarrow, &bytes, kNarrow);
             }
-        });
+        }
     };
     constexpr int kSome = 4;
     std::int64_t b = 0;
@@ -375,7 +375,7 @@ void gate_of(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, 
     constexpr bool kRelu = KIND == GateKind::kRelu, kOai = KIND == GateKind::kSwigluOai;
     const auto some = [&]<int N>(std::int64_t i, auto count) INTACT_INLINE {
         Narrow x[N], inner[N], y[N];
-        repeat<N>([&]<int j>() INTACT_INLINE {
+        INTACT_UNROLLED(j, N) {
             x[j] = load_narrow(gates + i + j * kNarrow, count);
             if constexpr (kRelu) x[j] = larger(x[j], splat(0));
             if constexpr (kOai) x[j] = smaller(x[j], splat(kLimit7));
@@ -383,10 +383,10 @@ void gate_of(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, 
                        : KIND == GateKind::kGeluErf ? gelu_erf_inner(x[j])
                        : kOai                       ? oai_inner(x[j])
                                                     : x[j];
-        });
-        repeat<N>([&]<int j>() INTACT_INLINE { y[j] = sigmoid_power(inner[j]); });
-        repeat<N>([&]<int j>() INTACT_INLINE { y[j] = minus_reciprocal_q60(y[j]); });
-        repeat<N>([&]<int j>() INTACT_INLINE {
+        }
+        INTACT_UNROLLED(j, N) y[j] = sigmoid_power(inner[j]);
+        INTACT_UNROLLED(j, N) y[j] = minus_reciprocal_q60(y[j]);
+        INTACT_UNROLLED(j, N) {
             const Narrow share = kRelu ? splat(1 << 30) : sigmoid_of(inner[j], y[j]);
             Narrow factor = load_narrow(up + i + j * kNarrow, count);
             if constexpr (kOai) factor = smaller(larger(factor, splat(-kLimit7)), splat(kLimit7)) + (1 << 16);
@@ -399,7 +399,7 @@ void gate_of(const std::int32_t* gates, const std::int32_t* up, std::int64_t n, 
                 multiply_shift_wide<12>(to, multiply_shift<30>(split(x[j]), split(share), rounding(0, 30)), by,
                                         rounding(0, 12));
             if (count < kNarrow) __builtin_memcpy(out + i, all, static_cast<std::size_t>(count) * 8);
-        });
+        }
     };
     constexpr std::int64_t kSome = 4;
     const std::int64_t most = n / (kSome * kNarrow) * (kSome * kNarrow);

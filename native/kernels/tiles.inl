@@ -70,7 +70,7 @@ template <int SHIFT, int BLOCK, int T> class TileLine {
 public:
     TileLine(int shift, TileRoom<BLOCK>& room)
         : room_(room), shift_(SHIFT >= 0 ? SHIFT : shift), half_(broadcast((1 << shift_) >> 1)) {
-        repeat<T>([&]<int t>() INTACT_INLINE { group_[t] = broadcast(64); });
+        INTACT_UNROLLED(t, T) group_[t] = broadcast(64);
     }
 
     INTACT_INLINE void take(const TileStep<BLOCK>& step, const std::uint8_t* weights) { advance<true>(step, weights); }
@@ -108,22 +108,22 @@ private:
 
     template <int FROM, int TO>
     INTACT_INLINE void add_rows(Lanes scales, const std::int16_t (&own)[kTileRows][2], const std::int32_t* products) {
-        repeat<TO - FROM>([&]<int i>() INTACT_INLINE {
-            constexpr int t = FROM + i;
+        INTACT_UNROLLED(i, TO - FROM) {
+            const int t = FROM + i;
             Lanes low = load(products + t * 16), high = load(products + (kTileRows + t) * 16);
             if (SHIFT != 0) low = shift_right(add(low, half_), shift_), high = add(high, half_);
             high = SHIFT == 0 ? shift_left<16>(high) : shift_left(high, 16 - shift_);
             const Lanes scale = multiply_round15(scales, broadcast_halves(own[t]));
             group_[t] = dot_pairs(group_[t], blend_halves(low, high), scale);
-        });
+        }
     }
 
     template <bool FIRST> INTACT_INLINE void fold(std::int32_t* out) {
-        repeat<T>([&]<int t>() INTACT_INLINE {
+        INTACT_UNROLLED(t, T) {
             const Lanes folded = shift_right<7>(group_[t]);
             store(out + t * 16, FIRST ? folded : add(load(out + t * 16), folded));
             group_[t] = broadcast(64);
-        });
+        }
     }
 
     TileRoom<BLOCK>& room_;
@@ -183,7 +183,7 @@ void finish_tile(const Matrix& w, const Activations& a, const RowScale* scale, s
         alignas(64) std::int32_t minima[T * 16];
         alignas(64) std::int16_t products[4 * 32];
         if (w.has_min) {
-            repeat<T>([&]<int i>() INTACT_INLINE { store(minima + i * 16, zero()); });
+            INTACT_UNROLLED(i, T) store(minima + i * 16, zero());
             for (std::int64_t p = 0; p < w.pairs; p += 4) {
                 const std::int64_t count = smaller<std::int64_t>(4, w.pairs - p);
                 add_minima<BLOCK, T>(fetch_plan<T>(), numbers_of(w.minima, w.pairs, panel, p, count, products), count,
@@ -253,13 +253,4 @@ void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::in
     }
 }
 
-void matmul(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-            std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    // Tiles multiply signed bytes. That tier packs fewer rows at a time: only few are still there.
-    const bool few = row1 - row0 < kLeastRows;
-    if (few || has_long_table(w) || !w.signed_bytes)
-        return kernels_vbmi2().matmul(w, a, row0, row1, panel0, panel1, out, scratch, packed && few);
-    by_format(w, [&]<int BITS, int BLOCK, bool TABLE>() {
-        matmul_of<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
-    });
-}
+constexpr std::int64_t kOwnRowBytes = kTileRowBytes;

@@ -6,15 +6,13 @@ void weighted_sum(const std::int32_t* const* rows, const std::int32_t* factors, 
         Sums sums[N]{};
         for (std::int64_t r = 0; r < count; r++) {
             const Split factor = split_all(factors[r]);
-            repeat<N>([&]<int j>() INTACT_INLINE {
-                sums[j] = add_products(sums[j], split(load_narrow(rows[r] + i + j * kNarrow, columns)), factor);
-            });
+            INTACT_UNROLLED(j, N) sums[j] = add_products(sums[j], split(load_narrow(rows[r] + i + j * kNarrow, columns)), factor);
         }
-        repeat<N>([&]<int j>() INTACT_INLINE {
+        INTACT_UNROLLED(j, N) {
             std::int64_t all[kNarrow];
             store_sums(columns == kNarrow ? out + i + j * kNarrow : all, sums[j]);
             if (columns < kNarrow) __builtin_memcpy(out + i, all, static_cast<std::size_t>(columns) * 8);
-        });
+        }
     };
     constexpr std::int64_t kSome = 2;
     const std::int64_t most = width / (kSome * kNarrow) * (kSome * kNarrow);

@@ -386,7 +386,7 @@ struct Int8Run : Run {
 
     // Panels of results of so many rows that stay in the second-level cache beside the rows.
     std::int64_t most_panels(const Matrix& w, std::int64_t rows) const {
-        const std::int64_t height = row_block(w.blocks, m_.kernel->row_bytes);
+        const std::int64_t height = row_block(w.blocks, m_.kernel->products.row_bytes);
         return kPanels * height / std::clamp<std::int64_t>(rows, 1, height);
     }
 
@@ -395,8 +395,8 @@ struct Int8Run : Run {
     std::array<std::int32_t*, 2> both(const LinearTarget* targets, const Activations& a, Span rows, Span panels,
                                       bool again) const {
         const Matrix& w = at(m_.weights, targets->weight)->matrix;
-        const std::int64_t own = matmul_scratch(w.blocks, m_.kernel->row_bytes);
-        const std::int64_t each = own + row_block(w.blocks, m_.kernel->row_bytes) * kPanels * 16;
+        const std::int64_t own = matmul_scratch(w.blocks, m_.kernel->products.row_bytes);
+        const std::int64_t each = own + row_block(w.blocks, m_.kernel->products.row_bytes) * kPanels * 16;
         const std::int64_t n0 = panels.begin * 16, width = panels.size() * 16;
         std::array<std::int32_t*, 2> results{};
         std::int32_t* room = scratch(2 * each);
@@ -407,7 +407,7 @@ struct Int8Run : Run {
             }
             results[k] = room + own;
             const Output out{kNarrow, results[k], nullptr, false, width, bias(targets[k]), -rows.begin * width - n0};
-            m_.kernel->matmul(at(m_.weights, targets[k].weight)->matrix, a, rows.begin, rows.end, panels.begin,
+            m_.kernel->products.matmul(at(m_.weights, targets[k].weight)->matrix, a, rows.begin, rows.end, panels.begin,
                               panels.end, out, room, again);
         }
         return results;
@@ -426,7 +426,7 @@ struct Int8Run : Run {
         const Matrix& first = at(m_.weights, op.targets[0].weight)->matrix;
         const Matrix& last = at(m_.weights, op.targets[2].weight)->matrix;
         const std::int64_t height =
-            std::min(row_block(first.blocks, m_.kernel->row_bytes), row_block(last.blocks, m_.kernel->row_bytes));
+            std::min(row_block(first.blocks, m_.kernel->products.row_bytes), row_block(last.blocks, m_.kernel->products.row_bytes));
         const ExpertPairs by = group_by_expert(s_.choices.data(), rows_, used, count, height);
         const Span pairs = part(std::ssize(by.pairs));
         if (thread_ == 0 && m_.pager) m_.pager->choose(number(op), by.groups);
@@ -467,8 +467,8 @@ struct Int8Run : Run {
         const std::int64_t end = std::min(mine.end * 16, last.rows);
         for (std::int64_t m = 0; m < rows_ && !op.accumulate; m++)
             std::fill(wide(op.target, m) + mine.begin * 16, wide(op.target, m) + std::max(end, mine.begin * 16), 0);
-        const std::int64_t own = matmul_scratch(last.blocks, m_.kernel->row_bytes);
-        const std::int64_t height = row_block(last.blocks, m_.kernel->row_bytes);
+        const std::int64_t own = matmul_scratch(last.blocks, m_.kernel->products.row_bytes);
+        const std::int64_t height = row_block(last.blocks, m_.kernel->products.row_bytes);
         std::int32_t* room = scratch(own + height * kPanels * 32);
         auto* results = reinterpret_cast<std::int64_t*>(room + (own + 1) / 2 * 2);
         const std::int64_t most = most_panels(last, rows_);
@@ -477,7 +477,7 @@ struct Int8Run : Run {
             for (std::int64_t from = mine.begin; from < mine.end; from += most) {
                 const std::int64_t to = std::min(from + most, mine.end), stride = (to - from) * 16, n0 = from * 16;
                 const Output out{kWide, nullptr, results, false, stride, bias(target), -rows.begin * stride - n0};
-                m_.kernel->matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, from, to, out, room,
+                m_.kernel->products.matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, from, to, out, room,
                                   from > mine.begin);
                 for (std::int64_t p = rows.begin; p < rows.end; p++)
                     m_.kernel->add_scaled(results + (p - rows.begin) * stride, std::min(to * 16, last.rows) - n0,
@@ -785,9 +785,9 @@ struct Int8Run : Run {
     // What this thread takes of a product.
     void multiply(int weight, const Activations& a, std::int64_t rows, const Output& out) {
         const Matrix& w = at(m_.weights, weight)->matrix;
-        std::int32_t* room = scratch(matmul_scratch(w.blocks, m_.kernel->row_bytes));
+        std::int32_t* room = scratch(matmul_scratch(w.blocks, m_.kernel->products.row_bytes));
         by_parts(w, rows, w.rows, [&](Span some, Span panels, bool again) {
-            m_.kernel->matmul(w, a, some.begin, some.end, panels.begin, panels.end, out, room, again);
+            m_.kernel->products.matmul(w, a, some.begin, some.end, panels.begin, panels.end, out, room, again);
         });
     }
 
@@ -798,7 +798,7 @@ struct Int8Run : Run {
         // Rows of a thread's own for which it had better read all weights itself.
         const std::int64_t own = w.rows * w.blocks * 4 * w.bits <= kSmall ? 32 : 64;
         if (rows == 0) return;
-        const std::int64_t most_rows = row_block(w.blocks, m_.kernel->row_bytes);
+        const std::int64_t most_rows = row_block(w.blocks, m_.kernel->products.row_bytes);
         std::int64_t blocks = (rows + most_rows - 1) / most_rows;
         if (rows >= own * threads_) blocks = (blocks + threads_ - 1) / threads_ * threads_;
         const std::int64_t height = std::min(((rows + blocks - 1) / blocks + 15) / 16 * 16, most_rows);

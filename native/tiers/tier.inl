@@ -1,4 +1,9 @@
-// One tier: included by tier_<name>.cpp after its simd header. The build defines INTACT_TIER, its name.
+// One tier: included by tier_<name>.cpp after its simd header. The build defines INTACT_TIER, its name, and compiles that
+// file several times: once for each part of the products (INTACT_PRODUCTS), once for all other kernels.
+#ifdef INTACT_PRODUCTS
+#    include "tiers/products.inl"
+#else
+
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -22,9 +27,8 @@ namespace {
 
 #include "kernels/factors.inl"
 
-#include "kernels/product.inl"
+#include "kernels/fetch.inl"
 
-#include "kernels/matmul.inl"
 #include "kernels/rows.inl"
 #include "kernels/weighted.inl"
 
@@ -36,13 +40,12 @@ namespace {
 
 const Kernels kTable = {
     INTACT_STRING(INTACT_TIER),
-    kRowBytes,
+    {},
     quantize_narrow,
     quantize_wide,
     quantize_to,
     sparsify,
     hadamard,
-    matmul,
     norm_narrow,
     norm_wide,
     sine_cosine,
@@ -70,3 +73,5 @@ const Kernels& INTACT_OF_TIER(kernels_)();
 const Kernels& INTACT_OF_TIER(kernels_)() { return kTable; }
 
 }  // namespace intact
+
+#endif

@@ -1,6 +1,7 @@
 // The tiers of this build: their list stands in cmake/Tiers.cmake.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,12 +15,20 @@ struct Tier {
     std::string_view name;
     std::string_view fp32_name;  // the tier whose fp32 kernels it takes
     std::string_view features;   // that a processor needs, separated by spaces
-    const Kernels& (*kernels)();
+    Kernels table;
     const Fp32Kernels& fp32;
+
+    const Kernels& kernels() const { return table; }
 };
 
 // The tiers of this build that this machine can run, best first.
 const std::vector<Tier>& available_tiers();
+
+// Tiers that this machine could run and this build lacks, best first.
+std::vector<std::string_view> missing_tiers();
+
+// The first of them if it is faster than all that this build has, else nothing.
+std::optional<std::string_view> faster_tier();
 
 // One of them by its name; throws std::invalid_argument, which names those that there are.
 const Tier& find_tier(std::string_view name);

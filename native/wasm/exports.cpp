@@ -434,11 +434,11 @@ INTACT_EXPORT(intact_matmul)
 void intact_matmul(const char* tier, const Weight* w, const Quantized* x, int rows, const std::int64_t* bias,
                    std::int32_t* narrow, std::int64_t* wide) {
     const Kernels& k = find_tier(tier).kernels();
-    const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w->blocks(), k.row_bytes)));
+    const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w->blocks(), k.products.row_bytes)));
     auto* scratch = reinterpret_cast<std::int32_t*>(room.data());
     const Matrix matrix = view(*w);
-    k.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {16, narrow, nullptr, false, w->rows, bias}, scratch, false);
-    k.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {20, nullptr, wide, true, w->rows, bias}, scratch, false);
+    k.products.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {16, narrow, nullptr, false, w->rows, bias}, scratch, false);
+    k.products.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {20, nullptr, wide, true, w->rows, bias}, scratch, false);
 }
 INTACT_EXPORT(intact_norm)
 void intact_norm(const char* tier, const std::int64_t* x, const std::int32_t* factor, int n, int exponent,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 def tiers() -> list[str]:
     """
-    Names of the tiers of this machine that have fp32 kernels of their own, best first.
+    Names of tiers of this machine, best first; of those that share their fp32 kernels, the best.
     """
 
 def linear(tier: str, kind: str, data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], rows: int, x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, cuts: Sequence[int] | None = None) -> NDArray[numpy.float32]: ...

@@ -20,6 +20,16 @@ def has_product(bits: int, block: int, table: bool) -> bool:
 def tiers() -> list[str]:
     """Names of the tiers that this build and this machine have, best first."""
 
+def faster_tier() -> str | None:
+    """
+    The first missing tier if it is faster than all that this build has, else None.
+    """
+
+def missing_tiers() -> list[str]:
+    """
+    Names of the tiers that this machine could run and this build lacks, best first.
+    """
+
 def entry_points(tier: str) -> dict[str, Any]:
     """Addresses of a tier's kernels."""
 

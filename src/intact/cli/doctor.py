@@ -100,7 +100,11 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
             "intact",
             f"{facts['version']}, numerics {facts['numerics_version']}, Python {facts['python']} on {facts['machine']}",
         ),
-        ("instructions", f"{facts['tier']}{' (INTACT_ISA)' if isa else ''}, of {' '.join(facts['tiers'])}"),
+        (
+            "instructions",
+            f"{facts['tier']}{' (INTACT_ISA)' if isa else ''}, of {' '.join(facts['tiers'])}"
+            + (f". {facts['faster_tier']}" if facts["faster_tier"] else ""),
+        ),
         ("threads", f"{facts['threads']} on {facts['cores']} cores"),
         ("memory", size(facts["memory"]) if facts["memory"] else "unknown"),
         ("models", f"{models['files']} in {models['folder']}"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,6 +94,22 @@ def agreed_to(question: str) -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and _agreed(question, default=False)
 
 
+def _note_faster_tier() -> None:
+    """Say that a faster tier was not built, the first time that a command loads a model; ``intact doctor`` says it too."""
+    from intact.cli.log_store import state_folder
+    from intact.executors.native import describe_faster_tier
+
+    said = describe_faster_tier()
+    if said is None or "INTACT_ISA" in os.environ:
+        return
+    noted = state_folder() / "noted-faster-tier"
+    if not noted.exists():
+        note(said)
+        with suppress(OSError):
+            noted.parent.mkdir(parents=True, exist_ok=True)
+            noted.touch()
+
+
 def load(
     model: str,
     profile: Any,
@@ -111,6 +129,7 @@ def load(
 
     Settings that `intact tune` found for it are taken where neither parameters nor `options` say otherwise.
     """
+    _note_faster_tier()
     path = locate(model)
     drafts = None if draft_model is None else locate(draft_model)
     options = load_arguments(path, threads=threads, drafter=drafter, draft_model=drafts) | options

@@ -136,18 +136,18 @@ _LISTS = {"architectures": _architectures, "drafters": _drafters, "codecs": _cod
 def installation() -> dict[str, Any]:
     """Return version, numerics version, tier, cores, threads and memory."""
     import intact
-    from intact.executors.base import choose_threads, choose_tier
-    from intact.executors.native import available_tiers
+    from intact.executors.base import choose_threads
+    from intact.executors.native import available_tiers, chosen_tier, describe_faster_tier
     from intact.memory import usable
     from intact.numerics import VERSION
     from intact.system import processors
 
-    tiers = available_tiers()
     return {
         "version": intact.__version__,
         "numerics_version": VERSION,
-        "tier": choose_tier(tiers),
-        "tiers": tiers,
+        "tier": chosen_tier(),
+        "tiers": available_tiers(),
+        "faster_tier": describe_faster_tier(),
         "threads": choose_threads(None),
         "cores": processors(),
         "memory": usable(),

@@ -17,8 +17,7 @@ from intact.conformance.digests import (
 )
 from intact.conformance.kernels import Kernels, NativeKernels, ReferenceKernels
 from intact.conformance.synthetic import PAGE
-from intact.executors.base import choose_tier
-from intact.executors.native import NativeExecutor, available_tiers
+from intact.executors.native import NativeExecutor, chosen_tier
 from intact.executors.profiles import Profile
 from intact.executors.reference import ReferenceExecutor
 from intact.files import expand_home
@@ -59,7 +58,7 @@ def make_executor(
 
 def make_kernels(executor: ExecutorName = "native", tier: str | None = None) -> Kernels:
     """Say how single operations are run."""
-    return ReferenceKernels() if executor == "reference" else NativeKernels(tier or choose_tier(available_tiers()))
+    return ReferenceKernels() if executor == "reference" else NativeKernels(tier or chosen_tier())
 
 
 def selftest(executor: ExecutorName = "native", tier: str | None = None, threads: int | None = None) -> dict[str, str]:

@@ -522,8 +522,19 @@ def check_exchanges(program: Program, exchange: Exchanger | None) -> None:
         raise ParameterError("this program is a part of one that several processes run: give `exchange`")
 
 
-def choose_tier(available: Sequence[str]) -> str:
-    """Return the tier that INTACT_ISA names, else the best that this machine has.
+BUILD_TIERS = "To build every tier: INTACT_TIERS=all pip install --force-reinstall --no-deps ."
+"""How a checkout's installation gets the tiers that it lacks."""
+
+
+def choose_tier(available: Sequence[str], missing: Sequence[str] = ()) -> str:
+    """Return the tier that INTACT_ISA names, else the best one.
+
+    Parameters
+    ----------
+    available : sequence of str
+        The tiers to choose from, best first.
+    missing : sequence of str
+        Tiers that this processor could run and that were not built.
 
     Raises
     ------
@@ -533,6 +544,8 @@ def choose_tier(available: Sequence[str]) -> str:
     chosen = os.environ.get("INTACT_ISA", "")
     if not chosen:
         return available[0]
+    if chosen in missing:
+        raise ParameterError(f"INTACT_ISA is {chosen}, which was not built ({', '.join(available)} were). {BUILD_TIERS}")
     if chosen not in available:
         raise ParameterError(
             f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {chosen!r}"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from intact import _native
 from intact.errors import IntactError, ModelError, ParameterError
 from intact.executors.base import (
+    BUILD_TIERS,
     Exchanger,
     SequenceChunk,
     bias_values,
@@ -107,6 +108,39 @@ def available_tiers() -> list[str]:
     return list(_native.kernels.tiers())
 
 
+def missing_tiers() -> list[str]:
+    """Return the tiers that this machine could run and this build lacks, best first."""
+    return list(_native.kernels.missing_tiers())
+
+
+def chosen_tier() -> str:
+    """Return the tier that INTACT_ISA names, else the best one held.
+
+    Raises
+    ------
+    ParameterError
+        If INTACT_ISA names a tier that is unknown, not built or not for this processor.
+    """
+    return choose_tier(available_tiers(), missing_tiers())
+
+
+def faster_tier() -> str | None:
+    """Return the best tier that this processor has if it was not built and is faster than those that were, else None.
+
+    An installation from source builds the best tier of the processor on which it runs; another machine that shares
+    its folder may have a better one.
+    """
+    name: str | None = _native.kernels.faster_tier()
+    return name
+
+
+def describe_faster_tier() -> str | None:
+    """Return a sentence about the faster tier that was not built and how to get it, or None where there is none."""
+    if (tier := faster_tier()) is None:
+        return None
+    return f"This processor has {tier}, which is faster than {available_tiers()[0]} and was not built. {BUILD_TIERS}"
+
+
 @contextmanager
 def _parameter_errors() -> Iterator[None]:
     """Raise the extension's errors about arguments as ParameterError."""
@@ -170,7 +204,7 @@ class NativeExecutor:
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
         self.trees = not self._parts.float32 and not program.recurrent() and not program.is_encoder
-        tier = tier or choose_tier(available_tiers())
+        tier = tier or chosen_tier()
         count = choose_threads(threads)
         shape = (program.layers, program.kv_heads, program.head_width, page_size)
         with _parameter_errors():
