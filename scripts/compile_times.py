@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import resource
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -59,7 +58,7 @@ def main() -> int:
     if sys.argv[1:2] == ["--record"]:
         return record(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (default: all cores)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (default: cores)")
     parser.add_argument("--json", type=Path, help="write the rows to a file as well")
     parser.add_argument("-D", dest="options", action="append", default=[], metavar="OPTION=VALUE")
     options = parser.parse_args()
@@ -69,8 +68,12 @@ def main() -> int:
     print("| file | processor seconds | peak megabytes |\n|---|---|---|")
     for row in rows:
         print(f"| {row['source']} | {row['seconds']:.1f} | {row['megabytes']:.0f} |")
-    total, peak = (sum(float(str(row["seconds"])) for row in rows), max(float(str(row["megabytes"])) for row in rows))
-    print(f"\n{len(rows)} files: {total:.0f} processor seconds, {seconds:.0f} s with {options.jobs} at a time, peak {peak:.0f} MB")
+    total = sum(float(str(row["seconds"])) for row in rows)
+    peak = max(float(str(row["megabytes"])) for row in rows)
+    print(
+        f"\n{len(rows)} files: {total:.0f} processor seconds, {seconds:.0f} s with {options.jobs} at a time, "
+        f"peak {peak:.0f} MB"
+    )
     return 0
 
 

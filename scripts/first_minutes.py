@@ -3,9 +3,10 @@
 
     scripts/first_minutes.py [--without-compiler] [--json FILE]
 
-A clone into an empty folder, a new environment, empty caches of pip and of compilers. Packages and the default model are
-downloaded in steps of their own, whose seconds depend on the network; the other steps then need none. Columns: seconds by
-the clock, seconds of processor time, the largest process in megabytes, and the megabytes that the step left on the disk.
+A clone into an empty folder, a new environment, empty caches of pip and of compilers. Packages and the default model
+are downloaded in steps of their own, whose seconds depend on the network; the other steps then need none. Columns:
+seconds by the clock, seconds of processor time, the largest process in megabytes, and the megabytes that the step left
+on the disk.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD_TOOL = re.compile(
-    r"(.*-)?(c\+\+|g\+\+|cc|gcc|clang|clang\+\+|cpp|c89|c99|ld|ld\..*|as|ar|ranlib|cmake|ninja|make|gmake|zig)(-[\d.]+)?"
+    r"(.*-)?(c\+\+|g\+\+|cc|gcc|clang|clang\+\+|cpp|c89|c99|ld|ld\..*|as|ar|ranlib|cmake|ninja|make|gmake|zig)"
+    r"(-[\d.]+)?"
 )
-FREED = ("CXX", "CC", "CXXFLAGS", "CMAKE_ARGS", "CMAKE_CXX_COMPILER_LAUNCHER", "INTACT_HOME", "INTACT_TIERS", "PYTHONPATH")
+FREED = re.compile(r"CXX|CC|CXXFLAGS|CMAKE_.*|INTACT_.*|PYTHONPATH|VIRTUAL_ENV")
 """Variables of this process that a newcomer does not have."""
+DOWNLOADS = ("download", "fetch")
+"""How the names of steps begin whose time depends on the network."""
 
 
 class Step(NamedTuple):
@@ -81,7 +85,7 @@ def run_steps(work: Path, without_compiler: bool) -> list[Step]:
     """Take all steps in an empty folder."""
     clone, wheels, home = work / "clone", work / "wheels", work / "home"
     home.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name not in FREED}
+    environment = {name: value for name, value in os.environ.items() if not FREED.fullmatch(name)}
     environment |= {"HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1"}
     if without_compiler:
         environment["PATH"] = path_without_compiler(work / "bin")
@@ -100,11 +104,13 @@ def run_steps(work: Path, without_compiler: bool) -> list[Step]:
     step("create an environment", [sys.executable, "-m", "venv", ".venv"], clone)
     download = [python, "-m", "pip", "wheel", "-q", "-w", str(wheels), *requirements(clone, without_compiler)]
     step("download packages", download, wheels)
-    step("compile", [python, "-m", "pip", "wheel", "-q", "--no-deps", *offline, "-w", str(work / "made"), "."], work / "made")
-    (made,) = (work / "made").glob("*.whl")
-    step("install", [python, "-m", "pip", "install", "-q", *offline, str(made)], clone)
+    made = work / "made"
+    step("compile", [python, "-m", "pip", "wheel", "-q", "--no-deps", *offline, "-w", str(made), "."], made)
+    (wheel,) = made.glob("*.whl")
+    step("install", [python, "-m", "pip", "install", "-q", *offline, str(wheel)], clone)
     step("fetch the model", [intact, "pull", "smollm2-135m-instruct"], home)
-    step("first answer", [intact, "run", "Why is the sky blue?", "--max-tokens", "24", "--receipt", "sky.receipt"], clone)
+    question = ["Why is the sky blue?", "--max-tokens", "24", "--receipt", "sky.receipt"]
+    step("first answer", [intact, "run", *question], clone)
     step("solve, 4 votes", [intact, *votes], clone)
     step("eval --limit 5", [intact, *evaluation, "five.jsonl"], clone)
     step("report", [intact, "report", "five.jsonl"], clone)
@@ -131,14 +137,17 @@ def main() -> None:
         shutil.rmtree(work)
     if options.json:
         rows = [step._asdict() for step in steps]
-        options.json.write_text(json.dumps({"processor": processor(), "steps": rows}, indent=1) + "\n", encoding="utf-8")
+        document = {"processor": processor(), "steps": rows}
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print("| step | seconds | processor seconds | peak MB | MB on disk |\n|---|---|---|---|---|")
     for step in steps:
         seconds = f"{step.seconds:.1f} | {step.processor_seconds:.1f}"
         print(f"| {step.name} | {seconds} | {step.peak_megabytes:.0f} | {step.megabytes:.1f} |")
-    to_answer = [s for s in steps[: [s.name for s in steps].index("first answer") + 1] if not s.name.startswith(("download", "fetch"))]
-    seconds, used = sum(s.seconds for s in to_answer), sum(s.processor_seconds for s in to_answer)
-    print(f"\nTo the first answer, downloads not counted: {seconds:.0f} s, {used:.0f} processor seconds. {processor()}.")
+    last = [step.name for step in steps].index("first answer")
+    counted = [step for step in steps[: last + 1] if not step.name.startswith(DOWNLOADS)]
+    seconds, used = sum(step.seconds for step in counted), sum(step.processor_seconds for step in counted)
+    print(f"\nTo the first answer, downloads not counted: {seconds:.0f} s, {used:.0f} processor seconds.")
+    print(f"Machine: {processor()}.")
 
 
 if __name__ == "__main__":

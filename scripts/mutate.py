@@ -132,8 +132,6 @@ MUTATIONS = [
         ("folding rounds", "group[t] = broadcast(64);", "group[t] = broadcast(63);", True),
         ("the other block's shift", "shift_left<16 - kShift<BITS>>", "shift_left<15 - kShift<BITS>>"),
         ("groups of minima of another size", "p < last; p += 4)", "p < last; p += 3)"),
-        ("bytes of a rare kind a block short", "unpack(panel, w.pairs * BLOCK / 16, bytes)",
-         "unpack(panel, w.pairs * BLOCK / 16 - 1, bytes)", True),
     ),
     *of(
         "simd_scalar.h", MATMUL,

@@ -257,7 +257,8 @@ std::vector<std::string> tiers() {
 
 void bind_fp32(nb::module_& module) {
     nb::module_ m = module.def_submodule("fp32", "Kernels of the fp32 profile, by tier.");
-    m.def("tiers", &tiers, "Names of tiers of this machine, best first; of those that share their fp32 kernels, the best.");
+    m.def("tiers", &tiers,
+          "Names of tiers of this machine, best first; of those that share their fp32 kernels, the best.");
     m.def("linear", &linear, nb::arg("tier"), nb::arg("kind"), nb::arg("data"), nb::arg("rows"), nb::arg("x"),
           nb::arg("bias").none() = nb::none(), nb::arg("cuts").none() = nb::none());
     m.def("rmsnorm", &rmsnorm, nb::arg("tier"), nb::arg("x"), nb::arg("gain"), nb::arg("epsilon"));

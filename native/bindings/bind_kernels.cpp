@@ -265,7 +265,8 @@ void matmul(const std::string& tier, const Weight& w, const Rows& a, Output out,
     const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w.blocks(), k.products.row_bytes)));
     auto* scratch = reinterpret_cast<std::int32_t*>(room.data());
     const Matrix matrix = view(w);
-    for (int i = 0; i < times; i++) k.products.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch, false);
+    for (int i = 0; i < times; i++)
+        k.products.matmul(matrix, a.view(), row0, row1, panel0, panel1, out, scratch, false);
 }
 
 Gain gain_of(const Vector<const std::int32_t>& factor, int exponent, std::int64_t epsilon, std::size_t width) {
@@ -588,7 +589,8 @@ void bind_kernels(nb::module_& parent) {
           "Whether there is a product for codes of so many bits in such blocks, with a table or without.");
     m.def("tiers", &tiers, "Names of the tiers that this build and this machine have, best first.");
     m.def("faster_tier", &faster, "The first missing tier if it is faster than all that this build has, else None.");
-    m.def("missing_tiers", &missing, "Names of the tiers that this machine could run and this build lacks, best first.");
+    m.def("missing_tiers", &missing,
+          "Names of the tiers that this machine could run and this build lacks, best first.");
     m.def("entry_points", &entry_points, "tier"_a, "Addresses of a tier's kernels.");
     m.def(
         "limits",

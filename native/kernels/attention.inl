@@ -518,9 +518,7 @@ __attribute__((noinline)) void mix_tile(const Fours& fours, std::int64_t stride,
             }
         }
         if (part == 0) break;
-        INTACT_UNROLLED(t, T) {
-            INTACT_UNROLLED(c, C) acc[t][c] = shift_left<kLowBits>(acc[t][c]);
-        }
+        INTACT_UNROLLED(t, T) { INTACT_UNROLLED(c, C) acc[t][c] = shift_left<kLowBits>(acc[t][c]); }
     }
     INTACT_UNROLLED(t, T) {
         INTACT_UNROLLED(c, C) {

@@ -79,8 +79,8 @@ struct Sparsity {
 
 // The kinds of matrices whose codes a product takes as they are: bits, inputs that share a scale, whether there is a
 // table, of bytes. Those with other tables have products of their own, for every number of bits and either block.
-// They are compiled in three parts (tiers/products.inl). Most files are made of the kinds of the first two; those of the
-// third, of four bits at most, are rare and share their tiles of several rows.
+// They are compiled in three parts (tiers/products.inl). Most files are made of the kinds of the first two; those of
+// the third are rare: they have fewer shapes of tiles.
 #define INTACT_KINDS_1(KIND) \
     KIND(4, 32, false)       \
     KIND(4, 32, true)        \

@@ -91,9 +91,8 @@ void tile(const Matrix& w, std::int64_t panel, [[maybe_unused]] const std::uint8
                         }
                     }
                 });
-                if constexpr (half == 0 && !kJoin)
-                    INTACT_UNROLLED(t, P * T)
-                        low[t] = TABLE ? shift_right(acc[t], w.shift) : shift_right<kShift<BITS>>(acc[t]);
+                if constexpr (half == 0 && !kJoin) INTACT_UNROLLED(t, P * T)
+                low[t] = TABLE ? shift_right(acc[t], w.shift) : shift_right<kShift<BITS>>(acc[t]);
             });
             INTACT_UNROLLED(q, P) {
                 const Lanes s = load(scales + q * scale_step);
@@ -151,7 +150,7 @@ void rows_by_panels(const Matrix& w, const RowScale* scale, std::int64_t row, st
 }
 
 template <int BITS, int BLOCK, bool TABLE>
-void matmul_of_common(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
+void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
     static_assert(sizeof(RowScale) <= 4 * kRowScale);
     auto* scale = reinterpret_cast<RowScale*>(scratch);
@@ -160,11 +159,12 @@ void matmul_of_common(const Matrix& w, const Activations& a, std::int64_t row0, 
     auto* bytes = reinterpret_cast<std::uint8_t*>(x + most * w.pairs);
     constexpr bool kUnpacks = kUnpackTiles > 0 && (TABLE || BITS == 3 || BITS == 5 || BITS == 6);
     static_assert(!kUnpacks || kMaxPanels == 1);
+    constexpr bool kBoth = kMaxPanels > 1 && INTACT_PRODUCTS != 3;  // rare kinds have tiles of one panel
     for (std::int64_t first = row0; first < row1; first += most) {
         const Tiles tiles(smaller(most, row1 - first), kMaxRows);
         if (!packed) pack(w, a, first, tiles, out, scale, x);
         for (std::int64_t panel = panel0; panel < panel1;) {
-            const bool both = kMaxPanels > 1 && tiles.rows > 1 && panel + 1 < panel1;
+            const bool both = kBoth && tiles.rows > 1 && panel + 1 < panel1;
             const bool unpacked = kUnpacks && tiles.count >= kUnpackTiles;
             if constexpr (kUnpacks)
                 if (unpacked)
@@ -175,7 +175,7 @@ void matmul_of_common(const Matrix& w, const Activations& a, std::int64_t row0, 
                 const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
                 repeat<kMaxRows>([&]<int T>() {
                     if (height != T + 1) return;
-                    constexpr int kPanels = T == 0 ? 1 : kMaxPanels;
+                    constexpr int kPanels = kBoth && T > 0 ? kMaxPanels : 1;
                     const auto run = unpacked ? rows_by_panels<BITS, BLOCK, TABLE, kUnpacks, false, T + 1, 1>
                                      : both   ? rows_by_panels<BITS, BLOCK, TABLE, false, false, T + 1, kPanels>
                                               : rows_by_panels<BITS, BLOCK, TABLE, false, false, T + 1, 1>;
@@ -185,65 +185,6 @@ void matmul_of_common(const Matrix& w, const Activations& a, std::int64_t row0, 
             panel += both ? kMaxPanels : 1;
         }
     }
-}
-
-// Products of codes that `unpack` has written as bytes, a panel at a time: BITS and TABLE say what they are.
-template <int BITS, int BLOCK, bool TABLE, bool WIDE, class F>
-INTACT_INLINE inline void matmul_of_bytes(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1,
-                                          std::int64_t panel0, std::int64_t panel1, const Output& out,
-                                          std::int32_t* scratch, bool packed, F unpack) {
-    auto* scale = reinterpret_cast<RowScale*>(scratch);
-    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
-    const std::int64_t most = row_block(w.blocks, kRowBytes);
-    auto* bytes = reinterpret_cast<std::uint8_t*>(x + most * w.pairs);
-    constexpr int kHeight = smaller(kMaxRows, 4);
-    for (std::int64_t first = row0; first < row1; first += most) {
-        const Tiles tiles(smaller(most, row1 - first), kHeight);
-        if (!packed) pack(w, a, first, tiles, out, scale, x);
-        for (std::int64_t panel = panel0; panel < panel1; panel++) {
-            unpack(panel, w.pairs * BLOCK / 16, bytes);
-            for (std::int64_t i = 0; i < tiles.count; i++) {
-                const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
-                repeat<kHeight>([&]<int T>() {
-                    if (height == T + 1)
-                        rows_by_panels<BITS, BLOCK, TABLE, true, WIDE, T + 1, 1>(
-                            w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
-                });
-            }
-        }
-    }
-}
-
-// A rare kind: one row takes the codes as they are, several take them as bytes, by the tiles of four bits or of a table's
-// entries.
-template <int BITS, int BLOCK, bool TABLE>
-void matmul_of_rare(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-                    std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    static_assert(BITS <= 4 && kShift<BITS> == kShift<4>);
-    if (row1 - row0 == 1) {
-        auto* scale = reinterpret_cast<RowScale*>(scratch);
-        auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
-        if (!packed) pack(w, a, row0, Tiles(1, 1), out, scale, x);
-        for (std::int64_t panel = panel0; panel < panel1; panel++)
-            rows_by_panels<BITS, BLOCK, TABLE, false, false, 1, 1>(w, scale, row0, panel, nullptr, x, false, out);
-        return;
-    }
-    matmul_of_bytes<TABLE ? 8 : 4, BLOCK, TABLE, false>(
-        w, a, row0, row1, panel0, panel1, out, scratch, packed,
-        [&](std::int64_t panel, std::int64_t blocks, std::uint8_t* to) INTACT_INLINE {
-            unpack_blocks<BITS, TABLE>(
-                w, panel, 0, blocks, to, [](Lanes codes) { return codes; },
-                [fetch = FetchAhead(fetch_plan<kMaxRows>())](const std::uint8_t* line) { fetch(line); });
-        });
-}
-
-template <int BITS, int BLOCK, bool TABLE>
-void matmul_of(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
-               std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    if constexpr (INTACT_PRODUCTS == 3)
-        matmul_of_rare<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
-    else
-        matmul_of_common<BITS, BLOCK, TABLE>(w, a, row0, row1, panel0, panel1, out, scratch, packed);
 }
 
 #if INTACT_PRODUCTS == 3
@@ -275,9 +216,26 @@ template <bool WIDE> void look_up_panel(const Matrix& w, std::int64_t panel, std
 template <int BLOCK, bool WIDE>
 void matmul_of_entries(const Matrix& w, const Activations& a, std::int64_t row0, std::int64_t row1, std::int64_t panel0,
                        std::int64_t panel1, const Output& out, std::int32_t* scratch, bool packed) {
-    matmul_of_bytes<8, BLOCK, true, WIDE>(w, a, row0, row1, panel0, panel1, out, scratch, packed,
-                                          [&](std::int64_t panel, std::int64_t blocks, std::uint8_t* to)
-                                              INTACT_INLINE { look_up_panel<WIDE>(w, panel, blocks, to); });
+    auto* scale = reinterpret_cast<RowScale*>(scratch);
+    auto* x = reinterpret_cast<PackedPair<BLOCK>*>(scratch + kMostRows * kRowScale);
+    const std::int64_t most = row_block(w.blocks, kRowBytes);
+    auto* bytes = reinterpret_cast<std::uint8_t*>(x + most * w.pairs);
+    constexpr int kHeight = smaller(kMaxRows, 4);
+    for (std::int64_t first = row0; first < row1; first += most) {
+        const Tiles tiles(smaller(most, row1 - first), kHeight);
+        if (!packed) pack(w, a, first, tiles, out, scale, x);
+        for (std::int64_t panel = panel0; panel < panel1; panel++) {
+            look_up_panel<WIDE>(w, panel, w.pairs * BLOCK / 16, bytes);
+            for (std::int64_t i = 0; i < tiles.count; i++) {
+                const std::int64_t begin = tiles.begin(i), height = tiles.begin(i + 1) - begin;
+                repeat<kHeight>([&]<int T>() {
+                    if (height == T + 1)
+                        rows_by_panels<8, BLOCK, true, true, WIDE, T + 1, 1>(
+                            w, scale + begin, first + begin, panel, bytes, x + begin * w.pairs, tiles.count > 2, out);
+                });
+            }
+        }
+    }
 }
 Matmul* matmul_of_long_table(const Matrix& w) {
     if (w.block == 32) return w.table_high ? matmul_of_entries<32, true> : matmul_of_entries<32, false>;

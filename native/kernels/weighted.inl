@@ -6,7 +6,8 @@ void weighted_sum(const std::int32_t* const* rows, const std::int32_t* factors, 
         Sums sums[N]{};
         for (std::int64_t r = 0; r < count; r++) {
             const Split factor = split_all(factors[r]);
-            INTACT_UNROLLED(j, N) sums[j] = add_products(sums[j], split(load_narrow(rows[r] + i + j * kNarrow, columns)), factor);
+            INTACT_UNROLLED(j, N)
+            sums[j] = add_products(sums[j], split(load_narrow(rows[r] + i + j * kNarrow, columns)), factor);
         }
         INTACT_UNROLLED(j, N) {
             std::int64_t all[kNarrow];

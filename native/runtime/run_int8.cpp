@@ -408,7 +408,7 @@ struct Int8Run : Run {
             results[k] = room + own;
             const Output out{kNarrow, results[k], nullptr, false, width, bias(targets[k]), -rows.begin * width - n0};
             m_.kernel->products.matmul(at(m_.weights, targets[k].weight)->matrix, a, rows.begin, rows.end, panels.begin,
-                              panels.end, out, room, again);
+                                       panels.end, out, room, again);
         }
         return results;
     }
@@ -425,8 +425,8 @@ struct Int8Run : Run {
         const Activations from = quantize(number(op), op, rows_, op.targets, [](std::int64_t m) { return m; });
         const Matrix& first = at(m_.weights, op.targets[0].weight)->matrix;
         const Matrix& last = at(m_.weights, op.targets[2].weight)->matrix;
-        const std::int64_t height =
-            std::min(row_block(first.blocks, m_.kernel->products.row_bytes), row_block(last.blocks, m_.kernel->products.row_bytes));
+        const std::int64_t height = std::min(row_block(first.blocks, m_.kernel->products.row_bytes),
+                                             row_block(last.blocks, m_.kernel->products.row_bytes));
         const ExpertPairs by = group_by_expert(s_.choices.data(), rows_, used, count, height);
         const Span pairs = part(std::ssize(by.pairs));
         if (thread_ == 0 && m_.pager) m_.pager->choose(number(op), by.groups);
@@ -477,8 +477,8 @@ struct Int8Run : Run {
             for (std::int64_t from = mine.begin; from < mine.end; from += most) {
                 const std::int64_t to = std::min(from + most, mine.end), stride = (to - from) * 16, n0 = from * 16;
                 const Output out{kWide, nullptr, results, false, stride, bias(target), -rows.begin * stride - n0};
-                m_.kernel->products.matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, from, to, out, room,
-                                  from > mine.begin);
+                m_.kernel->products.matmul(at(m_.weights, target.weight)->matrix, a, rows.begin, rows.end, from, to,
+                                           out, room, from > mine.begin);
                 for (std::int64_t p = rows.begin; p < rows.end; p++)
                     m_.kernel->add_scaled(results + (p - rows.begin) * stride, std::min(to * 16, last.rows) - n0,
                                           at(by.pairs, p).weight, wide(op.target, at(by.pairs, p).row) + n0);

@@ -1,5 +1,5 @@
-// A part of one tier's matrix products: those of the kinds INTACT_KINDS_n, where INTACT_PRODUCTS is n. Included by tier.inl.
-// One file for all would take minutes of one core, and gigabytes.
+// A part of one tier's matrix products: those of the kinds INTACT_KINDS_n, where INTACT_PRODUCTS is n. Included by
+// tier.inl. One file for all would take minutes of one core, and gigabytes.
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -38,7 +38,7 @@ namespace {
 Matmul* find(const Matrix& w) {
 #define INTACT_TRY_KIND(BITS, BLOCK, TABLE) \
     if (w.bits == BITS && w.block == BLOCK && w.has_table == TABLE) return matmul_of<BITS, BLOCK, TABLE>;
-    INTACT_EXPAND(INTACT_KINDS_, INTACT_PRODUCTS)(INTACT_TRY_KIND)
+    INTACT_EXPAND(INTACT_KINDS_, INTACT_PRODUCTS)(INTACT_TRY_KIND);
 #undef INTACT_TRY_KIND
     return nullptr;
 }

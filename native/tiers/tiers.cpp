@@ -9,8 +9,8 @@
 namespace intact {
 
 #define INTACT_TIER_ROW(name, kernels, products, fp32, features) \
-    const Kernels& kernels_##kernels();                           \
-    const Products& products_##products();                        \
+    const Kernels& kernels_##kernels();                          \
+    const Products& products_##products();                       \
     extern const Fp32Kernels fp32_##fp32;
 #define INTACT_MISSING_ROW(name, features)
 #include "tiers/tiers.inc"

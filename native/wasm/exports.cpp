@@ -437,8 +437,10 @@ void intact_matmul(const char* tier, const Weight* w, const Quantized* x, int ro
     const Buffer room(static_cast<std::size_t>(4 * matmul_scratch(w->blocks(), k.products.row_bytes)));
     auto* scratch = reinterpret_cast<std::int32_t*>(room.data());
     const Matrix matrix = view(*w);
-    k.products.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {16, narrow, nullptr, false, w->rows, bias}, scratch, false);
-    k.products.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {20, nullptr, wide, true, w->rows, bias}, scratch, false);
+    k.products.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {16, narrow, nullptr, false, w->rows, bias}, scratch,
+                      false);
+    k.products.matmul(matrix, x->rows, 0, rows, 0, w->panels(), {20, nullptr, wide, true, w->rows, bias}, scratch,
+                      false);
 }
 INTACT_EXPORT(intact_norm)
 void intact_norm(const char* tier, const std::int64_t* x, const std::int32_t* factor, int n, int exponent,

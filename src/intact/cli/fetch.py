@@ -95,7 +95,7 @@ def agreed_to(question: str) -> bool:
 
 
 def _note_faster_tier() -> None:
-    """Say that a faster tier was not built, the first time that a command loads a model; ``intact doctor`` says it too."""
+    """Say once that a faster tier was not built; ``intact doctor`` says it whenever it is asked."""
     from intact.cli.log_store import state_folder
     from intact.executors.native import describe_faster_tier
 

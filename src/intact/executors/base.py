@@ -545,7 +545,8 @@ def choose_tier(available: Sequence[str], missing: Sequence[str] = ()) -> str:
     if not chosen:
         return available[0]
     if chosen in missing:
-        raise ParameterError(f"INTACT_ISA is {chosen}, which was not built ({', '.join(available)} were). {BUILD_TIERS}")
+        held = ", ".join(available)
+        raise ParameterError(f"INTACT_ISA is {chosen}, which was not built ({held} were). {BUILD_TIERS}")
     if chosen not in available:
         raise ParameterError(
             f"INTACT_ISA must name a tier that this machine has ({', '.join(available)}), got {chosen!r}"
