@@ -22,5 +22,5 @@ for object in "$build"/CMakeFiles/_native.dir/native/tiers/tier_*.o; do
     esac
 done
 [ "$count" -gt 1 ] || { echo "check_tiers: no tiers in $build" >&2; exit 1; }
-[ "$status" != 0 ] || echo "check_tiers: $count tiers share no function"
+[ "$status" != 0 ] || echo "check_tiers: $count units of tiers share no function"
 exit $status

@@ -99,12 +99,12 @@ def _note_faster_tier() -> None:
     from intact.cli.log_store import state_folder
     from intact.executors.native import describe_faster_tier
 
-    said = describe_faster_tier()
-    if said is None or "INTACT_ISA" in os.environ:
+    message = describe_faster_tier()
+    if message is None or "INTACT_ISA" in os.environ:
         return
     noted = state_folder() / "noted-faster-tier"
     if not noted.exists():
-        note(said)
+        note(message)
         with suppress(OSError):
             noted.parent.mkdir(parents=True, exist_ok=True)
             noted.touch()
