@@ -17,12 +17,14 @@ debian() {
     echo "installed: ${missing[*]:-nothing was missing}"
 }
 
-# requirements EXTRA...: what these extras require, each requirement on a line, those of our own extras that they name among them.
+# requirements EXTRA...: what these extras require, each requirement on a line, those of our own extras that they name among them. `plain` is what
+# every installation requires.
 requirements() {
     python3 - "$@" <<'END'
 import re, sys, tomllib
 
-extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+extras = {"plain": project["dependencies"], **project["optional-dependencies"]}
 left, done = sys.argv[1:], set()
 while left:
     if (name := left.pop()) not in done:
@@ -32,6 +34,11 @@ while left:
             left += own[1].split(",") if own else []
             print(end="" if own else requirement + "\n")
 END
+}
+
+# readme NAME: a command of README.md as it stands there, the block behind <!-- command: NAME -->.
+readme() {
+    awk -v mark="<!-- command: $1 -->" '$0 == mark { found = 1; next } found && /^```/ { if (open) exit; open = 1; next } found && open' README.md
 }
 
 # models NAME...: fetches real models, or says that their tests are skipped.
