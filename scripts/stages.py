@@ -137,8 +137,8 @@ def used_by_tests(paths: Iterable[Path]) -> set[str]:
     for path in with_helpers(paths):
         text = path.read_text(encoding="utf-8")
         names = {name.partition("intact.")[2] for name in imported(path, TESTS) if name.startswith("intact.")}
-        names |= set(re.findall(r"\bintact\.([a-zA-Z]\w*)", text))
-        names = {name.partition(".")[0] for name in names}
+        names |= set(re.findall(r"\bintact\.(\w+)", text))
+        names = {name.partition(".")[0] for name in names if not name.startswith("__")}
         if "cli" in names or '"intact"' in text:
             folders.add("src/intact/cli")
         used |= names & {*packages()} - {"cli"}
@@ -205,12 +205,13 @@ def passed() -> dict[str, Any]:
 
 
 def note(stages: dict[str, dict[str, str]], seconds: float) -> None:
-    """Write that stages have passed, together in so many seconds; others may run beside them."""
+    """Write that stages have passed; other processes may do so at the same time."""
     with PASSED.with_name("run").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = {name: last for name, last in passed().items() if name in {*STAGES, *slow_tests()}}
         for stage, digests in stages.items():
-            known[stage] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "seconds": round(seconds), "inputs": digests}
+            known[stage] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "inputs": digests}
+            known[stage] |= {"seconds": round(seconds)} if stage in STAGES else {}  # the slow tests run together
         lines = (f"{json.dumps(name)}: {json.dumps(known[name])}" for name in sorted(known))
         temporary = PASSED.with_suffix(".new")
         temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
@@ -233,8 +234,9 @@ def plan(always: bool) -> None:
     """Print what would run."""
     for stage in [*STAGES, *slow_tests()]:
         reason, last = why(stage, always), passed().get(stage)
-        took = f" ({last['seconds']} s on {last['date']})" if last else ""
-        print(f"{'run ' if reason else 'skip'} {stage}: {reason or 'its inputs are those with which it passed'}{took}")
+        took = f", in {last['seconds']} s" if last and stage in STAGES else ""
+        passed_on = f"; passed on {last['date']}{took}" if last else ""
+        print(f"{'run ' if reason else 'skip'} {stage}: {reason or 'unchanged'}{passed_on}")
 
 
 def main() -> int:

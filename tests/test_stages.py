@@ -80,7 +80,7 @@ def test_a_stage_is_skipped_until_what_it_depends_on_changes(folder):
         assert "SKIPPED tiers" in run(folder, *tiers).stdout
     for name in ("native/sum.cpp", "native/new.cpp"):
         (folder / name).write_text("int sum(int a, int b) { return a - b; }\n")
-        assert planned(folder, "tiers")["tiers"].startswith("changed: native")
+        assert planned(folder, "tiers")["tiers"].startswith("changed: native;")
         assert "ran" in run(folder, *tiers).stdout
     assert "SKIPPED" not in run(folder, "tiers", "--always", "--", "echo", "ran").stdout
 
@@ -138,4 +138,4 @@ def test_slow_tests_of_stages_of_their_own_are_left_to_these(folder):
     assert "tests/js" not in run(folder, "slow", "--", "echo").stdout
     assert run(folder, "browser", "--", "true").returncode == 0
     (folder / "tests/js/test_page.py").write_text("")
-    assert planned(folder, "browser")["browser"].startswith("changed: tests/js ")
+    assert planned(folder, "browser")["browser"].startswith("changed: tests/js;")
