@@ -132,6 +132,14 @@ def test_slow_tests_are_given_the_files_that_hold_some_of_the_packages_that_chan
     assert last == "given tests/kernels/test_kernels.py tests/test_whole.py"
 
 
+def test_slow_tests_that_a_helper_marks_have_a_stage_too(folder):
+    (folder / "tests/support/tiers.py").write_text("import pytest\n\nALL = [pytest.param(1, marks=pytest.mark.slow)]\n")
+    (folder / "tests/top/test_top.py").write_text("from support.tiers import ALL\n")
+    assert "slow top" in planned(folder, "slow")
+    assert run(folder, "slow", "--", "sh", "-c", "exit 5").returncode == 0  # of which pytest selects none here
+    assert not planned(folder, "slow")
+
+
 def test_slow_tests_of_stages_of_their_own_are_left_to_these(folder):
     (folder / "tests/js").mkdir()
     (folder / "tests/js/test_page.py").write_text(FILES["tests/test_whole.py"])
