@@ -7,6 +7,7 @@ handed on to CMake's option of that name: ``best`` (the default), ``all``, or na
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -65,7 +66,7 @@ def toolchain() -> Iterator[None]:
                 f"-DCMAKE_{tool}={scratch / name}"
                 for tool, name in {"CXX_COMPILER": "c++", "AR": "ar", "RANLIB": "ranlib"}.items()
             ]
-        if tiers := os.environ.get("INTACT_TIERS", "").replace(",", " ").split():
+        if tiers := re.findall(r"[^\s,;]+", os.environ.get("INTACT_TIERS", "")):
             arguments.append(f"-DINTACT_TIERS={';'.join(tiers)}")
         if headers := python_headers(scratch):
             include = headers / "usr/include"

@@ -16,6 +16,7 @@ import re
 import sys
 import textwrap
 import tomllib
+from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -65,18 +66,23 @@ def purpose(name: str) -> str:
     return opening(path if path.exists() else files(name)[0])
 
 
+@cache
+def imported(path: Path, root: Path) -> frozenset[str]:
+    """Return the dotted names of what a file below `root` imports: modules, and names in them."""
+    place, found = path.relative_to(root).parts, set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = list(place[: -node.level]) if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
+
+
 def imports(name: str, known: list[str]) -> list[str]:
     """Return which of the known packages a package imports, in the layers' order, type-only imports included."""
-    found: set[str] = set()
-    for path in files(name):
-        place = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {".".join(alias.name.split(".")[:2]) for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                base = list(place[: -node.level]) if node.level else []
-                module = ".".join([*base, *filter(None, [node.module])])
-                found |= {".".join(f"{module}.{alias.name}".split(".")[:2]) for alias in node.names}
+    found = {".".join(each.split(".")[:2]) for path in files(name) for each in imported(path, PACKAGE.parent)}
     return [other for other in known if other != name and f"intact.{other}" in found]
 
 

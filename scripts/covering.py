@@ -33,7 +33,7 @@ TESTS = {  # run in one process each, by name
     ),
     "reason": " ".join(f"tests/reason/test_{name}.py" for name in ("choice", "verifying_methods", "vote_methods")),
 }
-QUICK = ["-m", "not slow", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"]
+QUICK = ["-m", "not slow and not nightly", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"]
 
 
 def copy_checkout(folder: Path) -> None:
@@ -211,9 +211,9 @@ def _imported() -> list[str]:
     )
 
 
-def make_map(jobs: int, again: bool) -> Map:
-    """Run all tests under coverage.py, or read what that gave earlier."""
-    folder, parts = WORK / "covered", {name: WORK / f"map-{name}.json" for name in TESTS}
+def make_map(jobs: int, again: bool, groups: list[str]) -> Map:
+    """Run groups of TESTS under coverage.py, or read what that gave earlier."""
+    folder, parts = WORK / "covered", {name: WORK / f"map-{name}.json" for name in groups}
     waiting = [name for name, path in parts.items() if again or not path.exists()]
     if waiting:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Alter kernels, and what receipts read, by one unit in the last place, one alteration at a time: the tests must fail.
 
-    scripts/mutate.py BUILD_FOLDER [--all] [--list] [NAME...]
+    scripts/mutate.py BUILD_FOLDER [--all] [--part I/N] [--list] [NAME...]
 
 Each mutation changes a copy of one source and compiles that unit alone (of tier scalar; of avx2, vbmi2 and amx for
 their own), links it with the other objects of the build folder and runs the tests of the kernels that it touches, on
 that tier. First the unaltered sources go the same way and must pass (with --trust only one of them, as the tests have
-passed before). Without --all one mutation or two of most files are taken. One whose text is no longer in the source is
-an error: the list below has to follow the kernels.
+passed before). Without --all one mutation of each kind is taken. With --part 2/6, the second sixth: parts can run
+beside each other. One whose text is no longer in the source is an error: the list below has to follow the kernels.
 """
 
 from __future__ import annotations
@@ -135,14 +135,13 @@ MUTATIONS = [
     ),
     *of(
         "simd_scalar.h", MATMUL,
-        ("a scale's product rounds", "(x.v[i] * y.v[i] + (1 << 14)) >> 15", "(x.v[i] * y.v[i] + (1 << 14) - 1) >> 15",
-         True),
+        ("a scale's product rounds", "(x.v[i] * y.v[i] + (1 << 14)) >> 15", "(x.v[i] * y.v[i] + (1 << 14) - 1) >> 15"),
         ("unsigned codes", "sum += c.v[j] * a.v[j];", "sum += c.v[j] * a.v[j] - (c.v[j] == 255);"),
     ),
     *of(
         "rows.inl", MATMUL,
         ("the largest row", "constexpr std::int64_t kLargest = 127 * 8191;",
-         "constexpr std::int64_t kLargest = 127 * 8190;", True),
+         "constexpr std::int64_t kLargest = 127 * 8190;"),
         ("a narrow row's rounding", "(v >> right) + ((v >> (right - 1)) & 1)", "(v >> right)"),
         ("a wide row's rounding", "std::int64_t{1} << (right - 1), right)", "0, right)"),
         ("a scale is the next integer", "+ 126) / 127", "+ 125) / 127"),
@@ -192,7 +191,7 @@ MUTATIONS = [
         "run_int8.cpp", FLOAT,
         ("an embedding by a product in floating point",
          "x[k] += (at(codes, k) * (at(scales, k / w.block) * factor) + half) >> shift;",
-         "x[k] += static_cast<std::int64_t>(double(at(codes, k)) * double(at(scales, k / w.block))) >> shift;", True),
+         "x[k] += static_cast<std::int64_t>(double(at(codes, k)) * double(at(scales, k / w.block))) >> shift;"),
         unit="run_int8.cpp",
     ),
     *of(
@@ -248,8 +247,7 @@ MUTATIONS = [
     *of("integer.inl", SAMPLING, ("exp2 ends at 30", "whole >= 31 ?", "whole >= 30 ?")),
     *of(
         "attention.inl", SAMPLING,
-        ("a gap's product rounds", "exp2_neg(round_shift_by<30>(gap * slope))", "exp2_neg((gap * slope) >> 30)",
-         True),
+        ("a gap's product rounds", "exp2_neg(round_shift_by<30>(gap * slope))", "exp2_neg((gap * slope) >> 30)"),
     ),
     *of(
         "sampling.inl", SAMPLING,
@@ -308,7 +306,7 @@ MUTATIONS = [
         "experts.h", EXPERTS,
         ("ties by the larger number", "scores[e] > scores[best]", "scores[e] >= scores[best]"),
         ("a group by its largest score alone", "biased ? first + second : first", "first"),
-        ("an expert of another group", "group * size + place % size", "place", True),
+        ("an expert of another group", "group * size + place % size", "place"),
         unit="experts.cpp",
     ),
     *of(
@@ -324,7 +322,7 @@ MUTATIONS = [
     ),
     *of(
         "run_int8.cpp", EXPERTS,
-        ("a mean rounds", "std::int64_t{0}) + g.n;", "std::int64_t{0});", True),
+        ("a mean rounds", "std::int64_t{0}) + g.n;", "std::int64_t{0});"),
         ("a layer norm rounds", "(value + 8) >> 4", "value >> 4"),
         ("a row of minima that stays", "if (!from.skip_minima32) copy(from.minima32_exp",
          "if (false) copy(from.minima32_exp"),
@@ -332,7 +330,7 @@ MUTATIONS = [
     ),
     *of(
         "run_int8.cpp", MULTIPLY,
-        ("a multiplied row rounds", "* op.multiplier + half) >> 24", "* op.multiplier) >> 24", True),
+        ("a multiplied row rounds", "* op.multiplier + half) >> 24", "* op.multiplier) >> 24"),
         ("columns of a row from the first", "wide(op.source, m) + op.first", "wide(op.source, m)"),
         unit="run_int8.cpp",
     ),
@@ -369,7 +367,7 @@ MUTATIONS = [
     *of(
         "selective.cpp", SELECTIVE,
         ("a step times x rounds", "added = rshift(whole, drop)", "added = whole >> drop"),
-        ("a state's exponent follows what is kept", "both.see(bits, old);", "", True),
+        ("a state's exponent follows what is kept", "both.see(bits, old);", ""),
         ("what a row adds has its own place", "from_new = exponent_ - place", "from_new = from_old"),
         unit="selective.cpp",
     ),
@@ -379,7 +377,7 @@ MUTATIONS = [
         ("a position's part decays once it is another's", "rshift(rshift((kOne30 - own) * step, 30) * kept, 30)",
          "rshift((kOne30 - own) * step, 30)"),
         ("a state's exponent follows the position before",
-         "all.see(std::abs(from_old.value) * old.most, from_old.place);", "", True),
+         "all.see(std::abs(from_old.value) * old.most, from_old.place);", ""),
         ("an angle rounds", "* step, 25));", "* step >> 25, 0));"),
         ("keys have a bias", "sat32(from[n] + bias[head * states + n])", "sat32(from[n])"),
         unit="trapezoidal.cpp",
@@ -452,7 +450,7 @@ MUTATIONS = [
     ),
     *of(
         "horner_ifma.inl", ROWS,
-        ("2^52 that stays", "NEGATIVE ? std::int64_t{1} << 52 : 0;", "NEGATIVE ? std::int64_t{1} << 48 : 0;", True),
+        ("2^52 that stays", "NEGATIVE ? std::int64_t{1} << 52 : 0;", "NEGATIVE ? std::int64_t{1} << 48 : 0;"),
         unit="tier_vbmi2.cpp",
     ),
     *of(
@@ -611,11 +609,20 @@ def usable(mutation: Mutation) -> bool:
     )
 
 
+def part(text: str) -> tuple[int, int]:
+    """Read "2/6", the second of six parts."""
+    number, parts = map(int, text.split("/"))
+    if not 1 <= number <= parts:
+        raise ValueError(text)
+    return number, parts
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, help="a folder in which CMake has built this checkout")
     parser.add_argument("names", nargs="*", help="take the mutations whose name holds one of these")
-    parser.add_argument("--all", action="store_true", help="take all mutations: about five minutes")
+    parser.add_argument("--all", action="store_true", help="take all mutations: hours of processor time")
+    parser.add_argument("--part", type=part, default=(1, 1), metavar="I/N", help="take the Ith of N parts")
     parser.add_argument("--trust", action="store_true", help="that the tests pass without mutations")
     parser.add_argument("--list", action="store_true", help="show them and stop")
     options = parser.parse_args()
@@ -624,13 +631,16 @@ def main() -> int:
         chosen = [m for m in chosen if any(name in f"{m.source}: {m.name}" for name in options.names)]
     for mutation in MUTATIONS:
         altered(mutation)
+    number, parts = options.part
+    chosen.sort(key=lambda m: (m.unit, m.tests))  # so that a part has few units
+    chosen = chosen[len(chosen) * (number - 1) // parts : len(chosen) * number // parts]
     if options.list:
         print(*(f"{m.source}: {m.name}" for m in chosen), sep="\n")
         return 0
     if not (options.build / "compile_commands.json").is_file():
         parser.error(f"{options.build}: CMake has built nothing there")
     began, survivors = time.monotonic(), []
-    with _empty(options.build.resolve() / "mutate") as scratch:
+    with _empty(options.build.resolve() / f"mutate-{number}-{parts}") as scratch:
         build = Build.open(options.build.resolve(), scratch)
         unaltered = sorted({(units_of(m), tier_of(m), m.tests) for m in chosen})
         for units, tier, tests in unaltered[:1] if options.trust else unaltered:

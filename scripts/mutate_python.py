@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Mutate the Python of receipts, runs, score and evaluate, one line at a time: the tests must fail.
 
-    scripts/mutate_python.py [--number N] [--seed S] [--jobs N] [--fresh] [--list] [TEXT...]
+    scripts/mutate_python.py [--number N] [--seed S] [--jobs N] [--tests GROUP]... [--fresh] [--list] [TEXT...]
 
 The operators are cosmic-ray's, and one more that removes a statement. Lines are drawn uniformly among those that can
 be mutated, then one mutation of each. The draw depends on the seed and the lines' text alone: a change elsewhere
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from covering import QUICK, WORK, Map, copy_checkout, fork, make_map
+from covering import QUICK, TESTS, WORK, Map, copy_checkout, fork, make_map
 from mutants import ROOT, Mutant, draw
 
 LIST = Path(__file__).with_name("mutants.toml")
@@ -216,6 +216,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="mutants tested at once (default 1)")
     parser.add_argument("--target", type=float, default=0.9, help="share that must be killed (default 0.9)")
     parser.add_argument("--budget", type=float, default=120, help="processor seconds for a mutant (default 120)")
+    parser.add_argument(
+        "--tests", action="append", choices=TESTS, help="a group of tests that may kill mutants (default: all groups)"
+    )
     parser.add_argument("--fresh", action="store_true", help="forget earlier results and the tests' map")
     parser.add_argument("--map", action="store_true", help="make the tests' map again")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
@@ -233,7 +236,7 @@ def main() -> int:
         for m in mutants:
             print(f"{m.file}:{m.line}: {m.operator}\n  - {m.was}\n  + {m.becomes}")
         return 0
-    results = run(mutants, make_map(options.jobs, options.map), options.jobs, options.budget)
+    results = run(mutants, make_map(options.jobs, options.map, options.tests or [*TESTS]), options.jobs, options.budget)
     return report(results, lines, options.target)
 
 

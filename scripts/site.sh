@@ -10,3 +10,5 @@ site() {
         esac
     done
 }
+# `kernel_tests` are the tests of kernels, for what is too slow for all that are marked `native`.
+kernel_tests=(tests/native tests/numerics/test_fp32.py tests/executors/test_head_inputs.py tests/test_conformance.py tests/test_package.py)

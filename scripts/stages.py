@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
-"""Run a long stage of the checks, or skip it where nothing that it depends on has changed since it last passed.
+"""Run a stage of the checks, or skip it where nothing that it depends on has changed since it last passed.
 
+    scripts/stages.py --plan                            # each stage: would it run, and why
     scripts/stages.py STAGE [--always] -- COMMAND...    # run the command, or say why it is skipped
-    scripts/stages.py --list                            # each stage: would it run, and when it last passed
+    scripts/stages.py slow [--always] -- COMMAND...     # the same for the slow tests, whose files are appended
 
-What a stage depends on is listed below; its digest covers names and contents of these files. `.ci/passed.json` holds
-the digest with which each stage passed last. A stage that passes writes its line there; commit the file together with
-the change. `.ci/nightly` runs every stage, whatever the file says.
+The slow tests of each package of `src/intact` are a stage. It depends on its tests, on what these import, on the
+package, and on all packages that any of these imports: read from the files, not listed. The slow tests at the top of
+`tests/` that belong to no package are one more stage, which depends on everything. What other stages depend on is
+listed below.
+
+`.ci/passed.json` holds the digests of the inputs with which each stage passed last: of the working tree, whether
+committed or not. A stage that passes writes its line there; commit the file together with the change.
+INTACT_ALL_STAGES=1 has the effect of --always. This needs Python and git alone.
 """
 
 from __future__ import annotations
@@ -16,51 +22,185 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
+from architecture import PACKAGE, ROOT, files, imported, imports
+
 PASSED = ROOT / ".ci" / "passed.json"
-NATIVE = ["native", ":(exclude)native/wasm", "cmake", "CMakeLists.txt"]
-WASM = ["native", "cmake", "CMakeLists.txt"]
-KERNEL_TESTS = ["tests/native", "tests/numerics", "tests/executors", "tests/test_conformance.py"]
-REFERENCE = ["src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights"]
-RECIPES = ["docs/adding.md", "docs/operation.md"]
-JAVASCRIPT = [f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions")]
-PAGE = ["src/intact/markup/verify_page.py", "src/intact/cli/page.py"]
-CLUSTER = ["src/intact/cluster", "src/intact/evaluate/cluster.py", "src/intact/serve/replicas"]
-CLUSTER_TESTS = ["tests/cluster", "tests/evaluate/test_cluster.py", "tests/serve/test_replicas.py"]
+TESTS = ROOT / "tests"
+SHARED = ("src/intact/__init__.py", "tests/conftest.py", "tests/support")
+NATIVE = ("native", "cmake", "CMakeLists.txt")
+WASM = "native/wasm"  # not part of "native"
+KERNEL_TESTS = ("tests/native", "tests/numerics", "tests/executors", "tests/test_conformance.py")
+REFERENCE = ("src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights")
+RECIPES = ("docs/adding.md", "docs/operation.md")
+JAVASCRIPT = tuple(f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions"))
+PAGE = ("src/intact/markup/verify_page.py", "src/intact/cli/page.py")
+EVERYTHING = "."
+NO_TESTS = 5  # pytest's exit status if it finds none: a helper may mark tests in some cases only
+
+
+class Stage(NamedTuple):
+    """The inputs of a stage: files and folders, and the tests that it runs whole."""
+
+    paths: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    follow: bool = False
+    """If true, what the tests import is an input too."""
+
+
 STAGES = {
-    "tiers": [*NATIVE, "scripts/check_tiers.sh"],
-    "recipes": [*NATIVE, *REFERENCE, "src/intact/models", "tests/adding", "tests/support", *RECIPES],
-    "mutations": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/mutate.py"],
-    "sanitizers": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/sanitize.sh", "scripts/tiers.sh", "scripts/site.sh"],
-    "bare installation": [*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh", "scripts/tiers.sh"],
-    "browser": [*WASM, *REFERENCE, "js", "tests/js", "conformance/receipts", *JAVASCRIPT, *PAGE],
-    "cluster": [*CLUSTER, *CLUSTER_TESTS],
-    "aarch64": [*NATIVE, *KERNEL_TESTS, *REFERENCE, "tests/arm64", "scripts/arm64.sh", "scripts/site.sh"],
-}
-"""Stages, and the files and folders that each depends on."""
+    "site": Stage((EVERYTHING,), ("tests/test_docsite.py",)),
+    "tiers": Stage((*NATIVE, "scripts/check_tiers.sh")),
+    "recipes": Stage((*NATIVE, *REFERENCE, "src/intact/models", "tests/support", *RECIPES), ("tests/adding",)),
+    "sanitizers on scalar": Stage((*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/sanitize.sh", "scripts/site.sh")),
+    "bare scalar installation": Stage((*NATIVE, "build_backend", "pyproject.toml", "scripts/bare_install.sh")),
+    "few mutations": Stage((*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/mutate.py")),
+    "browser": Stage((*NATIVE, WASM, *REFERENCE, "js", "conformance/receipts", *JAVASCRIPT, *PAGE), ("tests/js",)),
+    "cluster": Stage((), ("tests/cluster", "tests/evaluate/test_cluster.py", "tests/serve/test_replicas.py"), True),
+    "aarch64": Stage(
+        (*NATIVE, *KERNEL_TESTS, *REFERENCE, "scripts/arm64.sh", "scripts/site.sh"), ("tests/arm64",)
+    ),
+}  # fmt: skip
+"""Stages other than the slow tests of packages."""
 
 
-def inputs(stage: str) -> str:
-    """Return the digest of what a stage depends on: of the working tree, whether committed or not."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *STAGES[stage]],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    digest = hashlib.sha256()
-    for name in sorted({name for name in listed.stdout.decode().split("\0") if name}):
-        path = ROOT / name
-        if path.is_file():
-            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+@cache
+def tree() -> list[str]:
+    """Return the names of all files that git knows or would add, but for records of runs."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
+    return sorted({name for name in listed if not name.startswith(".ci/") and (ROOT / name).is_file()})
+
+
+@cache
+def digest(path: str) -> str:
+    """Return the digest of the names and contents of the files at or below a path."""
+    found = hashlib.sha256()
+    for name in tree():
+        inside = name == path or name.startswith(f"{path}/")
+        if inside and not (path == "native" and name.startswith(f"{WASM}/")):
+            found.update(f"{name}\0{hashlib.sha256((ROOT / name).read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()[:16]
+
+
+@cache
+def packages() -> list[str]:
+    """Return the names of the packages and modules of `src/intact`; "_native" is the extension."""
+    names = {path.stem for path in PACKAGE.iterdir() if path.suffix in ("", ".py")}
+    return sorted({name for name in names if files(name) and not name.startswith("__")} | {"_native"})
+
+
+@cache
+def imported_by(package: str) -> list[str]:
+    """Return the packages that a package imports itself."""
+    return imports(package, packages())
+
+
+def with_imports(wanted: Iterable[str]) -> set[str]:
+    """Return packages and all that they import, however indirectly."""
+    found, left = set[str](), list(wanted)
+    while left:
+        if (name := left.pop()) not in found:
+            found.add(name)
+            left += imported_by(name)
+    return found
+
+
+def with_helpers(paths: Iterable[Path]) -> set[Path]:
+    """Return test files and all files below `tests/` that they import."""
+    found, left = set[Path](), list(paths)
+    while left:
+        if (path := left.pop()) not in found:
+            found.add(path)
+            for name in imported(path, TESTS):
+                parts = name.split(".")
+                places = [TESTS.joinpath(*parts[:end]).with_suffix(".py") for end in range(1, len(parts) + 1)]
+                left += [place for place in places if place.is_file()]
+    return found
+
+
+def used_by_tests(paths: Iterable[Path]) -> set[str]:
+    """Return the paths that tests depend on: packages, also those that are named in programs that they run.
+
+    Of the command, which imports what it needs when it needs it, only the package `cli` itself is counted.
+    """
+    used, folders = set[str](), set[str]()
+    for path in with_helpers(paths):
+        text = path.read_text(encoding="utf-8")
+        names = {name.partition("intact.")[2] for name in imported(path, TESTS) if name.startswith("intact.")}
+        names |= set(re.findall(r"\bintact\.(\w+)", text))
+        names = {name.partition(".")[0] for name in names if not name.startswith("__")}
+        if "cli" in names or '"intact"' in text:
+            folders.add("src/intact/cli")
+        used |= names & {*packages()} - {"cli"}
+        if not names <= {*packages()}:  # public names, such as intact.load
+            homes = imported(PACKAGE / "__init__.py", PACKAGE.parent)
+            used |= {name.split(".")[1] for name in homes if "." in name} & {*packages()}
+        folders |= set(re.findall(r"[\"'](docs|examples|benchmarks|conformance|scripts|js)[\"'/]", text))
+    return folders.union(*(sources(name) for name in with_imports(used)))
+
+
+def sources(package: str) -> list[str]:
+    """Return the paths of a package's sources."""
+    if package == "_native":
+        return ["src/intact/_native", *NATIVE]
+    module = f"src/intact/{package}.py"
+    return [module if (ROOT / module).exists() else f"src/intact/{package}"]
+
+
+@cache
+def slow_tests() -> dict[str, list[str]]:
+    """Return the stages of slow tests, and the files that hold these, also those that a helper marks."""
+    elsewhere = tuple(path for stage in STAGES.values() for path in stage.tests)
+    texts = {name: (ROOT / name).read_text("utf-8") for name in tree() if re.fullmatch(r"tests/.*\.py", name)}
+    slow = r"\bmark\.slow\b"
+    helpers = [Path(name).stem for name in texts if name.startswith("tests/support/") and re.search(slow, texts[name])]
+    if helpers:
+        slow += rf"|\bsupport(\.| import .*\b)({'|'.join(helpers)})\b"
+    found = defaultdict[str, list[str]](list)
+    for name, text in texts.items():
+        inside = any(name == other or name.startswith(f"{other}/") for other in elsewhere)
+        if Path(name).name.startswith("test_") and not inside and re.search(slow, text):
+            found[f"slow {owner(name)}"].append(name)
+    return dict(sorted(found.items()))
+
+
+def owner(test: str) -> str:
+    """Return the package that a test belongs to, or "others"."""
+    folder, _, rest = test.removeprefix("tests/").partition("/")
+    name = folder if rest else folder.removeprefix("test_").removesuffix(".py")
+    name = "_native" if name == "native" else name
+    return name if name in packages() else "others"
+
+
+def inputs(stage: str) -> dict[str, str]:
+    """Return the digest of each path that a stage depends on."""
+    if stage == "slow others":
+        paths = {EVERYTHING}
+    elif stage in STAGES:
+        paths = {*STAGES[stage].paths, *STAGES[stage].tests}
+        if STAGES[stage].follow:
+            tests = [name for name in tree() if name.startswith(STAGES[stage].tests) and name.endswith(".py")]
+            paths |= {*SHARED, *used_by_tests(ROOT / name for name in tests)}
+    else:
+        package, tests = stage.removeprefix("slow "), slow_tests()[stage]
+        folder = f"tests/{package.removeprefix('_')}/"
+        paths = {*SHARED, *(folder[:-1] if name.startswith(folder) else name for name in tests)}
+        paths |= used_by_tests(ROOT / name for name in tests)
+        paths |= {path for name in with_imports([package]) for path in sources(name)}
+    if EVERYTHING in paths:
+        paths = {WASM, *(name.partition("/")[0] for name in tree())}
+    return {path: digest(path) for path in sorted(paths)}
 
 
 def passed() -> dict[str, Any]:
@@ -69,42 +209,73 @@ def passed() -> dict[str, Any]:
     return found
 
 
-def note(stage: str, digest: str, seconds: float) -> None:
-    """Write that a stage has passed; stages may run beside each other."""
+def note(stages: dict[str, dict[str, str]], seconds: float) -> None:
+    """Write that stages have passed; other processes may do so at the same time."""
     with PASSED.with_name("run").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = passed()
-        known[stage] = {"inputs": digest, "date": f"{datetime.now(UTC):%Y-%m-%d}", "seconds": round(seconds)}
+        known = {name: last for name, last in passed().items() if name in {*STAGES, *slow_tests()}}
+        for stage, digests in stages.items():
+            known[stage] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "inputs": digests}
+            known[stage] |= {"seconds": round(seconds)} if stage in STAGES else {}  # the slow tests run together
+        lines = (f"{json.dumps(name)}: {json.dumps(known[name])}" for name in sorted(known))
         temporary = PASSED.with_suffix(".new")
-        temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
         temporary.replace(PASSED)
 
 
+def why(stage: str, always: bool) -> str:
+    """Return why a stage would run, or nothing if it would not."""
+    if always:
+        return "asked for"
+    if stage not in passed():
+        return "never passed"
+    now, then = inputs(stage), passed()[stage]["inputs"]
+    changed = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
+    more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+    return f"changed: {', '.join(changed[:4])}{more}" if changed else ""
+
+
+def plan(always: bool) -> None:
+    """Print what would run."""
+    for stage in [*STAGES, *slow_tests()]:
+        reason, last = why(stage, always), passed().get(stage)
+        took = f", in {last['seconds']} s" if last and stage in STAGES else ""
+        passed_on = f"; passed on {last['date']}{took}" if last else ""
+        print(f"{'run ' if reason else 'skip'} {stage}: {reason or 'unchanged'}{passed_on}")
+
+
 def main() -> int:
-    """Run or skip one stage."""
+    """Run or skip one stage, or print the plan."""
     words = sys.argv[1:]
     cut = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", nargs="?", choices=STAGES)
+    parser.add_argument("stage", nargs="?", choices=[*STAGES, "slow"])
     parser.add_argument("--always", action="store_true", default=bool(os.environ.get("INTACT_ALL_STAGES")))
-    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--plan", action="store_true")
     options, command = parser.parse_args(words[:cut]), words[cut + 1 :]
-    if options.list:
-        for stage in STAGES:
-            last = passed().get(stage, {})
-            state = "unchanged" if last.get("inputs") == inputs(stage) else "would run"
-            print(f"{stage}: {state}; passed {last.get('date', 'never')}")
+    if options.plan:
+        plan(options.always)
         return 0
     if not options.stage or not command:
         parser.error("name a stage, and behind -- the command that runs it")
-    digest, last = inputs(options.stage), passed().get(options.stage, {})
-    if last.get("inputs") == digest and not options.always:
-        print(f"SKIPPED {options.stage}: passed on {last['date']} with these inputs ({digest[:12]}, .ci/passed.json)")
+    stages = [*slow_tests()] if options.stage == "slow" else [options.stage]
+    due = {}
+    for stage in stages:
+        if reason := why(stage, options.always):
+            print(f"RUNNING {stage}: {reason}", flush=True)
+            due[stage] = inputs(stage)
+        else:
+            print(f"SKIPPED {stage}: passed on {passed()[stage]['date']} with these inputs (.ci/passed.json)")
+    if not due:
         return 0
+    if options.stage == "slow":
+        command += sorted(name for stage in due for name in slow_tests()[stage])
     began = time.monotonic()
     status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if options.stage == "slow" and status == NO_TESTS:
+        status = 0
     if status == 0:
-        note(options.stage, digest, time.monotonic() - began)
+        note(due, time.monotonic() - began)
     return status
 
 

@@ -1,45 +1,149 @@
 """Stages of the checks are skipped only where the same inputs have passed."""
 
+import json
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+SLOW = "import pytest\n\n{imports}\n\n\n@pytest.mark.slow\ndef test_a_property():\n    pass\n"
+FILES = {
+    ".ci/run": "",
+    "docs/page.md": "A page.\n",
+    "native/sum.cpp": "int sum(int a, int b) { return a + b; }\n",
+    "native/wasm/glue.cpp": "int glue() { return 1; }\n",
+    "src/intact/__init__.py": "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from intact.middle import load\n",
+    "src/intact/_native/__init__.pyi": "",
+    "src/intact/kernels/__init__.py": "from intact import _native\n",
+    "src/intact/low/__init__.py": "",
+    "src/intact/middle/__init__.py": "def load():\n    from ..low import unused\n",
+    "src/intact/single.py": "",
+    "src/intact/top/__init__.py": "import intact.middle\n",
+    "tests/conftest.py": "",
+    "tests/support/__init__.py": "",
+    "tests/support/made.py": "import intact.single\n",
+    "tests/kernels/test_kernels.py": SLOW.format(imports=""),
+    "tests/low/test_low.py": SLOW.format(imports=""),
+    "tests/low/test_fast.py": "import intact.top\n",
+    "tests/middle/test_middle.py": SLOW.format(imports="from support import made"),
+    "tests/test_single.py": SLOW.format(imports="PROGRAM = 'import intact; intact.load()'"),
+    "tests/test_whole.py": SLOW.format(imports=""),
+    "tests/top/test_top.py": "import intact.top\n",
+}
+
+
+def checkout(folder, root):
+    """Make a checkout with a few packages, their tests, and the script."""
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    for name in ("stages.py", "architecture.py"):
+        (folder / "scripts").mkdir(exist_ok=True)
+        shutil.copy(root / "scripts" / name, folder / "scripts")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return folder
+
 
 @pytest.fixture
-def checkout(tmp_path, root):
-    """A checkout with one kernel, and the script."""
-    for folder in ("scripts", ".ci", "native", "docs"):
-        (tmp_path / folder).mkdir()
-    shutil.copy(root / "scripts/stages.py", tmp_path / "scripts")
-    (tmp_path / ".ci/run").write_text("")
-    (tmp_path / "native/sum.cpp").write_text("int sum(int a, int b) { return a + b; }\n")
-    (tmp_path / "docs/page.md").write_text("A page.\n")
-    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-
-    def stage(*command, options=()):
-        words = [sys.executable, "scripts/stages.py", "tiers", *options, "--", *command]
-        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    return tmp_path, stage
+def folder(tmp_path, root):
+    """A checkout in which no stage has passed."""
+    return checkout(tmp_path, root)
 
 
-def test_a_stage_is_skipped_until_what_it_depends_on_changes(checkout):
-    folder, stage = checkout
-    assert "ran" in stage("echo", "ran").stdout
-    (folder / "docs/page.md").write_text("Another page.\n")
-    assert "SKIPPED tiers" in stage("echo", "ran").stdout
-    (folder / "native/sum.cpp").write_text("int sum(int a, int b) { return a - b; }\n")
-    assert "ran" in stage("echo", "ran").stdout
-    (folder / "native/new.cpp").write_text("int one() { return 1; }\n")
-    assert "ran" in stage("echo", "ran").stdout
-    assert "SKIPPED" not in stage("echo", "ran", options=["--always"]).stdout
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory, root):
+    """A checkout in which the slow tests have passed."""
+    folder = checkout(tmp_path_factory.mktemp("passed"), root)
+    assert planned(folder, "slow") == {f"slow {name}": "never passed" for name in ALL}
+    assert run(folder, "slow", "--", "true").returncode == 0
+    assert not planned(folder, "slow")
+    return folder
 
 
-def test_a_stage_that_fails_is_not_noted(checkout):
-    folder, stage = checkout
-    assert stage("false").returncode == 1
+def run(folder, *words):
+    command = [sys.executable, "-S", "scripts/stages.py", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def planned(folder, start=""):
+    """Return the stages that would run, and why."""
+    lines = [line.split(maxsplit=1) for line in run(folder, "--plan").stdout.splitlines()]
+    return dict(text.split(": ", 1) for verb, text in lines if verb == "run" and text.startswith(start))
+
+
+def test_a_stage_is_skipped_until_what_it_depends_on_changes(folder):
+    tiers = ("tiers", "--", "echo", "ran")
+    assert "ran" in run(folder, *tiers).stdout
+    for name in ("docs/page.md", "native/wasm/glue.cpp"):
+        (folder / name).write_text("Another text.\n")
+        assert "SKIPPED tiers" in run(folder, *tiers).stdout
+    for name in ("native/sum.cpp", "native/new.cpp"):
+        (folder / name).write_text("int sum(int a, int b) { return a - b; }\n")
+        assert planned(folder, "tiers")["tiers"].startswith("changed: native;")
+        assert "ran" in run(folder, *tiers).stdout
+    assert "SKIPPED" not in run(folder, "tiers", "--always", "--", "echo", "ran").stdout
+
+
+def test_a_stage_that_fails_is_not_noted(folder):
+    assert run(folder, "tiers", "--", "false").returncode == 1
     assert not (folder / ".ci/passed.json").exists()
-    assert "ran" in stage("echo", "ran").stdout
-    assert (folder / ".ci/passed.json").exists()
+    assert planned(folder, "tiers") == {"tiers": "never passed"}
+    assert "ran" in run(folder, "tiers", "--", "echo", "ran").stdout
+    assert "tiers" in json.loads((folder / ".ci/passed.json").read_text())
+
+
+ALL = {"kernels", "low", "middle", "single", "others"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("src/intact/low/new.py", {"low", "middle", "single", "others"}),  # single's test loads by middle
+        ("src/intact/middle/__init__.py", {"middle", "single", "others"}),
+        ("src/intact/single.py", {"middle", "single", "others"}),  # middle's test imports a helper that imports it
+        ("src/intact/top/__init__.py", {"others"}),  # the stage of tests that belong to no package
+        ("native/sum.cpp", {"kernels", "others"}),
+        ("native/wasm/glue.cpp", {"others"}),
+        ("docs/page.md", {"others"}),
+        ("tests/low/test_fast.py", {"low", "others"}),
+        ("tests/middle/test_middle.py", {"middle", "others"}),
+        ("tests/support/made.py", ALL),
+        ("tests/conftest.py", ALL),
+        ("src/intact/__init__.py", ALL),
+        (".ci/nightly.json", set()),
+    ],
+)
+def test_slow_tests_run_for_the_packages_whose_inputs_changed(passed, change, expected):
+    (passed / change).write_text(FILES.get(change, "") + "\n")
+    found = planned(passed, "slow")
+    (passed / change).unlink()
+    if change in FILES:
+        (passed / change).write_text(FILES[change])
+    assert found.keys() == {f"slow {name}" for name in expected}
+
+
+def test_slow_tests_are_given_the_files_that_hold_some_of_the_packages_that_changed(folder):
+    listed = [f"tests/{name}.py" for name in ("kernels/test_kernels", "low/test_low", "middle/test_middle")]
+    listed += ["tests/test_single.py", "tests/test_whole.py"]
+    assert run(folder, "slow", "--", "echo", "given").stdout.splitlines()[-1] == " ".join(["given", *listed])
+    (folder / "src/intact/kernels/__init__.py").write_text("")
+    last = run(folder, "slow", "--", "echo", "given").stdout.splitlines()[-1]
+    assert last == "given tests/kernels/test_kernels.py tests/test_whole.py"
+
+
+def test_slow_tests_that_a_helper_marks_have_a_stage_too(folder):
+    (folder / "tests/support/tiers.py").write_text("import pytest\n\nALL = [pytest.param(1, marks=pytest.mark.slow)]\n")
+    (folder / "tests/top/test_top.py").write_text("from support.tiers import ALL\n")
+    assert "slow top" in planned(folder, "slow")
+    assert run(folder, "slow", "--", "sh", "-c", "exit 5").returncode == 0  # of which pytest selects none here
+    assert not planned(folder, "slow")
+
+
+def test_slow_tests_of_stages_of_their_own_are_left_to_these(folder):
+    (folder / "tests/js").mkdir()
+    (folder / "tests/js/test_page.py").write_text(FILES["tests/test_whole.py"])
+    assert "tests/js" not in run(folder, "slow", "--", "echo").stdout
+    assert run(folder, "browser", "--", "true").returncode == 0
+    (folder / "tests/js/test_page.py").write_text("")
+    assert planned(folder, "browser")["browser"].startswith("changed: tests/js;")

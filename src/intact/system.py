@@ -61,14 +61,14 @@ def read_in_small_parts(file: int) -> None:
 
     Who maps the file and touches a page of a larger part gets all of it into memory. Without advice, do nothing.
     """
-    if hasattr(os, "posix_fadvise"):
+    if sys.platform not in ("win32", "darwin") and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
 
 
 def flush_and_forget(file: int) -> None:
     """Wait until an open file is on the disk, and have the system's cache drop it; without advice, the former alone."""
     os.fsync(file)
-    if hasattr(os, "posix_fadvise"):
+    if sys.platform not in ("win32", "darwin") and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import re
 import signal
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
@@ -96,8 +97,9 @@ class Gateway:
         await receive()
         tasks = {asyncio.create_task(self.fleet.watch()), asyncio.create_task(self._cut_in_time())}
         loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError, AttributeError, RuntimeError, ValueError):  # not everywhere
-            loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(self.fleet.restart())))
+        if sys.platform != "win32":  # which has no such signal
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # not in every thread
+                loop.add_signal_handler(signal.SIGHUP, lambda: tasks.add(loop.create_task(self.fleet.restart())))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._ending = True
