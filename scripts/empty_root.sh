@@ -46,9 +46,9 @@ make_base() {
 inside() {
     local variables=("HOME=$home" PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PIP_PROGRESS_BAR=off) line
     while IFS= read -r line; do variables+=("$line"); done < <(pip_settings; env | grep -iE '^(https?|no)_proxy=' || true)
-    [ -z "${INTACT_EMPTY_NATIVE:-}" ] || variables+=("PIP_CONFIG_SETTINGS=wheel.cmake=false sdist.include=src/intact/_native*.so")
+    [ -z "${INTACT_EMPTY_NATIVE:-}" ] || variables+=(SKBUILD_WHEEL_CMAKE=false SKBUILD_WHEEL_PY_API=py3 "SKBUILD_SDIST_INCLUDE=src/intact/_native*.so")
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-    unshare --mount --pid --ipc --uts --fork bash -euo pipefail -c '
+    unshare --mount --pid --ipc --uts --fork --kill-child bash -euo pipefail -c '
         root=$1 clone=$2 command=$3
         shift 3
         mount -t proc proc "$root/proc"
@@ -74,13 +74,16 @@ inside() {
 
 mkdir -p "$cache"
 [ -d "$base" ] || make_base
-if [ $# -eq 0 ] || [ ! -e "$root$clone/.venv/bin/pytest" ]; then
+if [ $# -eq 0 ] || [ ! -d "$root" ]; then
     rm -rf "$root"
     cp -a "$base" "$root"
     git clone -q --depth 1 "file://$PWD" "$root$clone"
-    [ -z "${INTACT_EMPTY_NATIVE:-}" ] || cp "$INTACT_EMPTY_NATIVE" "$root$clone/src/intact/"
-    chroot "$root" chown -R user:user "$home"
+else
+    git -c safe.directory='*' -C "$root$clone" fetch -q --depth 1 "file://$PWD" HEAD
+    git -c safe.directory='*' -C "$root$clone" reset -q --hard FETCH_HEAD
 fi
+[ -z "${INTACT_EMPTY_NATIVE:-}" ] || cp "$INTACT_EMPTY_NATIVE" "$root$clone/src/intact/"
+chroot "$root" chown -R user:user "$home"
 if [ $# -eq 0 ]; then
     for name in run test; do
         printf '\n==== %s\n' "$(readme $name)"
