@@ -64,6 +64,7 @@ def test_python(page, named, capsys):
     assert re.search(r"^[0-9a-f]{16}/\d", told, re.MULTILINE)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_curl(page, named):
     (command,) = re.findall(r"^```\n(curl .*?)^```", page, re.MULTILINE | re.DOTALL)
     command = command.replace("http://127.0.0.1:8000", named.url)

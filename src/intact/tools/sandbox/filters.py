@@ -1,8 +1,9 @@
 """Filters on system calls, as the programs that the kernel loads (classic BPF), built by libseccomp.
 
 There are two. `strict` is the whole protection where there is no other: a short list of calls is allowed, none of which
-takes a path, an address or another process. `narrow` stands behind namespaces, which already hide files, network and
-processes: it takes away new processes, sockets, memory that no limit counts, and doors into the kernel.
+takes an address or another process, and calls on paths find no file. `narrow` stands behind namespaces, which already
+hide files, network and processes: it takes away new processes, sockets, memory that no limit counts, and doors into the
+kernel.
 """
 
 from __future__ import annotations
@@ -16,16 +17,28 @@ from typing import Any
 from intact.packages import install
 
 STRICT = """
-    read readv write writev close lseek fstat dup brk mmap munmap mprotect mremap madvise rt_sigaction
-    rt_sigprocmask rt_sigreturn sigaltstack restart_syscall futex set_robust_list sched_yield
+    read readv write writev close lseek fstat dup dup2 dup3 pipe pipe2 brk mmap munmap mprotect mremap madvise
+    rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall futex set_robust_list sched_yield
     sched_getaffinity getpid gettid getuid geteuid getgid getegid getrandom getrusage times uname
-    clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time select pselect6 poll ppoll exit
-    exit_group
+    clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time select pselect6 poll ppoll
+    alarm getitimer setitimer pause exit exit_group
 """
 """What an interpreter needs that has loaded its modules: memory, clocks, and files that are already open."""
 
 STRICT_FCNTL = ("F_GETFD", "F_SETFD", "F_GETFL", "F_DUPFD", "F_DUPFD_CLOEXEC")
 """What `strict` allows of fcntl: others name a process that the kernel shall signal, or take locks and leases."""
+
+STRICT_PATHS = """
+    open openat openat2 stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat chdir
+    unlink unlinkat rmdir execve
+"""
+"""Answered by `strict` as where there is no file, which is what bubblewrap's empty file system answers."""
+
+STRICT_SIGNALS = ("kill", "tgkill")
+"""Allowed by `strict` on the process itself, as when it aborts."""
+
+OWN_PROCESS = 0x0BADC0DE
+"""Stands for the process's own number in the filter: only the process that loads it knows that."""
 
 NARROW = """
     fork vfork clone clone3 execveat memfd_create memfd_secret shmget shmat shmctl msgget semget mq_open
@@ -54,14 +67,16 @@ def available() -> str | None:
 
 @cache
 def strict() -> bytes:
-    """Return the filter that allows `STRICT` and `STRICT_FCNTL` and refuses everything else."""
+    """Return the filter that allows `STRICT`, `STRICT_FCNTL` and `STRICT_SIGNALS` and refuses everything else."""
     import fcntl
 
     import pyseccomp
 
     commands = [("fcntl", pyseccomp.Arg(1, pyseccomp.EQ, getattr(fcntl, command))) for command in STRICT_FCNTL]
-    calls = [*((name,) for name in STRICT.split()), *commands]
-    return _program(pyseccomp.ERRNO(errno.EPERM), pyseccomp.ALLOW, calls)
+    itself = pyseccomp.Arg(0, pyseccomp.MASKED_EQ, 0xFFFFFFFF, OWN_PROCESS)
+    calls = [*((name,) for name in STRICT.split()), *commands, *((name, itself) for name in STRICT_SIGNALS)]
+    absent = [(pyseccomp.ERRNO(errno.ENOENT), name) for name in STRICT_PATHS.split()]
+    return _program(pyseccomp.ERRNO(errno.EPERM), pyseccomp.ALLOW, calls, absent)
 
 
 @cache

@@ -249,8 +249,8 @@ def _start(
         orders.seek(0)
         started = orders.read(len(STARTED)) == STARTED
     status = process.returncode
-    if chosen.kind == "bubblewrap" and 128 < status <= 128 + signal.NSIG:
-        status = 128 - status  # bubblewrap tells signals as shells do
+    if 128 < status <= 128 + signal.NSIG:
+        status = 128 - status  # bubblewrap tells signals as shells do; without it the outcome is the same
     out, err = (text.decode("utf-8", "replace") for text in texts)
     ended = cut or _ending(status)
     if not started and ended != "time":

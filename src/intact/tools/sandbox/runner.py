@@ -4,9 +4,11 @@ import ast
 import builtins
 import collections
 import contextlib
+import functools
 import gc
 import itertools
 import json
+import linecache
 import os
 import random
 import sys
@@ -15,10 +17,11 @@ from types import CodeType
 from typing import Any
 
 STRICT_MODULES = """
-    __future__ abc array ast bisect calendar cmath collections collections.abc contextlib copy csv ctypes
-    dataclasses datetime decimal difflib enum fractions functools gc hashlib heapq inspect io itertools json
-    keyword linecache math numbers operator os os.path pprint random re sched secrets statistics string struct
-    sys textwrap time timeit tokenize traceback types typing unicodedata warnings weakref zlib _strptime
+    __future__ abc array ast base64 binascii bisect calendar cmath collections collections.abc contextlib
+    copy csv ctypes dataclasses datetime decimal difflib enum errno fractions functools gc glob graphlib hashlib heapq
+    html inspect io itertools json keyword linecache logging math numbers operator os os.path pathlib pickle
+    pprint queue random re sched secrets shlex signal socket statistics string struct subprocess sys textwrap
+    threading time timeit tokenize traceback types typing unicodedata urllib.parse uuid warnings weakref zlib _strptime
     encodings.ascii encodings.latin_1 encodings.utf_16 encodings.utf_32 encodings.idna
 """
 """Loaded beforehand where no file may be opened afterwards."""
@@ -45,10 +48,35 @@ STEP_BYTES = 1 << 13
 LARGEST = 1 << 20
 """Bytes of the largest integer; a larger one takes all steps, as arithmetic on it takes seconds."""
 
+OWN_PROCESS = (0x0BADC0DE).to_bytes(4, sys.byteorder)
+"""Stands in a filter for the number of the process that loads it."""
+
 STARTED = b"!"
 """Written over the order's first byte once all is in force."""
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 38, 22, 2
+
+
+def load_modules(names: str) -> int:
+    """Load modules and the text of what is loaded, for tracebacks; return the bytes of address space that it took."""
+
+    def size() -> int:
+        try:
+            with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+                return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+        except OSError:
+            return 0  # /proc is not mounted: modules then count as the program's memory
+
+    before = size()
+    for name in names.split():
+        __import__(name)
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if path and path.endswith(".py"):
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is not loaded in bubblewrap
+                # the form of an entry whose lines are split when they are asked for, and whose file is not looked at
+                linecache.cache[path] = (functools.partial(str, file.read()),)
+    return size() - before
 
 
 def limit(values: dict[str, int]) -> None:
@@ -201,11 +229,13 @@ def main() -> None:
     with os.fdopen(paper, "rb", closefd=False) as file:
         order = json.load(file)
     if order["strict"]:
-        for name in STRICT_MODULES.split():
-            __import__(name)
+        # in a function of its own: a loop here would let the interpreter specialise the calls below it, and a program
+        # could nest one call deeper than in bubblewrap
+        order["limits"]["AS"] += load_modules(STRICT_MODULES)
     limit(order["limits"])
     if order["kind"] != "bubblewrap" or order["filter"]:
-        restrict(bytes.fromhex(order["filter"]), order["parent"])
+        own = os.getpid().to_bytes(4, sys.byteorder)
+        restrict(bytes.fromhex(order["filter"]).replace(OWN_PROCESS, own), order["parent"])
     os.lseek(paper, 0, os.SEEK_SET)
     os.write(paper, STARTED)  # from here on what happens is the program's doing
     os.close(paper)
