@@ -42,7 +42,7 @@ While a run goes on
   intact report gsm8k.jsonl --watch
 With the seconds that this machine would take for the tokens of each run
   intact bench --json --only prompt --only stream > bench.json
-  intact report greedy.jsonl vote8.jsonl --machine bench.json
+  intact report greedy.jsonl vote8.jsonl --machine bench.json --out seconds.html
 """
 
 
