@@ -41,7 +41,7 @@ from intact.cli.app import app
 
 results = []
 for words in json.loads(sys.argv[1]):
-    result = CliRunner().invoke(app, words, prog_name="intact")
+    result = CliRunner().invoke(app, words, input="Hello", prog_name="intact")
     results.append([result.exit_code, result.stdout, result.stderr])
 loaded = sorted(name for name in ABSENT if name in sys.modules)
 print(json.dumps([results, loaded]))
@@ -65,6 +65,7 @@ DATA: dict[str, list[dict[str, Any]]] = {
 }
 RUN = {
     "run": "run tiny.gguf Hello --max-tokens 4 --receipt a.receipt",
+    "chat": "chat tiny.gguf --max-tokens 4",
     "verify": "verify a.receipt --model tiny.gguf",
     "solve": "solve self_consistency What? --model tiny.gguf -n 4 --max-tokens 8",
     "latex": "solve latex.py:irrational What? --model tiny.gguf --max-tokens 4",

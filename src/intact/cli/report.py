@@ -146,7 +146,7 @@ def _print_scores(arms: Sequence[ReportArm]) -> None:
         for one in differences_of(arms):
             show(in_words(one))
     except NotInstalledError as error:
-        show(f"the runs are not compared: {error}", style="yellow")
+        show(f"the runs are not compared, without the extra evaluate: {error}", style="yellow")
     for warning in [*reservations_of(arms), *caveats_of(arms)]:
         show(warning.text, style="yellow")
 
