@@ -35,9 +35,14 @@ def check_installed(what: str, *packages: str) -> None:
     NotInstalledError
         If one is missing.
     """
-    missing = [name for name in packages if not _importable(_MODULES.get(name, name.replace("-", "_")))]
-    if missing:
-        raise NotInstalledError(f"{what} needs {', '.join(missing)}: {install(*missing)}")
+    absent = missing(*packages)
+    if absent:
+        raise NotInstalledError(f"{what} needs {', '.join(absent)}: {install(*absent)}")
+
+
+def missing(*packages: str) -> list[str]:
+    """Return those of some packages, by their names on package indexes, that are not installed."""
+    return [name for name in packages if not _importable(_MODULES.get(name, name.replace("-", "_")))]
 
 
 def _importable(module: str) -> bool:

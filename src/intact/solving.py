@@ -253,7 +253,8 @@ def solve(
     parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
     check_method(found, parameters)
     found.check_sampling(sampling)
-    check_reader(read_answer if isinstance(question, str) else question.read)
+    if isinstance(question, Problem):
+        check_reader(question.read)
     mixed = TextMix.of(mix, shadow)
     with opened(model, now=now, mix=mixed) as backends:
         if isinstance(question, str):

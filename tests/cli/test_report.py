@@ -90,6 +90,22 @@ def test_what_was_kept_of_a_run_meanwhile_changes_no_byte_and_is_gone_in_the_end
     assert 'http-equiv="refresh"' not in (tmp_path / "report.html").read_text()
 
 
+def test_scores_and_differences_are_printed_and_no_file_is_written(runs, intact_command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = intact_command("report", runs["vote"], runs["greedy"], runs["changed"])
+    assert result.code == 0, result.err
+    rows = [re.split(r"  +", line.strip()) for line in result.out.splitlines() if line.startswith(" self_consistency")]
+    records = [json.loads(line) for line in runs["vote"].read_text().splitlines()[1:-1]]
+    right, tokens = sum(one["correct"] for one in records), sum(one["cost"]["tokens"] for one in records)
+    assert [(row[0], row[1], *row[3:]) for row in rows] == [
+        ("self_consistency n=6 (vote)", f"{right / 8:.1%}", "8", f"{tokens:,}")
+    ]
+    told = " ".join(result.out.split())
+    assert "self_consistency n=6 (vote) − chain_of_thought (greedy) on gsm8k: " in told
+    assert "are not compared: their problems have the same names but are not the same." in told
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_machine_is_stated_in_the_report(report, runs):
     assert "reads 400 tokens and takes 60 steps a second (as given)" in report(
         runs["greedy"], "--machine", "read=400,write=60"

@@ -12,10 +12,12 @@ import pytest
 
 import intact
 from intact.reason import Extend, Steps, method
+from intact.reason.aggregate.votes import elect
 from intact.reason.driver import Driver
 from intact.reason.problem import Problem, whole_text
 from intact.reason.services import MethodJob
 from intact.reason.testing.toy import MarkovBackend
+from intact.score.answers import read_answer
 from intact.serve.apis.openai import reasoning
 from intact.serve.app import create_app
 from intact.serve.errors import ApiError
@@ -250,7 +252,6 @@ def test_no_program_of_a_request_runs_without_protection(server, monkeypatch, re
 @pytest.mark.parametrize(
     ("package", "command", "own"),
     [
-        ("math_verify", "math-verify", {"method": "self_consistency", "answer": "expression"}),
         ("llguidance", "llguidance", {"regex": "[ab]"}),
     ],
 )
@@ -294,3 +295,19 @@ def test_a_method_that_fails_after_it_has_written_is_an_error_and_no_answer():
     with pytest.raises(ApiError, match="breaking failed: no more paper") as caught:
         reasoning._checked(result)
     assert caught.value.status == 500
+
+
+def test_an_answer_that_the_server_cannot_read_is_no_fault_of_the_request(monkeypatch):
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+
+    @method("none")
+    def irrational(problem: Problem) -> Steps:
+        samples = yield [Extend(problem.start)]
+        problem.read(r"The answer is \sqrt{7}.")
+        return elect(problem, samples)
+
+    job = MethodJob(irrational, Problem("p", "ask", read_answer), {})
+    ((_, result),) = Driver({"toy": MarkovBackend()}).solve([job])
+    with pytest.raises(ApiError, match="is no number, and reading it needs math-verify") as caught:
+        reasoning._checked(result)
+    assert (caught.value.status, caught.value.code) == (501, "unavailable")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from intact.errors import ParameterError
@@ -95,6 +96,17 @@ def test_corrections_by_hand():
     assert benjamini_hochberg(p).p == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.5])
     assert benjamini_hochberg(p, 0.06).rejected.tolist() == [True, True, True, False]
     assert stats.false_discovery_control(p) == pytest.approx(benjamini_hochberg(p).p)
+
+
+def test_corrections_are_those_of_statsmodels_to_the_bit():
+    rng = np.random.default_rng(5)
+    for size in (1, 2, 7, 40):
+        for p in (rng.random(size), rng.random(size).round(1), rng.random(size) ** 4):
+            for level in (0.05, 0.3):
+                for own, name in ((holm, "holm"), (benjamini_hochberg, "fdr_bh")):
+                    rejected, adjusted, *_ = multipletests(p, level, name)
+                    found = own(p, level)
+                    assert (found.p.tolist(), found.rejected.tolist()) == (adjusted.tolist(), rejected.tolist())
 
 
 def test_two_one_sided_tests_are_two_t_tests_and_their_interval_decides():

@@ -167,8 +167,8 @@ def test_degenerate_samples_are_named(call, message):
 
 @pytest.mark.parametrize("library", ["scipy", "statsmodels"])
 def test_what_is_not_installed_is_named(library, monkeypatch):
-    from intact.stats import holm
+    from intact.stats import tost
 
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ParameterError, match=rf"needs {library}: pip install {library}$"):
-        bootstrap([1, 0]) if library == "scipy" else holm([0.5])
+        bootstrap([1, 0]) if library == "scipy" else tost([1, 0], [0, 1], 0.5)

@@ -1,4 +1,4 @@
-"""``intact report``: a report of runs, as one HTML file or as Markdown."""
+"""``intact report``: the scores of runs in the terminal, and a report of them as one HTML file or as Markdown."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, note
-from intact.errors import ParameterError
+from intact.cli.output import emit, new_table, note, out, show
+from intact.errors import NotInstalledError, ParameterError
 from intact.files import write_whole
-from intact.packages import check_installed
+from intact.packages import install, missing
 
 if TYPE_CHECKING:
+    from intact.evaluate.report.arms import ReportArm
     from intact.evaluate.report.blocks import ReportDocument
-    from intact.evaluate.report.machine import IdealMachine
+    from intact.evaluate.results import EvaluationRun
 
 LOOK, REFRESH = 2.0, 10
 """Seconds from one look at the runs' files to the next, and after which a browser loads a page again."""
+WATCHED = Path("report.html")
+"""The report that --watch writes without --out."""
+PACKAGES = "matplotlib", "scipy"
+"""What pictures and fitted laws need."""
 EXAMPLES = """\
-One run
+The scores of runs and their differences
+  intact report greedy.jsonl vote8.jsonl
+The whole report of one run
   intact report gsm8k.jsonl --out gsm8k.html
 Several, compared problem by problem
   intact report greedy.jsonl vote8.jsonl vote32.jsonl --out methods.html
@@ -34,18 +42,22 @@ While a run goes on
   intact report gsm8k.jsonl --watch
 With the seconds that this machine would take for the tokens of each run
   intact bench --json --only prompt --only stream > bench.json
-  intact report greedy.jsonl vote8.jsonl --machine bench.json
+  intact report greedy.jsonl vote8.jsonl --machine bench.json --out seconds.html
 """
 
 
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Result files of intact eval.")],
     out_file: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="The report: .html, or .md with pictures in files next to it."
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Write the whole report: .html, or .md with pictures in files next to it.",
+            show_default=f"{WATCHED} with --watch",
         ),
-    ] = Path("report.html"),
+    ] = None,
     title: Annotated[str, typer.Option("--title", help="The title of the report.", show_default=False)] = "",
     machine: Annotated[
         str,
@@ -63,54 +75,96 @@ def command(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Report runs: tables with intervals, curves with fitted laws, costs, calibration, failures with their texts."""
-    from intact.evaluate.report.contents import as_list
+    """Report runs: scores with intervals, and with --out curves, fitted laws, costs, failures with their texts."""
+    from intact.evaluate.report.arms import arms_of
     from intact.evaluate.report.machine import A100_175B, IdealMachine
 
-    check_installed("a report", "matplotlib", "scipy", "statsmodels")
-    if out_file.suffix not in (".html", ".md"):
+    if out_file is not None and out_file.suffix not in (".html", ".md"):
         raise ParameterError(f"--out must end in .html or .md, got {out_file}")
     if len(set(runs)) < len(runs):
         raise ParameterError("a run was given twice")
     if watch and json:
         raise ParameterError("--watch writes the report again and again: leave out --json")
     ideal = IdealMachine.parse(machine) if machine else A100_175B
-    for sources in _versions(runs) if watch else [{run: run for run in runs}]:
+    if not watch:
+        found = _read({run: run for run in runs})
+        if not json:
+            _print_scores(arms_of(found))
+        if out_file is None and not json:
+            note(f"--out {WATCHED} writes costs, curves, calibration and failures with their texts")
+            return
+        from intact.evaluate.report.contents import as_list, report
+
+        made = report(found, title, ideal)
+        written = [] if out_file is None else _write(made, out_file)
+        if json:
+            emit({"files": written, "sections": as_list(made)})
+            return
+        note(f"{out_file}: {', '.join(section.title for section in made.sections)}")
+        if absent := missing(*PACKAGES):
+            note(f"what needs {', '.join(absent)} (extra evaluate) is left out: {install(*absent)}")
+        return
+    from intact.evaluate.report.contents import report
+
+    out_file = out_file or WATCHED
+    for sources in _versions(runs):
         try:
-            made, files = _written(sources, out_file, title, ideal, REFRESH if watch else None)
+            made = report(_read(sources), title, ideal)
         except ParameterError:
-            if not watch or all(source.is_file() for source in sources.values()):
+            if all(source.is_file() for source in sources.values()):
                 raise
             continue  # a run has ended meanwhile: the next look finds its result
-        if json:
-            emit({"files": [str(out_file.with_name(name)) for name in files], "sections": as_list(made)})
-        elif watch:
-            there = sum(run == source for run, source in sources.items())
-            note(f"{out_file}: {there} of {len(runs)} runs are complete")
-        else:
-            note(f"{out_file}: {', '.join(section.title for section in made.sections)}")
+        there = sum(run == source for run, source in sources.items())
+        _write(made, out_file, REFRESH if there < len(sources) else None)
+        note(f"{out_file}: {there} of {len(runs)} runs are complete")
 
 
-def _written(
-    sources: Mapping[Path, Path], out_file: Path, title: str, machine: IdealMachine, refresh: int | None
-) -> tuple[ReportDocument, list[str]]:
-    """Write the report of runs, each read from its source; return it with the names of its files."""
+def _read(sources: Mapping[Path, Path]) -> dict[Path, EvaluationRun]:
+    """Read runs, each from its source."""
     from intact.evaluate.files import read
-    from intact.evaluate.report.contents import report
+
+    return {run: read(source) for run, source in sources.items()}
+
+
+def _print_scores(arms: Sequence[ReportArm]) -> None:
+    """Print the main score of each run with its interval, problems and tokens, and the differences of runs."""
+    from intact.evaluate.report.formatting import bounds, percent
+    from intact.evaluate.report.sections.comparisons import differences_of, in_words, reservations_of
+    from intact.evaluate.report.sections.scores import caveats_of
+
+    labels = {arm.label for arm in arms}
+    first = ("run", "task") if len(labels) > 1 else (f"run of {min(labels)}",)
+    numbers = "problems", "tokens"
+    table = new_table(*first, "right", "95% interval", *numbers, right=numbers, whole=["right", "95% interval"])
+    for arm in arms:
+        score = arm.score("accuracy", "acc")
+        shares = ("", "") if score is None else (percent(score.value), bounds(score.low, score.high))
+        tokens = sum(record.cost["tokens"] for record in arm.records)
+        table.add_row(*map(Text, (arm.name, arm.label)[: len(first)]), *shares, f"{len(arm.rates):,}", f"{tokens:,}")
+    out().print(table)
+    try:
+        for one in differences_of(arms):
+            show(in_words(one))
+    except NotInstalledError as error:
+        show(f"the runs are not compared, without the extra evaluate: {error}", style="yellow")
+    for warning in [*reservations_of(arms), *caveats_of(arms)]:
+        show(warning.text, style="yellow")
+
+
+def _write(made: ReportDocument, out_file: Path, refresh: int | None = None) -> list[str]:
+    """Write a report, and return its files; a browser loads one with `refresh` again after so many seconds."""
     from intact.evaluate.report.html import html
     from intact.evaluate.report.markdown import markdown
 
-    made = report({run: read(source) for run, source in sources.items()}, title, machine)
     if out_file.suffix == ".html":
-        going_on = any(run != source for run, source in sources.items())
-        files = {out_file.name: html(made, refresh if going_on else None)}
+        files = {out_file.name: html(made, refresh)}
     else:
         text, files = markdown(made, out_file.stem)
         files[out_file.name] = text
     out_file.parent.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_whole(out_file.with_name(name), content)
-    return made, list(files)
+    return [str(out_file.with_name(name)) for name in files]
 
 
 def _versions(runs: Sequence[Path], every: float = LOOK) -> Iterator[dict[Path, Path]]:

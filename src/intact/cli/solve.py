@@ -125,7 +125,7 @@ def command(
     from intact.reason.services import MethodJob
     from intact.receipts.document import write_receipts
     from intact.score.answers import KINDS, READERS
-    from intact.score.available import check_method, check_reader
+    from intact.score.available import check_method
     from intact.solving import as_problem, solve_all
 
     if is_name(method) or method.endswith(".gguf"):
@@ -162,7 +162,6 @@ def command(
         raise ParameterError("there is no question")
     reader = answer or "expression"
     read = READERS[reader]
-    check_reader(read)
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
     with models.opened(named, mixes) as backends:

@@ -215,7 +215,7 @@ def command(
     from intact.evaluate.sweep.run import JOURNAL, Runner, read_steps, run_sweep
     from intact.evaluate.work import How
 
-    check_installed("intact sweep", "statsmodels", "scipy")
+    check_installed("intact sweep", "scipy")
     if work.out_folder.exists() and not work.out_folder.is_dir():
         raise ParameterError(f"--out: {work.out_folder} is a file; expected a folder")
     check_output("--plot", plot)

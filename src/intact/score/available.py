@@ -12,7 +12,7 @@ from intact.reason.registry import Method, find
 from intact.reason.services import read_text
 from intact.reason.tools import TOOLS
 from intact.score import symbolic
-from intact.score.answers import expression, read_answer
+from intact.score.answers import expression
 from intact.score.scorers import scorer_kind
 from intact.tools import sandbox
 
@@ -71,8 +71,11 @@ def check_data(method: Method, parameters: Mapping[str, Any], data: Iterable[Map
 
 
 def check_reader(read: Callable[[str], str | None]) -> None:
-    """Raise NotInstalledError if reading an answer so may take computer algebra, and that is missing."""
-    if read in (expression, read_answer):
+    """Raise NotInstalledError if answers are read as expressions alone and computer algebra is missing.
+
+    `read_answer` needs it only for an answer that is no number, and raises then.
+    """
+    if read is expression:
         symbolic.check_installed()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from intact import packages
+from intact.errors import NotInstalledError
 from intact.process import WorkerProcess
 from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 
@@ -30,6 +31,9 @@ _algebra = WorkerProcess(PROGRAM, "math-verify", seconds=SECONDS, memory=MEMORY,
 
 @lru_cache(maxsize=8192)
 def _once(name: str, *arguments: str) -> Any:
+    if packages.missing(_algebra.package):
+        needs = f"reading it needs {_algebra.package} (extra solve): {packages.install(_algebra.package)}"
+        raise NotInstalledError(f"the answer {arguments[-1]!r:.80} is no number, and {needs}")
     return ask(_algebra, name, *arguments)
 
 

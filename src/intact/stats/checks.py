@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -24,7 +25,9 @@ def library(name: str) -> Any:
     NotInstalledError
         If its package is not installed.
     """
-    check_installed("this", name.partition(".")[0])
+    package = name.partition(".")[0]
+    if sys.modules.get(package) is None:  # fits ask thousands of times for what is there
+        check_installed("this", package)
     return import_module(name)
 
 

@@ -1,4 +1,4 @@
-"""Corrections of p-values for the number of comparisons, by statsmodels."""
+"""Corrections of p-values for the number of comparisons, to the bit as statsmodels computes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
-from intact.stats.checks import Booleans, Floats, finite, inside, library
+from intact.stats.checks import Booleans, Floats, Integers, finite, inside
 
 
 class Corrected(NamedTuple):
@@ -26,7 +26,10 @@ def holm(p: ArrayLike, level: float = 0.05) -> Corrected:
     ParameterError
         If there is no p-value or one does not lie in [0, 1].
     """
-    return _corrected(p, level, "holm")
+    values, order, level = _sorted(p, level)
+    left = np.arange(values.size, 0, -1)
+    rejected = np.logical_and.accumulate(values <= level / left)
+    return _in_order(np.maximum.accumulate(values * left), rejected, order)
 
 
 def benjamini_hochberg(p: ArrayLike, level: float = 0.05) -> Corrected:
@@ -39,13 +42,22 @@ def benjamini_hochberg(p: ArrayLike, level: float = 0.05) -> Corrected:
     ParameterError
         If there is no p-value or one does not lie in [0, 1].
     """
-    return _corrected(p, level, "fdr_bh")
+    values, order, level = _sorted(p, level)
+    share = np.arange(1, values.size + 1) / values.size
+    rejected = np.logical_or.accumulate((values <= share * level)[::-1])[::-1]
+    return _in_order(np.minimum.accumulate((values / share)[::-1])[::-1], rejected, order)
 
 
-def _corrected(p: ArrayLike, level: float, method: str) -> Corrected:
-    multitest = library("statsmodels.stats.multitest")
+def _sorted(p: ArrayLike, level: float) -> tuple[Floats, Integers, float]:
+    """Return the p-values in ascending order, their places in `p`, and the level, all of them checked."""
     values = finite(p, "p-values")
     if ((values < 0) | (values > 1)).any():
         raise ParameterError("p-values must lie in [0, 1]")
-    rejected, adjusted, *_ = multitest.multipletests(values, inside(level, "the level"), method)
-    return Corrected(np.asarray(adjusted), np.asarray(rejected))
+    order = np.argsort(values)
+    return values[order], order, inside(level, "the level")
+
+
+def _in_order(adjusted: Floats, rejected: Booleans, order: Integers) -> Corrected:
+    """Return what was computed of sorted p-values in the order in which they were given."""
+    back = np.argsort(order)
+    return Corrected(np.minimum(adjusted, 1)[back], rejected[back])

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from intact.errors import NotInstalledError
 from intact.evaluate.report.arms import ReportArm, arms_of
-from intact.evaluate.report.blocks import Block, Paragraph, ReportDocument, Section, Table
+from intact.evaluate.report.blocks import Block, Paragraph, Picture, ReportDocument, Section, Table
 from intact.evaluate.report.machine import A100_175B, IdealMachine
 from intact.evaluate.report.sections import (
     calibration,
@@ -37,8 +38,9 @@ from intact.evaluate.report.sections import (
     solve_or_verify,
     summary,
 )
-from intact.evaluate.report.sections.base import Omission, ReportSection
+from intact.evaluate.report.sections.base import Omission, ReportSection, SectionBody
 from intact.evaluate.results import EvaluationRun
+from intact.packages import install
 
 SECTIONS = (
     summary.SECTION,
@@ -65,6 +67,8 @@ SECTIONS = (
     commands.SECTION,
 )
 """All sections, in the order of the report. A new one is a file of `sections/` with a `SECTION`, and a line here."""
+PICTURES = "Pictures"
+"""The title under which pictures that cannot be drawn are said to be left out."""
 
 
 def report(runs: Mapping[Path, EvaluationRun], title: str = "", machine: IdealMachine = A100_175B) -> ReportDocument:
@@ -80,23 +84,34 @@ def report(runs: Mapping[Path, EvaluationRun], title: str = "", machine: IdealMa
     Raises
     ------
     ParameterError
-        If there is none, or a library is missing.
+        If there is none.
     """
     arms = arms_of(runs, machine)
     labels = list(dict.fromkeys(arm.label for arm in arms))
     found: list[Section] = []
     lacking: dict[str, str] = {}
     for title_of, section, own in _in_order(arms, labels):
-        made = section.make(own)
+        made = _made(section, own)
         if isinstance(made, Omission):
             lacking[title_of] = made.because
         else:
-            blocks = [*made.blocks, *_sources(section)]
+            blocks = [block for block in made.blocks if not isinstance(block, Picture) or block.svg]
+            if len(blocks) < len(made.blocks):
+                lacking[PICTURES] = f"they need matplotlib: {install('matplotlib')}"
+            blocks += _sources(section)
             found.append(Section(title_of, blocks, section.sources, made.numbers))
     if lacking:
         rows = [[title_of, because] for title_of, because in lacking.items()]
         found.insert(len(found) - 1, Section("Not shown", [Table(["section", "because"], rows)]))
     return ReportDocument(title or "Evaluation: " + ", ".join(labels), found, lacking)
+
+
+def _made(section: ReportSection, arms: Sequence[ReportArm]) -> SectionBody | Omission:
+    """Return the contents of a section, or the reason to leave it out: a package that it needs is missing, too."""
+    try:
+        return section.make(arms)
+    except NotInstalledError as error:
+        return Omission(str(error))
 
 
 def as_list(document: ReportDocument) -> list[dict[str, Any]]:

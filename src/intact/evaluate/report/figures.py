@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from intact.packages import missing
 from intact.stats.checks import Floats, library
 
 WIDTH, HEIGHT = 4.8, 3.3
@@ -31,7 +32,9 @@ class PlotLine(NamedTuple):
 
 
 def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
-    """Return a picture of matplotlib, with the same bytes each time."""
+    """Return a picture of matplotlib, with the same bytes each time; an empty text if matplotlib is not installed."""
+    if missing("matplotlib"):
+        return ""
     mpl, kind = library("matplotlib"), library("matplotlib.figure").Figure
     style: dict[Any, Any] = {
         "svg.hashsalt": name,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from intact.errors import ParameterError
+from intact.errors import NotInstalledError, ParameterError
 from intact.evaluate.report.arms import ReportArm, pairs_of
 from intact.evaluate.report.blocks import Block, Paragraph, Table
 from intact.evaluate.report.formatting import bounds, points, settled
@@ -40,6 +40,27 @@ def differences_of(arms: Sequence[ReportArm]) -> list[RunDifference]:
     return [one if one.p is None else one._replace(p=next(corrected)) for one in found]
 
 
+def in_words(one: RunDifference) -> str:
+    """Return a difference as a sentence."""
+    what = f"{one.first} − {one.second} on {one.label}: {points(one.difference)} points"
+    if one.low is None or one.high is None:
+        return f"{what}, on every problem alike."
+    verdict = "they differ" if one.p is not None and one.p < 0.05 else "a difference is not shown"
+    return f"{what} ({bounds(one.low, one.high, points)}): {verdict}."
+
+
+def reservations_of(arms: Sequence[ReportArm]) -> list[Paragraph]:
+    """Say of runs of one task what differs besides the method, and which cannot be compared."""
+    refused, flagged = [], []
+    for one, other, forbidden, differing in pairs_of(arms):
+        both = f"{one.name} and {other.name} on {one.label}"
+        if forbidden:
+            refused.append(Paragraph(f"{both} are not compared: {forbidden}.", True))
+        elif differing:
+            flagged.append(Paragraph(f"{both} differ in their {' and '.join(differing)} too.", True))
+    return flagged + refused
+
+
 def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     differences = differences_of(arms)
     blocks = list(_comparisons(arms, differences))
@@ -49,15 +70,6 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
 
 
 def _comparisons(arms: Sequence[ReportArm], differences: Sequence[RunDifference]) -> Iterator[Block]:
-    refused, flagged = [], []
-    for one, other, forbidden, differing in pairs_of(arms):
-        if forbidden:
-            refused.append(
-                Paragraph(f"{one.name} and {other.name} on {one.label} are not compared: {forbidden}.", True)
-            )
-        elif differing:
-            what = " and ".join(differing)
-            flagged.append(Paragraph(f"{one.name} and {other.name} on {one.label} differ in their {what} too.", True))
     rows = [
         [
             f"{one.first} − {one.second}", one.label, points(one.difference), bounds(one.low, one.high, points),
@@ -72,8 +84,7 @@ def _comparisons(arms: Sequence[ReportArm], differences: Sequence[RunDifference]
             "asked once, else a permutation test and the bootstrap over problems. p is corrected for the number of "
             "differences by Holm's method, intervals are not: each holds 95 times in 100 by itself."
         )
-    yield from flagged
-    yield from refused
+    yield from reservations_of(arms)
 
 
 def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, float | None, float | None]:
@@ -84,6 +95,8 @@ def _difference(one: ReportArm, other: ReportArm) -> tuple[float, float | None, 
         return found.difference, found.low, found.high, found.exact
     try:
         between = paired_bootstrap(a, b)
+    except NotInstalledError:
+        raise
     except ParameterError:  # all differences are equal
         return float((a - b).mean()), None, None, None
     return between.estimate, between.low, between.high, permutation(a, b).p

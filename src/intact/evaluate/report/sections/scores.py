@@ -23,7 +23,8 @@ def _scores(arms: Sequence[ReportArm]) -> Table:
     return Table(["run", "task", "metric", "value", "95% interval", "interval by", "problems"], rows)
 
 
-def _caveats(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
+def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
+    """Yield what the runs warn of: failures, spent budgets, fields that a file lacks, caveats of the model."""
     for path, run in runs_of(arms).items():
         for why, words in (("failed", "failed"), ("spent", "had spent their budget")):
             count = sum(record.why == why for record in run.records)
@@ -38,7 +39,7 @@ def _caveats(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
 
 def _make(arms: Sequence[ReportArm]) -> SectionBody:
     numbers = {f"{arm.name}, {arm.label}": arm.scores for arm in arms}
-    return SectionBody([_scores(arms), *_caveats(arms)], numbers)
+    return SectionBody([_scores(arms), *caveats_of(arms)], numbers)
 
 
 SECTION = ReportSection(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from intact.errors import NotInstalledError
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.report.blocks import Paragraph
 from intact.evaluate.report.formatting import bounds, percent, points
@@ -108,13 +109,12 @@ def _wrong_answers(arm: ReportArm) -> Counter[str]:
 
 
 def _differences(arms: Sequence[ReportArm]) -> Iterator[str]:
-    for one in comparisons.differences_of(arms)[:_MOST]:
-        what = f"{one.first} − {one.second} on {one.label}: {points(one.difference)} points"
-        if one.low is None or one.high is None:
-            yield f"{what}, on every problem alike."
-            continue
-        verdict = "they differ" if one.p is not None and one.p < 0.05 else "a difference is not shown"
-        yield f"{what} ({bounds(one.low, one.high, points)}): {verdict}."
+    try:
+        found = comparisons.differences_of(arms)
+    except NotInstalledError:  # which Comparisons says
+        return
+    for one in found[:_MOST]:
+        yield comparisons.in_words(one)
 
 
 SECTION = ReportSection("In short", _make, all_tasks=True)

@@ -23,7 +23,7 @@ from intact.reason.registry import Method
 from intact.reason.services import MethodJob, Services
 from intact.run_receipts.record import RecordingBackend, recording_driver
 from intact.score.answers import KINDS, READERS
-from intact.score.available import check_method, check_reader
+from intact.score.available import check_method
 from intact.serve import methods, telemetry
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
@@ -168,7 +168,6 @@ def method_request(request: ChatRequest, turns: Sequence[Mapping[str, Any]], set
     problem = _problem(turns, own, request.seed or 0)
     try:
         check_method(method, parameters, untrusted=True)
-        check_reader(problem.read)
     except (NotInstalledError, SandboxError) as error:
         raise ApiError(501, f"this server cannot do that: {error}", "intact.method", "unavailable") from error
     return MethodRequest(method, parameters, budget, problem, _sampling(request, settings), own)
@@ -266,15 +265,17 @@ def _checked(result: Result) -> Result:
     Raises
     ------
     ApiError
-        If the method failed: 400 if the request is the cause.
+        If the method failed: 400 if the request is the cause, 501 if the server lacks a package.
     """
     cost = result.cost
     usage = {"gen_ai__usage__input_tokens": cost.prefill, "gen_ai__usage__output_tokens": cost.tokens}
     telemetry.current().note(**usage, intact__why=result.why)
     kind, _, message = result.error.partition(": ")
     if result.why == "failed":
-        status = 400 if kind in REFUSED else 500
-        raise ApiError(status, f"{result.method} failed: {message or kind}", "intact.method")
+        lacks = kind == NotInstalledError.__name__
+        status = 501 if lacks else 400 if kind in REFUSED else 500
+        code = "unavailable" if lacks else None
+        raise ApiError(status, f"{result.method} failed: {message or kind}", "intact.method", code)
     return result
 
 
