@@ -571,6 +571,9 @@ def test_votes_are_counted_and_a_spent_budget_is_told(page):
     answered(page)
     votes = [float(text) for text in page.locator(".votes tbody td:last-child").all_text_contents()]
     assert sum(votes) <= 3
+    answer = page.locator(".search").first.text_content()
+    assert f"by {max(votes):.0f} of {sum(votes):.0f} votes" in answer
+    assert ("tie, the first of" in answer) == (votes.count(max(votes)) > 1)
     page.fill("#budget", "20")
     ask(page, "What is 17 + 5?", "self_consistency", 8)
     answered(page, 2)
