@@ -1,0 +1,74 @@
+"""Ctrl-C in a long run: the status is 130, and the last lines are the command that goes on, or the option it lacks."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from intact.cli import interruption
+from intact.cli.app import Command, Commands
+from intact.cli.interruption import resumable
+
+
+@pytest.fixture
+def interrupted(intact_command, monkeypatch):
+    """Run a command line that Ctrl-C ends in the middle of its work."""
+    app = typer.Typer(cls=Commands)
+
+    @app.command("work", cls=Command)
+    def work(question: str, journal: Path | None = None) -> None:
+        with resumable(journal):
+            raise KeyboardInterrupt
+
+    @app.command("other", cls=Command)
+    def other() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("intact.cli.app.app", app)
+    return intact_command
+
+
+def test_the_command_that_goes_on_is_the_one_that_was_typed(interrupted, tmp_path):
+    folder = tmp_path / "it's a run"
+    folder.mkdir()
+    words = ["work", "What is 17 * 23?\n$HOME", "--journal", str(folder)]
+    result = interrupted(*words)
+    assert result.code == 130
+    first, _, command = result.err.removeprefix("\n").partition("\n")
+    assert first == f"results so far are in {folder}; to go on:"
+    assert shlex.split(command) == ["intact", *words]
+
+
+def test_an_empty_journal_is_said_to_be_empty(interrupted, tmp_path):
+    result = interrupted("work", "Why?", "--journal", tmp_path / "runs")
+    assert f"there is nothing in {tmp_path / 'runs'} yet; to go on:\n  intact work 'Why?' --journal" in result.err
+
+
+def test_without_a_journal_the_option_is_named_that_keeps_results(interrupted):
+    result = interrupted("work", "Why?")
+    assert result.code == 130
+    assert result.err == (
+        "\nnothing was kept; with --journal DIR the same command keeps results, and goes on after Ctrl-C\n"
+    )
+
+
+def test_a_command_that_cannot_go_on_says_nothing(interrupted):
+    result = interrupted("other")
+    assert (result.code, result.err) == (130, "\n")
+
+
+@pytest.mark.parametrize(
+    ("original", "argv", "words"),
+    [
+        (["python3", "-m", "intact", "solve"], ["/lib/intact/__main__.py", "solve"], ["python3", "-m", "intact"]),
+        (["/v/bin/python3", "/v/bin/intact", "solve"], ["/v/bin/intact", "solve"], ["intact"]),
+        (["/v/bin/python3", ".venv/bin/intact", "solve"], [".venv/bin/intact", "solve"], [".venv/bin/intact"]),
+    ],
+)
+def test_the_program_is_named_as_it_was_typed(monkeypatch, original, argv, words):
+    monkeypatch.setattr(sys, "orig_argv", original)
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(interruption.shutil, "which", {"intact": "/v/bin/intact"}.get)
+    assert interruption.typed_program() == words
