@@ -1,7 +1,10 @@
 """Ctrl-C in a long run: the status is 130, and the last lines are the command that goes on, or the option it lacks."""
 
 import shlex
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,9 @@ import typer
 from intact.cli import interruption
 from intact.cli.app import Command, Commands
 from intact.cli.interruption import resumable
+from support.tiny import write_tiny
+
+PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -72,3 +78,22 @@ def test_the_program_is_named_as_it_was_typed(monkeypatch, original, argv, words
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(interruption.shutil, "which", {"intact": "/v/bin/intact"}.get)
     assert interruption.typed_program() == words
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_prints_its_own_command(tmp_path):
+    model, journal = write_tiny(tmp_path / "tiny.gguf", context=1 << 17), tmp_path / "runs"
+    command = [sys.executable, "-m", "intact", "solve", "self_consistency", "What's 1 + 1?", "-n", "500"]
+    command += ["-m", str(model), "--threads", "1", "--max-tokens", "100000", "--journal", str(journal)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + PATIENCE
+    while not list(journal.glob("*")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (130, "")
+    head, _, last = err.partition("; to go on:\n")
+    assert head.endswith(f"results so far are in {journal}")
+    assert shlex.split(last) == command

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from intact import system
@@ -19,7 +19,7 @@ STARTING = 300.0
 PROGRAM = "from intact.cli.check_process import main; main()"
 
 
-def run_checks(name: str, settings: Sequence[str], seconds: float) -> Iterator[dict[str, Any]]:
+def run_checks(name: str, settings: Sequence[str], seconds: float) -> Generator[dict[str, Any], None, None]:
     """Check a method in a process of its own; end that process, and all that it started, with the iteration.
 
     Yield the members `method`, `parameters` and `checks` (pairs of name and meaning) of a dictionary, then those of

@@ -1,4 +1,4 @@
-"""How close a vote was, derived from what every result and receipt records of it: the weight of each answer."""
+"""The closeness of a vote, derived from what every result and receipt records of it: the weight of each answer."""
 
 from __future__ import annotations
 

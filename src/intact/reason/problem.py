@@ -324,7 +324,7 @@ class Answer:
 
     @property
     def closeness(self) -> Closeness | None:
-        """How close the vote was that elected the answer; None if there was none."""
+        """The closeness of the vote that elected the answer; None if there was none."""
         return Closeness.of(self.votes, self.answer)
 
 

@@ -187,9 +187,9 @@ class Models:
         others_may = bool(served[0].failure) and not all(one.failure for one in served)
         return others_may or any(one.fingerprint for one in served)
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         """Return whether clients may ask for a name."""
-        return name in self.names or (self.any_name and len(name) <= NAME_CHARACTERS)
+        return name in self.names or (self.any_name and len(str(name)) <= NAME_CHARACTERS)
 
     def add(self, name: str, path: Path) -> None:
         """Serve a model, which is loaded when it is first requested; one of this name must not be served yet."""
