@@ -12,7 +12,7 @@ const ORDERS = {
 };
 
 /** Return how close the vote was that elected an answer, as `intact.reason.closeness` says it; "" if there was none. */
-function closenessOf(votes, answer) {
+export function closenessOf(votes, answer) {
   const weights = Object.values(votes);
   const weight = votes[answer ?? ""] ?? 0;
   const total = weights.reduce((sum, one) => sum + one, 0);
