@@ -13,7 +13,7 @@ import typer
 from intact.cli import interruption
 from intact.cli.app import Command, Commands
 from intact.cli.interruption import resumable
-from support.tiny import write_tiny
+from support.tiny import write_evaluated, write_tiny
 
 PATIENCE = 120.0
 
@@ -78,6 +78,37 @@ def test_the_program_is_named_as_it_was_typed(monkeypatch, original, argv, words
     monkeypatch.setattr(sys, "argv", argv)
     monkeypatch.setattr(interruption.shutil, "which", {"intact": "/v/bin/intact"}.get)
     assert interruption.typed_program() == words
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a model and problems."""
+    return write_evaluated(tmp_path_factory.mktemp("interrupted"), 12)
+
+
+RUNS = {
+    "intact.solving.solve_all": "solve self_consistency Why -m tiny.gguf --journal runs",
+    "intact.solving.solve_items": "solve self_consistency --task gsm8k -m tiny.gguf --journal runs",
+    "intact.evaluate.run.evaluate": "eval tiny.gguf gsm8k --out result.jsonl --journal runs",
+    "intact.evaluate.sweep.run.run_sweep": "sweep gsm8k -m tiny.gguf --training 6 --out sweeps --journal runs",
+    "intact.lab.measure.run_lab": "lab tiny.gguf --text text.txt --specs int8-32 --work runs",
+    "intact.evaluate.values.sample": "learn value tiny.gguf --task gsm8k -n 2 --to head.json --journal runs",
+}
+
+
+@pytest.mark.parametrize("work", RUNS)
+def test_every_command_that_keeps_its_results_says_how_it_goes_on(intact_command, place, monkeypatch, work):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("INTACT_DATA", "data")
+    (place / "runs").mkdir(exist_ok=True)
+    (place / "text.txt").write_text("a text")
+    monkeypatch.setattr(work, interrupt)
+    result = intact_command(*RUNS[work].split())
+    assert result.code == 130, result.err
+    assert result.err.endswith(f"\nresults so far are in runs; to go on:\n  intact {RUNS[work]}\n")
 
 
 @pytest.mark.slow
