@@ -11,7 +11,9 @@ from rich.console import Console
 
 import intact
 from intact.cli import solve_task, trace
+from intact.cli.solve import show_result
 from intact.errors import UndecidedError
+from intact.reason import Answer, Cost, Result
 from intact.tasks.gsm8k import GSM8K
 from support.tiny import write_tiny
 
@@ -80,6 +82,20 @@ def test_an_answer_with_its_trace(solve, intact_command, tmp_path):
     assert sum(" tokens, " in line for line in shown.out.splitlines()) == 5
     assert intact_command("trace", "show", trace, "--json").json == json.loads(trace.read_text())
     assert "one after the other" in solve("self_consistency", "What is 1 + 1?", "-n", 4).out
+
+
+@pytest.mark.parametrize(
+    ("votes", "line"),
+    [
+        ({"401": 2.0, "391": 1.0, "12": 1.0}, "answer  401, 2 of 4 votes  confidence 0.50"),
+        ({"401": 1.0, "391": 1.0}, "answer  401, 1 of 2 votes (tie, the first of 2)  confidence 0.50"),
+        ({"401": 0.5, "391": 0.25}, "answer  401, 66.7% of the weight  confidence 0.50"),
+        ({}, "answer  401  confidence 0.50"),
+    ],
+)
+def test_an_answer_says_how_close_the_vote_was(capsys, votes, line):
+    show_result(Result("p", "self_consistency", Answer("401", votes, 0.5), Cost()))
+    assert capsys.readouterr().out.splitlines()[0] == line
 
 
 def test_an_answer_may_be_a_whole_text_and_what_cannot_be_read_is_said(solve):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ FAULTS = {
 FOUND_BY = {"an error": {"ends"}, "no answer": {"ends"}, "a state of its own": {"ignores company", "keeps caps"}}
 
 
-def file_of(folder: Path, body: str) -> str:
+def file_of(folder: Path, body: str, first: str = "") -> str:
     path = folder / "mine.py"
-    path.write_text(HEAD + body + "\n")
+    path.write_text(f"{first}\n{HEAD}{body}\n")
     return f"{path}:mine"
 
 
@@ -74,6 +75,56 @@ def test_a_method_that_fails_gives_a_status_and_the_reason(tmp_path: Path) -> No
     assert ran.exit_code == 1
     assert "FAILS ends" in ran.stdout
     assert "a key" in ran.stdout
+
+
+ENDLESS = {
+    "a loop that swallows what stops it": """\
+    while True:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass""",
+    "a loop in C": "    sum(itertools.repeat(0))",
+    "a loop with requests that cost nothing": "    while True:\n        yield []",
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [pytest.param(body, marks=[pytest.mark.slow] * bool(i)) for i, body in enumerate(ENDLESS.values())],
+    ids=ENDLESS,
+)
+def test_a_method_that_never_ends_is_stopped_and_the_command_says_so(body: str, tmp_path: Path) -> None:
+    label = file_of(
+        tmp_path,
+        f"{body}\n{GOOD}",
+        f"import itertools, os, time\nprint(os.getpid(), file=open({str(tmp_path / 'pid')!r}, 'w'))",
+    )
+    ran = CliRunner().invoke(app, ["check", label, "--seconds", "5"])
+    assert ran.exit_code == 1
+    assert "FAILS ends" in ran.stdout
+    words = " ".join(ran.stdout.split())
+    assert "mine did not end within 5 s" in words
+    assert "--seconds N gives each property more time" in words
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.slow
+def test_a_file_that_never_loads_is_an_error(tmp_path: Path) -> None:
+    label = file_of(tmp_path, GOOD, "import time\nwhile True:\n    time.sleep(1)")
+    ran = CliRunner().invoke(app, ["check", label, "--seconds", "2"])
+    assert ran.exit_code == 2
+    assert "mine.py:mine is not loaded after 2 s" in ran.stderr
+
+
+@pytest.mark.slow
+def test_a_method_that_ends_its_process_is_told_and_what_it_prints_is_no_result(tmp_path: Path) -> None:
+    label = file_of(tmp_path, "    print('{}')\n    __import__('os')._exit(7)\n" + GOOD)
+    ran = CliRunner().invoke(app, ["check", label, "--json"])
+    told = json.loads(ran.stdout)
+    assert ran.exit_code == 1
+    assert told["checks"][0]["why"] == "mine ended its process with status 7"
 
 
 COMPOSED = '''

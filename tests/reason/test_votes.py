@@ -16,7 +16,9 @@ from intact.reason.aggregate.best import best_of_n, reduce
 from intact.reason.aggregate.best_of_majority import best_of_majority
 from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.majority_of_bests import bootstrap_weights, majority_of_bests
-from intact.reason.aggregate.votes import vote
+from intact.reason.aggregate.votes import elect, vote
+from intact.reason.closeness import Closeness
+from intact.reason.problem import Piece, Problem, State
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=12)
 REWARDS = st.sampled_from([0.0, 0.1, 0.5, 0.9])
@@ -37,6 +39,47 @@ def test_answers_keep_signs_decimals_and_fractions() -> None:
 def test_a_vote_without_voters_has_no_answer() -> None:
     for tally in (vote([]), vote([None, None]), vote(["a"], [0])):
         assert (tally.answer, tally.share) == (None, 0.0)
+
+
+def election(texts: list[str], weights: list[float] | None = None) -> str:
+    """Return the closeness of a vote of texts, each of which is its own answer, in words."""
+    states = [State("", (str(i),), (Piece(text),), "end") for i, text in enumerate(texts)]
+    return str(elect(Problem("p", ""), states, weights).closeness)
+
+
+@pytest.mark.parametrize(
+    ("texts", "weights", "words"),
+    [
+        (["401", "391", "401", "7"], None, "2 of 4 votes"),
+        (["401", "", "401", "7"], None, "2 of 3 votes"),  # a text without an answer does not vote
+        (["401"] * 4, None, "4 of 4 votes"),
+        (["1", "2", "3", "4"], None, "1 of 4 votes (tie, the first of 4)"),
+        (["1", "2", "2", "1", "3"], None, "2 of 5 votes (tie, the first of 2)"),
+        (["1", "2", "1"], [0.25, 0.7, 0.25], "58.3% of the weight"),
+        (["1", "2"], [0.3, 0.3], "50.0% of the weight (tie, the first of 2)"),
+        (["1", "2"], [4.0**50, 1], "100.0% of the weight"),
+        (["1", "2", "2"], [900, 60, 60], "900 of 1,020 votes"),
+        (["1"], None, "None"),  # there was nobody else
+        (["", ""], None, "None"),
+    ],
+)
+def test_a_vote_says_how_close_it_was(texts: list[str], weights: list[float] | None, words: str) -> None:
+    assert election(texts, weights) == words
+
+
+def test_numbers_beside_answers_that_no_vote_makes_are_not_taken_for_votes() -> None:
+    assert Closeness.of({"a": -1.5, "b": -2.0}, "a") is None
+    assert Closeness.of({"a": 2.0}, "b") is None
+    assert Closeness.of({}, "b") is None
+
+
+@given(ANSWERS)
+def test_the_closeness_is_that_of_the_vote(answers: list[str | None]) -> None:
+    tally = vote(answers)
+    found = Closeness.of({name: float(weight) for name, weight in tally.weights.items()}, tally.answer)
+    if found is not None:
+        assert Fraction(found.weight) / Fraction(found.total) == tally.share
+        assert found.tied == sum(weight == max(tally.weights.values()) for weight in tally.weights.values())
 
 
 @given(ANSWERS, st.data())

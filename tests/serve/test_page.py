@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from intact.reason.closeness import Closeness
 from intact.receipts.document import Receipt
 from intact.run_receipts.document import RunReceipt
 from intact.serve.app import PAGE
@@ -439,6 +440,32 @@ def test_two_runs_stand_side_by_side_one_of_them_from_a_file(page, tmp_path):
     (tmp_path / "none.json").write_text("{}")
     page.set_input_files("#run-file", tmp_path / "none.json")
     page.wait_for_function("() => document.getElementById('runs-problem').textContent.includes('neither a trace')")
+
+
+def test_a_vote_says_how_close_it_was_as_the_command_line_does(page, tmp_path):
+    cases = [
+        ({"401": 2, "391": 1, "12": 1}, "401"),
+        ({"401": 1, "391": 1, "12": 1, "7": 1}, "401"),
+        ({"401": 1234}, "401"),
+        ({"b": 0.7, "a": 0.5}, "b"),
+        ({"b": 0.3, "a": 0.3}, "b"),
+        ({"b": 2.0**90, "a": 1}, "b"),
+        ({"b": 1}, "b"),
+        ({"b": -1, "a": -2}, "b"),
+        ({}, None),
+    ]
+    found = page.evaluate(
+        "(cases) => import('/page/search.js').then((page) => cases.map((one) => page.closenessOf(...one)))", cases
+    )
+    assert found == [str(Closeness.of(*one) or "") for one in cases]
+    votes, answer = cases[0]
+    trace = {"method": "self_consistency", "nodes": [], "answer": answer, "votes": votes, "cost": {"tokens": 4}}
+    (tmp_path / "run.json").write_text(json.dumps(trace))
+    ask(page, "What is 17 + 5?", "best_of_n", 2)
+    answered(page)
+    page.click("#runs-open")
+    page.set_input_files("#run-file", tmp_path / "run.json")
+    page.wait_for_function("() => document.getElementById('runs').textContent.includes('by 2 of 4 votes')")
 
 
 def test_the_transcript_of_a_tool_is_text_whatever_it_holds(page, tmp_path):

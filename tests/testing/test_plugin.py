@@ -94,12 +94,27 @@ def test_a_changed_answer_fails_and_is_shown(suite: Path) -> None:
         (["--intact-lock", "absent.json"], "absent.json cannot be read"),
         (["--intact-lock", "test_agent.py"], "test_agent.py is no JSON"),
         (["--intact-lock-update"], "need --intact-lock FILE"),
+        (["--intact-any-name"], "need --intact-lock FILE"),
     ],
 )
 def test_what_cannot_be_a_lock_is_refused_before_tests_run(suite: Path, options: list[str], message: str) -> None:
     done = run(suite, *options)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert message in done.stderr
+
+
+@pytest.mark.slow
+def test_a_suite_that_asks_for_another_model_is_answered_with_any_name(suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_agent.py").write_text(SUITE.replace('model="intact"', 'model="gpt-4o"'))
+    lock = ["--intact-lock", "answers.json", "--intact-model", str(suite / "tiny.gguf")]
+    assert "there is no model 'gpt-4o'" in run(tmp_path, *lock, "--intact-lock-update").stdout
+    assert run(tmp_path, *lock, "--intact-lock-update", "--intact-any-name").returncode == 0
+    locked, named = (json.loads((folder / "answers.json").read_text()) for folder in (suite, tmp_path))
+    assert named["fingerprint"] == locked["fingerprint"]
+    assert [one["answer"] for test in named["tests"].values() for one in test] == [
+        one["answer"] for test in locked["tests"].values() for one in test
+    ]
+    assert run(tmp_path, *lock, "--intact-any-name").returncode == 0
 
 
 @pytest.mark.slow

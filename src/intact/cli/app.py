@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -57,6 +58,7 @@ from intact.cli import (
     verify,
 )
 from intact.cli import eval as evaluation
+from intact.cli.interruption import Interrupted, typed_program
 from intact.cli.log_store import LAST
 from intact.cli.output import examples, fail
 from intact.errors import IntactError
@@ -114,14 +116,23 @@ class Command(_WithExamples, TyperCommand):
 class Commands(_WithExamples, TyperGroup):
     """A group of commands; errors end here as one line, without a traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; those of the whole command line are kept, to be repeated after Ctrl-C."""
+        ctx.meta.setdefault("intact.arguments", list(args))
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             # the cursor stands behind ^C
             sys.stderr.write("\n")
+            if isinstance(interrupt, Interrupted):
+                program = ctx.obj or [ctx.find_root().info_name]
+                sys.stderr.write(interrupt.advice(shlex.join([*program, *ctx.meta["intact.arguments"]])))
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # no error of the command: run_app ends it
@@ -288,7 +299,7 @@ def run_app() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app(prog_name="intact")
+        app(prog_name="intact", obj=typed_program())
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):  # Rich and Typer end with 1, which is a verdict here
             _silence_stdout()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import closing
+from typing import Annotated, Any
 
 import typer
 
@@ -22,30 +23,34 @@ For programs
 def command(
     name: Annotated[str, typer.Argument(help="FILE.py:NAME for your own method, or a name of `intact methods`.")],
     settings: SetOption = None,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", min=0.1, help="Seconds that each property may take: a method that never ends is stopped then."
+        ),
+    ] = 120.0,
     json: JsonOption = False,
 ) -> None:
     """Check that a method ends, keeps caps, resumes, replays, and does not depend on what runs beside it.
 
     Of a method that declares the composition that it is, this and its declared laws are checked too.
 
-    It runs on a toy model of a few letters, in seconds and without an engine. The status is 1 if a property does not
-    hold.
+    It runs on a toy model of a few letters, in seconds, without an engine and in a process of its own. The status is 1
+    if a property does not hold.
     """
-    from intact.cli.solve import parse_settings
-    from intact.reason.registry import find
-    from intact.reason.testing.checks import ToyTrial, check_method
+    from intact.cli.check_process import run_checks
 
-    method = find(name)
-    trial = ToyTrial.of(method, name, parse_settings(method, settings))
-    failed = 0
-    rows = []
-    for result in check_method(trial):
-        failed += not result.holds
-        rows.append(result._asdict())
-        if not json:
-            show(("holds " if result.holds else "FAILS ", "green" if result.holds else "red"), (result.check, "bold"))
-            show("      ", result.meaning if result.holds else result.why)
+    results = run_checks(name, settings or [], seconds)
+    with closing(results):
+        subject, rows = next(results), list[dict[str, Any]]()
+        for result in results:
+            rows.append(result)
+            if not json:
+                mark = ("holds ", "green") if result["holds"] else ("FAILS ", "red")
+                show(mark, (result["check"], "bold"))
+                show("      ", result["meaning" if result["holds"] else "why"])
+    holds = all(result["holds"] for result in rows)
     if json:
-        emit({"method": method.name, "parameters": dict(trial.parameters), "checks": rows, "holds": not failed})
-    if failed:
+        emit({"method": subject["method"], "parameters": subject["parameters"], "checks": rows, "holds": holds})
+    if not holds:
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ import typer
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
+from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions, short_name
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
@@ -25,7 +26,7 @@ from intact.cli.options import (
     complete_model,
     with_method_sampling,
 )
-from intact.cli.output import emit, note, spinner
+from intact.cli.output import emit, spinner
 from intact.cli.solve import complete_method, parse_settings
 from intact.errors import ParameterError
 
@@ -202,11 +203,11 @@ def command(
     cluster.check(models)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
-    with models.opened({short_name(model): model} | others, mixes, **work.loading) as backends:
+    kept = work.journal or place.with_suffix(".journal")
+    with resumable(kept), models.opened({short_name(model): model} | others, mixes, **work.loading) as backends:
         with spinner("digesting the model and the tasks"):
             described = manifest(planned, backends)
         check_place(place, described)
-        kept = work.journal or place.with_suffix(".journal")
         with cluster.opened(backends, models, kept, **work.loading) as pool, watch(planned) as (tokens, done):
             how = How(kept, work.parallel, tokens, result.receipt is not None)
             worker = None if pool is None else spread(pool, lambda _: described)
@@ -217,13 +218,9 @@ def command(
                 if so_far is not None:
                     so_far.add(one)
 
-            try:
-                run = evaluate(
-                    backends, planned, how, shuffle=work.shuffle, described=described, done=finished, worker=worker
-                )
-            except KeyboardInterrupt:
-                note(f"results so far are in {kept}; run the same command again to continue")
-                raise
+            run = evaluate(
+                backends, planned, how, shuffle=work.shuffle, described=described, done=finished, worker=worker
+            )
     write(run, place, host(run, began, time.monotonic() - start))
     if so_far is not None:
         so_far.remove()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from intact.cli import fetch
+from intact.cli.interruption import resumable
 from intact.cli.options import (
     MODEL_HELP,
     JsonOption,
@@ -121,7 +122,7 @@ def command(
         profile,
     )
     compared = [plan.pair(pair) for pair in pairs or []]
-    with stage_bar("reading") as progress:
+    with resumable(work), stage_bar("reading") as progress:
         result = run_lab(plan, tasks=tasks or [], items=items, speed=speed, threads=threads, progress=progress)
     if plot_file is not None:
         write_whole(plot_file, plot(result))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import FAILED, fetch
+from intact.cli.interruption import resumable
 from intact.cli.loading import short_name
 from intact.cli.options import (
     MODEL_HELP,
@@ -239,7 +240,7 @@ def value(
     backend = NativeBackend(fetch.load(model, profile, threads, None), time)
     sampling = {"temperature": temperature, "max_tokens": max_tokens}
     sampled: list[GradedTexts] = []
-    with bar() as progress:
+    with resumable(journal), bar() as progress:
         summary = progress.add_task("texts", total=len(items))
         drawn = sample(backend, found, items, n, sampling=sampling, seed=seed, journal=journal, labels=labels)
         with closing(drawn) as texts:
@@ -341,7 +342,7 @@ def concepts(
     for label in problems.test:
         note(f"{label} is a test split: a memory comes from training problems, never from those that are measured on")
     solver = model if is_address(model) else fetch.load(model, profile, threads, None)
-    with opened({short_name(model): solver}, now=now) as backends, bar() as progress:
+    with resumable(journal), opened({short_name(model): solver}, now=now) as backends, bar() as progress:
         texts = progress.add_task("concepts", total=len(problems.solved))
         memory = write_memory(
             backends, problems, prompt=template, max_tokens=max_tokens, journal=journal, parallel=parallel,

@@ -53,6 +53,8 @@ From a repository on the hub, unloaded when nobody has asked for ten minutes
   intact serve qwen=hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 --idle 600
 A replica on each machine of a Ray cluster, behind this address
   intact serve qwen3-0.6b --ray auto
+For programs that ask for a model by a name of their own, such as gpt-4o
+  intact serve qwen3-0.6b --any-name
 For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
 """
@@ -140,6 +142,9 @@ def command(
         Literal["fresh", "fixed"],
         typer.Option("--seeds", help="A request without a seed gets another each time, or always 0."),
     ] = ServerSettings.seeds,
+    any_name: Annotated[
+        bool, typer.Option("--any-name", help="Answer under whatever model name a client sends, by the only model.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse other servers' fields, even harmless ones.", **_LIMITS)
     ] = False,
@@ -241,6 +246,7 @@ def command(
         max_tokens=max_tokens,
         request_seconds=seconds,
         seeds=seeds,
+        any_name=any_name,
         strict=strict,
         log="json" if json else "text",
     )
@@ -275,9 +281,11 @@ def command(
         if otel:
             raise ParameterError("--otel cannot be combined with --ray: replicas send no traces")
     traces = exporting() if otel else None
-    places = {name: fetch.locate(place) for name, place in _all_named(models or [DEFAULT]).items()}
-    drafts = None if draft_model is None else fetch.locate(draft_model)
     named = {name: Path(path) for name, path in (pair(text, "--adapter") for text in adapters or [])}
+    texts = _all_named(models or [DEFAULT])
+    settings.check_names([*texts, *named])
+    places = {name: fetch.locate(place) for name, place in texts.items()}
+    drafts = None if draft_model is None else fetch.locate(draft_model)
     partners = _partners(others or [])
     loading = Loading(
         coded(profile, kv),

@@ -13,6 +13,7 @@ import typer
 
 from intact.catalogue import DEFAULT, is_name
 from intact.cli.cluster import ClusterOptions
+from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
@@ -164,7 +165,7 @@ def command(
     read = READERS[reader]
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
-    with models.opened(named, mixes) as backends:
+    with resumable(work.journal), models.opened(named, mixes) as backends:
         problem = as_problem(text, next(iter(backends.values())), read, seed=work.seed)
         one = MethodJob(chosen, problem, parameters)
         own: dict[str, Any] = {}
@@ -244,11 +245,12 @@ def show_result(result: Result) -> None:
     whole = "" if answer.chosen is None else answer.chosen.text.strip()
     if whole:
         say(printable(whole, sys.stdout) + "\n\n")
+    closeness = "" if answer.closeness is None else f", {answer.closeness}"
     confidence = "" if answer.confidence is None else f"  confidence {answer.confidence:.2f}"
     spent = "  (the budget is spent: the best so far)" if result.why == "spent" else ""
     repeats = answer.answer == whole and ("\n" in whole or len(whole) > 80)
     found = "the text above" if repeats else printable(str(answer.answer), sys.stdout)
-    show("answer  ", (found, "bold green"), (confidence, "dim"), (spent, "magenta"))
+    show("answer  ", (found, "bold green"), closeness, (confidence, "dim"), (spent, "magenta"))
     if len(answer.votes) > 1:
         votes = list(answer.votes.items())[:8]
         show_rows(((printable(name, sys.stdout), f"{weight:g}") for name, weight in votes), indented=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import FAILED, UNDECIDED
+from intact.cli.interruption import resumable
 from intact.cli.options import TASK_HELP, ReceiptOption
 from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
 from intact.errors import ParameterError
@@ -144,7 +145,7 @@ def run_task(
     with spinner(f"reading {task.label}"):
         items = task.load(run.options.limit)
     view = View(len(items), run.caps)
-    with load() as models, pool(models) as workers:
+    with resumable(run.work.journal), load() as models, pool(models) as workers:
         view.began = time.monotonic()
         _solve(models, task, items, run, view, workers)
     place = {item.id: i for i, item in enumerate(items)}

@@ -15,6 +15,7 @@ from intact.catalogue import DEFAULT
 from intact.cli.bench import check_plot
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
+from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions, short_name
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
@@ -23,7 +24,7 @@ from intact.cli.options import (
     complete_model,
     with_method_sampling,
 )
-from intact.cli.output import bar, emit, note, occasional_note, spinner
+from intact.cli.output import bar, emit, occasional_note, spinner
 from intact.cli.sweep_output import print_sweep, save_plot, to_object
 from intact.errors import ParameterError
 from intact.packages import check_installed
@@ -229,6 +230,7 @@ def command(
     loading: dict[str, Any] = {"rows": work.batch} if work.batch else {}
     kept = work.journal or folder / JOURNAL
     with (
+        resumable(kept),
         models.opened({short_name(model): model} | models.named, mixes, **loading) as backends,
         cluster.opened(backends, models, kept, **loading) as pool,
         _watch() as done,
@@ -238,11 +240,7 @@ def command(
         runner = Runner(
             backends, recorded.design, recorded.problems, how, recorded.sampling, work.shuffle, done, worker=worker
         )
-        try:
-            result = run_sweep(runner, folder)
-        except KeyboardInterrupt:
-            note(f"answers so far are in {kept}; run the same command again to continue")
-            raise
+        result = run_sweep(runner, folder)
     seconds = seconds_of(result["judgement"], read_steps(folder))
     if plot is not None:
         save_plot(result, seconds, plot)

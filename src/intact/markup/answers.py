@@ -59,6 +59,8 @@ def result_html(result: Any) -> str:
     facts = [f"{cost.tokens:,} tokens", f"{cost.sequential:,} one after the other", f"{cost.prefill:,} read"]
     facts += [f"{cost.scores:,} scores"] * bool(cost.scores) + [f"{cost.runs:,} programs"] * bool(cost.runs)
     facts.append(f"{cost.seconds:.1f} s")
+    if answer.closeness is not None:
+        facts.append(str(answer.closeness))
     if answer.confidence is not None:
         facts.append(f"confidence {answer.confidence:.2f}")
     if result.why != "done":

@@ -12,6 +12,7 @@ from intact.markup.answers import result_html
 from intact.markup.render import quoted
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.reason.budget import Cost
+from intact.reason.closeness import Closeness
 
 if TYPE_CHECKING:
     from intact.reason.populations.weighted import Weighted
@@ -321,6 +322,11 @@ class Answer:
     def __repr__(self) -> str:
         return f"Answer({_short_answer(self)})"
 
+    @property
+    def closeness(self) -> Closeness | None:
+        """The closeness of the vote that elected the answer; None if there was none."""
+        return Closeness.of(self.votes, self.answer)
+
 
 Conclusion = Literal["done", "spent", "failed"]
 
@@ -391,12 +397,11 @@ def without_infinities(value: Any) -> Any:
 
 
 def _short_answer(answer: Answer) -> str:
-    """Return an answer on one line, with its share of the votes."""
+    """Return an answer on one line, and how close the vote was."""
     if answer.answer is None:
         return "no answer"
-    if answer.answer not in answer.votes:
-        return quoted(answer.answer)
-    return f"{quoted(answer.answer)}, {answer.votes[answer.answer]:g} of {sum(answer.votes.values()):g} votes"
+    closeness = answer.closeness
+    return quoted(answer.answer) if closeness is None else f"{quoted(answer.answer)}, {closeness}"
 
 
 def path(branch: Branch) -> str:

@@ -201,7 +201,7 @@ def _model(service: Service, name: str) -> dict[str, Any]:
         "status": served.status,
         **({"error": served.failure} if served.status == "failed" else {}),
     }
-    parent = {"parent": served.name} if name in service.models.adapters else {}
+    parent = {"parent": served.name} if methods.split(name)[0] != served.name else {}
     if name == service.models.first and service.models.partners:
         known["partners"] = list(service.models.partners)
     return {"id": name, "object": "model", "created": served.created, "owned_by": "intact", **parent, **known}

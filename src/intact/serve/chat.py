@@ -183,7 +183,7 @@ async def open_chat(
     ApiError
         400, naming the field of `ChatRequest`; 404 and 503 for the model; 429, if too many wait already.
     """
-    check_suffix(request.model, service.models.names)
+    check_suffix(request.model, service.models)
     own, request = request.intact, with_seed(request, service.settings)
     own.accept_only(TEXT_FIELDS | MIX_FIELDS | {"now"}, "without a reasoning method")
     mix = requested_mix(own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Container
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -80,7 +80,7 @@ def split(model: str) -> tuple[str, str | None, int | None]:
     return name, found[1].replace("-", "_"), int(found[2]) if found[2] else None
 
 
-def check_suffix(model: str, names: Collection[str]) -> None:
+def check_suffix(model: str, names: Container[str]) -> None:
     """Refuse a model's name if all of it is known but the method behind its colon.
 
     Raises

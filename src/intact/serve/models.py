@@ -37,6 +37,8 @@ ADAPTER = 4.0
 8 takes 3.8, rank 32 takes 2.6; in those of float32 half of that."""
 COMPILING = 2
 """Constraints that are compiled at a time."""
+NAME_CHARACTERS = 256
+"""The most characters of a name that is not the model's own (`ServerSettings.any_name`): replies repeat it."""
 RETRY_AFTER = 5.0
 """Seconds after which a client should try again that finds too many waiting for a model to be loaded."""
 
@@ -154,6 +156,8 @@ class Models:
             self.add(name, resolve(place))
         if taken := [name for name in loading.adapters if name in self.served]:
             raise ParameterError(f"{taken[0]!r} is a model's name; give the adapter another one")
+        settings.check_names(self.names)
+        self.any_name = settings.any_name
         self._lock, self._released = asyncio.Lock(), asyncio.Event()
 
     @property
@@ -183,6 +187,10 @@ class Models:
         others_may = bool(served[0].failure) and not all(one.failure for one in served)
         return others_may or any(one.fingerprint for one in served)
 
+    def __contains__(self, name: object) -> bool:
+        """Return whether clients may ask for a name."""
+        return name in self.names or (self.any_name and len(str(name)) <= NAME_CHARACTERS)
+
     def add(self, name: str, path: Path) -> None:
         """Serve a model, which is loaded when it is first requested; one of this name must not be served yet."""
         admission = AdmissionControl(1, self._running, self._most)
@@ -196,7 +204,7 @@ class Models:
         ApiError
             404, if there is none.
         """
-        if name not in self.names:
+        if name not in self:
             message = unknown_name(f"there is no model {name!r:.200}", name, self.names)
             raise ApiError(404, message, "model", "model_not_found")
         return self.served.get(name) or self.served[self.first]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,6 +59,8 @@ class ServerSettings:
         If true, refuse fields of other servers even where they are harmless (`intact.serve.leniency`).
     seeds : {'fresh', 'fixed'}
         The seed of a request that states none: another each time, which its answer and its receipt state; or 0.
+    any_name : bool
+        If true, requests for a model of whatever name are answered by the only one.
     log : {'text', 'json'}
         The format of the log, which never holds the text of requests.
     """
@@ -86,6 +89,7 @@ class ServerSettings:
     state: Path | None = None
     strict: bool = False
     seeds: Literal["fresh", "fixed"] = "fresh"
+    any_name: bool = False
     log: str = "text"
 
     def __post_init__(self) -> None:
@@ -101,6 +105,14 @@ class ServerSettings:
             raise ParameterError(
                 "INTACT_SANDBOX=none would run the programs of clients' requests without any protection, which a "
                 "server never does; unset it, or name bubblewrap or seccomp"
+            )
+
+    def check_names(self, names: Collection[str]) -> None:
+        """Raise ParameterError if any name is to be answered, and the models and adapters have more than one."""
+        if self.any_name and len(names) > 1:
+            raise ParameterError(
+                f"--any-name answers under any name by the only model, and here are {len(names)}: {', '.join(names)}; "
+                "serve one of them, or leave out --any-name"
             )
 
 

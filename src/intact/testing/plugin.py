@@ -35,14 +35,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--intact-lock-update", action="store_true", help="Write the answers into the file instead.")
     group.addoption("--intact-model", metavar="MODEL", help="The model: a name or a file; by default that of the lock.")
+    group.addoption("--intact-any-name", action="store_true", help="Answer under whatever model name a test sends.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the checks if a lock is named."""
     path, update = config.getoption("--intact-lock"), config.getoption("--intact-lock-update")
+    model, any_name = config.getoption("--intact-model"), config.getoption("--intact-any-name")
     if path is None:
-        if update or config.getoption("--intact-model"):
-            raise pytest.UsageError("--intact-lock-update and --intact-model need --intact-lock FILE")
+        if update or model or any_name:
+            raise pytest.UsageError(
+                "--intact-lock-update, --intact-model and --intact-any-name need --intact-lock FILE"
+            )
         return
     if update and (hasattr(config, "workerinput") or config.getoption("numprocesses", None)):
         raise pytest.UsageError("--intact-lock-update cannot run in several processes: leave out -n")
@@ -50,9 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
         lock = read_lock(path, update)
     except LockError as error:
         raise pytest.UsageError(str(error)) from error
-    config.pluginmanager.register(
-        LockedAnswers(path, lock, update, config.getoption("--intact-model")), "intact-lock-run"
-    )
+    config.pluginmanager.register(LockedAnswers(path, lock, update, model, any_name=any_name), "intact-lock-run")
 
 
 class LockedAnswers:
@@ -68,11 +70,15 @@ class LockedAnswers:
         If true, write the file instead of comparing.
     model : str, optional
         The model to serve; by default that of the lock, or the catalogue's default.
+    any_name : bool
+        If true, the server answers under whatever model name a test sends.
     """
 
-    def __init__(self, path: Path, lock: dict[str, Any], update: bool, model: str | None) -> None:
+    def __init__(
+        self, path: Path, lock: dict[str, Any], update: bool, model: str | None, *, any_name: bool = False
+    ) -> None:
         self._path, self._lock, self._update = path.absolute(), lock, update  # tests may change the working folder
-        self._model = model or lock["model"]
+        self._model, self._any_name = model or lock["model"], any_name
         self._new: dict[str, list[dict[str, Any]]] = {}
         self._kept: list[tuple[str, bytes, bytes]] = []  # of the test that runs
         self._open, self._url = ExitStack(), ""
@@ -94,7 +100,7 @@ class LockedAnswers:
             pytest.exit(f"--intact-lock: {error}", pytest.ExitCode.USAGE_ERROR)
         if config.getoption("numprocesses", None):
             return  # the tests run in other processes, which have a server each
-        self._url, self._recorder, self._models = self._open.enter_context(serving(path))
+        self._url, self._recorder, self._models = self._open.enter_context(serving(path, self._any_name))
         patch = self._open.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("OPENAI_BASE_URL", f"{self._url}/v1")
         for name in ("ANTHROPIC_BASE_URL", "OLLAMA_HOST", "INTACT_URL"):

@@ -80,15 +80,21 @@ def check(model: str) -> Path:
 
 
 @contextmanager
-def serving(path: Path) -> Iterator[tuple[str, RequestRecorder, Models]]:
-    """Run a server on a free loopback port in a thread; give its address, its recorder, and its models."""
+def serving(path: Path, any_name: bool) -> Iterator[tuple[str, RequestRecorder, Models]]:
+    """Run a server on a free loopback port in a thread; give its address, its recorder, and its models.
+
+    Parameters
+    ----------
+    any_name : bool
+        If true, it answers under whatever model name a test sends.
+    """
     from intact.serve.app import create_app
     from intact.serve.models import Loading, Models
     from intact.serve.server import make_server
     from intact.serve.service import Service
     from intact.serve.settings import ServerSettings
 
-    settings = ServerSettings(port=0, seeds="fixed")
+    settings = ServerSettings(port=0, seeds="fixed", any_name=any_name)
     models = Models({"intact": str(path)}, Loading(), settings)
     recorder = RequestRecorder(create_app(Service(settings, models)))
     server = make_server(recorder, settings)

@@ -35,8 +35,6 @@ MOST_TOKENS: Final = 2_000
 """A method that writes more for a problem of the toy model, with texts of 12 tokens, is taken not to end."""
 SAMPLING: Final = {"max_tokens": 12, "temperature": 1.0}
 CAPS: Final = ("tokens", "scores", "prefill", "runs")
-SECONDS: Final = 120.0
-"""The most that one run takes."""
 HASH_SEEDS: Final = ("0", "12345")
 """Of the processes that run a method again: a set of two words falls in the same order under half of all seeds."""
 
@@ -77,12 +75,15 @@ class ToyTrial:
         The method as `find` takes it, for a run in another process.
     made : int
         Tokens that the toy models wrote in the last run.
+    seconds : float
+        The most that one run takes.
     """
 
     method: Method
     label: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     made: int = 0
+    seconds: float = 120.0
 
     @classmethod
     def of(cls, method: Method, label: str, given: Mapping[str, Any] | None = None) -> ToyTrial:
@@ -134,7 +135,7 @@ class ToyTrial:
         budget = Budget(**{"tokens": MOST_TOKENS} | caps)
         driver = Driver(
             backends, services=Services(lambda _: LetterScorer()), sampling=SAMPLING, budget=budget, journal=journal,
-            seconds=SECONDS, progress=watch,
+            seconds=self.seconds, progress=watch,
         )  # fmt: skip
         try:
             found = [r for _, r in driver.solve([MethodJob(self.method, p, self.parameters) for p in problems])]
@@ -246,11 +247,16 @@ def replays(trial: ToyTrial) -> None:
     """Runs in other processes, under two hash seeds, give the same bytes."""
     expected = trial.run(problems())
     words = [sys.executable, "-c", "from intact.reason.testing.checks import main; main()", trial.label]
-    words.append(json.dumps(dict(trial.parameters)))
+    words += [json.dumps(dict(trial.parameters)), str(trial.seconds)]
     path = os.pathsep.join(filter(None, sys.path))
     for seed in HASH_SEEDS:
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path}
-        ran = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+        try:
+            ran = subprocess.run(
+                words, env=environment, capture_output=True, text=True, timeout=trial.seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise CheckError(f"another process did not end within {trial.seconds:g} s") from None
         if ran.returncode:
             raise CheckError(f"the other process failed: {ran.stderr.strip().rpartition(chr(10))[2]:.300}")
         _same(json.loads(ran.stdout), expected, f"in another process, under hash seed {seed}")
@@ -346,8 +352,9 @@ def main() -> None:
     """Print the results of a method, named with its parameters in the command's arguments, as JSON."""
     from intact.reason.registry import find
 
-    label, parameters = sys.argv[1:]
-    print(json.dumps(ToyTrial(find(label), label, json.loads(parameters)).run(problems())))
+    label, parameters, seconds = sys.argv[1:]
+    trial = ToyTrial(find(label), label, json.loads(parameters), seconds=float(seconds))
+    print(json.dumps(trial.run(problems())))
 
 
 def _same(found: Mapping[str, Any], expected: Mapping[str, Any], when: str) -> None:

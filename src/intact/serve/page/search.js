@@ -11,6 +11,18 @@ const ORDERS = {
   tokens: ["length", (branch) => -branch.tokens],
 };
 
+/** Return how close the vote was that elected an answer, as `intact.reason.closeness` says it; "" if there was none. */
+export function closenessOf(votes, answer) {
+  const weights = Object.values(votes);
+  const weight = votes[answer ?? ""] ?? 0;
+  const total = weights.reduce((sum, one) => sum + one, 0);
+  if (weight <= 0 || Math.min(...weights) < 0 || (total <= 1 && weights.length === 1)) return "";
+  const isCount = total < 1e6 && weights.every(Number.isInteger);
+  const tied = weights.filter((one) => one === weight).length;
+  const words = isCount ? `${count(weight)} of ${count(total)} votes` : `${((100 * weight) / total).toFixed(1)}% of the weight`;
+  return tied > 1 ? `${words} (tie, the first of ${tied})` : words;
+}
+
 /** One text of the tree. */
 class Branch {
   constructor(path) {
@@ -182,8 +194,9 @@ export class Search {
       if (branch) branch.status = length === parts.length ? "★ chosen" : "★ on the way";
     }
     const { cost } = result;
+    const closeness = closenessOf(result.votes ?? {}, result.answer);
     const line = [
-      ["answer", result.answer ?? "none was found"], ["tokens", count(cost.tokens)], ["in a row", count(cost.sequential ?? 0)],
+      ["answer", result.answer ?? "none was found"], ...(closeness ? [["by", closeness]] : []), ["tokens", count(cost.tokens)], ["in a row", count(cost.sequential ?? 0)],
       ["scored", count(cost.scores ?? 0)], ["multiply-adds", `${count((cost.operations ?? 0) / 1e9)} G`],
     ].map(([name, value]) => element("span", {}, `${name} `, element("strong", {}, String(value))));
     if (result.why === "spent") line.push(element("span", { className: "wrong" }, "the budget was spent"));

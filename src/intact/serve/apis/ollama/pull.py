@@ -80,7 +80,7 @@ class PullWork(CancellableWork[Path]):
 
 async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the lines of a pull."""
-    if name not in service.models.served:
+    if name not in service.models:
         wanted = _allowed(service, name)
         work = PullWork(wanted)
         last = work.progress

@@ -1,0 +1,50 @@
+"""Ctrl-C in a run that takes long: what was kept, and the command that goes on from it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a run whose results are kept, or could have been.
+
+    Attributes
+    ----------
+    kept : Path or None
+        Where the results so far are.
+    option : str
+        The option that keeps them.
+    """
+
+    def __init__(self, kept: Path | None, option: str) -> None:
+        super().__init__()
+        self.kept, self.option = kept, option
+
+    def advice(self, command: str) -> str:
+        """Return what to tell the user, with the command that was interrupted as the shell takes it."""
+        if self.kept is None:
+            return f"nothing was kept; with {self.option} the same command keeps results, and goes on after Ctrl-C\n"
+        there = f"results so far are in {self.kept}" if self.kept.exists() else f"there is nothing in {self.kept} yet"
+        return f"{there}; to go on:\n  {command}\n"
+
+
+@contextmanager
+def resumable(kept: Path | None, option: str = "--journal DIR") -> Iterator[None]:
+    """Run work of which the same command does the rest after Ctrl-C, where `kept` names the place of its results."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(kept, option) from None
+
+
+def typed_program() -> list[str]:
+    """Return the words before the arguments of this process: ``intact``, or ``python -m intact``."""
+    words = sys.orig_argv[: max(1, len(sys.orig_argv) - len(sys.argv) + 1)]
+    if words[-1] != sys.argv[0]:  # -m MODULE: argv has the module's file
+        return words
+    name = Path(words[-1]).name
+    return [name if shutil.which(name) == words[-1] else words[-1]]
