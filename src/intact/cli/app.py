@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import sys
@@ -57,8 +58,10 @@ from intact.cli import (
     verify,
 )
 from intact.cli import eval as evaluation
+from intact.cli import help as help_command
+from intact.cli.help import WithHelp
 from intact.cli.log_store import LAST
-from intact.cli.output import examples, fail
+from intact.cli.output import fail
 from intact.errors import IntactError
 
 BROKEN_PIPE = 141
@@ -81,19 +84,7 @@ def _names_conversation(word: str) -> bool:
     return word[:1] not in ("", "-") and "." not in word and not looks_like_path(word) and not is_name(word)
 
 
-class _WithExamples:
-    """A command or a group whose help ends in its epilog, the examples."""
-
-    epilog: str | None
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help, then the examples as they are written."""
-        epilog, self.epilog = self.epilog, None
-        super().format_help(ctx, formatter)  # type: ignore[misc]
-        examples(epilog or "")
-
-
-class Command(_WithExamples, TyperCommand):
+class Command(WithHelp, TyperCommand):
     """A command whose help ends in examples, and whose option --continue takes a value or none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -111,7 +102,7 @@ class Command(_WithExamples, TyperCommand):
         return [_METAVAR.sub(r"\1", part).removesuffix("...").removeprefix("{").removesuffix("}") for part in parts]
 
 
-class Commands(_WithExamples, TyperGroup):
+class Commands(WithHelp, TyperGroup):
     """A group of commands; errors end here as one line, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -129,6 +120,20 @@ class Commands(_WithExamples, TyperGroup):
             fail(_message(error))
             raise typer.Exit(2) from None
         return result
+
+
+class Application(Commands):
+    """All commands, of which the short help shows the first ones."""
+
+    is_long = True
+
+    def shortened(self) -> Any:
+        """Return a copy with the commands that most people need, in one list."""
+        short = copy.copy(self)
+        short.commands = {name: copy.copy(self.commands[name]) for name in FIRST}
+        for command in short.commands.values():
+            command.rich_help_panel = None
+        return short
 
 
 def _message(error: Exception) -> str:
@@ -154,15 +159,16 @@ A first answer; the default model (98 MB) is fetched once
   intact run "Why is the sky blue?"
 A conversation
   intact chat
-What else there is
-  intact models
-  intact pull qwen3-0.6b
-More examples
-  intact run --help
+All commands, by group; the help of one
+  intact help all
+  intact help run
 """
 
+FIRST = ("run", "chat", "solve", "eval", "report", "serve", "verify", "models", "methods", "doctor")
+"""The commands that `intact --help` shows."""
+
 app = typer.Typer(
-    cls=Commands,
+    cls=Application,
     name="intact",
     help="Language models that repeat to the bit: the same weights, prompt and seed give the same answer, anywhere.",
     epilog=EXAMPLES,
@@ -187,7 +193,7 @@ _PANELS = {
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune, plan),
     "Commands that prove": (verify, page, audit, diff),
     "Commands for logic": (prove, deduce),
-    "Models and this machine": (pull, quantize, steer, info, selftest, doctor),
+    "Models and this machine": (pull, quantize, steer, info, selftest, doctor, help_command),
 }
 for panel, modules in _PANELS.items():
     for module in modules:

@@ -73,7 +73,7 @@ def command(
         typer.Option(
             "--continue",
             metavar="[ID]",
-            help="Go on with a conversation of intact logs, by default the last.",
+            help="Continue a conversation (intact logs), by default the last.",
             show_default=False,
         ),
     ] = None,

@@ -17,6 +17,7 @@ from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.loading import MixOptions, ModelOptions, short_name
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
+    Advanced,
     JsonOption,
     NOption,
     ReceiptOption,
@@ -78,13 +79,13 @@ class PlanOptions:
     settings: SetOption = None
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Only the first so many problems of each task.", show_default=False),
+        typer.Option("--limit", metavar="N", min=1, help="Number of problems of each task.", show_default=False),
     ] = None
     seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="Such as 0-4 or 0,7.")] = "0"
     budget: Annotated[
         str | None,
         typer.Option(
-            "--budget", metavar="CAPS", help="What a problem may cost, such as tokens=4k.", show_default=False
+            "--budget", metavar="CAPS", help="Hard caps for each problem, such as tokens=4k.", show_default=False
         ),
     ] = None
 
@@ -115,23 +116,36 @@ class WorkOptions:
         typer.Option(
             "--journal",
             metavar="DIR",
-            help="Keep results there; the same command continues from it.",
+            help="Folder of results, to continue from.",
             show_default="beside the result",
         ),
     ] = None
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Most problems at a time. It changes no byte of the result.")
+        int,
+        typer.Option(
+            "--parallel",
+            min=1,
+            help="Number of problems at a time. It changes no byte of the result.",
+            rich_help_panel=Advanced(),
+        ),
     ] = 64
     batch: Annotated[
         int | None,
-        typer.Option("--batch", min=1, help="Most rows of a step. It changes no byte either.", show_default=False),
+        typer.Option(
+            "--batch",
+            min=1,
+            help="Maximum rows of a step. It changes no byte of the result.",
+            rich_help_panel=Advanced(),
+            show_default=False,
+        ),
     ] = None
     shuffle: Annotated[
         int | None,
         typer.Option(
             "--shuffle",
             metavar="SEED",
-            help="Work in an order drawn from SEED; the result stays the same.",
+            help="Seed of the order of work. It changes no byte of the result.",
+            rich_help_panel=Advanced(),
             show_default=False,
         ),
     ] = None
@@ -149,12 +163,16 @@ class ResultOptions:
     out_file: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="The result (.jsonl).", show_default="from model, task and method"
+            "--out", "-o", metavar="FILE", help="Result file (.jsonl).", show_default="from model, task and method"
         ),
     ] = None
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Keep what there is in OUT.part.jsonl meanwhile, for intact report --watch."),
+        typer.Option(
+            "--partial",
+            help="Write results so far to OUT.part.jsonl, for intact report --watch.",
+            rich_help_panel=Advanced(),
+        ),
     ] = False
     receipt: ReceiptOption = None
     json: JsonOption = False

@@ -11,6 +11,7 @@ import typer
 from intact.cli import fetch
 from intact.cli.options import (
     MODEL_HELP,
+    Advanced,
     JsonOption,
     Profile,
     ThreadsOption,
@@ -51,7 +52,10 @@ def command(
         str, typer.Option("--specs", metavar="A,B", help="Specs (intact quantize --list), by commas.")
     ] = "",
     specs_file: Annotated[
-        Path | None, typer.Option("--specs-file", metavar="FILE", help="A spec a line; # begins a remark.")
+        Path | None,
+        typer.Option(
+            "--specs-file", metavar="FILE", help="A spec a line; # begins a remark.", rich_help_panel=Advanced()
+        ),
     ] = None,
     calibrate: Annotated[
         Path | None, typer.Option("--calibrate", metavar="TEXT", help="Another text, for quantisers that need one.")
@@ -59,12 +63,21 @@ def command(
     context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
     windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are scored.")] = 16,
     calibration_windows: Annotated[
-        int, typer.Option("--calibration-windows", help="Windows of 512 tokens of the other text.")
+        int,
+        typer.Option(
+            "--calibration-windows", help="Windows of 512 tokens of the other text.", rich_help_panel=Advanced()
+        ),
     ] = 32,
-    embeddings: Annotated[str, typer.Option("--embeddings", metavar="SPEC", help="As of intact quantize.")] = "keep",
+    embeddings: Annotated[
+        str, typer.Option("--embeddings", metavar="SPEC", help="As of intact quantize.", rich_help_panel=Advanced())
+    ] = "keep",
     source: Annotated[
         Literal["file", "permuted", "rotated"],
-        typer.Option("--source", help="The float weights: the file's, or others of the same function."),
+        typer.Option(
+            "--source",
+            help="The float weights: the file's, or others of the same function.",
+            rich_help_panel=Advanced(),
+        ),
     ] = "file",
     profile: Annotated[
         Profile,
@@ -80,12 +93,24 @@ def command(
         typer.Option("--tasks", metavar="NAME", help="A task of choices, for the best specs; may be given again."),
     ] = None,
     items: Annotated[
-        int | None, typer.Option("--items", min=1, help="Only the first so many items of a task.", show_default=False)
+        int | None,
+        typer.Option(
+            "--items",
+            min=1,
+            help="Only the first so many items of a task.",
+            show_default=False,
+            rich_help_panel=Advanced(),
+        ),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second, which does not repeat.")] = False,
     pairs: Annotated[
         list[str] | None,
-        typer.Option("--pair", metavar="A,B", help="Specs to compare; by default each with the next by KL."),
+        typer.Option(
+            "--pair",
+            metavar="A,B",
+            help="Specs to compare; by default each with the next by KL.",
+            rich_help_panel=Advanced(),
+        ),
     ] = None,
     plot_file: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="KL over bits as a picture (.svg).")

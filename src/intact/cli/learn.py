@@ -15,6 +15,7 @@ from intact.cli.options import (
     MODEL_HELP,
     MODEL_OR_ADDRESS_HELP,
     TASK_HELP,
+    Advanced,
     FixedNowOption,
     JsonOption,
     ProfileOption,
@@ -206,7 +207,11 @@ def value(
     next_to: Annotated[
         Path | None,
         typer.Option(
-            "--next", metavar="FILE", help="Write a head of all next tokens there (next_value).", show_default=False
+            "--next",
+            metavar="FILE",
+            help="Write a head of all next tokens there (next_value).",
+            show_default=False,
+            rich_help_panel=Advanced(),
         ),
     ] = None,
     now: FixedNowOption = None,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.options import MODEL_HELP, Advanced, JsonOption, ThreadsOption, check_output, complete_model
 from intact.cli.output import emit, new_table, out, show_rows, size, stage_bar
 from intact.errors import ParameterError
 
@@ -62,7 +62,10 @@ def command(
     imatrix: Annotated[
         Path | None,
         typer.Option(
-            "--imatrix", metavar="FILE", help="llama.cpp's importance matrix, for imatrix:TYPE instead of a text."
+            "--imatrix",
+            metavar="FILE",
+            help="llama.cpp's importance matrix, for imatrix:TYPE instead of a text.",
+            rich_help_panel=Advanced(),
         ),
     ] = None,
     embeddings: Annotated[
@@ -71,11 +74,20 @@ def command(
     static: Annotated[
         bool, typer.Option("--static", help="Write scales of products' inputs too, for the profile int8_static.")
     ] = False,
-    context: Annotated[int, typer.Option("--context", help="Tokens in a window of the text.")] = 512,
-    windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are read.")] = 32,
+    context: Annotated[
+        int, typer.Option("--context", help="Tokens in a window of the text.", rich_help_panel=Advanced())
+    ] = 512,
+    windows: Annotated[
+        int, typer.Option("--windows", help="Windows of the text that are read.", rich_help_panel=Advanced())
+    ] = 32,
     statistics: Annotated[
         Path | None,
-        typer.Option("--statistics", metavar="FOLDER", help="Keep what was gathered of texts, for other runs."),
+        typer.Option(
+            "--statistics",
+            metavar="FOLDER",
+            help="Keep what was gathered of texts, for other runs.",
+            rich_help_panel=Advanced(),
+        ),
     ] = None,
     receipt: Annotated[
         Path | None,

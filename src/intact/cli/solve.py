@@ -16,6 +16,7 @@ from intact.cli.cluster import ClusterOptions
 from intact.cli.loading import MixOptions, ModelOptions
 from intact.cli.options import (
     MODEL_OR_ADDRESS_HELP,
+    Advanced,
     JsonOption,
     NOption,
     SetOption,
@@ -96,8 +97,7 @@ def command(
         Literal["expression", "number", "text"] | None,
         typer.Option(
             "--answer",
-            help="The part of a text that answers the question: the last expression or number, as is the default, the "
-            "last number, or the whole text.",
+            help="Part of a text that is its answer; by default the last expression or number.",
             show_default=False,
         ),
     ] = None,
@@ -106,7 +106,8 @@ def command(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="A result of intact eval with the same settings: say how often such answers are right.",
+            help="Result of intact eval with the same settings: print how often such answers are right.",
+            rich_help_panel=Advanced(),
             show_default=False,
         ),
     ] = None,
