@@ -57,7 +57,7 @@ class Terminal(io.TextIOWrapper):
     ("words", "example"),
     [
         ([], 'intact run "your prompt", or intact chat'),
-        (["smollm2-135m-instruct"], 'intact run smollm2-135m-instruct "your prompt", or intact chat smollm2-135m-inst'),
+        (["smollm2-135m-instruct"], 'intact run -m smollm2-135m-instruct "your prompt", or intact chat -m smollm2-135m-inst'),
     ],
 )
 def test_at_a_terminal_a_missing_prompt_is_an_error_at_once(monkeypatch, words, example):
@@ -86,7 +86,7 @@ def test_a_pipe_that_stays_open_is_said(monkeypatch, capsys):
 def test_a_process_answers_what_is_piped_to_it(tmp_path):
     environment = {**os.environ, "INTACT_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     (tmp_path / "model.gguf").touch()
-    words = [sys.executable, "-m", "support.speaker", "run", str(tmp_path / "model.gguf")]
+    words = [sys.executable, "-m", "support.speaker", "run", "-m", str(tmp_path / "model.gguf")]
     asked = subprocess.run(words, input=b"Why?\n", capture_output=True, env=environment, timeout=120, check=False)
     assert (asked.returncode, asked.stdout, asked.stderr) == (0, (SENTENCE * 20 + "\n").encode(), b"")
     empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=120)

@@ -61,6 +61,7 @@ from intact.cli import eval as evaluation
 from intact.cli import help as help_command
 from intact.cli.help import WithHelp
 from intact.cli.log_store import LAST
+from intact.cli.options import model_first, with_model_option
 from intact.cli.output import fail
 from intact.errors import IntactError
 
@@ -93,7 +94,7 @@ class Command(WithHelp, TyperCommand):
         for index, word in enumerate(args[: args.index("--")] if "--" in args else args):
             if word == "--continue" and not _names_conversation(args[index + 1] if index + 1 < len(args) else ""):
                 given.insert(index + 1 + len(given) - len(args), LAST)
-        rest: list[str] = super().parse_args(ctx, given)
+        rest: list[str] = super().parse_args(ctx, model_first(ctx, given))
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -198,7 +199,7 @@ _PANELS = {
 for panel, modules in _PANELS.items():
     for module in modules:
         name = module.__name__.rpartition(".")[2]
-        app.command(name, cls=Command, epilog=module.EXAMPLES, rich_help_panel=panel)(module.command)
+        app.command(name, cls=Command, epilog=module.EXAMPLES, rich_help_panel=panel)(with_model_option(module.command))
 
 
 def _group(
@@ -213,7 +214,7 @@ def _group(
     if alone is not None:
         group.callback(invoke_without_command=True, help=text)(alone[0])
     for own, (command, epilog) in commands.items():
-        group.command(own, cls=Command, epilog=epilog)(command)
+        group.command(own, cls=Command, epilog=epilog)(with_model_option(command))
     app.add_typer(group, name=name, rich_help_panel=panel)
 
 

@@ -16,11 +16,11 @@ from intact.cli.loading import LoadOptions
 from intact.cli.log_store import LoggedConversation, LogStore
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
-    MODEL_HELP,
     ClockNowOption,
     DraftOption,
     JsonOption,
     MixOption,
+    ModelArgument,
     ModelDefaultsOption,
     PartnerOption,
     PrefillOption,
@@ -29,7 +29,6 @@ from intact.cli.options import (
     SystemOption,
     apply_model_defaults,
     check_output,
-    complete_model,
     mix_options,
     pair,
     was_given,
@@ -46,8 +45,8 @@ EXAMPLES = """\
 With the default model
   intact chat
 With another one, sampled
-  intact chat qwen3-0.6b --temperature 0.7 --seed 1
-  intact chat qwen3-0.6b --model-defaults --seed 1
+  intact chat -m qwen3-0.6b --temperature 0.7 --seed 1
+  intact chat -m qwen3-0.6b --model-defaults --seed 1
 Away from what another message would give, by classifier-free guidance
   intact chat --mix guidance:scale=2 --shadow "Tell me something."
 Go on with the last conversation, or with another one
@@ -64,10 +63,7 @@ Ctrl-C ends the answer, Ctrl-D leaves
 @with_sampling(max_tokens=1024)
 def command(
     context: typer.Context,
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model, show_default=DEFAULT),
-    ] = None,
+    model: ModelArgument = "",
     conversation: Annotated[
         str | None,
         typer.Option(

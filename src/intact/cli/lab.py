@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import (
-    MODEL_HELP,
-    Advanced,
-    JsonOption,
-    Profile,
-    ThreadsOption,
-    check_output,
-    check_profile,
-    complete_model,
-)
+from intact.cli.options import Advanced, JsonOption, ModelArgument, Profile, ThreadsOption, check_output, check_profile
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
 from intact.errors import ParameterError
 from intact.files import read_text, write_whole
@@ -29,13 +20,13 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 Three specs of a model on a text
-  intact lab smollm2-135m-instruct --specs int4-32,nf4,mxfp4 --text wiki.test.txt --work lab
+  intact lab -m smollm2-135m-instruct --specs int4-32,nf4,mxfp4 --text wiki.test.txt --work lab
 With a quantiser that is calibrated on another text
-  intact lab ./model.gguf --specs int3-16,gptq:int3-16 --text wiki.test.txt --calibrate wiki.valid.txt --work lab
+  intact lab -m ./model.gguf --specs int3-16,gptq:int3-16 --text wiki.test.txt --calibrate wiki.valid.txt --work lab
 Specs of a file, a line each; a report with a plot
-  intact lab ./model.gguf --specs-file specs.txt --text wiki.test.txt --work lab --report formats.html
+  intact lab -m ./model.gguf --specs-file specs.txt --text wiki.test.txt --work lab --report formats.html
 Accuracy of the best specs on multiple choice, and speed
-  intact lab ./model.gguf --specs int4-32,int8-32 --text wiki.test.txt --work lab --tasks arc_easy_likelihood --speed
+  intact lab -m ./model.gguf --specs int4-32,int8-32 --text wiki.test.txt --work lab --tasks arc_easy_likelihood --speed
 
 All figures but speed are of FP32 arithmetic on the quantised weights, so that they show the format's cost alone;
 --profile measures them with activations on a grid as well.
@@ -43,7 +34,7 @@ All figures but speed are of FP32 arithmetic on the quantised weights, so that t
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     text: Annotated[Path, typer.Option("--text", metavar="FILE", help="A text in UTF-8 that is scored.")],
     work: Annotated[
         Path, typer.Option("--work", metavar="FOLDER", help="Where logits and rows are kept; a run goes on from there.")

@@ -12,16 +12,15 @@ import typer
 from intact.cli import FAILED, fetch
 from intact.cli.loading import short_name
 from intact.cli.options import (
-    MODEL_HELP,
-    MODEL_OR_ADDRESS_HELP,
     TASK_HELP,
     Advanced,
     FixedNowOption,
     JsonOption,
+    ModelArgument,
+    ModelOrAddressOption,
     ProfileOption,
     ThreadsOption,
     check_output,
-    complete_model,
 )
 from intact.cli.output import bar, emit, note, show
 from intact.errors import ParameterError
@@ -47,7 +46,7 @@ Use what was learnt
 
 VALUE_EXAMPLES = """\
 Texts of a task's problems; those that runs have left in the journal are not written again
-  intact learn value qwen2.5-coder-0.5b-instruct --task gsm8k --limit 100 -n 4 --journal runs/gsm8k --to value.json
+  intact learn value -m qwen2.5-coder-0.5b-instruct --task gsm8k --limit 100 -n 4 --journal runs/gsm8k --to value.json
 Use what was learnt
   intact solve best_of_n "What is 17 * 23?" -m qwen2.5-coder-0.5b-instruct --set scorer=value:value.json
 """
@@ -184,7 +183,7 @@ def _worth(worth: GuessWorth | None) -> str:
 
 
 def value(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     to: ToOption,
     task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
     split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,
@@ -306,7 +305,7 @@ def concepts(
         list[Path],
         typer.Argument(metavar="RESULT", help="Result files of eval on training problems, beside their trees."),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model)],
+    model: ModelOrAddressOption,
     to: ToOption,
     prompt: Annotated[
         str | None,

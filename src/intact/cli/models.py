@@ -79,10 +79,10 @@ def show(
 
 
 def rm(
-    name: Annotated[
+    model: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A name that intact models lists.", autocompletion=complete_model, show_default=False
+            metavar="MODEL", help="A name that intact models lists.", autocompletion=complete_model, show_default=False
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -91,9 +91,9 @@ def rm(
     """Remove a model from the store; with a partial pull of it, and its record."""
     from intact.download import removable, remove
 
-    text = expand(name)
+    text = expand(model)
     if text not in CATALOGUE and not HubName.matches(text):
-        raise ParameterError(f"{name} is no name that intact models lists; other files are yours to delete")
+        raise ParameterError(f"{model} is no name that intact models lists; other files are yours to delete")
     found = removable(text)
     if not yes and not fetch.agreed_to(f"Remove {found.name} ({size(found.bytes)}) from {store()}?"):
         raise ParameterError(f"{found.name} stays: nobody said yes (--yes does not ask)")

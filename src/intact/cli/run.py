@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT, is_name, looks_like_path
+from intact.catalogue import DEFAULT
 from intact.cli.loading import LoadOptions
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
@@ -31,6 +31,9 @@ from intact.cli.options import (
     check_output,
     complete_model,
     mix_options,
+    model_option,
+    names_model,
+    note_old_form,
     pair,
     with_sampling,
 )
@@ -45,12 +48,12 @@ EXAMPLES = """\
 A first answer; the default model is fetched once
   intact run "Why is the sky blue?"
 Another model: of the catalogue, of a repository on the hub, or by its path
-  intact run qwen2.5-coder-0.5b-instruct "Write quicksort in Python." --max-tokens 400
-  intact run hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 "Why is the sky blue?"
+  intact run -m qwen2.5-coder-0.5b-instruct "Write quicksort in Python." --max-tokens 400
+  intact run -m hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 "Why is the sky blue?"
 Five samples, the same ones on any machine
   intact run "Name a colour." -n 5 --temperature 1 --seed 7
 The text as it is, without the chat template
-  intact run ./model.gguf "Once upon a time" --raw
+  intact run -m ./model.gguf "Once upon a time" --raw
 The prompt from standard input, or a prompt and what it is about
   echo "Why is the sky blue?" | intact run
   git diff | intact run "Summarise this change."
@@ -63,19 +66,22 @@ A digest that is the same everywhere
 """
 
 
+PromptArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PROMPT]",
+        help="The prompt. Text that is piped in follows it, or is the prompt.",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
+
+
 @with_sampling(max_tokens=512)
 def command(
     context: typer.Context,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MODEL] [PROMPT]",
-            help=f"The prompt; before it a model, by name or path (by default {DEFAULT}). What is piped in follows the "
-            "prompt, or is the prompt.",
-            autocompletion=complete_model,
-            show_default=False,
-        ),
-    ] = None,
+    words: PromptArgument = None,
+    model: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
     n: Annotated[int, typer.Option("-n", "--n", "--samples", help="Number of samples.")] = 1,
     system: SystemOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the prompt as it is, without the chat template.")] = False,
@@ -101,7 +107,7 @@ def command(
 
     An instruct model gets its chat template. The default model is fetched on first use.
     """
-    model_name, prompt = parse(words or [])
+    model_name, prompt = parse(words or [], model)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
@@ -155,26 +161,33 @@ def command(
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
 
 
-def parse(words: list[str], command: str = "run") -> tuple[str, str]:
+def parse(words: list[str], model: str | None = None, command: str = "run") -> tuple[str, str]:
     """Return (model, prompt) from the arguments and from standard input, if that is no terminal.
 
-    A single argument is the prompt for the default model, or the model for a prompt that is piped in. What is piped in
-    follows a prompt that is given, after an empty line.
+    What is piped in follows a prompt that is given, after an empty line. In the old form the model is the first of two
+    arguments, or the only one for a prompt that is piped in.
 
     Parameters
     ----------
+    model : str, optional
+        The model that the option -m names.
     command : str
         The command that takes them, for messages.
 
     Raises
     ------
     ParameterError
-        More than two arguments, no prompt, or a prompt that is empty or not UTF-8.
+        More than one prompt, two models, no prompt, or a prompt that is empty or not UTF-8.
     """
-    if len(words) > 2:
-        raise ParameterError(f"{command} takes [MODEL] [PROMPT], got {len(words)} arguments: quote the prompt")
-    named = len(words) == 1 and (is_name(words[0]) or (looks_like_path(words[0]) and words[0].endswith(".gguf")))
-    model = words[0] if named or len(words) == 2 else DEFAULT
+    if len(words) > (2 if model is None else 1):
+        if model is not None and names_model(words[0]):
+            raise ParameterError(f"intact {command} got a model twice, {model!r} by -m and {words[0]!r}: give one")
+        raise ParameterError(f"{command} takes one prompt, got {len(words)} arguments: quote the prompt")
+    named = model is None and len(words) == 1 and names_model(words[0])
+    if model is None and (named or len(words) == 2):
+        model = words[0]
+        note_old_form(f"intact {command} {model}", f"intact {command} -m {model}" + " PROMPT" * (not named))
+    model = DEFAULT if model is None else model
     if not model.strip():
         raise ParameterError("MODEL is empty: give a name, a path, or the prompt alone")
     given = None if named or not words or words[-1] == "-" else words[-1]
@@ -183,7 +196,7 @@ def parse(words: list[str], command: str = "run") -> tuple[str, str]:
         if not given.strip():
             raise ParameterError("PROMPT is empty: there is nothing to answer")
     elif sys.stdin.isatty() and words[-1:] != ["-"]:
-        given_model = f" {words[0]}" if named else ""
+        given_model = "" if model == DEFAULT else f" -m {model}"
         or_chat = f", or intact chat{given_model}" if command == "run" else ""
         raise ParameterError(f'PROMPT is missing: intact {command}{given_model} "your prompt"{or_chat}')
     piped = _piped_text(wait=given is None)

@@ -15,13 +15,12 @@ from intact.catalogue import DEFAULT, is_name
 from intact.cli.cluster import ClusterOptions
 from intact.cli.loading import MixOptions, ModelOptions
 from intact.cli.options import (
-    MODEL_OR_ADDRESS_HELP,
     Advanced,
     JsonOption,
+    ModelOrAddressOption,
     NOption,
     SetOption,
     check_output,
-    complete_model,
     with_method_sampling,
 )
 from intact.cli.output import emit, printable, say, show, show_rows, spinner
@@ -87,10 +86,7 @@ def command(
             metavar="[QUESTION]", help="The question (-: from standard input); or --task.", show_default=False
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model),
-    ] = DEFAULT,
+    model: ModelOrAddressOption = DEFAULT,
     n: NOption = None,
     settings: SetOption = None,
     answer: Annotated[

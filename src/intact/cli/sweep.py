@@ -16,14 +16,7 @@ from intact.cli.bench import check_plot
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
 from intact.cli.loading import MixOptions, ModelOptions, short_name
-from intact.cli.options import (
-    MODEL_OR_ADDRESS_HELP,
-    Advanced,
-    JsonOption,
-    check_output,
-    complete_model,
-    with_method_sampling,
-)
+from intact.cli.options import Advanced, JsonOption, ModelOrAddressOption, check_output, with_method_sampling
 from intact.cli.output import bar, emit, note, occasional_note, spinner
 from intact.cli.sweep_output import print_sweep, save_plot, to_object
 from intact.errors import ParameterError
@@ -237,9 +230,7 @@ def command(
             metavar="[TASK]", help="NAME or NAME:KEY=VALUE,...", autocompletion=complete_task, show_default=False
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model)
-    ] = DEFAULT,
+    model: ModelOrAddressOption = DEFAULT,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Picture of the fronts.", show_default=False)
     ] = None,

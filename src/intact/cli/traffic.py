@@ -85,7 +85,9 @@ def make(
 def replay(
     file: Annotated[Path, typer.Argument(help="The traffic.")],
     url: Annotated[str, typer.Option("--url", help="The server, such as http://127.0.0.1:8000/v1.")],
-    model: Annotated[str, typer.Option("--model", help="Its name there.", show_default="the first listed")] = "",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of the model there.", show_default="the first listed")
+    ] = "",
     requests: Annotated[
         int | None, typer.Option("--requests", min=1, help="Only so many, from the first.", show_default="all")
     ] = None,

@@ -12,7 +12,7 @@ from rich.table import Table
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.bench import check_plot
-from intact.cli.options import MODEL_HELP, JsonOption, check_output, complete_model
+from intact.cli.options import JsonOption, ModelArgument, check_output
 from intact.cli.output import bar, emit, new_table, note, out, show
 from intact.errors import ParameterError
 from intact.packages import check_installed
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 One answer at a time
-  intact tune smollm2-135m-instruct
+  intact tune -m smollm2-135m-instruct
 Sixteen samples of long prompts, for at most ten minutes, with a picture of all candidates
-  intact tune ./model.gguf --prompt 1024 --answer 256 --samples 16 --seconds 600 --plot tuning.png
+  intact tune -m ./model.gguf --prompt 1024 --answer 256 --samples 16 --seconds 600 --plot tuning.png
 Eight clients of a server, without keeping what is found
-  intact tune ./model.gguf --clients 8 --no-save
+  intact tune -m ./model.gguf --clients 8 --no-save
 Back to the defaults
-  intact tune ./model.gguf --forget
+  intact tune -m ./model.gguf --forget
 
 Close what else runs on the machine. No answer changes, by a single bit: only the time that it takes.
 """
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model)] = DEFAULT,
+    model: ModelArgument = DEFAULT,
     prompt: Annotated[int, typer.Option("--prompt", min=1, help="Tokens of each prompt.")] = 256,
     answer: Annotated[int, typer.Option("--answer", min=2, help="Tokens of each answer.")] = 64,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Answers to each prompt.")] = 1,

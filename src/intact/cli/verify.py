@@ -16,14 +16,13 @@ from rich.text import Text
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.options import (
-    MODEL_HELP,
     AdapterOption,
     CacheOption,
     JsonOption,
+    ModelOption,
     ThreadsOption,
     WithOption,
     as_bytes,
-    complete_model,
     pair,
 )
 from intact.cli.output import bar, emit, note, one_line, out
@@ -101,10 +100,7 @@ class ReceiptLine(NamedTuple):
 
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="RECEIPTS", help="Files of receipts.", show_default=False)],
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=complete_model),
-    ] = DEFAULT,
+    model: ModelOption = DEFAULT,
     others: WithOption = None,
     adapter: AdapterOption = None,
     signed_by: Annotated[
