@@ -61,7 +61,7 @@ from intact.cli import eval as evaluation
 from intact.cli import help as help_command
 from intact.cli.help import WithHelp
 from intact.cli.log_store import LAST
-from intact.cli.options import model_first, with_model_option
+from intact.cli.model_option import model_first, with_model_option
 from intact.cli.output import fail
 from intact.errors import IntactError
 

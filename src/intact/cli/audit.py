@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption, model_option
+from intact.cli.model_option import model_option
+from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import bar, emit, new_table, out, show, token_text
 from intact.errors import ParameterError
 from intact.text.template import read_time

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
+from intact.cli.model_option import ModelArgument
 from intact.cli.options import (
     DrafterOption,
     DraftModelOption,
     JsonOption,
     KvOption,
-    ModelArgument,
     PipelineParallelOption,
     TensorParallelOption,
     ThreadsOption,

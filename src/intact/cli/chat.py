@@ -14,13 +14,13 @@ from intact.cli.chat_input import InputHistory, history_file, is_interactive, re
 from intact.cli.chat_session import ChatSession
 from intact.cli.loading import LoadOptions
 from intact.cli.log_store import LoggedConversation, LogStore
+from intact.cli.model_option import ModelArgument
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     ClockNowOption,
     DraftOption,
     JsonOption,
     MixOption,
-    ModelArgument,
     ModelDefaultsOption,
     PartnerOption,
     PrefillOption,
@@ -37,6 +37,7 @@ from intact.cli.options import (
 from intact.cli.output import fail, note, say
 from intact.cli.recording import NoLogOption, begin_log, sampling_from
 from intact.cli.run import decode
+from intact.cli.seeds import one_seed
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.text.template import read_time
@@ -92,6 +93,7 @@ def command(
 ) -> None:
     """Talk with an instruct model."""
     check_output("--receipt", receipt)
+    sampling["seed"] = one_seed(sampling["seed"], "a conversation")
     SamplingParameters.by_name(sampling)
     moment = {} if now is None else {"now": read_time(now)}
     mixed = mix_options(mix, shadow, others, **loading.without_mix)

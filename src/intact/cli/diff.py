@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, SystemOption, ThreadsOption, model_option
+from intact.cli.model_option import model_option
+from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, SystemOption, ThreadsOption
 from intact.cli.output import emit, note, quoted, show, token_text
 from intact.cli.run import as_prompt
 from intact.errors import LogError, ParameterError

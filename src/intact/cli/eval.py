@@ -15,8 +15,8 @@ from intact.cli import FAILED, UNDECIDED
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.loading import MixOptions, ModelOptions, short_name
+from intact.cli.model_option import MODEL_OR_ADDRESS_HELP, note_old_form
 from intact.cli.options import (
-    MODEL_OR_ADDRESS_HELP,
     Advanced,
     JsonOption,
     NOption,
@@ -27,6 +27,7 @@ from intact.cli.options import (
     with_method_sampling,
 )
 from intact.cli.output import emit, note, spinner
+from intact.cli.seeds import SeedsOption, parse_seeds
 from intact.cli.solve import complete_method, parse_settings
 from intact.errors import ParameterError
 
@@ -41,7 +42,7 @@ Ten problems, eight samples of each, one vote
 Kill it, run it again: it continues, and ends with the same bytes
   intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
 Several tasks, five seeds; a task's parameters follow a colon
-  intact eval qwen2.5-coder-0.5b-instruct svamp gsm_ranges:level=3 procbench --seeds 0-4
+  intact eval qwen2.5-coder-0.5b-instruct svamp gsm_ranges:level=3 procbench --seed 0-4
 Generated problems, which need no data, from any seed
   intact eval smollm2-135m-instruct reasoning_gym:seed=7
 Likelihoods of choices
@@ -81,13 +82,23 @@ class PlanOptions:
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Number of problems of each task.", show_default=False),
     ] = None
-    seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="Such as 0-4 or 0,7.")] = "0"
+    seed: SeedsOption = "0"
+    seeds: Annotated[str | None, typer.Option("--seeds", hidden=True)] = None
     budget: Annotated[
         str | None,
         typer.Option(
             "--budget", metavar="CAPS", help="Hard caps for each problem, such as tokens=4k.", show_default=False
         ),
     ] = None
+
+    def chosen_seeds(self) -> tuple[int, ...]:
+        """Return the seeds of `--seed`, or of its old form `--seeds`."""
+        if self.seeds is None:
+            return parse_seeds(self.seed)
+        if self.seed != "0":
+            raise ParameterError(f"--seeds is the old form of --seed, and both are given: write --seed {self.seed}")
+        note_old_form(f"--seeds {self.seeds}", f"--seed {self.seeds}")
+        return parse_seeds(self.seeds, "--seeds")
 
     def planned(self, tasks: list[str], others: dict[str, str], sampling: dict[str, Any]) -> Plan:
         """Load the tasks' items, and put the plan together."""
@@ -101,7 +112,7 @@ class PlanOptions:
             parse_settings(find(self.method), self.settings, self.n),
             limit=self.limit,
             sampling=sampling,
-            seeds=_seeds(self.seeds),
+            seeds=self.chosen_seeds(),
             budget=self.budget or "",
             others={name: short_name(one) for name, one in others.items()},
         )
@@ -265,17 +276,6 @@ def _write_receipts(file: Path, run: EvaluationRun) -> None:
     missing = [one for one in run.receipts if one is None or isinstance(one, str)]
     if missing:
         raise ParameterError(f"{len(missing)} of {len(run.receipts)} answers have no receipt; the first: {missing[0]}")
-
-
-def _seeds(text: str) -> list[int]:
-    """Parse a list of seeds such as 0-4,7."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not found or (found[2] and int(found[2]) < int(found[1])) or int(found[2] or 0) - int(found[1]) > 10_000:
-            raise ParameterError(f"--seeds takes a list such as 0-4 or 0,7, got {text!r}")
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
-    return seeds
 
 
 def _place(planned: Plan, model: str) -> Path:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import Advanced, JsonOption, ModelArgument, Profile, ThreadsOption, check_output, check_profile
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import Advanced, JsonOption, Profile, ThreadsOption, check_output, check_profile
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
 from intact.errors import ParameterError
 from intact.files import read_text, write_whole

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from intact.catalogue import CATALOGUE, DEFAULT, Entry, HubName, aliases, expand, find, resolve, store
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, complete_model
+from intact.cli.model_option import MODEL_HELP
+from intact.cli.options import JsonOption, complete_model
 from intact.cli.output import emit, new_table, note, one_line, out, say, show_rows, size
 from intact.cli.output import show as show_line
 from intact.errors import ParameterError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ModelArgument, ProfileOption, ThreadsOption
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import bar, emit, show
 from intact.cli.run import decode
 

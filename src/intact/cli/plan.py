@@ -9,7 +9,8 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.bench import KIND, KindOption
-from intact.cli.options import JsonOption, ModelArgument, ThreadsOption
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ThreadsOption
 from intact.cli.output import bar, emit, new_table, note, out, show, size
 from intact.errors import ParameterError
 

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import Advanced, JsonOption, ModelArgument, ThreadsOption, check_output
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import Advanced, JsonOption, ThreadsOption, check_output
 from intact.cli.output import emit, new_table, out, show_rows, size, stage_bar
 from intact.errors import ParameterError
 

@@ -9,7 +9,8 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import AdapterOption, JsonOption, ModelOption, ThreadsOption
+from intact.cli.model_option import ModelOption
+from intact.cli.options import AdapterOption, JsonOption, ThreadsOption
 from intact.cli.output import emit, note
 from intact.errors import ParameterError, ReceiptError
 

@@ -8,7 +8,8 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.embed import read_lines
-from intact.cli.options import JsonOption, ModelArgument, ProfileOption, ThreadsOption
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import emit, new_table, out
 from intact.errors import ParameterError
 

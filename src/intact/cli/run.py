@@ -15,6 +15,7 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli.loading import LoadOptions
+from intact.cli.model_option import model_option, names_model, note_old_form
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     ClockNowOption,
@@ -31,14 +32,12 @@ from intact.cli.options import (
     check_output,
     complete_model,
     mix_options,
-    model_option,
-    names_model,
-    note_old_form,
     pair,
     with_sampling,
 )
-from intact.cli.output import emit, note, out, say, token_text
+from intact.cli.output import emit, note, out, say, show, token_text
 from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log, logged_answer
+from intact.cli.seeds import parse_seeds
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.text import ChatPrompt
@@ -111,7 +110,9 @@ def command(
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
-    SamplingParameters.by_name(sampling)
+    seeds = parse_seeds(sampling["seed"])
+    for seed in seeds:
+        SamplingParameters.by_name(sampling | {"seed": seed})
     mixed = mix_options(mix, shadow, others, **loading.without_mix)
     partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)
@@ -130,34 +131,40 @@ def command(
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
     request = as_prompt(model, prompt, system, raw, moment)
-    started = time.perf_counter()
     if shadow is not None:
         mixed["shadow"] = as_prompt(model, shadow, system, raw, moment)
-    options = {**sampling, "draft": draft, **mixed} | ({"receipt": True} if receipt else {})
-    answers: list[LoggedAnswer] = []
-    receipts: list[Any] = []
-    try:
-        if json or n != 1:
-            (completions,) = model.generate(request, n=n, logprobs=logprobs, **options)
-            answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
-            receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
-            if json:
-                fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
-                emit(_document(model_name, loading.coded_profile, n, {**sampling, **fields}, completions))
+    options = {"draft": draft, **mixed} | ({"receipt": True} if receipt else {})
+    fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
+    receipts, documents = list[Any](), list[dict[str, Any]]()
+    count, seconds = 0, 0.0
+    for seed in seeds:
+        drawn, answers = sampling | {"seed": seed}, list[LoggedAnswer]()
+        started = time.perf_counter()
+        if len(seeds) > 1 and not json:
+            show(f"seed {seed}", style="bold")
+        try:
+            if json or n != 1:
+                (completions,) = model.generate(request, n=n, logprobs=logprobs, **drawn, **options)
+                answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
+                receipts += [one.receipt for one in completions if one.receipt is not None] if receipt else []
+                if json:
+                    documents.append(_document(model_name, loading.coded_profile, n, {**drawn, **fields}, completions))
+                else:
+                    _print_all(model, completions, logprobs)
             else:
-                _print_all(model, completions, logprobs)
-        else:
-            receipts = _stream(model, request, logprobs, options, answers)
-    finally:
-        seconds = time.perf_counter() - started
-        if log is not None and answers:
-            log.add(request, sampling, answers, seconds)
+                receipts += _stream(model, request, logprobs, drawn | options, answers)
+        finally:
+            taken = time.perf_counter() - started
+            if log is not None and answers:
+                log.add(request, drawn, answers, taken)
+        count, seconds = count + sum(len(answer.tokens) for answer in answers), seconds + taken
+    if json:
+        emit(documents if len(seeds) > 1 else documents[0])
     if receipt:
         from intact.receipts.document import write_receipts
 
         write_receipts(receipt, receipts)
     if stats:
-        count = sum(len(answer.tokens) for answer in answers)
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
 
 

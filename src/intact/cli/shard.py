@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ModelArgument
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption
 from intact.cli.output import emit, note
 
 EXAMPLES = """\

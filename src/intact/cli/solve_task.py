@@ -15,6 +15,7 @@ import typer
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.options import TASK_HELP, Advanced, ReceiptOption
 from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
+from intact.cli.seeds import SeedsOption
 from intact.errors import ParameterError
 from intact.files import write_whole
 
@@ -105,7 +106,7 @@ class SolveOptions:
         Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
     ] = None
     receipt: ReceiptOption = None
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0
+    seed: SeedsOption = "0"
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class TaskRun:
     method: Method
     parameters: dict[str, Any]
     sampling: dict[str, Any]
+    seed: int
 
 
 def run_task(
@@ -189,7 +191,7 @@ def _solve(
 
         options: dict[str, Any] = {
             "sampling": run.sampling,
-            "seed": run.work.seed,
+            "seed": run.seed,
             "budget": replace(view.caps, seconds=None).divide(len(items)),
             "parallel": run.options.parallel or PARALLEL,
         }
@@ -256,7 +258,7 @@ def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
         "method": run.method.name,
         "parameters": run.parameters,
         "sampling": run.sampling,
-        "seed": run.work.seed,
+        "seed": run.seed,
         "budget": run.caps.as_dict(),
         "problems": len(results),
         "right": right,

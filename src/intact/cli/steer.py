@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import JsonOption, ModelArgument, ThreadsOption, check_output
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ThreadsOption, check_output
 from intact.cli.output import bar, emit, note
 from intact.errors import ParameterError
 from intact.files import read_text

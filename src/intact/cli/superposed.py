@@ -10,16 +10,8 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import (
-    AdapterOption,
-    JsonOption,
-    KvOption,
-    ProfileOption,
-    ThreadsOption,
-    check_output,
-    coded,
-    model_option,
-)
+from intact.cli.model_option import model_option
+from intact.cli.options import AdapterOption, JsonOption, KvOption, ProfileOption, ThreadsOption, check_output, coded
 from intact.cli.output import emit, printable, show_rows
 from intact.cli.run import PromptArgument, parse
 from intact.errors import ParameterError

@@ -16,8 +16,10 @@ from intact.cli.bench import check_plot
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
 from intact.cli.loading import MixOptions, ModelOptions, short_name
-from intact.cli.options import Advanced, JsonOption, ModelOrAddressOption, check_output, with_method_sampling
+from intact.cli.model_option import ModelOrAddressOption
+from intact.cli.options import Advanced, JsonOption, check_output, with_method_sampling
 from intact.cli.output import bar, emit, note, occasional_note, spinner
+from intact.cli.seeds import one_seed, seed_option
 from intact.cli.sweep_output import print_sweep, save_plot, to_object
 from intact.errors import ParameterError
 from intact.packages import check_installed
@@ -124,7 +126,7 @@ class SearchOptions:
     finalists: Annotated[
         int, typer.Option("--finalists", min=1, help="Maximum settings that are judged.", rich_help_panel=Advanced())
     ] = 3
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the split, the settings drawn, and the texts.")] = 0
+    seed: Annotated[str, seed_option("Seed of the split, the settings drawn, and the texts.")] = "0"
     design: Annotated[
         Path | None,
         typer.Option(
@@ -164,6 +166,7 @@ class SearchOptions:
         from intact.reason.budget import Budget
 
         tokens = Budget.parse(f"tokens={self.tokens}").tokens or 0
+        seed = one_seed(self.seed, "a sweep", low=0)
         baseline = parse_trial(self.baseline)
         labels = tuple(dict.fromkeys((task, self.judge_on or task)))
         guessed = [] if self.guess is None else [one for one in read_guess(self.guess) if one.key != baseline.key]
@@ -172,14 +175,14 @@ class SearchOptions:
         if not self.space:
             space = suited(space, labels)
         space = [[trial for trial in table if trial.key not in known] for table in space]
-        trials = (baseline, *guessed, *draw(space, self.trials - len(guessed), self.seed))
+        trials = (baseline, *guessed, *draw(space, self.trials - len(guessed), seed))
         for trial in trials:
             for label in labels:
-                plan_of(trial, label, sampling, self.seed)
-        problems = split(task, self.judge_on, training=self.training, held_out=self.held_out, seed=self.seed)
+                plan_of(trial, label, sampling, seed)
+        problems = split(task, self.judge_on, training=self.training, held_out=self.held_out, seed=seed)
         names = [tuple(item.id for item in items) for items in (problems.training, problems.held_out)]
         design = Design(
-            trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=self.seed,
+            trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=seed,
             share=self.share,
         )  # fmt: skip
         return design, problems

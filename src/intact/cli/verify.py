@@ -15,16 +15,8 @@ from rich.text import Text
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import (
-    AdapterOption,
-    CacheOption,
-    JsonOption,
-    ModelOption,
-    ThreadsOption,
-    WithOption,
-    as_bytes,
-    pair,
-)
+from intact.cli.model_option import ModelOption
+from intact.cli.options import AdapterOption, CacheOption, JsonOption, ThreadsOption, WithOption, as_bytes, pair
 from intact.cli.output import bar, emit, note, one_line, out
 from intact.errors import IntactError, ParameterError, ReceiptError
 from intact.files import read_text
