@@ -54,7 +54,7 @@ def write_task(folder):
 @pytest.mark.parametrize(
     ("look", "message"),
     [
-        (lambda _: find("selfconsistency"), "there is no method 'selfconsistency': did you mean self_consistency?"),
+        (lambda _: find("selfconsistency"), "there is no method 'selfconsistency': did you mean self_consistency, "),
         (lambda _: find("best_of_n").read({"scorre": "p_true"}), "has no parameter 'scorre': did you mean scorer?"),
         (lambda _: find_scorer("ptrue"), "there is no scorer 'ptrue': did you mean p_true?"),
         (lambda _: choose("gsm8"), "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),

@@ -20,7 +20,7 @@ COMMANDS = [
     *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune", "plan"),
     *("verify", "page", "audit", "diff"),
     *("prove", "deduce"),
-    *("pull", "quantize", "steer", "info", "selftest", "doctor"),
+    *("pull", "quantize", "steer", "info", "selftest", "doctor", "help"),
     *("logs", "trace", "learn", "traffic", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {
@@ -50,9 +50,9 @@ def start(*arguments, module="intact.cli", stdout=subprocess.PIPE, **environment
 
 @pytest.mark.parametrize("command", EACH)
 def test_every_command_has_json_and_teaches_by_examples(intact_command, command):
-    result = intact_command(*command.split(), "--help")
+    result = intact_command(*command.split(), "--help-all")
     assert result.code == 0
-    assert "--json" in result.out
+    assert "--json" in result.out or command == "help"
     assert f"  intact {command}" in result.out.split("╯")[-1]
 
 
@@ -60,7 +60,7 @@ def test_examples_are_not_wrapped(intact_command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     from intact.cli import run
 
-    assert run.EXAMPLES in intact_command("run", "--help").out
+    assert run.EXAMPLES in intact_command("run", "--help-all").out
 
 
 def test_no_command_shows_the_help(intact_command):
@@ -99,8 +99,9 @@ def test_the_shell_is_offered_commands_and_models(default_here):
     ("arguments", "message"),
     [
         (("run", "a", "b", "c"), "got 3 arguments: quote the prompt"),
+        (("run", "-m", "a", "b", "c"), "got 2 arguments: quote the prompt"),
         (("run", "-m", DEFAULT), "standard input is empty"),
-        (("run", "", "hello"), "MODEL is empty"),
+        (("run", "-m", "", "hello"), "MODEL is empty"),
         (("run", "-m", "./nowhere.gguf", "hello"), "./nowhere.gguf: no such file or folder"),
         (("run", "-m", "qwen3-0.6", "hello"), "did you mean qwen3-0.6b"),
         (("run", "-m", "qwen3-0.6b", "hello"), "intact pull qwen3-0.6b"),

@@ -79,7 +79,9 @@ def test_models_lists_what_was_pulled_and_aliases(pulled, alias, intact_command)
 @pytest.mark.parametrize("model", [f"{NAME}:Q5_0", NAME, "mine"])
 def test_every_command_takes_the_name(pulled, alias, intact_command, model, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    assert intact_command("run", "-m", model, "Hi", "--max-tokens", "2", "--threads", "1", "--json").json["model"] == model
+    assert (
+        intact_command("run", "-m", model, "Hi", "--max-tokens", "2", "--threads", "1", "--json").json["model"] == model
+    )
     solved = intact_command("solve", "self_consistency", "Hi", "-m", model, "-n", "2", "--max-tokens", "2", "--json")
     assert solved.code == 0, solved.err
     assert intact_command("info", model, "--json").json["path"] == pulled["path"]

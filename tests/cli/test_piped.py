@@ -57,7 +57,10 @@ class Terminal(io.TextIOWrapper):
     ("words", "example"),
     [
         ([], 'intact run "your prompt", or intact chat'),
-        (["smollm2-135m-instruct"], 'intact run -m smollm2-135m-instruct "your prompt", or intact chat -m smollm2-135m-inst'),
+        (
+            ["smollm2-135m-instruct"],
+            'intact run -m smollm2-135m-instruct "your prompt", or intact chat -m smollm2-135m-inst',
+        ),
     ],
 )
 def test_at_a_terminal_a_missing_prompt_is_an_error_at_once(monkeypatch, words, example):

@@ -309,8 +309,8 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
     [
         (["self_consistency"], "QUESTION is missing"),
         (["self_consistency", "What?", "--task", "gsm8k"], "and not both"),
-        (["xyz", "What?"], "there is no method 'xyz'; there are"),
-        (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency?"),
+        (["xyz", "What?"], "there is no method 'xyz': did you mean "),
+        (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency, "),
         (["best_of_n", "What?", "--set", "scorer=ptrue"], "there is no scorer 'ptrue': did you mean p_true?"),
         (["best_of_n", "--task", "gsm8"], "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
         (["self_consistency", " "], "there is no question"),

@@ -29,7 +29,10 @@ def test_the_command_searches_draws_and_forgets(intact_command, tiny_path, tmp_p
     assert facts["workload"] == {"prompt": 20, "answer": 6, "samples": 1, "clients": 1}
     assert {trial["settings"]["drafter"] for trial in facts["trials"]} >= {"off"}
     assert intact_command("tune", "-m", tiny_path, "--forget").code == 0
-    assert intact_command("tune", "-m", tiny_path, "--forget", "--json").json == {"model": str(tiny_path), "dropped": False}
+    assert intact_command("tune", "-m", tiny_path, "--forget", "--json").json == {
+        "model": str(tiny_path),
+        "dropped": False,
+    }
     assert "nothing was kept" in intact_command("tune", "-m", tiny_path, "--forget").out
 
 

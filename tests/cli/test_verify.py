@@ -62,11 +62,15 @@ def test_answers_of_mixes_verify_with_their_partners(intact_command, path, other
     shown = intact_command("receipt", "show", shadowed, "--json").json["receipts"][0]
     assert shown["decoding"]["parameters"] == {"scale": 2_500_000}
     pair = ["--with", f"amateur={other}"]
-    assert intact_command("run", "-m", path, "Why?", *brief, "--mix", "contrastive", *pair, "--receipt", paired).code == 0
+    assert (
+        intact_command("run", "-m", path, "Why?", *brief, "--mix", "contrastive", *pair, "--receipt", paired).code == 0
+    )
     lacking = intact_command("verify", paired, "--model", path, "--json")
     assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "decoding")
     assert intact_command("verify", paired, shadowed, "--model", path, *pair).code == 0
-    assert intact_command("run", "-m", path, "Why?", "--mix", "guidance").err.startswith("error: a shadow prompt is missing")
+    assert intact_command("run", "-m", path, "Why?", "--mix", "guidance").err.startswith(
+        "error: a shadow prompt is missing"
+    )
     assert "of no use without a mix" in intact_command("run", "-m", path, "Why?", "--shadow", "x").err
     assert "takes 1 partner, got 0" in intact_command("run", "-m", path, "Why?", "--mix", "contrastive").err
 
@@ -120,7 +124,10 @@ def test_what_cannot_be_told_has_a_status_of_its_own(intact_command, path, other
     for arguments in (["--sample", 3], ["--nonce", "x"], ["--signed-by", "no key"]):
         assert intact_command("verify", answers, *arguments).code == 2
     assert intact_command("verify", tmp_path / "none.receipts", "--model", path).code == 2
-    assert "expected a file in a folder that is there" in intact_command("run", "-m", path, "x", "--receipt", "/none/x").err
+    assert (
+        "expected a file in a folder that is there"
+        in intact_command("run", "-m", path, "x", "--receipt", "/none/x").err
+    )
 
 
 def test_signatures(intact_command, path, answers, tmp_path):

@@ -131,7 +131,9 @@ def test_errors_are_the_same_too(intact_command, server, here):
 
 def test_a_chat_has_the_same_answers(intact_command, server, here):
     said = "one\n/set temperature 1\ntwo\n/regenerate\n"
-    both = [intact_command("chat", "-m", here, "--max-tokens", "8", "-v", *w, stdin=said) for w in ([], ["--no-server"])]
+    both = [
+        intact_command("chat", "-m", here, "--max-tokens", "8", "-v", *w, stdin=said) for w in ([], ["--no-server"])
+    ]
     assert both[0].out == both[1].out
     assert "answered by the server" in both[0].err
     assert "with seed 1" in both[0].err
@@ -276,7 +278,18 @@ def test_a_server_killed_in_the_midst_changes_nothing(intact_command, place, her
 
         monkeypatch.setattr(same_user, "sockets", lambda: sorted(sockets))
         monkeypatch.setattr(warm.WarmModel, "_chunk", killing)
-        arguments = ["run", "-m", here, "Why?", "--temperature", "1", "--max-tokens", "1500", "--regex", "[a-z ]{1500,}"]
+        arguments = [
+            "run",
+            "-m",
+            here,
+            "Why?",
+            "--temperature",
+            "1",
+            "--max-tokens",
+            "1500",
+            "--regex",
+            "[a-z ]{1500,}",
+        ]
         cut = intact_command(*arguments)
         assert count >= 4
         assert cut.err == "the server went away: loading the model here\n"
@@ -319,7 +332,19 @@ def test_a_server_without_a_socket(place):
 
 
 def test_an_interrupted_client_ends_the_servers_work(server, here):
-    words = [sys.executable, "-m", "intact", "run", "-m", here, "Why?", "--max-tokens", "2000", "--regex", "[a-z ]{2000}"]
+    words = [
+        sys.executable,
+        "-m",
+        "intact",
+        "run",
+        "-m",
+        here,
+        "Why?",
+        "--max-tokens",
+        "2000",
+        "--regex",
+        "[a-z ]{2000}",
+    ]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)

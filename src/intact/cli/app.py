@@ -133,7 +133,7 @@ class Application(Commands):
         short = copy.copy(self)
         short.commands = {name: copy.copy(self.commands[name]) for name in FIRST}
         for command in short.commands.values():
-            command.rich_help_panel = None
+            command.rich_help_panel = None  # type: ignore[attr-defined]
         return short
 
 

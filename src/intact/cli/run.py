@@ -80,7 +80,7 @@ PromptArgument = Annotated[
 def command(
     context: typer.Context,
     words: PromptArgument = None,
-    model: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
+    named: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
     n: Annotated[int, typer.Option("-n", "--n", "--samples", help="Number of samples.")] = 1,
     system: SystemOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the prompt as it is, without the chat template.")] = False,
@@ -106,7 +106,7 @@ def command(
 
     An instruct model gets its chat template. The default model is fetched on first use.
     """
-    model_name, prompt = parse(words or [], model)
+    model_name, prompt = parse(words or [], named)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)

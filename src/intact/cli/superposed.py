@@ -37,7 +37,7 @@ With a receipt, which names the n-grams by their digest
 
 def command(
     words: PromptArgument = None,
-    model: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
+    named: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
     n: Annotated[int, typer.Option("-n", "--n", "--drafts", help="Drafts of one prompt, at most 64.")] = 3,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Most tokens of a draft.")] = 10,
     temperature: Annotated[
@@ -73,7 +73,7 @@ def command(
     from intact.library.superposed.request import check_parameters
     from intact.numerics.sampling import LOGPROB_SCALE
 
-    model_name, prompt = parse(words or [], model, "superposed")
+    model_name, prompt = parse(words or [], named, "superposed")
     check_output("--receipt", receipt)
     profile = coded(profile, kv)
     if profile == "fp32":
