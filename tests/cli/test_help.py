@@ -29,26 +29,21 @@ def narrow(monkeypatch):
 
 
 @EACH
-def test_the_help_of_a_command_fits_a_screen_of_60_lines(intact_command, words):
-    result = intact_command(*words, "--help")
-    assert result.code == 0
-    assert len(result.out.splitlines()) <= 60
+def test_help_is_short_and_help_all_whole(intact_command, words):
+    command = COMMANDS[words]
+    short, whole = (intact_command(*words, option) for option in ("--help", "--help-all"))
+    assert (short.code, whole.code) == (0, 0)
+    assert len(short.out.splitlines()) <= 60
+    options = [one for one in command.params if one.param_type_name == "option" and not one.hidden]
+    assert rows(whole.out, options) == [one.name for one in options]
+    common = [one for one in options if not is_advanced(one)]
+    assert rows(short.out, options) == [one.name for one in common]
+    assert bool(re.search(r"│ +--help-all ", short.out)) == (common != options)
 
 
-@EACH
-def test_help_all_shows_every_parameter(intact_command, words):
-    shown = intact_command(*words, "--help-all").out
-    options = [one for one in COMMANDS[words].params if one.param_type_name == "option" and not one.hidden]
-    assert [one.name for one in options if not all(re.search(rf"{opt}\b", shown) for opt in one.opts)] == []
-
-
-@EACH
-def test_help_shows_the_options_that_are_not_marked_as_advanced(intact_command, words):
-    shown = intact_command(*words, "--help").out.partition("╰" + "─" * 78 + "╯\n" + words[-1])[0]
-    options = [one for one in COMMANDS[words].params if one.param_type_name == "option" and not one.hidden]
-    rows = [one.name for one in options if re.search(rf"^│ .*{one.opts[0]}(?![\w-])", shown, re.MULTILINE)]
-    assert [one.name for one in options if not is_advanced(one) and one.name not in rows] == []
-    assert ("--help-all" in shown) == any(map(is_advanced, options))
+def rows(shown, options):
+    """Return the names of the options that a help page has a row for."""
+    return [one.name for one in options if re.search(rf"^│ .*{one.opts[0]}(?![\w-])", shown, re.MULTILINE)]
 
 
 def test_the_first_help_shows_ten_commands_and_names_the_rest(intact_command):
@@ -102,7 +97,7 @@ def test_every_command_that_takes_a_model_takes_it_by_m(words):
     [
         ("run", "./none.gguf", "Hi"),
         ("chat", "./none.gguf"),
-        ("perplexity", "./none.gguf", "text.txt"),
+        ("bench", "./none.gguf"),
         ("embed", "./none.gguf", "--pooling", "last", "Hi"),
         ("quantize", "--to", "int4-32", "./none.gguf", "--out", "there"),
     ],

@@ -80,7 +80,7 @@ def _show_all(ctx: Any, parameter: Any, wanted: bool) -> None:
 def show_help(ctx: Any, *, everything: bool = False) -> None:
     """Print the help of a context's command."""
     ctx.meta[_ALL] = everything
-    ctx.command.get_help(ctx)
+    typer.echo(ctx.command.get_help(ctx))  # which has printed it: the rest is what `--help` adds
 
 
 def _first_examples(text: str) -> str:

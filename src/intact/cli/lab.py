@@ -67,7 +67,8 @@ def command(
         Literal["file", "permuted", "rotated"],
         typer.Option(
             "--source",
-            help="The float weights: the file's, or others of the same function.",
+            metavar="KIND",
+            help="Float weights: the file's (file), or permuted or rotated ones of the same function.",
             rich_help_panel=Advanced(),
         ),
     ] = "file",

@@ -46,9 +46,11 @@ def with_model_option(command: Command) -> Command:
     The command has the argument alone: before the words are parsed, what ``-m`` names is put in its place
     (`model_first`).
     """
+    name = next((one for one in MODEL_ARGUMENTS if one in inspect.signature(command).parameters), "")
+    if not name:
+        return command
     parameters = inspect.signature(command, eval_str=True).parameters
-    name = next((one for one in MODEL_ARGUMENTS if one in parameters), "")
-    about = _argument(parameters[name].annotation) if name else None
+    about = _argument(parameters[name].annotation)
     if about is None:
         return command
     default = parameters[name].default

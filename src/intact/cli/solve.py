@@ -87,7 +87,8 @@ def command(
         Literal["expression", "number", "text"] | None,
         typer.Option(
             "--answer",
-            help="Part of a text that is its answer; by default the last expression or number.",
+            metavar="KIND",
+            help="Answer of a text: its last expression or number (expression, the default), number, or text.",
             show_default=False,
         ),
     ] = None,

@@ -69,10 +69,10 @@ class SearchOptions:
         ),
     ] = None
     tokens: Annotated[str, typer.Option("--tokens", metavar="BUDGET", help="Total tokens, such as 500k or 2m.")] = "1m"
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Maximum number of settings.")] = 16
-    baseline: Annotated[str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="Baseline.")] = (
-        "self_consistency:n=16"
-    )
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Maximum number of settings.")] = 16
+    baseline: Annotated[
+        str, typer.Option("--baseline", metavar="SETTING", help="Baseline, as METHOD:NAME=VALUE,...")
+    ] = "self_consistency:n=16"
     margin: Annotated[float, typer.Option("--margin", help="Tolerated loss of accuracy.")] = 0.03
     share: Annotated[
         float,
