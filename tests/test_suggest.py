@@ -10,7 +10,7 @@ from intact.errors import IntactError
 from intact.reason.budget import Budget
 from intact.reason.registry import find
 from intact.score.scorers import find_scorer
-from intact.suggest import MOST, nearest, unknown_name
+from intact.suggest import MOST, nearest, three_nearest, unknown_among_many, unknown_name
 from intact.tasks.choose import choose
 from intact.tasks.declared import read_task
 
@@ -38,6 +38,15 @@ def test_the_nearest_names_come_first(name, near):
 
 def test_few_names_are_suggested():
     assert len(nearest("name", [f"name{index}" for index in range(100)])) == MOST
+
+
+@pytest.mark.parametrize("name", ["selfconsistency", "x", "", "search"])
+def test_among_many_names_the_three_nearest_are_named(name):
+    three = three_nearest(name, KNOWN)
+    assert len(set(three)) == 3
+    assert three[: len(nearest(name, KNOWN))] == nearest(name, KNOWN)
+    told = unknown_among_many("there is none", name, KNOWN, "KNOWN lists all")
+    assert told == f"there is none: did you mean {three[0]}, {three[1]} or {three[2]}? KNOWN lists all"
 
 
 def test_without_a_near_name_all_are_listed():

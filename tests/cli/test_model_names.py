@@ -210,7 +210,7 @@ def test_rm_removes_no_other_files(intact_command, tmp_path, monkeypatch, name):
 
 def test_a_broken_file_of_aliases_is_one_line_with_its_place(alias, intact_command):
     alias.write_text('ok = "/x"\nbad = 1\n')
-    for command in (("models",), ("run", "ok", "Hi")):
+    for command in (("models",), ("run", "-m", "ok", "Hi")):
         result = intact_command(*command)
         assert (result.code, result.err.count("\n")) == (2, 1)
         assert f"{alias}, line 2: bad must be" in result.err

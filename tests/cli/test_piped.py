@@ -23,9 +23,9 @@ from support.speaker import SENTENCE
         (["Summarise."], "A text.\n", "Summarise.\n\nA text.\n"),
         (["Summarise."], "", "Summarise."),
         (["Summarise."], " \n", "Summarise."),
-        (["smollm2-135m-instruct"], "Why?", "Why?"),
-        (["smollm2-135m-instruct", "Summarise."], "A text.", "Summarise.\n\nA text."),
-        (["smollm2-135m-instruct", "-"], "Why?", "Why?"),
+        (["-m", "smollm2-135m-instruct"], "Why?", "Why?"),
+        (["-m", "smollm2-135m-instruct", "Summarise."], "A text.", "Summarise.\n\nA text."),
+        (["-m", "smollm2-135m-instruct", "-"], "Why?", "Why?"),
     ],
 )
 def test_what_is_piped_is_the_question_or_follows_it(intact_command, speaker, words, piped, asked):
@@ -34,12 +34,27 @@ def test_what_is_piped_is_the_question_or_follows_it(intact_command, speaker, wo
     assert [prompt for prompt, _ in speaker.asked] == [asked]
 
 
+@pytest.mark.parametrize(
+    ("words", "piped", "asked"),
+    [
+        (["smollm2-135m-instruct"], "Why?", "Why?"),
+        (["smollm2-135m-instruct", "Summarise."], "A text.", "Summarise.\n\nA text."),
+        (["smollm2-135m-instruct", "-"], "Why?", "Why?"),
+    ],
+)
+def test_in_the_old_form_the_model_comes_first(intact_command, speaker, words, piped, asked):
+    result = intact_command("run", *words, "--raw", stdin=piped)
+    assert (result.code, result.out) == (0, SENTENCE + "\n")
+    assert "is an old form: write intact run -m smollm2-135m-instruct" in result.err
+    assert [prompt for prompt, _ in speaker.asked] == [asked]
+
+
 def test_after_two_dashes_the_name_of_an_option_is_a_prompt(intact_command, speaker):
     assert intact_command("run", "--raw", "--", "--continue").code == 0
     assert [prompt for prompt, _ in speaker.asked] == ["--continue"]
 
 
-@pytest.mark.parametrize("words", [[], ["-"], ["smollm2-135m-instruct"]])
+@pytest.mark.parametrize("words", [[], ["-"], ["-m", "smollm2-135m-instruct"]])
 @pytest.mark.parametrize("piped", ["", " \n\n"])
 def test_empty_input_without_a_question_is_an_error(intact_command, speaker, words, piped):
     result = intact_command("run", *words, stdin=piped)

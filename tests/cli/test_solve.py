@@ -12,6 +12,8 @@ from rich.console import Console
 import intact
 from intact.cli import solve_task, trace
 from intact.errors import UndecidedError
+from intact.reason.recommended import RECOMMENDED
+from intact.reason.registry import METHODS
 from intact.tasks.gsm8k import GSM8K
 from support.tiny import write_tiny
 
@@ -67,6 +69,16 @@ def test_methods_are_listed_with_source_and_parameters(intact_command):
     assert "--set n=16" in shown
     assert "2203.11171" in shown
     assert r"--set delimiter=\n\n" in intact_command("methods", "best_of_n").out
+
+
+def test_the_list_begins_with_the_recommended_methods_and_has_all_by_group(intact_command):
+    shown = intact_command("methods").out
+    first, *groups = shown.split("\n\n")
+    names = [re.findall(r"^(\w+)  \S", part, re.MULTILINE) for part in (first, *groups)]
+    assert names[0] == list(RECOMMENDED)
+    assert sorted(name for members in names[1:] for name in members) == sorted(METHODS)
+    for part, members in zip(groups, names[1:], strict=True):
+        assert {METHODS[name].group for name in members} == {part[:1].lower() + part.partition("\n")[0][1:]}
 
 
 def test_an_answer_with_its_trace(solve, intact_command, tmp_path):

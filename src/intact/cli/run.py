@@ -194,7 +194,7 @@ def parse(words: list[str], model: str | None = None, command: str = "run") -> t
     if model is None and (named or len(words) == 2):
         model = words[0]
         note_old_form(f"intact {command} {model}", f"intact {command} -m {model}" + " PROMPT" * (not named))
-    model = DEFAULT if model is None else model
+    given_model, model = "" if model is None else f" -m {model}", DEFAULT if model is None else model
     if not model.strip():
         raise ParameterError("MODEL is empty: give a name, a path, or the prompt alone")
     given = None if named or not words or words[-1] == "-" else words[-1]
@@ -203,7 +203,6 @@ def parse(words: list[str], model: str | None = None, command: str = "run") -> t
         if not given.strip():
             raise ParameterError("PROMPT is empty: there is nothing to answer")
     elif sys.stdin.isatty() and words[-1:] != ["-"]:
-        given_model = "" if model == DEFAULT else f" -m {model}"
         or_chat = f", or intact chat{given_model}" if command == "run" else ""
         raise ParameterError(f'PROMPT is missing: intact {command}{given_model} "your prompt"{or_chat}')
     piped = _piped_text(wait=given is None)
