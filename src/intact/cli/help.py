@@ -64,9 +64,9 @@ class WithHelp:
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help, then the examples as they are written."""
-        shown = copy.copy(self) if ctx.meta.get(_ALL) or not self.is_long else self.shortened()
-        epilog, shown.epilog = shown.epilog, None
-        super(WithHelp, shown).format_help(ctx, formatter)  # type: ignore[misc]
+        page = copy.copy(self) if ctx.meta.get(_ALL) or not self.is_long else self.shortened()
+        epilog, page.epilog = page.epilog, None
+        super(WithHelp, page).format_help(ctx, formatter)  # type: ignore[misc]
         examples(epilog or "")
 
 
