@@ -69,7 +69,7 @@ def main() -> None:
             install = timed([*installer(venv, given.uv), f"{given.wheel.resolve()}{extras}"])
             environment = {**os.environ, "INTACT_HOME": str(home)}
             first = timed(
-                [venv / "bin" / "intact", "run", str(given.model), "Hello", "--max-tokens", "1"], env=environment
+                [venv / "bin" / "intact", "run", "-m", str(given.model), "Hello", "--max-tokens", "1"], env=environment
             )
             if repeat:  # the first fills pip's cache
                 runs["install"].append(install)

@@ -63,7 +63,7 @@ def help_shown() -> float:
 def first_token(model: Path | None, *options: str) -> float:
     """Seconds from the start of the command until the first byte of the answer."""
     command = [sys.executable, "-m", "intact.cli", "run", "--no-log", *options]
-    command += ["Why is the sky blue?"] if model is None else [str(model), "Why is the sky blue?"]
+    command += ["Why is the sky blue?"] if model is None else ["-m", str(model), "Why is the sky blue?"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     started = time.perf_counter()
     with subprocess.Popen(
@@ -96,7 +96,7 @@ def warm_first_token(model: Path | None, repeats: int) -> float:
 def answered_by(model: Path | None) -> str:
     """Return what `intact run -v` says of a server."""
     command = [sys.executable, "-m", "intact.cli", "run", "--no-log", "-v", "--max-tokens", "1"]
-    command += [str(model), "Hi"] if model else ["Hi"]
+    command += ["-m", str(model), "Hi"] if model else ["Hi"]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stderr
 
 

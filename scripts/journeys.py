@@ -122,7 +122,7 @@ def receipt(folder: Path) -> None:
     from intact.cli.app import app
 
     model, path = str(folder / "tiny.gguf"), str(folder / "answer.receipt")
-    app(["run", model, "The sky is", "--max-tokens", "4", "--receipt", path], standalone_mode=False)
+    app(["run", "-m", model, "The sky is", "--max-tokens", "4", "--receipt", path], standalone_mode=False)
     app(["verify", path, "--model", model], standalone_mode=False)
 
 

@@ -129,11 +129,11 @@ def test_a_model_without_such_tokens_says_so(tmp_path):
 
 def test_the_command_prints_what_the_library_finds(path):
     wanted = intact.load(path).rerank(QUERY, DOCUMENTS[:3])
-    done = CliRunner().invoke(app, ["rerank", str(path), QUERY, *DOCUMENTS[:3], "--top", "2", "--json"])
+    done = CliRunner().invoke(app, ["rerank", "-m", str(path), QUERY, *DOCUMENTS[:3], "--top", "2", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["results"]
     assert [(row["index"], row["score"]) for row in found] == [(one.index, one.score) for one in wanted[:2]]
-    table = CliRunner().invoke(app, ["rerank", str(path), QUERY], input="one\n\ntwo\n")
+    table = CliRunner().invoke(app, ["rerank", "-m", str(path), QUERY], input="one\n\ntwo\n")
     assert table.exit_code == 0
     assert "one" in table.stdout
 

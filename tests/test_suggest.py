@@ -10,7 +10,7 @@ from intact.errors import IntactError
 from intact.reason.budget import Budget
 from intact.reason.registry import find
 from intact.score.scorers import find_scorer
-from intact.suggest import MOST, nearest, unknown_name
+from intact.suggest import MOST, nearest, three_nearest, unknown_among_many, unknown_name
 from intact.tasks.choose import choose
 from intact.tasks.declared import read_task
 
@@ -40,6 +40,15 @@ def test_few_names_are_suggested():
     assert len(nearest("name", [f"name{index}" for index in range(100)])) == MOST
 
 
+@pytest.mark.parametrize("name", ["selfconsistency", "x", "", "search"])
+def test_among_many_names_the_three_nearest_are_named(name):
+    three = three_nearest(name, KNOWN)
+    assert len(set(three)) == 3
+    assert three[: len(nearest(name, KNOWN))] == nearest(name, KNOWN)
+    told = unknown_among_many("there is none", name, KNOWN, "KNOWN lists all")
+    assert told == f"there is none: did you mean {three[0]}, {three[1]} or {three[2]}? KNOWN lists all"
+
+
 def test_without_a_near_name_all_are_listed():
     assert unknown_name("there is no method 'x'", "x", KNOWN) == f"there is no method 'x'; there are {', '.join(KNOWN)}"
     assert unknown_name("it has no file 'x'", "x", [], "it has") == "it has no file 'x'; it has none"
@@ -54,7 +63,7 @@ def write_task(folder):
 @pytest.mark.parametrize(
     ("look", "message"),
     [
-        (lambda _: find("selfconsistency"), "there is no method 'selfconsistency': did you mean self_consistency?"),
+        (lambda _: find("selfconsistency"), "there is no method 'selfconsistency': did you mean self_consistency, "),
         (lambda _: find("best_of_n").read({"scorre": "p_true"}), "has no parameter 'scorre': did you mean scorer?"),
         (lambda _: find_scorer("ptrue"), "there is no scorer 'ptrue': did you mean p_true?"),
         (lambda _: choose("gsm8"), "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),

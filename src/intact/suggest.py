@@ -31,6 +31,26 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
     return [one for text in close for one in plain if plain[one] == text][:MOST]
 
 
+def three_nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the three names nearest to one that is unknown, however unlike it they are: first those of `nearest`."""
+    from difflib import SequenceMatcher
+
+    names, matcher = list(known), SequenceMatcher(b=_plain(name[:200]))
+
+    def distance(one: str) -> float:
+        matcher.set_seq1(_plain(one))
+        return -matcher.ratio()
+
+    first = nearest(name, names)
+    return [*first, *sorted((one for one in names if one not in first), key=distance)][:MOST]
+
+
+def unknown_among_many(problem: str, name: str, known: Iterable[str], listed: str) -> str:
+    """Return the message of an error about an unknown name of many: the three nearest, and what lists all."""
+    *others, last = three_nearest(name, known)
+    return f"{problem}: did you mean {', '.join(others)} or {last}? {listed}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean A or B?`` for an unknown name; an empty text where no known name is near."""
     near = nearest(name, known)

@@ -1,7 +1,10 @@
+import functools
 import json
 from types import SimpleNamespace
 
 import pytest
+import typer.main
+import typer.testing
 from typer.testing import CliRunner
 
 import intact
@@ -45,9 +48,14 @@ def speaker(monkeypatch, default_here):
     return model
 
 
+built = functools.cache(typer.main.get_command)
+"""The commands of an application, built once: that takes longer than most of them."""
+
+
 @pytest.fixture
-def intact_command():
+def intact_command(monkeypatch):
     """Run the command line in this process; the result has ``json`` where the output is JSON."""
+    monkeypatch.setattr(typer.testing, "_get_command", built)
 
     def run(*arguments, stdin=None):
         from intact.cli.app import app

@@ -20,7 +20,7 @@ COMMANDS = [
     *("eval", "sweep", "report", "tasks", "perplexity", "lab", "bench", "tune", "plan"),
     *("verify", "page", "audit", "diff"),
     *("prove", "deduce"),
-    *("pull", "quantize", "steer", "info", "selftest", "doctor"),
+    *("pull", "quantize", "steer", "info", "selftest", "doctor", "help"),
     *("logs", "trace", "learn", "traffic", "keys", "receipt", "lock", "models"),
 ]
 GROUPS = {
@@ -50,9 +50,9 @@ def start(*arguments, module="intact.cli", stdout=subprocess.PIPE, **environment
 
 @pytest.mark.parametrize("command", EACH)
 def test_every_command_has_json_and_teaches_by_examples(intact_command, command):
-    result = intact_command(*command.split(), "--help")
+    result = intact_command(*command.split(), "--help-all")
     assert result.code == 0
-    assert "--json" in result.out
+    assert "--json" in result.out or command == "help"
     assert f"  intact {command}" in result.out.split("╯")[-1]
 
 
@@ -60,7 +60,7 @@ def test_examples_are_not_wrapped(intact_command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     from intact.cli import run
 
-    assert run.EXAMPLES in intact_command("run", "--help").out
+    assert run.EXAMPLES in intact_command("run", "--help-all").out
 
 
 def test_no_command_shows_the_help(intact_command):
@@ -99,18 +99,19 @@ def test_the_shell_is_offered_commands_and_models(default_here):
     ("arguments", "message"),
     [
         (("run", "a", "b", "c"), "got 3 arguments: quote the prompt"),
-        (("run", DEFAULT), "standard input is empty"),
-        (("run", "", "hello"), "MODEL is empty"),
-        (("run", "./nowhere.gguf", "hello"), "./nowhere.gguf: no such file or folder"),
-        (("run", "qwen3-0.6", "hello"), "did you mean qwen3-0.6b"),
-        (("run", "qwen3-0.6b", "hello"), "intact pull qwen3-0.6b"),
+        (("run", "-m", "a", "b", "c"), "got 2 arguments: quote the prompt"),
+        (("run", "-m", DEFAULT), "standard input is empty"),
+        (("run", "-m", "", "hello"), "MODEL is empty"),
+        (("run", "-m", "./nowhere.gguf", "hello"), "./nowhere.gguf: no such file or folder"),
+        (("run", "-m", "qwen3-0.6", "hello"), "did you mean qwen3-0.6b"),
+        (("run", "-m", "qwen3-0.6b", "hello"), "intact pull qwen3-0.6b"),
         (("pull", "qwen"), "did you mean qwen2.5-coder-0.5b-instruct or"),
         (("info", "nothing"), "no model of the catalogue"),
-        (("perplexity", DEFAULT, "nowhere.txt"), "nowhere.txt"),
+        (("perplexity", "-m", DEFAULT, "nowhere.txt"), "nowhere.txt"),
         (("run", "--system", "x", "--raw", "hello"), "--raw leaves out"),
         (("run", "--top-p", "7", "hello"), "top_p must lie in (0, 1], got 7"),
-        (("run", "qwen3-0.6b", "hello", "--max-tokens", "0"), "max_tokens must be an integer from 1"),
-        (("chat", "qwen3-0.6b", "--top-k", "-1"), "top_k must be an integer from 0"),
+        (("run", "-m", "qwen3-0.6b", "hello", "--max-tokens", "0"), "max_tokens must be an integer from 1"),
+        (("chat", "-m", "qwen3-0.6b", "--top-k", "-1"), "top_k must be an integer from 0"),
         (("solve", "self_consistency"), "QUESTION is missing"),
     ],
 )

@@ -29,14 +29,14 @@ def shown(figures, width):
 
 def test_the_command_prints_both_forms(intact_command, tiny_path):
     result = intact_command(
-        "bench", tiny_path, "--only", "prompt", "--only", "forks", "--repeats", "1", "--threads", "1"
+        "bench", "-m", tiny_path, "--only", "prompt", "--only", "forks", "--repeats", "1", "--threads", "1"
     )
     assert result.code == 0
     assert "1 threads; median of 1" in result.out
     assert "prompt of 512" in result.out
     assert "to drop" in result.out
     assert result.err == ""
-    facts = intact_command("bench", tiny_path, "--only", "prompt", "--repeats", "2", "--json").json
+    facts = intact_command("bench", "-m", tiny_path, "--only", "prompt", "--repeats", "2", "--json").json
     [figure] = facts["figures"]
     assert (figure["group"], figure["unit"], len(figure["values"])) == ("prompt", "tokens/s", 2)
     assert figure["least"] <= figure["median"] <= figure["most"]
@@ -45,13 +45,13 @@ def test_the_command_prints_both_forms(intact_command, tiny_path):
 
 def test_the_profile_tells_operations_and_the_share_of_python(intact_command, tiny_path):
     only = ("--only", "prompt", "--only", "forks", "--repeats", "1", "--profile")
-    result = intact_command("bench", tiny_path, *only)
+    result = intact_command("bench", "-m", tiny_path, *only)
     assert result.code == 0
     assert "step" in result.out
     assert "Python" in result.out
     assert "ffn_down" in result.out
     assert "limits measured: " in result.out
-    facts = intact_command("bench", tiny_path, *only, "--json").json
+    facts = intact_command("bench", "-m", tiny_path, *only, "--json").json
     [found] = facts["profiles"]
     assert found["what"] == "prompt of 512"
     assert {"linear", "attention"} <= {operation["kind"] for operation in found["operations"]}
@@ -69,7 +69,7 @@ def test_the_profiled_runs_compute_every_row_of_their_prompts(intact_command, ti
 
     profile = profiling.profile
     monkeypatch.setattr(profiling, "profile", counted)
-    intact_command("bench", tiny_path, "--only", "prompt", "--repeats", "1", "--profile")
+    intact_command("bench", "-m", tiny_path, "--only", "prompt", "--repeats", "1", "--profile")
     assert rows == [2 * 512]
 
 
@@ -107,7 +107,7 @@ def test_quantities_have_three_digits(value, unit, expected):
 
 def test_what_the_context_has_no_room_for_is_left_out_and_said(intact_command, tmp_path):
     path = write_tiny(tmp_path / "short.gguf", context=200)
-    result = intact_command("bench", path, "--only", "forks", "--only", "samples", "--repeats", "1")
+    result = intact_command("bench", "-m", path, "--only", "forks", "--only", "samples", "--repeats", "1")
     assert "left out: 8 x 128 after a prompt of 512 (640 positions, the context has 200)" in result.err
     assert "fork" not in result.out
     assert "8 x 32 after a prompt of 64" in result.out

@@ -101,7 +101,7 @@ NOW = "2026-11-20T17:45:00"
 def test_each_answer_is_drawn_from_a_mix_with_the_shadow_in_the_place_of_its_message(intact_command, models, tmp_path):
     file = tmp_path / "talk.receipts"
     asked = ["--mix", "guidance:scale=2.5", "--shadow", "Say.", "--system", "Be brief.", "--now", NOW]
-    result = intact_command("chat", models[0], *BRIEF, *asked, "--json", "--receipt", file, stdin="Why?\nHow?\n")
+    result = intact_command("chat", "-m", models[0], *BRIEF, *asked, "--json", "--receipt", file, stdin="Why?\nHow?\n")
     answers = [json.loads(line) for line in result.out.splitlines()]
     said = [{"role": "system", "content": "Be brief."}]
     with intact.load(models[0]) as model:
@@ -118,13 +118,13 @@ def test_each_answer_is_drawn_from_a_mix_with_the_shadow_in_the_place_of_its_mes
 
 def test_a_partner_of_a_mix_and_a_draft_model_are_loaded_with_the_model(intact_command, models):
     paired = [*BRIEF, "--mix", "contrastive", "--with", f"amateur={models[1]}", "--json", "--now", NOW]
-    (line,) = intact_command("chat", models[0], *paired, stdin="Why?\n").out.splitlines()
+    (line,) = intact_command("chat", "-m", models[0], *paired, stdin="Why?\n").out.splitlines()
     message = [{"role": "user", "content": "Why?"}]
     with intact.load(models[0], partners=models[1:]) as model:
         assert json.loads(line)["tokens"] == list(model.chat(message, now=NOW, mix="contrastive", **KEPT).tokens)
         plain = list(model.chat(message, now=NOW, **KEPT).tokens)
     drafted = intact_command(
-        "chat", models[0], *BRIEF, "--draft-model", models[1], "--json", "--now", NOW, stdin="Why?\n"
+        "chat", "-m", models[0], *BRIEF, "--draft-model", models[1], "--json", "--now", NOW, stdin="Why?\n"
     )
     assert json.loads(drafted.out)["tokens"] == plain
 

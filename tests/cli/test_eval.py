@@ -16,7 +16,7 @@ from intact.tasks.gsm8k import GSM8K
 from support.killed import entries, run
 from support.tiny import write_evaluated, write_tiny
 
-ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seeds", "0-1")
+ASKED = ("gsm8k", "--method", "self_consistency", "-n", "6", "--max-tokens", "24", "--seed", "0-1")
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "style must be chat or base" in error("gsm8k:style=loud")
     assert "gsm8k takes" in error("gsm8k:level=3")
     assert "given twice" in error("gsm8k", "gsm8k")
-    assert "--seeds takes a list" in error("gsm8k", "--seeds", "a")
-    assert "different from each other" in error("gsm8k", "--seeds", "1,1")
+    assert "--seed takes a seed, a range or a list" in error("gsm8k", "--seed", "a")
+    assert "different from each other" in error("gsm8k", "--seed", "1,1")
     assert "cap tokens or operations instead" in error("gsm8k", "--budget", "seconds=3")
     assert "has no parameter" in error("gsm8k", "-n", "3") or "takes cue" in error("gsm8k", "-n", "3")
     assert "must be at least 1" in error("gsm8k", "--method", "self_consistency", "--set", "n=0")
@@ -286,7 +286,7 @@ def test_the_command_in_a_result_makes_it_again(intact_command, place, evaluate,
         "8",
         "--temperature",
         "0.5",
-        "--seeds",
+        "--seed",
         "3-4",
         "--budget",
         "tokens=14",

@@ -97,7 +97,7 @@ def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
 
     file = tmp_path / "value.json"
     after = tmp_path / "next.json"
-    shown = intact_command("learn", "value", model, "--to", file, "--journal", journal, "--next", after, *OPTIONS)
+    shown = intact_command("learn", "value", "-m", model, "--to", file, "--journal", journal, "--next", after, *OPTIONS)
     assert shown.code == 0, shown.err
     assert "AUROC" in shown.out
     assert "for always saying the mean" in shown.out
@@ -120,11 +120,11 @@ def test_a_value_head_is_learnt_and_used(intact_command, data, tmp_path):
     assert searched.code == 0, searched.err
     assert searched.json["cost"]["scores"] > 6
     kept, options = ("--journal", journal), ("--labels", "tokens", "--task", "gsm8k:split=test")
-    tokens = intact_command("learn", "value", model, "--to", file, *kept, *options, *OPTIONS)
+    tokens = intact_command("learn", "value", "-m", model, "--to", file, *kept, *options, *OPTIONS)
     assert tokens.code == 0, tokens.err
     learnt = ValueHead.read(file).learnt
     assert (learnt["labels"], learnt["task"]) == ("tokens", "gsm8k:split=test")
-    steps = intact_command("learn", "value", model, "--to", file, *kept, "--labels", "search", *OPTIONS)
+    steps = intact_command("learn", "value", "-m", model, "--to", file, *kept, "--labels", "search", *OPTIONS)
     assert steps.code == 0, steps.err
     assert ValueHead.read(file).learnt["labels"] == "search"
     assert solved.json["cost"]["scores"] == 3
@@ -158,17 +158,17 @@ def test_a_base_models_texts_are_those_that_were_kept_when_it_solved_the_task(da
 def test_a_value_head_that_cannot_be_learnt_is_named(intact_command, data, tmp_path):
     model = write_tiny(tmp_path / "tiny.gguf")
     data(["123456789"] * 12)
-    told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", *OPTIONS[:-1], 1)
+    told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", *OPTIONS[:-1], 1)
     assert told.code == 2
     assert "these are all the same" in told.err
-    assert "no folder" in intact_command("learn", "value", model, "--to", tmp_path / "x" / "value.json").err
+    assert "no folder" in intact_command("learn", "value", "-m", model, "--to", tmp_path / "x" / "value.json").err
     assert not list(tmp_path.glob("value.json*"))
-    told = intact_command("learn", "value", "absent.gguf", "--to", tmp_path / "value.json", "--limit", 9)
+    told = intact_command("learn", "value", "-m", "absent.gguf", "--to", tmp_path / "value.json", "--limit", 9)
     assert told.code == 2
     assert "5 folds need 10 problems at least, got 9 of the task" in told.err  # before the model is opened
-    told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", "--labels", "texts")
+    told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", "--labels", "texts")
     assert told.code == 2
     assert "labels must be one of outcome, tokens" in told.err
-    told = intact_command("learn", "value", model, "--to", tmp_path / "value.json", "--task", "gsm8k:shot=2")
+    told = intact_command("learn", "value", "-m", model, "--to", tmp_path / "value.json", "--task", "gsm8k:shot=2")
     assert told.code == 2
     assert "gsm8k takes no 'shot'" in told.err

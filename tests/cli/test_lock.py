@@ -46,7 +46,7 @@ def edit(file, change):
 def test_a_locked_result_is_made_again(intact_command, locked, tiny):
     file, answer = locked
     lock = Lock.parse(file.read_bytes())
-    assert answer == intact_command("run", tiny, *ASK).json  # the command's output is shown as it is
+    assert answer == intact_command("run", "-m", tiny, *ASK).json  # the command's output is shown as it is
     assert lock.run.result == result_digest(answer)
     for options in ((), ("--run",)):
         checked = intact_command("lock", "check", file, *options, "--json")

@@ -40,7 +40,7 @@ def entry(**changed):
 
 
 def test_what_run_answers_is_kept_with_seed_sampling_and_digests(intact_command, tiny, folder):
-    assert intact_command("run", tiny, "Why?", "--temperature", "0.9", "--max-tokens", "4").code == 0
+    assert intact_command("run", "-m", tiny, "Why?", "--temperature", "0.9", "--max-tokens", "4").code == 0
     (file,) = folder.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -54,7 +54,7 @@ def test_what_run_answers_is_kept_with_seed_sampling_and_digests(intact_command,
 
 def test_an_answer_that_ends_with_its_last_token_has_the_same_reason_streamed_or_not(intact_command, tiny):
     def ended(most, *options):
-        assert intact_command("run", tiny, "Why?", "--regex", "[ab]{3}", "--max-tokens", most, *options).code == 0
+        assert intact_command("run", "-m", tiny, "Why?", "--regex", "[ab]{3}", "--max-tokens", most, *options).code == 0
         (answer,) = intact_command("logs", "show", "--json").json["entries"][0]["answers"]
         return len(answer["tokens"]), answer["finish"]
 
@@ -74,14 +74,14 @@ def test_an_answer_that_ends_with_its_last_token_has_the_same_reason_streamed_or
     ],
 )
 def test_a_replay_makes_the_same_answers_again(intact_command, tiny, options):
-    assert intact_command("run", tiny, "Why?", "--max-tokens", "8", *options).code == 0
+    assert intact_command("run", "-m", tiny, "Why?", "--max-tokens", "8", *options).code == 0
     result = intact_command("logs", "replay", "--json")
     assert (result.code, result.json["answers"][0]["equal"]) == (0, True)
     assert intact_command("logs", "replay").out.startswith("answer 1  equal")
 
 
 def test_a_replay_says_where_an_answer_differs(intact_command, tiny, folder):
-    intact_command("run", tiny, "Why?", "--max-tokens", "6")
+    intact_command("run", "-m", tiny, "Why?", "--max-tokens", "6")
     (file,) = folder.iterdir()
     kept = json.loads(file.read_text())
     kept["answers"][0]["tokens"][3] += 1
@@ -92,15 +92,15 @@ def test_a_replay_says_where_an_answer_differs(intact_command, tiny, folder):
 
 def test_a_replay_by_another_model_is_refused(intact_command, tiny, tmp_path):
     other = write_tiny(tmp_path / "other.gguf", "llama", context=512)
-    intact_command("run", tiny, "Why?", "--max-tokens", "3")
+    intact_command("run", "-m", tiny, "Why?", "--max-tokens", "3")
     result = intact_command("logs", "replay", "--model", other)
     assert result.code == 2
     assert "is another model now, by its weights" in result.err
 
 
 def test_a_chat_is_one_conversation_and_goes_on(intact_command, tiny):
-    intact_command("chat", tiny, "--max-tokens", "4", "--system", "S", stdin="one\ntwo\n")
-    intact_command("run", tiny, "Why?", "--max-tokens", "3")
+    intact_command("chat", "-m", tiny, "--max-tokens", "4", "--system", "S", stdin="one\ntwo\n")
+    intact_command("run", "-m", tiny, "Why?", "--max-tokens", "3")
     newest, older = [one["id"] for one in intact_command("logs", "--json").json]
     assert intact_command("chat", "--continue", older[-4:], stdin="three\n").code == 0
     kept = intact_command("logs", "show", older, "--json").json["entries"]
@@ -117,7 +117,7 @@ def test_a_chat_is_one_conversation_and_goes_on(intact_command, tiny):
 
 @pytest.mark.parametrize("word", ["zzz", "nope"])
 def test_a_conversation_that_is_not_there_is_named_with_a_space_or_an_equals_sign(intact_command, tiny, word):
-    intact_command("run", tiny, "Why?", "--max-tokens", "3")
+    intact_command("run", "-m", tiny, "Why?", "--max-tokens", "3")
     for words in (["--continue", word], [f"--continue={word}"], [tiny, "--continue", word], ["--continue", word, tiny]):
         result = intact_command("chat", *words)
         assert (result.code, result.err.count("\n")) == (2, 1)
@@ -127,7 +127,7 @@ def test_a_conversation_that_is_not_there_is_named_with_a_space_or_an_equals_sig
 
 
 def test_a_text_without_a_template_cannot_go_on(intact_command, tiny):
-    intact_command("run", tiny, "Why?", "--raw", "--max-tokens", "3")
+    intact_command("run", "-m", tiny, "Why?", "--raw", "--max-tokens", "3")
     result = intact_command("chat", "--continue", stdin="more\n")
     assert result.code == 2
     assert "is a text without a chat template" in result.err
@@ -138,8 +138,8 @@ def test_nothing_is_kept_if_so_asked(intact_command, tiny, folder, monkeypatch, 
     options = ["--no-log"] if how == "option" else []
     if how == "environment":
         monkeypatch.setenv("INTACT_NO_LOG", "1")
-    intact_command("run", tiny, "Why?", "--max-tokens", "2", *options)
-    intact_command("chat", tiny, "--max-tokens", "2", *options, stdin="one\n")
+    intact_command("run", "-m", tiny, "Why?", "--max-tokens", "2", *options)
+    intact_command("chat", "-m", tiny, "--max-tokens", "2", *options, stdin="one\n")
     assert not folder.parent.exists()
 
 
@@ -152,7 +152,7 @@ def test_the_environment_turns_it_off(monkeypatch, value, off):
 def test_a_log_that_cannot_be_written_costs_no_answer(intact_command, tiny, folder):
     folder.parent.parent.mkdir(parents=True)
     folder.parent.write_text("in the way")
-    result = intact_command("chat", tiny, "--max-tokens", "2", stdin="one\ntwo\n")
+    result = intact_command("chat", "-m", tiny, "--max-tokens", "2", stdin="one\ntwo\n")
     assert result.code == 0
     assert len(result.out.splitlines()) >= 2
     assert result.err.count("this conversation is not logged") == 1

@@ -79,14 +79,16 @@ def test_models_lists_what_was_pulled_and_aliases(pulled, alias, intact_command)
 @pytest.mark.parametrize("model", [f"{NAME}:Q5_0", NAME, "mine"])
 def test_every_command_takes_the_name(pulled, alias, intact_command, model, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    assert intact_command("run", model, "Hi", "--max-tokens", "2", "--threads", "1", "--json").json["model"] == model
+    assert (
+        intact_command("run", "-m", model, "Hi", "--max-tokens", "2", "--threads", "1", "--json").json["model"] == model
+    )
     solved = intact_command("solve", "self_consistency", "Hi", "-m", model, "-n", "2", "--max-tokens", "2", "--json")
     assert solved.code == 0, solved.err
     assert intact_command("info", model, "--json").json["path"] == pulled["path"]
     assert intact_command("lock", "new", tmp_path / "a.lock", "--model", model, "--json").code == 0
     assert intact_command("lock", "check", tmp_path / "a.lock", "--json").json["same"]
     receipt = tmp_path / "a.receipt"
-    assert intact_command("run", model, "Hi", "--max-tokens", "2", "--receipt", receipt).code == 0
+    assert intact_command("run", "-m", model, "Hi", "--max-tokens", "2", "--receipt", receipt).code == 0
     assert intact_command("verify", receipt, "-m", model).code == 0
 
 
@@ -101,12 +103,12 @@ def test_a_server_calls_a_model_by_its_repository_unless_it_is_named():
 
 def test_a_model_without_a_prompt_is_seen(alias, intact_command):
     for model in (f"{NAME}:Q5_0", "mine"):
-        assert "standard input is empty" in intact_command("run", model).err
+        assert "standard input is empty" in intact_command("run", "-m", model).err
         assert "is a model: intact solve METHOD" in intact_command("solve", model).err
 
 
 def test_a_model_that_is_not_here_says_how(hub, alias, intact_command):
-    for command in (("run", "mine", "Hi"), ("models", "show", "mine"), ("serve", "mine")):
+    for command in (("run", "-m", "mine", "Hi"), ("models", "show", "mine"), ("serve", "mine")):
         result = intact_command(*command)
         assert result.code == 2
         assert f"run: intact pull {NAME}:Q5_0" in result.err
@@ -208,7 +210,7 @@ def test_rm_removes_no_other_files(intact_command, tmp_path, monkeypatch, name):
 
 def test_a_broken_file_of_aliases_is_one_line_with_its_place(alias, intact_command):
     alias.write_text('ok = "/x"\nbad = 1\n')
-    for command in (("models",), ("run", "ok", "Hi")):
+    for command in (("models",), ("run", "-m", "ok", "Hi")):
         result = intact_command(*command)
         assert (result.code, result.err.count("\n")) == (2, 1)
         assert f"{alias}, line 2: bad must be" in result.err
@@ -218,7 +220,7 @@ def test_a_broken_file_of_aliases_is_one_line_with_its_place(alias, intact_comma
 
 
 def test_run_applies_what_the_model_recommends_when_asked_to(pulled, intact_command):
-    options = ("run", NAME, "Hi", "--max-tokens", "4", "--seed", "3", "--json")
+    options = ("run", "-m", NAME, "Hi", "--max-tokens", "4", "--seed", "3", "--json")
     plain = intact_command(*options)
     assert (plain.json["temperature"], plain.json["top_k"]) == (0.0, 0)
     asked = intact_command(*options, "--model-defaults")
@@ -231,7 +233,7 @@ def test_run_applies_what_the_model_recommends_when_asked_to(pulled, intact_comm
 
 
 def test_chat_applies_them_when_asked_to(pulled, intact_command):
-    options = ("chat", NAME, "--max-tokens", "4", "--seed", "3", "--json")
+    options = ("chat", "-m", NAME, "--max-tokens", "4", "--seed", "3", "--json")
     asked = intact_command(*options, "--model-defaults", stdin="Hi\n")
     assert asked.code == 0, asked.err
     assert asked.out == intact_command(*options, "--temperature", "0.7", "--top-k", "5", stdin="Hi\n").out

@@ -88,7 +88,7 @@ def test_solve_gives_the_same_on_two_dates(intact_command, dated, monkeypatch):
 
 def test_an_answer_is_of_its_day_unless_told(intact_command, dated, tmp_path, monkeypatch):
     set_clock(monkeypatch, TODAY)
-    for command, stdin in ((("run", dated, ASK[0]), None), (("chat", dated, "--json"), "Name a colour.\n")):
+    for command, stdin in ((("run", "-m", dated, ASK[0]), None), (("chat", "-m", dated, "--json"), "Name a colour.\n")):
         for options, now in (((), TODAY.isoformat()), (("--now", THEN), THEN)):
             file = tmp_path / f"{command[0]}{len(options)}.receipt"
             asked = (*command, "--max-tokens", "6", "--receipt", file, *options)

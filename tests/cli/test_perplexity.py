@@ -90,11 +90,11 @@ def test_a_text_that_no_window_fits_is_refused():
 def test_the_command_prints_both_forms(intact_command, speaker, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text(SENTENCE * 4)
-    result = intact_command("perplexity", DEFAULT, text, "--context", "16")
+    result = intact_command("perplexity", "-m", DEFAULT, text, "--context", "16")
     assert result.out.startswith("perplexity 2.7183 +- 0.0000")
     assert "no first token added" in result.out
     speaker.tokenizer = Tokenizer(adds_bos=True)
-    facts = intact_command("perplexity", DEFAULT, text, "--context", "16", "--windows", "2", "--json").json
+    facts = intact_command("perplexity", "-m", DEFAULT, text, "--context", "16", "--windows", "2", "--json").json
     assert (facts["windows"], facts["tokens"], facts["bos"]) == (2, 14, 1)
     assert facts["logprob_total"] == -14 * facts["logprob_scale"]
 
@@ -102,6 +102,6 @@ def test_the_command_prints_both_forms(intact_command, speaker, tmp_path):
 def test_a_text_that_is_not_utf8_is_refused(intact_command, speaker, tmp_path):
     text = tmp_path / "text.txt"
     text.write_bytes(b"abc\xe9")
-    result = intact_command("perplexity", DEFAULT, text)
+    result = intact_command("perplexity", "-m", DEFAULT, text)
     assert result.code == 2
     assert "text.txt is not valid UTF-8: byte 0xe9 at offset 3" in result.err

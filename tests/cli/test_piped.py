@@ -23,9 +23,9 @@ from support.speaker import SENTENCE
         (["Summarise."], "A text.\n", "Summarise.\n\nA text.\n"),
         (["Summarise."], "", "Summarise."),
         (["Summarise."], " \n", "Summarise."),
-        (["smollm2-135m-instruct"], "Why?", "Why?"),
-        (["smollm2-135m-instruct", "Summarise."], "A text.", "Summarise.\n\nA text."),
-        (["smollm2-135m-instruct", "-"], "Why?", "Why?"),
+        (["-m", "smollm2-135m-instruct"], "Why?", "Why?"),
+        (["-m", "smollm2-135m-instruct", "Summarise."], "A text.", "Summarise.\n\nA text."),
+        (["-m", "smollm2-135m-instruct", "-"], "Why?", "Why?"),
     ],
 )
 def test_what_is_piped_is_the_question_or_follows_it(intact_command, speaker, words, piped, asked):
@@ -34,12 +34,27 @@ def test_what_is_piped_is_the_question_or_follows_it(intact_command, speaker, wo
     assert [prompt for prompt, _ in speaker.asked] == [asked]
 
 
+@pytest.mark.parametrize(
+    ("words", "piped", "asked"),
+    [
+        (["smollm2-135m-instruct"], "Why?", "Why?"),
+        (["smollm2-135m-instruct", "Summarise."], "A text.", "Summarise.\n\nA text."),
+        (["smollm2-135m-instruct", "-"], "Why?", "Why?"),
+    ],
+)
+def test_in_the_old_form_the_model_comes_first(intact_command, speaker, words, piped, asked):
+    result = intact_command("run", *words, "--raw", stdin=piped)
+    assert (result.code, result.out) == (0, SENTENCE + "\n")
+    assert "is an old form: write intact run -m smollm2-135m-instruct" in result.err
+    assert [prompt for prompt, _ in speaker.asked] == [asked]
+
+
 def test_after_two_dashes_the_name_of_an_option_is_a_prompt(intact_command, speaker):
     assert intact_command("run", "--raw", "--", "--continue").code == 0
     assert [prompt for prompt, _ in speaker.asked] == ["--continue"]
 
 
-@pytest.mark.parametrize("words", [[], ["-"], ["smollm2-135m-instruct"]])
+@pytest.mark.parametrize("words", [[], ["-"], ["-m", "smollm2-135m-instruct"]])
 @pytest.mark.parametrize("piped", ["", " \n\n"])
 def test_empty_input_without_a_question_is_an_error(intact_command, speaker, words, piped):
     result = intact_command("run", *words, stdin=piped)
@@ -57,7 +72,10 @@ class Terminal(io.TextIOWrapper):
     ("words", "example"),
     [
         ([], 'intact run "your prompt", or intact chat'),
-        (["smollm2-135m-instruct"], 'intact run smollm2-135m-instruct "your prompt", or intact chat smollm2-135m-inst'),
+        (
+            ["smollm2-135m-instruct"],
+            'intact run -m smollm2-135m-instruct "your prompt", or intact chat -m smollm2-135m-inst',
+        ),
     ],
 )
 def test_at_a_terminal_a_missing_prompt_is_an_error_at_once(monkeypatch, words, example):
@@ -86,7 +104,7 @@ def test_a_pipe_that_stays_open_is_said(monkeypatch, capsys):
 def test_a_process_answers_what_is_piped_to_it(tmp_path):
     environment = {**os.environ, "INTACT_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     (tmp_path / "model.gguf").touch()
-    words = [sys.executable, "-m", "support.speaker", "run", str(tmp_path / "model.gguf")]
+    words = [sys.executable, "-m", "support.speaker", "run", "-m", str(tmp_path / "model.gguf")]
     asked = subprocess.run(words, input=b"Why?\n", capture_output=True, env=environment, timeout=120, check=False)
     assert (asked.returncode, asked.stdout, asked.stderr) == (0, (SENTENCE * 20 + "\n").encode(), b"")
     empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=120)

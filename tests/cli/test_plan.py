@@ -19,11 +19,11 @@ def tiny_path(tmp_path):
 
 
 def test_a_plan_names_replicas_rates_and_commands(intact_command, tiny_path):
-    result = intact_command("plan", tiny_path, *THREE, "--context", "256")
+    result = intact_command("plan", "-m", tiny_path, *THREE, "--context", "256")
     assert result.code == 0
     assert "3 replicas on 3 of 3 machines" in result.out
     assert "intact serve MODEL  # on 10.0.0.2:7000" in result.out
-    facts = intact_command("plan", tiny_path, *THREE, "--context", "256", "--json").json
+    facts = intact_command("plan", "-m", tiny_path, *THREE, "--context", "256", "--json").json
     assert facts["expected"] == pytest.approx(sum(one["expected"] for one in facts["replicas"]))
     assert [rank["machine"] for one in facts["replicas"] for rank in one["ranks"]] == [
         "workstation",
@@ -59,12 +59,12 @@ def test_a_cut_plan_prints_shards(intact_command, tmp_path, latency, rate, way):
     file.write_text(small)
     result = intact_command("plan", "--shape", "llama-8b", "--machines", file, "--texts", "1", "--context", "512")
     assert f", {way} parallel: " in result.out
-    assert "intact shard MODEL --listen 10.0.0.2:7000" in result.out
+    assert "intact shard -m MODEL --listen 10.0.0.2:7000" in result.out
     assert f"intact serve MODEL --{way}-parallel here*" in result.out
 
 
 def test_a_measured_table_is_one_of_a_file_of_machines(intact_command, tiny_path, tmp_path):
-    result = intact_command("plan", tiny_path, "--measure", "--threads", "1")
+    result = intact_command("plan", "-m", tiny_path, "--measure", "--threads", "1")
     assert result.code == 0
     file = tmp_path / "machines.toml"
     file.write_text("[network]\nlatency_us = 50\ngbit_per_s = 1\n\n" + result.out)

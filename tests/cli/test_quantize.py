@@ -19,21 +19,21 @@ def text(tmp_path):
 
 def test_a_quantised_model_is_written_and_answers(intact_command, tiny, tmp_path):
     out = tmp_path / "out"
-    made = intact_command("quantize", tiny, "--to", "int4-32", "--out", out, "--json")
+    made = intact_command("quantize", "-m", tiny, "--to", "int4-32", "--out", out, "--json")
     assert (made.code, made.json["path"], made.json["bits_per_weight"]) == (0, str(out), 4.5)
-    assert intact_command("run", out, "Why?", "--max-tokens", "4").code == 0
-    again = intact_command("quantize", tiny, "--to", "int4-32", "--out", tmp_path / "again")
+    assert intact_command("run", "-m", out, "Why?", "--max-tokens", "4").code == 0
+    again = intact_command("quantize", "-m", tiny, "--to", "int4-32", "--out", tmp_path / "again")
     assert made.json["digest"] in again.out
-    assert intact_command("quantize", tiny, "--to", "int4-32", "--out", out).code == 2
+    assert intact_command("quantize", "-m", tiny, "--to", "int4-32", "--out", out).code == 2
 
 
 def test_a_gguf_file_is_written_and_answers(intact_command, tiny, tmp_path):
     out = tmp_path / "out.gguf"
-    words = ("quantize", tiny, "--to", "q8_0", "--embeddings", "q5_1", "--out", out)
-    refused = intact_command("quantize", tiny, "--to", "int4-32", "--out", out)
+    words = ("quantize", "-m", tiny, "--to", "q8_0", "--embeddings", "q5_1", "--out", out)
+    refused = intact_command("quantize", "-m", tiny, "--to", "int4-32", "--out", out)
     assert (refused.code, "no type of GGUF holds" in refused.err) == (2, True)
     assert intact_command(*words).code == 0
-    assert intact_command("run", out, "Why?", "--max-tokens", "4").code == 0
+    assert intact_command("run", "-m", out, "Why?", "--max-tokens", "4").code == 0
 
 
 def test_the_list_of_specs_has_their_bits(intact_command):
@@ -49,7 +49,7 @@ def test_the_list_of_specs_has_their_bits(intact_command):
 
 
 def test_without_a_spec_the_command_says_what_is_missing(intact_command, tiny):
-    result = intact_command("quantize", tiny)
+    result = intact_command("quantize", "-m", tiny)
     assert (result.code, result.out) == (2, "")
     assert "name a model, a spec (--to) and a folder (--out)" in result.err
 
@@ -57,7 +57,7 @@ def test_without_a_spec_the_command_says_what_is_missing(intact_command, tiny):
 def test_the_lab_measures_specs_beside_the_source(intact_command, tiny, text, tmp_path):
     specs = tmp_path / "specs.txt"
     specs.write_text("int2-32  # the smallest\n\n# the end\n")
-    words = ["lab", tiny, "--specs", "int8-32", "--specs-file", specs, "--text", text, "--work", tmp_path / "lab"]
+    words = ["lab", "-m", tiny, "--specs", "int8-32", "--specs-file", specs, "--text", text, "--work", tmp_path / "lab"]
     words += ["--context", "32", "--windows", "2"]
     found = intact_command(*words, "--json").json
     fine, coarse = found["rows"]
@@ -75,9 +75,9 @@ def test_the_lab_measures_specs_beside_the_source(intact_command, tiny, text, tm
 
 def test_progress_is_written_in_lines_without_a_terminal(intact_command, tiny, text, tmp_path, monkeypatch):
     monkeypatch.setattr("intact.cli.output.PAUSE", 0)
-    made = intact_command("quantize", tiny, "--to", "int4-32", "--out", tmp_path / "out")
+    made = intact_command("quantize", "-m", tiny, "--to", "int4-32", "--out", tmp_path / "out")
     assert "quantize  1 of 14" in made.err
-    words = ["lab", tiny, "--specs", "int8-32", "--text", text, "--work", tmp_path / "lab"]
+    words = ["lab", "-m", tiny, "--specs", "int8-32", "--text", text, "--work", tmp_path / "lab"]
     measured = intact_command(*words, "--context", "32", "--windows", "2")
     assert "measure int8-32  1 of 2" in measured.err
 
@@ -85,7 +85,7 @@ def test_progress_is_written_in_lines_without_a_terminal(intact_command, tiny, t
 def test_a_receipt_is_verified_signed_and_a_changed_digit_is_found(intact_command, tiny, text, tmp_path):
     pytest.importorskip("cryptography")
     file = tmp_path / "out.receipt"
-    words = ["quantize", tiny, "--to", "gptq:int3-16", "--calibrate", text, "--context", "32", "--windows", "4"]
+    words = ["quantize", "-m", tiny, "--to", "gptq:int3-16", "--calibrate", text, "--context", "32", "--windows", "4"]
     assert intact_command(*words, "--out", tmp_path / "out", "--receipt", file).code == 0
     checked = intact_command("verify", file, "--model", tiny, "--text", text)
     assert (checked.code, "true  14 matrices" in checked.out) == (0, True)

@@ -17,7 +17,7 @@ def answers(intact_command, path, tmp_path):
     """A file with the receipts of two samples, which commit to layers."""
     file = tmp_path / "answers.receipts"
     asked = ["--temperature", 0.8, "--max-tokens", 9, "-n", 2, "--receipt", file]
-    assert intact_command("run", path, "Why?", *asked).code == 0
+    assert intact_command("run", "-m", path, "Why?", *asked).code == 0
     assert "2 receipts commit" in intact_command("receipt", "commit", file, "--model", path).err
     return file
 

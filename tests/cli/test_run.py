@@ -166,7 +166,7 @@ def test_the_default_model_is_pulled_on_first_use_and_others_are_not(
     result = intact_command("run", "hello")
     assert result.out == SENTENCE + "\n"
     assert "fetching smollm2-135m-instruct (98 MB, Apache-2.0)" in result.err
-    assert intact_command("run", "qwen3-0.6b", "hello").code == 2
+    assert intact_command("run", "-m", "qwen3-0.6b", "hello").code == 2
     assert pulled == [DEFAULT]
 
 
@@ -178,7 +178,7 @@ def test_an_empty_prompt_is_an_error(intact_command):
 
 def test_a_real_model_answers(intact_command):
     path = real_model("smollm2-135m")
-    arguments = ("run", path, "Why is the sky blue?", "--max-tokens", "16")
+    arguments = ("run", "-m", path, "Why is the sky blue?", "--max-tokens", "16")
     streamed = intact_command(*arguments)
     assert streamed.code == 0, streamed.err
     assert "light" in streamed.out

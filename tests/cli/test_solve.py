@@ -14,6 +14,8 @@ from intact.cli import solve_task, trace
 from intact.cli.solve import show_result
 from intact.errors import UndecidedError
 from intact.reason import Answer, Cost, Result
+from intact.reason.recommended import RECOMMENDED
+from intact.reason.registry import METHODS
 from intact.tasks.gsm8k import GSM8K
 from support.tiny import write_tiny
 
@@ -69,6 +71,16 @@ def test_methods_are_listed_with_source_and_parameters(intact_command):
     assert "--set n=16" in shown
     assert "2203.11171" in shown
     assert r"--set delimiter=\n\n" in intact_command("methods", "best_of_n").out
+
+
+def test_the_list_begins_with_the_recommended_methods_and_has_all_by_group(intact_command):
+    shown = intact_command("methods").out
+    first, *groups = shown.split("\n\n")
+    names = [re.findall(r"^(\w+)  \S", part, re.MULTILINE) for part in (first, *groups)]
+    assert names[0] == list(RECOMMENDED)
+    assert sorted(name for members in names[1:] for name in members) == sorted(METHODS)
+    for part, members in zip(groups, names[1:], strict=True):
+        assert {METHODS[name].group for name in members} == {part[:1].lower() + part.partition("\n")[0][1:]}
 
 
 def test_an_answer_with_its_trace(solve, intact_command, tmp_path):
@@ -325,8 +337,8 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
     [
         (["self_consistency"], "QUESTION is missing"),
         (["self_consistency", "What?", "--task", "gsm8k"], "and not both"),
-        (["xyz", "What?"], "there is no method 'xyz'; there are"),
-        (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency?"),
+        (["xyz", "What?"], "there is no method 'xyz': did you mean "),
+        (["selfconsistency", "What?"], "there is no method 'selfconsistency': did you mean self_consistency, "),
         (["best_of_n", "What?", "--set", "scorer=ptrue"], "there is no scorer 'ptrue': did you mean p_true?"),
         (["best_of_n", "--task", "gsm8"], "there is no task 'gsm8': did you mean gsm8k or gsm8k_numbers?"),
         (["self_consistency", " "], "there is no question"),

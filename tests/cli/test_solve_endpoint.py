@@ -42,7 +42,7 @@ def test_an_evaluation_goes_on_so_too_and_says_how(intact_command, endpoint, tmp
     task.write_text('name="sums"\ngrader="number"\n[items]\nfile="sums.jsonl"\nquestion="{q}"\nanswer="{a}"\n')
     out = tmp_path / "out.jsonl"
     steps = ("--method", "particle_filter", "--set", "n=3", "--set", "delimiter=.", "--set", "steps=3")
-    options = (*steps, "--seeds", "0-5", "--max-tokens", 20, "--out", out, "--continues", "prefill")
+    options = (*steps, "--seed", "0-5", "--max-tokens", 20, "--out", out, "--continues", "prefill")
     told = intact_command("eval", f"{endpoint.url}#toy", task, *options)
     assert told.code == 0, told.err
     assert any(body["messages"][-1]["role"] == "assistant" for _, _, body in endpoint.asked)

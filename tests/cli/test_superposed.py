@@ -29,24 +29,24 @@ def test_it_prints_what_the_decoder_writes(intact_command, path, texts):
         table = NGrams.of_lines(model.tokenizer, TEXTS)
         with SuperposedDecoder(model, table) as decoder:
             wanted = decoder.write("Why?", n=2, max_tokens=5, temperature=0.8, alpha=0.3)
-    ran = intact_command("superposed", path, *ASKED, "--ngrams", texts, "--alpha", 0.3, "--json")
+    ran = intact_command("superposed", "-m", path, *ASKED, "--ngrams", texts, "--alpha", 0.3, "--json")
     assert ran.code == 0
     assert ran.json["drafts"] == [{**draft._asdict(), "tokens": list(draft.tokens)} for draft in wanted]
     assert ran.json["ngrams"] == table.digest.hex()
     assert (ran.json["n"], ran.json["candidates"], ran.json["alpha"], ran.json["score_scale"]) == (2, 6, 0.3, 1 << 24)
-    shown = intact_command("superposed", path, *ASKED, "--ngrams", texts, "--alpha", 0.3)
+    shown = intact_command("superposed", "-m", path, *ASKED, "--ngrams", texts, "--alpha", 0.3)
     scores = [f"{draft.score / 2**24:.3f}" for draft in wanted]
     assert [score for score in scores if score in shown.out] == scores
-    plain = intact_command("superposed", path, *ASKED, "--threads", 1, "--json")
+    plain = intact_command("superposed", "-m", path, *ASKED, "--threads", 1, "--json")
     assert (plain.json["ngrams"], plain.json["alpha"]) == (None, 0)
     assert plain.json["drafts"] != ran.json["drafts"]
-    assert plain.out == intact_command("superposed", path, *ASKED, "--threads", 2, "--json").out
+    assert plain.out == intact_command("superposed", "-m", path, *ASKED, "--threads", 2, "--json").out
 
 
 def test_a_receipt_verifies_with_its_texts_and_a_false_one_does_not(intact_command, path, texts, tmp_path):
     followed, plain = tmp_path / "followed.receipt", tmp_path / "plain.receipt"
-    assert intact_command("superposed", path, *ASKED, "--ngrams", texts, "--receipt", followed).code == 0
-    assert intact_command("superposed", path, *ASKED, "--receipt", plain).code == 0
+    assert intact_command("superposed", "-m", path, *ASKED, "--ngrams", texts, "--receipt", followed).code == 0
+    assert intact_command("superposed", "-m", path, *ASKED, "--receipt", plain).code == 0
     result = intact_command("verify", followed, plain, "--model", path, "--ngrams", texts)
     assert (result.code, result.err) == (0, "2 true, 0 false, 0 cannot be verified\n")
     assert [line.split()[1:] for line in result.out.splitlines()] == [["true", "10", "tokens"]] * 2
@@ -68,8 +68,8 @@ def test_a_receipt_verifies_with_its_texts_and_a_false_one_does_not(intact_comma
 
 def test_receipts_of_other_profiles_and_answers_verify_beside(intact_command, path, tmp_path):
     coded, answer, both = tmp_path / "coded.receipt", tmp_path / "answer.receipt", tmp_path / "both.receipts"
-    assert intact_command("superposed", path, *ASKED, "--kv", "int4", "--receipt", coded).code == 0
-    assert intact_command("run", path, "Why?", "--max-tokens", 4, "--receipt", answer).code == 0
+    assert intact_command("superposed", "-m", path, *ASKED, "--kv", "int4", "--receipt", coded).code == 0
+    assert intact_command("run", "-m", path, "Why?", "--max-tokens", 4, "--receipt", answer).code == 0
     both.write_bytes(coded.read_bytes() + answer.read_bytes() + b"{}\n")
     result = intact_command("verify", both, "--model", path, "--json")
     assert [one["outcome"] for one in result.json["receipts"]] == ["true", "true", "unverifiable"]
@@ -79,7 +79,7 @@ def test_receipts_of_other_profiles_and_answers_verify_beside(intact_command, pa
 
 def test_drafts_of_an_adapter_verify_with_it_alone(intact_command, path, tmp_path):
     adapter, file = write_adapter(tmp_path / "a.gguf", path), tmp_path / "changed.receipt"
-    assert intact_command("superposed", path, *ASKED, "--adapter", adapter, "--receipt", file).code == 0
+    assert intact_command("superposed", "-m", path, *ASKED, "--adapter", adapter, "--receipt", file).code == 0
     assert intact_command("verify", file, "--model", path, "--adapter", adapter).code == 0
     lacking = intact_command("verify", file, "--model", path, "--json")
     assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "weights")
@@ -88,7 +88,7 @@ def test_drafts_of_an_adapter_verify_with_it_alone(intact_command, path, tmp_pat
 def test_receipts_are_shown_and_signed(intact_command, path, texts, tmp_path):
     pytest.importorskip("cryptography")
     file = tmp_path / "drafts.receipt"
-    ran = intact_command("superposed", path, *ASKED, "--ngrams", texts, "--receipt", file, "--json").json
+    ran = intact_command("superposed", "-m", path, *ASKED, "--ngrams", texts, "--receipt", file, "--json").json
     new_key(tmp_path / "key")
     assert intact_command("keys", "sign", file, "--key", tmp_path / "key").code == 0
     (shown,) = intact_command("receipt", "show", file, "--json").json["receipts"]

@@ -19,27 +19,30 @@ def tiny_path(tmp_path):
 
 def test_the_command_searches_draws_and_forgets(intact_command, tiny_path, tmp_path):
     picture = tmp_path / "landscape.png"
-    result = intact_command("tune", tiny_path, *SHORT, "--plot", picture)
+    result = intact_command("tune", "-m", tiny_path, *SHORT, "--plot", picture)
     assert result.code == 0
     assert "times as fast" in result.out
     assert "defaults" in result.out
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    facts = intact_command("tune", tiny_path, *SHORT, "--no-save", "--json").json
+    facts = intact_command("tune", "-m", tiny_path, *SHORT, "--no-save", "--json").json
     assert facts["kept"] is None
     assert facts["workload"] == {"prompt": 20, "answer": 6, "samples": 1, "clients": 1}
     assert {trial["settings"]["drafter"] for trial in facts["trials"]} >= {"off"}
-    assert intact_command("tune", tiny_path, "--forget").code == 0
-    assert intact_command("tune", tiny_path, "--forget", "--json").json == {"model": str(tiny_path), "dropped": False}
-    assert "nothing was kept" in intact_command("tune", tiny_path, "--forget").out
+    assert intact_command("tune", "-m", tiny_path, "--forget").code == 0
+    assert intact_command("tune", "-m", tiny_path, "--forget", "--json").json == {
+        "model": str(tiny_path),
+        "dropped": False,
+    }
+    assert "nothing was kept" in intact_command("tune", "-m", tiny_path, "--forget").out
 
 
 def test_bad_input_is_named_before_anything_runs(intact_command, tiny_path, monkeypatch):
-    result = intact_command("tune", tiny_path, "--prompt", "5000")
+    result = intact_command("tune", "-m", tiny_path, "--prompt", "5000")
     assert result.code == 2
     assert "exceed the context of 512" in result.err
-    assert "must end in one of" in intact_command("tune", tiny_path, "--plot", "x.docx").err
+    assert "must end in one of" in intact_command("tune", "-m", tiny_path, "--plot", "x.docx").err
     monkeypatch.setattr("intact.packages._importable", lambda name: name != "optuna")
-    assert "intact tune needs optuna: pip install" in intact_command("tune", tiny_path).err
+    assert "intact tune needs optuna: pip install" in intact_command("tune", "-m", tiny_path).err
 
 
 @pytest.mark.parametrize(

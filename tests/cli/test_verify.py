@@ -34,7 +34,7 @@ def answers(intact_command, path, tmp_path):
     """A file with the receipts of six samples."""
     file = tmp_path / "answers.receipts"
     arguments = ["--temperature", 0.8, "--max-tokens", 9, "-n", 6, "--receipt", file]
-    assert intact_command("run", path, "Why?", *arguments).code == 0
+    assert intact_command("run", "-m", path, "Why?", *arguments).code == 0
     return file
 
 
@@ -51,34 +51,38 @@ def test_answers_of_mixes_verify_with_their_partners(intact_command, path, other
     shadowed, paired = tmp_path / "shadowed.receipt", tmp_path / "paired.receipt"
     brief = ["--max-tokens", 8, "--temperature", 0.7]
     asked = ["--mix", "guidance:scale=2.5", "--shadow", "Say.", "--system", "Be brief."]
-    ran = intact_command("run", path, "Why?", *brief, *asked, "--receipt", shadowed)
+    ran = intact_command("run", "-m", path, "Why?", *brief, *asked, "--receipt", shadowed)
     assert (ran.code, intact_command("verify", shadowed, "--model", path).code) == (0, 0)
     (receipt,) = read_receipts(shadowed)
     (stream,) = receipt.header.request.decoding.streams
     assert [turn["content"] for turn in stream.source.conversation()["messages"]] == ["Be brief.", "Say."]
-    told = intact_command("run", path, "Why?", *brief, *asked, "--json").json
+    told = intact_command("run", "-m", path, "Why?", *brief, *asked, "--json").json
     assert told["mix"] == {"name": "guidance", "scale": 2.5}
     assert told["completions"][0]["tokens"] == list(receipt.output.tokens)
     shown = intact_command("receipt", "show", shadowed, "--json").json["receipts"][0]
     assert shown["decoding"]["parameters"] == {"scale": 2_500_000}
     pair = ["--with", f"amateur={other}"]
-    assert intact_command("run", path, "Why?", *brief, "--mix", "contrastive", *pair, "--receipt", paired).code == 0
+    assert (
+        intact_command("run", "-m", path, "Why?", *brief, "--mix", "contrastive", *pair, "--receipt", paired).code == 0
+    )
     lacking = intact_command("verify", paired, "--model", path, "--json")
     assert (lacking.code, lacking.json["receipts"][0]["what"]) == (3, "decoding")
     assert intact_command("verify", paired, shadowed, "--model", path, *pair).code == 0
-    assert intact_command("run", path, "Why?", "--mix", "guidance").err.startswith("error: a shadow prompt is missing")
-    assert "of no use without a mix" in intact_command("run", path, "Why?", "--shadow", "x").err
-    assert "takes 1 partner, got 0" in intact_command("run", path, "Why?", "--mix", "contrastive").err
+    assert intact_command("run", "-m", path, "Why?", "--mix", "guidance").err.startswith(
+        "error: a shadow prompt is missing"
+    )
+    assert "of no use without a mix" in intact_command("run", "-m", path, "Why?", "--shadow", "x").err
+    assert "takes 1 partner, got 0" in intact_command("run", "-m", path, "Why?", "--mix", "contrastive").err
 
 
 def test_what_run_and_chat_write_verifies(intact_command, path, tmp_path):
     one, chat = tmp_path / "one.receipt", tmp_path / "chat.receipts"
-    ran = intact_command("run", path, "Why?", "--max-tokens", 12, "--receipt", one)
-    plain = intact_command("run", path, "Why?", "--max-tokens", 12)
+    ran = intact_command("run", "-m", path, "Why?", "--max-tokens", 12, "--receipt", one)
+    plain = intact_command("run", "-m", path, "Why?", "--max-tokens", 12)
     assert ran.out == plain.out
     (receipt,) = read_receipts(one)
     assert receipt.output.text + "\n" == ran.out
-    talk = ["chat", path, "--max-tokens", 8, "--system", "Be brief.", "--receipt", chat]
+    talk = ["chat", "-m", path, "--max-tokens", 8, "--system", "Be brief.", "--receipt", chat]
     assert intact_command(*talk, stdin="one\ntwo\n").code == 0
     first, second = read_receipts(chat)
     said = second.header.request.source.conversation()["messages"]
@@ -120,7 +124,10 @@ def test_what_cannot_be_told_has_a_status_of_its_own(intact_command, path, other
     for arguments in (["--sample", 3], ["--nonce", "x"], ["--signed-by", "no key"]):
         assert intact_command("verify", answers, *arguments).code == 2
     assert intact_command("verify", tmp_path / "none.receipts", "--model", path).code == 2
-    assert "expected a file in a folder that is there" in intact_command("run", path, "x", "--receipt", "/none/x").err
+    assert (
+        "expected a file in a folder that is there"
+        in intact_command("run", "-m", path, "x", "--receipt", "/none/x").err
+    )
 
 
 def test_signatures(intact_command, path, answers, tmp_path):
@@ -249,7 +256,7 @@ def test_many_profiles_in_one_file(intact_command, path, tmp_path):
     files = []
     for options in (("--profile", "int8"), ("--profile", "fp32"), ("--kv", "int4")):
         file = tmp_path / options[1]
-        intact_command("run", path, "x", "--max-tokens", 5, *options, "--receipt", file)
+        intact_command("run", "-m", path, "x", "--max-tokens", 5, *options, "--receipt", file)
         files += read_receipts(file)
     assert files[2].header.numerics.profile == "int8+kv-int4"
     write_receipts(tmp_path / "all", [files[0], files[1], files[2], files[0]])
@@ -428,7 +435,7 @@ def test_a_verdict_is_told_as_soon_as_it_is_known(intact_command, runs, answers,
 
 def test_without_llguidance_constraints_end_in_one_line(path, tmp_path):
     file = tmp_path / "one.receipt"
-    asked = ["run", path, "Why?", "--max-tokens", 8, "--regex", "[a-z]+", "--receipt", file]
+    asked = ["run", "-m", path, "Why?", "--max-tokens", 8, "--regex", "[a-z]+", "--receipt", file]
     for arguments in (asked, asked[:-2], [*asked, "--json"], [*asked, "-n", 2]):
         told = intact_without("llguidance", *arguments)
         assert (told.returncode, told.stdout) == (2, "")
@@ -454,7 +461,7 @@ def test_without_llguidance_nobody_who_has_it_is_called_a_liar(intact_command, p
 
 def test_an_answer_with_an_adapter_verifies_with_it_alone(intact_command, path, tmp_path):
     adapter, plain, changed = write_adapter(tmp_path / "a.gguf", path), tmp_path / "plain", tmp_path / "changed"
-    asked = ["run", path, "Why?", "--max-tokens", 8]
+    asked = ["run", "-m", path, "Why?", "--max-tokens", 8]
     assert intact_command(*asked, "--receipt", plain).code == 0
     assert intact_command(*asked, "--receipt", changed, "--adapter", adapter).code == 0
     given = ["--model", path, "--adapter", adapter]

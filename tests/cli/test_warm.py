@@ -91,8 +91,8 @@ REQUESTS = {
 
 @pytest.mark.parametrize("options", REQUESTS.values(), ids=REQUESTS)
 def test_the_same_bytes_with_and_without_a_server(intact_command, server, here, options):
-    with_server = intact_command("run", here, "Why?", "-v", *options)
-    without = intact_command("run", here, "Why?", "-v", "--no-server", *options)
+    with_server = intact_command("run", "-m", here, "Why?", "-v", *options)
+    without = intact_command("run", "-m", here, "Why?", "-v", "--no-server", *options)
     assert "answered by the server at" in with_server.err
     assert "the model is loaded here, because of --no-server" in without.err
     assert (with_server.code, without.code) == (0, 0)
@@ -101,7 +101,7 @@ def test_the_same_bytes_with_and_without_a_server(intact_command, server, here, 
 
 
 def test_processes_print_the_same_bytes(server, here):
-    words = [sys.executable, "-m", "intact", "run", here, "--temperature", "1", "--max-tokens", "40", "-v"]
+    words = [sys.executable, "-m", "intact", "run", "-m", here, "--temperature", "1", "--max-tokens", "40", "-v"]
     asked = [
         subprocess.run([*words, *options], input=b"Why?", capture_output=True, timeout=PATIENCE, check=True)
         for options in ([], ["--no-server"])
@@ -115,23 +115,25 @@ def test_receipts_are_the_same_too(intact_command, server, here, tmp_path, optio
     files = [tmp_path / "warm.receipt", tmp_path / "cold.receipt"]
     for file, where in zip(files, ([], ["--no-server"]), strict=True):
         arguments = ["--now", "2026-01-02T03:04:05", "--max-tokens", "5", "--receipt", file, *where, *options]
-        assert intact_command("run", here, "Why?", *arguments).code == 0
+        assert intact_command("run", "-m", here, "Why?", *arguments).code == 0
     assert files[0].read_bytes() == files[1].read_bytes()
     assert intact_command("verify", files[0], "--model", here).code == 0
 
 
 def test_errors_are_the_same_too(intact_command, server, here):
     for options in (["--top-p", "2"], ["--logit-bias", "99999999=1"], ["--regex", "("]):
-        both = [intact_command("run", here, "Why?", *options, *where) for where in ([], ["--no-server"])]
+        both = [intact_command("run", "-m", here, "Why?", *options, *where) for where in ([], ["--no-server"])]
         assert (both[0].code, both[0].out, both[0].err) == (both[1].code, both[1].out, both[1].err)
         assert both[0].code == 2
-    too_long = [intact_command("run", here, "word " * 3000, *where) for where in ([], ["--no-server"])]
+    too_long = [intact_command("run", "-m", here, "word " * 3000, *where) for where in ([], ["--no-server"])]
     assert too_long[0].err == too_long[1].err != ""
 
 
 def test_a_chat_has_the_same_answers(intact_command, server, here):
     said = "one\n/set temperature 1\ntwo\n/regenerate\n"
-    both = [intact_command("chat", here, "--max-tokens", "8", "-v", *w, stdin=said) for w in ([], ["--no-server"])]
+    both = [
+        intact_command("chat", "-m", here, "--max-tokens", "8", "-v", *w, stdin=said) for w in ([], ["--no-server"])
+    ]
     assert both[0].out == both[1].out
     assert "answered by the server" in both[0].err
     assert "with seed 1" in both[0].err
@@ -140,7 +142,7 @@ def test_a_chat_has_the_same_answers(intact_command, server, here):
 def test_the_log_names_the_same_model(intact_command, server, here, monkeypatch):
     monkeypatch.delenv("INTACT_NO_LOG")
     for where in ([], ["--no-server"]):
-        assert intact_command("run", here, "Why?", "--max-tokens", "5", *where).code == 0
+        assert intact_command("run", "-m", here, "Why?", "--max-tokens", "5", *where).code == 0
     first, second = (one["entries"][0] for one in intact_command("logs", "--json").json)
     assert first["model"] == second["model"]
     assert first["answers"] == second["answers"]
@@ -149,22 +151,22 @@ def test_the_log_names_the_same_model(intact_command, server, here, monkeypatch)
 
 @pytest.mark.parametrize("options", [["--threads", "1"], ["--cache", "30MB"], ["--profile", "fp32"], ["--no-server"]])
 def test_other_settings_are_computed_here(intact_command, server, here, options):
-    assert "loaded here" in intact_command("run", here, "Why?", "-v", "--max-tokens", "2", *options).err
+    assert "loaded here" in intact_command("run", "-m", here, "Why?", "-v", "--max-tokens", "2", *options).err
 
 
 def test_another_tier_is_computed_here(intact_command, server, here, monkeypatch):
     monkeypatch.setenv("INTACT_ISA", "scalar")
-    assert "loaded here" in intact_command("run", here, "Why?", "-v", "--max-tokens", "2").err
+    assert "loaded here" in intact_command("run", "-m", here, "Why?", "-v", "--max-tokens", "2").err
 
 
 def test_another_model_version_or_changed_file_is_computed_here(intact_command, server, here, tmp_path, monkeypatch):
     other = write_tiny(tmp_path / "other.gguf", "qwen3", context=512)
-    assert "no server has had this model" in intact_command("run", other, "Why?", "-v", "--max-tokens", "2").err
+    assert "no server has had this model" in intact_command("run", "-m", other, "Why?", "-v", "--max-tokens", "2").err
     copy = tmp_path / "copy.gguf"
     copy.write_bytes(here.read_bytes())
     assert measured.known_digests(copy) is None
     monkeypatch.setattr("intact.__version__", "99.0")
-    assert "and this version" in intact_command("run", here, "Why?", "-v", "--max-tokens", "2").err
+    assert "and this version" in intact_command("run", "-m", here, "Why?", "-v", "--max-tokens", "2").err
 
 
 def test_the_socket_is_for_this_user_alone(server, here):
@@ -276,7 +278,18 @@ def test_a_server_killed_in_the_midst_changes_nothing(intact_command, place, her
 
         monkeypatch.setattr(same_user, "sockets", lambda: sorted(sockets))
         monkeypatch.setattr(warm.WarmModel, "_chunk", killing)
-        arguments = ["run", here, "Why?", "--temperature", "1", "--max-tokens", "1500", "--regex", "[a-z ]{1500,}"]
+        arguments = [
+            "run",
+            "-m",
+            here,
+            "Why?",
+            "--temperature",
+            "1",
+            "--max-tokens",
+            "1500",
+            "--regex",
+            "[a-z ]{1500,}",
+        ]
         cut = intact_command(*arguments)
         assert count >= 4
         assert cut.err == "the server went away: loading the model here\n"
@@ -310,7 +323,7 @@ def test_keys_are_for_others(intact_command, place, here, tmp_path, monkeypatch)
     with serving(place, "--api-keys", str(keys)) as process:
         monkeypatch.setattr(same_user, "sockets", lambda: sorted(process.sockets))
         assert httpx.get(process.url + "/v1/models").status_code == 401
-        assert "answered by the server" in intact_command("run", here, "Why?", "-v", "--max-tokens", "2").err
+        assert "answered by the server" in intact_command("run", "-m", here, "Why?", "-v", "--max-tokens", "2").err
 
 
 def test_a_server_without_a_socket(place):
@@ -319,7 +332,19 @@ def test_a_server_without_a_socket(place):
 
 
 def test_an_interrupted_client_ends_the_servers_work(server, here):
-    words = [sys.executable, "-m", "intact", "run", here, "Why?", "--max-tokens", "2000", "--regex", "[a-z ]{2000}"]
+    words = [
+        sys.executable,
+        "-m",
+        "intact",
+        "run",
+        "-m",
+        here,
+        "Why?",
+        "--max-tokens",
+        "2000",
+        "--regex",
+        "[a-z ]{2000}",
+    ]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)

@@ -14,7 +14,7 @@ from support.tiny import write_tiny
 
 pytestmark = pytest.mark.slow
 
-EVALUATED = ("gsm8k", "--method", "rpc", "-n", "12", "--max-tokens", "24", "--seeds", "0-1", "--threads", "1")
+EVALUATED = ("gsm8k", "--method", "rpc", "-n", "12", "--max-tokens", "24", "--seed", "0-1", "--threads", "1")
 SOLVED = ("solve", "rpc", "What is 2 + 2?", "-n", "12", "--max-tokens", "24", "--threads", "1", "--json")
 COMMAND = "import sys; from intact.cli.app import app; app(sys.argv[1:], prog_name='intact')"
 

@@ -68,7 +68,7 @@ def test_a_model_without_a_pooling_is_refused_without_advice_that_no_request_can
     answer = httpx.post(url + "/v1/embeddings", json={"model": "reranker", "input": TEXTS})
     wanted = "this model does not support embeddings: its files name no pooling"
     assert (answer.status_code, answer.json()["error"]["message"]) == (400, wanted)
-    refused = CliRunner().invoke(app, ["embed", str(folders["reranker"]), *TEXTS])
+    refused = CliRunner().invoke(app, ["embed", "-m", str(folders["reranker"]), *TEXTS])
     assert (refused.exit_code, "on the command line, --pooling" in " ".join(refused.output.split())) == (2, True)
 
 
@@ -82,11 +82,11 @@ def test_coroutines_and_the_command_line_give_the_same(folders):
     assert [one[0].vector.tobytes() for one in asyncio.run(together())] == wanted
     reranker = intact.load(folders["reranker"])
     assert asyncio.run(reranker.arerank("sky", TEXTS)) == reranker.rerank("sky", TEXTS)
-    found = CliRunner().invoke(app, ["embed", str(folders["embedder"]), *TEXTS])
+    found = CliRunner().invoke(app, ["embed", "-m", str(folders["embedder"]), *TEXTS])
     assert found.exit_code == 0, found.output
     assert "64 dimensions" in found.output
-    ranked = CliRunner().invoke(app, ["rerank", str(folders["reranker"]), "sky", *TEXTS])
+    ranked = CliRunner().invoke(app, ["rerank", "-m", str(folders["reranker"]), "sky", *TEXTS])
     assert ranked.exit_code == 0, ranked.output
-    refused = CliRunner().invoke(app, ["run", str(folders["embedder"]), "Hello", "--raw"])
+    refused = CliRunner().invoke(app, ["run", "-m", str(folders["embedder"]), "Hello", "--raw"])
     assert refused.exit_code == 2
     assert "writes none" in refused.output.replace("\n", " ")

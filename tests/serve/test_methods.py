@@ -183,8 +183,8 @@ def test_what_makes_no_sense_is_named(client, model, own, more, param):
     ("name", "words"),
     [
         ("tiny:self-consistncy-4", "there is no method 'self-consistncy' for the model tiny: did you mean self-consis"),
-        ("tiny:Best_of_N-4", "there is no method 'Best_of_N' for the model tiny: did you mean best-of-n?"),
-        ("tiny:divination", "there is no method 'divination' for the model tiny: GET /v1/methods lists them"),
+        ("tiny:Best_of_N-4", "there is no method 'Best_of_N' for the model tiny: did you mean best-of-n, "),
+        ("tiny:divination", "there is no method 'divination' for the model tiny: did you mean "),
         ("tinny:best-of-n", "there is no model 'tinny': did you mean tiny?"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shlex
@@ -58,9 +59,12 @@ from intact.cli import (
     verify,
 )
 from intact.cli import eval as evaluation
+from intact.cli import help as help_command
+from intact.cli.help import WithHelp
 from intact.cli.interruption import Interrupted, typed_program
 from intact.cli.log_store import LAST
-from intact.cli.output import examples, fail
+from intact.cli.model_option import model_first, with_model_option
+from intact.cli.output import fail
 from intact.errors import IntactError
 
 BROKEN_PIPE = 141
@@ -83,19 +87,7 @@ def _names_conversation(word: str) -> bool:
     return word[:1] not in ("", "-") and "." not in word and not looks_like_path(word) and not is_name(word)
 
 
-class _WithExamples:
-    """A command or a group whose help ends in its epilog, the examples."""
-
-    epilog: str | None
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help, then the examples as they are written."""
-        epilog, self.epilog = self.epilog, None
-        super().format_help(ctx, formatter)  # type: ignore[misc]
-        examples(epilog or "")
-
-
-class Command(_WithExamples, TyperCommand):
+class Command(WithHelp, TyperCommand):
     """A command whose help ends in examples, and whose option --continue takes a value or none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -104,7 +96,7 @@ class Command(_WithExamples, TyperCommand):
         for index, word in enumerate(args[: args.index("--")] if "--" in args else args):
             if word == "--continue" and not _names_conversation(args[index + 1] if index + 1 < len(args) else ""):
                 given.insert(index + 1 + len(given) - len(args), LAST)
-        rest: list[str] = super().parse_args(ctx, given)
+        rest: list[str] = super().parse_args(ctx, model_first(ctx, given))
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -113,7 +105,7 @@ class Command(_WithExamples, TyperCommand):
         return [_METAVAR.sub(r"\1", part).removesuffix("...").removeprefix("{").removesuffix("}") for part in parts]
 
 
-class Commands(_WithExamples, TyperGroup):
+class Commands(WithHelp, TyperGroup):
     """A group of commands; errors end here as one line, without a traceback."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -142,6 +134,20 @@ class Commands(_WithExamples, TyperGroup):
         return result
 
 
+class Application(Commands):
+    """All commands, of which the short help shows the first ones."""
+
+    is_long = True
+
+    def shortened(self) -> Any:
+        """Return a copy with the commands that most people need, in one list."""
+        short = copy.copy(self)
+        short.commands = {name: copy.copy(self.commands[name]) for name in FIRST}
+        for command in short.commands.values():
+            command.rich_help_panel = None  # type: ignore[attr-defined]
+        return short
+
+
 def _message(error: Exception) -> str:
     """Return an error's message; for an error of the system with the file first."""
     if isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
@@ -165,15 +171,16 @@ A first answer; the default model (98 MB) is fetched once
   intact run "Why is the sky blue?"
 A conversation
   intact chat
-What else there is
-  intact models
-  intact pull qwen3-0.6b
-More examples
-  intact run --help
+All commands, by group; the help of one
+  intact help all
+  intact help run
 """
 
+FIRST = ("run", "chat", "solve", "eval", "report", "serve", "verify", "models", "methods", "doctor")
+"""The commands that `intact --help` shows."""
+
 app = typer.Typer(
-    cls=Commands,
+    cls=Application,
     name="intact",
     help="Language models that repeat to the bit: the same weights, prompt and seed give the same answer, anywhere.",
     epilog=EXAMPLES,
@@ -198,12 +205,12 @@ _PANELS = {
     "Commands that measure": (evaluation, sweep, report, tasks, perplexity, lab, bench, tune, plan),
     "Commands that prove": (verify, page, audit, diff),
     "Commands for logic": (prove, deduce),
-    "Models and this machine": (pull, quantize, steer, info, selftest, doctor),
+    "Models and this machine": (pull, quantize, steer, info, selftest, doctor, help_command),
 }
 for panel, modules in _PANELS.items():
     for module in modules:
         name = module.__name__.rpartition(".")[2]
-        app.command(name, cls=Command, epilog=module.EXAMPLES, rich_help_panel=panel)(module.command)
+        app.command(name, cls=Command, epilog=module.EXAMPLES, rich_help_panel=panel)(with_model_option(module.command))
 
 
 def _group(
@@ -218,7 +225,7 @@ def _group(
     if alone is not None:
         group.callback(invoke_without_command=True, help=text)(alone[0])
     for own, (command, epilog) in commands.items():
-        group.command(own, cls=Command, epilog=epilog)(command)
+        group.command(own, cls=Command, epilog=epilog)(with_model_option(command))
     app.add_typer(group, name=name, rich_help_panel=panel)
 
 

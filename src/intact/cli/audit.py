@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.model_option import model_option
+from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import bar, emit, new_table, out, show, token_text
 from intact.errors import ParameterError
 from intact.text.template import read_time
@@ -36,10 +37,7 @@ _WORST = 5
 
 def command(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="What the engine was asked and answered.")],
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help="The model it claims: a name or a path.", autocompletion=complete_model),
-    ],
+    model: Annotated[str, model_option("Model that it claims: a name or a path.")],
     honest: Annotated[
         Path | None,
         typer.Option("--honest", metavar="LOG", help="A log known to be honest, to compare with.", show_default=False),

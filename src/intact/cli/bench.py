@@ -10,8 +10,8 @@ from rich.table import Table
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
+from intact.cli.model_option import ModelArgument
 from intact.cli.options import (
-    MODEL_HELP,
     DrafterOption,
     DraftModelOption,
     JsonOption,
@@ -22,7 +22,6 @@ from intact.cli.options import (
     WeightsMemoryOption,
     check_output,
     coded,
-    complete_model,
 )
 from intact.cli.output import bar, emit, new_table, note, out, show, spinner
 from intact.errors import NotInstalledError, ParameterError
@@ -38,11 +37,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 Prompt, one stream, samples of one prompt, forks, a mixed load
-  intact bench smollm2-135m-instruct
+  intact bench -m smollm2-135m-instruct
 Only some of it, more often, with a picture
-  intact bench ./model.gguf --only samples --only mixed --repeats 9 --plot speed.png
+  intact bench -m ./model.gguf --only samples --only mixed --repeats 9 --plot speed.png
 The time of each operation of a step
-  intact bench ./model.gguf --only prompt --profile
+  intact bench -m ./model.gguf --only prompt --profile
 How fast a model of another size would be; and its file for other programs
   intact bench --shape llama-8b --only stream
   intact bench --shape llama-8b --gguf llama-8b.gguf
@@ -59,10 +58,7 @@ TABLE, BAR = 76, 24
 
 
 def command(
-    model: Annotated[
-        str,
-        typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model),
-    ] = DEFAULT,
+    model: ModelArgument = DEFAULT,
     shape: Annotated[
         str | None,
         typer.Option(

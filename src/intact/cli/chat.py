@@ -14,9 +14,9 @@ from intact.cli.chat_input import InputHistory, history_file, is_interactive, re
 from intact.cli.chat_session import ChatSession
 from intact.cli.loading import LoadOptions
 from intact.cli.log_store import LoggedConversation, LogStore
+from intact.cli.model_option import ModelArgument
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
-    MODEL_HELP,
     ClockNowOption,
     DraftOption,
     JsonOption,
@@ -29,7 +29,6 @@ from intact.cli.options import (
     SystemOption,
     apply_model_defaults,
     check_output,
-    complete_model,
     mix_options,
     pair,
     was_given,
@@ -38,6 +37,7 @@ from intact.cli.options import (
 from intact.cli.output import fail, note, say
 from intact.cli.recording import NoLogOption, begin_log, sampling_from
 from intact.cli.run import decode
+from intact.cli.seeds import one_seed
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.text.template import read_time
@@ -46,8 +46,8 @@ EXAMPLES = """\
 With the default model
   intact chat
 With another one, sampled
-  intact chat qwen3-0.6b --temperature 0.7 --seed 1
-  intact chat qwen3-0.6b --model-defaults --seed 1
+  intact chat -m qwen3-0.6b --temperature 0.7 --seed 1
+  intact chat -m qwen3-0.6b --model-defaults --seed 1
 Away from what another message would give, by classifier-free guidance
   intact chat --mix guidance:scale=2 --shadow "Tell me something."
 Go on with the last conversation, or with another one
@@ -64,16 +64,13 @@ Ctrl-C ends the answer, Ctrl-D leaves
 @with_sampling(max_tokens=1024)
 def command(
     context: typer.Context,
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model, show_default=DEFAULT),
-    ] = None,
+    model: ModelArgument = "",
     conversation: Annotated[
         str | None,
         typer.Option(
             "--continue",
             metavar="[ID]",
-            help="Go on with a conversation of intact logs, by default the last.",
+            help="Continue a conversation (intact logs), by default the last.",
             show_default=False,
         ),
     ] = None,
@@ -96,6 +93,7 @@ def command(
 ) -> None:
     """Talk with an instruct model."""
     check_output("--receipt", receipt)
+    sampling["seed"] = one_seed(sampling["seed"], "a conversation")
     SamplingParameters.by_name(sampling)
     moment = {} if now is None else {"now": read_time(now)}
     mixed = mix_options(mix, shadow, others, **loading.without_mix)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from intact.cli.options import MACHINES
 from intact.cli.output import note, spinner
 from intact.errors import ParameterError
 
@@ -25,13 +26,21 @@ class ClusterOptions:
     ray: Annotated[
         str | None,
         typer.Option(
-            "--ray", metavar="ADDRESS", help="Spread over a Ray cluster: auto, HOST:PORT, or local.", show_default=False
+            "--ray",
+            metavar="ADDRESS",
+            help="Ray cluster to spread over: auto, HOST:PORT, or local.",
+            rich_help_panel=MACHINES,
+            show_default=False,
         ),
     ] = None
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="Workers of the cluster; by default one for each machine.", show_default=False
+            "--workers",
+            min=1,
+            help="Number of workers of the cluster; by default one for each machine.",
+            rich_help_panel=MACHINES,
+            show_default=False,
         ),
     ] = None
 

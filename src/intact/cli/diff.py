@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import (
-    ClockNowOption,
-    JsonOption,
-    ProfileOption,
-    SystemOption,
-    ThreadsOption,
-    complete_model,
-)
+from intact.cli.model_option import model_option
+from intact.cli.options import ClockNowOption, JsonOption, ProfileOption, SystemOption, ThreadsOption
 from intact.cli.output import emit, note, quoted, show, token_text
 from intact.cli.run import as_prompt
 from intact.errors import LogError, ParameterError
@@ -49,12 +43,7 @@ _BEFORE, _AFTER = 60, 120
 def command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A receipt, a log, or the output of intact run --json.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", "-m", help="Compute the logits at the place.", autocompletion=complete_model, show_default=False
-        ),
-    ] = None,
+    model: Annotated[str | None, model_option("Model that computes the logits at the place.")] = None,
     prompt: Annotated[
         str | None,
         typer.Option(

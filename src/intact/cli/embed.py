@@ -8,25 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import emit, new_table, out, show
 from intact.cli.run import decode
 from intact.errors import ParameterError
 
 EXAMPLES = """\
 How like the first are the others
-  intact embed ./Qwen3-Embedding-0.6B-Q8_0.gguf "The sky is blue." "What colour is the sky?" "Bread is baked."
+  intact embed -m ./Qwen3-Embedding-0.6B-Q8_0.gguf "The sky is blue." "What colour is the sky?" "Bread is baked."
 Each line of a file, as JSON
-  intact embed ./model.gguf --json < lines.txt
+  intact embed -m ./model.gguf --json < lines.txt
 A model that writes texts, by the state of its last token
-  intact embed smollm2-135m-instruct --pooling last "A sea." "An ocean."
+  intact embed -m smollm2-135m-instruct --pooling last "A sea." "An ocean."
 
 Many models want an instruction before a question, which their cards state.
 """
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     texts: Annotated[
         list[str] | None,
         typer.Argument(metavar="[TEXT]...", help="By default each line that is piped in.", show_default=False),

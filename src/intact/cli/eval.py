@@ -16,8 +16,9 @@ from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions, short_name
+from intact.cli.model_option import MODEL_OR_ADDRESS_HELP, note_old_form
 from intact.cli.options import (
-    MODEL_OR_ADDRESS_HELP,
+    Advanced,
     JsonOption,
     NOption,
     ReceiptOption,
@@ -27,6 +28,7 @@ from intact.cli.options import (
     with_method_sampling,
 )
 from intact.cli.output import emit, spinner
+from intact.cli.seeds import SeedsOption, parse_seeds
 from intact.cli.solve import complete_method, parse_settings
 from intact.errors import ParameterError
 
@@ -41,7 +43,7 @@ Ten problems, eight samples of each, one vote
 Kill it, run it again: it continues, and ends with the same bytes
   intact eval smollm2-135m-instruct gsm8k --method self_consistency -n 8 --limit 10 --out gsm8k.jsonl
 Several tasks, five seeds; a task's parameters follow a colon
-  intact eval qwen2.5-coder-0.5b-instruct svamp gsm_ranges:level=3 procbench --seeds 0-4
+  intact eval qwen2.5-coder-0.5b-instruct svamp gsm_ranges:level=3 procbench --seed 0-4
 Generated problems, which need no data, from any seed
   intact eval smollm2-135m-instruct reasoning_gym:seed=7
 Likelihoods of choices
@@ -79,15 +81,25 @@ class PlanOptions:
     settings: SetOption = None
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Only the first so many problems of each task.", show_default=False),
+        typer.Option("--limit", metavar="N", min=1, help="Number of problems of each task.", show_default=False),
     ] = None
-    seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="Such as 0-4 or 0,7.")] = "0"
+    seed: SeedsOption = "0"
+    seeds: Annotated[str | None, typer.Option("--seeds", hidden=True)] = None
     budget: Annotated[
         str | None,
         typer.Option(
-            "--budget", metavar="CAPS", help="What a problem may cost, such as tokens=4k.", show_default=False
+            "--budget", metavar="CAPS", help="Hard caps for each problem, such as tokens=4k.", show_default=False
         ),
     ] = None
+
+    def chosen_seeds(self) -> tuple[int, ...]:
+        """Return the seeds of `--seed`, or of its old form `--seeds`."""
+        if self.seeds is None:
+            return parse_seeds(self.seed)
+        if self.seed != "0":
+            raise ParameterError(f"--seeds is the old form of --seed, and both are given: write --seed {self.seed}")
+        note_old_form(f"--seeds {self.seeds}", f"--seed {self.seeds}")
+        return parse_seeds(self.seeds, "--seeds")
 
     def planned(self, tasks: list[str], others: dict[str, str], sampling: dict[str, Any]) -> Plan:
         """Load the tasks' items, and put the plan together."""
@@ -101,7 +113,7 @@ class PlanOptions:
             parse_settings(find(self.method), self.settings, self.n),
             limit=self.limit,
             sampling=sampling,
-            seeds=_seeds(self.seeds),
+            seeds=self.chosen_seeds(),
             budget=self.budget or "",
             others={name: short_name(one) for name, one in others.items()},
         )
@@ -116,23 +128,36 @@ class WorkOptions:
         typer.Option(
             "--journal",
             metavar="DIR",
-            help="Keep results there; the same command continues from it.",
+            help="Folder of results, to continue from.",
             show_default="beside the result",
         ),
     ] = None
     parallel: Annotated[
-        int, typer.Option("--parallel", min=1, help="Most problems at a time. It changes no byte of the result.")
+        int,
+        typer.Option(
+            "--parallel",
+            min=1,
+            help="Number of problems at a time. It changes no byte of the result.",
+            rich_help_panel=Advanced(),
+        ),
     ] = 64
     batch: Annotated[
         int | None,
-        typer.Option("--batch", min=1, help="Most rows of a step. It changes no byte either.", show_default=False),
+        typer.Option(
+            "--batch",
+            min=1,
+            help="Maximum rows of a step. It changes no byte of the result.",
+            rich_help_panel=Advanced(),
+            show_default=False,
+        ),
     ] = None
     shuffle: Annotated[
         int | None,
         typer.Option(
             "--shuffle",
             metavar="SEED",
-            help="Work in an order drawn from SEED; the result stays the same.",
+            help="Seed of the order of work. It changes no byte of the result.",
+            rich_help_panel=Advanced(),
             show_default=False,
         ),
     ] = None
@@ -150,12 +175,16 @@ class ResultOptions:
     out_file: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="The result (.jsonl).", show_default="from model, task and method"
+            "--out", "-o", metavar="FILE", help="Result file (.jsonl).", show_default="from model, task and method"
         ),
     ] = None
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Keep what there is in OUT.part.jsonl meanwhile, for intact report --watch."),
+        typer.Option(
+            "--partial",
+            help="Write results so far to OUT.part.jsonl, for intact report --watch.",
+            rich_help_panel=Advanced(),
+        ),
     ] = False
     receipt: ReceiptOption = None
     json: JsonOption = False
@@ -244,17 +273,6 @@ def _write_receipts(file: Path, run: EvaluationRun) -> None:
     missing = [one for one in run.receipts if one is None or isinstance(one, str)]
     if missing:
         raise ParameterError(f"{len(missing)} of {len(run.receipts)} answers have no receipt; the first: {missing[0]}")
-
-
-def _seeds(text: str) -> list[int]:
-    """Parse a list of seeds such as 0-4,7."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not found or (found[2] and int(found[2]) < int(found[1])) or int(found[2] or 0) - int(found[1]) > 10_000:
-            raise ParameterError(f"--seeds takes a list such as 0-4 or 0,7, got {text!r}")
-        seeds += range(int(found[1]), int(found[2] or found[1]) + 1)
-    return seeds
 
 
 def _place(planned: Plan, model: str) -> Path:

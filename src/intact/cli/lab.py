@@ -10,15 +10,8 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.interruption import resumable
-from intact.cli.options import (
-    MODEL_HELP,
-    JsonOption,
-    Profile,
-    ThreadsOption,
-    check_output,
-    check_profile,
-    complete_model,
-)
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import Advanced, JsonOption, Profile, ThreadsOption, check_output, check_profile
 from intact.cli.output import emit, new_table, note, out, show, stage_bar
 from intact.errors import ParameterError
 from intact.files import read_text, write_whole
@@ -29,13 +22,13 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 Three specs of a model on a text
-  intact lab smollm2-135m-instruct --specs int4-32,nf4,mxfp4 --text wiki.test.txt --work lab
+  intact lab -m smollm2-135m-instruct --specs int4-32,nf4,mxfp4 --text wiki.test.txt --work lab
 With a quantiser that is calibrated on another text
-  intact lab ./model.gguf --specs int3-16,gptq:int3-16 --text wiki.test.txt --calibrate wiki.valid.txt --work lab
+  intact lab -m ./model.gguf --specs int3-16,gptq:int3-16 --text wiki.test.txt --calibrate wiki.valid.txt --work lab
 Specs of a file, a line each; a report with a plot
-  intact lab ./model.gguf --specs-file specs.txt --text wiki.test.txt --work lab --report formats.html
+  intact lab -m ./model.gguf --specs-file specs.txt --text wiki.test.txt --work lab --report formats.html
 Accuracy of the best specs on multiple choice, and speed
-  intact lab ./model.gguf --specs int4-32,int8-32 --text wiki.test.txt --work lab --tasks arc_easy_likelihood --speed
+  intact lab -m ./model.gguf --specs int4-32,int8-32 --text wiki.test.txt --work lab --tasks arc_easy_likelihood --speed
 
 All figures but speed are of FP32 arithmetic on the quantised weights, so that they show the format's cost alone;
 --profile measures them with activations on a grid as well.
@@ -43,7 +36,7 @@ All figures but speed are of FP32 arithmetic on the quantised weights, so that t
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     text: Annotated[Path, typer.Option("--text", metavar="FILE", help="A text in UTF-8 that is scored.")],
     work: Annotated[
         Path, typer.Option("--work", metavar="FOLDER", help="Where logits and rows are kept; a run goes on from there.")
@@ -52,7 +45,10 @@ def command(
         str, typer.Option("--specs", metavar="A,B", help="Specs (intact quantize --list), by commas.")
     ] = "",
     specs_file: Annotated[
-        Path | None, typer.Option("--specs-file", metavar="FILE", help="A spec a line; # begins a remark.")
+        Path | None,
+        typer.Option(
+            "--specs-file", metavar="FILE", help="A spec a line; # begins a remark.", rich_help_panel=Advanced()
+        ),
     ] = None,
     calibrate: Annotated[
         Path | None, typer.Option("--calibrate", metavar="TEXT", help="Another text, for quantisers that need one.")
@@ -60,12 +56,22 @@ def command(
     context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
     windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are scored.")] = 16,
     calibration_windows: Annotated[
-        int, typer.Option("--calibration-windows", help="Windows of 512 tokens of the other text.")
+        int,
+        typer.Option(
+            "--calibration-windows", help="Windows of 512 tokens of the other text.", rich_help_panel=Advanced()
+        ),
     ] = 32,
-    embeddings: Annotated[str, typer.Option("--embeddings", metavar="SPEC", help="As of intact quantize.")] = "keep",
+    embeddings: Annotated[
+        str, typer.Option("--embeddings", metavar="SPEC", help="As of intact quantize.", rich_help_panel=Advanced())
+    ] = "keep",
     source: Annotated[
         Literal["file", "permuted", "rotated"],
-        typer.Option("--source", help="The float weights: the file's, or others of the same function."),
+        typer.Option(
+            "--source",
+            metavar="KIND",
+            help="Float weights: the file's (file), or permuted or rotated ones of the same function.",
+            rich_help_panel=Advanced(),
+        ),
     ] = "file",
     profile: Annotated[
         Profile,
@@ -81,12 +87,24 @@ def command(
         typer.Option("--tasks", metavar="NAME", help="A task of choices, for the best specs; may be given again."),
     ] = None,
     items: Annotated[
-        int | None, typer.Option("--items", min=1, help="Only the first so many items of a task.", show_default=False)
+        int | None,
+        typer.Option(
+            "--items",
+            min=1,
+            help="Only the first so many items of a task.",
+            show_default=False,
+            rich_help_panel=Advanced(),
+        ),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed", help="Measure tokens a second, which does not repeat.")] = False,
     pairs: Annotated[
         list[str] | None,
-        typer.Option("--pair", metavar="A,B", help="Specs to compare; by default each with the next by KL."),
+        typer.Option(
+            "--pair",
+            metavar="A,B",
+            help="Specs to compare; by default each with the next by KL.",
+            rich_help_panel=Advanced(),
+        ),
     ] = None,
     plot_file: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="KL over bits as a picture (.svg).")

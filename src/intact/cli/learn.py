@@ -12,18 +12,18 @@ import typer
 from intact.cli import FAILED, fetch
 from intact.cli.interruption import resumable
 from intact.cli.loading import short_name
+from intact.cli.model_option import ModelArgument, ModelOrAddressOption
 from intact.cli.options import (
-    MODEL_HELP,
-    MODEL_OR_ADDRESS_HELP,
     TASK_HELP,
+    Advanced,
     FixedNowOption,
     JsonOption,
     ProfileOption,
     ThreadsOption,
     check_output,
-    complete_model,
 )
 from intact.cli.output import bar, emit, note, show
+from intact.cli.seeds import one_seed, seed_option
 from intact.errors import ParameterError
 from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, read_time
@@ -47,7 +47,7 @@ Use what was learnt
 
 VALUE_EXAMPLES = """\
 Texts of a task's problems; those that runs have left in the journal are not written again
-  intact learn value qwen2.5-coder-0.5b-instruct --task gsm8k --limit 100 -n 4 --journal runs/gsm8k --to value.json
+  intact learn value -m qwen2.5-coder-0.5b-instruct --task gsm8k --limit 100 -n 4 --journal runs/gsm8k --to value.json
 Use what was learnt
   intact solve best_of_n "What is 17 * 23?" -m qwen2.5-coder-0.5b-instruct --set scorer=value:value.json
 """
@@ -82,14 +82,14 @@ def methods(
         float | None, typer.Option("--tokens", help="A question's mean tokens at most.", show_default=False)
     ] = None,
     pilot: Annotated[int, typer.Option("--pilot", min=1, help="Samples whose agreement tells difficulty.")] = 4,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, another half of the problems held out.")] = 0,
+    seed: Annotated[str, seed_option("Seed of the half of the problems that is held out.")] = "0",
     json: JsonOption = False,
 ) -> None:
     """Learn a table for the method compute_optimal from logs: half of the problems to learn from, half to judge by."""
     from intact.reason.choice import common, judge, learn, read_logs, split
 
     log = read_logs(logs)
-    known, held_out = split(common(log), seed)
+    known, held_out = split(common(log), one_seed(seed, "a table"))
     most = math.inf if tokens is None else tokens
     policy = learn(log, known, tokens=most, pilot=pilot)
     report = judge(policy, log, held_out, tokens=most)
@@ -184,7 +184,7 @@ def _worth(worth: GuessWorth | None) -> str:
 
 
 def value(
-    model: Annotated[str, typer.Argument(help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     to: ToOption,
     task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
     split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,
@@ -194,7 +194,7 @@ def value(
         Path | None,
         typer.Option("--journal", metavar="DIR", help="Take texts from there, and keep new ones.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draws. Give the journal's, to use its texts.")] = 0,
+    seed: Annotated[str, seed_option("Seed of the draws. Give the journal's, to use its texts.")] = "0",
     temperature: Annotated[float, typer.Option("--temperature", help="Of the texts. Likewise the journal's.")] = 0.7,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Of a text at most. Likewise the journal's.")] = 512,
     labels: Annotated[
@@ -207,7 +207,11 @@ def value(
     next_to: Annotated[
         Path | None,
         typer.Option(
-            "--next", metavar="FILE", help="Write a head of all next tokens there (next_value).", show_default=False
+            "--next",
+            metavar="FILE",
+            help="Write a head of all next tokens there (next_value).",
+            show_default=False,
+            rich_help_panel=Advanced(),
         ),
     ] = None,
     now: FixedNowOption = None,
@@ -225,6 +229,7 @@ def value(
 
     check_installed()
     one_of(LABELS, labels=labels)
+    drawn_by = one_seed(seed, "a head")
     if labels == "search" and next_to is not None:
         raise ParameterError("--next learns from texts that are drawn independently: use it with other --labels")
     time = DEFAULT_NOW if now is None else read_time(now)
@@ -242,13 +247,13 @@ def value(
     sampled: list[GradedTexts] = []
     with resumable(journal), bar() as progress:
         summary = progress.add_task("texts", total=len(items))
-        drawn = sample(backend, found, items, n, sampling=sampling, seed=seed, journal=journal, labels=labels)
+        drawn = sample(backend, found, items, n, sampling=sampling, seed=drawn_by, journal=journal, labels=labels)
         with closing(drawn) as texts:
             for one in texts:
                 sampled.append(one)
                 progress.advance(summary)
         progress.update(summary, description="hidden states, regression", total=None)
-        origin = {"task": task, "n": n, "seed": seed} | sampling
+        origin = {"task": task, "n": n, "seed": drawn_by} | sampling
         origin |= {"now": time.isoformat()} if backend.needs_time else {}
         head = learn_value(backend, sampled, origin, labels)
         after = None if next_to is None else learn_next_value(backend, sampled, origin)
@@ -302,7 +307,7 @@ def concepts(
         list[Path],
         typer.Argument(metavar="RESULT", help="Result files of eval on training problems, beside their trees."),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model)],
+    model: ModelOrAddressOption,
     to: ToOption,
     prompt: Annotated[
         str | None,

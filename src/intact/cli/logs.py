@@ -13,8 +13,9 @@ import typer
 from intact.cli import fetch
 from intact.cli.loading import LoadOptions
 from intact.cli.log_store import LAST, LoggedConversation, LogStore
+from intact.cli.model_option import MODEL_HELP, model_option
 from intact.cli.opening import NoServerOption, OpenedModel, VerboseOption, open_model
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
+from intact.cli.options import JsonOption, ThreadsOption
 from intact.cli.output import emit, note, one_line, printable, say, show
 from intact.cli.recording import sampling_from
 from intact.errors import ParameterError
@@ -110,16 +111,7 @@ def show_conversation(identifier: IdArgument = LAST, json: JsonOption = False) -
 
 def replay(
     identifier: IdArgument = LAST,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help=f"{MODEL_HELP} By default as logged.",
-            autocompletion=complete_model,
-            show_default=False,
-        ),
-    ] = None,
+    model: Annotated[str | None, model_option(f"{MODEL_HELP} By default as logged.")] = None,
     threads: ThreadsOption = None,
     no_server: NoServerOption = False,
     verbose: VerboseOption = False,

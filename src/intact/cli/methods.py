@@ -41,8 +41,10 @@ def command(
     chosen = [find(name) for name in names] if names else list(METHODS.working().values())
     if json:
         emit([method.as_dict() | {"origin": _origin(METHODS, method.name)} for method in chosen])
+    elif names:
+        _print(chosen, METHODS, detailed=True)
     else:
-        _print(chosen, METHODS, detailed=bool(names))
+        _print_groups(chosen, METHODS)
     for problem in {} if names else METHODS.problems().values():
         note(str(problem))
 
@@ -69,6 +71,26 @@ def _list_scorers(registry: Registry[Any], names: list[str] | None, json: bool) 
         show("  " + row["line"])
     for problem in {} if names else registry.problems().values():
         note(str(problem))
+
+
+def _print_groups(chosen: list[Any], registry: Registry[Any]) -> None:
+    """Print the recommended methods with their gains, then all by group; the groups of the recommended come first."""
+    from intact.reason.recommended import RECOMMENDED
+
+    known, groups = {method.name: method for method in chosen}, dict[str, list[Any]]()
+    first = [known[name] for name in RECOMMENDED if name in known]
+    for method in [*first, *chosen]:
+        groups.setdefault(method.group, [])
+    for method in chosen:
+        groups[method.group].append(method)
+    show("Recommended, with measured gains (95% intervals; docs/scaling.md)", style="bold magenta")
+    for method in first:
+        show((method.name, "bold"), "  ", (str(RECOMMENDED[method.name]), "green"))
+        show("  " + method.line)
+    for group, members in groups.items():
+        show()
+        show(group[:1].upper() + group[1:], style="bold magenta")
+        _print(members, registry, detailed=False)
 
 
 def _print(chosen: list[Any], registry: Registry[Any], detailed: bool) -> None:

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from intact.catalogue import CATALOGUE, DEFAULT, Entry, HubName, aliases, expand, find, resolve, store
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, complete_model
+from intact.cli.model_option import MODEL_HELP
+from intact.cli.options import JsonOption, complete_model
 from intact.cli.output import emit, new_table, note, one_line, out, say, show_rows, size
 from intact.cli.output import show as show_line
 from intact.errors import ParameterError
@@ -79,10 +80,10 @@ def show(
 
 
 def rm(
-    name: Annotated[
+    model: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A name that intact models lists.", autocompletion=complete_model, show_default=False
+            metavar="MODEL", help="A name that intact models lists.", autocompletion=complete_model, show_default=False
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -91,9 +92,9 @@ def rm(
     """Remove a model from the store; with a partial pull of it, and its record."""
     from intact.download import removable, remove
 
-    text = expand(name)
+    text = expand(model)
     if text not in CATALOGUE and not HubName.matches(text):
-        raise ParameterError(f"{name} is no name that intact models lists; other files are yours to delete")
+        raise ParameterError(f"{model} is no name that intact models lists; other files are yours to delete")
     found = removable(text)
     if not yes and not fetch.agreed_to(f"Remove {found.name} ({size(found.bytes)}) from {store()}?"):
         raise ParameterError(f"{found.name} stays: nobody said yes (--yes does not ask)")

@@ -13,15 +13,27 @@ import typer
 from intact.catalogue.measured import measured_digests
 from intact.cli import fetch
 from intact.cli.loading import LoadOptions
+from intact.cli.options import Advanced
 from intact.cli.output import note
 from intact.cli.warm import WarmModel, find_warm
 from intact.text.template import prepare
 
 NoServerOption = Annotated[
-    bool, typer.Option("--no-server", help="Load the model here, even if a running intact serve has it in memory.")
+    bool,
+    typer.Option(
+        "--no-server",
+        help="Load the model here, even if a running intact serve has it in memory.",
+        rich_help_panel=Advanced(),
+    ),
 ]
 VerboseOption = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Say on stderr if a server answered, or the model was loaded here.")
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Print to stderr if a server answered, or the model was loaded here.",
+        rich_help_panel=Advanced(),
+    ),
 ]
 
 

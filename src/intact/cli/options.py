@@ -14,6 +14,7 @@ import typer
 
 from intact.catalogue import CATALOGUE, aliases, find
 from intact.cli.output import note
+from intact.cli.seeds import SeedsOption
 from intact.engine.sampling.definitions import Definition, Kind
 from intact.engine.sampling.parameters import DEFINITIONS
 from intact.errors import IntactError, ParameterError
@@ -21,9 +22,25 @@ from intact.files import read_text
 from intact.memory import parse_size
 from intact.text.template import DEFAULT_NOW
 
-MODEL_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), or a path."
-MODEL_OR_ADDRESS_HELP = "A name (intact models lists them; hf:OWNER/REPO on the hub), a path, or http://HOST/v1#NAME."
-TASK_HELP = "Problems with known answers: NAME, NAME:KEY=VALUE,... or FILE.toml (intact tasks)."
+
+class Advanced(str):
+    """The help panel of an option that `--help` leaves out and `--help-all` shows; empty for the panel Options.
+
+    An option is marked where it is defined: ``typer.Option("--kv", rich_help_panel=Advanced("Loading"))``.
+    """
+
+    __slots__ = ()
+
+
+MEMORY = Advanced("Model and memory")
+DRAFTING = Advanced("Speculative decoding")
+MACHINES = Advanced("Several machines")
+MIXES = Advanced("Mixes of logits")
+
+TASK_HELP = "Task: NAME, NAME:KEY=VALUE,... or FILE.toml (intact tasks)."
+
+
+Command = Callable[..., None]
 
 
 def complete_model(incomplete: str) -> Iterator[tuple[str, str]]:
@@ -58,27 +75,29 @@ ProfileOption = Annotated[
         "--profile",
         callback=check_profile,
         metavar="NAME",
-        help="Arithmetic: int8 is fast, fp32 the yardstick, others have activations of fewer bits (docs/profiles.md). "
-        "Each gives the same bits anywhere.",
+        help="Arithmetic: int8 is fast, fp32 the reference; others in docs/profiles.md.",
     ),
 ]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
         "--threads",
+        metavar="N",
         min=1,
-        help="By default INTACT_THREADS, else all cores; they change the speed alone.",
+        help="Number of threads; it changes only the speed.",
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-SystemOption = Annotated[
-    str | None, typer.Option("--system", help="System message, before the prompt.", show_default=False)
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SystemOption = Annotated[str | None, typer.Option("--system", help="System message.", show_default=False)]
 CacheOption = Annotated[
     str | None,
     typer.Option(
-        "--cache", metavar="SIZE", help="Most memory for the KV cache, such as 300MB or 2G.", show_default=False
+        "--cache",
+        metavar="SIZE",
+        help="Memory limit of the KV cache, such as 300MB or 2G.",
+        rich_help_panel=MEMORY,
+        show_default=False,
     ),
 ]
 PrefixCacheOption = Annotated[
@@ -86,7 +105,8 @@ PrefixCacheOption = Annotated[
     typer.Option(
         "--prefix-cache",
         metavar="DIR",
-        help="Keep what was computed of prompts in this folder, for later runs. It changes no token.",
+        help="Folder that keeps the KV cache of prompts for later runs. It changes no token.",
+        rich_help_panel=MEMORY,
         show_default=False,
     ),
 ]
@@ -95,12 +115,18 @@ PrefixCacheBytesOption = Annotated[
     typer.Option(
         "--prefix-cache-bytes",
         metavar="SIZE",
-        help="Most bytes of that folder, such as 500MB; the least recently used goes.",
+        help="Size limit of that folder, such as 500MB; the least recently used entries go.",
+        rich_help_panel=MEMORY,
         show_default="4G",
     ),
 ]
 DraftOption = Annotated[
-    bool, typer.Option("--draft/--no-draft", help="Guess ahead where that is faster. It changes no token.")
+    bool,
+    typer.Option(
+        "--draft/--no-draft",
+        help="Draft tokens ahead where that is faster. It changes no token.",
+        rich_help_panel=DRAFTING,
+    ),
 ]
 
 
@@ -117,7 +143,8 @@ DrafterOption = Annotated[
     typer.Option(
         "--drafter",
         metavar="NAME",
-        help="What guesses ahead, such as lookup, heads or off (intact info --drafters). It changes no token.",
+        help="Drafter, such as lookup, heads or off (intact info --drafters). It changes no token.",
+        rich_help_panel=DRAFTING,
         autocompletion=complete_drafter,
         show_default="auto",
     ),
@@ -127,7 +154,8 @@ DraftModelOption = Annotated[
     typer.Option(
         "--draft-model",
         metavar="MODEL",
-        help="A smaller model with the same vocabulary, or an EAGLE-3 head, which guesses ahead. It changes no token.",
+        help="Draft model: a smaller one with the same vocabulary, or an EAGLE-3 head. It changes no token.",
+        rich_help_panel=DRAFTING,
         autocompletion=complete_model,
         show_default=False,
     ),
@@ -159,7 +187,8 @@ KvOption = Annotated[
         "--kv",
         callback=check_codec,
         metavar="CODEC",
-        help="Keep keys and values in fewer bits (intact info --codecs). It changes the tokens; receipts state it.",
+        help="Codec of the KV cache, with fewer bits (intact info --codecs). It changes tokens; receipts state it.",
+        rich_help_panel=MEMORY,
         autocompletion=complete_codec,
         show_default=False,
     ),
@@ -186,7 +215,9 @@ TensorParallelOption = Annotated[
     typer.Option(
         "--tensor-parallel",
         metavar="N",
-        help="Cut the model for N processes, or such as here*3,HOST:PORT (docs/cluster.md). It changes no bit.",
+        help="Tensor parallelism: a number of processes, or addresses such as here*3,HOST:PORT (docs/cluster.md). It "
+        "changes no bit.",
+        rich_help_panel=MACHINES,
         show_default=False,
     ),
 ]
@@ -195,8 +226,9 @@ PipelineParallelOption = Annotated[
     typer.Option(
         "--pipeline-parallel",
         metavar="N",
-        help="Divide the model's layers between N processes, or such as here*3,HOST:PORT (docs/cluster.md). It changes "
-        "no bit.",
+        help="Pipeline parallelism: a number of processes, or addresses such as here*3,HOST:PORT (docs/cluster.md). It "
+        "changes no bit.",
+        rich_help_panel=MACHINES,
         show_default=False,
     ),
 ]
@@ -205,8 +237,9 @@ PrefillOption = Annotated[
     typer.Option(
         "--prefill",
         metavar="HOST:PORT",
-        help="An intact shard that computes prompts, or local for a process of this machine (docs/cluster.md). It "
-        "changes no bit.",
+        help="Address of an intact shard that computes prompts, or local for a process of this machine "
+        "(docs/cluster.md). It changes no bit.",
+        rich_help_panel=MACHINES,
         show_default=False,
     ),
 ]
@@ -215,8 +248,9 @@ WeightsMemoryOption = Annotated[
     typer.Option(
         "--weights-memory",
         metavar="SIZE",
-        help="Most memory for the weights, such as 2GB, of a model that is larger: they are read from disk as they are "
+        help="Memory limit of the weights, such as 2GB, for a model that is larger: they are read from disk as "
         "needed (docs/engine.md). It changes no bit.",
+        rich_help_panel=MEMORY,
         show_default=False,
     ),
 ]
@@ -225,44 +259,73 @@ AdapterOption = Annotated[
     typer.Option(
         "--adapter",
         metavar="PATH",
-        help="A LoRA adapter of the model: a folder of PEFT or a GGUF file (docs/adapters.md).",
+        help="LoRA adapter: a PEFT folder or a GGUF file (docs/adapters.md).",
+        rich_help_panel=MEMORY,
         show_default=False,
     ),
 ]
 
 # Of methods; what is not given is as the method prefers.
-NOption = Annotated[int | None, typer.Option("-n", "--n", help="The same as --set n=N.", show_default=False)]
+NOption = Annotated[
+    int | None, typer.Option("-n", "--n", metavar="N", help="Number of samples (--set n=N).", show_default=False)
+]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the method; may be given again."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Parameter of the method; repeatable."),
 ]
 WithOption = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="NAME=MODEL", help="Another model, for methods that use two.", show_default=False),
+    typer.Option(
+        "--with",
+        metavar="NAME=MODEL",
+        help="Another model, for methods that use two; repeatable.",
+        rich_help_panel=Advanced(),
+        show_default=False,
+    ),
 ]
 ContinuesOption = Annotated[
-    Literal["no", "vllm", "prefill"], typer.Option("--continues", help="How endpoints go on from an answer.")
+    Literal["no", "vllm", "prefill"],
+    typer.Option("--continues", help="How an endpoint continues an answer.", rich_help_panel=Advanced()),
 ]
 MixOption = Annotated[
     str | None,
     typer.Option(
         "--mix",
         metavar="NAME[:PARAMETER=NUMBER,...]",
-        help="Draw from a mix of several rows of logits, such as guidance:scale=2 (docs/mixing.md).",
+        help="Mix of several rows of logits to draw from, such as guidance:scale=2 (docs/mixing.md).",
+        rich_help_panel=MIXES,
         show_default=False,
     ),
 ]
 ShadowOption = Annotated[
     str | None,
-    typer.Option("--shadow", metavar="PROMPT", help="The other prompt of a mix that takes one.", show_default=False),
+    typer.Option(
+        "--shadow",
+        metavar="PROMPT",
+        help="Second prompt, for mixes that take one.",
+        rich_help_panel=MIXES,
+        show_default=False,
+    ),
 ]
 PartnerModelOption = Annotated[
     list[str] | None,
-    typer.Option("--partner", metavar="MODEL", help="Another model of a mix; may be given again.", show_default=False),
+    typer.Option(
+        "--partner",
+        metavar="MODEL",
+        help="Another model, for mixes that take one; repeatable.",
+        rich_help_panel=MIXES,
+        show_default=False,
+    ),
 ]
 PartnerOption = Annotated[
     list[str] | None,
-    typer.Option("--with", metavar="NAME=MODEL", help="Another model, for a mix that takes one.", show_default=False),
+    typer.Option(
+        "--with",
+        metavar="NAME=MODEL",
+        help="Another model, for mixes that take one; repeatable.",
+        rich_help_panel=MIXES,
+        show_default=False,
+    ),
 ]
 
 
@@ -306,22 +369,25 @@ def mix_options(
 ReceiptOption = Annotated[
     Path | None,
     typer.Option(
-        "--receipt", metavar="FILE", help="Write a receipt of each answer, for intact verify.", show_default=False
+        "--receipt", metavar="FILE", help="Write a receipt of each answer (intact verify).", show_default=False
     ),
 ]
 
 
 ModelDefaultsOption = Annotated[
     bool,
-    typer.Option("--model-defaults", help="Sample as the model's files recommend, where no option says otherwise."),
+    typer.Option("--model-defaults", help="Use the sampling defaults of the model's files."),
 ]
 
 
-_NOW = "The time for chat templates that write the date, such as 2026-11-20T17:45:00."
+_NOW = "Date and time for chat templates that write them, such as 2026-11-20T17:45:00."
 FixedNowOption = Annotated[
-    str | None, typer.Option("--now", metavar="TIME", help=_NOW, show_default=DEFAULT_NOW.isoformat())
+    str | None,
+    typer.Option("--now", metavar="TIME", help=_NOW, rich_help_panel=Advanced(), show_default=DEFAULT_NOW.isoformat()),
 ]
-ClockNowOption = Annotated[str | None, typer.Option("--now", metavar="TIME", help=_NOW, show_default="the clock")]
+ClockNowOption = Annotated[
+    str | None, typer.Option("--now", metavar="TIME", help=_NOW, rich_help_panel=Advanced(), show_default="the clock")
+]
 
 
 def check_output(option: str, path: Path | None) -> None:
@@ -343,11 +409,10 @@ def check_output(option: str, path: Path | None) -> None:
         raise ParameterError(f"{option}: {path} cannot be written; expected a file in a folder that is there")
 
 
-Command = Callable[..., None]
 _TYPES: dict[Kind, Any] = {"integer": int, "decimal": float, "flag": bool, "stops": list[str], "biases": list[str]}
 _METHOD_HELP = {
-    "max_tokens": "Of one extension (in searches a step) at most: 512, unless the method says otherwise.",
-    "temperature": "By default as the method prefers.",
+    "max_tokens": "Maximum tokens of a text, in searches of a step; by default 512, or the method's.",
+    "temperature": "Sampling temperature; by default the method's.",
 }
 """Helps of options that methods have defaults of their own for."""
 _FIRST = {"max_tokens", "min_tokens"}
@@ -363,7 +428,7 @@ def _option(name: str, definition: Definition, default: Any, help: str) -> tuple
         f"--{name.replace('_', '-')}",
         metavar=definition.metavar or None,
         help=help,
-        rich_help_panel="Sampling",
+        rich_help_panel="Sampling" if definition.common else Advanced("Sampling"),
         show_default=default is not None,
     )
     return Annotated[kind | None if default is None else kind, option], default
@@ -371,6 +436,8 @@ def _option(name: str, definition: Definition, default: Any, help: str) -> tuple
 
 def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
     """Give a command the options of sampling; they reach it as one mapping, its argument `sampling`.
+
+    The seed is the text of one or several (`intact.cli.seeds`).
 
     Parameters
     ----------
@@ -383,6 +450,7 @@ def with_sampling(**defaults: Any) -> Callable[[Command], Command]:
         for name in sorted(DEFINITIONS, key=lambda name: (name in _LAST, name not in _FIRST))
         if DEFINITIONS[name].help
     }
+    options["seed"] = (SeedsOption, str(usual["seed"]))
     return lambda command: _with_groups(command, _Group(options, _collect))
 
 
@@ -448,14 +516,19 @@ def _with_groups(command: Command, sampling: _Group) -> Command:
         made = {name: make(**{option: given.pop(option) for option in own}) for name, (own, make) in groups.items()}
         command(**given, **made)
 
-    wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    return with_signature(wrapped, options)
+
+
+def with_signature(command: Command, options: dict[str, tuple[Any, Any]]) -> Command:
+    """Return a command with a signature, as Typer reads it, of parameters with their types and defaults."""
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
             for name, (kind, default) in options.items()
         ]
     )
-    wrapped.__annotations__ = {name: kind for name, (kind, _) in options.items()}
-    return wrapped
+    command.__annotations__ = {name: kind for name, (kind, _) in options.items()}
+    return command
 
 
 def _given(**options: Any) -> dict[str, Any]:

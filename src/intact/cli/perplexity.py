@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import bar, emit, show
 from intact.cli.run import decode
 
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 A text, in windows of 512 tokens
-  intact perplexity smollm2-135m-instruct wiki.test.txt
+  intact perplexity -m smollm2-135m-instruct wiki.test.txt
 The first 40 windows of 1024
-  intact perplexity ./model.gguf book.txt --context 1024 --windows 40
+  intact perplexity -m ./model.gguf book.txt --context 1024 --windows 40
 The reference arithmetic
-  intact perplexity ./model.gguf book.txt --profile fp32 --json
+  intact perplexity -m ./model.gguf book.txt --profile fp32 --json
 
 The second half of each window is scored, as by llama.cpp's perplexity tool.
 If the model expects a first token (BOS), it replaces the first token of each window.
@@ -29,7 +30,7 @@ If the model expects a first token (BOS), it replaces the first token of each wi
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A text in UTF-8.")],
     context: Annotated[int, typer.Option("--context", help="Tokens in a window.")] = 512,
     windows: Annotated[

@@ -9,7 +9,8 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.bench import KIND, KindOption
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ThreadsOption
 from intact.cli.output import bar, emit, new_table, note, out, show, size
 from intact.errors import ParameterError
 
@@ -18,24 +19,22 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 What this machine takes for a step, as a table for the file of machines
-  intact plan smollm2-135m-instruct --measure
+  intact plan -m smollm2-135m-instruct --measure
 How three machines would best run a model
-  intact plan ./model.gguf --machines examples/machines/three.toml
+  intact plan -m ./model.gguf --machines examples/machines/three.toml
 A model that nobody has here, on a hundred machines
   intact plan --shape llama-70b --machines examples/machines/hundred.toml --texts 16 --context 4096
 The least time of a token, whatever machines are left out
   intact plan --shape llama-8b --machines examples/machines/three.toml --goal latency
 For programs
-  intact plan ./model.gguf --machines machines.toml --json | jq .expected
+  intact plan -m ./model.gguf --machines machines.toml --json | jq .expected
 
 The page on clusters says what the estimate counts, and how far it was from measurements.
 """
 
 
 def command(
-    model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model, show_default=False)
-    ] = "",
+    model: ModelArgument = "",
     machines: Annotated[
         Path | None,
         typer.Option("--machines", metavar="FILE", help="A TOML file of machines and network.", show_default=False),
@@ -215,7 +214,7 @@ def _commands(plan: ClusterPlan) -> list[str]:
                 return []
             places = [free[rank.kind.name].pop(0) for rank in ranks]
             others = list(zip(places, ranks, strict=True))[1:]
-            lines += [f"intact shard MODEL --listen {place}" for place, _ in others]
+            lines += [f"intact shard -m MODEL --listen {place}" for place, _ in others]
             parts = ",".join([f"here*{ranks[0].share}", *(f"{place}*{rank.share}" for place, rank in others)])
             lines.append(
                 f"intact serve MODEL{f' --{replica.way}-parallel {parts}' if others else ''}  # on {places[0]}"

@@ -28,10 +28,10 @@ From a mirror of the hub
 
 
 def command(
-    name: Annotated[
+    model: Annotated[
         str,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="[MODEL]",
             help="A name that intact models lists, or hf:OWNER/REPO[@REVISION][:FILE-OR-QUANTISATION].",
             autocompletion=complete_model,
         ),
@@ -39,7 +39,7 @@ def command(
     json: JsonOption = False,
 ) -> None:
     """Fetch a model, checked by SHA-256."""
-    text = expand(name)
+    text = expand(model)
     wanted, facts = fetch.find_source(HubName.parse(text) if text.startswith("hf:") else text)
     pulled = fetch.pull_with_progress(wanted)
     if json:

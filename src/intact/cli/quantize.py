@@ -10,29 +10,30 @@ from typing import Annotated
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import Advanced, JsonOption, ThreadsOption, check_output
 from intact.cli.output import emit, new_table, out, show_rows, size, stage_bar
 from intact.errors import ParameterError
 
 EXAMPLES = """\
 Four bits in blocks of 32, to the nearest level
-  intact quantize smollm2-135m-instruct --to int4-32 --out smol-int4
+  intact quantize -m smollm2-135m-instruct --to int4-32 --out smol-int4
 GPTQ in three bits, calibrated on a text
-  intact quantize ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3
-  intact run ./smol-gptq3 "Hello"
+  intact quantize -m ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3
+  intact run -m ./smol-gptq3 "Hello"
 Input channels scaled by AWQ before
-  intact quantize ./model.gguf --to awq+gptq:int3-16 --calibrate text.txt --out smol-awq3
+  intact quantize -m ./model.gguf --to awq+gptq:int3-16 --calibrate text.txt --out smol-awq3
 A GGUF file for llama.cpp, with scales weighted by what the inputs are on a text
-  intact quantize ./model-f16.gguf --to imatrix:q4_k --embeddings q6_k --calibrate text.txt --out model-q4_k.gguf
+  intact quantize -m ./model-f16.gguf --to imatrix:q4_k --embeddings q6_k --calibrate text.txt --out model-q4_k.gguf
 The same by an importance matrix that llama-imatrix made
-  intact quantize ./model-f16.gguf --to imatrix:q4_k --imatrix imatrix.gguf --out model-q4_k.gguf
+  intact quantize -m ./model-f16.gguf --to imatrix:q4_k --imatrix imatrix.gguf --out model-q4_k.gguf
 Each matrix in one of three specs, 4.5 bits a weight in memory over all
-  intact quantize ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
+  intact quantize -m ./model.gguf --to "mix:4.5(int3-16|int4-32|int8-32)" --calibrate text.txt --out smol-mix
 The matrices as they are, and scales of their inputs: static int8 activations
-  intact quantize ./model.gguf --to keep --static --calibrate text.txt --out smol-static
-  intact run ./smol-static "Hello" --profile int8_static
+  intact quantize -m ./model.gguf --to keep --static --calibrate text.txt --out smol-static
+  intact run -m ./smol-static "Hello" --profile int8_static
 A receipt, by which anybody with model and text can make the same again
-  intact quantize ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3 --receipt smol-gptq3.receipt
+  intact quantize -m ./model.gguf --to gptq:int3-16 --calibrate text.txt --out smol-gptq3 --receipt smol-gptq3.receipt
   intact verify smol-gptq3.receipt --model ./model.gguf --text text.txt
 All specs with their bits a weight
   intact quantize --list
@@ -40,10 +41,7 @@ All specs with their bits a weight
 
 
 def command(
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False),
-    ] = None,
+    model: ModelArgument = "",
     to: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +60,10 @@ def command(
     imatrix: Annotated[
         Path | None,
         typer.Option(
-            "--imatrix", metavar="FILE", help="llama.cpp's importance matrix, for imatrix:TYPE instead of a text."
+            "--imatrix",
+            metavar="FILE",
+            help="llama.cpp's importance matrix, for imatrix:TYPE instead of a text.",
+            rich_help_panel=Advanced(),
         ),
     ] = None,
     embeddings: Annotated[
@@ -71,11 +72,20 @@ def command(
     static: Annotated[
         bool, typer.Option("--static", help="Write scales of products' inputs too, for the profile int8_static.")
     ] = False,
-    context: Annotated[int, typer.Option("--context", help="Tokens in a window of the text.")] = 512,
-    windows: Annotated[int, typer.Option("--windows", help="Windows of the text that are read.")] = 32,
+    context: Annotated[
+        int, typer.Option("--context", help="Tokens in a window of the text.", rich_help_panel=Advanced())
+    ] = 512,
+    windows: Annotated[
+        int, typer.Option("--windows", help="Windows of the text that are read.", rich_help_panel=Advanced())
+    ] = 32,
     statistics: Annotated[
         Path | None,
-        typer.Option("--statistics", metavar="FOLDER", help="Keep what was gathered of texts, for other runs."),
+        typer.Option(
+            "--statistics",
+            metavar="FOLDER",
+            help="Keep what was gathered of texts, for other runs.",
+            rich_help_panel=Advanced(),
+        ),
     ] = None,
     receipt: Annotated[
         Path | None,
@@ -89,7 +99,7 @@ def command(
     if everything:
         list_specs(json)
         return
-    if model is None or to is None or folder is None:
+    if not model or to is None or folder is None:
         raise ParameterError("name a model, a spec (--to) and a folder (--out); --list shows the specs")
     from intact.quantizing import quantize
 

@@ -9,7 +9,8 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, AdapterOption, JsonOption, ThreadsOption, complete_model
+from intact.cli.model_option import ModelOption
+from intact.cli.options import AdapterOption, JsonOption, ThreadsOption
 from intact.cli.output import emit, note
 from intact.errors import ParameterError, ReceiptError
 
@@ -31,7 +32,6 @@ Three layers of the second receipt of a file
   intact receipt open answers.receipts --line 2 --nonce 42 --layers 3 --output answer.opening
 """
 ReceiptsFile = Annotated[Path, typer.Argument(metavar="RECEIPTS", help="A file of receipts.", show_default=False)]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=complete_model)]
 
 
 def commit(

@@ -13,6 +13,7 @@ import typer
 import intact
 from intact.cli.log_store import LogStore, is_off
 from intact.cli.opening import OpenedModel
+from intact.cli.options import Advanced
 from intact.cli.output import note
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
@@ -20,7 +21,10 @@ from intact.text import ChatPrompt
 from intact.text.template import current
 
 NoLogOption = Annotated[
-    bool, typer.Option("--no-log", help="Keep nothing of this in the log (intact logs), nor of what is typed.")
+    bool,
+    typer.Option(
+        "--no-log", help="Keep nothing of this conversation in the log (intact logs).", rich_help_panel=Advanced()
+    ),
 ]
 
 

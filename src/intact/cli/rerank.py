@@ -8,22 +8,23 @@ import typer
 
 from intact.cli import fetch
 from intact.cli.embed import read_lines
-from intact.cli.options import MODEL_HELP, JsonOption, ProfileOption, ThreadsOption, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ProfileOption, ThreadsOption
 from intact.cli.output import emit, new_table, out
 from intact.errors import ParameterError
 
 EXAMPLES = """\
 Which of these is an answer
-  intact rerank ./Qwen3-Reranker-0.6B-Q8_0.gguf "What colour is the sky?" "The sky is blue." "Bread is baked."
+  intact rerank -m ./Qwen3-Reranker-0.6B-Q8_0.gguf "What colour is the sky?" "The sky is blue." "Bread is baked."
 The three best lines of a file, as JSON
-  intact rerank ./model.gguf "What colour is the sky?" --top 3 --json < lines.txt
+  intact rerank -m ./model.gguf "What colour is the sky?" --top 3 --json < lines.txt
 
 A score is the probability that the model would say yes, beside that of no.
 """
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What the documents are to answer.")],
     documents: Annotated[
         list[str] | None,

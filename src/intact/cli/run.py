@@ -13,8 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from intact.catalogue import DEFAULT, is_name, looks_like_path
+from intact.catalogue import DEFAULT
 from intact.cli.loading import LoadOptions
+from intact.cli.model_option import model_option, names_model, note_old_form
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     ClockNowOption,
@@ -34,8 +35,9 @@ from intact.cli.options import (
     pair,
     with_sampling,
 )
-from intact.cli.output import emit, note, out, say, token_text
+from intact.cli.output import emit, note, out, say, show, token_text
 from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log, logged_answer
+from intact.cli.seeds import parse_seeds
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import IntactError, ParameterError
 from intact.text import ChatPrompt
@@ -45,12 +47,12 @@ EXAMPLES = """\
 A first answer; the default model is fetched once
   intact run "Why is the sky blue?"
 Another model: of the catalogue, of a repository on the hub, or by its path
-  intact run qwen2.5-coder-0.5b-instruct "Write quicksort in Python." --max-tokens 400
-  intact run hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 "Why is the sky blue?"
+  intact run -m qwen2.5-coder-0.5b-instruct "Write quicksort in Python." --max-tokens 400
+  intact run -m hf:Qwen/Qwen3-0.6B-GGUF:Q8_0 "Why is the sky blue?"
 Five samples, the same ones on any machine
   intact run "Name a colour." -n 5 --temperature 1 --seed 7
 The text as it is, without the chat template
-  intact run ./model.gguf "Once upon a time" --raw
+  intact run -m ./model.gguf "Once upon a time" --raw
 The prompt from standard input, or a prompt and what it is about
   echo "Why is the sky blue?" | intact run
   git diff | intact run "Summarise this change."
@@ -63,24 +65,27 @@ A digest that is the same everywhere
 """
 
 
+PromptArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PROMPT]",
+        help="The prompt. Text that is piped in follows it, or is the prompt.",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
+
+
 @with_sampling(max_tokens=512)
 def command(
     context: typer.Context,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MODEL] [PROMPT]",
-            help=f"The prompt; before it a model, by name or path (by default {DEFAULT}). What is piped in follows the "
-            "prompt, or is the prompt.",
-            autocompletion=complete_model,
-            show_default=False,
-        ),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", "--n", "--samples", help="Answers to one prompt.")] = 1,
+    words: PromptArgument = None,
+    named: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
+    n: Annotated[int, typer.Option("-n", "--n", "--samples", help="Number of samples.")] = 1,
     system: SystemOption = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is, without the chat template.")] = False,
-    logprobs: Annotated[bool, typer.Option("--logprobs", help="Give the log-probability of each token.")] = False,
-    stats: Annotated[bool, typer.Option("--stats", help="Tell the speed on stderr.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the prompt as it is, without the chat template.")] = False,
+    logprobs: Annotated[bool, typer.Option("--logprobs", help="Print the log-probability of each token.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Print the speed to stderr.")] = False,
     *,
     loading: LoadOptions,
     prefill: PrefillOption = None,
@@ -101,11 +106,13 @@ def command(
 
     An instruct model gets its chat template. The default model is fetched on first use.
     """
-    model_name, prompt = parse(words or [])
+    model_name, prompt = parse(words or [], named)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
     check_output("--receipt", receipt)
-    SamplingParameters.by_name(sampling)
+    seeds = parse_seeds(sampling["seed"])
+    for seed in seeds:
+        SamplingParameters.by_name(sampling | {"seed": seed})
     mixed = mix_options(mix, shadow, others, **loading.without_mix)
     partners = [model for _, model in map(pair, others or [])]
     moment = None if now is None else read_time(now)
@@ -124,57 +131,70 @@ def command(
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
     request = as_prompt(model, prompt, system, raw, moment)
-    started = time.perf_counter()
     if shadow is not None:
         mixed["shadow"] = as_prompt(model, shadow, system, raw, moment)
-    options = {**sampling, "draft": draft, **mixed} | ({"receipt": True} if receipt else {})
-    answers: list[LoggedAnswer] = []
-    receipts: list[Any] = []
-    try:
-        if json or n != 1:
-            (completions,) = model.generate(request, n=n, logprobs=logprobs, **options)
-            answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
-            receipts = [one.receipt for one in completions if one.receipt is not None] if receipt else []
-            if json:
-                fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
-                emit(_document(model_name, loading.coded_profile, n, {**sampling, **fields}, completions))
+    options = {"draft": draft, **mixed} | ({"receipt": True} if receipt else {})
+    fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
+    receipts, documents = list[Any](), list[dict[str, Any]]()
+    count, seconds = 0, 0.0
+    for seed in seeds:
+        drawn, answers = sampling | {"seed": seed}, list[LoggedAnswer]()
+        started = time.perf_counter()
+        if len(seeds) > 1 and not json:
+            show(f"seed {seed}", style="bold")
+        try:
+            if json or n != 1:
+                (completions,) = model.generate(request, n=n, logprobs=logprobs, **drawn, **options)
+                answers = [LoggedAnswer(one.text, one.tokens, one.finish) for one in completions]
+                receipts += [one.receipt for one in completions if one.receipt is not None] if receipt else []
+                if json:
+                    documents.append(_document(model_name, loading.coded_profile, n, {**drawn, **fields}, completions))
+                else:
+                    _print_all(model, completions, logprobs)
             else:
-                _print_all(model, completions, logprobs)
-        else:
-            receipts = _stream(model, request, logprobs, options, answers)
-    finally:
-        seconds = time.perf_counter() - started
-        if log is not None and answers:
-            log.add(request, sampling, answers, seconds)
+                receipts += _stream(model, request, logprobs, drawn | options, answers)
+        finally:
+            taken = time.perf_counter() - started
+            if log is not None and answers:
+                log.add(request, drawn, answers, taken)
+        count, seconds = count + sum(len(answer.tokens) for answer in answers), seconds + taken
+    if json:
+        emit(documents if len(seeds) > 1 else documents[0])
     if receipt:
         from intact.receipts.document import write_receipts
 
         write_receipts(receipt, receipts)
     if stats:
-        count = sum(len(answer.tokens) for answer in answers)
         note(f"{count} tokens in {seconds:.2f} s, the prompt included ({count / seconds:.1f} tokens/s)")
 
 
-def parse(words: list[str], command: str = "run") -> tuple[str, str]:
+def parse(words: list[str], model: str | None = None, command: str = "run") -> tuple[str, str]:
     """Return (model, prompt) from the arguments and from standard input, if that is no terminal.
 
-    A single argument is the prompt for the default model, or the model for a prompt that is piped in. What is piped in
-    follows a prompt that is given, after an empty line.
+    What is piped in follows a prompt that is given, after an empty line. In the old form the model is the first of two
+    arguments, or the only one for a prompt that is piped in.
 
     Parameters
     ----------
+    model : str, optional
+        The model that the option -m names.
     command : str
         The command that takes them, for messages.
 
     Raises
     ------
     ParameterError
-        More than two arguments, no prompt, or a prompt that is empty or not UTF-8.
+        More than one prompt, two models, no prompt, or a prompt that is empty or not UTF-8.
     """
-    if len(words) > 2:
-        raise ParameterError(f"{command} takes [MODEL] [PROMPT], got {len(words)} arguments: quote the prompt")
-    named = len(words) == 1 and (is_name(words[0]) or (looks_like_path(words[0]) and words[0].endswith(".gguf")))
-    model = words[0] if named or len(words) == 2 else DEFAULT
+    if len(words) > (2 if model is None else 1):
+        if model is not None and names_model(words[0]):
+            raise ParameterError(f"intact {command} got a model twice, {model!r} by -m and {words[0]!r}: give one")
+        raise ParameterError(f"{command} takes one prompt, got {len(words)} arguments: quote the prompt")
+    named = model is None and len(words) == 1 and names_model(words[0])
+    if model is None and (named or len(words) == 2):
+        model = words[0]
+        note_old_form(f"intact {command} {model}", f"intact {command} -m {model}" + " PROMPT" * (not named))
+    given_model, model = "" if model is None else f" -m {model}", DEFAULT if model is None else model
     if not model.strip():
         raise ParameterError("MODEL is empty: give a name, a path, or the prompt alone")
     given = None if named or not words or words[-1] == "-" else words[-1]
@@ -183,7 +203,6 @@ def parse(words: list[str], command: str = "run") -> tuple[str, str]:
         if not given.strip():
             raise ParameterError("PROMPT is empty: there is nothing to answer")
     elif sys.stdin.isatty() and words[-1:] != ["-"]:
-        given_model = f" {words[0]}" if named else ""
         or_chat = f", or intact chat{given_model}" if command == "run" else ""
         raise ParameterError(f'PROMPT is missing: intact {command}{given_model} "your prompt"{or_chat}')
     piped = _piped_text(wait=given is None)

@@ -11,6 +11,8 @@ import typer
 from intact.catalogue import DEFAULT, HubName
 from intact.cli import fetch
 from intact.cli.options import (
+    MEMORY,
+    Advanced,
     CacheOption,
     DrafterOption,
     DraftModelOption,
@@ -59,10 +61,9 @@ For other machines, with keys
   intact serve --host 0.0.0.0 --api-keys keys.txt
 """
 
-_ACCESS: dict[str, Any] = {"rich_help_panel": "Access", "show_default": False}
-_LIMITS: dict[str, Any] = {"rich_help_panel": "Limits"}
-_REPLICAS: dict[str, Any] = {"rich_help_panel": "Replicas"}
-_OBSERVE: dict[str, Any] = {"rich_help_panel": "Logs and traces"}
+_ACCESS: dict[str, Any] = {"rich_help_panel": Advanced("Access"), "show_default": False}
+_LIMITS: dict[str, Any] = {"rich_help_panel": Advanced("Limits")}
+_REPLICAS: dict[str, Any] = {"rich_help_panel": Advanced("Replicas")}
 
 
 class Replicas(NamedTuple):
@@ -85,9 +86,9 @@ def command(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
     api_keys: Annotated[
         Path | None,
-        typer.Option("--api-keys", metavar="FILE", help="API keys, a line each; one is then needed.", **_ACCESS),
+        typer.Option("--api-keys", metavar="FILE", help="File of API keys, one a line.", show_default=False),
     ] = None,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.", **_ACCESS)] = False,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a key.")] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,9 +107,8 @@ def command(
         typer.Option(
             "--memory",
             metavar="SIZE",
-            help="Memory for all models together; the one unused for longest is unloaded.",
+            help="Memory limit of all models; the least recently used one is unloaded.",
             show_default=False,
-            **_LIMITS,
         ),
     ] = None,
     idle: Annotated[
@@ -117,36 +117,46 @@ def command(
             "--idle",
             metavar="SECONDS",
             min=0.1,
-            help="Unload a model that nobody has used for so long; by default it stays.",
+            help="Unload a model after so many seconds without a request.",
             show_default=False,
             **_LIMITS,
         ),
     ] = None,
     state: Annotated[
         Path | None,
-        typer.Option("--state", metavar="DIR", help="Keep files, batches and responses there.", show_default=False),
+        typer.Option(
+            "--state",
+            metavar="DIR",
+            help="Folder of files, batches and responses.",
+            rich_help_panel=Advanced(),
+            show_default=False,
+        ),
     ] = None,
     running: Annotated[
-        int, typer.Option("--running", min=1, help="Texts of a model that are written at a time.", **_LIMITS)
+        int, typer.Option("--running", min=1, help="Maximum running texts of a model.", **_LIMITS)
     ] = ServerSettings.running,
     waiting: Annotated[
-        int, typer.Option("--waiting", min=0, help="Requests that may wait for a model.", **_LIMITS)
+        int, typer.Option("--waiting", min=0, help="Maximum queued requests of a model.", **_LIMITS)
     ] = ServerSettings.waiting,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="Tokens of a text at most.", **_LIMITS)
+        int, typer.Option("--max-tokens", min=1, help="Maximum tokens of a text.")
     ] = ServerSettings.max_tokens,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0.1, help="Seconds that a request may take at most.", **_LIMITS)
+        float, typer.Option("--seconds", min=0.1, help="Timeout of a request.", **_LIMITS)
     ] = ServerSettings.request_seconds,
     seeds: Annotated[
         Literal["fresh", "fixed"],
-        typer.Option("--seeds", help="A request without a seed gets another each time, or always 0."),
+        typer.Option(
+            "--seeds",
+            help="Seed of requests that name none: another each time, or always 0.",
+            rich_help_panel=Advanced(),
+        ),
     ] = ServerSettings.seeds,
     any_name: Annotated[
         bool, typer.Option("--any-name", help="Answer under whatever model name a client sends, by the only model.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse other servers' fields, even harmless ones.", **_LIMITS)
+        bool, typer.Option("--strict", help="Reject fields of other servers, even harmless ones.", **_LIMITS)
     ] = False,
     socket: Annotated[
         bool,
@@ -163,7 +173,8 @@ def command(
         typer.Option(
             "--adapter",
             metavar="NAME=PATH",
-            help="A LoRA adapter of the first model, which clients ask for as a model of that name.",
+            help="LoRA adapter of the first model, which clients name as a model; repeatable.",
+            rich_help_panel=MEMORY,
             show_default=False,
         ),
     ] = None,
@@ -172,7 +183,8 @@ def command(
         typer.Option(
             "--with",
             metavar="NAME=MODEL",
-            help="Another model of the same vocabulary, for mixes that requests of the first one name.",
+            help="Another model with the vocabulary of the first, for the mixes of its requests; repeatable.",
+            rich_help_panel=Advanced(),
             show_default=False,
         ),
     ] = None,
@@ -181,7 +193,8 @@ def command(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="A result of intact eval: how often such answers of methods are right, in replies. Repeatable.",
+            help="Result of intact eval: replies of methods say how often such answers are right; repeatable.",
+            rich_help_panel=Advanced(),
             show_default=False,
         ),
     ] = None,
@@ -195,7 +208,8 @@ def command(
         bool,
         typer.Option(
             "--no-prefix-cache",
-            help="Compute each prompt whole, also what several begin with; changes the speed alone.",
+            help="Compute each prompt whole, without sharing prefixes. It changes no token.",
+            rich_help_panel=MEMORY,
         ),
     ] = False,
     ray: Annotated[
@@ -203,7 +217,7 @@ def command(
         typer.Option(
             "--ray",
             metavar="ADDRESS",
-            help="Serve by replicas on a Ray cluster: auto, HOST:PORT, or local.",
+            help="Ray cluster to serve by replicas on: auto, HOST:PORT, or local.",
             show_default=False,
             **_REPLICAS,
         ),
@@ -213,22 +227,24 @@ def command(
         typer.Option(
             "--replicas",
             metavar="NUMBER",
-            help="Their number, or two as in 1-4: it then follows the requests that wait.",
+            help="Number of replicas, or a range such as 1-4, which follows the queue.",
             show_default="one on each machine",
             **_REPLICAS,
         ),
     ] = None,
     route: Annotated[
         Literal["prefix", "random"],
-        typer.Option(
-            "--route", help="To the replica that knows a request's beginning, or, to compare, to any.", **_REPLICAS
-        ),
+        typer.Option("--route", help="Replica of a request: the one with its prefix, or any.", **_REPLICAS),
     ] = "prefix",
     otel: Annotated[
         bool,
-        typer.Option("--otel", help="Send OpenTelemetry traces, where OTEL_EXPORTER_OTLP_ENDPOINT says.", **_OBSERVE),
+        typer.Option(
+            "--otel",
+            help="Send OpenTelemetry traces to OTEL_EXPORTER_OTLP_ENDPOINT.",
+            rich_help_panel=Advanced("Logs and traces"),
+        ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON, for programs.", **_OBSERVE)] = False,
+    json: Annotated[bool, typer.Option("--json", help="Log in lines of JSON.")] = False,
 ) -> None:
     """Serve models over HTTP, behind OpenAI's interface, with reasoning methods and a page to watch them."""
     settings = ServerSettings(

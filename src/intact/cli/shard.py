@@ -7,23 +7,24 @@ from typing import Annotated
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption
 from intact.cli.output import emit, note
 
 EXAMPLES = """\
 On the second machine
-  intact shard qwen3-0.6b --listen 10.0.0.2:7000
+  intact shard -m qwen3-0.6b --listen 10.0.0.2:7000
 On the first
-  intact run qwen3-0.6b "Why is the sky blue?" --tensor-parallel 10.0.0.2:7000
+  intact run -m qwen3-0.6b "Why is the sky blue?" --tensor-parallel 10.0.0.2:7000
 or, to give it some of the layers instead of a part of every matrix
-  intact run qwen3-0.6b "Why is the sky blue?" --pipeline-parallel 10.0.0.2:7000
+  intact run -m qwen3-0.6b "Why is the sky blue?" --pipeline-parallel 10.0.0.2:7000
 or, to have it compute the prompts
   intact serve qwen3-0.6b --prefill 10.0.0.2:7000
 """
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     listen: Annotated[
         str,
         typer.Option(

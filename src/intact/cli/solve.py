@@ -15,16 +15,10 @@ from intact.catalogue import DEFAULT, is_name
 from intact.cli.cluster import ClusterOptions
 from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions
-from intact.cli.options import (
-    MODEL_OR_ADDRESS_HELP,
-    JsonOption,
-    NOption,
-    SetOption,
-    check_output,
-    complete_model,
-    with_method_sampling,
-)
+from intact.cli.model_option import ModelOrAddressOption
+from intact.cli.options import Advanced, JsonOption, NOption, SetOption, check_output, with_method_sampling
 from intact.cli.output import emit, printable, say, show, show_rows, spinner
+from intact.cli.seeds import parse_seeds
 from intact.cli.solve_task import SolveOptions, TaskOptions, TaskRun, run_task
 from intact.errors import ParameterError
 from intact.files import write_whole
@@ -87,18 +81,15 @@ def command(
             metavar="[QUESTION]", help="The question (-: from standard input); or --task.", show_default=False
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model),
-    ] = DEFAULT,
+    model: ModelOrAddressOption = DEFAULT,
     n: NOption = None,
     settings: SetOption = None,
     answer: Annotated[
         Literal["expression", "number", "text"] | None,
         typer.Option(
             "--answer",
-            help="The part of a text that answers the question: the last expression or number, as is the default, the "
-            "last number, or the whole text.",
+            metavar="KIND",
+            help="Answer of a text: its last expression or number (expression, the default), number, or text.",
             show_default=False,
         ),
     ] = None,
@@ -107,7 +98,8 @@ def command(
         typer.Option(
             "--calibration",
             metavar="FILE",
-            help="A result of intact eval with the same settings: say how often such answers are right.",
+            help="Result of intact eval with the same settings: print how often such answers are right.",
+            rich_help_panel=Advanced(),
             show_default=False,
         ),
     ] = None,
@@ -138,6 +130,12 @@ def command(
         raise ParameterError(missing if question is None else "give a question, or a task (--task gsm8k), and not both")
     if task.task is not None and answer is not None:
         raise ParameterError("--answer is for one question: a task says how its answers are read")
+    seeds = parse_seeds(work.seed)
+    if len(seeds) > 1 and (task.task is not None or work.trace is not None):
+        where = (
+            "a task is solved once; intact eval takes several" if task.task is not None else "--trace holds one tree"
+        )
+        raise ParameterError(f"--seed names {len(seeds)} seeds, and {where}: give one")
     of_a_task = {"--split": task.split, "--limit": task.limit, "--parallel": task.parallel, "--ray": cluster.ray}
     if task.task is not None and calibration is not None:
         raise ParameterError("--calibration says something of one question's answer: leave it out, or --task")
@@ -153,7 +151,7 @@ def command(
         raise ParameterError("--budget seconds cannot be combined with --ray: cap tokens or operations instead")
     named = {MAIN: model} | models.named
     if task.task is not None:
-        one_run = TaskRun(task, work, caps, model, method, chosen, parameters, sampling)
+        one_run = TaskRun(task, work, caps, model, method, chosen, parameters, sampling, seeds[0])
         run_task(
             lambda: models.opened(named, mixes), one_run, json, partial(_opened_pool, cluster, models, work.journal)
         )
@@ -166,8 +164,8 @@ def command(
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
     with resumable(work.journal), models.opened(named, mixes) as backends:
-        problem = as_problem(text, next(iter(backends.values())), read, seed=work.seed)
-        one = MethodJob(chosen, problem, parameters)
+        first = next(iter(backends.values()))
+        jobs = [MethodJob(chosen, as_problem(text, first, read, seed=seed), parameters) for seed in seeds]
         own: dict[str, Any] = {}
         if run is not None:
             from intact.evaluate.manifest import run_settings
@@ -176,13 +174,18 @@ def command(
             if differences := run.differences(own):
                 raise ParameterError(f"{calibration} is no calibration of such answers: {'; '.join(differences)}")
         with spinner(f"{chosen.name} …"):
-            ((_, result),) = solve_all(
-                backends, [one], sampling=sampling, budget=caps, journal=work.journal, receipt=receipt
+            solved = dict(
+                solve_all(backends, jobs, sampling=sampling, budget=caps, journal=work.journal, receipt=receipt)
             )
-    calibrated = None if run is None else _calibrated(run, own, result, read)
-    if json:
-        emit(result.as_dict() | ({} if calibrated is None else {"calibrated": calibrated}))
-    else:
+    results, documents = [solved[number] for number in range(len(jobs))], list[dict[str, Any]]()
+    for seed, result in zip(seeds, results, strict=True):
+        calibrated = None if run is None else _calibrated(run, own, result, read)
+        if json:
+            stated = {"seed": seed} if len(seeds) > 1 else {}
+            documents.append(stated | result.as_dict() | ({} if calibrated is None else {"calibrated": calibrated}))
+            continue
+        if len(seeds) > 1:
+            show(f"seed {seed}", style="bold")
         show_result(result)
         unread = result.answer.answer is None and result.why == "done" and "tool proof" not in chosen.uses
         if unread and result.cost.tokens and reader in KINDS:
@@ -190,14 +193,18 @@ def command(
             show(words, style="yellow")
         for words in () if calibrated is None else calibrated.get("words", calibrated.values()):
             show(printable(words, sys.stdout))
-    if work.receipt is not None and result.receipt is not None:
-        write_receipts(work.receipt, [result.receipt])
+    if json:
+        emit(documents if len(seeds) > 1 else documents[0])
+    if work.receipt is not None and (receipts := [one.receipt for one in results if one.receipt is not None]):
+        write_receipts(work.receipt, receipts)
     if work.trace is not None:
-        write_whole(work.trace, encoder.dumps(result.trace, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    if result.why == "failed":
-        raise ParameterError(f"{chosen.name} failed: {result.error}")
-    if receipt and result.receipt is None:
-        raise ParameterError(result.caveats[-1])
+        tree = encoder.dumps(results[0].trace, ensure_ascii=False, allow_nan=False, indent=1)
+        write_whole(work.trace, tree + "\n")
+    for result in results:
+        if result.why == "failed":
+            raise ParameterError(f"{chosen.name} failed: {result.error}")
+        if receipt and result.receipt is None:
+            raise ParameterError(result.caveats[-1])
 
 
 def _open_calibration(path: Path) -> CalibrationRun:

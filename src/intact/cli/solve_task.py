@@ -14,8 +14,9 @@ import typer
 
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.interruption import resumable
-from intact.cli.options import TASK_HELP, ReceiptOption
+from intact.cli.options import TASK_HELP, Advanced, ReceiptOption
 from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
+from intact.cli.seeds import SeedsOption
 from intact.errors import ParameterError
 from intact.files import write_whole
 
@@ -66,14 +67,21 @@ class TaskOptions:
         str | None,
         typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP, show_default=False),
     ] = None
-    split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split of the task.", rich_help_panel=Advanced(), show_default=False)
+    ] = None
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first so many problems.", show_default=False)
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Number of problems, from the first.", show_default=False),
     ] = None
     parallel: Annotated[
         int | None,
         typer.Option(
-            "--parallel", min=1, help="Most problems at a time. Changes no answer.", show_default=str(PARALLEL)
+            "--parallel",
+            min=1,
+            help="Number of problems at a time. It changes no answer.",
+            rich_help_panel=Advanced(),
+            show_default=str(PARALLEL),
         ),
     ] = None
 
@@ -87,19 +95,19 @@ class SolveOptions:
         typer.Option(
             "--budget",
             metavar="CAPS",
-            help="Hard caps, such as tokens=20k,seconds=60; a task's problems share them equally.",
+            help="Hard caps, such as tokens=20k,seconds=60, which a task's problems share equally.",
             show_default=False,
         ),
     ] = None
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="DIR", help="Keep results there, and use what is there.", show_default=False),
+        typer.Option("--journal", metavar="DIR", help="Folder of results, to continue from.", show_default=False),
     ] = None
     trace: Annotated[
         Path | None, typer.Option("--trace", metavar="FILE", help="Write the tree of texts.", show_default=False)
     ] = None
     receipt: ReceiptOption = None
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, other draws.")] = 0
+    seed: SeedsOption = "0"
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,7 @@ class TaskRun:
     method: Method
     parameters: dict[str, Any]
     sampling: dict[str, Any]
+    seed: int
 
 
 def run_task(
@@ -183,7 +192,7 @@ def _solve(
 
         options: dict[str, Any] = {
             "sampling": run.sampling,
-            "seed": run.work.seed,
+            "seed": run.seed,
             "budget": replace(view.caps, seconds=None).divide(len(items)),
             "parallel": run.options.parallel or PARALLEL,
         }
@@ -250,7 +259,7 @@ def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
         "method": run.method.name,
         "parameters": run.parameters,
         "sampling": run.sampling,
-        "seed": run.work.seed,
+        "seed": run.seed,
         "budget": run.caps.as_dict(),
         "problems": len(results),
         "right": right,

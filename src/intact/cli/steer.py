@@ -9,23 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from intact.cli import fetch
-from intact.cli.options import MODEL_HELP, JsonOption, ThreadsOption, check_output, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, ThreadsOption, check_output
 from intact.cli.output import bar, emit, note
 from intact.errors import ParameterError
 from intact.files import read_text
 
 EXAMPLES = """\
 From pairs of a concise and a verbose solution, behind layer 14
-  intact steer qwen2.5-coder-0.5b-instruct pairs.jsonl --layer 14 --out concise.gguf
+  intact steer -m qwen2.5-coder-0.5b-instruct pairs.jsonl --layer 14 --out concise.gguf
 Use it, at a quarter of its strength
-  intact run qwen2.5-coder-0.5b-instruct "What is 17 * 24?" --adapter concise.gguf:0.25
+  intact run -m qwen2.5-coder-0.5b-instruct "What is 17 * 24?" --adapter concise.gguf:0.25
 
 A line of the file is {"toward": "...", "away": "..."}: two texts as the model reads them.
 """
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model)],
+    model: ModelArgument,
     pairs: Annotated[Path, typer.Argument(metavar="PAIRS", help="A file of JSON lines.", show_default=False)],
     layers: Annotated[
         list[int], typer.Option("--layer", metavar="N", help="Behind which layer, from 0; may be given again.")

@@ -10,18 +10,10 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import (
-    AdapterOption,
-    JsonOption,
-    KvOption,
-    ProfileOption,
-    ThreadsOption,
-    check_output,
-    coded,
-    complete_model,
-)
+from intact.cli.model_option import model_option
+from intact.cli.options import AdapterOption, JsonOption, KvOption, ProfileOption, ThreadsOption, check_output, coded
 from intact.cli.output import emit, printable, show_rows
-from intact.cli.run import parse
+from intact.cli.run import PromptArgument, parse
 from intact.errors import ParameterError
 from intact.files import read_text
 
@@ -34,7 +26,7 @@ EXAMPLES = """\
 Three drafts that go on from a text
   intact superposed "The sky is" --max-tokens 6
 Eight, of another model
-  intact superposed qwen2.5-coder-0.5b-instruct "def quicksort(" -n 8
+  intact superposed -m qwen2.5-coder-0.5b-instruct "def quicksort(" -n 8
 Like the lines of a file
   intact superposed "The sky is" --ngrams texts.txt
 With a receipt, which names the n-grams by their digest
@@ -44,16 +36,8 @@ With a receipt, which names the n-grams by their digest
 
 
 def command(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MODEL] [PROMPT]",
-            help=f"The text to go on from; before it a model, by name or path (by default {DEFAULT}). What is piped in "
-            "follows the prompt, or is the prompt.",
-            autocompletion=complete_model,
-            show_default=False,
-        ),
-    ] = None,
+    words: PromptArgument = None,
+    named: Annotated[str | None, model_option(show_default=DEFAULT)] = None,
     n: Annotated[int, typer.Option("-n", "--n", "--drafts", help="Drafts of one prompt, at most 64.")] = 3,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Most tokens of a draft.")] = 10,
     temperature: Annotated[
@@ -89,7 +73,7 @@ def command(
     from intact.library.superposed.request import check_parameters
     from intact.numerics.sampling import LOGPROB_SCALE
 
-    model_name, prompt = parse(words or [], "superposed")
+    model_name, prompt = parse(words or [], named, "superposed")
     check_output("--receipt", receipt)
     profile = coded(profile, kv)
     if profile == "fp32":

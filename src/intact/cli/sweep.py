@@ -17,14 +17,10 @@ from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
 from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions, short_name
-from intact.cli.options import (
-    MODEL_OR_ADDRESS_HELP,
-    JsonOption,
-    check_output,
-    complete_model,
-    with_method_sampling,
-)
+from intact.cli.model_option import ModelOrAddressOption
+from intact.cli.options import Advanced, JsonOption, check_output, with_method_sampling
 from intact.cli.output import bar, emit, occasional_note, spinner
+from intact.cli.seeds import one_seed, seed_option
 from intact.cli.sweep_output import print_sweep, save_plot, to_object
 from intact.errors import ParameterError
 from intact.packages import check_installed
@@ -69,50 +65,75 @@ class SearchOptions:
         typer.Option(
             "--space",
             metavar="NAME=V1,V2",
-            help="An axis: method, a parameter of methods, a sampling parameter, or of the task; or FILE.toml.",
+            help="Axis: a method, or a parameter of methods, sampling or the task; or FILE.toml.",
             show_default="docs/sweep.md",
         ),
     ] = None
-    tokens: Annotated[str, typer.Option("--tokens", metavar="BUDGET", help="Tokens in all, such as 500k or 2m.")] = "1m"
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Most settings; drawn from the seed.")] = 16
+    tokens: Annotated[str, typer.Option("--tokens", metavar="BUDGET", help="Total tokens, such as 500k or 2m.")] = "1m"
+    trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Maximum number of settings.")] = 16
     baseline: Annotated[
-        str, typer.Option("--baseline", metavar="METHOD:NAME=VALUE", help="What settings are compared with.")
+        str, typer.Option("--baseline", metavar="SETTING", help="Baseline, as METHOD:NAME=VALUE,...")
     ] = "self_consistency:n=16"
-    margin: Annotated[float, typer.Option("--margin", help="The loss of accuracy that does not matter.")] = 0.03
+    margin: Annotated[float, typer.Option("--margin", help="Tolerated loss of accuracy.")] = 0.03
     share: Annotated[
-        float, typer.Option("--share", help="The most of the baseline's tokens that a setting may take to be found.")
+        float,
+        typer.Option(
+            "--share", help="Maximum tokens of a setting, as a share of the baseline's.", rich_help_panel=Advanced()
+        ),
     ] = 0.5
     guess: Annotated[
         Path | None,
         typer.Option(
             "--guess",
             metavar="FILE",
-            help="Of intact learn settings: its settings are tried first, as up to half of --trials.",
+            help="Settings to try first, from intact learn settings; up to half of --trials.",
             show_default=False,
+            rich_help_panel=Advanced(),
         ),
     ] = None
     judge_on: Annotated[
         str | None,
-        typer.Option("--judge-on", metavar="TASK", help="The task to judge on.", show_default="others of the same"),
+        typer.Option("--judge-on", metavar="TASK", help="Task to judge on.", show_default="others of the same"),
     ] = None
     training: Annotated[
-        int | None, typer.Option("--training", min=1, help="Problems to search on.", show_default="60, or half")
+        int | None,
+        typer.Option(
+            "--training",
+            min=1,
+            help="Number of problems to search on.",
+            show_default="60, or half",
+            rich_help_panel=Advanced(),
+        ),
     ] = None
     held_out: Annotated[
-        int | None, typer.Option("--held-out", min=2, help="Most problems to judge on.", show_default="all others")
+        int | None,
+        typer.Option(
+            "--held-out",
+            min=2,
+            help="Maximum problems to judge on.",
+            show_default="all others",
+            rich_help_panel=Advanced(),
+        ),
     ] = None
-    first: Annotated[int, typer.Option("--first", min=1, help="Problems of the first rung.")] = 8
+    first: Annotated[
+        int, typer.Option("--first", min=1, help="Number of problems of the first rung.", rich_help_panel=Advanced())
+    ] = 8
     factor: Annotated[
-        int, typer.Option("--factor", min=2, help="By how much rungs grow, and settings become fewer.")
+        int,
+        typer.Option(
+            "--factor", min=2, help="Factor by which rungs grow and settings become fewer.", rich_help_panel=Advanced()
+        ),
     ] = 3
-    finalists: Annotated[int, typer.Option("--finalists", min=1, help="Most settings that are judged.")] = 3
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the split, the settings drawn, and the texts.")] = 0
+    finalists: Annotated[
+        int, typer.Option("--finalists", min=1, help="Maximum settings that are judged.", rich_help_panel=Advanced())
+    ] = 3
+    seed: Annotated[str, seed_option("Seed of the split, the settings drawn, and the texts.")] = "0"
     design: Annotated[
         Path | None,
         typer.Option(
             "--design",
             metavar="FILE",
-            help="The design.json of another sweep, or one of your own, in place of TASK and all of these.",
+            help="Design of another sweep (design.json), in place of TASK and these options.",
             show_default=False,
         ),
     ] = None
@@ -146,6 +167,7 @@ class SearchOptions:
         from intact.reason.budget import Budget
 
         tokens = Budget.parse(f"tokens={self.tokens}").tokens or 0
+        seed = one_seed(self.seed, "a sweep", low=0)
         baseline = parse_trial(self.baseline)
         labels = tuple(dict.fromkeys((task, self.judge_on or task)))
         guessed = [] if self.guess is None else [one for one in read_guess(self.guess) if one.key != baseline.key]
@@ -154,14 +176,14 @@ class SearchOptions:
         if not self.space:
             space = suited(space, labels)
         space = [[trial for trial in table if trial.key not in known] for table in space]
-        trials = (baseline, *guessed, *draw(space, self.trials - len(guessed), self.seed))
+        trials = (baseline, *guessed, *draw(space, self.trials - len(guessed), seed))
         for trial in trials:
             for label in labels:
-                plan_of(trial, label, sampling, self.seed)
-        problems = split(task, self.judge_on, training=self.training, held_out=self.held_out, seed=self.seed)
+                plan_of(trial, label, sampling, seed)
+        problems = split(task, self.judge_on, training=self.training, held_out=self.held_out, seed=seed)
         names = [tuple(item.id for item in items) for items in (problems.training, problems.held_out)]
         design = Design(
-            trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=self.seed,
+            trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=seed,
             share=self.share,
         )  # fmt: skip
         return design, problems
@@ -173,16 +195,34 @@ class SweepWork:
 
     out_folder: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FOLDER", help="Design, result and journal; a run goes on from there."),
+        typer.Option("--out", "-o", metavar="FOLDER", help="Folder of design, result and journal, to continue from."),
     ] = Path("sweep")
     journal: Annotated[
         Path | None,
-        typer.Option("--journal", metavar="DIR", help="Another sweep's, to use its answers.", show_default="in FOLDER"),
+        typer.Option(
+            "--journal",
+            metavar="DIR",
+            help="Journal of another sweep, to use its answers.",
+            show_default="in FOLDER",
+            rich_help_panel=Advanced(),
+        ),
     ] = None
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="Most problems at a time.")] = 64
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Most rows of a step.", show_default=False)] = None
+    parallel: Annotated[
+        int, typer.Option("--parallel", min=1, help="Number of problems at a time.", rich_help_panel=Advanced())
+    ] = 64
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="Maximum rows of a step.", show_default=False, rich_help_panel=Advanced()),
+    ] = None
     shuffle: Annotated[
-        int | None, typer.Option("--shuffle", metavar="SEED", help="Work in another order.", show_default=False)
+        int | None,
+        typer.Option(
+            "--shuffle",
+            metavar="SEED",
+            help="Seed of the order of work.",
+            show_default=False,
+            rich_help_panel=Advanced(),
+        ),
     ] = None
 
 
@@ -194,11 +234,9 @@ def command(
             metavar="[TASK]", help="NAME or NAME:KEY=VALUE,...", autocompletion=complete_task, show_default=False
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help=MODEL_OR_ADDRESS_HELP, autocompletion=complete_model)
-    ] = DEFAULT,
+    model: ModelOrAddressOption = DEFAULT,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of the fronts.", show_default=False)
+        Path | None, typer.Option("--plot", metavar="FILE", help="Picture of the fronts.", show_default=False)
     ] = None,
     json: JsonOption = False,
     *,

@@ -12,6 +12,7 @@ from intact.bench.traffic import BLOCK, TrafficLaw
 from intact.cli.bench import check_plot, digits
 from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, fail, new_table, note, out, show
+from intact.cli.seeds import one_seed, seed_option
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def make(
     prefixes: Annotated[int, typer.Option("--prefixes", help="Beginnings that prompts share.")] = _LAW.prefixes,
     prefix_blocks: Annotated[int, typer.Option("--prefix-blocks", help="Blocks of each.")] = _LAW.prefix_blocks,
     block: BlockOption = _LAW.block,
-    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = _LAW.seed,
+    seed: Annotated[str, seed_option("Seed of the draws.")] = str(_LAW.seed),
     json: JsonOption = False,
 ) -> None:
     """Make a file of traffic: when requests arrive, and how long they and their answers are."""
@@ -61,9 +62,8 @@ def make(
 
     if file.exists():
         raise ParameterError(f"{file} is there already; give a new name, or remove it")
-    law = TrafficLaw(
-        requests, request_rate, burstiness, input_len, output_len, spread, prefixes, prefix_blocks, block, seed
-    )
+    lengths = requests, request_rate, burstiness, input_len, output_len, spread
+    law = TrafficLaw(*lengths, prefixes, prefix_blocks, block, one_seed(seed, "a file of traffic"))
     arrivals = make_traffic(law)
     write_traffic(file, arrivals)
     facts = {
@@ -85,7 +85,9 @@ def make(
 def replay(
     file: Annotated[Path, typer.Argument(help="The traffic.")],
     url: Annotated[str, typer.Option("--url", help="The server, such as http://127.0.0.1:8000/v1.")],
-    model: Annotated[str, typer.Option("--model", help="Its name there.", show_default="the first listed")] = "",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of the model there.", show_default="the first listed")
+    ] = "",
     requests: Annotated[
         int | None, typer.Option("--requests", min=1, help="Only so many, from the first.", show_default="all")
     ] = None,

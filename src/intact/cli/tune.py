@@ -12,8 +12,10 @@ from rich.table import Table
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
 from intact.cli.bench import check_plot
-from intact.cli.options import MODEL_HELP, JsonOption, check_output, complete_model
+from intact.cli.model_option import ModelArgument
+from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, new_table, note, out, show
+from intact.cli.seeds import one_seed, seed_option
 from intact.errors import ParameterError
 from intact.packages import check_installed
 
@@ -23,20 +25,20 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 One answer at a time
-  intact tune smollm2-135m-instruct
+  intact tune -m smollm2-135m-instruct
 Sixteen samples of long prompts, for at most ten minutes, with a picture of all candidates
-  intact tune ./model.gguf --prompt 1024 --answer 256 --samples 16 --seconds 600 --plot tuning.png
+  intact tune -m ./model.gguf --prompt 1024 --answer 256 --samples 16 --seconds 600 --plot tuning.png
 Eight clients of a server, without keeping what is found
-  intact tune ./model.gguf --clients 8 --no-save
+  intact tune -m ./model.gguf --clients 8 --no-save
 Back to the defaults
-  intact tune ./model.gguf --forget
+  intact tune -m ./model.gguf --forget
 
 Close what else runs on the machine. No answer changes, by a single bit: only the time that it takes.
 """
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP, autocompletion=complete_model)] = DEFAULT,
+    model: ModelArgument = DEFAULT,
     prompt: Annotated[int, typer.Option("--prompt", min=1, help="Tokens of each prompt.")] = 256,
     answer: Annotated[int, typer.Option("--answer", min=2, help="Tokens of each answer.")] = 64,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Answers to each prompt.")] = 1,
@@ -46,7 +48,7 @@ def command(
         float | None,
         typer.Option("--seconds", min=1, help="About how long it may take.", show_default="no limit"),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=(1 << 32) - 1, help="Of the optimiser.")] = 0,
+    seed: Annotated[str, seed_option("Seed of the optimiser.")] = "0",
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Save a picture of all.", show_default=False)
     ] = None,
@@ -70,6 +72,7 @@ def command(
         check_plot(plot)
     from intact.bench.tuning import TuneWorkload, tune
 
+    drawn_by = one_seed(seed, "a search", low=0, high=(1 << 32) - 1)
     path = fetch.locate(model)
     workload = TuneWorkload(prompt, answer, samples, clients)
     from rich.progress import MofNCompleteColumn
@@ -81,9 +84,8 @@ def command(
             title = f"{trial.ratio.value:.2f} x: {spelled(trial.settings)}"
             progress.update(task, completed=number + 1, description=title, refresh=True)
 
-        found = tune(
-            path, workload, trials=trials, seconds=math.inf if seconds is None else seconds, seed=seed, report=report
-        )
+        limit = math.inf if seconds is None else seconds
+        found = tune(path, workload, trials=trials, seconds=limit, seed=drawn_by, report=report)
     kept = save_settings(path, found.best, found.to_record()) if save and found.gained else None
     if plot is not None:
         save_plot(found, plot, path.name)

@@ -15,17 +15,8 @@ from rich.text import Text
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.options import (
-    MODEL_HELP,
-    AdapterOption,
-    CacheOption,
-    JsonOption,
-    ThreadsOption,
-    WithOption,
-    as_bytes,
-    complete_model,
-    pair,
-)
+from intact.cli.model_option import ModelOption
+from intact.cli.options import AdapterOption, CacheOption, JsonOption, ThreadsOption, WithOption, as_bytes, pair
 from intact.cli.output import bar, emit, note, one_line, out
 from intact.errors import IntactError, ParameterError, ReceiptError
 from intact.files import read_text
@@ -101,10 +92,7 @@ class ReceiptLine(NamedTuple):
 
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="RECEIPTS", help="Files of receipts.", show_default=False)],
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help=MODEL_HELP, autocompletion=complete_model),
-    ] = DEFAULT,
+    model: ModelOption = DEFAULT,
     others: WithOption = None,
     adapter: AdapterOption = None,
     signed_by: Annotated[

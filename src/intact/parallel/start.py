@@ -214,7 +214,7 @@ class _Others:
         try:
             connection = socket.create_connection(address, timeout=min(choose_timeout(), 20.0))
         except OSError as error:
-            hint = f"run there intact shard MODEL --listen {host}:{port}"
+            hint = f"run there intact shard -m MODEL --listen {host}:{port}"
             raise WorkerError(f"{name} does not answer ({error.strerror or error}): {hint}") from error
         self.channels.append(Channel(connection, name))
         return self.channels[-1]

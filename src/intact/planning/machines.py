@@ -143,7 +143,7 @@ def read_machines(file: Path) -> tuple[MachineKind, ...]:
     tables = found.get("machines")
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise ParameterError(
-            f"{file}: there must be one or more tables {_KIND}; intact plan MODEL --measure prints one"
+            f"{file}: there must be one or more tables {_KIND}; intact plan -m MODEL --measure prints one"
         )
     kinds = tuple(_kind(f"{file}: {_KIND} {number}", table, usual) for number, table in enumerate(tables, 1))
     names = [kind.name for kind in kinds]
@@ -176,7 +176,7 @@ def machine_toml(name: str, memory: int, rates: Rates, comment: str = "") -> str
 def _kind(where: str, table: Mapping[str, Any], usual: Mapping[str, float]) -> MachineKind:
     if _EARLIER in table:
         raise ParameterError(
-            f"{where}: {_EARLIER} is of an earlier version; intact plan MODEL --measure prints all anew"
+            f"{where}: {_EARLIER} is of an earlier version; intact plan -m MODEL --measure prints all anew"
         )
     _known(where, table, (*_TEXTS, *_RATES, *_NETWORK, *_FAILURES))
     name = table.get("name")
@@ -234,7 +234,7 @@ def _known(where: str, table: Mapping[str, Any], names: Any) -> None:
 def _number(where: str, table: Mapping[str, Any], name: str, least: float, most: float) -> float:
     value = table.get(name)
     if name not in table:
-        raise ParameterError(f"{where}: {name} is missing; intact plan MODEL --measure prints that of a machine")
+        raise ParameterError(f"{where}: {name} is missing; intact plan -m MODEL --measure prints that of a machine")
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise ParameterError(f"{where}: {name} must be a number from {least:g} to {most:g}, got {value!r:.40}")
     return float(value)

@@ -21,7 +21,7 @@ from intact.plugins import Registry
 from intact.reason.limits import Named, Need, Needs
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
-from intact.suggest import unknown_name
+from intact.suggest import unknown_among_many, unknown_name
 
 T = TypeVar("T")
 Part: TypeAlias = Generator[Request | Sequence[Request], Any, T]
@@ -371,7 +371,9 @@ def find(name: str) -> Method:
     if (plain := name.replace("-", "_")) in METHODS:
         return METHODS[plain]
     problem = f"there is no method {name!r:.200}"
-    raise ParameterError(unknown_name(problem, name, METHODS, also=", and FILE.py:NAME for your own"))
+    raise ParameterError(
+        unknown_among_many(problem, name, METHODS, "intact methods lists all; FILE.py:NAME is one of your own")
+    )
 
 
 def _from_file(path: Path, name: str) -> Method:

@@ -15,8 +15,9 @@ from intact.reason.scorer import Scorer
 from intact.score.scorers import SCORERS, find_scorer
 from intact.serve.errors import ApiError
 from intact.serve.requests import Extension, TextRequest
-from intact.suggest import did_you_mean, unknown_name
+from intact.suggest import unknown_among_many, unknown_name
 
+LISTED = "GET /v1/methods lists all"
 WITHHELD = ("compute_optimal",)
 """Methods that read files of the server."""
 MOST = 1024
@@ -92,8 +93,8 @@ def check_suffix(model: str, names: Container[str]) -> None:
     if model in names or name not in names or not suffix or split(model)[1] is not None:
         return
     method = re.sub(r"-\d{1,6}$", "", suffix)
-    hint = did_you_mean(method, [known.replace("_", "-") for known in served_methods()])
-    message = f"there is no method {method!r:.60} for the model {name}: {hint or 'GET /v1/methods lists them'}"
+    problem, known = f"there is no method {method!r:.60} for the model {name}", served_methods()
+    message = unknown_among_many(problem, method, [one.replace("_", "-") for one in known], LISTED)
     raise ApiError(404, message, "model", "model_not_found")
 
 
@@ -107,7 +108,7 @@ def choose(own: Extension, method: str, n: int | None) -> tuple[Method, dict[str
     """
     name = method.replace("-", "_")
     if name not in served_methods():
-        message = unknown_name(f"there is no method {method!r:.60}", name, served_methods())
+        message = unknown_among_many(f"there is no method {method!r:.60}", name, served_methods(), LISTED)
         raise ApiError(400, message, "intact.method")
     found = served_methods()[name]
     parameters: dict[str, Any] = dict(own.parameters)

@@ -37,6 +37,8 @@ class Definition:
         Cells for its values and its default, where the bounds and `default` do not say it.
     help, metavar : str
         The help of the command line's option; without a help there is no option.
+    common : bool
+        If true, the short help of commands shows the option.
     http : {'body', 'intact', 'endpoint'}
         Where requests over HTTP have it: a field of the body under the same name, one of the object `intact`, or in a
         form of each endpoint's own.
@@ -59,6 +61,7 @@ class Definition:
     usual: str = ""
     help: str = ""
     metavar: str = ""
+    common: bool = False
     http: Literal["body", "intact", "endpoint"] = "body"
     draws: bool = True
     methods: bool = False

@@ -95,7 +95,9 @@ class SamplingParameters:
         values="1 or more",
         usual="see below",
         effect="the text ends there",
-        help="Tokens to generate at most.",
+        help="Maximum number of tokens to generate.",
+        metavar="N",
+        common=True,
         http="endpoint",
         methods=True,
     )
@@ -104,7 +106,8 @@ class SamplingParameters:
         default=0.0,
         high=1000,
         effect="p is proportional to exp(z / temperature); 0 takes the largest",
-        help="0: the likeliest token; 1: sample as trained.",
+        help="Sampling temperature; 0 is greedy.",
+        common=True,
         methods=True,
     )
     top_p: float = _parameter(
@@ -114,7 +117,8 @@ class SamplingParameters:
         above=True,
         effect="keeps the fewest tokens, likeliest first, whose p add up to at least top_p",
         source="Holtzman et al. 2020, arXiv 1904.09751",
-        help="Sample from the likeliest that hold this probability.",
+        help="Nucleus sampling: the probability mass to keep.",
+        common=True,
         methods=True,
     )
     top_k: int = _parameter(
@@ -123,7 +127,7 @@ class SamplingParameters:
         values="0 (all) or more",
         effect="keeps the k tokens of the largest logits, of equals the least ids",
         source="Fan et al. 2018, arXiv 1805.04833",
-        help="Sample from this many likeliest tokens; 0: all.",
+        help="Number of likeliest tokens to keep; 0 keeps all.",
         methods=True,
     )
     min_p: float = _parameter(
@@ -132,7 +136,7 @@ class SamplingParameters:
         high=1,
         effect="keeps tokens with at least min_p times the largest p",
         source="Nguyen et al. 2024, arXiv 2407.01082",
-        help="Leave out those below this share of the likeliest.",
+        help="Minimum probability of a token, as a share of the likeliest token's.",
         methods=True,
     )
     seed: int = _parameter(
@@ -142,7 +146,8 @@ class SamplingParameters:
         high=(1 << 64) - 1,
         values="64 bits",
         effect="with the prompt's name and the sample's number the key of all draws",
-        help="Another seed, another sample; the same seed, the same bits.",
+        help="Seed of the draws.",
+        common=True,
     )
     stop: tuple[str, ...] = _parameter(
         kind="stops",
@@ -150,7 +155,9 @@ class SamplingParameters:
         values="texts",
         usual="none",
         effect="the text ends before the first of them",
-        help="End before this text (\\n: a line feed); again for more.",
+        help="Stop string (\\n is a line feed); repeatable.",
+        metavar="TEXT",
+        common=True,
         http="endpoint",
         methods=True,
     )
@@ -159,7 +166,7 @@ class SamplingParameters:
         default=0,
         values="0 to `max_tokens`",
         effect="before so many tokens are drawn, no end token can be",
-        help="No end token before this many.",
+        help="Minimum number of tokens before an end token.",
     )
     typical_p: float = _parameter(
         kind="decimal",
@@ -169,7 +176,7 @@ class SamplingParameters:
         effect="keeps the fewest tokens whose p add up to at least typical_p, those first whose surprisal -log p is "
         "nearest to the entropy; of equals the likelier one",
         source="Meister et al. 2023, arXiv 2202.00666",
-        help="Sample from the most typical that hold this probability.",
+        help="Locally typical sampling: the probability mass to keep.",
     )
     repetition_penalty: float = _parameter(
         kind="decimal",
@@ -178,7 +185,7 @@ class SamplingParameters:
         above=True,
         effect="for tokens of the prompt and the text: z / penalty where z > 0, z * penalty otherwise",
         source="Keskar et al. 2019, arXiv 1909.05858",
-        help="Above 1: avoid tokens of prompt and answer.",
+        help="Penalty on tokens of the prompt and the answer; 1 is none.",
     )
     presence_penalty: float = _parameter(
         kind="decimal",
@@ -187,7 +194,7 @@ class SamplingParameters:
         high=2,
         effect="z - penalty where c > 0",
         source="as OpenAI's and vLLM's",
-        help="Above 0: avoid tokens of the answer.",
+        help="Penalty on tokens that are in the answer; 0 is none.",
     )
     frequency_penalty: float = _parameter(
         kind="decimal",
@@ -196,7 +203,7 @@ class SamplingParameters:
         high=2,
         effect="z - penalty * c",
         source="as OpenAI's and vLLM's",
-        help="The same, for each time a token came up.",
+        help="Penalty on tokens by their count in the answer; 0 is none.",
     )
     logit_bias: Mapping[int, float] | tuple[tuple[int, float], ...] = _parameter(
         kind="biases",
@@ -205,7 +212,7 @@ class SamplingParameters:
         usual="none",
         effect="z + bias; -inf forbids the token",
         source="as OpenAI's",
-        help="Add NUMBER to a token's logit.",
+        help="Bias of a token's logit; repeatable.",
         metavar="TOKEN=NUMBER",
         http="endpoint",
     )
@@ -233,7 +240,7 @@ class SamplingParameters:
         effect="the text ends with a token where the mean of log p over the last `stop_window` tokens is below it, as "
         "`unlikely`; 0: never",
         source="after Sun et al. 2024, arXiv 2401.09964",
-        help="End a text whose last tokens' mean log-probability, in nats, is below this.",
+        help="Stop once the mean log-probability of the last tokens, in nats, falls below this.",
         http="intact",
         methods=True,
         later=True,
@@ -244,7 +251,7 @@ class SamplingParameters:
         low=1,
         values="1 or more",
         effect="the tokens of that mean; a text with fewer goes on",
-        help="Tokens that --stop-mean-below takes the mean over.",
+        help="Number of tokens in the mean of --stop-mean-below.",
         http="intact",
         methods=True,
         later=True,
@@ -263,7 +270,9 @@ class SamplingParameters:
         usual="none",
         effect="the text is JSON that fits it",
         source="llguidance",
-        help="Answer in JSON that fits: a file, or the schema itself.",
+        help="JSON schema of the answer: a file, or the schema itself.",
+        metavar="SCHEMA",
+        common=True,
         http="endpoint",
     )
     regex: str | None = _parameter(
@@ -272,7 +281,7 @@ class SamplingParameters:
         usual="none",
         effect="the whole text matches it",
         source="llguidance",
-        help="Answer in text that matches the whole expression.",
+        help="Regular expression that the whole answer matches.",
         http="intact",
     )
     grammar: str | None = _parameter(
@@ -281,7 +290,7 @@ class SamplingParameters:
         usual="none",
         effect="the text is a sentence of it",
         source="llguidance",
-        help="Answer by a Lark grammar: a file, or the text.",
+        help="Lark grammar of the answer: a file, or the grammar itself.",
         http="intact",
     )
 

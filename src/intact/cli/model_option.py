@@ -1,0 +1,109 @@
+"""The model of a command: the option ``-m``, and the positional form where there is one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Annotated, Any
+
+import typer
+
+from intact.catalogue import is_name, looks_like_path
+from intact.cli.options import Command, complete_model, with_signature
+from intact.cli.output import note
+from intact.errors import ParameterError
+
+MODEL_HELP = "Name (intact models), hf:OWNER/REPO, or path."
+MODEL_OR_ADDRESS_HELP = "Name (intact models), hf:OWNER/REPO, path, or http://HOST/v1#NAME."
+
+
+def names_model(word: str) -> bool:
+    """Return true if a word is a model rather than a prompt or a task: a name, or the path of a GGUF file."""
+    return is_name(word) or (looks_like_path(word) and word.endswith(".gguf"))
+
+
+def model_option(text: str = MODEL_HELP, **about: Any) -> Any:
+    """Return the option ``-m`` of a command, with its help."""
+    return typer.Option("--model", "-m", metavar="MODEL", help=text, autocompletion=complete_model, **about)
+
+
+ModelOption = Annotated[str, model_option()]
+ModelOrAddressOption = Annotated[str, model_option(MODEL_OR_ADDRESS_HELP)]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help=MODEL_HELP, autocompletion=complete_model, show_default=False, hidden=True),
+]
+"""The model of a command that takes it by ``-m``, and in its old form as the first argument (`with_model_option`)."""
+MODEL_ARGUMENTS = ("model", "models")
+"""Names of the arguments of commands that ``-m`` stands for."""
+GIVEN_MODEL = "given_model"
+"""The parameter of ``-m`` where a command has such an argument."""
+
+
+def with_model_option(command: Command) -> Command:
+    """Give a command that takes models as arguments the option ``-m``; return others as they are.
+
+    The command has the argument alone: before the words are parsed, what ``-m`` names is put in its place
+    (`model_first`).
+    """
+    name = next((one for one in MODEL_ARGUMENTS if one in inspect.signature(command).parameters), "")
+    if not name:
+        return command
+    parameters = inspect.signature(command, eval_str=True).parameters
+    about = _argument(parameters[name].annotation)
+    if about is None:
+        return command
+    default = parameters[name].default
+    option = model_option(str(about.help), show_default=default if isinstance(default, str) and default else False)
+    kind: Any = list[str] if name == "models" else str
+    options = {GIVEN_MODEL: (Annotated[kind | None, option], None)}
+    options |= {one.name: (one.annotation, one.default) for one in parameters.values()}
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        del given[GIVEN_MODEL]
+        command(**given)
+
+    return with_signature(wrapped, options)
+
+
+def _argument(annotation: Any) -> Any:
+    """Return what a parameter's annotation says of it as an argument; None for an option."""
+    about = getattr(annotation, "__metadata__", ())
+    return next((one for one in about if type(one) is type(typer.Argument())), None)
+
+
+def model_first(context: Any, arguments: list[str]) -> list[str]:
+    """Return the words of a command line with the model that ``-m`` names as the first argument.
+
+    Raises
+    ------
+    ParameterError
+        If the model is given twice.
+    """
+    params = {one.name: one for one in context.command.params}
+    argument = next((params[name] for name in MODEL_ARGUMENTS if name in params and GIVEN_MODEL in params), None)
+    if argument is None:
+        return arguments
+    options, _, _ = context.command.make_parser(context).parse_args(list(arguments))
+    given, word = _words(options.get(GIVEN_MODEL)), next(iter(_words(options.get(argument.name))), "")
+    path, alone = context.command_path, sum(one.param_type_name == "argument" for one in params.values()) == 1
+    if given and word and (alone or (not argument.hidden and names_model(word))):
+        raise ParameterError(f"{path} got a model twice, {given[0]!r} by -m and {word!r} as an argument: give one")
+    if context.resilient_parsing or not argument.hidden or options.get("help") or options.get("help_all"):
+        return [*given, *arguments]
+    if word and not given:
+        note_old_form(f"{path} {word}", f"{path} -m {word}")
+    if argument.required and not word and not given:
+        context.fail("Missing option '--model' / '-m'.")
+    return [*given, *arguments]
+
+
+def _words(value: Any) -> list[str]:
+    """Return what was given of a parameter: a word, several, or none."""
+    return [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+
+
+def note_old_form(old: str, new: str) -> None:
+    """Note on stderr that a command is written in an old form, which still works."""
+    note(f"{old} is an old form: write {new}")

@@ -1,0 +1,64 @@
+"""The seeds of commands: `--seed` takes one, a range, or a list."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from intact.errors import ParameterError
+
+_MOST = 10_000
+"""Seeds of one range at most."""
+
+
+def seed_option(text: str) -> Any:
+    """Return the option `--seed` of a command that takes one seed, with its help."""
+    return typer.Option("--seed", metavar="SEED", help=text)
+
+
+SeedsOption = Annotated[
+    str, typer.Option("--seed", metavar="SEEDS", help="Seed of the draws, or several: 0-4, or 0,7.")
+]
+
+
+def parse_seeds(text: str, option: str = "--seed") -> tuple[int, ...]:
+    """Return the seeds that `3`, `0-4` or `0,7` names, in their order.
+
+    Raises
+    ------
+    ParameterError
+        If a text is something else, or names a seed twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(?:(-?\d+)|(\d+)-(\d+))\s*", part)
+        first, last = (int(found[1] or found[2]), int(found[1] or found[3])) if found else (0, -1)
+        if not 0 <= last - first <= _MOST:
+            raise ParameterError(f"{option} takes a seed, a range or a list, such as 3, 0-4 or 0,7, got {text!r:.60}")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise ParameterError(f"{option}: seeds must be different from each other, got {text!r:.60}")
+    return tuple(seeds)
+
+
+def one_seed(text: str, what: str, low: int = -(1 << 63), high: int = (1 << 64) - 1) -> int:
+    """Return the only seed that a text names.
+
+    Parameters
+    ----------
+    what : str
+        What has one seed, for the message: ``a conversation``.
+
+    Raises
+    ------
+    ParameterError
+        If it names several, or one outside the bounds.
+    """
+    seeds = parse_seeds(text)
+    if len(seeds) > 1:
+        raise ParameterError(f"--seed: {what} has one seed, got {len(seeds)}: {text!r:.60}")
+    if not low <= seeds[0] <= high:
+        raise ParameterError(f"--seed must be an integer from {low} to {high}, got {seeds[0]}")
+    return seeds[0]
