@@ -118,7 +118,7 @@ def test_cut_programs_give_the_same_logits(architecture: str, shares: tuple[int,
 @pytest.mark.native
 @pytest.mark.parametrize("variant", ["qwen2", "qwen3-untied", "llama-biases", "phi4-mini", "cohere2"])
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_so_do_those_of_folders(variant: str, ranks: int, tmp_path: Path) -> None:
+def test_cut_programs_of_folders_give_the_same_logits(variant: str, ranks: int, tmp_path: Path) -> None:
     program = program_of(write_folder(tmp_path / "m", VARIANTS[variant], variant))
     heads = next(op for op in program.ops if isinstance(op, Attend))
     if ranks > heads.heads:
@@ -134,7 +134,7 @@ def test_so_do_those_of_folders(variant: str, ranks: int, tmp_path: Path) -> Non
         *(f"int8+kv-{codec}" for codec in CODECS),
     ],
 )
-def test_so_do_other_profiles(profile: str, tmp_path: Path) -> None:
+def test_cut_programs_of_every_profile_give_the_same_logits(profile: str, tmp_path: Path) -> None:
     which = steps()
     which = [step for step in which if all(chunk.parents is None for chunk in step[0])] if profile == "fp32" else which
     program = program_of(write_tiny(tmp_path / "m.gguf", "qwen3"))
@@ -144,7 +144,7 @@ def test_so_do_other_profiles(profile: str, tmp_path: Path) -> None:
 @pytest.mark.native
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("tier", available_tiers())
-def test_so_does_every_tier(tier: str, threads: int, tmp_path: Path) -> None:
+def test_cut_programs_on_every_tier_give_the_same_logits(tier: str, threads: int, tmp_path: Path) -> None:
     program = program_of(write_tiny(tmp_path / "m.gguf", "llama"))
     assert_same(program, native(tier=tier, threads=threads), (1, 1), steps())
 

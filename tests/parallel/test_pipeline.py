@@ -146,7 +146,7 @@ def test_stages_give_the_same_logits(shares: tuple[int, ...], part_rows: int, pa
 
 @pytest.mark.native
 @pytest.mark.parametrize("architecture", divisible())
-def test_so_do_all_architectures(architecture: str, tmp_path: Path) -> None:
+def test_stages_of_every_architecture_give_the_same_logits(architecture: str, tmp_path: Path) -> None:
     program = program_of(write_tiny(tmp_path / "m.gguf", architecture))
     assert_same(program, native(), (1,) * min(2, len(segments(program).layers)), 16)
 
@@ -173,13 +173,13 @@ def test_gemma_4_is_divided_where_its_layers_share_nothing(tmp_path: Path) -> No
         *(f"int8+kv-{codec}" for codec in CODECS),
     ],
 )
-def test_so_do_other_profiles(profile: str, path: Path) -> None:
+def test_stages_of_every_profile_give_the_same_logits(profile: str, path: Path) -> None:
     assert_same(program_of(path), native(profile), (1, 1), 16)
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("tier", available_tiers())
-def test_so_does_every_tier(tier: str, path: Path) -> None:
+def test_stages_on_every_tier_give_the_same_logits(tier: str, path: Path) -> None:
     assert_same(program_of(path), native(tier=tier, threads=1), (1, 3), 16)
 
 

@@ -133,7 +133,7 @@ def test_a_killed_rank_ends_requests_with_its_name(parallel: tuple[Model, list[i
 
 
 @needs_proc
-def test_so_it_does_in_the_midst_of_a_text(parallel: tuple[Model, list[int]]) -> None:
+def test_a_rank_killed_in_the_midst_of_a_text_ends_it_with_its_name(parallel: tuple[Model, list[int]]) -> None:
     model, processes = parallel
     stream = model.stream("one", max_tokens=60, temperature=1.0, ignore_eos=True)
     next(stream)

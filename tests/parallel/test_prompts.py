@@ -169,7 +169,9 @@ def test_prompts_of_a_process_that_died_are_computed_here(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(20))
-def test_so_they_are_whenever_it_dies(seed: int, path: Path, whole: list[tuple[str, bytes]], names: list[str]) -> None:
+def test_texts_are_right_whenever_the_process_of_prompts_dies(
+    seed: int, path: Path, whole: list[tuple[str, bytes]], names: list[str]
+) -> None:
     with intact.load(path, prefill="local") as model:
         timer = Timer(Random(seed).uniform(0, 0.5), kill, names)
         timer.start()

@@ -110,7 +110,7 @@ def test_threads_may_ask_side_by_side(worker):
     assert worker.started == 1
 
 
-def test_it_cannot_write_files(worker, tmp_path):
+def test_a_worker_cannot_write_files(worker, tmp_path):
     assert worker.ask("write", str(tmp_path / "file")) == "File too large"
 
 

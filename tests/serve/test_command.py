@@ -57,7 +57,7 @@ def command(path, *options, **limits):
         process.log = "".join(lines) + process.communicate(timeout=60)[1]
 
 
-def test_it_starts_logs_and_ends(tiny_path):
+def test_the_server_starts_logs_and_ends(tiny_path):
     with command(tiny_path) as (url, process):
         assert httpx.post(url + "/v1/chat/completions", json=CHAT, timeout=90).status_code == 200
         assert httpx.get(url + "/no%0Awhere?key=hidden").status_code == 404
@@ -131,7 +131,7 @@ def test_an_empty_path_is_refused_before_it_listens(model):
     assert (ended.returncode, ended.stderr) == (2, wanted)
 
 
-def test_it_does_not_start_where_programs_of_clients_would_run_without_protection(tiny_path, monkeypatch):
+def test_the_server_does_not_start_where_programs_of_clients_would_run_without_protection(tiny_path, monkeypatch):
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     words = [sys.executable, "-m", "intact", "serve", f"tiny={tiny_path}", "--port", "0"]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=START, check=False)
@@ -157,7 +157,7 @@ def test_killed_while_it_streams_it_gives_the_same_again(tiny_path):
 
 
 @pytest.mark.parametrize(("hard", "room"), [(4096, True), (150, False)])
-def test_it_opens_as_many_files_as_it_may(tiny_path, hard, room):
+def test_the_server_opens_as_many_files_as_it_may(tiny_path, hard, room):
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     hard = hard if most == resource.RLIM_INFINITY else min(hard, most)
     with command(tiny_path, RLIMIT_NOFILE=(100, hard)) as (url, _), ExitStack() as idle:
