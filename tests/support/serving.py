@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from intact.serve.telemetry import Exporter
 
 PATIENCE = 60.0
 httpx.get.__kwdefaults__["timeout"].read = PATIENCE  # of all such calls: others work here too
-# Each client would read the machine's certificates again, 50 ms of processor time; servers of tests have none.
-httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)
 
 
 @dataclass
