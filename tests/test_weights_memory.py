@@ -20,6 +20,7 @@ from intact.executors.native import available_tiers
 from intact.models import ARCHITECTURES
 from intact.receipts.verify import verify
 from intact.system import can_page
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 pytestmark = pytest.mark.skipif(not can_page(), reason="mapped weights need Linux")
@@ -212,7 +213,7 @@ def test_two_processes_at_once_make_one_file(small, home):
         expected = model.logits(list(range(3, 60)), raw=True)[0].tobytes().hex()
     processes = [start(small, 1 << 30) for _ in range(2)]
     for process in processes:
-        out, error = process.communicate(timeout=120)
+        out, error = process.communicate(timeout=PATIENCE)
         assert out.strip() == expected, error
     assert len(packed(home)) == 1
 

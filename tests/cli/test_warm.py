@@ -17,10 +17,10 @@ import pytest
 from intact.catalogue import measured
 from intact.cli import warm
 from intact.serve import same_user
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 SETTLED = 2.1
-PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def serving(place, *options):
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +236,7 @@ def test_a_server_that_answers_nonsense_or_nothing_is_passed_over(folder, monkey
     monkeypatch.setattr(warm, "known_digests", lambda _: {})
     listening = same_user.listen()
     listening.listen()
-    listening.settimeout(20)
+    listening.settimeout(PATIENCE)
     connect = same_user.connect
     monkeypatch.setattr(same_user, "connect", lambda path: connect(path, 0.3))
     script = f"""

@@ -29,6 +29,7 @@ from intact.parallel.shard import listen_at, serve_shard
 from support.child import in_child
 from support.models import real_model
 from support.namespaces import wait_until
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 LONG = "one two three " * 20
@@ -203,7 +204,7 @@ class Stuck:
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
         self.asked.set()
-        self.ended.wait(60)
+        self.ended.wait(PATIENCE)
         raise WorkerError("it has ended")
 
     def close(self) -> None:
@@ -227,11 +228,11 @@ def test_other_requests_go_on_while_pages_are_awaited(
     options: dict[str, Any] = {"max_tokens": 8, "temperature": 1.0, "seed": 5, "ignore_eos": True}
     waiting = Thread(target=lambda: found.append(model.generate(LONG, n=2, **options)))
     waiting.start()
-    assert source.asked.wait(60)
+    assert source.asked.wait(PATIENCE)
     assert model.generate("a", max_tokens=4)[0][0].text
     assert not found
     source.close()
-    waiting.join(60)
+    waiting.join(PATIENCE)
     assert [one.text for one in found[0][0]] == [text for text, _ in whole[:2]]
 
 
@@ -240,7 +241,7 @@ def test_a_request_that_waits_is_cancelled(stuck: tuple[Model, Stuck]) -> None:
 
     async def run() -> None:
         task = asyncio.create_task(model.agenerate(LONG, max_tokens=8))
-        await asyncio.to_thread(source.asked.wait, 60)
+        await asyncio.to_thread(source.asked.wait, PATIENCE)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
@@ -266,9 +267,9 @@ def test_closing_the_model_ends_a_request_that_waits(stuck: tuple[Model, Stuck])
 
     waiting = Thread(target=lambda: asyncio.run(run()))
     waiting.start()
-    assert source.asked.wait(60)
+    assert source.asked.wait(PATIENCE)
     model.close()
-    waiting.join(60)
+    waiting.join(PATIENCE)
     assert not waiting.is_alive()
     assert [type(error) for error in errors] == [ModelError]
 
@@ -314,7 +315,7 @@ class Held:
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         if chunks[0].position >= self._position:
-            assert self.may.wait(60)
+            assert self.may.wait(PATIENCE)
             if self._fails:
                 raise SystemExit
         return self._executor.step(chunks, wanted)
@@ -353,12 +354,12 @@ def test_pages_come_while_the_prompt_is_computed(fails: bool, path: Path) -> Non
             thread.start()
         wait_until(lambda: box.held(keys[1:]) == 2, "the pages of the first step", 60)
         executor.may.set()
-        threads[1].join(60)
+        threads[1].join(PATIENCE)
         assert box.held(keys[1:]) == (2 if fails else 4)
         assert box.held(keys[:1]) == 0  # it was not wanted
         assert bool(errors) == fails
         client.close()
-        threads[0].join(60)
+        threads[0].join(PATIENCE)
         assert not any(thread.is_alive() for thread in threads)
 
 

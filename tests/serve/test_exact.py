@@ -8,6 +8,7 @@ import re
 import httpx
 
 from intact.serve.models import Loading
+from support.patience import PATIENCE
 from support.serving import running
 
 STRANGERS = 200
@@ -45,7 +46,7 @@ def requests_of(n: int) -> list[tuple[str, dict]]:
 
 async def together(url: str, asked: list[tuple[str, dict]]) -> list[bytes]:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=limits) as client:
         answers = await asyncio.gather(*[client.post(path, json=body) for path, body in asked])
     assert all(answer.status_code == 200 for answer in answers), [a.text for a in answers if a.status_code != 200][:3]
     return [answer.content for answer in answers]

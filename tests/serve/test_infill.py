@@ -8,6 +8,7 @@ import pytest
 
 import intact
 from support.models import real_model
+from support.patience import PATIENCE
 from support.serving import running
 
 PREFIX = "def area(width, height):\n    return "
@@ -60,7 +61,7 @@ def test_the_receipt_states_the_prompt_s_tokens(filling, asking, prompt):
     answer = asking.completions.create(model="coder", prompt=PREFIX, suffix=SUFFIX, **SAMPLED, extra_body=own)
     (choice,) = answer.choices
     assert choice.receipt["request"]["prompt"] == prompt
-    verdict = httpx.post(filling.url + "/v1/verify", json={"receipt": choice.receipt}, timeout=60).json()
+    verdict = httpx.post(filling.url + "/v1/verify", json={"receipt": choice.receipt}, timeout=PATIENCE).json()
     assert verdict["outcome"] == "true"
 
 
@@ -68,7 +69,7 @@ def test_ollama_s_interface_fills_in_the_same(filling, asking):
     wanted = asking.completions.create(model="coder", prompt=PREFIX, suffix=SUFFIX, **SAMPLED)
     options = {"num_predict": 12, "temperature": 0.7, "seed": 3}
     body = {"model": "coder", "prompt": PREFIX, "suffix": SUFFIX, "options": options}
-    with httpx.Client(base_url=filling.url, timeout=60) as client:
+    with httpx.Client(base_url=filling.url, timeout=PATIENCE) as client:
         lines = [json.loads(line) for line in client.post("/api/generate", json=body).text.splitlines()]
         assert "".join(line["response"] for line in lines) == wanted.choices[0].text
         assert lines[-1]["prompt_eval_count"] == wanted.usage.prompt_tokens

@@ -27,10 +27,10 @@ from intact.serve.replicas.routing import BLOCK, SLACK, PrefixRouter, blocks
 from intact.serve.replicas.scaling import FULL, GROW, SHRINK, FleetSize, QueueScaler, ReplicaReport
 from intact.serve.settings import ServerSettings
 from support.clusters import SOURCES
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import write_tiny
 
-PATIENCE = 120.0
 READY = 60.0
 
 
@@ -230,7 +230,7 @@ def replicas(model, size, *options, program=("-m", "intact.cli")):
         finally:
             server.terminate()
             with suppress(subprocess.TimeoutExpired):
-                server.wait(60)
+                server.wait(PATIENCE)
             server.kill()
 
 

@@ -16,6 +16,7 @@ from intact.errors import LockError
 from intact.testing.exchange import Exchange
 from intact.testing.lock import FORMAT, VERSION, difference, read_lock
 from intact.testing.server import RequestRecorder
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 SUITE = """
@@ -194,7 +195,7 @@ def test_the_end_of_a_stream_is_waited_for() -> None:
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
     thread = threading.Thread(target=lambda: asyncio.run(recorder(scope, None, send)))
     thread.start()
-    answered.wait(10)
+    answered.wait(PATIENCE)
     assert [reply for _, _, reply in recorder.take()] == [b"[DONE]"]
     thread.join()
 
