@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from intact.parallel import start
 from intact.parallel.executor import ParallelExecutor
 from support.folders import write_folder
 from support.models import real_model
+from support.namespaces import wait_until
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 from support.variants import VARIANTS
 
@@ -168,7 +169,7 @@ def test_closing_ends_the_processes(path: Path) -> None:
 @needs_proc
 def test_no_process_outlives_a_killed_parent(path: Path) -> None:
     load = f"import intact, time; m = intact.load({str(path)!r}, tensor_parallel=2)"
-    code = f"{load}; print('up', flush=True); time.sleep(60)"
+    code = f"{load}; print('up', flush=True); time.sleep(3600)"
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"up\n"
@@ -177,11 +178,7 @@ def test_no_process_outlives_a_killed_parent(path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(100):
-        if not Path(f"/proc/{ranks[0]}").exists():
-            return
-        time.sleep(0.1)
-    pytest.fail("the rank goes on without rank 0")
+    wait_until(lambda: not Path(f"/proc/{ranks[0]}").exists(), "the end of the rank", PATIENCE)
 
 
 def ranks_of(parent: int) -> list[int]:

@@ -326,20 +326,21 @@ async def until(condition):
 
 def test_a_model_that_nobody_uses_is_unloaded_and_loaded_again(tiny_path):
     async def scene():
-        settings = ServerSettings(unload_seconds=0.2)
+        settings = ServerSettings(unload_seconds=PATIENCE)
         models, order, held = Models({"a": tiny_path}, Loading(threads=1), settings), [], asyncio.Event()
         (one,) = models.served.values()
         using = asyncio.create_task(leased(models, order, "a", held))
         await until(lambda: order)
         await leased(models, order, "a")
-        await asyncio.sleep(0.4)
-        assert one.model is not None  # in use
+        assert one.unloading is None  # in use
         held.set()
         await using
-        for _ in range(3):
-            await asyncio.sleep(0.1)
-            await leased(models, order, "a")
-            assert one.model is not None  # used again before the time
+        first = one.unloading
+        await leased(models, order, "a")
+        assert first.cancelled()  # used again before the time
+        assert one.unloading.when() > first.when()
+        models._idle = 0.05
+        await leased(models, order, "a")
         await until(lambda: one.model is None)
         await leased(models, order, "a")
         assert one.model is not None

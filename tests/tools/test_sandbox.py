@@ -163,7 +163,7 @@ for pid in (os.getppid(), 1, -1, 0):
         pass
 print('alive')
 """
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     try:
         outcome = run(code, limits=LIMITS, using=using)
         assert outcome.ended in ("ok", "error", "signal")
@@ -175,7 +175,7 @@ print('alive')
 
 def test_no_process_is_signalled_by_way_of_a_descriptor(using: Kind) -> None:
     """The kernel signals the owner of a pipe whose other end was read, as the user who named the owner."""
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     code = f"""
 import ctypes, time
 libc = ctypes.CDLL(None)
