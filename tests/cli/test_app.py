@@ -172,7 +172,13 @@ def test_a_reader_that_goes_away_is_no_error(default_here):
 
 @pytest.mark.parametrize(
     "command",
-    ["--help", "solve --help", "--version", "methods", "methods --json", "info --architectures", "models", "tasks"],
+    [
+        *("--help", "methods --json"),
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ("solve --help", "--version", "methods", "info --architectures", "models", "tasks")
+        ),
+    ],
 )
 def test_a_reader_that_is_gone_is_told_from_a_verdict(command, tmp_path):
     reading, writing = os.pipe()
