@@ -336,11 +336,12 @@ def test_every_answer_has_a_receipt(evaluate, intact_command, place, expected, t
     assert [receipt.result.answer for receipt in receipts] == answers
 
 
-def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, expected, place, tmp_path):
+@pytest.mark.parametrize("other", [("--batch", "3"), pytest.param(("--threads", "2"), marks=pytest.mark.slow)])
+def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, expected, place, tmp_path, other):
     partner = write_tiny(tmp_path / "small.gguf", seed=1)
     mixed = (*ASKED, "--mix", "contrastive:beta=0.75", "--partner", str(partner))
     once = evaluate("--threads", "1", words=mixed)
-    assert evaluate("--threads", "2", "--parallel", "2", words=mixed, file="again.jsonl") == once
+    assert evaluate(*other, "--parallel", "2", words=mixed, file="again.jsonl") == once
     manifest, *records, _ = map(json.loads, once[0].decode().splitlines())
     (model,) = manifest["models"]
     assert model["mix"]["parameters"] == {"alpha": 100_000, "beta": 750_000}

@@ -48,11 +48,12 @@ def whole(path: Path) -> list[tuple[str, bytes]]:
         return texts(model)
 
 
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=SLOW)])
 @pytest.mark.parametrize("ranks", DEGREES)
 def test_texts_and_receipts_are_those_of_one_process(
-    ranks: int | str, path: Path, whole: list[tuple[str, bytes]]
+    ranks: int | str, threads: int, path: Path, whole: list[tuple[str, bytes]]
 ) -> None:
-    with intact.load(path, threads=2, tensor_parallel=ranks) as model:
+    with intact.load(path, threads=threads, tensor_parallel=ranks) as model:
         assert isinstance(model.executor, ParallelExecutor)
         assert texts(model) == whole
         assert model.executor.traffic["exchanges"] > 0
@@ -69,7 +70,7 @@ def test_texts_and_receipts_are_those_of_one_process(
 def test_batches_pages_and_drafts_do_not_matter(
     options: dict[str, Any], path: Path, whole: list[tuple[str, bytes]]
 ) -> None:
-    with intact.load(path, threads=2, tensor_parallel=2, **options) as model:
+    with intact.load(path, threads=1, tensor_parallel=2, **options) as model:
         assert texts(model) == whole
 
 
@@ -99,7 +100,7 @@ def test_profiles_and_the_reference(profile: str, executor: Any, path: Path) -> 
 def parallel(path: Path) -> Iterator[tuple[Model, list[int]]]:
     """A model of three ranks, and the processes of two."""
     before = children()
-    with intact.load(path, threads=2, tensor_parallel=3) as model:
+    with intact.load(path, threads=1, tensor_parallel=3) as model:
         yield model, sorted(children() - before)
 
 

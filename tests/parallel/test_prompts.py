@@ -77,7 +77,7 @@ def prompt_tokens(model: Model) -> int:
 def test_texts_and_receipts_are_those_of_one_process(
     where: str, path: Path, whole: list[tuple[str, bytes]], address: str
 ) -> None:
-    with intact.load(path, threads=2, prefill=address if where == "shard" else where) as model:
+    with intact.load(path, threads=1, prefill=address if where == "shard" else where) as model:
         assert texts(model) == whole
         lengths = sum(len(model.tokenizer.encode(prompt)) for prompt in PROMPTS)
         counts, fetched = model.engine.counters, prompt_tokens(model)
@@ -96,9 +96,9 @@ def test_texts_and_receipts_are_those_of_one_process(
     ],
 )
 def test_batches_pages_and_caps_do_not_matter(options: dict[str, Any], path: Path) -> None:
-    with intact.load(path, threads=2, **options) as model:
+    with intact.load(path, threads=1, **options) as model:
         expected = texts(model)
-    with intact.load(path, threads=2, prefill="local", **options) as model:
+    with intact.load(path, threads=1, prefill="local", **options) as model:
         assert texts(model) == expected
         assert model.engine.stores[0].counts.read > 0
 
