@@ -230,6 +230,7 @@ def test_chats_are_written_the_same(answers: Ask, tmp_path: Path) -> None:
         assert wanted[-2] != wanted[-1]
 
 
+@pytest.mark.slow
 def test_the_default_model(answers: Ask, package: Path, tmp_path: Path) -> None:
     """Its tokenizer, its digests, and the contract's digest of 128 tokens; a receipt of it, and one forged bit."""
     path = real_model("smollm2-135m")

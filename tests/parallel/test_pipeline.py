@@ -419,7 +419,8 @@ def test_folders(variant: str, tmp_path: Path) -> None:
         assert (model.logits([3, 4, 5, 6], raw=True)[0] == expected).all()
 
 
-@pytest.mark.parametrize("stages", [2, pytest.param("here*1,local*5,local*2", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stages", [2, "here*1,local*5,local*2"])
 def test_smollm2(stages: int | str) -> None:
     name = real_model("smollm2-135m")
     with intact.load(name) as model:

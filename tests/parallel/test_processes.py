@@ -228,7 +228,8 @@ def test_an_address_that_does_not_answer_is_named(path: Path) -> None:
         intact.load(path, tensor_parallel="127.0.0.1:1")
 
 
-@pytest.mark.parametrize("ranks", [3, pytest.param(2, marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [3, 2])
 def test_smollm2(ranks: int) -> None:
     name = real_model("smollm2-135m")
     with intact.load(name) as model:
