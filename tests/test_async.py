@@ -14,11 +14,11 @@ from intact.engine.driver import LINGER
 from intact.engine.sampling import constraints
 from intact.engine.streaming import UNREAD
 from intact.errors import CapacityError, ParameterError
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 CONTEXT = 1024
 SAMPLED = {"temperature": 1.0, "seed": 3, "ignore_eos": True}
-PATIENCE = 15  # seconds, for what must happen but may take a while on a busy machine
 DRAFTED = 32  # more tokens than one step can bring by drafts
 
 

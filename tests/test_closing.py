@@ -12,11 +12,11 @@ import pytest
 import intact
 from intact.errors import ModelError
 from support.models import real_model
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 CLOSED = r"the model tiny\.gguf has been closed: load it again"
 ENDLESS = {"max_tokens": 4000, "temperature": 1.0, "ignore_eos": True}
-PATIENCE = 30
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from intact.bench.shapes import tokenizer_metadata
 from support.models import real_model
+from support.tiny import write_tiny
 from support.vision import write_vision
 
 ROOT = Path(__file__).parent.parent
@@ -23,16 +25,31 @@ PAGES = [
 NEEDS_A_MODEL = ("intact.load(", "open_checkpoint(")
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def model_of(name: str, folder: Path) -> Path:
+    """Return the file of a model that stands for the default one: the real one, or a tiny one of random weights."""
+    if name == "real":
+        return real_model("smollm2-135m")
+    words = tokenizer_metadata(301)
+    words["tokenizer.ggml.tokens"] = [*words["tokenizer.ggml.tokens"][:-3], "ye", "yes", "no"]
+    words["tokenizer.ggml.merges"] = ["y e", "ye s", "n o", *words["tokenizer.ggml.merges"][:-3]]
+    return write_tiny(folder / "tiny.gguf", "llama", layers=16, context=2048, metadata=words)
+
+
+@pytest.fixture(params=["tiny", pytest.param("real", marks=pytest.mark.slow)])
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models that holds the default one, and a classifier of images."""
+    return home_with(model_of(request.param, tmp_path), tmp_path, monkeypatch)
+
+
+def home_with(model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a folder hold a model in the place of the default one, and a classifier of images."""
     from intact.catalogue import CATALOGUE, DEFAULT
 
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / CATALOGUE[DEFAULT].file).symlink_to(real_model("smollm2-135m"))
-    write_vision(tmp_path / "vit", "vit")
-    monkeypatch.setenv("INTACT_HOME", str(tmp_path))
-    return tmp_path
+    (folder / "models").mkdir()
+    (folder / "models" / CATALOGUE[DEFAULT].file).symlink_to(model)
+    write_vision(folder / "vit", "vit")
+    monkeypatch.setenv("INTACT_HOME", str(folder))
+    return folder
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if ">>>" in p.read_text()], ids=lambda p: p.name)
@@ -62,12 +79,18 @@ def test_examples_of_a_page_run(page: Path, home: Path, monkeypatch: pytest.Monk
         exec(block, names)
 
 
-def test_the_transcript_of_the_readme_is_what_its_commands_print(home: Path) -> None:
+@pytest.mark.parametrize("pattern", [r"--receipt|verify sky", pytest.param("", marks=pytest.mark.slow)])
+def test_the_transcript_of_the_readme_is_what_its_commands_print(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_with(real_model("smollm2-135m"), tmp_path, monkeypatch)
     text = (ROOT / "README.md").read_text().partition("<!-- transcript -->\n```console\n")[2].partition("```")[0]
     exchanges = re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", text, flags=re.MULTILINE)
     assert len(exchanges) >= 5
     environment = dict(os.environ, PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     for command, output in exchanges:
+        if not re.search(pattern, command):
+            continue
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=home,

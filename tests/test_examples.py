@@ -40,6 +40,7 @@ def test_an_example_takes_the_default_model_if_none_is_given(example, tiny, monk
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
 def test_the_default_model_knows_capitals(monkeypatch, capsys):
     """An answer of a real model, which is the same on every machine."""
     chat = next(path for path in EXAMPLES if path.stem == "chat")

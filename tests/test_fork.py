@@ -15,6 +15,7 @@ import pytest
 import intact
 from intact.library import Model
 from support.child import in_child
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 pytestmark = [
@@ -49,7 +50,7 @@ def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest
 
     def held(*parts: Any) -> Any:
         inside.set()
-        assert go.wait(60)
+        assert go.wait(PATIENCE)
         return step(*parts)
 
     monkeypatch.setattr(model.executor, method, held)
@@ -66,12 +67,12 @@ def test_a_child_of_a_model_at_work_is_told_so(model: Model, monkeypatch: pytest
     work = {"step": lambda: model.generate("abc", max_tokens=2), "step_float": lambda: model.logits("abc")}
     thread = threading.Thread(target=work[method])
     thread.start()
-    inside.wait(60)
+    inside.wait(PATIENCE)
     try:
         assert in_child(refused)
     finally:
         go.set()
-        thread.join(60)
+        thread.join(PATIENCE)
     assert model.generate("abc", max_tokens=2)
 
 
@@ -80,7 +81,7 @@ def test_a_child_ends_a_stream_that_a_collector_has_just_closed(model: Model, mo
     expected = model.generate("abc", max_tokens=4)[0][0].text
     driver, come = model._driver, threading.Event()
     work = driver._work
-    monkeypatch.setattr(driver, "_work", lambda: come.wait(60) and work())
+    monkeypatch.setattr(driver, "_work", lambda: come.wait(PATIENCE) and work())
     cycle: list[Any] = [model.stream("some text", max_tokens=100, ignore_eos=True)]
     cycle.append(cycle)
     next(cycle[0])
@@ -95,7 +96,7 @@ def test_a_child_ends_a_stream_that_a_collector_has_just_closed(model: Model, mo
 
     assert in_child(goes_on)
     come.set()
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while model.engine.queue:
         assert time.monotonic() < end
         time.sleep(0.002)

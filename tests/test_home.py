@@ -17,6 +17,6 @@ def test_a_variable_that_names_nobody_s_home_is_refused(variable, monkeypatch):
         data_folder() if variable == "INTACT_DATA" else conformance.default_model()
 
 
-def test_so_is_a_reward_model():
+def test_a_reward_model_in_nobody_s_home_is_refused():
     with pytest.raises(ParameterError, match="no home folder is known for '~nobody-of-that-name'"):
         base.open_reward(NOBODY)

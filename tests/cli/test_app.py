@@ -14,6 +14,7 @@ from intact.catalogue import CATALOGUE, DEFAULT
 from intact.cli import main
 from intact.cli.app import run_app
 from support import speaker as speaker_module
+from support.patience import PATIENCE
 
 COMMANDS = [
     *("run", "chat", "superposed", "solve", "methods", "check", "embed", "rerank", "serve", "shard"),
@@ -88,7 +89,7 @@ def test_the_shell_is_offered_commands_and_models(default_here):
     def complete(words):
         variables = {"_INTACT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()))}
         process = start(module="support.completion", **variables)
-        return process.communicate(timeout=20)[0].decode().split()
+        return process.communicate(timeout=PATIENCE)[0].decode().split()
 
     assert complete("intact ") == COMMANDS
     assert complete("intact pull ") == list(CATALOGUE)
@@ -142,7 +143,7 @@ def test_ctrl_c_stops_an_answer_without_a_traceback(default_here):
     process = start("run", "hello", module="support.speaker", SPEAKER_DELAY="0.05")
     first = process.stdout.read(3)
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=20)[1]
+    errors = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
     assert first == b"The"
     assert errors == b"\n"
@@ -166,20 +167,26 @@ def test_a_reader_that_goes_away_is_no_error(default_here):
     process.stdout.read(3)
     process.stdout.close()
     errors = process.stderr.read()
-    assert process.wait(20) == 141
+    assert process.wait(PATIENCE) == 141
     assert errors == b""
 
 
 @pytest.mark.parametrize(
     "command",
-    ["--help", "solve --help", "--version", "methods", "methods --json", "info --architectures", "models", "tasks"],
+    [
+        *("--help", "methods --json"),
+        *(
+            pytest.param(one, marks=pytest.mark.slow)
+            for one in ("solve --help", "--version", "methods", "info --architectures", "models", "tasks")
+        ),
+    ],
 )
 def test_a_reader_that_is_gone_is_told_from_a_verdict(command, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
         process = start(*command.split(), stdout=closed, INTACT_HOME=str(tmp_path))
-        assert (process.communicate(timeout=60)[1], process.returncode) == (b"", 141)
+        assert (process.communicate(timeout=PATIENCE)[1], process.returncode) == (b"", 141)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -193,7 +200,7 @@ def test_errors_are_red_on_a_terminal_unless_no_color(setting, coloured):
     process = subprocess.Popen(
         [sys.executable, "-m", "intact.cli", "pull", "nothing"], stderr=theirs, stdout=theirs, env=environment
     )
-    assert process.wait(20) == 2
+    assert process.wait(PATIENCE) == 2
     os.close(theirs)
     time.sleep(0.05)
     text = os.read(ours, 10_000).decode()

@@ -4,7 +4,6 @@ import json
 import os
 import stat
 import sys
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -97,9 +96,7 @@ def test_ctrl_c_ends_the_answer_and_keeps_it(tiny, state):
         terminal.expect(PROMPT)
         terminal.press("half a line")
         terminal.expect("half a line")
-        time.sleep(0.3)  # readline sees a signal only while it waits for keys, which it does soon after its echo
-        terminal.press("\x03")
-        terminal.expect("(Ctrl-D leaves)")
+        terminal.press_until("\x03", "(Ctrl-D leaves)")  # readline sees a signal only while it waits for keys
         terminal.expect(PROMPT)
         terminal.press("/show\r")
         assert "assistant: " in terminal.expect("temperature 1")

@@ -101,20 +101,24 @@ def test_more_samples_take_over_those_that_were_drawn(evaluate, tmp_path):
         assert json.loads(one)["samples"] == json.loads(other)["samples"][:2]
 
 
-def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(place, expected, tmp_path):
+@pytest.mark.parametrize(
+    "strikes", [[("step", 2)], pytest.param([("statement", 3), ("step", 5), ("statement", 2)], marks=pytest.mark.slow)]
+)
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(place, expected, tmp_path, strikes):
     def start(file, point="step", count=0):
         words = ["eval", str(place / "tiny.gguf"), *ASKED, "--out", str(file), "--parallel", "1", "--threads", "1"]
         return run(words, {"INTACT_DATA": str(place / "data")}, point, count)
 
     whole, file = start(tmp_path / "whole.jsonl"), tmp_path / "run.jsonl"
-    finished, journal = 0, tmp_path / "run.journal" / "journal.sqlite"
-    for point, share in (("statement", 3), ("step", 5), ("statement", 2)):
+    before, finished, journal = 0, 0, tmp_path / "run.journal" / "journal.sqlite"
+    for point, share in strikes:
         ended = start(file, point, whole.counted[point] // share)
         assert ended.killed
         assert not file.exists()
         before, (finished, _) = finished, entries(journal)
         assert finished >= before
-    assert finished > before > 0, "the last took over what the first had finished, and went on"
+    assert finished > before, "the last took over what the first had finished, and went on"
+    assert before > 0 or len(strikes) == 1
     last = start(file)
     assert (file.read_bytes(), file.with_suffix(".traces.jsonl").read_bytes()) == expected
     assert 0 < last.counted["step"] < whole.counted["step"], "what was finished has been written again"
@@ -332,11 +336,12 @@ def test_every_answer_has_a_receipt(evaluate, intact_command, place, expected, t
     assert [receipt.result.answer for receipt in receipts] == answers
 
 
-def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, expected, place, tmp_path):
+@pytest.mark.parametrize("other", [("--batch", "3"), pytest.param(("--threads", "2"), marks=pytest.mark.slow)])
+def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, expected, place, tmp_path, other):
     partner = write_tiny(tmp_path / "small.gguf", seed=1)
     mixed = (*ASKED, "--mix", "contrastive:beta=0.75", "--partner", str(partner))
     once = evaluate("--threads", "1", words=mixed)
-    assert evaluate("--threads", "2", "--parallel", "2", words=mixed, file="again.jsonl") == once
+    assert evaluate(*other, "--parallel", "2", words=mixed, file="again.jsonl") == once
     manifest, *records, _ = map(json.loads, once[0].decode().splitlines())
     (model,) = manifest["models"]
     assert model["mix"]["parameters"] == {"alpha": 100_000, "beta": 750_000}

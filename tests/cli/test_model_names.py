@@ -12,6 +12,7 @@ from intact.catalogue import CATALOGUE, DEFAULT
 from intact.errors import ParameterError
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 REPO = "someone/Tiny-GGUF"
@@ -126,7 +127,7 @@ def test_on_a_terminal_a_missing_model_is_pulled_after_a_question(hub):
         )
         os.close(theirs)
         os.write(mine, text)
-        out = process.communicate(timeout=60)[0]
+        out = process.communicate(timeout=PATIENCE)[0]
         said = b""
         try:
             while part := os.read(mine, 4096):

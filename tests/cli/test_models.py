@@ -14,6 +14,7 @@ from intact.receipts.identity import digests_of
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve
 from support.models import real_model
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 
@@ -96,7 +97,7 @@ def test_ctrl_c_in_a_pull_leaves_nothing_under_the_name(home, monkeypatch):
         process = subprocess.Popen([sys.executable, "-m", "intact.cli", "pull"], stderr=subprocess.PIPE)
         deaf.accept()[0].close()
         process.send_signal(signal.SIGINT)
-        errors = process.communicate(timeout=20)[1]
+        errors = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 130
     assert errors == b"\n"
     assert not list((home / "models").glob("*.gguf"))

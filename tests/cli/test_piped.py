@@ -12,6 +12,7 @@ import pytest
 from intact.cli import run
 from intact.cli.run import parse
 from intact.errors import ParameterError
+from support.patience import PATIENCE
 from support.speaker import SENTENCE
 
 
@@ -105,8 +106,8 @@ def test_a_process_answers_what_is_piped_to_it(tmp_path):
     environment = {**os.environ, "INTACT_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     (tmp_path / "model.gguf").touch()
     words = [sys.executable, "-m", "support.speaker", "run", "-m", str(tmp_path / "model.gguf")]
-    asked = subprocess.run(words, input=b"Why?\n", capture_output=True, env=environment, timeout=120, check=False)
+    asked = subprocess.run(words, input=b"Why?\n", capture_output=True, env=environment, timeout=PATIENCE, check=False)
     assert (asked.returncode, asked.stdout, asked.stderr) == (0, (SENTENCE * 20 + "\n").encode(), b"")
-    empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=120)
+    empty = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env=environment, timeout=PATIENCE)
     assert (empty.returncode, empty.stdout) == (2, b"")
     assert empty.stderr == b"error: standard input is empty: there is nothing to answer\n"

@@ -176,6 +176,7 @@ def test_an_empty_prompt_is_an_error(intact_command):
     assert "PROMPT is empty" in result.err
 
 
+@pytest.mark.slow
 def test_a_real_model_answers(intact_command):
     path = real_model("smollm2-135m")
     arguments = ("run", "-m", path, "Why is the sky blue?", "--max-tokens", "16")

@@ -24,7 +24,7 @@ def texts(tmp_path):
     return file
 
 
-def test_it_prints_what_the_decoder_writes(intact_command, path, texts):
+def test_the_command_prints_what_the_decoder_writes(intact_command, path, texts):
     with intact.load(path, drafter="off") as model:
         table = NGrams.of_lines(model.tokenizer, TEXTS)
         with SuperposedDecoder(model, table) as decoder:

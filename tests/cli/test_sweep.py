@@ -71,11 +71,12 @@ def test_more_problems_use_the_answers_of_a_smaller_sweep(sweep, tmp_path):
     assert after - before < alone, "the larger sweep took over what the smaller one had answered"
 
 
-def test_a_sweep_that_is_killed_twice_ends_with_the_same_bytes(sweep, place, tmp_path):
+@pytest.mark.parametrize("strikes", [(15,), pytest.param((15, 10), marks=pytest.mark.slow)])
+def test_a_sweep_that_is_killed_ends_with_the_same_bytes(sweep, place, tmp_path, strikes):
     expected = sweep("whole")
     words = ["sweep", *ASKED, "-m", str(place / "tiny.gguf"), "--out", str(tmp_path / "killed"), "--threads", "1"]
     environment = {"INTACT_DATA": str(place / "data")}
-    for count in (15, 10):
+    for count in strikes:
         ended = run(words, environment, "step", count)
         assert ended.killed
         assert not (tmp_path / "killed" / "sweep.json").exists()

@@ -168,7 +168,7 @@ def test_the_next_problems_are_predicted_from_one_answer_to_each(tmp_path):
     assert "90% sure that between 14 and 35 of the next 100 are right" in " ".join(found.words())
 
 
-def test_it_is_plain_json(run):
+def test_a_calibration_is_plain_json(run):
     found = json.loads(json.dumps(run.calibrate(result(SURE), READERS["number"]).as_dict(), allow_nan=False))
     assert list(found) == [
         "task", "sha256", "right", "problems", "level", "chance", "answers", "votes_needed", "abstain", "why", "next",

@@ -62,7 +62,7 @@ def test_undecided_verdicts_wait_for_the_result(records, manifest, tmp_path):
     assert len(read(so_far.path).records) == 1
 
 
-def test_it_is_written_seldom(records, manifest, tmp_path):
+def test_a_partial_result_is_written_seldom(records, manifest, tmp_path):
     so_far = partial.PartialResult(tmp_path / "r.jsonl", Planned, manifest, every=1000)
     for place in range(5):
         so_far.add(done(place, records[place]))

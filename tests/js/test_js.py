@@ -30,6 +30,7 @@ from intact.text import Tokenizer
 from js.conftest import node
 from support.models import real_model
 from support.modules import load
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -229,6 +230,7 @@ def test_chats_are_written_the_same(answers: Ask, tmp_path: Path) -> None:
         assert wanted[-2] != wanted[-1]
 
 
+@pytest.mark.slow
 def test_the_default_model(answers: Ask, package: Path, tmp_path: Path) -> None:
     """Its tokenizer, its digests, and the contract's digest of 128 tokens; a receipt of it, and one forged bit."""
     path = real_model("smollm2-135m")
@@ -373,7 +375,7 @@ def test_a_reader_that_goes_ends_the_command_quietly(package: Path) -> None:
         running.stdout.close()
         assert running.stderr is not None
         assert running.stderr.read() == b""
-        assert running.wait(60) == 141
+        assert running.wait(PATIENCE) == 141
 
 
 def test_what_the_command_refuses(package: Path, tmp_path: Path) -> None:

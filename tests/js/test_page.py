@@ -381,7 +381,7 @@ def test_a_prompt_gives_the_text_of_the_python_package(opened: Open, tmp_path: P
     assert page.inner_text("#try-problem") == 'the temperature must be a number from 0 to 999, like 0.8, got "warm"'
 
 
-def test_it_is_used_by_the_keyboard_alone(opened: Open) -> None:
+def test_the_page_is_used_by_the_keyboard_alone(opened: Open) -> None:
     page = opened()
     reached, choosers = [], []
     page.on("filechooser", lambda chooser: choosers.append(chooser))  # early: the browser learns of it in its own time
@@ -459,7 +459,7 @@ def test_a_server_hands_it_out(chromium: Any, package: Path, tmp_path: Path, mon
         page.close()
 
 
-def test_it_says_what_it_does_to_a_screen_reader(opened: Open) -> None:
+def test_the_page_says_what_it_does_to_a_screen_reader(opened: Open) -> None:
     page = opened()
     assert page.get_by_role("status").first.inner_text() == "Choose a receipt and the model's file."
     for label in ("Receipt", "Model", "Prompt", "Temperature", "Seed", "Most tokens", "Conformance set"):

@@ -1,7 +1,9 @@
 """Cuts of programs: ranges that cover everything once, and the logits of the whole program at every degree."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,15 @@ from support.variants import VARIANTS
 
 ARCHITECTURES = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "starcoder2"]
 SHARES = [(1, 1), (1, 1, 1), (3, 1), (1, 5, 2)]
+
+
+def covering(first: Sequence[Any], second: Sequence[Any]) -> list[Any]:
+    """Return all pairs of two parameters; those are slow without which each value of both occurs."""
+    return [
+        pytest.param(a, b, marks=[] if (i - j) % min(len(first), len(second)) == 0 else pytest.mark.slow)
+        for i, a in enumerate(first)
+        for j, b in enumerate(second)
+    ]
 
 
 @given(st.integers(1, 500), st.lists(st.integers(1, 9), min_size=1, max_size=8), st.sampled_from([1, 16]))
@@ -88,7 +99,7 @@ def steps() -> list[Step]:
     ]
 
 
-def native(profile: str = "int8", tier: str | None = None, threads: int = 2) -> Make:
+def native(profile: str = "int8", tier: str | None = None, threads: int = 1) -> Make:
     def make(program: Program, exchange: Exchanger | None) -> Executor:
         return NativeExecutor(program, profile, threads, tier, exchange=exchange)
 
@@ -107,18 +118,16 @@ def assert_same(program: Program, make: Make, shares: tuple[int, ...], which: li
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("shares", SHARES)
-@pytest.mark.parametrize(
-    "architecture", ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "starcoder2"]
-)
+@pytest.mark.parametrize(("architecture", "shares"), covering(ARCHITECTURES, SHARES))
 def test_cut_programs_give_the_same_logits(architecture: str, shares: tuple[int, ...], tmp_path: Path) -> None:
     assert_same(program_of(write_tiny(tmp_path / "m.gguf", architecture)), native(), shares, steps())
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("variant", ["qwen2", "qwen3-untied", "llama-biases", "phi4-mini", "cohere2"])
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_so_do_those_of_folders(variant: str, ranks: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variant", "ranks"), covering(["qwen2", "qwen3-untied", "llama-biases", "phi4-mini", "cohere2"], [2, 4])
+)
+def test_cut_programs_of_folders_give_the_same_logits(variant: str, ranks: int, tmp_path: Path) -> None:
     program = program_of(write_folder(tmp_path / "m", VARIANTS[variant], variant))
     heads = next(op for op in program.ops if isinstance(op, Attend))
     if ranks > heads.heads:
@@ -134,7 +143,7 @@ def test_so_do_those_of_folders(variant: str, ranks: int, tmp_path: Path) -> Non
         *(f"int8+kv-{codec}" for codec in CODECS),
     ],
 )
-def test_so_do_other_profiles(profile: str, tmp_path: Path) -> None:
+def test_cut_programs_of_every_profile_give_the_same_logits(profile: str, tmp_path: Path) -> None:
     which = steps()
     which = [step for step in which if all(chunk.parents is None for chunk in step[0])] if profile == "fp32" else which
     program = program_of(write_tiny(tmp_path / "m.gguf", "qwen3"))
@@ -142,9 +151,8 @@ def test_so_do_other_profiles(profile: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("tier", available_tiers())
-def test_so_does_every_tier(tier: str, threads: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tier", "threads"), covering(available_tiers(), [1, 3]))
+def test_cut_programs_on_every_tier_give_the_same_logits(tier: str, threads: int, tmp_path: Path) -> None:
     program = program_of(write_tiny(tmp_path / "m.gguf", "llama"))
     assert_same(program, native(tier=tier, threads=threads), (1, 1), steps())
 

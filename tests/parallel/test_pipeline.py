@@ -111,7 +111,7 @@ def steps(trees: bool = True) -> list[Step]:
     ]
 
 
-def native(profile: str = "int8", tier: str | None = None, threads: int = 2) -> Make:
+def native(profile: str = "int8", tier: str | None = None, threads: int = 1) -> Make:
     def make(program: Program, exchange: Exchanger | None) -> Executor:
         return NativeExecutor(program, profile, threads, tier, exchange=exchange)
 
@@ -140,13 +140,14 @@ def program_of(path: Path) -> Program:
 @pytest.mark.parametrize(
     ("shares", "part_rows"), [((1,), 64), ((1, 1), 7), ((3, 1), 64), ((1, 2, 1), 1), ((1,) * 4, 9)]
 )
-def test_stages_give_the_same_logits(shares: tuple[int, ...], part_rows: int, path: Path) -> None:
-    assert_same(program_of(path), native(), shares, part_rows)
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=SLOW)])
+def test_stages_give_the_same_logits(threads: int, shares: tuple[int, ...], part_rows: int, path: Path) -> None:
+    assert_same(program_of(path), native(threads=threads), shares, part_rows)
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("architecture", divisible())
-def test_so_do_all_architectures(architecture: str, tmp_path: Path) -> None:
+def test_stages_of_every_architecture_give_the_same_logits(architecture: str, tmp_path: Path) -> None:
     program = program_of(write_tiny(tmp_path / "m.gguf", architecture))
     assert_same(program, native(), (1,) * min(2, len(segments(program).layers)), 16)
 
@@ -173,13 +174,13 @@ def test_gemma_4_is_divided_where_its_layers_share_nothing(tmp_path: Path) -> No
         *(f"int8+kv-{codec}" for codec in CODECS),
     ],
 )
-def test_so_do_other_profiles(profile: str, path: Path) -> None:
+def test_stages_of_every_profile_give_the_same_logits(profile: str, path: Path) -> None:
     assert_same(program_of(path), native(profile), (1, 1), 16)
 
 
 @pytest.mark.native
 @pytest.mark.parametrize("tier", available_tiers())
-def test_so_does_every_tier(tier: str, path: Path) -> None:
+def test_stages_on_every_tier_give_the_same_logits(tier: str, path: Path) -> None:
     assert_same(program_of(path), native(tier=tier, threads=1), (1, 3), 16)
 
 
@@ -261,10 +262,11 @@ def test_layers_follow_the_shares(path: Path) -> None:
 @pytest.mark.parametrize(
     "stages", [3, pytest.param(4, marks=SLOW), "here*3,local", pytest.param("local*3", marks=SLOW)]
 )
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=SLOW)])
 def test_texts_and_receipts_are_those_of_one_process(
-    stages: int | str, path: Path, whole: list[tuple[str, bytes]]
+    stages: int | str, threads: int, path: Path, whole: list[tuple[str, bytes]]
 ) -> None:
-    with intact.load(path, threads=2, pipeline_parallel=stages) as model:
+    with intact.load(path, threads=threads, pipeline_parallel=stages) as model:
         assert isinstance(model.executor, PipelineExecutor)
         assert texts(model) == whole
         traffic = model.executor.traffic
@@ -284,7 +286,7 @@ def test_texts_and_receipts_are_those_of_one_process(
 def test_batches_pages_and_drafts_do_not_matter(
     options: dict[str, Any], path: Path, whole: list[tuple[str, bytes]]
 ) -> None:
-    with intact.load(path, threads=2, pipeline_parallel=2, **options) as model:
+    with intact.load(path, threads=1, pipeline_parallel=2, **options) as model:
         assert texts(model) == whole
 
 
@@ -318,12 +320,12 @@ def address(path: Path) -> str:
 def test_a_shard_takes_a_stage_as_it_takes_a_part_of_every_matrix(
     path: Path, whole: list[tuple[str, bytes]], address: str
 ) -> None:
-    with intact.load(path, threads=2, pipeline_parallel=f"here*3,{address}") as model:
+    with intact.load(path, threads=1, pipeline_parallel=f"here*3,{address}") as model:
         assert texts(model) == whole
         assert isinstance(model.executor, PipelineExecutor)
         own, its = model.executor.memory
         assert (model.executor.page_bytes, own.page_bytes) == (own.page_bytes, 3 * its.page_bytes)
-    with intact.load(path, threads=2, tensor_parallel=f"here*2,{address}") as model:
+    with intact.load(path, threads=1, tensor_parallel=f"here*2,{address}") as model:
         assert texts(model) == whole
 
 
@@ -357,7 +359,7 @@ def test_bad_settings_are_refused_before_anything_starts(options: dict[str, Any]
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @pytest.mark.parametrize("lost", [1, 2])
 def test_a_stage_that_dies_ends_requests_with_its_name(lost: int, path: Path) -> None:
-    with intact.load(path, threads=2, pipeline_parallel=3) as model:
+    with intact.load(path, threads=1, pipeline_parallel=3) as model:
         assert isinstance(model.executor, PipelineExecutor)
         name = model.executor.channels[lost - 1].name
         stream = model.stream("one", max_tokens=60, temperature=1.0, ignore_eos=True)
@@ -376,7 +378,7 @@ def test_until_a_stage_dies_texts_are_right(seed: int, path: Path) -> None:
     with intact.load(path) as model:
         expected = model.generate(PROMPTS[0], **options)[0][0].text
     random, text, said = Random(seed), "", ""
-    with intact.load(path, threads=2, pipeline_parallel=3) as model:
+    with intact.load(path, threads=1, pipeline_parallel=3) as model:
         assert isinstance(model.executor, PipelineExecutor)
         name = random.choice(model.executor.channels).name
         timer = Timer(random.uniform(0, 0.5), os.kill, (int(name.rstrip(")").rpartition(" ")[2]), signal.SIGKILL))
@@ -417,7 +419,8 @@ def test_folders(variant: str, tmp_path: Path) -> None:
         assert (model.logits([3, 4, 5, 6], raw=True)[0] == expected).all()
 
 
-@pytest.mark.parametrize("stages", [2, pytest.param("here*1,local*5,local*2", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stages", [2, "here*1,local*5,local*2"])
 def test_smollm2(stages: int | str) -> None:
     name = real_model("smollm2-135m")
     with intact.load(name) as model:

@@ -29,6 +29,7 @@ from intact.parallel.shard import listen_at, serve_shard
 from support.child import in_child
 from support.models import real_model
 from support.namespaces import wait_until
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 LONG = "one two three " * 20
@@ -76,7 +77,7 @@ def prompt_tokens(model: Model) -> int:
 def test_texts_and_receipts_are_those_of_one_process(
     where: str, path: Path, whole: list[tuple[str, bytes]], address: str
 ) -> None:
-    with intact.load(path, threads=2, prefill=address if where == "shard" else where) as model:
+    with intact.load(path, threads=1, prefill=address if where == "shard" else where) as model:
         assert texts(model) == whole
         lengths = sum(len(model.tokenizer.encode(prompt)) for prompt in PROMPTS)
         counts, fetched = model.engine.counters, prompt_tokens(model)
@@ -95,9 +96,9 @@ def test_texts_and_receipts_are_those_of_one_process(
     ],
 )
 def test_batches_pages_and_caps_do_not_matter(options: dict[str, Any], path: Path) -> None:
-    with intact.load(path, threads=2, **options) as model:
+    with intact.load(path, threads=1, **options) as model:
         expected = texts(model)
-    with intact.load(path, threads=2, prefill="local", **options) as model:
+    with intact.load(path, threads=1, prefill="local", **options) as model:
         assert texts(model) == expected
         assert model.engine.stores[0].counts.read > 0
 
@@ -169,7 +170,9 @@ def test_prompts_of_a_process_that_died_are_computed_here(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(20))
-def test_so_they_are_whenever_it_dies(seed: int, path: Path, whole: list[tuple[str, bytes]], names: list[str]) -> None:
+def test_texts_are_right_whenever_the_process_of_prompts_dies(
+    seed: int, path: Path, whole: list[tuple[str, bytes]], names: list[str]
+) -> None:
     with intact.load(path, prefill="local") as model:
         timer = Timer(Random(seed).uniform(0, 0.5), kill, names)
         timer.start()
@@ -201,7 +204,7 @@ class Stuck:
 
     def fetch(self, tokens: NDArray[np.int32], keys: Sequence[bytes], first: int) -> None:
         self.asked.set()
-        self.ended.wait(60)
+        self.ended.wait(PATIENCE)
         raise WorkerError("it has ended")
 
     def close(self) -> None:
@@ -225,11 +228,11 @@ def test_other_requests_go_on_while_pages_are_awaited(
     options: dict[str, Any] = {"max_tokens": 8, "temperature": 1.0, "seed": 5, "ignore_eos": True}
     waiting = Thread(target=lambda: found.append(model.generate(LONG, n=2, **options)))
     waiting.start()
-    assert source.asked.wait(60)
+    assert source.asked.wait(PATIENCE)
     assert model.generate("a", max_tokens=4)[0][0].text
     assert not found
     source.close()
-    waiting.join(60)
+    waiting.join(PATIENCE)
     assert [one.text for one in found[0][0]] == [text for text, _ in whole[:2]]
 
 
@@ -238,7 +241,7 @@ def test_a_request_that_waits_is_cancelled(stuck: tuple[Model, Stuck]) -> None:
 
     async def run() -> None:
         task = asyncio.create_task(model.agenerate(LONG, max_tokens=8))
-        await asyncio.to_thread(source.asked.wait, 60)
+        await asyncio.to_thread(source.asked.wait, PATIENCE)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
@@ -264,9 +267,9 @@ def test_closing_the_model_ends_a_request_that_waits(stuck: tuple[Model, Stuck])
 
     waiting = Thread(target=lambda: asyncio.run(run()))
     waiting.start()
-    assert source.asked.wait(60)
+    assert source.asked.wait(PATIENCE)
     model.close()
-    waiting.join(60)
+    waiting.join(PATIENCE)
     assert not waiting.is_alive()
     assert [type(error) for error in errors] == [ModelError]
 
@@ -312,7 +315,7 @@ class Held:
 
     def step(self, chunks: Sequence[SequenceChunk], wanted: NDArray[np.int64]) -> NDArray[np.int32]:
         if chunks[0].position >= self._position:
-            assert self.may.wait(60)
+            assert self.may.wait(PATIENCE)
             if self._fails:
                 raise SystemExit
         return self._executor.step(chunks, wanted)
@@ -351,12 +354,12 @@ def test_pages_come_while_the_prompt_is_computed(fails: bool, path: Path) -> Non
             thread.start()
         wait_until(lambda: box.held(keys[1:]) == 2, "the pages of the first step", 60)
         executor.may.set()
-        threads[1].join(60)
+        threads[1].join(PATIENCE)
         assert box.held(keys[1:]) == (2 if fails else 4)
         assert box.held(keys[:1]) == 0  # it was not wanted
         assert bool(errors) == fails
         client.close()
-        threads[0].join(60)
+        threads[0].join(PATIENCE)
         assert not any(thread.is_alive() for thread in threads)
 
 

@@ -77,7 +77,7 @@ def stub(code, read=lambda problem, text: None):
     ("code", "status", "detail"),
     [
         ("while True: pass", "Timeout", "after"),
-        ("import time\ntime.sleep(60)", "Timeout", "after"),
+        ("import time\ntime.sleep(3600)", "Timeout", "after"),
         ("import os\nos.abort()", "Error", "signal, status -6"),
         ("import sys\nsys.exit('no such option')", "Error", "no such option"),
         ("while True: print('x' * 10000)", "Error", "bytes of output"),

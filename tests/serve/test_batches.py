@@ -16,7 +16,8 @@ from intact.serve.apis.openai.batches import Batches, BatchRequest, Endpoint
 from intact.serve.apis.openai.files import Files
 from intact.serve.errors import ApiError
 from intact.serve.requests import ChatRequest
-from support.serving import PATIENCE, running
+from support.patience import PATIENCE
+from support.serving import running
 
 KEYS = ("first-client-0123456789", "second-client-0123456789")
 
@@ -305,7 +306,7 @@ async def over(batches, name):
 
 
 def run(scene):
-    return asyncio.run(asyncio.wait_for(scene, 20))
+    return asyncio.run(asyncio.wait_for(scene, PATIENCE))
 
 
 def test_a_cancel_is_not_lost_while_an_answer_is_kept(state):

@@ -18,6 +18,7 @@ from intact.serve.settings import ServerSettings
 from intact.stats.intervals import wilson
 from intact.stats.prediction import predict_right
 from serve.test_command import command
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import write_evaluated, write_tiny
 
@@ -78,7 +79,7 @@ def body(place, number, **own):
 
 
 def ask(server, content):
-    answer = httpx.post(server.url + "/v1/chat/completions", json=content, timeout=60)
+    answer = httpx.post(server.url + "/v1/chat/completions", json=content, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -109,7 +110,7 @@ def test_a_request_may_state_its_level(server, place, calibrating):
 
 
 def test_a_level_is_refused_where_nothing_is_calibrated(server, place):
-    answer = httpx.post(server.url + "/v1/chat/completions", json=body(place, 1, level=0.5), timeout=60)
+    answer = httpx.post(server.url + "/v1/chat/completions", json=body(place, 1, level=0.5), timeout=PATIENCE)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "intact.level")
 
 
@@ -214,7 +215,7 @@ def test_methods_that_no_client_may_choose_and_other_back_ends_are_refused(place
 
 def test_the_command_takes_the_file_and_says_what_is_wrong_with_it(place):
     with command(place / "tiny.gguf", "--calibration", str(place / "run.jsonl")) as (url, process):
-        found = httpx.post(url + "/v1/chat/completions", json=body(place, 0), timeout=90).json()
+        found = httpx.post(url + "/v1/chat/completions", json=body(place, 0), timeout=PATIENCE).json()
         assert found["intact"]["calibrated"]["problems"] == PROBLEMS
     assert "Traceback" not in process.log
     words = ["serve", f"tiny={place / 'tiny.gguf'}", "--port", "0", "--calibration", str(place / "data")]

@@ -10,6 +10,7 @@ from contextlib import closing
 import httpx
 import pytest
 
+from support.patience import PATIENCE
 from support.serving import running
 
 KEYS = ("first-client-0123456789",)
@@ -44,17 +45,17 @@ def server(tiny_path, jumping):
 
 
 def post(server, body):
-    return httpx.post(server.url + "/v1/chat/completions", json=body, headers=HEADERS, timeout=60)
+    return httpx.post(server.url + "/v1/chat/completions", json=body, headers=HEADERS, timeout=PATIENCE)
 
 
 def test_requests_wait_and_end_as_ever(server, jumping, monkeypatch):
     served = server.service.models.served["tiny"]
     admission, engine = served.admission, served.loaded.engine
     url, may_step, step = server.url + "/v1/chat/completions", threading.Event(), engine.step
-    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())  # nothing ends before all came
+    monkeypatch.setattr(engine, "step", lambda: may_step.wait(PATIENCE) and step())  # nothing ends before all came
 
     async def scene():
-        async with httpx.AsyncClient(headers=HEADERS, timeout=60) as client:
+        async with httpx.AsyncClient(headers=HEADERS, timeout=PATIENCE) as client:
             under_way = [asyncio.create_task(client.post(url, json=LONG | {"seed": i})) for i in range(4)]
             while admission.running < 2 or admission.waiting < 2:
                 await asyncio.sleep(0.002)
@@ -84,7 +85,7 @@ def test_a_deadline_is_neither_early_nor_late(server):
 
 def test_what_is_kept_stays_and_connections_stay_open(server):
     answer = post(server, SHORT | {"intact": {"receipt": True}}).json()
-    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as quiet:
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)) as quiet:
         quiet.connect()
         for _ in range(3):
             connection = quiet.sock
@@ -99,6 +100,6 @@ def test_what_is_kept_stays_and_connections_stay_open(server):
 
 def test_a_stream_under_way_goes_on(server):
     with httpx.stream(
-        "POST", server.url + "/v1/chat/completions", json=LONG | {"stream": True}, headers=HEADERS, timeout=60
+        "POST", server.url + "/v1/chat/completions", json=LONG | {"stream": True}, headers=HEADERS, timeout=PATIENCE
     ) as answer:
         assert b"[DONE]" in answer.read()

@@ -9,13 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 
 from support.examples import examples
+from support.patience import PATIENCE
 
 QUICK = settings(examples(6), suppress_health_check=list(HealthCheck))
 
 
 def described(url):
     """The server's own document, but that it knows the model's name, and asks for short texts."""
-    with urllib.request.urlopen(url + "/openapi.json", timeout=20) as answer:
+    with urllib.request.urlopen(url + "/openapi.json", timeout=PATIENCE) as answer:
         document = json.load(answer)
     for form in document["components"]["schemas"].values():
         properties = form.get("properties", {})
@@ -41,7 +42,7 @@ def test_no_request_makes_the_server_fail(server):
             @QUICK
             @given(case=operation.as_strategy(generation_mode=mode))
             def check(case):
-                case.call_and_validate(base_url=server.url, checks=[not_a_server_error], timeout=30)
+                case.call_and_validate(base_url=server.url, checks=[not_a_server_error], timeout=PATIENCE)
 
             check()
     assert seen >= 15

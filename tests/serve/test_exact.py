@@ -6,8 +6,10 @@ import random
 import re
 
 import httpx
+import pytest
 
 from intact.serve.models import Loading
+from support.patience import PATIENCE
 from support.serving import running
 
 STRANGERS = 200
@@ -45,13 +47,14 @@ def requests_of(n: int) -> list[tuple[str, dict]]:
 
 async def together(url: str, asked: list[tuple[str, dict]]) -> list[bytes]:
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, limits=limits) as client:
         answers = await asyncio.gather(*[client.post(path, json=body) for path, body in asked])
     assert all(answer.status_code == 200 for answer in answers), [a.text for a in answers if a.status_code != 200][:3]
     return [answer.content for answer in answers]
 
 
-def test_bytes_depend_on_the_request_alone(tiny_path):
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_bytes_depend_on_the_request_alone(tiny_path, threads):
     asked = requests_of(12)
     with running({"tiny": tiny_path}) as server:
         alone = [asyncio.run(together(server.url, [one]))[0] for one in asked]
@@ -59,7 +62,7 @@ def test_bytes_depend_on_the_request_alone(tiny_path):
         strangers = requests_of(STRANGERS)[len(asked) :]
         crowd = asyncio.run(together(server.url, strangers + asked))[len(strangers) :]
         server.settle(server.idle)
-    small = Loading(threads=2, cache_bytes=150_000)  # another machine, as it were: threads, and hardly any memory
+    small = Loading(threads=threads, cache_bytes=150_000)  # another machine, as it were: hardly any memory
     with running({"tiny": tiny_path}, small) as server:
         again = asyncio.run(together(server.url, asked))
         assert server.service.models.served["tiny"].loaded.engine.index.evictions

@@ -9,6 +9,7 @@ from intact.errors import IntactError
 from intact.serve.errors import ApiError
 from intact.serve.leniency import IGNORED
 from intact.serve.requests import ChatRequest, CompletionRequest
+from support.patience import PATIENCE
 from support.serving import running
 
 CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8, "seed": 3}
@@ -36,7 +37,7 @@ def strict(tiny_path):
 
 def post(server, body):
     path = "/v1/chat/completions" if "messages" in body else "/v1/completions"
-    return httpx.post(server.url + path, json=body, timeout=60)
+    return httpx.post(server.url + path, json=body, timeout=PATIENCE)
 
 
 def text(answer):
@@ -59,7 +60,7 @@ def test_harmless_fields_change_nothing_but_a_header(server):
 
 def test_a_stream_has_the_header_too(server):
     with httpx.stream(
-        "POST", server.url + "/v1/chat/completions", json=CHAT | {"stream": True, "keep_alive": -1}, timeout=60
+        "POST", server.url + "/v1/chat/completions", json=CHAT | {"stream": True, "keep_alive": -1}, timeout=PATIENCE
     ) as answer:
         assert answer.headers["intact-warning"] == "keep_alive is ignored"
         assert answer.read().endswith(b"data: [DONE]\n\n")
@@ -68,7 +69,7 @@ def test_a_stream_has_the_header_too(server):
 def test_responses_too(server):
     body = {"model": "tiny", "input": "Hi", "max_output_tokens": 4, "temperature": 0}
     plain, extra = (
-        httpx.post(server.url + "/v1/responses", json=body | more, timeout=60)
+        httpx.post(server.url + "/v1/responses", json=body | more, timeout=PATIENCE)
         for more in ({}, {"store": True, "reasoning": {"effort": "low"}, "top_logprobs": None})
     )
     assert extra.json()["output"][0]["content"] == plain.json()["output"][0]["content"]
@@ -99,7 +100,7 @@ def test_tools_that_openai_would_run_are_passed_over(server, strict):
     hosted = [{"type": "web_search"}, {"type": "namespace", "name": "agents", "tools": [function]}]
 
     def ask(server, tools):
-        return httpx.post(server.url + "/v1/responses", json=body | {"tools": tools}, timeout=60)
+        return httpx.post(server.url + "/v1/responses", json=body | {"tools": tools}, timeout=PATIENCE)
 
     plain, more = ask(server, [function]), ask(server, [hosted[0], function, hosted[1]])
     assert more.status_code == 200, more.text
@@ -143,7 +144,7 @@ def test_a_field_with_a_value_that_is_not_supported_says_which_is(server, strict
 def test_the_verbosity_of_responses_is_passed_over(server, strict):
     def ask(server, text):
         body = {"model": "tiny", "input": "Hi", "max_output_tokens": 4, "temperature": 0, "text": text}
-        return httpx.post(server.url + "/v1/responses", json=body, timeout=60)
+        return httpx.post(server.url + "/v1/responses", json=body, timeout=PATIENCE)
 
     plain, low = (
         ask(server, {"format": {"type": "text"}}),

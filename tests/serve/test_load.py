@@ -17,7 +17,8 @@ from intact.serve.admission import AdmissionControl
 from intact.serve.errors import ApiError
 from intact.serve.models import Loading, Models
 from intact.serve.settings import ServerSettings
-from support.serving import PATIENCE, running
+from support.patience import PATIENCE
+from support.serving import running
 
 LONG = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 900, "ignore_eos": True}
 SHORT = LONG | {"max_tokens": 3}
@@ -25,7 +26,7 @@ KEYS = ("first-client-0123456789", "second-client-0123456789")
 
 
 def post(server, body, **options):
-    return httpx.post(server.url + "/v1/chat/completions", json=body, timeout=60, **options)
+    return httpx.post(server.url + "/v1/chat/completions", json=body, timeout=PATIENCE, **options)
 
 
 async def served(admission, order, client, tokens=10, texts=1, priority=0, held=None):
@@ -36,7 +37,7 @@ async def served(admission, order, client, tokens=10, texts=1, priority=0, held=
 
 
 def run(scene):
-    return asyncio.run(asyncio.wait_for(scene, 20))
+    return asyncio.run(asyncio.wait_for(scene, PATIENCE))
 
 
 def test_the_client_that_had_least_goes_first():
@@ -159,7 +160,7 @@ def test_too_many_are_turned_away(narrow):
     admission = narrow.service.models.served["tiny"].admission
 
     async def scene():
-        async with httpx.AsyncClient(headers=headers(), timeout=60) as client:
+        async with httpx.AsyncClient(headers=headers(), timeout=PATIENCE) as client:
             url = narrow.url + "/v1/chat/completions"
             under_way = [asyncio.create_task(client.post(url, json=LONG)) for _ in range(4)]
             while admission.running < 2 or admission.waiting < 2:
@@ -195,7 +196,7 @@ def test_a_deadline_ends_a_request(narrow):
     assert refused.status_code == 504
     assert refused.json()["error"]["code"] == "timeout"
     with httpx.stream(
-        "POST", narrow.url + "/v1/chat/completions", json=slow | {"stream": True}, headers=headers(), timeout=60
+        "POST", narrow.url + "/v1/chat/completions", json=slow | {"stream": True}, headers=headers(), timeout=PATIENCE
     ) as answer:
         text = answer.read().decode()
     assert "timeout" in text
@@ -224,7 +225,7 @@ def test_a_reader_that_reads_nothing_of_a_whole_answer_is_left(tiny_path, tmp_pa
     """Be it a file, or JSON."""
     size = 300_000
     with running({"tiny": tiny_path}, state=tmp_path, stall_seconds=0.5) as there:
-        with httpx.Client(base_url=there.url, timeout=60) as client:
+        with httpx.Client(base_url=there.url, timeout=PATIENCE) as client:
             sent = {"files": {"file": ("x", b"x" * size)}, "data": {"purpose": "batch"}}
             name = client.post("/v1/files", **sent).json()["id"]
         content = f"GET /v1/files/{name}/content HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
@@ -325,20 +326,21 @@ async def until(condition):
 
 def test_a_model_that_nobody_uses_is_unloaded_and_loaded_again(tiny_path):
     async def scene():
-        settings = ServerSettings(unload_seconds=0.2)
+        settings = ServerSettings(unload_seconds=PATIENCE)
         models, order, held = Models({"a": tiny_path}, Loading(threads=1), settings), [], asyncio.Event()
         (one,) = models.served.values()
         using = asyncio.create_task(leased(models, order, "a", held))
         await until(lambda: order)
         await leased(models, order, "a")
-        await asyncio.sleep(0.4)
-        assert one.model is not None  # in use
+        assert one.unloading is None  # in use
         held.set()
         await using
-        for _ in range(3):
-            await asyncio.sleep(0.1)
-            await leased(models, order, "a")
-            assert one.model is not None  # used again before the time
+        first = one.unloading
+        await leased(models, order, "a")
+        assert first.cancelled()  # used again before the time
+        assert one.unloading.when() > first.when()
+        models._idle = 0.05
+        await leased(models, order, "a")
         await until(lambda: one.model is None)
         await leased(models, order, "a")
         assert one.model is not None
@@ -408,7 +410,7 @@ def test_shutting_down_lets_requests_end(tiny_path):
         server.settle(lambda: engine_ready.model)
 
         async def scene():
-            async with httpx.AsyncClient(timeout=60) as client:
+            async with httpx.AsyncClient(timeout=PATIENCE) as client:
                 task = asyncio.create_task(
                     client.post(server.url + "/v1/chat/completions", json=LONG | {"max_tokens": 300})
                 )

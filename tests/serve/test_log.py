@@ -8,7 +8,8 @@ import pytest
 
 from intact.serve.logs import TextFormatter
 from intact.serve.models import Loading
-from serve.test_command import CHAT, START, command
+from serve.test_command import CHAT, command
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -39,13 +40,13 @@ def test_models_are_noted_as_they_come_and_go(tiny_path, tmp_path, records):
     with running(both, Loading(threads=1, cache_bytes=cache), memory_bytes=most) as server:
         for name in ("tiny", "other"):
             body = {"model": name, "prompt": "x", "max_tokens": 1}
-            assert httpx.post(server.url + "/v1/completions", json=body, timeout=60).status_code == 200
+            assert httpx.post(server.url + "/v1/completions", json=body, timeout=PATIENCE).status_code == 200
         weights = server.service.models.served["other"].loaded.executor.description["weight_bytes"]
     loaded, gone, second, last = events(records)
     assert (loaded["event"], loaded["model"], loaded["context"]) == ("loaded", "tiny", 1024)
     assert gone == {"event": "unloaded", "model": "tiny", "why": "other needs its memory"}
     assert (second["event"], second["model"], second["context"], second["bytes"]) == ("loaded", "other", 64, weights)
-    assert 0 < second["seconds"] < START
+    assert 0 < second["seconds"] < PATIENCE
     assert second["tier"]
     assert last == {"event": "unloaded", "model": "other", "why": "the server ends"}
     (line,) = [TextFormatter("%(message)s").format(record) for record in records if record.args is second]
@@ -73,9 +74,9 @@ def test_refusals_are_noted_with_code_and_field(endless_path, tmp_path):
     ]
     with command(endless_path, "--max-tokens", "100000") as (url, process):
         for path, body, status, *_ in asked:
-            assert httpx.post(url + path, json=body, timeout=60).status_code == status
+            assert httpx.post(url + path, json=body, timeout=PATIENCE).status_code == status
         endless = CHAT | {"stream": True, "intact": {"deadline": 4}, tokens: 20000, "ignore_eos": True, "n": 64}
-        assert "took longer" in httpx.post(url + chat, json=endless, timeout=60).text
+        assert "took longer" in httpx.post(url + chat, json=endless, timeout=PATIENCE).text
     lines = [json.loads(line) for line in process.log.splitlines()]
     noted = [line for line in lines if line["from"] == "intact.serve.access" and line["method"] == "POST"]
     found = [(line["path"], line["status"], line["code"], line.get("field")) for line in noted]
@@ -95,11 +96,11 @@ def test_a_broken_first_model_holds_nobody_up(tiny_path, tmp_path, records):
         assert entries["broken"]["error"].startswith("the model broken cannot be loaded: ")
         assert entries["tiny"]["status"] == "unloaded"
         assert "error" not in entries["tiny"]
-        assert httpx.post(server.url + "/v1/chat/completions", json=CHAT, timeout=60).status_code == 200
+        assert httpx.post(server.url + "/v1/chat/completions", json=CHAT, timeout=PATIENCE).status_code == 200
         assert httpx.get(server.url + "/v1/models/tiny").json()["status"] == "loaded"
         broken.write_bytes(tiny_path.read_bytes())  # as its owner repairs it
         body = CHAT | {"model": "broken"}
-        assert httpx.post(server.url + "/v1/chat/completions", json=body, timeout=60).status_code == 200
+        assert httpx.post(server.url + "/v1/chat/completions", json=body, timeout=PATIENCE).status_code == 200
         assert httpx.get(server.url + "/v1/models/broken").json()["status"] == "loaded"
     errors = [record.getMessage() for record in records if record.levelno == logging.ERROR]
     assert [message.partition(":")[0] for message in errors] == ["the model broken cannot be loaded"]

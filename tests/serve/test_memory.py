@@ -10,7 +10,8 @@ import pytest
 from intact.engine import driver
 from serve.test_command import command
 from support.models import real_model
-from support.serving import PATIENCE, running
+from support.patience import PATIENCE
+from support.serving import running
 
 MB = 1 << 20
 SLACK = 64 * MB
@@ -23,7 +24,7 @@ def test_nothing_keeps_an_unloaded_model(tiny_path, monkeypatch):
         one = server.service.models.served["tiny"]
         server.settle(lambda: one.model is not None)
         body = {"model": "tiny", "prompt": "x", "max_tokens": 5}
-        assert httpx.post(server.url + "/v1/completions", json=body, timeout=60).status_code == 200
+        assert httpx.post(server.url + "/v1/completions", json=body, timeout=PATIENCE).status_code == 200
         kept = weakref.ref(one.model.executor)
         server.settle(lambda: one.model is None)
         server.settle(lambda: kept() is None)
@@ -50,7 +51,7 @@ def test_memory_after_switching_is_that_of_a_fresh_start():
 
     def ask(url, name):
         body = {"model": name, "prompt": "Once upon a time", "max_tokens": 4}
-        assert httpx.post(url + "/v1/completions", json=body, timeout=120).status_code == 200
+        assert httpx.post(url + "/v1/completions", json=body, timeout=PATIENCE).status_code == 200
 
     def unload(url):
         end = time.monotonic() + PATIENCE

@@ -13,6 +13,7 @@ from intact.serve.apis.anthropic.content import Content
 from intact.text.thinking import THINK_TAGS
 from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -57,7 +58,7 @@ def server(tiny_path, tmp_path_factory):
 
 
 def post(server, body, path="/v1/messages", **options):
-    return httpx.post(server.url + path, json=body, timeout=60, **options)
+    return httpx.post(server.url + path, json=body, timeout=PATIENCE, **options)
 
 
 def ask(server, **more):
@@ -68,7 +69,7 @@ def ask(server, **more):
 
 def chat(server, **more):
     """The first choice of OpenAI's interface."""
-    answer = httpx.post(server.url + "/v1/chat/completions", json=ASKED | more, timeout=60)
+    answer = httpx.post(server.url + "/v1/chat/completions", json=ASKED | more, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return answer.json()["choices"][0]
 
@@ -318,7 +319,7 @@ def test_receipts_of_a_message_are_kept(server):
         message = ask(server, intact={"receipt": True}, **own)
         (kept,) = httpx.get(f"{server.url}/v1/receipts/{message['id']}").json()["data"]
         assert kept == message["receipt"]
-        verdict = httpx.post(server.url + "/v1/verify", json={"receipt": kept}, timeout=60).json()
+        verdict = httpx.post(server.url + "/v1/verify", json={"receipt": kept}, timeout=PATIENCE).json()
         assert verdict["outcome"] == "true"
 
 
@@ -548,7 +549,7 @@ def test_a_client_that_leaves_ends_its_text(server):
     engine = server.service.models.served["tiny"].loaded.engine
     before = engine.counters.decoded
     body = ASKED | {"max_tokens": 900, "ignore_eos": True, "stream": True}
-    with httpx.stream("POST", server.url + "/v1/messages", json=body, timeout=60) as answer:
+    with httpx.stream("POST", server.url + "/v1/messages", json=body, timeout=PATIENCE) as answer:
         next(answer.iter_lines())
     server.settle(server.idle)
     assert engine.counters.decoded - before < 800
@@ -558,7 +559,7 @@ def stream_many(server, tokens):
     """Have many answers streamed at once; how many tokens they have."""
 
     async def scene():
-        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
             body = ASKED | {"max_tokens": tokens, "ignore_eos": True, "stream": True}
             several = [client.post("/v1/messages", json=body | {"seed": seed}) for seed in range(STREAMS)]
             return [answer.text for answer in await asyncio.gather(*several)]

@@ -26,6 +26,7 @@ from intact.serve.requests import ChatRequest
 from intact.serve.service import Service
 from intact.serve.settings import ServerSettings
 from intact.solving import as_problem, backend_of
+from support.patience import PATIENCE
 
 QUESTION = "What is 17 + 5?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
@@ -218,7 +219,7 @@ def test_who_leaves_has_the_search_ended(server):
     body["intact"] = {"method": "self_consistency", "n": 64, "progress": True}
     with (
         httpx.Client() as client,
-        client.stream("POST", server.url + "/v1/chat/completions", json=body, timeout=20) as answer,
+        client.stream("POST", server.url + "/v1/chat/completions", json=body, timeout=PATIENCE) as answer,
     ):
         lines = answer.iter_lines()
         while "writing" not in next(lines):
@@ -231,7 +232,7 @@ def test_a_client_is_charged_what_its_method_took(server, stream):
     admission = server.service.models.served["tiny"].admission
     before = admission.accounts.get("127.0.0.1", 0)
     asked = ASKED | {"model": "tiny:best-of-n-3", "stream": stream, "stream_options": {"include_usage": True}}
-    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
+    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=PATIENCE)
     told = answer.text.splitlines()[-4].removeprefix("data: ") if stream else answer.text
     server.settle(server.idle)
     assert admission.accounts["127.0.0.1"] - before == json.loads(told)["usage"]["total_tokens"]
@@ -244,7 +245,7 @@ def test_no_program_of_a_request_runs_without_protection(server, monkeypatch, re
     monkeypatch.setattr(running, "execute", lambda *_: pytest.fail("ran a client's program without protection"))
     monkeypatch.setenv("INTACT_SANDBOX", "none")
     asked = ASKED | {"model": "tiny:program-aided-1", "intact": {"answer": "text", "receipt": receipt}}
-    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
+    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=PATIENCE)
     assert answer.status_code == 501, answer.text
     assert "no protection against untrusted code" in answer.json()["error"]["message"]
 
@@ -259,7 +260,7 @@ def test_what_the_server_lacks_is_no_fault_of_the_request(server, monkeypatch, p
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setattr("intact.engine.sampling.constraints._COMPILERS", weakref.WeakKeyDictionary())
     asked = ASKED | {"model": "tiny", "intact": own}
-    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=60)
+    answer = httpx.post(server.url + "/v1/chat/completions", json=asked, timeout=PATIENCE)
     assert answer.status_code == 501, answer.text
     error = answer.json()["error"]
     assert (error["type"], error["code"]) == ("server_error", "unavailable")
@@ -281,7 +282,7 @@ def test_a_server_that_ends_waits_for_no_method(tiny_path):
         with pytest.raises(ApiError, match="about to end"):
             await asked
 
-    asyncio.run(asyncio.wait_for(scene(), 60))
+    asyncio.run(asyncio.wait_for(scene(), PATIENCE))
 
 
 def test_a_method_that_fails_after_it_has_written_is_an_error_and_no_answer():

@@ -20,6 +20,7 @@ from intact.serve.settings import ServerSettings
 from intact.text import ChatPrompt
 from intact.text.template import read_time
 from support.adapters import write_adapter
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -97,7 +98,9 @@ def test_partners_are_mixed_in_and_verified(client, server, model, tiny_path, pa
     assert [one.outcome for one in verify_together(model, [receipt])] == ["true"]
     with intact.load(tiny_path, threads=1) as alone:
         assert [one.outcome for one in verify_together(alone, [receipt])] == ["unverifiable"]
-    verdict = httpx.post(server.url + "/v1/verify", json={"receipt": answer.choices[0].receipt}, timeout=60).json()
+    verdict = httpx.post(
+        server.url + "/v1/verify", json={"receipt": answer.choices[0].receipt}, timeout=PATIENCE
+    ).json()
     assert (verdict["outcome"], verdict["checked"]) == ("true", len(wanted.tokens))
     listed = {one.id: one.model_extra or {} for one in client.models.list().data}
     assert listed["tiny"]["partners"] == ["amateur"]
@@ -130,19 +133,19 @@ def test_other_interfaces_take_the_same_fields(client, server, model):
     fields = {"input": CHAT, "max_output_tokens": 8, "seed": 3, "temperature": 0.9}
     for shadow in ("Say it.", SHADOW):
         body = {"model": "tiny", **fields, "intact": own | {"shadow": shadow}}
-        answer = httpx.post(server.url + "/v1/responses", json=body, timeout=60).json()
+        answer = httpx.post(server.url + "/v1/responses", json=body, timeout=PATIENCE).json()
         assert answer["output"][0]["content"][0]["text"] == wanted.text
     body = {"model": "tiny", "system": "Be brief.", "messages": CHAT[1:], **BRIEF, "intact": own}
-    answer = httpx.post(server.url + "/v1/messages", json=body, timeout=60).json()
+    answer = httpx.post(server.url + "/v1/messages", json=body, timeout=PATIENCE).json()
     assert answer["content"][0]["text"] == wanted.text
-    lines = httpx.post(server.url + "/v1/messages", json=body | {"stream": True}, timeout=60).text.splitlines()
+    lines = httpx.post(server.url + "/v1/messages", json=body | {"stream": True}, timeout=PATIENCE).text.splitlines()
     events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
     begun, ended = (next(one for one in events if one["type"] == kind) for kind in ("message_start", "message_delta"))
     read = answer["usage"]["input_tokens"]
     assert begun["message"]["usage"]["input_tokens"] == ended["usage"]["input_tokens"] == read
     body = {"model": "tiny", "messages": CHAT, "stream": False, "intact": own}
     body["options"] = {"num_predict": 8, "seed": 3, "temperature": 0.9, "top_k": 0, "top_p": 1, "min_p": 0}
-    answer = httpx.post(server.url + "/api/chat", json=body, timeout=60).json()
+    answer = httpx.post(server.url + "/api/chat", json=body, timeout=PATIENCE).json()
     assert answer["message"]["content"] == wanted.text
 
 
@@ -161,7 +164,7 @@ def test_methods_draw_from_mixes(client, server, model, tiny_path, asked):
     assert [node["text"] for node in recorded.intact["trace"]["nodes"]] == texts
     receipt = recorded.choices[0].receipt
     assert receipt["models"][0]["mix"]["shadow"] == asked.get("shadow")
-    verdict = httpx.post(server.url + "/v1/verify", json={"receipt": receipt}, timeout=60).json()
+    verdict = httpx.post(server.url + "/v1/verify", json={"receipt": receipt}, timeout=PATIENCE).json()
     assert (verdict["outcome"], verdict["what"]) == ("true", None)
     with intact.load(tiny_path, threads=1) as alone:
         lacking = verify_run(alone, RunReceipt.parse(canonical.encode(receipt)))

@@ -15,6 +15,7 @@ from intact import catalogue, download
 from intact.serve.apis.ollama.description import Digests, describe
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE, TIME, WEATHER
 from support.folders import write_folder
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import tokenizer_metadata, write_tiny
 from support.variants import VARIANTS
@@ -49,7 +50,7 @@ def server(tiny_path, tmp_path_factory):
 
 @pytest.fixture
 def send(server):
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
 
         def post(path, body, status=200):
             answer = client.post(path, json=body)
@@ -65,7 +66,7 @@ def lines(answer):
 
 
 def openai_chat(server, model="tiny", **more):
-    answer = httpx.post(f"{server.url}/v1/chat/completions", json={"model": model, **more}, timeout=60)
+    answer = httpx.post(f"{server.url}/v1/chat/completions", json={"model": model, **more}, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -116,7 +117,7 @@ def test_a_question_is_a_conversation_of_one_turn(server, send):
 def test_a_raw_prompt_is_continued_as_by_openais_interface(server, send):
     body = {"model": "tiny", "prompt": "The sky is", "options": OPTIONS, "raw": True}
     fields = FIELDS | {"model": "tiny", "prompt": "The sky is"}
-    wanted = httpx.post(f"{server.url}/v1/completions", json=fields, timeout=60).json()["choices"][0]["text"]
+    wanted = httpx.post(f"{server.url}/v1/completions", json=fields, timeout=PATIENCE).json()["choices"][0]["text"]
     assert send("/api/generate", body | {"stream": False})["response"] == wanted
     assert "".join(line["response"] for line in send("/api/generate", body)) == wanted
     schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
@@ -253,13 +254,15 @@ def test_an_answer_has_a_receipt_that_is_true(server, send):
     assert whole["intact"]["receipt"] == wanted["choices"][0]["receipt"]
     raw = {"model": "tiny", "prompt": "The sky", "raw": True, "options": OPTIONS, "intact": {"receipt": True}}
     for receipt in (whole["intact"]["receipt"], send("/api/generate", raw)[-1]["intact"]["receipt"]):
-        verdict = httpx.post(f"{server.url}/v1/verify", json={"receipt": receipt}, timeout=60).json()
+        verdict = httpx.post(f"{server.url}/v1/verify", json={"receipt": receipt}, timeout=PATIENCE).json()
         assert verdict["outcome"] == "true"
 
 
 def test_a_request_without_a_text_has_the_model_loaded(server, send):
     for path, body in (("/api/generate", {}), ("/api/chat", {"messages": []}), ("/api/generate", {"prompt": ""})):
-        answer = httpx.post(server.url + path, json={"model": "tiny", "keep_alive": -1, **body}, timeout=60).json()
+        answer = httpx.post(
+            server.url + path, json={"model": "tiny", "keep_alive": -1, **body}, timeout=PATIENCE
+        ).json()
         assert (answer["done"], answer["done_reason"]) == (True, "load")
     assert "tiny" in [model["name"] for model in httpx.get(server.url + "/api/ps").json()["models"]]
 
@@ -268,9 +271,11 @@ def test_a_body_needs_no_content_type_and_nothing_is_as_good_as_null(server):
     body = {"model": "tiny", "messages": TURNS, "options": None, "format": None, "tools": None, "think": None}
     body |= {"template": None, "stream": False} | {"options": {"num_predict": 2, "mirostat": 0, "tfs_z": 1}}
     headers = {"content-type": "application/x-www-form-urlencoded"}  # curl's
-    answer = httpx.post(server.url + "/api/chat", content=json.dumps(body), headers=headers, timeout=60)
+    answer = httpx.post(server.url + "/api/chat", content=json.dumps(body), headers=headers, timeout=PATIENCE)
     assert answer.json()["eval_count"] == 2
-    assert httpx.post(server.url + "/api/chat", content=json.dumps(body | {"options": None}), timeout=60).json()["done"]
+    assert httpx.post(server.url + "/api/chat", content=json.dumps(body | {"options": None}), timeout=PATIENCE).json()[
+        "done"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -336,7 +341,7 @@ def test_errors_are_one_line_as_ollamas(server, send, path, more, status, words)
 def test_an_error_after_the_first_token_is_the_last_line(server, send):
     body = {"model": "tiny", "messages": TURNS, "options": {"ignore_eos": True}, "intact": {"deadline": 0.05}}
     for _ in range(20):
-        answer = httpx.post(server.url + "/api/chat", json=body, timeout=60)
+        answer = httpx.post(server.url + "/api/chat", json=body, timeout=PATIENCE)
         if answer.status_code == 200 and "error" in answer.text:
             break
         body["intact"]["deadline"] *= 1 if "error" in answer.text and answer.status_code == 200 else 1.3
@@ -365,15 +370,15 @@ def test_limits_are_those_of_the_whole_server(tiny_path):
     body = {"model": "tiny", "messages": TURNS, "options": {"ignore_eos": True, "num_predict": 900}}
     with running({"tiny": tiny_path}, running=32, waiting=0) as server:
         server.settle(lambda: server.service.models.served["tiny"].model)
-        with httpx.stream("POST", server.url + "/v1/chat/completions", json=long, timeout=60) as first:
+        with httpx.stream("POST", server.url + "/v1/chat/completions", json=long, timeout=PATIENCE) as first:
             begun = first.iter_lines()  # held, as the response is closed with it
             next(begun)
-            refused = httpx.post(server.url + "/api/chat", json=body, timeout=60)
+            refused = httpx.post(server.url + "/api/chat", json=body, timeout=PATIENCE)
             assert refused.status_code == 429
             assert int(refused.headers["retry-after"]) >= 1
             assert "waiting already" in refused.json()["error"]
         server.settle(server.idle)
-        with httpx.stream("POST", server.url + "/api/chat", json=body, timeout=60) as second:
+        with httpx.stream("POST", server.url + "/api/chat", json=body, timeout=PATIENCE) as second:
             begun = second.iter_lines()
             next(begun)
         server.settle(server.idle)  # the client left midway
@@ -488,7 +493,7 @@ def test_a_pull_that_fails_says_why(server, send, small_catalogue, monkeypatch):
     monkeypatch.setattr(download.entry, "fetch_from_hub", fail)
     server.service.models.served.pop("little", None)
     Path(catalogue.store() / "little.gguf").unlink(missing_ok=True)
-    answer = httpx.post(server.url + "/api/pull", json={"model": "little", "stream": False}, timeout=60)
+    answer = httpx.post(server.url + "/api/pull", json={"model": "little", "stream": False}, timeout=PATIENCE)
     assert answer.status_code == 502
     assert "no network" in answer.json()["error"]
     assert "no network" in lines(httpx.post(server.url + "/api/pull", json={"model": "little"}))[-1]["error"]
@@ -507,9 +512,9 @@ def test_a_client_that_leaves_ends_its_pull(server, small_catalogue, monkeypatch
             ended.set()
 
     monkeypatch.setattr(download.entry, "fetch_from_hub", endless)
-    with httpx.stream("POST", server.url + "/api/pull", json={"model": "little"}, timeout=60) as answer:
+    with httpx.stream("POST", server.url + "/api/pull", json={"model": "little"}, timeout=PATIENCE) as answer:
         begun = answer.iter_lines()
         assert next(line for line in begun if "completed" in line)  # a thread is at it
-    assert ended.wait(60)
+    assert ended.wait(PATIENCE)
     server.settle(lambda: not server.service.pulls._running)
     assert "little" not in server.service.models.served

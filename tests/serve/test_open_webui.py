@@ -9,6 +9,7 @@ import json
 import httpx
 import pytest
 
+from support.patience import PATIENCE
 from support.serving import running
 
 KEY = "sk-open-webui-0123456789"
@@ -48,7 +49,7 @@ def there(tiny_path):
 
 
 def post(server, body, **headers):
-    return httpx.post(server.url + "/v1/chat/completions", json=body, headers={**HEADERS, **headers}, timeout=60)
+    return httpx.post(server.url + "/v1/chat/completions", json=body, headers={**HEADERS, **headers}, timeout=PATIENCE)
 
 
 def read(lines):
@@ -72,7 +73,9 @@ def read(lines):
 
 
 def streamed(server, body):
-    with httpx.stream("POST", server.url + "/v1/chat/completions", json=body, headers=HEADERS, timeout=60) as answer:
+    with httpx.stream(
+        "POST", server.url + "/v1/chat/completions", json=body, headers=HEADERS, timeout=PATIENCE
+    ) as answer:
         assert answer.status_code == 200, answer.read()
         assert answer.headers["content-type"].startswith("text/event-stream")
         return read(answer.iter_lines())
@@ -118,7 +121,9 @@ def test_titles_tags_and_follow_ups(there, limit):
 
 def test_the_stop_button_frees_what_was_taken(there):
     body = CHAT | {"max_tokens": 900}
-    with httpx.stream("POST", there.url + "/v1/chat/completions", json=body, headers=HEADERS, timeout=60) as answer:
+    with httpx.stream(
+        "POST", there.url + "/v1/chat/completions", json=body, headers=HEADERS, timeout=PATIENCE
+    ) as answer:
         next(answer.iter_lines())
     there.settle(there.idle)
 

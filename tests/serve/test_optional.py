@@ -10,6 +10,7 @@ import pytest
 
 import intact.serve
 from support.modules import WITHOUT_EDITABLE
+from support.patience import PATIENCE
 
 PROGRAM = """
 import json, sys
@@ -17,6 +18,7 @@ from pathlib import Path
 import intact.serve
 intact.serve.__path__[:] = [sys.argv[1]]
 import httpx
+from support.patience import PATIENCE
 from support.serving import running
 
 tiny, state = Path(sys.argv[2]), Path(sys.argv[3])
@@ -37,7 +39,7 @@ with running({"tiny": tiny}, state=state) as server:
         ("page", "/", None),
         ("metrics", "/metrics", None),
     ]:
-        answer = httpx.request("POST" if body else "GET", server.url + path, json=body, timeout=60)
+        answer = httpx.request("POST" if body else "GET", server.url + path, json=body, timeout=PATIENCE)
         found[name] = answer.status_code
 print(json.dumps(found))
 """
@@ -67,7 +69,7 @@ def test_a_server_without_a_module_serves_the_rest(tiny_path, tmp_path, file):
     program = f"import intact.serve, intact._native\n{WITHOUT_EDITABLE}{PROGRAM}"
     words = [sys.executable, "-c", program, str(package), str(tiny_path), str(tmp_path / "state")]
     tests = Path(__file__).parents[1]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd=tests, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, cwd=tests, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     missing = [name for name, status in found.items() if status != 200]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 import intact
+from support.patience import PATIENCE
 from support.serving import running
 
 SOURCE = str(Path(intact.__file__).parent)
@@ -66,7 +67,7 @@ def stream(server, path, fields, tokens):
 
     async def scene():
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
             return sum(await asyncio.gather(*[one(client, seed) for seed in range(STREAMS)]))
 
     written = asyncio.run(scene())

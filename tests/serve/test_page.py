@@ -16,6 +16,7 @@ from intact.receipts.document import Receipt
 from intact.run_receipts.document import RunReceipt
 from intact.serve.app import PAGE
 from support.browser import browser, complaints, overflow
+from support.patience import PATIENCE
 from support.serving import running
 
 pytestmark = pytest.mark.slow
@@ -275,7 +276,7 @@ def test_a_long_conversation_is_not_drawn_again_for_an_answer(page, tmp_path):
 def test_what_was_asked_is_kept_while_it_is_answered(page, server, monkeypatch):
     engine, may_step = server.service.models.served["tiny"].loaded.engine, threading.Event()
     step = engine.step
-    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())
+    monkeypatch.setattr(engine, "step", lambda: may_step.wait(PATIENCE) and step())
     ask(page, "What is 17 + 5?", tokens=900)
     page.wait_for_selector("article.assistant[aria-busy]")
     page.wait_for_selector("#conversations .title")
@@ -290,7 +291,7 @@ def test_what_was_asked_is_kept_while_it_is_answered(page, server, monkeypatch):
 def test_escape_closes_what_is_in_front_and_only_then_stops(page, server, monkeypatch):
     engine, may_step = server.service.models.served["tiny"].loaded.engine, threading.Event()
     step = engine.step
-    monkeypatch.setattr(engine, "step", lambda: may_step.wait(60) and step())
+    monkeypatch.setattr(engine, "step", lambda: may_step.wait(PATIENCE) and step())
     ask(page, "What is 17 + 5?", tokens=900)
     page.wait_for_selector("article.assistant[aria-busy]")
     page.click("#runs-open")
@@ -618,7 +619,7 @@ def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
 def test_an_answer_that_is_stopped_keeps_what_it_said(page, server, monkeypatch):
     engine, steps, may_step = server.service.models.served["tiny"].loaded.engine, itertools.count(), threading.Event()
     step = engine.step
-    monkeypatch.setattr(engine, "step", lambda: (next(steps) < 20 or may_step.wait(60)) and step())
+    monkeypatch.setattr(engine, "step", lambda: (next(steps) < 20 or may_step.wait(PATIENCE)) and step())
     ask(page, "What is 17 + 5?", tokens=900)
     page.wait_for_function("() => document.querySelector('article.assistant > .text')?.textContent.length > 5")
     page.click("#stop")

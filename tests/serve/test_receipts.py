@@ -12,6 +12,7 @@ from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.serve.errors import ApiError
 from intact.serve.service import VERIFICATIONS, ReceiptStore
+from support.patience import PATIENCE
 
 MESSAGES = [{"role": "user", "content": "Why?"}]
 ASKED = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8, "seed": 2, "n": 2}
@@ -23,7 +24,7 @@ def answer(client):
 
 
 def verify(server, **body):
-    return httpx.post(server.url + "/v1/verify", json=body, timeout=30)
+    return httpx.post(server.url + "/v1/verify", json=body, timeout=PATIENCE)
 
 
 def test_a_receipt_is_true(server, client, answer):
@@ -54,7 +55,7 @@ def test_what_cannot_be_verified_has_a_verdict(server, answer):
         ({"format": "\ud800"}, "format"),
     ):
         content, kind = json.dumps({"receipt": value}), {"content-type": "application/json"}
-        verdict = httpx.post(server.url + "/v1/verify", content=content, headers=kind, timeout=30).json()
+        verdict = httpx.post(server.url + "/v1/verify", content=content, headers=kind, timeout=PATIENCE).json()
         assert (verdict["object"], verdict["outcome"], verdict["what"]) == ("verdict", "unverifiable", what)
     assert verify(server, receipt="none").status_code == 400
 
@@ -159,7 +160,7 @@ def test_a_verification_ends_with_its_client(server, answer):
     steps = served.loaded.engine.counters.steps
 
     async def scene():
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
             body = {"receipt": answer.choices[0].receipt}
             with served.loaded.exclusive():  # no verification comes to its first step
                 asked = [asyncio.create_task(client.post("/v1/verify", json=body)) for _ in range(many)]

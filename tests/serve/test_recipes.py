@@ -10,6 +10,7 @@ import pytest
 
 import intact
 from intact.tools.sandbox import protection
+from support.patience import PATIENCE
 from support.serving import running
 
 NAME = "smollm2-135m-instruct"
@@ -68,7 +69,7 @@ def test_python(page, named, capsys):
 def test_curl(page, named):
     (command,) = re.findall(r"^```\n(curl .*?)^```", page, re.MULTILINE | re.DOTALL)
     command = command.replace("http://127.0.0.1:8000", named.url)
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=PATIENCE)
     assert '"object":"chat.completion"' in done.stdout
 
 

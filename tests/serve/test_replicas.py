@@ -27,10 +27,10 @@ from intact.serve.replicas.routing import BLOCK, SLACK, PrefixRouter, blocks
 from intact.serve.replicas.scaling import FULL, GROW, SHRINK, FleetSize, QueueScaler, ReplicaReport
 from intact.serve.settings import ServerSettings
 from support.clusters import SOURCES
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import write_tiny
 
-PATIENCE = 120.0
 READY = 60.0
 
 
@@ -230,7 +230,7 @@ def replicas(model, size, *options, program=("-m", "intact.cli")):
         finally:
             server.terminate()
             with suppress(subprocess.TimeoutExpired):
-                server.wait(60)
+                server.wait(PATIENCE)
             server.kill()
 
 
@@ -359,12 +359,10 @@ def test_requests_with_one_beginning_go_to_one_replica_and_find_their_pages_ther
     with replicas(model, "2") as (url, _):
         for i in range(12):
             answer(url, {"prompt": texts[i % 4] + f"question {i}", "max_tokens": 2, "seed": 1})
-        _until(lambda: _cached(url)["rows"] > 0)
-        time.sleep(2.5)  # until both replicas have told their counters
+        _until(lambda: _cached(url)["cached_tokens"] > 8 * 60)  # both replicas have told their counters
         found = _metrics(url)
         assert found["intact_requests_forwarded_total"] == 12
         assert found["intact_requests_matched_total"] == 8
-        assert _cached(url)["cached_tokens"] > 8 * 60
 
 
 @pytest.mark.slow

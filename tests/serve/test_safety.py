@@ -18,6 +18,7 @@ import pytest
 from intact.errors import ParameterError
 from intact.serve.settings import ServerSettings, is_loopback, read_keys
 from support.bombs import BOMBS, contained
+from support.patience import PATIENCE
 from support.serving import running
 
 KEY = "correct-horse-battery-staple"
@@ -144,7 +145,7 @@ def test_long_bodies_are_not_read(guarded):
 
 
 def connect(server):
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
 
 
 def test_slow_headers_and_bodies_are_cut_off(impatient):
@@ -171,7 +172,7 @@ def test_an_upload_that_drips_is_cut_off(tiny_path, tmp_path):
             assert pieces < 1000
             with suppress(TimeoutError):
                 told = dripping.recv(1000)
-        dripping.settimeout(10)
+        dripping.settimeout(PATIENCE)
         while part := dripping.recv(1000):
             told += part
         assert b" 408 " in told
@@ -295,12 +296,12 @@ def test_a_thousand_idle_connections_hinder_nobody(tiny_path, many_files):
         url = there.url + "/v1/chat/completions"
 
         async def ask_all():
-            async with httpx.AsyncClient(timeout=60) as client:
+            async with httpx.AsyncClient(timeout=PATIENCE) as client:
                 return await asyncio.gather(*(client.post(url, json={**CHAT, "seed": seed}) for seed in range(20)))
 
         answers = asyncio.run(ask_all())
         assert [answer.status_code for answer in answers] == [200] * 20
-        with httpx.stream("POST", url, json={**CHAT, "stream": True}, timeout=60) as answer:
+        with httpx.stream("POST", url, json={**CHAT, "stream": True}, timeout=PATIENCE) as answer:
             assert b"[DONE]" in answer.read()
         idle[2].sendall(whole)  # one that was quiet for a while is still served
         assert is_well(idle[2])
@@ -449,7 +450,7 @@ def test_constraints_explode_elsewhere(server, name):
     schema = {"type": "json_schema", "json_schema": {"name": "bomb", "schema": constraint}}
     body = {"response_format": schema} if kind == "json_schema" else {"intact": {kind: constraint}}
     with contained():
-        answer = httpx.post(server.url + "/v1/chat/completions", json={**CHAT, **body}, timeout=60)
+        answer = httpx.post(server.url + "/v1/chat/completions", json={**CHAT, **body}, timeout=PATIENCE)
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
     assert error["param"] == ("response_format" if kind == "json_schema" else f"intact.{kind}")
@@ -473,13 +474,13 @@ def test_unknown_paths_and_verbs(guarded):
 
 def test_the_command_refuses_before_it_loads(tmp_path):
     command = [sys.executable, "-m", "intact", "serve", "--host", "0.0.0.0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert "--api-keys" in done.stderr
 
 
 def test_two_models_of_one_name_are_refused():
     command = [sys.executable, "-m", "intact", "serve", "a/m.gguf", "b/m.gguf"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert "NAME=b/m.gguf" in done.stderr

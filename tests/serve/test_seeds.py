@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 
+from support.patience import PATIENCE
 from support.serving import running
 
 BODY = {"model": "tiny", "max_tokens": 12, "temperature": 1.5}
@@ -25,7 +26,7 @@ def server(tiny_path):
 
 
 def ask(server, path, body):
-    answer = httpx.post(server.url + path, json=body, timeout=60)
+    answer = httpx.post(server.url + path, json=body, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -55,7 +56,7 @@ def test_a_receipt_states_the_seed(server):
 
 def test_a_stream_and_ollamas_answers_state_it_too(server):
     path, body = REQUESTS["chat"]
-    with httpx.stream("POST", server.url + path, json=body | {"stream": True}, timeout=60) as stream:
+    with httpx.stream("POST", server.url + path, json=body | {"stream": True}, timeout=PATIENCE) as stream:
         events = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: {")]
     assert len({event["seed"] for event in events}) == 1
     answer = ask(

@@ -9,6 +9,7 @@ import pytest
 
 from intact.serve.apis.openai import stored
 from intact.serve.apis.openai.stored import ResponseStore, StoredResponse, as_items
+from support.patience import PATIENCE
 from support.serving import running
 
 ASKED = {"model": "tiny", "input": "Why is the sky blue?", "max_output_tokens": 8, "temperature": 0.8}
@@ -63,7 +64,7 @@ def test_nothing_is_kept_of_a_request_that_says_so(server, client):
     assert answer.store is False
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(answer.id)
-    spoken = httpx.post(server.url + "/v1/responses", json=ASKED | {"store": True}, timeout=60)
+    spoken = httpx.post(server.url + "/v1/responses", json=ASKED | {"store": True}, timeout=PATIENCE)
     assert "intact-warning" not in spoken.headers
 
 

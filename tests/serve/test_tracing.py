@@ -19,6 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from intact.errors import ParameterError
 from intact.serve.tracing import Tracing, exporting
+from support.patience import PATIENCE
 from support.serving import running
 
 SECRET = "xylophone"
@@ -50,7 +51,7 @@ def cleared(request):
 
 
 def post(server, body, path="/v1/chat/completions", **headers):
-    return httpx.post(server.url + path, json=body, headers={**HEADERS, **headers}, timeout=60)
+    return httpx.post(server.url + path, json=body, headers={**HEADERS, **headers}, timeout=PATIENCE)
 
 
 def finished(server, spans, route="/v1/chat/completions"):
@@ -185,7 +186,7 @@ def test_what_fails_says_why_in_a_word(traced, spans):
 
 def test_who_leaves_ends_its_spans(traced, spans):
     async def scene():
-        async with httpx.AsyncClient(timeout=60, headers=HEADERS) as client:
+        async with httpx.AsyncClient(timeout=PATIENCE, headers=HEADERS) as client:
             url = traced.url + "/v1/chat/completions"
             async with client.stream("POST", url, json=CHAT | {"max_tokens": 900, "stream": True}) as answer:
                 async for _ in answer.aiter_bytes():
@@ -268,5 +269,5 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
 def test_nothing_is_recorded_unless_asked_for():
     """FastAPI looks for OpenTelemetry's names by itself; what records and sends is not even imported."""
     program = "import sys, intact.serve.app; print([m for m in sys.modules if 'opentelemetry.' in m and 'sdk' in m])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == "[]"

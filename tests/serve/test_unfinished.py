@@ -6,6 +6,7 @@ import pytest
 import intact
 from intact.reason.backends.openai import KEY, OpenAIBackend
 from reason.test_openai import generation, run
+from support.patience import PATIENCE
 
 BEGUN = "The sky is blue because "
 MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}, {"role": "assistant", "content": BEGUN}]
@@ -25,7 +26,7 @@ def wanted(tiny_path):
 
 
 def post(server, path, body, status=200):
-    answer = httpx.post(server.url + path, json=body, timeout=60)
+    answer = httpx.post(server.url + path, json=body, timeout=PATIENCE)
     assert answer.status_code == status, answer.text
     return answer.json()
 

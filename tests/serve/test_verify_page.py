@@ -25,7 +25,7 @@ def package(tmp_path, monkeypatch):
     app._verification_page.cache_clear()
 
 
-def test_it_is_the_page_of_the_command_and_needs_no_key(package, tiny_path):
+def test_the_served_page_is_that_of_the_command_and_needs_no_key(package, tiny_path):
     with running({"tiny": tiny_path}, keys=(KEY,)) as server:
         answer = httpx.get(server.url + "/verify")
         assert answer.status_code == 200

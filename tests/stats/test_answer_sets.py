@@ -46,14 +46,16 @@ def test_sets_hold_a_right_answer_as_often_as_they_say(level):
         assert leave_one_out(*drawn(rng, problems), level).covered >= level
 
 
-@pytest.mark.parametrize("level", [0.6, 0.7])
-def test_bounds_of_coverage_and_size_hold_what_other_problems_have(level):
-    """Thresholds come from the same 100 problems; the truth is that of 10,000 others, by the same threshold."""
+@pytest.mark.parametrize(
+    ("level", "runs"), [(0.6, 60), *(pytest.param(level, 400, marks=pytest.mark.slow) for level in (0.6, 0.7))]
+)
+def test_bounds_of_coverage_and_size_hold_what_other_problems_have(level, runs):
+    """Thresholds come from the same 100 problems; the truth is that of many others, by the same threshold."""
     rng = random.Random(2)
-    others = drawn(rng, 10_000, 16)
+    others = drawn(rng, 25 * runs, 16)
     truth = cache(lambda least: sets_at(*others, least))
     covered, sizes = [], []
-    for _ in range(400):
+    for _ in range(runs):
         answers, right = drawn(rng, 100, 16)
         least = least_share([right_share(given, flags) for given, flags in zip(answers, right, strict=True)], level)
         found, real = sets_at(answers, right, least), truth(least)
@@ -61,8 +63,9 @@ def test_bounds_of_coverage_and_size_hold_what_other_problems_have(level):
         covered.append(low <= real.covered <= high)
         low, high = found.size_bounds()
         sizes.append(low <= real.size <= high)
-    assert sum(covered) >= 0.92 * len(covered)
-    assert abs(sum(sizes) / len(sizes) - 0.95) < 0.03
+    allowed = 2.75 * (0.95 * 0.05 / runs) ** 0.5
+    assert sum(covered) / runs >= 0.95 - allowed
+    assert abs(sum(sizes) / runs - 0.95) < allowed
 
 
 def test_sets_of_one_size_have_no_bounds_of_it():

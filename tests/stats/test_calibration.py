@@ -183,7 +183,7 @@ def test_bins_from_the_top_by_hand():
         bins_from_the_top(confidences, right, 0)
 
 
-@pytest.mark.parametrize("problems", [60, 400])
+@pytest.mark.parametrize("problems", [60, pytest.param(400, marks=pytest.mark.slow)])
 def test_the_interval_of_a_bin_holds_the_chance_of_a_new_text_as_often_as_it_says(problems):
     """Eight votes a problem, whose chance of a right answer is one of five; the truth is summed over binomial laws."""
     chances, rng, votes = (0.1, 0.3, 0.5, 0.7, 0.95), random.Random(0), range(9)

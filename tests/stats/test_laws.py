@@ -47,8 +47,8 @@ def test_the_curve_is_fitted_to_the_unbiased_coverage():
 def test_extrapolation_repeats_itself_and_holds_the_truth():
     truth = float(Population("beta", 0.4, 2.0, 0, 0).pass_at_k(10_000))
     n, c = beta_counts(1)
-    found = extrapolate(n, c, [1, 100, 10_000], resamples=60)
-    again = extrapolate(n, c, [1, 100, 10_000], resamples=60)
+    found = extrapolate(n, c, [1, 100, 10_000], resamples=25)
+    again = extrapolate(n, c, [1, 100, 10_000], resamples=25)
     assert all((one == other).all() for one, other in zip(found[2:5], again[2:5], strict=True))
     assert found.low[2] < truth < found.high[2]
     assert (found.low <= found.coverage).all()
@@ -56,19 +56,20 @@ def test_extrapolation_repeats_itself_and_holds_the_truth():
     assert found.coverage[0] == pytest.approx(c.mean() / n, abs=0.01)
     assert found.coverage[1] == pytest.approx((c > 0).mean(), abs=0.02)
     assert found.exponent.low < 0.4 < found.exponent.high
-    assert sum(found.chosen.values()) == 60
+    assert sum(found.chosen.values()) == 25
     assert (found.high - found.low)[2] > (found.high - found.low)[0] * 0.5
 
 
-def test_the_interval_of_one_family_holds_the_truth_as_often_as_it_says():
-    """Of 40 populations with a known tail; benchmarks/laws.py has more."""
+@pytest.mark.parametrize("populations", [8, pytest.param(40, marks=pytest.mark.slow)])
+def test_the_interval_of_one_family_holds_the_truth_as_often_as_it_says(populations):
+    """The populations have a known tail; benchmarks/laws.py has more."""
     truth = float(Population("beta", 0.4, 2.0, 0, 0).pass_at_k(10_000))
     held = 0
-    for seed in range(40):
+    for seed in range(populations):
         n, c = beta_counts(seed, problems=200)
         found = extrapolate(n, c, laws=["beta"], resamples=40, seed=seed)
         held += found.low[0] <= truth <= found.high[0]
-    assert 35 <= held <= 40
+    assert held >= 0.875 * populations
 
 
 def test_coverage_of_ten_thousand_samples_is_foretold_unless_asked_otherwise():

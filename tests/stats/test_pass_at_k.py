@@ -20,7 +20,7 @@ n_c_k = st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), st.integers(0,
 
 
 @given(n_c_k, st.integers(1, 10).map(lambda tenths: tenths / 10))
-def test_they_are_means_over_all_subsets(counts, tau):
+def test_estimates_are_means_over_all_subsets(counts, tau):
     n, c, k = counts
     right = [sum(subset) for subset in itertools.combinations([1] * c + [0] * (n - c), k)]
 

@@ -18,7 +18,7 @@ def test_right_at_once_has_none_and_never_right_has_all():
 
 @pytest.mark.parametrize("straight", [True, False])
 @pytest.mark.parametrize("budget", [5, 60, 100, 250])
-def test_it_is_one_less_the_mean_accuracy_of_all_places(straight, budget):
+def test_regret_is_one_less_the_mean_accuracy_of_all_places(straight, budget):
     tokens, accuracy = [10, 40, 90, 200], [0.1, 0.7, 0.5, 0.9]
     places = (np.arange(100_000) + 0.5) * budget / 100_000
     if straight:

@@ -2,11 +2,13 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from support.patience import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -26,11 +28,24 @@ def launched(kind: Any, *flags: str) -> Iterator[Any]:
     """Another browser of a kind that is here (`browser_type` of one that runs), with flags."""
     found = next(filter(None, map(shutil.which, NAMES)))
     unboxed = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to run boxed as root
-    started = kind.launch(executable_path=found, args=[*unboxed, *flags])
+    started = kind.launch(executable_path=found, args=[*unboxed, *flags], timeout=1000 * PATIENCE)
+    for name in ("new_page", "new_context"):
+        setattr(started, name, _patient(getattr(started, name)))
     try:
         yield started
     finally:
         started.close()
+
+
+def _patient(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that makes pages or contexts which wait for what they should find as long as tests do."""
+
+    def made(*arguments: Any, **options: Any) -> Any:
+        one = make(*arguments, **options)
+        one.set_default_timeout(1000 * PATIENCE)
+        return one
+
+    return made
 
 
 def complaints(page: Any) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from intact.executors.base import Exchanger, Executor, SequenceChunk
 from intact.models.program import AllGather, Program
 from intact.parallel.cut import cut_program
+from support.patience import PATIENCE
 
 Make = Callable[[Program, Exchanger | None], Executor]
 Step = tuple[Sequence[SequenceChunk], NDArray[np.int64]]
@@ -28,9 +29,9 @@ class Meeting:
         def exchange(op: AllGather, own: NDArray[Any] | None, whole: NDArray[Any]) -> None:
             assert (0 if own is None else own.shape[1]) == op.widths[rank]
             self.parts[rank] = None if own is None else own.copy()
-            self.barrier.wait(60)
+            self.barrier.wait(PATIENCE)
             found = np.concatenate([part for part in self.parts if part is not None], axis=1)
-            self.barrier.wait(60)
+            self.barrier.wait(PATIENCE)
             assert (found.shape, found.dtype) == (whole.shape, whole.dtype)
             whole[:] = whole + found if op.accumulate else found
 

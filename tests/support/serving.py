@@ -17,8 +17,8 @@ from intact.serve.server import make_server
 from intact.serve.service import Service
 from intact.serve.settings import ServerSettings
 from intact.serve.telemetry import Exporter
+from support.patience import PATIENCE
 
-PATIENCE = 60.0
 httpx.get.__kwdefaults__["timeout"].read = PATIENCE  # of all such calls: others work here too
 
 

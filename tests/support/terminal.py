@@ -7,7 +7,7 @@ import select
 import subprocess
 import time
 
-PATIENCE = 60.0
+from support.patience import PATIENCE
 
 
 class Terminal:
@@ -51,6 +51,18 @@ class Terminal:
         before, self._seen = self.text[self._seen : found.start()], found.end()
         return before
 
+    def press_until(self, keys, wanted):
+        """Press keys, again every few seconds, until a text comes: a program may not listen yet."""
+        end, again = time.monotonic() + PATIENCE, 0.0
+        while wanted not in self.text[self._seen :]:
+            assert time.monotonic() < end, (wanted, self.text[self._seen :])
+            if time.monotonic() >= again:
+                self.press(keys)
+                again = time.monotonic() + 5
+            if select.select([self._screen], [], [], 0.1)[0]:
+                self.text += self._read()
+        self.expect(wanted)
+
     def press(self, keys):
         """Send keys."""
         os.write(self._screen, keys.encode())
@@ -62,7 +74,7 @@ class Terminal:
         while self.process.poll() is None and time.monotonic() < end:
             if select.select([self._screen], [], [], 0.05)[0]:
                 self.text += self._read()
-        return self.process.wait(1)
+        return self.process.wait(PATIENCE)
 
     def close(self):
         """End the process, however it is."""

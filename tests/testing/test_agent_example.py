@@ -24,8 +24,10 @@ def test_every_test_of_the_example_is_locked() -> None:
     assert LOCK["tests"].keys() == names
     assert sum(name.endswith("_sampled") for name in names) == len(names) / 2
     assert LOCK["model"] in CATALOGUE
+    assert LOCK["fingerprint"].startswith(f"intact-{VERSION}-")
 
 
+@pytest.mark.slow
 def test_the_lock_is_of_this_arithmetic_and_the_model_that_it_names() -> None:
     model = intact.load(real_model("qwen-coder-0.5b"), threads=1)
     try:

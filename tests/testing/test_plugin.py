@@ -16,6 +16,7 @@ from intact.errors import LockError
 from intact.testing.exchange import Exchange
 from intact.testing.lock import FORMAT, VERSION, difference, read_lock
 from intact.testing.server import RequestRecorder
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 SUITE = """
@@ -40,13 +41,15 @@ def test_a_stream():
 def test_nothing_is_asked():
     pass
 """
+UNUSED = ("cacheprovider", "langsmith_plugin", "schemathesis")
+"""Plugins whose import takes longer than the suite."""
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on the suite of a folder, in a process of its own."""
     installed = any(one.value == "intact.testing.plugin" for one in entry_points(group="pytest11"))
     plugin = [] if installed else ["-p", "intact.testing.plugin"]
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *options]
+    words = [sys.executable, "-m", "pytest", "-q", *(f"-pno:{name}" for name in UNUSED), *plugin, *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=environment, timeout=300)
 
@@ -73,7 +76,6 @@ def test_a_suite_passes_again_and_writes_nothing(suite: Path) -> None:
     assert (suite / "answers.json").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_a_changed_answer_fails_and_is_shown(suite: Path) -> None:
     locked = json.loads((suite / "answers.json").read_text())
     answer = locked["tests"]["test_agent.py::test_an_answer"][0]["answer"]
@@ -209,7 +211,7 @@ def test_the_end_of_a_stream_is_waited_for() -> None:
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
     thread = threading.Thread(target=lambda: asyncio.run(recorder(scope, None, send)))
     thread.start()
-    answered.wait(10)
+    answered.wait(PATIENCE)
     assert [reply for _, _, reply in recorder.take()] == [b"[DONE]"]
     thread.join()
 

@@ -21,6 +21,7 @@ import pytest
 from intact.errors import ParameterError, SandboxError
 from intact.tools.sandbox import ProgramLimits, filters, protection, run
 from intact.tools.sandbox.protection import Kind, Protection
+from support.patience import PATIENCE
 
 protections = importlib.import_module("intact.tools.sandbox.protection")  # the name in the package is the function
 
@@ -162,7 +163,7 @@ for pid in (os.getppid(), 1, -1, 0):
         pass
 print('alive')
 """
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     try:
         outcome = run(code, limits=LIMITS, using=using)
         assert outcome.ended in ("ok", "error", "signal")
@@ -174,7 +175,7 @@ print('alive')
 
 def test_no_process_is_signalled_by_way_of_a_descriptor(using: Kind) -> None:
     """The kernel signals the owner of a pipe whose other end was read, as the user who named the owner."""
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     code = f"""
 import ctypes, time
 libc = ctypes.CDLL(None)
@@ -547,7 +548,7 @@ def test_a_program_dies_with_whom_it_was_started_by(using: Kind, tmp_path: Path)
     code = f"from intact.tools.sandbox import run\nrun('import time; time.sleep(100) # {mark}', using={using!r})"
     parent = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not (found := children.read_text().split()) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)  # the first ones only try the protection
