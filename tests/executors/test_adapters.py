@@ -1,6 +1,7 @@
 """Adapters in executors: native equals the reference, and a row sees no adapter but its own."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from intact.models import build_program
 from intact.models.adapters import Adapter, with_adapters
 from intact.models.program import Adapt, Gather, Linear, Logits, LowRank, Program, Steer
 from intact.numerics import fp32
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -29,14 +31,17 @@ def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.nda
     return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
 
 
+@cache
+def reference(profile: str) -> list[np.ndarray]:
+    return run(ReferenceExecutor(CASE.program, profile=profile), CASE)
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("profile", PROFILES[:-1])
-def test_native_equals_the_reference(profile: str, tier: str) -> None:
-    expected = run(ReferenceExecutor(CASE.program, profile=profile), CASE)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(CASE.program, profile, threads, tier), CASE)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+def test_native_equals_the_reference(profile: str, tier: str, threads: int) -> None:
+    got = run(NativeExecutor(CASE.program, profile, threads, tier), CASE)
+    assert all(np.array_equal(a, b) for a, b in zip(got, reference(profile), strict=True))
 
 
 def changes(program: Program, seed: int, rank: int, only: str = "") -> Adapter:

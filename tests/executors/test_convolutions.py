@@ -1,6 +1,7 @@
 """Short convolutions: executors agree, rows kept beside keys and values move and are shared as these are."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from intact.numerics.dequantize import dequantize
 from intact.quantizing import quantize
 from support.examples import examples
 from support.gguf_writer import write_gguf
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -39,15 +41,18 @@ def program_of(tmp_path: Path) -> Program:
         return build_program(checkpoint)
 
 
+@cache
+def reference(name: str) -> list[np.ndarray]:
+    return run(ReferenceExecutor(CASES[name].program, CASES[name].bits), CASES[name])
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
     case = CASES[name]
-    expected = run(ReferenceExecutor(case.program, case.bits), case)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
+    assert all(np.array_equal(a, b) for a, b in zip(got, reference(name), strict=True))
 
 
 def bare(rows: np.ndarray, weight: np.ndarray) -> Case:

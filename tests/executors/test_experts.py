@@ -1,6 +1,7 @@
 """Mixtures of experts, layer norms and soft caps: executors agree, and no row sees what others of its step pass."""
 
 from fractions import Fraction
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import get_args
@@ -27,6 +28,7 @@ from intact.numerics.integers import INTEGER
 from intact.quantizing import quantize
 from support.examples import examples
 from support.gguf_writer import write_gguf
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -44,15 +46,18 @@ def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.nda
     return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
 
 
+@cache
+def reference(name: str) -> list[np.ndarray]:
+    return run(ReferenceExecutor(CASES[name].program, CASES[name].bits), CASES[name])
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
     case = CASES[name]
-    expected = run(ReferenceExecutor(case.program, case.bits), case)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
+    assert all(np.array_equal(a, b) for a, b in zip(got, reference(name), strict=True))
 
 
 @pytest.mark.native

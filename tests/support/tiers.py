@@ -1,13 +1,29 @@
-"""The tiers that this processor could run, by cmake/Tiers.cmake and /proc/cpuinfo."""
+"""Tiers that the extension holds, with threads, as parameters; tiers that this processor could run."""
 
 import platform
 import re
+from itertools import product
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from intact.executors.native import available_tiers
 
 LIST = Path(__file__).parents[2] / "cmake/Tiers.cmake"
 PROCESSOR = Path("/proc/cpuinfo")
+
+
+def tiers_with(*threads: int) -> list[Any]:
+    """Return parameters ``tier, threads``: the first number with every tier held, the others with the best one.
+
+    The rest of the product is marked slow: how work is shared among threads is written once for all tiers.
+    """
+    held = available_tiers()
+    return [
+        pytest.param(tier, number, marks=[] if number == threads[0] or tier == held[0] else [pytest.mark.slow])
+        for tier, number in product(held, threads)
+    ]
 
 
 def possible_tiers() -> set[str]:
