@@ -281,7 +281,7 @@ def dealt():
     the processor time on a busy machine.
     """
     few = all_pairs(FACTORS | {"threads": (1,)}, 0, tries=150)
-    last = {row["drafter"]: i for i, row in enumerate(few)}
+    last = {row["drafter"]: i for i, row in enumerate(few) if not row["company"]}
     few = [row | {"threads": 2 if last[row["drafter"]] == i else 1} for i, row in enumerate(few)]
     return {model: few[i :: len(MODELS)] for i, model in enumerate(MODELS)}
 

@@ -115,9 +115,10 @@ def test_the_fp32_profile_computes_its_definition(taps: int) -> None:
 
 
 @pytest.mark.native
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 3))
 @pytest.mark.parametrize("pattern", [[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]])
 def test_wanted_rows_alone_go_on_behind_the_last_layer_that_mixes_positions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: list[int], tier: str, threads: int
 ) -> None:
     monkeypatch.setattr(Lfm2, "sample", {**Lfm2.sample, "attention.head_count_kv": pattern})
     program = program_of(tmp_path)
@@ -130,16 +131,14 @@ def test_wanted_rows_alone_go_on_behind_the_last_layer_that_mixes_positions(
     reference = ReferenceExecutor(program)
     reference.reserve_pages(2)
     expected = reference.step(chunk, every).copy()
-    for tier in TIERS:
-        for threads in (1, 2, 3):
-            executor = NativeExecutor(program, "int8", threads, tier)
-            executor.reserve_pages(2)
-            assert np.array_equal(executor.step(chunk, every), expected)
-            assert np.array_equal(executor.step(chunk, some), expected[some])
-            assert executor.counters["ended_rows"] == 22
-            following = executor.step([SequenceChunk(25, tokens[:1], np.array([1, 0], np.int32))], np.array([0]))
-            whole = [SequenceChunk(0, np.append(tokens, tokens[0]), np.array([1, 0], np.int32))]
-            assert np.array_equal(following.copy(), executor.step(whole, np.array([25])))
+    executor = NativeExecutor(program, "int8", threads, tier)
+    executor.reserve_pages(2)
+    assert np.array_equal(executor.step(chunk, every), expected)
+    assert np.array_equal(executor.step(chunk, some), expected[some])
+    assert executor.counters["ended_rows"] == 22
+    following = executor.step([SequenceChunk(25, tokens[:1], np.array([1, 0], np.int32))], np.array([0]))
+    whole = [SequenceChunk(0, np.append(tokens, tokens[0]), np.array([1, 0], np.int32))]
+    assert np.array_equal(following.copy(), executor.step(whole, np.array([25])))
 
 
 @pytest.mark.parametrize("profile", ["int8", "fp32"])
