@@ -17,6 +17,7 @@ from intact.reason.services import MethodJob, Services
 from intact.reason.testing.small import PROVABLE
 from intact.score.scorers import find_scorer
 from support.journals import finished, unfinished
+from support.waiting import PATIENCE
 
 SMALL = {"n": 4, "k": 4, "m": 2, "steps": 3, "simulations": 4, "width": 2, "keep": 2, "warmup": 2, "rounds": 2}
 SMALL |= {"thinking": 8, "answering": 8, "tokens": 4, "batch": 2, "window": 4, "max_tokens": 12}
@@ -74,7 +75,7 @@ class BackendContract:
 
     def run(self, backend: Backend, generations: Sequence[Generation]) -> list[Written]:
         backend.start(generations)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         ended: list[Generation] = []
         while len(ended) < len(generations):
             assert time.monotonic() < deadline, "not all came back"
