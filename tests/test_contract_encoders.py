@@ -16,6 +16,7 @@ from intact.engine.encoding import EncodingJob
 from intact.executors.base import SequenceChunk
 from intact.executors.native import available_tiers
 from intact.executors.reference import ReferenceExecutor
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 pytestmark = pytest.mark.native
@@ -55,8 +56,7 @@ def expected(tiny):
 
 
 @pytest.mark.parametrize("profile", ["int8", "fp32", "int8_row", "mxfp8", "int8+kv-int4"])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 3))
 def test_no_setting_changes_a_bit(tiny, expected, tier, threads, profile):
     for page_size, rows in ((16, 512), (64, 40)):
         model = load(tiny, tier, threads=threads, page_size=page_size, rows=rows, profile=profile)

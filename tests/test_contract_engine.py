@@ -19,7 +19,7 @@ import intact
 from intact.engine.draft.drafting import DRAFTERS, HEADS, Drafting
 from intact.engine.draft.union import Union
 from intact.executors.native import available_tiers
-from support.architectures import representatives
+from support.architectures import FIRST, representatives
 from support.asks import Ask, Prophet, completions, job_of, preempting, together
 from support.drafting import draft_model
 from support.eagle import certain_values, write_eagle, write_model
@@ -275,6 +275,19 @@ def rows(seed):
 
 @cache
 def dealt():
+    """Settings in which each pair meets, dealt out to the models.
+
+    All pairs but those with two threads, which a row of each drafter has: waiting for each other they take ten times
+    the processor time on a busy machine.
+    """
+    few = all_pairs(FACTORS | {"threads": (1,)}, 0, tries=150)
+    last = {row["drafter"]: i for i, row in enumerate(few) if not row["company"]}
+    few = [row | {"threads": 2 if last[row["drafter"]] == i else 1} for i, row in enumerate(few)]
+    return {model: few[i :: len(MODELS)] for i, model in enumerate(MODELS)}
+
+
+@cache
+def dealt_twice():
     """Settings in which each pair meets twice, dealt out to the models."""
     few = [row for seed in (0, 1) for row in all_pairs(FACTORS, seed, tries=150)]
     return {model: few[i :: len(MODELS)] for i, model in enumerate(MODELS)}
@@ -295,8 +308,16 @@ def assert_all_pairs(settings, factors):
 
 
 def test_all_pairs_are_dealt_out():
-    assert_all_pairs([row for share in dealt().values() for row in share], FACTORS)
-    assert min(map(len, dealt().values())) > 2
+    rows = [row for share in dealt().values() for row in share]
+    assert_all_pairs(rows, {name: values for name, values in FACTORS.items() if name != "threads"})
+    assert {row["drafter"] for row in rows if row["threads"] == 2} == set(FACTORS["drafter"])
+    assert min(map(len, dealt().values())) > 0
+
+
+@pytest.mark.slow
+def test_all_pairs_are_dealt_out_twice():
+    assert_all_pairs([row for share in dealt_twice().values() for row in share], FACTORS)
+    assert min(map(len, dealt_twice().values())) > 2
 
 
 @pytest.mark.nightly
@@ -327,6 +348,12 @@ def test_no_pair_of_settings_changes_a_bit(tiny, expected, architecture, profile
     check_rows(dealt()[architecture, profile], tiny(architecture), profile, expected(architecture, profile))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("architecture", "profile"), MODELS)
+def test_no_pair_of_settings_changes_a_bit_twice(tiny, expected, architecture, profile):
+    check_rows(dealt_twice()[architecture, profile], tiny(architecture), profile, expected(architecture, profile))
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("architecture", "profile"), MODELS)
@@ -341,6 +368,13 @@ def headed_rows():
     return all_pairs(HEADED_FACTORS, 0, tries=150)
 
 
+@pytest.mark.parametrize("drafter", HEADED)
+def test_settings_change_no_bit_where_a_head_drafts(tiny, expected, drafter):
+    first, *_ = (row for row in headed_rows() if row["drafter"] == drafter and row["threads"] == 1)
+    check_rows([first], tiny(drafter), "int8", expected(drafter))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("drafter", HEADED)
 def test_no_pair_of_settings_changes_a_bit_where_a_head_drafts(tiny, expected, drafter):
     assert len(headed_rows()) < 16
@@ -362,8 +396,14 @@ def test_the_outcomes_are_worth_comparing(expected):
         assert expected(architecture) != expected(architecture, profile)
 
 
-@pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.parametrize(("architecture", "profile"), [*product(ARCHITECTURES, ("int8",)), CODED[0]])
+@pytest.mark.parametrize(
+    ("architecture", "profile", "cached"),
+    [
+        pytest.param(*model, cached, marks=[] if i % 2 == cached else pytest.mark.slow)
+        for i, model in enumerate([*product(ARCHITECTURES, ("int8",)), CODED[0]])
+        for cached in (True, False)
+    ],
+)
 def test_preemption_before_every_token_changes_nothing(tiny, expected, architecture, profile, cached):
     model = intact.load(tiny(architecture), profile, threads=1, page_size=16, prefix_cache=cached, drafter="off")
     with preempting(model) as taken:
@@ -377,7 +417,7 @@ def test_preemption_before_every_token_changes_nothing(tiny, expected, architect
 
 
 @pytest.mark.parametrize("drafter", ["auto", "lookup", "recycling", "stand", "model", "auto and model"])
-@pytest.mark.parametrize("profile", ["int8", "fp32"])
+@pytest.mark.parametrize("profile", ["int8", pytest.param("fp32", marks=pytest.mark.slow)])
 def test_the_library_s_own_drafting_changes_nothing(tiny, expected, profile, drafter):
     """With the controller that measures time: how much is drafted is chance."""
     small = tiny("llama") if "model" in drafter else None
@@ -399,7 +439,7 @@ RULES = {
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 @pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("profile", ["int8", "fp32"])
+@pytest.mark.parametrize("profile", ["int8", pytest.param("fp32", marks=pytest.mark.slow)])
 def test_drafts_are_judged_by_the_rules_of_their_place(tiny, profile, rules, temperature):
     """Penalties count what came before a node, minimum tokens end within a tree, each node has its own mask."""
     ask = Ask(PROMPT[:30], {"max_tokens": 40, "temperature": temperature} | RULES[rules])
@@ -434,8 +474,14 @@ def test_samples_equal_separate_requests(tiny, architecture):
     assert [completions(job)[0] for job in jobs] == expected
 
 
-@pytest.mark.parametrize("disturbed", [False, True])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("architecture", "disturbed"),
+    [
+        pytest.param(name, disturbed, marks=[] if i % 2 == disturbed else pytest.mark.slow)
+        for i, name in enumerate(ARCHITECTURES)
+        for disturbed in (False, True)
+    ],
+)
 def test_a_fork_equals_a_fresh_request_with_its_text(tiny, architecture, disturbed):
     model = intact.load(tiny(architecture), threads=1, page_size=16, drafter="off")
     engine = model.engine
@@ -470,10 +516,16 @@ def test_a_fork_equals_a_fresh_request_with_its_text(tiny, architecture, disturb
     assert job.completion(0, True) == parent
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_pages_that_many_share_are_read_once_to_the_same_bits(tiny, architecture):
+@pytest.mark.parametrize(
+    ("architecture", "threads"),
+    [
+        pytest.param(name, threads, marks=[] if threads == 1 or name in FIRST else pytest.mark.slow)
+        for name, threads in product(ARCHITECTURES, (1, 2))
+    ],
+)
+def test_pages_that_many_share_are_read_once_to_the_same_bits(tiny, architecture, threads):
     ask = Ask(PROMPT, LONG | {"temperature": 1.0}, n=12)
-    model = intact.load(tiny(architecture), threads=2, page_size=16, drafter="off")
+    model = intact.load(tiny(architecture), threads=threads, page_size=16, drafter="off")
     (found,) = together(model, [ask])
     assert model.executor.counters["shared_positions"] > 100
     alone = intact.load(tiny(architecture), threads=1, page_size=64, drafter="off", prefix_cache=False)

@@ -23,6 +23,7 @@ from support.folders import write_folder
 from support.gguf_writer import split_gguf
 from support.hub_server import COMMIT, serve
 from support.hub_server import Hub as HubServer
+from support.patience import PATIENCE
 from support.pytorch_writer import save_as_pytorch
 from support.tiny import write_tiny
 from support.variants import VARIANTS
@@ -374,7 +375,7 @@ def test_a_disk_that_gets_full_is_an_error_that_leaves_no_model(hub):
         f"pull_planned(plan_pull(HubName.parse({NAME!r})))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=limit, timeout=60, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, preexec_fn=limit, timeout=PATIENCE, check=False
     )
     assert "NoSpaceError" in done.stderr.splitlines()[-1], done.stderr
     with pytest.raises(MissingModelError):

@@ -16,6 +16,7 @@ from intact.errors import ParameterError
 from intact.formats import open_checkpoint
 from support.gguf_writer import write_gguf
 from support.models import real_model
+from support.patience import PATIENCE
 from support.serving import running
 from support.tiny import write_tiny
 
@@ -143,13 +144,13 @@ def test_the_server_answers_as_the_library_does(path):
     documents = [DOCUMENTS[0], {"text": DOCUMENTS[1]}, DOCUMENTS[2]]
     body = {"model": "ranker", "query": QUERY, "documents": documents, "top_n": 2}
     with running({"ranker": path}) as server:
-        found = httpx.post(f"{server.url}/v1/rerank", json=body, timeout=60).json()
+        found = httpx.post(f"{server.url}/v1/rerank", json=body, timeout=PATIENCE).json()
         assert [(r["index"], r["relevance_score"]) for r in found["results"]] == [
             (o.index, o.score) for o in wanted[:2]
         ]
         assert found["results"][0]["document"]["text"] == DOCUMENTS[wanted[0].index]
         assert found["usage"]["total_tokens"] == sum(one.tokens for one in wanted)
-        none = httpx.post(f"{server.url}/v1/rerank", json=body | {"documents": []}, timeout=60)
+        none = httpx.post(f"{server.url}/v1/rerank", json=body | {"documents": []}, timeout=PATIENCE)
         assert none.status_code == 400
         assert "documents must be 1 to" in none.json()["error"]["message"]
 

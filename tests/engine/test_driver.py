@@ -13,6 +13,7 @@ import pytest
 
 from intact.engine.driver import EngineDriver, FairLock
 from intact.engine.engine import Engine
+from support.patience import PATIENCE
 from support.tally import VOCABULARY, Tally, continued, request
 
 
@@ -38,7 +39,7 @@ def test_turns_come_in_the_order_of_asking():
             while len(lock._queue) <= number + 1:
                 time.sleep(0.001)
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert order == [0, 1, 2, 3, 4]
 
 
@@ -58,7 +59,7 @@ def test_one_thread_cannot_keep_the_turn_by_asking_again():
         with lock:
             pass
     seen.append(True)
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -216,11 +217,11 @@ def test_the_background_thread_works_what_is_posted_and_ends(monkeypatch):
         ended = added.ended
         added.ended = lambda *a, ended=ended, done=done: (ended(*a), done.set())
         driver.post(lambda added=added: engine.add(added))
-        assert done.wait(10)
+        assert done.wait(PATIENCE)
         assert events[0] == continued(prompt_of(lock, 12), lock, 20)
         thread = driver._thread
         if thread is not None:
-            thread.join(10)
+            thread.join(PATIENCE)
         assert driver._thread is None
 
 
@@ -234,7 +235,7 @@ def test_a_task_that_fails_does_not_end_the_background_thread():
 
     driver.post(broken)
     driver.post(reached.set)
-    assert reached.wait(10)
+    assert reached.wait(PATIENCE)
 
 
 def test_what_another_thread_takes_over_is_still_worked(monkeypatch):
@@ -255,9 +256,8 @@ def test_what_another_thread_takes_over_is_still_worked(monkeypatch):
 
     monkeypatch.setattr(engine, "step", raced)
     driver.post(lambda: None)
-    for _ in range(1000):
-        if added.live == 0:
-            break
+    deadline = time.monotonic() + PATIENCE
+    while added.live and time.monotonic() < deadline:
         time.sleep(0.01)
     assert first == [0]
     assert events[0] == continued(prompt_of(1, 12), 1, 20)
@@ -277,5 +277,5 @@ def test_the_engine_can_be_had_alone(tmp_path):
         thread.start()
         time.sleep(0.05)
         assert engine.counters.steps == 6  # the other thread waits for its lock
-    thread.join(10)
+    thread.join(PATIENCE)
     assert found == [alone]

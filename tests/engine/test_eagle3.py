@@ -83,7 +83,7 @@ def test_a_head_changes_no_bit(paths: dict[str, tuple[Path, Path]], name: str, k
     [{"profile": "fp32"}, {"executor": "reference"}, {"kv": "int4"}, {"weights_memory": "1MB"}],
     ids=["fp32", "reference", "codec", "paged weights"],
 )
-def test_so_on_other_executors(paths: dict[str, tuple[Path, Path]], options: dict[str, Any]) -> None:
+def test_a_head_changes_no_bit_on_other_executors(paths: dict[str, tuple[Path, Path]], options: dict[str, Any]) -> None:
     ask = Ask(PROMPT[:20], {"max_tokens": 10, "ignore_eos": True, "temperature": 0.8})
     model = load(paths["certain"], **options)
     assert together(model, [ask]) == plain(paths["certain"], [ask], **options)

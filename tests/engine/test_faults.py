@@ -16,6 +16,7 @@ from intact.engine.sampling import grammars
 from intact.errors import CapacityError, ModelError, ParameterError
 from intact.formats import open_checkpoint
 from support.gguf_writer import write_gguf
+from support.patience import PATIENCE
 from support.tally import Eager, Oracle, Tally, continued, request
 from support.tiny import write_tiny
 
@@ -211,7 +212,7 @@ def test_a_stream_that_is_collected_in_the_midst_of_a_step_ends(model, expected,
     step = model.executor.step
     monkeypatch.setattr(model.executor, "step", lambda *parts: (gc.collect(), step(*parts))[1])
     assert model.generate(PROMPTS, **USUAL) == expected
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while model.engine.queue:
         assert time.monotonic() < end
         time.sleep(0.002)

@@ -75,7 +75,7 @@ def test_a_head_changes_no_bit(paths: dict[str, Path], name: str, kind: str) -> 
 
 
 @pytest.mark.parametrize("options", [{"profile": "fp32"}, {"executor": "reference"}], ids=["fp32", "reference"])
-def test_so_on_other_executors(paths: dict[str, Path], options: dict[str, Any]) -> None:
+def test_a_head_changes_no_bit_on_other_executors(paths: dict[str, Path], options: dict[str, Any]) -> None:
     ask = Ask(PROMPT[:20], {"max_tokens": 10, "ignore_eos": True, "temperature": 0.8})
     model = drafting_model(paths["uncertain"], **options)
     assert together(model, [ask]) == plain(paths["uncertain"], [ask], **options)

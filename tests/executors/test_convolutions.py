@@ -1,6 +1,7 @@
 """Short convolutions: executors agree, rows kept beside keys and values move and are shared as these are."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from intact.numerics.dequantize import dequantize
 from intact.quantizing import quantize
 from support.examples import examples
 from support.gguf_writer import write_gguf
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -39,15 +41,18 @@ def program_of(tmp_path: Path) -> Program:
         return build_program(checkpoint)
 
 
+@cache
+def reference(name: str) -> list[np.ndarray]:
+    return run(ReferenceExecutor(CASES[name].program, CASES[name].bits), CASES[name])
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
     case = CASES[name]
-    expected = run(ReferenceExecutor(case.program, case.bits), case)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
+    assert all(np.array_equal(a, b) for a, b in zip(got, reference(name), strict=True))
 
 
 def bare(rows: np.ndarray, weight: np.ndarray) -> Case:
@@ -110,9 +115,10 @@ def test_the_fp32_profile_computes_its_definition(taps: int) -> None:
 
 
 @pytest.mark.native
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 3))
 @pytest.mark.parametrize("pattern", [[0, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]])
 def test_wanted_rows_alone_go_on_behind_the_last_layer_that_mixes_positions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: list[int], tier: str, threads: int
 ) -> None:
     monkeypatch.setattr(Lfm2, "sample", {**Lfm2.sample, "attention.head_count_kv": pattern})
     program = program_of(tmp_path)
@@ -125,16 +131,14 @@ def test_wanted_rows_alone_go_on_behind_the_last_layer_that_mixes_positions(
     reference = ReferenceExecutor(program)
     reference.reserve_pages(2)
     expected = reference.step(chunk, every).copy()
-    for tier in TIERS:
-        for threads in (1, 2, 3):
-            executor = NativeExecutor(program, "int8", threads, tier)
-            executor.reserve_pages(2)
-            assert np.array_equal(executor.step(chunk, every), expected)
-            assert np.array_equal(executor.step(chunk, some), expected[some])
-            assert executor.counters["ended_rows"] == 22
-            following = executor.step([SequenceChunk(25, tokens[:1], np.array([1, 0], np.int32))], np.array([0]))
-            whole = [SequenceChunk(0, np.append(tokens, tokens[0]), np.array([1, 0], np.int32))]
-            assert np.array_equal(following.copy(), executor.step(whole, np.array([25])))
+    executor = NativeExecutor(program, "int8", threads, tier)
+    executor.reserve_pages(2)
+    assert np.array_equal(executor.step(chunk, every), expected)
+    assert np.array_equal(executor.step(chunk, some), expected[some])
+    assert executor.counters["ended_rows"] == 22
+    following = executor.step([SequenceChunk(25, tokens[:1], np.array([1, 0], np.int32))], np.array([0]))
+    whole = [SequenceChunk(0, np.append(tokens, tokens[0]), np.array([1, 0], np.int32))]
+    assert np.array_equal(following.copy(), executor.step(whole, np.array([25])))
 
 
 @pytest.mark.parametrize("profile", ["int8", "fp32"])

@@ -1,6 +1,7 @@
 """The gated delta rule in both executors: bits do not depend on tiers, threads, pages and cuts."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from intact.numerics import fp32
 from intact.numerics.delta import DeltaShape
 from intact.numerics.dequantize import dequantize
 from support.examples import examples
+from support.tiers import tiers_with
 
 TIERS = available_tiers()
 CASES = {case.name: case for case in cases() if case.name.startswith("delta ")}
@@ -66,16 +68,19 @@ def logits_of(executor: ReferenceExecutor | NativeExecutor, ends: list[int]) -> 
     return np.concatenate(out)
 
 
+@cache
+def reference(name: str) -> list[np.ndarray]:
+    return run(ReferenceExecutor(CASES[name].program, CASES[name].bits, 16), CASES[name])
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
-    case = CASES[name]
-    expected = run(ReferenceExecutor(case.program, case.bits, 16), case)
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
+    case, expected = CASES[name], reference(name)
     assert all(np.abs(part).max() > 0 for part in expected)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 @pytest.mark.native

@@ -1,7 +1,7 @@
 """Mixtures of experts, layer norms and soft caps: executors agree, and no row sees what others of its step pass."""
 
 from fractions import Fraction
-from itertools import product
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -27,6 +27,7 @@ from intact.numerics.integers import INTEGER
 from intact.quantizing import quantize
 from support.examples import examples
 from support.gguf_writer import write_gguf
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -44,15 +45,18 @@ def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.nda
     return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
 
 
+@cache
+def reference(name: str) -> list[np.ndarray]:
+    return run(ReferenceExecutor(CASES[name].program, CASES[name].bits), CASES[name])
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
     case = CASES[name]
-    expected = run(ReferenceExecutor(case.program, case.bits), case)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits), case)
+    assert all(np.array_equal(a, b) for a, b in zip(got, reference(name), strict=True))
 
 
 @pytest.mark.native
@@ -158,21 +162,24 @@ def program_of(tmp_path: Path, architecture: str) -> Program:
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("threads", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("architecture", MIXTURES)
 @pytest.mark.parametrize("profile", ["int8", "int8_row", "fp32"])
-def test_a_row_does_not_depend_on_the_strangers_of_its_step(tmp_path: Path, architecture: str, profile: str) -> None:
+def test_a_row_does_not_depend_on_the_strangers_of_its_step(
+    tmp_path: Path, architecture: str, profile: str, threads: int
+) -> None:
     """One text alone, and beside 63 others that together pass every expert; in chunks of 1, 7 and all."""
     program = program_of(tmp_path, architecture)
     rng = np.random.default_rng(5)
     texts = rng.integers(0, program.vocabulary, (64, 20)).astype(np.int32)
     alone = {}
-    for threads, size in product((1, 3), (1, 7, 20)):
+    for size in (1, 7, 20):
         executor = NativeExecutor(program, profile, threads)
         executor.reserve_pages(1)
         for at in range(0, 20, size):
             part = texts[0, at : at + size]
             logits = executor.step([SequenceChunk(at, part, np.zeros(1, np.int32))], np.array([len(part) - 1]))
-        alone[threads, size] = logits[0].copy()
+        alone[size] = logits[0].copy()
     executor = NativeExecutor(program, profile, 2)
     executor.reserve_pages(64)
     chunks = [SequenceChunk(0, text, np.array([i], np.int32)) for i, text in enumerate(texts)]

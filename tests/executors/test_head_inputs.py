@@ -14,6 +14,7 @@ from intact.numerics.activations import Quantized, quantize, to_bytes
 from intact.numerics.dequantize import dequantize
 from intact.numerics.fixed import sat32
 from intact.numerics.matmul import matmul
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 pytestmark = pytest.mark.native
@@ -59,8 +60,7 @@ def test_the_logits_follow_from_the_bytes(program, expected):
     assert np.array_equal(sat32(matmul(a, executor._weight(program.ops[-1].weight), LOGIT_FRACTION)), logits)
 
 
-@pytest.mark.parametrize("tier", TIERS)
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 3))
 def test_every_tier_gives_the_bytes_of_the_reference(program, expected, tier, threads):
     executor = NativeExecutor(program, threads=threads, tier=tier, page_size=16)
     assert np.array_equal(heads(executor, [])[0], expected[0])

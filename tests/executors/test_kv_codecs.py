@@ -18,6 +18,7 @@ from intact.numerics.kv_codecs import CODECS
 from intact.receipts.document import Receipt
 from intact.receipts.model_digests import Numerics
 from intact.receipts.verify import verify
+from support.settings import all_pairs
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -44,12 +45,15 @@ def run(executor: NativeExecutor | ReferenceExecutor, cuts: tuple[int, ...] = ()
 
 
 @pytest.mark.native
+@pytest.mark.parametrize("whole_product", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["pairs", "product"])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_no_setting_changes_a_bit(program: Program, profile: str) -> None:
+def test_no_setting_changes_a_bit(program: Program, profile: str, whole_product: bool) -> None:
     expected = run(ReferenceExecutor(program, profile=profile, page_size=16))
     assert not np.array_equal(expected, run(NativeExecutor(program)))
     whole, ones, sevens = (), tuple(range(1, COUNT)), tuple(range(7, COUNT, 7))
-    settings = [*product(TIERS, (1, 3), (whole, (1, 33)), (16, 48)), ("", 1, ones, 32), ("", 2, sevens, 16)]
+    factors = {"tier": TIERS, "threads": (1, 3), "cuts": (whole, (1, 33)), "page_size": (16, 48)}
+    rows = product(*factors.values()) if whole_product else (row.values() for row in all_pairs(factors))
+    settings = [*map(tuple, rows), ("", 1, ones, 32), ("", 2, sevens, 16)]
     for tier, threads, cuts, page_size in settings:
         executor = NativeExecutor(program, profile, tier=tier or None, threads=threads, page_size=page_size)
         assert np.array_equal(run(executor, cuts), expected), (tier, threads, cuts, page_size)

@@ -10,6 +10,7 @@ from intact.executors.reference import ReferenceExecutor
 from intact.models.program import Norm
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
+from support.tiers import tiers_with
 
 CASE = next(case for case in cases() if case.name == "norm of groups")
 
@@ -21,11 +22,10 @@ def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> np.ndarray:
 
 @pytest.mark.native
 @pytest.mark.parametrize("profile", ["int8", "int8_row", "mxfp8", "int8+wina50"])
-@pytest.mark.parametrize("tier", available_tiers())
-def test_native_equals_the_reference(tier: str, profile: str) -> None:
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 3))
+def test_native_equals_the_reference(tier: str, threads: int, profile: str) -> None:
     expected = run(ReferenceExecutor(CASE.program, 8, profile=profile), CASE)
-    for threads in (1, 3):
-        assert np.array_equal(run(NativeExecutor(CASE.program, profile, threads, tier), CASE), expected), threads
+    assert np.array_equal(run(NativeExecutor(CASE.program, profile, threads, tier), CASE), expected)
 
 
 def test_the_fp32_profile_norms_each_group() -> None:

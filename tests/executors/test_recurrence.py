@@ -17,6 +17,7 @@ from intact.models.program import Embed, GatedRecurrence, Linear, Target
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from support.positions import COUNT, check_native, check_native_cuts, check_reference_cuts, check_walks, logits_of
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -44,10 +45,10 @@ def bare_case() -> tuple[Case, np.ndarray]:
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
-    check_native(CASES[name], tier)
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
+    check_native(CASES[name], tier, threads)
 
 
 def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from intact.quantizing import quantize
 from support.examples import examples
 from support.folders import write_folder
 from support.gguf_writer import write_gguf
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 from support.variants import VARIANTS
 
@@ -54,15 +56,18 @@ def logits_of(executor: ReferenceExecutor | NativeExecutor, ends: list[int]) -> 
     return np.concatenate(out)
 
 
+@cache
+def reference(name: str) -> list[np.ndarray]:
+    return run(ReferenceExecutor(CASES[name].program, CASES[name].bits, 16), CASES[name])
+
+
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
     case = CASES[name]
-    expected = run(ReferenceExecutor(case.program, case.bits, 16), case)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
+    assert all(np.array_equal(a, b) for a, b in zip(got, reference(name), strict=True))
 
 
 def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut(tmp_path: Path) -> None:

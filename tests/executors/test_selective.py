@@ -16,6 +16,7 @@ from intact.models.program import ConvolveSilu, Embed, Linear, SelectiveScan, Ta
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
 from support.positions import COUNT, check_native, check_native_cuts, check_reference_cuts, check_walks, logits_of
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 
 TIERS = available_tiers()
@@ -75,10 +76,10 @@ def trapezoidal_case(rng: np.random.Generator, b: _Builder) -> tuple[Case, np.nd
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 5))
 @pytest.mark.parametrize("name", CASES)
-def test_native_equals_the_reference(name: str, tier: str) -> None:
-    check_native(CASES[name], tier)
+def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None:
+    check_native(CASES[name], tier, threads)
 
 
 @KINDS

@@ -68,22 +68,24 @@ def floats(mixed: np.ndarray, steps: np.ndarray, w: ScanWeights, shape: ScanShap
     return np.array(out).reshape(len(mixed), -1)
 
 
-def test_the_error_over_8192_tokens_does_not_grow() -> None:
+@pytest.mark.parametrize("count", [1024, pytest.param(8192, marks=pytest.mark.slow)])
+def test_the_error_over_many_tokens_does_not_grow(count: int) -> None:
     rng = np.random.default_rng(1)
-    w, count = weights(rng, SHAPE), 8192
+    w = weights(rng, SHAPE)
     mixed = (rng.normal(0, 1, (count, SHAPE.channels)) * 65536).astype(np.int64)
     steps = (rng.normal(0, 1, (count, SHAPE.heads)) * 65536).astype(np.int64)
     found, _ = whole(scan_rows(mixed, steps, w.step_bias, SHAPE), w, SHAPE)
     expected = floats(mixed, steps, w, SHAPE)
-    error = np.abs(found / 65536 - expected).reshape(8, 1024, -1).max(axis=(1, 2)) / np.abs(expected).max()
+    error = np.abs(found / 65536 - expected).reshape(8, count // 8, -1).max(axis=(1, 2)) / np.abs(expected).max()
     assert error.max() < 2e-4, error
-    assert error[-1] < 2 * error[0], error
+    assert error[4:].max() < 1.6 * error[:4].max(), error  # 2 if it grew with every token
 
 
-def test_steady_inputs_reach_the_floats_fixed_point_in_slow_heads() -> None:
+@pytest.mark.parametrize("count", [1024, pytest.param(4096, marks=pytest.mark.slow)])
+def test_steady_inputs_reach_the_floats_fixed_point_in_slow_heads(count: int) -> None:
     """A bias of the rounding at each block's end would add up where a head hardly forgets and inputs do not vary."""
     w = weights(np.random.default_rng(2), SHAPE, slowest=1e-4)
-    mixed, steps = np.full((4096, SHAPE.channels), 20000), np.zeros((4096, SHAPE.heads), np.int64)
+    mixed, steps = np.full((count, SHAPE.channels), 20000), np.zeros((count, SHAPE.heads), np.int64)
     found, _ = whole(scan_rows(mixed, steps, w.step_bias, SHAPE), w, SHAPE)
     expected = floats(mixed, steps, w, SHAPE)
     assert (np.abs(found[-1] / 65536 - expected[-1]) < 2e-5 * np.abs(expected[-1]) + 1e-4).all()

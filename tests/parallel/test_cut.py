@@ -160,7 +160,8 @@ def test_cut_programs_on_every_tier_give_the_same_logits(tier: str, threads: int
 @pytest.mark.native
 def test_ranks_of_different_tiers_agree(tmp_path: Path) -> None:
     program, which = program_of(write_tiny(tmp_path / "m.gguf", "gemma3")), steps()
-    tiers = [available_tiers()[0], "scalar", available_tiers()[-2]]
+    held = available_tiers()
+    tiers = [held[0], "scalar", held[len(held) // 2]]
 
     def make(part: Program, exchange: Exchanger | None) -> Executor:
         return NativeExecutor(part, "int8", 2, tiers.pop(), exchange=exchange)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,14 +34,45 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a table of the method compute_optimal."""
+    path = tmp_path_factory.mktemp("table") / "table.json"
+    arms = (Arm.of("uct_search", {"scorer": "letters"}), Arm.of("first_finish", {"n": 3}), pilot_arm(3))
+    Policy(3, (0.5, 0.9), arms).write(path)
+    return str(path)
+
+
+def trial_of(name: str, table: str) -> ToyTrial:
+    return ToyTrial.of(METHODS[name], name, {"table": table} if name == "compute_optimal" else {})
+
+
 @pytest.fixture
-def trial(name: str, tmp_path: Path) -> ToyTrial:
-    given: dict[str, Any] = {}
-    if name == "compute_optimal":
-        arms = (Arm.of("uct_search", {"scorer": "letters"}), Arm.of("first_finish", {"n": 3}), pilot_arm(3))
-        Policy(3, (0.5, 0.9), arms).write(tmp_path / "table.json")
-        given["table"] = str(tmp_path / "table.json")
-    return ToyTrial.of(METHODS[name], name, given)
+def trial(name: str, table: str) -> ToyTrial:
+    return trial_of(name, table)
+
+
+ALL_RUNS = """
+import json, sys
+from intact.reason.registry import find
+from intact.reason.testing.checks import ToyTrial, problems
+print(json.dumps([ToyTrial(find(name), name, given).run(problems()) for name, given in json.load(sys.stdin)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(request: pytest.FixtureRequest, table: str) -> list[dict[str, Any]]:
+    """Results of the methods under test, in a process of their own for each hash seed."""
+    tested = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    names = [name for name in METHODS if name in tested and (name not in PROGRAMS or protection().kind != "none")]
+    given = json.dumps([[name, dict(trial_of(name, table).parameters)] for name in names])
+    found = []
+    for seed in checks.HASH_SEEDS:
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", ALL_RUNS]
+        ran = subprocess.run(command, input=given, env=environment, capture_output=True, text=True, check=True)
+        found.append(dict(zip(names, json.loads(ran.stdout), strict=True)))
+    return found
 
 
 def written(told: dict[str, Any]) -> list[str]:
@@ -46,9 +81,20 @@ def written(told: dict[str, Any]) -> list[str]:
     return [leaf.text for leaf in own if leaf.tokens]
 
 
-@pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in CHECKS])
+IN_ONE_PROCESS = [check for check in CHECKS if check.function is not checks.replays]
+
+
+@pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in IN_ONE_PROCESS])
 def test_a_method_passes_the_checks_that_users_can_make(trial: ToyTrial, check: Check) -> None:
     check.function(trial)
+
+
+def test_a_method_gives_the_same_bytes_in_other_processes(
+    name: str, trial: ToyTrial, elsewhere: list[dict[str, Any]]
+) -> None:
+    """The remaining check of users, `replays`, for all methods in one process."""
+    expected = trial.run(problems())
+    assert [found[name] for found in elsewhere] == [expected] * len(checks.HASH_SEEDS)
 
 
 def test_what_a_method_spends_it_says(trial: ToyTrial) -> None:

@@ -31,6 +31,7 @@ from intact.reason.services import MethodJob, Services
 from intact.score.scorers import find_scorer
 from intact.solving import backend_of, opened, solve_all
 from support.endpoint import Endpoint, Reply, answer, event, letters, sent, serve, usage
+from support.patience import PATIENCE
 
 SECRET = "sk-very-secret-0123456789"
 CHAT = (("user", "ask?"),)
@@ -66,9 +67,9 @@ def generation(prompt: Any = "ask?", text: str = "", place: int = 0, **parameter
     return Generation(state, SamplingParameters(**{"max_tokens": 8, "temperature": 1.0} | parameters), ("p", place))
 
 
-def run(back: OpenAIBackend, generations: list[Generation], seconds: float = 20.0) -> list[Written]:
+def run(back: OpenAIBackend, generations: list[Generation]) -> list[Written]:
     back.start(generations)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while any(one.written is None for one in generations):
         assert time.monotonic() < deadline, "nothing came back"
         back.step()
@@ -382,18 +383,18 @@ def test_an_answer_may_not_be_larger_than_allowed(endpoint: Endpoint) -> None:
 
 
 def test_no_more_requests_run_than_are_allowed(endpoint: Endpoint) -> None:
-    endpoint.hold = 0.02
+    endpoint.hold = 3
     with backend(endpoint, concurrency=3) as back:
         assert len(run(back, [generation(place=i) for i in range(12)])) == 12
     assert endpoint.most == 3
 
 
 def test_what_is_cancelled_comes_back_at_once_with_what_had_arrived(endpoint: Endpoint) -> None:
-    endpoint.script = [answer(letters("ab"), [b": wait\n\n"] * 200, delay=0.05)]
+    endpoint.script = [answer(letters("ab"), [b": wait\n\n"] * 10_000, delay=0.05)]
     with backend(endpoint, concurrency=1) as back:
         running, queued = generation(), generation(place=1)
         back.start([running, queued])
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while back._live[running].arrived != 2:
             assert time.monotonic() < deadline
             assert not back.step()
@@ -539,7 +540,7 @@ def test_what_solving_opens_it_closes(endpoint: Endpoint, caplog: pytest.LogCapt
     assert result.why == "done"
     with opened(model) as backends:
         assert len(list(solve_all(backends, [MethodJob(racing, Problem("p", "ask?"), {})]))) == 1
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while left := set(threading.enumerate()) - before:  # the server's end a moment later
         assert time.monotonic() < deadline, left
         time.sleep(0.01)
@@ -548,10 +549,10 @@ def test_what_solving_opens_it_closes(endpoint: Endpoint, caplog: pytest.LogCapt
 
 
 def test_what_is_cut_is_closed_without_a_word(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
-    endpoint.script = [answer(letters("ab"), [b": wait\n\n"] * 200, delay=0.01) for _ in range(4)]
+    endpoint.script = [answer(letters("ab"), [b": wait\n\n"] * 50_000, delay=0.01) for _ in range(4)]
     with backend(endpoint, concurrency=2) as back:
         back.start([generation(place=place) for place in range(4)])
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not any(arrival.arrived for arrival in back._live.values()):
             assert time.monotonic() < deadline
             back.step()

@@ -22,6 +22,7 @@ from intact.receipts.verify import verify
 from support.gguf_writer import write_gguf
 from support.independent import PROGRAM, v
 from support.models import real_model
+from support.patience import PATIENCE
 from support.tiny import write_tiny
 
 PROMPTS = ("Why is the sky blue?", "Once upon a time")
@@ -431,7 +432,7 @@ def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
     example = page.partition(b"```json\n")[2].partition(b"\n")[0]
     receipts.write_bytes(b"".join(line + b"\n" for line in (true, v.canonical(false), example)))
     command = [sys.executable, "-I", str(PROGRAM), str(receipts), str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "receipt 1: true",

@@ -67,9 +67,14 @@ def make(model, situation, answers):
     return found
 
 
+EVERYWHERE = [(tier, 1) for tier in TIERS], [(TIERS[-1], 1), *product(TIERS, (2,))]
+"""Tiers and threads: each tier on one thread, and each on two."""
+
+
+@pytest.mark.parametrize("settings", [EVERYWHERE[0], pytest.param(EVERYWHERE[1], marks=pytest.mark.slow)], ids=[1, 2])
 @pytest.mark.parametrize("profile", ["int8", "fp32"])
-def test_receipts_are_the_same_however_they_were_made_and_verify_everywhere(path, profile):
-    models = {(t, n): load(path, t, n, profile) for t, n in product(TIERS, (1, 2))}
+def test_receipts_are_the_same_however_they_were_made_and_verify_everywhere(path, profile, settings):
+    models = {(tier, threads): load(path, tier, threads, profile) for tier, threads in settings}
     expected = make(next(iter(models.values())), "alone", {})
     receipts = [Receipt.parse(data) for several in expected.values() for data in several]
     answers = {name: [Receipt.parse(data).output.tokens for data in several] for name, several in expected.items()}

@@ -96,16 +96,17 @@ def test_the_texts_are_those_of_generate_with_their_receipts(model: Model) -> No
             assert entry.header == replace(text.receipt.header, request=bare).digest
 
 
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mix", [GUIDED, TUNED], ids=["shadow", "partners"])
 def test_journal_threads_chunks_and_company_change_no_byte(
-    model: Model, paths: list[Path], tmp_path: Path, mix: dict[str, Any]
+    model: Model, paths: list[Path], tmp_path: Path, mix: dict[str, Any], threads: int
 ) -> None:
     for name in ("self_consistency", "beam_search"):
         expected = run(model, name, **mix).encode()
         for _ in range(2):
             assert run(model, name, journal=tmp_path / "journal", **mix).encode() == expected
         with intact.load(
-            paths[0], partners=paths[1:3], threads=2, chunk=5, page_size=16, rows=3, prefix_cache=False
+            paths[0], partners=paths[1:3], threads=threads, chunk=5, page_size=16, rows=3, prefix_cache=False
         ) as other:
             assert run(other, name, **mix).encode() == expected
 

@@ -85,9 +85,10 @@ def test_the_truth_is_found_true(model, honest, name):
     assert (winner.checked < receipt.count) == (receipt.result.chosen is not None)
 
 
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["beam_search", "best_of_n", "short_m_at_k", "deepconf", "program_aided"])
-def test_whatever_must_not_matter_does_not(honest, folder, name):
-    other = intact.load(folder / "true.gguf", threads=2, rows=3)  # with a drafter
+def test_whatever_must_not_matter_does_not(honest, folder, name, threads):
+    other = intact.load(folder / "true.gguf", threads=threads, rows=3)  # with a drafter
     assert run(other, name).receipt.encode() == honest[name].encode()
 
 

@@ -7,7 +7,6 @@ a part of its own is among them by itself.
 """
 
 import tempfile
-from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -90,11 +89,16 @@ def kind_of(op: Op, program: Program) -> tuple[object, ...]:
     raise AssertionError(f"{op}: say here what tells it from others of its kind")
 
 
-def parts_of(program: Program) -> Iterator[object]:
-    """The kinds of operations of a program, and which follow each other: a plan may join some that do."""
-    kinds = [kind_of(op, program) for op in program.ops]
-    yield from kinds
-    yield from pairwise(kinds)
+@cache
+def _stored_kinds() -> dict[str, list[tuple[object, ...]]]:
+    """The kinds of operations of each stored architecture's programs, in their order."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in STORED:
+            with open_checkpoint(write_tiny(Path(folder) / f"{name}.gguf", name)) as checkpoint:
+                program = build_program(checkpoint)
+            found[name] = [kind_of(op, program) for op in program.ops]
+    return found
 
 
 @cache
@@ -106,12 +110,9 @@ def representatives(pairs: bool = False) -> tuple[str, ...]:
     pairs : bool
         If true, they also have all pairs of operations that follow each other.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        parts = {}
-        for name in STORED:
-            with open_checkpoint(write_tiny(Path(folder) / f"{name}.gguf", name)) as checkpoint:
-                program = build_program(checkpoint)
-            parts[name] = set(parts_of(program) if pairs else (kind_of(op, program) for op in program.ops))
+    parts: dict[str, set[object]] = {name: set(kinds) for name, kinds in _stored_kinds().items()}
+    if pairs:  # a plan may join operations that follow each other
+        parts = {name: {*parts[name], *pairwise(kinds)} for name, kinds in _stored_kinds().items()}
     chosen = list(FIRST)
     while missing := set.union(*parts.values()) - set.union(*(parts[name] for name in chosen)):
         chosen.append(max(parts, key=lambda name: len(parts[name] & missing)))

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from intact.reason.testing.toy import END, WEIGHTS
+from support.patience import PATIENCE
 
 
 @dataclass
@@ -50,18 +51,20 @@ class Endpoint:
         Whether no log-probabilities are told.
     asked
         Path, headers and body of each request.
+    hold
+        Requests that must be under way at once before any of those that wait for company is answered.
     now, most
         Requests under way now, and at most.
     """
 
     script: list[Reply] = field(default_factory=list)
     mute: bool = False
-    hold: float = 0.0
+    hold: int = 0
     asked: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     now: int = 0
     most: int = 0
     url: str = ""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
 
     def honest(self, path: str, body: Mapping[str, Any]) -> Iterator[bytes]:
         """Letters by the chain, each an event, then why it ended, then the usage."""
@@ -145,10 +148,12 @@ def _handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
                 endpoint.asked.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                 endpoint.now += 1
                 endpoint.most = max(endpoint.most, endpoint.now)
+                endpoint.lock.notify_all()
                 reply = endpoint.script.pop(0) if endpoint.script else None
             try:
                 if reply is None:
-                    time.sleep(endpoint.hold)
+                    with endpoint.lock:
+                        endpoint.lock.wait_for(lambda: endpoint.most >= endpoint.hold, PATIENCE)
                     self.send(Reply(parts=list(endpoint.honest(self.path, body))))
                 else:
                     self.send(reply)

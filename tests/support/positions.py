@@ -21,13 +21,12 @@ def run(executor: ReferenceExecutor | NativeExecutor, case: Case) -> list[np.nda
     return [executor.step(step.chunks, step.wanted).copy() for step in case.steps]
 
 
-def check_native(case: Case, tier: str) -> None:
-    """Native logits of a tier are the reference's, whatever the threads."""
+def check_native(case: Case, tier: str, threads: int) -> None:
+    """Native logits of a tier on some threads are the reference's."""
     expected = run(ReferenceExecutor(case.program, case.bits, 16), case)
     assert all(np.abs(part).max() > 0 for part in expected)
-    for threads in (1, 2, 5):
-        got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
-        assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True)), threads
+    got = run(NativeExecutor(case.program, "int8", threads, tier, case.bits, 16), case)
+    assert all(np.array_equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
 def logits_of(executor: ReferenceExecutor | NativeExecutor, ends: list[int]) -> np.ndarray:

@@ -1,0 +1,49 @@
+"""The tiers that a processor could run, which INTACT_REQUIRE_TIERS compares with those that the extension holds."""
+
+from pathlib import Path
+
+import pytest
+
+from intact.executors.native import available_tiers
+from support import tiers
+
+SKYLAKE = "avx2 avx512f avx512bw avx512vl avx512dq"
+CASCADE_LAKE = f"{SKYLAKE} avx512_vnni"
+ICE_LAKE = f"{CASCADE_LAKE} avx512ifma avx512_vbmi2 gfni"
+PROCESSORS = {
+    "vendor_id : GenuineIntel\nflags : sse2": "",
+    f"vendor_id : GenuineIntel\nflags : {SKYLAKE}": "avx2",
+    f"vendor_id : GenuineIntel\nflags : {CASCADE_LAKE}": "avx2 avx512",
+    f"vendor_id : GenuineIntel\nflags : {ICE_LAKE}": "avx2 avx512 vbmi2",
+    f"vendor_id : AuthenticAMD\nflags : {ICE_LAKE}": "avx2 avx512 vbmi2 zen4",
+    f"vendor_id : GenuineIntel\nflags : {ICE_LAKE} amx_tile amx_int8": "avx2 avx512 vbmi2 amx",
+}
+
+
+@pytest.mark.parametrize(("facts", "expected"), PROCESSORS.items())
+def test_a_processor_could_run_the_tiers_of_its_instructions(
+    facts: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(facts + "\n" + facts)  # one paragraph a core
+    monkeypatch.setattr(tiers, "PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert tiers.possible_tiers() == {"scalar", *expected.split()}
+
+
+def test_an_arm_processor_could_run_neon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert tiers.possible_tiers() == {"scalar", "neon"}
+
+
+def test_all_held_tiers_are_possible() -> None:
+    assert set(available_tiers()) <= tiers.possible_tiers()
+
+
+def test_a_possible_tier_that_is_not_held_fails_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "possible_tiers", lambda: {*available_tiers(), "wider"})
+    with pytest.raises(ValueError, match="this processor could run wider, but the extension holds only"):
+        tiers.require_tiers("all")
+    monkeypatch.setattr(tiers, "possible_tiers", lambda: set(available_tiers()))
+    tiers.require_tiers("all")
+    with pytest.raises(ValueError, match="must be 'all' or unset, got 'some'"):
+        tiers.require_tiers("some")
