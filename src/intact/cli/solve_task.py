@@ -15,6 +15,7 @@ import typer
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.options import TASK_HELP, ReceiptOption
 from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
+from intact.cli.task_names import task_name
 from intact.errors import ParameterError
 from intact.files import write_whole
 
@@ -65,7 +66,7 @@ class TaskOptions:
         str | None,
         typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP, show_default=False),
     ] = None
-    split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None
+    split: Annotated[str | None, typer.Option("--split", hidden=True)] = None
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first so many problems.", show_default=False)
     ] = None
@@ -137,9 +138,10 @@ def run_task(
     from intact.score.available import check_parts
     from intact.tasks.choose import choose
 
+    run = replace(
+        run, options=replace(run.options, task=task_name(str(run.options.task), run.options.split), split=None)
+    )
     task = choose(str(run.options.task))
-    if run.options.split is not None:
-        task = task._replace(split=run.options.split)
     check_parts(task.task.uses)
     with spinner(f"reading {task.label}"):
         items = task.load(run.options.limit)
