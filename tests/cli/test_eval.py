@@ -348,7 +348,8 @@ def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, ex
     assert [one["samples"] for one in records] != [one["samples"] for one in others]
 
 
-def test_a_mix_is_refused_for_likelihoods_before_a_model_is_opened(intact_command, place, tmp_path):
+def test_a_mix_is_refused_for_likelihoods_before_a_model_is_opened(intact_command, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path / "nowhere"))
     (tmp_path / "no.gguf").write_bytes(b"no model")
     result = intact_command(
         "eval", tmp_path / "no.gguf", "gsm8k", "arc_easy_likelihood", "--mix", "guidance", "--shadow", "x"

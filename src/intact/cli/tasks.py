@@ -13,6 +13,7 @@ from intact.cli.output import emit, new_table, note, out, show, size
 from intact.errors import IntactError, ParameterError
 
 if TYPE_CHECKING:
+    from intact.tasks.choose import Chosen
     from intact.tasks.task import Task
 
 EXAMPLES = """\
@@ -63,7 +64,7 @@ def _fetch(tasks: list[Task]) -> None:
                 note(f"{file.path} is not used while {first} is there")
 
 
-def describe(chosen: Any) -> dict[str, Any]:
+def describe(chosen: Chosen) -> dict[str, Any]:
     """Describe a task for `--json`.
 
     Raises
@@ -91,7 +92,17 @@ def describe(chosen: Any) -> dict[str, Any]:
             raise
         return about | {"problems": None, "left_out": {}, "missing": str(error), "first": None}
     left_out = dict(task.left_out)
-    return about | {"problems": len(items), "left_out": left_out, "missing": None, "first": items[0].question}
+    missing = None if chosen.sample is None else _missing(chosen._replace(sample=None))
+    return about | {"problems": len(items), "left_out": left_out, "missing": missing, "first": items[0].question}
+
+
+def _missing(chosen: Chosen) -> str | None:
+    """Return what is wrong with a task's file, or None."""
+    try:
+        chosen.load(1)
+    except IntactError as error:
+        return str(error)
+    return None
 
 
 def _print(found: list[dict[str, Any]], detailed: bool) -> None:
@@ -114,13 +125,9 @@ def _print(found: list[dict[str, Any]], detailed: bool) -> None:
             show((f"  {name}", "bold"), f"  {line}")
         if task["missing"]:
             show(f"  {task['missing']}", style="yellow")
-        else:
+        if task["problems"] is not None:
             for why, count in task["left_out"].items():
                 show(f"  {count:,} problems are left out: {why}", style="dim")
-            if task["sample"]:
-                show(
-                    f"  the sample of {task['sample']} that comes with intact; --fetch fetches the full set",
-                    style="yellow",
-                )
-            show(f"  {task['problems']:,} problems; the first:")
+            sample = f" (sample of {task['sample']})" if task["sample"] else ""
+            show(f"  {task['problems']:,} problems{sample}; the first:")
             show(task["first"], style="italic")

@@ -167,14 +167,9 @@ def available(text: str) -> str:
     """
     chosen = choose(text)
     file = chosen.task.files[chosen.split]
-    if chosen.sample is not None or chosen.task.called or not has_sample(chosen.task, chosen.split):
+    if chosen.sample is not None or not chosen.task.has_sample(chosen.split):
         return text
     return text if data_folder().is_file() or find_file(file) else with_option(text, f"sample={SAMPLE_SIZE}")
-
-
-def has_sample(task: Task, split: str) -> bool:
-    """Return true if the package has a sample of a split."""
-    return bool(task.files[split]) and find_file(task.files[split], SAMPLES) is not None
 
 
 def with_option(text: str, option: str) -> str:
@@ -183,7 +178,7 @@ def with_option(text: str, option: str) -> str:
 
 
 def _check_sample(name: str, task: Task, split: str, sample: int) -> None:
-    if not has_sample(task, split):
+    if not task.has_sample(split):
         raise ParameterError(f"{name} has no sample of split {split} in this package; leave sample={sample} out")
     if sample != SAMPLE_SIZE:
         raise ParameterError(

@@ -17,7 +17,7 @@ from intact.plugins import Registry
 from intact.reason.problem import Problem, Prompt
 from intact.score.judging import noting
 from intact.suggest import unknown_name
-from intact.tasks.data import Row, data_folder, find_file, read_rows
+from intact.tasks.data import SAMPLE_SIZE, SAMPLES, Row, data_folder, find_file, read_rows
 
 Style = Literal["chat", "base"]
 _LOG = logging.getLogger("intact")
@@ -159,9 +159,10 @@ class Task(ABC):
         given = folder or data_folder()
         path = given if given.is_file() else find_file(self.files[split], folder)
         if path is None:
+            sample = f", or take {self.name}:sample={SAMPLE_SIZE}" if self.has_sample(split) else ""
             raise ParameterError(
                 f"{given / self.files[split]} is absent: {self.origin(split)}, or name the folder of the data with "
-                "INTACT_DATA"
+                f"INTACT_DATA{sample}"
             )
         return str(path), self.rows(split, read_rows(path))
 
@@ -169,7 +170,11 @@ class Task(ABC):
         """Return, for a message, how to get the file of a split."""
         if (file := self.upstream.get(split)) is None:
             return f"get it from {self.source} and put it there"
-        return f"`intact tasks {self.name} --fetch` fetches it ({file.bytes / 1e6:.1f} MB)"
+        return f"`intact tasks {self.name} --fetch` fetches it from {file.repo} ({file.bytes / 1e6:.2f} MB)"
+
+    def has_sample(self, split: str) -> bool:
+        """Return true if the package has a sample of a split."""
+        return bool(self.files[split]) and not self.called and find_file(self.files[split], SAMPLES) is not None
 
     def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
         """Return the first items of a split.
