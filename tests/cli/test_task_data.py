@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 
 import pytest
 
@@ -12,6 +13,7 @@ from intact.tasks.choose import choose
 from intact.tasks.data import SAMPLE_SIZE, fetched_folder, find_file
 from intact.tasks.gsm8k import GSM8K
 from support.problems import REPO, ROWS, full_set, nothing_here, upstream
+from support.tiny import write_tiny
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +92,35 @@ def test_an_own_file_that_hides_a_fetched_one_is_named(github, intact_command, t
     full_set(tmp_path / "data")
     said = " ".join(intact_command("tasks", "gsm8k", "--fetch").err.split())
     assert f"is not used while {tmp_path / 'data'}" in said
+
+
+def test_an_evaluation_on_the_sample_is_never_taken_for_one_on_the_full_set(intact_command, tmp_path, monkeypatch):
+    """The problems of both have the same names and not the same texts here; one journal serves both."""
+    monkeypatch.chdir(tmp_path)
+    model = write_tiny(tmp_path / "tiny.gguf", context=400)
+
+    def evaluate(*options):
+        words = ("eval", model, "gsm8k", "--limit", 2, "--max-tokens", 3, "--threads", 1)
+        return intact_command(*words, *options)
+
+    sampled = evaluate("--journal", tmp_path / "journal")
+    assert sampled.code == 0, sampled.err
+    assert "gsm8k:sample=100: the first 100 problems" in " ".join(sampled.err.split())
+    assert "gsm8k:sample=100" in sampled.out
+    file = tmp_path / "tiny.gguf-gsm8k_sample_100-chain_of_thought.jsonl"
+    manifest, *records, _ = map(json.loads, file.read_text().splitlines())
+    (about,) = manifest["tasks"]
+    assert (about["label"], about["sample"], about["problems"]) == ("gsm8k:sample=100", 100, 2)
+    assert "gsm8k:sample=100 is the sample of the first 100 problems of gsm8k" in manifest["caveats"][-1]
+    assert manifest["command"].startswith("intact eval tiny.gguf gsm8k:sample=100 ")
+    full_set(fetched_folder())
+    refused = evaluate("--out", file)
+    assert "holds the result of another run" in " ".join(refused.err.split())
+    for journal in ("journal", "other"):
+        assert evaluate("--journal", tmp_path / journal, "--out", tmp_path / f"{journal}.jsonl").code == 0
+    after, alone = ((tmp_path / f"{name}.jsonl").read_bytes() for name in ("journal", "other"))
+    assert after == alone
+    assert b"sample=100" not in alone
+    again = intact_command("eval", model, "gsm8k:sample=100", "--limit", 2, "--max-tokens", 3, "--out", file)
+    assert again.code == 0, "the label makes the same result though the full set is here"
+    assert [record["right"] for record in records] == ["18", "3"]
