@@ -3,7 +3,7 @@
     python scripts/sample_tasks.py [FOLDER]
 
 FOLDER holds the full files, by default `$INTACT_DATA` or ../shared/data. The bytes depend on the files and on zlib
-alone: no time and no name is in them. Licences and sources are stated in src/intact/tasks/samples/README.md.
+alone: no time and no name is in them. Licences and sources are stated in src/intact/tasks/samples/LICENSES.
 """
 
 import gzip

@@ -143,7 +143,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "temperature must lie in [0, 1000], got inf" in error("gsm8k", "--temperature", "inf")
     assert "top_p must lie in (0, 1], got 3" in error("gsm8k", "--top-p", "3")
     assert not file.with_suffix(".journal").exists()
-    assert "absent" in error("svamp")
+    assert "absent" in error("mawps_addsub")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2
     assert "the ending .traces.jsonl belongs to the trees of texts" in result.err
