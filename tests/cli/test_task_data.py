@@ -3,12 +3,16 @@
 import gzip
 import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from intact.cli.fetch import fetch_problems
 from intact.cli.task_names import task_name
 from intact.errors import ParameterError
+from intact.evaluate.files import read
+from intact.evaluate.report.arms import arms_of, pairs_of
 from intact.tasks.choose import choose
 from intact.tasks.data import SAMPLE_SIZE, fetched_folder, find_file
 from intact.tasks.gsm8k import GSM8K
@@ -124,3 +128,15 @@ def test_an_evaluation_on_the_sample_is_never_taken_for_one_on_the_full_set(inta
     again = intact_command("eval", model, "gsm8k:sample=100", "--limit", 2, "--max-tokens", 3, "--out", file)
     assert again.code == 0, "the label makes the same result though the full set is here"
     assert [record["right"] for record in records] == ["18", "3"]
+    on_sample, on_full = read(file), read(tmp_path / "other.jsonl")
+    assert reasons(on_sample, on_full) == ("their problems have the same names but are not the same", True)
+    same = {name: value for name, value in about.items() if name != "sample"} | {"label": "gsm8k"}
+    on_same = replace(on_sample, manifest={**manifest, "tasks": [same]})
+    assert reasons(on_sample, on_same) == ("", True)
+    assert reasons(on_same, on_same) == ("", False)
+
+
+def reasons(one, other):
+    """Why a report does not compare two runs, and whether it says that one is of a sample."""
+    ((_, _, forbidden, differ),) = pairs_of(arms_of({Path("one"): one, Path("other"): other}))
+    return forbidden, "data sets (one is a sample with the same problems)" in differ
