@@ -73,8 +73,8 @@ def test_a_split_that_the_sample_lacks_says_what_to_fetch():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("math500:sample=100", "math500 has no sample of split test"),
-        ("procbench:sample=100", "procbench has no sample of split made"),
+        ("math500:sample=100", "math500 takes no 'sample'"),
+        ("procbench:sample=100", "procbench takes no 'sample'"),
         ("gsm8k:sample=50", "the sample has 100 problems; sample must be 100, got 50"),
         ("gsm8k:sample=all", "sample takes a value like 0, got 'all'"),
     ],

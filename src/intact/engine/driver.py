@@ -126,7 +126,7 @@ class FairLock:
     @property
     def _first(self) -> _Waiter | None:
         queue = self._queue
-        if not queue:  # an IndexError here would be the context of errors in what the garbage collector closes meanwhile
+        if not queue:  # an IndexError would be the context of errors in what the garbage collector closes meanwhile
             return None
         try:
             return queue[0]

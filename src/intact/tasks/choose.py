@@ -120,10 +120,11 @@ def choose(text: str) -> Chosen:
         from intact.tasks.declared import read_task
 
         task, own = read_task(Path(name)), {}
+        kind = type(task)
     else:
         kind = type(find_task(name))
         own = parameters_of(kind)
-    common = {"split", "sample", *OPTIONS}
+    common = {"split", *OPTIONS, *["sample"] * any(map(kind.has_sample, kind.files))}
     for key in given:
         if key not in own and key not in common:
             problem = f"{name} takes no {key!r:.60}"

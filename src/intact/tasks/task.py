@@ -172,9 +172,10 @@ class Task(ABC):
             return f"get it from {self.source} and put it there"
         return f"`intact tasks {self.name} --fetch` fetches it from {file.repo} ({file.bytes / 1e6:.2f} MB)"
 
-    def has_sample(self, split: str) -> bool:
+    @classmethod
+    def has_sample(cls, split: str) -> bool:
         """Return true if the package has a sample of a split."""
-        return bool(self.files[split]) and not self.called and find_file(self.files[split], SAMPLES) is not None
+        return bool(cls.files[split]) and not cls.called and find_file(cls.files[split], SAMPLES) is not None
 
     def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
         """Return the first items of a split.
