@@ -147,7 +147,7 @@ def test_bad_input_is_named_and_nothing_is_written(intact_command, place, tmp_pa
     assert "temperature must lie in [0, 1000], got inf" in error("gsm8k", "--temperature", "inf")
     assert "top_p must lie in (0, 1], got 3" in error("gsm8k", "--top-p", "3")
     assert not file.with_suffix(".journal").exists()
-    assert "absent" in error("svamp")
+    assert "absent" in error("mawps_addsub")
     result = intact_command("eval", model, "gsm8k", "--out", tmp_path / "run.traces.jsonl", "--max-tokens", "4")
     assert result.code == 2
     assert "the ending .traces.jsonl belongs to the trees of texts" in result.err
@@ -353,7 +353,8 @@ def test_a_mix_is_stated_and_its_bytes_do_not_depend_on_the_machine(evaluate, ex
     assert [one["samples"] for one in records] != [one["samples"] for one in others]
 
 
-def test_a_mix_is_refused_for_likelihoods_before_a_model_is_opened(intact_command, place, tmp_path):
+def test_a_mix_is_refused_for_likelihoods_before_a_model_is_opened(intact_command, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path / "nowhere"))
     (tmp_path / "no.gguf").write_bytes(b"no model")
     result = intact_command(
         "eval", tmp_path / "no.gguf", "gsm8k", "arc_easy_likelihood", "--mix", "guidance", "--shadow", "x"

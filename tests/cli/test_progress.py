@@ -44,13 +44,12 @@ def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch, capsys):
 
 def test_an_evaluation_without_a_terminal_says_how_far_it_is(intact_command, tmp_path, monkeypatch):
     monkeypatch.setattr(output, "PAUSE", 0.0)
+    monkeypatch.setenv("INTACT_DATA", str(tmp_path / "nowhere"))
     from support.tiny import write_tiny
 
     model = write_tiny(tmp_path / "tiny.gguf", "qwen3", context=400)
     place = str(tmp_path / "result.jsonl")
-    result = intact_command(
-        "eval", str(model), "basic_arithmetic", "--limit", "3", "--max-tokens", "4", "--out", place, "--json"
-    )
+    result = intact_command("eval", str(model), "gsm8k", "--limit", "3", "--max-tokens", "4", "--out", place, "--json")
     assert result.out.startswith("{")
     assert "3 of 3 problems  " in result.err
     assert "tokens/s" in result.err

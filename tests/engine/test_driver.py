@@ -279,3 +279,23 @@ def test_the_engine_can_be_had_alone(tmp_path):
         assert engine.counters.steps == 6  # the other thread waits for its lock
     thread.join(PATIENCE)
     assert found == [alone]
+
+
+def test_a_lock_that_nobody_waits_for_raises_nothing_inside():
+    """An exception inside would be the context of every error in what the garbage collector closes meanwhile."""
+    lock, raised = FairLock(), []
+
+    def trace(frame, event, argument):
+        if event == "exception":
+            raised.append(argument[0])
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with lock:
+            owned = lock.owned
+        free = not lock.owned and not lock.unavailable
+    finally:
+        sys.settrace(before)
+    assert (owned, free, raised) == (True, True, [])

@@ -1,4 +1,7 @@
-"""A small stand-in of the hub on loopback: lists of files, digests, commits, redirects to a store, ranges, errors."""
+"""A small stand-in of the hub on loopback: lists of files, digests, commits, redirects to a store, ranges, errors.
+
+It also gives files as GitHub does, by repository, commit and path.
+"""
 
 import hashlib
 import json
@@ -112,6 +115,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.listing(match[1], unquote(match[2]))
             elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path):
                 self.resolve((match[1], unquote(match[3])), unquote(match[2]))
+            elif match := re.fullmatch(r"/([^/]+/[^/]+)/([0-9a-f]{40})/(.+)", self.path):  # as GitHub has raw files
+                key = match[1], unquote(match[3])
+                self.download(hub.files[key]) if key in hub.files and match[2] == COMMIT else self.empty(404)
             elif match := re.fullmatch(r"/store/([^/]+/[^/]+)/(.+)", self.path):
                 self.download(hub.files[match[1], unquote(match[2])])
             else:

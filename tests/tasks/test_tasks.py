@@ -264,7 +264,9 @@ def test_absent_and_damaged_data_are_named(task, tmp_path, monkeypatch):
         pytest.skip("needs no data")
     monkeypatch.setenv("INTACT_DATA", str(tmp_path))
     assert data_folder() == tmp_path
-    with pytest.raises(ParameterError, match=rf"is absent: get it from {re.escape(task.source)}.*INTACT_DATA"):
+    monkeypatch.setenv("INTACT_HOME", str(tmp_path / "home"))
+    got = f"`intact tasks {task.name} --fetch` fetches it" if task.upstream else f"get it from {re.escape(task.source)}"
+    with pytest.raises(ParameterError, match=rf"is absent: {got}.*, or name the folder .*INTACT_DATA"):
         task.load()
     path = tmp_path / next(iter(task.files.values()))
     path.parent.mkdir(parents=True)

@@ -21,9 +21,14 @@ _LONGEST_FILE = 16 << 20
 _ADVICE = "delete its folder and pull the model again"
 
 
+def cache() -> Path:
+    """Return the folder of everything that is fetched: ``$INTACT_HOME``, by default ``~/.cache/intact``."""
+    return expand_home(os.environ.get("INTACT_HOME") or "~/.cache/intact")
+
+
 def store() -> Path:
     """Return the folder of pulled models: ``$INTACT_HOME/models``, by default under ``~/.cache/intact``."""
-    return expand_home(os.environ.get("INTACT_HOME") or "~/.cache/intact") / "models"
+    return cache() / "models"
 
 
 def quoted(name: str) -> str:

@@ -108,7 +108,12 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("threads", f"{facts['threads']} on {facts['cores']} cores"),
         ("memory", size(facts["memory"]) if facts["memory"] else "unknown"),
         ("models", f"{models['files']} in {models['folder']}"),
-        ("data", data["folder"] if data["present"] else f"{data['folder']} is absent; INTACT_DATA names the folder"),
+        (
+            "data",
+            data["folder"]
+            if data["present"]
+            else f"{data['folder']} is absent (INTACT_DATA names it); intact tasks lists what is here without",
+        ),
         ("models' code", code),
         ("libraries", ", ".join(f"{name} {version or 'missing'}" for name, version in facts["libraries"].items())),
         ("missing extras", extras or "none"),

@@ -30,12 +30,14 @@ from intact.cli.options import (
 from intact.cli.output import emit, spinner
 from intact.cli.seeds import SeedsOption, parse_seeds
 from intact.cli.solve import complete_method, parse_settings
+from intact.cli.task_names import task_name
 from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.evaluate.plan import Plan
     from intact.evaluate.results import EvaluationRun
     from intact.evaluate.work import Done
+    from intact.tasks.choose import Chosen
 
 EXAMPLES = """\
 Ten problems, eight samples of each, one vote
@@ -101,14 +103,13 @@ class PlanOptions:
         note_old_form(f"--seeds {self.seeds}", f"--seed {self.seeds}")
         return parse_seeds(self.seeds, "--seeds")
 
-    def planned(self, tasks: list[str], others: dict[str, str], sampling: dict[str, Any]) -> Plan:
+    def planned(self, tasks: list[Chosen], others: dict[str, str], sampling: dict[str, Any]) -> Plan:
         """Load the tasks' items, and put the plan together."""
         from intact.evaluate.plan import plan
         from intact.reason.registry import find
-        from intact.tasks.choose import choose
 
         return plan(
-            [choose(task) for task in tasks],
+            tasks,
             self.method,
             parse_settings(find(self.method), self.settings, self.n),
             limit=self.limit,
@@ -220,16 +221,20 @@ def command(
     from intact.evaluate.manifest import manifest
     from intact.evaluate.partial import PartialResult
     from intact.evaluate.run import evaluate
-    from intact.evaluate.work import How, check_mix
+    from intact.evaluate.work import How, check_mix, check_receipts
+    from intact.tasks.choose import choose
 
     others = models.named
-    with spinner("reading the tasks"):
-        planned = evaluation.planned(tasks or [DEFAULT_TASK], others, sampling)
+    chosen = [choose(task_name(task)) for task in tasks or [DEFAULT_TASK]]
     check_output("--receipt", result.receipt)
     mixes.check(models, ray=cluster.ray)
     if mixes.mix is not None:
-        check_mix(planned)
+        check_mix(chosen)
+    if result.receipt is not None:
+        check_receipts(chosen)
     cluster.check(models)
+    with spinner("reading the tasks"):
+        planned = evaluation.planned(chosen, others, sampling)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
     kept = work.journal or place.with_suffix(".journal")

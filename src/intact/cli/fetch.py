@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from intact.bench.tuned import load_arguments
 from intact.catalogue import DEFAULT, Entry, HubName, MissingModelError, entry, resolve
 from intact.cli.output import err, note, size, spinner, stage_bar
+from intact.errors import ParameterError
 from intact.memory import parse_size
 
 if TYPE_CHECKING:
-    from intact.download import Pulled, PullPlan
+    from intact.download import Pulled, PullPlan, Report
     from intact.library import Model
+    from intact.tasks.task import Task
 
 ADAPTER: Final = "adapter"
 """The name that an adapter gets here: receipts know it by its weights."""
@@ -27,18 +30,47 @@ _STAGES = {"fetch": "fetching", "unpack": "unpacking", "check": "checking", "wai
 
 def pull_with_progress(model: Entry | PullPlan) -> Pulled:
     """Pull a model of the catalogue, or one that was chosen on the hub, with a progress bar on stderr."""
+    from intact.download import PullPlan, pull, pull_planned
+
+    with _progress(str(model.name)) as report:
+        return pull_planned(model, report) if isinstance(model, PullPlan) else pull(model, report=report)
+
+
+def fetch_problems(task: Task) -> list[Pulled]:
+    """Fetch the full set of a task, all its files, with a progress bar on stderr.
+
+    Raises
+    ------
+    ParameterError
+        If the task's files cannot be fetched by name.
+    DownloadError
+        As of `intact.download.fetch_from_github`.
+    """
+    from intact.download import fetch_from_github
+    from intact.tasks.data import data_folder, fetched_folder
+
+    if not task.upstream:
+        if task.called or not any(task.files.values()):
+            raise ParameterError(f"{task.called or task.name} needs no file that could be fetched: leave --fetch out")
+        where = ", ".join(str(data_folder() / file) for file in dict.fromkeys(task.files.values()))
+        raise ParameterError(f"{task.name} cannot be fetched by name: get it from {task.source} and put it at {where}")
+    fetched = []
+    for split, file in {task.files[split]: (split, file) for split, file in task.upstream.items()}.values():
+        name = task.files[split] + (".gz" if file.path.endswith(".gz") else "")
+        with _progress(name) as report:
+            fetched.append(replace(fetch_from_github(file, fetched_folder() / name, report), name=name))
+    return fetched
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Report]:
+    """Show a progress bar on stderr; yield the function that a fetch reports to."""
     from rich.markup import escape
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    from intact.download import PullPlan, pull, pull_planned
-
-    name = escape(str(model.name))
+    name = escape(name)
     with stage_bar(f"fetching {name}", DownloadColumn(), TransferSpeedColumn()) as show_stage:
-
-        def report(stage: str, done: int, total: int | None) -> None:
-            show_stage(f"{_STAGES[stage]} {name}", done, total)
-
-        return pull_planned(model, report) if isinstance(model, PullPlan) else pull(model, report=report)
+        yield lambda stage, done, total: show_stage(f"{_STAGES[stage]} {name}", done, total)
 
 
 def locate(model: str) -> Path:

@@ -24,6 +24,7 @@ from intact.cli.options import (
 )
 from intact.cli.output import bar, emit, note, show
 from intact.cli.seeds import one_seed, seed_option
+from intact.cli.task_names import task_name
 from intact.errors import ParameterError
 from intact.files import write_whole
 from intact.text.template import DEFAULT_NOW, read_time
@@ -187,7 +188,7 @@ def value(
     model: ModelArgument,
     to: ToOption,
     task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP)] = "gsm8k",
-    split: Annotated[str | None, typer.Option("--split", help="Which of the task's files.", show_default=False)] = None,
+    split: Annotated[str | None, typer.Option("--split", hidden=True)] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Only the first so many problems.")] = 100,
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="Texts of each problem.")] = 4,
     journal: Annotated[
@@ -233,8 +234,8 @@ def value(
     if labels == "search" and next_to is not None:
         raise ParameterError("--next learns from texts that are drawn independently: use it with other --labels")
     time = DEFAULT_NOW if now is None else read_time(now)
+    task = task_name(task, split)
     found = choose(task)
-    found = found if split is None else found._replace(split=split)
     check_parts(found.task.uses)
     items = found.load(limit)
     for file in (to, next_to):

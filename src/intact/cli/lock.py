@@ -284,10 +284,9 @@ def _json(text: str) -> Any:
 
 def _data_name(path: Path) -> str:
     """Return the name of a file of problems: its place in their folder."""
-    from intact.tasks.data import data_folder
+    from intact.tasks.data import name_of
 
-    folder = data_folder()
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+    return name_of(path)
 
 
 def _lock_model(name: str, profile: Profile, place: str | None = None, like: LockedModel | None = None) -> LockedModel:

@@ -17,6 +17,7 @@ from intact.cli.interruption import resumable
 from intact.cli.options import TASK_HELP, Advanced, ReceiptOption
 from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
 from intact.cli.seeds import SeedsOption
+from intact.cli.task_names import task_name
 from intact.errors import ParameterError
 from intact.files import write_whole
 
@@ -67,9 +68,7 @@ class TaskOptions:
         str | None,
         typer.Option("--task", "-t", metavar="TASK", help=TASK_HELP, show_default=False),
     ] = None
-    split: Annotated[
-        str | None, typer.Option("--split", help="Split of the task.", rich_help_panel=Advanced(), show_default=False)
-    ] = None
+    split: Annotated[str | None, typer.Option("--split", hidden=True)] = None
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", min=1, help="Number of problems, from the first.", show_default=False),
@@ -147,9 +146,10 @@ def run_task(
     from intact.score.available import check_parts
     from intact.tasks.choose import choose
 
+    run = replace(
+        run, options=replace(run.options, task=task_name(str(run.options.task), run.options.split), split=None)
+    )
     task = choose(str(run.options.task))
-    if run.options.split is not None:
-        task = task._replace(split=run.options.split)
     check_parts(task.task.uses)
     with spinner(f"reading {task.label}"):
         items = task.load(run.options.limit)

@@ -22,6 +22,7 @@ from intact.cli.options import Advanced, JsonOption, check_output, with_method_s
 from intact.cli.output import bar, emit, occasional_note, spinner
 from intact.cli.seeds import one_seed, seed_option
 from intact.cli.sweep_output import print_sweep, save_plot, to_object
+from intact.cli.task_names import task_name
 from intact.errors import ParameterError
 from intact.packages import check_installed
 
@@ -166,10 +167,11 @@ class SearchOptions:
         from intact.evaluate.sweep.space import draw, parse_axes, parse_trial, suited, tables
         from intact.reason.budget import Budget
 
+        task, judged = task_name(task), None if self.judge_on is None else task_name(self.judge_on)
         tokens = Budget.parse(f"tokens={self.tokens}").tokens or 0
         seed = one_seed(self.seed, "a sweep", low=0)
         baseline = parse_trial(self.baseline)
-        labels = tuple(dict.fromkeys((task, self.judge_on or task)))
+        labels = tuple(dict.fromkeys((task, judged or task)))
         guessed = [] if self.guess is None else [one for one in read_guess(self.guess) if one.key != baseline.key]
         guessed = guessed[: -(-self.trials // 2)]
         space, known = tables(parse_axes(self.space or [])), {baseline.key, *(trial.key for trial in guessed)}
@@ -180,7 +182,7 @@ class SearchOptions:
         for trial in trials:
             for label in labels:
                 plan_of(trial, label, sampling, seed)
-        problems = split(task, self.judge_on, training=self.training, held_out=self.held_out, seed=seed)
+        problems = split(task, judged, training=self.training, held_out=self.held_out, seed=seed)
         names = [tuple(item.id for item in items) for items in (problems.training, problems.held_out)]
         design = Design(
             trials, names[0], names[1], tokens, self.first, self.factor, self.finalists, self.margin, seed=seed,

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from intact.cli.fetch import fetch_problems
 from intact.cli.options import JsonOption
-from intact.cli.output import emit, new_table, out, show
-from intact.errors import IntactError
+from intact.cli.output import emit, new_table, note, out, show, size
+from intact.errors import IntactError, ParameterError
+
+if TYPE_CHECKING:
+    from intact.tasks.choose import Chosen
+    from intact.tasks.task import Task
 
 EXAMPLES = """\
 All tasks
   intact tasks
 One with its parameters, what it measures, and its first problem
   intact tasks gsm_ranges:level=3
+The full set of one of which a sample comes with intact; checked by SHA-256, kept in ~/.cache/intact/data
+  intact tasks gsm8k --fetch
 One of your own
   intact tasks mine.toml
 """
@@ -26,20 +33,38 @@ def command(
         list[str] | None,
         typer.Argument(help="NAME, NAME:KEY=VALUE,... or FILE.toml; by default all.", show_default=False),
     ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the full sets of these tasks first.")] = False,
     json: JsonOption = False,
 ) -> None:
     """List problems with known answers: what they are, where they come from, whether their data are here."""
-    from intact.tasks.choose import choose
+    from intact.tasks.choose import available, choose
     from intact.tasks.task import all_tasks
 
-    found = [describe(choose(name)) for name in names or all_tasks()]
+    if fetch:
+        _fetch([choose(name).task for name in names or []])
+    found = [describe(choose(available(name))) for name in names or all_tasks()]
     if json:
         emit(found)
     else:
         _print(found, detailed=bool(names))
 
 
-def describe(chosen: Any) -> dict[str, Any]:
+def _fetch(tasks: list[Task]) -> None:
+    """Fetch the full sets of tasks, and say on stderr where they are."""
+    from intact.tasks.data import find_file
+
+    if not tasks:
+        raise ParameterError("--fetch takes names of tasks, such as intact tasks gsm8k --fetch")
+    for task in tasks:
+        for file in fetch_problems(task):
+            origin = f"fetched {file.source}" if file.fresh else "already here"
+            note(f"{file.name}: {origin}, {size(file.bytes)}, {task.licence}, SHA-256 {file.sha256}")
+            first = find_file(file.name.removesuffix(".gz"))
+            if first != file.path:
+                note(f"{file.path} is not used while {first} is there")
+
+
+def describe(chosen: Chosen) -> dict[str, Any]:
     """Describe a task for `--json`.
 
     Raises
@@ -55,6 +80,7 @@ def describe(chosen: Any) -> dict[str, Any]:
         "licence": task.licence,
         "splits": list(task.files),
         "parameters": chosen.parameters,
+        "sample": chosen.sample,
         "shots": len(task.shots),
         "measures": dict(task.measures),
         "judged": task.graded,
@@ -66,7 +92,17 @@ def describe(chosen: Any) -> dict[str, Any]:
             raise
         return about | {"problems": None, "left_out": {}, "missing": str(error), "first": None}
     left_out = dict(task.left_out)
-    return about | {"problems": len(items), "left_out": left_out, "missing": None, "first": items[0].question}
+    missing = None if chosen.sample is None else _missing(chosen._replace(sample=None))
+    return about | {"problems": len(items), "left_out": left_out, "missing": missing, "first": items[0].question}
+
+
+def _missing(chosen: Chosen) -> str | None:
+    """Return what is wrong with a task's file, or None."""
+    try:
+        chosen.load(1)
+    except IntactError as error:
+        return str(error)
+    return None
 
 
 def _print(found: list[dict[str, Any]], detailed: bool) -> None:
@@ -75,6 +111,8 @@ def _print(found: list[dict[str, Any]], detailed: bool) -> None:
         table = new_table(*columns, right=["problems"], whole=["task"])
         for task in found:
             here = Text(f"{task['problems']:,}") if task["problems"] else Text("not here", "dim")
+            if task["sample"]:
+                here = Text(f"sample of {task['sample']}")
             table.add_row(Text(task["name"], "bold"), here, Text(task["line"]), Text(task["licence"], "dim"))
         out().print(table)
         return
@@ -87,8 +125,9 @@ def _print(found: list[dict[str, Any]], detailed: bool) -> None:
             show((f"  {name}", "bold"), f"  {line}")
         if task["missing"]:
             show(f"  {task['missing']}", style="yellow")
-        else:
+        if task["problems"] is not None:
             for why, count in task["left_out"].items():
                 show(f"  {count:,} problems are left out: {why}", style="dim")
-            show(f"  {task['problems']:,} problems; the first:")
+            sample = f" (sample of {task['sample']})" if task["sample"] else ""
+            show(f"  {task['problems']:,} problems{sample}; the first:")
             show(task["first"], style="italic")

@@ -1,17 +1,20 @@
-"""Pulling models, of the catalogue and of the hub: resumable, checked by SHA-256, atomic."""
+"""Fetching models, of the catalogue and of the hub, and files of problems: resumable, checked by SHA-256, atomic."""
 
 from intact.download.base import DownloadError, NoSpaceError, Pulled, Report, sha256
 from intact.download.entry import pull, record
+from intact.download.github import GitHubFile, fetch_from_github
 from intact.download.repository import PullPlan, plan_pull, pull_planned
 from intact.download.store import Removed, removable, remove
 
 __all__ = [
     "DownloadError",
+    "GitHubFile",
     "NoSpaceError",
     "PullPlan",
     "Pulled",
     "Removed",
     "Report",
+    "fetch_from_github",
     "plan_pull",
     "pull",
     "pull_planned",

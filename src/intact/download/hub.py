@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -61,19 +61,27 @@ def transfer(source: Hub, partial: Path, size: int, report: Callable[[int], None
     Raises
     ------
     WrongContentError
-        If the hub sends more bytes.
+        If more bytes are sent.
     DownloadError
         If it cannot be fetched.
     """
-    # hf_hub_download discards what it has when it is interrupted, so its parts are used, with a partial file that stays
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-    have = bytes_kept(partial, size)
     url = hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint())
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
-    with hub_errors(source.file), _quiet_bars(), _Growing(partial, size, report) as file:
+    receive(url, build_hf_headers(), source.file, partial, size, report)
+
+
+def receive(
+    url: str, headers: Mapping[str, str], name: str, partial: Path, size: int, report: Callable[[int], None]
+) -> None:
+    """Fetch what is missing of a file at an address into a partial file; errors as of `transfer`."""
+    # hf_hub_download discards what it has when it is interrupted, so its parts are used, with a partial file that stays
+    from huggingface_hub.file_download import http_get
+
+    have = bytes_kept(partial, size)
+    headers = {**headers, "Accept-Encoding": "identity"}
+    with hub_errors(name), _quiet_bars(), _Growing(partial, size, report) as file:
         http_get(url, file, resume_size=have, headers=headers, expected_size=size)
         sync(file)
 
@@ -89,7 +97,7 @@ class _Growing(io.BufferedRandom):
 
     def write(self, data: Any, /) -> int:
         if self.tell() + len(data) > self._longest:
-            raise WrongContentError(f"the hub sends more than the {self._longest} bytes that it stated")
+            raise WrongContentError(f"more than the expected {self._longest} bytes were sent")
         written = super().write(data)
         self._report(self.tell())
         return written

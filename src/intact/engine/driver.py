@@ -125,9 +125,12 @@ class FairLock:
 
     @property
     def _first(self) -> _Waiter | None:
+        queue = self._queue
+        if not queue:  # an IndexError would be the context of errors in what the garbage collector closes meanwhile
+            return None
         try:
-            return self._queue[0]
-        except IndexError:
+            return queue[0]
+        except IndexError:  # another thread has just left
             return None
 
 

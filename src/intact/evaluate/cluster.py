@@ -37,7 +37,7 @@ def spread(
         expected, tokens = described(plan), 0
         folder = how.journal if isinstance(how.journal, Path) else None
         if how.receipt:
-            check_receipts(plan)
+            check_receipts(plan.tasks)
         receipts = stated(plan.method, plan.parameters) if how.receipt else None
         job = UnitsJob(replace(plan, method=None), expected, how.parallel, receipts)  # type: ignore[arg-type]
         with closing(_Known(folder, expected)) as known:

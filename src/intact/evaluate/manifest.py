@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "tasks": [_task(plan, task, backends.values()) for task in range(len(plan.tasks))],
         "now": own["now"],
         "records": sum(1 for _ in plan.units()),
-        "caveats": list(dict.fromkeys(caveat for backend in backends.values() for caveat in backend.caveats)),
+        "caveats": list(dict.fromkeys([*(c for one in backends.values() for c in one.caveats), *_samples(plan)])),
         "command": command(
             plan,
             list(backends),
@@ -215,6 +215,16 @@ def _model_input(backend: Backend, prompt: Prompt) -> Any:
         return prompt
 
 
+def _samples(plan: Plan) -> Iterator[str]:
+    """Yield a caveat for each task of which a sample is asked."""
+    for chosen in plan.tasks:
+        if chosen.sample is not None:
+            yield (
+                f"{chosen.label} is the sample of the first {chosen.sample} problems of {chosen.task.name} that comes "
+                "with this package: its scores are not those of the full set"
+            )
+
+
 def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any]:
     chosen, items = plan.tasks[task], plan.items[task]
     style = plan.style(task, takes_conversations(next(iter(backends))))
@@ -224,6 +234,7 @@ def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any
         "label": chosen.label,
         "parameters": chosen.parameters,
         "split": chosen.split,
+        **({} if chosen.sample is None else {"sample": chosen.sample}),
         "style": style,
         "shots": chosen.shots,
         "stops": list(chosen.task.stops) if style == "base" else [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from intact.reason.services import MethodJob
 from intact.receipts.document import AnyReceipt
 from intact.score.judging import noting
 from intact.solving import solve_all, takes_conversations
+from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import LikelihoodTask
 
 
@@ -81,7 +82,7 @@ def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how
     """Work on units in the order given, many at a time, and yield each as soon as it is judged."""
     backend = next(iter(backends.values()))
     if how.receipt:
-        check_receipts(plan)
+        check_receipts(plan.tasks)
     with Judge(how.journal) as judge:
         for task in dict.fromkeys(unit.task for unit in units):
             own = [unit for unit in units if unit.task == task]
@@ -91,16 +92,16 @@ def work(backends: Mapping[str, Backend], plan: Plan, units: Sequence[Unit], how
                 yield from _solve(backends, plan, own, how, judge)
 
 
-def check_receipts(plan: Plan) -> None:
-    """Raise ParameterError if a task of a plan has no receipts."""
-    for task in plan.tasks:
+def check_receipts(tasks: Iterable[Chosen]) -> None:
+    """Raise ParameterError if one of some tasks has no receipts."""
+    for task in tasks:
         if isinstance(task.task, LikelihoodTask):
             raise ParameterError(f"{task.label} compares likelihoods, of which there are no receipts")
 
 
-def check_mix(plan: Plan) -> None:
-    """Raise ParameterError if a task of a plan draws nothing, so that there is nothing to mix."""
-    for task in plan.tasks:
+def check_mix(tasks: Iterable[Chosen]) -> None:
+    """Raise ParameterError if one of some tasks draws nothing, so that there is nothing to mix."""
+    for task in tasks:
         if isinstance(task.task, LikelihoodTask):
             raise ParameterError(f"{task.label} compares likelihoods, which are a model's own: it takes no mix")
 

@@ -1,4 +1,8 @@
-"""Tasks as the command line names them: ``gsm8k``, ``gsm8k:split=train``, ``gsm_ranges:level=3,seed=7``."""
+"""Tasks as the command line names them: ``gsm8k``, ``gsm8k:split=train``, ``gsm_ranges:level=3,seed=7``.
+
+``gsm8k:sample=100`` is the sample of the task's problems that comes with the package. It is a set of its own, which its
+label names: `available` names it where the full set is absent, and nothing else takes it in place of the full set.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from intact.errors import ParameterError
 from intact.reason.problem import Problem
 from intact.suggest import unknown_name
+from intact.tasks.data import SAMPLE_SIZE, SAMPLES, data_folder, find_file
 from intact.tasks.digits import DIGITS, write_digits
 from intact.tasks.numeric import Numeric
 from intact.tasks.prompting import PROMPTS, check_prompt, problem_of
@@ -44,6 +49,8 @@ class Chosen(NamedTuple):
         How numbers of many digits are written in questions (`intact.tasks.digits`).
     prompt : {'steps', 'direct', 'reflective'}
         The prompt type (`intact.tasks.prompting`).
+    sample : int or None
+        The number of problems of the sample that is taken in place of the file; None: the file itself.
     """
 
     task: Task
@@ -54,6 +61,7 @@ class Chosen(NamedTuple):
     cut: str = CUTS[0]
     digits: str = DIGITS[0]
     prompt: str = OPTIONS["prompt"]
+    sample: int | None = None
 
     @classmethod
     def of(cls, task: Task | Chosen) -> Chosen:
@@ -62,7 +70,7 @@ class Chosen(NamedTuple):
 
     def load(self, limit: int | None = None) -> list[Item]:
         """Return the first items."""
-        return self.task.load(self.split, limit)
+        return self.task.load(self.split, limit, None if self.sample is None else SAMPLES)
 
     def read(self, item: Item, text: str, cut: bool) -> str | None:
         """Return the answer in a text, which was cut or not."""
@@ -82,6 +90,8 @@ class Chosen(NamedTuple):
         given = {name: value for name, value in self.parameters.items() if usual.get(name) != value}
         if self.split != next(iter(self.task.files)):
             given["split"] = self.split
+        if self.sample is not None:
+            given["sample"] = self.sample
         given |= {name: getattr(self, name) for name, usual in OPTIONS.items() if getattr(self, name) != usual}
         options = ",".join(f"{name}={value}" for name, value in given.items())
         name = self.task.called or self.task.name
@@ -110,10 +120,11 @@ def choose(text: str) -> Chosen:
         from intact.tasks.declared import read_task
 
         task, own = read_task(Path(name)), {}
+        kind = type(task)
     else:
         kind = type(find_task(name))
         own = parameters_of(kind)
-    common = {"split", *OPTIONS}
+    common = {"split", *OPTIONS, *["sample"] * any(map(kind.has_sample, kind.files))}
     for key in given:
         if key not in own and key not in common:
             problem = f"{name} takes no {key!r:.60}"
@@ -124,6 +135,9 @@ def choose(text: str) -> Chosen:
     split, style = given.get("split", next(iter(task.files))), given.get("style")
     if split not in task.files:
         raise ParameterError(unknown_name(f"{name} has no split {split!r:.60}", split, task.files, "it has"))
+    sample = _value(name, "sample", given["sample"], 0) if "sample" in given else None
+    if sample is not None:
+        _check_sample(name, task, split, sample)
     if style is not None and style not in STYLES:
         raise ParameterError(f"{name}: style must be chat or base, got {style!r}")
     shots = _value(name, "shots", given["shots"], 0) if "shots" in given else None
@@ -141,7 +155,36 @@ def choose(text: str) -> Chosen:
         raise ParameterError(f"{name}: digits={digits} is for tasks whose answers are numbers")
     prompt = given.get("prompt", OPTIONS["prompt"])
     check_prompt(task, prompt)
-    return Chosen(task, parameters, split, style, shots, cut, digits, prompt)  # type: ignore[arg-type]
+    return Chosen(task, parameters, split, style, shots, cut, digits, prompt, sample)  # type: ignore[arg-type]
+
+
+def available(text: str) -> str:
+    """Return the name of a task whose problems are here: of the sample where the full set is absent, else as given.
+
+    Raises
+    ------
+    ParameterError
+        As of `choose`.
+    """
+    chosen = choose(text)
+    file = chosen.task.files[chosen.split]
+    if chosen.sample is not None or not chosen.task.has_sample(chosen.split):
+        return text
+    return text if data_folder().is_file() or find_file(file) else with_option(text, f"sample={SAMPLE_SIZE}")
+
+
+def with_option(text: str, option: str) -> str:
+    """Return the name of a task with one more option behind it, such as ``split=train``."""
+    return f"{text}{',' if ':' in text else ':'}{option}"
+
+
+def _check_sample(name: str, task: Task, split: str, sample: int) -> None:
+    if not task.has_sample(split):
+        raise ParameterError(f"{name} has no sample of split {split} in this package; leave sample={sample} out")
+    if sample != SAMPLE_SIZE:
+        raise ParameterError(
+            f"{name}: the sample has {SAMPLE_SIZE} problems; sample must be {SAMPLE_SIZE}, got {sample}"
+        )
 
 
 def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from intact import strict_json
+from intact.catalogue.place import cache
 from intact.errors import FormatError, ParameterError
 from intact.files import expand_home, numbered_lines
 
 Row = Mapping[str, Any]
+SAMPLES: Final = Path(__file__).with_name("samples")
+"""The folder of samples, which has the layout of the folder of problems."""
+SAMPLE_SIZE: Final = 100
+"""Problems of each sample: the first of the full file (scripts/sample_tasks.py)."""
 observers: list[Callable[[Path], None]] = []
 """Called with the path of every file of problems that is read."""
 
@@ -23,8 +30,36 @@ def data_folder() -> Path:
     return expand_home(os.environ.get("INTACT_DATA") or "../shared/data")
 
 
+def fetched_folder() -> Path:
+    """Return the folder of full sets that were fetched by name: ``$INTACT_HOME/data``."""
+    return cache() / "data"
+
+
+def find_file(name: str, folder: Path | None = None) -> Path | None:
+    """Return a file of problems by its name, plain or compressed with ``.gz`` behind it; None if there is none.
+
+    Parameters
+    ----------
+    folder
+        Where to look; by default in `data_folder`, then in `fetched_folder`.
+    """
+    for place in (data_folder(), fetched_folder()) if folder is None else (folder,):
+        for path in (place / name, place / f"{name}.gz"):
+            if path.is_file():
+                return path
+    return None
+
+
+def name_of(path: Path) -> str:
+    """Return the name of a file of problems for people: its place in the folder that it belongs to."""
+    for folder in (data_folder(), fetched_folder(), SAMPLES.parent):
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+    return path.name
+
+
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file: JSON lines, a JSON list, or CSV with a header.
+    """Return the rows of a file: JSON lines, a JSON list, or CSV with a header; compressed if its name ends in ``.gz``.
 
     Raises
     ------
@@ -38,16 +73,17 @@ def read_rows(path: Path) -> list[Row]:
     for observe in observers:
         observe(path)
     try:
-        text = path.read_text("utf-8-sig")  # spreadsheets begin with a byte-order mark
-    except (UnicodeDecodeError, OSError) as error:
+        text = _text(path)
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
-    if path.suffix == ".csv":
+    kind = _kind(path)
+    if kind == ".csv":
         csv.field_size_limit(max(csv.field_size_limit(), len(text)))
         try:
             return list(csv.DictReader(io.StringIO(text, newline="")))  # what stands in quotes may have several lines
         except csv.Error as error:
             raise FormatError(f"{path} is no CSV: {error}") from error
-    if path.suffix == ".json":
+    if kind == ".json":
         rows = strict_json.parse(text, str(path), error=FormatError)
         if not isinstance(rows, list):
             raise FormatError(f"{path} should hold a list, but holds {type(rows).__name__}")
@@ -59,6 +95,18 @@ def read_rows(path: Path) -> list[Row]:
 
 def row_place(path: Path, index: int) -> str:
     """Return where a row of a file that `read_rows` reads stands, from 1: its line, or in JSON and CSV its number."""
-    if path.suffix in (".csv", ".json"):
+    if _kind(path) in (".csv", ".json"):
         return f"row {index + 1}"
-    return f"line {numbered_lines(path.read_text('utf-8-sig'))[index][0]}"
+    return f"line {numbered_lines(_text(path))[index][0]}"
+
+
+def _kind(path: Path) -> str:
+    """Return the ending of a file's name, without that of its compression."""
+    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig").read()  # spreadsheets begin with a byte-order mark

@@ -1,5 +1,6 @@
 """FOLIO: whether a conclusion follows from premises in plain English."""
 
+from intact.download.github import GitHubFile
 from intact.tasks.choice import Choice, with_choices
 from intact.tasks.data import Row
 from intact.tasks.task import Item
@@ -15,6 +16,15 @@ class Folio(Choice):
     source = "Yale-LILY/FOLIO"
     licence = "CC BY-SA 4.0"
     files = {"validation": "folio/folio-validation.jsonl"}
+    upstream = {
+        "validation": GitHubFile(
+            "Yale-LILY/FOLIO",
+            "5d7bb84c7edab3fb358e057d2807f19cf5cf5e2d",
+            "data/v0.0/folio-validation.jsonl",
+            173_456,
+            "6922c988ef10987bd6545568ee8e63e897af80994591fa20539767da58f8e3d1",
+        ),
+    }
     words = {"True": "A", "False": "B", "Uncertain": "C", "Unknown": "C"}
     shots = (
         (

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 
+from intact.download.github import GitHubFile
 from intact.score import answers
 from intact.score.equations import evaluate
 from intact.score.latex import plain
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task
 
+_FILE = GitHubFile(
+    "princeton-nlp/tree-of-thought-llm",
+    "ab400345c5ea39d28ea6d7d3be0e417b11113c87",
+    "src/tot/data/24/24.csv",
+    48_235,
+    "b9f12b3e36d987a3c714c4cef17d89a137d7c59da26532fcfb93b4821d8111b5",
+)
 _EXPRESSION = re.compile(r"[\d(][\d\s()+\-*/]*[\d)]")
 
 
@@ -22,6 +30,7 @@ class Game24(Task):
     licence = "MIT"
     uses = ("equations",)
     files = {"test": "game24/24.csv", "all": "game24/24.csv"}
+    upstream = dict.fromkeys(files, _FILE)
     instruction = (
         "Use each of the four numbers exactly once, with + - * / and brackets, to make 24. "
         'End with a line "Answer: " and the expression.'

@@ -1,5 +1,6 @@
 """GSM8K: grade-school word problems of two to eight steps."""
 
+from intact.download.github import GitHubFile
 from intact.tasks.data import Row
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item
@@ -13,6 +14,22 @@ class GSM8K(Numeric):
     source = "openai/grade-school-math"
     licence = "MIT"
     files = {"test": "gsm8k/test.jsonl", "train": "gsm8k/train.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "openai/grade-school-math",
+            "3101c7d5072418e28b9008a6636bde82a006892c",
+            "grade_school_math/data/test.jsonl",
+            749_738,
+            "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
+        ),
+        "train": GitHubFile(
+            "openai/grade-school-math",
+            "3101c7d5072418e28b9008a6636bde82a006892c",
+            "grade_school_math/data/train.jsonl",
+            4_166_206,
+            "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
+        ),
+    }
 
     def parse(self, row: Row, index: int) -> Item:
         """The answer stands behind the solution's last ``####``."""

@@ -34,6 +34,7 @@ class GSM8KNumbers(ErrorKinds):
     source = GSM8K.source
     licence = GSM8K.licence
     files = GSM8K.files
+    upstream = GSM8K.upstream
 
     def __init__(self, *, level: int = 1, seed: int = 0) -> None:
         if not 0 <= level <= LEVELS:

@@ -1,5 +1,6 @@
 """Deduction from made-up facts and rules: ProntoQA and ProofWriter."""
 
+from intact.download.github import GitHubFile
 from intact.tasks.choice import Choice, with_choices
 from intact.tasks.data import Row
 from intact.tasks.task import Item
@@ -34,6 +35,15 @@ class ProntoQA(_Logic):
     name = "prontoqa"
     line = "deduction from made-up facts and rules, true or false"
     files = {"dev": "prontoqa/dev.json"}
+    upstream = {
+        "dev": GitHubFile(
+            "teacherpeterpan/Logic-LLM",
+            "d29f1e5e7203e8826cb9c41ba3003e43dc0b9d34",
+            "data/ProntoQA/dev.json",
+            483_050,
+            "2d2e9d0adbef05cd66b51d11516b8fb3d3fb2cbc1664867d1123a000f7b11a5f",
+        ),
+    }
     words = {"True": "A", "False": "B"}
 
 
@@ -43,4 +53,13 @@ class ProofWriter(_Logic):
     name = "proofwriter"
     line = "deduction from facts and rules, true, false or unknown"
     files = {"dev": "proofwriter/dev.json"}
+    upstream = {
+        "dev": GitHubFile(
+            "teacherpeterpan/Logic-LLM",
+            "d29f1e5e7203e8826cb9c41ba3003e43dc0b9d34",
+            "data/ProofWriter/dev.json",
+            541_784,
+            "e792b54981065c91d4aecc908be17ce9a730f2327548e6fa36717ef01e472240",
+        ),
+    }
     words = {"True": "A", "False": "B", "Unknown": "C", "Uncertain": "C"}

@@ -1,5 +1,6 @@
 """MATH-500: competition problems whose answers are expressions."""
 
+from intact.download.github import GitHubFile
 from intact.score import answers
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task
@@ -14,6 +15,15 @@ class Math500(Task):
     licence = "MIT"
     uses = ("reader expression",)
     files = {"test": "math500/test.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "jincan333/MAS-TTS",
+            "ae8f961818d47860cfbde256b72cbb5c326e6b85",
+            "data/math500/test.jsonl",
+            420_439,
+            "34943b1a3660c7dc63c7bc89b5ecefc0ffdeeee32501c2ad161cdec34d7a4b4c",
+        ),
+    }
     instruction = "Please reason step by step, and put your final answer within \\boxed{}."
     shots = (
         (

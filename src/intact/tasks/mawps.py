@@ -1,5 +1,6 @@
 """MAWPS: three collections of word problems of one or two steps."""
 
+from intact.download.github import GitHubFile
 from intact.tasks.data import Row
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item
@@ -22,6 +23,15 @@ class AddSub(_Mawps):
     name = "mawps_addsub"
     line = "word problems of additions and subtractions"
     files = {"test": "mawps/addsub.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "QwenLM/Qwen2.5-Math",
+            "a45202bd16f1ec06f433442dc1152d0074773465",
+            "evaluation/data/mawps/addsub.jsonl",
+            70_911,
+            "2fae2c92530cdf1ac0487db9a90e68d6af84049d755c07c4486411c1d7f43e75",
+        ),
+    }
 
 
 class MultiArith(_Mawps):
@@ -30,6 +40,15 @@ class MultiArith(_Mawps):
     name = "mawps_multiarith"
     line = "word problems of two steps"
     files = {"test": "mawps/multiarith.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "QwenLM/Qwen2.5-Math",
+            "a45202bd16f1ec06f433442dc1152d0074773465",
+            "evaluation/data/mawps/multiarith.jsonl",
+            109_522,
+            "12e8295088364af21fb6591dbdbd1dda452aade57227f63d725677471ded2951",
+        ),
+    }
 
 
 class SingleOp(_Mawps):
@@ -38,3 +57,12 @@ class SingleOp(_Mawps):
     name = "mawps_singleop"
     line = "word problems of one step"
     files = {"test": "mawps/singleop.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "QwenLM/Qwen2.5-Math",
+            "a45202bd16f1ec06f433442dc1152d0074773465",
+            "evaluation/data/mawps/singleop.jsonl",
+            75_278,
+            "feb012e7ed5503cdb96fd127d539692b033000e9134655acaf4f4e0091328e94",
+        ),
+    }

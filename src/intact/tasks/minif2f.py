@@ -1,8 +1,17 @@
 """miniF2F: mathematics stated for a proof assistant. The statements are listed; nothing here can check proofs yet."""
 
+from intact.download.github import GitHubFile
 from intact.reason.problem import whole_text
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task
+
+_FILE = GitHubFile(
+    "deepseek-ai/DeepSeek-Prover-V1.5",
+    "2c4ba9119eef74d0d611f494261b2c5bae98c69a",
+    "datasets/minif2f.jsonl",
+    320_856,
+    "d6654c88476ff14db19d57dea25bd955a240525fb52171e460f89d98f83d7dd5",
+)
 
 
 class MiniF2F(Task):
@@ -13,6 +22,7 @@ class MiniF2F(Task):
     source = "deepseek-ai/DeepSeek-Prover-V1.5"
     licence = "MIT"
     files = {"valid": "minif2f/minif2f.jsonl", "test": "minif2f/minif2f.jsonl"}
+    upstream = dict.fromkeys(files, _FILE)
     graded = False
 
     def rows(self, split: str, rows: list[Row]) -> list[tuple[int, Row]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from intact.download.github import GitHubFile
 from intact.reason.problem import Prompt
 from intact.score import code
 from intact.tasks.data import Row
@@ -68,6 +69,15 @@ class HumanEval(Programs):
     source = "openai/human-eval"
     licence = "MIT"
     files = {"test": "humaneval/HumanEval.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "openai/human-eval",
+            "6d43fb980f9fee3c892a914eda09951f772ad10d",
+            "data/HumanEval.jsonl.gz",
+            44_877,
+            "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
+        ),
+    }
     longer = {"75": 5}
     instruction = "Write the whole function in one Python code block."
 
@@ -95,6 +105,15 @@ class MBPP(Programs):
     source = "MBPP sanitised"
     licence = "CC BY 4.0"
     files = {"test": "mbpp_sanitized/test.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "jincan333/MAS-TTS",
+            "ae8f961818d47860cfbde256b72cbb5c326e6b85",
+            "data/mbpp_sanitized/test.jsonl",
+            199_338,
+            "7ccc1699376d70ffc39e6fd4aad7122c90306aad64a75ed3b9a5b4926ec780cc",
+        ),
+    }
     longer = {"64": 100}
     instruction = "Write the function in one Python code block."
 

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from intact.download.github import GitHubFile
 from intact.score import numbers
 from intact.tasks.data import Row
 from intact.tasks.numeric import Numeric
@@ -16,6 +17,15 @@ class SVAMP(Numeric):
     source = "SVAMP, via QwenLM/Qwen2.5-Math"
     licence = "MIT"
     files = {"test": "svamp/test.jsonl"}
+    upstream = {
+        "test": GitHubFile(
+            "QwenLM/Qwen2.5-Math",
+            "a45202bd16f1ec06f433442dc1152d0074773465",
+            "evaluation/data/svamp/test.jsonl",
+            280_029,
+            "d0826ff1264f3860e46fc4e71db9e31d2d188960db87090e22677f9493e67a0d",
+        ),
+    }
 
     def parse(self, row: Row, index: int) -> Item:
         """The question is the story's last sentence."""

@@ -11,12 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+from intact.download.github import GitHubFile
 from intact.errors import FormatError, IntactError, ParameterError, UndecidedError
 from intact.plugins import Registry
 from intact.reason.problem import Problem, Prompt
 from intact.score.judging import noting
 from intact.suggest import unknown_name
-from intact.tasks.data import Row, data_folder, read_rows
+from intact.tasks.data import SAMPLE_SIZE, SAMPLES, Row, data_folder, find_file, read_rows
 
 Style = Literal["chat", "base"]
 _LOG = logging.getLogger("intact")
@@ -60,6 +61,8 @@ class Task(ABC):
         Origin and licence of the data.
     files : mapping
         The file of each split, in the folder of the data; the first split is the usual one.
+    upstream : mapping
+        The file of each split as its authors publish it, where ``intact tasks NAME --fetch`` can fetch it.
     instruction : str
         Text for a chat model after the question.
     shots : tuple
@@ -89,6 +92,7 @@ class Task(ABC):
     source: ClassVar[str]
     licence: ClassVar[str]
     files: ClassVar[Mapping[str, str]]
+    upstream: ClassVar[Mapping[str, GitHubFile]] = {}
     instruction: ClassVar[str] = ""
     shots: ClassVar[tuple[tuple[str, str], ...]] = ()
     stops: ClassVar[tuple[str, ...]] = ("\nQuestion:", "\n\n\n")
@@ -152,12 +156,26 @@ class Task(ABC):
 
     def source_of(self, split: str, folder: Path | None) -> tuple[str, Iterable[tuple[int, Row]]]:
         """Return the name of the file of a split, and its rows with their numbers."""
-        path = folder or data_folder()
-        path = path if path.is_file() else path / self.files[split]
-        if not path.is_file():
-            there = f"get it from {self.source} and put it there"
-            raise ParameterError(f"{path} is absent: {there}, or name the folder of the data with INTACT_DATA")
+        given = folder or data_folder()
+        path = given if given.is_file() else find_file(self.files[split], folder)
+        if path is None:
+            sample = f", or take {self.name}:sample={SAMPLE_SIZE}" if self.has_sample(split) else ""
+            raise ParameterError(
+                f"{given / self.files[split]} is absent: {self.origin(split)}, or name the folder of the data with "
+                f"INTACT_DATA{sample}"
+            )
         return str(path), self.rows(split, read_rows(path))
+
+    def origin(self, split: str) -> str:
+        """Return, for a message, how to get the file of a split."""
+        if (file := self.upstream.get(split)) is None:
+            return f"get it from {self.source} and put it there"
+        return f"`intact tasks {self.name} --fetch` fetches it from {file.repo} ({file.bytes / 1e6:.2f} MB)"
+
+    @classmethod
+    def has_sample(cls, split: str) -> bool:
+        """Return true if the package has a sample of a split."""
+        return bool(cls.files[split]) and not cls.called and find_file(cls.files[split], SAMPLES) is not None
 
     def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
         """Return the first items of a split.
@@ -169,7 +187,7 @@ class Task(ABC):
         limit
             Return at most so many items; by default all.
         folder
-            The folder of the data; by default `data_folder`. A file is read as it is.
+            The folder of the data; by default `data_folder`, then that of fetched files. A file is read as it is.
 
         Raises
         ------

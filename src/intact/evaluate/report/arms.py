@@ -205,6 +205,8 @@ _OF_MODELS = {
 
 def _differs(one: ReportArm, other: ReportArm) -> Iterator[str]:
     a, b = one.run.manifest, other.run.manifest
+    if one.about.get("sample") != other.about.get("sample"):
+        yield "data sets (one is a sample with the same problems)"
     if one.about["digests"]["prompts"] != other.about["digests"]["prompts"]:
         yield "prompts"
     for name, words in _OF_MODELS.items():

@@ -16,7 +16,7 @@ from intact.files import read_text
 from intact.reason.registry import Method, find
 from intact.score.available import check_method
 from intact.suggest import unknown_name
-from intact.tasks.choose import OPTIONS, Chosen, choose
+from intact.tasks.choose import OPTIONS, Chosen, choose, with_option
 
 PROMPT: Final = tuple(OPTIONS)
 """Axes that are options of the task: how it is asked and read, not which problems there are."""
@@ -82,8 +82,7 @@ class SweepTrial(NamedTuple):
         """Return the task of this label, asked as the setting says."""
         if not self.prompt:
             return choose(label)
-        options = ",".join(f"{name}={value}" for name, value in self.prompt.items())
-        return choose(f"{label}{',' if ':' in label else ':'}{options}")
+        return choose(with_option(label, ",".join(f"{name}={value}" for name, value in self.prompt.items())))
 
 
 def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
