@@ -140,3 +140,9 @@ def test_a_model_in_both_forms_is_an_error(intact_command, words):
 
 def test_a_command_without_its_model_names_the_option(intact_command):
     assert "Missing option '--model' / '-m'" in intact_command("embed").err
+
+
+def test_the_usage_shows_the_model_as_an_option(intact_command):
+    assert "Usage: intact embed [OPTIONS] -m MODEL [TEXT]... " in intact_command("embed", "--help").out
+    assert "Usage: intact chat [OPTIONS] " in intact_command("chat", "--help").out
+    assert "Usage: intact eval [OPTIONS] MODEL [TASK] " in intact_command("eval", "--help").out

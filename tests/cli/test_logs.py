@@ -118,7 +118,13 @@ def test_a_chat_is_one_conversation_and_goes_on(intact_command, tiny):
 @pytest.mark.parametrize("word", ["zzz", "nope"])
 def test_a_conversation_that_is_not_there_is_named_with_a_space_or_an_equals_sign(intact_command, tiny, word):
     intact_command("run", "-m", tiny, "Why?", "--max-tokens", "3")
-    for words in (["--continue", word], [f"--continue={word}"], [tiny, "--continue", word], ["--continue", word, tiny]):
+    model = ["-m", tiny]
+    for words in (
+        ["--continue", word],
+        [f"--continue={word}"],
+        [*model, "--continue", word],
+        ["--continue", word, *model],
+    ):
         result = intact_command("chat", *words)
         assert (result.code, result.err.count("\n")) == (2, 1)
         assert f"there is no conversation '{word}'; intact logs lists them" in result.err

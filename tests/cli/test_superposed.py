@@ -112,7 +112,7 @@ def test_receipts_are_shown_and_signed(intact_command, path, texts, tmp_path):
         (("Why?", "--profile", "fp32"), "superposed decoding is defined in integers"),
         (("Why?", "--ngrams", "nowhere.txt"), "nowhere.txt cannot be read"),
         (("Why?", "--receipt", "/none/x"), "expected a file in a folder that is there"),
-        (("a", "b", "c"), "superposed takes [MODEL] [PROMPT], got 3 arguments"),
+        (("a", "b", "c"), "superposed takes one prompt, got 3 arguments"),
     ],
 )
 def test_errors_come_before_a_model_is_loaded(intact_command, speaker, arguments, message):

@@ -100,8 +100,12 @@ class Command(WithHelp, TyperCommand):
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Show the metavar of repeated arguments as it is written, without braces or dots around it."""
+        """Show the metavar of repeated arguments as it is written, and a model that is an option as one."""
         parts = super().collect_usage_pieces(ctx)
+        arguments = [one for one in self.params if one.param_type_name == "argument"]
+        for place, one in enumerate(arguments, len(parts) - len(arguments)):
+            if getattr(one, "hidden", False):
+                parts[place : place + 1] = ["-m MODEL"] * one.required
         return [_METAVAR.sub(r"\1", part).removesuffix("...").removeprefix("{").removesuffix("}") for part in parts]
 
 
