@@ -111,7 +111,7 @@ def test_a_run_that_lacks_data_is_named_beside_one_that_has_them():
 
 
 def test_json_has_an_object_for_each_section_shown_or_not():
-    one = arm(lengthy(1))
+    one = arm(lengthy(1, problems=30))
     document = report({one.path: one.run})
     sections = json.loads(json.dumps(as_list(document), allow_nan=False))
     assert {one["title"] for one in sections} == {section.title for section in SECTIONS} | {"Not shown"}

@@ -207,8 +207,7 @@ def test_every_public_result_is_one_short_line(model):
     assert repr(plain) == "Result(beam_search, '391', 3 of 4 votes, 1234 tokens, done)"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_notebook_shows_them_without_fault(dark):
     """In a page of a notebook's colours: no script runs, nothing is wider than the page, axe finds nothing."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")

@@ -562,7 +562,7 @@ def stream_many(server, tokens):
         async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
             body = ASKED | {"max_tokens": tokens, "ignore_eos": True, "stream": True}
             several = [client.post("/v1/messages", json=body | {"seed": seed}) for seed in range(STREAMS)]
-            return [answer.text for answer in await asyncio.gather(*several)]
+            return [answer.text for answer in await server.together(several)]
 
     return sum(int(text.rpartition('"output_tokens":')[2].partition("}")[0]) for text in asyncio.run(scene()))
 
@@ -572,6 +572,7 @@ def test_a_token_of_a_stream_takes_few_calls(tiny_path):
     threading.setprofile(calls)
     try:
         with running({"tiny": tiny_path}) as there:
+            there.settle(lambda: there.service.models.served["tiny"].model)
             stream_many(there, FEW)  # what happens once is over
             before = calls.of_loop()
             tokens = stream_many(there, MANY)

@@ -68,7 +68,7 @@ def stream(server, path, fields, tokens):
     async def scene():
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
-            return sum(await asyncio.gather(*[one(client, seed) for seed in range(STREAMS)]))
+            return sum(await server.together([one(client, seed) for seed in range(STREAMS)]))
 
     written = asyncio.run(scene())
     server.settle(server.idle)

@@ -19,8 +19,7 @@ from support.browser import browser, complaints, overflow
 from support.patience import PATIENCE
 from support.serving import running
 
-pytestmark = pytest.mark.slow
-WAIT = 30_000  # milliseconds
+WAIT = 1000 * PATIENCE  # milliseconds
 KEY = "a-key-of-this-test"
 
 
@@ -109,6 +108,7 @@ def test_a_system_prompt_and_sampling_are_those_of_the_settings(page, client):
     assert source(page) == completion(client, messages, temperature=0.2, seed=5)
 
 
+@pytest.mark.slow
 def test_asking_again_and_editing_make_branches_that_are_kept(page, client):
     ask(page, "What is 17 + 5?")
     answered(page)
@@ -217,6 +217,7 @@ def import_text(page, path, document):
         (export(talk(2), leaf="9"), "ends in a message that is not there"),
     ],
 )
+@pytest.mark.slow
 def test_a_damaged_or_hostile_export_is_refused_and_nothing_is_lost(page, tmp_path, document, complaint):
     import_text(page, tmp_path / "good.json", export(talk(2), title="Kept"))
     page.wait_for_selector("#conversations .title >> text=Kept")
@@ -226,6 +227,7 @@ def test_a_damaged_or_hostile_export_is_refused_and_nothing_is_lost(page, tmp_pa
     assert page.locator("#conversations li").count() == 1
 
 
+@pytest.mark.slow
 def test_an_import_replaces_no_conversation(page, tmp_path):
     for i, text in enumerate((export(talk(2)), export(talk(2)), export(talk(4)))):
         import_text(page, tmp_path / f"{i}.json", text)  # a file that changes while it is read is an error
@@ -243,6 +245,7 @@ def test_an_import_replaces_no_conversation(page, tmp_path):
     assert page.locator("#left-run .search").count() == 1
 
 
+@pytest.mark.slow
 def test_a_page_whose_storage_is_blocked_works_and_says_that_nothing_is_kept(chromium, server):
     opened = chromium.new_page()
     opened.set_default_timeout(WAIT)
@@ -263,6 +266,7 @@ def test_a_page_whose_storage_is_blocked_works_and_says_that_nothing_is_kept(chr
     opened.close()
 
 
+@pytest.mark.slow
 def test_a_long_conversation_is_not_drawn_again_for_an_answer(page, tmp_path):
     import_text(page, tmp_path / "long.json", export(talk(40), title="Long"))
     page.click("#conversations .title")
@@ -273,6 +277,7 @@ def test_a_long_conversation_is_not_drawn_again_for_an_answer(page, tmp_path):
     assert page.locator("article[data-old]").count() == 40
 
 
+@pytest.mark.slow
 def test_what_was_asked_is_kept_while_it_is_answered(page, server, monkeypatch):
     engine, may_step = server.service.models.served["tiny"].loaded.engine, threading.Event()
     step = engine.step
@@ -288,6 +293,7 @@ def test_what_was_asked_is_kept_while_it_is_answered(page, server, monkeypatch):
     server.settle(server.idle)
 
 
+@pytest.mark.slow
 def test_escape_closes_what_is_in_front_and_only_then_stops(page, server, monkeypatch):
     engine, may_step = server.service.models.served["tiny"].loaded.engine, threading.Event()
     step = engine.step
@@ -316,6 +322,7 @@ HALF = "Here is **half\n\n```python\nx = '" + "a" * 400 + "'\ndef f("
 RIGHT_TO_LEFT = "\u05e9\u05dc\u05d5\u05dd `code` abc"
 
 
+@pytest.mark.slow
 def test_text_that_is_half_there_too_wide_or_from_right_to_left_is_drawn(page, tmp_path):
     page.set_viewport_size({"width": 390, "height": 800})
     import_text(page, tmp_path / "one.json", export(talk(2, content=f"{RIGHT_TO_LEFT}\n\n{HALF}"), title="One"))
@@ -331,6 +338,7 @@ def test_text_that_is_half_there_too_wide_or_from_right_to_left_is_drawn(page, t
     assert first > second
 
 
+@pytest.mark.slow
 def test_the_page_works_where_the_browser_fails_to_read_what_it_kept(page):
     page.add_init_script("IDBObjectStore.prototype.getAll = () => { throw new DOMException('no', 'UnknownError'); };")
     page.reload()
@@ -361,6 +369,7 @@ It costs $5 or $6; \\(x^2\\) is a formula. <img src=x onerror=alert(1)> ![](http
 """
 
 
+@pytest.mark.slow
 def test_markdown_code_and_mathematics_are_drawn_and_nothing_else(page):
     page.evaluate(
         """async (text) => {
@@ -385,6 +394,7 @@ def test_markdown_code_and_mathematics_are_drawn_and_nothing_else(page):
     ]
 
 
+@pytest.mark.slow
 def test_tokens_have_their_probabilities(page):
     page.click("#settings-open")
     page.check("#logprobs")
@@ -396,6 +406,7 @@ def test_tokens_have_their_probabilities(page):
     assert re.search(r"log-probability -?\d", tokens.first.get_attribute("title"))
 
 
+@pytest.mark.slow
 def test_settings_are_checked_before_they_are_sent(page):
     page.click("#settings-open")
     page.fill("#top_p", "5")
@@ -425,6 +436,7 @@ def test_a_search_is_filtered_sorted_folded_and_explained(page):
     assert page.locator(".tree > li").first.locator(".token").count() == 12
 
 
+@pytest.mark.slow
 def test_two_runs_stand_side_by_side_one_of_them_from_a_file(page, tmp_path):
     ask(page, "What is 17 + 5?", "best_of_n", 3)
     with page.expect_download() as kept:
@@ -469,6 +481,7 @@ def test_a_vote_says_how_close_it_was_as_the_command_line_does(page, tmp_path):
     page.wait_for_function("() => document.getElementById('runs').textContent.includes('by 2 of 4 votes')")
 
 
+@pytest.mark.slow
 def test_the_transcript_of_a_tool_is_text_whatever_it_holds(page, tmp_path):
     hostile = "<img src=x onerror=alert(1)>\\x1b[31m"
     values = {"code": "print(x)\n<script>alert(2)</script>", "before": ["x = 1", "x += 1"], "seconds": 10.0}
@@ -533,6 +546,7 @@ def test_a_receipt_is_kept_and_found_true_and_a_changed_one_false(page, tmp_path
     assert "cannot be verified: this is no receipt" in none
 
 
+@pytest.mark.slow
 def test_the_receipt_of_a_search_is_kept_and_found_true(page, tmp_path):
     ask(page, "What is 17 + 5?", "best_of_n", 3)
     with page.expect_download() as kept:
@@ -553,6 +567,7 @@ def test_the_receipt_of_a_search_is_kept_and_found_true(page, tmp_path):
     assert "(score, entry 3)" in page.locator("#verdicts li").last.inner_text()
 
 
+@pytest.mark.slow
 def test_a_text_of_two_workers_is_drawn_and_its_receipt_found_true(page, tmp_path):
     page.select_option("#method", "hogwild")
     page.fill("#n", "2")
@@ -576,6 +591,7 @@ def test_a_text_of_two_workers_is_drawn_and_its_receipt_found_true(page, tmp_pat
 
 @pytest.mark.parametrize("width", [1100, 375])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_a_search_is_seen_with_its_winner(page, width, scheme):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
@@ -594,6 +610,7 @@ def test_a_search_is_seen_with_its_winner(page, width, scheme):
     assert overflow(page) <= 0
 
 
+@pytest.mark.slow
 def test_votes_are_counted_and_a_spent_budget_is_told(page):
     ask(page, "What is 17 + 5?", "self_consistency", 3)
     answered(page)
@@ -605,6 +622,7 @@ def test_votes_are_counted_and_a_spent_budget_is_told(page):
     assert "the budget was spent" in page.locator(".search").nth(1).text_content()
 
 
+@pytest.mark.slow
 def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
     page.select_option("#method", "self_consistency")
     page.fill("#budget", "60000")
@@ -616,6 +634,7 @@ def test_a_search_is_stopped_by_escape_and_frees_what_it_held(page, server):
     server.settle(server.idle)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_stopped_keeps_what_it_said(page, server, monkeypatch):
     engine, steps, may_step = server.service.models.served["tiny"].loaded.engine, itertools.count(), threading.Event()
     step = engine.step
@@ -654,6 +673,7 @@ def test_an_error_is_given_in_the_server_s_words_and_the_question_is_kept(chromi
     opened.close()
 
 
+@pytest.mark.slow
 def test_a_key_is_asked_for_once(chromium, tiny_path):
     with running({"tiny": tiny_path}, keys=(KEY,)) as locked:
         opened = chromium.new_page()
@@ -684,6 +704,7 @@ def test_the_keyboard_reaches_everything_and_all_has_a_name(page):
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 def test_axe_finds_no_issue(chromium, server, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)

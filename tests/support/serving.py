@@ -1,9 +1,10 @@
 """A server on a loopback socket, in a thread of its own."""
 
+import asyncio
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,21 @@ class Running:
         while not done():
             assert time.monotonic() < end, "it did not come to that"
             time.sleep(0.005)
+
+    async def together(self, requests: Iterable[Coroutine[Any, Any, Any]], name: str = "tiny") -> list[Any]:
+        """Send requests and return what they return; the engine begins once all are there, however slow the machine."""
+        served, may_step = self.service.models.served[name], threading.Event()
+        engine = served.loaded.engine
+        step = engine.step
+        engine.step = lambda: may_step.wait(PATIENCE) and step()
+        try:
+            tasks = [asyncio.create_task(request) for request in requests]
+            while served.admission.running + served.admission.waiting < len(tasks):
+                await asyncio.sleep(0.002)
+        finally:
+            del engine.step
+            may_step.set()
+        return await asyncio.gather(*tasks)
 
     def idle(self, name: str = "tiny") -> bool:
         """Whether nothing is under way, and no page is held."""
