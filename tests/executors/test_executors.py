@@ -1,6 +1,7 @@
 """Executors, called as the engine calls them: steps of several chunks, pages, copies, draws."""
 
 import hashlib
+from functools import cache
 
 import numpy as np
 import pytest
@@ -115,10 +116,9 @@ def test_pages_that_are_used_again_leave_no_trace(pair):
     assert np.array_equal(pair[1].step([chunk(0, [5, 6, 7], [1])], np.arange(3)), fresh)
 
 
-@pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
-def test_draws_equal_the_reference(program, tier):
-    reference, native = ReferenceExecutor(program), NativeExecutor(program, tier=tier, threads=2)
+@cache
+def logits_and_draws():
+    """Logits of 40 rows, ties and extremes among them, draws from them by all rules, and tokens."""
     rng = np.random.default_rng(4)
     logits = rng.integers(-(1 << 20), 1 << 20, (40, 301)).astype(np.int32)
     logits[3] = logits[3, 0]  # all alike
@@ -138,17 +138,31 @@ def test_draws_equal_the_reference(program, tier):
     keys = rng.integers(0, 1 << 64, 40, dtype=np.uint64).tolist()
     positions = rng.integers(0, 1 << 20, 40).tolist()
     draws = [Draw(*each) for each in zip(range(40), sampling, keys, positions, strict=True)]
-    for theirs, ours in zip(*(e.draw(logits, draws) for e in (reference, native)), strict=True):
+    return logits, draws, rng.integers(0, 301, 40), rng.integers(0, 40, 60)
+
+
+@pytest.fixture(scope="module")
+def drawn(program):
+    """What the reference draws, scores and ranks."""
+    reference, (logits, draws, chosen, rows) = ReferenceExecutor(program), logits_and_draws()
+    ranked = {k: (reference.top(logits, rows, k), reference.likeliest(logits, rows, k)) for k in (1, 8, 301)}
+    return reference.draw(logits, draws), reference.log_probabilities(logits, chosen), ranked
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("tier", TIERS)
+def test_draws_equal_the_reference(program, drawn, tier):
+    native, (logits, draws, chosen, rows) = NativeExecutor(program, tier=tier, threads=2), logits_and_draws()
+    expected, scores, ranked = drawn
+    for theirs, ours in zip(expected, native.draw(logits, draws), strict=True):
         assert np.array_equal(theirs, ours)
-    chosen = rng.integers(0, 301, 40)
-    assert np.array_equal(reference.log_probabilities(logits, chosen), native.log_probabilities(logits, chosen))
-    rows = rng.integers(0, 40, 60)
-    for k in (1, 8, 301):
-        ranked = native.top(logits, rows, k)
-        for theirs, ours in zip(reference.top(logits, rows, k), ranked, strict=True):
+    assert np.array_equal(scores, native.log_probabilities(logits, chosen))
+    for k, (top, likeliest) in ranked.items():
+        found = native.top(logits, rows, k)
+        for theirs, ours in zip(top, found, strict=True):
             assert np.array_equal(theirs, ours)
-        assert np.array_equal(reference.likeliest(logits, rows, k), ranked[0])
-        assert np.array_equal(native.likeliest(logits, rows, k), ranked[0])
+        assert np.array_equal(likeliest, found[0])
+        assert np.array_equal(native.likeliest(logits, rows, k), found[0])
     for wrong in ([0], 0), ([0], 302), ([40], 1), ([-1], 1):
         with pytest.raises(ParameterError):
             native.likeliest(logits, np.array(wrong[0]), wrong[1])

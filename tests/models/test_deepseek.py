@@ -19,6 +19,7 @@ from intact.models.program import Attend, Experts, Norm
 from intact.numerics.attention import attend, quantize_keys, quantize_query, quantize_values, score_scale
 from intact.numerics.scatter import scatter, scatter_index
 from intact.quantizing import quantize
+from support.tiers import tiers_with
 from support.tiny import write_tiny
 from support.variants import VARIANTS
 from support.variants.form import TOKENS
@@ -28,9 +29,9 @@ NAMES = ("deepseek2", "deepseek3")
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 3))
 @pytest.mark.parametrize("name", NAMES)
-def test_every_tier_equals_the_reference_in_any_chunks(tmp_path: Path, name: str, tier: str) -> None:
+def test_every_tier_equals_the_reference_in_any_chunks(tmp_path: Path, name: str, tier: str, threads: int) -> None:
     with open_checkpoint(write_tiny(tmp_path / "tiny.gguf", name)) as checkpoint:
         program = build_program(checkpoint)
         pages = np.array([1, 0], np.int32)
@@ -38,7 +39,7 @@ def test_every_tier_equals_the_reference_in_any_chunks(tmp_path: Path, name: str
         wanted = {}
         for executor, size in (
             (ReferenceExecutor(program), 20),
-            *((NativeExecutor(program, "int8", threads, tier), size) for threads in (1, 3) for size in (1, 7, 20)),
+            *((NativeExecutor(program, "int8", threads, tier), size) for size in (1, 7, 20)),
         ):
             executor.reserve_pages(2)
             for at in range(0, 20, size):

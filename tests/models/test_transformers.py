@@ -54,6 +54,7 @@ def test_the_bits_are_those_of_numerics_version_1(named, profile):
     assert digest(raw) == GOLDENS["models"][name]["digests"][profile]
 
 
+@pytest.mark.slow  # test_contract.py compares them for all kinds of operations
 @pytest.mark.native
 def test_the_reference_equals_native(named):
     _, folder = named

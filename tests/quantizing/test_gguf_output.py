@@ -204,7 +204,7 @@ def importance_of(model: Path, text: Path, path: Path) -> Path:
     return write_gguf(path, {"general.type": "imatrix"}, tensors)
 
 
-@pytest.mark.parametrize("spec", ["imatrix:q4_k", "imatrix:iq3_xxs"])
+@pytest.mark.parametrize("spec", ["imatrix:q4_k", pytest.param("imatrix:iq3_xxs", marks=pytest.mark.slow)])
 def test_an_importance_matrix_of_a_text_gives_the_model_of_that_text(spec, model, text, tmp_path) -> None:
     importance = importance_of(model, text, tmp_path / "imatrix.gguf")
     by_text = quantize(model, tmp_path / "text.gguf", spec, **options(text))

@@ -510,8 +510,14 @@ def test_a_method_is_the_composition_that_it_declares_and_obeys_its_laws(name: s
     check.function(ToyTrial.of(COMPOSED[name], name))
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("potential", ["ratio", "product"])
+@pytest.mark.parametrize(
+    ("scheme", "potential"),
+    [
+        pytest.param(scheme, potential, marks=[] if i % 2 == j else pytest.mark.slow)
+        for i, scheme in enumerate(SCHEMES)
+        for j, potential in enumerate(("ratio", "product"))
+    ],
+)
 def test_smc_means_the_same_whatever_its_parameters(scheme: str, potential: str) -> None:
     for least in (0.0, 0.9, 2.0):
         for law in ("measure", "evidence"):
