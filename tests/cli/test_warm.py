@@ -291,24 +291,14 @@ def test_a_server_killed_in_the_midst_changes_nothing(intact_command, place, her
 
         monkeypatch.setattr(same_user, "sockets", lambda: sorted(sockets))
         monkeypatch.setattr(warm.WarmModel, "_chunk", killing)
-        arguments = [
-            "run",
-            "-m",
-            here,
-            "Why?",
-            "--temperature",
-            "1",
-            "--max-tokens",
-            "1500",
-            "--regex",
-            "[a-z ]{1500,}",
-        ]
+        asked = ["run", "-m", here, "Why?"]
+        arguments = [*asked, "--temperature", "1", "--max-tokens", "1500", "--regex", "[a-z ]{1500,}"]
         cut = intact_command(*arguments)
         assert count >= 4
         assert cut.err == "the server went away: loading the model here\n"
         assert cut.code == 0
         assert cut.out == intact_command(*arguments, "--no-server").out
-        again = intact_command(*arguments[:3], "-v", "--max-tokens", "2")
+        again = intact_command(*asked, "-v", "--max-tokens", "2")
         assert again.code == 0
         assert "loaded here" in again.err
 
