@@ -530,7 +530,7 @@ def test_a_key_may_come_in_either_header(tiny_path):
 def test_a_full_queue_is_an_overload(tiny_path):
     with running({"tiny": tiny_path}, running=1, waiting=0) as there:
         served, answers = there.service.models.served["tiny"], []
-        post(there, ASKED)
+        there.settle(lambda: served.model)
         slow = ASKED | {"max_tokens": 900, "ignore_eos": True}
         thread = threading.Thread(target=lambda: answers.append(post(there, slow)))
         with there.held():
