@@ -110,7 +110,8 @@ def test_a_run_that_lacks_data_is_named_beside_one_that_has_them():
     assert "other is not shown, because it has not several independent samples" in made.blocks[-1].text
 
 
-def test_json_has_an_object_for_each_section_shown_or_not():
+def test_json_has_an_object_for_each_section_shown_or_not(monkeypatch):
+    monkeypatch.setattr(saturation, "_DRAWS", 2_000)
     one = arm(lengthy(1, problems=30))
     document = report({one.path: one.run})
     sections = json.loads(json.dumps(as_list(document), allow_nan=False))
@@ -125,10 +126,11 @@ def test_json_has_an_object_for_each_section_shown_or_not():
 
 def test_numbers_of_scaling_are_the_curves_and_what_the_law_foretells():
     scores = [TaskScore(0, f"pass@{k}", 0.5 + k / 100, None, None, 60, "") for k in (1, 2, 4, 8)]
-    made = scaling.SECTION.make([arm(lengthy(1), scores=scores)])
+    one = arm(lengthy(1, problems=30), scores=scores)
+    made = scaling.SECTION.make([one])
     ((name, found),) = made.numbers.items()
     assert found["pass@k"] == scores
-    assert found["law"]["exponent"] == arm(lengthy(1)).law.exponent
+    assert found["law"]["exponent"] == one.law.exponent
     (table,) = [block for block in made.blocks if isinstance(block, Table)]
     for at, cell in zip(EXTRAPOLATED, table.rows[0][3:], strict=True):
         estimate, low, high = found["law"][f"pass@{at}"]
@@ -245,6 +247,7 @@ def test_saturation_is_that_of_the_known_rates():
 
 def test_a_forecast_with_few_effective_draws_is_not_shown(monkeypatch):
     monkeypatch.setattr(saturation, "_EFFECTIVE", 10**6)
+    monkeypatch.setattr(saturation, "_DRAWS", 2_000)
     rng = np.random.default_rng(6)
     made = saturation.SECTION.make([arm([[{"correct": one} for one in rng.random(8) < 0.3] for _ in range(20)])])
     texts = [block.text for block in made.blocks if isinstance(block, Paragraph)]

@@ -299,7 +299,13 @@ def test_profiles_and_the_reference(profile: str, executor: Any, path: Path) -> 
         assert (model.logits([3, 4, 5, 6, 7]) == expected).all()
 
 
-@pytest.mark.parametrize("architecture", ["gpt-oss", "lfm2", "mamba", "mamba2", "mamba3", "deepseek2", "olmo2"])
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        *("gpt-oss", "mamba2", "deepseek2"),
+        *(pytest.param(one, marks=SLOW) for one in ("lfm2", "mamba", "mamba3", "olmo2")),
+    ],
+)
 def test_what_tensor_parallel_cannot_cut_runs_in_stages(architecture: str, tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "m.gguf", architecture)
     asked: dict[str, Any] = {"max_tokens": 8, "temperature": 1.0, "receipt": True, "ignore_eos": True}

@@ -530,16 +530,17 @@ def test_a_key_may_come_in_either_header(tiny_path):
 def test_a_full_queue_is_an_overload(tiny_path):
     with running({"tiny": tiny_path}, running=1, waiting=0) as there:
         served, answers = there.service.models.served["tiny"], []
-        post(there, ASKED)
+        there.settle(lambda: served.model)
         slow = ASKED | {"max_tokens": 900, "ignore_eos": True}
         thread = threading.Thread(target=lambda: answers.append(post(there, slow)))
-        thread.start()
-        there.settle(lambda: served.admission.running)
-        for stream in (False, True):
-            refused = post(there, ASKED | {"stream": stream})
-            assert refused.status_code == 529
-            assert refused.json()["error"]["type"] == "overloaded_error"
-            assert int(refused.headers["retry-after"]) >= 1
+        with there.held():
+            thread.start()
+            there.settle(lambda: served.admission.running)
+            for stream in (False, True):
+                refused = post(there, ASKED | {"stream": stream})
+                assert refused.status_code == 529
+                assert refused.json()["error"]["type"] == "overloaded_error"
+                assert int(refused.headers["retry-after"]) >= 1
         thread.join()
         assert answers[0].status_code == 200
         there.settle(there.idle)

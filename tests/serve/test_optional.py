@@ -58,7 +58,12 @@ OPTIONAL = {
 """Files that may be left out, and what is then missing."""
 
 
-@pytest.mark.parametrize("file", OPTIONAL)
+QUICK = ("tracing.py", "apis/openai/completions.py", "apis/ollama")
+
+
+@pytest.mark.parametrize(
+    "file", [pytest.param(one, marks=[] if one in QUICK else pytest.mark.slow) for one in OPTIONAL]
+)
 def test_a_server_without_a_module_serves_the_rest(tiny_path, tmp_path, file):
     package = tmp_path / "serve"
     shutil.copytree(Path(intact.serve.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))

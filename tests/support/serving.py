@@ -50,19 +50,25 @@ class Running:
             assert time.monotonic() < end, "it did not come to that"
             time.sleep(0.005)
 
-    async def together(self, requests: Iterable[Coroutine[Any, Any, Any]], name: str = "tiny") -> list[Any]:
-        """Send requests and return what they return; the engine begins once all are there, however slow the machine."""
-        served, may_step = self.service.models.served[name], threading.Event()
-        engine = served.loaded.engine
+    @contextmanager
+    def held(self, name: str = "tiny") -> Iterator[None]:
+        """Have the engine of a model that is loaded take no step before the block ends."""
+        engine, may_step = self.service.models.served[name].loaded.engine, threading.Event()
         step = engine.step
         engine.step = lambda: may_step.wait(PATIENCE) and step()
         try:
-            tasks = [asyncio.create_task(request) for request in requests]
-            while served.admission.running + served.admission.waiting < len(tasks):
-                await asyncio.sleep(0.002)
+            yield
         finally:
             del engine.step
             may_step.set()
+
+    async def together(self, requests: Iterable[Coroutine[Any, Any, Any]], name: str = "tiny") -> list[Any]:
+        """Send requests and return what they return; the engine begins once all are there, however slow the machine."""
+        admission = self.service.models.served[name].admission
+        with self.held(name):
+            tasks = [asyncio.create_task(request) for request in requests]
+            while admission.running + admission.waiting < len(tasks):
+                await asyncio.sleep(0.002)
         return await asyncio.gather(*tasks)
 
     def idle(self, name: str = "tiny") -> bool:
