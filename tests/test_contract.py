@@ -72,16 +72,16 @@ MODELS = [*product(ARCHITECTURES, ("int8",)), *product(representatives(), ("fp32
 def dealt():
     """Two rows of settings for each model, of different tiers if there are two.
 
-    Between them all pairs of settings meet, but for those with several threads, which every fourth model has: waiting
-    for each other they take ten times the processor time on a busy machine.
+    Between them all pairs of settings meet, but for those with several threads, which every eighth model has, in few
+    steps: waiting for each other they take ten times the processor time on a busy machine.
     """
     paired = {"tier": TIERS} | FACTORS | {"threads": (1,)}
     rows, found = all_pairs(paired), {}
     for i, model in enumerate(MODELS):
         first, *others = rows[i % len(rows) :] + rows[: i % len(rows)]
         second = next((row for row in others if row["tier"] != first["tier"]), others[0])
-        threads = FACTORS["threads"][i // 4 % 2 + 1] if i % 4 == 3 else 1
-        found[model] = [first | {"threads": threads}, second]
+        several = {"threads": FACTORS["threads"][i // 8 % 2 + 1], "chunk": 64, "batch": 3}
+        found[model] = [first, second, *([first | several] if i % 8 == 7 else [])]
     return found
 
 
@@ -90,8 +90,7 @@ def test_all_pairs_are_dealt_out():
     paired = {"tier": TIERS} | {name: values for name, values in FACTORS.items() if name != "threads"}
     for a, b in combinations(paired, 2):
         assert {(row[a], row[b]) for row in rows} >= set(product(paired[a], paired[b]))
-    for name, values in FACTORS.items():
-        assert {row[name] for row in rows if row["threads"] > 1 or name == "threads"} == set(values)
+    assert {row["threads"] for row in rows} == set(FACTORS["threads"])
 
 
 def check_rows(rows, tiny, expected, architecture, profile):

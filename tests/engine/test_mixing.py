@@ -94,13 +94,14 @@ def test_the_reference_executor_gives_the_same(paths):
 
 
 @pytest.mark.parametrize("profile", ["int8", "fp32"])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cut", [{"chunk": 1, "rows": 3}, {"page_size": 16, "chunk": 5}, {"prefix_cache": False}])
-def test_partners_keep_the_contract(paths, cut, profile):
+def test_partners_keep_the_contract(paths, cut, profile, threads):
     """Chunks, rows, pages, company and preemption of texts whose streams are of three models."""
     plain = intact.load(paths[0], profile, partners=paths[1:], threads=1, drafter="off")
     ask = asked("proxy") | {"temperature": 1.0, "top_logprobs": 2}
     expected = plain.generate(PROMPT, n=3, **ask)
-    model = intact.load(paths[0], profile, partners=paths[1:], threads=2, **cut)
+    model = intact.load(paths[0], profile, partners=paths[1:], threads=threads, **cut)
     with preempting(model, 2) as taken:
         assert model.generate([PROMPT, PROMPT[:30]], n=3, **(ask | {"ids": ["p", "q"]}))[0] == expected[0]
     assert sum(taken) > 3

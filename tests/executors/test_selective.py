@@ -15,7 +15,7 @@ from intact.executors.native import NativeExecutor, available_tiers
 from intact.models.program import ConvolveSilu, Embed, Linear, SelectiveScan, Target, TrapezoidalScan
 from intact.numerics import fp32
 from intact.numerics.dequantize import dequantize
-from support.positions import COUNT, check_native, check_native_cuts, check_reference_cuts, check_walks, logits_of
+from support.positions import COUNT, CUTS, check_native, check_native_cuts, check_reference_cuts, check_walks, logits_of
 from support.tiers import tiers_with
 from support.tiny import write_tiny
 
@@ -83,8 +83,9 @@ def test_native_equals_the_reference(name: str, tier: str, threads: int) -> None
 
 
 @KINDS
-def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut(kind: str) -> None:
-    check_reference_cuts(bare_case(kind)[0].program)
+@pytest.mark.parametrize("cuts", CUTS)
+def test_the_reference_gives_one_text_the_same_bits_however_it_is_cut(kind: str, cuts: list[int]) -> None:
+    check_reference_cuts(bare_case(kind)[0].program, cuts)
 
 
 @pytest.mark.native

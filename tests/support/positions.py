@@ -1,6 +1,7 @@
 """Checks of layers whose states go from position to position: a text has the same bits however it is cut."""
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -46,10 +47,17 @@ def logits_of(executor: ReferenceExecutor | NativeExecutor, ends: list[int]) -> 
     return np.concatenate(out)
 
 
-def check_reference_cuts(program: Program) -> None:
+CUTS = [
+    pytest.param([1, 2, 3, 15, 16, 17, 32, 47, 63, 64, 65, 66, 127, 128, 129, COUNT - 1], id="some"),
+    pytest.param(list(range(1, COUNT)), id="all", marks=pytest.mark.slow),
+]
+"""Where the reference cuts a text: about the ends of pages and blocks, and behind each token."""
+
+
+def check_reference_cuts(program: Program, cuts: list[int]) -> None:
     """The reference gives one text the same bits however it is cut."""
     expected = logits_of(ReferenceExecutor(program), [])
-    for page, ends in ((16, list(range(1, COUNT))), (80, [63, 64, 65, 128])):
+    for page, ends in ((16, cuts), (80, [63, 64, 65, 128])):
         assert np.array_equal(logits_of(ReferenceExecutor(program, 8, page), ends), expected), page
 
 
