@@ -126,7 +126,7 @@ def test_json_has_an_object_for_each_section_shown_or_not(monkeypatch):
 
 def test_numbers_of_scaling_are_the_curves_and_what_the_law_foretells():
     scores = [TaskScore(0, f"pass@{k}", 0.5 + k / 100, None, None, 60, "") for k in (1, 2, 4, 8)]
-    one = arm(lengthy(1, problems=30), scores=scores)
+    one = arm(lengthy(1), scores=scores)
     made = scaling.SECTION.make([one])
     ((name, found),) = made.numbers.items()
     assert found["pass@k"] == scores
