@@ -209,14 +209,12 @@ def passed() -> dict[str, Any]:
     return found
 
 
-def note(stages: dict[str, dict[str, str]], seconds: float) -> None:
-    """Write that stages have passed; other processes may do so at the same time."""
+def note(stage: str, digests: dict[str, str], seconds: float) -> None:
+    """Write that a stage has passed; other processes may do so at the same time."""
     with PASSED.with_name("run").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = {name: last for name, last in passed().items() if name in {*STAGES, *slow_tests()}}
-        for stage, digests in stages.items():
-            known[stage] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "inputs": digests}
-            known[stage] |= {"seconds": round(seconds)} if stage in STAGES else {}  # the slow tests run together
+        known[stage] = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "inputs": digests, "seconds": round(seconds)}
         lines = (f"{json.dumps(name)}: {json.dumps(known[name])}" for name in sorted(known))
         temporary = PASSED.with_suffix(".new")
         temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
@@ -244,6 +242,22 @@ def plan(always: bool) -> None:
         print(f"{'run ' if reason else 'skip'} {stage}: {reason or 'unchanged'}{passed_on}")
 
 
+def run(stage: str, command: list[str], always: bool) -> int:
+    """Run a stage by a command, to which the files of slow tests are appended, or skip it; return the exit status."""
+    if not (reason := why(stage, always)):
+        print(f"SKIPPED {stage}: passed on {passed()[stage]['date']} with these inputs (.ci/passed.json)", flush=True)
+        return 0
+    print(f"RUNNING {stage}: {reason}", flush=True)
+    found, tests = inputs(stage), slow_tests().get(stage, [])
+    began = time.monotonic()
+    status = subprocess.run([*command, *tests], cwd=ROOT, check=False).returncode
+    if tests and status == NO_TESTS:
+        status = 0
+    if status == 0:
+        note(stage, found, time.monotonic() - began)
+    return status
+
+
 def main() -> int:
     """Run or skip one stage, or print the plan."""
     words = sys.argv[1:]
@@ -259,24 +273,7 @@ def main() -> int:
     if not options.stage or not command:
         parser.error("name a stage, and behind -- the command that runs it")
     stages = [*slow_tests()] if options.stage == "slow" else [options.stage]
-    due = {}
-    for stage in stages:
-        if reason := why(stage, options.always):
-            print(f"RUNNING {stage}: {reason}", flush=True)
-            due[stage] = inputs(stage)
-        else:
-            print(f"SKIPPED {stage}: passed on {passed()[stage]['date']} with these inputs (.ci/passed.json)")
-    if not due:
-        return 0
-    if options.stage == "slow":
-        command += sorted(name for stage in due for name in slow_tests()[stage])
-    began = time.monotonic()
-    status = subprocess.run(command, cwd=ROOT, check=False).returncode
-    if options.stage == "slow" and status == NO_TESTS:
-        status = 0
-    if status == 0:
-        note(due, time.monotonic() - began)
-    return status
+    return max([run(stage, command, options.always) for stage in stages], default=0)
 
 
 if __name__ == "__main__":
