@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a stage of the checks, or skip it where nothing that it depends on has changed since it last passed.
 
-    scripts/stages.py --plan                            # each stage: would it run, and why
+    scripts/stages.py --plan [--known]                  # each stage: would it run, and why
     scripts/stages.py STAGE [--always] -- COMMAND...    # run the command, or say why it is skipped
     scripts/stages.py slow [--always] -- COMMAND...     # the same for the slow tests, whose files are appended
 
@@ -72,6 +72,9 @@ STAGES = {
     ),
 }  # fmt: skip
 """Stages other than the slow tests of packages."""
+NEVER = "never passed"
+LEFT = "never passed; .ci/nightly slow runs it first"
+"""What becomes of a package's slow tests under --known: the gate has a time limit, and all of them take too long."""
 
 
 @cache
@@ -226,25 +229,32 @@ def why(stage: str, always: bool) -> str:
     if always:
         return "asked for"
     if stage not in passed():
-        return "never passed"
+        return NEVER
     now, then = inputs(stage), passed()[stage]["inputs"]
     changed = [path for path in sorted({*now, *then}) if now.get(path) != then.get(path)]
     more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
     return f"changed: {', '.join(changed[:4])}{more}" if changed else ""
 
 
-def plan(always: bool) -> None:
+def plan(always: bool, known: bool) -> None:
     """Print what would run."""
     for stage in [*STAGES, *slow_tests()]:
         reason, last = why(stage, always), passed().get(stage)
+        if known and stage not in STAGES and reason == NEVER:
+            print(f"skip {stage}: {LEFT}")
+            continue
         took = f", in {last['seconds']} s" if last and stage in STAGES else ""
         passed_on = f"; passed on {last['date']}{took}" if last else ""
         print(f"{'run ' if reason else 'skip'} {stage}: {reason or 'unchanged'}{passed_on}")
 
 
-def run(stage: str, command: list[str], always: bool) -> int:
+def run(stage: str, command: list[str], always: bool, known: bool) -> int:
     """Run a stage by a command, to which the files of slow tests are appended, or skip it; return the exit status."""
-    if not (reason := why(stage, always)):
+    reason = why(stage, always)
+    if known and stage not in STAGES and reason == NEVER:
+        print(f"SKIPPED {stage}: {LEFT}", flush=True)
+        return 0
+    if not reason:
         print(f"SKIPPED {stage}: passed on {passed()[stage]['date']} with these inputs (.ci/passed.json)", flush=True)
         return 0
     print(f"RUNNING {stage}: {reason}", flush=True)
@@ -265,15 +275,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", nargs="?", choices=[*STAGES, "slow"])
     parser.add_argument("--always", action="store_true", default=bool(os.environ.get("INTACT_ALL_STAGES")))
+    parser.add_argument("--known", action="store_true", help="leave slow tests that never passed to .ci/nightly")
     parser.add_argument("--plan", action="store_true")
     options, command = parser.parse_args(words[:cut]), words[cut + 1 :]
     if options.plan:
-        plan(options.always)
+        plan(options.always, options.known)
         return 0
     if not options.stage or not command:
         parser.error("name a stage, and behind -- the command that runs it")
     stages = [*slow_tests()] if options.stage == "slow" else [options.stage]
-    return max([run(stage, command, options.always) for stage in stages], default=0)
+    return max([run(stage, command, options.always, options.known) for stage in stages], default=0)
 
 
 if __name__ == "__main__":

@@ -353,7 +353,7 @@ def test_a_configuration_of_another_git_digest_is_thrown_away(hub):
 
 def test_more_bytes_than_stated_are_not_written(hub, home):
     hub.surplus = bytes(5_000_000)
-    with pytest.raises(DownloadError, match="more than the 3000006 bytes that it stated"):
+    with pytest.raises(DownloadError, match="more than the expected 3000006 bytes"):
         pull(NAME)
     assert all(path.stat().st_size < 3_100_000 for path in home.rglob("*"))
 

@@ -140,6 +140,13 @@ def test_a_package_whose_slow_tests_fail_leaves_the_others_passed(folder):
     assert planned(folder, "slow").keys() == {"slow low"}
 
 
+def test_slow_tests_that_never_passed_may_be_left_to_nightly(folder):
+    assert "given" not in run(folder, "slow", "--known", "--", "echo", "given").stdout
+    assert run(folder, "slow", "--", "true").returncode == 0
+    (folder / "tests/low/test_low.py").write_text(FILES["tests/low/test_low.py"] + "\n")
+    assert "given tests/low/test_low.py" in run(folder, "slow", "--known", "--", "echo", "given").stdout
+
+
 def test_slow_tests_that_a_helper_marks_have_a_stage_too(folder):
     (folder / "tests/support/tiers.py").write_text("import pytest\n\nALL = [pytest.param(1, marks=pytest.mark.slow)]\n")
     (folder / "tests/top/test_top.py").write_text("from support.tiers import ALL\n")

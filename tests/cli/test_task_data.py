@@ -30,7 +30,7 @@ def github(tmp_path, monkeypatch):
 def test_the_old_spelling_of_a_split_works_and_says_what_to_write(capsys):
     full_set(fetched_folder())
     assert task_name("gsm8k:shots=1", "test") == "gsm8k:shots=1,split=test"
-    assert capsys.readouterr().err == "--split is the old spelling; write --task gsm8k:shots=1,split=test\n"
+    assert capsys.readouterr().err == "--split test is an old form: write gsm8k:shots=1,split=test\n"
     assert task_name("gsm8k:split=test") == "gsm8k:split=test"
     assert capsys.readouterr().err == ""
     with pytest.raises(ParameterError, match="both name a split"):

@@ -66,7 +66,7 @@ def test_longer_texts_cost_methods_and_driver_little_for_each_token(name: str, t
         Policy(3, (0.5, 0.9), arms).write(tmp_path / "table.json")
         parameters["table"] = str(tmp_path / "table.json")
     spent(name, parameters, 4)  # imports and tables
-    short, long = spent(name, parameters, 6), spent(name, parameters, 16)
+    short, long = spent(name, parameters, 6), spent(name, parameters, 24)
     assert long[1] > short[1]
     assert (long[0] - short[0]) / (long[1] - short[1]) < EACH.get(name, MOST)
 

@@ -63,7 +63,8 @@ print(json.dumps([ToyTrial(find(name), name, given).run(problems()) for name, gi
 @pytest.fixture(scope="module")
 def elsewhere(request: pytest.FixtureRequest, table: str) -> list[dict[str, Any]]:
     """Results of the methods under test, in a process of their own for each hash seed."""
-    tested = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    tested = {name for one in parameters if isinstance(name := one.get("name"), str)}
     names = [name for name in METHODS if name in tested and (name not in PROGRAMS or protection().kind != "none")]
     given = json.dumps([[name, dict(trial_of(name, table).parameters)] for name in names])
     found = []
