@@ -3,7 +3,8 @@
     python benchmarks/kernels_beside.py OTHER/src [--tier avx512] [--formats 4 "4 min"] [--rows 1 8 64] [--turns 9]
 
 OTHER/src is the folder of another `intact` with its extension, say of a git worktree of an earlier commit. Each build
-runs in a process of its own; they take turns of a few milliseconds, so that both meet the same moods of the machine.
+runs in a process of its own; both are bound to one core, as cores of a shared machine differ, and take turns of a few
+milliseconds.
 Printed is the median over turns of (speed of this build) / (speed of the other), with the least and the most over
 shapes.
 """
@@ -47,6 +48,7 @@ class Build:
 
 def work() -> None:
     """Answer requests until there are no more."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     for line in sys.stdin:
         tier, name, columns, outputs, rows = json.loads(line)
         print(kernels.measure(tier, kernels.FORMATS[name], columns, outputs, rows, 0.0)["best"], flush=True)
