@@ -1,4 +1,4 @@
-"""The matrix product of this build beside that of another, by turns: the ratio of their speeds, by format and rows.
+"""Compare the speed of the matrix product in two builds, by format and rows.
 
     python benchmarks/kernels_beside.py OTHER/src [--tier avx512] [--formats 4 "4 min"] [--rows 1 8 64] [--turns 9]
 

@@ -82,7 +82,7 @@ function(intact_best_tier variable)
           CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${native}" LINK_LIBRARIES Threads::Threads CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON
           COMPILE_OUTPUT_VARIABLE said RUN_OUTPUT_VARIABLE best)
   if(NOT compiled OR NOT status EQUAL 0)
-    message(FATAL_ERROR "The tiers of this processor cannot be told; set INTACT_TIERS to all, or to a list:\n${said}")
+    message(FATAL_ERROR "The tiers of this processor cannot be determined: set INTACT_TIERS to all, or to a list:\n${said}")
   endif()
   string(STRIP "${best}" best)
   set(${variable} ${best} PARENT_SCOPE)

@@ -32,11 +32,11 @@ BUILD_TOOL = re.compile(
 FREED = re.compile(r"CXX|CC|CXXFLAGS|CMAKE_.*|INTACT_.*|PYTHONPATH|VIRTUAL_ENV")
 """Variables of this process that a newcomer does not have."""
 DOWNLOADS = ("download", "fetch")
-"""How the names of steps begin whose time depends on the network."""
+"""Prefixes of the names of steps whose time depends on the network."""
 
 
 class Step(NamedTuple):
-    """What a step took."""
+    """The time, memory and disk space of a step."""
 
     name: str
     seconds: float

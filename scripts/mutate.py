@@ -45,7 +45,7 @@ MATMUL, ROWS, ATTENTION, SAMPLING, FLOAT = (
 PRODUCTS = ("product.inl", "matmul.inl", "tiles.inl")
 """Sources of which the matrix products alone are made."""
 GENERATED = ("_products1.cpp", "_products2.cpp", "_products3.cpp")
-"""How the files end that the build generates for them (cmake/Tiers.cmake)."""
+"""Suffixes of the files that the build generates for them (cmake/Tiers.cmake)."""
 
 
 class Mutation(NamedTuple):

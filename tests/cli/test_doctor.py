@@ -2,7 +2,8 @@
 
 import pytest
 
-from intact.cli import doctor
+from intact.cli import doctor, fetch
+from intact.executors import native
 from intact.tools.sandbox import Protection
 
 
@@ -51,3 +52,22 @@ def test_missing_extras_and_data_are_named(intact_command, monkeypatch, tmp_path
     text = " ".join(intact_command("doctor").out.split())
     assert "reason (needs no-such-thing)" in text
     assert "nowhere is absent" in text.replace("\n", "")
+
+
+def test_a_faster_tier_that_is_missing_is_named_by_doctor_and_once_by_the_first_load(
+    intact_command, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.delenv("INTACT_ISA", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "faster_tier", lambda: None)
+    fetch._note_faster_tier()
+    assert "was not built" not in capsys.readouterr().err + intact_command("doctor").out
+    monkeypatch.setattr(native, "faster_tier", lambda: "amx")
+    sentence = "This processor has amx, which is faster than"
+    assert sentence in " ".join(intact_command("doctor").out.split())
+    assert sentence in " ".join(intact_command("info").out.split())
+    capsys.readouterr()
+    fetch._note_faster_tier()
+    assert sentence in capsys.readouterr().err
+    fetch._note_faster_tier()
+    assert not capsys.readouterr().err
