@@ -16,6 +16,8 @@ SOURCE = str(Path(intact.__file__).parent)
 STREAMS = 16
 FEW, MANY = 20, 120
 """Tokens of an answer: between the two the calls grow by what tokens cost, without what requests do."""
+CALLS = 40
+"""Calls that a token may take: 31 where each is written alone, and fewer where a busy machine writes several at once."""
 
 
 class Calls:
@@ -95,4 +97,4 @@ def test_a_step_wakes_the_loop_once_and_a_token_takes_few_calls(counted, path, f
         found.append((written, calls.of_loop() - loop))
     tokens, loop = (many - few for few, many in zip(*found, strict=True))
     assert tokens > STREAMS * (MANY - FEW) / 2
-    assert loop / tokens < 30
+    assert loop / tokens < CALLS
