@@ -5,19 +5,15 @@
 #   scripts/empty_root.sh PATH...        the tests on these paths alone; the last copy and what is installed there are kept
 # Needs root's rights and debootstrap. The mirror is apt's, and the package index pip's, as this machine is configured.
 #   INTACT_EMPTY_ROOT     where the roots are kept, by default build/empty-root
-#   INTACT_EMPTY_NATIVE   for debugging: a compiled extension to use, instead of the 16 minutes of processor time that compiling takes
+#   INTACT_EMPTY_NATIVE   for debugging: a compiled extension to use, instead of compiling one
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/ci.sh  # readme
 cache=${INTACT_EMPTY_ROOT:-$PWD/build/empty-root}
 base=$cache/base root=$cache/root
 home=/home/user clone=/home/user/intact
 [ "$(id -u)" = 0 ] || { echo "empty_root: making a root file system needs root's rights" >&2; exit 2; }
 command -v debootstrap >/dev/null || { echo "empty_root: debootstrap is missing: apt-get install debootstrap" >&2; exit 2; }
-
-# The README's own command: the block behind <!-- command: NAME -->.
-readme() {
-    awk -v mark="<!-- command: $1 -->" '$0 == mark { found = 1; next } found && /^```/ { if (open) exit; open = 1; next } found && open' README.md
-}
 
 # Pip's settings on this machine, as variables.
 pip_settings() {

@@ -16,7 +16,7 @@ from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.interruption import resumable
 from intact.cli.loading import MixOptions, ModelOptions, short_name
-from intact.cli.model_option import MODEL_OR_ADDRESS_HELP, note_old_form
+from intact.cli.model_option import MODEL_OR_ADDRESS_HELP
 from intact.cli.options import (
     Advanced,
     JsonOption,
@@ -27,7 +27,7 @@ from intact.cli.options import (
     complete_model,
     with_method_sampling,
 )
-from intact.cli.output import emit, spinner
+from intact.cli.output import emit, note_old_form, spinner
 from intact.cli.seeds import SeedsOption, parse_seeds
 from intact.cli.solve import complete_method, parse_settings
 from intact.cli.task_names import task_name

@@ -10,7 +10,7 @@ import typer
 
 from intact.catalogue import is_name, looks_like_path
 from intact.cli.options import Command, complete_model, with_signature
-from intact.cli.output import note
+from intact.cli.output import note_old_form
 from intact.errors import ParameterError
 
 MODEL_HELP = "Name (intact models), hf:OWNER/REPO, or path."
@@ -102,8 +102,3 @@ def model_first(context: Any, arguments: list[str]) -> list[str]:
 def _words(value: Any) -> list[str]:
     """Return what was given of a parameter: a word, several, or none."""
     return [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
-
-
-def note_old_form(old: str, new: str) -> None:
-    """Note on stderr that a command is written in an old form, which still works."""
-    note(f"{old} is an old form: write {new}")

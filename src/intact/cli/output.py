@@ -79,6 +79,11 @@ def note(message: str) -> None:
     err().print(Text(one_line(message), "dim"), soft_wrap=True)
 
 
+def note_old_form(old: str, new: str) -> None:
+    """Note on stderr that a command is written in an old form, which still works."""
+    note(f"{old} is an old form: write {new}")
+
+
 def size(count: int) -> str:
     """Format a number of bytes: ``98 MB``, ``1.12 GB``."""
     if count >= 10**9:

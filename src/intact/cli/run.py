@@ -15,7 +15,7 @@ import typer
 
 from intact.catalogue import DEFAULT
 from intact.cli.loading import LoadOptions
-from intact.cli.model_option import model_option, names_model, note_old_form
+from intact.cli.model_option import model_option, names_model
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
     ClockNowOption,
@@ -35,7 +35,7 @@ from intact.cli.options import (
     pair,
     with_sampling,
 )
-from intact.cli.output import emit, note, out, say, show, token_text
+from intact.cli.output import emit, note, note_old_form, out, say, show, token_text
 from intact.cli.recording import LoggedAnswer, NoLogOption, begin_log, logged_answer
 from intact.cli.seeds import parse_seeds
 from intact.engine.sampling.parameters import SamplingParameters

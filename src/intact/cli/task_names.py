@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from intact.cli.model_option import note_old_form
-from intact.cli.output import note
+from intact.cli.output import note, note_old_form
 from intact.errors import ParameterError
 
 

@@ -148,7 +148,7 @@ def command(
     if plan.limit is not None:
         words += ["--limit", str(plan.limit)]
     if plan.seeds != (0,):
-        words += ["--seeds", ",".join(map(str, plan.seeds))]
+        words += ["--seed", ",".join(map(str, plan.seeds))]
     if caps := plan.budget.as_dict():
         words += ["--budget", ",".join(f"{name}={value}" for name, value in caps.items())]
     return shlex.join(words)
