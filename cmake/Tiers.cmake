@@ -128,7 +128,8 @@ function(intact_compile_for target tier source)
     # would compile for many minutes otherwise. (With addresses checked by calls instead, GCC 12 made wrong sums.)
     list(APPEND flags -O0 -g1 -fno-sanitize=undefined)
   endif()
-  set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "${flags}" COMPILE_DEFINITIONS INTACT_TIER=${tier})
+  set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "${flags}" COMPILE_DEFINITIONS INTACT_TIER=${tier}
+                              SKIP_PRECOMPILE_HEADERS ON) # their flags are others
   target_sources(${target} PRIVATE "${source}")
 endfunction()
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import accumulate
+from typing import NamedTuple
 
 from intact.engine.sampling.spread import Spread
 from intact.engine.sampling.stopping import is_unlikely
@@ -33,6 +34,28 @@ def forced_letter(regex: str, written: str) -> str:
     """Return the next letter of the only text that an expression matches, or its end."""
     text = re.sub(r"\\(.)", r"\1", regex, flags=re.DOTALL) if regex != "()" else ""
     return text[len(written) : len(written) + 1] or END
+
+
+class Law(NamedTuple):
+    """The law of the next letter: weights, chances, log-probabilities, the likeliest first, and the spread."""
+
+    row: Mapping[str, int]
+    chances: dict[str, Fraction]
+    logprobs: dict[str, int]
+    best: Top
+    spread: Spread
+
+    @classmethod
+    def of(cls, row: Mapping[str, int]) -> "Law":
+        """Return the law of letters that are drawn by these weights."""
+        total = sum(row.values())
+        chances = {letter: Fraction(row[letter], total) for letter in sorted(row)}
+        logprobs = {letter: round(math.log(chance) * LOGPROB_SCALE) for letter, chance in chances.items()}
+        best = sorted(row, key=lambda letter: (-row[letter], letter))
+        mean = Fraction(sum(logprobs.values()), len(row))
+        entropy = -sum(chance * logprobs[letter] for letter, chance in chances.items())
+        spread = Spread(round(entropy), max(0, round(-mean) - round(math.log(len(row)) * LOGPROB_SCALE)))
+        return cls(row, chances, logprobs, tuple((letter, logprobs[letter]) for letter in best), spread)
 
 
 class MarkovBackend:
@@ -69,6 +92,7 @@ class MarkovBackend:
         self._tops: dict[Generation, list[Top]] = {}
         self._spreads: dict[Generation, list[Spread]] = {}
         self._ended: list[Generation] = []
+        self._laws: dict[str, Law] = {}
         self._random = None if timing is None else random.Random(timing)
 
     @property
@@ -123,12 +147,14 @@ class MarkovBackend:
 
     def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
         """The exact law of the next letter."""
-        row = self.weights.get(text[-1:]) or self.weights[""]  # words of others: begin anew
-        if temperature == 0:
-            best = max(row, key=lambda letter: row[letter])
-            return {best: Fraction(1)}
-        total = sum(row.values())
-        return {letter: Fraction(row[letter], total) for letter in self.letters if letter in row}
+        law = self._law(text)
+        return {max(law.row, key=lambda letter: law.row[letter]): Fraction(1)} if temperature == 0 else law.chances
+
+    def _law(self, text: str) -> "Law":
+        last = text[-1:] if self.weights.get(text[-1:]) else ""  # words of others: begin anew
+        if last not in self._laws:
+            self._laws[last] = Law.of(self.weights[last])
+        return self._laws[last]
 
     def texts(self, longest: int, stop: str = "\0", begun: str = "") -> Iterator[tuple[str, Fraction, str]]:
         """Every continuation with its probability and why it ended: 'end', 'stop' or 'length'."""
@@ -145,17 +171,11 @@ class MarkovBackend:
 
     def top(self, text: str, count: int) -> Top:
         """The likeliest letters to follow, of equals in the order of letters."""
-        law = self.distribution(text)
-        best = sorted(law, key=lambda letter: (-law[letter], letter))[:count]
-        return tuple((letter, round(math.log(law[letter]) * LOGPROB_SCALE)) for letter in best)
+        return self._law(text).best[:count]
 
     def spread(self, text: str) -> Spread:
         """Return the spread of the law of the next letter, over those that may follow."""
-        law = self.distribution(text)
-        logprobs = {letter: round(math.log(chance) * LOGPROB_SCALE) for letter, chance in law.items()}
-        mean = Fraction(sum(logprobs.values()), len(law))
-        entropy = -sum(chance * logprobs[letter] for letter, chance in law.items())
-        return Spread(round(entropy), max(0, round(-mean) - round(math.log(len(law)) * LOGPROB_SCALE)))
+        return self._law(text).spread
 
     def _move(self, generation: Generation) -> None:
         state, parameters = generation.state, generation.parameters
@@ -165,10 +185,10 @@ class MarkovBackend:
             self._end(generation, "error", f"{self.fail} cannot be continued")
             return
         position = self.count(state.prompt) + sum(map(self.count, state.pieces)) + len(written)
-        law = self.distribution(text, parameters.temperature)
+        here, law = self._law(text), self.distribution(text, parameters.temperature)
         if parameters.regex is not None:
             letter = forced_letter(str(parameters.regex), "".join(written))
-            if letter not in self.distribution(text):
+            if letter not in here.chances:
                 self._end(generation, "length")
                 return
             law = {letter: Fraction(1)}
@@ -179,12 +199,12 @@ class MarkovBackend:
                 break
         self.made += 1
         written.append(letter)
-        logprobs.append(round(math.log(self.distribution(text)[letter]) * LOGPROB_SCALE))
+        logprobs.append(here.logprobs[letter])
         self._tops[generation].append(self.top(text, parameters.top_logprobs))
         if generation.spread:
             self._spreads[generation].append(self.spread(text))
         late = generation.heat is not None and generation.heat.advance(generation.runner)
-        if max(self.distribution(text).values()) < Fraction(str(parameters.stop_below)):
+        if parameters.stop_below and max(here.chances.values()) < Fraction(str(parameters.stop_below)):
             self._end(generation, "uncertain")
         elif letter == END:
             self._end(generation, "end")
