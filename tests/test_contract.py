@@ -39,7 +39,7 @@ def expected(tiny):
 
     @cache
     def outcome(architecture, sampled, profile="int8"):
-        setting = Setting(TIERS[-1], 1, 1, WHOLE, sampled, 32)
+        setting = Setting(TIERS[0], 1, 1, WHOLE, sampled, 32)
         return observe(tiny(architecture), setting, PROMPT, stranger, DRAWN, profile=profile)
 
     return outcome
