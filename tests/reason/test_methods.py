@@ -188,7 +188,7 @@ def masses(ended: str, n: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, flo
     return found
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_particle_filter_has_a_target_where_ended_texts_weigh_1(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the model's mass each, times the odds on the way: 2, and 2 * 8."""
     assert masses("product", n, monkeypatch) == pytest.approx({"a": 1, "b.c": 8})
@@ -213,7 +213,7 @@ def test_many_particles_come_to_the_odds_that_the_page_states(ended: str, odds: 
     assert last["b.c"] / last["a"] == pytest.approx(odds, rel=0.15)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_text_drawn_from_the_last_population_has_its_mass_of_the_target(n: int) -> None:
     """Half of the model's mass each, times the odds on the way: the evidence where the text is drawn has this mean."""
     found = {"a": 0.0, "b.c": 0.0}

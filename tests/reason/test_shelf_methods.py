@@ -287,7 +287,7 @@ def _among_complete(oracle: Oracle, letters: int, k: int) -> str | None:
 def test_length_votes_are_weighted_by_a_power_of_the_length() -> None:
     assert law_of_answers("length_vote", 2, n=3, exponent=0.0) == law_of_votes(3, majority)
     seen = 0
-    texts = len(pieces(MarkovBackend(), 3, "\0", "", 0))
+    texts = len(pieces(MarkovBackend().chain, 3, "\0", "", 0))
     for path in itertools.product(range(0, texts, 3), repeat=2):
         player = JudgingPlayer(Oracle(path), 3, silence)
         answer = player.play(find("length_vote")(PROBLEM, n=2, exponent=2.0), PROBLEM)

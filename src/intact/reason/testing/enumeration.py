@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from intact.exact import Number
 from intact.reason import CallMethod, Extend, Piece, Problem, Race, Raced, Score, Scorer, State, find
-from intact.reason.testing.toy import END, MarkovBackend, forced_letter
+from intact.reason.testing.toy import END, Chain, MarkovBackend, forced_letter
 
 T = TypeVar("T")
 LONGEST = 4
@@ -183,7 +183,7 @@ class Player:
         letters = {*self.model.letters, END}
         (stop,) = [one for one in request.stop if letters.issuperset(one)] or ["\0"]  # others are never written
         if request.regex is None:
-            options = pieces(self.model, longest, stop, state.text, request.top_logprobs, request.spread)
+            options = pieces(self.model.chain, longest, stop, state.text, request.top_logprobs, request.spread)
             piece, why = self.oracle.choose(options)
         else:
             piece, why = forced(self.model, longest, request.regex, state.text)
@@ -195,9 +195,10 @@ class Player:
 
 @cache
 def pieces(
-    model: MarkovBackend, longest: int, stop: str, begun: str, top_logprobs: int, spread: bool = False
+    chain: Chain, longest: int, stop: str, begun: str, top_logprobs: int, spread: bool = False
 ) -> list[tuple[tuple[Piece, Any], Fraction]]:
-    """Return each text that may be written next, why it ends, and its probability."""
+    """Return each text that may be written next by these weights, why it ends, and its probability."""
+    model = MarkovBackend({last: dict(row) for last, row in chain})
     options = []
     for text, chance, why in model.texts(longest, stop, begun):
         letters = text + (END if why == "end" else "")

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -58,6 +59,16 @@ class Law(NamedTuple):
         return cls(row, chances, logprobs, tuple((letter, logprobs[letter]) for letter in best), spread)
 
 
+Chain = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+"""Weights as a value that caches can be keyed by."""
+
+
+@cache
+def laws_of(chain: Chain) -> dict[str, Law]:
+    """Return the law behind each last letter."""
+    return {last: Law.of(dict(row)) for last, row in chain if row}
+
+
 class MarkovBackend:
     """Letters as tokens; the next depends on the last letter of what was written alone.
 
@@ -92,7 +103,8 @@ class MarkovBackend:
         self._tops: dict[Generation, list[Top]] = {}
         self._spreads: dict[Generation, list[Spread]] = {}
         self._ended: list[Generation] = []
-        self._laws: dict[str, Law] = {}
+        self.chain: Chain = tuple((last, tuple(row.items())) for last, row in weights.items())
+        self._laws = laws_of(self.chain)
         self._random = None if timing is None else random.Random(timing)
 
     @property
@@ -151,10 +163,7 @@ class MarkovBackend:
         return {max(law.row, key=lambda letter: law.row[letter]): Fraction(1)} if temperature == 0 else law.chances
 
     def _law(self, text: str) -> "Law":
-        last = text[-1:] if self.weights.get(text[-1:]) else ""  # words of others: begin anew
-        if last not in self._laws:
-            self._laws[last] = Law.of(self.weights[last])
-        return self._laws[last]
+        return self._laws.get(text[-1:]) or self._laws[""]  # words of others: begin anew
 
     def texts(self, longest: int, stop: str = "\0", begun: str = "") -> Iterator[tuple[str, Fraction, str]]:
         """Every continuation with its probability and why it ended: 'end', 'stop' or 'length'."""
