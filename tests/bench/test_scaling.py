@@ -74,6 +74,7 @@ def test_a_pool_is_what_decides_of_each_sample(tables):
     assert found[4] == {pools.VOTE: 1.0, pools.LIKELIEST: 0.0, pools.ANY: 1.0}
 
 
+@pytest.mark.slow
 def test_pages_show_what_the_records_say(tables):
     """`python benchmarks/scaling_tables.py` writes them."""
     assert [path.name for path, text in tables.pages() if path.read_text("utf-8") != text] == []

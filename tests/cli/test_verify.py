@@ -436,7 +436,7 @@ def test_a_verdict_is_told_as_soon_as_it_is_known(intact_command, runs, answers,
 def test_without_llguidance_constraints_end_in_one_line(path, tmp_path):
     file = tmp_path / "one.receipt"
     asked = ["run", "-m", path, "Why?", "--max-tokens", 8, "--regex", "[a-z]+", "--receipt", file]
-    for arguments in (asked, asked[:-2], [*asked, "--json"], [*asked, "-n", 2]):
+    for arguments in (asked[:-2], [*asked, "--json", "-n", 2]):
         told = intact_without("llguidance", *arguments)
         assert (told.returncode, told.stdout) == (2, "")
         assert told.stderr.startswith("error: constraints need llguidance, which is not installed: pip install ")

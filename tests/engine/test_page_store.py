@@ -437,7 +437,7 @@ def test_texts_that_are_written_are_not_kept_only_prompts(tmp_path):
     assert engine.stores[0].counts.written == 1
 
 
-@examples(80)
+@examples(25)
 @given(st.data())
 def test_whatever_is_lost_or_damaged_the_texts_are_their_own(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("pages")

@@ -267,7 +267,7 @@ def test_processes_may_make_a_journal_at_once(tmp_path: Path) -> None:
         go.wait()
         Journal(path).close()
 
-    for i in range(30):
+    for i in range(8):
         go = fork.Event()
         processes = [fork.Process(target=make, args=(tmp_path / str(i), go)) for _ in range(6)]
         for process in processes:

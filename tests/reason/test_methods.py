@@ -20,6 +20,7 @@ from intact.reason.testing.enumeration import EnumeratedProblem, Oracle, Player,
 from intact.reason.testing.toy import END, MarkovBackend
 
 LONGEST = 4
+RUNS = 1000
 
 
 class Letters:
@@ -72,14 +73,14 @@ def assert_follows(found: Counter[str], expected: dict[str, Fraction], runs: int
 
 
 def test_a_sample_follows_the_model() -> None:
-    runs = 3000
+    runs = RUNS
     found = Counter(answer.answer for answer in answers("chain_of_thought", runs))
     assert_follows(found, law(), runs)
 
 
 def test_best_of_n_follows_its_exact_law() -> None:
     """P(best of n is t): all draws score at most r(t), less all below; among equals by the first of them."""
-    n, runs, exact = 3, 3000, law()
+    n, runs, exact = 3, RUNS, law()
     expected: dict[str, Fraction] = {}
     for value in {reward(text) for text in exact}:
         below = sum(p for text, p in exact.items() if reward(text) < value)
@@ -93,7 +94,7 @@ def test_best_of_n_follows_its_exact_law() -> None:
 
 def test_self_consistency_follows_its_exact_law() -> None:
     """Of three votes the majority, or the first of three that differ."""
-    runs, exact = 3000, law()
+    runs, exact = RUNS, law()
     expected = {}
     for text, p in exact.items():
         majority = 3 * p * p * (1 - p) + p**3
@@ -106,7 +107,7 @@ def test_self_consistency_follows_its_exact_law() -> None:
 
 def test_first_finish_follows_its_exact_law() -> None:
     """The shortest of two that end; of equals the first. Who is cut at the limit has not finished."""
-    runs = 3000
+    runs = RUNS
     ends: dict[tuple[str, int], Fraction] = {}
     for text, chance, why in MarkovBackend().texts(LONGEST):
         key = (text, len(text) + 1 if why == "end" else 99)
@@ -122,7 +123,7 @@ def test_first_finish_follows_its_exact_law() -> None:
 
 def test_a_step_of_the_particle_filter_follows_its_exact_law() -> None:
     """Two particles, one step: a text survives by its odds r / (1 - r)."""
-    runs, exact = 3000, law()
+    runs, exact = RUNS, law()
 
     def odds(text: str) -> Fraction:
         r = Fraction(reward(text))

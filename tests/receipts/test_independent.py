@@ -416,6 +416,7 @@ def test_other_models_are_refused_by_name(tmp_path: Path) -> None:
             v.Llama(v.Gguf(path))
 
 
+@pytest.mark.slow
 def test_the_default_model_from_the_command_line(tmp_path: Path) -> None:
     """32 tokens of a real model and the example of docs/receipts.md, by a process that does not see the package."""
     path = real_model("smollm2-135m")

@@ -98,6 +98,7 @@ def test_corrections_by_hand():
     assert stats.false_discovery_control(p) == pytest.approx(benjamini_hochberg(p).p)
 
 
+@pytest.mark.slow
 def test_corrections_are_those_of_statsmodels_to_the_bit():
     rng = np.random.default_rng(5)
     for size in (1, 2, 7, 40):
