@@ -49,6 +49,9 @@ def package(has_node: None) -> Path:
         pytest.skip("needs zig to build the WebAssembly module: pip install ziglang")
     if shutil.which("cmake") is None or shutil.which("ninja") is None:
         pytest.skip("needs cmake and ninja to build the WebAssembly module")
+    version = subprocess.check_output(["cmake", "--version"], text=True).split()[2]
+    if tuple(map(int, version.split(".")[:2])) < (3, 26):
+        pytest.skip(f"needs cmake 3.26 or later to build the WebAssembly module; {version} is on the PATH")
     wasm.install(zig)
     return JS
 
