@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from intact.cli.app import app
 from intact.evaluate import files
 from intact.evaluate.report.markdown import EXAMPLES
+from support.report_runs import few_resamples  # noqa: F401
 from support.tiny import write_tiny
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 HOSTILE = '<script>alert(1)</script> & "quotes" | pipes'
 

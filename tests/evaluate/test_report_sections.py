@@ -26,7 +26,9 @@ from intact.evaluate.report.sections.base import Omission, SectionBody
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.revision import RevisionChain
 from intact.stats.laws.verifier import Verifier, ceiling
-from support.report_runs import arm
+from support.report_runs import arm, few_resamples  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 def test_titles_differ_and_sections_that_print_formulas_name_their_sources():

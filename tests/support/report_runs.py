@@ -1,9 +1,14 @@
 """Runs made of numbers, for sections of reports: no model, no file."""
 
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from intact.evaluate.report import arms
 from intact.evaluate.report.arms import ReportArm
 from intact.evaluate.results import EvaluationRun, ItemRecord, ItemSample
+from intact.stats.laws.extrapolation import extrapolate
 
 MANIFEST = {
     "models": [{"name": "made.gguf"}],
@@ -14,6 +19,12 @@ MANIFEST = {
     "caveats": [],
     "command": "intact eval made.gguf made",
 }
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """Fit the laws of coverage to a tenth of the usual resamples: fits take most of the time of a report."""
+    monkeypatch.setattr(arms, "extrapolate", partial(extrapolate, resamples=20))
 
 
 def sample(problem, place, correct, **fields):
