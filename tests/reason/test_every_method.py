@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@cache
 def trial_of(name: str, table: str) -> ToyTrial:
     return ToyTrial.of(METHODS[name], name, {"table": table} if name == "compute_optimal" else {})
 
@@ -94,12 +96,12 @@ def test_a_method_gives_the_same_bytes_in_other_processes(
     name: str, trial: ToyTrial, elsewhere: list[dict[str, Any]]
 ) -> None:
     """The remaining check of users, `replays`, for all methods in one process."""
-    expected = trial.run(problems())
+    expected, _ = trial.usual
     assert [found[name] for found in elsewhere] == [expected] * len(checks.HASH_SEEDS)
 
 
 def test_what_a_method_spends_it_says(trial: ToyTrial) -> None:
-    free = trial.run(problems()).values()
+    free = trial.usual[0].values()
     scoring = "scorer" in trial.parameters or trial.method.name == "compute_optimal"  # by a method of its table
     scoring = scoring and trial.method.name != "collaborative_verification"  # here no program agrees with its solution
     spends = {"scores": scoring, "runs": trial.method.name in (*PROGRAMS, *PROOFS)}

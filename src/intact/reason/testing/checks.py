@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -84,6 +84,11 @@ class ToyTrial:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     made: int = 0
     seconds: float = 120.0
+
+    @cached_property
+    def usual(self) -> tuple[dict[str, dict[str, Any]], int]:
+        """What a run of the usual problems gives, and the tokens that it writes."""
+        return self.run(problems()), self.made
 
     @classmethod
     def of(cls, method: Method, label: str, given: Mapping[str, Any] | None = None) -> ToyTrial:
@@ -185,7 +190,7 @@ def comparable(result: Result) -> dict[str, Any]:
 
 def ends(trial: ToyTrial) -> None:
     """Every problem comes to its end, without an error, and one of them at least to an answer."""
-    found = trial.run(problems())
+    found, _ = trial.usual
     for name, value in found.items():
         if value["why"] != "done":
             raise CheckError(f"{name} was not done after {MOST_TOKENS:,} tokens; expected an end of its own")
@@ -195,7 +200,7 @@ def ends(trial: ToyTrial) -> None:
 
 def ignores_company(trial: ToyTrial) -> None:
     """A result does not depend on the problems that run beside it, their order, or which text is written first."""
-    together = trial.run(problems())
+    together, _ = trial.usual
     fewer = problems()[1:4]
     random.Random(1).shuffle(fewer)
     _same(trial.run(fewer, timing=1), {one.id: together[one.id] for one in fewer}, "beside others")
@@ -226,7 +231,7 @@ def keeps_caps(trial: ToyTrial) -> None:
 
 def resumes(trial: ToyTrial) -> None:
     """A run that was stopped goes on from its journal to the same result; nothing that is kept is written again."""
-    expected, whole = trial.run(problems()), trial.made
+    expected, whole = trial.usual
     with tempfile.TemporaryDirectory() as folder:
         for part in (whole // 3, 2 * whole // 3):
             path = Path(folder) / f"{part}.sqlite"
@@ -245,7 +250,7 @@ def resumes(trial: ToyTrial) -> None:
 
 def replays(trial: ToyTrial) -> None:
     """Runs in other processes, under two hash seeds, give the same bytes."""
-    expected = trial.run(problems())
+    expected, _ = trial.usual
     words = [sys.executable, "-c", "from intact.reason.testing.checks import main; main()", trial.label]
     words += [json.dumps(dict(trial.parameters)), str(trial.seconds)]
     path = os.pathsep.join(filter(None, sys.path))
