@@ -124,7 +124,7 @@ def test_a_statement_that_is_in_the_question_is_part_of_the_prompts(method: str)
     given = {name: value for name, value in trial.parameters.items() if name != "statement"}
     before = CONVERSATION[:-1]
     texts = [
-        checks._said(
+        checks._texts_and_verdict(
             replace(trial, parameters=given, kind=ListeningBackend), (*before, ("user", comment + str(PROVABLE)))
         )
         for comment in ("", "$( another $)\n")

@@ -81,7 +81,7 @@ def test_hopeless_texts_of_a_method_end_as_the_library_s(client, library):
 
 
 @pytest.mark.parametrize("method", ["self-consistency", "program-aided", "interleaved-code", "hogwild", "plan-search"])
-def test_a_method_hears_the_system_message_and_the_history(client, method):
+def test_a_method_reads_the_system_message_and_the_history(client, method):
     """Programs end as they may: the texts differ."""
     history = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
     system = {"role": "system", "content": "Answer in French."}

@@ -276,24 +276,24 @@ def reads_every_turn(trial: ToyTrial) -> None:
     """Another system message, earlier turn or question gives other texts; or a conversation is refused before work."""
     listening = replace(trial, kind=ListeningBackend, services=IdleServices)
     conversation = CONVERSATION
-    expected = _said(listening, conversation)
+    expected = _texts_and_verdict(listening, conversation)
     if expected is None:
         conversation = CONVERSATION[-1:]
-        expected = _said(listening, conversation)
+        expected = _texts_and_verdict(listening, conversation)
     turns = list(range(len(conversation)))
     if "statement" in trial.parameters:
         turns.pop()  # it stands in the place of the question
     for turn in turns:
         role, content = conversation[turn]
         changed = (*conversation[:turn], (role, f"{content} and more"), *conversation[turn + 1 :])
-        if _said(listening, changed) == expected:
+        if _texts_and_verdict(listening, changed) == expected:
             raise CheckError(
                 f"turn {turn + 1} of {len(conversation)}, of the role {role}, changes nothing; "
                 "expected prompts that hold the whole conversation (intact.reason.prompting.make_prompt)"
             )
 
 
-def _said(trial: ToyTrial, conversation: tuple[tuple[str, str], ...]) -> Any:
+def _texts_and_verdict(trial: ToyTrial, conversation: tuple[tuple[str, str], ...]) -> Any:
     """Return the texts and the verdict on a conversation; None if it is refused before anything is written."""
     problem = replace(problems(1)[0], prompt=conversation)
     try:

@@ -212,7 +212,7 @@ class MarkovBackend:
 class ListeningBackend(MarkovBackend):
     """The same, with a law that depends on the whole prompt too: other words anywhere in it give other texts."""
 
-    _heard = b""
+    _prompt = b""
 
     @property
     def identity(self) -> str:
@@ -222,12 +222,12 @@ class ListeningBackend(MarkovBackend):
     def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
         """The exact law of the next letter behind the prompt of the text that is being written."""
         row = self.weights.get(text[-1:]) or self.weights[""]
-        known = {letter: hashlib.sha256(self._heard + (text[-1:] + letter).encode()).digest()[0] for letter in row}
+        known = {letter: hashlib.sha256(self._prompt + (text[-1:] + letter).encode()).digest()[0] for letter in row}
         if temperature == 0:
             return {max(known, key=lambda letter: known[letter]): Fraction(1)}
         total = sum(known.values()) + len(known)
         return {letter: Fraction(known[letter] + 1, total) for letter in self.letters if letter in known}
 
     def _move(self, generation: Generation) -> None:
-        self._heard = repr(generation.state.prompt).encode()
+        self._prompt = repr(generation.state.prompt).encode()
         super()._move(generation)
