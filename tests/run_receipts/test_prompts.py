@@ -6,14 +6,19 @@ import pytest
 
 import intact
 from intact.reason import Problem
-from intact.reason.testing.small import PROVABLE
+from intact.reason.registry import all_methods
+from intact.reason.testing.small import PROVABLE, SMALL
 from intact.run_receipts import prompts
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.prompts import needed_prompt
+from intact.run_receipts.verify import verify_run
 from intact.score.answers import READERS
+from intact.tools.sandbox import protection
+from support.models import real_model
 from support.run_forger import judge
 from support.tiny import write_tiny
 
+METHODS = all_methods()
 CONVERSATION = (("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "What is 2 + 2?"))
 LAST_ALONE = "<|im_start|>user\n{{ messages[-1]['content'] }}<|im_end|>\n<|im_start|>assistant\n"
 """A template that shows nothing of a conversation but its last turn."""
@@ -123,3 +128,26 @@ def test_each_turn_of_a_long_conversation_is_found_by_one_replay(model, monkeypa
     receipt = run(model, "chain_of_thought", (*turns, CONVERSATION[-1]))
     monkeypatch.setattr(prompts, "replay", lambda *_: pytest.fail("another replay for turns that were rendered"))
     assert needed_prompt({"": model}, receipt) == receipt.header.prompt
+
+
+@pytest.fixture(scope="module")
+def real():
+    return intact.load(real_model("smollm2-135m"), threads=1)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"linc", "compute_optimal"}))
+def test_no_other_conversation_is_that_of_a_run_of_a_real_model(real, name):
+    if "programs" in METHODS[name].uses and protection().kind == "none":
+        pytest.skip("nothing here keeps programs in")
+    given = {one.name: SMALL[one.name] for one in METHODS[name].parameters if one.name in SMALL}
+    models = {"main": real, "large": real}
+    statement = given.pop("statement", "")
+    conversation = (*CONVERSATION[:-1], ("user", statement or CONVERSATION[-1][1]))
+    problem = Problem("p", conversation, READERS["expression"])
+    asked = ASKED | given | {"max_tokens": 8, "budget": "tokens=40"}
+    receipt = intact.solve(models, name, problem, **asked).receipt
+    assert receipt.header.prompt == conversation
+    assert verify_run(real, receipt, others={"large": real}).outcome == "true"
+    for other in changes(conversation):
+        assert verify_run(real, with_prompt(receipt, other), others={"large": real}).outcome == "false"
