@@ -110,8 +110,11 @@ def test_a_prompt_that_is_a_text_is_left_out_where_the_question_alone_is_read(mo
     assert judge(model, with_prompt(whole, "Lie."))[:2] == ("false", "request")
 
 
-def test_a_run_without_texts_states_no_prompt(model):
-    receipt = run(model, "self_consistency", budget="tokens=0")
+@pytest.mark.parametrize(
+    ("name", "more"), [("self_consistency", {}), ("hogwild", {"n": 2, "cache": "shared", "tokens": 4, "conclude": 2})]
+)
+def test_a_run_without_texts_states_no_prompt(model, name, more):
+    receipt = run(model, name, budget="tokens=0", **more)
     assert (receipt.entries, receipt.result.why) == ((), "spent")
     assert receipt.header.prompt == tuple((role, "") for role, _ in CONVERSATION)
     assert judge(model, with_prompt(receipt, CONVERSATION))[:2] == ("false", "extra")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -57,14 +58,13 @@ def _unrendered(models: Mapping[str, Model], run: RunReceipt, between: Callable[
     that none can hold another's.
     """
     contents = _contents(run.header.prompt)
-    if not any(contents):
-        return []
     name = sha256(repr(run.header.prompt).encode(errors="surrogatepass")).hexdigest()[:16]
-    marks = {place: f"{name}x{place}x" for place, content in enumerate(contents) if content}
-    marked = {place: f"{contents[place]} {mark}" for place, mark in marks.items()}
+    marked = {place: f"{content} {name}x{place}x" for place, content in enumerate(contents) if content}
+    if not marked:
+        return []
     run = replace(run, header=replace(run.header, budget={}))  # which pays for the marks
     claims = _MarkedClaims(_with_prompt(run, _changed(run.header.prompt, marked)), between)
-    claims.unseen = marks
+    claims.mark, claims.unseen = re.compile(rf"{name}x(\d+)x"), set(marked)
     with suppress(DecidedError, IntactError):  # every mark is seen, or the method went another way because of the marks
         run_again(driver_of(models, claims, _MarkedBackend)[0], claims)
     return sorted(claims.unseen)
@@ -75,15 +75,18 @@ class _MarkedClaims(Claims):
 
     Attributes
     ----------
-    unseen : dict of int to str
-        The marks that no prompt of a text has had yet, by the places of their contents.
+    mark : re.Pattern
+        A mark, with the place of its content.
+    unseen : set of int
+        The places whose marks no prompt of a text has had yet.
     """
 
-    unseen: dict[int, str]
+    mark: re.Pattern[str]
+    unseen: set[int]
 
     def look(self, text: str) -> None:
         """Look for marks in the prompt of a text; raise DecidedError once all are found."""
-        self.unseen = {place: mark for place, mark in self.unseen.items() if mark not in text}
+        self.unseen -= set(map(int, self.mark.findall(text)))
         if not self.unseen:
             raise self.end(DecidedError(RunVerdict("true")))
 
@@ -96,14 +99,21 @@ class _MarkedBackend(ReplayBackend):
     def __init__(self, model: Model, name: str, claims: _MarkedClaims) -> None:
         super().__init__(model, name, claims)
         self.context = LONGEST  # the marks must not leave less room
+        self._searched = set[Prompt]()
 
     def tokens_of(self, state: State) -> list[int]:
-        """Return the tokens of a text that is about to be extended, in whose prompt marks are looked for."""
-        self._claims.look(self.render(state.prompt))
+        """Return the tokens of a text that workers are about to write together, if the run has such a text."""
+        if self._claims.together:
+            self._search(state.prompt)
         return super().tokens_of(state)
 
     def _check_header(self, generation: Generation, entry: TextEntry, index: int) -> None:
-        self.tokens_of(generation.state)
+        self._search(generation.state.prompt)
+
+    def _search(self, prompt: Prompt) -> None:
+        if prompt not in self._searched:
+            self._searched.add(prompt)
+            self._claims.look(self.render(prompt))
 
 
 def _contents(prompt: Prompt) -> Sequence[str]:
