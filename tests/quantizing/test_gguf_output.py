@@ -26,7 +26,8 @@ from support.tiny import write_tiny
 TEXT = "the cat sat on the mat and the dog ran to the man " * 60
 SPECS = ["q4_0", "imatrix:q4_k", "gptq:q3_k", "mix:4.3@output(gptq:q2_k|q4_k)", "mxfp4"]
 SLOW_SPECS = [
-    "imatrix:iq1_m", "imatrix:iq3_s", "imatrix:iq1_s", "mix:2.8@output(imatrix:iq1_s|iq2_xxs|imatrix:iq2_xs|iq2_s|imatrix:iq3_xxs)"
+    "imatrix:iq1_m", "imatrix:iq3_s", "imatrix:iq1_s",
+    "mix:2.8@output(imatrix:iq1_s|iq2_xxs|imatrix:iq2_xs|iq2_s|imatrix:iq3_xxs)"
 ]  # fmt: skip
 HEADS: dict[str, Any] = {"heads": 4, "head_width": 64, "layers": 1, "hidden": 256}
 

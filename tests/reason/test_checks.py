@@ -35,6 +35,9 @@ FAULTS = {
     seen.append(problem.id)
     texts = yield [Extend(problem.start)] * (1 + len(seen) % 7)
     return elect(problem, texts)""",
+    "reads every turn": """\
+    prompt = problem.prompt if isinstance(problem.prompt, str) else problem.prompt[-1:]
+    return elect(problem, (yield [Extend(problem.ask(prompt))] * n))""",
     "replays": """\
     texts = yield [Extend(problem.start)] * (1 + int.from_bytes(str(hash("a" * 9)).encode()[-3:]) % 7)
     return elect(problem, texts)""",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ import pytest
 
 from intact.evaluate.samples import leaves
 from intact.reason import all_methods
+from intact.reason.backends.base import Generation
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.testing import checks
-from intact.reason.testing.checks import CAPS, CHECKS, Check, ToyTrial, problems
+from intact.reason.testing.checks import CAPS, CHECKS, CONVERSATION, Check, IdleServices, ToyTrial, problems
+from intact.reason.testing.small import PROVABLE
+from intact.reason.testing.toy import ListeningBackend
 from intact.tools.sandbox import protection
 
 METHODS = all_methods()
@@ -98,6 +102,36 @@ def test_a_method_gives_the_same_bytes_in_other_processes(
     """The remaining check of users, `replays`, for all methods in one process."""
     expected, _ = trial.usual
     assert [found[name] for found in elsewhere] == [expected] * len(checks.HASH_SEEDS)
+
+
+def test_whatever_a_method_asks_stands_in_the_problem_s_conversation(name: str, trial: ToyTrial) -> None:
+    if name == "linc":
+        pytest.skip("it refuses a conversation of more than the question")
+    prompts = list[Any]()
+
+    class Noting(ListeningBackend):
+        def start(self, generations: Sequence[Generation]) -> None:
+            prompts.extend(generation.state.prompt for generation in generations)
+            super().start(generations)
+
+    problem = replace(problems(1)[0], prompt=CONVERSATION)
+    replace(trial, kind=Noting, services=IdleServices).run([problem])
+    before = CONVERSATION[:-1]
+    assert {(prompt[: len(before)], prompt[-1][0]) for prompt in prompts} == {(before, "user")}
+
+
+@pytest.mark.parametrize("method", PROOFS)
+def test_a_statement_that_is_in_the_question_is_part_of_the_prompts(method: str) -> None:
+    trial = ToyTrial.of(METHODS[method], method)
+    given = {name: value for name, value in trial.parameters.items() if name != "statement"}
+    before = CONVERSATION[:-1]
+    texts = [
+        checks._texts_and_verdict(
+            replace(trial, parameters=given, kind=ListeningBackend), (*before, ("user", comment + str(PROVABLE)))
+        )
+        for comment in ("", "$( another $)\n")
+    ]
+    assert texts[0] != texts[1]
 
 
 def test_what_a_method_spends_it_says(trial: ToyTrial) -> None:

@@ -201,3 +201,12 @@ def test_the_program_answers_three_questions_and_its_limits_are_limits():
     assert read_answers(sandbox.run(program(), text).stdout) == "True"
     assert read_answers("") == "Limit"
     assert read_answers("{broken") == "Limit"
+
+
+def test_a_conversation_is_refused_before_anything_is_written():
+    prompt = (("system", "Answer in French."), ("user", QUESTION))
+    model = ScriptBackend(lambda *_: pytest.fail("it wrote a text"))
+    job = MethodJob(find("linc"), Problem("p0", prompt, find_task("folio").read), {})
+    ((_, result),) = Driver({"main": model}).solve([job])
+    assert result.why == "failed"
+    assert "linc takes a question alone, one turn of the user, got a conversation (system, user)" in result.error

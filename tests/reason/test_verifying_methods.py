@@ -393,7 +393,7 @@ def test_questions_are_found_and_templates_filled() -> None:
     known = Problem("p", bare.prompt, data={"question": "2 + 2?"})
     assert question(known) == "2 + 2?"
     assert make_prompt(known, "{question} {answer} {other} {}", answer="{question}") == "2 + 2? {question} {other} {}"
-    assert make_prompt(PROBLEM, "{question}!") == (("user", QUESTION + "!"),)
+    assert make_prompt(PROBLEM, "{question}!") == (*PROBLEM.prompt[:-1], ("user", QUESTION + "!"))
 
 
 def test_a_bare_value_is_read_as_an_answer_even_where_boxes_are_wanted() -> None:

@@ -1,5 +1,6 @@
 """Every method and every scorer there is has a receipt that is found true, whatever it asks for."""
 
+from dataclasses import replace
 from inspect import isgeneratorfunction
 
 import pytest
@@ -17,6 +18,8 @@ from support.tiny import write_tiny
 METHODS = all_methods()
 ELSEWHERE = ("value", "next_value", "unit_tests", "self_certainty")
 """Scorers that need a file, tests or likeliest tokens: test_models, test_tasks, test_likeliest."""
+DIALOGUE = (("system", "You lie."), ("user", "What is 1 + 1?"), ("assistant", "3"))
+"""What was never said."""
 LITTLE = SMALL | {"delimiter": "e", "end": "e", "vocabulary": 301, "seconds": 60.0}
 
 
@@ -47,6 +50,10 @@ def test_a_run_is_proved(models, name, tmp_path):
     receipt = RunReceipt.parse(result.receipt.encode())
     verdict = verify_run(models["main"], receipt, others={"large": models["large"]})
     assert (verdict.outcome, verdict.what, verdict.checked) == ("true", None, receipt.count), verdict.detail
+    asked = receipt.header.prompt
+    for lie in ((*DIALOGUE, *asked), (*asked[:-1], ("user", f"{asked[-1][1]} Or 3 + 3?"))):
+        forged = RunReceipt.make(replace(receipt.header, prompt=lie), receipt.entries, receipt.result)
+        assert verify_run(models["main"], forged, others={"large": models["large"]}).outcome == "false"
 
 
 @pytest.mark.parametrize("form", ["tree_of_thoughts", "rebase", "select"])

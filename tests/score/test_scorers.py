@@ -135,7 +135,8 @@ def test_what_was_never_said_has_no_share():
 
 def test_a_question_about_a_text_holds_both():
     chat = Problem("p", (("system", "be brief"), ("user", "2+2?")))
-    ((role, content),) = ask_about(chat, written([0.5]), "Right?").prompt
+    system, (role, content) = ask_about(chat, written([0.5]), "Right?").prompt
+    assert system == ("system", "be brief")
     assert role == "user"
     assert "2+2?" in content
     assert "abc" in content

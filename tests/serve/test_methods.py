@@ -80,6 +80,35 @@ def test_hopeless_texts_of_a_method_end_as_the_library_s(client, library):
     assert "unlikely" in {node["why"] for node in wanted.trace["nodes"]}
 
 
+@pytest.mark.parametrize("method", ["self-consistency", "program-aided", "interleaved-code", "hogwild", "plan-search"])
+def test_a_method_reads_the_system_message_and_the_history(client, method):
+    """Programs end as they may: the texts differ."""
+    history = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+    system = {"role": "system", "content": "Answer in French."}
+    asked = [MESSAGES, [system, *MESSAGES], [*history, *MESSAGES], [system, *history, *MESSAGES]]
+    own = {"answer": "text", "trace": True, "budget": "tokens=24"}
+    texts = [
+        [
+            node["text"]
+            for node in client.chat.completions.create(
+                model=f"tiny:{method}", messages=messages, max_tokens=12, extra_body={"intact": own}
+            ).intact["trace"]["nodes"]
+            if node["kind"] == "extend"
+        ]
+        for messages in asked
+    ]
+    assert all(texts)
+    assert len(set(map(tuple, texts))) == len(asked)
+
+
+def test_a_method_of_bare_questions_refuses_a_conversation(client):
+    messages = [{"role": "system", "content": "Answer in French."}, *MESSAGES]
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(model="tiny:linc", messages=messages, extra_body={"intact": {"answer": "text"}})
+    assert raised.value.param == "intact.method"
+    assert "linc takes a question alone, one turn of the user, got a conversation" in raised.value.body["message"]
+
+
 def test_progress_tells_the_tree_as_it_grows(client):
     own = {"method": "beam_search", "n": 4, "progress": True, "trace": True, "answer": "text"}
     own["parameters"] = {"width": 2, "steps": 2, "delimiter": "e"}

@@ -17,7 +17,7 @@ STREAMS = 16
 FEW, MANY = 20, 120
 """Tokens of an answer: between the two the calls grow by what tokens cost, without what requests do."""
 CALLS = 40
-"""Calls that a token may take: 31 where each is written alone, and fewer where a busy machine writes several at once."""
+"""Calls that a token may take: 31 where each is written alone, fewer where a busy machine writes several at once."""
 
 
 class Calls:

@@ -24,6 +24,7 @@ from intact.prove.assistants import find_assistant
 from intact.reason.choice import Arm, Policy, pilot_arm
 from intact.reason.driver import Driver
 from intact.reason.problem import Piece, Problem, State
+from intact.reason.prompting import make_prompt
 from intact.reason.registry import all_methods
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.checks import Anywhere, LetterScorer, ToyTrial
@@ -188,6 +189,13 @@ STATES = [
 ]
 
 
+def of_prompts() -> Any:
+    """How a question that a method makes stands in a conversation."""
+    turns = (("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "Why?"))
+    given = ("Why?", turns[-1:], turns, turns[:-1], turns[:1], ())
+    return [make_prompt(Problem("p", prompt), "{question} {more} {}", more="So?") for prompt in given]
+
+
 def of_programs() -> Any:
     """How programs are found, written and tested."""
     found = [[code.extract(text, entry) for text in TEXTS] for entry in ("add", "")]
@@ -260,6 +268,7 @@ def pieces() -> dict[str, Callable[[], Any]]:
         "algebra": of_algebra,
         "equations": of_equations,
         "programs": of_programs,
+        "prompts": of_prompts,
     }
     found |= {f"reader {name}": lambda name=name: read_of_reader(name) for name in answers.READERS}
     found |= {f"task {name}": lambda task=task: of_task(task) for name, task in all_tasks().items()}

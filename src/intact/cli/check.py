@@ -31,7 +31,7 @@ def command(
     ] = 120.0,
     json: JsonOption = False,
 ) -> None:
-    """Check that a method ends, keeps caps, resumes, replays, and does not depend on what runs beside it.
+    """Check that a method ends, keeps caps, reads every turn, resumes, replays, and ignores what runs beside it.
 
     Of a method that declares the composition that it is, this and its declared laws are checked too.
 

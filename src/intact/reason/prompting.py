@@ -1,4 +1,7 @@
-"""Other questions than the problem's own: about a text, for a program, for a verdict."""
+"""Other questions than the problem's own: about a text, for a program, for a verdict.
+
+They are asked in the problem's conversation: behind its system message and its earlier turns.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from typing import Final
 from intact.errors import ParameterError
 from intact.reason.problem import Problem, Prompt, State
 
+VERSION: Final = 2
+"""Version of how a question that is made is asked in a conversation (1: alone); see `intact.run_receipts.versions`."""
 LONGEST: Final = 1 << 24
 """Characters of a question that is made, more than any model reads: a template may repeat what it is given."""
 
@@ -21,15 +26,33 @@ def question(problem: Problem) -> str:
     return next((content for role, content in reversed(problem.prompt) if role == "user"), "")
 
 
-def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
-    """Return a prompt made of a template: a text where the problem's own is one, else a conversation of one turn.
+def bare_question(problem: Problem, method: str) -> str:
+    """Return the question of a problem for a method that takes nothing else of it.
 
+    Raises
+    ------
+    ParameterError
+        If the problem is a conversation of more than a single turn of the user.
+    """
+    if not isinstance(problem.prompt, str) and [role for role, _ in problem.prompt] != ["user"]:
+        roles = ", ".join([role[:20] for role, _ in problem.prompt[:4]]) + ", ..." * (len(problem.prompt) > 4)
+        raise ParameterError(
+            f"{method} takes a question alone, one turn of the user, got a conversation ({roles}): it would read "
+            "neither system message nor earlier turns; put what matters of them into the question"
+        )
+    return question(problem)
+
+
+def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
+    """Return a prompt made of a template: a text where the problem's own is one, else a turn in its conversation.
+
+    The turn stands in the place of the last one, if that is the user's, else behind it; all that comes before stays.
     ``{question}`` and the names of values stand for these; other braces stay as they are.
 
     Raises
     ------
     ParameterError
-        If it would have more than `LONGEST` characters.
+        If the text would have more than `LONGEST` characters.
     """
     known = {"question": question(problem)} | values
     parts = re.split(r"\{(\w+)\}", template)
@@ -37,7 +60,10 @@ def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
     if sum(map(len, parts)) > LONGEST:
         raise ParameterError(f"a question may have {LONGEST:,} characters; this template's has more")
     text = "".join(parts)
-    return text if isinstance(problem.prompt, str) else (("user", text),)
+    if isinstance(problem.prompt, str):
+        return text
+    answered = not problem.prompt or problem.prompt[-1][0] != "user"
+    return (*(problem.prompt if answered else problem.prompt[:-1]), ("user", text))
 
 
 def follow_up(problem: Problem, replies: Sequence[State], message: str) -> Prompt:

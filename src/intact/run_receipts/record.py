@@ -38,6 +38,7 @@ from intact.run_receipts.header import FIRST, RunHeader
 from intact.run_receipts.mixes import RunMix, RunModel
 from intact.run_receipts.problems import NotingData, reader_of, replayable
 from intact.run_receipts.programs import here
+from intact.run_receipts.prompts import needed_prompt
 from intact.run_receipts.sealed import SealedServices, entries_of, outcome_of, require_own_method, source
 from intact.run_receipts.values import unbounded, unwritten
 from intact.score.judging import noting
@@ -292,6 +293,10 @@ class RunRecorder(SealedServices):
             root.now,
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))
+        first = next(iter(self._writers))
+        models = {one.name: self._writers[one.name or first].model for one in header.models}
+        if (needed := needed_prompt(models, receipt)) != header.prompt:
+            receipt = RunReceipt.make(replace(header, prompt=needed), entries, receipt.result)
         RunReceipt.parse(receipt.encode())  # a receipt that could not be read is none
         return receipt
 

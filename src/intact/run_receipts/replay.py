@@ -81,8 +81,7 @@ class ReplayBackend(NativeBackend):
                 "request", index, f"it stands at {entry.branch!r:.80}; the method asks at {generation.branch!r:.80}"
             )
         claims.constrained |= generation.parameters.constraint is not None
-        if self.header(generation).digest != entry.header:
-            raise false("request", index, f"the method asks for the text {place:.80} in another way")
+        self._check_header(generation, entry, index)
         self._check_requested(generation, entry, index)
         claims.texts[place] = entry
         claims.requested[index] = RequestedText(
@@ -91,6 +90,12 @@ class ReplayBackend(NativeBackend):
             lambda: Receipt(self.header(generation), entry.output, entry.chain),
         )
         return self.written_of(generation, entry)
+
+    def _check_header(self, generation: Generation, entry: TextEntry, index: int) -> None:
+        """Raise DecidedError unless an entry's header is that of the text that the method asks for."""
+        if self.header(generation).digest != entry.header:
+            place = path(generation.branch)
+            raise false("request", index, f"the method asks for the text {place:.80} in another way")
 
     def header(self, generation: Generation) -> Header:
         """Return the header that the receipt of a text has."""

@@ -19,11 +19,12 @@ from intact.run_receipts.claims import Claims
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.mixes import RunModel
 from intact.run_receipts.programs import verify_programs
+from intact.run_receipts.prompts import needed_prompt
 from intact.run_receipts.replay import replay, text_mix_of
 from intact.run_receipts.sealed import on_path, source
 from intact.run_receipts.together import verify_together
 from intact.run_receipts.tools import verify_tools
-from intact.run_receipts.verdict import DecidedError, RunVerdict
+from intact.run_receipts.verdict import DecidedError, RunVerdict, false
 
 if TYPE_CHECKING:
     from intact.receipts.verify import Verdict
@@ -64,6 +65,7 @@ def verify_run(
         return found
     try:
         claims = replay(models, run, between)
+        _check_prompt(models, run, between)
     except DecidedError as error:
         return _by_this_code(run, error.verdict)
     except IntactError as error:
@@ -82,6 +84,18 @@ def verify_run(
     count = programs.programs + tools.programs
     decisive = texts if tools.outcome == "true" or (tools.outcome, texts.outcome) == ("partial", "partial") else tools
     return replace(decisive, checked=texts.checked, given=texts.given, programs=count)
+
+
+def _check_prompt(models: Mapping[str, Model], run: RunReceipt, between: Callable[[], None] | None) -> None:
+    """Raise DecidedError if the run would be the same with less in its prompt."""
+    stated, needed = run.header.prompt, needed_prompt(models, run, between)
+    if needed == stated:
+        return
+    if isinstance(stated, str):
+        raise false("extra", None, "it holds a prompt from which nothing was computed")
+    place = next(i for i, (one, other) in enumerate(zip(stated, needed, strict=True)) if one != other)
+    role = stated[place][0]
+    raise false("extra", None, f"nothing was computed from turn {place + 1} of its prompt, of the role {role!r:.40}")
 
 
 def _refused(run: RunReceipt, models: Mapping[str, Model], signed_by: bytes | None) -> RunVerdict | None:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from intact.plugins import installed
-from intact.reason import aggregate, choice, driver
+from intact.reason import aggregate, choice, driver, prompting
 from intact.reason.registry import Method, all_methods
 from intact.reason.tools import TOOLS
 from intact.receipts import canonical
@@ -124,6 +124,7 @@ def _parts() -> dict[str, _Part]:
         "equations": _Part(equations.VERSION),
         "policies": _Part(choice.VERSION, tuple(methods)),
         "programs": _Part(code.VERSION),
+        "prompts": _Part(prompting.VERSION),
         **methods,
         **readers,
         "reader number": readers["reader number"]._replace(uses=("equations",)),

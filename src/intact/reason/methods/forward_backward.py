@@ -77,7 +77,7 @@ def forward_backward(
                 if number is None:
                     continue
                 prompt = make_prompt(problem, backward, question=text, answer=answer)
-                size += len(prompt if isinstance(prompt, str) else prompt[0][1])
+                size += len(prompt if isinstance(prompt, str) else prompt[-1][1])
                 if size > LONGEST:
                     raise ParameterError(f"candidates and masks make prompts of more than {LONGEST:,} characters")
                 prompts += [(answer, number, sample.ask(prompt))] * chains

@@ -14,7 +14,7 @@ from intact.prove.formula import Formula
 from intact.reason import Extend, Part, Problem, RunProgram, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Natural, Positive, one_of
-from intact.reason.prompting import make_prompt, question, read_value
+from intact.reason.prompting import bare_question, make_prompt, read_value
 
 WAYS: Final = ("linc", "scratchpad", "naive")
 
@@ -177,7 +177,7 @@ def linc(
     formalise : str
         How formulas are asked for, with {sentences}; the example in it is of no task.
     """
-    premises, conclusion = sentences_of(question(problem))
+    premises, conclusion = sentences_of(bare_question(problem, "linc"))
     sentences = [*premises, conclusion]
     if way == "naive":
         prompt = make_prompt(problem, JUDGE, premises="\n".join(premises), conclusion=conclusion)

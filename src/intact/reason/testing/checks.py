@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Event
 from typing import Any, Final, NamedTuple
 
 from intact.reason.budget import Budget
@@ -25,16 +26,26 @@ from intact.reason.journal import Journal
 from intact.reason.limits import one_of
 from intact.reason.problem import Problem, Result, State
 from intact.reason.registry import Method
+from intact.reason.requests import RunProgram
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.laws import METHOD_LAWS, LawError, MethodLaw
 from intact.reason.testing.small import SMALL
-from intact.reason.testing.toy import WEIGHTS, MarkovBackend
+from intact.reason.testing.toy import WEIGHTS, ListeningBackend, MarkovBackend
+from intact.reason.tool import ToolResult, ToolUse
+from intact.tools.sandbox import Outcome
 
 PROBLEMS: Final = 5
 MOST_TOKENS: Final = 2_000
 """A method that writes more for a problem of the toy model, with texts of 12 tokens, is taken not to end."""
 SAMPLING: Final = {"max_tokens": 12, "temperature": 1.0}
 CAPS: Final = ("tokens", "scores", "prefill", "runs")
+CONVERSATION: Final[tuple[tuple[str, str], ...]] = (
+    ("system", "be brief"),
+    ("user", "ask 1 and 2?"),
+    ("assistant", "ab."),
+    ("user", "ask 3 and 4?"),
+)
+"""A problem with turns before its question."""
 HASH_SEEDS: Final = ("0", "12345")
 """Of the processes that run a method again: a set of two words falls in the same order under half of all seeds."""
 
@@ -61,6 +72,18 @@ class LetterScorer:
         return [(1 + sum("abc.".find(letter) for letter in s.text)) / (4 + 4 * len(s.text)) for s in states]
 
 
+class IdleServices(Services):
+    """Services whose programs end at once, without any output."""
+
+    def run(self, request: RunProgram, stop: Event) -> Outcome:
+        """Return the end of a program that has not run."""
+        return Outcome("", "", 0, "ok", 0.0)
+
+    def use(self, call: ToolUse, stop: Event) -> ToolResult:
+        """Use a tool, if it runs no programs."""
+        return ToolResult("", "ok") if "programs" in call.tool.uses else super().use(call, stop)
+
+
 class Stopped(Exception):  # noqa: N818
     """Raised in the middle of a run, in place of a kill."""
 
@@ -77,6 +100,10 @@ class ToyTrial:
         Tokens that the toy models wrote in the last run.
     seconds : float
         The most that one run takes.
+    kind : type
+        The toy models' class.
+    services : callable
+        Makes the services of a run; it is given the maker of scorers.
     """
 
     method: Method
@@ -84,6 +111,8 @@ class ToyTrial:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     made: int = 0
     seconds: float = 120.0
+    kind: type[MarkovBackend] = MarkovBackend
+    services: Callable[[Callable[[str], LetterScorer]], Services] = Services
 
     @cached_property
     def usual(self) -> tuple[dict[str, dict[str, Any]], int]:
@@ -131,7 +160,7 @@ class ToyTrial:
         **caps: int,
     ) -> list[Result]:
         """Solve problems and return their results in the order in which they end (`run`)."""
-        backends = {model: MarkovBackend(Anywhere(WEIGHTS), timing) for model in ("toy", "large")}
+        backends = {model: self.kind(Anywhere(WEIGHTS), timing) for model in ("toy", "large")}
 
         def watch(tokens: int) -> None:
             if stop_at is not None and tokens >= stop_at:
@@ -139,8 +168,8 @@ class ToyTrial:
 
         budget = Budget(**{"tokens": MOST_TOKENS} | caps)
         driver = Driver(
-            backends, services=Services(lambda _: LetterScorer()), sampling=SAMPLING, budget=budget, journal=journal,
-            seconds=self.seconds, progress=watch,
+            backends, services=self.services(lambda _: LetterScorer()), sampling=SAMPLING, budget=budget,
+            journal=journal, seconds=self.seconds, progress=watch,
         )  # fmt: skip
         try:
             found = [r for _, r in driver.solve([MethodJob(self.method, p, self.parameters) for p in problems])]
@@ -248,6 +277,43 @@ def resumes(trial: ToyTrial) -> None:
                 raise CheckError(f"{trial.made} tokens were written although the journal had all")
 
 
+def reads_every_turn(trial: ToyTrial) -> None:
+    """Another system message, earlier turn or question gives other texts; or a conversation is refused before work."""
+    listening = replace(trial, kind=ListeningBackend, services=IdleServices)
+    conversation = CONVERSATION
+    expected = _texts_and_verdict(listening, conversation)
+    if expected is None:
+        conversation = CONVERSATION[-1:]
+        expected = _texts_and_verdict(listening, conversation)
+    turns = list(range(len(conversation)))
+    if "statement" in trial.parameters:
+        turns.pop()  # it stands in the place of the question
+    for turn in turns:
+        role, content = conversation[turn]
+        changed = (*conversation[:turn], (role, f"{content} and more"), *conversation[turn + 1 :])
+        if _texts_and_verdict(listening, changed) == expected:
+            raise CheckError(
+                f"turn {turn + 1} of {len(conversation)}, of the role {role}, changes nothing; "
+                "expected prompts that hold the whole conversation (intact.reason.prompting.make_prompt)"
+            )
+
+
+def _texts_and_verdict(trial: ToyTrial, conversation: tuple[tuple[str, str], ...]) -> Any:
+    """Return the texts and the verdict on a conversation; None if it is refused before anything is written."""
+    problem = replace(problems(1)[0], prompt=conversation)
+    try:
+        (found,) = trial.run([problem]).values()
+    except CheckError as error:
+        if "ParameterError" in str(error) and not trial.made:
+            return None
+        raise
+    return found["answer"], found["votes"], _texts(found["trace"]["nodes"])
+
+
+def _texts(nodes: Sequence[Mapping[str, Any]]) -> list[Any]:
+    return [node.get("text") or _texts(node.get("nodes", [])) for node in nodes]
+
+
 def replays(trial: ToyTrial) -> None:
     """Runs in other processes, under two hash seeds, give the same bytes."""
     expected, _ = trial.usual
@@ -293,7 +359,7 @@ class Check(NamedTuple):
 
 CHECKS: Final = tuple(
     Check(function.__name__.replace("_", " "), function)
-    for function in (ends, ignores_company, keeps_caps, resumes, replays)
+    for function in (ends, ignores_company, keeps_caps, reads_every_turn, resumes, replays)
 )
 """The checks of every method, in the order in which they are made."""
 

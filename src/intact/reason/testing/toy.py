@@ -236,3 +236,23 @@ class MarkovBackend:
         self._ended.append(generation)
         if generation.heat is not None:
             generation.heat.leave(generation.runner, why in ("end", "stop"))
+
+
+class ListeningBackend(MarkovBackend):
+    """The same, with a law that depends on the whole prompt too: other words anywhere in it give other texts."""
+
+    _prompt = b""
+
+    @property
+    def identity(self) -> str:
+        """Return the digest of the weights."""
+        return f"{super().identity}, listening"
+
+    def _law(self, text: str) -> Law:
+        weights = self.weights.get(text[-1:]) or self.weights[""]
+        begun = self._prompt + text[-1:].encode()
+        return Law.of({letter: hashlib.sha256(begun + letter.encode()).digest()[0] + 1 for letter in weights})
+
+    def _move(self, generation: Generation) -> None:
+        self._prompt = repr(generation.state.prompt).encode()
+        super()._move(generation)
