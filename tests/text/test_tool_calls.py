@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intact.text.thinking import TAGS
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.deepseek import BEGIN, BETWEEN, END, DeepSeek
@@ -80,13 +81,13 @@ CALLS = {
     '```json\n[{"id": 1, "name" : "exact" ,\n "parameters":\n{"n": 1}}]\n```': ("", [("exact", {"n": 1})]),
     '{ int x; } {"name": "time", "arguments": {}}': ("{ int x; }", [("time", {})]),
     f"<think>{ADD}</think>\n{OSLO}": (f"<think>{ADD}</think>", [TO_OSLO]),
-    "`" + OSLO + "`": ("``", [TO_OSLO]),
 }
 TEXTS = (
     "",
     "Plain { text } [1] with `code` and <tags> \n",
     f"<think>Perhaps {OSLO} ``` or\n</think>\nNo.",
     f"<think>{OSLO}",
+    "`" + OSLO + "`",
     "```python\nadd = " + ADD + "\n```",
     "```json\n" + OSLO + " # three days\n```\n",
     '```json\n{"main": 1}\n```\n',
@@ -146,6 +147,97 @@ def read(reader, text, cuts):
 def test_what_is_a_call_and_what_is_text(form, text):
     assert read(CallReader(FORMS[form](), tools=TOOLS), text, []) == EXPECTED[text]
     assert read(CallReader(FORMS[form](), tools=TOOLS), text, range(len(text))) == EXPECTED[text]
+
+
+# each format's own way to write a call of the tool `time` with one text as its argument
+WAYS = {
+    Hermes: lambda text: f'<tool_call>{{"name": "time", "arguments": {json.dumps({"a": text})}}}</tool_call>',
+    ToolList: lambda text: f'<tool_calls>[{{"name": "time", "arguments": {json.dumps({"a": text})}}}]</tool_calls>',
+    Seed: lambda text: f"<seed:tool_call>{TAGGED.format(text)}</seed:tool_call>",
+    QwenTags: lambda text: f"<tool_call>{TAGGED.format(text)}</tool_call>",
+    GlmTags: lambda text: f"<tool_call>time\n<arg_key>a</arg_key>\n<arg_value>{text}</arg_value>\n</tool_call>",
+    MiniMax: lambda text: (
+        f'<minimax:tool_call>\n<invoke name="time">\n<parameter name="a">{text}</parameter>\n</invoke>\n'
+        "</minimax:tool_call>"
+    ),
+    GemmaCalls: lambda text: f'<|tool_call>call:time{{a:<|"|>{text}<|"|>}}<tool_call|>',
+    DeepSeek: lambda text: f"{DeepSeek.opens}{BEGIN}time{BETWEEN}{json.dumps({'a': text})}{END}{DeepSeek.closes}",
+    Lfm2Calls: lambda text: f"<|tool_call_start|>[time(a={text!r})]<|tool_call_end|>",
+    OlmoCalls: lambda text: f"<function_calls>\ntime(a={text!r})\n</function_calls>",
+    Mistral: lambda text: f"[TOOL_CALLS] {json.dumps([{'name': 'time', 'arguments': {'a': text}}])}",
+    LlamaJson: lambda text: f"<|python_tag|>{json.dumps({'name': 'time', 'parameters': {'a': text}})}",
+    BareJson: lambda text: json.dumps({"name": "time", "arguments": {"a": text}}),
+}
+TAGGED = "\n<function=time>\n<parameter=a>\n{}\n</parameter>\n</function>\n"
+ALL = sorted(WAYS, key=lambda form: form.name)
+
+
+def read_every_way(form, text, thought=None, tools=TOOLS):
+    """Return what is read from a text, which has to be the same however it is cut."""
+    found = read(CallReader(form(), tools=tools, thought=thought), text, [])
+    assert read(CallReader(form(), tools=tools, thought=thought), text, range(len(text))) == found
+    for cut in range(len(text)):
+        assert read(CallReader(form(), tools=tools, thought=thought), text, [cut]) == found
+    return found
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_the_closing_mark_in_a_string_ends_no_call(form):
+    for mark in (form.closes, "</parameter>", "</function>", "</arg_value>", END, "```", "<think>", "`", "}"):
+        value = f"a{mark}\"b \\\\ c'{mark} d"
+        text = f"So: {WAYS[form](value)} Yes."
+        assert read(CallReader(form(), tools=TOOLS), text, range(900)) == ("So: Yes.", [("time", {"a": value})])
+    value = f"x{form.closes}y"
+    assert read_every_way(form, f"So: {WAYS[form](value)}") == ("So:", [("time", {"a": value})])
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+@pytest.mark.parametrize("tools", [TOOLS, None], ids=["known", "unknown"])
+def test_thoughts_and_code_hold_no_calls(form, tools):
+    call, other = WAYS[form]("x"), WAYS[form]("y")
+    are_read = tools is not None or form.closes
+    called = [("time", {"a": "y"})] if are_read else []
+    for hidden in (
+        f"<think>Perhaps {call}</think>\n",
+        f"<seed:think>{call} or {call}</seed:think>",
+        f"<|channel>thought {call}<channel|>",
+        f"Like `{call}`: ",
+        f"Like ``{call}``, ",
+        f"```json\nSo: {call}\n```\n",
+        f"```python\nx = '{call}'\n```\n",
+        f"````\n```json\n{call}\n```\n````\n",
+    ):
+        expected = (hidden.rstrip() if are_read else hidden + other, called)
+        assert read_every_way(form, hidden + other, tools=tools) == expected
+    for text in (f"<think>So {call}", f"```python\n{call}\n", f"`{call}` and ``{call}``."):
+        assert read_every_way(form, text, tools=tools) == (text, [])
+    for tags in TAGS:
+        assert read_every_way(form, f"So {call}", tags, tools) == (f"So {call}", [])
+        text = f"So {call}{tags.closes}\n"
+        expected = (text.rstrip() if are_read else text + other, called)
+        assert read_every_way(form, text + other, tags, tools) == expected
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_a_block_made_of_calls_alone_is_calls(form):
+    call, called = WAYS[form]("y"), ("time", {"a": "y"})
+    assert read_every_way(form, f"So: ```\n{call}\n``` Yes.") == ("So: Yes.", [called])
+    assert read_every_way(form, f"So:\n```xml\n{call}\n{call}\n```") == ("So:", [called, called])
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_what_is_no_call_hides_no_later_one(form):
+    call, called = WAYS[form]("y"), ("time", {"a": "y"})
+    broken = WAYS[form]("x").replace("x", 'x"', 1)
+    for text in (f"{form.opens} {form.closes}", f"{form.opens}{form.closes}", broken):
+        content, calls = read(CallReader(form(), tools=TOOLS), f"{text}\n\n{call}", range(900))
+        assert calls[-1] == called
+        assert text.strip() in content or len(calls) == 2
+    assert read_every_way(form, f"Don`t.\n\n{call}") == ("Don`t.", [called])
+    assert read_every_way(form, f"Don`t: {call} Yes.") == ("Don`t: Yes.", [called])
+    if form.begins:
+        text = f"The mark {form.opens} begins calls:"
+        assert read_every_way(form, f"{text} {call}") == (text, [called])
 
 
 PARTS = [
@@ -411,10 +503,10 @@ SEED_CALLS = {
     SEED_ROME: [TO_ROME],
     f"\n{SEED_ROME}\n<function=time>\n</function>\n": [TO_ROME, ("time", {})],
     "<function=weather><parameter=city>Rome</parameter><parameter=days>3</parameter></function>": [
-        ("weather", {"city": "Rome", "days": 3})
+        ("weather", {"city": "Rome", "days": "3"})
     ],
     "<function=time><parameter=a>[1, {}]</parameter><parameter=b>\n  if x:\n    y\n</parameter></function>": [
-        ("time", {"a": [1, {}], "b": "  if x:\n    y"})
+        ("time", {"a": "[1, {}]", "b": "  if x:\n    y"})
     ],
     '<function=time><parameter=a>"3"</parameter><parameter=b>007</parameter></function>': [
         ("time", {"a": '"3"', "b": "007"})
@@ -442,7 +534,7 @@ OTHER_TAGS = {
     ),
     '<invoke name="time"><parameter name="a">[1]</parameter><parameter name="b">\nx\n</parameter></invoke>': (
         MiniMax,
-        [("time", {"a": [1], "b": "\nx\n"})],
+        [("time", {"a": "[1]", "b": "\nx\n"})],
     ),
     '<invoke name="time">x</invoke>': (MiniMax, []),
     '<invoke name="time"><parameter name="a">1</invoke>': (MiniMax, []),
