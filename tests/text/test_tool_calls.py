@@ -641,3 +641,19 @@ def test_a_long_call_is_read_in_linear_time():
     for start in range(0, len(text), 8):
         assert reader.push(text[start : start + 8]) == ("", [])
     assert reader.push('"}}')[1][0].name == "time"
+
+
+def repeated(unit):
+    return (unit * (40_000 // len(unit) + 1))[:40_000]
+
+
+@pytest.mark.parametrize("form", [Hermes, Lfm2Calls, Seed], ids=lambda form: form.name)
+def test_marks_that_end_nowhere_take_no_longer_than_other_text(form):
+    opens, closes = form.opens, form.closes
+    began = time.process_time()
+    for unit in ("` x", "```", opens, f'{opens}{{"{closes}"', f"{opens}<function=time><parameter=a></parameter>"):
+        text, reader = repeated(unit), CallReader(form(), tools=TOOLS)
+        content, calls = reader.push(text)
+        rest, more = reader.flush()
+        assert (content + rest, calls + more) == (text, [])
+    assert time.process_time() - began < 15

@@ -13,6 +13,8 @@ from intact.text.tool_calls.signatures import Signatures
 
 _THOUGHTS = {tags.opens: tags.closes for tags in TAGS}
 _SPAN_MARKS = re.compile(r"`+|\n\r?\n")
+_MOST_UNFINISHED = 64
+"""Blocks that are looked at once the text has ended before one of them did: each may have to be read to the end."""
 _GLIMPSE = 256
 """Characters by which most beginnings are seen to be none, without a copy of all that follows them."""
 
@@ -52,6 +54,7 @@ class CallRegions:
         self._thought = "" if thought is None else thought.closes  # the mark that ends it
         self._fence = 0  # backticks that opened the code that is being read
         self._span = (-1, 0)  # backticks that may open inline code, and where their end has been looked for
+        self._unfinished = 0
         self._block: tuple[int, MarkedBlock | None, OtherBlock | None] | None = None
 
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
@@ -132,6 +135,9 @@ class CallRegions:
             has_other = self._plain is not None and opening in TAGS_AROUND
             self._block = place, marked, self._other_block(rest, opening) if marked is None or has_other else None
         _, marked, other = self._block
+        if ended and marked is not None:
+            self._unfinished += 1
+            marked = marked if self._unfinished <= _MOST_UNFINISHED else None
         for block in (marked, other):
             if block is None:
                 continue
