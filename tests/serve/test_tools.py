@@ -19,7 +19,8 @@ from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
 from intact.serve.requests import ChatRequest, Message, ToolCall, as_turns
-from intact.serve.tools import ToolCallStream, call_grammar
+from intact.serve.tools import ToolCallStream, begun_thought, call_grammar
+from intact.text.thinking import THINK_TAGS
 from intact.text.tool_calls import CallReader
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.harmony import Harmony
@@ -479,3 +480,80 @@ def test_a_real_model_calls_a_tool_of_its_own_accord():
             assert call.function.name == "weather"
             assert json.loads(call.function.arguments) == {"city": "Oslo", "days": 3}
             assert answer.choices[0].finish_reason == "tool_calls"
+
+
+NOTE = {"type": "function", "function": {"name": "note", "parameters": {"properties": {"text": {"type": "string"}}}}}
+MARKED = '<tool_call>\n{"name": "note", "arguments": {"text": "a </tool_call> b"}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"parallel_tool_calls": False},
+        {"tool_choice": "auto", "parallel_tool_calls": False},
+    ],
+)
+def test_the_closing_mark_in_a_string_ends_neither_call_nor_text(client, more):
+    asked = ASKED | {"tools": [NOTE]} | more
+    said = "The mark </tool_call> ends a call. "
+    for stream in (False, True):
+        own = {"intact": {"regex": re.escape(said + MARKED)}}
+        content, calls, finish = told(client, asked, own, stream)
+        assert (content, finish) == (said.rstrip(), "tool_calls")
+        assert [json.loads(arguments) for _, arguments in calls] == [{"text": "a </tool_call> b"}]
+        content, calls, finish = told(client, asked, {"intact": {"regex": re.escape(said + said)}}, stream)
+        assert (content, calls, finish) == (said + said, [], "stop")
+
+
+def told(client, asked, own, stream):
+    """Return the content, the calls and the finish reason of an answer."""
+    if not stream:
+        choice = client.chat.completions.create(**asked, extra_body=own).choices[0]
+        calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]
+        return choice.message.content or "", calls, choice.finish_reason
+    chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, extra_body=own, stream=True)]
+    calls = [call.function for chunk in chunks for call in chunk.delta.tool_calls or []]
+    content = "".join(chunk.delta.content or "" for chunk in chunks)
+    return content, [(call.name, call.arguments) for call in calls], chunks[-1].finish_reason
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "note"}}])
+def test_an_imposed_call_may_hold_its_closing_mark(client, choice):
+    text = {"enum": ["a </tool_call> b"]}
+    tool = {"type": "function", "function": {"name": "note", "parameters": {"type": "object", "properties": {}}}}
+    tool["function"]["parameters"] |= {
+        "properties": {"text": text},
+        "required": ["text"],
+        "additionalProperties": False,
+    }
+    asked = ASKED | {"tools": [tool], "tool_choice": choice, "parallel_tool_calls": False}
+    for stream in (False, True):
+        content, calls, finish = told(client, asked, {}, stream)
+        assert (content, finish) == ("", "tool_calls")
+        assert [json.loads(arguments) for _, arguments in calls] == [{"text": "a </tool_call> b"}]
+
+
+def test_calls_of_a_thought_that_the_prompt_begins_are_text(client):
+    request = ChatRequest.model_validate(ASKED | {"tools": [NOTE]})
+    text = f"Perhaps {MARKED}</think>\n{MARKED}"
+
+    class Ending:
+        def decode(self, tokens, skip_special):
+            return "assistant\n<think>\n"
+
+    assert begun_thought(request, Ending(), []) is THINK_TAGS
+    reader = ToolCallStream.of(request, Hermes(), begun_thought(request, Ending(), []))
+    content, calls = reader.push(text)
+    assert (content, len(calls)) == (f"Perhaps {MARKED}</think>", 1)
+    imposed = ChatRequest.model_validate(ASKED | {"tools": [NOTE], "tool_choice": "required"})
+    assert begun_thought(imposed, Ending(), []) is None
+
+
+@pytest.mark.parametrize(("begun", "calls"), [("<think>Hm,", 0), ("<think>Hm.</think>", 1), ("Hm,", 1)])
+def test_calls_of_a_thought_that_is_continued_are_text(client, begun, calls):
+    turns = [*ASKED["messages"], {"role": "assistant", "content": begun}]
+    own = {"continue_final_message": True, "intact": {"regex": re.escape(f" so {MARKED}")}}
+    content, found, _ = told(client, ASKED | {"tools": [NOTE], "messages": turns}, own, False)
+    assert len(found) == calls
+    assert content == (" so" if calls else f" so {MARKED}")
