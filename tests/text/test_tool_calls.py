@@ -5,7 +5,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intact.text.thinking import TAGS
@@ -173,10 +173,10 @@ ALL = sorted(WAYS, key=lambda form: form.name)
 
 
 def read_every_way(form, text, thought=None, tools=TOOLS):
-    """Return what is read from a text, which has to be the same however it is cut."""
+    """Return what is read from a text, which has to be the same however it is cut in two, or into characters."""
     found = read(CallReader(form(), tools=tools, thought=thought), text, [])
     assert read(CallReader(form(), tools=tools, thought=thought), text, range(len(text))) == found
-    for cut in range(len(text)):
+    for cut in range(0, len(text), max(1, len(text) // 60)):
         assert read(CallReader(form(), tools=tools, thought=thought), text, [cut]) == found
     return found
 
@@ -247,9 +247,11 @@ PARTS = [
     "}",
     '"',
     "```",
+    "``",
     "`",
     "json\n",
     "\n",
+    "\n\n",
     " ",
     "<tool_call>",
     "</tool_call>",
@@ -257,20 +259,23 @@ PARTS = [
     "</tools>",
     "<think>",
     "</think>",
+    "<|channel>thought",
+    "<channel|>",
 ]
 PARTS += [OSLO, ADD, '"name"', ":", ",", ";", "so", "[TOOL_CALLS]", "<|python_tag|>", '{"name": "weather", ', "\\"]
 
 
-@given(
-    st.sampled_from(sorted(FORMS)),
-    st.one_of(st.sampled_from(sorted(EXPECTED)), st.lists(st.sampled_from(PARTS), max_size=12).map("".join)),
-    st.lists(st.integers(0, 200)),
-    st.booleans(),
-    st.booleans(),
-)
-def test_the_result_does_not_depend_on_how_a_text_is_cut(form, text, cuts, alone, plain):
+@given(st.data(), st.sampled_from(ALL), st.booleans(), st.booleans(), st.sampled_from([None, *TAGS]))
+def test_the_result_does_not_depend_on_how_a_text_is_cut(data, form, alone, plain, thought):
+    call = WAYS[form]("`x`")
+    own = [form.opens, form.closes, call, call[: len(call) // 2], call[len(call) // 2 :], WAYS[form](form.closes)]
+    text = data.draw(
+        st.one_of(st.sampled_from(sorted(EXPECTED)), st.lists(st.sampled_from(PARTS + own), max_size=12).map("".join))
+    )
+    cuts = data.draw(st.lists(st.integers(0, 200)))
+
     def made():
-        return CallReader(FORMS[form](), alone, TOOLS, plain)
+        return CallReader(form(), alone, TOOLS, plain, thought)
 
     assert read(made(), text, cuts) == read(made(), text, []) == read(made(), text, range(len(text)))
 
@@ -425,6 +430,20 @@ HARMONY_TEXTS = {
     'commentary to=functions.weather json{"city": "Rome"}': ("", [TO_ROME]),
     'commentary to=functions.weather{"city": "Rome"}': ("", [TO_ROME]),
     'analysis to=functions.weather code{"city": "Rome"}': ("", [TO_ROME]),
+    'final to=functions.weather{"city": "Rome"}': ("", [TO_ROME]),
+    'analysisHm.assistantanalysis to=functions.weather code{"city": "Rome"}': ("analysisHm.", [TO_ROME]),
+    f'analysisHm.assistantfinal to=functions.weather{{"city": "Rome"}}assistant{HARMONY_ROME}': (
+        "analysisHm.",
+        [TO_ROME, TO_ROME],
+    ),
+    f"analysisWith {HARMONY_ROME}, perhaps.assistant{HARMONY_ROME}": (
+        f"analysisWith {HARMONY_ROME}, perhaps.",
+        [TO_ROME],
+    ),
+    'commentary to=functions.time <|constrain|>json{"a": "C:\\users <|call|> }"}<|call|>': (
+        "",
+        [("time", {"a": "C:\\users <|call|> }"})],
+    ),
     ' to=functions.weathercommentary json{"city": "Rome"}': ("", [TO_ROME]),
     'analysisHm.assistant to=functions.weathercommentary <|constrain|>json{"city": "Rome"}': ("analysisHm.", [TO_ROME]),
     'commentary to=functions.time <|constrain|>json{"any": [{"a": "}]\\\\"}, "\\"{["]}': (
@@ -439,6 +458,11 @@ HARMONY_PLAIN = (
     f"analysis{OSLO}assistantfinalNo.",
     "analysisSend it to=functions.weather, the assistant to=functions.",
     'analysisLike to=functions.weather {"city": "Rome"} here.',
+    f"analysisI could write {HARMONY_ROME} here.",
+    'analysisI, the assistant to=functions.weather {"city": "Rome"} here.',
+    f"analysisHm.assistantfinalWrite assistant{HARMONY_ROME} there.",
+    f"finalWrite assistant{HARMONY_ROME} there.",
+    f"{OSLO} commentary to=functions.weather",
     'commentary to=functions.weather <|constrain|>json{"city": "Rome"',
     'commentary to=functions.weather <|constrain|>json{"city": Rome}',
     'commentary to=functions.weather <|constrain|>json{"city": "Rome"] }',
@@ -657,3 +681,171 @@ def test_marks_that_end_nowhere_take_no_longer_than_other_text(form):
         rest, more = reader.flush()
         assert (content + rest, calls + more) == (text, [])
     assert time.process_time() - began < 15
+
+
+SCHEMA = {
+    "type": "object",
+    "$defs": {"size": {"anyOf": [{"$ref": "#/$defs/count"}, {"type": "null"}]}, "count": {"type": "integer"}},
+    "properties": {
+        "zip": {"type": "string"},
+        "count": {"type": "integer"},
+        "ratio": {"type": "number"},
+        "on": {"type": "boolean"},
+        "package": {"type": "object"},
+        "tags": {"items": {"type": "string"}},
+        "size": {"$ref": "#/$defs/size"},
+        "note": {"type": ["string", "null"]},
+        "unit": {"enum": ["1", "2"]},
+        "either": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+        "all": {"allOf": [{"description": "any"}, {"type": "boolean"}]},
+        "loop": {"$ref": "#/properties/loop"},
+        "any": {},
+    },
+}
+TYPED = Signatures([ToolSignature.of("f", SCHEMA)])
+VALUES = [
+    ("zip", "90210", "90210"),
+    ("zip", "1.10", "1.10"),
+    ("zip", '{"name": "x", "version": "1.0"}', '{"name": "x", "version": "1.0"}'),
+    ("zip", "null", "null"),
+    ("zip", "  x", "  x"),
+    ("unit", "1", "1"),
+    ("count", "90210", 90210),
+    ("count", " -3 ", -3),
+    ("count", "3.0", 3),
+    ("count", "3.5", "3.5"),
+    ("count", "9223372036854775807", 9223372036854775807),
+    ("count", "many", "many"),
+    ("count", "9" * 5000, "9" * 5000),
+    ("ratio", "1.10", 1.1),
+    ("ratio", "7", 7),
+    ("ratio", "-2e3", -2000.0),
+    ("ratio", "1e999", "1e999"),
+    ("ratio", "NaN", "NaN"),
+    ("on", "true", True),
+    ("on", "True", True),
+    ("on", "False", False),
+    ("on", "yes", "yes"),
+    ("package", '{"a": [1, true]}', {"a": [1, True]}),
+    ("package", "{'a': [1, True, None]}", {"a": [1, True, None]}),
+    ("package", "[1]", "[1]"),
+    ("package", "{1: 2}", "{1: 2}"),
+    ("package", '{"a": 1', '{"a": 1'),
+    ("tags", '["a", "b"]', ["a", "b"]),
+    ("tags", "['a']", ["a"]),
+    ("tags", "a", "a"),
+    ("size", "3", 3),
+    ("size", "None", None),
+    ("size", "null", None),
+    ("note", "null", None),
+    ("note", "3", "3"),
+    ("either", "3", 3),
+    ("either", "x", "x"),
+    ("all", "true", True),
+]
+TAG_WAYS = {
+    Seed: "<function=f><parameter={}>\n{}\n</parameter></function>",
+    QwenTags: "<function=f><parameter={}>\n{}\n</parameter></function>",
+    GlmTags: "f<arg_key>{}</arg_key><arg_value>{}</arg_value>",
+    MiniMax: '<invoke name="f"><parameter name="{}">{}</parameter></invoke>',
+}
+
+
+@pytest.mark.parametrize("form", TAG_WAYS, ids=lambda form: form.name)
+@pytest.mark.parametrize(("name", "text", "value"), VALUES)
+def test_values_of_tags_are_converted_by_the_schema(form, name, text, value):
+    (call,) = form().read(TAG_WAYS[form].format(name, text), TYPED)
+    assert json.loads(call.arguments) == {name: value}
+    assert type(json.loads(call.arguments)[name]) is type(value)
+
+
+@pytest.mark.parametrize("form", TAG_WAYS, ids=lambda form: form.name)
+@pytest.mark.parametrize("tools", [TYPED, TOOLS, None], ids=["open", "unknown", "none"])
+@pytest.mark.parametrize(
+    ("text", "text_first", "json_first"),
+    [
+        ("90210", "90210", 90210),
+        ("1.10", "1.10", 1.1),
+        ("True", "True", True),
+        ("None", "None", None),
+        ("null", None, None),
+        ('{"a": 1}', '{"a": 1}', {"a": 1}),
+        ("['a']", "['a']", ["a"]),
+        ('"3"', '"3"', '"3"'),
+        ("007", "007", "007"),
+        ("so", "so", "so"),
+    ],
+)
+def test_values_without_a_type_are_what_the_family_takes_them_for(form, tools, text, text_first, json_first):
+    for name in ("any", "loop", "other"):
+        (call,) = form().read(TAG_WAYS[form].format(name, text), tools)
+        assert json.loads(call.arguments) == {name: json_first if form is GlmTags else text_first}
+
+
+@settings(max_examples=40)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const", "properties", "items", "#/", "a"]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_types_are_read_from_any_schema(schema):
+    signature = ToolSignature.of("f", {"properties": {"a": schema}, "$defs": schema})
+    types = signature.types("a")
+    assert types is None or all(isinstance(one, str) for one in types)
+
+
+LONE = [r"\ud83d", r"\udc00", r"\uDBFF", r"\udc00\ud83d"]
+
+
+@pytest.mark.parametrize("lone", LONE)
+def test_half_of_a_surrogate_pair_is_replaced(lone):
+    held, meant = "\ufffd" * lone.count("\\"), f"a{lone}b"
+    texts = {
+        Hermes: f'<tool_call>{{"name": "time", "arguments": {{"{meant}": ["{meant}"]}}}}</tool_call>',
+        BareJson: f'{{"name": "time", "arguments": "{{\\"{meant}\\": [\\"{meant}\\"]}}"}}',
+        LlamaJson: json.dumps({"name": "time", "parameters": f'{{"{meant}": ["{meant}"]}}'}),
+        Lfm2Calls: f"<|tool_call_start|>[time(a={{'{meant}': ['{meant}']}})]<|tool_call_end|>",
+        OlmoCalls: f"<function_calls>time(a={{'{meant}': ['{meant}']}})</function_calls>",
+        GemmaCalls: f'<|tool_call>call:time{{"{meant}": ["{meant}"]}}<tool_call|>',
+        GlmTags: f'<tool_call>time<arg_key>a</arg_key><arg_value>{{"{meant}": ["{meant}"]}}</arg_value></tool_call>',
+        DeepSeek: f'{DeepSeek.opens}{BEGIN}time{BETWEEN}{{"{meant}": ["{meant}"]}}{END}{DeepSeek.closes}',
+        Harmony: f'commentary to=functions.time json{{"{meant}": ["{meant}"]}}',
+    }
+    for form, text in texts.items():
+        reader = CallReader(form(), tools=TOOLS)
+        for call in reader.push(text)[1] + reader.flush()[1]:
+            call.arguments.encode()
+            found = json.loads(call.arguments)
+            json.dumps(found, ensure_ascii=False).encode()
+            expected = {f"a{held}b": [f"a{held}b"]}
+            assert found in (expected, {"a": expected})
+        assert reader.calls == 1
+
+
+def test_surrogate_pairs_and_other_escapes_stay():
+    arguments = r'{"a": "\ud83d\ude00 \\ud83d \u00e9 \/ \n"}'
+    (call,) = Hermes().parse(f'{{"name": "f", "arguments": {json.dumps(arguments)}}}')
+    assert call.arguments == arguments
+    (call,) = Hermes().parse(f'{{"name": "f", "arguments": {arguments}}}')
+    assert json.loads(call.arguments) == {"a": "\U0001f600 \\ud83d é / \n"}
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_a_backslash_that_begins_no_escape_stands_for_itself(form):
+    meant = r"C:\users\{x}\d+"
+    text = WAYS[form]("HERE").replace("HERE", meant)
+    assert read(CallReader(form(), tools=TOOLS), text, range(400)) == ("", [("time", {"a": meant})])
+
+
+def test_raw_strings_of_python_stay():
+    (call,) = Lfm2Calls().parse(r"""[f(a=r"\d\\", b='\d', c="\x41\101\U0001f600\N")]""")
+    assert json.loads(call.arguments) == {"a": "\\d\\\\", "b": "\\d", "c": "AA\U0001f600\\N"}

@@ -12,6 +12,8 @@ from intact.text.tool_calls.scan import ScanState
 from intact.text.tool_calls.signatures import Signatures
 
 _THOUGHTS = {tags.opens: tags.closes for tags in TAGS}
+_CALL, _LIST = r'\{(?=[ \t\r\n]*+(?:"|\Z))', r"\[(?=[ \t\r\n]*+(?:\{|\Z))"
+"""The brackets of a call and of a list of calls, by what follows."""
 _SPAN_MARKS = re.compile(r"`+|\n\r?\n")
 _MOST_UNFINISHED = 64
 """Blocks that are looked at once the text has ended before one of them did: each may have to be read to the end."""
@@ -47,7 +49,7 @@ class CallRegions:
         begins = list(dict.fromkeys(one for one in (*_THOUGHTS, *opens, *tags, self._mark) if one))
         self.literals = (*begins, *_THOUGHTS.values())
         """Texts of which a part, at the end of the text so far, must not be taken for content."""
-        brackets = [r"[{\[]"] if self._plain is not None else []
+        brackets = [_CALL, _LIST] if self._plain is not None else []
         self._begins = re.compile("|".join(["`+", *map(re.escape, begins), *brackets]))
         self._longest = max(map(len, begins))
         self._decided = 0  # counted from the text's beginning, as are the other places
