@@ -1,4 +1,9 @@
-"""Formats in which models write tool calls: one file each, chosen by the marks that a chat template contains."""
+"""Formats in which models write tool calls: one file each, chosen by the marks that a chat template contains.
+
+The others: `base` (the interface, JSON of models), `reader` (content and calls of a reply in pieces), `regions` (which
+parts of a reply may be calls), `marked` and `blocks` (calls between marks, and others), `scan` (plain JSON as it
+arrives), `signatures` (the tools), `tags` and `pythonic` (parts that formats share), `values` (texts to typed values).
+"""
 
 from __future__ import annotations
 
