@@ -17,7 +17,7 @@ TAGS_AROUND = {"<tools>": "</tools>", "<tool_call>": "</tool_call>"}
 _FENCE_LINE = re.compile(r"`{3,}[ \t]*+(?:json|xml|tool_call|tool_code|tool)?+[ \t]*+\r?\n", re.IGNORECASE)
 
 
-class OtherBlock:
+class UnmarkedBlock:
     """Calls between an opening and a closing text; in a fenced block a call may also stand between the format's marks.
 
     Parameters

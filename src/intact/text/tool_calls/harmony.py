@@ -70,7 +70,7 @@ class HarmonyCalls:
         self._form = form
         self._decided = 0  # counted from the text's beginning, as is the place of the scan
         self._scan: tuple[int, _ObjectScan] | None = None
-        self._behind = 0  # the end of the last call
+        self._last_end = 0  # the end of the last call
         self._is_last = False  # a message of the channel `final` has begun, which goes to the end
 
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
@@ -82,13 +82,13 @@ class HarmonyCalls:
             start, rest = begin.start(), text[begin.start() :]
             if last is not None and start >= last:
                 break
-            is_first = self._behind >= offset and not text[self._behind - offset : start].strip()
+            is_first = self._last_end >= offset and not text[self._last_end - offset : start].strip()
             may_be_call = bool(begin[1]) or is_first
             end, call = self._read(rest, begin, offset + start, ended) if may_be_call else (0, None)
             if end is None:
                 return Region(start, None, [])
             if call is not None:
-                self._behind = offset + start + end
+                self._last_end = offset + start + end
                 return Region(start, start + end, [call])
             self._decided = offset + begin.end()
         self._is_last = last is not None
@@ -102,8 +102,8 @@ class HarmonyCalls:
         if offset == 0 and text.startswith(FINAL, start):
             places.insert(0, (start, start + len(FINAL)))
         for first, end in places:
-            behind = text[end : end + len(_RECIPIENT)]
-            if behind != _RECIPIENT and (ended or not _RECIPIENT.startswith(behind)):
+            after = text[end : end + len(_RECIPIENT)]
+            if after != _RECIPIENT and (ended or not _RECIPIENT.startswith(after)):
                 return first
         return None
 

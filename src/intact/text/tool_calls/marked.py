@@ -58,11 +58,11 @@ class MarkScan:
             self.at = end
             return end + 1 if text.startswith(string.closes, end) else None
         while (end := text.find(string.closes, self.at)) >= 0:
-            behind = end + len(string.closes)
-            state = _follows(string.follows, text, behind, ended)
+            after = end + len(string.closes)
+            state = _follows(string.follows, text, after, ended)
             if state is ScanState.WHOLE:
-                return behind
-            self.at = end if state is ScanState.OPEN else behind
+                return after
+            self.at = end if state is ScanState.OPEN else after
             if state is ScanState.OPEN:
                 return None
         self.at = max(self.at, len(text) - len(string.closes) + 1)

@@ -6,7 +6,7 @@ import re
 
 from intact.text.thinking import TAGS, ThinkingTags
 from intact.text.tool_calls.base import Region, ToolCallFormat
-from intact.text.tool_calls.blocks import FENCE, FENCE_PART, TAGS_AROUND, OtherBlock
+from intact.text.tool_calls.blocks import FENCE, FENCE_PART, TAGS_AROUND, UnmarkedBlock
 from intact.text.tool_calls.marked import MarkedBlock
 from intact.text.tool_calls.scan import ScanState
 from intact.text.tool_calls.signatures import Signatures
@@ -57,7 +57,7 @@ class CallRegions:
         self._fence = 0  # backticks that opened the code that is being read
         self._span = (-1, 0)  # backticks that may open inline code, and where their end has been looked for
         self._unfinished = 0
-        self._block: tuple[int, MarkedBlock | None, OtherBlock | None] | None = None
+        self._block: tuple[int, MarkedBlock | None, UnmarkedBlock | None] | None = None
 
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
         """Return the first region, or None; the parameters are those of `CallFinder.find`."""
@@ -135,7 +135,7 @@ class CallRegions:
             if self._marked is not None and opening == self._marked.opens:
                 marked = MarkedBlock(self._marked, self._tools, len(opening))
             has_other = self._plain is not None and opening in TAGS_AROUND
-            self._block = place, marked, self._other_block(rest, opening) if marked is None or has_other else None
+            self._block = place, marked, self._unmarked_block(rest, opening) if marked is None or has_other else None
         _, marked, other = self._block
         if ended and marked is not None:
             self._unfinished += 1
@@ -148,8 +148,8 @@ class CallRegions:
                 return Region(0, block.end, block.calls) if state is ScanState.WHOLE else Region(0, None, [])
         return Region(0, marked.end, []) if marked is not None and marked.end else None
 
-    def _other_block(self, rest: str, opening: str) -> OtherBlock:
-        return OtherBlock(rest, opening, self._plain, self._form, self._tools)
+    def _unmarked_block(self, rest: str, opening: str) -> UnmarkedBlock:
+        return UnmarkedBlock(rest, opening, self._plain, self._form, self._tools)
 
     def _is_known_none(self, text: str, opening: str, start: int, offset: int) -> bool:
         """Return whether the next characters show that a bracket begins no call, so that hostile text costs no more."""
@@ -157,7 +157,7 @@ class CallRegions:
             return False
         glimpse = text[start : start + _GLIMPSE]
         return not self._mark.startswith(glimpse) and (
-            self._other_block(glimpse, opening).advance(glimpse, False) is ScanState.NONE
+            self._unmarked_block(glimpse, opening).advance(glimpse, False) is ScanState.NONE
         )
 
     def _may_become_longer(self, rest: str) -> bool:
