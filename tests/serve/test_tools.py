@@ -506,6 +506,19 @@ def test_the_closing_mark_in_a_string_ends_neither_call_nor_text(client, more):
         assert (content, calls, finish) == (said + said, [], "stop")
 
 
+def test_a_call_with_half_of_a_surrogate_pair_can_be_sent_back(client):
+    text = MARKED.replace("a </tool_call> b", r"\ud83d C:\users")
+    asked = ASKED | {"tools": [NOTE]}
+    message = (
+        client.chat.completions.create(**asked, extra_body={"intact": {"regex": re.escape(text)}}).choices[0].message
+    )
+    (call,) = message.tool_calls
+    assert json.loads(call.function.arguments) == {"text": "\ufffd C:\\users"}
+    result = {"role": "tool", "tool_call_id": call.id, "content": "done"}
+    turns = [*ASKED["messages"], message.model_dump(exclude_none=True), result]
+    assert client.chat.completions.create(**(asked | {"messages": turns, "max_tokens": 1})).usage.prompt_tokens
+
+
 def told(client, asked, own, stream):
     """Return the content, the calls and the finish reason of an answer."""
     if not stream:

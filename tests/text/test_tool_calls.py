@@ -310,6 +310,18 @@ def test_without_plain_json_calls_stand_between_marks_alone():
     assert read(CallReader(Hermes()), text, range(200)) == (OSLO, [TO_ADD])
 
 
+@pytest.mark.parametrize("form", [form for form in ALL if form.closes], ids=lambda form: form.name)
+def test_the_strings_of_an_answer_in_json_hold_no_calls(form):
+    call, called = WAYS[form]("y"), ("time", {"a": "y"})
+    texts = (f'{{"b": "\\"{call}", "c": ["`"]}}', f'{{"b": "{call}', json.dumps({"b": call}))
+    if '"' in call:
+        texts = texts[2:]
+    for text in texts:
+        for cuts in ([], range(len(text)), range(0, len(text), 5), range(1, len(text), 7)):
+            assert read(CallReader(form(), tools=TOOLS, plain=False), text, cuts) == (text, [])
+    assert read(CallReader(form(), tools=TOOLS, plain=False), call, range(200)) == ("", [called])
+
+
 @pytest.mark.parametrize(
     ("form", "name"),
     [

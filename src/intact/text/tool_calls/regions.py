@@ -14,6 +14,7 @@ from intact.text.tool_calls.signatures import Signatures
 _THOUGHTS = {tags.opens: tags.closes for tags in TAGS}
 _CALL, _LIST = r'\{(?=[ \t\r\n]*+(?:"|\Z))', r"\[(?=[ \t\r\n]*+(?:\{|\Z))"
 """The brackets of a call and of a list of calls, by what follows."""
+_STRING_REST = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPAN_MARKS = re.compile(r"`+|\n\r?\n")
 _MOST_UNFINISHED = 64
 """Blocks that are looked at once the text has ended before one of them did: each may have to be read to the end."""
@@ -24,7 +25,8 @@ _GLIMPSE = 256
 class CallRegions:
     """Find calls in a text, of which each call of `find` brings more; what was decided stays so.
 
-    There are none in thoughts, in inline code, and in a fenced block that is not made of calls alone.
+    There are none in thoughts, in inline code, in a fenced block that is not made of calls alone, and in the strings of
+    an answer that has to be JSON.
 
     Parameters
     ----------
@@ -33,7 +35,8 @@ class CallRegions:
     tools : Signatures or None
         The tools that there are.
     plain : bool
-        If true, calls as plain JSON count too, in a fenced block or between tags.
+        If true, calls as plain JSON count too, in a fenced block or between tags; if false and there are tools, the
+        text is calls or an answer in JSON.
     thought : ThinkingTags, optional
         The marks of the thought in which the text begins.
     """
@@ -50,11 +53,13 @@ class CallRegions:
         self.literals = (*begins, *_THOUGHTS.values())
         """Texts of which a part, at the end of the text so far, must not be taken for content."""
         brackets = [_CALL, _LIST] if self._plain is not None else []
-        self._begins = re.compile("|".join(["`+", *map(re.escape, begins), *brackets]))
+        code = '"' if tools is not None and not plain else "`+"
+        self._begins = re.compile("|".join([code, *map(re.escape, begins), *brackets]))
         self._longest = max(map(len, begins))
         self._decided = 0  # counted from the text's beginning, as are the other places
         self._thought = "" if thought is None else thought.closes  # the mark that ends it
         self._fence = 0  # backticks that opened the code that is being read
+        self._in_string = False
         self._span = (-1, 0)  # backticks that may open inline code, and where their end has been looked for
         self._unfinished = 0
         self._block: tuple[int, MarkedBlock | None, UnmarkedBlock | None] | None = None
@@ -62,9 +67,9 @@ class CallRegions:
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
         """Return the first region, or None; the parameters are those of `CallFinder.find`."""
         while True:
-            if self._thought or self._fence:
+            if self._is_hidden:
                 held = self._leave(text, offset, ended)
-                if self._thought or self._fence:
+                if self._is_hidden:
                     return held
             begin = self._begins.search(text, max(0, self._decided - offset))
             if begin is None:  # only a part of a beginning at the end may still become one
@@ -73,6 +78,9 @@ class CallRegions:
             start, place, opening = begin.start(), offset + begin.start(), begin[0]
             if opening in _THOUGHTS:
                 self._thought, self._decided = _THOUGHTS[opening], offset + begin.end()
+                continue
+            if opening == '"':
+                self._in_string, self._decided = True, offset + begin.end()
                 continue
             if opening[0] == "`" and begin.end() == len(text) and not ended:
                 return Region(start, None, [])
@@ -94,9 +102,19 @@ class CallRegions:
             self._decided = place + len(opening)
             self._fence = len(opening) if opening[0] == "`" else 0
 
+    @property
+    def _is_hidden(self) -> bool:
+        """If true, a thought, code or a string is being read."""
+        return bool(self._thought or self._fence or self._in_string)
+
     def _leave(self, text: str, offset: int, ended: bool) -> Region | None:
-        """Look for the end of the thought or code that is being read; return what must be held back while it is not."""
+        """Look for the end of what is hidden; return the part of the text that must be held back until then."""
         at = max(0, self._decided - offset)
+        if self._in_string:
+            end = _STRING_REST.match(text, at).end()  # type: ignore[union-attr]
+            self._in_string = not text.startswith('"', end)
+            self._decided = offset + end + (not self._in_string)
+            return Region(end, None, []) if end < len(text) and not ended else None
         if self._thought:
             found = text.find(self._thought, at)
             if found >= 0:
