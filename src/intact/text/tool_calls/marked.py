@@ -120,10 +120,16 @@ class MarkedBlock:
     def __init__(self, form: ToolCallFormat, tools: Signatures | None, at: int) -> None:
         self._form, self._tools, self._at = form, tools, at
         self._scan: MarkScan | None = None
+        self._state = ScanState.OPEN
         self.end, self.calls = 0, list[ParsedCall]()
 
     def advance(self, text: str, ended: bool) -> ScanState:
         """Go on with a text that has grown at its end; it is whole if it is calls, of whatever tools."""
+        if self._state is ScanState.OPEN:
+            self._state = self._advance(text, ended)
+        return self._state
+
+    def _advance(self, text: str, ended: bool) -> ScanState:
         form = self._form
         if self._scan is None:
             state = _follows(form.begins, text, self._at, ended)
