@@ -5,6 +5,7 @@ import re
 from itertools import pairwise
 from typing import Literal
 
+import httpx
 import jsonschema
 import llguidance
 import openai
@@ -504,6 +505,31 @@ def test_the_closing_mark_in_a_string_ends_neither_call_nor_text(client, more):
         assert [json.loads(arguments) for _, arguments in calls] == [{"text": "a </tool_call> b"}]
         content, calls, finish = told(client, asked, {"intact": {"regex": re.escape(said + said)}}, stream)
         assert (content, calls, finish) == (said + said, [], "stop")
+
+
+def test_all_interfaces_give_the_same_calls_and_texts(client):
+    written = MARKED.replace("a </tool_call> b", "a </tool_call> \\\\ud83d")
+    text = f"<think>{MARKED}</think>\nSo `{MARKED}`: {written}"
+    content, arguments = f"<think>{MARKED}</think>\nSo `{MARKED}`:", {"text": "a </tool_call> \\ud83d"}
+    url, own = str(client.base_url).removesuffix("v1/"), {"regex": re.escape(text)}
+    asked = {"model": "tools", "messages": ASKED["messages"], "intact": own}
+    flat = {"type": "function"} | NOTE["function"]
+    tool = {"name": "note", "input_schema": {"type": "object"} | NOTE["function"]["parameters"]}
+    alone = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+
+    def post(path, body):
+        return httpx.post(url + path, json=body, timeout=60).json()
+
+    said, called = post("v1/messages", asked | alone | {"tools": [tool], "max_tokens": 400})["content"]
+    assert (said["text"], called["name"], called["input"]) == (content, "note", arguments)
+    message = post("api/chat", asked | {"tools": [NOTE], "stream": False})["message"]
+    assert message["content"] == content
+    assert [call["function"]["arguments"] for call in message["tool_calls"]] == [arguments]
+    body = {"model": "tools", "input": ASKED["messages"], "tools": [flat], "intact": own, "parallel_tool_calls": False}
+    said, called = post("v1/responses", body)["output"]
+    assert (said["content"][0]["text"], json.loads(called["arguments"])) == (content, arguments)
+    chat, calls, finish = told(client, ASKED | {"tools": [NOTE], "max_tokens": 400}, {"intact": own}, True)
+    assert (chat, json.loads(calls[0][1]), finish) == (content, arguments, "tool_calls")
 
 
 def test_a_call_with_half_of_a_surrogate_pair_can_be_sent_back(client):
