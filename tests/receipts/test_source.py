@@ -54,3 +54,20 @@ def test_the_time_stands_beside_a_dated_chat_alone(plain, dated):
 def test_a_time_has_one_spelling(dated, now):
     with pytest.raises(ReceiptError, match=r"request\.source\.now must be a time such as"):
         PromptSource("chat", '{"messages": []}', now).encode(dated)
+
+
+CALLING = (
+    "{% for message in messages %}{{ message.content }}"
+    "{% for call in message.tool_calls or [] %}{{ call.function.arguments | tojson }}{% endfor %}{% endfor %}"
+)
+
+
+def test_arguments_as_json_text_are_encoded_once_and_earlier_receipts_keep_their_prompt():
+    calling = Tokenizer.from_gguf(tokenizer_metadata(301) | {"tokenizer.chat_template": CALLING})
+    spelt, turn = '{"city": "Rome"}', {"role": "assistant", "content": ""}
+    turns = [{**turn, "tool_calls": [{"function": {"name": "f", "arguments": one}}]} for one in (spelt, "{broken")]
+    source = PromptSource.of_chat(ChatPrompt(turns), calling)
+    assert calling.decode(source.encode(calling)) == spelt + '"{broken"'
+    assert turns[0]["tool_calls"][0]["function"]["arguments"] is spelt
+    earlier = PromptSource("chat", source.text.replace(spelt, '"{\\"city\\": \\"Rome\\"}"'))
+    assert calling.decode(earlier.encode(calling)) == '"{\\"city\\": \\"Rome\\"}""{broken"'

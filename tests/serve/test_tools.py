@@ -5,6 +5,7 @@ import re
 from itertools import pairwise
 from typing import Literal
 
+import httpx
 import jsonschema
 import llguidance
 import openai
@@ -19,7 +20,8 @@ from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.verify import verify_run
 from intact.serve.requests import ChatRequest, Message, ToolCall, as_turns
-from intact.serve.tools import ToolCallStream, call_grammar
+from intact.serve.tools import ToolCallStream, begun_thought, call_grammar
+from intact.text.thinking import THINK_TAGS
 from intact.text.tool_calls import CallReader
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.harmony import Harmony
@@ -135,7 +137,7 @@ def test_calls_that_were_cut_off_are_not_passed_off_as_all(client):
     asked = ASKED | {"tools": tools, "tool_choice": "required"}
     one = client.chat.completions.create(**asked, parallel_tool_calls=False)
     assert one.choices[0].finish_reason == "tool_calls"
-    length = one.usage.completion_tokens + 1  # the call's, and what would stand before a second one
+    length = one.usage.completion_tokens  # the call's, and what would stand before a second one
     asked |= {"max_tokens": length, "extra_body": {"min_tokens": length}}
     (choice,) = client.chat.completions.create(**asked).choices
     assert (choice.finish_reason, choice.message.content, len(choice.message.tool_calls)) == ("length", None, 1)
@@ -252,7 +254,7 @@ def test_required_calls_are_written_as_the_format_has_them(form, alone):
     opens = form.opens if form.closes else ""
     call = opens + before + '{"city": "Rome", "days": 2}' + after + form.closes
     assert accepted(grammar, call)
-    assert accepted(grammar, f"{call}\n{call}") is (not alone or bool(form.closes))  # which is a stop string
+    assert accepted(grammar, f"{call}\n{call}") is not alone
     assert not accepted(grammar, call.replace("Rome", "Paris"))
     reader = ToolCallStream.of(request, form)
     assert len(reader.push(f"{call}\n{call}")[1] + reader.flush()[1]) == (1 if alone else 2)
@@ -479,3 +481,118 @@ def test_a_real_model_calls_a_tool_of_its_own_accord():
             assert call.function.name == "weather"
             assert json.loads(call.function.arguments) == {"city": "Oslo", "days": 3}
             assert answer.choices[0].finish_reason == "tool_calls"
+
+
+NOTE = {"type": "function", "function": {"name": "note", "parameters": {"properties": {"text": {"type": "string"}}}}}
+MARKED = '<tool_call>\n{"name": "note", "arguments": {"text": "a </tool_call> b"}}\n</tool_call>'
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"parallel_tool_calls": False},
+        {"tool_choice": "auto", "parallel_tool_calls": False},
+    ],
+)
+def test_the_closing_mark_in_a_string_ends_neither_call_nor_text(client, more):
+    asked = ASKED | {"tools": [NOTE]} | more
+    said = "The mark </tool_call> ends a call. "
+    for stream in (False, True):
+        own = {"intact": {"regex": re.escape(said + MARKED)}}
+        content, calls, finish = told(client, asked, own, stream)
+        assert (content, finish) == (said.rstrip(), "tool_calls")
+        assert [json.loads(arguments) for _, arguments in calls] == [{"text": "a </tool_call> b"}]
+        content, calls, finish = told(client, asked, {"intact": {"regex": re.escape(said + said)}}, stream)
+        assert (content, calls, finish) == (said + said, [], "stop")
+
+
+def test_all_interfaces_give_the_same_calls_and_texts(client):
+    written = MARKED.replace("a </tool_call> b", "a </tool_call> \\\\ud83d")
+    text = f"<think>{MARKED}</think>\nSo `{MARKED}`: {written}"
+    content, arguments = f"<think>{MARKED}</think>\nSo `{MARKED}`:", {"text": "a </tool_call> \\ud83d"}
+    url, own = str(client.base_url).removesuffix("v1/"), {"regex": re.escape(text)}
+    asked = {"model": "tools", "messages": ASKED["messages"], "intact": own}
+    flat = {"type": "function"} | NOTE["function"]
+    tool = {"name": "note", "input_schema": {"type": "object"} | NOTE["function"]["parameters"]}
+    alone = {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+
+    def post(path, body):
+        return httpx.post(url + path, json=body, timeout=60).json()
+
+    said, called = post("v1/messages", asked | alone | {"tools": [tool], "max_tokens": 400})["content"]
+    assert (said["text"], called["name"], called["input"]) == (content, "note", arguments)
+    message = post("api/chat", asked | {"tools": [NOTE], "stream": False})["message"]
+    assert message["content"] == content
+    assert [call["function"]["arguments"] for call in message["tool_calls"]] == [arguments]
+    body = {"model": "tools", "input": ASKED["messages"], "tools": [flat], "intact": own, "parallel_tool_calls": False}
+    said, called = post("v1/responses", body)["output"]
+    assert (said["content"][0]["text"], json.loads(called["arguments"])) == (content, arguments)
+    chat, calls, finish = told(client, ASKED | {"tools": [NOTE], "max_tokens": 400}, {"intact": own}, True)
+    assert (chat, json.loads(calls[0][1]), finish) == (content, arguments, "tool_calls")
+
+
+def test_a_call_with_half_of_a_surrogate_pair_can_be_sent_back(client):
+    text = MARKED.replace("a </tool_call> b", r"\ud83d C:\users")
+    asked = ASKED | {"tools": [NOTE]}
+    message = (
+        client.chat.completions.create(**asked, extra_body={"intact": {"regex": re.escape(text)}}).choices[0].message
+    )
+    (call,) = message.tool_calls
+    assert json.loads(call.function.arguments) == {"text": "\ufffd C:\\users"}
+    result = {"role": "tool", "tool_call_id": call.id, "content": "done"}
+    turns = [*ASKED["messages"], message.model_dump(exclude_none=True), result]
+    assert client.chat.completions.create(**(asked | {"messages": turns, "max_tokens": 1})).usage.prompt_tokens
+
+
+def told(client, asked, own, stream):
+    """Return the content, the calls and the finish reason of an answer."""
+    if not stream:
+        choice = client.chat.completions.create(**asked, extra_body=own).choices[0]
+        calls = [(call.function.name, call.function.arguments) for call in choice.message.tool_calls or []]
+        return choice.message.content or "", calls, choice.finish_reason
+    chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, extra_body=own, stream=True)]
+    calls = [call.function for chunk in chunks for call in chunk.delta.tool_calls or []]
+    content = "".join(chunk.delta.content or "" for chunk in chunks)
+    return content, [(call.name, call.arguments) for call in calls], chunks[-1].finish_reason
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "note"}}])
+def test_an_imposed_call_may_hold_its_closing_mark(client, choice):
+    text = {"enum": ["a </tool_call> b"]}
+    tool = {"type": "function", "function": {"name": "note", "parameters": {"type": "object", "properties": {}}}}
+    tool["function"]["parameters"] |= {
+        "properties": {"text": text},
+        "required": ["text"],
+        "additionalProperties": False,
+    }
+    asked = ASKED | {"tools": [tool], "tool_choice": choice, "parallel_tool_calls": False}
+    for stream in (False, True):
+        content, calls, finish = told(client, asked, {}, stream)
+        assert (content, finish) == ("", "tool_calls")
+        assert [json.loads(arguments) for _, arguments in calls] == [{"text": "a </tool_call> b"}]
+
+
+def test_calls_of_a_thought_that_the_prompt_begins_are_text(client):
+    request = ChatRequest.model_validate(ASKED | {"tools": [NOTE]})
+    text = f"Perhaps {MARKED}</think>\n{MARKED}"
+
+    class Ending:
+        def decode(self, tokens, skip_special):
+            return "assistant\n<think>\n"
+
+    assert begun_thought(request, Ending(), []) is THINK_TAGS
+    reader = ToolCallStream.of(request, Hermes(), begun_thought(request, Ending(), []))
+    content, calls = reader.push(text)
+    assert (content, len(calls)) == (f"Perhaps {MARKED}</think>", 1)
+    imposed = ChatRequest.model_validate(ASKED | {"tools": [NOTE], "tool_choice": "required"})
+    assert begun_thought(imposed, Ending(), []) is None
+
+
+@pytest.mark.parametrize(("begun", "calls"), [("<think>Hm,", 0), ("<think>Hm.</think>", 1), ("Hm,", 1)])
+def test_calls_of_a_thought_that_is_continued_are_text(client, begun, calls):
+    turns = [*ASKED["messages"], {"role": "assistant", "content": begun}]
+    own = {"continue_final_message": True, "intact": {"regex": re.escape(f" so {MARKED}")}}
+    content, found, _ = told(client, ASKED | {"tools": [NOTE], "messages": turns}, own, False)
+    assert len(found) == calls
+    assert content == (" so" if calls else f" so {MARKED}")

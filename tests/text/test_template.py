@@ -367,3 +367,12 @@ def test_a_long_conversation_is_within_the_limits() -> None:
     source = "{% for m in messages %}{{ '<' + m.role + '>' + m.content | trim + '</>' }}{% endfor %}"
     turns = [{"role": "user", "content": "word " * 1000}] * 1000
     assert len(render(source, turns)) > 4_000_000
+
+
+def test_a_template_that_joins_arguments_to_texts_gets_them_as_json() -> None:
+    source = (
+        "{% for call in messages[0].tool_calls %}{{ call.function.name + ' ' + call.function.arguments }}{% endfor %}"
+    )
+    for arguments in ({"city": "Öslo"}, '{"city": "Öslo"}'):
+        calls = [{"function": {"name": "f", "arguments": arguments}}]
+        assert render(source, [{"role": "assistant", "tool_calls": calls}]) == 'f {"city": "Öslo"}'

@@ -5,9 +5,10 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from intact.text.thinking import TAGS
 from intact.text.tool_calls import CallReader, ParsedCall, Signatures, ToolSignature, find_format
 from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.deepseek import BEGIN, BETWEEN, END, DeepSeek
@@ -80,13 +81,13 @@ CALLS = {
     '```json\n[{"id": 1, "name" : "exact" ,\n "parameters":\n{"n": 1}}]\n```': ("", [("exact", {"n": 1})]),
     '{ int x; } {"name": "time", "arguments": {}}': ("{ int x; }", [("time", {})]),
     f"<think>{ADD}</think>\n{OSLO}": (f"<think>{ADD}</think>", [TO_OSLO]),
-    "`" + OSLO + "`": ("``", [TO_OSLO]),
 }
 TEXTS = (
     "",
     "Plain { text } [1] with `code` and <tags> \n",
     f"<think>Perhaps {OSLO} ``` or\n</think>\nNo.",
     f"<think>{OSLO}",
+    "`" + OSLO + "`",
     "```python\nadd = " + ADD + "\n```",
     "```json\n" + OSLO + " # three days\n```\n",
     '```json\n{"main": 1}\n```\n',
@@ -148,6 +149,97 @@ def test_what_is_a_call_and_what_is_text(form, text):
     assert read(CallReader(FORMS[form](), tools=TOOLS), text, range(len(text))) == EXPECTED[text]
 
 
+# each format's own way to write a call of the tool `time` with one text as its argument
+WAYS = {
+    Hermes: lambda text: f'<tool_call>{{"name": "time", "arguments": {json.dumps({"a": text})}}}</tool_call>',
+    ToolList: lambda text: f'<tool_calls>[{{"name": "time", "arguments": {json.dumps({"a": text})}}}]</tool_calls>',
+    Seed: lambda text: f"<seed:tool_call>{TAGGED.format(text)}</seed:tool_call>",
+    QwenTags: lambda text: f"<tool_call>{TAGGED.format(text)}</tool_call>",
+    GlmTags: lambda text: f"<tool_call>time\n<arg_key>a</arg_key>\n<arg_value>{text}</arg_value>\n</tool_call>",
+    MiniMax: lambda text: (
+        f'<minimax:tool_call>\n<invoke name="time">\n<parameter name="a">{text}</parameter>\n</invoke>\n'
+        "</minimax:tool_call>"
+    ),
+    GemmaCalls: lambda text: f'<|tool_call>call:time{{a:<|"|>{text}<|"|>}}<tool_call|>',
+    DeepSeek: lambda text: f"{DeepSeek.opens}{BEGIN}time{BETWEEN}{json.dumps({'a': text})}{END}{DeepSeek.closes}",
+    Lfm2Calls: lambda text: f"<|tool_call_start|>[time(a={text!r})]<|tool_call_end|>",
+    OlmoCalls: lambda text: f"<function_calls>\ntime(a={text!r})\n</function_calls>",
+    Mistral: lambda text: f"[TOOL_CALLS] {json.dumps([{'name': 'time', 'arguments': {'a': text}}])}",
+    LlamaJson: lambda text: f"<|python_tag|>{json.dumps({'name': 'time', 'parameters': {'a': text}})}",
+    BareJson: lambda text: json.dumps({"name": "time", "arguments": {"a": text}}),
+}
+TAGGED = "\n<function=time>\n<parameter=a>\n{}\n</parameter>\n</function>\n"
+ALL = sorted(WAYS, key=lambda form: form.name)
+
+
+def read_every_way(form, text, thought=None, tools=TOOLS):
+    """Return what is read from a text, which has to be the same however it is cut in two, or into characters."""
+    found = read(CallReader(form(), tools=tools, thought=thought), text, [])
+    assert read(CallReader(form(), tools=tools, thought=thought), text, range(len(text))) == found
+    for cut in range(0, len(text), max(1, len(text) // 60)):
+        assert read(CallReader(form(), tools=tools, thought=thought), text, [cut]) == found
+    return found
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_the_closing_mark_in_a_string_ends_no_call(form):
+    for mark in (form.closes, "</parameter>", "</function>", "</arg_value>", END, "```", "<think>", "`", "}"):
+        value = f"a{mark}\"b \\\\ c'{mark} d"
+        text = f"So: {WAYS[form](value)} Yes."
+        assert read(CallReader(form(), tools=TOOLS), text, range(900)) == ("So: Yes.", [("time", {"a": value})])
+    value = f"x{form.closes}y"
+    assert read_every_way(form, f"So: {WAYS[form](value)}") == ("So:", [("time", {"a": value})])
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+@pytest.mark.parametrize("tools", [TOOLS, None], ids=["known", "unknown"])
+def test_thoughts_and_code_hold_no_calls(form, tools):
+    call, other = WAYS[form]("x"), WAYS[form]("y")
+    are_read = tools is not None or form.closes
+    called = [("time", {"a": "y"})] if are_read else []
+    for hidden in (
+        f"<think>Perhaps {call}</think>\n",
+        f"<seed:think>{call} or {call}</seed:think>",
+        f"<|channel>thought {call}<channel|>",
+        f"Like `{call}`: ",
+        f"Like ``{call}``, ",
+        f"```json\nSo: {call}\n```\n",
+        f"```python\nx = '{call}'\n```\n",
+        f"````\n```json\n{call}\n```\n````\n",
+    ):
+        expected = (hidden.rstrip() if are_read else hidden + other, called)
+        assert read_every_way(form, hidden + other, tools=tools) == expected
+    for text in (f"<think>So {call}", f"```python\n{call}\n", f"`{call}` and ``{call}``."):
+        assert read_every_way(form, text, tools=tools) == (text, [])
+    for tags in TAGS:
+        assert read_every_way(form, f"So {call}", tags, tools) == (f"So {call}", [])
+        text = f"So {call}{tags.closes}\n"
+        expected = (text.rstrip() if are_read else text + other, called)
+        assert read_every_way(form, text + other, tags, tools) == expected
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_a_block_made_of_calls_alone_is_calls(form):
+    call, called = WAYS[form]("y"), ("time", {"a": "y"})
+    assert read_every_way(form, f"So: ```\n{call}\n``` Yes.") == ("So: Yes.", [called])
+    assert read_every_way(form, f"So:\n```xml\n{call}\n{call}\n```") == ("So:", [called, called])
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_what_is_no_call_hides_no_later_one(form):
+    call, called = WAYS[form]("y"), ("time", {"a": "y"})
+    broken = WAYS[form]("x").replace("x", 'x"', 1)
+    for text in (f"{form.opens} {form.closes}", f"{form.opens}{form.closes}", broken):
+        content, calls = read(CallReader(form(), tools=TOOLS), f"{text}\n\n{call}", range(900))
+        assert calls[-1] == called
+        assert text.strip() in content or len(calls) == 2
+    assert read_every_way(form, f"Don`t.\n\n{call}") == ("Don`t.", [called])
+    assert read_every_way(form, f"Don`t: {call} Yes.") == ("Don`t: Yes.", [called])
+    if form.begins:
+        text = f"The mark {form.opens} begins calls:"
+        assert read_every_way(form, f"{text} {call}") == (text, [called])
+
+
 PARTS = [
     "{",
     "[",
@@ -155,9 +247,11 @@ PARTS = [
     "}",
     '"',
     "```",
+    "``",
     "`",
     "json\n",
     "\n",
+    "\n\n",
     " ",
     "<tool_call>",
     "</tool_call>",
@@ -165,20 +259,23 @@ PARTS = [
     "</tools>",
     "<think>",
     "</think>",
+    "<|channel>thought",
+    "<channel|>",
 ]
 PARTS += [OSLO, ADD, '"name"', ":", ",", ";", "so", "[TOOL_CALLS]", "<|python_tag|>", '{"name": "weather", ', "\\"]
 
 
-@given(
-    st.sampled_from(sorted(FORMS)),
-    st.one_of(st.sampled_from(sorted(EXPECTED)), st.lists(st.sampled_from(PARTS), max_size=12).map("".join)),
-    st.lists(st.integers(0, 200)),
-    st.booleans(),
-    st.booleans(),
-)
-def test_the_result_does_not_depend_on_how_a_text_is_cut(form, text, cuts, alone, plain):
+@given(st.data(), st.sampled_from(ALL), st.booleans(), st.booleans(), st.sampled_from([None, *TAGS]))
+def test_the_result_does_not_depend_on_how_a_text_is_cut(data, form, alone, plain, thought):
+    call = WAYS[form]("`x`")
+    own = [form.opens, form.closes, call, call[: len(call) // 2], call[len(call) // 2 :], WAYS[form](form.closes)]
+    text = data.draw(
+        st.one_of(st.sampled_from(sorted(EXPECTED)), st.lists(st.sampled_from(PARTS + own), max_size=12).map("".join))
+    )
+    cuts = data.draw(st.lists(st.integers(0, 200)))
+
     def made():
-        return CallReader(FORMS[form](), alone, TOOLS, plain)
+        return CallReader(form(), alone, TOOLS, plain, thought)
 
     assert read(made(), text, cuts) == read(made(), text, []) == read(made(), text, range(len(text)))
 
@@ -211,6 +308,18 @@ def test_without_plain_json_calls_stand_between_marks_alone():
     text = f"{OSLO}<tool_call>{ADD}</tool_call>"
     assert read(CallReader(Hermes(), tools=TOOLS, plain=False), text, range(200)) == (OSLO, [TO_ADD])
     assert read(CallReader(Hermes()), text, range(200)) == (OSLO, [TO_ADD])
+
+
+@pytest.mark.parametrize("form", [form for form in ALL if form.closes], ids=lambda form: form.name)
+def test_the_strings_of_an_answer_in_json_hold_no_calls(form):
+    call, called = WAYS[form]("y"), ("time", {"a": "y"})
+    texts = (f'{{"b": "\\"{call}", "c": ["`"]}}', f'{{"b": "{call}', json.dumps({"b": call}))
+    if '"' in call:
+        texts = texts[2:]
+    for text in texts:
+        for cuts in ([], range(len(text)), range(0, len(text), 5), range(1, len(text), 7)):
+            assert read(CallReader(form(), tools=TOOLS, plain=False), text, cuts) == (text, [])
+    assert read(CallReader(form(), tools=TOOLS, plain=False), call, range(200)) == ("", [called])
 
 
 @pytest.mark.parametrize(
@@ -333,6 +442,20 @@ HARMONY_TEXTS = {
     'commentary to=functions.weather json{"city": "Rome"}': ("", [TO_ROME]),
     'commentary to=functions.weather{"city": "Rome"}': ("", [TO_ROME]),
     'analysis to=functions.weather code{"city": "Rome"}': ("", [TO_ROME]),
+    'final to=functions.weather{"city": "Rome"}': ("", [TO_ROME]),
+    'analysisHm.assistantanalysis to=functions.weather code{"city": "Rome"}': ("analysisHm.", [TO_ROME]),
+    f'analysisHm.assistantfinal to=functions.weather{{"city": "Rome"}}assistant{HARMONY_ROME}': (
+        "analysisHm.",
+        [TO_ROME, TO_ROME],
+    ),
+    f"analysisWith {HARMONY_ROME}, perhaps.assistant{HARMONY_ROME}": (
+        f"analysisWith {HARMONY_ROME}, perhaps.",
+        [TO_ROME],
+    ),
+    'commentary to=functions.time <|constrain|>json{"a": "C:\\users <|call|> }"}<|call|>': (
+        "",
+        [("time", {"a": "C:\\users <|call|> }"})],
+    ),
     ' to=functions.weathercommentary json{"city": "Rome"}': ("", [TO_ROME]),
     'analysisHm.assistant to=functions.weathercommentary <|constrain|>json{"city": "Rome"}': ("analysisHm.", [TO_ROME]),
     'commentary to=functions.time <|constrain|>json{"any": [{"a": "}]\\\\"}, "\\"{["]}': (
@@ -347,6 +470,11 @@ HARMONY_PLAIN = (
     f"analysis{OSLO}assistantfinalNo.",
     "analysisSend it to=functions.weather, the assistant to=functions.",
     'analysisLike to=functions.weather {"city": "Rome"} here.',
+    f"analysisI could write {HARMONY_ROME} here.",
+    'analysisI, the assistant to=functions.weather {"city": "Rome"} here.',
+    f"analysisHm.assistantfinalWrite assistant{HARMONY_ROME} there.",
+    f"finalWrite assistant{HARMONY_ROME} there.",
+    f"{OSLO} commentary to=functions.weather",
     'commentary to=functions.weather <|constrain|>json{"city": "Rome"',
     'commentary to=functions.weather <|constrain|>json{"city": Rome}',
     'commentary to=functions.weather <|constrain|>json{"city": "Rome"] }',
@@ -411,10 +539,10 @@ SEED_CALLS = {
     SEED_ROME: [TO_ROME],
     f"\n{SEED_ROME}\n<function=time>\n</function>\n": [TO_ROME, ("time", {})],
     "<function=weather><parameter=city>Rome</parameter><parameter=days>3</parameter></function>": [
-        ("weather", {"city": "Rome", "days": 3})
+        ("weather", {"city": "Rome", "days": "3"})
     ],
     "<function=time><parameter=a>[1, {}]</parameter><parameter=b>\n  if x:\n    y\n</parameter></function>": [
-        ("time", {"a": [1, {}], "b": "  if x:\n    y"})
+        ("time", {"a": "[1, {}]", "b": "  if x:\n    y"})
     ],
     '<function=time><parameter=a>"3"</parameter><parameter=b>007</parameter></function>': [
         ("time", {"a": '"3"', "b": "007"})
@@ -442,7 +570,7 @@ OTHER_TAGS = {
     ),
     '<invoke name="time"><parameter name="a">[1]</parameter><parameter name="b">\nx\n</parameter></invoke>': (
         MiniMax,
-        [("time", {"a": [1], "b": "\nx\n"})],
+        [("time", {"a": "[1]", "b": "\nx\n"})],
     ),
     '<invoke name="time">x</invoke>': (MiniMax, []),
     '<invoke name="time"><parameter name="a">1</invoke>': (MiniMax, []),
@@ -549,3 +677,187 @@ def test_a_long_call_is_read_in_linear_time():
     for start in range(0, len(text), 8):
         assert reader.push(text[start : start + 8]) == ("", [])
     assert reader.push('"}}')[1][0].name == "time"
+
+
+def repeated(unit):
+    return (unit * (40_000 // len(unit) + 1))[:40_000]
+
+
+@pytest.mark.parametrize("form", [Hermes, Lfm2Calls, Seed], ids=lambda form: form.name)
+def test_marks_that_end_nowhere_take_no_longer_than_other_text(form):
+    opens, closes = form.opens, form.closes
+    began = time.process_time()
+    for unit in ("` x", "```", opens, f'{opens}{{"{closes}"', f"{opens}<function=time><parameter=a></parameter>"):
+        text, reader = repeated(unit), CallReader(form(), tools=TOOLS)
+        content, calls = reader.push(text)
+        rest, more = reader.flush()
+        assert (content + rest, calls + more) == (text, [])
+    assert time.process_time() - began < 15
+
+
+SCHEMA = {
+    "type": "object",
+    "$defs": {"size": {"anyOf": [{"$ref": "#/$defs/count"}, {"type": "null"}]}, "count": {"type": "integer"}},
+    "properties": {
+        "zip": {"type": "string"},
+        "count": {"type": "integer"},
+        "ratio": {"type": "number"},
+        "on": {"type": "boolean"},
+        "package": {"type": "object"},
+        "tags": {"items": {"type": "string"}},
+        "size": {"$ref": "#/$defs/size"},
+        "note": {"type": ["string", "null"]},
+        "unit": {"enum": ["1", "2"]},
+        "either": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+        "all": {"allOf": [{"description": "any"}, {"type": "boolean"}]},
+        "loop": {"$ref": "#/properties/loop"},
+        "any": {},
+    },
+}
+TYPED = Signatures([ToolSignature.of("f", SCHEMA)])
+VALUES = [
+    ("zip", "90210", "90210"),
+    ("zip", "1.10", "1.10"),
+    ("zip", '{"name": "x", "version": "1.0"}', '{"name": "x", "version": "1.0"}'),
+    ("zip", "null", "null"),
+    ("zip", "  x", "  x"),
+    ("unit", "1", "1"),
+    ("count", "90210", 90210),
+    ("count", " -3 ", -3),
+    ("count", "3.0", 3),
+    ("count", "3.5", "3.5"),
+    ("count", "9223372036854775807", 9223372036854775807),
+    ("count", "many", "many"),
+    ("count", "9" * 5000, "9" * 5000),
+    ("ratio", "1.10", 1.1),
+    ("ratio", "7", 7),
+    ("ratio", "-2e3", -2000.0),
+    ("ratio", "1e999", "1e999"),
+    ("ratio", "NaN", "NaN"),
+    ("on", "true", True),
+    ("on", "True", True),
+    ("on", "False", False),
+    ("on", "yes", "yes"),
+    ("package", '{"a": [1, true]}', {"a": [1, True]}),
+    ("package", "{'a': [1, True, None]}", {"a": [1, True, None]}),
+    ("package", "[1]", "[1]"),
+    ("package", "{1: 2}", "{1: 2}"),
+    ("package", '{"a": 1', '{"a": 1'),
+    ("tags", '["a", "b"]', ["a", "b"]),
+    ("tags", "['a']", ["a"]),
+    ("tags", "a", "a"),
+    ("size", "3", 3),
+    ("size", "None", None),
+    ("size", "null", None),
+    ("note", "null", None),
+    ("note", "3", "3"),
+    ("either", "3", 3),
+    ("either", "x", "x"),
+    ("all", "true", True),
+]
+TAG_WAYS = {
+    Seed: "<function=f><parameter={}>\n{}\n</parameter></function>",
+    QwenTags: "<function=f><parameter={}>\n{}\n</parameter></function>",
+    GlmTags: "f<arg_key>{}</arg_key><arg_value>{}</arg_value>",
+    MiniMax: '<invoke name="f"><parameter name="{}">{}</parameter></invoke>',
+}
+
+
+@pytest.mark.parametrize("form", TAG_WAYS, ids=lambda form: form.name)
+@pytest.mark.parametrize(("name", "text", "value"), VALUES)
+def test_values_of_tags_are_converted_by_the_schema(form, name, text, value):
+    (call,) = form().read(TAG_WAYS[form].format(name, text), TYPED)
+    assert json.loads(call.arguments) == {name: value}
+    assert type(json.loads(call.arguments)[name]) is type(value)
+
+
+@pytest.mark.parametrize("form", TAG_WAYS, ids=lambda form: form.name)
+@pytest.mark.parametrize("tools", [TYPED, TOOLS, None], ids=["open", "unknown", "none"])
+@pytest.mark.parametrize(
+    ("text", "text_first", "json_first"),
+    [
+        ("90210", "90210", 90210),
+        ("1.10", "1.10", 1.1),
+        ("True", "True", True),
+        ("None", "None", None),
+        ("null", None, None),
+        ('{"a": 1}', '{"a": 1}', {"a": 1}),
+        ("['a']", "['a']", ["a"]),
+        ('"3"', '"3"', '"3"'),
+        ("007", "007", "007"),
+        ("so", "so", "so"),
+    ],
+)
+def test_values_without_a_type_are_what_the_family_takes_them_for(form, tools, text, text_first, json_first):
+    for name in ("any", "loop", "other"):
+        (call,) = form().read(TAG_WAYS[form].format(name, text), tools)
+        assert json.loads(call.arguments) == {name: json_first if form is GlmTags else text_first}
+
+
+@settings(max_examples=40)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const", "properties", "items", "#/", "a"]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_types_are_read_from_any_schema(schema):
+    signature = ToolSignature.of("f", {"properties": {"a": schema}, "$defs": schema})
+    types = signature.types("a")
+    assert types is None or all(isinstance(one, str) for one in types)
+
+
+LONE = [r"\ud83d", r"\udc00", r"\uDBFF", r"\udc00\ud83d"]
+
+
+@pytest.mark.parametrize("lone", LONE)
+def test_half_of_a_surrogate_pair_is_replaced(lone):
+    held, meant = "\ufffd" * lone.count("\\"), f"a{lone}b"
+    texts = {
+        Hermes: f'<tool_call>{{"name": "time", "arguments": {{"{meant}": ["{meant}"]}}}}</tool_call>',
+        BareJson: f'{{"name": "time", "arguments": "{{\\"{meant}\\": [\\"{meant}\\"]}}"}}',
+        LlamaJson: json.dumps({"name": "time", "parameters": f'{{"{meant}": ["{meant}"]}}'}),
+        Lfm2Calls: f"<|tool_call_start|>[time(a={{'{meant}': ['{meant}']}})]<|tool_call_end|>",
+        OlmoCalls: f"<function_calls>time(a={{'{meant}': ['{meant}']}})</function_calls>",
+        GemmaCalls: f'<|tool_call>call:time{{"{meant}": ["{meant}"]}}<tool_call|>',
+        GlmTags: f'<tool_call>time<arg_key>a</arg_key><arg_value>{{"{meant}": ["{meant}"]}}</arg_value></tool_call>',
+        DeepSeek: f'{DeepSeek.opens}{BEGIN}time{BETWEEN}{{"{meant}": ["{meant}"]}}{END}{DeepSeek.closes}',
+        Harmony: f'commentary to=functions.time json{{"{meant}": ["{meant}"]}}',
+    }
+    for form, text in texts.items():
+        reader = CallReader(form(), tools=TOOLS)
+        for call in reader.push(text)[1] + reader.flush()[1]:
+            call.arguments.encode()
+            found = json.loads(call.arguments)
+            json.dumps(found, ensure_ascii=False).encode()
+            expected = {f"a{held}b": [f"a{held}b"]}
+            assert found in (expected, {"a": expected})
+        assert reader.calls == 1
+
+
+def test_surrogate_pairs_and_other_escapes_stay():
+    arguments = r'{"a": "\ud83d\ude00 \\ud83d \u00e9 \/ \n"}'
+    (call,) = Hermes().parse(f'{{"name": "f", "arguments": {json.dumps(arguments)}}}')
+    assert call.arguments == arguments
+    (call,) = Hermes().parse(f'{{"name": "f", "arguments": {arguments}}}')
+    assert json.loads(call.arguments) == {"a": "\U0001f600 \\ud83d é / \n"}
+
+
+@pytest.mark.parametrize("form", ALL, ids=lambda form: form.name)
+def test_a_backslash_that_begins_no_escape_stands_for_itself(form):
+    meant = r"C:\users\{x}\d+"
+    text = WAYS[form]("HERE").replace("HERE", meant)
+    assert read(CallReader(form(), tools=TOOLS), text, range(400)) == ("", [("time", {"a": meant})])
+
+
+def test_raw_strings_of_python_stay():
+    (call,) = Lfm2Calls().parse(r"""[f(a=r"\d\\", b='\d', c="\x41\101\U0001f600\N")]""")
+    assert json.loads(call.arguments) == {"a": "\\d\\\\", "b": "\\d", "c": "AA\U0001f600\\N"}

@@ -102,7 +102,7 @@ class PromptSource:
         if time is None:
             expected = "a time such as 2026-11-20T17:45:00"
             raise ReceiptError(f"request.source.now must be {expected}, got {self.now!r:.60}")
-        return ChatPrompt(messages, given, time).encode(tokenizer, most)
+        return ChatPrompt(messages, given, time, reads_arguments=False).encode(tokenizer, most)
 
 
 def _uses_time(tokenizer: Tokenizer) -> bool:

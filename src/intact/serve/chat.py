@@ -22,7 +22,7 @@ from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
 from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
 from intact.serve.service import Service, in_thread
-from intact.serve.tools import ToolCallStream, call_format, call_grammar, call_stops, prompted, template_tools
+from intact.serve.tools import ToolCallStream, begun_thought, call_format, call_grammar, prompted, template_tools
 from intact.text import ChatPrompt, Tokenizer
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
@@ -203,11 +203,13 @@ async def open_chat(
         schema = request.response_format.required_schema() if request.response_format else None
         grammar = call_grammar(request, schema, form)
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
-        parameters = request.sampling(limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
+        parameters = request.sampling(limit, request.top_logprobs or 0, **constraint)
         source = "tools" if grammar else "response_format" if schema else None
         job = TextJob(prompt, n, parameters, client, own, source, shadow=shadow)
         async with admitted(served, [job], "chat", "messages") as admission:
-            reader = None if form is None else partial(ToolCallStream.of, request, form)
+            reader = None
+            if form is not None:
+                reader = partial(ToolCallStream.of, request, form, begun_thought(request, tokenizer, prompt))
             yield Chat(served, job, admission, reader, bool(request.logprobs))
 
 

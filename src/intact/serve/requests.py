@@ -376,15 +376,8 @@ class TextRequest(BodySampling, LenientForm):
             raise ApiError(400, f"n must be an integer from 1 to {settings.max_choices}, got {n}", "n")
         return n
 
-    def sampling(
-        self, max_tokens: int, top_logprobs: int = 0, stops: Sequence[str] = (), **constraint: Any
-    ) -> SamplingParameters:
+    def sampling(self, max_tokens: int, top_logprobs: int = 0, **constraint: Any) -> SamplingParameters:
         """Return the sampling parameters, with OpenAI's defaults: temperature 1, all tokens.
-
-        Parameters
-        ----------
-        stops : sequence of str
-            Stop strings beside the request's own.
 
         Raises
         ------
@@ -400,8 +393,7 @@ class TextRequest(BodySampling, LenientForm):
         for name in given.keys() & added:
             where = f"intact.{name}"
             raise ApiError(400, f"{where} cannot be combined with calls that have a grammar", where, "unsupported")
-        own_stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        given["stop"] = (*own_stops, *stops)
+        given["stop"] = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         if self.logit_bias:
             given["logit_bias"] = {_token_id(name): bias for name, bias in self.logit_bias.items()}
         try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from intact.serve.chat import Chat
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
+from intact.serve.tools import PROMPT_TAIL
 from intact.text.thinking import THINK_TAGS, ThoughtReader, find_thinking
 
 SWITCH = "enable_thinking"
 """The variable by which chat templates know whether a model should think first."""
 LEVELS = "reasoning_effort"
 """The variable by which templates know how much."""
-_TAIL = 8
-"""Tokens at the end of a prompt in which an opening mark is looked for."""
 
 
 def can_think(source: str) -> bool:
@@ -34,4 +33,4 @@ def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatReq
 def thought_reader(chat: Chat) -> ThoughtReader:
     """Return a reader of the thoughts at the beginning of an answer; some prompts end with their opening mark."""
     form = find_thinking(template_source(chat.served)) or THINK_TAGS
-    return form.reader(chat.served.loaded.tokenizer.decode(chat.job.prompt[-_TAIL:], skip_special=False))
+    return form.reader(chat.served.loaded.tokenizer.decode(chat.job.prompt[-PROMPT_TAIL:], skip_special=False))

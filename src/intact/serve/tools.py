@@ -14,8 +14,9 @@ from typing import Any
 from intact.engine.sampling.grammars import SPACE
 from intact.serve.errors import ApiError
 from intact.serve.identity import new_identifier
-from intact.serve.requests import ChatRequest, NamedTool, Tool
+from intact.serve.requests import ChatRequest, NamedTool, Tool, as_turns
 from intact.text import ChatPrompt, Tokenizer
+from intact.text.thinking import TAGS, ThinkingTags
 from intact.text.tool_calls import (
     CallReader,
     ParsedCall,
@@ -28,6 +29,8 @@ from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_prompt import with_tools
 
+PROMPT_TAIL = 8
+"""Tokens at the end of a prompt in which the opening mark of a thought is looked for."""
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -81,9 +84,29 @@ def single_call(request: ChatRequest) -> bool:
     return request.parallel_tool_calls is False or isinstance(request.tool_choice, NamedTool)
 
 
-def call_stops(request: ChatRequest, form: ToolCallFormat | None) -> tuple[str, ...]:
-    """Return the stop strings beside the request's: the first closing mark, where a second call may not follow."""
-    return (form.closes,) if form is not None and form.closes and single_call(request) else ()
+def imposes_calls(request: ChatRequest) -> bool:
+    """Return whether a text has to be calls."""
+    return request.tool_choice == "required" or isinstance(request.tool_choice, NamedTool)
+
+
+def begun_thought(request: ChatRequest, tokenizer: Tokenizer, prompt: Sequence[int]) -> ThinkingTags | None:
+    """Return the marks of the thought within which a prompt ends; None if it ends in none, or thoughts do not fit.
+
+    A prompt ends with the opening mark where the template writes that, and within a thought where a message of the
+    assistant that has one is continued.
+    """
+    if imposes_calls(request) or not _is_free(request):
+        return None
+    if request.continue_final_message:
+        (turn,) = as_turns(request.messages[-1:])
+        return next((tags for tags in TAGS if tags.is_open(turn["content"])), None)
+    ending = tokenizer.decode(prompt[-PROMPT_TAIL:], skip_special=False).rstrip()
+    return next((tags for tags in TAGS if ending.endswith(tags.opens)), None)
+
+
+def _is_free(request: ChatRequest) -> bool:
+    """Return whether the text needs no format."""
+    return request.response_format is None or request.response_format.type == "text"
 
 
 def signatures(request: ChatRequest) -> Signatures:
@@ -103,10 +126,9 @@ def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: Tool
     mark, a call follows, and once it names a strict function in plain JSON, that function's arguments follow. Arguments
     fit the parameters of their function where a call is required, or the function is strict.
     """
-    choice, tools = request.tool_choice, request.tools or []
+    choice, tools, required = request.tool_choice, request.tools or [], imposes_calls(request)
     if form is None:
         return None
-    required = choice == "required" or isinstance(choice, NamedTool)
     if isinstance(choice, NamedTool):
         tools = [tool for tool in tools if tool.function.name == choice.function.name]
     elif not required and schema is None and not any(tool.function.strict for tool in tools):
@@ -136,10 +158,10 @@ def _call_rules(tools: Sequence[Tool], form: ToolCallFormat, required: bool) -> 
 
 
 def _calls(form: ToolCallFormat, alone: bool) -> str:
-    """Return one or several calls; where a stop string ends the text after the first, the grammar need not."""
-    if form.closes:
-        return f"{json.dumps(form.opens)} call ({json.dumps(chr(10) + form.opens)} call)*"
-    return "call" if alone else f"call ({json.dumps(chr(10))} call)*"
+    """Return one or several calls."""
+    opens = form.opens if form.closes else ""
+    call = f"{json.dumps(opens)} call" if opens else "call"
+    return call if alone else f"{call} ({json.dumps(chr(10) + opens)} call)*"
 
 
 def _text_with_calls(tools: Sequence[Tool], form: ToolCallFormat) -> str:
@@ -171,11 +193,10 @@ class ToolCallStream:
         self._reader, self._alone, self._count = reader, alone, 0
 
     @classmethod
-    def of(cls, request: ChatRequest, form: ToolCallFormat) -> ToolCallStream:
-        """Return a stream of the calls that a request allows."""
-        plain = request.response_format is None or request.response_format.type == "text"
+    def of(cls, request: ChatRequest, form: ToolCallFormat, thought: ThinkingTags | None = None) -> ToolCallStream:
+        """Return a stream of the calls that a request allows; `thought` is of `begun_thought`."""
         alone = single_call(request)
-        return cls(CallReader(form, alone, signatures(request), plain), alone)
+        return cls(CallReader(form, alone, signatures(request), _is_free(request), thought), alone)
 
     def push(self, text: str) -> tuple[str, list[dict[str, Any]]]:
         """Take more text; return what of it is content for certain, and the calls that are complete."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from intact.errors import FormatError, IntactError, ParameterError
 from intact.process import LimitReached, WorkerFailure, WorkerProcess
+from intact.text.tool_calls.base import read_json
 
 Message = Mapping[str, Any]
 """A turn of a conversation: `role`, `content`, and whatever else the template knows."""
@@ -172,7 +174,11 @@ class ChatTemplate:
             "add_generation_prompt": add_generation_prompt,
         }
         values = {name: _plain(value, name) for name, value in given.items()}
-        reply = self._render(values, _parts_of(now or datetime.now()))
+        time = _parts_of(now or datetime.now())
+        reply = self._render(values, time)
+        if "failure" in reply and (texts := _with_arguments(values["messages"], _as_json)) != values["messages"]:
+            other = self._render({**values, "messages": texts}, time)  # DeepSeek's templates join arguments to texts
+            reply = other if "text" in other else reply
         line = f", line {reply['line']}" if reply.get("line") else ""
         if "limit" in reply:
             raise FormatError(f"the chat template of {self._source} was stopped{line}: it {reply['limit']}")
@@ -299,6 +305,48 @@ def _marked(messages: Sequence[Message]) -> list[Message]:
             "the last message cannot be continued: it must be the assistant's, with a text and no calls"
         )
     return [*messages[:-1], {**last, "content": content + _END_MARK}]
+
+
+def with_argument_values(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return messages whose calls have objects as arguments, as templates expect them, and not objects as JSON text.
+
+    OpenAI's form has text, which templates would encode once more. Text that is no object in JSON stays as it is.
+    """
+    return _with_arguments(messages, _as_value)
+
+
+def _as_value(arguments: Any) -> Any:
+    """Return arguments as an object, if they are one as JSON text."""
+    try:
+        value = read_json(arguments) if isinstance(arguments, str) else None
+    except ValueError:
+        return arguments
+    return value if isinstance(value, dict) else arguments
+
+
+def _as_json(arguments: Any) -> Any:
+    """Return arguments as JSON text, if they are an object."""
+    return json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else arguments
+
+
+def _with_arguments(messages: Sequence[Message], change: Callable[[Any], Any]) -> Sequence[Message]:
+    """Return messages with the arguments of their calls changed; the same ones if there are no calls."""
+
+    def changed(call: Any) -> Any:
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping) or "arguments" not in function:
+            return call
+        return {**call, "function": {**function, "arguments": change(function["arguments"])}}
+
+    def in_message(message: Message) -> Message:
+        calls = message.get("tool_calls") if isinstance(message, Mapping) else None
+        return {**message, "tool_calls": list(map(changed, calls))} if isinstance(calls, list | tuple) else message
+
+    if not isinstance(messages, list | tuple) or not any(
+        isinstance(one, Mapping) and one.get("tool_calls") for one in messages
+    ):
+        return messages
+    return list(map(in_message, messages))
 
 
 def _no_text(messages: Sequence[Message]) -> str:

@@ -58,6 +58,10 @@ class ThinkingTags(NamedTuple):
         """The opening mark."""
         return self.opens
 
+    def is_open(self, text: str) -> bool:
+        """Return whether a text ends within thoughts."""
+        return text.rfind(self.opens) > text.rfind(self.closes)
+
     def reader(self, prompt: str = "") -> TagReader:
         """Return the reader of one text, which begins within thoughts if its prompt ends with the opening mark."""
         return TagReader(self, prompt.rstrip().endswith(self.opens))

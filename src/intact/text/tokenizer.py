@@ -12,7 +12,7 @@ from intact.errors import ModelError, ParameterError
 from intact.text.infill import SPELLINGS, InfillTokens
 from intact.text.pairs import PairTemplate, PairTokens
 from intact.text.stream import Detokenizer
-from intact.text.template import ChatTemplate, Message, current, read_time
+from intact.text.template import ChatTemplate, Message, current, read_time, with_argument_values
 from intact.text.thinking import find_thinking
 from intact.text.tool_calls import find_format
 from intact.text.vocabulary import SPECIAL, Tokens, is_panic
@@ -422,12 +422,15 @@ class ChatPrompt:
     Attributes
     ----------
     messages : sequence of mappings
-        The turns, each with `role` and `content`.
+        The turns, each with `role` and `content`. Arguments of calls that are an object as JSON text, as in OpenAI's
+        form, are read, since templates expect the object.
     variables : mapping
         Further variables of the template, such as `tools`; also `add_generation_prompt`, by default true.
     now : datetime
         The time, for a template that writes the date; by default the clock's. A text such as "2026-11-20T17:45:00" is
         read.
+    reads_arguments : bool
+        If false, arguments of calls stay as they are given, as earlier versions rendered them.
 
     Raises
     ------
@@ -438,11 +441,14 @@ class ChatPrompt:
     messages: Sequence[Message]
     variables: Mapping[str, Any] = field(default_factory=dict)
     now: datetime = field(default_factory=current)
+    reads_arguments: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.variables, Mapping):
             raise ParameterError(f"variables must be a mapping such as {{'tools': [...]}}, got {self.variables!r:.60}")
         object.__setattr__(self, "now", read_time(self.now))
+        if self.reads_arguments:
+            object.__setattr__(self, "messages", with_argument_values(self.messages))
 
     def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
         """Return the tokens of the prompt; `most` and errors as for `Tokenizer.encode` and `Tokenizer.render_chat`."""

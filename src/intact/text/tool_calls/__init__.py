@@ -1,9 +1,14 @@
-"""Formats in which models write tool calls: one file each, chosen by the marks that a chat template contains."""
+"""Formats in which models write tool calls: one file each, chosen by the marks that a chat template contains.
+
+The others: `base` (the interface, JSON of models), `reader` (content and calls of a reply in pieces), `regions` (which
+parts of a reply may be calls), `marked` and `blocks` (calls between marks, and others), `scan` (plain JSON as it
+arrives), `signatures` (the tools), `tags` and `pythonic` (parts that formats share), `values` (texts to typed values).
+"""
 
 from __future__ import annotations
 
 from intact.plugins import Registry
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_calls, read_json
+from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments, read_calls, read_json
 from intact.text.tool_calls.reader import CallReader
 from intact.text.tool_calls.signatures import Signatures, ToolSignature
 
@@ -15,6 +20,7 @@ __all__ = [
     "ToolCallFormat",
     "ToolSignature",
     "find_format",
+    "read_arguments",
     "read_calls",
     "read_json",
 ]

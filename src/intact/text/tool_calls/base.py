@@ -6,9 +6,12 @@ import json
 import re
 from abc import ABC, abstractmethod
 from math import isfinite
-from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn, Protocol
 
 from intact.strict_json import is_too_deep
+
+if TYPE_CHECKING:
+    from intact.text.tool_calls.signatures import Signatures
 
 SEPARATORS = re.compile(r"[ \t\r\n]*[,;]?[ \t\r\n]*")
 """Text between two calls that follow each other."""
@@ -26,6 +29,12 @@ def _finite(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant, parse_float=_finite)
+_ESCAPE: Final = re.compile(
+    r"""\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"""
+    r"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|u[0-9a-fA-F]{4}|(?P<none>))"
+)
+"""An escape of JSON; also half of a surrogate pair alone, and a backslash that begins no escape."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class ParsedCall(NamedTuple):
@@ -49,8 +58,29 @@ class Region(NamedTuple):
     calls: list[ParsedCall]
 
 
+class Quotes(NamedTuple):
+    """The marks around a string, in which the closing mark of a call ends nothing.
+
+    Attributes
+    ----------
+    escapes : bool
+        If true, the closing mark is one character, and a backslash takes the meaning from the next one.
+    follows : tuple of str
+        If there are some, the closing mark counts only where one of them follows behind white space: nothing is escaped
+        in such a string, so that it may hold its closing mark.
+    """
+
+    opens: str
+    closes: str
+    escapes: bool = False
+    follows: tuple[str, ...] = ()
+
+
+JSON_STRING: Final = Quotes('"', '"', escapes=True)
+
+
 class CallFinder(Protocol):
-    """Finds calls that do not simply stand between two marks, in one text that arrives in pieces.
+    """Finds the calls in one text that arrives in pieces.
 
     Attributes
     ----------
@@ -88,6 +118,10 @@ class ToolCallFormat(ABC):
     of such models have it as a control token, which is not seen in the text."""
     visible_marks: ClassVar[tuple[str, ...]] = ()
     """Marks that are seen in the text even where the tokenizer has them as control tokens."""
+    begins: ClassVar[tuple[str, ...]] = ()
+    """Texts of which one stands behind the opening mark and white space; none if anything may."""
+    quotes: ClassVar[tuple[Quotes, ...]] = (JSON_STRING,)
+    """The strings between the marks; the closing mark in one of them is a part of the string."""
 
     def fits(self, template: str) -> bool:
         """Return whether the text of a chat template shows tools to the model in this format."""
@@ -96,6 +130,10 @@ class ToolCallFormat(ABC):
     @abstractmethod
     def parse(self, text: str) -> list[ParsedCall]:
         """Return the calls in a text that stood between the marks; none if it is something else."""
+
+    def read(self, text: str, tools: Signatures | None) -> list[ParsedCall]:
+        """Return the same where the tools are known, by whose schemas a format may convert its values."""
+        return self.parse(text)
 
     def finder(self) -> CallFinder | None:
         """Return what finds this format's calls in one text, and then no plain JSON counts; None: its marks do."""
@@ -110,7 +148,10 @@ class ToolCallFormat(ABC):
 
 
 def read_json(text: str) -> Any:
-    """Read JSON that a model wrote; line breaks may stand in strings, as models write code so.
+    r"""Read JSON that a model wrote; line breaks may stand in strings, as models write code so.
+
+    A backslash that begins no escape stands for itself, as in `"C:\users"`, and half of a surrogate pair, which is no
+    character, is read as U+FFFD.
 
     Raises
     ------
@@ -118,6 +159,7 @@ def read_json(text: str) -> Any:
         If it is no JSON, has a number that is not finite, which no JSON could say again, or is nested deeper than is
         read anywhere (`intact.strict_json.MOST_DEPTH`).
     """
+    text = mend_escapes(text)
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -125,6 +167,20 @@ def read_json(text: str) -> Any:
     if is_too_deep(value, text):
         raise ValueError("nested too deep")
     return value
+
+
+def mend_escapes(text: str) -> str:
+    """Return a text of JSON in which each backslash begins an escape, and each escape stands for a character."""
+
+    def mended(found: re.Match[str]) -> str:
+        return r"\ufffd" if found["lone"] else found[0] if found["none"] is None else r"\\"
+
+    return replace_surrogates(_ESCAPE.sub(mended, text))
+
+
+def replace_surrogates(text: str) -> str:
+    """Return a text with U+FFFD for each surrogate, which is no character."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def read_calls(text: str) -> list[ParsedCall]:
@@ -147,6 +203,7 @@ def read_calls(text: str) -> list[ParsedCall]:
 
 
 def _values(text: str) -> list[Any]:
+    text = mend_escapes(text)
     try:
         return [read_json(text)]
     except ValueError:
@@ -176,13 +233,15 @@ def _call(value: Any) -> ParsedCall | None:
 
 def read_arguments(given: Any) -> str | None:
     """Return arguments as JSON: an object, which may be spelt as a string, or nothing; None for anything else."""
+    if isinstance(given, str):
+        given = mend_escapes(given or "{}")
     try:
-        value = read_json(given or "{}") if isinstance(given, str) else {} if given is None else given
+        value = read_json(given) if isinstance(given, str) else {} if given is None else given
     except ValueError:
         return None
     if not isinstance(value, dict):
         return None
-    if given and isinstance(given, str) and _is_strict(given):
+    if isinstance(given, str) and _is_strict(given):
         return given
     return json.dumps(value, ensure_ascii=False)
 

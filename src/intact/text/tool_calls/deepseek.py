@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments
+from intact.text.tool_calls.base import JSON_STRING, ParsedCall, ToolCallFormat, read_arguments
+from intact.text.tool_calls.marked import MarkScan
 
 BEGIN: Final = "<｜tool▁call▁begin｜>"
 END: Final = "<｜tool▁call▁end｜>"
 BETWEEN: Final = "<｜tool▁sep｜>"
-_CALL: Final = re.compile(rf"\s*{BEGIN}(.*?){BETWEEN}(.*?){END}", re.DOTALL)
+_HEAD: Final = re.compile(rf"\s*{BEGIN}(.*?){BETWEEN}", re.DOTALL)
 _FENCED: Final = re.compile(r"([^\n]+)\n```json\n(.*?)\n?```\s*", re.DOTALL)
 
 
@@ -24,19 +25,23 @@ class DeepSeek(ToolCallFormat):
     opens = "<｜tool▁calls▁begin｜>"
     closes = "<｜tool▁calls▁end｜>"
     visible_marks = (opens, closes, BEGIN, BETWEEN, END)
+    begins = (BEGIN,)
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read calls until the text ends; anything else makes the whole text none."""
         found, at = list[ParsedCall](), 0
-        while match := _CALL.match(text, at):
-            name, given = match[1], match[2]
+        while match := _HEAD.match(text, at):
+            scan = MarkScan(END, (JSON_STRING,), match.end())
+            if not scan.advance(text, True):
+                return []
+            name, given = match[1], text[match.end() : scan.at - len(END)]
             if name == "function" and (fenced := _FENCED.fullmatch(given)):
                 name, given = fenced[1], fenced[2]
             arguments = read_arguments(given)
             if arguments is None or not name.strip():
                 return []
             found.append(ParsedCall(name.strip(), arguments))
-            at = match.end()
+            at = scan.at
         return [] if text[at:].strip() else found
 
     def frame(self, name: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Final
 
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments
+from intact.text.tool_calls.base import JSON_STRING, ParsedCall, Quotes, ToolCallFormat, read_arguments
 
 QUOTE: Final = '<|"|>'
 """The mark on both sides of a string, in which nothing is escaped."""
@@ -22,6 +22,8 @@ class GemmaCalls(ToolCallFormat):
     opens = "<|tool_call>"
     closes = "<tool_call|>"
     visible_marks = (opens, closes, QUOTE)
+    begins = ("call:",)
+    quotes = (Quotes(QUOTE, QUOTE), JSON_STRING)
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read one call; arguments may be plain JSON too."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
+from intact.text.tool_calls.base import JSON_STRING, Quotes
 from intact.text.tool_calls.tags import TagCalls
+from intact.text.tool_calls.values import or_json
 
 ARGUMENT: Final = "<arg_key>"
 """The tag of an argument's name."""
@@ -17,8 +19,15 @@ class GlmTags(TagCalls):
     name = "glm"
     opens = "<tool_call>"
     closes = "</tool_call>"
-    call = re.compile(r"\s*([^<>{}\s]+)(\s*(?:<arg_key>|\{).*|\s*)\Z", re.DOTALL)
-    argument = re.compile(r"\s*<arg_key>([^<>]+)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+    opens_call = re.compile(r"\s*([^<>{}\s]+)\s*(?=<arg_key>|\{|\Z)")
+    closes_call = ""
+    opens_value = re.compile(r"\s*<arg_key>([^<>]+)</arg_key>\s*<arg_value>")
+    value = Quotes("<arg_value>", "</arg_value>", follows=(ARGUMENT, closes))
+    quotes = (value, JSON_STRING)
+
+    def untyped(self, value: str) -> Any:
+        """Return the value of JSON that is no string, which the template writes without quotes."""
+        return or_json(value)
 
     def fits(self, template: str) -> bool:
         """Fit templates that show an argument's name as a tag."""

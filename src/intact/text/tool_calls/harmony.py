@@ -6,13 +6,13 @@ import re
 from itertools import product
 from typing import Final
 
-from intact.text.channels import ANALYSIS, COMMENTARY, MESSAGE, channel_mark
+from intact.text.channels import CHANNELS, COMMENTARY, FINAL, MESSAGE, channel_mark
 from intact.text.tool_calls.base import ParsedCall, Region, ToolCallFormat, read_arguments
 
-_CHANNELS: Final = (COMMENTARY, ANALYSIS)
 _RECIPIENT: Final = " to=functions."
 _CONSTRAIN: Final = "<|constrain|>"
-_BEGIN: Final = re.compile(rf"(?:{MESSAGE})?(?:{'|'.join(_CHANNELS)})?{re.escape(_RECIPIENT)}")
+_BEGIN: Final = re.compile(rf"({MESSAGE})?({'|'.join(CHANNELS)})?{re.escape(_RECIPIENT)}")
+_LAST: Final = re.compile(rf"{MESSAGE}{FINAL}")
 _HEADER: Final = re.compile(rf"([A-Za-z0-9_.-]+)(?:\s*{re.escape(_CONSTRAIN)}\s*\w*|\s+\w+)?\s*")
 _HEADER_PART: Final = re.compile(r"[\w.<|>\s-]*")
 _LONGEST_HEADER: Final = 160
@@ -22,14 +22,17 @@ _STRUCTURE: Final = re.compile(r'["{}\[\]]')
 
 
 class Harmony(ToolCallFormat):
-    """A message of the channel `commentary` whose recipient is a function, its arguments a JSON object.
+    """A message whose recipient is a function, its arguments a JSON object.
+
+    A message begins with the text, behind the word `assistant`, or behind a call; what looks like one elsewhere, as in
+    the text of `analysis`, is text, and so is all of a message of the channel `final`, which goes to the end. A call
+    counts on any channel: the documentation gives functions `commentary`, but models also call them on others.
 
     Of the control tokens only `<|constrain|>` is seen in a text, where it ends the name. The others are not, so a text
     has the channel's name behind the word `assistant`, or at its beginning. The recipient may stand before the channel
     too (`assistant to=functions.NAME<|channel|>commentary json`), as the chat template writes earlier calls, and
     `<|constrain|>` may be missing. `<|call|>` ends the model's turn, so a turn of gpt-oss has one call; more are read
-    where they follow. Calls of the channel `analysis` are read as well: the documentation gives it to built-in tools,
-    and does not say if functions are ever called there.
+    where they follow.
     Documentation: the harmony response format (openai/harmony, docs/format.md).
     """
 
@@ -61,29 +64,55 @@ class Harmony(ToolCallFormat):
 class HarmonyCalls:
     """Find calls in a text that arrives in pieces; each character of arguments is looked at once."""
 
-    literals = tuple(message + channel + _RECIPIENT for message, channel in product((MESSAGE, ""), (*_CHANNELS, "")))
+    literals = tuple(message + channel + _RECIPIENT for message, channel in product((MESSAGE, ""), (*CHANNELS, "")))
 
     def __init__(self, form: Harmony) -> None:
         self._form = form
         self._decided = 0  # counted from the text's beginning, as is the place of the scan
         self._scan: tuple[int, _ObjectScan] | None = None
+        self._last_end = 0  # the end of the last call
+        self._is_last = False  # a message of the channel `final` has begun, which goes to the end
 
     def find(self, text: str, offset: int, ended: bool) -> Region | None:
         """Return the first region, or None; the parameters are those of `CallFinder.find`."""
+        if self._is_last:
+            return None
+        last = self._last(text, offset, ended)
         while begin := _BEGIN.search(text, max(0, self._decided - offset)):
             start, rest = begin.start(), text[begin.start() :]
-            bare = begin[0] == _RECIPIENT and offset + start > 0  # no channel, and no message begins: prose
-            end, call = (0, None) if bare else self._read(rest, begin[0], offset + start, ended)
-            if end is None or call is not None:
-                return Region(start, None if end is None else start + end, [] if call is None else [call])
+            if last is not None and start >= last:
+                break
+            is_first = self._last_end >= offset and not text[self._last_end - offset : start].strip()
+            may_be_call = bool(begin[1]) or is_first
+            end, call = self._read(rest, begin, offset + start, ended) if may_be_call else (0, None)
+            if end is None:
+                return Region(start, None, [])
+            if call is not None:
+                self._last_end = offset + start + end
+                return Region(start, start + end, [call])
             self._decided = offset + begin.end()
+        self._is_last = last is not None
         return None
 
-    def _read(self, rest: str, begin: str, place: int, ended: bool) -> tuple[int | None, ParsedCall | None]:
+    def _last(self, text: str, offset: int, ended: bool) -> int | None:
+        """Return where a message of the channel `final` begins that is no call; None if there is none so far."""
+        at = max(0, self._decided - offset)
+        places = [found.span() for found in _LAST.finditer(text, at)]
+        start = len(text) - len(text.lstrip())
+        if offset == 0 and text.startswith(FINAL, start):
+            places.insert(0, (start, start + len(FINAL)))
+        for first, end in places:
+            after = text[end : end + len(_RECIPIENT)]
+            if after != _RECIPIENT and (ended or not _RECIPIENT.startswith(after)):
+                return first
+        return None
+
+    def _read(self, rest: str, begin: re.Match[str], place: int, ended: bool) -> tuple[int | None, ParsedCall | None]:
         """Return the end of a call and the call; no end while more text decides; no call if it is none."""
-        first = rest.find("{", len(begin), len(begin) + _LONGEST_HEADER)
+        length = len(begin[0])
+        first = rest.find("{", length, length + _LONGEST_HEADER)
         if first < 0:
-            header = rest[len(begin) :]
+            header = rest[length:]
             may_go_on = not ended and len(header) < _LONGEST_HEADER and _HEADER_PART.fullmatch(header)
             return (None if may_go_on else 0), None
         if self._scan is None or self._scan[0] != place:
@@ -97,10 +126,10 @@ class HarmonyCalls:
             end += len(closes)
         elif closes.startswith(tail) and not ended:
             return None, None
-        found = self._form.parse(rest[len(begin) : scan.at])
+        found = self._form.parse(rest[length : scan.at])
         name = found[0].name if found else ""
-        if not any(channel in begin for channel in _CHANNELS):  # the recipient stood first, the channel behind it
-            name = next((name.removesuffix(one) for one in _CHANNELS if name.endswith(one)), name)
+        if not begin[2]:  # the recipient stood first, the channel behind it
+            name = next((name.removesuffix(one) for one in CHANNELS if name.endswith(one)), "")
         return end, found[0]._replace(name=name) if name else None
 
 

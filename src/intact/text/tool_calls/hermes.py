@@ -13,6 +13,7 @@ class Hermes(ToolCallFormat):
     name = "hermes"
     opens = "<tool_call>"
     closes = "</tool_call>"
+    begins = ("{", "[")
 
     def fits(self, template: str) -> bool:
         """Fit templates that show no tags of functions or arguments, as Qwen3-Coder's and GLM's do."""

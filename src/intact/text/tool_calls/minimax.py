@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from intact.text.tool_calls.base import JSON_STRING, Quotes
 from intact.text.tool_calls.tags import TagCalls
 
 
@@ -13,8 +14,12 @@ class MiniMax(TagCalls):
     name = "minimax"
     opens = "<minimax:tool_call>"
     closes = "</minimax:tool_call>"
-    call = re.compile(r'\s*<invoke name="([^<>"\s]+)">(.*?)</invoke>', re.DOTALL)
-    argument = re.compile(r'\s*<parameter name="([^<>"]+)">(.*?)</parameter>', re.DOTALL)
+    begins = ("<invoke name=",)
+    opens_call = re.compile(r'\s*<invoke name="([^<>"\s]+)">\s*')
+    closes_call = "</invoke>"
+    opens_value = re.compile(r'\s*<parameter name="([^<>"]+)">')
+    value = Quotes("<parameter name=", "</parameter>", follows=("<parameter name=", closes_call))
+    quotes = (value, JSON_STRING)
 
     def frame(self, name: str) -> tuple[str, str]:
         """Write one call whose arguments are one JSON object, as a schema can impose no tags."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from intact.text.thinking import ThinkingTags
 from intact.text.tool_calls.base import CallFinder, ParsedCall, Region, ToolCallFormat
-from intact.text.tool_calls.plain import PlainCalls
+from intact.text.tool_calls.regions import CallRegions
 from intact.text.tool_calls.signatures import Signatures
 
 
 class CallReader:
     """Read calls from a text that arrives in pieces; the result does not depend on how it was cut.
 
-    A text between the marks that is no call stays text. White space around calls is dropped. A whole call counts even
-    if the text ends before its closing mark.
+    A text between the marks that is no call stays text, and so do calls in thoughts, in inline code, and in a fenced
+    block that holds anything else. White space around calls is dropped. A whole call counts even if the text ends
+    before its closing mark.
 
     Parameters
     ----------
@@ -21,19 +23,26 @@ class CallReader:
         If true, only the first call counts, and the text ends with it.
     tools : Signatures, optional
         The tools that there are. With them only a call of one of them counts, with names of arguments that it takes;
-        and so does a call as plain JSON, in a fenced block, or between tags (`intact.text.tool_calls.plain`).
+        and so does a call as plain JSON, in a fenced block, or between tags (`intact.text.tool_calls.blocks`).
     plain : bool
         If false, calls count between the format's marks alone, where it has marks.
+    thought : ThinkingTags, optional
+        The marks of the thought in which the text begins, if its prompt ended within one.
     """
 
     def __init__(
-        self, form: ToolCallFormat, alone: bool = False, tools: Signatures | None = None, plain: bool = True
+        self,
+        form: ToolCallFormat,
+        alone: bool = False,
+        tools: Signatures | None = None,
+        plain: bool = True,
+        thought: ThinkingTags | None = None,
     ) -> None:
-        self._form, self._alone, self._tools = form, alone, tools
-        self._marked, self._finder = bool(form.closes), form.finder()
-        self._plain: PlainCalls | None = None
-        if tools is not None and self._finder is None and (plain or not self._marked):
-            self._plain = PlainCalls(tools, "" if self._marked else form.opens)
+        self._alone, self._tools = alone, tools
+        own = form.finder()
+        self._plain = tools is not None and own is None and (plain or not form.closes)
+        self._finder: CallFinder = own or CallRegions(form, tools, self._plain, thought)
+        self._opens = own.literals if own else (form.opens,) if form.closes else ()  # they begin calls of the format
         self._held, self._offset = "", 0  # text that is not decided, and where it begins
         self._fresh = False  # nothing was content since the last call
         self.calls = 0
@@ -48,7 +57,7 @@ class CallReader:
         content, calls = self._read(True)
         rest = self._cut(len(self._held))
         left = rest.strip()
-        is_part = not left or any(one.startswith(left) and left != one for one in self._marks())
+        is_part = not left or any(one.startswith(left) and left != one for one in self._opens)
         return content + ("" if self.calls and is_part else rest), calls
 
     def _read(self, ended: bool) -> tuple[str, list[ParsedCall]]:
@@ -71,50 +80,19 @@ class CallReader:
         return content, calls
 
     def _next_region(self, ended: bool) -> Region | None:
-        marked = self._next_marked(ended) if self._finder is None else self._next_found(self._finder, ended)
-        limit = None if marked is None else marked.start
-        plain = None if self._plain is None else self._plain.find(self._held, self._offset, limit, ended)
-        return marked if plain is None else plain
-
-    def _next_found(self, finder: CallFinder, ended: bool) -> Region | None:
-        """Return the first part of the text that the format's own finder takes for calls."""
-        region = finder.find(self._held, self._offset, ended)
+        """Return the first part of the text that is calls, or is none though it looks so."""
+        region = self._finder.find(self._held, self._offset, ended)
         if region is None or self._tools is None or all(map(self._tools.fits, region.calls)):
             return region
         return region._replace(calls=[])
-
-    def _next_marked(self, ended: bool) -> Region | None:
-        """Return the first part of the text between the format's marks."""
-        opens, closes = self._form.opens, self._form.closes
-        start = self._held.find(opens) if self._marked else -1
-        if start < 0:
-            return None
-        end = self._held.find(closes, start)
-        if end < 0 and not ended:
-            return Region(start, None, [])
-        calls = self._form.parse(self._held[start + len(opens) : None if end < 0 else end])
-        if self._tools is not None and not all(map(self._tools.fits, calls)):
-            calls = []
-        if end < 0:
-            return Region(start, len(self._held), calls) if calls else None
-        return Region(start, end + len(closes), calls)
 
     def _certain(self, until: int) -> int:
         """Return how much of the held text is content: not white space, or part of what begins a call, at its end."""
         text = self._held[:until]
         if until == len(self._held):
-            text = text[: len(text) - max(map(self._part, self._literals()), default=0)]
+            text = text[: len(text) - max(map(self._part, self._finder.literals), default=0)]
         text = text.rstrip()
-        return 0 if self._plain is not None and self._fresh and text.strip() in ("", ",", ";") else len(text)
-
-    def _literals(self) -> tuple[str, ...]:
-        return (*self._marks(), *(() if self._plain is None else self._plain.literals))
-
-    def _marks(self) -> tuple[str, ...]:
-        """Return the texts that begin calls of the format."""
-        if self._finder is not None:
-            return self._finder.literals
-        return (self._form.opens,) if self._marked else ()
+        return 0 if self._plain and self._fresh and text.strip() in ("", ",", ";") else len(text)
 
     def _part(self, literal: str) -> int:
         """Return how much of a text the held one ends with."""
@@ -123,7 +101,7 @@ class CallReader:
 
     def _before_call(self, length: int) -> str:
         """Cut the text before a call off; space is dropped, and what separates it from the call before."""
-        separates = self._plain is not None and self._fresh and self._held[:length].strip() in (",", ";")
+        separates = self._plain and self._fresh and self._held[:length].strip() in (",", ";")
         text = self._cut(length).rstrip()
         return "" if separates else text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from intact.text.tool_calls.base import JSON_STRING, Quotes
 from intact.text.tool_calls.tags import TagCalls
 
 FUNCTION: Final = "<function="
@@ -17,8 +18,13 @@ class Seed(TagCalls):
     name = "seed"
     opens = "<seed:tool_call>"
     closes = "</seed:tool_call>"
-    call = re.compile(rf"\s*{FUNCTION}([^<>\s]+)>(.*?)</function>", re.DOTALL)
-    argument = re.compile(r"\s*<parameter=([^<>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
+    begins = (FUNCTION,)
+    opens_call = re.compile(rf"\s*{FUNCTION}([^<>\s]+)>\s*")
+    closes_call = "</function>"
+    opens_value = re.compile(r"\s*<parameter=([^<>\s]+)>")
+    value = Quotes("<parameter=", "</parameter>", follows=("<parameter=", closes_call))
+    quotes = (value, JSON_STRING)
+    trims_lines = True
 
     def frame(self, name: str) -> tuple[str, str]:
         """Write one call whose arguments are one JSON object, as a schema can impose no tags."""

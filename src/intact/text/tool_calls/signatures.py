@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from intact.text.tool_calls.base import ParsedCall
+from intact.text.tool_calls.values import schema_types
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class ToolSignature:
         Arguments that it may have; None if it may have others than the schema lists.
     strict : bool
         If true, the tool's arguments fit its schema exactly: a model is constrained to it once it has written `begins`.
+    schema : mapping
+        The JSON schema of the arguments.
     """
 
     name: str
     required: frozenset[str] = frozenset()
     allowed: frozenset[str] | None = None
     strict: bool = False
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, name: str, parameters: Mapping[str, Any] | None, strict: bool = False) -> ToolSignature:
@@ -39,7 +43,7 @@ class ToolSignature:
         names = [one for one in required if isinstance(one, str)] if isinstance(required, list) else []
         closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
         allowed = frozenset(properties) if closed and isinstance(properties, dict) else frozenset() if closed else None
-        return cls(name, frozenset(names), allowed, strict)
+        return cls(name, frozenset(names), allowed, strict, schema)
 
     @cached_property
     def begins(self) -> str:
@@ -50,6 +54,11 @@ class ToolSignature:
         space = r"[ \t\r\n]*"
         name = re.escape(json.dumps(self.name))
         return f'"name"{space}:{space}{name}{space},{space}"(?:arguments|parameters)"{space}:'
+
+    def types(self, argument: str) -> frozenset[str] | None:
+        """Return the names of the types that the schema allows an argument; None if it leaves them open."""
+        properties = self.schema.get("properties")
+        return schema_types(properties.get(argument), self.schema) if isinstance(properties, dict) else None
 
     def takes(self, names: Iterable[str]) -> bool:
         """Return whether a call may have exactly these arguments."""
@@ -71,6 +80,10 @@ class Signatures:
         """Return whether a call is one of a tool of the request, with arguments of that tool's names."""
         tool = self._tools.get(call.name)
         return tool is not None and tool.takes(json.loads(call.arguments, strict=False))
+
+    def types(self, name: str, argument: str) -> frozenset[str] | None:
+        """Return the types of a tool's argument; None if the schema leaves them open, or there is no such tool."""
+        return self._tools[name].types(argument) if name in self._tools else None
 
     def is_strict(self, name: str) -> bool:
         """Return whether a tool of this name is strict."""

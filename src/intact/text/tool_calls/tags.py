@@ -4,45 +4,71 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from intact.text.tool_calls.base import ParsedCall, ToolCallFormat, read_arguments, read_json
+from intact.text.tool_calls.base import JSON_STRING, ParsedCall, Quotes, ToolCallFormat, read_arguments
+from intact.text.tool_calls.marked import MarkScan, end_of_value
+from intact.text.tool_calls.values import convert, or_null
+
+if TYPE_CHECKING:
+    from intact.text.tool_calls.signatures import Signatures
 
 
 class TagCalls(ToolCallFormat):
-    """Calls of tags; a value that is JSON but no string is taken as such, all others are text."""
+    """Calls of tags. Values are texts, which are converted to the types that the tool's schema allows."""
 
-    call: ClassVar[re.Pattern[str]]
-    """A call: its tool's name, and the tags of its arguments."""
-    argument: ClassVar[re.Pattern[str]]
-    """An argument: its name and its value."""
+    opens_call: ClassVar[re.Pattern[str]]
+    """The beginning of a call, with its tool's name."""
+    closes_call: ClassVar[str]
+    """The mark behind a call; empty if the text ends there."""
+    opens_value: ClassVar[re.Pattern[str]]
+    """The tags before an argument's value, with its name."""
+    value: ClassVar[Quotes]
+    """The marks around a value."""
+    trims_lines: ClassVar[bool] = False
+    """If true, a line break on either side of a value is none of it."""
+
+    def untyped(self, value: str) -> Any:
+        """Return the value of an argument whose type the schema leaves open, as the family's parsers in vLLM do."""
+        return or_null(value)
 
     def parse(self, text: str) -> list[ParsedCall]:
+        """Read calls of tools whose schemas are not known."""
+        return self.read(text, None)
+
+    def read(self, text: str, tools: Signatures | None) -> list[ParsedCall]:
         """Read calls until the text ends; anything else makes the whole text none. Arguments may be one JSON object."""
         found, at = list[ParsedCall](), 0
-        while match := self.call.match(text, at):
-            arguments = self.arguments(match[2])
-            if arguments is None:
+        while match := self.opens_call.match(text, at):
+            read = self._arguments(match[1], text, match.end(), tools)
+            if read is None:
                 return []
+            arguments, at = read
             found.append(ParsedCall(match[1], arguments))
-            at = match.end()
         return [] if text[at:].strip() else found
 
-    def arguments(self, text: str) -> str | None:
-        """Return the arguments between tags as a JSON object; None if something else is there."""
-        if text.lstrip().startswith("{"):
-            return read_arguments(text)
+    def _arguments(self, name: str, text: str, at: int, tools: Signatures | None) -> tuple[str, int] | None:
+        """Return the arguments of a call as a JSON object, and where the call ends; None if something else is there."""
+        if text[at : at + 1] == "{":
+            end = len(text)
+            if self.closes_call:
+                scan = MarkScan(self.closes_call, (JSON_STRING,), at)
+                if not scan.advance(text, True):
+                    return None
+                end = scan.at
+            arguments = read_arguments(text[at : end - len(self.closes_call)])
+            return None if arguments is None else (arguments, end)
         values: dict[str, Any] = {}
-        at = 0
-        while match := self.argument.match(text, at):
-            values[match[1]] = _value(match[2])
-            at = match.end()
-        return None if text[at:].strip() else json.dumps(values, ensure_ascii=False)
-
-
-def _value(text: str) -> Any:
-    try:
-        value = read_json(text)
-    except ValueError:
-        return text
-    return text if isinstance(value, str) else value
+        while match := self.opens_value.match(text, at):
+            end = end_of_value(text, match.end(), self.value)
+            if end < 0:
+                return None
+            value = text[match.end() : end]
+            if self.trims_lines:
+                value = value.removeprefix("\n").removesuffix("\n")
+            types = None if tools is None else tools.types(name, match[1])
+            values[match[1]] = convert(value, types, self.untyped)
+            at = end + len(self.value.closes)
+        at += len(text[at:]) - len(text[at:].lstrip())
+        end = at + len(self.closes_call)
+        return (json.dumps(values, ensure_ascii=False), end) if text.startswith(self.closes_call, at) else None

@@ -11,6 +11,7 @@ class ToolList(ToolCallFormat):
     name = "tool_list"
     opens = "<tool_calls>"
     closes = "</tool_calls>"
+    begins = ("{", "[")
 
     def parse(self, text: str) -> list[ParsedCall]:
         """Read a list of objects or one object; one that is no call makes the whole text none."""

@@ -1,0 +1,131 @@
+"""Values of arguments that a model wrote as text between tags: converted by the tool's schema."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from intact.text.tool_calls.base import read_json
+from intact.text.tool_calls.pythonic import literal, parse_python
+
+_DEEPEST: Final = 16
+"""References and alternatives within each other that are followed in a schema."""
+_KINDS: Final = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", dict: "object"}
+_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.0+)?")
+_WORDS: Final = {"true": True, "True": True, "false": False, "False": False}
+
+
+def schema_types(schema: Any, root: Any, depth: int = 0) -> frozenset[str] | None:
+    """Return the names of the types that a JSON schema allows; None if it leaves them open.
+
+    Parameters
+    ----------
+    root : any
+        The schema in which references (`#/$defs/NAME`) are found.
+    """
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return None
+    if isinstance(kind := schema.get("type"), str | list):
+        return frozenset(one for one in ([kind] if isinstance(kind, str) else kind) if isinstance(one, str)) or None
+    if isinstance(reference := schema.get("$ref"), str):
+        return schema_types(_referred(reference, root), root, depth + 1)
+    values = schema["enum"] if isinstance(schema.get("enum"), list) else [schema["const"]] if "const" in schema else []
+    if values:
+        return frozenset("null" if value is None else _KINDS.get(type(value), "string") for value in values)
+    for name in ("anyOf", "oneOf"):
+        if isinstance(parts := schema.get(name), list) and parts:
+            each = [schema_types(part, root, depth + 1) for part in parts]
+            return None if None in each else frozenset[str]().union(*(one for one in each if one))
+    for part in schema["allOf"] if isinstance(schema.get("allOf"), list) else ():
+        if types := schema_types(part, root, depth + 1):
+            return types
+    return frozenset({"object"}) if "properties" in schema else frozenset({"array"}) if "items" in schema else None
+
+
+def _referred(reference: str, root: Any) -> Any:
+    """Return the part of a schema to which a reference within it leads; None if there is none."""
+    path, found = reference.removeprefix("#").strip("/"), root
+    for name in path.split("/") if path else ():
+        found = found.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found if reference.startswith("#") else None
+
+
+def convert(text: str, types: frozenset[str] | None, otherwise: Callable[[str], Any]) -> Any:
+    """Return the value that a text stands for; the text itself if it is of none of the types.
+
+    Where several types fit, the first counts of null, integer, number, boolean, object or array, string.
+
+    Parameters
+    ----------
+    types : frozenset of str or None
+        The types that the schema allows; None if it says nothing.
+    otherwise : callable
+        Returns the value where the schema says nothing.
+    """
+    if types is None:
+        return otherwise(text)
+    word = text.strip()
+    if "null" in types and word in ("null", "None"):
+        return None
+    if types & {"integer", "number"} and (number := _number(word, "number" in types)) is not None:
+        return number
+    if "boolean" in types and word in _WORDS:
+        return _WORDS[word]
+    if types & {"object", "array"}:
+        value = structure(word)
+        if ("object" if isinstance(value, dict) else "array") in types and value is not None:
+            return value
+    return text
+
+
+def _number(word: str, any_number: bool) -> int | float | None:
+    """Return a number of JSON, or None if it is none; `1.0` is an integer."""
+    if _INTEGER.fullmatch(word) and len(word) < 64 and not (any_number and "." in word):
+        return int(word.partition(".")[0])
+    try:
+        value = read_json(word)
+    except ValueError:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and (any_number or isinstance(value, int)) else None
+
+
+def structure(text: str) -> Any:
+    """Return the object or list that a text is, in JSON or as Python writes it; None if it is none."""
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return read_json(text)
+    except ValueError:
+        pass
+    try:
+        (statement,) = parse_python(text).body
+        value = literal(statement.value) if isinstance(statement, ast.Expr) else None
+        json.dumps(value, allow_nan=False)
+        return value
+    except ValueError:
+        return None
+
+
+def or_null(text: str) -> Any:
+    """Return a text, or None for the word null: so do the parsers of Qwen3-Coder, Seed-OSS and MiniMax M2 in vLLM."""
+    return None if text.strip().lower() == "null" else text
+
+
+def or_json(text: str) -> Any:
+    """Return the value of a text that is JSON but no string, or a value as Python writes it: so GLM-4.5's in vLLM.
+
+    A string of JSON stays as it is, quotes included: the template writes strings without quotes.
+    """
+    word = text.strip()
+    if word in ("null", "None"):
+        return None
+    if word in _WORDS:
+        return _WORDS[word]
+    if (number := _number(word, True)) is not None:
+        return number
+    value = structure(word)
+    return text if value is None else value
