@@ -10,7 +10,6 @@ import pytest
 
 from intact.bench.shapes import tokenizer_metadata
 from intact.serve.apis.anthropic.content import Content
-from intact.text.thinking import THINK_TAGS
 from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE
 from support.patience import PATIENCE
@@ -588,8 +587,8 @@ def test_a_token_of_a_stream_takes_few_calls(tiny_path):
 
 def test_each_block_ends_before_the_next_begins():
     content = Content()
-    content.thoughts = THINK_TAGS.reader()
-    happening = content.add_text("<think>a") + content.add_text("b</think>c") + content.add_call("f", '{"x": 1}')
+    happening = content.add_text("a", True) + content.add_text("b", True) + content.add_text("c")
+    happening += content.add_call("f", '{"x": 1}')
     happening += content.add_text("d") + content.end()
     assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in happening] == [
         *[("start", 0), ("delta", 0), ("delta", 0), ("stop", 0)],

@@ -224,8 +224,8 @@ def test_thinking_is_a_variable_of_the_template(server, send):
         whole = send("/api/chat", body)
         assert whole["prompt_eval_count"] == wanted["usage"]["prompt_tokens"]
         message = whole["message"]
-        text = message["thinking"] if think else message["content"]
-        assert text.strip() == wanted["choices"][0]["message"]["content"].strip()
+        text, field = (message["thinking"], "reasoning_content") if think else (message["content"], "content")
+        assert text == wanted["choices"][0]["message"][field]
     plain = openai_chat(server, "thinks", messages=TURNS, max_tokens=8)
     body = {"model": "thinks", "messages": TURNS, "options": {"num_predict": 8}, "stream": False}
     assert send("/api/chat", body)["message"]["content"] == plain["choices"][0]["message"]["content"]

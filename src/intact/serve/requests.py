@@ -70,6 +70,7 @@ class Message(Form):
     tool_calls: Many[ToolCall] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
 
@@ -83,9 +84,8 @@ class Message(Form):
         """
         turn: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role}
         turn["content"] = self._text(f"{where}.content")
-        for name in ("name", "tool_call_id", "reasoning_content"):
-            if (value := getattr(self, name)) is not None:
-                turn[name] = value
+        given = {"name": self.name, "tool_call_id": self.tool_call_id, "reasoning_content": self._thoughts(where)}
+        turn |= {name: value for name, value in given.items() if value is not None}
         if self.tool_calls:
             turn["tool_calls"] = [
                 {
@@ -97,10 +97,18 @@ class Message(Form):
             ]
         return turn
 
+    def _thoughts(self, where: str) -> str | None:
+        """Return the thoughts before the message, under either of the names that servers give them."""
+        thoughts = {self.reasoning_content, self.reasoning} - {None}
+        if len(thoughts) > 1:
+            message = f"{where}.reasoning differs from {where}.reasoning_content: give one of them"
+            raise ApiError(400, message, f"{where}.reasoning")
+        return next(iter(thoughts), None)
+
     def _text(self, where: str) -> str:
         if isinstance(self.content, str):
             return self.content
-        if self.content is None and self.tool_calls is None:
+        if self.content is None and self.tool_calls is None and self._thoughts(where) is None:
             raise ApiError(400, f"{where} is missing", where, "missing_field")
         texts = []
         for i, part in enumerate(self.content or ()):

@@ -81,6 +81,11 @@ def single_call(request: ChatRequest) -> bool:
     return request.parallel_tool_calls is False or isinstance(request.tool_choice, NamedTool)
 
 
+def calls_required(request: ChatRequest) -> bool:
+    """Return true if the text has to be calls, or one call."""
+    return request.tool_choice == "required" or isinstance(request.tool_choice, NamedTool)
+
+
 def call_stops(request: ChatRequest, form: ToolCallFormat | None) -> tuple[str, ...]:
     """Return the stop strings beside the request's: the first closing mark, where a second call may not follow."""
     return (form.closes,) if form is not None and form.closes and single_call(request) else ()
@@ -106,7 +111,7 @@ def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: Tool
     choice, tools = request.tool_choice, request.tools or []
     if form is None:
         return None
-    required = choice == "required" or isinstance(choice, NamedTool)
+    required = calls_required(request)
     if isinstance(choice, NamedTool):
         tools = [tool for tool in tools if tool.function.name == choice.function.name]
     elif not required and schema is None and not any(tool.function.strict for tool in tools):
