@@ -22,7 +22,7 @@ from intact.serve.methods import check_suffix
 from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
 from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
-from intact.serve.service import Service, in_thread
+from intact.serve.service import Service, in_thread, text_length
 from intact.serve.thinking import MakeReader, can_think, template_source, thought_readers, thought_tokens
 from intact.serve.tools import (
     ToolCallStream,
@@ -309,7 +309,7 @@ def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
     return {"token": spelling.decode(errors="replace"), "logprob": logprob / LOGPROB_SCALE, "bytes": list(spelling)}
 
 
-async def encode_prompt(served: Served, request: ChatRequest, most: int | None = None) -> list[int]:
+async def encode_prompt(served: Served, request: ChatRequest, most: int) -> list[int]:
     """Return the tokens of a conversation's prompt; `most` as of `Tokenizer.encode`.
 
     Raises
@@ -326,11 +326,12 @@ async def _encode_shadow(served: Served, request: ChatRequest, most: int) -> lis
 
 
 async def _encode(
-    served: Served, request: ChatRequest, turns: list[dict[str, Any]], most: int | None, field: str
+    served: Served, request: ChatRequest, turns: list[dict[str, Any]], most: int, field: str
 ) -> list[int]:
     tokenizer = served.loaded.tokenizer
-    conversation = _conversation(request, turns, template_tools(request, call_format(request, tokenizer)))
-    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), field)
+    tools = template_tools(request, call_format(request, tokenizer))
+    conversation, length = _conversation(request, turns, tools), text_length([turns, tools])
+    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), field, length)
 
 
 def _conversation(request: ChatRequest, turns: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> ChatPrompt:
