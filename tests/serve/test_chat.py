@@ -123,3 +123,16 @@ def test_models(client):
         client.models.retrieve("huge")
     assert raised.value.param == "model"
     assert "tiny" in raised.value.message
+
+
+def test_a_number_above_zero_is_never_read_as_zero_where_zero_is_none(client):
+    """Clients ask for the likeliest token by a tiny `top_p`; the tiny model's are unlike each other in probability."""
+    asked = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8}
+    greedy = client.chat.completions.create(**asked, temperature=0).choices[0].message.content
+    assert client.chat.completions.create(**asked, temperature=1, top_p=1e-9).choices[0].message.content == greedy
+    for name in ("typical_p", "repetition_penalty"):
+        texts = [client.chat.completions.create(**asked, extra_body={name: value}) for value in (1e-9, 1e-6)]
+        assert texts[0].choices == texts[1].choices
+    for wrong in (0, -1e-9):
+        with pytest.raises(openai.BadRequestError, match=r"top_p must lie in \(0, 1\]"):
+            client.chat.completions.create(**asked, top_p=wrong)

@@ -134,6 +134,22 @@ SAME = {
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
         {"messages": [{"role": "user", "content": "a\nb"}]},
     ),
+    "a last turn that is empty": (
+        {"messages": [*QUESTION, {"role": "assistant", "content": ""}]},
+        {},
+    ),
+    "a last turn without blocks": (
+        {"messages": [*QUESTION, {"role": "assistant", "content": []}]},
+        {},
+    ),
+    "a last turn of an empty block": (
+        {"messages": [*QUESTION, {"role": "assistant", "content": [{"type": "text", "text": ""}]}]},
+        {},
+    ),
+    "a system prompt and a turn of the system": (
+        {"system": "Be brief.", "messages": [{"role": "system", "content": "Be kind."}, *QUESTION]},
+        {"messages": [{"role": "system", "content": "Be brief.\nBe kind."}, *QUESTION]},
+    ),
     "turns of one role": (
         {"messages": [{"role": "user", "content": text} for text in "ab"]},
         {"messages": [{"role": "user", "content": "a\nb"}]},
@@ -293,8 +309,8 @@ def test_tokens_are_counted_as_they_are_read(server):
     for more in ({}, {"tool_choice": {"type": "none"}}, {"tools": None}, {"system": None}):
         counted = post(server, asked | more, "/v1/messages/count_tokens").json()
         assert counted == {"input_tokens": ask(server, **asked | more)["usage"]["input_tokens"]}
-    long = [{"role": "user", "content": "word " * 3000}]
-    assert post(server, asked | {"messages": long}, "/v1/messages/count_tokens").json()["input_tokens"] > 3000
+    long = [{"role": "user", "content": "word " * 1000}]
+    assert post(server, asked | {"messages": long}, "/v1/messages/count_tokens").json()["input_tokens"] > 1024
     refused = post(server, asked | {"intact": {"receipt": True}}, "/v1/messages/count_tokens")
     assert "intact.receipt has no effect" in refused.json()["error"]["message"]
     refused = post(server, asked | {"messages": long, "max_tokens": 1})
@@ -399,6 +415,9 @@ BAD = {
     "messages[0].role: input should be 'user'": {"messages": [{"role": "king", "content": "x"}]},
     "messages[0].content is missing": {"messages": [{"role": "user"}]},
     "messages[0].content has no blocks": {"messages": [{"role": "user", "content": []}]},
+    "messages[1].content has no blocks": {
+        "messages": [*QUESTION, {"role": "assistant", "content": []}, {"role": "user", "content": "So?"}]
+    },
     "messages[0].content[0].type: this model reads text": {"messages": [{"role": "user", "content": [IMAGE]}]},
     "got 'image'": {
         "messages": [
@@ -413,7 +432,7 @@ BAD = {
     "messages[0].content[0].type is missing": {"messages": [{"role": "user", "content": [{}]}]},
     "messages[0].content[0] must be a JSON object, got 3": {"messages": [{"role": "user", "content": [3]}]},
     "messages[0].content[0]: a turn of role user has no tool_use": {"messages": [{"role": "user", "content": [USE]}]},
-    "the last message cannot be continued": {"messages": [*QUESTION, {"role": "assistant", "content": ""}]},
+    "the last message cannot be continued": {"messages": [*QUESTION, {"role": "assistant", "content": [USE]}]},
     "this server keeps no conversations": {"thread": {"type": "create"}},
     "unknown field: temprature": {"temprature": 1},
     "unknown field: stop": {"stop": ["x"]},

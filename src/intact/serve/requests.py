@@ -12,7 +12,7 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.evaluate.predicted import LEVEL
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.forms import Count, Form, Many, Number, Rounded, few, parse_json
+from intact.serve.forms import Count, Form, Many, Number, Positive, Rounded, few, parse_json
 from intact.serve.identity import new_seed
 from intact.serve.leniency import LenientForm
 from intact.serve.settings import ServerSettings
@@ -206,7 +206,10 @@ Value = bool | int | Number | str
 def _sampling_form(place: str) -> type[Form]:
     """Return a form of the sampling parameters that requests have in one place, none of which must be given."""
     types: dict[str, Any] = {"integer": int, "decimal": Rounded, "flag": bool, "text": str}
-    chosen = {name: (types[one.kind] | None, None) for name, one in DEFINITIONS.items() if one.http == place}
+    above = {name: Positive for name, one in DEFINITIONS.items() if one.above and one.low == 0}
+    chosen = {
+        name: (above.get(name, types[one.kind]) | None, None) for name, one in DEFINITIONS.items() if one.http == place
+    }
     return create_model("SamplingForm", __base__=Form, **chosen)  # type: ignore[call-overload, no-any-return]
 
 
