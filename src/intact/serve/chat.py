@@ -284,7 +284,7 @@ async def open_chat(
         if limit is None:
             limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
         schema = request.response_format.required_schema() if request.response_format else None
-        grammar = call_grammar(request, schema, form)
+        grammar = None if form is None else await in_thread(lambda: call_grammar(request, schema, form))
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
         parameters = request.sampling(limit, request.top_logprobs or 0, call_stops(request, form), **constraint)
         source = "tools" if grammar else "response_format" if schema else None

@@ -93,6 +93,7 @@ def _renamed(error: ApiError) -> ApiError:
     """Return an error of the chat with the field's name of this interface."""
     param = error.param or ""
     name = re.sub(r"^(tools\[\d+\]|tool_choice)\.function", r"\1", param)
+    name = re.sub(r"^(tools\[\d+\])\.parameters", r"\1.input_schema", name)
     first = re.match(r"\w*", param)
     if first is not None and first[0] in _NAMES:
         name = _NAMES[first[0]]
