@@ -441,6 +441,11 @@ BAD = {
     "stop_sequences[0] is empty": {"stop_sequences": [""]},
     "stop_sequences: list should have at most 16": {"stop_sequences": ["x"] * 17},
     "two tools have the same name": {"tools": [TIME, TIME]},
+    "tools[0].input_schema.properties.x: not cannot be imposed": {
+        "model": "tools",
+        "tools": [TIME | {"input_schema": {"type": "object", "properties": {"x": {"not": {}}}}}],
+        "tool_choice": {"type": "any"},
+    },
     "tools[0].type: input should be 'custom'": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
     "tools[0].name: string should match": {"tools": [TIME | {"name": "no spaces"}]},
     "tools[0].input_schema is missing": {"tools": [{"name": "f"}]},
