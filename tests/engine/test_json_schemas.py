@@ -115,7 +115,7 @@ def test_definitions_that_nothing_uses_are_not_looked_at(tiny: Tokenizer) -> Non
 
 
 def test_a_property_that_contradicts_a_pattern_is_refused_at_the_start(tiny: Tokenizer) -> None:
-    both = {"properties": {"abc": {"type": "integer"}}, "patternProperties": {"^a..$": {"type": "string"}}}
+    both: dict[str, Any] = {"properties": {"abc": {"type": "integer"}}, "patternProperties": {"^a..$": {"type": "string"}}}
     for schema, place in ((both, "json_schema"), ({"items": both}, "json_schema.items")):
         with pytest.raises(ParameterError, match="its name matches a pattern") as raised:
             start(tiny, schema)

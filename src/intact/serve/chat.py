@@ -209,7 +209,7 @@ class Chat:
 
 
 class _ReadPart(NamedTuple):
-    """What of a text became certain: its parts, each with true if it is thoughts, and the calls behind them."""
+    """The certain part of a text: pieces, each with true if it is thoughts, and the calls after them."""
 
     parts: list[tuple[bool, str]]
     calls: list[dict[str, Any]]

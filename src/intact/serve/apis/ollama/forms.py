@@ -27,7 +27,7 @@ _FIELDS = {known: theirs for theirs, known in OPTIONS.items()} | {
 }
 """Fields of requests by the names that messages of errors have to have."""
 _NAMES = re.compile(r"\b(?:" + "|".join(_FIELDS) + r")\b")
-_SAID = ("content", "reasoning_content", "tool_calls")
+_CONTENTS = ("content", "reasoning_content", "tool_calls")
 """Fields of a turn of the assistant, all of which are empty if it says nothing."""
 LATEST = ":latest"
 
@@ -182,7 +182,7 @@ class OllamaChatRequest(TextForm):
         """
         fields = self.as_fields(service)
         turns = [message.as_fields(f"messages[{i}]") for i, message in enumerate(self.messages or [])]
-        if turns[1:] and turns[-1]["role"] == "assistant" and not any(turns[-1][name] for name in _SAID):
+        if turns[1:] and turns[-1]["role"] == "assistant" and not any(turns[-1][name] for name in _CONTENTS):
             del turns[-1]
         tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
         unfinished = {"continue_final_message": True} if turns and turns[-1]["role"] == "assistant" else {}
