@@ -115,7 +115,10 @@ def test_definitions_that_nothing_uses_are_not_looked_at(tiny: Tokenizer) -> Non
 
 
 def test_a_property_that_contradicts_a_pattern_is_refused_at_the_start(tiny: Tokenizer) -> None:
-    both: dict[str, Any] = {"properties": {"abc": {"type": "integer"}}, "patternProperties": {"^a..$": {"type": "string"}}}
+    both: dict[str, Any] = {
+        "properties": {"abc": {"type": "integer"}},
+        "patternProperties": {"^a..$": {"type": "string"}},
+    }
     for schema, place in ((both, "json_schema"), ({"items": both}, "json_schema.items")):
         with pytest.raises(ParameterError, match="its name matches a pattern") as raised:
             start(tiny, schema)
@@ -128,3 +131,10 @@ def test_a_property_that_contradicts_a_pattern_is_refused_at_the_start(tiny: Tok
                 jsonschema.validate(json.loads(text), schema)
     never = {"type": "object", "properties": {"abc": False}, "patternProperties": {"^a..$": {"type": "string"}}}
     assert start(tiny, never)
+
+
+def test_the_innermost_place_that_cannot_be_compiled_is_named() -> None:
+    bad = {"type": "string", "pattern": "(?=a)b"}
+    schema = {"type": "object", "properties": {"a": {"items": bad}}, "required": ["a"]}
+    assert constraints.fault(schema, "it").startswith("it.properties.a.items: in the regex")
+    assert constraints.fault({"properties": {"a": {"type": "string"}}}, "it") == ""

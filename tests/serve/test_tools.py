@@ -338,7 +338,7 @@ def test_a_method_refuses_what_it_would_not_be_shown(client):
                 "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "what"}}}],
                 "tool_choice": "required",
             },
-            "tools",
+            "tools[0].function.parameters",
         ),
         (
             {"tools": [TIME], "tool_choice": "required", "extra_body": {"intact": {"grammar": 'start: "a"'}}},
@@ -354,7 +354,7 @@ def test_a_method_refuses_what_it_would_not_be_shown(client):
         ),
         (
             {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "w"}}}]},
-            "tools",
+            "tools[0].function.parameters",
         ),
     ],
     ids=str,
@@ -377,6 +377,14 @@ def test_a_schema_that_cannot_be_imposed_is_refused_by_tool_and_property(client)
         assert message.startswith("tools[1].function.parameters.properties.tags: uniqueItems cannot be imposed")
         assert message.endswith("(the tool is tag)")
     assert client.chat.completions.create(**asked, tools=[WEATHER, other]).choices  # nothing is imposed
+    either = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
+    several = {"$defs": {"n": either}, "type": "object", "properties": {"n": {"anyOf": [{"$ref": "#/$defs/n"}]}}}
+    other["function"] = {"name": "count", "parameters": several}
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(**asked, tools=[WEATHER, other], tool_choice="required")
+    assert raised.value.param == "tools[1].function.parameters"
+    assert raised.value.body["message"].startswith("tools[1].function.parameters.properties.n.anyOf[0]: oneOf ")
+    assert raised.value.body["message"].endswith("(the tool is count)")
     function = {"type": "function", "name": "tag", "parameters": lacking}
     with pytest.raises(openai.BadRequestError) as raised:
         client.responses.create(model="tools", input="Tag.", tools=[function], tool_choice="required")

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from intact.engine.completion import Chunk, Completion
+from intact.errors import ConstraintError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
@@ -30,6 +31,7 @@ from intact.serve.tools import (
     call_grammar,
     call_stops,
     calls_required,
+    name_fault,
     prompted,
     template_tools,
 )
@@ -292,10 +294,15 @@ async def open_chat(
         if thoughts is None:
             is_bound = schema is not None or calls_required(request)
             thoughts = can_think(template_source(served)) and not is_bound
-        async with admitted(served, [job], "chat", "messages") as admission:
-            reader = None if form is None else partial(ToolCallStream.of, request, form)
-            apart = thought_readers(served, request, prompt) if thoughts else None
-            yield Chat(served, job, admission, reader, apart, bool(request.logprobs))
+        reader = None if form is None else partial(ToolCallStream.of, request, form)
+        apart = thought_readers(served, request, prompt) if thoughts else None
+        try:
+            async with admitted(served, [job], "chat", "messages") as admission:
+                yield Chat(served, job, admission, reader, apart, bool(request.logprobs))
+        except ApiError as error:
+            if error.param == "tools" and not isinstance(error.__cause__, ConstraintError):
+                await in_thread(partial(name_fault, request, error))
+            raise
 
 
 def token_logprobs(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:

@@ -149,6 +149,15 @@ def _imposed(tool: Tool, where: str, required: bool) -> Tool:
     return tool.model_copy(update={"function": function.model_copy(update={"parameters": parameters})})
 
 
+def name_fault(request: ChatRequest, error: ApiError) -> None:
+    """Name the tool at fault, and the place in its schema, in an error of the grammar of all calls."""
+    for i, tool in enumerate(request.tools or []):
+        where = f"tools[{i}].function.parameters"
+        if found := constraints.fault(tool.function.parameters or {}, where):
+            error.param, error.message = where, f"{found} (the tool is {tool.function.name})"
+            return
+
+
 def _schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
     try:
         return constraints.imposed(schema, where)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 TRIED: Final = 1024
 """Limit on the constraints of a tokenizer whose trial is remembered."""
+PARTS: Final = 100
+"""Limit on the parts of a schema that are looked at for the one that cannot be compiled."""
 AHEAD: Final = 64
 """Limit on the matchers that are made ahead."""
 SECONDS: Final = 0.1
@@ -213,6 +216,24 @@ def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
                 "both schemas; change one of them"
             )
     return changed
+
+
+def fault(schema: Mapping[str, Any], where: str) -> str:
+    """Return the place in a schema at which the compiler fails, and why; "" if it does not, or the schema is large.
+
+    Only for a schema that is known to fail quickly: it is not tried out first.
+    """
+    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    parts = list(islice(json_schemas.reached(schema, where), PARTS))
+    for place, part in sorted(parts, key=lambda one: -len(one[0])):
+        try:
+            text = json_schemas.as_text({**shared, **part})
+            made = grammars.matcher(grammars.byte_tokenizer(), "json_schema", text, grammars.LIMITS)
+        except ValueError:
+            continue
+        if made.is_error():
+            return f"{place}{_reason(made, 'json_schema')}"
+    return ""
 
 
 @lru_cache(16)

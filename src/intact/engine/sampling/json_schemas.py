@@ -62,7 +62,7 @@ def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
         If the compiler lacks a keyword, naming its place.
     """
     changed: dict[str, Any] = _without_annotations(schema)
-    for place, part in _reached(changed, where):
+    for place, part in reached(changed, where):
         if lacking := next((name for name in NEUTRAL if name in part), None):
             raise ParameterError(
                 f"{place}: {lacking} cannot be imposed on a text; leave it out and check the value yourself"
@@ -77,7 +77,7 @@ def contradictions(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str,
     compiler refuses such a schema.
     """
     shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
-    for place, part in _reached(schema, where):
+    for place, part in reached(schema, where):
         properties, patterns = part.get("properties"), part.get("patternProperties")
         if isinstance(properties, Mapping) and isinstance(patterns, Mapping) and properties and patterns:
             names = [name for name, one in properties.items() if one is not False]
@@ -124,7 +124,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _reached(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def reached(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the parts of a schema that say something of a value, with their places; definitions where they are used."""
     waiting, used = [(where, schema)], set[str]()
     while waiting:
