@@ -12,9 +12,10 @@ THINKS = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n"
     "</think>\n\n{% endif %}{{ m.content }}"
     "{% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}{{ '' if tools is defined else '' }}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ALWAYS = THINKS.replace("assistant\n{% endif %}{{", "assistant\n<think>\n{% endif %}{{")
+ALWAYS = THINKS.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+CALLS = "{% if tools %}{{ tools | tojson }}<tool_call>{% endif %}" + THINKS
 QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
 TEXT = "<think>\nHm, air?\n</think>\n\nAir."
 
@@ -23,7 +24,7 @@ TEXT = "<think>\nHm, air?\n</think>\n\nAir."
 def server(tiny_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("thinking")
     paths = {"tiny": tiny_path}
-    for name, template in (("thinks", THINKS), ("always", ALWAYS)):
+    for name, template in (("thinks", THINKS), ("always", ALWAYS), ("calls", CALLS)):
         metadata = {"tokenizer.chat_template": template}
         paths[name] = write_tiny(folder / f"{name}.gguf", "qwen3", context=2048, metadata=metadata)
     with running(paths) as there:
@@ -76,6 +77,20 @@ def test_thoughts_are_apart_where_the_template_knows_them(client, model, text, t
         count = answer.usage.completion_tokens_details.reasoning_tokens
         assert bool(count) == bool(thoughts)
         assert (count < answer.usage.completion_tokens) == bool(content)
+
+
+def test_thoughts_calls_and_text_are_told_apart(client):
+    text = '<think>\nHm.\n</think>\n\nI look. <tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    asked = forced(text, model="calls", tools=[tool])
+    answer = client.chat.completions.create(**asked)
+    message = answer.choices[0].message
+    assert (message.reasoning_content, message.content) == ("Hm.", "I look.")
+    assert [call.function.name for call in message.tool_calls] == ["look"]
+    assert streamed(client, **asked) == ("Hm.", "I look.", answer.usage)
+    tokens = client.chat.completions.create(**asked, logprobs=True).choices[0].logprobs.content
+    count = answer.usage.completion_tokens_details.reasoning_tokens
+    assert "".join(entry.token for entry in tokens[count:]).startswith("I look. <tool_call>")
 
 
 def test_tokens_of_thoughts_are_those_before_the_answer(client):

@@ -226,22 +226,22 @@ class _ReplyReader:
     def push(self, text: str) -> _ReadPart:
         """Take more text; return what is certain."""
         text, calls = (text, []) if self._calls is None else self._calls.push(text)
-        return self._split(text, calls, bool(calls))
+        return _ReadPart(self._split(text), calls)
 
     def flush(self) -> _ReadPart:
         """Return what was held back, once nothing more will come."""
         text, calls = ("", []) if self._calls is None else self._calls.flush()
-        return self._split(text, calls, True)
+        parts = self._split(text)
+        return _ReadPart(parts if self._thoughts is None else parts + self._thoughts.flush(), calls)
 
     def finish(self, finish: str) -> str:
         """Return why the text ended, as of `ToolCallStream.finish`."""
         return finish if self._calls is None else self._calls.finish(finish)
 
-    def _split(self, text: str, calls: list[dict[str, Any]], ended: bool) -> _ReadPart:
-        if self._thoughts is None:
-            return _ReadPart([(False, text)] if text else [], calls)
-        parts = self._thoughts.push(text) if text else []
-        return _ReadPart(parts + (self._thoughts.flush() if ended else []), calls)
+    def _split(self, text: str) -> list[tuple[bool, str]]:
+        if not text:
+            return []
+        return [(False, text)] if self._thoughts is None else self._thoughts.push(text)
 
 
 @asynccontextmanager
