@@ -1,6 +1,8 @@
 """Quantising a model: the same digest however it is run, resumed where it stopped, refused before any work."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from intact.formats import open_checkpoint
 from intact.models import build_program
 from intact.models.program import Gather
 from intact.numerics.integers import INTEGER
-from intact.quantizing import Calibration, quantize
+from intact.quantizing import Calibration, pipeline, quantize
 from intact.quantizing.calibration import Collector, _second_moments, products, read_statistics, write_statistics
+from intact.quantizing.pipeline import RECORD
 from support.folders import write_encoder, write_folder
 from support.tiny import write_tiny
 from support.variants import VARIANTS
@@ -286,3 +289,71 @@ def test_second_moments_of_many_rows_are_exact() -> None:
     exact = [[sum(int(a) * int(b) for a, b in rows[:, [i, j]].tolist()) for j in range(2)] for i in range(2)]
     assert _second_moments(rows).tolist() == exact
     assert _second_moments(rows[::-1]).tolist() == exact
+
+
+def cut_at(stage: str, done: int) -> Callable[[str, int, int], None]:
+    """Return a progress that is broken off at a point."""
+
+    def cut(found: str, at: int, total: int) -> None:
+        if (found, at) == (stage, done):
+            raise KeyboardInterrupt
+
+    return cut
+
+
+def test_a_run_that_was_cut_before_it_did_anything_hinders_no_other(model: Path, tmp_path: Path) -> None:
+    out, work = tmp_path / "out", tmp_path / "out.partial"
+    with pytest.raises(KeyboardInterrupt):
+        quantize(model, out, "int3-16", progress=cut_at("quantize", 0))
+    assert [path.name for path in work.iterdir()] == [RECORD]
+    assert quantize(model, out, "int4-32").spec.startswith("nearest:int4-32")
+    for leftover in ((), ("quantization.json.0123456789abcdef.part",), ("a.weight.0123456789abcdef.part",)):
+        shutil.rmtree(out)
+        work.mkdir()
+        for name in leftover:
+            (work / name).write_text("{")
+        quantize(model, out, "int4-32")
+        assert not work.exists()
+
+
+def test_a_run_that_was_cut_at_its_very_end_leaves_nothing_that_hinders(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, work = tmp_path / "out", tmp_path / "out.partial"
+    remove = pipeline._remove_work
+
+    def cut(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "_remove_work", cut)
+    with pytest.raises(KeyboardInterrupt):
+        quantize(model, out, "int3-16")
+    assert out.exists()
+    assert work.exists()
+    monkeypatch.setattr(pipeline, "_remove_work", remove)
+    with pytest.raises(ParameterError, match="exists already"):
+        quantize(model, out, "int3-16")
+    assert not work.exists()
+
+
+def test_a_folder_of_other_files_is_never_removed(model: Path, tmp_path: Path) -> None:
+    work = tmp_path / "out.partial"
+    work.mkdir()
+    (work / "notes.txt").write_text("mine")
+    with pytest.raises(ParameterError, match=r"work of another run: delete it"):
+        quantize(model, tmp_path / "out", "int4-32")
+    assert (work / "notes.txt").read_text() == "mine"
+
+
+def test_work_of_another_run_or_version_is_named_by_what_differs(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        quantize(model, tmp_path / "out", "int3-16", progress=cut_at("quantize", 2))
+    with pytest.raises(ParameterError, match="another run, which differs in spec: delete it"):
+        quantize(model, tmp_path / "out", "int4-32")
+    with monkeypatch.context() as patched:
+        patched.setattr(intact, "__version__", "0.0.1")
+        with pytest.raises(ParameterError, match="another run, which differs in package: delete it"):
+            quantize(model, tmp_path / "out", "int3-16")
+    assert quantize(model, tmp_path / "out", "int3-16").path.exists()

@@ -159,6 +159,15 @@ def test_thoughts(messages):
     assert messages.create(**own | {"messages": turns}).usage.input_tokens > last.usage.input_tokens
 
 
+def test_a_last_turn_that_is_empty_changes_nothing(messages):
+    plain = messages.create(**ASKED)
+    for content in ("", []):
+        turns = [*ASKED["messages"], {"role": "assistant", "content": content}]
+        assert messages.create(**ASKED | {"messages": turns}).content == plain.content
+        with messages.stream(**ASKED | {"messages": turns}) as stream:
+            assert stream.get_final_text() == plain.content[0].text
+
+
 def test_errors_are_those_of_the_client(server, messages):
     for more, error in [
         ({"model": "other"}, anthropic.NotFoundError),

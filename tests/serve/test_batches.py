@@ -160,6 +160,15 @@ def test_a_bad_file_is_refused_before_anything_is_done(storing, lines):
     assert raised.value.param == "input_file_id"
 
 
+def test_a_batch_has_as_many_requests_as_it_may_and_no_more(storing, monkeypatch):
+    monkeypatch.setattr(openai_batches, "MOST", 3)
+    with official(storing) as client:
+        assert start(client, [line(i) for i in range(3)]).request_counts.total == 3
+        with pytest.raises(openai.BadRequestError, match="a batch has at most 3 requests") as raised:
+            start(client, [line(i) for i in range(4)])
+    assert raised.value.param == "input_file_id"
+
+
 @pytest.fixture(scope="module")
 def storing(tiny_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("storing")

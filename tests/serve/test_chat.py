@@ -123,3 +123,58 @@ def test_models(client):
         client.models.retrieve("huge")
     assert raised.value.param == "model"
     assert "tiny" in raised.value.message
+
+
+def test_a_number_above_zero_is_never_read_as_zero_where_zero_is_none(client):
+    """Clients ask for the likeliest token by a tiny `top_p`; the tiny model's are unlike each other in probability."""
+    asked = {"model": "tiny", "messages": MESSAGES, "max_tokens": 8}
+    greedy = client.chat.completions.create(**asked, temperature=0).choices[0].message.content
+    assert client.chat.completions.create(**asked, temperature=1, top_p=1e-9).choices[0].message.content == greedy
+    for name in ("typical_p", "repetition_penalty"):
+        texts = [client.chat.completions.create(**asked, extra_body={name: value}) for value in (1e-9, 1e-6)]
+        assert texts[0].choices == texts[1].choices
+    for wrong in (0, -1e-9):
+        with pytest.raises(openai.BadRequestError, match=r"top_p must lie in \(0, 1\]"):
+            client.chat.completions.create(**asked, top_p=wrong)
+
+
+def listed(answer):
+    """The tokens of each choice with log-probabilities, of a whole answer or a stream."""
+    if hasattr(answer, "choices"):
+        return [[entry.token for entry in choice.logprobs.content] for choice in answer.choices]
+    found = {}
+    for chunk in answer:
+        for choice in chunk.choices:
+            found.setdefault(choice.index, []).extend(
+                entry.token for entry in (choice.logprobs.content if choice.logprobs else [])
+            )
+    return [found[index] for index in sorted(found)]
+
+
+@pytest.mark.parametrize("stop", ["b c", "c def", [" c", "f"], "no such", "ab"])
+def test_log_probabilities_are_those_of_the_text_without_its_stop_string(client, stop):
+    own = {"intact": {"regex": "ab c defg"}}
+    asked = {"model": "tiny", "messages": MESSAGES, "max_tokens": 20, "stop": stop, "logprobs": True, "n": 2}
+    whole = client.chat.completions.create(**asked, extra_body=own)
+    contents = [choice.message.content for choice in whole.choices]
+    for content, tokens in zip(contents, listed(whole), strict=True):
+        text = "".join(tokens)
+        assert text.startswith(content)
+        assert len(text[: -len(tokens[-1])] if tokens else "") < max(len(content), 1)  # the last one begins within it
+    assert listed(client.chat.completions.create(**asked, extra_body=own, stream=True)) == listed(whole)
+    if stop == "no such":
+        assert ["".join(tokens) for tokens in listed(whole)] == ["ab c defg"] * 2
+
+
+def test_an_uncertain_token_that_the_text_lacks_is_not_listed(client, library):
+    prompt = library.tokenizer.encode_chat(MESSAGES)
+    for bound in (0.5, 0.02, 0.01):
+        (made,) = library.generate([prompt], max_tokens=20, stop_below=bound)[0]
+        kept = made.tokens[: -1 if made.finish == "uncertain" else None]
+        wanted = [list(library.tokenizer.token_bytes(token)) for token in kept]
+        asked = {"model": "tiny", "messages": MESSAGES, "max_tokens": 20, "temperature": 0, "logprobs": True}
+        own = {"extra_body": {"intact": {"stop_below": bound}}}
+        (choice,) = client.chat.completions.create(**asked, **own).choices
+        assert [entry.bytes for entry in choice.logprobs.content] == wanted
+        chunks = [one for chunk in client.chat.completions.create(**asked, **own, stream=True) for one in chunk.choices]
+        assert [entry.bytes for one in chunks if one.logprobs for entry in one.logprobs.content] == wanted

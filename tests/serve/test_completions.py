@@ -156,6 +156,20 @@ def test_bad_requests_name_the_field(client, more, param):
     assert raised.value.param == param
 
 
+def test_log_probabilities_are_those_of_the_text_without_its_stop_string(client):
+    asked = {"model": "tiny", "prompt": "So", "max_tokens": 20, "stop": "c def", "logprobs": 1, "n": 2, "echo": True}
+    own = {"extra_body": {"intact": {"regex": "ab c defg"}}}
+    whole = client.completions.create(**asked, **own)
+    texts, logprobs, _ = joined(client.completions.create(**asked, **own, stream=True), 2)
+    for choice, text, entries in zip(whole.choices, texts, logprobs, strict=True):
+        assert choice.text == text == "Soab "
+        told = choice.logprobs
+        spelt = "".join(told.tokens)
+        assert spelt.startswith(text)
+        assert len(spelt) - len(told.tokens[-1]) < len(text)  # the last one begins within the text
+        assert entries == list(zip(told.tokens, told.token_logprobs, told.top_logprobs, told.text_offset, strict=True))
+
+
 def test_tokens_and_back(server, client, library):
     text = "Grüße, <|im_start|> 🐻"
     answer = httpx.post(server.url + "/tokenize", json={"model": "tiny", "prompt": text}).json()

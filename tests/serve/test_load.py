@@ -16,7 +16,9 @@ from intact.numerics.sampling import branch_key, make_sampling
 from intact.serve.admission import AdmissionControl
 from intact.serve.errors import ApiError
 from intact.serve.models import Loading, Models
+from intact.serve.service import LONG as LONG_TEXT
 from intact.serve.settings import ServerSettings
+from intact.text import Tokenizer
 from support.patience import PATIENCE
 from support.serving import running
 
@@ -221,10 +223,10 @@ def test_a_reader_that_reads_nothing_is_left(narrow):
         narrow.settle(lambda: not narrow.connections)
 
 
-def test_a_reader_that_reads_nothing_of_a_whole_answer_is_left(tiny_path, tmp_path):
+def test_a_reader_that_reads_nothing_of_a_whole_answer_is_left(endless_path, tmp_path):
     """Be it a file, or JSON."""
     size = 300_000
-    with running({"tiny": tiny_path}, state=tmp_path, stall_seconds=0.5) as there:
+    with running({"tiny": endless_path}, state=tmp_path, stall_seconds=0.5) as there:
         with httpx.Client(base_url=there.url, timeout=PATIENCE) as client:
             sent = {"files": {"file": ("x", b"x" * size)}, "data": {"purpose": "batch"}}
             name = client.post("/v1/files", **sent).json()["id"]
@@ -238,6 +240,62 @@ def test_a_reader_that_reads_nothing_of_a_whole_answer_is_left(tiny_path, tmp_pa
                 while part := connection.recv(1 << 16):
                     length += len(part)
                 assert 0 < length < size
+
+
+def test_long_texts_wait_for_each_other_and_nothing_else_does(tiny_path, monkeypatch):
+    begun, may_end, encode = [], threading.Event(), Tokenizer.encode
+
+    def slow(self, text, *arguments, **options):
+        if len(text) >= LONG_TEXT:
+            begun.append(len(text))
+            may_end.wait(PATIENCE)
+        return encode(self, text[:8], *arguments, **options)
+
+    monkeypatch.setattr(Tokenizer, "encode", slow)
+    words = "a " * LONG_TEXT
+    bodies = [
+        ("/tokenize", {"model": "tiny", "prompt": words}),
+        ("/tokenize", {"model": "tiny", "messages": [{"role": "user", "content": words}]}),
+        ("/v1/messages/count_tokens", {"model": "tiny", "messages": [{"role": "user", "content": words}]}),
+        ("/v1/completions", {"model": "tiny", "prompt": words}),
+        ("/v1/chat/completions", {"model": "tiny", "messages": [{"role": "user", "content": words}]}),
+    ]
+
+    async def ask(server):
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
+            waiting = [asyncio.create_task(client.post(path, json=body)) for path, body in 4 * bodies]
+            try:
+                while not begun:
+                    await asyncio.sleep(0.002)
+                assert (await client.post("/v1/chat/completions", json=SHORT)).status_code == 200
+            finally:
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+
+    with running({"tiny": tiny_path}) as there:
+        asyncio.run(ask(there))
+        there.settle(lambda: not there.connections)
+        may_end.set()
+        there.settle(there.idle)
+    assert len(begun) == 1
+
+
+def test_texts_that_cannot_fit_the_context_are_refused_before_they_are_read(tiny_path, monkeypatch):
+    conversation = {"messages": [{"role": "user", "content": "a " * 20_000}], "model": "tiny"}
+    with running({"tiny": tiny_path}) as there:
+        for path, body, field in (
+            ("/tokenize", {"prompt": "a " * 20_000}, "prompt"),
+            ("/tokenize", conversation, "messages"),
+            ("/v1/chat/completions", conversation, "messages"),
+        ):
+            refused = httpx.post(there.url + path, json=body, timeout=PATIENCE)
+            assert refused.status_code == 400
+            assert refused.json()["error"]["param"] == field
+            assert refused.json()["error"]["code"] == "context_length_exceeded"
+        refused = httpx.post(there.url + "/v1/messages/count_tokens", json=conversation, timeout=PATIENCE)
+        assert refused.status_code == 400
+        assert "does not fit the context of 1024 tokens" in refused.json()["error"]["message"]
 
 
 def test_models_share_a_cap_of_memory(tiny_path):

@@ -10,7 +10,6 @@ import pytest
 
 from intact.bench.shapes import tokenizer_metadata
 from intact.serve.apis.anthropic.content import Content
-from intact.text.thinking import THINK_TAGS
 from serve.test_overhead import FEW, MANY, STREAMS, Calls
 from serve.test_tools import OPENS, PARAMETERS, TEMPLATE
 from support.patience import PATIENCE
@@ -134,6 +133,22 @@ SAME = {
     "blocks": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
         {"messages": [{"role": "user", "content": "a\nb"}]},
+    ),
+    "a last turn that is empty": (
+        {"messages": [*QUESTION, {"role": "assistant", "content": ""}]},
+        {},
+    ),
+    "a last turn without blocks": (
+        {"messages": [*QUESTION, {"role": "assistant", "content": []}]},
+        {},
+    ),
+    "a last turn of an empty block": (
+        {"messages": [*QUESTION, {"role": "assistant", "content": [{"type": "text", "text": ""}]}]},
+        {},
+    ),
+    "a system prompt and a turn of the system": (
+        {"system": "Be brief.", "messages": [{"role": "system", "content": "Be kind."}, *QUESTION]},
+        {"messages": [{"role": "system", "content": "Be brief.\nBe kind."}, *QUESTION]},
     ),
     "turns of one role": (
         {"messages": [{"role": "user", "content": text} for text in "ab"]},
@@ -294,8 +309,8 @@ def test_tokens_are_counted_as_they_are_read(server):
     for more in ({}, {"tool_choice": {"type": "none"}}, {"tools": None}, {"system": None}):
         counted = post(server, asked | more, "/v1/messages/count_tokens").json()
         assert counted == {"input_tokens": ask(server, **asked | more)["usage"]["input_tokens"]}
-    long = [{"role": "user", "content": "word " * 3000}]
-    assert post(server, asked | {"messages": long}, "/v1/messages/count_tokens").json()["input_tokens"] > 3000
+    long = [{"role": "user", "content": "word " * 1000}]
+    assert post(server, asked | {"messages": long}, "/v1/messages/count_tokens").json()["input_tokens"] > 1024
     refused = post(server, asked | {"intact": {"receipt": True}}, "/v1/messages/count_tokens")
     assert "intact.receipt has no effect" in refused.json()["error"]["message"]
     refused = post(server, asked | {"messages": long, "max_tokens": 1})
@@ -400,6 +415,9 @@ BAD = {
     "messages[0].role: input should be 'user'": {"messages": [{"role": "king", "content": "x"}]},
     "messages[0].content is missing": {"messages": [{"role": "user"}]},
     "messages[0].content has no blocks": {"messages": [{"role": "user", "content": []}]},
+    "messages[1].content has no blocks": {
+        "messages": [*QUESTION, {"role": "assistant", "content": []}, {"role": "user", "content": "So?"}]
+    },
     "messages[0].content[0].type: this model reads text": {"messages": [{"role": "user", "content": [IMAGE]}]},
     "got 'image'": {
         "messages": [
@@ -414,7 +432,7 @@ BAD = {
     "messages[0].content[0].type is missing": {"messages": [{"role": "user", "content": [{}]}]},
     "messages[0].content[0] must be a JSON object, got 3": {"messages": [{"role": "user", "content": [3]}]},
     "messages[0].content[0]: a turn of role user has no tool_use": {"messages": [{"role": "user", "content": [USE]}]},
-    "the last message cannot be continued": {"messages": [*QUESTION, {"role": "assistant", "content": ""}]},
+    "the last message cannot be continued": {"messages": [*QUESTION, {"role": "assistant", "content": [USE]}]},
     "this server keeps no conversations": {"thread": {"type": "create"}},
     "unknown field: temprature": {"temprature": 1},
     "unknown field: stop": {"stop": ["x"]},
@@ -423,6 +441,11 @@ BAD = {
     "stop_sequences[0] is empty": {"stop_sequences": [""]},
     "stop_sequences: list should have at most 16": {"stop_sequences": ["x"] * 17},
     "two tools have the same name": {"tools": [TIME, TIME]},
+    "tools[0].input_schema.properties.x: not cannot be imposed": {
+        "model": "tools",
+        "tools": [TIME | {"input_schema": {"type": "object", "properties": {"x": {"not": {}}}}}],
+        "tool_choice": {"type": "any"},
+    },
     "tools[0].type: input should be 'custom'": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
     "tools[0].name: string should match": {"tools": [TIME | {"name": "no spaces"}]},
     "tools[0].input_schema is missing": {"tools": [{"name": "f"}]},
@@ -588,8 +611,8 @@ def test_a_token_of_a_stream_takes_few_calls(tiny_path):
 
 def test_each_block_ends_before_the_next_begins():
     content = Content()
-    content.thoughts = THINK_TAGS.reader()
-    happening = content.add_text("<think>a") + content.add_text("b</think>c") + content.add_call("f", '{"x": 1}')
+    happening = content.add_text("a", True) + content.add_text("b", True) + content.add_text("c")
+    happening += content.add_call("f", '{"x": 1}')
     happening += content.add_text("d") + content.end()
     assert [(event["type"].removeprefix("content_block_"), event["index"]) for event in happening] == [
         *[("start", 0), ("delta", 0), ("delta", 0), ("stop", 0)],

@@ -10,10 +10,12 @@ from pydantic import BaseModel
 
 ollama = pytest.importorskip("ollama", reason="needs ollama (extra test)")
 
+from serve.test_ollama_http import OWN_DEFAULTS  # noqa: E402
 from serve.test_tools import OPENS, TEMPLATE  # noqa: E402
 from support.serving import running  # noqa: E402
 from support.tiny import tokenizer_metadata, write_tiny  # noqa: E402
 
+KNOWN = OWN_DEFAULTS.keys() & ollama.Options.model_fields.keys()
 TURNS = [{"role": "user", "content": "Why is the sky blue?"}]
 OPTIONS = {"seed": 5, "temperature": 0.9, "num_predict": 16}
 FIELDS = {"seed": 5, "temperature": 0.9, "max_tokens": 16}
@@ -65,6 +67,14 @@ def test_a_chat(made, wanted):
     assert answer.prompt_eval_count == wanted.usage.prompt_tokens
     assert answer.eval_count == wanted.usage.completion_tokens
     assert answer.total_duration >= answer.eval_duration > 0
+
+
+def test_all_options_at_the_defaults_of_ollama_itself(made):
+    for options in (OWN_DEFAULTS, ollama.Options(**{name: OWN_DEFAULTS[name] for name in KNOWN})):
+        assert made.chat("tiny", TURNS, options=options).done
+    empty = {"role": "assistant", "content": ""}
+    plain, ended = (made.chat("tiny", turns, options=OPTIONS) for turns in (TURNS, [*TURNS, empty]))
+    assert plain.message.content == ended.message.content
 
 
 def test_a_chat_in_pieces(made, wanted):

@@ -105,6 +105,36 @@ def test_a_request_without_options_has_the_defaults_of_openais_interface(server,
     assert whole["model"] == "tiny:latest"
 
 
+OWN_DEFAULTS = {"num_keep": 4, "seed": -1, "num_predict": -1, "top_k": 40, "top_p": 0.9, "min_p": 0.0, "typical_p": 1.0}
+OWN_DEFAULTS |= {"repeat_last_n": 64, "temperature": 0.8, "repeat_penalty": 1.1, "presence_penalty": 0.0, "stop": []}
+OWN_DEFAULTS |= {"frequency_penalty": 0.0, "mirostat": 0, "mirostat_tau": 5.0, "mirostat_eta": 0.1, "tfs_z": 1.0}
+OWN_DEFAULTS |= {"penalize_newline": True, "numa": False, "num_ctx": 2048, "num_batch": 512, "num_gpu": -1}
+OWN_DEFAULTS |= {"main_gpu": 0, "low_vram": False, "vocab_only": False, "use_mmap": True, "use_mlock": False}
+OWN_DEFAULTS |= {"num_thread": 0, "embedding_only": False}
+"""All options at Ollama's own defaults (api/types.go)."""
+
+
+def test_the_defaults_of_ollama_itself_are_taken_together(server, tiny_path):
+    body = {"model": "tiny", "messages": TURNS, "options": OWN_DEFAULTS, "stream": False}
+    same = {"temperature": 0.8, "top_k": 40, "top_p": 0.9, "repetition_penalty": 1.1, "seed": -1}
+    wanted = openai_chat(server, messages=TURNS, **same)["choices"][0]["message"]["content"]
+    answer = httpx.post(server.url + "/api/chat", json=body, timeout=PATIENCE)
+    assert answer.json()["message"]["content"] == wanted
+    assert answer.headers["intact-warning"].startswith("options.repeat_last_n 64 is read as -1")
+    with running({"tiny": tiny_path}, strict=True) as strict:
+        refused = httpx.post(strict.url + "/api/chat", json=body, timeout=PATIENCE)
+        assert refused.json()["error"].startswith("options.repeat_last_n: penalties count all tokens")
+
+
+def test_a_last_message_that_is_empty_changes_nothing(send):
+    body = {"model": "tiny", "options": {"num_predict": 4}, "stream": False}
+    wanted = send("/api/chat", body | {"messages": TURNS})
+    empty = {"role": "assistant", "content": ""}
+    assert send("/api/chat", body | {"messages": [*TURNS, empty]})["message"] == wanted["message"]
+    begun = send("/api/chat", body | {"messages": [*TURNS, empty | {"content": "It"}]})
+    assert begun["prompt_eval_count"] != wanted["prompt_eval_count"]
+
+
 def test_a_question_is_a_conversation_of_one_turn(server, send):
     wanted = openai_chat(server, messages=TURNS, **FIELDS)["choices"][0]["message"]["content"]
     body = {"model": "tiny", "system": "Be brief.", "prompt": TURNS[1]["content"], "options": OPTIONS}
@@ -224,8 +254,8 @@ def test_thinking_is_a_variable_of_the_template(server, send):
         whole = send("/api/chat", body)
         assert whole["prompt_eval_count"] == wanted["usage"]["prompt_tokens"]
         message = whole["message"]
-        text = message["thinking"] if think else message["content"]
-        assert text.strip() == wanted["choices"][0]["message"]["content"].strip()
+        text, field = (message["thinking"], "reasoning_content") if think else (message["content"], "content")
+        assert text == wanted["choices"][0]["message"][field]
     plain = openai_chat(server, "thinks", messages=TURNS, max_tokens=8)
     body = {"model": "thinks", "messages": TURNS, "options": {"num_predict": 8}, "stream": False}
     assert send("/api/chat", body)["message"]["content"] == plain["choices"][0]["message"]["content"]
@@ -285,7 +315,7 @@ def test_a_body_needs_no_content_type_and_nothing_is_as_good_as_null(server):
         ("chat", {"options": {"top_p": 1.5}}, 400, "top_p must lie in (0, 1], got 1.5"),
         ("chat", {"options": {"repeat_penalty": -1}}, 400, "repeat_penalty must lie in"),
         ("chat", {"options": {"repeat_penalty": 2, "repetition_penalty": 2}}, 400, "are the same"),
-        ("chat", {"options": {"repeat_penalty": 2, "repeat_last_n": 64}}, 400, "options.repeat_last_n"),
+        ("chat", {"options": {"repeat_penalty": 2, "repeat_last_n": 33}}, 400, "options.repeat_last_n"),
         ("chat", {"options": {"num_predict": 513}}, 400, "num_predict must be an integer from 1 to 512"),
         ("chat", {"options": {"mirostat": 2}}, 400, "options.mirostat is not supported; leave it out, or give 0"),
         ("chat", {"options": {"temprature": 1}}, 400, "unknown field: options.temprature"),

@@ -406,6 +406,27 @@ def test_tokens_have_their_probabilities(page):
     assert re.search(r"log-probability -?\d", tokens.first.get_attribute("title"))
 
 
+def test_thoughts_are_apart_from_the_answer_and_are_not_sent_back(page):
+    sent = []
+
+    def answer(route):
+        sent.append(route.request.post_data_json["messages"])
+        deltas = [{"reasoning_content": "Hm, "}, {"reasoning_content": "air?"}, {"content": "Air."}]
+        chunks = [{"id": "1", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+        lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+        route.fulfill(content_type="text/event-stream", body="".join(lines) + "data: [DONE]\n\n")
+
+    page.route("**/v1/chat/completions", answer)
+    ask(page, "Why is the sky blue?")
+    answered(page)
+    page.click("article.assistant .thoughts summary")
+    assert page.inner_text("article.assistant .thoughts p") == "Hm, air?"
+    assert source(page) == "Air."
+    ask(page, "And at night?")
+    answered(page, 2)
+    assert sent[1][1] == {"role": "assistant", "content": "Air."}
+
+
 @pytest.mark.slow
 def test_settings_are_checked_before_they_are_sent(page):
     page.click("#settings-open")

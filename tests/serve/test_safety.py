@@ -64,6 +64,12 @@ def test_only_keys_open(guarded):
         client.models.list()
 
 
+def test_only_the_first_x_api_key_counts(guarded):
+    for keys, status in (([KEY, "wrong"], 200), (["wrong", KEY], 401), (["", KEY], 401)):
+        answer = httpx.get(guarded.url + "/v1/models", headers=[("x-api-key", key) for key in keys])
+        assert answer.status_code == status
+
+
 def test_other_addresses_need_keys():
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
@@ -142,6 +148,16 @@ def test_long_bodies_are_not_read(guarded):
         guarded.url + "/v1/chat/completions", content=pieces(), headers={"authorization": f"Bearer {KEY}"}
     )
     assert answer.status_code == 413
+
+
+def test_a_body_whose_length_is_too_much_is_refused_before_it_comes(guarded):
+    for length, refused in ((20_000, False), (20_001, True)):
+        with connect(guarded) as waiting:
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+            waiting.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n".encode())
+            if not refused:  # the rest of it is waited for
+                waiting.sendall(json.dumps(CHAT).encode().ljust(length))
+            assert waiting.recv(100).startswith(b"HTTP/1.1 413 " if refused else b"HTTP/1.1 200 ")
 
 
 def connect(server):
@@ -458,12 +474,46 @@ def test_constraints_explode_elsewhere(server, name):
     assert httpx.post(server.url + "/v1/chat/completions", json=CHAT).status_code == 200
 
 
+HEADS = ("/health", "/ready", "/", "/version", "/v1/models", "/v1/models/tiny", "/v1/methods", "/tokenizer_info")
+MORE_HEADS = ("/api/tags", "/api/version", "/openapi.json", "/page/main.js", "/v1/responses/resp_1", "/v1/files")
+
+
 def test_heads_are_those_of_the_answers(server):
     server.settle(lambda: httpx.get(server.url + "/ready").status_code == 200)
-    for path in ("/health", "/ready"):
-        head = httpx.head(server.url + path)
-        assert (head.status_code, head.content) == (200, b"")
-        assert head.headers["content-length"] == httpx.get(server.url + path).headers["content-length"]
+    for path in (*HEADS, *MORE_HEADS):
+        head, whole = httpx.head(server.url + path), httpx.get(server.url + path)
+        assert (head.status_code, head.content) == (whole.status_code, b"")
+        assert head.headers == whole.headers
+    assert httpx.head(server.url + "/v1/chat/completions").status_code == 405
+    assert 'intact_requests_total{route="/v1/models/{name:path}"' in httpx.get(server.url + "/metrics").text
+
+
+def test_an_old_client_gets_a_stream_without_chunks(server):
+    body = json.dumps(CHAT | {"stream": True})
+    whole = httpx.post(server.url + "/v1/chat/completions", json=json.loads(body), timeout=PATIENCE).text
+    wanted = [line for line in whole.split("\n") if line]
+    head = f"POST /v1/chat/completions HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    for more in ("", "Connection: keep-alive\r\n"):
+        first, told = raw_answer(server, f"{head}{more}Host: localhost\r\n\r\n{body}")
+        assert "transfer-encoding" not in first
+        assert "connection: close" in first
+        lines = [line for line in told.split("\n") if line]
+        assert len(lines) == len(wanted)
+        assert lines[0].startswith("data: {")
+        assert lines[-1] == "data: [DONE]"
+    first, told = raw_answer(server, "GET /version HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert f"content-length: {len(told)}" in first
+
+
+def raw_answer(server, request):
+    """Send a request, and return head and body of the answer, which ends with its connection."""
+    with connect(server) as connection:
+        connection.sendall(request.encode())
+        answer = b""
+        while part := connection.recv(10_000):
+            answer += part
+    first, _, told = answer.decode().partition("\r\n\r\n")
+    return first, told
 
 
 def test_unknown_paths_and_verbs(guarded):

@@ -340,7 +340,7 @@ def test_a_method_refuses_what_it_would_not_be_shown(client):
                 "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "what"}}}],
                 "tool_choice": "required",
             },
-            "tools",
+            "tools[0].function.parameters",
         ),
         (
             {"tools": [TIME], "tool_choice": "required", "extra_body": {"intact": {"grammar": 'start: "a"'}}},
@@ -356,7 +356,7 @@ def test_a_method_refuses_what_it_would_not_be_shown(client):
         ),
         (
             {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "w"}}}]},
-            "tools",
+            "tools[0].function.parameters",
         ),
     ],
     ids=str,
@@ -365,6 +365,46 @@ def test_bad_tools_are_named(client, more, param):
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(**(ASKED | more))
     assert raised.value.param == param
+
+
+def test_a_schema_that_cannot_be_imposed_is_refused_by_tool_and_property(client):
+    lacking = {"type": "object", "properties": {"tags": {"type": "array", "items": {}, "uniqueItems": True}}}
+    asked = ASKED | {"max_tokens": 2}
+    other = {"type": "function", "function": {"name": "tag", "parameters": lacking}}
+    for more in ({"tool_choice": "required"}, {"tool_choice": {"type": "function", "function": {"name": "tag"}}}):
+        with pytest.raises(openai.BadRequestError) as raised:
+            client.chat.completions.create(**asked, **more, tools=[WEATHER, other])
+        assert raised.value.param == "tools[1].function.parameters"
+        message = raised.value.body["message"]
+        assert message.startswith("tools[1].function.parameters.properties.tags: uniqueItems cannot be imposed")
+        assert message.endswith("(the tool is tag)")
+    assert client.chat.completions.create(**asked, tools=[WEATHER, other]).choices  # nothing is imposed
+    either = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
+    several = {"$defs": {"n": either}, "type": "object", "properties": {"n": {"anyOf": [{"$ref": "#/$defs/n"}]}}}
+    other["function"] = {"name": "count", "parameters": several}
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(**asked, tools=[WEATHER, other], tool_choice="required")
+    assert raised.value.param == "tools[1].function.parameters"
+    assert raised.value.body["message"].startswith("tools[1].function.parameters.properties.n.anyOf[0]: oneOf ")
+    assert raised.value.body["message"].endswith("(the tool is count)")
+    function = {"type": "function", "name": "tag", "parameters": lacking}
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.responses.create(model="tools", input="Tag.", tools=[function], tool_choice="required")
+    assert raised.value.param == "tools[0].parameters"
+    format_ = {"type": "json_schema", "json_schema": {"name": "x", "schema": lacking}}
+    for more in ({}, {"tools": [WEATHER]}):
+        with pytest.raises(openai.BadRequestError, match="uniqueItems cannot be imposed") as raised:
+            client.chat.completions.create(**asked, **more, response_format=format_)
+        assert raised.value.param == "response_format"
+
+
+def test_a_required_call_may_have_any_format_and_the_bounds_of_64_bits(client):
+    properties = {"a": {"enum": ["x"], "format": "isbn"}, "b": {"type": "integer", "minimum": -(2**63), "maximum": 9}}
+    schema = {"type": "object", "properties": properties, "required": ["a", "b"], "additionalProperties": False}
+    tool = {"type": "function", "function": {"name": "look", "parameters": schema}}
+    answer = client.chat.completions.create(**ASKED, tools=[tool], tool_choice="required", parallel_tool_calls=False)
+    (call,) = answer.choices[0].message.tool_calls
+    jsonschema.validate(json.loads(call.function.arguments), schema)
 
 
 def test_bad_arguments_are_named(client):

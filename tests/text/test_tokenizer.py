@@ -267,6 +267,24 @@ def test_a_text_is_too_long_for_a_context_of_so_many_of_the_longest_token() -> N
         BYTE_LEVEL.encode("1" * (3 * longest + 1), most=3)
 
 
+def test_a_text_is_too_long_if_its_beginning_is_and_the_rest_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    longest, most = max(map(len, byte_level()["tokenizer.ggml.tokens"])), 100
+    text, read = "\x00\x01" * (most * longest // 2), list[int]()
+    ids = Tokenizer._ids
+
+    def noting(self: Tokenizer, part: str, special: bool) -> list[int]:
+        read.append(len(part))
+        return ids(self, part, special)
+
+    monkeypatch.setattr(Tokenizer, "_ids", noting)
+    assert len(text) == most * longest
+    with pytest.raises(ParameterError, match="does not fit the context of 100 tokens: the first 800 are 800 tokens"):
+        BYTE_LEVEL.encode(text, most=most)
+    assert read == [800]
+    fits = "a text that fits " * 20
+    assert BYTE_LEVEL.encode(fits, most=len(fits)) == BYTE_LEVEL.encode(fits)
+
+
 def test_pieces_with_scores_are_limited_in_length_and_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = {"a" * length: -float(length) for length in range(1, 257)}
     whole = Tokenizer.from_gguf(pieces({**runs, "\u2581": -999.0}, add_space_prefix=False))

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+import intact
 from intact.catalogue import resolve
 from intact.errors import IntactError, ParameterError
 from intact.exact import total
@@ -23,6 +24,7 @@ from intact.formats.stored_blocks import blocks_from_bytes
 from intact.models import Program, StoredTogether, build_program, split_matrices, stored_apart, stored_together
 from intact.models.input_limits import SUFFIX, limit_name
 from intact.models.program import Embed, Logits
+from intact.numerics import VERSION
 from intact.quantizers import (
     COSTS,
     QUANTIZERS,
@@ -63,6 +65,10 @@ from intact.text import Tokenizer
 
 RECORD: Final = "quantization.json"
 """What was done, beside the model that came of it."""
+FINAL: Final = "model"
+"""The name, within the folder of the work, of what then becomes the model."""
+FINISHED: Final = "finished"
+"""The field of the work's record that has the model's digest once the model is complete."""
 KEEP: Final = "keep"
 """In place of a spec: matrices stay as they are."""
 
@@ -173,6 +179,7 @@ def quantize(
             raise ParameterError(f"{name} must be the text of a spec, such as 'int4-32', got {given!r:.40}")
     target, path = Path(out), Path(resolve(model))
     if target.exists():
+        _remove_leftover(_work_of(target))
         raise ParameterError(f"{target} exists already; expected a name that does not")
     if is_gguf(target) and static:
         raise ParameterError(f"{target}: a GGUF file has no place for scales of inputs; name a folder as output")
@@ -380,24 +387,57 @@ def _check_gguf(
             )
 
 
+def _work_of(target: Path) -> Path:
+    return target.with_name(target.name + ".partial")
+
+
 def _open_work(target: Path, about: dict[str, str]) -> Path:
     """Return the folder of the work, new or of a run with the same arguments that did not end."""
-    work = target.with_name(target.name + ".partial")
-    record = work / RECORD
+    work, own = _work_of(target), {**about, "numerics": str(VERSION), "package": intact.__version__}
+    _remove_leftover(work)
     if work.exists():
-        try:
-            known = json.loads(read_text(record))
-        except (IntactError, ValueError):
-            known = None
-        if known != about:
+        known = _record_of(work)
+        if {name: value for name, value in known.items() if name != FINISHED} != own:
+            differs = [name for name in own if known.get(name) != own[name]]
+            what = f", which differs in {', '.join(differs)}" if known else ""
             raise ParameterError(
-                f"{work} holds the work of another run: delete it, or choose another name than {target}"
+                f"{work} holds the work of another run{what}: delete it, or choose another name than {target}"
             )
         return work
     target.parent.mkdir(parents=True, exist_ok=True)
     work.mkdir()
-    write_whole(record, json.dumps(about, indent=1))
+    write_whole(work / RECORD, json.dumps(own, indent=1))
     return work
+
+
+def _record_of(work: Path) -> dict[str, object]:
+    """Return the arguments of the run whose work a folder holds; empty if it says none."""
+    try:
+        known = json.loads(read_text(work / RECORD))
+    except (IntactError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remove_leftover(work: Path) -> None:
+    """Remove the folder of a run that was cut before it had done anything, or after its model got its name."""
+    if not work.is_dir():
+        return
+    names = [path.name for path in work.iterdir()]
+    has_parts = any(not (name.startswith(RECORD) or name.endswith(".part")) for name in names)
+    is_over = FINISHED in _record_of(work) and not any(Path(name).stem == FINAL for name in names)
+    if is_over or not has_parts:
+        _remove_work(work)
+
+
+def _remove_work(work: Path) -> None:
+    """Remove a folder of work; its record last, as it says what the folder is."""
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != RECORD:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def _finish(
@@ -426,7 +466,7 @@ def _finish(
     record: dict[str, object] = about | {"bits_per_weight": bits, "proxy": proxy}
     if assignment is not None:
         record["assignment"] = assignment
-    final = work / f"model{target.suffix if is_gguf(target) else ''}"
+    final = work / f"{FINAL}{target.suffix if is_gguf(target) else ''}"
     file = final if is_gguf(target) else final / MODEL_FILE
     if is_gguf(target):
         write_gguf_checkpoint(checkpoint, _written(checkpoint, parts), final, json.dumps(record), together)
@@ -449,8 +489,9 @@ def _finish(
         bool(limits),
         about.get("imatrix"),
     )
+    write_whole(work / RECORD, json.dumps({**_record_of(work), FINISHED: about["digest"]}, indent=1))
     final.replace(target)
-    shutil.rmtree(work)
+    _remove_work(work)
     return result
 
 

@@ -31,7 +31,7 @@ from intact.serve import apis, methods
 from intact.serve.errors import ApiError, ErrorFormat, invalid
 from intact.serve.forms import WARNING, FormRoute
 from intact.serve.metrics import AccessMiddleware
-from intact.serve.middleware import FormatMiddleware, SecurityMiddleware
+from intact.serve.middleware import FormatMiddleware, HeadMiddleware, SecurityMiddleware
 from intact.serve.replies import error_reply, reply
 from intact.serve.service import Service, TheService
 from intact.serve.settings import ServerSettings
@@ -91,6 +91,7 @@ def create_app(service: Service, is_replica: bool = False) -> FastAPI:
         app.include_router(module.router)
         formats |= getattr(module, "ERRORS", {})
     app.mount("/page", _PageFiles(directory=PAGE), name="page")
+    app.add_middleware(HeadMiddleware)
     if service.tracing is not None:
         app.add_middleware(service.tracing.middleware)
     if is_replica:
@@ -153,14 +154,12 @@ def _api_modules() -> Iterator[ModuleType]:
 router = APIRouter(route_class=FormRoute)
 
 
-@router.head("/health", include_in_schema=False)  # for uptime monitors
 @router.get("/health")
 async def health() -> Response:
     """Report that the server runs."""
     return reply({"status": "ok"})
 
 
-@router.head("/ready", include_in_schema=False)
 @router.get("/ready")
 async def ready(service: TheService) -> Response:
     """Report whether requests can be answered: the first model is loaded, or has failed, and the server stays."""
@@ -213,14 +212,12 @@ async def list_methods() -> Response:
     return reply({"object": "list", "data": methods.catalogue()})
 
 
-@router.head("/", include_in_schema=False)  # by which Ollama's clients see that a server runs
 @router.get("/", include_in_schema=False)
 async def page() -> Any:
     """Return the page."""
     return FileResponse(PAGE / "index.html", headers=_PAGE_HEADERS)
 
 
-@router.head("/verify", include_in_schema=False)
 @router.get("/verify", include_in_schema=False)
 async def verification_page() -> Response:
     """Return the page that verifies receipts in the browser, by files of the user's own (docs/browser.md)."""

@@ -13,17 +13,30 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from intact.engine.completion import Chunk, Completion
+from intact.errors import ConstraintError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.generation import FINISH, TextJob, admitted, stream, usage, write
+from intact.serve.listing import TokenListing, tokens_of
 from intact.serve.methods import check_suffix
 from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
 from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
-from intact.serve.service import Service, in_thread
-from intact.serve.tools import ToolCallStream, begun_thought, call_format, call_grammar, prompted, template_tools
+from intact.serve.service import Service, in_thread, text_length
+from intact.serve.thinking import MakeReader, can_think, template_source, thought_readers, thought_tokens
+from intact.serve.tools import (
+    ToolCallStream,
+    begun_thought,
+    call_format,
+    call_grammar,
+    imposes_calls,
+    name_fault,
+    prompted,
+    template_tools,
+)
 from intact.text import ChatPrompt, Tokenizer
+from intact.text.thinking import ThoughtReader
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
 _RESERVED = {"messages", "tools", *RenderedForm.model_fields, "now", "self", "raise_exception", "strftime_now"}
@@ -35,7 +48,9 @@ class ChatAnswer(NamedTuple):
     Attributes
     ----------
     content : str
-        The text without the calls in it.
+        The text without the calls in it, and without the thoughts if these are given apart.
+    thoughts : str
+        The thoughts before it.
     calls : list of dict
         The calls of tools, in OpenAI's form, each with an `index`.
     finish : {'stop', 'length', 'tool_calls'}
@@ -43,6 +58,7 @@ class ChatAnswer(NamedTuple):
     """
 
     content: str
+    thoughts: str
     calls: list[dict[str, Any]]
     finish: str
     completion: Completion
@@ -53,11 +69,18 @@ class ChatBegin(NamedTuple):
 
 
 class TextDelta(NamedTuple):
-    """More content of a text; `chunk` is its token, if log-probabilities are requested and the token is no end."""
+    """More content of a text, or more of its thoughts.
+
+    Attributes
+    ----------
+    chunks : tuple of Chunk
+        If log-probabilities are requested, the tokens that are certain to be in the text, end tokens left out.
+    """
 
     sample: int
     text: str
-    chunk: Chunk | None = None
+    is_thought: bool = False
+    chunks: tuple[Chunk, ...] = ()
 
 
 class CallsDelta(NamedTuple):
@@ -78,11 +101,12 @@ class TextEnd(NamedTuple):
 class ChatEnd(NamedTuple):
     """The last event of a stream: all texts in the order of their numbers, and the number of tokens read and written.
 
-    `usage` has `prompt_tokens`, `completion_tokens` and `total_tokens`.
+    `usage` has `prompt_tokens`, `completion_tokens` and `total_tokens`, and `completion_tokens_details` of those tokens
+    that are thoughts, if these are given apart.
     """
 
     completions: list[Completion]
-    usage: dict[str, int]
+    usage: dict[str, Any]
 
 
 ChatEvent: TypeAlias = ChatBegin | TextDelta | CallsDelta | TextEnd | ChatEnd
@@ -94,8 +118,10 @@ class Chat:
 
     Attributes
     ----------
-    reader : callable or None
-        Returns what reads the calls from one text; None if none are read.
+    calls : callable or None
+        Returns a reader of the calls in one text; None if none are read.
+    thoughts : callable or None
+        Returns a reader of the thoughts in one text; None if thoughts are part of the text.
     logprobs : bool
         If true, log-probabilities are requested.
     """
@@ -103,7 +129,8 @@ class Chat:
     served: Served
     job: TextJob
     admission: Admission
-    reader: Callable[[], ToolCallStream] | None = None
+    calls: Callable[[], ToolCallStream] | None = None
+    thoughts: MakeReader | None = None
     logprobs: bool = False
 
     @property
@@ -111,64 +138,119 @@ class Chat:
         """The tokens that end a text, and are no part of it."""
         return frozenset() if self.job.parameters.ignore_eos else self.served.loaded.tokenizer.eos_ids
 
-    async def answers(self) -> tuple[list[ChatAnswer], dict[str, int]]:
+    async def answers(self) -> tuple[list[ChatAnswer], dict[str, Any]]:
         """Return all texts, and the number of tokens read and written (as of `ChatEnd`)."""
         completions = await write(self.served, self.job, self.logprobs)
         return [self._read(completion) for completion in completions], self._usage(completions)
 
+    def listed(self, completion: Completion) -> list[Chunk]:
+        """Return the tokens of a text with their log-probabilities, without those of its end."""
+        tokens = tokens_of(self.served.loaded.tokenizer, completion)
+        return [chunk for chunk in tokens if chunk.token not in self.ends]
+
     async def events(self) -> AsyncGenerator[ChatEvent, None]:
         """Yield `ChatBegin`; the deltas and the end of each text; `ChatEnd`."""
-        logprobs, ends = self.logprobs, self.ends
-        readers = [] if self.reader is None else [self.reader() for _ in range(self.job.n)]
+        ends, tokenizer = self.ends, self.served.loaded.tokenizer
+        is_plain = self.calls is None and self.thoughts is None and not self.logprobs
+        readers = [self._reader() for _ in range(self.job.n)]
+        listings = [TokenListing(tokenizer) for _ in range(self.job.n)]
         completions, begun = dict[int, Completion](), False
-        async with aclosing(stream(self.served, self.job, logprobs)) as parts:
+        async with aclosing(stream(self.served, self.job, self.logprobs)) as parts:
             async for index, part in parts:
                 if not begun:
                     begun = True
                     yield ChatBegin()
-                match part:
-                    case Completion():
-                        completions[index] = part
-                        self._usage(list(completions.values()))
-                        finish = FINISH[part.finish]
-                        if readers:
-                            text, calls = readers[index].flush()
-                            if text:
-                                yield TextDelta(index, text)
-                            if calls:
-                                yield CallsDelta(index, calls)
-                            finish = readers[index].finish(finish)
-                        yield TextEnd(index, finish, part)
-                    case Chunk():
-                        text, calls = readers[index].push(part.text) if readers else (part.text, [])
-                        if logprobs and part.token not in ends:
-                            yield TextDelta(index, text, part)
-                        elif text:
-                            yield TextDelta(index, text)
-                        if calls:
-                            yield CallsDelta(index, calls)
+                if is_plain and isinstance(part, Chunk):
+                    if part.text:
+                        yield TextDelta(index, part.text)
+                    continue
+                listed: tuple[Chunk, ...] = ()
+                if self.logprobs:
+                    listing = listings[index]
+                    chunks = listing.push(part) if isinstance(part, Chunk) else listing.end(part)
+                    listed = tuple([chunk for chunk in chunks if chunk.token not in ends])
+                read = readers[index].push(part.text) if isinstance(part, Chunk) else readers[index].flush()
+                for is_thought, text in read.parts or ([(False, "")] if listed else []):
+                    yield TextDelta(index, text, is_thought, listed)
+                    listed = ()
+                if read.calls:
+                    yield CallsDelta(index, read.calls)
+                if isinstance(part, Completion):
+                    completions[index] = part
+                    self._count(list(completions.values()))
+                    yield TextEnd(index, readers[index].finish(FINISH[part.finish]), part)
         texts = [completions[index] for index in range(self.job.n)]
         yield ChatEnd(texts, self._usage(texts))
 
-    def _read(self, completion: Completion) -> ChatAnswer:
-        finish = FINISH[completion.finish]
-        if self.reader is None:
-            return ChatAnswer(completion.text, [], finish, completion)
-        reader = self.reader()
-        content, calls = reader.push(completion.text)
-        rest, last = reader.flush()
-        return ChatAnswer(content + rest, calls + last, reader.finish(finish), completion)
+    def _reader(self) -> _ReplyReader:
+        calls = None if self.calls is None else self.calls()
+        return _ReplyReader(calls, None if self.thoughts is None else self.thoughts())
 
-    def _usage(self, completions: list[Completion]) -> dict[str, int]:
+    def _read(self, completion: Completion) -> ChatAnswer:
+        reader = self._reader()
+        first, last = reader.push(completion.text), reader.flush()
+        parts = first.parts + last.parts
+        content = "".join(text for is_thought, text in parts if not is_thought)
+        thoughts = "".join(text for is_thought, text in parts if is_thought)
+        finish = reader.finish(FINISH[completion.finish])
+        return ChatAnswer(content, thoughts, first.calls + last.calls, finish, completion)
+
+    def _count(self, completions: list[Completion]) -> dict[str, Any]:
         """Count tokens, also for the client's account."""
         counts = usage([self.job], completions)
         self.admission.used = counts["total_tokens"]
         return counts
 
+    def _usage(self, completions: list[Completion]) -> dict[str, Any]:
+        """Count tokens, those of thoughts too."""
+        counts, thoughts, tokenizer = self._count(completions), self.thoughts, self.served.loaded.tokenizer
+        if thoughts is None:
+            return counts
+        tokens = sum(thought_tokens(tokenizer, thoughts(), completion.tokens) for completion in completions)
+        return {**counts, "completion_tokens_details": {"reasoning_tokens": tokens}}
+
+
+class _ReadPart(NamedTuple):
+    """The certain part of a text: pieces, each with true if it is thoughts, and the calls after them."""
+
+    parts: list[tuple[bool, str]]
+    calls: list[dict[str, Any]]
+
+
+class _ReplyReader:
+    """Reads the thoughts and the calls of a text that arrives in pieces."""
+
+    def __init__(self, calls: ToolCallStream | None, thoughts: ThoughtReader | None) -> None:
+        self._calls, self._thoughts = calls, thoughts
+
+    def push(self, text: str) -> _ReadPart:
+        """Take more text; return what is certain."""
+        text, calls = (text, []) if self._calls is None else self._calls.push(text)
+        return _ReadPart(self._split(text), calls)
+
+    def flush(self) -> _ReadPart:
+        """Return what was held back, once nothing more will come."""
+        text, calls = ("", []) if self._calls is None else self._calls.flush()
+        parts = self._split(text)
+        return _ReadPart(parts if self._thoughts is None else parts + self._thoughts.flush(), calls)
+
+    def finish(self, finish: str) -> str:
+        """Return why the text ended, as of `ToolCallStream.finish`."""
+        return finish if self._calls is None else self._calls.finish(finish)
+
+    def _split(self, text: str) -> list[tuple[bool, str]]:
+        if not text:
+            return []
+        return [(False, text)] if self._thoughts is None else self._thoughts.push(text)
+
 
 @asynccontextmanager
 async def open_chat(
-    service: Service, request: ChatRequest, client: str, prepare: Prepare | None = None
+    service: Service,
+    request: ChatRequest,
+    client: str,
+    prepare: Prepare | None = None,
+    thoughts: bool | None = None,
 ) -> AsyncIterator[Chat]:
     """Validate a request without a reasoning method, lease its model, and wait for admission.
 
@@ -177,6 +259,9 @@ async def open_chat(
     prepare : callable, optional
         Called once the model is loaded; returns the request that this model is to answer, such as one with variables
         that its template knows. (A lease around this one could wait for itself.)
+    thoughts : bool, optional
+        If true, thoughts are given apart from the text; by default they are where the chat template knows thoughts, and
+        no constraint leaves them out.
 
     Raises
     ------
@@ -201,16 +286,25 @@ async def open_chat(
         if limit is None:
             limit = min(max(1, context - len(prompt)), service.settings.max_tokens)
         schema = request.response_format.required_schema() if request.response_format else None
-        grammar = call_grammar(request, schema, form)
+        grammar = None if form is None else await in_thread(lambda: call_grammar(request, schema, form))
         constraint = {"json_schema": schema} if grammar is None else {"grammar": grammar}
         parameters = request.sampling(limit, request.top_logprobs or 0, **constraint)
         source = "tools" if grammar else "response_format" if schema else None
         job = TextJob(prompt, n, parameters, client, own, source, shadow=shadow)
-        async with admitted(served, [job], "chat", "messages") as admission:
-            reader = None
-            if form is not None:
-                reader = partial(ToolCallStream.of, request, form, begun_thought(request, tokenizer, prompt))
-            yield Chat(served, job, admission, reader, bool(request.logprobs))
+        if thoughts is None:
+            is_bound = schema is not None or imposes_calls(request)
+            thoughts = can_think(template_source(served)) and not is_bound
+        reader = None
+        if form is not None:
+            reader = partial(ToolCallStream.of, request, form, begun_thought(request, tokenizer, prompt))
+        apart = thought_readers(served, request, prompt) if thoughts else None
+        try:
+            async with admitted(served, [job], "chat", "messages") as admission:
+                yield Chat(served, job, admission, reader, apart, bool(request.logprobs))
+        except ApiError as error:
+            if error.param == "tools" and not isinstance(error.__cause__, ConstraintError):
+                await in_thread(partial(name_fault, request, error))
+            raise
 
 
 def token_logprobs(tokenizer: Tokenizer, chunk: Chunk) -> dict[str, Any]:
@@ -224,7 +318,7 @@ def _token(tokenizer: Tokenizer, token: int, logprob: int) -> dict[str, Any]:
     return {"token": spelling.decode(errors="replace"), "logprob": logprob / LOGPROB_SCALE, "bytes": list(spelling)}
 
 
-async def encode_prompt(served: Served, request: ChatRequest, most: int | None = None) -> list[int]:
+async def encode_prompt(served: Served, request: ChatRequest, most: int) -> list[int]:
     """Return the tokens of a conversation's prompt; `most` as of `Tokenizer.encode`.
 
     Raises
@@ -241,11 +335,12 @@ async def _encode_shadow(served: Served, request: ChatRequest, most: int) -> lis
 
 
 async def _encode(
-    served: Served, request: ChatRequest, turns: list[dict[str, Any]], most: int | None, field: str
+    served: Served, request: ChatRequest, turns: list[dict[str, Any]], most: int, field: str
 ) -> list[int]:
     tokenizer = served.loaded.tokenizer
-    conversation = _conversation(request, turns, template_tools(request, call_format(request, tokenizer)))
-    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), field)
+    tools = template_tools(request, call_format(request, tokenizer))
+    conversation, length = _conversation(request, turns, tools), text_length([turns, tools])
+    return await in_thread(lambda: prompted(conversation, request, tokenizer).encode(tokenizer, most), field, length)
 
 
 def _conversation(request: ChatRequest, turns: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> ChatPrompt:

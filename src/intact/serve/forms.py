@@ -41,6 +41,8 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Rounded = Annotated[Number, AfterValidator(lambda number: round(number, 6))]
 """A number with the 6 decimals that sampling has: clients send approximations of decimal numbers, such as 0.1 * 3."""
+Positive = Annotated[Number, AfterValidator(lambda number: round(number, 6) or (1e-6 if number > 0 else number))]
+"""Such a number where zero is none: a smaller positive one, such as 1e-9, is the least that there is."""
 Count = Annotated[int, Field(ge=1)]
 Many = Annotated[list[T], Field(fail_fast=True)]
 """A list of any length, of which only the first error is reported."""

@@ -17,7 +17,7 @@ from intact.serve.admission import Admission
 from intact.serve.errors import ApiError, as_api_error
 from intact.serve.models import Served
 from intact.serve.requests import Extension
-from intact.serve.service import in_thread, receipt_document
+from intact.serve.service import in_thread, receipt_document, text_length
 
 EXPECTED = 512
 """Tokens reserved at admission for a text that may be longer; the engine preempts if more texts become so long."""
@@ -102,13 +102,15 @@ async def encode_text(served: Served, prompt: str | list[int], suffix: str | Non
         for i, token in enumerate(prompt):
             if not 0 <= token < vocabulary:
                 raise ApiError(400, f"{where}: token {i} must lie in [0, {vocabulary}), got {token}", where)
-    tokenizer, most = served.loaded.tokenizer, served.loaded.context
+    tokenizer, most, length = served.loaded.tokenizer, served.loaded.context, text_length([prompt, suffix])
     if suffix is not None:
         if tokenizer.infill is None:
             message = f"{served.name} cannot fill in text before a suffix: its vocabulary has no tokens for that"
             raise ApiError(400, message, "suffix", "unsupported")
-        return await in_thread(partial(tokenizer.encode_infill, prompt, suffix, most=most), where)
-    return prompt if isinstance(prompt, list) else await in_thread(partial(tokenizer.encode, prompt, most=most), where)
+        return await in_thread(partial(tokenizer.encode_infill, prompt, suffix, most=most), where, length)
+    if isinstance(prompt, list):
+        return prompt
+    return await in_thread(partial(tokenizer.encode, prompt, most=most), where, length)
 
 
 @asynccontextmanager

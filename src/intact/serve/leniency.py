@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Final
 
 from intact.engine.sampling.grammars import SPACE
-from intact.serve.errors import ApiError
+from intact.engine.sampling.json_schemas import imposable
+from intact.errors import IntactError
+from intact.serve.errors import ApiError, as_api_error
 from intact.serve.forms import Form, parse_json
 
 IGNORED: Final[Mapping[str, tuple[Any, ...] | None]] = {
@@ -188,7 +190,10 @@ def _read_constraint(body: dict[str, Any], is_chat: bool) -> None:
 def _own_constraint(kind: str, item: Any, where: str) -> dict[str, str]:
     """Return a constraint as fields of `intact`."""
     if kind == "json":
-        schema = _schema(item, where) | {"x-guidance": {"whitespace_pattern": SPACE}}
+        try:
+            schema = imposable(_schema(item, where), where) | {"x-guidance": {"whitespace_pattern": SPACE}}
+        except IntactError as error:
+            raise as_api_error(error, (), where) from error
         return {"grammar": f"start: %json {json.dumps(schema)}\n"}
     if kind == "choice":
         if not (isinstance(item, list) and item and all(isinstance(one, str) and one for one in item)):

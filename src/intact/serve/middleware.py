@@ -179,6 +179,24 @@ class SecurityMiddleware:
         return receive_counted
 
 
+class HeadMiddleware:
+    """`HEAD` on every path that knows `GET`: the same status and headers; the connection leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        inner = {**scope, "method": "GET"}
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            scope.update({**inner, "method": "HEAD"})  # the route, for the access log
+
+
 class FormatMiddleware:
     """Errors in the form of a path's API, for an application whose requests were checked by another process.
 

@@ -12,7 +12,7 @@ from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError
 from intact.evaluate.predicted import LEVEL
 from intact.serve.errors import ApiError, as_api_error
-from intact.serve.forms import Count, Form, Many, Number, Rounded, few, parse_json
+from intact.serve.forms import Count, Form, Many, Number, Positive, Rounded, few, parse_json
 from intact.serve.identity import new_seed
 from intact.serve.leniency import LenientForm
 from intact.serve.settings import ServerSettings
@@ -70,6 +70,7 @@ class Message(Form):
     tool_calls: Many[ToolCall] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None
 
@@ -83,9 +84,8 @@ class Message(Form):
         """
         turn: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role}
         turn["content"] = self._text(f"{where}.content")
-        for name in ("name", "tool_call_id", "reasoning_content"):
-            if (value := getattr(self, name)) is not None:
-                turn[name] = value
+        given = {"name": self.name, "tool_call_id": self.tool_call_id, "reasoning_content": self._thoughts(where)}
+        turn |= {name: value for name, value in given.items() if value is not None}
         if self.tool_calls:
             turn["tool_calls"] = [
                 {
@@ -97,10 +97,18 @@ class Message(Form):
             ]
         return turn
 
+    def _thoughts(self, where: str) -> str | None:
+        """Return the thoughts before the message, under either of the names that servers give them."""
+        thoughts = {self.reasoning_content, self.reasoning} - {None}
+        if len(thoughts) > 1:
+            message = f"{where}.reasoning differs from {where}.reasoning_content: give one of them"
+            raise ApiError(400, message, f"{where}.reasoning")
+        return next(iter(thoughts), None)
+
     def _text(self, where: str) -> str:
         if isinstance(self.content, str):
             return self.content
-        if self.content is None and self.tool_calls is None:
+        if self.content is None and self.tool_calls is None and self._thoughts(where) is None:
             raise ApiError(400, f"{where} is missing", where, "missing_field")
         texts = []
         for i, part in enumerate(self.content or ()):
@@ -198,7 +206,10 @@ Value = bool | int | Number | str
 def _sampling_form(place: str) -> type[Form]:
     """Return a form of the sampling parameters that requests have in one place, none of which must be given."""
     types: dict[str, Any] = {"integer": int, "decimal": Rounded, "flag": bool, "text": str}
-    chosen = {name: (types[one.kind] | None, None) for name, one in DEFINITIONS.items() if one.http == place}
+    above = {name: Positive for name, one in DEFINITIONS.items() if one.above and one.low == 0}
+    chosen = {
+        name: (above.get(name, types[one.kind]) | None, None) for name, one in DEFINITIONS.items() if one.http == place
+    }
     return create_model("SamplingForm", __base__=Form, **chosen)  # type: ignore[call-overload, no-any-return]
 
 

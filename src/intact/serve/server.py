@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from intact.errors import IntactError
 from intact.serve import same_user
@@ -28,6 +28,22 @@ LAST = 2.0
 """Seconds that they have to report their end afterwards."""
 _UNSENT = 16 << 10
 """Bytes that the system may keep for a reader that is not ready for them."""
+
+
+class UnchunkedCycle(RequestResponseCycle):
+    """A response to HTTP/1.0, which knows no chunks: a body of unknown length ends with its connection."""
+
+    _has_length = True
+
+    async def send(self, message: Any) -> None:
+        """Send a part of the response."""
+        if message["type"] == "http.response.start":
+            self._has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+            if not self._has_length:
+                self.chunked_encoding = False
+        elif not self._has_length:
+            self.expected_content_length = len(message.get("body", b""))  # uvicorn compares the two
+        await super().send(message)
 
 
 class Connection(HttpToolsProtocol):
@@ -84,6 +100,8 @@ class Connection(HttpToolsProtocol):
             error = ApiError(503, message, code="too_many_connections", after=1)
         self.scope["state"]["refusal"] = error
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0" and self.cycle is not None:
+            self.cycle.__class__ = UnchunkedCycle
 
     def pause_writing(self) -> None:
         """Wait for the reader."""

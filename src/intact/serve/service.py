@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
@@ -38,14 +40,32 @@ PULLS = 1
 """Models that are downloaded at a time."""
 RECEIPTS = 64 << 20
 """Bytes of receipts that are kept to be fetched."""
+LONG = 1 << 16
+"""Characters from which a text is long."""
+_LONG_TEXTS = ThreadPoolExecutor(1, "intact-long-texts")
 
 
-async def in_thread(work: Callable[[], T], param: str | None = None) -> T:
-    """Run short work in a thread; an error of the library is the client's, about the field `param`."""
+async def in_thread(work: Callable[[], T], param: str | None = None, length: int = 0) -> T:
+    """Run short work in a thread; an error of the library is the client's, about the field `param`.
+
+    Parameters
+    ----------
+    length : int
+        Characters of the text that the work reads. Long texts are read one at a time, so that threads are left for
+        everything else; one whose client leaves before its turn is not read at all.
+    """
+    pool, context = _LONG_TEXTS if length >= LONG else None, contextvars.copy_context()
     try:
-        return await asyncio.to_thread(work)
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(context.run, work))
     except IntactError as error:
         raise as_api_error(error, (), param) from error
+
+
+def text_length(value: Any) -> int:
+    """Return the number of characters of all texts in a JSON value."""
+    if isinstance(value, Mapping):
+        return sum(text_length(item) for item in value.values())
+    return len(value) if isinstance(value, str) else sum(map(text_length, value)) if isinstance(value, list) else 0
 
 
 async def uninterrupted(work: Awaitable[T]) -> T:

@@ -1,17 +1,22 @@
-"""Thinking before the answer: whether a chat template knows it, its variables, and the thoughts apart from the text."""
+"""Thinking before the answer: if a chat template knows it, its variables, and the thoughts apart from the text."""
 
 from __future__ import annotations
 
-from intact.serve.chat import Chat
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeAlias
+
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
 from intact.serve.tools import PROMPT_TAIL
-from intact.text.thinking import THINK_TAGS, ThoughtReader, find_thinking
+from intact.text import Tokenizer
+from intact.text.thinking import THINK_TAGS, ThinkingTags, ThoughtReader, find_thinking
 
 SWITCH = "enable_thinking"
 """The variable by which chat templates know whether a model should think first."""
 LEVELS = "reasoning_effort"
 """The variable by which templates know how much."""
+MakeReader: TypeAlias = Callable[[], ThoughtReader]
 
 
 def can_think(source: str) -> bool:
@@ -30,7 +35,28 @@ def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatReq
     return request.model_copy(update={"chat_template_kwargs": {**(request.chat_template_kwargs or {}), name: value}})
 
 
-def thought_reader(chat: Chat) -> ThoughtReader:
-    """Return a reader of the thoughts at the beginning of an answer; some prompts end with their opening mark."""
-    form = find_thinking(template_source(chat.served)) or THINK_TAGS
-    return form.reader(chat.served.loaded.tokenizer.decode(chat.job.prompt[-PROMPT_TAIL:], skip_special=False))
+def thought_readers(served: Served, request: ChatRequest, prompt: list[int]) -> MakeReader:
+    """Return the function that makes a reader of the thoughts at the beginning of an answer.
+
+    Some prompts end with the opening mark of the thoughts, and so may the message that an answer continues.
+    """
+    form = find_thinking(template_source(served)) or THINK_TAGS
+    before = served.loaded.tokenizer.decode(prompt[-PROMPT_TAIL:], skip_special=False)
+    if request.continue_final_message and isinstance(form, ThinkingTags):
+        begun = request.messages[-1].as_turn("messages")["content"].lstrip()
+        if begun.startswith(form.opens) and form.closes not in begun:
+            before = form.opens
+    return partial(form.reader, before)
+
+
+def thought_tokens(tokenizer: Tokenizer, reader: ThoughtReader, tokens: Iterable[int]) -> int:
+    """Return the number of a text's tokens before its answer, marks included; 0 if it has no thoughts."""
+    decoder, count, has_thoughts = tokenizer.stream(), 0, False
+    for token in tokens:
+        for is_thought, _ in reader.push(decoder.push(token) if token < tokenizer.size else ""):
+            if not is_thought:
+                return count if has_thoughts else 0
+            has_thoughts = True
+        count += 1
+    held = reader.push(decoder.flush()) + reader.flush()
+    return count if has_thoughts or any(is_thought for is_thought, _ in held) else 0

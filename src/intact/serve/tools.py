@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from intact.engine.sampling import constraints
 from intact.engine.sampling.grammars import SPACE
-from intact.serve.errors import ApiError
+from intact.errors import IntactError
+from intact.serve.errors import ApiError, as_api_error
 from intact.serve.identity import new_identifier
 from intact.serve.requests import ChatRequest, NamedTool, Tool, as_turns
 from intact.text import ChatPrompt, Tokenizer
@@ -125,10 +127,17 @@ def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: Tool
     A model that may choose writes text as it likes, or JSON of the schema where there is one; once it writes an opening
     mark, a call follows, and once it names a strict function in plain JSON, that function's arguments follow. Arguments
     fit the parameters of their function where a call is required, or the function is strict.
+
+    Raises
+    ------
+    ApiError
+        400, if a schema cannot be imposed, naming the tool and the place.
     """
     choice, tools, required = request.tool_choice, request.tools or [], imposes_calls(request)
     if form is None:
         return None
+    tools = [_imposed(tool, f"tools[{i}].function.parameters", required) for i, tool in enumerate(tools)]
+    schema = None if schema is None else _schema(schema, "response_format")
     if isinstance(choice, NamedTool):
         tools = [tool for tool in tools if tool.function.name == choice.function.name]
     elif not required and schema is None and not any(tool.function.strict for tool in tools):
@@ -142,6 +151,35 @@ def call_grammar(request: ChatRequest, schema: dict[str, Any] | None, form: Tool
         lines += [f"start: {_calls(form, single_call(request))} | said"]
         lines.append(f"said: %json {_json(schema or {}, {'whitespace_pattern': SPACE})}")
     return "\n".join(lines) + "\n"
+
+
+def _imposed(tool: Tool, where: str, required: bool) -> Tool:
+    """Return a tool with its parameters as they are imposed; a tool that is neither required nor strict as it is."""
+    function = tool.function
+    if function.parameters is None or not (required or function.strict):
+        return tool
+    try:
+        parameters = _schema(function.parameters, where)
+    except ApiError as error:
+        error.message += f" (the tool is {function.name})"
+        raise
+    return tool.model_copy(update={"function": function.model_copy(update={"parameters": parameters})})
+
+
+def name_fault(request: ChatRequest, error: ApiError) -> None:
+    """Name the tool at fault, and the place in its schema, in an error of the grammar of all calls."""
+    for i, tool in enumerate(request.tools or []):
+        where = f"tools[{i}].function.parameters"
+        if found := constraints.fault(tool.function.parameters or {}, where):
+            error.param, error.message = where, f"{found} (the tool is {tool.function.name})"
+            return
+
+
+def _schema(schema: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        return constraints.imposed(schema, where)
+    except IntactError as error:
+        raise as_api_error(error, (), where) from error
 
 
 def _call_rules(tools: Sequence[Tool], form: ToolCallFormat, required: bool) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from intact.errors import ModelError, ParameterError
 from intact.text.infill import SPELLINGS, InfillTokens
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from intact.formats import Checkpoint
 
+BEGINNING: Final = 8
+"""Characters for each token of a context in the beginning of a text by which its length is checked."""
 _EMBEDDINGS = (
     "token_embd.weight",
     "model.embed_tokens.weight",
@@ -193,8 +195,9 @@ class Tokenizer:
             If true, the model's BOS token goes in front; if false, nothing is added. By default as the file says,
             which for a few models also adds an EOS token at the end.
         most : int, optional
-            The context that the text is meant for, in tokens. A text longer than so many of the longest token is
-            refused before it is tokenized; one that is not may still be too long.
+            The context that the text is meant for, in tokens. A text longer than so many of the longest token, or whose
+            beginning has twice as many tokens, is refused before all of it is tokenized; one that is not may still be
+            too long.
 
         Returns
         -------
@@ -209,25 +212,43 @@ class Tokenizer:
         """
         parts = self._parts
         text = _unicode(text)
-        if most is not None and len(text) > most and len(text) > most * self._longest:
-            raise ParameterError(
-                f"a text of {len(text)} characters does not fit the context of {most} tokens: "
-                f"the longest token of {parts.source} has {self._longest}"
-            )
         if bos and parts.bos_id is None:
             raise ParameterError(f"bos=True, but the model of {parts.source} has no BOS token")
-        backend = parts.parsing if special else parts.plain
-        try:
-            ids: list[int] = backend.encode(text, add_special_tokens=False).ids
-        except BaseException as error:
-            if not is_panic(error):
-                raise
-            raise ParameterError(f"the tokenizer of {parts.source} cannot tokenize this text: {error!s:.200}") from None
+        if most is not None and len(text) > most:
+            self._check_length(text, special, most)
+        ids = self._ids(text, special)
         if parts.aliases:
             ids = [parts.aliases.get(token, token) for token in ids]
         if bos is None:
             return [*parts.prefix, *ids, *parts.suffix]
         return [parts.bos_id, *ids] if bos and parts.bos_id is not None else ids
+
+    def _check_length(self, text: str, special: bool, most: int) -> None:
+        """Raise ParameterError if a text cannot fit a context: by its length, or by the tokens that it begins with.
+
+        The tokens of a beginning are those of the whole, but for one that it cuts.
+        """
+        what = f"a text of {len(text)} characters does not fit the context of {most} tokens"
+        if len(text) > most * self._longest:
+            raise ParameterError(f"{what}: the longest token of {self._parts.source} has {self._longest}")
+        size = BEGINNING * most
+        while size < len(text):
+            count = len(self._ids(text[:size], special))
+            if count > 2 * most + 4 * self._longest:
+                raise ParameterError(f"{what}: the first {size} are {count} tokens")
+            size *= 4
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        """Return the tokens of a text alone; errors are as of `encode`."""
+        backend = self._parts.parsing if special else self._parts.plain
+        try:
+            ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            source = self._parts.source
+            raise ParameterError(f"the tokenizer of {source} cannot tokenize this text: {error!s:.200}") from None
+        return ids
 
     def encode_pair(self, first: str, second: str, *, special: bool = False, most: int | None = None) -> PairTokens:
         """Turn two texts into the tokens of one, as a reranker reads a query and a document.

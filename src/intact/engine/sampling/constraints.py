@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intact.engine.sampling import grammars
+from intact.engine.sampling import grammars, json_schemas
 from intact.engine.sampling.parameters import Constraint, SamplingParameters
 from intact.errors import ConstraintError, NotInstalledError, ParameterError
 from intact.packages import install
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 TRIED: Final = 1024
 """Limit on the constraints of a tokenizer whose trial is remembered."""
+PARTS: Final = 100
+"""Limit on the parts of a schema that are looked at for the one that cannot be compiled."""
 AHEAD: Final = 64
 """Limit on the matchers that are made ahead."""
 SECONDS: Final = 0.1
@@ -188,6 +193,70 @@ def compile(  # noqa: A001
     return compiler.matcher(constraint, texts)
 
 
+def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a JSON schema as it is imposed on texts.
+
+    Parameters
+    ----------
+    where : str
+        Its place, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If a keyword cannot be imposed, or a property contradicts a pattern that its name matches; naming the place.
+    ConstraintError, CapacityError
+        As of `compile`.
+    """
+    changed = json_schemas.imposable(schema, where)
+    for place, required in json_schemas.contradictions(changed, where):
+        if name := _contradiction(json_schemas.as_text(required)):
+            raise ParameterError(
+                f"{place}.properties.{name}: its name matches a pattern of patternProperties, and no value satisfies "
+                "both schemas; change one of them"
+            )
+    return changed
+
+
+def fault(schema: Mapping[str, Any], where: str) -> str:
+    """Return the place in a schema at which the compiler fails, and why; "" if it does not, or the schema is large.
+
+    Only for a schema that is known to fail quickly: it is not tried out first.
+    """
+    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    parts = list(islice(json_schemas.reached(schema, where), PARTS))
+    for place, part in sorted(parts, key=lambda one: -len(one[0])):
+        try:
+            text = json_schemas.as_text({**shared, **part})
+            made = grammars.matcher(grammars.byte_tokenizer(), "json_schema", text, grammars.LIMITS)
+        except ValueError:
+            continue
+        if made.is_error():
+            return f"{place}{_reason(made, 'json_schema')}"
+    return ""
+
+
+@lru_cache(16)
+def _contradiction(schema: str) -> str:
+    """Return the property of an object with patterns that no value can have; "" if there is none."""
+    constraint = Constraint("json_schema", schema)
+    if exceeded_limit(constraint):
+        return ""
+    try:
+        made = grammars.matcher(grammars.byte_tokenizer(), *constraint, grammars.LIMITS)
+    except ValueError:
+        return ""
+    found = _UNSATISFIABLE.search(made.get_error())
+    return found[1] if found else ""
+
+
+def _schema_text(text: str) -> str:
+    """Return the text of a schema as it is compiled; errors as of `imposed`."""
+    schema = json.loads(text)
+    changed = imposed(schema, "json_schema")
+    return text if changed == schema else json_schemas.as_text(changed)
+
+
 class _Vocabulary:
     """A tokenizer with the attributes that llguidance needs."""
 
@@ -259,6 +328,8 @@ class _Compiler:
         self._tried: OrderedDict[bytes, _Trial] = OrderedDict()
 
     def matcher(self, constraint: Constraint, texts: int) -> Matcher:
+        if constraint.kind == "json_schema":
+            constraint = constraint._replace(text=_schema_text(constraint.text))
         key = sha256(f"{constraint.kind}:{constraint.text}".encode()).digest()
         with _LOCK:
             trial = self._tried.get(key)
@@ -311,6 +382,7 @@ _LOCK: Final = threading.Lock()
 _COMPILERS: Final[WeakKeyDictionary[Tokenizer, _Compiler]] = WeakKeyDictionary()
 
 
+_UNSATISFIABLE: Final = re.compile("required property '(.*)' is unsatisfiable")
 _REGEX_ERROR: Final = re.compile(r"regex parse error:\n    (.*)\n    ( *)(\^+)\nerror: (.*)")
 """An error in a regular expression, as llguidance draws it: the expression, marks below the place, and the problem."""
 

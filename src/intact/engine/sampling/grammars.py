@@ -58,20 +58,21 @@ class _Bytes:
         return list(text)
 
 
+def byte_tokenizer() -> LLTokenizer:
+    """Return the tokenizer of all bytes: it is the constraint that explodes, not the vocabulary."""
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    return LLTokenizer(TokenizerWrapper(_Bytes()), n_vocab=257, eos_token=[256])
+
+
 kept: list[LLMatcher] = []
 """Matchers of trials, which take time to free."""
 
 
 def try_out(kind: str, text: str, limits: dict[str, Any]) -> None:
-    """Compile a constraint, and take some steps. One that is merely invalid passes: finding that again costs nothing.
-
-    The vocabulary of a trial is the bytes, as it is the constraint that explodes, not the vocabulary.
-    """
-    from llguidance import LLTokenizer, TokenizerWrapper
-
-    tokenizer = LLTokenizer(TokenizerWrapper(_Bytes()), n_vocab=257, eos_token=[256])
+    """Compile a constraint, and take some steps; one that is merely invalid passes, as finding that again is cheap."""
     try:
-        made = matcher(tokenizer, kind, text, limits)
+        made = matcher(byte_tokenizer(), kind, text, limits)
     except ValueError:
         return
     kept.append(made)

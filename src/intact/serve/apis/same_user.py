@@ -27,7 +27,7 @@ from intact.serve.middleware import is_same_user
 from intact.serve.models import Served
 from intact.serve.replies import LINES, EventStream, encode, reply
 from intact.serve.requests import Extension
-from intact.serve.service import Client, Service, TheService, in_thread, receipt_document
+from intact.serve.service import Client, Service, TheService, in_thread, receipt_document, text_length
 from intact.text import ChatPrompt
 from intact.text.template import read_time
 
@@ -118,7 +118,8 @@ async def _lines(request: SameUserRequest, service: Service, client: str) -> Asy
     async with service.models.lease(_find(service, request)) as served:
         model = served.loaded
         prompt, parameters = await in_thread(lambda: _read(request))
-        tokens = await in_thread(lambda: _encode(model, prompt))
+        length = text_length(prompt if isinstance(prompt, str) else list(prompt.messages))
+        tokens = await in_thread(lambda: _encode(model, prompt), length=length)
         job = TextJob(tokens, request.n, parameters, client, Extension(receipt=request.receipt))
         arguments: dict[str, Any] = {**job.arguments(request.logprobs), "draft": request.draft}
         async with admitted(served, [job], "text", "prompt") as admission:

@@ -10,7 +10,8 @@ from intact.serve.errors import ApiError
 from intact.serve.forms import Form, FormRoute, Many
 from intact.serve.replies import CancellableResponse, JsonReply
 from intact.serve.requests import RenderedForm, Turns, as_turns
-from intact.serve.service import Service, TheService, in_thread
+from intact.serve.service import Service, TheService, in_thread, text_length
+from intact.text import ChatPrompt
 
 router = APIRouter(route_class=FormRoute)
 
@@ -56,14 +57,15 @@ async def _tokenize(service: Service, request: TokenizeRequest) -> dict[str, Any
     if (prompt is None) == (messages is None):
         raise ApiError(400, "give a prompt or messages, and not both", "prompt")
     async with service.models.lease(request.model or service.models.first) as served:
-        tokenizer = served.loaded.tokenizer
+        tokenizer, most = served.loaded.tokenizer, served.loaded.context
         if prompt is not None:
             bos = None if request.add_special_tokens else False
-            ids = await in_thread(lambda: tokenizer.encode(prompt, bos=bos), "prompt")
+            ids = await in_thread(lambda: tokenizer.encode(prompt, bos=bos, most=most), "prompt", len(prompt))
         else:
-            turns, ending = as_turns(messages or []), request.ending()
-            ids = await in_thread(lambda: tokenizer.encode_chat(turns, **ending), "messages")
-        return {"count": len(ids), "max_model_len": served.loaded.context, "tokens": ids}
+            conversation = ChatPrompt(as_turns(messages or []), request.ending())
+            length = text_length(conversation.messages)
+            ids = await in_thread(lambda: conversation.encode(tokenizer, most), "messages", length)
+        return {"count": len(ids), "max_model_len": most, "tokens": ids}
 
 
 async def _detokenize(service: Service, request: DetokenizeRequest) -> dict[str, Any]:

@@ -170,6 +170,7 @@ async function receive(message, body, signal, keep) {
     if (chunk.intact) message.handle(chunk.intact);
     if (chunk.usage) node.usage = chunk.usage;
     for (const choice of chunk.choices) {
+      if (choice.delta.reasoning_content) message.append(choice.delta.reasoning_content, "thoughts");
       if (choice.delta.content) message.append(choice.delta.content);
       if (choice.logprobs?.content) (node.logprobs ??= []).push(...choice.logprobs.content);
       if (choice.receipt) node.receipt = choice.receipt;

@@ -18,11 +18,13 @@ export class Message {
   constructor(node, siblings, does) {
     Object.assign(this, { node, branches: siblings.length, view: "markdown", search: null, pending: false, pause: 0 });
     this.text = element("div", { className: "text" });
+    this.thoughts = element("p", { className: "text" });
+    this.thinking = element("details", { className: "thoughts", hidden: true }, element("summary", {}, "Thoughts"), this.thoughts);
     this.figures = element("p", { className: "figures" });
     this.problem = element("p", { className: "wrong", role: "alert", hidden: true });
     this.actions = element("div", { className: "actions" }, ...this.makeActions(siblings, does));
     const title = node.role === "user" ? "You" : [node.model, node.method?.replaceAll("_", " ")].filter(Boolean).join(", ") || "Answer";
-    this.root = element("article", { className: node.role }, element("h2", {}, title), this.text, this.figures, this.problem, this.actions);
+    this.root = element("article", { className: node.role }, element("h2", {}, title), this.thinking, this.text, this.figures, this.problem, this.actions);
     if (node.run?.start) {
       this.startSearch();
       replay(this.search, node.run);
@@ -72,8 +74,8 @@ export class Message {
   }
 
   /** Add to the text; it is drawn with the browser's next picture, and no more than a fourth of the time goes to drawing. */
-  append(text) {
-    this.node.content += text;
+  append(text, part = "content") {
+    this.node[part] = (this.node[part] ?? "") + text;
     if (this.pending) return;
     this.pending = true;
     setTimeout(() => requestAnimationFrame(() => {
@@ -86,6 +88,8 @@ export class Message {
 
   drawText() {
     const { node } = this;
+    this.thinking.hidden = !node.thoughts;
+    this.thoughts.textContent = node.thoughts ?? "";
     if (this.view === "tokens" && node.logprobs?.length) showTokens(this.text, node.logprobs);
     else if (this.view === "markdown" && node.role === "assistant") render(this.text, node.content);
     else this.text.textContent = node.content;

@@ -72,7 +72,7 @@ const outputs = list(pair(text, object({ tokens: list(number), logprobs: ifAny(l
 export const runOf = object({ start, nodes, result: ifAny(result), outputs });
 
 const message = object({
-  id: text, parent: textIfAny, role: text, content: text, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,
+  id: text, parent: textIfAny, role: text, content: text, thoughts: textIfAny, model: textIfAny, method: textIfAny, seed: numberIfAny, answer: textIfAny,
   speed: numberIfAny, finish: textIfAny, stopped: flagIfAny, error: textIfAny, logprobs: ifAny(list(token)), receipt: ifAny(document),
   usage: ifAny(object({ prompt_tokens: numberIfAny, completion_tokens: number, total_tokens: number })), run: ifAny(runOf),
 });

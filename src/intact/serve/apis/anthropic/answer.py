@@ -18,7 +18,6 @@ from intact.serve.models import Served
 from intact.serve.replies import event, head
 from intact.serve.requests import ChatRequest, Extension
 from intact.serve.service import Service
-from intact.serve.thinking import thought_reader
 
 CHAT, MESSAGE = "chatcmpl-", "msg_"
 """Prefixes of the identifiers of chats and of messages."""
@@ -71,17 +70,16 @@ class MessageAnswer:
 
     async def _chat_events(self, chat_request: ChatRequest) -> AsyncGenerator[Event, None]:
         content = self._content
-        async with open_chat(self.service, chat_request, self.client, self._prepare) as chat:
+        is_apart = thinking.is_enabled(self.request)
+        async with open_chat(self.service, chat_request, self.client, self._prepare, is_apart) as chat:
             first = head("chat.completion", self.request.model, chat.served.fingerprint, chat.job.parameters.seed)
-            if thinking.is_enabled(self.request):
-                content.thoughts = thought_reader(chat)
             last: dict[str, Any] = {}
             async with aclosing(chat.events()) as events:
                 async for each in events:
                     more: list[Event] = []
                     match each:
-                        case TextDelta(text=text):
-                            more = content.add_text(text)
+                        case TextDelta(text=text, is_thought=is_thought):
+                            more = content.add_text(text, is_thought)
                         case CallsDelta(calls=calls):
                             more = [one for call in calls for one in content.add_call(**call["function"])]
                         case TextEnd():
@@ -139,11 +137,11 @@ def _start(first: dict[str, Any], prompt_tokens: int) -> list[Event]:
     return [{"type": "message_start", "message": message}, {"type": "ping"}]
 
 
-def _stop(last: dict[str, Any], usage: dict[str, int]) -> list[Event]:
+def _stop(last: dict[str, Any], usage: dict[str, Any]) -> list[Event]:
     return [{"type": "message_delta", **last, "usage": _usage(usage)}, {"type": "message_stop"}]
 
 
-def _usage(usage: dict[str, int]) -> dict[str, int]:
+def _usage(usage: dict[str, Any]) -> dict[str, int]:
     """Return the number of tokens, without what the cache saved: that depends on other requests."""
     return {
         "input_tokens": usage["prompt_tokens"],

@@ -8,7 +8,6 @@ from typing import Any
 
 from intact.serve.identity import new_identifier
 from intact.serve.replies import ChunkTemplate
-from intact.text.thinking import ThoughtReader
 
 Event = Mapping[str, Any]
 """An event of a stream; its `type` is also its name."""
@@ -21,23 +20,23 @@ class Content:
     ----------
     blocks : list of dict
         The blocks, complete once `end` was called.
-    thoughts : ThoughtReader or None
-        Tells thoughts from text; None if all is text. Set before text is added.
     """
 
     def __init__(self) -> None:
         self.blocks: list[dict[str, Any]] = []
-        self.thoughts: ThoughtReader | None = None
         self._open: str | None = None
         self._parts: list[str] = []
 
-    def add_text(self, text: str) -> list[Event]:
+    def add_text(self, text: str, is_thought: bool = False) -> list[Event]:
         """Add text, or thoughts."""
-        return self._add("text", text) if self.thoughts is None else self._add_parts(self.thoughts.push(text))
+        kind = "thinking" if is_thought else "text"
+        events = [] if self._open == kind else self._close() + self._start(kind)
+        self._parts += (text,)
+        return [*events, self._delta.with_text(text)]
 
     def add_call(self, name: str, arguments: str) -> list[Event]:
         """Add a call of a tool, whose arguments are a JSON object as text."""
-        events, index = self._flush() + self._close(), len(self.blocks)
+        events, index = self._close(), len(self.blocks)
         block = {"type": "tool_use", "id": f"toolu_{new_identifier()[:24]}", "name": name, "input": {}}
         self.blocks.append({**block, "input": json.loads(arguments)})
         delta = {"type": "input_json_delta", "partial_json": arguments}
@@ -50,21 +49,8 @@ class Content:
 
     def end(self) -> list[Event]:
         """End the content, which has at least one block."""
-        events = self._flush()
-        if not self.blocks:
-            events += self._start("text")
+        events = [] if self.blocks else self._start("text")
         return events + self._close()
-
-    def _flush(self) -> list[Event]:
-        return [] if self.thoughts is None else self._add_parts(self.thoughts.flush())
-
-    def _add_parts(self, parts: list[tuple[bool, str]]) -> list[Event]:
-        return [event for is_thought, text in parts for event in self._add("thinking" if is_thought else "text", text)]
-
-    def _add(self, kind: str, text: str) -> list[Event]:
-        events = [] if self._open == kind else self._close() + self._start(kind)
-        self._parts += (text,)
-        return [*events, self._delta.with_text(text)]
 
     def _start(self, kind: str) -> list[Event]:
         block, index = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {}), len(self.blocks)

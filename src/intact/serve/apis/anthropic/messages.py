@@ -38,7 +38,7 @@ async def _count(service: Service, request: TokensRequest) -> dict[str, int]:
     request.intact.accept_only({"now"}, "on the number of tokens")
     async with translated(request) as chat_request, service.models.lease(methods.split(request.model)[0]) as served:
         thinking.check(request, served)
-        return {"input_tokens": len(await encode_prompt(served, chat_request))}
+        return {"input_tokens": len(await encode_prompt(served, chat_request, served.loaded.context))}
 
 
 @router.get(f"/v1/receipts/{MESSAGE}{{name}}")

@@ -42,7 +42,8 @@ def as_chat(request: TokensRequest) -> ChatRequest:
     """Return the same request as a chat.
 
     Turns of one role in succession are one turn, and each result of a tool is a turn of its own. The texts of a turn
-    are joined by line feeds, as those of the parts of OpenAI's messages. A last turn of the assistant is continued.
+    are joined by line feeds, as those of the parts of OpenAI's messages. A last turn of the assistant is continued; one
+    that is empty changes nothing.
 
     Raises
     ------
@@ -92,6 +93,7 @@ def _renamed(error: ApiError) -> ApiError:
     """Return an error of the chat with the field's name of this interface."""
     param = error.param or ""
     name = re.sub(r"^(tools\[\d+\]|tool_choice)\.function", r"\1", param)
+    name = re.sub(r"^(tools\[\d+\])\.parameters", r"\1.input_schema", name)
     first = re.match(r"\w*", param)
     if first is not None and first[0] in _NAMES:
         name = _NAMES[first[0]]
@@ -101,13 +103,21 @@ def _renamed(error: ApiError) -> ApiError:
 
 
 def _messages(request: TokensRequest) -> list[Message]:
-    messages = [] if request.system is None else [_turn("system", content=_joined(request.system))]
-    for index, turn in enumerate(request.messages):
+    turns = request.messages[:-1] if _is_empty_answer(request.messages[-1]) else request.messages
+    turns = turns or request.messages
+    for index, turn in enumerate(turns):
         _check_blocks(turn, f"messages[{index}]")
-    for role, turns in groupby(request.messages, lambda turn: turn.role):
-        blocks = [block for turn in turns for block in _blocks(turn)]
+    system = [] if request.system is None else [Turn.model_construct(role="system", content=request.system)]
+    messages = list[Message]()
+    for role, group in groupby([*system, *turns], lambda turn: turn.role):
+        blocks = [block for turn in group for block in _blocks(turn)]
         messages += _user_turns(blocks) if role == "user" else [_own_turn(role, blocks)]
     return messages
+
+
+def _is_empty_answer(turn: Turn) -> bool:
+    """Return true if a turn is the assistant's and says nothing, as Anthropic allows the last one to be."""
+    return turn.role == "assistant" and all(isinstance(one, TextBlock) and not one.text for one in _blocks(turn))
 
 
 def _check_blocks(turn: Turn, where: str) -> None:

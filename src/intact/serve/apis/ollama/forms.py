@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from intact.serve import methods
-from intact.serve.apis.ollama.options import OPTIONS, OllamaOptions, check_neutral
+from intact.serve.apis.ollama.options import OLLAMA_REPEATED, OPTIONS, REPEATED, OllamaOptions, check_neutral
 from intact.serve.errors import ApiError, ErrorFormat
 from intact.serve.forms import Form, FormRoute, Many, Number
 from intact.serve.requests import TURNS, Extension, FunctionTool, Top
@@ -27,6 +27,8 @@ _FIELDS = {known: theirs for theirs, known in OPTIONS.items()} | {
 }
 """Fields of requests by the names that messages of errors have to have."""
 _NAMES = re.compile(r"\b(?:" + "|".join(_FIELDS) + r")\b")
+_CONTENTS = ("content", "reasoning_content", "tool_calls")
+"""Fields of a turn of the assistant, all of which are empty if it says nothing."""
 LATEST = ":latest"
 
 
@@ -128,6 +130,15 @@ class TextForm(Form):
     shift: bool | None = None
     intact: Extension = Extension()
 
+    @classmethod
+    def adapted(cls, value: Any, most_tokens: int) -> tuple[Any, list[str]]:
+        """Return a body in which Ollama's default of `repeat_last_n` is this server's, and what to warn of."""
+        options = value.get("options") if isinstance(value, dict) else None
+        if not isinstance(options, dict) or options.get(REPEATED) != OLLAMA_REPEATED:
+            return value, []
+        warning = f"options.{REPEATED} {OLLAMA_REPEATED} is read as -1: penalties count all tokens"
+        return {**value, "options": {**options, REPEATED: -1}}, [warning]
+
     @property
     def streamed(self) -> bool:
         """If true, the answer is a stream of lines: the default of Ollama."""
@@ -165,9 +176,14 @@ class OllamaChatRequest(TextForm):
     tools: Annotated[Many[OllamaTool], Field(max_length=128)] | None = None
 
     def as_chat(self, service: Service) -> dict[str, Any]:
-        """Return the fields of a chat, of which a last message of the assistant is continued; errors as `as_fields`."""
+        """Return the fields of a chat, of which a last message of the assistant is continued, unless it is empty.
+
+        Errors as of `as_fields`.
+        """
         fields = self.as_fields(service)
         turns = [message.as_fields(f"messages[{i}]") for i, message in enumerate(self.messages or [])]
+        if turns[1:] and turns[-1]["role"] == "assistant" and not any(turns[-1][name] for name in _CONTENTS):
+            del turns[-1]
         tools = [tool.model_dump(exclude_none=True) for tool in self.tools or []]
         unfinished = {"continue_final_message": True} if turns and turns[-1]["role"] == "assistant" else {}
         return fields | {"messages": turns, "tools": tools or None} | unfinished

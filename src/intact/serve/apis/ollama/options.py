@@ -9,11 +9,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from intact.serve.errors import ApiError
-from intact.serve.forms import Form, Number, Rounded
+from intact.serve.forms import Form, Number, Positive
 from intact.serve.requests import BodySampling
 
 OPTIONS = {"num_predict": "max_tokens", "repeat_penalty": "repetition_penalty"}
 """Options by the names of this server."""
+REPEATED, OLLAMA_REPEATED = "repeat_last_n", 64
+"""The option of how many last tokens penalties count, and Ollama's default of it."""
 _NEUTRAL: dict[str, Sequence[Any]] = {
     "mirostat": (0,),
     "tfs_z": (1,),
@@ -30,7 +32,7 @@ class OllamaOptions(BodySampling):
     """The options of a request: the sampling parameters of this server, under Ollama's names too."""
 
     num_predict: int | None = None
-    repeat_penalty: Rounded | None = None
+    repeat_penalty: Positive | None = None
     stop: str | Annotated[list[Annotated[str, Field(max_length=256)]], Field(max_length=16)] | None = None
     # these change no text
     num_ctx: int | None = None

@@ -21,7 +21,6 @@ from intact.serve.models import Served
 from intact.serve.replies import LINES, CancellableResponse, ChunkTemplate, EventStream, JsonReply, line
 from intact.serve.requests import ChatRequest
 from intact.serve.service import Service
-from intact.text.thinking import ThoughtReader
 
 _UNLOAD = ("0", "0.0", "0s", "0m")
 """Values of `keep_alive` by which clients of Ollama unload a model."""
@@ -190,8 +189,8 @@ async def _chat_parts(
         return thinking.prepare(request, served)
 
     async with (
-        open_chat(service, request, client, prepare) as chat,
-        aclosing(written(chat, watch, thinking.reader(chat))) as parts,
+        open_chat(service, request, client, prepare, bool(thinking.think)) as chat,
+        aclosing(written(chat, watch)) as parts,
     ):
         async for part in parts:
             yield part
@@ -209,42 +208,25 @@ async def _method_parts(service: Service, request: ChatRequest, client: str, thi
     yield Final(choice["finish_reason"], usage["prompt_tokens"], usage["completion_tokens"], own)
 
 
-async def written(chat: Chat, watch: Stopwatch, thoughts: ThoughtReader | None = None) -> Parts:
-    """Yield the parts of an admitted text.
-
-    Parameters
-    ----------
-    thoughts : ThoughtReader, optional
-        Tells thoughts from the rest; without one all is content.
-    """
+async def written(chat: Chat, watch: Stopwatch) -> Parts:
+    """Yield the parts of an admitted text."""
     tokenizer, finish = chat.served.loaded.tokenizer, "stop"
     own: dict[str, Any] = {"system_fingerprint": chat.served.fingerprint, "seed": chat.job.parameters.seed}
     async with aclosing(chat.events()) as events:
         async for event in events:
             match event:
-                case TextDelta(_, text, token):
-                    part = ReplyPart(text) if thoughts is None else _split(thoughts.push(text))
-                    if token is not None:
-                        yield part._replace(logprobs=(token_logprobs(tokenizer, token),))
-                    elif part.content or part.thinking:
-                        yield part
+                case TextDelta(_, text, is_thought, tokens):
+                    content, thoughts = ("", text) if is_thought else (text, "")
+                    logprobs = tuple([token_logprobs(tokenizer, token) for token in tokens])
+                    yield ReplyPart(content, thoughts, logprobs=logprobs)
                 case CallsDelta(_, calls):
                     yield ReplyPart(calls=tuple(map(_call, calls)))
                 case TextEnd(_, finish, completion):
-                    if thoughts is not None and (rest := thoughts.flush()):
-                        yield _split(rest)
                     own |= chat.job.receipt(completion)
                 case ChatBegin():
                     watch.first = time.perf_counter_ns()
                 case ChatEnd(_, counts):
                     yield Final(finish, counts["prompt_tokens"], counts["completion_tokens"], own)
-
-
-def _split(parts: list[tuple[bool, str]]) -> ReplyPart:
-    return ReplyPart(
-        "".join(text for is_thought, text in parts if not is_thought),
-        "".join(text for is_thought, text in parts if is_thought),
-    )
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:

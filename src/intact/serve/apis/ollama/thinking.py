@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from intact.serve.chat import Chat
 from intact.serve.errors import ApiError
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
-from intact.serve.thinking import LEVELS, SWITCH, can_think, template_source, thought_reader, with_variable
-from intact.text.thinking import ThoughtReader
+from intact.serve.thinking import LEVELS, SWITCH, can_think, template_source, with_variable
 
 
 @dataclass(frozen=True)
 class ThinkChoice:
     """The choice of a request: true, false, a level such as "low", or None for what the model does by default.
 
-    By default thoughts are a part of the content, as on `/v1/chat/completions`.
+    By default thoughts are a part of the content.
     """
 
     think: bool | str | None
@@ -45,10 +43,6 @@ class ThinkChoice:
         if can_think(source) and not self.think:
             raise _refusal(f'"{served.name}" always thinks: its template has no {SWITCH}')
         return request
-
-    def reader(self, chat: Chat) -> ThoughtReader | None:
-        """Return what tells thoughts from the answer, if the request wants them apart."""
-        return thought_reader(chat) if self.think else None
 
 
 def _refusal(message: str) -> ApiError:

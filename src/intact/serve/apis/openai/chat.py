@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter
 
-from intact.engine.completion import Chunk, Completion
+from intact.engine.completion import Chunk
 from intact.serve import methods
 from intact.serve.apis.openai import reasoning
 from intact.serve.chat import (
@@ -26,6 +26,9 @@ from intact.serve.forms import FormRoute
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
 from intact.serve.requests import ChatRequest
 from intact.serve.service import Client, Service, TheService
+
+_THOUGHTS = "reasoning_content"
+"""The field of a message, or of a delta, that has thoughts."""
 
 router = APIRouter(route_class=FormRoute)
 
@@ -53,7 +56,7 @@ async def answer(service: Service, request: ChatRequest, client: str) -> dict[st
                 "index": index,
                 "message": _message(each),
                 "finish_reason": each.finish,
-                "logprobs": _logprobs(chat, each.completion) if request.logprobs else None,
+                "logprobs": _logprobs(chat, chat.listed(each.completion)) if request.logprobs else None,
                 **chat.job.receipt(each.completion),
             }
             for index, each in enumerate(answers)
@@ -69,6 +72,8 @@ def chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerato
 def _message(answer: ChatAnswer) -> dict[str, Any]:
     """Return a choice's message."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content, "refusal": None}
+    if answer.thoughts:
+        message[_THOUGHTS] = answer.thoughts
     if answer.calls:
         message["content"] = answer.content or None
         message["tool_calls"] = [
@@ -80,7 +85,7 @@ def _message(answer: ChatAnswer) -> dict[str, Any]:
 async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncGenerator[dict[str, Any], None]:
     async with open_chat(service, request, client) as chat:
         first = head("chat.completion.chunk", request.model, chat.served.fingerprint, chat.job.parameters.seed)
-        tokenizer, job = chat.served.loaded.tokenizer, chat.job
+        job = chat.job
         if request.usage_wanted:
             first["usage"] = None
 
@@ -88,18 +93,17 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
             choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
             return {**first, "choices": [choice]}
 
-        def template(index: int) -> ChunkTemplate:
-            return ChunkTemplate(lambda text: chunk(index, {"content": text}))
+        def template(index: int, is_thought: bool) -> ChunkTemplate:
+            return ChunkTemplate(lambda text: chunk(index, {_THOUGHTS if is_thought else "content": text}))
 
-        templates = [template(i) for i in range(job.n)]
+        templates = [[template(i, is_thought) for is_thought in (False, True)] for i in range(job.n)]
         async with aclosing(chat.events()) as events:
             async for event in events:
                 match event:
-                    case TextDelta(index, text, None):
-                        yield templates[index].with_text(text)
-                    case TextDelta(index, text, Chunk() as token):
-                        logprobs = {"content": [token_logprobs(tokenizer, token)], "refusal": None}
-                        yield chunk(index, {"content": text}, logprobs)
+                    case TextDelta(index, text, is_thought, ()):
+                        yield templates[index][is_thought].with_text(text)
+                    case TextDelta(index, text, is_thought, tokens):
+                        yield chunk(index, {_THOUGHTS if is_thought else "content": text}, _logprobs(chat, tokens))
                     case CallsDelta(index, calls):
                         for call in calls:
                             yield chunk(index, {"tool_calls": [call]})
@@ -117,11 +121,6 @@ async def _chunks(service: Service, request: ChatRequest, client: str) -> AsyncG
                             yield {**first, "choices": [], "usage": counts}
 
 
-def _logprobs(chat: Chat, completion: Completion) -> dict[str, Any]:
-    tokenizer, ends = chat.served.loaded.tokenizer, chat.ends
-    tops = completion.top or ((),) * len(completion.tokens)
-    drawn = zip(completion.tokens, completion.logprobs or (), tops, strict=True)
-    return {
-        "content": [token_logprobs(tokenizer, Chunk("", *one)) for one in drawn if one[0] not in ends],
-        "refusal": None,
-    }
+def _logprobs(chat: Chat, tokens: Iterable[Chunk]) -> dict[str, Any]:
+    tokenizer = chat.served.loaded.tokenizer
+    return {"content": [token_logprobs(tokenizer, token) for token in tokens], "refusal": None}

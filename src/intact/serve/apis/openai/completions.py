@@ -9,13 +9,14 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from intact.engine.completion import Completion
+from intact.engine.completion import Chunk, Completion
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.serve import methods
 from intact.serve.admission import Admission
 from intact.serve.errors import ApiError
 from intact.serve.forms import FormRoute
 from intact.serve.generation import FINISH, TextJob, admitted, each_prompt, encode_text, stream, usage, write
+from intact.serve.listing import TokenListing, tokens_of
 from intact.serve.mixes import MIX, SHADOW, each_shadow, mixing, requested_mix
 from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, ChunkTemplate, EventStream, JsonReply, as_events, head
@@ -100,7 +101,9 @@ async def _texts(served: Served, job: TextJob, request: CompletionRequest) -> li
     completions = [_empty(job)] * job.n if request.max_tokens == 0 else await write(served, job, with_logprobs)
     for completion in completions:
         text = echo.copy()
-        text.add(completion.tokens, completion.logprobs or (), completion.top, completion.text)
+        if with_logprobs:
+            text.add_drawn(tokens_of(served.loaded.tokenizer, completion))
+        text.text += completion.text
         logprobs = text.logprobs() if with_logprobs else None
         choice = {"text": text.text, "logprobs": logprobs, "finish_reason": FINISH[completion.finish]}
         found.append((completion, choice | job.receipt(completion)))
@@ -131,6 +134,7 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
             echo, base = await _echo(served, job, request), number * job.n
             texts = [echo.copy() for _ in range(job.n)]
             templates = [template(base + sample) for sample in range(job.n)]
+            listings = [TokenListing(served.loaded.tokenizer) for _ in texts]
             for sample in range(job.n) if request.echo else ():
                 logprobs = echo.logprobs() if request.logprobs is not None else None
                 yield chunk(base + sample, echo.text, logprobs)
@@ -141,16 +145,18 @@ async def chunks(service: Service, request: CompletionRequest, client: str) -> A
                 continue
             async with aclosing(stream(served, job, request.logprobs is not None)) as parts:
                 async for sample, part in parts:
+                    logprobs, text = None, texts[sample]
+                    if request.logprobs is not None:
+                        listing, start = listings[sample], len(text)
+                        text.add_drawn(listing.end(part) if isinstance(part, Completion) else listing.push(part))
+                        logprobs = text.logprobs(start) if len(text) > start else None
                     if isinstance(part, Completion):
                         done[base + sample] = part
-                        last = chunk(base + sample, "", None, FINISH[part.finish])
+                        last = chunk(base + sample, "", logprobs, FINISH[part.finish])
                         last["choices"][0] |= job.receipt(part)
                         yield last
-                    elif request.logprobs is not None:
-                        text = texts[sample]
-                        start = len(text)
-                        text.add([part.token], [part.logprob], [part.top], part.text)
-                        yield chunk(base + sample, part.text, text.logprobs(start))
+                    elif logprobs is not None:
+                        yield chunk(base + sample, part.text, logprobs)
                     elif part.text:
                         yield templates[sample].with_text(part.text)
             admission.used = usage(jobs[: number + 1], list(done.values()))["total_tokens"]
@@ -234,6 +240,10 @@ class TextLogprobs:
                 values.append(value)
             self._length += len(part)
         self.text += text
+
+    def add_drawn(self, chunks: Sequence[Chunk]) -> None:
+        """Append tokens that were drawn; their text is added by itself."""
+        self.add([one.token for one in chunks], [one.logprob for one in chunks], [one.top for one in chunks], "")
 
     def logprobs(self, start: int = 0) -> dict[str, Any]:
         """Return the field `logprobs`, from a token on."""

@@ -32,7 +32,7 @@ from intact.serve.mixes import SHADOW, method_mix, mixing
 from intact.serve.models import Served
 from intact.serve.replies import head
 from intact.serve.requests import ChatRequest, Extension, ResponseFormat, as_turns, with_seed
-from intact.serve.service import CancellableWork, Service, in_thread, receipt_document
+from intact.serve.service import CancellableWork, Service, in_thread, receipt_document, text_length
 from intact.serve.settings import ServerSettings
 from intact.text.template import DEFAULT_NOW
 
@@ -292,10 +292,11 @@ async def _admitted(
     async with service.models.lease(methods.split(request.model)[0]) as leased:
         served = mixing(leased, mix and mix.chosen)
         backend = (RecordingBackend if wanted.own.receipt else NativeBackend)(served.loaded, now, mix)
-        prompt = await in_thread(lambda: _prompt_tokens(backend, wanted.problem.prompt, turns), "messages")
+        read = partial(_prompt_tokens, backend, wanted.problem.prompt, turns)
+        prompt = await in_thread(read, "messages", text_length(turns))
         reserved = prompt + min(wanted.budget.tokens or 0, wanted.texts * EXPECTED)
         if mix is not None and mix.shadow is not None:
-            await in_thread(partial(_check_shadow, backend, mix, wanted.problem.prompt), SHADOW)
+            await in_thread(partial(_check_shadow, backend, mix, wanted.problem.prompt), SHADOW, text_length(turns))
             reserved *= 2
         named = {"gen_ai__workflow__name": wanted.method.name, "gen_ai__request__seed": wanted.problem.seed}
         with telemetry.operation("invoke_workflow", served.name, served.fingerprint, **named):

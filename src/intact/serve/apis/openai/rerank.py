@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,7 +16,7 @@ from intact.serve.generation import TextJob, admitted
 from intact.serve.leniency import LenientForm
 from intact.serve.replies import JsonReply
 from intact.serve.requests import Extension
-from intact.serve.service import Client, Service, TheService
+from intact.serve.service import Client, Service, TheService, in_thread, text_length
 
 router = APIRouter(route_class=FormRoute)
 
@@ -68,10 +67,14 @@ async def _rank(service: Service, body: RerankRequest, texts: list[str], client:
         raise ApiError(400, f"documents must be 1 to {most} texts, got {len(texts)}", "documents")
     async with service.models.lease(body.model) as served:
         loaded = served.loaded
-        try:
-            head, prompts = await asyncio.to_thread(loaded.rerank_prompts, body.query, texts, body.instruction)
-        except ParameterError as error:
-            raise as_api_error(error, ["model", "documents"]) from error
+
+        def read() -> Any:
+            try:
+                return loaded.rerank_prompts(body.query, texts, body.instruction)
+            except ParameterError as error:
+                raise as_api_error(error, ["model", "documents"]) from error
+
+        head, prompts = await in_thread(read, length=text_length([body.query, texts]))
         jobs = [TextJob(ids, 1, SamplingParameters(max_tokens=1), client, body.intact) for ids in prompts]
         async with admitted(served, jobs, "rerank", "documents") as admission:
             found = await loaded.arank(head, prompts, body.intact.priority)

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from fastapi import APIRouter
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter
@@ -42,6 +42,8 @@ _NAMES = {
     "response_format": "text.format",
 }
 """Fields of a chat by their names here."""
+_SPEAKERS = {"system": "system", "developer": "system", "assistant": "assistant"}
+"""Those whose successive items are one turn, by roles."""
 _CHAT, _RESPONSE = "chatcmpl-", "resp_"
 """Prefixes of the identifiers of chats and of responses."""
 Events: TypeAlias = AsyncGenerator[tuple[str, dict[str, Any]], None]
@@ -53,7 +55,7 @@ _SAME = (*BodySampling.model_fields, "stop", "model", "parallel_tool_calls", "me
 class InputItem(Form):
     """An item of the input; clients send back `id` and `status` of earlier responses, which have no effect."""
 
-    type: Literal["message", "function_call", "function_call_output"] = "message"
+    type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
     id: str | None = None
     status: str | None = None
 
@@ -81,15 +83,28 @@ class CallOutputItem(InputItem):
     output: str | Many[ContentPart]
 
 
+class ReasoningItem(InputItem):
+    """Thoughts of an earlier response: their text, or where there is none its summary."""
+
+    content: Many[ContentPart] | None = None
+    summary: Many[ContentPart] | None = None
+
+    @property
+    def text(self) -> str:
+        """The thoughts."""
+        return "\n".join(part.text or "" for part in self.content or self.summary or ())
+
+
 def _kind(item: Any) -> str:
     kind = item.get("type") if isinstance(item, dict) else None
-    return kind if kind in ("function_call", "function_call_output") else "message"
+    return kind if kind in ("function_call", "function_call_output", "reasoning") else "message"
 
 
 AnyItem = Annotated[
     Annotated[MessageItem, Tag("message")]
     | Annotated[CallItem, Tag("function_call")]
-    | Annotated[CallOutputItem, Tag("function_call_output")],
+    | Annotated[CallOutputItem, Tag("function_call_output")]
+    | Annotated[ReasoningItem, Tag("reasoning")],
     Discriminator(_kind),
 ]
 
@@ -197,37 +212,96 @@ def renamed(error: ApiError) -> ApiError:
 
 
 def _messages(request: ResponsesRequest) -> list[dict[str, Any]]:
+    """Return the turns of a chat: successive items of the assistant are one turn, and so are the system's.
+
+    The texts of a turn are joined by line feeds, as those of the parts of a message.
+    """
     turns: list[dict[str, Any]] = []
     if request.instructions is not None:
         turns.append({"role": "system", "content": request.instructions})
     if isinstance(request.input, str):
         return [*turns, {"role": "user", "content": request.input}]
     for item in request.input:
-        if isinstance(item, MessageItem):
-            turns.append({"role": item.role, "content": _content(item.content)})
-        elif isinstance(item, CallOutputItem):
-            turns.append({"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)})
+        turn = _turn(item)
+        if turns and _SPEAKERS.get(turn["role"]) == _SPEAKERS.get(turns[-1]["role"], ""):
+            _join(turns[-1], turn)
         else:
-            function = {"name": item.name, "arguments": item.arguments}
-            call = {"id": item.call_id, "type": "function", "function": function}
-            if turns and turns[-1].get("tool_calls"):
-                turns[-1]["tool_calls"].append(call)
-            else:
-                turns.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            turns.append(turn)
     return turns
+
+
+def _turn(item: MessageItem | CallItem | CallOutputItem | ReasoningItem) -> dict[str, Any]:
+    match item:
+        case MessageItem():
+            return {"role": item.role, "content": _content(item.content)}
+        case CallOutputItem():
+            return {"role": "tool", "tool_call_id": item.call_id, "content": _content(item.output)}
+        case ReasoningItem():
+            return {"role": "assistant", "content": None, "reasoning_content": item.text}
+    function = {"name": item.name, "arguments": item.arguments}
+    call = {"id": item.call_id, "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def _join(turn: dict[str, Any], more: dict[str, Any]) -> None:
+    """Append a turn to one of the same speaker, in place."""
+    texts = [_parts(one["content"]) for one in (turn, more) if one["content"] is not None]
+    turn["content"] = [part for text in texts for part in text] if texts else None
+    if thoughts := [one["reasoning_content"] for one in (turn, more) if one.get("reasoning_content")]:
+        turn["reasoning_content"] = "\n".join(thoughts)
+    if calls := turn.get("tool_calls", []) + more.get("tool_calls", []):
+        turn["tool_calls"] = calls
+
+
+def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _content(content: str | list[ContentPart]) -> Any:
     return content if isinstance(content, str) else [part.model_dump() for part in content]
 
 
-def _message(name: str, text: str, status: str = "completed") -> dict[str, Any]:
-    content = [_part(text)] if status == "completed" else []
-    return {"type": "message", "id": name, "status": status, "role": "assistant", "content": content}
+class _TextItem(NamedTuple):
+    """The kind of an item of the output that is a text.
+
+    Attributes
+    ----------
+    prefix : str
+        That of the item's identifier.
+    item, part : mapping
+        Fields of the item, and of its only part, beside the text.
+    event : str
+        The beginning of its events' names.
+    more : mapping
+        Further fields of these events.
+    """
+
+    prefix: str
+    item: Mapping[str, Any]
+    part: Mapping[str, Any]
+    event: str
+    more: Mapping[str, Any]
+
+    def described(self, name: str, text: str, status: str = "completed") -> dict[str, Any]:
+        """Return the item."""
+        content = [self.with_text(text)] if status == "completed" else []
+        return {**self.item, "id": name, "status": status, "content": content}
+
+    def with_text(self, text: str) -> dict[str, Any]:
+        """Return its part."""
+        return {**self.part, "text": text}
 
 
-def _part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+_MESSAGE = _TextItem(
+    "msg_",
+    {"type": "message", "role": "assistant"},
+    {"type": "output_text", "annotations": [], "logprobs": []},
+    "response.output_text",
+    {"logprobs": []},
+)
+_REASONING = _TextItem(
+    "rs_", {"type": "reasoning", "summary": []}, {"type": "reasoning_text"}, "response.reasoning_text", {}
+)
 
 
 def _call(call: dict[str, Any], status: str = "completed") -> dict[str, Any]:
@@ -269,12 +343,13 @@ def _whole(request: ResponsesRequest, first: dict[str, Any], output: list[Any], 
     }
 
 
-def _usage(usage: dict[str, int]) -> dict[str, Any]:
+def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+    details = usage.get("completion_tokens_details", {})
     return {
         "input_tokens": usage["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": 0},
         "output_tokens": usage["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": details.get("reasoning_tokens", 0)},
         "total_tokens": usage["total_tokens"],
     }
 
@@ -354,52 +429,53 @@ async def _events(service: Service, store: ResponseStore, request: ResponsesRequ
     yield "response." + whole["status"], {"response": whole}
 
 
-def _message_id() -> str:
-    """Return a new identifier of a message."""
-    return f"msg_{new_identifier()}"
-
-
 class _Output:
     """The output of a response so far; its methods return the events of what is new."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
-        self._text: str | None = None
-        self._name = _message_id()
+        self._open: _TextItem | None = None
+        self._name = self._text = ""
 
     def add(self, delta: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        """Add the content and calls of a chunk of a chat."""
+        """Add the thoughts, the content and the calls of a chunk of a chat."""
         events: list[tuple[str, dict[str, Any]]] = []
-        if text := delta.get("content"):
-            place = {"item_id": self._name, "output_index": len(self.items), "content_index": 0}
-            if self._text is None:
-                self._text = ""
-                item = _message(self._name, "", "in_progress")
-                events.append(("response.output_item.added", {"output_index": len(self.items), "item": item}))
-                events.append(("response.content_part.added", {**place, "part": _part("")}))
-            self._text += text
-            events.append(("response.output_text.delta", {**place, "delta": text, "logprobs": []}))
+        for kind, field in ((_REASONING, "reasoning_content"), (_MESSAGE, "content")):
+            if text := delta.get(field):
+                events += [] if self._open is kind else self._end_text() + self._begin(kind)
+                self._text += text
+                events.append((f"{kind.event}.delta", {**self._place, "delta": text, **kind.more}))
         for call in delta.get("tool_calls") or []:
             events += self._end_text() + self._call(call)
         return events
 
     def end(self) -> list[tuple[str, dict[str, Any]]]:
         """End the output, which has at least one item."""
-        if self._text is None and not self.items:
-            self._text = ""
-        return self._end_text()
+        begun = [] if self.items or self._open else self._begin(_MESSAGE)
+        return begun + self._end_text()
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self._name, "output_index": len(self.items), "content_index": 0}
+
+    def _begin(self, kind: _TextItem) -> list[tuple[str, dict[str, Any]]]:
+        self._open, self._name, self._text = kind, kind.prefix + new_identifier(), ""
+        item = kind.described(self._name, "", "in_progress")
+        return [
+            ("response.output_item.added", {"output_index": len(self.items), "item": item}),
+            ("response.content_part.added", {**self._place, "part": kind.with_text("")}),
+        ]
 
     def _end_text(self) -> list[tuple[str, dict[str, Any]]]:
-        if self._text is None:
+        if self._open is None:
             return []
-        item, index = _message(self._name, self._text), len(self.items)
-        place = {"item_id": self._name, "output_index": index, "content_index": 0}
-        text, self._text, self._name = self._text, None, _message_id()
+        kind, place, text = self._open, self._place, self._text
+        item, self._open = kind.described(self._name, text), None
         self.items.append(item)
         return [
-            ("response.output_text.done", {**place, "text": text, "logprobs": []}),
-            ("response.content_part.done", {**place, "part": _part(text)}),
-            ("response.output_item.done", {"output_index": index, "item": item}),
+            (f"{kind.event}.done", {**place, "text": text, **kind.more}),
+            ("response.content_part.done", {**place, "part": kind.with_text(text)}),
+            ("response.output_item.done", {"output_index": place["output_index"], "item": item}),
         ]
 
     def _call(self, call: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -33,7 +33,7 @@ CLIENT_BYTES = 32 << 20
 """The most bytes of a client's responses; a larger one is not kept."""
 ALL_BYTES = 64 << 20
 """The most bytes of all responses."""
-_PREFIXES = {"message": "msg_", "function_call": "fc_", "function_call_output": "fco_"}
+_PREFIXES = {"message": "msg_", "function_call": "fc_", "function_call_output": "fco_", "reasoning": "rs_"}
 """Prefixes of the identifiers of items, by their types."""
 _NAME = re.compile(r"resp_[0-9a-f]{32}")
 _CLIENT = re.compile(r"[0-9a-f]{16}")

@@ -1,0 +1,165 @@
+"""JSON schemas as the compiler of constraints takes them: what only annotates is left out, what it lacks is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+from intact.errors import ParameterError
+
+FORMATS: Final = frozenset(
+    {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "unknown", "uri", "uuid"}
+)
+"""Formats of texts that are imposed; any other is an annotation, as the specification of JSON Schema allows."""
+NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
+    "uniqueItems": (False,),
+    "unevaluatedProperties": (True, {}),
+    "unevaluatedItems": (True, {}),
+    "propertyNames": (True, {}),
+    "dependentRequired": ({},),
+    "dependentSchemas": ({},),
+    "dependencies": ({},),
+    "contains": (),
+    "minContains": (),
+    "maxContains": (),
+    "not": (False,),
+    "if": (),
+    "then": (),
+    "else": (),
+    "$dynamicRef": (),
+    "$recursiveRef": (),
+}
+"""Keywords that llguidance lacks, with the values that demand nothing."""
+LARGEST: Final = (1 << 63) - 1024
+"""The largest bound of a number: the next one that a double can hold is beyond 64 bits."""
+_LEAST: Final = ("minimum", "exclusiveMinimum")
+_MOST: Final = ("maximum", "exclusiveMaximum")
+_ONE: Final = ("additionalProperties", "additionalItems", "items")
+_SEVERAL: Final = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+_NAMED: Final = ("properties", "patternProperties", "$defs", "definitions")
+_OF_TYPE: Final = {
+    **dict.fromkeys(("properties", "patternProperties", "additionalProperties"), "object"),
+    **dict.fromkeys(("items", "prefixItems", "additionalItems"), "array"),
+}
+"""The type of the values that a keyword is about; it says nothing of others."""
+
+
+def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a schema that the compiler takes, which allows no text that the given one does not.
+
+    Formats that are unknown, and keywords at values that demand nothing, are left out. Bounds of numbers beyond 64 bits
+    become the nearest that there are.
+
+    Parameters
+    ----------
+    where : str
+        Its place, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If the compiler lacks a keyword, naming its place.
+    """
+    changed: dict[str, Any] = _without_annotations(schema)
+    for place, part in reached(changed, where):
+        if lacking := next((name for name in NEUTRAL if name in part), None):
+            raise ParameterError(
+                f"{place}: {lacking} cannot be imposed on a text; leave it out and check the value yourself"
+            )
+    return changed
+
+
+def contradictions(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the objects whose properties may match patterns too, as place and schema in which all are required.
+
+    A property that can satisfy its own schema or its pattern's, but not both, would end a text in its middle. The
+    compiler refuses such a schema.
+    """
+    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    for place, part in reached(schema, where):
+        properties, patterns = part.get("properties"), part.get("patternProperties")
+        if isinstance(properties, Mapping) and isinstance(patterns, Mapping) and properties and patterns:
+            names = [name for name, one in properties.items() if one is not False]
+            known = {"properties": properties, "patternProperties": patterns}
+            yield place, {**shared, "type": "object", **known, "additionalProperties": False, "required": names}
+
+
+def _without_annotations(schema: Any) -> Any:
+    """Return a copy of a schema without what demands nothing."""
+    if not isinstance(schema, Mapping):
+        return schema
+    changed: dict[str, Any] = {}
+    may_be_number = "number" in _types(schema, ("number",))
+    for name, value in schema.items():
+        if _is_neutral(name, value):
+            continue
+        if name in _LEAST and _is_number(value):
+            value = max(value, -LARGEST)
+        elif name in _MOST and _is_number(value) and may_be_number:
+            value = min(value, LARGEST)
+        elif name in _NAMED and isinstance(value, Mapping):
+            value = {key: _without_annotations(one) for key, one in value.items()}
+        elif name in _SEVERAL and isinstance(value, list):
+            value = [_without_annotations(one) for one in value]
+        elif name in _ONE:
+            value = _without_annotations(value)
+        changed[name] = value
+    return changed
+
+
+def _types(schema: Mapping[str, Any], default: Collection[str]) -> Collection[Any]:
+    """Return the types that a schema names, or the default if it names none."""
+    types = schema.get("type")
+    return types if isinstance(types, list) else [types] if isinstance(types, str) else default
+
+
+def _is_neutral(name: str, value: Any) -> bool:
+    if name == "format":
+        return isinstance(value, str) and value not in FORMATS
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in NEUTRAL.get(name, ()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def reached(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the parts of a schema that say something of a value, with their places; definitions where they are used."""
+    waiting, used = [(where, schema)], set[str]()
+    while waiting:
+        place, part = waiting.pop()
+        if not isinstance(part, Mapping):
+            continue
+        yield place, part
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference not in used:
+            used.add(reference)
+            waiting.append((where + reference.removeprefix("#").replace("/", "."), _find(schema, reference)))
+        types = _types(part, _OF_TYPE.values())
+        for name, value in part.items():
+            if name in _OF_TYPE and _OF_TYPE[name] not in types:
+                continue
+            if name in _NAMED[:2] and isinstance(value, Mapping):
+                waiting += [(f"{place}.{name}.{key}", one) for key, one in value.items()]
+            elif name in _SEVERAL and isinstance(value, list):
+                waiting += [(f"{place}.{name}[{i}]", one) for i, one in enumerate(value)]
+            elif name in _ONE:
+                waiting.append((f"{place}.{name}", value))
+
+
+def _find(schema: Any, reference: str) -> Any:
+    """Return the part of a schema that a reference within it names; None if there is none."""
+    if not reference.startswith("#"):
+        return None
+    for step in reference.removeprefix("#").split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if not isinstance(schema, Mapping) or name not in schema:
+            return None
+        schema = schema[name]
+    return schema
+
+
+def as_text(schema: Mapping[str, Any]) -> str:
+    """Return a schema as JSON."""
+    return json.dumps(schema, separators=(",", ":"), ensure_ascii=False)
