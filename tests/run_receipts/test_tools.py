@@ -1,11 +1,14 @@
 """Receipts of runs with tools: what a tool gave is computed again, and a forged result is named."""
 
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 import intact
+from intact.cli.receipt import describe
+from intact.cli.verify import ReceiptLine
 from intact.errors import ReceiptError
 from intact.reason.budget import Budget
 from intact.reason.tool import ToolResult, ToolUse
@@ -73,6 +76,13 @@ def test_a_run_whose_blocks_are_held_to_a_form_is_proved(model):
     held = solve(model, None, constrained=True, max_tokens=20)
     assert held.header.compiler.startswith("llguidance ")
     assert judge(model, held)[0] == "true"
+
+
+def test_tools_are_shown_and_their_version_is_marked_as_unchecked(receipt):
+    shown = describe(ReceiptLine(Path("x"), 1, 0, receipt))
+    address = PythonTool().address({})
+    assert shown["entries"]["tools"] == [{"name": "python", "version": address, "replayable": True, "results": 4}]
+    assert "entries.tools.version" in shown["unchecked"]
 
 
 def test_the_schema_knows_tools(receipt):
