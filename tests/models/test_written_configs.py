@@ -1,7 +1,7 @@
 """Folders as today's Transformers writes them, whose configurations have other names, are the models that they were.
 
-`written_configs.json` holds configurations that Transformers 5.24 wrote of models of `support.variants`, and for each of
-their `model_type` the other names of its attributes (`attribute_map`).
+`written_configs.json` holds configurations that Transformers 5.24 wrote of models of `support.variants`, and for each
+`model_type` the other names of its attributes (`attribute_map`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import pytest
 import intact
 from intact.errors import ModelError
 from intact.formats import open_checkpoint
+from intact.formats.safetensors import read_safetensors
 from intact.models import build_program
 from intact.receipts.identity import describe
-from support.folders import write_folder
+from support.folders import write_folder, write_safetensors
 from support.variants import VARIANTS
 from support.variants.form import TOKENS
 
@@ -88,7 +89,7 @@ def test_sizes_of_single_layers_are_read_of_gemma_4_alone(tmp_path: Path) -> Non
     folder = with_config(
         write_folder(tmp_path / "m", VARIANTS["llama"], "llama"), {**VARIANTS["llama"].config, "per_layer_config": own}
     )
-    with pytest.raises(ModelError, match="per_layer_config is .*, which is not supported"):
+    with pytest.raises(ModelError, match=r"per_layer_config is .*, which is not supported"):
         described(folder)
     config = RECORDED["configs"]["gemma4"]
     gemma = write_folder(tmp_path / "gemma", VARIANTS["gemma4"], "gemma4")
@@ -97,7 +98,7 @@ def test_sizes_of_single_layers_are_read_of_gemma_4_alone(tmp_path: Path) -> Non
         own,
         {**before, "0": {"head_dim": 24}},
         {**before, "3": {"head_dim": 32}},
-        dict.fromkeys(before, {"head_dim": 24, "sliding_window": 4}),
+        {layer: {"head_dim": 24, "sliding_window": 4} for layer in before},
         dict.fromkeys(before, 24),
         {},
     ):
@@ -125,17 +126,42 @@ def test_every_family_of_transformers_is_written_and_read_again(tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_every_model_of_transformers_is_saved_and_read_again(tmp_path: Path) -> None:
-    """Whatever version is installed: tensors have the names that it writes, too."""
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_model_of_transformers_is_saved_and_read_again(name: str, tmp_path: Path) -> None:
+    """Whatever version is installed: tensors have the names and forms that it writes, too."""
     pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    for name, variant in VARIANTS.items():
-        kind = variant.config["model_type"]
-        if kind in ELSEWHERE or kind not in transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-            continue
-        folder, saved = write_folder(tmp_path / name, variant, name), tmp_path / f"{name}-saved"
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-        model.save_pretrained(saved)
-        (saved / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-        before, after = (intact.load(one).logits(TOKENS, raw=True)[0] for one in (folder, saved))
-        assert (before == after).all(), name
+    transformers, variant = pytest.importorskip("transformers"), VARIANTS[name]
+    known = transformers.models.auto.modeling_auto
+    pictures = "vision_config" in variant.config
+    kinds = (known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    if variant.config["model_type"] not in kinds[pictures]:
+        assert variant.config["model_type"] in ELSEWHERE
+        return
+    loader = transformers.AutoModelForImageTextToText if pictures else transformers.AutoModelForCausalLM
+    folder, saved = write_folder(tmp_path / "own", variant, name), tmp_path / "saved"
+    loader.from_pretrained(folder, dtype="auto").save_pretrained(saved)
+    (saved / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    before, after = (intact.load(one).logits(TOKENS, raw=True)[0] for one in (folder, saved))
+    assert (before == after).all()
+
+
+def test_experts_of_pictures_models_are_read_in_both_forms(tmp_path: Path) -> None:
+    """Transformers 5 saves them outputs by inputs, where published folders have them inputs by outputs."""
+    folder = write_folder(tmp_path / "m", VARIANTS["qwen3-vl-moe"], "qwen3-vl-moe")
+    before = intact.load(folder).logits(TOKENS, raw=True)[0]
+    path = folder / "model.safetensors"
+    stored = {name: (t.kind, t.shape, t.data) for name, t in read_safetensors(path).items()}
+    for name, (kind, shape, data) in stored.items():
+        if ".mlp.experts." in name:
+            values = data.reshape(*shape, -1).swapaxes(1, 2)
+            stored[name] = kind, values.shape[:3], values
+    write_safetensors(path, {name: (kind, shape, data.tobytes()) for name, (kind, shape, data) in stored.items()})
+    assert (intact.load(folder).logits(TOKENS, raw=True)[0] == before).all()
+
+
+@pytest.mark.parametrize("name", ["exaone", "internlm3"])
+def test_a_family_that_transformers_runs_as_llama_keeps_its_names(name: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", VARIANTS[name], name)
+    before = described(folder)
+    config = {**VARIANTS[name].config, "architectures": ["LlamaForCausalLM"]}
+    assert described(with_config(folder, config)) == before

@@ -64,6 +64,8 @@ class DecoderFiles:
     """Name of the architecture in GGUF (general.architecture)."""
     hf: ClassVar[tuple[str, ...]]
     """Names in config.json (architectures)."""
+    hf_types: ClassVar[tuple[str, ...]] = ()
+    """Values of `model_type` in config.json of an architecture that Transformers runs as another, and names so."""
     hf_names: ClassVar[dict[str, str]] = HF_NAMES
     """Canonical names of tensors to those in safetensors."""
     gguf_names: ClassVar[Mapping[str, str]] = {}

@@ -13,6 +13,7 @@ class Exaone(Decoder):
 
     gguf = "exaone"
     hf = ("ExaoneForCausalLM",)
+    hf_types = ("exaone",)
     hf_names = HF_NAMES | {
         "token_embd": "transformer.wte",
         "output_norm": "transformer.ln_f",
