@@ -27,7 +27,14 @@ MOST_TOKEN: Final = (1 << 31) - 1
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*")
 
 
-def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[IntactError] = ReceiptError) -> Any:
+def parse(
+    data: bytes | str,
+    what: str,
+    *,
+    floats: bool = True,
+    error: type[IntactError] = ReceiptError,
+    constant: Callable[[str], Any] | None = None,
+) -> Any:
     """Parse a JSON text, refusing what JSON leaves open: NaN, infinities, members given twice, more than `MOST_DEPTH`.
 
     Bound the size of `data` first: memory and time grow with it.
@@ -42,6 +49,8 @@ def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[Inta
         If false, refuse numbers that are not integers.
     error : type
         The error to raise.
+    constant : callable, optional
+        Returns the value of NaN and of infinities, which Python writes though they are no JSON.
 
     Raises
     ------
@@ -67,7 +76,7 @@ def parse(data: bytes | str, what: str, *, floats: bool = True, error: type[Inta
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         number = finite if floats else refuse
-        value = json.loads(text, parse_float=number, parse_constant=refuse, object_pairs_hook=unique)
+        value = json.loads(text, parse_float=number, parse_constant=constant or refuse, object_pairs_hook=unique)
         if is_too_deep(value, text):
             raise RecursionError
         return value

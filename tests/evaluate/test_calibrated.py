@@ -9,6 +9,7 @@ import pytest
 
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.calibrated import open_calibration
+from intact.evaluate.predicted import PROBLEMS
 from intact.evaluate.results import EvaluationRun, ItemRecord, ItemSample
 from intact.evaluate.scores import scores
 from intact.reason.budget import Cost
@@ -16,6 +17,7 @@ from intact.reason.problem import Answer, Result
 from intact.reason.registry import find
 from intact.run_receipts.versions import versions_of_method, versions_of_task
 from intact.score.answers import READERS
+from intact.score.judging import note
 from intact.stats.intervals import wilson
 from intact.tasks.choose import choose
 
@@ -102,6 +104,16 @@ def test_a_method_without_confidence_has_the_chance_of_all_answers(tmp_path):
     found = run.calibrate(result(SURE), READERS["number"]).chance
     assert found[:2] == (80, 100)
     assert found.confidences is None
+
+
+@pytest.mark.parametrize("other", [1.01, -0.01])
+def test_numbers_that_are_no_chances_are_no_confidence(tmp_path, other):
+    """One of them among all answers is enough; 0 and 1 are chances."""
+    run = open_calibration(write(tmp_path, [RECORDS[0]._replace(confidence=other), *RECORDS[1:]]))
+    assert run.confidences is None
+    assert run.calibrate(result(SURE), READERS["number"]).chance[:2] == (80, 100)
+    bounds = [RECORDS[0]._replace(confidence=0.0), *RECORDS[1:]]
+    assert {0.0, 1.0} < set(open_calibration(write(tmp_path, bounds)).confidences)
 
 
 def test_problems_without_an_answer_do_not_count_where_one_is_given(tmp_path):
@@ -203,6 +215,16 @@ def test_an_answer_that_came_about_otherwise_is_not_calibrated(run, made, read, 
         run.calibrate(made, READERS[read])
 
 
+def test_algebra_that_runs_out_of_time_calibrates_nothing(run, monkeypatch):
+    def read(text):
+        note(text)
+        return "7"
+
+    monkeypatch.setattr(run.task, "read", read)
+    with pytest.raises(ParameterError, match="computer algebra ran out of time over a text"):
+        run.calibrate(result(SURE), lambda _: "7")
+
+
 def settings(**method):
     """Settings of an answer, as the manifest has them."""
     made = manifest()
@@ -260,6 +282,7 @@ def test_a_file_that_cannot_calibrate_is_refused_with_the_reason(tmp_path, about
 def test_few_problems_and_earlier_versions_calibrate_nothing(tmp_path):
     with pytest.raises(ParameterError, match="it has 19 problems, and a calibration needs 20"):
         open_calibration(write(tmp_path, RECORDS[:19]))
+    assert len(open_calibration(write(tmp_path, RECORDS[:20])).right) == PROBLEMS == 20
     with pytest.raises(ParameterError, match="of version 2, which lacks"):
         open_calibration(write(tmp_path, RECORDS, version=2))
 

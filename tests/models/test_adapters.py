@@ -1,8 +1,10 @@
 """Adapters read from PEFT's folders and GGUF files: PEFT's logits, orders of rows, and what is refused."""
 
 import json
+import random
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import pytest
 
 import intact
 from intact.errors import FormatError, IntactError, ModelError, ParameterError
+from intact.formats import open_checkpoint
 from intact.formats.safetensors import read_safetensors
 from intact.library import GenerateOptions
+from intact.models import build_program, find_architecture
+from intact.models.adapters import read_adapter
 from intact.models.program import Logits, Norm, Steer
 from intact.receipts.verify import verify_together
 from support.conversion import CONVERTED, convert
@@ -187,6 +192,67 @@ def test_what_is_more_than_low_rank_is_refused(
 ) -> None:
     with pytest.raises(IntactError, match=message):
         intact.load(bases["llama"], adapters={"one": changed(tmp_path / "a", "llama", **config)})
+
+
+def pattern_key(keys: Iterable[str], name: str) -> str:
+    """As PEFT 0.21.2 has it (`peft.utils.other.get_pattern_key`)."""
+    for key in keys:
+        match = re.match(rf"(.*\.)?({key})$", name)
+        if not match:
+            continue
+        return key
+    return name
+
+
+FORMS = (
+    "{part}", "{block}.{part}", "layers.{n}.{block}.{part}", "model.layers.{n}.{block}.{part}", ".*{part}", ".*",
+    r"layers\.\d+\..*{part}", r"(q|v)_proj", r"[a-z]_proj", r"layers\.[{n}-9]\..*", r"model\.layers\.{n}\..+",
+    "layers.{n}", "proj", "{part}$", "^{part}", "^model.*{part}", "(?i:{part})", "{block}", r".*\.{n}\..*",
+)  # fmt: skip
+"""Patterns, some of which match nothing."""
+
+
+def test_alpha_pattern_is_read_as_peft_reads_it(bases: Mapping[str, Path], tmp_path: Path) -> None:
+    rng = random.Random(0)
+    config = json.loads((HERE / "llama" / "adapter_config.json").read_text())
+    read: set[float] = set()
+    with open_checkpoint(bases["llama"]) as checkpoint:
+        program = build_program(checkpoint)
+        plain = read_adapter(HERE / "llama", checkpoint, program).changes
+        for trial in range(8):
+            parts, blocks = ("q_proj", "v_proj", "gate_proj"), ("self_attn", "mlp")
+            chosen = [
+                rng.choice(FORMS).format(part=rng.choice(parts), block=rng.choice(blocks), n=rng.randrange(2))
+                for _ in range(4)
+            ]
+            own = {key: float(3**place) for place, key in enumerate(chosen, 1)}
+            folder = changed(tmp_path / str(trial), "llama", alpha_pattern=own, rank_pattern={"(q|v)_proj": 3})
+            changes = read_adapter(folder, checkpoint, program).changes
+            architecture = find_architecture(checkpoint)
+            for weight, (_, up) in changes.items():
+                module = architecture.hf_name(weight).removesuffix(".weight")
+                wanted = own.get(pattern_key(own, module), config["lora_alpha"])
+                read.add(wanted)
+                assert np.array_equal(up, plain[weight][1] * np.float32(wanted / config["lora_alpha"])), (own, module)
+    assert len(read) == 5
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (r"(\w+\.?)*!", "matching its keys took more than 0.5 s"),
+        ("((.*)*)*x", "matching its keys took more than 0.5 s"),
+        ("a{4294967296}", "expected regular expressions as keys; OverflowError"),
+        ("(", "missing \\), unterminated subpattern"),
+    ],
+)
+def test_a_hostile_pattern_is_an_error_in_time(
+    pattern: str, message: str, bases: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intact.models.adapters._MATCHING", 0.5)
+    folder = changed(tmp_path / "a", "llama", alpha_pattern={".*" + pattern: 2.0})
+    with pytest.raises(ModelError, match=message):
+        intact.load(bases["llama"], adapters={"one": folder})
 
 
 def test_an_adapter_of_another_model_is_refused(bases: Mapping[str, Path]) -> None:

@@ -1,6 +1,7 @@
 """Hybrids of attention and state spaces: which layers are which, Falcon-H1's factors, and files that are refused."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def root(path: Path) -> bytes:
         ("granite4-h", "position_embedding_type", None),
         ("granite4-h", "mamba_d_head", "auto"),
         ("granite4-h", "time_step_limit", [0.0, {"__float__": "Infinity"}]),
+        ("granite4-h", "time_step_limit", [0.0, math.inf]),  # which Transformers 4 writes as Python does
         ("bamba", "attn_rotary_emb", None),
         ("bamba", "partial_rotary_factor", 0.5),
         ("falcon-h1", "layer_types", ["hybrid", "hybrid"]),
@@ -109,6 +111,8 @@ def test_a_text_in_chunks_over_several_blocks_has_the_bits_of_the_whole(tmp_path
         ("granite4-h", "layer_types", ["mamba"] * 2, "gives each of 3 layers mamba or linear_attention or attention"),
         ("granite4-h", "layer_types", ["mamba", "attention", "conv"], "layer_types must be a list"),
         ("granite4-h", "position_embedding_type", "alibi", "must be rope or nope"),
+        ("granite4-h", "time_step_limit", [0.0, math.nan], "other limits of steps are not supported"),
+        ("granite4-h", "rms_norm_eps", math.inf, "rms_norm_eps must be a positive number"),
         ("granite4-h", "time_step_limit", [0.0, 0.1], "other limits of steps are not supported"),
         ("granite4-h", "mamba_n_groups", 3, "mamba_n_groups must be a divisor of the 8 heads"),
         ("granite4-h", "mamba_proj_bias", True, "mamba_proj_bias is True"),

@@ -16,7 +16,7 @@ from intact.executors.native import available_tiers
 from intact.formats.safetensors import Stored, write_safetensors
 from intact.models.layers import segments
 from intact.receipts import layers, opening
-from intact.receipts.commitment import LayerCommitment
+from intact.receipts.commitment import MOST_LAYERS, LayerCommitment
 from intact.receipts.document import Receipt
 from intact.receipts.identity import root_of, tensor_leaf, weights_of
 from intact.receipts.layers import LayerRun, layer_count, trace
@@ -217,8 +217,12 @@ def forged_opening(receipt, found, rows):
     return receipt, Opening(receipt.digest, found.layers, tuple(roots), found.leaves, rows)
 
 
-@pytest.mark.parametrize("number", [1 << 62, -(1 << 63), (1 << 61) + 1, 1 << 60])
-def test_rows_that_no_model_reaches_are_refused_and_others_run(model, committed, monkeypatch, number):
+@pytest.mark.parametrize(
+    ("number", "reached"),
+    [(1 << 62, False), (-(1 << 63), False), ((1 << 61) + 1, False), (-(1 << 61) - 1, False), (1 << 61, True),
+     (-(1 << 61), True), (1 << 60, True)],
+)  # fmt: skip
+def test_rows_that_no_model_reaches_are_refused_and_others_run(model, committed, monkeypatch, number, reached):
     found = open_layers(model, committed, "3")
     receipt, lie = forged_opening(
         committed, found, {boundary: np.full_like(rows, number) for boundary, rows in found.rows.items()}
@@ -226,7 +230,76 @@ def test_rows_that_no_model_reaches_are_refused_and_others_run(model, committed,
     monkeypatch.setattr(opening, "choose_layers", lambda *_: found.layers)  # the digest is another
     verdict = check(model, receipt, lie, "3")
     assert verdict.outcome == "false"
-    assert ("no model's rows reach" in verdict.detail) == (number != 1 << 60)
+    assert ("no model's rows reach" in verdict.detail) != reached
+
+
+def test_one_number_out_of_bounds_is_enough_and_nan_is_none(folder, model, committed, monkeypatch):
+    found = open_layers(model, committed, "3")
+    monkeypatch.setattr(opening, "choose_layers", lambda *_: found.layers)  # the digest is another
+    rows = {boundary: value.copy() for boundary, value in found.rows.items()}
+    rows[DEEP][-1, -1] = (1 << 61) + 1
+    verdict = check(model, *forged_opening(committed, found, rows), "3")
+    assert f"boundary {DEEP} have numbers that no model's rows reach" in verdict.detail
+    with tiny(folder, layers=DEEP, profile="fp32") as floats:
+        receipt = commit(floats, answer(floats))
+        found = open_layers(floats, receipt, "3")
+        rows = {boundary: value.copy() for boundary, value in found.rows.items()}
+        rows[DEEP][0, 0] = np.nan
+        verdict = check(floats, *forged_opening(receipt, found, rows), "3")
+        assert "no model's rows reach" in verdict.detail
+
+
+def test_an_opening_of_other_rows_than_there_are_positions_is_refused(model, committed, monkeypatch):
+    """Or of another width, or of another boundary more or less, though all digests fit."""
+    found = open_layers(model, committed, "3")
+    monkeypatch.setattr(opening, "choose_layers", lambda *_: found.layers)  # the digest is another
+    for change in (
+        lambda rows: np.concatenate([rows, rows[-1:]]),
+        lambda rows: rows[:-1],
+        lambda rows: np.concatenate([rows, rows[:, :1]], axis=1),
+        lambda rows: rows[:, :-1],
+    ):
+        lie = forged_opening(committed, found, {boundary: change(rows) for boundary, rows in found.rows.items()})
+        verdict = check(model, *lie, "3")
+        assert (verdict.outcome, verdict.what) == ("false", "layers")
+        assert "are not those that the receipt commits to" in verdict.detail
+    for roots in (found.roots[:-1], (*found.roots, found.roots[-1])):
+        said = replace(committed, layers=replace(committed.layers, root=root_of("sha256", roots)))
+        lie = Opening(said.digest, found.layers, roots, found.leaves, found.rows)
+        assert (
+            check(model, said, lie, "3").detail
+            == "the roots that were opened are not those that the receipt commits to"
+        )
+
+
+def test_a_commitment_and_an_opening_have_layers_within_bounds(model, committed, tmp_path):
+    digest = "00" * 32
+    for count in (1, MOST_LAYERS):
+        assert LayerCommitment.from_document({"count": count, "root": digest}).count == count
+    for count in (0, MOST_LAYERS + 1):
+        with pytest.raises(ReceiptError, match=f"count must be an integer from 1 to {MOST_LAYERS}"):
+            LayerCommitment.from_document({"count": count, "root": digest})
+    other = open_layers(model, committed, nonce_for(committed, (1,)))
+    for layer in (0, MOST_LAYERS - 1, MOST_LAYERS, 99_999, 100_000):
+        rows = {layer: other.rows[1], len(other.roots) - 1: other.rows[DEEP]}
+        replace(other, layers=(layer,), rows=rows).save(tmp_path / "opening")
+        if layer < MOST_LAYERS:
+            assert Opening.load(tmp_path / "opening").layers == (layer,)
+        else:
+            with pytest.raises(ReceiptError, match="none of an opening"):
+                Opening.load(tmp_path / "opening")
+
+
+def test_layers_run_on_given_rows_however_many_more_tokens_there_are(model, committed):
+    """Rows are given for all positions but the last token's, which may run along."""
+    opened = open_layers(model, committed, nonce_for(committed, (2,)))
+    tokens = np.array([*committed.header.request.prompt, *committed.output.tokens], np.int32)
+    with closing(LayerRun(model, (2,), "sha256", opened.rows)) as run:
+        run.run(tokens)
+        count = len(tokens) - 1
+        assert run.root(3, count) == opened.roots[3]
+        assert run.root(3, len(tokens)) is not None
+        assert run.root(3, len(tokens) + 1) is None
 
 
 def test_an_opening_of_something_else_tells_nothing(model, committed):

@@ -1,19 +1,27 @@
 """Receipts of runs with tools: what a tool gave is computed again, and a forged result is named."""
 
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 import intact
+from intact.cli.receipt import describe
+from intact.cli.verify import ReceiptLine
 from intact.errors import ReceiptError
 from intact.reason.budget import Budget
 from intact.reason.tool import ToolResult, ToolUse
 from intact.reason.tools.python import PythonTool
+from intact.run_receipts.claims import Claims
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.entries import ToolEntry
 from intact.run_receipts.record import RunRecorder
+from intact.run_receipts.replay import driver_of, replay
 from intact.run_receipts.schema import schema
+from intact.run_receipts.sealed import LONGEST_RUN
+from intact.run_receipts.tools import verify_tools
+from intact.run_receipts.verdict import DecidedError
 from intact.run_receipts.verify import verify_run
 from intact.score.scorers import find_scorer
 from intact.tools.sandbox import protection
@@ -75,6 +83,13 @@ def test_a_run_whose_blocks_are_held_to_a_form_is_proved(model):
     assert judge(model, held)[0] == "true"
 
 
+def test_tools_are_shown_and_their_version_is_marked_as_unchecked(receipt):
+    shown = describe(ReceiptLine(Path("x"), 1, 0, receipt))
+    address = PythonTool().address({})
+    assert shown["entries"]["tools"] == [{"name": "python", "version": address, "replayable": True, "results": 4}]
+    assert "entries.tools.version" in shown["unchecked"]
+
+
 def test_the_schema_knows_tools(receipt):
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(receipt.to_document(), schema())
@@ -115,6 +130,58 @@ def test_another_version_of_a_tool_may_give_something_else(model):
     assert judge(model, RunReceipt.make(false.header, tuple(entries), false.result)) == (
         "unverifiable", "tool", index, None,
     )  # fmt: skip
+
+
+def test_every_different_call_is_made_once_more(model, receipt):
+    """A lie in the last call is found as in the first, also behind results that nobody can repeat."""
+    claims = replay({receipt.header.models[0].name: model}, receipt)
+    assert verify_tools(claims).outcome == "true"
+    *_, last = dict.fromkeys(receipt.entries[i].call for i in uses(receipt))
+    index = next(i for i in uses(receipt) if receipt.entries[i].call == last)
+    claims.used[last] = replace(claims.used[last], text="7\n")
+    verdict = verify_tools(claims)
+    assert (verdict.outcome, verdict.what, verdict.entry) == ("false", "tool", index)
+    first = receipt.entries[uses(receipt)[0]].call
+    assert first != last
+    claims.calls[first] = claims.calls[first]._replace(tool=Elsewhere())
+    assert verify_tools(claims).outcome == "false"
+
+
+def test_a_tool_that_gives_something_else_each_time_calls_nobody_a_liar(model, receipt, monkeypatch):
+    """It is used a second time where the first differs from what the entry says."""
+    claims, used = replay({receipt.header.models[0].name: model}, receipt), []
+
+    def use(self, values, stop, *, untrusted=False):
+        used.append(untrusted)
+        return ToolResult(f"{len(used) if changing else 0}", "ok")
+
+    monkeypatch.setattr(PythonTool, "use", use)
+    changing = False
+    verdict = verify_tools(claims)
+    assert (verdict.outcome, verdict.entry, used) == ("false", uses(receipt)[0], [True, True])
+    used.clear()
+    changing = True
+    verdict = verify_tools(claims)
+    assert (verdict.outcome, verdict.what) == ("unverifiable", "tool")
+    assert verdict.detail.endswith("it gives something else each time")
+    assert len(used) == 2 * len({receipt.entries[i].call for i in uses(receipt)})
+
+
+@pytest.mark.parametrize("seconds", [60.0, 61.0])
+def test_nobody_waits_for_a_tool_longer_than_a_receipt_may_ask_for(model, receipt, seconds):
+    """The receipt has the result of the longer call, too: who replays it does not look there."""
+    parameters = {**receipt.header.parameters, "seconds": seconds}
+    services = driver_of({receipt.header.models[0].name: model}, Claims(receipt))[1]
+    call = ToolUse(PythonTool(), {"code": "1", "seconds": seconds})
+    if seconds <= LONGEST_RUN:
+        with pytest.raises(DecidedError):  # there is no such entry
+            services.known_result(call)
+        return
+    assert services.known_result(call) is None
+    lie = RunReceipt.make(replace(receipt.header, parameters=parameters), receipt.entries, receipt.result)
+    verdict = verify_run(model, lie)
+    assert (verdict.outcome, verdict.what) == ("false", "method")
+    assert "a tool at most 60 seconds, got 61" in verdict.detail
 
 
 def test_without_a_sandbox_it_is_said_what_was_not_checked(model, receipt, monkeypatch):

@@ -11,9 +11,9 @@ from support.tiny import TEMPLATE, write_tiny
 DATED = "{{ strftime_now('%d %B %Y') }} " + TEMPLATE
 
 
-def write_dated(path: Path) -> Path:
+def write_dated(path: Path, seed: int = 0, context: int = 512) -> Path:
     """Write a tiny model whose chat template begins with the date, and return its path."""
-    return write_tiny(path, context=512, metadata={"tokenizer.chat_template": DATED})
+    return write_tiny(path, seed=seed, context=context, metadata={"tokenizer.chat_template": DATED})
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from intact.errors import FormatError, ParameterError
-from intact.text import ChatTemplate, template
+from intact.text import ChatTemplate, template, template_worker
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -165,6 +165,89 @@ def test_a_template_that_makes_too_much_is_stopped(source: str) -> None:
 def test_what_a_template_may_not_do_is_an_error_that_names_it(source: str) -> None:
     with pytest.raises((ParameterError, FormatError), match=r"the chat template of x.gguf"):
         render(source)
+
+
+LOOKS = "messages|map(attribute='content')"
+
+
+@pytest.mark.parametrize(
+    ("source", "expression", "kind"),
+    [
+        ("{{ messages | map(attribute='content') }}", LOOKS, "generator"),
+        ("{{ raise_exception }}", "raise_exception", "function"),
+        ("{{ strftime_now }}", "strftime_now", "builtin_function_or_method"),
+        ("{{ joiner() }}", "joiner()", "Joiner"),
+        ("{{ messages[0].items }}", "messages[0].items", "builtin_function_or_method"),
+        ("{{ messages[0].items() }}", "messages[0].items()", "dict_items"),
+        ("{{ range(3) }}", "range(3)", "range"),
+        ("{{ namespace() }}", "namespace()", "Namespace"),
+        ("{{ self }}", "self", "TemplateReference"),
+        ("{% for m in messages %}{{ loop }}{% endfor %}", "loop", "LoopContext"),
+        ("{% macro f() %}{% endmacro %}{{ f }}", "f", "Macro"),
+        ("{{ [1, {'a': (2, joiner)}] }}", "[1, {'a': (2, joiner)}]", "type"),
+        ("{{ {joiner(): 1} }}", "{joiner(): 1}", "Joiner"),
+        ("{% set x %}{{ joiner() }}{% endset %}", "joiner()", "Joiner"),
+        ("{{ [1] + [joiner()] }}", "[1] + [joiner()]", "Joiner"),
+        ("{{ joiner if 1 else 2 }}", "(...)", "type"),
+        ("{{ 'a' ~ 1 ~ joiner() }}", "joiner()", "Joiner"),
+        ("{{ 'a %s' % joiner() }}", "joiner()", "Joiner"),
+        ("{{ 'a %s' % (1, joiner()) }}", "(1, joiner())", "Joiner"),
+        ("{{ 'a %s' | format(joiner()) }}", "joiner()", "Joiner"),
+        ("{{ 'a %(x)s' | format(x=joiner()) }}", "what |format is given", "Joiner"),
+        ("{{ 'a %s' | format(*[joiner()]) }}", "what |format is given", "Joiner"),
+        ("{{ '{}'.format(joiner()) }}", "what |format is given", "Joiner"),
+        ("{{ '{x}'.format_map({'x': joiner()}) }}", "what |format is given", "Joiner"),
+        ("{{ ('{}' | e).format(joiner()) }}", "what |format is given", "Joiner"),
+        ("{{ ('a' | e).escape(joiner()) }}", "what escape is given", "Joiner"),
+        ("{{ ('a' | e).join([joiner()] | map('default')) }}", "what join is given", "Joiner"),
+        ("{{ joiner() | string }}", "joiner()", "Joiner"),
+        ("{{ [joiner()] | map('string') | list }}", "what |string is given", "Joiner"),
+        ("{{ [1, joiner()] | join }}", "[1, joiner()]", "Joiner"),
+        ("{{ messages | map('attr', 'items') | join }}", "messages|map('attr', 'items')", "builtin_function_or_method"),
+        ("{{ [[joiner()]] | map('join') | list }}", "what |join is given", "Joiner"),
+        ("{{ [1, 2] | join(joiner()) }}", "what is put between", "Joiner"),
+        ("{{ 'a' | replace('a', joiner()) }}", "joiner()", "Joiner"),
+        ("{% filter upper %}{{ joiner() }}{% endfilter %}", "joiner()", "Joiner"),
+        ("{{ raise_exception(joiner()) }}", "the message of raise_exception", "Joiner"),
+        *((f"{{{{ joiner() | {name} }}}}", "joiner()", "Joiner") for name in template_worker.TEXT_FILTERS),
+    ],
+)
+def test_what_has_no_text_of_its_own_is_an_error_and_no_address(source: str, expression: str, kind: str) -> None:
+    with pytest.raises(ParameterError, match="has no text of its own") as caught:
+        render("\n" + source)
+    assert f", line 2: NoText: {expression} is of type {kind}, which" in str(caught.value)
+    assert " at 0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ messages | map(attribute='content') | join(', ') }}", "Hi"),
+        ("{{ ', '.join(messages | map(attribute='content')) }}", "Hi"),
+        ("{{ messages[0].values() | join(' ') }}", "user Hi"),
+        ("{{ [{'a': 1}, {'a': none}] | join('-', attribute='a') }}", "1-None"),
+        (
+            "{{ [nothing, none, true, 1.5, (1, 'a'), {'b': [2]}] }}",
+            "[Undefined, None, True, 1.5, (1, 'a'), {'b': [2]}]",
+        ),
+        ("{{ nothing ~ messages[0].x | default('y') ~ ('<' | e) }}", "y&lt;"),
+        ("{% set j = joiner('; ') %}{{ j() }}a{{ j() }}b", "a; b"),
+        ("{% set n = namespace(x=[1]) %}{{ n.x }}{{ messages | groupby('role') | list | length }}", "[1]1"),
+        ("{{ '%s %d' % ('a', 2) }}{{ 7 % 4 }}{{ '{}{x}'.format(1, x=[2]) }}", "a 231[2]"),
+        ("{% macro f(x) %}{{ x }}{{ caller() }}{% endmacro %}{% call f('a') %}b{% endcall %}", "ab"),
+        ("{{ dict(a=1) | string | upper }}{{ [3, 1] | sort | map('string') | join }}", "{'A': 1}13"),
+    ],
+)
+def test_what_has_a_text_of_its_own_is_written_as_before(source: str, text: str) -> None:
+    assert render(source) == text
+
+
+def test_lists_within_each_other_are_looked_at_once() -> None:
+    """Each of sixty lists holds the one before twice; a walk through all of them would take centuries."""
+    grown = "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}"
+    assert render(grown + "{{ n.x | join | length if nothing else 'done' }}") == "done"
+    with pytest.raises(ParameterError, match="type Joiner"):
+        render(grown + "{{ [joiner(), n.x] }}")
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,13 @@ MOST: Final = 20
 WARNING: Final = "nothing of this was verified: it is what the receipts say, whoever wrote them"
 UNCHECKED: Final = (
     "model.name", "models.name", "decoding.streams.model.name", "models.mix.partners.name", "compiler", "sandbox",
-    "method.source",
+    "method.source", "entries.tools.version", "intact",
 )  # fmt: skip
 """Places on which no verdict of `intact verify` depends, if all else is true (docs/receipts.md)."""
-PARTLY: Final = ("prompt.source.given", "prompt.source.now", "problem.prompt", "models.mix.shadow", "now")
+PARTLY: Final = (
+    "prompt.source.given", "prompt.source.now", "decoding.streams.prompt.source.given",
+    "decoding.streams.prompt.source.now", "problem.prompt", "models.mix.shadow", "now",
+)  # fmt: skip
 """Places that are checked only as far as the chat template writes them."""
 MARKS: Final = {"unchecked": "not checked", "partly_checked": "checked as far as the chat template writes it"}
 EXAMPLES = """\
@@ -186,6 +189,7 @@ def _run(run: RunReceipt) -> dict[str, Any]:
             "tokens": run.count,
             "scores": kinds["score"],
             "programs": kinds["run"],
+            "tools": _tools(run),
         },
         "result": {
             "answer": result.answer,
@@ -197,6 +201,17 @@ def _run(run: RunReceipt) -> dict[str, Any]:
             "cost": {name: value for name, value in result.cost.as_dict().items() if name != "seconds"},
         },
     }
+
+
+def _tools(run: RunReceipt) -> list[dict[str, Any]]:
+    """Describe the tools of a run, and count the results of each."""
+    from intact.run_receipts.entries import ToolEntry
+
+    kinds = Counter((one.tool, one.version.hex(), one.replayable) for one in run.entries if isinstance(one, ToolEntry))
+    return [
+        {"name": name, "version": version, "replayable": replayable, "results": count}
+        for (name, version, replayable), count in kinds.items()
+    ]
 
 
 def _run_mix(one: RunModel) -> dict[str, Any]:

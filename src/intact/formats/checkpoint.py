@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from intact.errors import FormatError
 from intact.formats.gguf import MAGIC, read_gguf
@@ -162,8 +162,12 @@ def _folder(path: Path, main: Path, tensors: Mapping[str, Tensor]) -> Checkpoint
     return Checkpoint(path, "safetensors", config, tensors)
 
 
+_CONSTANTS: Final = {name: {"__float__": name} for name in ("NaN", "Infinity", "-Infinity")}
+"""Numbers that Transformers 4 writes as Python does, as Transformers 5 writes them."""
+
+
 def _config(main: Path) -> dict[str, Any]:
     config = main.parent / "config.json"
     if not config.is_file():
         raise FormatError(f"{config}: is missing; expected the model's config.json beside {main.name}")
-    return read_json(config, "the configuration")
+    return read_json(config, "the configuration", _CONSTANTS.__getitem__)

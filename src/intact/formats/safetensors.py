@@ -33,7 +33,7 @@ _ASCII_COST, _WIDE_COST = 3, 9
 _SUPPORTED: Final = tuple(kind for kind, block in KINDS.items() if block.elements == 1)
 
 
-def parse_json(text: bytes, path: Path, what: str) -> dict[str, Any]:
+def parse_json(text: bytes, path: Path, what: str, constant: Callable[[str], Any] | None = None) -> dict[str, Any]:
     """Parse a JSON object within the memory that a header may take.
 
     Parameters
@@ -44,6 +44,8 @@ def parse_json(text: bytes, path: Path, what: str) -> dict[str, Any]:
         The file it came from, for messages.
     what : str
         What the text is, for messages.
+    constant : callable, optional
+        As of `strict_json.parse`.
 
     Raises
     ------
@@ -59,14 +61,14 @@ def parse_json(text: bytes, path: Path, what: str) -> dict[str, Any]:
             f"expected what fits {HEADER_MEMORY >> 20} MiB of memory"
         )
 
-    value = parse(text, f"{path}: {what}", error=FormatError)
+    value = parse(text, f"{path}: {what}", error=FormatError, constant=constant)
     if not isinstance(value, dict):
         raise FormatError(f"{path}: {what} is a JSON {type(value).__name__}; expected an object")
     return value
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a file that holds a JSON object.
+def read_json(path: Path, what: str, constant: Callable[[str], Any] | None = None) -> dict[str, Any]:
+    """Read a file that holds a JSON object; `constant` as of `strict_json.parse`.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     buffer = map_file(path)
     if len(buffer) > LONGEST_JSON:
         raise FormatError(f"{path}: {what} has {len(buffer)} bytes; expected at most {LONGEST_JSON}")
-    return parse_json(bytes(buffer[:]), path, what)
+    return parse_json(bytes(buffer[:]), path, what, constant)
 
 
 class Stored(NamedTuple):

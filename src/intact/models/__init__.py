@@ -84,6 +84,8 @@ def find_architecture(checkpoint: Checkpoint) -> type[Decoder]:
     for own, architecture in ARCHITECTURES.working().items():
         if not gguf:
             claims = architecture.claims(checkpoint.metadata)
+            if checkpoint.metadata.get("model_type") in architecture.hf_types:
+                claimed |= dict.fromkeys(names, architecture)
             for name in architecture.hf:
                 (claimed if claims else known).setdefault(name, architecture)
         elif own == architecture.gguf:

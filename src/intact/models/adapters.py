@@ -27,7 +27,7 @@ from intact.formats.gguf import read_gguf
 from intact.formats.metadata import Metadata
 from intact.formats.pytorch import read_pytorch
 from intact.formats.safetensors import read_json, read_safetensors
-from intact.models import find_architecture
+from intact.models import adapter_patterns, find_architecture
 from intact.models.decoder import float_values
 from intact.models.names import BY_HEAD, PARTS
 from intact.models.program import (
@@ -47,6 +47,7 @@ from intact.models.program import (
     Steer,
 )
 from intact.numerics.dequantize import dequantize
+from intact.process import LimitReached, WorkerFailure, WorkerProcess
 from intact.suggest import did_you_mean
 
 Floats = NDArray[np.float32]
@@ -56,6 +57,10 @@ WEIGHTS: Final = {"adapter_model.safetensors": read_safetensors, "adapter_model.
 LARGEST_RANK: Final = 4096
 STREAM: Final = "x"
 """The buffer of the residual stream."""
+_MATCHING: Final = 5.0
+"""Processor time to match all patterns of an adapter, in seconds: a hostile one takes centuries."""
+_MEMORY: Final = 512 << 20
+"""Address space of the process that matches them."""
 _DIRECTION: Final = re.compile(r"direction\.(\d{1,4})")
 _PEFT: Final = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(?:\.default)?\.weight")
 _GGUF: Final = re.compile(r"(?P<module>.+)\.weight\.lora_(?P<half>[ab])")
@@ -219,15 +224,34 @@ def _peft_halves(path: Path) -> Iterator[_Halves]:
     m = Metadata(config, path / CONFIG)
     alpha, stabilised = m.number("lora_alpha", least=2.0**-20, most=2.0**20), bool(config.get("use_rslora"))
     own = config.get("alpha_pattern") or {}
-    if not isinstance(own, dict) or not all(isinstance(a, int | float) for a in own.values()):
-        raise ModelError(f"{path / CONFIG}: alpha_pattern is {own!r:.60}; expected numbers by modules")
+    if not isinstance(own, dict) or not all(isinstance(a, int | float) and abs(a) <= 2.0**20 for a in own.values()):
+        raise ModelError(
+            f"{path / CONFIG}: alpha_pattern is {own!r:.60}; expected numbers of at most 2^20 in size, by patterns of "
+            "modules"
+        )
     weights = weights_file(path)
     if weights is None:
         raise FormatError(f"{path}: there are no weights; expected {' or '.join(WEIGHTS)}")
-    for module, down, up in _paired(weights, WEIGHTS[weights.name](weights), _PEFT):
-        # PEFT's rule: a key names modules by the end of their name
-        found = next((a for key, a in own.items() if module == key or module.endswith("." + key)), alpha)
-        yield _Halves(module, down, up, float(found), stabilised)
+    halves = list(_paired(weights, WEIGHTS[weights.name](weights), _PEFT))
+    patterns = _patterns_of([module for module, _, _ in halves], list(own), path / CONFIG)
+    for (module, down, up), pattern in zip(halves, patterns, strict=True):
+        yield _Halves(module, down, up, float(own.get(pattern or module, alpha)), stabilised)
+
+
+def _patterns_of(modules: list[str], patterns: list[str], path: Path) -> list[str | None]:
+    """Return for each module the pattern that PEFT finds for it, a regular expression."""
+    if not patterns:
+        return [None] * len(modules)
+    worker = WorkerProcess(Path(adapter_patterns.__file__), "re", seconds=_MATCHING, memory=_MEMORY)
+    try:
+        found: list[str | None] = worker.ask("find", patterns, modules)
+    except LimitReached as error:
+        raise ModelError(f"{path}: alpha_pattern: matching its keys {error}") from None
+    except WorkerFailure as error:
+        raise ModelError(f"{path}: alpha_pattern: expected regular expressions as keys; {error}") from None
+    finally:
+        worker.end()
+    return found
 
 
 def _gguf_halves(path: Path) -> Iterator[_Halves]:

@@ -40,10 +40,12 @@ _HF_REFUSED: Mapping[str, tuple[object, ...]] = {
     "final_logit_softcapping": (0,),
     "num_experts": (0, 1),
     "num_local_experts": (0,),
+    "per_layer_config": (),
     "quantization_config": (),
     "use_bidirectional_attention": (False,),
     "use_sliding_window": (False,),
 }
+_NO_ALIASES: Mapping[str, str] = {}
 
 
 class LatentAttention(NamedTuple):
@@ -280,17 +282,42 @@ def context_without_temperature(m: Metadata, context: int, scaling: Mapping[str,
 
 
 def text_config(
-    metadata: Mapping[str, Any], source: Any, defaults: Mapping[str, Any], own: frozenset[str] = frozenset()
+    metadata: Mapping[str, Any],
+    source: Any,
+    defaults: Mapping[str, Any],
+    own: frozenset[str] = frozenset(),
+    aliases: Mapping[str, str] = _NO_ALIASES,
 ) -> Metadata:
     """Return the part of a config.json that describes the text model, on top of an architecture's defaults.
 
     Models with pictures have it as `text_config`. `own` are keys that the architecture reads itself, of those that
-    others refuse.
+    others refuse, and `aliases` the keys that stand for one that is read.
     """
-    whole = Metadata(metadata, source)
+    whole = Metadata(_renamed(metadata, source, aliases), source)
     whole.refuse_features(_others(own))
     tied = {key: metadata[key] for key in ("tie_word_embeddings",) if key in metadata}
-    return Metadata({**defaults, **(whole.mapping("text_config") or metadata), **tied}, source)
+    text = whole.mapping("text_config")
+    return Metadata({**defaults, **(_renamed(text, source, aliases) or whole.values), **tied}, source)
+
+
+def _renamed(values: Mapping[str, Any], source: Any, aliases: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values with each key that is an alias under the one that is read.
+
+    Raises
+    ------
+    ModelError
+        If a file has both, and one number is another.
+    """
+    found = {key: value for key, value in values.items() if key not in aliases}
+    for alias, key in aliases.items():
+        if (value := values.get(alias)) is None:
+            continue
+        known = found.get(key)
+        if known is None:
+            found[key] = value
+        elif known != value and not isinstance(known, list):  # which has a number for each layer
+            Metadata(values, source).refuse(alias, f"{known!r:.40}, as {key}", value)
+    return found
 
 
 def _others(own: frozenset[str]) -> Mapping[str, tuple[object, ...]]:

@@ -13,6 +13,7 @@ from intact.formats.metadata import Metadata
 from intact.models.config import Config, exact, read_gguf_config, read_hf_config, text_config
 from intact.models.mixtures import (
     GGUF_STACKED,
+    HF_COUNTS,
     SHARED,
     MixtureForm,
     numbered,
@@ -63,6 +64,8 @@ class DecoderFiles:
     """Name of the architecture in GGUF (general.architecture)."""
     hf: ClassVar[tuple[str, ...]]
     """Names in config.json (architectures)."""
+    hf_types: ClassVar[tuple[str, ...]] = ()
+    """Values of `model_type` in config.json of an architecture that Transformers runs as another, and names so."""
     hf_names: ClassVar[dict[str, str]] = HF_NAMES
     """Canonical names of tensors to those in safetensors."""
     gguf_names: ClassVar[Mapping[str, str]] = {}
@@ -71,6 +74,9 @@ class DecoderFiles:
     """What a config.json may leave out: the defaults of Transformers' configuration class, where they matter."""
     hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     """Keys in config.json that would change the answer in a way that no operation here has, and harmless values."""
+    hf_aliases: ClassVar[Mapping[str, str]] = {}
+    """Other keys in config.json for those that are read, as versions of Transformers (`attribute_map`) or the authors'
+    program write them. Of numbers of experts all keys are known (`mixtures.HF_COUNTS`)."""
     hf_activation: ClassVar[tuple[str, str]] = ("hidden_act", "silu")
     """The key in config.json that names the activation, and its only value that is supported."""
     hf_beginning: ClassVar[str] = "model."
@@ -137,7 +143,10 @@ class DecoderFiles:
         if checkpoint.format == "gguf":
             m = Metadata(checkpoint.metadata, checkpoint.path, prefix=cls.gguf + ".")
             return cls.read_gguf(without_further_layers(m) if cls.has_further_layers else m)
-        config = cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, cls.hf_defaults, cls.read_keys()))
+        counts = dict.fromkeys(HF_COUNTS, cls.mixture.hf_count) if cls.mixture else {}
+        aliases = {alias: key for alias, key in {**counts, **cls.hf_aliases}.items() if alias != key}
+        keys, defaults = cls.read_keys(), cls.hf_defaults
+        config = cls.read_hf(text_config(checkpoint.metadata, checkpoint.path, defaults, keys, aliases))
         heads = tuple(f"{layer}.{end}" for layer in reward_layers(checkpoint.metadata) for end in ("weight", "bias"))
         return replace(config, tied=True, other_heads=heads) if heads else config
 

@@ -26,6 +26,7 @@ class Ernie45Moe(Ernie45):
         "moe_num_shared_experts": 2,
         "moe_layer_start_index": 1,
     }
+    hf_aliases = {"num_experts_per_tok": "moe_k"}
     hf_refused = Ernie45.hf_refused | {"moe_layer_interval": (1,)}
     mixture = MixtureForm(
         "softmax of chosen",

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from intact.formats.metadata import Metadata
-from intact.models.config import Config
 from intact.models.decoder import Decoder
 from intact.models.names import FEED_FORWARD, HF_NAMES
-
-_OLDER = {"num_hidden_layers": "num_layers", "rms_norm_eps": "layer_norm_epsilon", "hidden_act": "activation_function"}
-"""Keys in config.json, and what the authors' program calls them."""
 
 
 class Exaone(Decoder):
@@ -18,6 +13,7 @@ class Exaone(Decoder):
 
     gguf = "exaone"
     hf = ("ExaoneForCausalLM",)
+    hf_types = ("exaone",)
     hf_names = HF_NAMES | {
         "token_embd": "transformer.wte",
         "output_norm": "transformer.ln_f",
@@ -36,16 +32,14 @@ class Exaone(Decoder):
         "max_position_embeddings": 4096,
         "rope_theta": 5e5,
         "tie_word_embeddings": False,
+        "rms_norm_eps": 1e-5,
+    }
+    hf_aliases: ClassVar[dict[str, str]] = {
+        "num_layers": "num_hidden_layers",
+        "layer_norm_epsilon": "rms_norm_eps",
+        "activation_function": "hidden_act",
     }
     biases = Decoder.biases | dict.fromkeys(FEED_FORWARD, "mlp_bias")
-
-    @classmethod
-    def read_hf(cls, m: Metadata) -> Config:
-        """Read the hyper-parameters under either name."""
-        either = {key: m.get(key, m.get(older)) for key, older in _OLDER.items()}
-        if either["rms_norm_eps"] is None:
-            either["rms_norm_eps"] = 1e-5
-        return super().read_hf(Metadata({**m.values, **either}, m.source))
 
     @classmethod
     def canonical_name(cls, name: str) -> str:

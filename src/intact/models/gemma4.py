@@ -28,6 +28,8 @@ from intact.numerics.rope import rotation
 
 _UNROTATED: Final = 1e30
 """Divides the frequencies of pairs that are not rotated, in files of llama.cpp's converter."""
+_SIZES: Final = {"head_dim": "global_head_dim", "num_key_value_heads": "num_global_key_value_heads"}
+"""Keys in config.json that layers may have of their own, and those that all global layers have."""
 _INPUTS: Final = "per_layer_token_embd.weight"
 _INPUT_GAIN: Final = "per_layer_proj_norm.weight"
 
@@ -105,7 +107,7 @@ class Gemma4(GemmaDecoder):
     @classmethod
     def read_keys(cls) -> frozenset[str]:
         """Return also the key of attention to both sides, which pictures alone have."""
-        return super().read_keys() | {"use_bidirectional_attention"}
+        return super().read_keys() | {"use_bidirectional_attention", "per_layer_config"}
 
     @classmethod
     def read_gguf(cls, m: Metadata) -> Config:
@@ -132,6 +134,7 @@ class Gemma4(GemmaDecoder):
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
         """Read also what differs between layers."""
+        m = cls.with_global_sizes(m)
         m.refuse_features({"attention_bias": (False,)})
         m.choice("use_bidirectional_attention", ("vision",))
         rope = m.mapping("rope_parameters")
@@ -154,6 +157,7 @@ class Gemma4(GemmaDecoder):
         )
         given: dict[str, Any] = {
             "use_bidirectional_attention": None,
+            "per_layer_config": None,
             "rope_parameters": {**rope, "full_attention": {"rope_theta": full.number("rope_theta", 1e6)}},
             "head_dim": max(wide, narrow),
             "num_key_value_heads": max(few, heads),
@@ -163,6 +167,26 @@ class Gemma4(GemmaDecoder):
         }
         config = super().read_hf(Metadata({**m.values, **given}, m.source))
         return cls.with_kinds(m, config, kinds, config.rope_local_base or 10000.0)
+
+    @classmethod
+    def with_global_sizes(cls, m: Metadata) -> Metadata:
+        """Return a config.json with the sizes of global layers under keys, where it has them for each such layer.
+
+        Raises
+        ------
+        ModelError
+            If sizes differ between global layers, or anything else differs between layers.
+        """
+        if m.get("per_layer_config") is None:
+            return m
+        own, kinds = m.mapping("per_layer_config"), m.array("layer_types")
+        layers = [str(i) for i, kind in enumerate(kinds) if kind == "full_attention"]
+        sizes: Any = own.get(layers[0], {}) if layers else {}
+        wanted = dict.fromkeys(layers, sizes) if sizes else {}
+        if own != wanted or not isinstance(sizes, dict) or not sizes.keys() <= _SIZES.keys():
+            m.refuse("per_layer_config", f"the same {' and '.join(_SIZES)} for each layer of full attention", own)
+        named = {_SIZES[key]: value for key, value in sizes.items()}
+        return Metadata({**m.values, "global_head_dim": m.get("head_dim"), **named}, m.source)
 
     @classmethod
     def of_kinds(cls, m: Metadata, key: str, values: tuple[int, ...], local: tuple[bool, ...]) -> tuple[int, int]:

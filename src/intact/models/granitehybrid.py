@@ -35,6 +35,7 @@ class GraniteHybrid(StateSpaces):
         "shared_intermediate_size": 1024,
         "max_position_embeddings": 2048,
     }
+    hf_aliases: ClassVar[dict[str, str]] = {"layers_block_type": "layer_types"}
     hf_refused: ClassVar[dict[str, tuple[object, ...]]] = {"mamba_proj_bias": (False,)}
     hf_stacked = GraniteMoe.hf_stacked
     fused = {**StateSpaces.fused, **dict.fromkeys(("ffn_up", "ffn_up_shexp"), "shared_mlp.input_linear")}
@@ -69,7 +70,7 @@ class GraniteHybrid(StateSpaces):
     @classmethod
     def read_hf(cls, m: Metadata) -> Config:
         """Read the same, and the width of nets without experts, from a config.json."""
-        kinds = m.get("layer_types", m.get("layers_block_type"))
+        kinds = m.get("layer_types")
         if kinds is None:
             kinds = ["mamba"] * m.integer("num_hidden_layers", most=1024)
         scans, common = read_hf_layers(m, kinds, ("attention", "full_attention"), ("mamba", "linear_attention"))

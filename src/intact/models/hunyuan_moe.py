@@ -24,6 +24,7 @@ class HunyuanMoe(HunyuanDense):
             "ffn_down_shexp": "mlp.shared_mlp.down_proj",
         }
     )
+    hf_aliases = {"num_experts_per_tok": "moe_topk"}
     hf_refused = HunyuanDense.hf_refused | {"use_mixed_mlp_moe": (True,), "use_mla": (False,)}
     mixture = MixtureForm("softmax of chosen", "num_experts", "moe_intermediate_size", "shared_intermediate_size")
     sample = {

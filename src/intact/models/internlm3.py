@@ -10,5 +10,7 @@ class InternLM3(Llama):
 
     name = "internlm3"
     hf = ("InternLM3ForCausalLM",)
+    hf_types = ("internlm3",)
     hf_defaults = {"head_dim": 128, "num_key_value_heads": 2, "rms_norm_eps": 1e-5}
+    hf_aliases = {"attention_bias": "qkv_bias", "mlp_bias": "bias"}
     biases = {matrix: "qkv_bias" if matrix in ATTENTION else "bias" for matrix in Decoder.biases}

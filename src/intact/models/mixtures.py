@@ -21,6 +21,9 @@ SHARED_GATE: Final = "ffn_gate_inp_shexp"
 CHOICE_BIAS: Final = "exp_probs_b"
 HF_CHOICE_BIAS: Final = {"mlp.gate.e_score_correction_bias": f"{CHOICE_BIAS}.bias"}
 """DeepSeek's name of the biases by which experts are chosen, and the canonical one."""
+HF_COUNTS: Final = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""Keys in config.json of the number of experts, of which each architecture has one; versions of Transformers write
+another one beside it, or in its place (`attribute_map`)."""
 GGUF_STACKED: Final = {stem: (stem,) for stem in EXPERTS} | {"ffn_gate_up_exps": EXPERTS[:2]}
 """Tensors of GGUF files that hold the matrices of all experts."""
 _MOST = 1024

@@ -61,6 +61,7 @@ class NemotronH(BackboneStateSpaces):
         "ssm_state_size": 128,
         "conv_kernel": 4,
     }
+    hf_aliases = {"num_local_experts": "n_routed_experts"}
     hf_refused: ClassVar[Mapping[str, tuple[object, ...]]] = {"use_bias": (False,), "mamba_proj_bias": (False,)}
     hf_activation = ("mlp_hidden_act", "relu2")
     activation = "relu"

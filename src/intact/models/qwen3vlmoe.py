@@ -19,7 +19,7 @@ _STACKED: Final = re.compile(r"(model\.(?:language_model\.)?layers\.\d+\.mlp\.ex
 
 
 class Qwen3VlMoe(Qwen3Moe):
-    """Folders hold the matrices of all experts as one tensor, inputs by outputs."""
+    """Folders hold the matrices of all experts as one tensor: inputs by outputs, or as Transformers 5 writes them."""
 
     gguf = "qwen3vlmoe"
     hf = ("Qwen3VLMoeForConditionalGeneration",)
@@ -29,29 +29,38 @@ class Qwen3VlMoe(Qwen3Moe):
     def split(cls, checkpoint: Checkpoint, config: Config) -> Checkpoint:
         """Return a checkpoint in which each matrix is a tensor of its own, outputs by inputs."""
         if checkpoint.format != "gguf" and config.mixture:
-            count, tensors = config.mixture.count, dict[str, Tensor]()
+            width, hidden, count = config.width, config.mixture.hidden, config.mixture.count
+            stacked = [tensor.shape for tensor in checkpoint.tensors.values() if _is_stacked(tensor, count)]
+            turned = {shape[1:] for shape in stacked} <= {(width, 2 * hidden), (hidden, width)}
+            tensors = dict[str, Tensor]()
             for tensor in checkpoint.tensors.values():
-                tensors |= {part.name: part for part in _apart(tensor, count)}
+                parts = _apart(tensor, turned) if _is_stacked(tensor, count) else (tensor,)
+                tensors |= {part.name: part for part in parts}
             checkpoint = Checkpoint(checkpoint.path, checkpoint.format, checkpoint.metadata, tensors)
         return super().split(checkpoint, config)
 
 
-def _apart(tensor: Tensor, count: int) -> Iterator[Tensor]:
-    """Yield the matrices of experts that a tensor holds; one of another form as it is."""
+def _is_stacked(tensor: Tensor, count: int) -> bool:
+    """Return true for a tensor that holds matrices of so many experts."""
+    form = tensor.kind in FLOAT_FORMATS and len(tensor.shape) == 3 and tensor.shape[0] == count
+    return form and _STACKED.fullmatch(tensor.name) is not None
+
+
+def _apart(tensor: Tensor, turned: bool) -> Iterator[Tensor]:
+    """Yield the matrices of experts that a tensor holds; `turned` if it has them inputs by outputs."""
     match = _STACKED.fullmatch(tensor.name)
-    if match is None or tensor.kind not in FLOAT_FORMATS or len(tensor.shape) != 3 or tensor.shape[0] != count:
-        yield tensor
-        return
+    assert match is not None
     turns = ("gate", "up") if match[2] == "gate_up" else ("down",)
-    columns, rows = tensor.shape[1], tensor.shape[2] // len(turns)
-    for e in range(count):
+    outputs, columns = tensor.shape[1:][::-1] if turned else tensor.shape[1:]
+    rows = outputs // len(turns)
+    for e in range(tensor.shape[0]):
         for i, turn in enumerate(turns):
             stored = (tensor,) if e == i == 0 else ()
-            make = partial(_rows, tensor, e, i * rows, rows)
+            make = partial(_rows, tensor, e, slice(i * rows, (i + 1) * rows), turned)
             yield Converted(f"{match[1]}{e}.{turn}_proj.weight", tensor.kind, (rows, columns), stored, make)
 
 
-def _rows(tensor: Tensor, expert: int, first: int, rows: int) -> Bytes:
+def _rows(tensor: Tensor, expert: int, rows: slice, turned: bool) -> Bytes:
     """Return the bytes of some outputs of an expert, each with its inputs."""
-    values = tensor.data.reshape(*tensor.shape, -1)[expert, :, first : first + rows]
-    return np.ascontiguousarray(values.swapaxes(0, 1)).reshape(-1)
+    values = tensor.data.reshape(*tensor.shape, -1)[expert]
+    return np.ascontiguousarray((values.swapaxes(0, 1) if turned else values)[rows]).reshape(-1)

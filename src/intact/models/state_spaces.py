@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from intact.models.tensor_forms import as_matrix, as_vector, negative_exponentia
 from intact.numerics.convolve import MOST_TAPS
 from intact.numerics.scan import MOST_STATES, ScanShape
 
-_NO_LIMIT = ([0.0, {"__float__": "Infinity"}], [0.0, float("inf")])
-"""No limit of steps: as Transformers writes it, and as other readers of JSON have it."""
+_NO_LIMIT: Final = [0.0, {"__float__": "Infinity"}]
+"""No limit of steps, as Transformers 5 writes it."""
 HYBRID_DEFAULTS: dict[str, Any] = {
     "mamba_n_heads": 128,
     "mamba_n_groups": 1,
@@ -112,8 +112,8 @@ class StateSpaces(Decoder):
     def refuse_step_limit(cls, m: Metadata) -> None:
         """Refuse a config.json with limits of steps."""
         limit = m.get("time_step_limit")
-        if limit is not None and limit not in _NO_LIMIT:
-            m.refuse("time_step_limit", f"{_NO_LIMIT[0]} (other limits of steps are not supported)", limit)
+        if limit is not None and limit != _NO_LIMIT:
+            m.refuse("time_step_limit", f"{_NO_LIMIT} (other limits of steps are not supported)", limit)
 
     @classmethod
     def shape(cls, m: Metadata, heads: int, width: int, keys: tuple[str, str]) -> ScanShape:

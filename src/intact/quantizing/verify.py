@@ -16,6 +16,7 @@ from intact.formats import Checkpoint, open_checkpoint
 from intact.models import build_program
 from intact.numerics import VERSION as NUMERICS
 from intact.quantizers import parse_recorded
+from intact.quantizers.mixture import UNSTATED_COST
 from intact.quantizing.calibration import Calibration
 from intact.quantizing.pipeline import KEEP, quantize
 from intact.quantizing.receipt import QuantizationReceipt, QuantizedOutput, measure_output
@@ -41,7 +42,7 @@ class QuantizationVerdict:
     """
 
     outcome: Outcome
-    what: Literal["numerics", "weights", "text", "quantizing", "output", "signature", "model"] | None = None
+    what: Literal["numerics", "weights", "spec", "text", "quantizing", "output", "signature", "model"] | None = None
     detail: str = ""
     checked: int = 0
 
@@ -79,6 +80,8 @@ def verify_quantization(
             cut: dict[str, Any] = (
                 {} if receipt.text is None else {"context": receipt.text.context, "windows": receipt.text.windows}
             )
+            if found := _short_spec(receipt):
+                return found
             spec = receipt.spec if receipt.spec == KEEP else str(parse_recorded(receipt.spec))
             made = quantize(
                 model, Path(folder) / "model", spec, embeddings=receipt.embeddings, static=receipt.static,
@@ -112,6 +115,16 @@ def _other_input(
     if digest != receipt.text.digest.hex():
         detail = f"its text has the digest {receipt.text.digest.hex()}; {os.fspath(text)} has {digest}"
         return QuantizationVerdict("unverifiable", "text", detail)
+    return None
+
+
+def _short_spec(receipt: QuantizationReceipt) -> QuantizationVerdict | None:
+    """Return the verdict if a spec of a receipt is not written in full; mixtures of before may lack their cost."""
+    for claimed in (receipt.spec, receipt.embeddings):
+        full = KEEP if claimed == KEEP else str(parse_recorded(claimed))
+        if claimed not in (full, full.replace(f"@{UNSTATED_COST}(", "(")):
+            detail = f"it states the spec {claimed!r:.80}, which in full is {full!r:.80}"
+            return QuantizationVerdict("false", "spec", detail=detail)
     return None
 
 

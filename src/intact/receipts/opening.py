@@ -36,7 +36,8 @@ LARGEST_ROW: Final = 1 << 61
 TAG: Final = b"intact-layer-check-1\n"
 FORMAT: Final = "intact-layer-opening"
 VERSION: Final = "1"
-_MEMBERS: Final = {"format", "version", "receipt", "layers", "roots", "leaves"}
+MEMBERS: Final = {"format", "version", "receipt", "layers", "roots", "leaves"}
+"""Of the metadata of its file."""
 _KINDS: Final = {"I64": "<i8", "F32": "<f4"}
 
 
@@ -101,7 +102,7 @@ class Opening:
             metadata, tensors = read_metadata(path), read_safetensors(path)
         except FormatError as error:
             raise ReceiptError(f"no opening of a receipt: {error}") from error
-        if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or metadata.keys() != _MEMBERS:
+        if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or metadata.keys() != MEMBERS:
             raise ReceiptError(f"{path}: expected an opening ({FORMAT} {VERSION}), as `intact receipt open` writes it")
         layers = _numbers(metadata["layers"])
         roots, leaves = _digests(metadata["roots"]), _digests(metadata["leaves"])
@@ -122,7 +123,8 @@ def _numbers(text: Any) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
         return ()
     numbers = tuple(map(int, parts))
-    return numbers if list(numbers) == sorted(set(numbers)) and all(n < MOST_LAYERS for n in numbers) else ()
+    good = sorted(set(numbers)) == list(numbers) and ",".join(map(str, numbers)) == text
+    return numbers if good and all(n < MOST_LAYERS for n in numbers) else ()
 
 
 def _digests(text: Any) -> tuple[bytes, ...]:
@@ -131,7 +133,9 @@ def _digests(text: Any) -> tuple[bytes, ...]:
         data = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
         return ()
-    return tuple(data[at : at + SIZE] for at in range(0, len(data), SIZE)) if len(data) % SIZE == 0 else ()
+    if len(data) % SIZE or data.hex() != text:  # `fromhex` takes spaces and upper case as well
+        return ()
+    return tuple(data[at : at + SIZE] for at in range(0, len(data), SIZE))
 
 
 def choose_layers(nonce: str, receipt: bytes, count: int, chosen: int) -> tuple[int, ...]:
@@ -235,6 +239,8 @@ def check(
         return _unverifiable(f"the opening is not of layers {wanted} of this receipt")
     if len(opening.roots) != claimed.count + 1 or root_of(name, opening.roots) != claimed.root:
         return _false("the roots that were opened are not those that the receipt commits to")
+    if opening.leaves != weights_of(model.variant(adapter_of(model, receipt.header)), name).leaves:
+        return _false("its leaves are not those of the weights that the receipt names")
     width = model.program.buffers[STREAM].width
     for boundary, rows in opening.rows.items():
         if rows.shape != (count, width) or rows_root(name, boundary, rows) != opening.roots[boundary]:

@@ -10,23 +10,36 @@ import sys
 import textwrap  # noqa: F401  likewise
 import traceback
 import unicodedata  # noqa: F401  for names of characters in strings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import wraps
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import jinja2
 import jinja2.debug
-from jinja2 import nodes, pass_context
+from jinja2 import filters, nodes, pass_context, pass_eval_context
 from jinja2.ext import Extension, LoopControlExtension
+from jinja2.nodes import EvalContext
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
 
 FILE: Final = "<template>"
 """The name that jinja2 gives in tracebacks."""
 MOST: Final = 64
 """Templates that are kept compiled."""
+TEXT_FILTERS: Final = (
+    "capitalize", "center", "e", "escape", "forceescape", "format", "indent", "lower", "pprint", "replace", "safe",
+    "string", "striptags", "title", "trim", "truncate", "upper", "urlencode", "urlize", "wordcount", "wordwrap",
+    "xmlattr",
+)  # fmt: skip
+"""Filters that make texts of whatever they are given, besides `join`."""
+WRITTEN: Final = "written text"
+JOINED: Final = "joined text"
+"""Names of filters that no template can write."""
+T = TypeVar("T")
 
 templates: dict[str, jinja2.Template] = {}
 """Compiled templates by the name that the parent gives them, the oldest first."""
@@ -51,10 +64,141 @@ class GenerationBlock(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-@pass_context
-def unchanged(context: Context, value: Any) -> Any:
-    """Return the value. A function that takes the context keeps jinja2 from computing constants while compiling."""
+class NoText(Exception):  # noqa: N818
+    """A template writes what has no text of its own, such as a generator, whose text would be a memory address."""
+
+    def __init__(self, expression: str, value: object) -> None:
+        super().__init__(
+            f"{expression} is of type {type(value).__name__}, which has no text of its own; expected text, numbers, "
+            "booleans, None, or lists and mappings of these" + (" (add |list)" if isinstance(value, Iterator) else "")
+        )
+
+
+def plain(value: T, expression: str) -> T:
+    """Return a value that has a text of its own, as what it contains has; raise NoText for any other."""
+    waiting, seen = [value], set[int]()
+    while waiting:
+        one: Any = waiting.pop()
+        if isinstance(one, list | tuple | dict):
+            if id(one) not in seen:  # a list may contain another one many times
+                seen.add(id(one))
+                waiting += [*one, *one.values()] if isinstance(one, dict) else one
+        elif not (one is None or isinstance(one, str | int | float | complex | jinja2.Undefined)):
+            raise NoText(expression, one)
     return value
+
+
+@pass_context
+def written(context: Context, value: T, expression: str) -> T:
+    """Return a value that is written. A filter that takes the context keeps jinja2 from computing while compiling."""
+    return plain(value, expression)
+
+
+@pass_eval_context
+def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: Any = None) -> str:
+    """Join the texts of items."""
+    return joined(context, value, "what |join is given", d, attribute)
+
+
+@pass_eval_context
+def joined(context: EvalContext, value: Iterable[Any], expression: str, d: str = "", attribute: Any = None) -> str:
+    """Join the texts of items, as the filter `join` does."""
+    items = list(value if attribute is None else map(filters.make_attrgetter(context.environment, attribute), value))
+    text: str = filters.do_join(context, plain(items, expression), plain(d, "what is put between"))
+    return text
+
+
+def checked(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that makes a text of its arguments, all of which have texts of their own."""
+    begin = int(hasattr(make, "jinja_pass_arg"))
+
+    @wraps(make)
+    def filter(*args: Any, **kwargs: Any) -> Any:  # noqa: A001
+        plain([*args[begin:], *kwargs.values()], f"what |{name} is given")
+        return make(*args, **kwargs)
+
+    return filter
+
+
+def expression_of(node: nodes.Node | None) -> str:
+    """Return an expression about as a template writes it."""
+    match node:
+        case nodes.Name():
+            return node.name
+        case nodes.Const():
+            return repr(node.value)
+        case nodes.Getattr():
+            return f"{expression_of(node.node)}.{node.attr}"
+        case nodes.Getitem():
+            return f"{expression_of(node.node)}[{expression_of(node.arg)}]"
+        case nodes.Call():
+            return f"{expression_of(node.node)}({_arguments_of(node)})"
+        case nodes.Filter(name=name) if name in (WRITTEN, JOINED):
+            return expression_of(node.node)
+        case nodes.Filter():
+            arguments = _arguments_of(node)
+            return f"{expression_of(node.node)}|{node.name}" + (f"({arguments})" if arguments else "")
+        case nodes.List():
+            return f"[{', '.join(map(expression_of, node.items))}]"
+        case nodes.Tuple():
+            return f"({', '.join(map(expression_of, node.items))})"
+        case nodes.Dict():
+            return "{" + ", ".join(f"{expression_of(one.key)}: {expression_of(one.value)}" for one in node.items) + "}"
+        case nodes.BinExpr():
+            return f"{expression_of(node.left)} {node.operator} {expression_of(node.right)}"
+        case _:
+            return "(...)"
+
+
+def _arguments_of(node: nodes.Call | nodes.Filter) -> str:
+    named = [f"{one.key}={expression_of(one.value)}" for one in node.kwargs]
+    return ", ".join([*map(expression_of, node.args), *named])
+
+
+def check_texts(template: nodes.Template) -> None:
+    """Have a template check whatever it makes a text of: output, `~`, `%`, and what filters of texts are given."""
+
+    def check(node: Any) -> Any:
+        if isinstance(node, nodes.TemplateData):
+            return node
+        return nodes.Filter(node, WRITTEN, [nodes.Const(described(node))], [], None, None, lineno=node.lineno)
+
+    def described(node: nodes.Node | None) -> str:
+        text = expression_of(node)
+        return text if len(text) <= 80 else f"{text[:80]}..."
+
+    for node in list(template.find_all((nodes.Output, nodes.Concat, nodes.Mod, nodes.Filter))):
+        match node:
+            case nodes.Output() | nodes.Concat():
+                node.nodes = [check(one) for one in node.nodes]
+            case nodes.Mod():
+                node.right = check(node.right)
+            case nodes.Filter(name="join", node=nodes.Expr()):
+                node.name, node.args = JOINED, [nodes.Const(described(node.node)), *node.args]
+            case nodes.Filter(name=name, node=nodes.Expr()) if name in TEXT_FILTERS:
+                node.node = check(node.node)
+                node.args = [check(one) for one in node.args]
+
+
+class TemplateSandbox(ImmutableSandboxedEnvironment):
+    """jinja2's sandbox, in which nothing becomes a text that has none of its own."""
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        check_texts(source)
+        return super()._generate(source, *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Return the method `format` of a text, whose arguments are checked; None for other values."""
+        made = super().wrap_str_format(value)
+        return None if made is None else checked("format", made)
+
+    def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function or method; methods of escaped texts make texts of whatever they are given."""
+        owner = getattr(called, "__self__", None)
+        if isinstance(owner, Markup) or owner is Markup:
+            args = tuple([list(one) if isinstance(one, Iterator) else one for one in args])
+            plain([*args, *kwargs.values()], f"what {called.__name__} is given")
+        return super().call(context, called, *args, **kwargs)
 
 
 def to_json(
@@ -68,16 +212,17 @@ def to_json(
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def environment() -> ImmutableSandboxedEnvironment:
+def environment() -> TemplateSandbox:
     """Return jinja2's sandbox as chat templates expect it, without what draws from chance."""
-    made = ImmutableSandboxedEnvironment(
+    made = TemplateSandbox(
         trim_blocks=True,
         lstrip_blocks=True,
         optimized=False,
         extensions=[LoopControlExtension, GenerationBlock],
-        finalize=unchanged,
     )
     made.filters["tojson"] = to_json
+    made.filters |= {name: checked(name, made.filters[name]) for name in TEXT_FILTERS}
+    made.filters |= {WRITTEN: written, JOINED: joined, "join": join}
     del made.filters["random"]
     del made.globals["lipsum"]
     return made
@@ -160,7 +305,7 @@ def stop_after(seconds: float) -> None:
 
 def refuse(message: object) -> None:
     """Refuse the messages."""
-    raise Refusal(message)
+    raise Refusal(plain(message, "the message of raise_exception"))
 
 
 def line_of(error: BaseException) -> int | None:
