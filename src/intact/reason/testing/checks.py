@@ -116,7 +116,7 @@ class ToyTrial:
 
     @cached_property
     def usual(self) -> tuple[dict[str, dict[str, Any]], int]:
-        """What a run of the usual problems gives, and the tokens that it writes."""
+        """The results of the usual problems, run without any setting, and the tokens that were written."""
         return self.run(problems()), self.made
 
     @classmethod

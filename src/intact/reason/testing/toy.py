@@ -37,7 +37,7 @@ def forced_letter(regex: str, written: str) -> str:
     return text[len(written) : len(written) + 1] or END
 
 
-class Law(NamedTuple):
+class LetterLaw(NamedTuple):
     """The law of the next letter: weights, chances, log-probabilities, the likeliest first, and the spread."""
 
     row: Mapping[str, int]
@@ -47,7 +47,7 @@ class Law(NamedTuple):
     spread: Spread
 
     @classmethod
-    def of(cls, row: Mapping[str, int]) -> "Law":
+    def of(cls, row: Mapping[str, int]) -> "LetterLaw":
         """Return the law of letters that are drawn by these weights."""
         total = sum(row.values())
         chances = {letter: Fraction(row[letter], total) for letter in sorted(row)}
@@ -64,9 +64,9 @@ Chain = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
 @cache
-def laws_of(chain: Chain) -> dict[str, Law]:
+def laws_of(chain: Chain) -> dict[str, LetterLaw]:
     """Return the law behind each last letter."""
-    return {last: Law.of(dict(row)) for last, row in chain if row}
+    return {last: LetterLaw.of(dict(row)) for last, row in chain if row}
 
 
 class MarkovBackend:
@@ -162,7 +162,7 @@ class MarkovBackend:
         law = self._law(text)
         return {max(law.row, key=lambda letter: law.row[letter]): Fraction(1)} if temperature == 0 else law.chances
 
-    def _law(self, text: str) -> "Law":
+    def _law(self, text: str) -> "LetterLaw":
         return self._laws.get(text[-1:]) or self._laws[""]  # words of others: begin anew
 
     def texts(self, longest: int, stop: str = "\0", begun: str = "") -> Iterator[tuple[str, Fraction, str]]:
@@ -248,10 +248,10 @@ class ListeningBackend(MarkovBackend):
         """Return the digest of the weights."""
         return f"{super().identity}, listening"
 
-    def _law(self, text: str) -> Law:
+    def _law(self, text: str) -> LetterLaw:
         weights = self.weights.get(text[-1:]) or self.weights[""]
         begun = self._prompt + text[-1:].encode()
-        return Law.of({letter: hashlib.sha256(begun + letter.encode()).digest()[0] + 1 for letter in weights})
+        return LetterLaw.of({letter: hashlib.sha256(begun + letter.encode()).digest()[0] + 1 for letter in weights})
 
     def _move(self, generation: Generation) -> None:
         self._prompt = repr(generation.state.prompt).encode()
