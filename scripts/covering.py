@@ -31,7 +31,9 @@ TESTS = {  # run in one process each, by name
         f"tests/cli/test_{name}.py"
         for name in ("eval", "keys", "learn", "lock", "perplexity", "receipt", "report", "run", "verify")
     ),
-    "reason": " ".join(f"tests/reason/test_{name}.py" for name in ("choice", "verifying_methods", "vote_methods")),
+    "reason": "tests/reason",
+    "serve": "tests/serve",
+    "shared_cache": "tests/engine/test_shared_cache.py tests/engine/test_shared_workers.py",
 }
 QUICK = ["-m", "not slow and not nightly", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,10 @@ from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("receipts", "run_receipts", "score", "stats", "evaluate", "bench")
+PACKAGES = (
+    *("receipts", "run_receipts", "score", "stats", "evaluate", "bench"),
+    *("reason", "serve", "engine/shared_cache"),
+)
 NEEDS = {"evaluate/harness.py": "lm_eval", "evaluate/cluster.py": "ray", "score/rewards/": "torch"}
 """Files whose tests are skipped where a package is absent; their lines are not drawn there."""
 NO_CHANGE = {"core/NoOp"}
@@ -166,12 +169,12 @@ def changes_by_line(source: str, known: dict[str, Operator]) -> dict[int, list[C
     return found
 
 
-def draw(seed: int, number: int) -> tuple[list[Mutant], int]:
-    """Draw lines, and a mutation of each; give these and the number of lines that can be mutated."""
+def draw(seed: int, number: int, packages: Sequence[str] = PACKAGES) -> tuple[list[Mutant], int]:
+    """Draw lines of packages, and a mutation of each; give these and the number of lines that can be mutated."""
     known = operators()
     lines: list[tuple[bytes, str, int, list[Change]]] = []
     sources: dict[str, str] = {}
-    for path in sorted(p for package in PACKAGES for p in (ROOT / "src/intact" / package).rglob("*.py")):
+    for path in sorted(p for package in packages for p in (ROOT / "src/intact" / package).rglob("*.py")):
         file = path.relative_to(ROOT).as_posix()
         if any(part in file and find_spec(module) is None for part, module in NEEDS.items()):
             continue

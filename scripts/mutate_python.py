@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Mutate the Python of receipts, runs, score and evaluate, one line at a time: the tests must fail.
+"""Mutate the Python of packages whose lines decide verdicts and answers, one line at a time: the tests must fail.
 
-    scripts/mutate_python.py [--number N] [--seed S] [--jobs N] [--tests GROUP]... [--fresh] [--list] [TEXT...]
+    scripts/mutate_python.py [--of PACKAGE]... [--number N] [--seed S] [--jobs N] [--tests GROUP]... [TEXT...]
 
 The operators are cosmic-ray's, and one more that removes a statement. Lines are drawn uniformly among those that can
 be mutated, then one mutation of each. The draw depends on the seed and the lines' text alone: a change elsewhere
@@ -36,7 +36,7 @@ from typing import Any
 
 import pytest
 from covering import QUICK, TESTS, WORK, Map, copy_checkout, fork, make_map
-from mutants import ROOT, Mutant, draw
+from mutants import PACKAGES, ROOT, Mutant, draw
 
 LIST = Path(__file__).with_name("mutants.toml")
 
@@ -211,6 +211,9 @@ def main() -> int:
     parser.add_argument(
         "texts", nargs="*", help='take drawn mutants whose "file:line: changed line" holds one of these'
     )
+    parser.add_argument(
+        "--of", action="append", choices=PACKAGES, help="a package to draw from (default: all)"
+    )
     parser.add_argument("--number", type=int, default=300, help="of lines to draw (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default 1)")
     parser.add_argument("--jobs", type=int, default=1, help="mutants tested at once (default 1)")
@@ -229,7 +232,7 @@ def main() -> int:
     if options.fresh:
         shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True, exist_ok=True)
-    mutants, lines = draw(options.seed, options.number)
+    mutants, lines = draw(options.seed, options.number, options.of or PACKAGES)
     if options.texts:
         mutants = [m for m in mutants if any(t in f"{m.file}:{m.line}: {m.becomes}" for t in options.texts)]
     if options.list:
