@@ -62,8 +62,8 @@ def load_modules(names: str) -> int:
 
     def size() -> int:
         try:
-            with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-                return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+            with open("/proc/self/status", encoding="utf-8") as file:  # noqa: PTH123
+                return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmSize:"))
         except OSError:
             return 0  # /proc is not mounted: modules then count as the program's memory
 
