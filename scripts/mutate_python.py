@@ -211,9 +211,7 @@ def main() -> int:
     parser.add_argument(
         "texts", nargs="*", help='take drawn mutants whose "file:line: changed line" holds one of these'
     )
-    parser.add_argument(
-        "--of", action="append", choices=PACKAGES, help="a package to draw from (default: all)"
-    )
+    parser.add_argument("--of", action="append", choices=PACKAGES, help="a package to draw from (default: all)")
     parser.add_argument("--number", type=int, default=300, help="of lines to draw (default 300)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw (default 1)")
     parser.add_argument("--jobs", type=int, default=1, help="mutants tested at once (default 1)")

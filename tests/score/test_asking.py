@@ -17,7 +17,7 @@ from intact.reason.backends.base import Generation
 from intact.reason.budget import Budget
 from intact.reason.problem import Piece, State, Top
 from intact.reason.services import MethodJob, Services
-from intact.reason.testing.toy import END, MarkovBackend
+from intact.reason.testing.toy import END, LetterLaw, MarkovBackend
 from intact.score.scorers import find_scorer
 from intact.score.scorers.colep import RULES, WEIGHT
 from support.pairs import WORLD, alone, informed
@@ -97,15 +97,18 @@ def test_colep_gains_from_what_agrees_and_loses_by_what_does_not() -> None:
     assert of(right=0.1) < of() < of(right=0.9)
 
 
+ONLY_END = LetterLaw.of({END: 1})
+
+
 class Cheating(Replying):
     """The calibrated predictor of pairs of the finite world; its answers have one letter."""
 
-    def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
+    def law(self, text: str) -> LetterLaw:
         if text:
-            return {END: Fraction(1)}
+            return ONLY_END
         group = next(group for group in WORLD if self.question.startswith(group))
         _, said, rest = self.question.partition("Somebody else answered: ")
-        return informed(group, rest[0]) if said else alone(group)
+        return LetterLaw.of(informed(group, rest[0]) if said else alone(group))
 
 
 @pytest.mark.parametrize("group", WORLD)
@@ -135,11 +138,8 @@ def test_pair_prediction_asks_about_an_answer_once_and_not_about_none() -> None:
 class Contrary(Replying):
     """Finds an answer less likely when somebody else gave it."""
 
-    def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
-        if text:
-            return {END: Fraction(1)}
-        a = Fraction(1, 8 if "Somebody" in self.question else 2)
-        return {"a": a, "b": 1 - a}
+    def law(self, text: str) -> LetterLaw:
+        return ONLY_END if text else LetterLaw.of({"a": 1, "b": 7 if "Somebody" in self.question else 1})
 
 
 def test_a_model_that_contradicts_counts_as_sure() -> None:
@@ -151,10 +151,9 @@ def test_chances_of_long_answers_do_not_vanish() -> None:
     """Twice as likely once given, though either chance is below the least double."""
 
     class Long(Replying):
-        def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
-            if not text and "Somebody" in self.question:
-                return {"a": Fraction(1, 2), "b": Fraction(1, 2)}
-            return {"a": Fraction(1, 4), "b": Fraction(1, 4), END: Fraction(1, 2)}
+        def law(self, text: str) -> LetterLaw:
+            informed = not text and "Somebody" in self.question
+            return LetterLaw.of({"a": 1, "b": 1} if informed else {"a": 1, "b": 1, END: 2})
 
     (score,) = scores(Long(context=3000), "pair_prediction", "ab" * 400).answer.details["scores"]
     assert score == pytest.approx(0.5, abs=1e-4)

@@ -40,17 +40,17 @@ def forced_letter(regex: str, written: str) -> str:
 class LetterLaw(NamedTuple):
     """The law of the next letter: weights, chances, log-probabilities, the likeliest first, and the spread."""
 
-    row: Mapping[str, int]
+    row: Mapping[str, int | Fraction]
     chances: dict[str, Fraction]
     logprobs: dict[str, int]
     best: Top
     spread: Spread
 
     @classmethod
-    def of(cls, row: Mapping[str, int]) -> "LetterLaw":
+    def of(cls, row: Mapping[str, int] | Mapping[str, Fraction]) -> "LetterLaw":
         """Return the law of letters that are drawn by these weights."""
-        total = sum(row.values())
-        chances = {letter: Fraction(row[letter], total) for letter in sorted(row)}
+        total = Fraction(sum(row.values()))
+        chances = {letter: row[letter] / total for letter in sorted(row)}
         logprobs = {letter: round(math.log(chance) * LOGPROB_SCALE) for letter, chance in chances.items()}
         best = sorted(row, key=lambda letter: (-row[letter], letter))
         mean = Fraction(sum(logprobs.values()), len(row))
@@ -159,10 +159,11 @@ class MarkovBackend:
 
     def distribution(self, text: str, temperature: float = 1.0) -> dict[str, Fraction]:
         """The exact law of the next letter."""
-        law = self._law(text)
+        law = self.law(text)
         return {max(law.row, key=lambda letter: law.row[letter]): Fraction(1)} if temperature == 0 else law.chances
 
-    def _law(self, text: str) -> "LetterLaw":
+    def law(self, text: str) -> LetterLaw:
+        """Return the law of the next letter."""
         return self._laws.get(text[-1:]) or self._laws[""]  # words of others: begin anew
 
     def texts(self, longest: int, stop: str = "\0", begun: str = "") -> Iterator[tuple[str, Fraction, str]]:
@@ -180,11 +181,11 @@ class MarkovBackend:
 
     def top(self, text: str, count: int) -> Top:
         """The likeliest letters to follow, of equals in the order of letters."""
-        return self._law(text).best[:count]
+        return self.law(text).best[:count]
 
     def spread(self, text: str) -> Spread:
         """Return the spread of the law of the next letter, over those that may follow."""
-        return self._law(text).spread
+        return self.law(text).spread
 
     def _move(self, generation: Generation) -> None:
         state, parameters = generation.state, generation.parameters
@@ -194,7 +195,7 @@ class MarkovBackend:
             self._end(generation, "error", f"{self.fail} cannot be continued")
             return
         position = self.count(state.prompt) + sum(map(self.count, state.pieces)) + len(written)
-        here, law = self._law(text), self.distribution(text, parameters.temperature)
+        here, law = self.law(text), self.distribution(text, parameters.temperature)
         if parameters.regex is not None:
             letter = forced_letter(str(parameters.regex), "".join(written))
             if letter not in here.chances:
@@ -248,7 +249,8 @@ class ListeningBackend(MarkovBackend):
         """Return the digest of the weights."""
         return f"{super().identity}, listening"
 
-    def _law(self, text: str) -> LetterLaw:
+    def law(self, text: str) -> LetterLaw:
+        """Return the law of the next letter behind the prompt of the text that is being written."""
         weights = self.weights.get(text[-1:]) or self.weights[""]
         begun = self._prompt + text[-1:].encode()
         return LetterLaw.of({letter: hashlib.sha256(begun + letter.encode()).digest()[0] + 1 for letter in weights})
