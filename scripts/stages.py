@@ -74,7 +74,7 @@ STAGES = {
 """Stages other than the slow tests of packages."""
 NEVER = "never passed"
 LEFT = "never passed; .ci/nightly slow runs it first"
-"""What becomes of a package's slow tests under --known: the gate has a time limit, and all of them take too long."""
+"""Why a package's slow tests are skipped under --known: the gate has a time limit, and all of them take too long."""
 
 
 @cache

@@ -133,6 +133,26 @@ def test_a_property_that_contradicts_a_pattern_is_refused_at_the_start(tiny: Tok
     assert start(tiny, never)
 
 
+@pytest.mark.parametrize("at", [None, 0, 30, 59])
+def test_many_objects_with_patterns_take_few_trials(monkeypatch: pytest.MonkeyPatch, at: int | None) -> None:
+    """Each trial takes a worker's time: one where all is well, and else at most two more for each halving."""
+    both = {f"a{at}": {"type": "string"}}, {"^a": {"type": "string"}}
+    objects = [{"properties": both[0], "patternProperties": both[1] | {f"^b{i}": {}}} for i in range(60)]
+    if at is not None:
+        objects[at] = {"properties": {"zz": {"type": "integer"}}, "patternProperties": {"^z": {"type": "string"}}}
+    schema = {"type": "object", "properties": {f"p{i}": one for i, one in enumerate(objects)}, "required": ["p0"]}
+    trials, exceeded = list[Any](), constraints.exceeded_limit
+    monkeypatch.setattr(constraints, "exceeded_limit", lambda one: (trials.append(one), exceeded(one))[1])
+    if at is None:
+        assert constraints.imposed(schema, "it") == schema
+        assert constraints._schema_text(json.dumps(schema)) == constraints._schema_text(json.dumps(schema))
+        assert len(trials) == 1
+    else:
+        with pytest.raises(ParameterError, match=rf"^it\.properties\.p{at}\.properties\.zz: its name matches"):
+            constraints.imposed(schema, "it")
+        assert len(trials) <= 1 + 2 * len(objects).bit_length()
+
+
 def test_the_innermost_place_that_cannot_be_compiled_is_named() -> None:
     bad = {"type": "string", "pattern": "(?=a)b"}
     schema = {"type": "object", "properties": {"a": {"items": bad}}, "required": ["a"]}

@@ -209,12 +209,15 @@ def imposed(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
         As of `compile`.
     """
     changed = json_schemas.imposable(schema, where)
-    for place, required in json_schemas.contradictions(changed, where):
-        if name := _contradiction(json_schemas.as_text(required)):
+    doubtful = list(json_schemas.with_patterns(changed, where))
+    while doubtful and (name := _contradiction(json_schemas.all_required(changed, doubtful))):
+        if len(doubtful) == 1:
             raise ParameterError(
-                f"{place}.properties.{name}: its name matches a pattern of patternProperties, and no value satisfies "
-                "both schemas; change one of them"
+                f"{doubtful[0][0]}.properties.{name}: its name matches a pattern of patternProperties, and no value "
+                "satisfies both schemas; change one of them"
             )
+        half = doubtful[: len(doubtful) // 2]
+        doubtful = half if _contradiction(json_schemas.all_required(changed, half)) else doubtful[len(half) :]
     return changed
 
 
@@ -223,7 +226,7 @@ def fault(schema: Mapping[str, Any], where: str) -> str:
 
     Only for a schema that is known to fail quickly: it is not tried out first.
     """
-    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    shared = json_schemas.definitions(schema)
     parts = list(islice(json_schemas.reached(schema, where), PARTS))
     for place, part in sorted(parts, key=lambda one: -len(one[0])):
         try:
@@ -238,7 +241,7 @@ def fault(schema: Mapping[str, Any], where: str) -> str:
 
 @lru_cache(16)
 def _contradiction(schema: str) -> str:
-    """Return the property of an object with patterns that no value can have; "" if there is none."""
+    """Return a property that is required and that no value can be; "" if there is none."""
     constraint = Constraint("json_schema", schema)
     if exceeded_limit(constraint):
         return ""
@@ -250,6 +253,7 @@ def _contradiction(schema: str) -> str:
     return found[1] if found else ""
 
 
+@lru_cache(16)
 def _schema_text(text: str) -> str:
     """Return the text of a schema as it is compiled; errors as of `imposed`."""
     schema = json.loads(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from intact.errors import ParameterError
@@ -70,19 +70,31 @@ def imposable(schema: Mapping[str, Any], where: str) -> dict[str, Any]:
     return changed
 
 
-def contradictions(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def with_patterns(schema: Mapping[str, Any], where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the objects whose properties may match patterns too, as place and schema in which all are required.
 
     A property that can satisfy its own schema or its pattern's, but not both, would end a text in its middle. The
-    compiler refuses such a schema.
+    compiler refuses such a schema where the property is required.
     """
-    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
     for place, part in reached(schema, where):
         properties, patterns = part.get("properties"), part.get("patternProperties")
         if isinstance(properties, Mapping) and isinstance(patterns, Mapping) and properties and patterns:
             names = [name for name, one in properties.items() if one is not False]
             known = {"properties": properties, "patternProperties": patterns}
-            yield place, {**shared, "type": "object", **known, "additionalProperties": False, "required": names}
+            yield place, {"type": "object", **known, "additionalProperties": False, "required": names}
+
+
+def all_required(schema: Mapping[str, Any], objects: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    """Return the text of a schema that requires these objects, which are parts of the given one; one as it is."""
+    if len(objects) == 1:
+        return as_text({**definitions(schema), **objects[0][1]})
+    named = {f"{i}": one for i, (_, one) in enumerate(objects)}
+    return as_text({**definitions(schema), "type": "object", "properties": named, "required": [*named]})
+
+
+def definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a schema that its references name."""
+    return {name: schema[name] for name in ("$defs", "definitions") if name in schema}
 
 
 def _without_annotations(schema: Any) -> Any:
