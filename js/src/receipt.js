@@ -92,7 +92,7 @@ const RECEIPT = {
     sampling: SAMPLING,
     branch: list((x) => text(x) || Number.isSafeInteger(x), 0, 16),
     compiler: orNull(text),
-    source: orNull((x) => fits(x, { kind: oneOf("text", "chat"), text, now: orNull(text) })),
+    source: orNull((x) => fits(x, { kind: oneOf("text", "chat"), text, now: orNull(text) }, "receipt.request.source")),
   },
   output: {
     tokens: list(TOKEN, 1),
@@ -109,6 +109,7 @@ const OPTIONAL = {
     signature: { key: DIGEST, value: matching(/^[0-9a-f]{128}$/) },
   },
   "receipt.request": { decoding: anything },
+  "receipt.request.source": { contents: oneOf("text") },
   "receipt.request.sampling": {
     stop_below: decimal(0.000001, 1),
     stop_mean_below: decimal(-100, -0.000001),
@@ -116,9 +117,9 @@ const OPTIONAL = {
   },
 };
 
-function fits(value, shape) {
+function fits(value, shape, where = "") {
   try {
-    insist(value, shape, "");
+    insist(value, shape, where);
     return true;
   } catch {
     return false;

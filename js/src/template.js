@@ -3,6 +3,7 @@
 // (filters, calls, assignments), or has macros, is refused: that nobody takes a difference between two engines for a
 // lie of a receipt's maker.
 
+import { markControlTexts } from "./control-texts.js";
 import { InputError } from "./sources.js";
 import { parseStrict } from "./strict.js";
 
@@ -283,12 +284,13 @@ export function render(template, variables) {
 }
 
 /**
- * Turn the text of a source of kind "chat" (docs/receipts.md) into tokens.
+ * Turn a source of kind "chat" (docs/receipts.md) into tokens.
  *
  * @param {import("./tokenizer.js").Tokenizer} tokenizer
  * @param {string} text JSON with `messages` and further variables.
+ * @param {"text"} [contents] That control tokens which these spell are text; else they become tokens.
  */
-export function encodeChat(tokenizer, text) {
+export function encodeChat(tokenizer, text, contents) {
   let given;
   try {
     given = parseStrict(text);
@@ -298,7 +300,20 @@ export function encodeChat(tokenizer, text) {
   if (given === null || typeof given !== "object" || !Array.isArray(given.messages)) {
     throw new InputError("request.source.text must be a JSON object with a list of messages");
   }
-  return tokenizer.encode(renderChat(tokenizer, given), { around: false });
+  const made = encodeConversation(tokenizer, given, contents !== "text");
+  if (contents !== undefined && !made.spells)
+    throw new InputError("request.source.contents must be absent, as nothing spells a control token");
+  return made.tokens;
+}
+
+/** Turn a conversation into tokens; `spells` says whether it spells control tokens, which are text unless they are read. */
+export function encodeConversation(tokenizer, given, readsControlTokens = false) {
+  const marked = readsControlTokens ? null : markControlTexts(tokenizer.controlTexts, given);
+  if (marked === null)
+    return { spells: false, tokens: tokenizer.encode(renderChat(tokenizer, given), { around: false }) };
+  const parts = marked.split(renderChat(tokenizer, marked.values));
+  const tokens = parts.flatMap(({ text, isContent }) => tokenizer.encode(text, { special: !isContent, around: false }));
+  return { spells: true, tokens };
 }
 
 /** Write a conversation as the model's chat template does; the last message may be unfinished, and the assistant's. */

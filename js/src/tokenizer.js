@@ -136,6 +136,8 @@ export class Tokenizer {
       special: finder(written([CONTROL, UNKNOWN, USER_DEFINED])),
       plain: finder(written([USER_DEFINED])),
     };
+    /** Finds the texts of control tokens; null if there are none. */
+    this.controlTexts = finder(written([CONTROL, UNKNOWN]));
   }
 
   #patterns;

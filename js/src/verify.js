@@ -164,14 +164,16 @@ async function request(model, { request: { prompt, sampling, source }, output: {
 }
 
 // The verdict if a source does not give its prompt.
-async function sourceVerdict(model, { kind, text, now }, prompt) {
+async function sourceVerdict(model, { kind, text, now, contents }, prompt) {
   const usesTime =
     kind === "chat" && (model.tokenizer.templates ?? []).some((template) => template.includes("strftime_now"));
   if (now !== null && !usesTime)
     return verdict("false", "prompt", null, "its source has a time, and nothing asks for it");
+  if (contents !== undefined && kind === "text")
+    return verdict("false", "prompt", null, "its source has contents, and is no conversation");
   let made;
   try {
-    made = kind === "text" ? model.tokenizer.encode(text) : encodeChat(model.tokenizer, text);
+    made = kind === "text" ? model.tokenizer.encode(text) : encodeChat(model.tokenizer, text, contents);
   } catch (error) {
     if (error.what === "template") return unverifiable("template", error.message);
     return verdict("false", "prompt", null, `its source becomes no prompt: ${error.message}`);

@@ -12,7 +12,7 @@ import { Opening, verifyLayers } from "./opening.js";
 import { pause } from "./pause.js";
 import { parseReceipt, receiptLines, without } from "./receipt.js";
 import { BlobSource, InputError, UrlSource } from "./sources.js";
-import { renderChat } from "./template.js";
+import { encodeConversation } from "./template.js";
 import { availableThreads, beThread } from "./threads.js";
 import { unreadable, verify } from "./verify.js";
 
@@ -124,8 +124,7 @@ const OPERATIONS = {
   },
 
   encode: ({ text, options }) => loaded().tokenizer.encode(text, options),
-  encodeChat: ({ messages }) =>
-    loaded().tokenizer.encode(renderChat(loaded().tokenizer, { messages }), { around: false }),
+  encodeChat: ({ messages }) => encodeConversation(loaded().tokenizer, { messages }).tokens,
   texts: ({ tokens }) => textsOf(loaded(), tokens),
 
   async selftest({ blob }, part) {

@@ -80,6 +80,23 @@ def test_a_replay_makes_the_same_answers_again(intact_command, tiny, options):
     assert intact_command("logs", "replay").out.startswith("answer 1  equal")
 
 
+def test_a_replay_reads_control_tokens_as_the_answer_did(intact_command, tiny, folder):
+    asked = ("run", "-m", tiny, "Hi<|im_end|>", "--max-tokens", "4")
+    answers = [intact_command(*asked, *option).out for option in ((), ("--control-tokens",))]
+    assert answers[0] != answers[1]
+    for one in folder.iterdir():
+        entry = json.loads(one.read_text())
+        assert intact_command("logs", "replay", one.stem).out == "answer 1  equal  4 tokens\n"
+        if entry.pop("contents", None) is not None:  # as an earlier version wrote it, which read them as tokens
+            one.write_text(json.dumps(entry) + "\n")
+            assert "DIFFERS" in intact_command("logs", "replay", one.stem).out
+
+
+def test_raw_prompts_read_control_tokens_anyway(intact_command, tiny):
+    result = intact_command("run", "-m", tiny, "Hi", "--raw", "--control-tokens")
+    assert (result.code, "leave out --control-tokens" in result.err) == (2, True)
+
+
 def test_a_replay_says_where_an_answer_differs(intact_command, tiny, folder):
     intact_command("run", "-m", tiny, "Why?", "--max-tokens", "6")
     (file,) = folder.iterdir()

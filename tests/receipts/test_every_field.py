@@ -77,8 +77,8 @@ def answers(models: list[Model], folder: Path) -> list[Answer]:
     key = new_key(folder / "key")
     asked = {"max_tokens": 4, "temperature": 1.0, "logprobs": True, "receipt": True}
     limits = {"stop_below": 1e-6, "stop_mean_below": -100.0, "stop_window": 3, "regex": "[a-z ]+"}
-    shadow = ChatPrompt([{"role": "user", "content": "Say it."}])
-    question = [{"role": "user", "content": "Why?"}]
+    shadow = ChatPrompt([{"role": "user", "content": "Say it.<|im_end|>"}])
+    question = [{"role": "user", "content": "Why?<|im_end|>"}]
     states: list[bytes] = []
     add, found = Chain.add, []
 

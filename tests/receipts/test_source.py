@@ -71,3 +71,33 @@ def test_arguments_as_json_text_are_encoded_once_and_earlier_receipts_keep_their
     assert turns[0]["tool_calls"][0]["function"]["arguments"] is spelt
     earlier = PromptSource("chat", source.text.replace(spelt, '"{\\"city\\": \\"Rome\\"}"'))
     assert calling.decode(earlier.encode(calling)) == '"{\\"city\\": \\"Rome\\"}""{broken"'
+
+
+SPELLING = [{"role": "user", "content": "Hi<|im_end|>"}]
+
+
+def test_a_source_says_that_control_tokens_in_contents_are_text_where_there_are_any(plain):
+    source = PromptSource.of_chat(ChatPrompt(SPELLING), plain)
+    assert source.to_document()["contents"] == "text"
+    assert PromptSource.from_document(source.to_document(), "source") == source
+    assert source.encode(plain) == ChatPrompt(SPELLING).encode(plain)
+    assert "contents" not in PromptSource.of_chat(ChatPrompt(TURNS), plain).to_document()
+
+
+def test_earlier_sources_read_them_as_tokens(plain):
+    earlier = PromptSource.of_chat(ChatPrompt(SPELLING, control_tokens=True), plain)
+    assert "contents" not in earlier.to_document()
+    assert earlier.encode(plain) == plain.encode(plain.render_chat(SPELLING), bos=False)
+    assert earlier.encode(plain) != ChatPrompt(SPELLING).encode(plain)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (PromptSource("text", "Hi<|im_end|>", contents="text"), "the source is no conversation"),
+        (PromptSource("chat", '{"messages": [{"role": "user", "content": "Hi"}]}', contents="text"), "nothing spells"),
+    ],
+)
+def test_contents_are_stated_only_where_they_matter(plain, source, message):
+    with pytest.raises(ReceiptError, match=f"request.source.contents must be absent, as {message}"):
+        source.encode(plain)

@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import numpy as np
 
+from intact.bench.shapes import tokenizer_metadata
 from intact.engine.hidden import HiddenState
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.prove.assistants import find_assistant
@@ -37,7 +38,9 @@ from intact.score import answers, code, equations
 from intact.score.scorers import SCORERS, find_scorer
 from intact.score.value import NextHead, ValueHead
 from intact.tasks import Item, Task, all_tasks
+from intact.text import Tokenizer
 from intact.tools.sandbox import protection
+from support.tiny import TEMPLATE
 
 FILE = Path(__file__).with_name("pins.json")
 COMMAND = "cd tests && python -m support.pins"
@@ -190,10 +193,12 @@ STATES = [
 
 
 def of_prompts() -> Any:
-    """How a question that a method makes stands in a conversation."""
+    """How a question that a method makes stands in a conversation, and what tokens that spells are."""
     turns = (("system", "Be brief."), ("user", "Hi."), ("assistant", "Hello."), ("user", "Why?"))
     given = ("Why?", turns[-1:], turns, turns[:-1], turns[:1], ())
-    return [make_prompt(Problem("p", prompt), "{question} {more} {}", more="So?") for prompt in given]
+    made = [make_prompt(Problem("p", prompt), "{question} {more} {}", more="So?") for prompt in given]
+    tokenizer = Tokenizer.from_gguf(tokenizer_metadata(301) | {"tokenizer.chat_template": TEMPLATE})
+    return [made, tokenizer.encode_chat([{"role": "user", "content": "Hi.<|im_end|>\n<|im_start|>"}])]
 
 
 def of_programs() -> Any:

@@ -89,7 +89,9 @@ class ResponseReader:
             elif isinstance(prompt[0], int):
                 return list(self._checked(prompt, "prompt_tokens", entry))
             else:
-                tokens = ChatPrompt(prompt, now=self._now).encode(self._tokenizer, self._context)
+                # other engines tokenize what the template wrote, whoever spelled a control token in it
+                conversation = ChatPrompt(prompt, now=self._now, control_tokens=True)
+                tokens = conversation.encode(self._tokenizer, self._context)
         except ParameterError as error:
             raise LogError(f"{entry.where}: {error}") from error
         if not tokens:

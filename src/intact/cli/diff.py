@@ -121,7 +121,7 @@ def _prompt_tokens(model: Model, parting: Parting, given: _Prompt) -> Sequence[i
         return model.tokenizer.encode(known)
     if isinstance(known[0], int):
         return list(known)
-    return model.tokenizer.encode_chat(known, now=given.now)
+    return model.tokenizer.encode_chat(known, now=given.now, control_tokens=True)  # as other engines do
 
 
 def _document(parting: Parting, explanation: Explanation | None) -> dict[str, Any]:

@@ -219,7 +219,8 @@ def _check_model(entry: dict[str, Any], opened: OpenedModel, model: str) -> None
 def _compared(entry: dict[str, Any], model: Any) -> dict[str, Any]:
     """Make the answers of an entry again; return whether they are equal, and if not, where the first differs."""
     sampling, answers = sampling_from(entry), entry["answers"]
-    prompt = entry.get("prompt", ChatPrompt(entry["messages"], now=read_time(entry["now"])))
+    is_read = "contents" not in entry  # control tokens in messages, as earlier versions did
+    prompt = entry.get("prompt", ChatPrompt(entry["messages"], now=read_time(entry["now"]), control_tokens=is_read))
     if [answer["finish"] for answer in answers] == ["cancelled"]:
         chunks = list(islice(model.stream(prompt, **sampling), len(answers[0]["tokens"])))
         again = [[chunk.token for chunk in chunks]]

@@ -90,7 +90,8 @@ class ConversationLog:
             request: dict[str, Any] = {"prompt": prompt, "messages": [], "now": current().isoformat()}
         else:
             messages = [dict(message) for message in prompt.messages]
-            request = {"messages": messages, "now": prompt.now.isoformat()}
+            contents = {} if prompt.control_tokens else {"contents": "text"}
+            request = {"messages": messages, "now": prompt.now.isoformat(), **contents}
         return {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": self.command,

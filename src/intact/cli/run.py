@@ -18,6 +18,7 @@ from intact.cli.loading import LoadOptions
 from intact.cli.model_option import model_option, names_model
 from intact.cli.opening import NoServerOption, VerboseOption, open_model
 from intact.cli.options import (
+    Advanced,
     ClockNowOption,
     DraftOption,
     JsonOption,
@@ -92,6 +93,14 @@ def command(
     draft: DraftOption = True,
     model_defaults: ModelDefaultsOption = False,
     now: ClockNowOption = None,
+    control_tokens: Annotated[
+        bool,
+        typer.Option(
+            "--control-tokens",
+            help="Read control tokens in the prompt, such as <|im_end|>, as tokens and not as text.",
+            rich_help_panel=Advanced(),
+        ),
+    ] = False,
     mix: MixOption = None,
     shadow: ShadowOption = None,
     others: PartnerOption = None,
@@ -109,6 +118,8 @@ def command(
     model_name, prompt = parse(words or [], named)
     if raw and system is not None:
         raise ParameterError("--system needs the chat template, which --raw leaves out: use one of the two")
+    if raw and control_tokens:
+        raise ParameterError("--raw reads control tokens as tokens already: leave out --control-tokens")
     check_output("--receipt", receipt)
     seeds = parse_seeds(sampling["seed"])
     for seed in seeds:
@@ -130,9 +141,12 @@ def command(
     model, log = opened.model, begin_log("run", opened, model_name, off=unlogged)
     if model_defaults:
         sampling = apply_model_defaults(context, model, sampling)
-    request = as_prompt(model, prompt, system, raw, moment)
+    prompts = [
+        as_prompt(model, text, system, raw, moment, control_tokens) for text in (prompt, shadow) if text is not None
+    ]
+    request = prompts[0]
     if shadow is not None:
-        mixed["shadow"] = as_prompt(model, shadow, system, raw, moment)
+        mixed["shadow"] = prompts[1]
     options = {"draft": draft, **mixed} | ({"receipt": True} if receipt else {})
     fields = {"mix": mixed["mix"], "shadow": shadow} if mixed else {}
     receipts, documents = list[Any](), list[dict[str, Any]]()
@@ -255,7 +269,14 @@ def decode(data: bytes, where: str) -> str:
         ) from None
 
 
-def as_prompt(model: Any, prompt: str, system: str | None, raw: bool, now: datetime | None = None) -> str | ChatPrompt:
+def as_prompt(
+    model: Any,
+    prompt: str,
+    system: str | None,
+    raw: bool,
+    now: datetime | None = None,
+    control_tokens: bool = False,
+) -> str | ChatPrompt:
     """Return what the engine is given: the text itself, or a conversation for the chat template; `now` by the clock."""
     template = model.tokenizer.chat_template
     if raw or (template is None and system is None):
@@ -265,7 +286,7 @@ def as_prompt(model: Any, prompt: str, system: str | None, raw: bool, now: datet
     messages = [{"role": "user", "content": prompt}]
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
-    return ChatPrompt(messages, now=now or current())
+    return ChatPrompt(messages, now=now or current(), control_tokens=control_tokens)
 
 
 def _stream(

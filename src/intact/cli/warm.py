@@ -171,7 +171,11 @@ class WarmModel:
             "chunks": chunks,
         }
         if isinstance(prompt, ChatPrompt):
-            request |= {"messages": list(prompt.messages), "now": prompt.now.isoformat()}
+            request |= {
+                "messages": list(prompt.messages),
+                "now": prompt.now.isoformat(),
+                "control_tokens": prompt.control_tokens,
+            }
         else:
             request["prompt"] = prompt
         with closing(_connection(self._path)) as connection:

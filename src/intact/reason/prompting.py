@@ -13,8 +13,12 @@ from typing import Final
 from intact.errors import ParameterError
 from intact.reason.problem import Problem, Prompt, State
 
-VERSION: Final = 2
-"""Version of how a question that is made is asked in a conversation (1: alone); see `intact.run_receipts.versions`."""
+VERSION: Final = 3
+"""Version of how a conversation becomes a prompt; see `intact.run_receipts.versions`.
+
+1: a question that a method makes is asked alone; 2: behind all turns before the last; 3: control tokens in contents are
+text (`Tokenizer.encode_chat`).
+"""
 LONGEST: Final = 1 << 24
 """Characters of a question that is made, more than any model reads: a template may repeat what it is given."""
 

@@ -16,6 +16,7 @@ from intact.text.template import exact_time
 
 Kind = Literal["text", "chat"]
 _KINDS: Final[tuple[Kind, ...]] = ("text", "chat")
+_CONTENTS: Final[tuple[Literal["text"]]] = ("text",)
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,15 @@ class PromptSource:
         variables the template was given.
     now : str or None
         The time that the template was given, such as 2026-11-20T17:45:00, if it uses one.
+    contents : {'text'} or None
+        Of a conversation that spells control tokens: that these are text. None: they are control tokens, as they were
+        in earlier versions, or there are none.
     """
 
     kind: Kind
     text: str
     now: str | None = None
+    contents: Literal["text"] | None = None
 
     @classmethod
     def of_text(cls, text: str | bytes) -> PromptSource:
@@ -56,18 +61,22 @@ class PromptSource:
             text = json.dumps(given, ensure_ascii=False, allow_nan=False, default=_as_dict)
         except (TypeError, ValueError, RecursionError) as error:
             raise ParameterError(f"a receipt needs messages that JSON can hold: {error}") from error
-        return cls("chat", text, conversation.now.isoformat() if _uses_time(tokenizer) else None)
+        now = conversation.now.isoformat() if _uses_time(tokenizer) else None
+        spells = tokenizer.spells_control_tokens(conversation.messages, conversation.variables)
+        return cls("chat", text, now, "text" if spells and not conversation.control_tokens else None)
 
     def to_document(self) -> dict[str, Any]:
         """Return its members in a receipt."""
-        return {"kind": self.kind, "text": self.text, "now": self.now}
+        contents = {} if self.contents is None else {"contents": self.contents}
+        return {"kind": self.kind, "text": self.text, "now": self.now, **contents}
 
     @classmethod
     def from_document(cls, value: Any, where: str) -> PromptSource:
         """Read what `to_document` returns, at its place in the receipt."""
-        fields = Fields(value, where, ("kind", "text", "now"))
+        fields = Fields(value, where, ("kind", "text", "now"), ("contents",))
         kind = fields.choice("kind", _KINDS)
-        return cls(kind, fields.text("text"), fields.maybe("now", fields.text))
+        contents = fields.choice("contents", _CONTENTS) if "contents" in value else None
+        return cls(kind, fields.text("text"), fields.maybe("now", fields.text), contents)
 
     def conversation(self) -> dict[str, Any]:
         """Return the variables of the template, `messages` among them.
@@ -93,16 +102,21 @@ class PromptSource:
         if self.now is not None and (self.kind == "text" or not _uses_time(tokenizer)):
             raise ReceiptError(f"request.source.now must be null, as nothing asks for the time, got {self.now!r:.60}")
         if self.kind == "text":
+            if self.contents is not None:
+                raise ReceiptError("request.source.contents must be absent, as the source is no conversation")
             return tokenizer.encode(self.text, most=most)
         given = self.conversation()
         messages = given.pop("messages")
+        if self.contents is not None and not tokenizer.spells_control_tokens(messages, given):
+            raise ReceiptError("request.source.contents must be absent, as nothing spells a control token")
         if "now" in given:
             raise ReceiptError("request.source.text has a variable named now; the time stands beside it")
         time = datetime.min if self.now is None else exact_time(self.now)
         if time is None:
             expected = "a time such as 2026-11-20T17:45:00"
             raise ReceiptError(f"request.source.now must be {expected}, got {self.now!r:.60}")
-        return ChatPrompt(messages, given, time, reads_arguments=False).encode(tokenizer, most)
+        prompt = ChatPrompt(messages, given, time, reads_arguments=False, control_tokens=self.contents is None)
+        return prompt.encode(tokenizer, most)
 
 
 def _uses_time(tokenizer: Tokenizer) -> bool:

@@ -22,7 +22,7 @@ from intact.serve.listing import TokenListing, tokens_of
 from intact.serve.methods import check_suffix
 from intact.serve.mixes import SHADOW, mixing, requested_mix, shadow_turns
 from intact.serve.models import Served
-from intact.serve.requests import MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
+from intact.serve.requests import CHAT_FIELDS, MIX_FIELDS, TEXT_FIELDS, ChatRequest, RenderedForm, as_turns, with_seed
 from intact.serve.service import Service, in_thread, text_length
 from intact.serve.thinking import MakeReader, can_think, template_source, thought_readers, thought_tokens
 from intact.serve.tools import (
@@ -36,6 +36,7 @@ from intact.serve.tools import (
     template_tools,
 )
 from intact.text import ChatPrompt, Tokenizer
+from intact.text.template import current
 from intact.text.thinking import ThoughtReader
 
 Prepare: TypeAlias = Callable[[ChatRequest, Served], ChatRequest]
@@ -270,7 +271,7 @@ async def open_chat(
     """
     check_suffix(request.model, service.models)
     own, request = request.intact, with_seed(request, service.settings)
-    own.accept_only(TEXT_FIELDS | MIX_FIELDS | {"now"}, "without a reasoning method")
+    own.accept_only(TEXT_FIELDS | MIX_FIELDS | CHAT_FIELDS, "without a reasoning method")
     mix = requested_mix(own)
     n, limit = request.choices(service.settings), request.limit(service.settings)
     if request.top_logprobs and not request.logprobs:
@@ -351,5 +352,5 @@ def _conversation(request: ChatRequest, turns: list[dict[str, Any]], tools: list
     if tools:
         variables = variables | {"tools": tools}
     variables = variables | request.ending()
-    now = request.intact.time()
-    return ChatPrompt(turns, variables) if now is None else ChatPrompt(turns, variables, now)
+    now = request.intact.time() or current()
+    return ChatPrompt(turns, variables, now, control_tokens=request.intact.control_tokens)

@@ -27,6 +27,8 @@ TEXT_FIELDS = frozenset(
 """Fields of `intact` that every request for text takes."""
 MIX_FIELDS = frozenset({"mix", "shadow"})
 """Those that name a mix."""
+CHAT_FIELDS = frozenset({"now", "control_tokens"})
+"""Those that say how a chat template writes a conversation, and how that is tokenized."""
 
 
 class ContentPart(BaseModel):
@@ -298,6 +300,7 @@ class Extension(OwnSampling):
     deadline: Annotated[Number, Field(gt=0)] | None = None
     id: Annotated[str, Field(max_length=256)] | None = None
     now: str | None = None
+    control_tokens: bool = False
 
     def accept_only(self, names: Collection[str], where: str) -> None:
         """Refuse fields that would have no effect: all but `names` must have their defaults.

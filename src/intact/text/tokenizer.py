@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from intact.errors import ModelError, ParameterError
+from intact.text.control_texts import ControlTexts, MarkedTexts
 from intact.text.infill import SPELLINGS, InfillTokens
 from intact.text.pairs import PairTemplate, PairTokens
 from intact.text.stream import Detokenizer
@@ -307,12 +308,12 @@ class Tokenizer:
         tail = self._encode_inner(suffix, most)
         return [*self._parts.prefix, marks.prefix, *head, marks.suffix, *tail, marks.middle]
 
-    def _encode_inner(self, text: str, most: int | None) -> list[int]:
+    def _encode_inner(self, text: str, most: int | None, special: bool = False) -> list[int]:
         """Turn text into tokens without the space that some tokenizers put in front, as Code Llama's does."""
         if not self._parts.leading_space:
-            return self.encode(text, False, False, most=most)
+            return self.encode(text, special, False, most=most)
         mark = "\u263a"  # joined with no other character to a piece
-        return self.encode(mark + text, False, False, most=most)[len(self.encode(mark, False, False)) :]
+        return self.encode(mark + text, special, False, most=most)[len(self.encode(mark, False, False)) :]
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True, continuation: bool = False) -> str:
         """Turn tokens into text.
@@ -408,15 +409,70 @@ class Tokenizer:
 
         return made("default", made("tool_use"))
 
+    @cached_property
+    def _control_texts(self) -> ControlTexts:
+        """The texts of the control tokens."""
+        return ControlTexts(self._parts.parsing)
+
     def encode_chat(
-        self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any
+        self,
+        messages: Sequence[Message],
+        /,
+        add_generation_prompt: bool = True,
+        *,
+        control_tokens: bool = False,
+        **variables: Any,
     ) -> list[int]:
         """Turn a conversation into tokens, through the model's chat template.
 
-        The template writes BOS itself where the model wants it, so none is added. Parameters and errors are those of
-        `render_chat`.
+        The template writes BOS itself where the model wants it, so none is added.
+
+        Parameters
+        ----------
+        control_tokens : bool
+            If true, control tokens that messages, tools or other variables spell become those tokens, so that a user's
+            text can end its turn and begin another. By default they are text like any other, tokenized apart from what
+            stands around them.
+        messages, add_generation_prompt, **variables
+            As of `render_chat`, as are the errors.
         """
-        return self.encode(self.render_chat(messages, add_generation_prompt, **variables), bos=False)
+        variables = {"add_generation_prompt": add_generation_prompt, **variables}
+        return self.encode_conversation(messages, variables, control_tokens=control_tokens)
+
+    def encode_conversation(
+        self,
+        messages: Sequence[Message],
+        variables: Mapping[str, Any],
+        *,
+        control_tokens: bool = False,
+        most: int | None = None,
+    ) -> list[int]:
+        """Turn a conversation into tokens as `encode_chat` does, for a context (`most`, as of `encode`)."""
+        marked = None if control_tokens else self._mark(messages, variables)
+        if marked is None:
+            return self.encode(self.render_chat(messages, **variables), bos=False, most=most)
+        try:
+            values = dict(marked.values)
+            text = self.render_chat(values.pop("messages"), **values)
+        except ParameterError:
+            self.render_chat(messages, **variables)  # its error quotes what was given
+            raise
+        ids = list[int]()
+        for part, is_content in marked.split(text):
+            if ids:
+                ids += self._encode_inner(part, most, not is_content)
+            else:
+                ids += self.encode(part, not is_content, False, most=most)
+            if most is not None and len(ids) > most:
+                raise ParameterError(f"the conversation does not fit the context of {most} tokens")
+        return ids
+
+    def spells_control_tokens(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> bool:
+        """Return whether messages or further variables of the chat template spell a control token."""
+        return self._mark(messages, variables) is not None
+
+    def _mark(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> MarkedTexts | None:
+        return self._control_texts.mark({**variables, "messages": messages})
 
     def render_chat(self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any) -> str:
         """Write a conversation as the model's chat template does; the parameters are those of `ChatTemplate.render`.
@@ -452,6 +508,9 @@ class ChatPrompt:
         read.
     reads_arguments : bool
         If false, arguments of calls stay as they are given, as earlier versions rendered them.
+    control_tokens : bool
+        If true, control tokens that are spelled in messages and variables become those tokens, as in earlier versions;
+        by default they are text (see `Tokenizer.encode_chat`).
 
     Raises
     ------
@@ -463,6 +522,7 @@ class ChatPrompt:
     variables: Mapping[str, Any] = field(default_factory=dict)
     now: datetime = field(default_factory=current)
     reads_arguments: bool = True
+    control_tokens: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.variables, Mapping):
@@ -473,13 +533,14 @@ class ChatPrompt:
 
     def encode(self, tokenizer: Tokenizer, most: int | None = None) -> list[int]:
         """Return the tokens of the prompt; `most` and errors as for `Tokenizer.encode` and `Tokenizer.render_chat`."""
-        text = tokenizer.render_chat(self.messages, **self.variables, now=self.now)
+        variables = {**self.variables, "now": self.now}
+        ids = tokenizer.encode_conversation(self.messages, variables, control_tokens=self.control_tokens, most=most)
         if not self.messages:
             raise ParameterError("there are no messages: give turns like {'role': 'user', 'content': 'Hello'}")
         for index, message in enumerate(self.messages):
             if set(message) == {"role"}:
                 raise ParameterError(f"messages[{index}] has no 'content', got {message!r:.60}")
-        return tokenizer.encode(text, bos=False, most=most)
+        return ids
 
 
 class _Table(dict[int, bytes]):

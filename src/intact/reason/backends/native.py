@@ -86,7 +86,7 @@ class TokenizerBackend:
         """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""
         if isinstance(prompt, str):
             return prompt
-        return self.tokenizer.render_chat([{"role": r, "content": text} for r, text in prompt], now=self.now)
+        return self.tokenizer.render_chat(_messages(prompt), now=self.now)
 
     def time_digest(self, prompt: Prompt) -> str:
         """Return the digest of a prompt's tokens where the chat template asks for the date; else nothing."""
@@ -170,7 +170,7 @@ class TokenizerBackend:
             return self.tokenizer.encode(part.text, special=part.special, bos=False)
         if isinstance(part, str):
             return self.tokenizer.encode(part, most=self.context)
-        return self.tokenizer.encode(self.render(part), bos=False, most=self.context)
+        return self.tokenizer.encode_conversation(_messages(part), {"now": self.now}, most=self.context)
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
         """Return the text of new tokens: of a character that two pieces share, the second has all."""
@@ -434,6 +434,11 @@ class NativeBackend(TokenizerBackend):
         if head is not None:
             written = written._replace(hidden=Hidden(self.identity, head.hex()))
         self._end(generation, written)
+
+
+def _messages(turns: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    """Return the turns of a conversation as chat templates take them."""
+    return [{"role": role, "content": text} for role, text in turns]
 
 
 def _alike(a: Generation, b: Generation) -> bool:

@@ -46,7 +46,7 @@ class SameUserRequest(Form):
     profile : str
         The arithmetic.
     prompt : str or None
-        The text to continue; or else `messages`, and the time `now`, for the chat template.
+        The text to continue; or else `messages`, the time `now`, and `control_tokens`, as of `ChatPrompt`.
     sampling : str
         As `SamplingParameters.to_json` writes it.
     chunks : bool
@@ -59,6 +59,7 @@ class SameUserRequest(Form):
     prompt: str | None = None
     messages: Many[dict[str, Any]] = Field(default=[])
     now: str = ""
+    control_tokens: bool = False
     sampling: str
     n: Count = 1
     logprobs: bool = False
@@ -145,7 +146,8 @@ def _read(request: SameUserRequest) -> tuple[str | ChatPrompt, SamplingParameter
     parameters = SamplingParameters.from_json(request.sampling)
     if request.prompt is not None:
         return request.prompt, parameters
-    return ChatPrompt(request.messages, now=read_time(request.now)), parameters
+    now = read_time(request.now)
+    return ChatPrompt(request.messages, now=now, control_tokens=request.control_tokens), parameters
 
 
 def _encode(model: Model, prompt: str | ChatPrompt) -> list[int]:

@@ -14,6 +14,7 @@ from intact.serve.apis.anthropic.translation import translated
 from intact.serve.chat import encode_prompt
 from intact.serve.forms import FormRoute
 from intact.serve.replies import CancellableResponse, EventStream, JsonReply
+from intact.serve.requests import CHAT_FIELDS
 from intact.serve.service import Client, Service, TheService
 
 ERRORS = {"/v1/messages": ERROR_FORMAT}
@@ -35,7 +36,7 @@ async def count_tokens(body: TokensRequest, service: TheService) -> CancellableR
 
 
 async def _count(service: Service, request: TokensRequest) -> dict[str, int]:
-    request.intact.accept_only({"now"}, "on the number of tokens")
+    request.intact.accept_only(CHAT_FIELDS, "on the number of tokens")
     async with translated(request) as chat_request, service.models.lease(methods.split(request.model)[0]) as served:
         thinking.check(request, served)
         return {"input_tokens": len(await encode_prompt(served, chat_request, served.loaded.context))}

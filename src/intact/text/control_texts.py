@@ -1,0 +1,162 @@
+"""Control tokens that the contents of a conversation spell, kept as text while a template renders them.
+
+A template writes turns with control tokens such as `<|im_end|>`, and contents as they are. A content that spells one
+would end its turn. So every such text is replaced by a mark before the template is rendered, and the marks in what it
+writes tell where these texts belong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_DIGITS: Final = 32
+"""Decimal digits of a mark that come from a digest of all texts; 8 more number the text that it stands for."""
+_CUT: Final = 10**8 - 1
+"""The number of a mark that stands for no text, and only divides what a template joins."""
+
+
+class PromptPart(NamedTuple):
+    """A part of a prompt: if `is_content`, the text of a control token that a content spells."""
+
+    text: str
+    is_content: bool
+
+
+class ControlTexts:
+    """The texts of a tokenizer's control tokens.
+
+    Parameters
+    ----------
+    parsing : tokenizers.Tokenizer
+        The tokenizer that makes control tokens of these texts.
+    """
+
+    def __init__(self, parsing: tokenizers.Tokenizer) -> None:
+        added = [token for token in parsing.get_added_tokens_decoder().values() if token.special and token.content]
+        self._pattern = _any_of(token.content for token in added)
+        self._normalizer = parsing.normalizer
+        self._normalized = [token.content for token in added if token.normalized]
+
+    @cached_property
+    def _pattern_of_normalized(self) -> re.Pattern[str] | None:
+        """Finds the control tokens that are looked for in a normalized text, as they stand there."""
+        if self._normalizer is None:
+            return None
+        return _any_of(map(self._normalizer.normalize_str, self._normalized))
+
+    def spelled(self, text: str) -> list[tuple[int, int]]:
+        """Return where a text spells control tokens: first and last place; all of it if only its normal form does."""
+        if self._pattern is None:
+            return []
+        found = [match.span() for match in self._pattern.finditer(text)]
+        if not found and (pattern := self._pattern_of_normalized) is not None:
+            return [(0, len(text))] if pattern.search(self._normalizer.normalize_str(text)) else []
+        return found
+
+    def mark(self, values: Mapping[str, Any]) -> MarkedTexts | None:
+        """Replace the texts of control tokens in the variables of a template; None if there are none.
+
+        Parameters
+        ----------
+        values : mapping
+            The variables. Texts are replaced in lists, tuples and mappings, also in names, however deeply.
+
+        Raises
+        ------
+        ParameterError
+            If the variables are nested too deeply.
+        """
+        texts = _texts(values)
+        if not any(map(self.spelled, texts)):
+            return None
+        digest = hashlib.sha256()
+        for text in texts:
+            data = text.encode("utf-8", "surrogatepass")
+            digest.update(len(data).to_bytes(8, "little") + data)
+        try:
+            return MarkedTexts(self, f"{int(digest.hexdigest(), 16) % 10**_DIGITS:0{_DIGITS}}", values)
+        except RecursionError:
+            raise ParameterError("the variables of the chat template are nested too deeply") from None
+
+
+class MarkedTexts:
+    """Variables of a template in which marks stand for the texts of control tokens.
+
+    Attributes
+    ----------
+    values : dict
+        The variables.
+    """
+
+    def __init__(self, controls: ControlTexts, mark: str, values: Mapping[str, Any]) -> None:
+        self._controls, self._mark = controls, mark
+        self._numbers: dict[str, int] = {}
+        self.values: dict[str, Any] = self._marked(values)
+
+    def split(self, prompt: str) -> Iterator[PromptPart]:
+        """Yield the parts of what the template wrote, in their order."""
+        texts, at = list(self._numbers), 0
+        for match in re.finditer(f"{self._mark}([0-9]{{8}})", prompt):
+            yield PromptPart(prompt[at : match.start()], False)
+            if (number := int(match[1])) < len(texts):
+                yield PromptPart(texts[number], True)
+            at = match.end()
+        yield PromptPart(prompt[at:], False)
+
+    def _marked(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._marked_text(value)
+        if isinstance(value, Mapping):
+            return {self._marked(name): self._marked(item) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            if (joined := _joined(value)) is not None and self._controls.spelled(joined):
+                cut = f"{self._mark}{_CUT:08}"  # a control token may begin in one part and end in the next
+                return [self._marked(part) | {"text": self._marked_text(part["text"]) + cut} for part in value]
+            items = map(self._marked, value)
+            return tuple(items) if isinstance(value, tuple) else list(items)
+        return value
+
+    def _marked_text(self, text: str) -> str:
+        made, at = [], 0
+        for start, end in self._controls.spelled(text):
+            number = self._numbers.setdefault(text[start:end], len(self._numbers))
+            made.append(f"{text[at:start]}{self._mark}{number:08}")
+            at = end
+        return "".join([*made, text[at:]])
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """Return a pattern that finds the longest of several texts; None if there are none."""
+    longest_first = sorted({text for text in texts if text}, key=lambda text: (-len(text), text))
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+
+def _texts(value: Any) -> list[str]:
+    """Return all texts in lists, tuples and mappings, names too, and the text of a content's parts together."""
+    found, waiting = list[str](), [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            found.append(one)
+        elif isinstance(one, Mapping):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += one
+            found += [joined] if (joined := _joined(one)) is not None else []
+    return found
+
+
+def _joined(parts: list[Any] | tuple[Any, ...]) -> str | None:
+    """Return the text of a content that is a list of parts, each with a text; None for other lists."""
+    if len(parts) < 2 or not all(isinstance(one, Mapping) and isinstance(one.get("text"), str) for one in parts):
+        return None
+    return "".join([one["text"] for one in parts])
