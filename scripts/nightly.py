@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / ".ci" / "nightly.json"
 FRESH = timedelta(days=7)
-SUMMARIES = re.compile(r"container: .*|targets: .*|\d+ (?:failed|passed)[^=\n]*|mutate\w*: \d+ of .*")
+SUMMARIES = re.compile(r"container: .*|targets: .*|(?:mutants|mutations): .*|\d+ (?:failed|passed)[^=\n]*|mutate\w*: \d+ of .*")
 
 
 def read() -> dict[str, dict[str, str | int]]:
@@ -35,7 +35,7 @@ def note(section: str, result: str, seconds: str, log: str) -> None:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": commit.stdout.decode().strip(),
         "minutes": -(-int(seconds) // 60),
-        "summary": "; ".join(line.strip() for line in printed[-2:])[:160],
+        "summary": "; ".join(line.strip() for line in printed[-3:])[:160],
     }
     runs = read() | {section: run}
     lines = (f"{json.dumps(name)}: {json.dumps(runs[name])}" for name in sorted(runs))
