@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -38,10 +38,13 @@ class ControlTexts:
     ----------
     parsing : tokenizers.Tokenizer
         The tokenizer that makes control tokens of these texts.
+    kept : collection of str
+        Those that become tokens in contents too.
     """
 
-    def __init__(self, parsing: tokenizers.Tokenizer) -> None:
-        added = [token for token in parsing.get_added_tokens_decoder().values() if token.special and token.content]
+    def __init__(self, parsing: tokenizers.Tokenizer, kept: Collection[str] = ()) -> None:
+        listed = parsing.get_added_tokens_decoder().values()
+        added = [token for token in listed if token.special and token.content and token.content not in kept]
         self._pattern = _any_of(token.content for token in added)
         self._normalizer = parsing.normalizer
         self._normalized = [token.content for token in added if token.normalized]

@@ -1,7 +1,7 @@
 """Text to tokens and back."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -420,7 +420,7 @@ class Tokenizer:
         /,
         add_generation_prompt: bool = True,
         *,
-        control_tokens: bool = False,
+        control_tokens: bool | Collection[str] = False,
         **variables: Any,
     ) -> list[int]:
         """Turn a conversation into tokens, through the model's chat template.
@@ -429,10 +429,10 @@ class Tokenizer:
 
         Parameters
         ----------
-        control_tokens : bool
+        control_tokens : bool or collection of str
             If true, control tokens that messages, tools or other variables spell become those tokens, so that a user's
             text can end its turn and begin another. By default they are text like any other, tokenized apart from what
-            stands around them.
+            stands around them. A collection names those that become tokens.
         messages, add_generation_prompt, **variables
             As of `render_chat`, as are the errors.
         """
@@ -444,11 +444,12 @@ class Tokenizer:
         messages: Sequence[Message],
         variables: Mapping[str, Any],
         *,
-        control_tokens: bool = False,
+        control_tokens: bool | Collection[str] = False,
         most: int | None = None,
     ) -> list[int]:
         """Turn a conversation into tokens as `encode_chat` does, for a context (`most`, as of `encode`)."""
-        marked = None if control_tokens else self._mark(messages, variables)
+        kept = () if isinstance(control_tokens, bool) else control_tokens
+        marked = None if control_tokens is True else self._mark(messages, variables, kept)
         if marked is None:
             return self.encode(self.render_chat(messages, **variables), bos=False, most=most)
         try:
@@ -471,8 +472,11 @@ class Tokenizer:
         """Return whether messages or further variables of the chat template spell a control token."""
         return self._mark(messages, variables) is not None
 
-    def _mark(self, messages: Sequence[Message], variables: Mapping[str, Any]) -> MarkedTexts | None:
-        return self._control_texts.mark({**variables, "messages": messages})
+    def _mark(
+        self, messages: Sequence[Message], variables: Mapping[str, Any], kept: Collection[str] = ()
+    ) -> MarkedTexts | None:
+        controls = ControlTexts(self._parts.parsing, kept) if kept else self._control_texts
+        return controls.mark({**variables, "messages": messages})
 
     def render_chat(self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any) -> str:
         """Write a conversation as the model's chat template does; the parameters are those of `ChatTemplate.render`.

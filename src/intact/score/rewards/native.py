@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
@@ -64,14 +64,27 @@ class NativeReward(RewardModel):
         heads = job.results()
         return [self.head(heads[place]) for place in places]
 
-    def chat(self, *turns: tuple[str, str], reply: bool = False) -> list[int]:
-        """Return the tokens of a conversation in the model's own form, up to where it would reply if that is wanted."""
+    def chat(self, *turns: tuple[str, str], reply: bool = False, marks: Collection[str] = ()) -> list[int]:
+        """Return the tokens of a conversation in the model's own form, up to where it would reply if that is wanted.
+
+        Parameters
+        ----------
+        marks : collection of str
+            Control tokens that the contents have; others that they spell are text.
+        """
         messages = [{"role": role, "content": content} for role, content in turns]
-        return self.model.tokenizer.encode_chat(messages, add_generation_prompt=reply)
+        return self.model.tokenizer.encode_chat(messages, add_generation_prompt=reply, control_tokens=marks)
 
     def last_token(self, text: str) -> int:
         """Return the last token of a text."""
         return self.model.tokenizer.encode(text, bos=False)[-1]
+
+
+def without(text: str, mark: str) -> str:
+    """Return a text without a mark, also those that spell one once another is taken out of them."""
+    while mark in text:
+        text = text.replace(mark, "")
+    return text
 
 
 class LayeredReward(NativeReward):

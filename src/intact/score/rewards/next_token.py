@@ -8,7 +8,7 @@ from typing import Any
 
 from intact.engine.reranking import AnswerHead
 from intact.score.rewards.base import architecture
-from intact.score.rewards.native import Head, NativeReward
+from intact.score.rewards.native import Head, NativeReward, without
 
 GOOD, BAD = "+", "-"
 
@@ -77,7 +77,7 @@ class MathShepherd(_NextToken):
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
         """Return a reward for each step."""
-        lines = [f"{step.replace(self.tag, '')} {self.tag}" for step in steps]
-        ids = self.model.tokenizer.encode(f"{question.replace(self.tag, '')} " + "\n".join(lines))
+        lines = [f"{without(step, self.tag)} {self.tag}" for step in steps]
+        ids = self.model.tokenizer.encode(f"{without(question, self.tag)} " + "\n".join(lines))
         mark = self.last_token(self.tag)
         return self.at(ids, [place for place, token in enumerate(ids) if token == mark])

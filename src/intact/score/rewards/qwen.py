@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.score.rewards.native import LayeredReward
+from intact.score.rewards.native import LayeredReward, without
 
 SEPARATOR = "<extra_0>"
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
@@ -18,7 +18,7 @@ class QwenPRM(LayeredReward):
 
     def rewards(self, question: str, steps: Sequence[str]) -> list[float]:
         """Return a reward for each step."""
-        answer = "".join(step.replace(SEPARATOR, "") + SEPARATOR for step in steps)
-        turns = ("system", SYSTEM), ("user", question.replace(SEPARATOR, "")), ("assistant", answer)
-        tokens, mark = self.chat(*turns), self.last_token(SEPARATOR)
+        answer = "".join(without(step, SEPARATOR) + SEPARATOR for step in steps)
+        turns = ("system", SYSTEM), ("user", without(question, SEPARATOR)), ("assistant", answer)
+        tokens, mark = self.chat(*turns, marks=[SEPARATOR]), self.last_token(SEPARATOR)
         return self.at(tokens, [place for place, token in enumerate(tokens) if token == mark])
