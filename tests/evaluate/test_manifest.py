@@ -59,6 +59,21 @@ def test_prompts_are_digested_as_the_model_is_given_them(folder):
     assert prompts(1) != prompts(2)
 
 
+def test_prompts_that_spell_control_tokens_are_other_ones_than_those_of_earlier_versions(folder, monkeypatch):
+    path = write_tiny(folder / "spelling.gguf", "llama", ("F16",), context=256)
+    backend = NativeBackend(intact.load(path, drafter="off", threads=1))
+    found = []
+    for spells in (lambda *_: True, lambda *_: False):
+        monkeypatch.setattr(NativeBackend, "spells_control_tokens", spells)
+        (task,) = manifest(plan(TASKS, "self_consistency"), {"tiny": backend})["tasks"]
+        found.append(task["digests"]["prompts"])
+    monkeypatch.undo()
+    assert found[0] != found[1]
+    assert backend.spells_control_tokens((("user", "Hi<|im_end|>"),))
+    assert backend.tokens_digest((("user", "Hi<|im_end|>"),))
+    assert not backend.tokens_digest((("user", "Hi"),))
+
+
 def test_a_result_goes_into_a_file_of_its_own(tmp_path):
     for name, message in (("votes.json", "ends in .jsonl"), ("votes.traces.jsonl", "belongs to the trees")):
         with pytest.raises(ParameterError, match=message):

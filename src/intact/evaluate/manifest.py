@@ -210,7 +210,8 @@ def _model_input(backend: Backend, prompt: Prompt) -> Any:
     if not isinstance(backend, Rendering):
         return prompt
     try:
-        return backend.render(prompt)
+        text = backend.render(prompt)
+        return [text, "contents are text"] if backend.spells_control_tokens(prompt) else text
     except IntactError:  # the problem will fail with this message
         return prompt
 

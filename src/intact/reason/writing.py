@@ -123,7 +123,7 @@ class Writing:
         """Return the journal's key of the request, or of one for another number of tokens."""
         parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
         more = tuple([name for name, on in (("hidden", self.request.hidden), ("spread", self.spread)) if on])
-        if isinstance(self.backend, Rendering) and (prompt := self.backend.time_digest(self.state.prompt)):
+        if isinstance(self.backend, Rendering) and (prompt := self.backend.tokens_digest(self.state.prompt)):
             more = (*more, prompt)
         return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
 

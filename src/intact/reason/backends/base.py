@@ -191,8 +191,16 @@ class Rendering(Protocol):
         """
         ...
 
-    def time_digest(self, prompt: Prompt) -> str:
-        """Return the digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+    def spells_control_tokens(self, prompt: Prompt) -> bool:
+        """Return whether contents of a conversation spell control tokens, which are text there."""
+        ...
+
+    def tokens_digest(self, prompt: Prompt) -> str:
+        """Return the digest of a prompt's tokens where its messages alone do not tell them; else nothing.
+
+        That is where the chat template asks for the date, or contents spell control tokens, which earlier versions read
+        as tokens.
+        """
         ...
 
 

@@ -88,9 +88,13 @@ class TokenizerBackend:
             return prompt
         return self.tokenizer.render_chat(_messages(prompt), now=self.now)
 
-    def time_digest(self, prompt: Prompt) -> str:
-        """Return the digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        if isinstance(prompt, str) or not self.needs_time:
+    def spells_control_tokens(self, prompt: Prompt) -> bool:
+        """Return whether contents of a conversation spell control tokens, which are text there."""
+        return not isinstance(prompt, str) and self.tokenizer.spells_control_tokens(_messages(prompt), {})
+
+    def tokens_digest(self, prompt: Prompt) -> str:
+        """Return the digest of a prompt's tokens where its messages alone do not tell them; else nothing."""
+        if isinstance(prompt, str) or not (self.needs_time or self.spells_control_tokens(prompt)):
             return ""
         return hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest()
 
