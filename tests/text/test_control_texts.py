@@ -1,6 +1,7 @@
 """Control tokens that contents of a conversation spell are text; those that the template writes are tokens."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from intact.errors import ParameterError
-from intact.text import ChatPrompt, Tokenizer
+from intact.text import ChatPrompt, Tokenizer, control_texts
 from support.tiny import TEMPLATE
 
 from .vocabularies import CONTROL, byte_level, pieces
@@ -156,6 +157,15 @@ def test_tokens_are_the_same_in_every_process_and_order_of_members() -> None:
         for seed in ("1", "2")
     }  # fmt: skip
     assert len(runs) == 1
+
+
+@pytest.mark.parametrize("text", ["<<|end|>", "<|end|><|end", "<|e<|end|>nd|>", "<|im_end|>x<|im_start|>", "", "<|"])
+def test_the_longest_of_texts_is_found(text: str) -> None:
+    names = ["<|end|>", "<|im_end|>", "<|im_start|>", "<|end", "<", "<|e"]
+    plain = re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
+    pattern = control_texts._any_of(names)
+    assert pattern is not None
+    assert pattern.findall(text) == plain.findall(text)
 
 
 def test_what_is_too_long_or_too_deep_is_refused() -> None:

@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import ParameterError
@@ -139,8 +141,18 @@ class MarkedTexts:
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
     """Return a pattern that finds the longest of several texts; None if there are none."""
-    longest_first = sorted({text for text in texts if text}, key=lambda text: (-len(text), text))
-    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+    found = sorted({text for text in texts if text})
+    return re.compile(_tree_of(found)) if found else None
+
+
+def _tree_of(texts: list[str]) -> str:
+    """Return a pattern of sorted texts that looks at what they have in common once, as hostile text may ask for it."""
+    groups = [(first, [text[1:] for text in group]) for first, group in groupby(filter(None, texts), itemgetter(0))]
+    branches = "|".join([re.escape(first) + _tree_of(rest) for first, rest in groups])
+    if not groups:
+        return ""
+    is_end = texts[0] == ""
+    return branches if len(groups) == 1 and not is_end else f"(?:{branches})" + "?" * is_end
 
 
 def _texts(value: Any) -> list[str]:
