@@ -13,9 +13,9 @@ import {
   Opening,
   UrlSource,
   availableThreads,
+  encodeConversation,
   parseReceipt,
   receiptLines,
-  renderChat,
   runConformance,
   startThread,
   unreadable,
@@ -194,9 +194,7 @@ async function runCommand([prompt, ...rest], options) {
   const model = await load(options.model, undefined, threadsOf(options));
   const tokens = options.raw
     ? model.tokenizer.encode(prompt)
-    : model.tokenizer.encode(renderChat(model.tokenizer, { messages: [{ role: "user", content: prompt }] }), {
-        around: false,
-      });
+    : encodeConversation(model.tokenizer, { messages: [{ role: "user", content: prompt }] }).tokens;
   const pieces = [];
   for (const piece of model.stream(tokens, parameters)) {
     pieces.push(piece);

@@ -165,11 +165,15 @@ export class Model {
   release(): void;
 }
 
-/** Write a conversation as the model's chat template does; the last message may be unfinished, and the assistant's. */
-export function renderChat(
+/**
+ * The tokens of a conversation, as the model's chat template writes it; the last message may be unfinished, and the
+ * assistant's. Control tokens that it spells are text (then `spells` is true) unless `readsControlTokens`.
+ */
+export function encodeConversation(
   tokenizer: Tokenizer,
   given: { messages: { role: string; content: string }[]; continue_final_message?: boolean },
-): string;
+  readsControlTokens?: boolean,
+): { tokens: number[]; spells: boolean };
 
 export interface Verdict {
   outcome: "true" | "partial" | "false" | "unverifiable";

@@ -12,6 +12,6 @@ export { ReceiptError, parseReceipt, receiptLines } from "./receipt.js";
 export { BlobSource, FileSource, InputError, UrlSource } from "./sources.js";
 export { startThread, startWorker } from "./start.js";
 export { Store } from "./store.js";
-export { renderChat } from "./template.js";
+export { encodeConversation } from "./template.js";
 export { availableThreads } from "./threads.js";
 export { unreadable, verify } from "./verify.js";

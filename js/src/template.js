@@ -306,7 +306,14 @@ export function encodeChat(tokenizer, text, contents) {
   return made.tokens;
 }
 
-/** Turn a conversation into tokens; `spells` says whether it spells control tokens, which are text unless they are read. */
+/**
+ * Turn a conversation into tokens, by the model's chat template.
+ *
+ * @param {import("./tokenizer.js").Tokenizer} tokenizer
+ * @param {object} given `messages`, of which the last may be unfinished, and further variables.
+ * @param {boolean} [readsControlTokens] That control tokens which these spell become those tokens; else they are text.
+ * @returns {{ tokens: number[], spells: boolean }} `spells`: whether they spell control tokens, and these are text.
+ */
 export function encodeConversation(tokenizer, given, readsControlTokens = false) {
   const marked = readsControlTokens ? null : markControlTexts(tokenizer.controlTexts, given);
   if (marked === null)
@@ -317,7 +324,7 @@ export function encodeConversation(tokenizer, given, readsControlTokens = false)
 }
 
 /** Write a conversation as the model's chat template does; the last message may be unfinished, and the assistant's. */
-export function renderChat(tokenizer, given) {
+function renderChat(tokenizer, given) {
   const templates = tokenizer.templates;
   if (templates === null) throw new InputError(`${tokenizer.name} has no chat template`);
   const { messages } = given;

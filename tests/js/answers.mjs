@@ -8,7 +8,7 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 
-import { FileSource, Model, renderChat, startThread } from "../../js/src/index.js";
+import { FileSource, Model, encodeConversation, startThread } from "../../js/src/index.js";
 
 const { model: path, jobs, threads } = JSON.parse(await text(process.stdin));
 const wasm = await readFile(new URL("../../js/dist/intact.wasm", import.meta.url));
@@ -16,7 +16,7 @@ const model = await Model.load(await FileSource.open(path), { wasm, threads, sta
 const answers = {
   generate: ({ prompt, parameters, branch }) => model.generate(prompt, parameters, branch),
   encode: ({ text: given, special }) => model.tokenizer.encode(given, { special, around: false }),
-  chat: (given) => model.tokenizer.encode(renderChat(model.tokenizer, given), { around: false }),
+  chat: (given) => encodeConversation(model.tokenizer, given).tokens,
   decode: ({ tokens }) => {
     const stream = model.tokenizer.stream();
     return tokens.map(stream.push).join("") + stream.flush();

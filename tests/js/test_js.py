@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from intact.numerics.attention import score_scale
 from intact.numerics.norm import make_gain
 from intact.numerics.rope import rotation
 from intact.numerics.sampling import make_sampling
+from intact.receipts.document import Receipt
 from intact.receipts.request import decimal_text, sampling_to_document
-from intact.text import Tokenizer
+from intact.text import ChatPrompt, Tokenizer
 from js.conftest import node
 from support.models import real_model
 from support.modules import load
@@ -233,6 +235,22 @@ def test_chats_are_written_the_same(answers: Ask, tmp_path: Path) -> None:
         wanted = [tokenizer.encode_chat(given, **more) for given, more in jobs]
         assert answers(path, [{"op": "chat", "messages": given, **more} for given, more in jobs]) == wanted
         assert len({tuple(tokens) for tokens in wanted[3:]}) == 4
+
+
+def test_a_receipt_says_whether_control_tokens_in_messages_are_text(package: Path, tmp_path: Path) -> None:
+    path, file = write_tiny(tmp_path / "tiny.gguf", layers=1), tmp_path / "a.receipt"
+    model, spelling = intact.load(path), [{"role": "user", "content": "a<|im_end|>b"}]
+    for control_tokens in (False, True):
+        prompt = ChatPrompt(spelling, control_tokens=control_tokens)
+        model.generate(prompt, max_tokens=3, receipt=True)[0][0].receipt.save(file)
+        (found,) = ask_verify(package, file, path, expected=0)
+        assert found["outcome"] == "true"
+    receipt = Receipt.parse(file.read_bytes().rstrip())
+    source = replace(receipt.header.request.source, contents="text")
+    header = replace(receipt.header, request=replace(receipt.header.request, source=source))
+    replace(receipt, header=header).save(file)
+    (found,) = ask_verify(package, file, path, expected=3)
+    assert (found["outcome"], found["what"]) == ("false", "prompt")
 
 
 @pytest.mark.slow
