@@ -42,6 +42,11 @@ def test_groups_are_exact_means_of_windows(values: list[float], window: int, sha
     assert confidence.tail_confidence(values, window) == (float(sum(tail) / len(tail)) if tail else 0.0)
 
 
+def test_a_tail_has_2048_tokens_by_default() -> None:
+    assert confidence.tail_confidence([9.0] * 100 + [1.0] * 2048) == 1.0
+    assert confidence.tail_confidence([9.0] * 100 + [2049.0] + [1.0] * 2047) == 2.0
+
+
 def test_self_certainty_is_the_divergence_from_uniform() -> None:
     p = np.array([[0.7, 0.2, 0.05, 0.05], [0.25, 0.25, 0.25, 0.25]])
     expected = -np.log(4 * p).mean()

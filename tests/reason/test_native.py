@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import intact
 from intact.engine.request import Event
+from intact.engine.shared_cache.request import SharedRequest
+from intact.errors import SpentError
 from intact.library import Model
 from intact.reason import Answer, Extend, Problem, Race, Result, State, Steps, find, method
+from intact.reason.backends import native
 from intact.reason.backends.native import NativeBackend, digest_of
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -69,6 +73,21 @@ def test_a_prompt_with_the_date_is_another_one_at_another_time(tmp_path: Path, m
                 backend = NativeBackend(model, datetime(2026, 5, day))
                 list(Driver({"tiny": backend}, journal=journal, sampling={"max_tokens": 3}).solve([task]))
             assert (not made) == again, (name, day)
+
+
+def test_only_a_template_that_writes_the_date_needs_the_time(tiny: Model) -> None:
+    backend = NativeBackend(tiny)
+    assert not backend.needs_time
+    assert backend.tokens_digest((("user", "Hi"),)) == ""
+
+
+def test_workers_whose_turn_does_not_come_in_time_are_told(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, stop = threading.Lock(), threading.Event()
+    taken.acquire()
+    stop.set()
+    monkeypatch.setattr(native, "_SHARING", taken)
+    with pytest.raises(SpentError, match="time was over before the workers could begin"):
+        NativeBackend(tiny).write_together(cast(SharedRequest, None), stop)
 
 
 def last_number(text: str) -> str | None:

@@ -249,6 +249,13 @@ def test_the_published_example_and_its_ceiling() -> None:
     assert chance_right(read_kinds("0"), check_of(1.0, 1.0), 1) is None
 
 
+@pytest.mark.parametrize("text", ["often", "1/0", "0.5*half", "0.5, "])
+def test_rates_that_cannot_be_read_are_named(text: str) -> None:
+    with pytest.raises(ParameterError, match=r"^rates (are such as|must lie in)") as raised:
+        read_kinds(text)
+    assert repr(text)[:60] in str(raised.value)
+
+
 def test_a_bound_ends_the_attempts_and_gives_the_confidence() -> None:
     values: dict[str, Any] = {"rates": "0.87*0.58, 0.13*0.42", "soundness": 0.75, "fluke": 1.0, "threshold": 0.5}
     answer = played("resample_until_verified", Oracle([0, 0, 0, 0]), n=9, **values)
