@@ -81,7 +81,7 @@ class Worker:
 
     def start(self, mutant: Mutant, tests: dict[str, float]) -> None:
         self.mutant, self.began = mutant, time.monotonic()
-        processor = round(60 + 10 * sum(tests.values()))
+        processor = round(30 + 4 * sum(tests.values()))  # an endless loop takes all of it
         self.limit = 20 * processor  # for those that wait and do nothing
         self.path = self.folder / mutant.file
         self.original = self.path.read_bytes()
