@@ -1,9 +1,10 @@
-"""Measure how well the phrases of `intact.score.markers` find the four habits, on 200 lines that were labelled by hand.
+"""Measure how well the phrases of `intact.score.markers` find the four habits, on lines that were labelled by hand.
 
     python benchmarks/habits.py           # precision and recall of each habit, on the labels in records/habits.jsonl
     python benchmarks/habits.py --draw    # print the lines as they were drawn, without labels
 
-The lines come from the recorded texts of Qwen2.5-Coder-0.5B-Instruct on GSM8K (records/gsm8k.journal.jsonl.xz and
+There are two sets of 200 lines. The phrases were revised after the first set was labelled, and not after the second, so
+the figures of the second are those to trust. The lines come from the recorded texts of Qwen2.5-Coder-0.5B-Instruct on GSM8K (records/gsm8k.journal.jsonl.xz and
 records/sweep_gsm8k.journal.jsonl.xz). Most lines have no habit, so half of the lines are drawn from all of them, and
 half from lines with one of `CUES`, 25 for each habit; the words of a habit's cues go far beyond its phrases. Order of
 the draw: SHA-256 of seed and line.
@@ -35,7 +36,8 @@ from intact.stats.intervals import wilson
 RECORDS = Path(__file__).parent / "records"
 LABELS = RECORDS / "habits.jsonl"
 JOURNALS = ("gsm8k", "sweep_gsm8k")
-SEED = 1
+SETS = {"first": 1, "second": 2}
+"""Seeds of the sets of lines: the phrases were revised after the first was labelled, and judged on the second."""
 LINES, FOR_HABIT = 100, 25
 CUES = {
     "verification": "check verif confirm correct consisten valid prove reflection sense ensure",
@@ -51,6 +53,7 @@ class LabelledLine(NamedTuple):
 
     Attributes
     ----------
+    set : {"first", "second"}
     drawn : str
         "any" if drawn from all lines, else the habit of whose cues it has one.
     text : str
@@ -59,6 +62,7 @@ class LabelledLine(NamedTuple):
         The habits that its reader found in it.
     """
 
+    set: str
     drawn: str
     text: str
     habits: tuple[str, ...]
@@ -76,15 +80,17 @@ def lines() -> set[str]:
     return {line for line in found if len(re.findall("[A-Za-z]{2,}", line)) >= 3}
 
 
-def draw() -> Iterator[tuple[str, str]]:
-    """Yield the drawn lines, each with what it was drawn from."""
-    left = sorted(lines(), key=lambda line: hashlib.sha256(f"{SEED}:{line}".encode()).digest())
+def draw() -> Iterator[tuple[str, str, str]]:
+    """Yield the drawn lines, each with its set and what it was drawn from."""
     cues = {habit: (FOR_HABIT, rf"\b(?:{'|'.join(words.split())})") for habit, words in CUES.items()}
-    sets = {"any": (LINES, ""), **cues}
-    for name, (count, pattern) in sets.items():
-        taken = [line for line in left if re.search(pattern, line, re.IGNORECASE)][:count]
-        left = [line for line in left if line not in set(taken)]
-        yield from ((name, line) for line in taken)
+    sources = {"any": (LINES, ""), **cues}
+    left = lines()
+    for name, seed in SETS.items():
+        ordered = sorted(left, key=lambda line: hashlib.sha256(f"{seed}:{line}".encode()).digest())
+        for source, (count, pattern) in sources.items():
+            taken = [line for line in ordered if line in left and re.search(pattern, line, re.IGNORECASE)][:count]
+            left -= set(taken)
+            yield from ((name, source, line) for line in taken)
 
 
 class HabitScore(NamedTuple):
@@ -104,7 +110,7 @@ class HabitScore(NamedTuple):
 def labelled() -> list[LabelledLine]:
     """Read the labels."""
     rows = [json.loads(line) for line in LABELS.read_text("utf-8").splitlines()]
-    return [LabelledLine(row["drawn"], row["text"], tuple(row["habits"])) for row in rows]
+    return [LabelledLine(row["set"], row["drawn"], row["text"], tuple(row["habits"])) for row in rows]
 
 
 def score(habit: str, rows: list[LabelledLine]) -> HabitScore:
@@ -127,11 +133,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     arguments = parser.parse_args()
     if arguments.draw:
-        for drawn, text in draw():
-            print(json.dumps({"drawn": drawn, "text": text}, ensure_ascii=False))
+        for name, drawn, text in draw():
+            print(json.dumps({"set": name, "drawn": drawn, "text": text}, ensure_ascii=False))
         return
     rows = labelled()
-    parts = {"all": rows, "drawn from all lines": [row for row in rows if row.drawn == "any"]}
+    parts = {f"{name} set": [row for row in rows if row.set == name] for name in SETS}
+    parts["second set, drawn from all lines"] = [row for row in parts["second set"] if row.drawn == "any"]
     found = {name: {habit: score(habit, part) for habit in HABITS} for name, part in parts.items()}
     if arguments.json:
         print(json.dumps({name: {habit: one._asdict() for habit, one in of.items()} for name, of in found.items()}))
