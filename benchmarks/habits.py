@@ -9,8 +9,8 @@ records/sweep_gsm8k.journal.jsonl.xz). Most lines have no habit, so half of the 
 half from lines with one of `CUES`, 25 for each habit; the words of a habit's cues go far beyond its phrases. Order of
 the draw: SHA-256 of seed and line.
 
-The labels are the developers' own reading. One reader labelled every line before seeing which phrases matched, by these
-definitions, after arXiv 2503.01307:
+The labels are the developers' own reading. One reader, who knew the phrases, labelled every line before any was matched
+with them, by these definitions, after arXiv 2503.01307:
 
 - verification: the writer checks a result, a step or an assumption, or announces to check it, also by a program;
 - backtracking: the writer gives up a result, a step or an approach of the text's own and turns to another;
@@ -126,6 +126,14 @@ def _share(part: int, whole: int) -> str:
     return f"{part}/{whole} = {part / whole:.0%} ({low:.0%} to {high:.0%})"
 
 
+def measure() -> dict[str, dict[str, HabitScore]]:
+    """Score all habits on each set, and on the lines of the second that were drawn from all lines."""
+    rows = labelled()
+    parts = {f"{name} set": [row for row in rows if row.set == name] for name in SETS}
+    parts["second set, drawn from all lines"] = [row for row in parts["second set"] if row.drawn == "any"]
+    return {name: {habit: score(habit, part) for habit in HABITS} for name, part in parts.items()}
+
+
 def main() -> None:
     """Print the scores of all habits, or the drawn lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,20 +144,22 @@ def main() -> None:
         for name, drawn, text in draw():
             print(json.dumps({"set": name, "drawn": drawn, "text": text}, ensure_ascii=False))
         return
-    rows = labelled()
-    parts = {f"{name} set": [row for row in rows if row.set == name] for name in SETS}
-    parts["second set, drawn from all lines"] = [row for row in parts["second set"] if row.drawn == "any"]
-    found = {name: {habit: score(habit, part) for habit in HABITS} for name, part in parts.items()}
+    found = measure()
     if arguments.json:
         print(json.dumps({name: {habit: one._asdict() for habit, one in of.items()} for name, of in found.items()}))
         return
-    print("| lines | habit | precision | recall |")
-    print("|---|---|---|---|")
+    print(table(found))
+
+
+def table(found: dict[str, dict[str, HabitScore]]) -> str:
+    """Return the scores as a table in Markdown."""
+    rows = ["| lines | habit | precision | recall |", "|---|---|---|---|"]
     for name, of in found.items():
         for habit, one in of.items():
             precision = _share(one.both, one.both + one.phrases_only)
             recall = _share(one.both, one.both + one.reader_only)
-            print(f"| {name}, {len(parts[name])} | {habit} | {precision} | {recall} |")
+            rows.append(f"| {name} | {habit} | {precision} | {recall} |")
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,16 @@ from intact.score.markers import MARKERS, count_markers, count_words
         ("But it is 7 instead.", {"contrast": 2}),
         ("The soup was solid: awaiting butter, thusly.", {}),
         ("", {}),
+        ("Wait 20 minutes. They wait, then eat; he had to wait.", {}),
+        ("Wait for the bus, then wait a while longer.", {}),
+        ("But wait, 3 + 4 is 7. Oh wait! Wait a minute. Wait, no.", {"backtracking": 4, "thinking": 4, "contrast": 1}),
+        ("The printer does not work on Sundays, and it doesn't work at night.", {}),
+        ("This does not work. Let's re-evaluate the problem.", {"backtracking": 2}),
+        ("There is an error in the reasoning. The correct equation should be this.", {"backtracking": 2}),
+        ("To check in, he pays $5; to check out, $6.", {}),
+        ("We use Python to ensure accuracy.\nCheck if it holds. This confirms the result.", {"verification": 3}),
+        ("2. **Calculate the cost:**\n# Determine how many\nthe calculated cost", {"subgoals": 2}),
+        ("The water needs 5 minutes to reach 100 degrees.", {}),
     ],
 )
 def test_phrases_count_for_what_they_mean(text, expected):
