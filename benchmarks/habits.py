@@ -4,10 +4,10 @@
     python benchmarks/habits.py --draw    # print the lines as they were drawn, without labels
 
 There are two sets of 200 lines. The phrases were revised after the first set was labelled, and not after the second, so
-the figures of the second are those to trust. The lines come from the recorded texts of Qwen2.5-Coder-0.5B-Instruct on GSM8K (records/gsm8k.journal.jsonl.xz and
-records/sweep_gsm8k.journal.jsonl.xz). Most lines have no habit, so half of the lines are drawn from all of them, and
-half from lines with one of `CUES`, 25 for each habit; the words of a habit's cues go far beyond its phrases. Order of
-the draw: SHA-256 of seed and line.
+the figures of the second are those to trust. The lines come from the recorded texts of Qwen2.5-Coder-0.5B-Instruct on
+GSM8K (records/gsm8k.journal.jsonl.xz and records/sweep_gsm8k.journal.jsonl.xz). Most lines have no habit, so half of
+the lines are drawn from all of them, and half from lines with one of `CUES`, 25 for each habit; the words of a habit's
+cues go far beyond its phrases. Order of the draw: SHA-256 of seed and line.
 
 The labels are the developers' own reading. One reader, who knew the phrases, labelled every line before any was matched
 with them, by these definitions, after arXiv 2503.01307:

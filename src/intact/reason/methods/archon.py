@@ -14,6 +14,7 @@ from intact.reason.comparing import demand, numbered
 from intact.reason.limits import Filled, ToolName, model_names, together
 from intact.reason.methods.generative_verifier import DEMAND, VERIFY, verdict
 from intact.reason.methods.mixture_of_agents import AGGREGATE
+from intact.reason.problem import SPENT
 from intact.reason.prompting import as_reply, make_prompt, whole
 from intact.reason.tool import LONGEST_INPUT, ToolResult
 
@@ -102,8 +103,8 @@ class Candidates:
 def _critique(now: Candidates, size: int) -> Part[None]:
     prompts = [one.ask(make_prompt(now.problem, CRITIQUE, answer=one.text)) for one in now.texts]
     replies = yield [Extend(prompt) for prompt in prompts]
-    if any(reply.why == "budget" for reply in replies):
-        raise SpentError("the budget does not pay for all critiques")
+    if any(reply.why in SPENT for reply in replies):
+        raise SpentError("the budget or the context has no room for all critiques")
     now.critiques = [reply.text.strip() for reply in replies]
 
 
@@ -131,8 +132,8 @@ def _fuse(now: Candidates, size: int) -> Part[None]:
 def _write_tests(now: Candidates, size: int) -> Part[None]:
     number = size or WRITTEN_TESTS
     reply = yield Extend(now.problem.ask(make_prompt(now.problem, TESTS, number=str(number))))
-    if reply.why == "budget":
-        raise SpentError("the budget does not pay for unit tests")
+    if reply.why in SPENT:
+        raise SpentError("the budget or the context has no room for unit tests")
     now.tests = read_tests(reply.text)[:number]
 
 

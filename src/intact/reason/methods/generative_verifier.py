@@ -9,7 +9,7 @@ from intact.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import Count, ModelName, together
-from intact.reason.problem import path
+from intact.reason.problem import SPENT, path
 from intact.reason.prompting import make_prompt
 
 VERIFY = """\
@@ -75,7 +75,7 @@ def generative_verifier(
     prompts = [solution.ask(make_prompt(problem, verify, answer=solution.text)) for solution in solutions]
     try:
         verifications = yield [Extend(one, model=verifier) for one in prompts for _ in range(checks)]
-        silent = [i for i, one in enumerate(verifications) if _ruling(one) is None and one.why != "budget"]
+        silent = [i for i, one in enumerate(verifications) if _ruling(one) is None and one.why not in SPENT]
         completed = yield [
             Extend(verifications[i].append(DEMAND), max_tokens=4, temperature=0.0, model=verifier) for i in silent
         ]
@@ -83,7 +83,7 @@ def generative_verifier(
             verifications[i] = state
     except SpentError:
         verifications = []
-    if not verifications or any(one.why == "budget" for one in verifications):
+    if not verifications or any(one.why in SPENT for one in verifications):
         return elect(problem, solutions)  # who was verified less must not lose by that
     rulings = [[_ruling(one), one.length] for one in verifications]
     by_text = {path(solution.branch): rulings[i * checks : (i + 1) * checks] for i, solution in enumerate(solutions)}
