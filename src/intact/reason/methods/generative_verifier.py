@@ -39,11 +39,16 @@ def _ruling(verification: State) -> float | None:
     return None if verification.why == "error" else verdict(verification.text)
 
 
+def _check_number(*, n: int, checks: int) -> None:
+    together(n * checks, "n and checks")
+
+
 @method(
     "Zhang et al. 2024, arXiv 2408.15240 (GenRM); Singhi et al. 2025, arXiv 2504.01005 (prompted verifiers)",
     version=2,
     group="samples, chosen by a scorer",
     independent=True,
+    checks=(_check_number,),
     temperature=0.7,
 )
 def generative_verifier(
@@ -70,7 +75,6 @@ def generative_verifier(
     verify : str
         How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
     """
-    together(n * checks, "n and checks")
     solutions = yield [Extend(problem.start)] * n
     prompts = [solution.ask(make_prompt(problem, verify, answer=solution.text)) for solution in solutions]
     try:

@@ -87,7 +87,11 @@ def _votes(level: Thoughts) -> Part[list[float]]:
 JUDGES: dict[str, Callable[[Thoughts], Part[list[float]]]] = {"value": _values, "vote": _votes}
 
 
-@method("Yao et al. 2023, arXiv 2305.10601", group="search step by step", temperature=0.7)
+def _check_number(*, k: int, width: int, checks: int) -> None:
+    together(k * width * checks, "k, width and checks")
+
+
+@method("Yao et al. 2023, arXiv 2305.10601", group="search step by step", checks=(_check_number,), temperature=0.7)
 def tree_of_thoughts(
     problem: Problem,
     *,
@@ -121,7 +125,6 @@ def tree_of_thoughts(
     vote : str
         How a vote is asked for, with {question} and {answers}.
     """
-    together(k * width * checks, "k, width and checks")
     kept, worths = [problem.start], [0.0]
     levels = 0
     with until_spent() as spent:

@@ -172,7 +172,7 @@ def resample(
     scheme : str
         multinomial, stratified, systematic or residual: each expects ``n w_i / sum(w)`` children of particle i.
     temperature : float
-        Weights are raised to 1/temperature first. Any but 1 makes another measure of them, and the recorded law says so.
+        Weights are raised to 1/temperature first, which changes the measure unless it is 1; the recorded law says so.
     kept : sequence of int
         Places that have one child each, before the n minus so many drawn ones: the conditional resampling of particle
         Gibbs, which keeps gamma only if the kept value was drawn by its weight.
