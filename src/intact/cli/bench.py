@@ -25,6 +25,7 @@ from intact.cli.options import (
 )
 from intact.cli.output import bar, emit, new_table, note, out, show, spinner
 from intact.errors import NotInstalledError, ParameterError
+from intact.files import named_errors
 from intact.packages import install
 
 if TYPE_CHECKING:
@@ -324,4 +325,5 @@ def save_plot(figures: list[Measurement], path: Path, title: str) -> None:
     axis.set_title(title)
     axis.margins(x=0.12)
     axis.spines[["top", "right"]].set_visible(False)
-    canvas.savefig(path, dpi=150)
+    with named_errors(path):
+        canvas.savefig(path, dpi=150)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from intact.cli.output import new_table, note, out, show
+from intact.files import named_errors
 
 if TYPE_CHECKING:
     from intact.evaluate.sweep.fronts import SweepSeconds
@@ -159,4 +160,5 @@ def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], pa
         axis.spines[["top", "right"]].set_visible(False)
     canvas.legend(*canvas.axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False)
     canvas.suptitle(f"{result['tasks']['held_out']['label']}: {count} problems held out, with the Pareto fronts")
-    canvas.savefig(path, dpi=150)
+    with named_errors(path):
+        canvas.savefig(path, dpi=150)

@@ -14,6 +14,7 @@ from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, fail, new_table, note, out, show
 from intact.cli.seeds import one_seed, seed_option
 from intact.errors import ParameterError
+from intact.files import named_errors
 
 if TYPE_CHECKING:
     from intact.bench.replay import Summary, TimedAnswer
@@ -203,4 +204,5 @@ def save_plot(outcomes: list[TimedAnswer], path: Path) -> None:
     if axis.get_legend_handles_labels()[0]:  # none if no request was answered
         axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    canvas.savefig(path, dpi=150)
+    with named_errors(path):
+        canvas.savefig(path, dpi=150)

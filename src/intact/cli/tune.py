@@ -17,6 +17,7 @@ from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, new_table, note, out, show
 from intact.cli.seeds import one_seed, seed_option
 from intact.errors import ParameterError
+from intact.files import named_errors
 from intact.packages import check_installed
 
 if TYPE_CHECKING:
@@ -147,4 +148,5 @@ def save_plot(found: Tuning, path: Path, title: str) -> None:
         axis.set_ylabel("times as fast")
         axis.spines[["top", "right"]].set_visible(False)
     canvas.suptitle(title)
-    canvas.savefig(path, dpi=150)
+    with named_errors(path):
+        canvas.savefig(path, dpi=150)
