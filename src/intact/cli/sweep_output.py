@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from intact.cli.output import new_table, note, out, show
-from intact.files import named_errors
+from intact.cli.pictures import save_picture
+from intact.markup.render import visible
 
 if TYPE_CHECKING:
     from intact.evaluate.sweep.fronts import SweepSeconds
@@ -145,7 +146,7 @@ def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], pa
         for trial, cost in each.items():
             row, middle = rows[trial], rows[trial]["accuracy"]
             axis.errorbar(
-                [cost], [middle], yerr=[[middle - row["low"]], [row["high"] - middle]], label=row["label"],
+                [cost], [middle], yerr=[[middle - row["low"]], [row["high"] - middle]], label=visible(row["label"]),
                 fmt="os^Dv*"[list(rows).index(trial) % 6], color=f"C{list(rows).index(trial)}", capsize=2,
             )  # fmt: skip
         axis.plot([each[trial] for trial in front], [rows[trial]["accuracy"] for trial in front], "k--", linewidth=0.8)
@@ -159,6 +160,6 @@ def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], pa
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     canvas.legend(*canvas.axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False)
-    canvas.suptitle(f"{result['tasks']['held_out']['label']}: {count} problems held out, with the Pareto fronts")
-    with named_errors(path):
-        canvas.savefig(path, dpi=150)
+    held_out = visible(result["tasks"]["held_out"]["label"])
+    canvas.suptitle(f"{held_out}: {count} problems held out, with the Pareto fronts")
+    save_picture(canvas, path)
