@@ -51,7 +51,7 @@ def _accuracies(judgement: Mapping[str, Any]) -> Table:
         against = row.get("against_baseline")
         words = "the baseline"
         if against:
-            words = f"{against['difference']:+.1%} ({against['low']:+.1%} to {against['high']:+.1%})"
+            words = f"{against['difference']:+z.1%} ({against['low']:+z.1%} to {against['high']:+z.1%})"
         interval = f"{row['low']:.1%} to {row['high']:.1%}"
         table.add_row(Text(row["label"]), f"{row['accuracy']:.1%}", interval, words)
     return table
