@@ -1,5 +1,7 @@
 """Habits and marker words, on texts made by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from intact.score.markers import MARKERS, count_markers, count_words
@@ -42,3 +44,12 @@ def test_counts_add_up_over_texts():
 
 def test_words_are_letters_and_digits_with_apostrophes():
     assert count_words("Don't pay $3.50 -- 12 eggs!") == 6
+
+
+def test_the_page_has_precision_and_recall_as_the_benchmark_prints_them(monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    import habits
+
+    assert habits.table(habits.measure()) in (root / "docs" / "evaluation.md").read_text("utf-8")
+    assert len(habits.labelled()) == 400
