@@ -115,7 +115,7 @@ class Named(NamedTuple):
     need: Need | None = None
 
 
-class Listed:
+class CommaList:
     """Says that a parameter's value is a list in one text, whose parts commas separate."""
 
 
@@ -133,7 +133,7 @@ Positive: TypeAlias = Annotated[float, partial(above, 0)]
 """A real number above 0."""
 Filled: TypeAlias = Annotated[str, filled]
 """A text that is not empty."""
-Parts: TypeAlias = Annotated[str, Listed()]
+Parts: TypeAlias = Annotated[str, CommaList()]
 """A list in one text, whose parts commas separate."""
 ScorerName: TypeAlias = Annotated[str, Named("scorer")]
 """A scorer's name; a scorer itself does too."""

@@ -18,7 +18,7 @@ from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.plugins import Registry
-from intact.reason.limits import Listed, Named, Need, Needs
+from intact.reason.limits import CommaList, Named, Need, Needs
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
 from intact.suggest import unknown_among_many, unknown_name
@@ -338,7 +338,7 @@ def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: An
         tuple([mark for mark in marks if callable(mark)]),
         next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
         _needs(marks),
-        any(isinstance(mark, Listed) for mark in marks),
+        any(isinstance(mark, CommaList) for mark in marks),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.interpreting import FENCE
-from intact.reason.limits import Count, Listed, one_of
+from intact.reason.limits import CommaList, Count, one_of
 from intact.reason.proving import SUGGEST, Attempts, Claim, ProofSettings, Tried, block_of
 
 DEFAULTS: Final = ProofSettings(seconds=30.0)
@@ -73,7 +73,7 @@ def proof_search(
     n: Count = 8,
     steps: Count = 32,
     tokens: Count = 64,
-    perspectives: Annotated[str, _are_perspectives, Listed()] = "likely",
+    perspectives: Annotated[str, _are_perspectives, CommaList()] = "likely",
     claimed: ProofSettings = DEFAULTS,
     suggest: str = SUGGEST,
 ) -> Steps:

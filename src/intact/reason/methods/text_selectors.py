@@ -12,7 +12,7 @@ from intact.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.composing import composed, vote, write
-from intact.reason.limits import Count, Listed, Share, within
+from intact.reason.limits import CommaList, Count, Share, within
 from intact.reason.populations.transformers import sample, start, weigh
 
 MARKERS = "perhaps, maybe, wait, hmm, let me check, not sure, alternatively"
@@ -45,7 +45,7 @@ def _name_words(**values: str) -> None:
         marker_pattern(text)
 
 
-Markers: TypeAlias = Annotated[str, _name_words, Listed()]
+Markers: TypeAlias = Annotated[str, _name_words, CommaList()]
 
 
 @composed("start sample weigh vote", "measure")
