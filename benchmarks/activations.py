@@ -29,7 +29,7 @@ from intact.quantizers import parse_target
 from intact.quantizing import quantize
 from intact.quantizing.divergence import compare
 from intact.quantizing.logits import window_logits
-from intact.stats.intervals import clustered
+from intact.stats.intervals import AMOUNTS, clustered
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
     order = sorted(found, key=lambda key: mean(found[key]))
     print(f"{options.model} {options.source}, {options.windows} windows of {options.context} of {options.text.name}")
     for key in found:
-        row = clustered(np.array(found[key])[:, None])
+        row = clustered(np.array(found[key])[:, None], support=AMOUNTS)
         print(f"{' '.join(key):<44}{row.estimate:>10.5f} [{row.low:.5f}, {row.high:.5f}]")
     for one, other in pairwise(order):
         gap = clustered(np.subtract(found[other], found[one])[:, None])

@@ -32,7 +32,7 @@ from float_model import transformers_model
 from transformers import DynamicCache
 
 from intact.exact import mean
-from intact.stats.intervals import clustered
+from intact.stats.intervals import AMOUNTS, clustered
 
 GROUP, ANGLE, KEPT = 128, 0.6, 0.05
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -195,7 +195,7 @@ def measure(path: Path, options: argparse.Namespace) -> None:
     print(f"\n{path.name}, {options.windows} windows of {size} of {options.text.name}\n")
     print("| form | bits | KL |\n|---|---|---|")
     for label in rows[0]:
-        row = clustered(np.array([[one[label]] for one in rows]))
+        row = clustered(np.array([[one[label]] for one in rows]), support=AMOUNTS)
         name, _, bits = label.rpartition(" ")
         print(f"| {name} | {bits} | {row.estimate:.4f} [{row.low:.4f}, {row.high:.4f}] |", flush=True)
 

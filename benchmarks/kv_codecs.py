@@ -31,7 +31,7 @@ from intact.numerics.kv_codecs import CODECS
 from intact.quantizing.calibration import Calibration
 from intact.quantizing.divergence import compare
 from intact.quantizing.logits import scored
-from intact.stats.intervals import clustered
+from intact.stats.intervals import AMOUNTS, clustered
 from intact.text import Tokenizer
 
 MANY = 1024 + 64 * 7168
@@ -94,7 +94,7 @@ def measure(path: Path, program: Program, text: Calibration, options: argparse.N
         f"64 texts {size['int8'] * MANY / 2**30:.2f} GiB"
     )
     for profile in profiles[1:]:
-        row = clustered(np.array(divergences[profile])[:, None])
+        row = clustered(np.array(divergences[profile])[:, None], support=AMOUNTS)
         less = size["int8"] / size[profile]
         print(
             f"{profile:<16}{size[profile]:>8,} bytes ({less:.2f} times fewer)  "

@@ -67,7 +67,7 @@ def main() -> None:
         print(f"{name}: {sum(right[name])} of {len(items)} right, {tokens} tokens, {seconds:.0f} s", flush=True)
     found = mcnemar(right["uscd"], right["plain"])
     print(
-        f"uscd minus plain: {found.difference:+.3f}, 95% interval {found.low:+.3f} to {found.high:+.3f}; "
+        f"uscd minus plain: {found.difference:+z.3f}, 95% interval {found.low:+z.3f} to {found.high:+z.3f}; "
         f"right by uscd alone {found.only_first}, by plain alone {found.only_second}, p = {found.exact:.3f}"
     )
 

@@ -76,8 +76,8 @@ def main() -> None:
     }
     test = mcnemar(right["nudged"], right["alone"])
     print(
-        f"right: nudged {sum(right['nudged'])}, alone {sum(right['alone'])}; {test.difference:+.3f}, 95% interval "
-        f"{test.low:+.3f} to {test.high:+.3f}, p = {test.exact:.3f}"
+        f"right: nudged {sum(right['nudged'])}, alone {sum(right['alone'])}; {test.difference:+z.3f}, 95% interval "
+        f"{test.low:+z.3f} to {test.high:+z.3f}, p = {test.exact:.3f}"
     )
     for one in models.values():
         one.close()

@@ -53,7 +53,7 @@ def main() -> None:
         print(
             f"{mix or 'plain':27} {sum(follows):2} of {len(follows)} by the passage ({low:.2f} to {high:.2f})", end="; "
         )
-        print(f"more than plain {beside.difference:+.3f} ({beside.low:+.3f} to {beside.high:+.3f})")
+        print(f"more than plain {beside.difference:+z.3f} ({beside.low:+z.3f} to {beside.high:+z.3f})")
 
 
 if __name__ == "__main__":

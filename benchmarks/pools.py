@@ -27,6 +27,7 @@ from intact.evaluate.samples import own_samples
 from intact.exact import ranking
 from intact.stats import best_at_k, clustered, holm, majority_at_k, pass_at_k, permutation
 from intact.stats.checks import Floats
+from intact.stats.intervals import SHARES
 
 POOLS = RECORDS / "pools.jsonl"
 SIZES = (4, 16)
@@ -102,7 +103,7 @@ def table(pools: Sequence[Pool]) -> str:
             cells += [f"{most}: {_share(values)}", ""]
             if chooser != ANY:
                 low, high = bootstrap(values - one)
-                cells[-1] = f"{(values - one).mean():+.1%} ({low:+.1%} to {high:+.1%})"
+                cells[-1] = f"{(values - one).mean():+z.1%} ({low:+z.1%} to {high:+z.1%})"
                 p_values[len(rows)] = permutation(values, one).p
             rows.append(cells)
     corrected = dict(zip(p_values, holm(list(p_values.values())).p, strict=True))
@@ -120,8 +121,8 @@ def _size(model: str) -> str:
 
 
 def _share(values: Floats) -> str:
-    found = clustered(values[:, None])
-    return f"{found.estimate:.1%} ({max(0.0, found.low):.1%} to {min(1.0, found.high):.1%})"
+    found = clustered(values[:, None], support=SHARES)
+    return f"{found.estimate:.1%} ({found.low:.1%} to {found.high:.1%})"
 
 
 def main() -> None:

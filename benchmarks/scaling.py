@@ -278,7 +278,7 @@ def table(
         if r.beyond:
             mean, low, high, _, detectable = r.beyond
             cells[2:5] = [
-                f"{mean:+.1%} ({low:+.1%} to {high:+.1%})",
+                f"{mean:+z.1%} ({low:+z.1%} to {high:+z.1%})",
                 f"{next(p_values):.2g}",
                 f"{detectable:.1%}" if np.isfinite(detectable) else "none",
             ]

@@ -27,6 +27,7 @@ from scaling import Outcome, Records, Row, rows_of, table
 from scaling_setups import GROUPS, SETUPS
 
 from intact.stats import clustered, holm, permutation
+from intact.stats.intervals import SHARES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE = DOCS / "scaling.md"
@@ -149,14 +150,18 @@ def seeds_table() -> str:
     head = ["method", *(f"seed {seed}" for seed in SEEDS), "mean", f"beyond {SEARCHES[0]}", "p", "detectable", "tokens"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for label, each in right.items():
-        low, high = clustered(each.T)[1:3]
+        low, high = clustered(each.T, support=SHARES)[1:3]
         cells = [linked(label), *(f"{one:.1%}" for one in each.mean(axis=1))]
         cells += [f"{each.mean():.1%} ({low:.1%} to {high:.1%})", "", "", ""]
         if label != SEARCHES[0]:
             gains = each.mean(axis=0) - base
             least, most = bootstrap(gains)
             seen = DETECTED * gains.std(ddof=1) / math.sqrt(len(gains))
-            cells[-3:] = [f"{gains.mean():+.1%} ({least:+.1%} to {most:+.1%})", f"{next(p_values):.2g}", f"{seen:.1%}"]
+            cells[-3:] = [
+                f"{gains.mean():+z.1%} ({least:+z.1%} to {most:+z.1%})",
+                f"{next(p_values):.2g}",
+                f"{seen:.1%}",
+            ]
         tokens = np.mean([o.tokens for row in outcomes(label) for o in row])
         lines.append(f"| {' | '.join([*cells, f'{tokens:,.0f}'])} |")
     return "\n".join(lines)
@@ -191,7 +196,7 @@ def measured(method: str, rows: Mapping[str, list[Row]]) -> str:
             cells += [f"{row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%})", ""]
             if row.beyond:
                 mean, low, high, *_ = row.beyond
-                cells[-1] = f"{where.beyond}: {mean:+.1%} ({low:+.1%} to {high:+.1%})"
+                cells[-1] = f"{where.beyond}: {mean:+z.1%} ({low:+z.1%} to {high:+z.1%})"
             lines[key] = f"| {' | '.join([*cells, f'{row.tokens:,.0f}'])} |"
     return "\n".join([head, "|---" * 6 + "|", *lines.values()])
 

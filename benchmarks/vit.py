@@ -165,7 +165,7 @@ class Tally:
 
     def row(self, double: Tally) -> str:
         right, beside = sum(self.right), mcnemar(self.right, double.right)
-        difference = "" if self is double else f"{beside.difference:+.2%} ({beside.low:+.2%} to {beside.high:+.2%})"
+        difference = "" if self is double else f"{beside.difference:+z.2%} ({beside.low:+z.2%} to {beside.high:+z.2%})"
         return f"{right:,} ({right / len(self.right):.2%}) | {difference} | {self.same:,} | {self.distance:.1e}"
 
 

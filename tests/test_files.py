@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from intact.errors import FormatError, ParameterError
-from intact.files import read_text, write_whole
+from intact.files import named_errors, read_text, write_whole
 
 
 def test_what_was_there_stays_until_all_of_the_new_is(tmp_path: Path) -> None:
@@ -56,3 +57,26 @@ def test_a_text_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> 
     (tmp_path / "latin").write_bytes(b"\xe9")
     with pytest.raises(FormatError, match=r"latin cannot be read: 'utf-8' codec"):
         read_text(tmp_path / "latin")
+
+
+def test_a_full_disk_names_the_file_and_nothing_of_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")  # as `write` says it: without a name
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as found:
+        write_whole(tmp_path / "run.jsonl", "text")
+    assert found.value.filename == str(tmp_path / "run.jsonl")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_an_error_without_a_name_gets_that_of_the_file_and_others_keep_theirs() -> None:
+    with pytest.raises(OSError, match="No space left") as full, named_errors(Path("/dev/full")):
+        Path("/dev/full").write_text("text")
+    assert full.value.filename == "/dev/full"
+    with pytest.raises(FileNotFoundError) as absent, named_errors(Path("/dev/full")):
+        Path("/nowhere/x").read_text()
+    assert absent.value.filename == "/nowhere/x"
+    with pytest.raises(OSError, match=r"^no number$"), named_errors(Path("/dev/full")):
+        raise OSError("no number")

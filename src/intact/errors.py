@@ -34,7 +34,11 @@ class CapacityError(IntactError):
 
 
 class SpentError(IntactError):
-    """A budget that has nothing left for the request."""
+    """A budget that has nothing left for the request, or a context that has no room for it."""
+
+
+class NoRoomError(SpentError):
+    """A context that has no room for any of the prompts that a method asks beside the problem's own."""
 
 
 class ScorerError(IntactError):

@@ -146,8 +146,8 @@ def root(x: Fraction) -> Fraction:
 
 
 def significant(x: float, digits: int) -> float:
-    """The double next to x rounded to so many significant digits, half to even."""
-    return float(f"{x:.{digits - 1}e}")
+    """The double next to x rounded to so many significant digits, half to even; 0 has no sign."""
+    return float(f"{x:.{digits - 1}e}") + 0.0
 
 
 def rational(x: Number, name: str = "a weight") -> Fraction:

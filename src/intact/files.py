@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from intact.errors import FormatError, IntactError, ParameterError
@@ -53,6 +54,20 @@ def expand_home(text: str) -> Path:
         raise ParameterError(f"{text}: no home folder is known for {text.partition('/')[0]!r:.80}") from error
 
 
+@contextmanager
+def named_errors(file: Path, *others: Path) -> Iterator[None]:
+    """Name a file in errors of the system that name none, or another path that stands for it.
+
+    Errors of `write`, such as that of a full disk, name no file of their own.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and (error.filename is None or error.filename in map(str, others)):
+            error.filename = str(file)
+        raise
+
+
 def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:
     """Write a file of texts, in UTF-8, or bytes: all of it or, where that fails, nothing.
 
@@ -67,15 +82,12 @@ def write_whole(file: Path, parts: str | bytes | Iterable[str | bytes]) -> None:
     """
     part = file.with_name(f"{file.name}.{secrets.token_hex(8)}.part")  # of two who write at once the last one's stays
     try:
-        with part.open("xb") as stream:
-            for text in [parts] if isinstance(parts, str | bytes) else parts:
-                stream.write(text.encode() if isinstance(text, str) else text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except OSError as error:
-        if error.filename == str(part):  # of which nobody knows
-            error.filename = str(file)
-        raise
+        with named_errors(file, part):  # nobody knows of the part
+            with part.open("xb") as stream:
+                for text in [parts] if isinstance(parts, str | bytes) else parts:
+                    stream.write(text.encode() if isinstance(text, str) else text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(file)
     finally:
         part.unlink(missing_ok=True)

@@ -1,5 +1,7 @@
 """``intact bench``."""
 
+from xml.etree import ElementTree
+
 import pytest
 from rich.console import Console
 
@@ -120,6 +122,15 @@ def test_a_plot_has_a_bar_a_rate(tmp_path):
     text = path.read_text()
     assert text.count("<!-- 1,720 -->") == text.count("<!-- 430 -->") == 1
     assert "memory" not in text
+
+
+@pytest.mark.parametrize("title", ["a\x1b[31mb\x00", "a\udcffb"])
+def test_a_plot_holds_no_control_characters(tmp_path, title):
+    pytest.importorskip("matplotlib", reason="draws")
+    save_plot(FIGURES, tmp_path / "speed.svg", title)
+    text = (tmp_path / "speed.svg").read_text("utf-8")
+    assert "a\ufffd" in text
+    ElementTree.fromstring(text)
 
 
 @pytest.mark.parametrize(

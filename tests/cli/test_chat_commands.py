@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +147,9 @@ def test_an_error_of_a_command_does_not_end_the_chat(intact_command, speaker):
     assert (result.code, result.out) == (0, SENTENCE + "\n")
     assert result.err.count("error: ") == 3
     assert json.dumps(result.err).count("/nowhere/x") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_a_chat_that_fills_the_disk_names_the_file(talk):
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        talk.obey("/save /dev/full")

@@ -144,6 +144,19 @@ def test_a_problem_of_several_seeds_and_files_counts_once(result):
     assert (len(backend.asked), memory.counts["read"], len(problems.results)) == (4, 5, 2)
 
 
+def test_problems_of_one_identifier_keep_apart_where_tasks_have_other_parameters(data, tmp_path):
+    row = {"question": "Ann has 12 apples and buys 30.", "answer": "<<12+30=42>>42\n#### 42"}
+    (tmp_path / "data" / "gsm8k" / "test.jsonl").write_text(json.dumps(row) + "\n")
+
+    tasks = [choose(f"gsm8k_numbers:level={level}") for level in (0, 1, 2)]
+    sums = {str(task.load()[0].question): task.load()[0].answer for task in tasks}
+    backend = ScriptBackend(lambda prompt, *_: f"The answer is {next(a for q, a in sums.items() if q in prompt)}.")
+    write(evaluate({"script": backend}, plan(tasks, "self_consistency", {"n": 1})), tmp_path / "levels.jsonl", {})
+    problems = solved_problems([tmp_path / "levels.jsonl"])
+    assert {one.source.id for one in problems.solved} == {"gsm8k_numbers/test/0"}
+    assert len({one.source.task for one in problems.solved}) == len({one.question for one in problems.solved}) == 3
+
+
 def test_the_text_that_the_answer_was_taken_from_is_the_solution(result):
     def second(prompt, text, place):
         return solve(prompt, text, place) if place else "<think>No idea.</think> I cannot say."

@@ -272,6 +272,25 @@ def test_traces_may_hold_any_character_that_ends_lines_elsewhere(intact_command,
     assert shown.json["nodes"][0]["text"] == text
 
 
+def test_a_problem_of_several_tasks_and_seeds_is_chosen_by_these(intact_command, tmp_path):
+    def show(*options):
+        return intact_command("trace", "show", file, "--id", "t/1", "--json", *options)
+
+    places = [(0, 0), (0, 7), (1, 0)]
+    file = tmp_path / "run.traces.jsonl"
+    rows = [{"task": task, "id": "t/1", "seed": seed, "method": "m", "nodes": []} for task, seed in places]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "has 3 such traces: choose one with --task 0, --seed 0" in show().err
+    assert "has 2 such traces: choose one with --seed 0" in show("--task", "0").err
+    assert "has no trace of seed 7; it has 0" in show("--task", "1", "--seed", "7").err
+    for task, seed in places:
+        found = show("--task", task, "--seed", seed)
+        assert (found.json["task"], found.json["seed"]) == (task, seed)
+    assert show("--task", "1").json["task"] == 1
+    file.write_text(file.read_text() * 2)
+    assert "has 2 traces of the same problem, task and seed" in show("--task", "1").err
+
+
 def traced(*nodes):
     """A trace of texts: place, parent, text."""
     told = {"kind": "extend", "why": "stop", "tokens": 4, "logprob": -1.0}
@@ -362,6 +381,9 @@ def test_values_are_read_as_the_type_that_a_parameter_is_written_with(solve, wor
         (["self_consistency", "What?", "--trace", "/nowhere/t.json"], "--trace: /nowhere/t.json cannot be written"),
         (["best_of_n", "--task", "gsm8k", "--answer", "text"], "--answer is for one question"),
         (["model.gguf", "What?"], "intact solve METHOD QUESTION --model model.gguf"),
+        (["short_m_at_k", "What?", "--set", "m=9"], "of 8 texts, from 1 to all may win, got m = 9"),
+        (["beam_search", "--task", "gsm8k", "--set", "width=3"], "n must be a multiple of the width, got n = 16"),
+        (["archon", "What?", "--set", "layers=critique"], "the first layer alone generates"),
     ],
 )
 def test_what_makes_no_sense_is_named(solve, arguments, message):

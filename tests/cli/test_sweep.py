@@ -126,6 +126,7 @@ def test_bad_input_is_named_before_the_work(sweep, intact_command, place, tmp_pa
         return result.err
 
     assert "no task 'gsm9k'" in error(task="gsm9k")
+    assert "generate 4, critique" in error("--space", "method=archon", "--space", "layers=generate 4, critique")
     assert "there is no axis 'm'" in error("--space", "method=self_consistency", "--space", "m=2")
     assert "no setting other than the baseline" in error("--space", "method=self_consistency", "--space", "n=16")
     assert "margin and level must lie" in error("--margin", "2")

@@ -83,3 +83,15 @@ def test_the_rows_of_a_table_of_cells_stand_in_their_order():
     heights = dict(texts(figures.heat("a name", ["first", "second", "third"], [[0.0, 1.0], [1.0, 1.0], [0.5, 0.0]])))
     assert heights["first"] > heights["second"] > heights["third"]
     assert "2 problems, those solved most first" in heights
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31mb\x00", "a\ud800b", "a\ufffe"])
+def test_control_characters_of_names_do_not_reach_pictures(name):
+    pictures = [
+        figures.curves(name, [PlotLine(name, [1, 2], [0.1, 0.2])], "k", "right"),
+        figures.frontier(name, {name: (10, 0.5, 0.4, 0.6)}, [name]),
+        figures.reliability(name, {name: [(0.1, 0.5, 4)]}),
+        figures.heat(name, [name, "b"], [[0.1, 0.5], [0.2, 0.3]]),
+    ]
+    for picture in pictures:
+        assert any(text.startswith("a\ufffd") for text in names(picture)), "and the picture is XML"

@@ -417,11 +417,11 @@ def test_texts_are_those_of_the_result_file_or_missed():
 
 
 def marked(seed, right, wrong, problems=60, samples=8):
-    """Texts that say "wait" with the chance `right` if they are right, else `wrong`; all say "so" once."""
+    """Texts that say "Wait!" with the chance `right` if they are right, else `wrong`; all say "so" once."""
     rng = np.random.default_rng(seed)
     return [
         [
-            {"correct": good, "text": "so it is twelve and " + ("wait" if rng.random() < chance else "fine")}
+            {"correct": good, "text": "so it is twelve now. " + ("Wait!" if rng.random() < chance else "Fine!")}
             for good, chance in ((good, right if good else wrong) for good in (rng.random(samples) < 0.5).tolist())
         ]
         for _ in range(problems)

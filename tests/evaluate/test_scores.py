@@ -4,6 +4,8 @@ import pytest
 
 from intact.evaluate.results import ItemRecord, ItemSample
 from intact.evaluate.scores import check, scores
+from intact.exact import significant
+from intact.stats.intervals import clustered
 from intact.tasks.choose import choose
 
 
@@ -103,3 +105,16 @@ def test_scores_are_what_the_records_come_to_and_nothing_near_it():
             check(off, records)
         with pytest.raises(ValueError, match="does not follow from the records"):
             check([score._replace(**{name: getattr(score, name) * 1.00001}) for score in right], records, nearly=True)
+
+
+def test_tokens_are_never_below_0_and_files_that_said_so_are_read():
+    records = [RECORDS[i]._replace(cost={"tokens": tokens}) for i, tokens in enumerate((1, 900, 3))]
+    (found,) = [score for score in scores([choose("gsm8k")], records) if score.metric == "tokens"]
+    plain = clustered([1.0, 900.0, 3.0], "abc")
+    assert (found.low, found.high) == (0.0, significant(plain.high, 10))
+    check([found], records)
+    before = significant(plain.low, 10)
+    assert before < -900
+    check([found._replace(low=before)], records)
+    with pytest.raises(ValueError, match="tokens of task 0 does not follow"):
+        check([found._replace(low=before - 1)], records)

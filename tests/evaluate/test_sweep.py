@@ -392,6 +392,17 @@ def test_a_space_in_a_file_has_tables_of_lists(tmp_path):
             parse_axes([str(file)])
 
 
+def test_a_value_that_is_a_list_keeps_its_commas():
+    stacks = ["generate 4, critique, fuse 1", "generate 2, fuse 1"]
+    trials = expand(parse_axes(["method=archon", f"layers={'; '.join(stacks)}", "temperature=0.5,1"]))
+    assert [trial.parameters["layers"] for trial in trials] == [stacks[0]] * 2 + [stacks[1]] * 2
+    trial = parse_trial(f"archon:layers={stacks[0]},temperature=0.5")
+    assert trial.parameters == {"layers": stacks[0]}
+    assert trial.sampling == {"temperature": 0.5}
+    with pytest.raises(ParameterError, match="a setting is METHOD:NAME=VALUE"):
+        parse_trial("self_consistency:n=4, 8")
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
@@ -407,6 +418,10 @@ def test_a_space_in_a_file_has_tables_of_lists(tmp_path):
         (["method=a", "method=b"], "given twice"),
         (["space.toml", "n=2"], "not both"),
         (["nowhere.toml"], "nowhere.toml"),
+        (["method=self_consistency", "n=2,,4"], "NAME=V1,V2"),
+        (["method=archon", "layers=generate 4, critique"], "critique must stand before rank or fuse"),
+        (["method=archon", "layers=generate 4; critique"], "the first layer alone generates"),
+        (["method=short_m_at_k", "k=4", "m=2,5"], "of 4 texts, from 1 to all may win, got m = 5"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_named(texts, message):

@@ -182,6 +182,20 @@ def test_a_transformer_of_a_part_keeps_the_whole(scheme: str) -> None:
     check_transformer(change)
 
 
+def test_the_recorded_law_of_resampling_is_that_of_its_options() -> None:
+    population = Weighted(("a", "b"), (F(1), F(3)), 2)
+
+    def recorded(**options: Any) -> tuple[str, str]:
+        (law,) = resample(population, 0, **options).history
+        assert law.name == "resample"
+        return law.meaning, law.keeps
+
+    assert recorded() == recorded(temperature=1.0, kept=()) == ("gamma", "in expectation")
+    assert recorded(temperature=2.0) == ("the particles with their weights to the power 1/temperature", "no")
+    assert recorded(kept=[0]) == ("gamma, if each kept value was drawn by its weight", "in expectation")
+    assert recorded(kept=[0], temperature=2.0)[1] == "no"
+
+
 BROKEN: dict[str, tuple[Change, Any, Any]] = {
     "a cut": (lambda p, draws: cut(p, [0]), SAME, "up to a factor"),
     "weights of ranks": (lambda p, draws: reweigh(p, [i + 1 for i in range(len(p))]), SAME, "up to a factor"),

@@ -112,6 +112,31 @@ def test_chains_sentences_and_annotations_hold_several():
     assert share_right("1 + 1 = 2\n1 + 1 = 3") == 0.5
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\[3 \times 4 = 12\] \[12 + 2 = 15\]",
+        r"\[ 3 \times 4 = 12 \], so \[ 12 + 2 = 15 \]",
+        r"\[ 3 \times 4 = 12 \] eggs, and then \[ 12 + 2 = 15 \]",
+        "$$3*4=12$$ $$12+2=15$$",
+        "$3*4=12$ $12+2=15$",
+        "$3*4=12$, and so $12+2=15$",
+        r"\(3*4=12\), \(12+2=15\)",
+        r"\[3*4=12 \\ 12+2=15\]",
+        r"\[3*4=12 \quad 12+2=15\]",
+        r"\begin{aligned} 3*4 &= 12 \\ 12+2 &= 15 \end{aligned}",
+    ],
+)
+def test_formulas_of_one_line_are_equations_of_their_own(text):
+    assert [(e.left, e.right, e.holds) for e in equations(text)] == [(12, 12, True), (14, 15, False)]
+
+
+def test_a_formula_may_be_written_in_several_parts():
+    assert [e.holds for e in equations(r"\(3\) + \(4\) = \(8\)")] == [False]
+    assert [e.holds for e in equations(r"\[ 12 \] = \[ 3 \times 4 \]")] == [True]
+    assert [e.holds for e in equations("We pay $3 + $4 = $8")] == [False]
+
+
 def test_nearly_all_equations_of_gsm8k_hold_and_its_slips_are_found(data_dir):
     found = []
     for line in (data_dir / "gsm8k" / "train.jsonl").read_text().splitlines():

@@ -1,5 +1,7 @@
 """Habits and marker words, on texts made by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from intact.score.markers import MARKERS, count_markers, count_words
@@ -17,6 +19,16 @@ from intact.score.markers import MARKERS, count_markers, count_words
         ("But it is 7 instead.", {"contrast": 2}),
         ("The soup was solid: awaiting butter, thusly.", {}),
         ("", {}),
+        ("Wait 20 minutes. They wait, then eat; he had to wait.", {}),
+        ("Wait for the bus, then wait a while longer.", {}),
+        ("But wait, 3 + 4 is 7. Oh wait! Wait a minute. Wait, no.", {"backtracking": 4, "thinking": 4, "contrast": 1}),
+        ("The printer does not work on Sundays, and it doesn't work at night.", {}),
+        ("This does not work. Let's re-evaluate the problem.", {"backtracking": 2}),
+        ("There is an error in the reasoning. The correct equation should be this.", {"backtracking": 2}),
+        ("To check in, he pays $5; to check out, $6.", {}),
+        ("We use Python to ensure accuracy.\nCheck if it holds. This confirms the result.", {"verification": 3}),
+        ("2. **Calculate the cost:**\n# Determine how many\nthe calculated cost", {"subgoals": 2}),
+        ("The water needs 5 minutes to reach 100 degrees.", {}),
     ],
 )
 def test_phrases_count_for_what_they_mean(text, expected):
@@ -32,3 +44,12 @@ def test_counts_add_up_over_texts():
 
 def test_words_are_letters_and_digits_with_apostrophes():
     assert count_words("Don't pay $3.50 -- 12 eggs!") == 6
+
+
+def test_the_page_has_precision_and_recall_as_the_benchmark_prints_them(monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    import habits
+
+    assert habits.table(habits.measure()) in (root / "docs" / "evaluation.md").read_text("utf-8")
+    assert len(habits.labelled()) == 400

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from intact.errors import ParameterError, ScorerError
+from intact.errors import ParameterError, ScorerError, SpentError
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Answer, CallMethod, Extend, Piece, Problem, Score, State, Steps, find, method
 from intact.reason.budget import Budget
@@ -129,7 +129,7 @@ def test_words_are_alike_in_any_case_and_shares_are_of_what_is_known():
 def test_what_was_never_said_has_no_share():
     with pytest.raises(ParameterError, match="tells no log-probabilities"):
         share(written([0.5]), "yes", "no")
-    with pytest.raises(ScorerError, match="no room in the context"):
+    with pytest.raises(SpentError, match="no room in the context"):
         share(replace(NOTHING, why="context"), "yes", "no")
 
 

@@ -94,6 +94,8 @@ def test_a_broken_first_model_holds_nobody_up(tiny_path, tmp_path, records):
         entries = {entry["id"]: entry for entry in httpx.get(server.url + "/v1/models").json()["data"]}
         assert entries["broken"]["status"] == "failed"
         assert entries["broken"]["error"].startswith("the model broken cannot be loaded: ")
+        assert "broken.gguf" in entries["broken"]["error"]
+        assert str(tmp_path) not in entries["broken"]["error"], "clients learn no folders"
         assert entries["tiny"]["status"] == "unloaded"
         assert "error" not in entries["tiny"]
         assert httpx.post(server.url + "/v1/chat/completions", json=CHAT, timeout=PATIENCE).status_code == 200

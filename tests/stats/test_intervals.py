@@ -14,6 +14,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from intact.errors import ParameterError
 from intact.stats import bootstrap, clustered, wilson
+from intact.stats.association import ratio_of_sums
+from intact.stats.intervals import AMOUNTS, DIFFERENCES, SHARES
 
 
 def test_the_score_interval_holds_the_shares_whose_test_does_not_reject() -> None:
@@ -172,3 +174,22 @@ def test_what_is_not_installed_is_named(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ParameterError, match=rf"needs {library}: pip install {library}$"):
         bootstrap([1, 0]) if library == "scipy" else tost([1, 0], [0, 1], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "support"),
+    [
+        ([[0.0, 0.1], [1.0, 0.9]], SHARES),
+        ([[0.01, 0.01], [0.9, 1.0], [1.0, 1.0]], SHARES),
+        ([[-1.0], [1.0]], DIFFERENCES),
+        ([[1.0], [900.0], [3.0]], AMOUNTS),
+    ],
+)
+def test_intervals_are_clipped_to_what_is_possible(values, support):
+    plain, found = clustered(values), clustered(values, support=support)
+    assert plain.low < support[0] or plain.high > support[1]
+    assert (found.low, found.high) == (max(plain.low, support[0]), min(plain.high, support[1]))
+    assert found.low <= found.estimate == plain.estimate <= found.high
+    sums = [sum(own) for own in values], [len(own) for own in values]
+    ratio = ratio_of_sums(*sums, support=support)
+    assert support[0] <= ratio.low <= ratio.estimate <= ratio.high <= support[1]

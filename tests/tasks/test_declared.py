@@ -14,7 +14,7 @@ from intact.tasks.choose import choose
 from intact.tasks.gsm_ranges import TEMPLATES, put_right
 from intact.tasks.procbench import OPERATIONS, ProcBench
 from intact.tasks.reasoning_gym import ReasoningGym
-from intact.tasks.task import find_task
+from intact.tasks.task import Item, find_task
 
 DECLARED = """
 name = "sums"
@@ -231,6 +231,24 @@ def test_equations_are_put_right_one_after_the_other():
     assert put_right("3 * 4 = 13 eggs, then 13 + 2 = 15. The answer is 15.").endswith("The answer is 14.")
     assert put_right("4 + 4 = 8. The answer is 9.") == "4 + 4 = 8. The answer is 9."
     assert put_right("") == ""
+
+
+def test_numbers_that_do_not_follow_from_a_wrong_result_stay():
+    question = "He has 15 hats and 3 bags of 4 caps."
+    assert put_right("3 * 4 = 15 caps. With 15 hats he has 30.", question) == "3 * 4 = 12 caps. With 15 hats he has 30."
+    assert put_right("3 * 4 = 15 caps, 15 hats.", question) == "3 * 4 = 12 caps, 15 hats."
+    steps = "4. Now 2 + 3 = 6.\n6. Then step 6: 6 * 2 = 12.\n**Step 6:** 12 - 6 = 6."
+    assert put_right(steps) == "4. Now 2 + 3 = 5.\n6. Then step 6: 5 * 2 = 10.\n**Step 6:** 10 - 5 = 5."
+    again = "3 * 4 = 15. So 15 caps. 5 * 3 = 15 hats. 15 hats cost $15."
+    assert put_right(again) == "3 * 4 = 12. So 12 caps. 5 * 3 = 15 hats. 15 hats cost $15."
+
+
+def test_an_error_of_arithmetic_does_not_hide_behind_a_number_of_the_question():
+    """The wrong 8 is also given: replaced everywhere, it would make a right way wrong."""
+    task = find_task("gsm_ranges")
+    item = Item("1", "She has 8 bags of 3 pears, 2 + 7 of them green. How many are not green, and how many bags?", "15")
+    text = "2 + 7 = 8 green ones. There are 8 * 3 = 24 pears. 24 - 9 = 14. The answer is 14."
+    assert task.measure(item, text) == {"arithmetic_error": 1, "logical_error": 0}
 
 
 def test_procedures_are_judged_step_by_step():

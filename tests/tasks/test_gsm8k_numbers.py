@@ -3,6 +3,7 @@
 import json
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,16 @@ def test_all_levels_have_the_same_problems_and_level_0_the_data(levels, data_dir
     for item in levels[0]:
         same = own[item.id.rpartition("/")[2]]
         assert (item.question, item.answer) == (same.question, same.answer)
+
+
+def test_the_page_says_how_many_numbers_stay_small_as_something_is_divided_by_them(levels, data_dir):
+    rows = [json.loads(line) for line in (data_dir / "gsm8k" / "test.jsonl").open()]
+    own = [rows[int(item.id.rpartition("/")[2])] for item in levels[0]]
+    found = [program(row["question"], row["answer"], item.answer) for row, item in zip(own, levels[0], strict=True)]
+    numbers, divisors = sum(len(one.numbers) for one in found), [len(one.divided) for one in found if one.divided]
+    counts = f"{sum(divisors)} of the {numbers} that change, in {len(divisors)} of the {len(found)} problems"
+    page = Path(__file__).parents[2] / "docs" / "evaluation.md"
+    assert counts in " ".join(page.read_text("utf-8").split())
 
 
 def test_problems_left_out_are_counted(data_dir):

@@ -9,6 +9,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -66,6 +67,7 @@ from intact.cli.log_store import LAST
 from intact.cli.model_option import model_first, with_model_option
 from intact.cli.output import fail
 from intact.errors import IntactError
+from intact.files import named_errors
 
 BROKEN_PIPE = 141
 """Exit status when the reader of standard output has gone (128 + SIGPIPE)."""
@@ -122,7 +124,8 @@ class Commands(WithHelp, TyperGroup):
         """Run the command."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            with named_errors(Path("standard output")):
+                sys.stdout.flush()
         except KeyboardInterrupt as interrupt:
             # the cursor stands behind ^C
             sys.stderr.write("\n")

@@ -24,8 +24,9 @@ from intact.cli.options import (
     coded,
 )
 from intact.cli.output import bar, emit, new_table, note, out, show, spinner
-from intact.errors import NotInstalledError, ParameterError
-from intact.packages import install
+from intact.cli.pictures import check_plot, save_picture
+from intact.errors import ParameterError
+from intact.markup.render import visible
 
 if TYPE_CHECKING:
     from intact.bench.passage import Passage
@@ -298,17 +299,6 @@ def _document(model: str, facts: dict[str, Any], repeats: int, figures: list[Mea
     }
 
 
-def check_plot(path: Path) -> None:
-    """Raise if the picture could not be written after the measurements."""
-    try:
-        from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise NotInstalledError(f"--plot needs matplotlib: {install('matplotlib')}") from None
-    kinds = Canvas().canvas.get_supported_filetypes()
-    if path.suffix[1:] not in kinds:
-        raise ParameterError(f"--plot {path}: the name must end in one of .{', .'.join(sorted(kinds))}")
-
-
 def save_plot(figures: list[Measurement], path: Path, title: str) -> None:
     """Save bars of the rates, with their spread."""
     from matplotlib.figure import Figure as Canvas
@@ -321,7 +311,7 @@ def save_plot(figures: list[Measurement], path: Path, title: str) -> None:
     bars = axis.barh([figure.what for figure in rates], medians, 0.6, xerr=spread, capsize=3, color="#1f6f8b")
     axis.bar_label(bars, [f"{median:,.0f}" for median in medians], padding=4)
     axis.set_xlabel("tokens a second")
-    axis.set_title(title)
+    axis.set_title(visible(title))
     axis.margins(x=0.12)
     axis.spines[["top", "right"]].set_visible(False)
-    canvas.savefig(path, dpi=150)
+    save_picture(canvas, path)

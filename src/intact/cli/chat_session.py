@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from intact.cli.recording import ConversationLog, logged_answer, sampling_of
 from intact.engine.sampling.parameters import DEFINITIONS, SamplingParameters
 from intact.errors import IntactError, ParameterError
-from intact.files import expand_home, read_text
+from intact.files import expand_home, named_errors, read_text
 from intact.suggest import unknown_name
 from intact.text import ChatPrompt
 from intact.text.template import current, read_time
@@ -192,7 +192,7 @@ class ChatSession:
         sampling = json.loads(SamplingParameters.by_name(sampling_of(self.sampling)).to_json())
         document = {"format": FORMAT, "version": 1, "messages": self.messages, "sampling": sampling}
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with named_errors(path), os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(json.dumps(document, ensure_ascii=False, indent=1) + "\n")
         return Reply(f"saved in {path}")
 

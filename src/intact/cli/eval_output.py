@@ -107,7 +107,7 @@ def print_scores(run: EvaluationRun, place: Path) -> None:
         label = run.manifest["tasks"][score.task]["label"]
         table.add_row(Text(label), score.metric, form.format(score.value), both, f"{score.problems:,}")
     out().print(table)
-    for why, words in (("spent", "had spent their budget"), ("failed", "failed")):
+    for why, words in (("spent", "had spent their budget or context"), ("failed", "failed")):
         found = [record for record in run.records if record.why == why]
         if found:
             first = f"; the first, {found[0].id}: {found[0].error}" if found[0].error else ""

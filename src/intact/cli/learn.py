@@ -109,7 +109,7 @@ def methods(
         show(f"  {where}: {arm.method} {arm.parameters}")
     _outcome("the table", report.policy)
     _outcome(f"the best single method, {report.arm.method} {report.arm.parameters}", report.fixed)
-    show(f"regret {report.regret:+.1%}, standard error {report.error:.1%}; {to} is written")
+    show(f"regret {report.regret:+z.1%}, standard error {report.error:.1%}; {to} is written")
 
 
 def _outcome(name: str, outcome: PolicyOutcome) -> None:
@@ -167,7 +167,7 @@ def settings(
         return
     show(f"records: {len(records)}; settings: {len(ranked)}; gains are over {usual.label}, in points of accuracy")
     for one in found["settings"]:
-        show(f"  {one['gain']:+.1%}  {one['label']} ({one['records']} of the records)")
+        show(f"  {one['gain']:+z.1%}  {one['label']} ({one['records']} of the records)")
     if not found["settings"]:
         show("no setting is predicted to gain: the guess is empty, and a sweep goes on without it")
     show(_worth(worth) + f"; {to} is written")
@@ -179,7 +179,7 @@ def _worth(worth: GuessWorth | None) -> str:
         return "fewer than three records: nothing says what the guess is worth"
     return (
         f"each of {worth.records} records guessed from the others: mean regret {worth.guess:.1%}; of the best average "
-        f"setting {worth.average:.1%}, of the baseline {worth.default:.1%}. Guesses gain {worth.advantage:+.1%} (p = "
+        f"setting {worth.average:.1%}, of the baseline {worth.default:.1%}. Guesses gain {worth.advantage:+z.1%} (p = "
         f"{worth.p:.2g}): they are {'shown' if worth.helps else 'not shown'} to help"
     )
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from intact.errors import ParameterError
-from intact.files import expand_home
+from intact.files import expand_home, named_errors
 from intact.suggest import unknown_name
 
 OFF: Final = "INTACT_NO_LOG"
@@ -66,7 +66,7 @@ def append_private(file: Path, text: str) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(file, flags, 0o600)
-    with os.fdopen(descriptor, "r+b", buffering=0) as stream:
+    with named_errors(file), os.fdopen(descriptor, "r+b", buffering=0) as stream:
         if torn := stream.seek(0, os.SEEK_END) > 0:
             stream.seek(-1, os.SEEK_END)
             torn = stream.read(1) != b"\n"

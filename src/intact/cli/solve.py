@@ -254,7 +254,7 @@ def show_result(result: Result) -> None:
         say(printable(whole, sys.stdout) + "\n\n")
     closeness = "" if answer.closeness is None else f", {answer.closeness}"
     confidence = "" if answer.confidence is None else f"  confidence {answer.confidence:.2f}"
-    spent = "  (the budget is spent: the best so far)" if result.why == "spent" else ""
+    spent = "  (budget or context are spent: the best so far)" if result.why == "spent" else ""
     repeats = answer.answer == whole and ("\n" in whole or len(whole) > 80)
     found = "the text above" if repeats else printable(str(answer.answer), sys.stdout)
     show("answer  ", (found, "bold green"), closeness, (confidence, "dim"), (spent, "magenta"))

@@ -301,7 +301,7 @@ def _print(summary: dict[str, Any], results: list[Graded]) -> None:
     ]
     for name in ("spent", "failed"):
         if summary[name]:
-            figures.append(f"{summary[name]} {'had spent their budget' if name == 'spent' else 'failed'}")
+            figures.append(f"{summary[name]} {'had spent their budget or context' if name == 'spent' else 'failed'}")
     show(", ".join(figures), style="dim")
     failed = next((one.result.error for one in results if one.result.why == "failed"), None)
     if failed:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from intact.catalogue import DEFAULT
-from intact.cli.bench import check_plot
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval import complete_task
 from intact.cli.interruption import resumable
@@ -20,6 +19,7 @@ from intact.cli.loading import MixOptions, ModelOptions, short_name
 from intact.cli.model_option import ModelOrAddressOption
 from intact.cli.options import Advanced, JsonOption, check_output, with_method_sampling
 from intact.cli.output import bar, emit, occasional_note, spinner
+from intact.cli.pictures import check_plot
 from intact.cli.seeds import one_seed, seed_option
 from intact.cli.sweep_output import print_sweep, save_plot, to_object
 from intact.cli.task_names import task_name

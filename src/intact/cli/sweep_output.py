@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from intact.cli.output import new_table, note, out, show
+from intact.cli.pictures import save_picture
+from intact.markup.render import visible
 
 if TYPE_CHECKING:
     from intact.evaluate.sweep.fronts import SweepSeconds
@@ -49,7 +51,7 @@ def _accuracies(judgement: Mapping[str, Any]) -> Table:
         against = row.get("against_baseline")
         words = "the baseline"
         if against:
-            words = f"{against['difference']:+.1%} ({against['low']:+.1%} to {against['high']:+.1%})"
+            words = f"{against['difference']:+z.1%} ({against['low']:+z.1%} to {against['high']:+z.1%})"
         interval = f"{row['low']:.1%} to {row['high']:.1%}"
         table.add_row(Text(row["label"]), f"{row['accuracy']:.1%}", interval, words)
     return table
@@ -144,7 +146,7 @@ def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], pa
         for trial, cost in each.items():
             row, middle = rows[trial], rows[trial]["accuracy"]
             axis.errorbar(
-                [cost], [middle], yerr=[[middle - row["low"]], [row["high"] - middle]], label=row["label"],
+                [cost], [middle], yerr=[[middle - row["low"]], [row["high"] - middle]], label=visible(row["label"]),
                 fmt="os^Dv*"[list(rows).index(trial) % 6], color=f"C{list(rows).index(trial)}", capsize=2,
             )  # fmt: skip
         axis.plot([each[trial] for trial in front], [rows[trial]["accuracy"] for trial in front], "k--", linewidth=0.8)
@@ -158,5 +160,6 @@ def save_plot(result: Mapping[str, Any], seconds: Mapping[int, SweepSeconds], pa
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     canvas.legend(*canvas.axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False)
-    canvas.suptitle(f"{result['tasks']['held_out']['label']}: {count} problems held out, with the Pareto fronts")
-    canvas.savefig(path, dpi=150)
+    held_out = visible(result["tasks"]["held_out"]["label"])
+    canvas.suptitle(f"{held_out}: {count} problems held out, with the Pareto fronts")
+    save_picture(canvas, path)

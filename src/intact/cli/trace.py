@@ -24,6 +24,8 @@ Of a single answer
   intact trace show answer.json
 Of one problem among many
   intact trace show runs/gsm8k/answers.jsonl --id gsm8k/test/17
+Of one of several tasks and seeds that have the same problem
+  intact trace show levels.traces.jsonl --id gsm8k_numbers/test/17 --task 1 --seed 2
 """
 
 _LONGEST = 100
@@ -41,11 +43,17 @@ _STYLES = {
 def show(
     file: Annotated[Path, typer.Argument(help="What --trace or --journal wrote.")],
     id: Annotated[str | None, typer.Option("--id", help="Which problem, where the file has several.")] = None,  # noqa: A002
+    task: Annotated[
+        int | None, typer.Option("--task", min=0, help="Which task of an evaluation, by its place from 0 on.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Which seed, where a problem was asked by several.")
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Whole texts, not their beginnings.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show who was forked from whom, scores, cost and the winning path."""
-    trace = choose(read(file), id, file)
+    trace = choose(read(file), {"id": id, "task": task, "seed": seed}, file)
     if json:
         emit(trace)
     else:
@@ -91,20 +99,27 @@ def read(file: Path) -> list[dict[str, Any]]:
     return traces
 
 
-def choose(traces: list[dict[str, Any]], wanted: str | None, file: Path) -> dict[str, Any]:
-    """Return the trace of a problem.
+def choose(traces: list[dict[str, Any]], wanted: Mapping[str, object], file: Path) -> dict[str, Any]:
+    """Return the one trace that has the wanted fields: `id`, and of evaluations `task` and `seed`; None is any.
 
     Raises
     ------
     ParameterError
-        If there is none of that name, or no name and several traces.
+        If there is none, or there are several; the message says how they differ.
     """
-    names = [str(trace.get("id")) for trace in traces]
-    if wanted is None and len(traces) > 1:
-        raise ParameterError(f"{file} has {len(traces)} traces: choose one with --id, such as {names[0]}")
-    if wanted is not None and wanted not in names:
-        raise ParameterError(f"{file} has no trace of {wanted!r}; it has {', '.join(names)[:200]}")
-    return traces[0 if wanted is None else names.index(wanted)]
+    left = traces
+    for name, value in wanted.items():
+        kept = [trace for trace in left if value is None or trace.get(name) == value]
+        if not kept:
+            there = ", ".join(dict.fromkeys(str(trace.get(name)) for trace in left))
+            raise ParameterError(f"{file} has no trace of {name} {value!r}; it has {there[:200]}")
+        left = kept
+    if len(left) == 1:
+        return left[0]
+    options = [f"--{name} {left[0][name]}" for name in wanted if len({str(trace.get(name)) for trace in left}) > 1]
+    if not options:
+        raise ParameterError(f"{file} has {len(left)} traces of the same problem, task and seed; expected one")
+    raise ParameterError(f"{file} has {len(left)} such traces: choose one with {', '.join(options)}")
 
 
 def tree(trace: dict[str, Any], full: bool = False) -> Any:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from intact.bench.traffic import BLOCK, TrafficLaw
-from intact.cli.bench import check_plot, digits
+from intact.cli.bench import digits
 from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, fail, new_table, note, out, show
+from intact.cli.pictures import check_plot, save_picture
 from intact.cli.seeds import one_seed, seed_option
 from intact.errors import ParameterError
 
@@ -203,4 +204,4 @@ def save_plot(outcomes: list[TimedAnswer], path: Path) -> None:
     if axis.get_legend_handles_labels()[0]:  # none if no request was answered
         axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
-    canvas.savefig(path, dpi=150)
+    save_picture(canvas, path)

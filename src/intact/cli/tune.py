@@ -11,12 +11,13 @@ from rich.table import Table
 
 from intact.catalogue import DEFAULT
 from intact.cli import fetch
-from intact.cli.bench import check_plot
 from intact.cli.model_option import ModelArgument
 from intact.cli.options import JsonOption, check_output
 from intact.cli.output import bar, emit, new_table, note, out, show
+from intact.cli.pictures import check_plot, save_picture
 from intact.cli.seeds import one_seed, seed_option
 from intact.errors import ParameterError
+from intact.markup.render import visible
 from intact.packages import check_installed
 
 if TYPE_CHECKING:
@@ -146,5 +147,5 @@ def save_plot(found: Tuning, path: Path, title: str) -> None:
         axis.set_xlabel(name)
         axis.set_ylabel("times as fast")
         axis.spines[["top", "right"]].set_visible(False)
-    canvas.suptitle(title)
-    canvas.savefig(path, dpi=150)
+    canvas.suptitle(visible(title))
+    save_picture(canvas, path)

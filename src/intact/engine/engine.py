@@ -194,7 +194,7 @@ class Engine:
 
     def close(self, error: Exception | None = None) -> None:
         """End everything, by an error if one is given, and release all pages."""
-        for sequence in list(self.queue):
+        for sequence in self.queue.known:
             self._end(sequence, list(sequence.samples), "cancelled" if error is None else "error", error)
         for index in self.scheduler.indexes:
             index.evict(index.idle)

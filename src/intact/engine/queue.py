@@ -13,6 +13,9 @@ from intact.engine.sequence import Sequence
 class RequestQueue:
     """Running and waiting sequences, both in order; the cost of a step does not grow with those that wait.
 
+    Ctrl-C may break off each of its methods anywhere. `of` and `known` still have the sequence then, until `remove` is
+    through, and `remove` removes it wherever it stands, twice as well as once.
+
     Attributes
     ----------
     running, waiting : list of Sequence
@@ -30,23 +33,28 @@ class RequestQueue:
     def __len__(self) -> int:
         return len(self.running) + len(self.waiting)
 
+    @property
+    def known(self) -> list[Sequence]:
+        """All sequences in order, also one whose move between the parts was broken off."""
+        return sorted([sequence for own in self._of.values() for sequence in own], key=order)
+
     def of(self, request: Request) -> list[Sequence]:
         """Return the sequences of a request."""
         return list(self._of.get(request, ()))
 
     def add(self, sequence: Sequence) -> None:
         """Insert a sequence at its place."""
-        insort(self._part(sequence), sequence, key=order)
         self._of.setdefault(sequence.request, {})[sequence] = None
+        insort(self._part(sequence), sequence, key=order)
 
     def remove(self, sequence: Sequence) -> None:
         """Remove a sequence, and release its pages."""
         self._take_out(sequence)
         sequence.preempt()
-        others = self._of[sequence.request]
-        del others[sequence]
+        others = self._of.get(sequence.request, {})
+        others.pop(sequence, None)
         if not others:
-            del self._of[sequence.request]
+            self._of.pop(sequence.request, None)
 
     def start(self, sequence: Sequence) -> None:
         """Move a sequence that has its first pages to the running ones."""
@@ -64,10 +72,11 @@ class RequestQueue:
         return self.running if sequence.running else self.waiting
 
     def _take_out(self, sequence: Sequence) -> None:
-        part = self._part(sequence)
-        place = bisect_left(part, sequence.order, key=order)
-        assert part[place] is sequence
-        del part[place]
+        """Delete a sequence from the part that has it; `running` may be ahead of it, or behind."""
+        for part in (self.running, self.waiting):
+            place = bisect_left(part, sequence.order, key=order)
+            if part[place : place + 1] == [sequence]:
+                del part[place]
 
 
 def order(sequence: Sequence) -> tuple[int, int]:

@@ -5,6 +5,7 @@ The half of ArcMemo that writes (Ho et al. 2025, arXiv 2509.04439); the method `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -115,7 +116,8 @@ class WrittenMemory:
 def solved_problems(files: Sequence[Path]) -> SolvedProblems:
     """Read result files with their trees of texts, and return the problems that were answered rightly.
 
-    A problem that several records answer rightly, of other seeds or files, counts once, with the first of them.
+    A problem that several records answer rightly, of other seeds or files, counts once, with the first of them. Tasks
+    with other parameters have other problems, also where these have the same identifier.
 
     Raises
     ------
@@ -124,8 +126,8 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
     FormatError
         As for `intact.evaluate.files.read`, or if trees are not those of the records.
     """
-    found: dict[str, SolvedProblem] = {}
-    results, ids, bare, test = list[str](), set[str](), set[str](), list[str]()
+    found: dict[tuple[str, str], SolvedProblem] = {}
+    results, ids, bare, test = list[str](), set[tuple[str, str]](), set[tuple[str, str]](), list[str]()
     for place, file in enumerate(files):
         run = read(file)
         if len(run.traces) < len(run.records):
@@ -137,14 +139,15 @@ def solved_problems(files: Sequence[Path]) -> SolvedProblems:
         if results[-1] in results[:-1]:
             raise ParameterError(f"{file} is given twice; name each result file once")
         for number, record in enumerate(run.records):
-            ids.add(record.id)
-            if record.correct and record.id not in found:
+            task = run.manifest["tasks"][record.task]
+            problem = json.dumps([task["name"], task["parameters"]], sort_keys=True), record.id
+            ids.add(problem)
+            if record.correct and problem not in found:
                 one = _solved(run, number, place, file)
                 if one is None:
-                    bare.add(record.id)
+                    bare.add(problem)
                 else:
-                    found[record.id] = one
-                    task = run.manifest["tasks"][record.task]
+                    found[problem] = one
                     test += [task["label"]] if task.get("split") == "test" else []
     if not found:
         raise ParameterError(

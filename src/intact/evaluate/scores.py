@@ -11,7 +11,7 @@ from intact.evaluate.samples import direct, own_samples
 from intact.exact import integers, significant
 from intact.stats.choosing_at_k import majority_at_k
 from intact.stats.coverage import pass_at_k
-from intact.stats.intervals import clustered, wilson
+from intact.stats.intervals import AMOUNTS, ANY, SHARES, Support, clustered, wilson
 from intact.tasks.choose import Chosen
 from intact.tasks.likelihood import LikelihoodTask
 
@@ -39,6 +39,8 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
 def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly: bool = False) -> None:
     """Check that scores follow from the records.
 
+    Files of earlier versions may state a lower bound of tokens below 0, as it follows without clipping.
+
     Parameters
     ----------
     nearly : bool
@@ -55,6 +57,8 @@ def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly:
         measures = tuple(name for name in given if own and all(name in record.measures for record in own))
         due = {score.metric: score for score in _of_task(place, own, "acc" in given, measures)} if own else {}
         for metric, score in given.items():
+            if score.low is not None and score.low < 0 and metric == "tokens":
+                due["tokens"] = _score(place, metric, _tokens(own), [record.id for record in own], ANY)
             if metric not in due or not (score == due[metric] or (nearly and _alike(score, due[metric]))):
                 raise ValueError(f"{metric} of task {place} does not follow from the records: {due.get(metric)}")
 
@@ -73,8 +77,14 @@ def _of_task(place: int, own: Sequence[ItemRecord], likelihood: bool, measures: 
         figures |= {name: [float(record.measures[name]) for record in own] for name in measures}
         figures |= dict(_curves(own))
     if not likelihood:
-        figures["tokens"] = [float(record.cost["tokens"]) for record in own]
-    return [_score(place, metric, values, [record.id for record in own]) for metric, values in figures.items()]
+        figures["tokens"] = _tokens(own)
+    supports = {"tokens": AMOUNTS}
+    ids = [record.id for record in own]
+    return [_score(place, name, values, ids, supports.get(name, SHARES)) for name, values in figures.items()]
+
+
+def _tokens(records: Sequence[ItemRecord]) -> list[float]:
+    return [float(record.cost["tokens"]) for record in records]
 
 
 def curve(most: int) -> list[int]:
@@ -96,20 +106,18 @@ def _curves(records: Sequence[ItemRecord]) -> Iterator[tuple[str, list[float]]]:
         yield f"majority@{k}", majority_at_k(answers, verdicts, k).tolist()
 
 
-def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str]) -> TaskScore:
+def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str], support: Support) -> TaskScore:
     problems = len(set(ids))
     terms, unit = integers(values)
     mean = float(Fraction(sum(terms), unit * len(terms)))
-    share = metric != "tokens"
-    if share and (set(values) <= {0.0, 1.0} if problems == len(values) else set(values) in ({0.0}, {1.0})):
+    if support == SHARES and (set(values) <= {0.0, 1.0} if problems == len(values) else set(values) in ({0.0}, {1.0})):
         # where all are alike, how problems differ cannot be told from their spread
         low, high, how = *wilson(round(mean * problems), problems), "Wilson"
     elif len(set(values)) == 1:
         return TaskScore(place, metric, _rounded(mean), None, None, problems, "all alike")
     elif problems > 1:
-        found = clustered(values, ids)
+        found = clustered(values, ids, support=support)
         low, high, how = found.low, found.high, "t over problems"
-        low, high = max(0.0, low), min(1.0, high) if share else high
         if _rounded(low) == _rounded(high):  # how problems differ cannot be told where they do not
             return TaskScore(place, metric, _rounded(mean), None, None, problems, "problems all alike")
     else:

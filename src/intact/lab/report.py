@@ -56,7 +56,7 @@ def accuracy_table(result: LabResult) -> Table:
     for one in result.accuracies:
         low, high = one.bounds
         gap, least, most = one.against(source[one.task])
-        own = "" if one.spec == "source" else f"{100 * gap:+.1f} ({100 * least:+.1f} to {100 * most:+.1f})"
+        own = "" if one.spec == "source" else f"{100 * gap:+z.1f} ({100 * least:+z.1f} to {100 * most:+z.1f})"
         name = one.spec if one.spec == "source" else short_name(one.spec)
         rows.append([name, one.task, str(len(one.right)), f"{one.share:.1%}", f"{low:.1%} to {high:.1%}", own])
     return Table(("spec", "task", "items", "right", "95%", "points against the source"), rows)

@@ -12,7 +12,7 @@ import numpy as np
 from intact.errors import ParameterError
 from intact.exact import exp, mean
 from intact.quantizers import ALIASES, parse_spec
-from intact.stats.intervals import Clustered, clustered
+from intact.stats.intervals import AMOUNTS, Clustered, clustered
 from intact.stats.laws.frontier import Point, frontier
 
 _ALIASES: Final = {str(parse_spec(full)): name for name, full in ALIASES.items()}
@@ -77,7 +77,7 @@ class LabRow:
 
         Positions of one window are not independent.
         """
-        return clustered(np.array(self.kl_windows)[:, None])
+        return clustered(np.array(self.kl_windows)[:, None], support=AMOUNTS)
 
     @property
     def kl(self) -> float:

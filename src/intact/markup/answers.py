@@ -64,7 +64,7 @@ def result_html(result: Any) -> str:
     if answer.confidence is not None:
         facts.append(f"confidence {answer.confidence:.2f}")
     if result.why != "done":
-        facts.append("the budget is spent: the best so far" if result.why == "spent" else result.why)
+        facts.append("budget or context are spent: the best so far" if result.why == "spent" else result.why)
     if result.receipt is not None:
         facts.append("with a receipt")
     values = {"votes": bars, "more_votes": max(0, len(votes) - _VOTES), "facts": facts}

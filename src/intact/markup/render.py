@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _SHORT: Final = reprlib.Repr()
 _SHORT.maxstring = 60
 
@@ -40,6 +40,11 @@ def environment(package: str, folder: str) -> Environment:
     )
 
 
+def visible(text: str) -> str:
+    """Replace characters that no file of HTML, XML or SVG may hold by U+FFFD."""
+    return _CONTROL.sub("\ufffd", text)
+
+
 def without_controls(value: object) -> object:
     """Replace characters that no file may hold; markup, which the template made of such texts, stays."""
-    return _CONTROL.sub("\ufffd", value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.files import read_text, write_whole
+from intact.files import named_errors, read_text, write_whole
 from intact.formats import Checkpoint, Tensor
 from intact.formats.checkpoint import METADATA_FILE
 from intact.formats.gguf import read_pairs
@@ -57,7 +57,8 @@ def write_checkpoint(
         return
     for name in KEPT:
         if (like.folder / name).is_file():
-            shutil.copyfile(like.folder / name, folder / name)
+            with named_errors(folder / name):
+                shutil.copyfile(like.folder / name, folder / name)
     config = folder / "config.json"
     own = json.loads(read_text(config)) if config.is_file() else {}
     changed = {key: value for key, value in like.metadata.items() if key in own and own[key] != value}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from intact.errors import SpentError
-from intact.reason.problem import State
+from intact.reason.problem import SPENT, State
 from intact.reason.registry import Part
 from intact.reason.requests import Extend
 
@@ -65,20 +65,20 @@ def demand(
     Raises
     ------
     SpentError
-        If the budget does not pay for all replies: which of them are missing must not decide.
+        If budget or context have no room for all replies: which of them are missing must not decide.
     """
 
     def read_reply(reply: State) -> T | None:
         return None if reply.why == "error" else read(reply.text)
 
     replies: list[State] = yield [Extend(prompt, model=model) for prompt in prompts]
-    silent = [i for i, reply in enumerate(replies) if read_reply(reply) is None and reply.why != "budget"]
+    silent = [i for i, reply in enumerate(replies) if read_reply(reply) is None and reply.why not in SPENT]
     if silent:
         further = yield [Extend(replies[i].append(words), max_tokens=4, temperature=0.0, model=model) for i in silent]
         for i, reply in zip(silent, further, strict=True):
             replies[i] = reply
-    if any(reply.why == "budget" for reply in replies):
-        raise SpentError("the budget does not pay for all replies about texts")
+    if any(reply.why in SPENT for reply in replies):
+        raise SpentError("the budget or the context has no room for all replies about texts")
     return [(reply, read_reply(reply)) for reply in replies]
 
 

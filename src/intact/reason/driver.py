@@ -13,7 +13,7 @@ from threading import Event
 from traceback import extract_tb
 from typing import Any, Final, NamedTuple
 
-from intact.errors import IntactError, ParameterError
+from intact.errors import IntactError, NoRoomError, ParameterError
 from intact.reason.backends.base import Backend, Generation, Rendering
 from intact.reason.budget import Budget, Ledger
 from intact.reason.execution import Execution
@@ -23,7 +23,7 @@ from intact.reason.services import MethodJob, Root, Services
 from intact.reason.writing import ReadTexts
 from intact.suggest import unknown_name
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of how requests are served (places, draws, races, budgets, costs); see `intact.run_receipts.versions`."""
 PARALLEL = 64
 """The most problems in work at a time."""
@@ -264,8 +264,9 @@ class Driver:
         if why == "done" and (execution.spent or execution.root.timed_out):
             why = "spent"
         text_error = execution.text_error or execution.prompt_error
-        if why == "done" and value.answer is None and text_error:
-            why = "failed"
+        unasked = isinstance(error, NoRoomError)
+        if value.answer is None and text_error and (why == "done" or unasked):
+            why, error = "failed", None if unasked else error
         trace = {
             "version": 1,
             "id": problem.id,

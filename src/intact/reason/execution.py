@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.engine.shared_cache.request import SharedRequest
-from intact.errors import ParameterError, ScorerError, SpentError
+from intact.errors import NoRoomError, ParameterError, ScorerError, SpentError
 from intact.reason.aggregate.votes import elect
 from intact.reason.backends.base import Backend, Sharing, SharingBackend, Spreading
 from intact.reason.budget import CAPPED, Budget, Cost, Ledger
@@ -271,6 +271,8 @@ class Execution:
         error = next((slot.error for slot in slots if slot.error is not None), None)
         if error is None and slots and _unpaid(slots):
             error, self.spent = SpentError("the budget has nothing left for what was asked"), True
+        if error is None and self._leaves and _crowded(slots):  # there are texts that can vote
+            error, self.spent = NoRoomError(f"the context has no room for what was asked: {self.prompt_error}"), True
         results = [slot.result for slot in slots]
         try:
             if error is not None:
@@ -494,6 +496,12 @@ class CallSlot(Slot):
             return None, raised
         self.nodes.append(score_node(name, request.states, scores))
         return scores, None
+
+
+def _crowded(slots: Sequence[Slot]) -> bool:
+    """Return whether a method cannot go on, as the context has no room for any of the prompts of its own."""
+    extending = [slot for slot in slots if isinstance(slot, WritingSlot)]
+    return bool(extending) and all(slot.crowded for slot in extending)
 
 
 def _unpaid(slots: Sequence[Slot]) -> bool:

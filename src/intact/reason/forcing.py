@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from intact.errors import ParameterError, ScorerError, SpentError
+from intact.errors import ParameterError, SpentError
 from intact.reason.likeliest import check_likeliest
 from intact.reason.problem import State
 from intact.reason.registry import Part
@@ -55,8 +55,6 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
     ------
     ParameterError, SpentError
         As `force`, and if the back end tells no log-probabilities.
-    ScorerError
-        If the context has no room for a reply.
     """
     requests = [
         Extend(prompt, regex=literal(text), max_tokens=len(text.encode()) + 1, temperature=0.0, stop=(), model=model)
@@ -65,7 +63,7 @@ def force_replies(prompts: Sequence[State], texts: Sequence[str], model: str = "
     written = yield from _force(requests)
     check_likeliest(written)
     if any(state.why == "context" for state in written):
-        raise ScorerError("a question leaves no room in the context for the reply whose chance is wanted")
+        raise SpentError("a question leaves no room in the context for the reply whose chance is wanted")
     return [
         state.logprob if state.why == "end" and state.last == text else -math.inf
         for state, text in zip(written, texts, strict=True)

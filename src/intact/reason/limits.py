@@ -115,6 +115,10 @@ class Named(NamedTuple):
     need: Need | None = None
 
 
+class CommaList:
+    """Says that a parameter's value is a list in one text, whose parts commas separate."""
+
+
 Count: TypeAlias = Annotated[int, partial(at_least, 1)]
 """A number of at least 1."""
 Natural: TypeAlias = Annotated[int, partial(at_least, 0)]
@@ -129,6 +133,8 @@ Positive: TypeAlias = Annotated[float, partial(above, 0)]
 """A real number above 0."""
 Filled: TypeAlias = Annotated[str, filled]
 """A text that is not empty."""
+Parts: TypeAlias = Annotated[str, CommaList()]
+"""A list in one text, whose parts commas separate."""
 ScorerName: TypeAlias = Annotated[str, Named("scorer")]
 """A scorer's name; a scorer itself does too."""
 ChanceScorer: TypeAlias = Annotated[str, Named("scorer", Need(0, 1))]

@@ -35,6 +35,9 @@ CUT = ("unlikely", "length", "context", "budget", "cancelled")
 """Stop reasons of texts that were cut: by `stop_mean_below`, a cap on tokens, the context's end, a budget, a lost
 race."""
 
+SPENT = ("budget", "context")
+"""Stop reasons of texts for which the budget or the context had no more room."""
+
 Top: TypeAlias = tuple[tuple[str, int], ...]
 
 
@@ -338,8 +341,9 @@ class Result:
     Attributes
     ----------
     why : {'done', 'spent', 'failed'}
-        The method came to its end; its budget was spent, and this is the best so far; or it raised `error`: then the
-        answer is a vote of the texts that there are, which the method never gave, and is never graded as right.
+        The method came to its end; its budget, or the context for its prompts, was spent, and this is the best so far;
+        or it raised `error`: then the answer is a vote of the texts that there are, which the method never gave, and is
+        never graded as right.
     trace : mapping
         The tree of texts (docs/reasoning.md), as JSON has it.
     caveats : tuple of str

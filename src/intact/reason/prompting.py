@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from intact.errors import ParameterError
-from intact.reason.problem import Problem, Prompt, State
+from intact.reason.problem import SPENT, Problem, Prompt, State
 
 VERSION: Final = 3
 """Version of how a conversation becomes a prompt; see `intact.run_receipts.versions`.
@@ -105,5 +105,5 @@ def read_list(text: str, most: int) -> list[str]:
 
 
 def whole(problem: Problem, state: State) -> bool:
-    """Return whether a text gives an answer, and neither a budget nor an error has cut it short."""
-    return state.why != "budget" and problem.answer(state) is not None
+    """Return whether a text gives an answer, and neither budget, context nor an error has cut it short."""
+    return state.why not in SPENT and problem.answer(state) is not None

@@ -21,8 +21,8 @@ class MeasuredGain(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        interval = f"{self.low:+.1f} to {self.high:+.1f}"
-        return f"{self.setting}: {self.points:+.1f} points ({interval}) over {self.over}"
+        interval = f"{self.low:+z.1f} to {self.high:+z.1f}"
+        return f"{self.setting}: {self.points:+z.1f} points ({interval}) over {self.over}"
 
 
 RECOMMENDED: Final = {

@@ -18,7 +18,7 @@ from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.plugins import Registry
-from intact.reason.limits import Named, Need, Needs
+from intact.reason.limits import CommaList, Named, Need, Needs
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
 from intact.suggest import unknown_among_many, unknown_name
@@ -46,6 +46,8 @@ class Parameter(NamedTuple):
         What of the driver's its value is the name of.
     needs : mapping
         What its values require of the scorer; None stands for every value.
+    listed : bool
+        If true, its value is a list in one text, whose parts commas separate.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Parameter(NamedTuple):
     checks: tuple[Callable[..., None], ...] = ()
     names: Literal["", "scorer", "model", "tool"] = ""
     needs: Mapping[str | None, Need] = MappingProxyType({})
+    listed: bool = False
 
     @property
     def kind(self) -> Any:
@@ -151,6 +154,9 @@ class Method:
         The laws that it obeys by that (`intact.reason.testing.laws.METHOD_LAWS`).
     shared : mapping of str to SharedParameters
         The parameters of the function that stand for several, with their defaults.
+    checks : tuple of callables
+        Each is called with the parameters that its signature names; it raises ParameterError where their values cannot
+        go together.
     """
 
     name: str
@@ -166,6 +172,7 @@ class Method:
     composition: str = ""
     laws: tuple[str, ...] = ()
     shared: Mapping[str, SharedParameters] = field(default_factory=dict)
+    checks: tuple[Callable[..., None], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the method as JSON has it; only a composition has the members `composition` and `laws`."""
@@ -194,15 +201,23 @@ class Method:
         return self.function(problem, **given)
 
     def read(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters, each held against its declaration (`Parameter.read`).
+        """Parameters, each held against its declaration (`Parameter.read`), and all against `checks`.
 
         Raises
         ------
         ParameterError
-            If there is no such parameter, or its value makes no sense.
+            If there is no such parameter, or a value makes no sense, alone or with the others.
         """
         declared = {name: self.parameter(name) for name in parameters}
-        return {name: declared[name].read(value) for name, value in parameters.items()}
+        found = {name: declared[name].read(value) for name, value in parameters.items()}
+        self.check_together(found)
+        return found
+
+    def check_together(self, parameters: Mapping[str, Any]) -> None:
+        """Raise ParameterError if values, with the defaults of what is missing, cannot go together (`checks`)."""
+        values = {one.name: one.default for one in self.parameters} | dict(parameters)
+        for check in self.checks:
+            check(**{name: values[name] for name in inspect.signature(check).parameters})
 
     def parse(self, texts: Iterable[tuple[str, str]]) -> dict[str, Any]:
         """Return the parameters that pairs of name and text state: of a name the last, read by `Parameter.parse`.
@@ -252,6 +267,7 @@ def method(
     uses: tuple[str, ...] = (),
     group: str = "others",
     independent: bool = False,
+    checks: tuple[Callable[..., None], ...] = (),
     **sampling: Any,
 ) -> Callable[[Callable[..., Steps]], Method]:
     """Make a method of a generator function, whose keyword-only parameters become the method's.
@@ -260,7 +276,7 @@ def method(
     ----------
     paper : str
         The source: authors, year, arXiv number.
-    version, uses, group, independent
+    version, uses, group, independent, checks
         As of `Method`.
     **sampling
         Defaults of `Extend` for its requests, such as ``temperature=0.8``.
@@ -290,7 +306,7 @@ def method(
         line = text.partition("\n")[0]
         about = version, uses, group, independent
         found = Method(function.__name__, function, paper, line, tuple(parameters), dict(sampling), *about)
-        return replace(found, shared=shared)
+        return replace(found, shared=shared, checks=checks)
 
     return decorate
 
@@ -322,6 +338,7 @@ def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: An
         tuple([mark for mark in marks if callable(mark)]),
         next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
         _needs(marks),
+        any(isinstance(mark, CommaList) for mark in marks),
     )
 
 

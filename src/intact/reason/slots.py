@@ -103,6 +103,12 @@ class WritingSlot(Slot):
         states = self.result.states if self._winners else [self.result]
         return [(writing.request, state) for writing, state in zip(self._writings, states, strict=True)]
 
+    @property
+    def crowded(self) -> bool:
+        """If true, all its prompts are the method's own, not the problem's, and the context has no room for a reply."""
+        own = self.execution.problem.prompt
+        return all(writing.prompt_error and writing.state.prompt != own for writing in self._writings)
+
     def begin(self, alone: bool) -> bool:  # noqa: D102
         execution, reading = self.execution, set[int]()
         going = [writing for writing in self._writings if not writing.request.state.ended]

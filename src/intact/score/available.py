@@ -30,10 +30,12 @@ def check_method(method: Method, parameters: Mapping[str, Any], *, untrusted: bo
     NotInstalledError
         If a package is missing.
     ParameterError
-        If there is no such scorer, or its numbers are of no use to the method with these parameters.
+        If a value makes no sense, alone or with the others, there is no such scorer, or its numbers are of no use to
+        the method with these parameters.
     SandboxError
         If programs would run without protection.
     """
+    method.read(parameters)
     check_parts(method.uses, untrusted=untrusted)
     for parameter in method.parameters:
         name = parameters.get(parameter.name, parameter.default)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from intact.score.latex import plain
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of finding and checking equations; raise it when results change (`intact.run_receipts.versions`)."""
 
 MOST = 80
@@ -38,6 +38,14 @@ _TOKEN = re.compile(
       | (?P<other>\S)""",
     re.VERBOSE,
 )
+_NEXT = r"\s*[,;.]?\s*(?:(?:and|so|then|thus|hence|therefore)\b,?\s*)?"
+_FORMULAS = re.compile(
+    r"\\\\(?![a-zA-Z])|\\q?quad\b"  # lines and gaps within a display
+    rf"|(?<=\\\])(?=[^=+*/\\-]*\\\[)|(?<=\\\))(?={_NEXT}\\\()|(?<=\$\$)(?={_NEXT}\$\$)"
+    rf"|(?<=[\w)}}]\$)(?={_NEXT}\$[\d\\({{])"
+)
+"""Places between two formulas of a line: what ends one and what begins the next are no terms of one expression."""
+_ALIGNMENT = re.compile(r"&(?==)|\\(?:begin|end)\{\w+\*?\}")
 _ANNOTATION = re.compile(r"<<([^<>\n]*)>>")
 _CLAUSE_ENDS = re.compile(r"[.;:,!?](?=\s|$)")
 _EMPHASIS = re.compile(r"(?<![\d)])(?<![\d)] )\*\*|\*\*(?! ?[\d(-])|__")
@@ -104,8 +112,9 @@ def equations(text: str) -> list[Equation]:
     lines += _ANNOTATION.sub("", text).splitlines()
     for line in lines:
         if "=" in line or "≈" in line or "\\approx" in line:
-            for clause in _CLAUSE_ENDS.split(_BULLET.sub("", _EMPHASIS.sub("", plain(line)))):
-                found += _in_clause(_tokens(clause))
+            for formula in _FORMULAS.split(_ALIGNMENT.sub("", line)):
+                for clause in _CLAUSE_ENDS.split(_BULLET.sub("", _EMPHASIS.sub("", plain(formula)))):
+                    found += _in_clause(_tokens(clause))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from intact.errors import ParameterError, ScorerError
+from intact.errors import ParameterError, SpentError
 from intact.exact import exp
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason.problem import Problem, State
@@ -47,7 +47,7 @@ def share(state: State, word: str, other: str) -> float:
 
     Raises
     ------
-    ScorerError
+    SpentError
         If nothing was written, because the question fills the context.
     ParameterError
         If the back end does not return the likeliest tokens.
@@ -55,7 +55,7 @@ def share(state: State, word: str, other: str) -> float:
     top = state.pieces[-1].top if state.pieces else ()
     if not top or not top[-1]:
         if state.why == "context":
-            raise ScorerError("a question about a text leaves no room in the context for a reply")
+            raise SpentError("a question about a text leaves no room in the context for a reply")
         raise ParameterError("the back end tells no log-probabilities of other tokens, which this scorer needs")
     mass = {word: 0.0, other: 0.0}
     for token, value in top[-1]:

@@ -28,7 +28,7 @@ import intact
 from intact.errors import NotInstalledError
 from intact.markup import verify_page
 from intact.serve import apis, methods
-from intact.serve.errors import ApiError, ErrorFormat, invalid
+from intact.serve.errors import ApiError, ErrorFormat, invalid, without_folder
 from intact.serve.forms import WARNING, FormRoute
 from intact.serve.metrics import AccessMiddleware
 from intact.serve.middleware import FormatMiddleware, HeadMiddleware, SecurityMiddleware
@@ -224,7 +224,8 @@ async def verification_page() -> Response:
     try:
         text = await asyncio.to_thread(_verification_page)
     except NotInstalledError as error:
-        raise ApiError(404, str(error), code="not_installed") from None
+        _LOG.error("/verify: %s", error)
+        raise ApiError(404, without_folder(error, verify_page.folder()), code="not_installed") from None
     # Its own policy is in its first lines; of that a browser takes no word on frames.
     headers = {"content-security-policy": "frame-ancestors 'none'", "cache-control": "no-cache"}
     return Response(text, media_type="text/html; charset=utf-8", headers=headers | verify_page.ISOLATION)

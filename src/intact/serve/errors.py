@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -79,6 +81,14 @@ OPENAI_ERRORS = ErrorFormat(lambda error: error.status, ApiError.as_dict)
 def ending() -> ApiError:
     """Return the error for work that the end of the server cuts off."""
     return ApiError(503, "the server is about to end", code="ending")
+
+
+def without_folder(message: object, folder: Path) -> str:
+    """Return a message with paths in a folder of this machine as they are below it: clients learn no folders."""
+    text = str(message)
+    for one in dict.fromkeys((folder, folder.absolute(), folder.resolve())):
+        text = text.replace(f"{one}{os.sep}", "").replace(str(one), "the folder") if str(one) != "." else text
+    return text
 
 
 def as_api_error(error: BaseException, fields: Sequence[str] = (), param: str | None = None) -> ApiError:

@@ -25,7 +25,7 @@ from intact.models.adapters import weights_file
 from intact.numerics import VERSION
 from intact.receipts.identity import digests_of
 from intact.serve.admission import AdmissionControl, full
-from intact.serve.errors import ApiError
+from intact.serve.errors import ApiError, without_folder
 from intact.serve.settings import ServerSettings
 from intact.suggest import unknown_name
 
@@ -392,6 +392,7 @@ def _load_errors(served: Served) -> Iterator[None]:
     try:
         yield
     except (IntactError, OSError, MemoryError) as error:
-        served.failure = message = f"the model {served.name} cannot be loaded: {error}"
+        message = f"the model {served.name} cannot be loaded: {error}"
         _LOG.error("%s", message)
-        raise ApiError(503, message, "model", "model_broken") from error
+        served.failure = without_folder(message, served.path.parent)
+        raise ApiError(503, served.failure, "model", "model_broken") from error

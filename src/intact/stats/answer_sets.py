@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from intact.errors import ParameterError
 from intact.exact import Number, written
 from intact.stats.batches import batch_quantile
-from intact.stats.intervals import clustered, wilson
+from intact.stats.intervals import AMOUNTS, clustered, wilson
 
 T = TypeVar("T", bound=Hashable)
 
@@ -69,8 +69,8 @@ class AnswerSets(NamedTuple):
         """Return the bounds of `size` over problems (Student's t); None if there are no two sets of different size."""
         if len(set(self.sizes)) < 2:
             return None
-        found = clustered(self.sizes, range(len(self.sizes)), level)
-        return max(0.0, found.low), found.high
+        found = clustered(self.sizes, range(len(self.sizes)), level, support=AMOUNTS)
+        return found.low, found.high
 
 
 def right_share(answers: Sequence[Hashable | None], right: Sequence[bool]) -> Fraction:

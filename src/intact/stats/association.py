@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from intact.errors import ParameterError
 from intact.stats.checks import Floats, finite
-from intact.stats.intervals import Interval, two_sided, wilson
+from intact.stats.intervals import ANY, DIFFERENCES, Interval, Support, two_sided, wilson
 from intact.stats.quantiles import student_quantile
 
 
@@ -83,11 +83,13 @@ def slope(
     return Slope(estimate, estimate - half, estimate + half, error, count, mixed)
 
 
-def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, level: float = 0.95) -> Interval:
+def ratio_of_sums(
+    numerators: ArrayLike, denominators: ArrayLike, level: float = 0.95, *, support: Support = ANY
+) -> Interval:
     """Return the ratio of two sums over problems, by linearisation: `SE^2 = G / (G - 1) sum (u - r v)^2 / (sum v)^2`.
 
     A share of samples where problems have different numbers of them, or of pairs of samples (Cochran 1977, section
-    6.4). Problems whose denominator is 0 are left out.
+    6.4). Problems whose denominator is 0 are left out. The interval is clipped to `support`, what is possible.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, level: float =
     rest = above - ratio * below
     error = float(np.sqrt(below.size / (below.size - 1) * (rest @ rest))) / float(below.sum())
     half = float(Fraction(student_quantile(two_sided(level), below.size - 1))) * error
-    return Interval(ratio, ratio - half, ratio + half)
+    return Interval(ratio, ratio - half, ratio + half).within(support)
 
 
 def share_of_samples(marked: ArrayLike, samples: ArrayLike, level: float = 0.95) -> Interval:
@@ -156,8 +158,7 @@ def cliffs_delta(values: ArrayLike, right: ArrayLike, clusters: Sequence[object]
         signs = np.sign(own[good][:, None] - own[~good][None, :])
         wins.append(float(signs.sum()))
         pairs.append(float(signs.size))
-    found = ratio_of_sums(wins, pairs, level)
-    return Interval(found.estimate, max(-1.0, found.low), min(1.0, found.high))
+    return ratio_of_sums(wins, pairs, level, support=DIFFERENCES)
 
 
 def _numbered(clusters: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

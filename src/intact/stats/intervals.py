@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,16 @@ from intact.exact import integers, root, written
 from intact.stats.checks import Floats, finite, inside, library, table
 from intact.stats.quantiles import normal_quantile, student_quantile
 
+Support: TypeAlias = tuple[float, float]
+"""The least and the largest value that a quantity can have."""
+ANY: Final[Support] = (-math.inf, math.inf)
+SHARES: Final[Support] = (0.0, 1.0)
+"""Shares, probabilities, their squared errors."""
+DIFFERENCES: Final[Support] = (-1.0, 1.0)
+"""Differences of shares."""
+AMOUNTS: Final[Support] = (0.0, math.inf)
+"""Quantities that are not negative: tokens, seconds, divergences."""
+
 
 class Interval(NamedTuple):
     """An estimate and the bounds of its interval."""
@@ -26,6 +36,11 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
+
+    def within(self, support: Support) -> Interval:
+        """Return the interval, clipped to what is possible."""
+        least, largest = support
+        return Interval(*(min(max(value, least), largest) for value in self))
 
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -133,7 +148,9 @@ class Clustered(NamedTuple):
     design_effect: float
 
 
-def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95) -> Clustered:
+def clustered(
+    values: ArrayLike, clusters: Sequence[object] | None = None, level: float = 0.95, *, support: Support = ANY
+) -> Clustered:
     """Return the mean of values in clusters, such as samples of problems, with a cluster-robust standard error.
 
     `SE^2 = G / (G - 1) sum_g (sum_{i in g} (x_i - mean))^2 / N^2` over G clusters and N values, with Student's
@@ -146,6 +163,8 @@ def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level
         Problems x samples, or a list, with `clusters`.
     clusters : sequence, optional
         The problem, or prompt, that each value belongs to.
+    support : tuple of float
+        The least and the largest value that is possible; the interval is clipped to it.
 
     Raises
     ------
@@ -174,5 +193,5 @@ def clustered(values: ArrayLike, clusters: Sequence[object] | None = None, level
     squares = count * sum(term * term for term in terms) - whole * whole
     effect = float(variance / Fraction(squares, (count - 1) * (count * unit) ** 2)) if squares else math.nan
     half = quantile * root(variance)
-    bounds = float(mean - half), float(mean + half)
-    return Clustered(float(mean), *bounds, float(root(variance)), len(sums), effect)
+    found = Interval(float(mean), float(mean - half), float(mean + half)).within(support)
+    return Clustered(*found, float(root(variance)), len(sums), effect)

@@ -25,12 +25,15 @@ class GSM8KNumbers(ErrorKinds):
 
     Level 0 has the data's numbers. At level 1 to 6 numbers that a step divides by are from 2 to 9, and all others have
     up to level + 1 digits (level 1: from 2 to 99; level 2: 100 to 999; and so on). Results of steps are above 0, and
-    whole where the data's are. The problems are the same at every level of a seed: those whose solution is a program
+    whole where the data's are. So the set measures whether a model carries a plan through with longer numbers in sums,
+    differences and products. It does not measure long division, nor whether numbers are plausible: a hen may lay 98,324
+    eggs a day. The problems are the same at every level of a seed: those whose solution is a program
     (`intact.tasks.annotated`) and that have numbers of all levels.
     """
 
     name = "gsm8k_numbers"
-    line = "problems of gsm8k with numbers of any size (level 0 to 6); logical and arithmetic errors told apart"
+    version = 2
+    line = "gsm8k with longer numbers, divisors but 2 to 9 (level 0 to 6); logical and arithmetic errors told apart"
     source = GSM8K.source
     licence = GSM8K.licence
     files = GSM8K.files

@@ -13,13 +13,14 @@ from typing import ClassVar, NamedTuple
 
 from intact.errors import ParameterError
 from intact.score import numbers
-from intact.score.equations import equations, evaluate
+from intact.score.equations import Equation, equations, evaluate
 from intact.tasks.generated import Draws, Generated
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item
 
 LEVELS = 6
 _SENTENCE = re.compile(r"(?<=[.;!?])\s+|\n+")
+_COUNTING = re.compile(r"^[ \t#*]*(\d+)[.):]+(?=\s)|\b[Ss]tep\s+(\d+)\b", re.MULTILINE)
 _CHAIN = 64
 """Wrong equations of a text that are put right, at most."""
 
@@ -93,7 +94,7 @@ class ErrorKinds(Numeric):
         """Return the kind of error that a text makes."""
         if self.correct(item, self.read(text)):
             return {"arithmetic_error": 0.0, "logical_error": 0.0}
-        arithmetic = self.correct(item, self.read(put_right(text)))
+        arithmetic = self.correct(item, self.read(put_right(text, item.question)))
         return {"arithmetic_error": float(arithmetic), "logical_error": float(not arithmetic)}
 
 
@@ -101,6 +102,7 @@ class GSMRanges(Generated, ErrorKinds):
     """After Shrestha et al. 2025, arXiv 2502.08680, with stories of our own. Level 1 has numbers below 100."""
 
     name = "gsm_ranges"
+    version = 2
     line = "word problems with numbers of any size (level 1 to 6); logical and arithmetic errors told apart"
 
     def __init__(self, *, level: int = 1, seed: int = 0, size: int = 100) -> None:
@@ -122,21 +124,25 @@ class GSMRanges(Generated, ErrorKinds):
         return Item(f"{self.level}-{self.seed}-{index}", template.story.format(**values), answer, {"level": self.level})
 
 
-def put_right(text: str) -> str:
+def put_right(text: str, question: str = "") -> str:
     """Return a text with the first of its wrong equations computed again, and so on with what follows from it.
 
-    A wrong result is replaced wherever it stands from there on.
+    A wrong result is replaced wherever it stands from there on, but for what does not follow from it: numbers that the
+    question gives, numbers of steps and lists, and all from where another equation comes to the same number rightly.
 
     >>> put_right("3 * 4 = 13 eggs. 13 + 2 = 15. The answer is 15.")
     '3 * 4 = 12 eggs. 12 + 2 = 14. The answer is 14.'
+    >>> put_right("3 * 4 = 15. He has 15 hats.", "He has 15 hats and 3 bags of 4 caps.")
+    '3 * 4 = 12. He has 15 hats.'
     """
-    done = 0
+    given, done = {one.value for one in numbers.numerals(question)}, 0
     for _ in range(_CHAIN):
         for start, end in _sentences(text, done):
             wrong = next((one for one in equations(text[start:end]) if not one.holds), None)
             if wrong is not None:
                 cut = _after_equals(text, start, end, wrong.right)
-                text = text[:cut] + _replaced(text[cut:], wrong.right, wrong.left)
+                until = _found_again(text, end, wrong.right)
+                text = _replaced(text, (cut, until), wrong, once=wrong.right in given)
                 done = start
                 break
         else:
@@ -159,15 +165,31 @@ def _after_equals(text: str, start: int, end: int, right: Fraction) -> int:
     return end
 
 
-def _replaced(text: str, old: Fraction, new: Fraction) -> str:
-    """Return a text with one number in place of another."""
+def _found_again(text: str, start: int, value: Fraction) -> int:
+    """Return the place from which on a number comes of an equation that holds without it; the end if there is none."""
+    for begin, end in _sentences(text, start):
+        if any(one.holds and one.right == value for one in equations(text[begin:end])):
+            before = text[begin:end].partition("=")[0]
+            if all(one.value != value for one in numbers.numerals(before)):
+                return begin
+    return len(text)
+
+
+def _replaced(text: str, part: tuple[int, int], wrong: Equation, once: bool) -> str:
+    """Return a text with a wrong equation's result put right in a part, the first time alone or wherever it stands.
+
+    Numbers that count steps or items of a list stay.
+    """
+    counting = {match.start(match.lastindex or 0) for match in _COUNTING.finditer(text)}
     parts, place = [], 0
     for found in numbers.numerals(text):
-        if found.value == old:
+        if found.value == wrong.right and part[0] <= found.start < part[1] and found.start not in counting:
             number = text[found.start : found.end]
             lead = number[: len(number) - len(number.lstrip("$€£ "))]
-            parts += [text[place : found.start], lead, numbers.canonical(new)]
+            parts += [text[place : found.start], lead, numbers.canonical(wrong.left)]
             place = found.end
+            if once:
+                break
     return "".join([*parts, text[place:]])
 
 

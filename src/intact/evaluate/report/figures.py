@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from intact.markup.render import visible
 from intact.packages import missing
 from intact.stats.checks import Floats, library
 
@@ -32,12 +33,15 @@ class PlotLine(NamedTuple):
 
 
 def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) -> str:
-    """Return a picture of matplotlib, with the same bytes each time; an empty text if matplotlib is not installed."""
+    """Return a picture of matplotlib, with the same bytes each time; an empty text if matplotlib is not installed.
+
+    Characters that no file of XML may hold become U+FFFD.
+    """
     if missing("matplotlib"):
         return ""
     mpl, kind = library("matplotlib"), library("matplotlib.figure").Figure
     style: dict[Any, Any] = {
-        "svg.hashsalt": name,
+        "svg.hashsalt": visible(name),
         "svg.fonttype": "none",
         "text.parse_math": False,  # names of files and models may hold dollar signs
         "font.family": "sans-serif",
@@ -50,7 +54,7 @@ def _draw(name: str, paint: Callable[[Any, Any], None], height: float = HEIGHT) 
         paint(figure, figure.subplots())
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
+    text = visible(out.getvalue())
     return text[text.index("<svg") :]
 
 
@@ -89,9 +93,9 @@ def curves(name: str, lines: Sequence[PlotLine], x: str, y: str) -> str:
                 style["linestyle"] = "none"
             if len(line.low):
                 bounds = [np.subtract(line.y, line.low).clip(0), np.subtract(line.high, line.y).clip(0)]
-                axes.errorbar(line.x, line.y, bounds, capsize=2.5, label=line.name, **style)
+                axes.errorbar(line.x, line.y, bounds, capsize=2.5, label=visible(line.name), **style)
             else:
-                axes.plot(line.x, line.y, label=line.name, **style)
+                axes.plot(line.x, line.y, label=visible(line.name), **style)
         axes.set(xscale="log", xlabel=x, ylabel=y, ylim=(0, 1.02))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
         if max(max(line.x) for line in lines) < 10 * min(min(line.x) for line in lines):  # few powers of ten, or none
@@ -106,11 +110,11 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
 
     def paint(_: Any, axes: Any) -> None:
         middle = np.log([tokens for tokens, *_ in points.values()]).mean()
-        for number, (label, (tokens, accuracy, low, high)) in enumerate(points.items()):
+        for number, (key, (tokens, accuracy, low, high)) in enumerate(points.items()):
             left = np.log(tokens) <= middle  # names lean towards the middle, alternately above and below
             offset, side = (6 if left else -6, -11 if number % 2 else 5), "left" if left else "right"
             bounds = np.clip([[accuracy - low], [high - accuracy]], 0, None)
-            face = "black" if label in kept else "white"
+            face = "black" if key in kept else "white"
             axes.errorbar(
                 [tokens],
                 [accuracy],
@@ -121,7 +125,9 @@ def frontier(name: str, points: Mapping[str, tuple[float, float, float, float]],
                 capsize=2.5,
                 elinewidth=0.8,
             )
-            axes.annotate(label, (tokens, accuracy), xytext=offset, ha=side, textcoords="offset points", fontsize=8)
+            axes.annotate(
+                visible(key), (tokens, accuracy), xytext=offset, ha=side, textcoords="offset points", fontsize=8
+            )
         best = [points[label] for label in kept]
         axes.plot([one[0] for one in best], [one[1] for one in best], color="black", linewidth=1, linestyle="--")
         axes.set(xscale="log", xlabel="tokens a problem", ylabel="accuracy")
@@ -182,7 +188,7 @@ def reliability(name: str, bins: Mapping[str, Sequence[tuple[float, float, int]]
             style, (x, y, counts) = _style(number), zip(*points, strict=True)
             axes.plot(x, y, linestyle=style["linestyle"], color=style["color"], linewidth=1)
             sizes = [12 + 6 * count**0.5 * 2 for count in counts]
-            axes.scatter(x, y, sizes, color=style["color"], marker=style["marker"], label=label)
+            axes.scatter(x, y, sizes, color=style["color"], marker=style["marker"], label=visible(label))
         axes.set(xlabel="confidence", ylabel="right", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes.xaxis.set_major_formatter(_percent)
         _finish(axes, figure)
@@ -197,7 +203,7 @@ def heat(name: str, rows: Sequence[str], shares: Sequence[Sequence[float]]) -> s
 
     def paint(_: Any, axes: Any) -> None:
         axes.pcolormesh(grid[::-1], cmap="Greys", vmin=0, vmax=1, edgecolors="#bbbbbb", linewidth=0.4)
-        axes.set_yticks([i + 0.5 for i in range(len(rows))], rows[::-1])
+        axes.set_yticks([i + 0.5 for i in range(len(rows))], [visible(row) for row in rows[::-1]])
         axes.set_xlabel(f"{grid.shape[1]} problems, those solved most first")
         axes.set_xticks([])
 

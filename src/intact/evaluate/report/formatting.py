@@ -16,12 +16,12 @@ def settled(value: float) -> float:
 
 def percent(value: float) -> str:
     """Format a share as a percentage."""
-    return f"{settled(value):.1%}"
+    return f"{settled(value):z.1%}"
 
 
 def points(difference: float) -> str:
     """Format a difference of shares in percentage points."""
-    return f"{settled(100 * settled(difference)):+.1f}"
+    return f"{settled(100 * settled(difference)):+z.1f}"
 
 
 def bounds(low: float | None, high: float | None, form: Callable[[float], str] = percent) -> str:

@@ -88,6 +88,9 @@ class SweepTrial(NamedTuple):
 def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
     """Return the space of texts ``NAME=V1,V2``, or that of one text ``FILE.toml``.
 
+    Values of a parameter that is itself a list, such as archon's layers, are separated by semicolons:
+    ``layers=generate 4, fuse 1; generate 8, fuse 1``.
+
     Raises
     ------
     ParameterError
@@ -100,16 +103,27 @@ def parse_axes(texts: Iterable[str]) -> tuple[Axes, ...]:
         if len(given) > 1:
             raise ParameterError("--space takes one FILE.toml, or axes NAME=V1,V2, and not both")
         return read_space(Path(given[0]))
-    axes: dict[str, Sequence[str]] = {}
+    values: dict[str, str] = {}
     for text in given:
-        name, equals, values = text.partition("=")
-        found = [value.strip() for value in values.split(",")]
-        if not equals or not name.strip() or not all(found):
+        axis, equals, after = text.partition("=")
+        if not equals or not axis.strip():
             raise ParameterError(f"--space takes NAME=V1,V2 or FILE.toml, got {text!r:.80}")
-        if name.strip() in axes:
-            raise ParameterError(f"--space: {name.strip()} is given twice")
-        axes[name.strip()] = found
+        if axis.strip() in values:
+            raise ParameterError(f"--space: {axis.strip()} is given twice")
+        values[axis.strip()] = after
+    listed = _listed(name.strip() for name in values.get("method", "").split(",") if name.strip())
+    axes = {
+        axis: [value.strip() for value in after.split(";" if axis in listed else ",")] for axis, after in values.items()
+    }
+    for axis, found in axes.items():
+        if not all(found):
+            raise ParameterError(f"--space takes NAME=V1,V2 or FILE.toml, got {f'{axis}={values[axis]}'!r:.80}")
     return (axes,)
+
+
+def _listed(methods: Iterable[str]) -> set[str]:
+    """Return the names of those parameters of methods whose values are lists, with commas in them."""
+    return {one.name for name in methods if name for one in find(name).parameters if one.listed}
 
 
 def read_space(file: Path) -> tuple[Axes, ...]:
@@ -153,11 +167,16 @@ def parse_trial(text: str) -> SweepTrial:
     """
     method, _, rest = text.partition(":")
     axes: dict[str, Sequence[str]] = {"method": [method]}
+    listed, name = _listed([method]), ""
     for part in filter(None, rest.split(",")):
-        name, equals, value = part.partition("=")
-        if not equals:
+        before, equals, value = part.partition("=")
+        if equals:
+            name = before.strip()
+            axes[name] = [value.strip()]
+        elif name in listed:
+            axes[name] = [f"{axes[name][0]}, {part.strip()}"]
+        else:
             raise ParameterError(f"a setting is METHOD:NAME=VALUE,..., got {text!r:.80}")
-        axes[name.strip()] = [value.strip()]
     (trial,) = expand([axes])
     return trial
 

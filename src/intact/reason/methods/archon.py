@@ -11,9 +11,10 @@ from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.comparing import demand, numbered
-from intact.reason.limits import Filled, ToolName, model_names, together
+from intact.reason.limits import Parts, ToolName, model_names, together
 from intact.reason.methods.generative_verifier import DEMAND, VERIFY, verdict
 from intact.reason.methods.mixture_of_agents import AGGREGATE
+from intact.reason.problem import SPENT
 from intact.reason.prompting import as_reply, make_prompt, whole
 from intact.reason.tool import LONGEST_INPUT, ToolResult
 
@@ -102,8 +103,8 @@ class Candidates:
 def _critique(now: Candidates, size: int) -> Part[None]:
     prompts = [one.ask(make_prompt(now.problem, CRITIQUE, answer=one.text)) for one in now.texts]
     replies = yield [Extend(prompt) for prompt in prompts]
-    if any(reply.why == "budget" for reply in replies):
-        raise SpentError("the budget does not pay for all critiques")
+    if any(reply.why in SPENT for reply in replies):
+        raise SpentError("the budget or the context has no room for all critiques")
     now.critiques = [reply.text.strip() for reply in replies]
 
 
@@ -131,8 +132,8 @@ def _fuse(now: Candidates, size: int) -> Part[None]:
 def _write_tests(now: Candidates, size: int) -> Part[None]:
     number = size or WRITTEN_TESTS
     reply = yield Extend(now.problem.ask(make_prompt(now.problem, TESTS, number=str(number))))
-    if reply.why == "budget":
-        raise SpentError("the budget does not pay for unit tests")
+    if reply.why in SPENT:
+        raise SpentError("the budget or the context has no room for unit tests")
     now.tests = read_tests(reply.text)[:number]
 
 
@@ -204,12 +205,22 @@ def read_layers(text: str) -> list[Layer]:
     return layers
 
 
-@method("Saad-Falcon et al. 2024, arXiv 2409.15254", group="plans, roles and layers of models", temperature=0.7)
+def _check_layers(*, layers: str, tool: str) -> None:
+    if any(layer.kind == "run" for layer in read_layers(layers)) and tool != "python":
+        raise ParameterError("a layer run needs a tool that runs programs: tool=python")
+
+
+@method(
+    "Saad-Falcon et al. 2024, arXiv 2409.15254",
+    group="plans, roles and layers of models",
+    checks=(_check_layers,),
+    temperature=0.7,
+)
 def archon(
     problem: Problem,
     *,
-    layers: Filled = "generate 4, critique, rank 2, fuse 1",
-    models: str = "",
+    layers: Parts = "generate 4, critique, rank 2, fuse 1",
+    models: Parts = "",
     tool: ToolName = "",
 ) -> Steps:
     """Send texts through layers that write, criticise, rank, verify, test and fuse them, and vote on what is left.
@@ -224,8 +235,6 @@ def archon(
         The tool that runs unit tests in a layer run: python.
     """
     first, *rest = read_layers(layers)
-    if tool != "python" and any(layer.kind == "run" for layer in rest):
-        raise ParameterError("a layer run needs a tool that runs programs: tool=python")
     names = model_names(models)
     texts = yield [Extend(problem.start, model=names[i % len(names)]) for i in range(first.size)]
     now = Candidates(problem, names, texts, tool)

@@ -15,8 +15,14 @@ from intact.reason.searching import search
 from intact.reason.stepwise import FinalRule, until_spent
 
 
+def check_width(*, n: int, width: int) -> None:
+    """Raise ParameterError unless a whole number of texts has `width` continuations each."""
+    if n % width:
+        raise ParameterError(f"n must be a multiple of the width, got n = {n} and width = {width}")
+
+
 @composed("start (expand sample cut)* cut (choose|vote)")
-@method("Snell et al. 2024, arXiv 2408.03314", group="search step by step", temperature=0.8)
+@method("Snell et al. 2024, arXiv 2408.03314", group="search step by step", checks=(check_width,), temperature=0.8)
 def beam_search(
     problem: Problem,
     *,
@@ -50,7 +56,6 @@ def beam_search(
     final : str
         How ended texts make the answer: best, weighted or majority.
     """
-    check(n, width)
 
     def keep(going: Sequence[Trajectory], left: int) -> list[int]:
         texts = [text.state.text for text in going] if unique else None
@@ -65,6 +70,7 @@ def beam_search(
 @method(
     "Beeching, Tunstall & Rush 2024, Scaling test-time compute with open models",
     group="search step by step",
+    checks=(check_width,),
     temperature=0.8,
 )
 def dvts(
@@ -97,7 +103,6 @@ def dvts(
     final : str
         How the trees' texts make the answer: best, weighted or majority.
     """
-    check(n, width)
     texts, step = start(Trajectory.begin(problem.start, 0.0), n // width), next_step(scorer, delimiter, lookahead)
     with until_spent() as spent:
         for _ in range(steps):
@@ -111,9 +116,3 @@ def dvts(
 def dealt(going: Sequence[Trajectory], left: int) -> list[int]:
     """Deal out places among texts in turn, the first text first."""
     return [i % len(going) for i in range(left)]
-
-
-def check(n: int, width: int) -> None:
-    """Raise ParameterError unless a whole number of texts has `width` continuations each."""
-    if width < 1 or n < width or n % width:
-        raise ParameterError(f"n must be a multiple of the width, got n = {n} and width = {width}")

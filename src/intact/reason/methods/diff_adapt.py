@@ -31,7 +31,12 @@ def difficulty(hope: float, uncertainty: float, *, alpha: float, beta: float, ga
     return "hard" if hope < gamma else "easy"
 
 
-@method("Liu et al. 2025, arXiv 2510.19669", group="samples and a vote", temperature=0.8)
+def _check_scores(*, alpha: float, gamma: float) -> None:
+    if gamma > alpha:
+        raise ParameterError(f"gamma must be at most alpha, which is {alpha}, got {gamma}")
+
+
+@method("Liu et al. 2025, arXiv 2510.19669", group="samples and a vote", checks=(_check_scores,), temperature=0.8)
 def diff_adapt(
     problem: Problem,
     *,
@@ -66,8 +71,6 @@ def diff_adapt(
     max_tokens : int
         Tokens of a text at most: of those a normal question has all, an easy one 40 per cent, a hard one 50.
     """
-    if gamma > alpha:
-        raise ParameterError(f"gamma must be at most alpha, which is {alpha}, got {gamma}")
     texts, details = [], dict[str, Any]()
     with until_spent() as spent:
         begun = yield Extend(problem.start, max_tokens=tokens, temperature=0.0, top_logprobs=top)

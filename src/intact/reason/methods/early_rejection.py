@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from intact.errors import ParameterError, SpentError
+from intact.errors import SpentError
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import pick
 from intact.reason.limits import Count, Filled, ScorerName
+from intact.reason.methods.beam_search import check_width
 from intact.reason.populations.beam import keep_best
 from intact.reason.stepwise import or_spent, until_spent
 
 
-@method("Cheshmi et al. 2025, arXiv 2508.01969", group="search step by step", temperature=0.8)
+@method("Cheshmi et al. 2025, arXiv 2508.01969", group="search step by step", checks=(check_width,), temperature=0.8)
 def early_rejection(
     problem: Problem,
     *,
@@ -38,8 +39,6 @@ def early_rejection(
     delimiter : str
         What ends a step.
     """
-    if n % width:
-        raise ParameterError(f"n must be a multiple of width, got {n} and {width}")
     beams: list[State] = [problem.start] * n
     ended: list[tuple[State, float]] = []
     alive: list[tuple[State, float]] = []

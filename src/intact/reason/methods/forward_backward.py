@@ -12,6 +12,7 @@ from intact.exact import power
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elected, vote
 from intact.reason.limits import Count, Natural, Share, together
+from intact.reason.problem import SPENT
 from intact.reason.prompting import LONGEST, make_prompt, question, read_value
 
 BACKWARD = """\
@@ -85,7 +86,7 @@ def forward_backward(
             written = yield [Extend(state) for _, _, state in prompts]
         except SpentError:
             written = []
-        if written and all(state.why != "budget" for state in written):  # otherwise the forward vote decides
+        if written and all(state.why not in SPENT for state in written):  # otherwise the forward vote decides
             for (answer, number, _), state in zip(prompts, written, strict=True):
                 hits[answer] += problem.answer(state) == number
     forth, back = sum(counts[answer] for answer in likely), sum(hits.values()) + SMOOTHING * len(likely)

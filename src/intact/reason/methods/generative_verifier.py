@@ -9,7 +9,7 @@ from intact.exact import mean
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import elect, pick
 from intact.reason.limits import Count, ModelName, together
-from intact.reason.problem import path
+from intact.reason.problem import SPENT, path
 from intact.reason.prompting import make_prompt
 
 VERIFY = """\
@@ -39,11 +39,16 @@ def _ruling(verification: State) -> float | None:
     return None if verification.why == "error" else verdict(verification.text)
 
 
+def _check_number(*, n: int, checks: int) -> None:
+    together(n * checks, "n and checks")
+
+
 @method(
     "Zhang et al. 2024, arXiv 2408.15240 (GenRM); Singhi et al. 2025, arXiv 2504.01005 (prompted verifiers)",
     version=2,
     group="samples, chosen by a scorer",
     independent=True,
+    checks=(_check_number,),
     temperature=0.7,
 )
 def generative_verifier(
@@ -70,12 +75,11 @@ def generative_verifier(
     verify : str
         How a verdict is asked for, with {question} and {answer}; it ends in "Verdict: Yes" or "Verdict: No".
     """
-    together(n * checks, "n and checks")
     solutions = yield [Extend(problem.start)] * n
     prompts = [solution.ask(make_prompt(problem, verify, answer=solution.text)) for solution in solutions]
     try:
         verifications = yield [Extend(one, model=verifier) for one in prompts for _ in range(checks)]
-        silent = [i for i, one in enumerate(verifications) if _ruling(one) is None and one.why != "budget"]
+        silent = [i for i, one in enumerate(verifications) if _ruling(one) is None and one.why not in SPENT]
         completed = yield [
             Extend(verifications[i].append(DEMAND), max_tokens=4, temperature=0.0, model=verifier) for i in silent
         ]
@@ -83,7 +87,7 @@ def generative_verifier(
             verifications[i] = state
     except SpentError:
         verifications = []
-    if not verifications or any(one.why == "budget" for one in verifications):
+    if not verifications or any(one.why in SPENT for one in verifications):
         return elect(problem, solutions)  # who was verified less must not lose by that
     rulings = [[_ruling(one), one.length] for one in verifications]
     by_text = {path(solution.branch): rulings[i * checks : (i + 1) * checks] for i, solution in enumerate(solutions)}

@@ -147,10 +147,15 @@ def _test(written: list[State], examples: Examples, seconds: float) -> Part[list
     return found
 
 
+def _check_number(*, n: int, programs: int) -> None:
+    together(n * programs, "n and programs")
+
+
 @method(
     "Wang et al. 2023, arXiv 2309.05660 (Hypothesis Search)",
     group="programs, run in the sandbox",
     uses=("programs", "tool python"),
+    checks=(_check_number,),
     temperature=0.7,
 )
 def hypothesis_search(
@@ -183,7 +188,6 @@ def hypothesis_search(
     revise : str
         How one is asked for again, with {question}, {program} and {feedback}.
     """
-    together(n * programs, "n and programs")
     examples = Examples.of(question(problem))
     rules = yield [Extend(problem.ask(make_prompt(problem, propose)))] * n
     example = examples.pairs[0][0] if examples.pairs else "those of the question"

@@ -70,10 +70,15 @@ def judge_selection(
     return pick(problem, known, [float(named.count(i)) for i in range(len(known))], choices=named)
 
 
+def _check_pairs(*, most: int) -> None:
+    together(most * (most - 1), "the pairs of most answers")
+
+
 @method(
     "Zheng et al. 2023, arXiv 2306.05685 (both orders)",
     group="samples, chosen by a scorer",
     independent=True,
+    checks=(_check_pairs,),
     temperature=0.7,
 )
 def pairwise_selection(
@@ -95,7 +100,6 @@ def pairwise_selection(
     compare : str
         How a comparison is asked for, with {question} and {answers}.
     """
-    together(most * (most - 1), "the pairs of most answers")
     samples = yield [Extend(problem.start)] * n
     election = elect(problem, samples)
     names = list(election.votes)[:most]

@@ -8,10 +8,16 @@ from intact.reason.aggregate.votes import elect
 from intact.reason.limits import Count
 
 
+def _check_voters(*, n: int, k: int) -> None:
+    if k > n:
+        raise ParameterError(f"of {n} texts at most all may vote, got k = {k}")
+
+
 @method(
     "Agarwal, Sengupta & Chakraborty 2025, arXiv 2512.02008",
     group="races, and how long a text thinks",
     independent=True,
+    checks=(_check_voters,),
     temperature=0.7,
 )
 def last_finish(problem: Problem, *, n: Count = 8, k: Count = 1) -> Steps:
@@ -27,8 +33,6 @@ def last_finish(problem: Problem, *, n: Count = 8, k: Count = 1) -> Steps:
     k : int
         Texts that vote; 1 is the longest alone, n the majority vote.
     """
-    if k > n:
-        raise ParameterError(f"of {n} texts at most all may vote, got k = {k}")
     samples = yield [Extend(problem.start)] * n
     whole = [state for state in samples if state.complete and problem.answer(state) is not None]
     longest = sorted(whole or samples, key=lambda state: -state.length)[:k]

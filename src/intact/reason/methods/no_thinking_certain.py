@@ -6,9 +6,9 @@ from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.borda import borda_vote
 from intact.reason.aggregate.votes import elected
 from intact.reason.likeliest import certainty_of
-from intact.reason.limits import Count, Likeliest, within
+from intact.reason.limits import Count, Likeliest
 from intact.reason.methods.no_thinking import PREFILL
-from intact.reason.methods.self_certainty import MOST_VOCABULARY, Power
+from intact.reason.methods.self_certainty import Power, check_vocabulary
 
 
 @method(
@@ -16,6 +16,7 @@ from intact.reason.methods.self_certainty import MOST_VOCABULARY, Power
     version=2,
     group="samples and a vote",
     independent=True,
+    checks=(check_vocabulary,),
     temperature=0.6,
     top_p=0.95,
 )
@@ -43,7 +44,6 @@ def no_thinking_certain(
     prefill : str
         What the model's turn begins with; for a template that opens the thinking itself, leave out ``<think>``.
     """
-    within(top, MOST_VOCABULARY, vocabulary=vocabulary)
     samples = yield [Extend(problem.start.append(prefill), top_logprobs=top, spread=True)] * n
     answers = problem.answers(samples)
     certainties = [certainty_of(state, vocabulary) for state in samples]

@@ -94,9 +94,14 @@ def read_step(text: str) -> PatternStep:
     return PatternStep(next((name for name in PATTERNS if name in named), None), rest.strip())
 
 
+def _check_tool(*, tool: str) -> None:
+    one_of(["", *TOOLS], tool=tool)
+
+
 @method(
     "Wu et al. 2024, arXiv 2410.13639 (agent workflow)",
     group="plans, roles and layers of models",
+    checks=(_check_tool,),
     temperature=0.7,
 )
 def pattern_agent(
@@ -132,8 +137,6 @@ def pattern_agent(
     step : str
         How a step is asked for, with {domain}, {question}, {plan}, {solution}, {patterns}, {tool} and {finished}.
     """
-    if tool:
-        one_of(TOOLS, tool=tool)
     make = partial(make_prompt, problem, domain=DOMAINS[domain], finished=finished, tool=_offer(tool))
     make = partial(make, patterns="\n".join([f"- {name}: {words}" for name, words in PATTERNS.items()]))
     text, planned, taken, uses, cells = problem.start, "", list[PatternStep](), 0, list[str]()

@@ -49,7 +49,11 @@ def draw(key: int, weights: Sequence[float], n: int) -> list[int]:
     return drawn
 
 
-@method("Xu et al. 2025, arXiv 2503.13288", group="search step by step", temperature=0.6)
+def _check_number(*, k: int, width: int) -> None:
+    together(k * width, "k and width")
+
+
+@method("Xu et al. 2025, arXiv 2503.13288", group="search step by step", checks=(_check_number,), temperature=0.6)
 def phi_decoding(
     problem: Problem,
     *,
@@ -83,7 +87,6 @@ def phi_decoding(
     delimiter : str
         What ends a step.
     """
-    together(k * width, "k and width")
     texts, values, done = [problem.start] * width, [0.0] * width, 0
     foreseen: list[State] = []
     with until_spent() as spent:

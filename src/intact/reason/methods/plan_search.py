@@ -69,7 +69,16 @@ def _observe(problem: Problem, template: str, count: int, combine: int, levels: 
     return list(found)
 
 
-@method("Wang et al. 2024, arXiv 2409.03733", group="plans, roles and layers of models", temperature=0.8)
+def _check_number(*, observations: int, combine: int, levels: int) -> None:
+    together(len(subsets([""] * observations, combine)) ** (levels - 1), "combinations of observations at all levels")
+
+
+@method(
+    "Wang et al. 2024, arXiv 2409.03733",
+    group="plans, roles and layers of models",
+    checks=(_check_number,),
+    temperature=0.8,
+)
 def plan_search(
     problem: Problem,
     *,
@@ -106,7 +115,6 @@ def plan_search(
     solve : str
         How a solution is asked for, with {question} and {plan}.
     """
-    together(len(subsets([""] * observations, combine)) ** (levels - 1), "combinations of observations at all levels")
     combos = yield from _observe(problem, observe, observations, combine, levels)
     places = uniforms(problem.key("shuffle"), len(combos))
     drawn = sorted(range(len(combos)), key=places.__getitem__)[:n]

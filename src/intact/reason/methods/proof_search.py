@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Final
 
 from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.interpreting import FENCE
-from intact.reason.limits import Count, one_of
+from intact.reason.limits import CommaList, Count, one_of
 from intact.reason.proving import SUGGEST, Attempts, Claim, ProofSettings, Tried, block_of
 
 DEFAULTS: Final = ProofSettings(seconds=30.0)
@@ -74,7 +73,7 @@ def proof_search(
     n: Count = 8,
     steps: Count = 32,
     tokens: Count = 64,
-    perspectives: Annotated[str, partial(_are_perspectives)] = "likely",
+    perspectives: Annotated[str, _are_perspectives, CommaList()] = "likely",
     claimed: ProofSettings = DEFAULTS,
     suggest: str = SUGGEST,
 ) -> Steps:

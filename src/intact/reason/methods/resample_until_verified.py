@@ -8,14 +8,25 @@ from typing import Annotated, TypeAlias
 from intact.reason import Answer, Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.attempts import best_number, chance_right, check_of, read_kinds
 from intact.reason.aggregate.votes import pick
-from intact.reason.limits import Amount, Share, WeightScorer, within
+from intact.reason.limits import Amount, Parts, Share, WeightScorer, within
 from intact.reason.stepwise import or_spent, until_spent
 
 Attempts: TypeAlias = Annotated[int, partial(within, 1, 1024)]
 """Chances are exact: so many digits have they."""
 
 
-@method("Stroebl et al. 2024, arXiv 2411.17501", group="samples, chosen by a scorer", temperature=0.8)
+def _check_rates(*, rates: str, completeness: float, soundness: float) -> None:
+    if rates.strip():
+        read_kinds(rates)
+        check_of(completeness, soundness)
+
+
+@method(
+    "Stroebl et al. 2024, arXiv 2411.17501",
+    group="samples, chosen by a scorer",
+    checks=(_check_rates,),
+    temperature=0.8,
+)
 def resample_until_verified(
     problem: Problem,
     *,
@@ -23,7 +34,7 @@ def resample_until_verified(
     scorer: WeightScorer = "likelihood",
     threshold: Amount = 0.5,
     abstain: bool = False,
-    rates: str = "",
+    rates: Parts = "",
     completeness: Share = 1.0,
     soundness: Share = 1.0,
     fluke: Amount = 0.0,

@@ -17,8 +17,20 @@ Power: TypeAlias = Annotated[float, partial(within, 0, 50)]
 """Votes are exact powers of ranks: beyond, they would fit no float."""
 
 
+def check_vocabulary(*, top: int, vocabulary: int) -> None:
+    """Raise ParameterError unless a vocabulary has as many tokens as are reported, and fewer than 2^31."""
+    within(top, MOST_VOCABULARY, vocabulary=vocabulary)
+
+
 @composed("start sample reweigh vote")
-@method("Kang et al. 2025, arXiv 2502.18581", version=2, group="samples and a vote", independent=True, temperature=0.7)
+@method(
+    "Kang et al. 2025, arXiv 2502.18581",
+    version=2,
+    group="samples and a vote",
+    independent=True,
+    checks=(check_vocabulary,),
+    temperature=0.7,
+)
 def self_certainty(
     problem: Problem, *, n: Count = 16, p: Power = 0.5, top: Likeliest = 20, vocabulary: Count = 100_000
 ) -> Steps:
@@ -35,7 +47,6 @@ def self_certainty(
     vocabulary : int
         Tokens of an endpoint's model, among which the rest of the probability is spread evenly.
     """
-    within(top, MOST_VOCABULARY, vocabulary=vocabulary)
     texts = yield from sample(start(problem.start, n), partial(write, top_logprobs=top, spread=True))
     certainties = [certainty_of(state, vocabulary) for state in texts]
     votes = borda_weights(problem.answers(texts.values), certainties, p)

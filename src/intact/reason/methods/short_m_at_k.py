@@ -10,8 +10,6 @@ from intact.reason.limits import Count
 
 def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
     """The winners, the first first: texts that have finished thinking, and have answered since."""
-    if not 1 <= m <= k:
-        raise ParameterError(f"of {k} texts, from 1 to all may win, got m = {m}")
     raced = yield Race([Extend(problem.start, stop=(end,) if end else ())] * k, m)
     winners = [raced.states[i] for i in raced.winners] or list(raced.states)
     thinking = [state for state in winners if end and state.why == "stop"]
@@ -19,7 +17,17 @@ def _race(problem: Problem, k: int, m: int, end: str) -> Part[list[State]]:
     return [next(answered) if state in thinking else state for state in winners]
 
 
-@method("Hassid et al. 2025, arXiv 2505.17813", group="races, and how long a text thinks", temperature=0.7)
+def _check_winners(*, k: int, m: int) -> None:
+    if m > k:
+        raise ParameterError(f"of {k} texts, from 1 to all may win, got m = {m}")
+
+
+@method(
+    "Hassid et al. 2025, arXiv 2505.17813",
+    group="races, and how long a text thinks",
+    checks=(_check_winners,),
+    temperature=0.7,
+)
 def short_m_at_k(problem: Problem, *, k: Count = 8, m: Count = 3, end: str = "") -> Steps:
     """Start k texts, stop when m have finished, and give the majority among these.
 

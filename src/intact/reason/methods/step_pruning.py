@@ -12,7 +12,7 @@ from intact.reason.aggregate.votes import elect
 from intact.reason.forcing import force
 from intact.reason.likeliest import check_likeliest
 from intact.reason.limits import Count, Filled, Share
-from intact.reason.methods.text_selectors import marker_pattern
+from intact.reason.methods.text_selectors import Markers, marker_pattern
 from intact.reason.prompting import whole
 from intact.reason.stepwise import or_spent, until_spent
 
@@ -75,7 +75,7 @@ def step_pruning(
     *,
     n: Count = 4,
     share: Share = 0.3,
-    markers: str = MARKERS,
+    markers: Markers = MARKERS,
     cue: Filled = "The answer is ",
     delimiter: Filled = "\n",
 ) -> Steps:

@@ -12,7 +12,7 @@ from intact.exact import power
 from intact.reason import Extend, Problem, Steps, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.composing import composed, vote, write
-from intact.reason.limits import Count, Share, within
+from intact.reason.limits import CommaList, Count, Share, within
 from intact.reason.populations.transformers import sample, start, weigh
 
 MARKERS = "perhaps, maybe, wait, hmm, let me check, not sure, alternatively"
@@ -40,6 +40,14 @@ def marker_pattern(markers: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE)
 
 
+def _name_words(**values: str) -> None:
+    for text in values.values():
+        marker_pattern(text)
+
+
+Markers: TypeAlias = Annotated[str, _name_words, CommaList()]
+
+
 @composed("start sample weigh vote", "measure")
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
 def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) -> Steps:
@@ -58,7 +66,7 @@ def length_vote(problem: Problem, *, n: Count = 16, exponent: Exponent = 1.0) ->
 
 
 @method("Wang et al. 2025, arXiv 2504.14047", group="samples and a vote", independent=True, temperature=0.7)
-def marker_vote(problem: Problem, *, n: Count = 16, share: Share = 0.5, markers: str = MARKERS) -> Steps:
+def marker_vote(problem: Problem, *, n: Count = 16, share: Share = 0.5, markers: Markers = MARKERS) -> Steps:
     """Sample n texts, and take the majority among those with the fewest words of doubt.
 
     Parameters

@@ -14,6 +14,7 @@ from intact.reason.aggregate.votes import pick
 from intact.reason.comparing import choose, numbered
 from intact.reason.limits import Count, Filled, one_of, together
 from intact.reason.populations.beam import keep_best
+from intact.reason.problem import SPENT
 from intact.reason.prompting import make_prompt
 from intact.reason.stepwise import or_spent, until_spent
 
@@ -67,8 +68,8 @@ def _values(level: Thoughts) -> Part[list[float]]:
         level.texts[i].ask(make_prompt(level.problem, level.prompt, answer=level.texts[i].text)) for i in distinct
     ]
     judged = yield [Extend(prompt) for prompt in prompts for _ in range(level.checks)]
-    if any(one.why == "budget" for one in judged):
-        raise SpentError("the budget does not pay for all judgements")
+    if any(one.why in SPENT for one in judged):
+        raise SpentError("the budget or the context has no room for all judgements")
     worths = [0.0 if one.why == "error" else worth(one.text) for one in judged]
     result = [0.0] * len(level.texts)
     for place, i in enumerate(distinct):
@@ -86,7 +87,11 @@ def _votes(level: Thoughts) -> Part[list[float]]:
 JUDGES: dict[str, Callable[[Thoughts], Part[list[float]]]] = {"value": _values, "vote": _votes}
 
 
-@method("Yao et al. 2023, arXiv 2305.10601", group="search step by step", temperature=0.7)
+def _check_number(*, k: int, width: int, checks: int) -> None:
+    together(k * width * checks, "k, width and checks")
+
+
+@method("Yao et al. 2023, arXiv 2305.10601", group="search step by step", checks=(_check_number,), temperature=0.7)
 def tree_of_thoughts(
     problem: Problem,
     *,
@@ -120,7 +125,6 @@ def tree_of_thoughts(
     vote : str
         How a vote is asked for, with {question} and {answers}.
     """
-    together(k * width * checks, "k, width and checks")
     kept, worths = [problem.start], [0.0]
     levels = 0
     with until_spent() as spent:

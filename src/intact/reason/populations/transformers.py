@@ -12,7 +12,7 @@ import functools
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, TypeVar, cast
@@ -35,7 +35,9 @@ Kernel = Callable[[Sequence[X]], Part[Sequence[Y]]]
 """Draw one value after each of several, side by side; a generator, as it may have to ask a model."""
 
 
-def transformer(meaning: str, keeps: Keeps) -> Callable[[F], F]:
+def transformer(
+    meaning: str, keeps: Keeps, changed: Callable[[Mapping[str, Any]], tuple[str, Keeps] | None] = lambda options: None
+) -> Callable[[F], F]:
     """Make a transformer of a function from populations (its first arguments) to one, or of a generator of one.
 
     Parameters
@@ -44,27 +46,31 @@ def transformer(meaning: str, keeps: Keeps) -> Callable[[F], F]:
         The measure that the result stands for, where gamma is that of the argument.
     keeps : Keeps
         How the result stands for it.
+    changed : callable, optional
+        Of the keyword arguments of a call; returns the meaning and how the result stands for it where these make them
+        others, else None.
     """
 
     def decorate(function: F) -> F:
         law = Law(function.__name__, meaning, keeps)
 
-        def recorded(result: Weighted[Any], arguments: Iterable[Any]) -> Weighted[Any]:
+        def recorded(result: Weighted[Any], arguments: Iterable[Any], options: Mapping[str, Any]) -> Weighted[Any]:
             before = [one.history for one in arguments if isinstance(one, Weighted)]
-            return replace(result, history=(*sum(before, ()), law))
+            other = changed(options)
+            return replace(result, history=(*sum(before, ()), law if other is None else Law(law.name, *other)))
 
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
             def part(*args: Any, **options: Any) -> Part[Weighted[Any]]:
-                return recorded((yield from function(*args, **options)), args)
+                return recorded((yield from function(*args, **options)), args, options)
 
             part.law = law  # type: ignore[attr-defined]
             return cast(F, part)
 
         @functools.wraps(function)
         def whole(*args: Any, **options: Any) -> Weighted[Any]:
-            return recorded(function(*args, **options), args)
+            return recorded(function(*args, **options), args, options)
 
         whole.law = law  # type: ignore[attr-defined]
         return cast(F, whole)
@@ -138,7 +144,14 @@ def weigh(
     return replace(population, weights=tuple(weights))
 
 
-@transformer("gamma", "in expectation")
+def _resampled(options: Mapping[str, Any]) -> tuple[str, Keeps] | None:
+    """Return the law of `resample` where its options change it."""
+    if options.get("temperature", 1.0) != 1:
+        return "the particles with their weights to the power 1/temperature", "no"
+    return ("gamma, if each kept value was drawn by its weight", "in expectation") if options.get("kept") else None
+
+
+@transformer("gamma", "in expectation", _resampled)
 def resample(
     population: Weighted[X],
     key: Key,
@@ -159,7 +172,7 @@ def resample(
     scheme : str
         multinomial, stratified, systematic or residual: each expects ``n w_i / sum(w)`` children of particle i.
     temperature : float
-        Weights are raised to 1/temperature first, which only 1 leaves as they are.
+        Weights are raised to 1/temperature first, which changes the measure unless it is 1; the recorded law says so.
     kept : sequence of int
         Places that have one child each, before the n minus so many drawn ones: the conditional resampling of particle
         Gibbs, which keeps gamma only if the kept value was drawn by its weight.

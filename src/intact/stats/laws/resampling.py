@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from intact.errors import ParameterError
 from intact.stats.association import ratio_of_sums
 from intact.stats.checks import Floats, finite
-from intact.stats.intervals import Interval, wilson
+from intact.stats.intervals import SHARES, Interval, wilson
 from intact.stats.laws.verifier import Verifier, best_attempts, ceiling
 
 MOST = 100
@@ -131,4 +131,4 @@ def _wider(part: Floats, whole: Floats) -> Interval:
     """Return a share of samples with the wider of two intervals: Wilson's and that over problems."""
     share = ratio_of_sums(part, whole)
     low, high = wilson(int(part.sum()), int(whole.sum()))
-    return Interval(share.estimate, max(0.0, min(low, share.low)), min(1.0, max(high, share.high)))
+    return Interval(share.estimate, min(low, share.low), max(high, share.high)).within(SHARES)

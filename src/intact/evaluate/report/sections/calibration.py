@@ -19,7 +19,7 @@ from intact.evaluate.report.sections.base import (
     omission_notes,
 )
 from intact.stats.calibration import Bin, calibration_error, reliability, selective, selective_accuracy
-from intact.stats.intervals import Interval, clustered
+from intact.stats.intervals import SHARES, Interval, clustered
 
 
 class CalibrationFindings(NamedTuple):
@@ -45,7 +45,7 @@ def measure(arm: ReportArm) -> CalibrationFindings | Omission:
         return Omission("its method does not state the confidence of all answers")
     stated, right = [float(confidence) for confidence, _ in own], [correct for _, correct in own]
     misses = [confidence - correct for confidence, correct in zip(stated, right, strict=True)]
-    brier = clustered([miss * miss for miss in misses], [record.id for record in arm.records])
+    brier = clustered([miss * miss for miss in misses], [record.id for record in arm.records], support=SHARES)
     return CalibrationFindings(
         calibration_error(stated, right),
         Interval(brier.estimate, brier.low, brier.high),

@@ -30,7 +30,7 @@ from intact.reason.aggregate.mixture import Mixture, fit
 from intact.reason.aggregate.rpc import distinct_weights, inclusion_weights, probabilities, prune, seen_errors
 from intact.reason.aggregate.votes import vote
 from intact.stats.association import ratio_of_sums
-from intact.stats.intervals import Interval
+from intact.stats.intervals import DIFFERENCES, SHARES, Interval, Support
 from intact.stats.paired import McNemar, mcnemar
 
 _NEUTRAL = {
@@ -125,7 +125,7 @@ def measure(samples: Mapping[str, Sequence[ItemSample]], sampling: Mapping[str, 
         {
             name: ChooserErrors(
                 _mean(errors[name]),
-                _mean(np.subtract(errors[name], model).tolist()),
+                _mean(np.subtract(errors[name], model).tolist(), DIFFERENCES),
                 float(np.mean(verdicts)),
                 None if name == "vote" else mcnemar(verdicts, chosen["vote"]),
             )
@@ -211,8 +211,8 @@ def _right(answer: str | None, samples: Sequence[ItemSample]) -> bool:
     return any(one.correct for one in samples if one.answer == answer and answer is not None)
 
 
-def _mean(values: Sequence[float]) -> Interval:
-    return ratio_of_sums(values, np.ones(len(values)))
+def _mean(values: Sequence[float], support: Support = SHARES) -> Interval:
+    return ratio_of_sums(values, np.ones(len(values)), support=support)
 
 
 def _measure_arm(arm: ReportArm) -> EstimationFindings | Omission:

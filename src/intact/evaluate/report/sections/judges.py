@@ -26,7 +26,7 @@ from intact.evaluate.report.sections.base import (
 from intact.evaluate.report.sections.checkers import Judged, checkers_of, counts_of
 from intact.evaluate.results import ItemSample
 from intact.stats.checks import Floats
-from intact.stats.intervals import Interval
+from intact.stats.intervals import SHARES, Interval
 from intact.stats.judges import order_chances
 
 _RESAMPLES = 2_000
@@ -111,7 +111,7 @@ def _findings(samples: Mapping[str, Sequence[ItemSample]], accepted: Judged) -> 
         hits / right,
         flukes / (counts - right),
         (hits + flukes) / counts,
-        Interval(estimate, low, high),
+        Interval(estimate, low, high).within(SHARES),
         right / counts,
         (len(first) - sum(first), sum(first)),
         ((gold[0][0], gold[0][1]), (gold[1][0], gold[1][1])),

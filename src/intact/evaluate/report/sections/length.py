@@ -27,7 +27,7 @@ from intact.evaluate.report.sections.base import (
 from intact.evaluate.results import ItemSample
 from intact.stats.association import Slope, cliffs_delta, ratio_of_sums, slope
 from intact.stats.checks import Floats
-from intact.stats.intervals import Interval
+from intact.stats.intervals import SHARES, Interval
 from intact.stats.paired import McNemar, mcnemar
 
 UNIT = 100
@@ -131,8 +131,7 @@ def _bins(tokens: Floats, right: Floats, names: Sequence[str]) -> list[LengthBin
         of_bin, rights = Counter(names[i] for i in places), Counter(names[i] for i in places if right[i])
         if len(of_bin) < 2:
             continue
-        share = ratio_of_sums([rights[name] for name in of_bin], list(of_bin.values()))
-        share = Interval(share.estimate, max(0.0, share.low), min(1.0, share.high))
+        share = ratio_of_sums([rights[name] for name in of_bin], list(of_bin.values()), support=SHARES)
         found.append(LengthBin(float(tokens[places].mean()), share, float(others[places].mean())))
     return found
 
@@ -156,7 +155,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
     rows = [
         [
             name, f"{one.texts:,} of {one.problems}, {one.mixed} mixed", f"{one.cut:,} ({one.cut_right} right)",
-            _per_unit(one.pooled), _per_unit(one.within), with_bounds(*one.delta, form=lambda value: f"{value:+.2f}"),
+            _per_unit(one.pooled), _per_unit(one.within), with_bounds(*one.delta, form=lambda value: f"{value:+z.2f}"),
             f"{one.median_right:,.0f} / {one.median_wrong:,.0f}",
             f"{points(one.votes.difference)} ({bounds(one.votes.low, one.votes.high, points)})",
         ]

@@ -96,7 +96,7 @@ def _make(arms: Sequence[ReportArm]) -> SectionBody | Omission:
         [
             name, marker, "habit" if marker in HABITS else "words",
             f"{percent(one.share_right)} / {percent(one.share_wrong)}", f"{one.rate_right:.2f} / {one.rate_wrong:.2f}",
-            with_bounds(*one.delta, form=lambda value: f"{value:+.2f}") if one.delta else "too rare",
+            with_bounds(*one.delta, form=lambda value: f"{value:+z.2f}") if one.delta else "too rare",
         ]
         for name, of in found.items()
         for marker, one in of.items()

@@ -30,7 +30,7 @@ from intact.evaluate.scores import curve
 from intact.stats.association import ratio_of_sums
 from intact.stats.choosing_at_k import majority_at_k
 from intact.stats.coverage import pass_at_k
-from intact.stats.intervals import Interval
+from intact.stats.intervals import SHARES, Interval
 from intact.stats.laws.regret import regret
 
 _CUTS = 16
@@ -133,7 +133,7 @@ def measure_texts(curves: Mapping[str, Sequence[Curve]], unknown: float, budget:
     tokens = sum(one[-1][0] for one in right)
     return TextRegret(
         budget,
-        ratio_of_sums(sums, sizes),
+        ratio_of_sums(sums, sizes, support=SHARES),
         1 - len(right) / sum(sizes),
         sum(_settled_at(one) for one in right) / tokens if right else None,
         unknown,
@@ -176,7 +176,7 @@ def measure_votes(samples: Mapping[str, Sequence[ItemSample]], budget: float) ->
     found = []
     for table in ([majority_at_k(answers, verdicts, k) for k in numbers], [pass_at_k(n, right, k) for k in numbers]):
         values = [regret([each * k for k in numbers], own, budget) for own in np.array(table).T]
-        found.append(ratio_of_sums(values, np.ones(len(values))))
+        found.append(ratio_of_sums(values, np.ones(len(values)), support=SHARES))
     return VoteRegret(budget, *found)
 
 

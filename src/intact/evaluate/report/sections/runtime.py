@@ -20,7 +20,7 @@ from intact.evaluate.report.sections.base import (
     omission_notes,
 )
 from intact.stats.association import ratio_of_sums
-from intact.stats.intervals import Interval
+from intact.stats.intervals import AMOUNTS, Interval
 
 _NEEDED = ("tokens", "prefill", "sequential")
 
@@ -69,7 +69,8 @@ def measure(arm: ReportArm, machine: IdealMachine) -> IdealRuntime | Omission:
         return Omission("it has only one problem")
     sizes = [len(own) for own in problems.values()]
     one_by_one, side_by_side = (
-        ratio_of_sums([sum(one[place] for one in own) for own in problems.values()], sizes) for place in (0, 1)
+        ratio_of_sums([sum(one[place] for one in own) for own in problems.values()], sizes, support=AMOUNTS)
+        for place in (0, 1)
     )
     right = sum(bool(record.correct) for record in arm.records)
     read, written, in_a_row = (

@@ -26,7 +26,7 @@ def _scores(arms: Sequence[ReportArm]) -> Table:
 def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
     """Yield what the runs warn of: failures, spent budgets, fields that a file lacks, caveats of the model."""
     for path, run in runs_of(arms).items():
-        for why, words in (("failed", "failed"), ("spent", "had spent their budget")):
+        for why, words in (("failed", "failed"), ("spent", "had spent their budget or context")):
             count = sum(record.why == why for record in run.records)
             if count:
                 yield Paragraph(f"{path.name}: {count} of {len(run.records)} problems {words}.", True)

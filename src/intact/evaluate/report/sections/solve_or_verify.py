@@ -29,7 +29,7 @@ from intact.stats.association import ratio_of_sums
 from intact.stats.budget_split import VerifiedSplit, best_splits, best_verified_at, exponents
 from intact.stats.checks import Floats
 from intact.stats.choosing_at_k import majority_at_k
-from intact.stats.intervals import Interval
+from intact.stats.intervals import DIFFERENCES, Interval
 
 RESAMPLES = 200
 
@@ -149,7 +149,7 @@ def _differences(votes: Mapping[float, Floats], verified: Floats, ratio: float) 
             voted = float(votes[one.budget][place])
             gained = float(verified[place, one.solutions - 1, one.checks - 1]) - voted
             apart.setdefault(one.budget, []).append(gained)
-    return {budget: ratio_of_sums(own, np.ones(problems)) for budget, own in apart.items()}
+    return {budget: ratio_of_sums(own, np.ones(problems), support=DIFFERENCES) for budget, own in apart.items()}
 
 
 def _exponents(verified: Floats, ratio: float, budgets: Sequence[float]) -> tuple[Interval | None, Interval | None]:
@@ -230,7 +230,7 @@ def _sentence(one: SplitFindings) -> str:
 
 def _exponent(one: Interval) -> str:
     low, high = settled(one.low), settled(one.high)
-    return f"{settled(one.estimate):.2f} ({bounds(low, high, lambda value: f'{value:.2f}')})"
+    return f"{settled(one.estimate):z.2f} ({bounds(low, high, lambda value: f'{value:z.2f}')})"
 
 
 SECTION = ReportSection(

@@ -14,7 +14,7 @@ from intact.serve.apis.ollama import forms
 from intact.serve.apis.ollama.description import Description, Digests, describe, files_of
 from intact.serve.apis.ollama.forms import JsonRoute, find_name
 from intact.serve.apis.ollama.texts import timestamp
-from intact.serve.errors import ApiError
+from intact.serve.errors import ApiError, without_folder
 from intact.serve.forms import Form
 from intact.serve.models import Served
 from intact.serve.replies import CancellableResponse, JsonReply, reply
@@ -145,7 +145,8 @@ async def _show(service: Service, request: ShowRequest) -> dict[str, Any]:
     try:
         description = await in_thread(lambda: describe(served.path))
     except OSError as error:
-        raise ApiError(503, f"the model {name} cannot be read: {error}", "model", "model_broken") from error
+        message = without_folder(f"the model {name} cannot be read: {error}", served.path.parent)
+        raise ApiError(503, message, "model", "model_broken") from error
     return {
         "modelfile": f"# a file that intact serves\nFROM {name}\n",
         "parameters": "",

@@ -11,12 +11,13 @@ from typing import Any
 from fastapi import APIRouter
 
 from intact.catalogue import CATALOGUE, Entry
+from intact.catalogue.place import store
 from intact.download import pull
 from intact.errors import IntactError
 from intact.serve.apis.ollama import forms
 from intact.serve.apis.ollama.forms import LATEST, JsonRoute
 from intact.serve.apis.ollama.models import NamedModel
-from intact.serve.errors import ApiError
+from intact.serve.errors import ApiError, without_folder
 from intact.serve.replies import LINES, CancellableResponse, EventStream, JsonReply, line
 from intact.serve.service import CancellableWork, Service, TheService
 from intact.serve.settings import is_loopback
@@ -94,7 +95,7 @@ async def _progress(service: Service, name: str) -> AsyncGenerator[dict[str, Any
             try:
                 path = future.result()
             except (IntactError, OSError) as error:
-                raise ApiError(502, f"pull model {name}: {error}", "model") from error
+                raise ApiError(502, without_folder(f"pull model {name}: {error}", store()), "model") from error
         if name not in service.models.served:  # several may have pulled it
             service.models.add(name, path)
     yield _SUCCESS

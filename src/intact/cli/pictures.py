@@ -1,0 +1,42 @@
+"""Pictures of matplotlib, written wholly or not at all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intact.errors import NotInstalledError, ParameterError
+from intact.files import write_whole
+from intact.markup.render import visible
+from intact.packages import install
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESOLUTION = 150
+"""Dots an inch of pictures in pixels."""
+
+
+def check_plot(path: Path) -> None:
+    """Raise if the picture could not be written after the measurements."""
+    try:
+        from matplotlib.figure import Figure as Canvas
+    except ImportError:
+        raise NotInstalledError(f"--plot needs matplotlib: {install('matplotlib')}") from None
+    kinds = Canvas().canvas.get_supported_filetypes()
+    if path.suffix[1:] not in kinds:
+        raise ParameterError(f"--plot {path}: the name must end in one of .{', .'.join(sorted(kinds))}")
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a figure in the format that the file's name ends in; characters that SVG may not hold become U+FFFD.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; its `filename` is `path`.
+    """
+    out, kind = io.BytesIO(), path.suffix.removeprefix(".").lower()
+    figure.savefig(out, format=kind, dpi=RESOLUTION)
+    write_whole(path, visible(out.getvalue().decode()) if kind == "svg" else out.getvalue())
