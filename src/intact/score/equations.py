@@ -7,6 +7,7 @@ calculation ("1 hour = 60 minutes"), are passed over. A chain a = b = c holds tw
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -14,7 +15,7 @@ from typing import Final, NamedTuple
 
 from intact.score.latex import plain
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of finding and checking equations; raise it when results change (`intact.run_receipts.versions`)."""
 
 MOST = 80
@@ -25,6 +26,9 @@ DEEPEST = 20
 
 BITS = 512
 """Size of numbers beyond which an equation is passed over."""
+
+LARGEST_FACTORIAL = 90
+"""Number whose factorial has `BITS` bits at most."""
 
 _TOKEN = re.compile(
     r"""(?P<time>\d?\d:\d\d(?!\d))
@@ -51,8 +55,16 @@ _MEANINGFUL = """
 
 _CHANGING = frozenset(_MEANINGFUL.split())
 
+_MIXED = re.compile(r"(?<![\w./^*)])(\d+) +(\d+)/(\d+)(?![\d./])")
+
 _JOINING = "_\\√∛!"
 """Signs to which what stands behind them belongs."""
+
+_FUNCTION_NAMES = "sqrt binom pi sin cos tan cot sec csc log ln exp arcsin arccos arctan sinh cosh mod"
+FUNCTIONS: Final = frozenset(_FUNCTION_NAMES.split())
+"""Words that are functions, constants and operators of mathematics, so that none of them is a unit."""
+
+_KNOWN_FUNCTIONS = ("sqrt", "binom")
 
 _SIGNS = {"−": "-", "–": "-", "**": "^"}
 _OPEN, _CLOSE = "([{", ")]}"
@@ -153,7 +165,7 @@ def _without_units(tokens: list[_Token]) -> list[_Token]:
                 continue
             end = place
             while end < len(tokens) and end < place + 4 and (tokens[end].kind == "word" or _per(tokens, end)):
-                if _is_unknown(tokens[end]) or tokens[end].text in _CHANGING:
+                if _is_unknown(tokens[end]) or tokens[end].text in _CHANGING or tokens[end].text in FUNCTIONS:
                     break
                 end += 1
             if end > place and (end == len(tokens) or _ends_unit(tokens[end])):
@@ -255,9 +267,9 @@ def _equal(left: _Value, right: _Value, about: bool) -> bool:
     return False
 
 
-def _parse(tokens: Sequence[_Token]) -> tuple[_Value | None, int]:
+def _parse(tokens: Sequence[_Token], *, functions: bool = False) -> tuple[_Value | None, int]:
     """Return the longest expression at the beginning, and how many tokens it has."""
-    reader = _Reader(tokens)
+    reader = _Reader(tokens, functions=functions)
     try:
         value = reader.sum()
     except _NoValueError:
@@ -266,10 +278,17 @@ def _parse(tokens: Sequence[_Token]) -> tuple[_Value | None, int]:
 
 
 class _Reader:
-    """Recursive descent: sums of products of signed powers of atoms."""
+    """Recursive descent: sums of products of signed powers of atoms.
 
-    def __init__(self, tokens: Sequence[_Token]) -> None:
-        self.tokens = tokens
+    Parameters
+    ----------
+    functions : bool
+        If true, square roots, factorials, binomial coefficients and absolute values are atoms too; in prose their signs
+        have other meanings.
+    """
+
+    def __init__(self, tokens: Sequence[_Token], *, functions: bool = False) -> None:
+        self.tokens, self.functions = tokens, functions
         self.place = 0
         self.depth = 0
 
@@ -292,7 +311,7 @@ class _Reader:
         result: _Value = part()
         while True:
             operator, before = self.peek(), self.place
-            if operator == "(" and operators == "*/":
+            if operators == "*/" and (operator == "(" or (operator == "" and self.function())):
                 operator = "*"
             elif not operator or operator not in operators:
                 return result
@@ -312,6 +331,9 @@ class _Reader:
             negative ^= sign == "-"
             self.place += 1
         value = self.atom()
+        while self.functions and self.text() == "!":
+            self.place += 1
+            value = _Value(_factorial(value.value), 0, False, True)
         if self.peek() == "^":
             self.place += 1
             value = _apply("^", value, self.power())
@@ -321,6 +343,8 @@ class _Reader:
         """Return a number, or an expression in brackets."""
         if self.place >= len(self.tokens):
             raise _NoValueError
+        if self.functions and self.text() in ("|", *_KNOWN_FUNCTIONS):
+            return self.call()
         token = self.tokens[self.place]
         if token.kind == "number":
             if len(token.text) > BITS // 4:
@@ -330,14 +354,42 @@ class _Reader:
             return _Value(value, token.places, token.percent, False, token.unit)
         if token.text in tuple(_OPEN) and self.depth < DEEPEST:
             self.place += 1
-            self.depth += 1
-            value_inside = self.sum()
-            self.depth -= 1
-            if self.peek() != _CLOSE[_OPEN.index(token.text)]:
-                raise _NoValueError
-            self.place += 1
-            return value_inside
+            return self.inside(_CLOSE[_OPEN.index(token.text)])
         raise _NoValueError
+
+    def text(self) -> str:
+        """Return the next token's text, or nothing at the end."""
+        return self.tokens[self.place].text if self.place < len(self.tokens) else ""
+
+    def function(self) -> bool:
+        """Return whether the next token is the name of a function that is an atom."""
+        return self.functions and self.text() in _KNOWN_FUNCTIONS
+
+    def inside(self, end: str) -> _Value:
+        """Return the sum before a token that ends it, and go behind that."""
+        if self.depth >= DEEPEST:
+            raise _NoValueError
+        self.depth += 1
+        value = self.sum()
+        self.depth -= 1
+        if self.text() != end:
+            raise _NoValueError
+        self.place += 1
+        return value
+
+    def call(self) -> _Value:
+        """Return an absolute value, or a function of what stands behind it in brackets."""
+        name = self.text()
+        self.place += 1
+        if name == "|":
+            return _Value(abs(self.inside("|").value), 0, False, True)
+        if self.text() != "(":
+            raise _NoValueError
+        self.place += 1
+        if name == "sqrt":
+            return _Value(_root(self.inside(")").value, 2), 0, False, True)
+        of, taken = self.inside(",").value, self.inside(")").value
+        return _Value(_binomial(of, taken), 0, False, True)
 
 
 def _apply(operator: str, left: _Value, right: _Value) -> _Value:
@@ -347,9 +399,9 @@ def _apply(operator: str, left: _Value, right: _Value) -> _Value:
     if operator == "/" and not b:
         raise _NoValueError
     if operator == "^":
-        if b.denominator != 1 or abs(b) > 64 or (not a and b < 0):
+        if b.denominator > 64 or abs(b) > 64 or (not a and b < 0):
             raise _NoValueError
-        value = a ** int(b)
+        value = (a if b.denominator == 1 else _root(a, b.denominator)) ** b.numerator
     else:
         value = {"+": a + b, "-": a - b, "*": a * b}[operator] if operator != "/" else a / b
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > BITS:
@@ -357,13 +409,42 @@ def _apply(operator: str, left: _Value, right: _Value) -> _Value:
     return _Value(value, 0, left.percent and right.percent, True)
 
 
+def _root(value: Fraction, index: int) -> Fraction:
+    """Return the root of a number that is a power of a fraction."""
+    if value < 0:
+        raise _NoValueError
+    parts = []
+    for part in (value.numerator, value.denominator):
+        low, high = 0, 1 << (part.bit_length() // index + 1)
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if middle**index <= part else (low, middle - 1)
+        if low**index != part:
+            raise _NoValueError
+        parts.append(low)
+    return Fraction(parts[0], parts[1])
+
+
+def _factorial(value: Fraction) -> Fraction:
+    if value.denominator != 1 or not 0 <= value <= LARGEST_FACTORIAL:
+        raise _NoValueError
+    return Fraction(math.factorial(int(value)))
+
+
+def _binomial(of: Fraction, taken: Fraction) -> Fraction:
+    if of.denominator != 1 or taken.denominator != 1 or not 0 <= taken <= of <= LARGEST_FACTORIAL:
+        raise _NoValueError
+    return Fraction(math.comb(int(of), int(taken)))
+
+
 def evaluate(text: str) -> Fraction | None:
     """Return the value of a text that is one arithmetic expression, exactly; None if it is not, or grows too large.
 
-    More than `MOST` tokens are too many, too.
+    Square roots, factorials, binomial coefficients (`binom(7, 2)`), absolute values and mixed numbers are arithmetic,
+    if their values are fractions. More than `MOST` tokens are too many, too.
     """
-    tokens = _tokens(plain(text))
+    tokens = _tokens(_MIXED.sub(r"(\1+\2/\3)", plain(text)))
     if len(tokens) > MOST:
         return None
-    value, end = _parse(tokens)
+    value, end = _parse(tokens, functions=True)
     return value.value if value is not None and end == len(tokens) else None

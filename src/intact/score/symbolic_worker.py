@@ -6,8 +6,21 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import math_verify.parser
 import sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig  # type: ignore[import-untyped]
 from math_verify import LatexExtractionConfig, parse, verify
+from sympy.logic.boolalg import BooleanAtom
+
+_read = math_verify.parser.latex2sympy
+
+
+def _keep_capitals(latex: str, **settings: Any) -> Any:
+    """Convert LaTeX as math-verify does, without making R and r one symbol, for which it has no setting."""
+    return _read(latex, conversion_config=ConversionConfig(lowercase_symbols=False), **settings)
+
+
+math_verify.parser.latex2sympy = _keep_capitals
 
 
 def value(latex: str) -> Any:
@@ -24,13 +37,15 @@ def canonical(latex: str) -> str | None:
     if isinstance(parsed, sympy.Symbol) and str(parsed) != latex:
         return None  # a word
     done = parsed.doit()
+    if isinstance(done, BooleanAtom):
+        return None  # an equation of numbers, which says more than that it holds
     return str(sympy.latex(sympy.expand(done) if isinstance(done, sympy.Expr) else done))
 
 
 def equal(right: str, given: str) -> bool:
     """Return whether the two mean the same."""
     one, other = value(right), value(given)
-    if one is None or other is None:
+    if one is None or other is None or isinstance(one, BooleanAtom) or isinstance(other, BooleanAtom):
         return False
     for first, second in ((one, other), (other, one)):
         if isinstance(first, (sympy.Tuple, sympy.Interval)) and isinstance(second, sympy.FiniteSet):
