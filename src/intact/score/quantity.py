@@ -6,12 +6,12 @@ A number that is part of an expression with an unknown, of a time, of a ratio or
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Final, NamedTuple
 
 from intact.score import numbers
-from intact.score.equations import FUNCTIONS, evaluate
+from intact.score.arithmetic import FUNCTIONS, evaluate
 
 ASIDE: Final = re.compile(
     r"(?:(?<=\s)|(?<=[\d%}]))[(\[](?=[^()\[\]]*(?:[=≈]|[^\W\d_]{2}))(?!\s*(?:sqrt|binom|pi)\b)[^()\[\]]*[)\]]"
@@ -46,10 +46,18 @@ _PRODUCT: Final = re.compile(r"(?<=\d)(\s*)[xX](\s*)(?=\d)")
 
 
 class _Piece(NamedTuple):
+    """A match of `PIECE`."""
+
     kind: str
     text: str
     start: int
     end: int
+
+
+_NOTHING: Final = _Piece("", "", -1, -1)
+_NUMBERS: Final = ("number", "ordinal")
+_OPENING: Final = ("(", "[", "{")
+_CLOSING: Final = (")", "]", "}")
 
 
 def stated_value(text: str) -> Fraction | None:
@@ -95,9 +103,9 @@ def _head(text: str) -> str:
     """Return a text up to the clause behind an answer that begins it; commas inside brackets begin none."""
     depth = 0
     for match in re.finditer(rf"[(\[{{]|[)\]}}]|{CLAUSE.pattern}", text, CLAUSE.flags):
-        if match[0] in "([{":
+        if match[0] in _OPENING:
             depth += 1
-        elif match[0] in ")]}":
+        elif match[0] in _CLOSING:
             depth -= 1
         elif depth <= 0:
             head = FILLER.sub("", text[: match.start()])
@@ -120,8 +128,9 @@ _RANGE: Final = re.compile(r"(?<![\w.^*/+(-])\d+(?:\.\d+)?[-–]\d+(?:\.\d+)?(?=
 
 
 def _pieces(text: str) -> list[_Piece]:
+    """Return the pieces of a text; words that are functions, and single letters, are kinds of their own."""
     found = []
-    for match in PIECE.finditer(_PRODUCT.sub(r"\1*\2", text)):
+    for match in PIECE.finditer(text):
         kind = match.lastgroup or "other"
         if match["number"]:
             kind = "ordinal" if match["ordinal"] else "number"
@@ -142,7 +151,7 @@ def _runs(text: str) -> Iterator[_Run]:
         end, depth = place, 0
         while end < len(pieces) and _is_mathematics(pieces, end, place, depth > 0):
             if pieces[end].kind == "bracket":
-                depth += (pieces[end].text in "([{") - (pieces[end].text in ")]}")
+                depth += (pieces[end].text in _OPENING) - (pieces[end].text in _CLOSING)
             end += 1
         if end == place:
             place += 1
@@ -151,15 +160,19 @@ def _runs(text: str) -> Iterator[_Run]:
             yield _Run(text[pieces[place].start : pieces[end - 1].end], None)
             place = end
             continue
-        run = _trimmed(pieces[place:end], pieces[place - 1] if place else None)
-        if any(piece.kind in ("number", "ordinal") for piece in run):
+        before = pieces[place - 1] if place else _NOTHING
+        run = _trimmed(pieces[place:end], before)
+        if any(piece.kind in _NUMBERS for piece in run):
+            first, last = pieces.index(run[0], place), pieces.index(run[-1], place)
             written = text[run[0].start : run[-1].end]
-            alone = not _is_part(pieces, place, end, run)
-            yield _Run(written, _arithmetic(run, written) if alone else None)
+            joined = _is_joined_before(before, pieces[place:first], run[0]) or _is_joined_behind(
+                pieces[last + 1 : last + 7]
+            )
+            yield _Run(written, None if joined else _arithmetic(run, written))
         place = end
 
 
-def _is_mathematics(pieces: list[_Piece], place: int, start: int, inside: bool) -> bool:
+def _is_mathematics(pieces: Sequence[_Piece], place: int, start: int, inside: bool) -> bool:
     """Return whether a piece is part of an expression that began at a place, or begins one.
 
     If `inside` is true, a bracket of the expression is open, so that a comma is that of a pair or an interval.
@@ -169,114 +182,111 @@ def _is_mathematics(pieces: list[_Piece], place: int, start: int, inside: bool) 
         return _is_unknown(pieces, place)
     if piece.text == ",":
         return inside
-    if piece.kind == "number" and place > start and pieces[place - 1].kind in ("number", "ordinal"):
+    if piece.kind == "number" and place > start and pieces[place - 1].kind in _NUMBERS:
         before, after = pieces[place - 1], pieces[place + 1 : place + 2]
         return before.text.isdigit() and bool(after) and after[0].text == "/"  # a mixed number
     if piece.text in ("-", "−", "–") and place > start and place + 1 < len(pieces):
         following = pieces[place + 1]
         if following.kind == "word" and pieces[place - 1].end < piece.start:
             return False  # a dash
-    return piece.kind in ("number", "ordinal", "command", "operator", "bracket", "function", "colon")
+    return piece.kind in (*_NUMBERS, "command", "operator", "bracket", "function", "colon")
 
 
-def _is_unknown(pieces: list[_Piece], place: int) -> bool:
-    """Return whether a single letter is an unknown, and no article, unit, or word's beginning."""
+def _is_unknown(pieces: Sequence[_Piece], place: int) -> bool:
+    """Return whether a single letter is an unknown, and no article or unit."""
     piece = pieces[place]
-    before = pieces[place - 1] if place else None
-    after = pieces[place + 1] if place + 1 < len(pieces) else None
-    joined = after is not None and after.start == piece.end
-    operated = (
-        after is not None
-        and after.kind == "operator"
-        and not (after.text == "-" and not joined and piece.text in _ARTICLES)
-    )
-    operated = operated or (
-        joined and after is not None and after.kind in ("bracket", "number") and after.text not in ")]}|"
-    )
-    led = before is not None and before.kind == "operator"
-    if before is not None and before.kind in ("number", "ordinal"):
-        if piece.text in _UNITS and not (operated and after is not None and after.text not in ("/", "^")):
+    before = pieces[place - 1] if place else _NOTHING
+    after = pieces[place + 1] if place + 1 < len(pieces) else _NOTHING
+    operated = _operates(piece, after)
+    if before.kind in _NUMBERS:
+        if piece.text in _UNITS and not (operated and after.text not in ("/", "^")):
             return False
         return piece.text not in _ARTICLES or before.end == piece.start or operated
-    attached = before is not None and before.end == piece.start and before.kind in ("letter", "bracket", "command")
-    return operated or led or (attached and before is not None and before.text not in "([{|")
+    attached = before.end == piece.start and (before.kind in ("letter", "command") or before.text in _CLOSING)
+    return operated or before.kind == "operator" or attached
 
 
-def _trimmed(run: list[_Piece], before: _Piece | None) -> list[_Piece]:
+def _operates(letter: _Piece, after: _Piece) -> bool:
+    """Return whether the piece behind a letter is an operator, or a number or an opening bracket right behind it."""
+    joined = letter.end == after.start
+    if after.kind == "operator":
+        return after.text != "-" or joined or letter.text not in _ARTICLES
+    return joined and (after.kind == "number" or after.text in _OPENING)
+
+
+def _trimmed(run: Sequence[_Piece], before: _Piece) -> Sequence[_Piece]:
     """Return a run without the brackets of its sentence and operators that join nothing in it."""
     while run:
-        first, last = run[0], run[-1]
-        opened = sum(piece.text in "([{" for piece in run if piece.kind == "bracket")
-        closed = sum(piece.text in ")]}" for piece in run if piece.kind == "bracket")
-        if (
-            (
-                last.text in (",", "-", "−", "–", "*", "**", "!", "_", "+", "/")
-                and (last.text != "!" or (len(run) > 1 and run[-2].end < last.start))
-            )
-            or (last.kind == "bracket" and last.text in ")]}" and closed > opened)
-            or last.text in "([{"
-        ):
+        if _ends_with_nothing(run):
             run = run[:-1]
-        elif first.kind == "bracket" and ((first.text in "([{" and opened > closed) or first.text in ")]}"):
-            run = run[1:]
-        elif last.text == "|" and sum(piece.text == "|" for piece in run) % 2:
-            run = run[:-1]
-        elif first.text in ("*", "**", "_", "/", "+", "^", "!") or (
-            first.text in ("-", "−", "–") and _is_dash(run, before)
-        ):
+        elif _begins_with_nothing(run, before):
             run = run[1:]
         else:
             break
     return run
 
 
-def _is_dash(run: list[_Piece], before: _Piece | None) -> bool:
-    """Return whether a run begins with a dash that is no sign: behind a word or before white space."""
-    return (
-        len(run) < 2
-        or run[1].start > run[0].end
-        or (before is not None and before.end == run[0].start and before.kind != "other")
-    )
+def _ends_with_nothing(run: Sequence[_Piece]) -> bool:
+    """Return whether the last piece of a run is a bracket without its partner, or an operator without an operand."""
+    last = run[-1]
+    if last.text == "!":
+        return len(run) > 1 and run[-2].end < last.start
+    if last.text == "|":
+        return sum(piece.text == "|" for piece in run) % 2 == 1
+    if last.text in _CLOSING:
+        return _balance(run) < 0
+    return last.text in _OPENING or last.text in (",", "-", "−", "–", "*", "**", "_", "+", "/")
 
 
-def _is_part(pieces: list[_Piece], start: int, end: int, run: list[_Piece]) -> bool:
-    """Return whether an operator joins a run to words around it, as in `total - 4` and `5 apples + tax`."""
-    first = next(i for i in range(start, end) if pieces[i] == run[0])
-    if (
-        first > start
-        and pieces[first - 1].kind == "operator"
-        and start
-        and pieces[start - 1].kind in ("word", "letter")
-    ):
-        sign, word = pieces[first - 1], pieces[start - 1]
-        if (
-            sign.text in ("+", "*", "/", "^", "-", "−")
-            and first - 1 == start
-            and (sign.start > word.end) == (run[0].start > sign.end)
-        ):
-            return sign.text != "-" or sign.start > word.end
-    if start and pieces[start - 1].kind in ("word", "letter") and pieces[start - 1].end == run[0].start:
-        return True  # a name such as H2
-    last = max(i for i in range(start, end) if pieces[i] == run[-1])
-    behind = last + 1
-    if (
-        behind < len(pieces)
-        and pieces[behind].kind == "operator"
-        and pieces[behind].text in ("+", "*", "^")
-        and behind + 1 < len(pieces)
-    ):
-        return True
-    words = behind
-    while words < len(pieces) and words < behind + 4 and pieces[words].kind == "word":
-        words += 1
-    operator = words > behind and words + 1 < len(pieces) and pieces[words].kind == "operator"
-    if not operator or pieces[words].start == pieces[words - 1].end:
+def _begins_with_nothing(run: Sequence[_Piece], before: _Piece) -> bool:
+    """Return whether the first piece of a run is a bracket without its partner, or an operator without an operand.
+
+    A minus behind a word, or before white space, is a dash and no sign.
+    """
+    first = run[0]
+    if first.text in _OPENING:
+        return _balance(run) > 0
+    if first.text in ("-", "−", "–"):
+        behind = before.end == first.start and before.kind not in ("", "other")
+        return len(run) < 2 or run[1].start > first.end or behind
+    return first.text in _CLOSING or first.text in ("*", "**", "_", "/", "+", "^", "!")
+
+
+def _balance(run: Sequence[_Piece]) -> int:
+    """Return how many more brackets are opened than closed."""
+    return sum((piece.text in _OPENING) - (piece.text in _CLOSING) for piece in run)
+
+
+def _is_joined_before(word: _Piece, left: Sequence[_Piece], first: _Piece) -> bool:
+    """Return whether an expression goes on with the word before it, as in `total - 4` and `H2`.
+
+    `left` are the pieces between them, which join nothing in the expression by itself.
+    """
+    if word.kind not in ("word", "letter"):
         return False
-    joins = ("+", "*", "^") if pieces[words + 1].kind == "word" else ("+", "*", "^", "-", "−")
-    return pieces[words].text in joins
+    if not left:
+        return word.end == first.start
+    sign = left[0]
+    even = (sign.start > word.end) == (first.start > sign.end)  # white space on both sides, or on neither
+    if len(left) > 1 or not even or sign.text not in ("+", "*", "/", "^", "-", "−"):
+        return False
+    return sign.text != "-" or sign.start > word.end
 
 
-def _arithmetic(run: list[_Piece], written: str) -> Fraction | None:
+def _is_joined_behind(following: Sequence[_Piece]) -> bool:
+    """Return whether an expression goes on behind its end, or behind its unit, as in `5 * width`, `5 apples + tax`."""
+    words = 0
+    while words < min(4, len(following)) and following[words].kind == "word":
+        words += 1
+    if words + 1 >= len(following) or following[words].kind != "operator":
+        return False
+    sign, operand = following[words], following[words + 1]
+    if words and sign.start == following[words - 1].end:
+        return False
+    return sign.text in ("+", "*", "^") or (words > 0 and sign.text in ("-", "−") and operand.kind != "word")
+
+
+def _arithmetic(run: Sequence[_Piece], written: str) -> Fraction | None:
     """Return the value of a run that is a number or arithmetic."""
     if run[-1].kind == "ordinal" and len(run) == 1:
         return numbers.as_number(written[:-2])

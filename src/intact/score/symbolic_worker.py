@@ -10,7 +10,7 @@ import math_verify.parser
 import sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig  # type: ignore[import-untyped]
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy.logic.boolalg import BooleanAtom
+from sympy.logic.boolalg import Boolean, BooleanAtom
 
 _read = math_verify.parser.latex2sympy
 
@@ -24,9 +24,11 @@ math_verify.parser.latex2sympy = _keep_capitals
 
 
 def value(latex: str) -> Any:
-    """Parse an expression."""
+    """Parse an expression; an equation of numbers is none, since algebra says only that it holds."""
     found = parse(f"${latex}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)
-    return found[0] if found and not isinstance(found[0], str) else None
+    parsed = found[0] if found and not isinstance(found[0], str) else None
+    holds = parsed.doit() if isinstance(parsed, Boolean) else None
+    return None if isinstance(holds, BooleanAtom) else parsed
 
 
 def canonical(latex: str) -> str | None:
@@ -37,15 +39,13 @@ def canonical(latex: str) -> str | None:
     if isinstance(parsed, sympy.Symbol) and str(parsed) != latex:
         return None  # a word
     done = parsed.doit()
-    if isinstance(done, BooleanAtom):
-        return None  # an equation of numbers, which says more than that it holds
     return str(sympy.latex(sympy.expand(done) if isinstance(done, sympy.Expr) else done))
 
 
 def equal(right: str, given: str) -> bool:
     """Return whether the two mean the same."""
     one, other = value(right), value(given)
-    if one is None or other is None or isinstance(one, BooleanAtom) or isinstance(other, BooleanAtom):
+    if one is None or other is None:
         return False
     for first, second in ((one, other), (other, one)):
         if isinstance(first, (sympy.Tuple, sympy.Interval)) and isinstance(second, sympy.FiniteSet):
