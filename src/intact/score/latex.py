@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from intact.score.latex_syntax import MATRICES, Call, Group, Node, Table, is_space, parse
+from intact.score.latex_syntax import MATRICES, Braces, Call, Node, Rows, is_space, parse
 
 _UNICODE: Final = str.maketrans({
     "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ",
@@ -91,7 +91,7 @@ def _trimmed(nodes: Sequence[Node]) -> Sequence[Node]:
             nodes = nodes[1:]
         elif nodes[-1] in (" ", ".", r"\\", ",", ";") and len(nodes) > 1:
             nodes = nodes[:-1]
-        elif len(nodes) == 1 and isinstance(nodes[0], Group):
+        elif len(nodes) == 1 and isinstance(nodes[0], Braces):
             nodes = nodes[0].children
         else:
             break
@@ -131,7 +131,7 @@ def _without_unit(nodes: Sequence[Node]) -> Sequence[Node]:
     while start < len(nodes) and not _names_unit(nodes[start]):
         start += 1
     value = next((node for node in reversed(nodes[:start]) if not is_space(node)), None)
-    ends = value in (")", r"\pi", "}", "%", r"\%") or isinstance(value, Group | Call) or str(value).isdigit()
+    ends = value in (")", r"\pi", "}", "%", r"\%") or isinstance(value, Braces | Call) or str(value).isdigit()
     return _trimmed(nodes[:start]) if value is not None and ends else nodes
 
 
@@ -150,7 +150,7 @@ def _written(nodes: Sequence[Node], spaces: bool = False) -> str:
     text, space = "", False
     for place, node in enumerate(nodes):
         part = _latex_of(node, text, spaces)
-        if isinstance(node, Table) and node.name in MATRICES:
+        if isinstance(node, Rows) and node.name in MATRICES:
             brackets = MATRICES[node.name] or (text[-1:] + _first_sign(nodes[place + 1 :]))
             if not MATRICES[node.name] and brackets in ("()", "[]", "||"):
                 text = text[:-1]
@@ -182,22 +182,22 @@ def _closes_matrix(nodes: Sequence[Node], place: int) -> bool:
     """Return whether a bracket is that of a matrix, which has none of itself."""
     before = [i for i in range(place) if not is_space(nodes[i])]
     table = nodes[before[-1]] if before else ""
-    if not isinstance(table, Table) or MATRICES.get(table.name) != "":
+    if not isinstance(table, Rows) or MATRICES.get(table.name) != "":
         return False
     opening = nodes[before[-2]] if len(before) > 1 else ""
     return isinstance(opening, str) and f"{opening}{nodes[place]}" in ("()", "[]", "||")
 
 
-def _matrix(name: str, table: Table, spaces: bool) -> str:
+def _matrix(name: str, table: Rows, spaces: bool) -> str:
     rows = r" \\ ".join(" & ".join(_written(cell, spaces) for cell in row) for row in table.rows)
     return f"\\begin{{{name}}}{rows}\\end{{{name}}}"
 
 
 def _latex_of(node: Node, before: str, spaces: bool) -> str:
     """Return a node as LaTeX, behind what is written already."""
-    if isinstance(node, Table):
+    if isinstance(node, Rows):
         return _matrix(node.name, node, spaces)
-    if isinstance(node, Group):
+    if isinstance(node, Braces):
         inside = _written(node.children, spaces)
         return f"{{{inside}}}" if len(inside) > 1 or before[-1:].isdigit() else inside
     if isinstance(node, Call):
@@ -229,20 +229,20 @@ def _typed(nodes: Sequence[Node]) -> str:
         following = nodes[place + 1] if place + 1 < len(nodes) else None
         if isinstance(node, str):
             text += _OPERATORS.get(node, node)
-        elif isinstance(node, Group):
+        elif isinstance(node, Braces):
             text += _group(node, text)
-        elif isinstance(node, Table):
+        elif isinstance(node, Rows):
             rows = "; ".join(", ".join(map(_typed, row)) for row in node.rows)
             text += f"[{rows}]"
         elif node.name == "text":
             words = _typed(node.arguments[0])
             text += f" {words}" if text[-1:].isalnum() and words[:1].isalpha() else words
         else:
-            text = _product(text, node) + _call(node) + _sign_behind(node, following)
+            text = _product(text, node) + _call(node) + _sign_after(node, following)
     return text
 
 
-def _group(node: Group, before: str) -> str:
+def _group(node: Braces, before: str) -> str:
     inside = _typed(node.children)
     simple = re.fullmatch(r"[\w.,]*", inside) and not before[-1:].isalnum()
     return inside if simple else f"{{{inside}}}"
@@ -273,7 +273,7 @@ def _product(before: str, node: Call) -> str:
     return f"{before} " if re.search(r"[^\W\d_]{2,}$", before) else f"{before}*"
 
 
-def _sign_behind(node: Call, following: Node | None) -> str:
+def _sign_after(node: Call, following: Node | None) -> str:
     """Return the sign between a fraction or root and what stands right behind it."""
     if node.name in ("^", "_") or following is None:
         return ""

@@ -20,8 +20,8 @@ TOKEN = re.compile(r"\\(?:[a-zA-Z]+|.|$)|\s+|\d+|[^\W\d_]+|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """What stands between braces that are no argument."""
+class Braces:
+    """Nodes between braces that are no argument."""
 
     children: tuple[Node, ...]
 
@@ -45,7 +45,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Rows:
     """An environment with rows: a matrix, or cases.
 
     Attributes
@@ -59,10 +59,10 @@ class Table:
     rows: tuple[tuple[tuple[Node, ...], ...], ...]
 
 
-Node = str | Group | Call | Table
+Node = str | Braces | Call | Rows
 """A leaf is a token: ``\\pi``, digits, letters, or a sign; white space is one space, and ``\\$`` is money."""
 
-_COMMA: Final = Group((",",))
+_COMMA: Final = Braces((",",))
 SPACES: Final = (
     *(f"\\{one}" for one in ",;:> /\t\n"), "~", r"\quad", r"\qquad", r"\enspace", r"\enskip", r"\thinspace",
     r"\medspace", r"\thickspace", r"\space", r"\nobreakspace",
@@ -157,7 +157,7 @@ class _Parser:
         if token == "{" and place in self.closing:
             inside = self.sequence((), self.closing[place])
             self.place = self.closing[place] + 1
-            return (Group(inside),)
+            return (Braces(inside),)
         if token == "$":
             return () if place in self.mathematics else (r"\$",)
         if token in _LOOKS:
@@ -228,7 +228,7 @@ class _Parser:
         token = self.peek()
         if token == "{" and self.place in self.closing:
             (group,) = self.nodes((), None)
-            return group.children if isinstance(group, Group) else (group,)
+            return group.children if isinstance(group, Braces) else (group,)
         if len(token) > 1 and token[0] != "\\" and not (digits and token.isdigit()):
             self.tokens[self.place] = token[1:]
             return (token[0],)
@@ -264,7 +264,7 @@ class _Parser:
             self.place += 1
             self.argument()
 
-    def table(self, name: str, stop: int | None) -> Table:
+    def table(self, name: str, stop: int | None) -> Rows:
         """Return the rows of a matrix up to a place, or up to its end."""
         rows: list[list[tuple[Node, ...]]] = [[]]
         while True:
@@ -276,7 +276,7 @@ class _Parser:
             if token != "&":
                 rows.append([])
                 self.skip_distance()
-        return Table(name, tuple(tuple(row) for row in rows if any(row)))
+        return Rows(name, tuple(tuple(row) for row in rows if any(row)))
 
     def skip_distance(self) -> None:
         r"""Go behind the star and the distance of a new row: ``\\*[2mm]``."""
@@ -337,21 +337,21 @@ def _with_thousands(nodes: Sequence[Node]) -> list[Node]:
         node = nodes[place]
         place += 1
         if isinstance(node, str) and node.isdigit() and len(node) <= 3 and kept[-1:] != ["."]:
-            while (behind := _next_thousands(nodes, place)) is not None:
-                node, place = f"{node}{nodes[behind]}", behind + 1
+            while (end := _next_thousands(nodes, place)) is not None:
+                node, place = f"{node}{nodes[end]}", end + 1
         kept.append(node)
     return kept
 
 
 def _next_thousands(nodes: Sequence[Node], place: int) -> int | None:
     """Return the place of three digits behind a mark of thousands that begins at a place."""
-    behind = place
-    while behind < len(nodes) and _separates(nodes[behind]):
-        behind += 1
-    between = nodes[place:behind]
+    end = place
+    while end < len(nodes) and _separates(nodes[end]):
+        end += 1
+    between = nodes[place:end]
     marked = r"\!" in between or _COMMA in between or ("," not in between and any(one in SPACES for one in between))
-    digits = nodes[behind] if behind < len(nodes) else ""
-    return behind if marked and isinstance(digits, str) and digits.isdigit() and len(digits) == 3 else None
+    digits = nodes[end] if end < len(nodes) else ""
+    return end if marked and isinstance(digits, str) and digits.isdigit() and len(digits) == 3 else None
 
 
 def _separates(node: Node) -> bool:
@@ -362,7 +362,7 @@ def _spaced(nodes: Iterable[Node]) -> list[Node]:
     """Return nodes with each run of white space as one space, and without empty groups."""
     kept: list[Node] = []
     for node in nodes:
-        if node in _NOTHING or node == Group(()) or ((node in SPACES or node == " ") and kept[-1:] == [" "]):
+        if node in _NOTHING or node == Braces(()) or ((node in SPACES or node == " ") and kept[-1:] == [" "]):
             continue
         kept.append(" " if node in SPACES else node)
     return kept

@@ -127,7 +127,7 @@ _RANGE: Final = re.compile(r"(?<![\w.^*/+(-])\d+(?:\.\d+)?[-–]\d+(?:\.\d+)?(?=
 """A range: two numbers with a dash between them, before a word."""
 
 
-def _pieces(text: str) -> list[_Piece]:
+def _parts_of(text: str) -> list[_Piece]:
     """Return the pieces of a text; words that are functions, and single letters, are kinds of their own."""
     found = []
     for match in PIECE.finditer(text):
@@ -145,7 +145,7 @@ def _pieces(text: str) -> list[_Piece]:
 def _runs(text: str) -> Iterator[_Run]:
     """Yield the expressions with a number in a text."""
     text = _PRODUCT.sub(r"\1*\2", text)
-    pieces = _pieces(text)
+    pieces = _parts_of(text)
     place = 0
     while place < len(pieces):
         end, depth = place, 0
@@ -165,7 +165,7 @@ def _runs(text: str) -> Iterator[_Run]:
         if any(piece.kind in _NUMBERS for piece in run):
             first, last = pieces.index(run[0], place), pieces.index(run[-1], place)
             written = text[run[0].start : run[-1].end]
-            joined = _is_joined_before(before, pieces[place:first], run[0]) or _is_joined_behind(
+            joined = _is_joined_before(before, pieces[place:first], run[0]) or _is_joined_after(
                 pieces[last + 1 : last + 7]
             )
             yield _Run(written, None if joined else _arithmetic(run, written))
@@ -247,8 +247,8 @@ def _begins_with_nothing(run: Sequence[_Piece], before: _Piece) -> bool:
     if first.text in _OPENING:
         return _balance(run) > 0
     if first.text in ("-", "−", "–"):
-        behind = before.end == first.start and before.kind not in ("", "other")
-        return len(run) < 2 or run[1].start > first.end or behind
+        attached = before.end == first.start and before.kind not in ("", "other")
+        return len(run) < 2 or run[1].start > first.end or attached
     return first.text in _CLOSING or first.text in ("*", "**", "_", "/", "+", "^", "!")
 
 
@@ -273,7 +273,7 @@ def _is_joined_before(word: _Piece, left: Sequence[_Piece], first: _Piece) -> bo
     return sign.text != "-" or sign.start > word.end
 
 
-def _is_joined_behind(following: Sequence[_Piece]) -> bool:
+def _is_joined_after(following: Sequence[_Piece]) -> bool:
     """Return whether an expression goes on behind its end, or behind its unit, as in `5 * width`, `5 apples + tax`."""
     words = 0
     while words < min(4, len(following)) and following[words].kind == "word":
