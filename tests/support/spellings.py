@@ -167,10 +167,10 @@ SPELLINGS: Final[Mapping[str, Callable[[str], str]]] = {
     "roots without braces": lambda latex: re.sub(r"\\sqrt\{(\d)\}", r"\\sqrt\1", latex),
     "roots with spaces": lambda latex: re.sub(r"\\sqrt\s*\{?(\d+)\}?", r"\\sqrt {\1}", latex),
     "exponents in braces": lambda latex: re.sub(r"\^(\d)", r"^{\1}", latex),
-    **{f"{a} {b}": sized(a, b) for a, b in (
+    **{f"sizes {a} {b}": sized(a, b) for a, b in (
         (r"\left", r"\right"), (r"\bigl", r"\bigr"), (r"\Bigg", r"\Bigg"), ("", ""),
     )},
-    **{f"{a} {b}": wrapped(a, b) for a, b in (
+    **{f"around {a} {b}": wrapped(a, b) for a, b in (
         ("$", "$"), ("$$", "$$"), (r"\(", r"\)"), (r"\[ ", r" \]"), ("{", "}"), (r"\boxed{", "}"),
         (r"\displaystyle ", ""),
         (r"{\displaystyle ", "}"), (r"\mathbf{", "}"), (r"\boldsymbol{", "}"), (r"\textstyle{", "}"), ("", "."),
@@ -207,7 +207,7 @@ SPELLINGS: Final[Mapping[str, Callable[[str], str]]] = {
         r"\text{WORD.}", r"\mathsf{WORD}", r"\textbf{\text{WORD}}", r"\operatorname{WORD}", r"\texttt{WORD}",
         r"\emph{WORD}",
     )},
-    **{f"{a} {c} {b}": matrix(a, b, c) for a, b, c in (
+    **{f"matrix {a} {c} {b}": matrix(a, b, c) for a, b, c in (
         (r"\begin{pmatrix}", r"\end{pmatrix}", r"\\"), (r"\begin{bmatrix}", r"\end{bmatrix}", r"\\"),
         (r"\left(\begin{matrix}", r"\end{matrix}\right)", r"\\"), (r"\left[\begin{array}{cc}", r"\end{array}\right]",
         r"\\"),
