@@ -8,24 +8,25 @@ from pathlib import Path
 import pytest
 
 from intact.engine.sampling import grammars
-from intact.score import answers, latex, numbers
+from intact.score import answers, latex_syntax, numbers, quantity
 
 PATTERNS = {
     "box": answers._BOX,
     "cue": answers._CUE,
     "emphasis": answers._EMPHASIS,
     "sentence": answers._SENTENCE,
-    "calculation": answers._CALCULATION,
     "choice": answers._CHOICE,
     "words": answers._WORDS,
     "formula": answers._FORMULA,
     "loose": answers._LOOSE,
     "base": answers._BASED,
-    "thousands": latex._THOUSANDS,
-    "texts": latex._WORDS,
-    "gone": latex._GONE,
-    "degrees": latex._DEGREES,
-    "fraction": latex._FRACTION,
+    "note": answers._NOTE,
+    "token": latex_syntax.TOKEN,
+    "aside": quantity.ASIDE,
+    "clause": quantity.CLAUSE,
+    "relation": quantity.RELATION,
+    "filler": quantity.FILLER,
+    "piece": quantity.PIECE,
 }
 
 
@@ -36,7 +37,10 @@ def page(root: Path) -> str:
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_the_page_gives_every_pattern(page: str, name: str) -> None:
-    assert f"`{PATTERNS[name].pattern}`" in page
+    if name in ("aside", "clause", "relation", "filler", "piece", "note"):
+        assert f"{name.upper()}:{PATTERNS[name].pattern}" in re.sub(r"\n    ", "", page)
+    else:
+        assert f"`{PATTERNS[name].pattern}`" in page
 
 
 def test_the_page_builds_the_pattern_of_a_number(page: str) -> None:

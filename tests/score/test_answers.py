@@ -85,7 +85,7 @@ def test_numbers_are_answered_in_boxes_behind_words_or_at_the_end(text, answer):
 
 @pytest.mark.parametrize("calculation", ["-" * 5000 + "4", "4" + "^4" * 5000, "(" * 5000 + "4", "9^64^64"])
 def test_calculations_beyond_reason_are_left_alone(calculation):
-    assert answers.number(f"\\boxed{{{calculation}}}").strip("-") in ("4", "9")
+    assert answers.number(f"\\boxed{{{calculation}}}") is None
 
 
 def test_every_solution_of_gsm8k_answers_what_it_should(data_dir):
@@ -180,7 +180,7 @@ def test_what_differs_is_not_the_same(one, other):
         ("y = 2x + 1.", "2 x + 1"),
         ("3 <= x.", r"3 \leq x"),
         ("2*(x + 1).", "2 x + 2"),
-        ("1, 2, and 3.", r"\{1, 2, 3 \}"),
+        ("1, 2, and 3.", r"\{1, 2, 3\}"),
         ("B) because it is.", "B"),
         ("(B) because 3 > 2.", "B"),
         ("no, because 3 is odd.", "no"),
@@ -296,7 +296,7 @@ def test_what_was_given_up_is_known_as_such_each_time(monkeypatch):
         with ThreadPoolExecutor(1) as pool:
             pool.submit(answers.simplest, forever).result()
     assert given_up[0] == given_up[1] == forever
-    assert set(given_up) == {forever, "x + 1"}
+    assert {text.replace(" ", "") for text in given_up} == {forever, "x+1"}
     assert others == []
     algebra.end()
     symbolic._once.cache_clear()

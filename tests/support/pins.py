@@ -34,7 +34,7 @@ from intact.reason.testing.toy import WEIGHTS, MarkovBackend
 from intact.reason.tools import TOOLS, find_tool
 from intact.reason.tools.python import PythonTool
 from intact.run_receipts.versions import versions_of
-from intact.score import answers, code, equations
+from intact.score import answers, arithmetic, code, equations
 from intact.score.scorers import SCORERS, find_scorer
 from intact.score.value import NextHead, ValueHead
 from intact.tasks import Item, Task, all_tasks
@@ -215,7 +215,7 @@ def of_programs() -> Any:
 def of_equations() -> Any:
     """Which equations are found and which hold, and what sums come to."""
     found = [[repr(one) for one in equations.equations(text)] for text in EQUATIONS]
-    return [found, [str(equations.evaluate(text)) for text in SUMS]]
+    return [found, [str(arithmetic.evaluate(text)) for text in SUMS]]
 
 
 def of_algebra() -> Any:

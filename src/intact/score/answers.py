@@ -14,18 +14,20 @@ from typing import Final
 
 from intact.reason.problem import whole_text
 from intact.score import numbers, symbolic
-from intact.score.equations import evaluate
 from intact.score.latex import plain, undressed
+from intact.score.quantity import last_value, stated_value, value_of
 
 _BOX = re.compile(r"\\f?boxed\b\s*")
-_CALCULATION = re.compile(r"[\d\s.,+\-*/^(){}]{1,100}")
 _CUE = re.compile(r"answer\s*(?:is|was|:|=)+(?:\s*that)?[\s:*]*", re.IGNORECASE)
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ '-][^\W\d_]+)*")
 _CHOICE = re.compile(r"\(?[A-Z]\)")
-_SENTENCE = re.compile(r"[.!?](?=\s|$)")
+_SENTENCE = re.compile(r"(?:[.?]|!(?!\s*[-=+*/^]))(?=\s|$)")
 _EMPHASIS = re.compile(r"(?:^|(?<=[\s(]))[*_`]+(?=\S)|(?<=\S)[*_`]+(?=[\s.,;:!?)]|$)")
 _KNOWN = r"(?:and|or|pi|sqrt|sin|cos|tan|log|ln|exp)\b"
 _PROSE = re.compile(rf"(?:^|(?<=[\s(]))(?!{_KNOWN}|[^\W\d_]{{2}}\s*[+*^])[^\W\d_]{{2,}}")
+_NOTE = re.compile(
+    r"(?<=[\w%}$)])\s+\((?=[^()]*[=≈]|(?:where|since|because|when|if|for|with|as|rounded|approximately|exactly|in)\b)[^()]*\)"
+)
 _LOOSE = re.compile(r"(?:[\s,;:(–—-]|\b(?:and|or)$)+$")
 _BASED = re.compile(r"(\d[\dA-Z]*)_\{?(\d+)\}?")
 _FORMULA = re.compile(r"\$[^$]+\$(?!\d)|\\\(.+?\\\)")
@@ -59,22 +61,6 @@ def boxed(text: str) -> str | None:
     return _box(text)[1]
 
 
-def last_number(text: str) -> Fraction | None:
-    """Return the last number in a text."""
-    found = numbers.numerals(text)
-    return found[-1].value if found else None
-
-
-def _first_of_last(text: str) -> Fraction | None:
-    """Return what a calculation behind the last equals sign comes to, or else the first number there."""
-    last = text.rpartition("=")[2]
-    value = evaluate(last) if _CALCULATION.fullmatch(last) else None
-    if value is not None:
-        return value
-    found = numbers.numerals(last)
-    return found[0].value if found else last_number(text)
-
-
 def _after_cue(text: str) -> str | None:
     """Return the rest of the sentence behind the last "the answer is"."""
     cues = list(_CUE.finditer(text))
@@ -89,6 +75,7 @@ def _read_sentence(sentence: str) -> str:
 
     Computer algebra takes words for products of letters, so it is given formulas only.
     """
+    sentence = _NOTE.sub("", sentence)
     words = " ".join(plain(sentence).split())
     choice = re.match(_CHOICE.pattern + r"(?=[\s.,:]|$)", words)
     if choice is not None:
@@ -105,14 +92,15 @@ def _read_sentence(sentence: str) -> str:
     phrase = re.split(r"[,;(]", words)[0].strip()
     if _WORDS.fullmatch(phrase):
         return simplest(phrase)
-    value = _first_of_last(words)
+    value = stated_value(words)
     return before or words.casefold() if value is None else numbers.canonical(value)
 
 
 def _right_side(formula: str) -> str:
     """Return what a calculation comes to: of "17 + 25 = 42" the 42; an equation with unknowns stays."""
     left, _, right = formula.rpartition("=")
-    return right if right.strip() and re.fullmatch(r"[^<>!:a-zA-Z\\]+", plain(left)) else formula
+    calculated = re.fullmatch(r"[^<>:a-zA-Z\\]+", plain(left)) and not left.endswith("!")
+    return right if right.strip() and calculated else formula
 
 
 def number(text: str) -> str | None:
@@ -122,7 +110,7 @@ def number(text: str) -> str | None:
     """
     in_box, value = _stated_number(text)
     if value is None and not in_box:
-        value = last_number(plain(text))
+        value = last_value(plain(text))
     return None if value is None else numbers.canonical(value)
 
 
@@ -139,12 +127,12 @@ def _stated_number(text: str) -> tuple[bool, Fraction | None]:
     """Return true if there is a box, and the number in a box, behind ``####`` or behind "the answer is"."""
     in_box, inside = _box(text)
     if in_box:
-        return True, None if inside is None else _first_of_last(plain(inside))
+        return True, None if inside is None else stated_value(plain(inside))
     _, mark, rest = text.rpartition("####")
-    value = numbers.as_number(rest.partition("\n")[0]) if mark else None
+    value = value_of(plain(rest.partition("\n")[0])) if mark else None
     if value is None:
         sentence = _after_cue(text)
-        value = None if sentence is None else _first_of_last(plain(sentence))
+        value = None if sentence is None else stated_value(plain(sentence))
     return False, value
 
 
@@ -160,7 +148,7 @@ def expression(text: str) -> str | None:
     """
     in_box, inside = _box(text)
     if in_box:
-        return simplest(inside) if inside else None
+        return simplest(_right_side(_NOTE.sub("", inside))) if inside else None
     sentence = _after_cue(text)
     return None if sentence is None or not sentence.strip() else _read_sentence(sentence)
 
@@ -179,7 +167,7 @@ READERS: Final[Mapping[str, Callable[[str], str | None]]] = {
 """The ways to read an answer that have names."""
 KINDS: Final[Mapping[str, str]] = {"number": "a number", "expression": "an expression or number"}
 """Answers by the ways that find none in some texts, in words."""
-VERSIONS: Final[Mapping[str, int]] = {"text": 1, "number": 1, "expression": 1}
+VERSIONS: Final[Mapping[str, int]] = {"text": 1, "number": 2, "expression": 2}
 """Of each way; raise one when what it reads changes (`intact.run_receipts.versions`)."""
 
 
@@ -201,7 +189,10 @@ def simplest(latex: str) -> str:
     based = _BASED.fullmatch("".join(bare.split()))
     if based is not None:
         return f"{based[1]}_{based[2]}"  # algebra would drop the base
-    found = undressed(symbolic.canonical(bare) or "") or "".join(bare.split())
+    value = numbers.as_number(plain(bare))
+    if value is not None:
+        return numbers.canonical(value)
+    found = undressed(symbolic.canonical(bare) or "", spaces=True) or "".join(bare.split())
     value = numbers.as_number(plain(found))  # what had to be calculated first
     return found if value is None else numbers.canonical(value)
 

@@ -12,7 +12,7 @@ from intact.errors import NotInstalledError
 from intact.process import WorkerProcess
 from intact.score.judging import FILES, LIMIT_REACHED, MEMORY, SECONDS, ask, note
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of how expressions are written, and which are equal; raise it when that changes (`intact.run_receipts.versions`)."""
 
 LONGEST = 2000

@@ -6,14 +6,29 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import math_verify.parser
 import sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig  # type: ignore[import-untyped]
 from math_verify import LatexExtractionConfig, parse, verify
+from sympy.logic.boolalg import Boolean, BooleanAtom
+
+_read = math_verify.parser.latex2sympy
+
+
+def _keep_capitals(latex: str, **settings: Any) -> Any:
+    """Convert LaTeX as math-verify does, without making R and r one symbol, for which it has no setting."""
+    return _read(latex, conversion_config=ConversionConfig(lowercase_symbols=False), **settings)
+
+
+math_verify.parser.latex2sympy = _keep_capitals
 
 
 def value(latex: str) -> Any:
-    """Parse an expression."""
+    """Parse an expression; an equation of numbers is none, since algebra says only that it holds."""
     found = parse(f"${latex}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)
-    return found[0] if found and not isinstance(found[0], str) else None
+    parsed = found[0] if found and not isinstance(found[0], str) else None
+    holds = parsed.doit() if isinstance(parsed, Boolean) else None
+    return None if isinstance(holds, BooleanAtom) else parsed
 
 
 def canonical(latex: str) -> str | None:

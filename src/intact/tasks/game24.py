@@ -6,7 +6,7 @@ import re
 
 from intact.download.github import GitHubFile
 from intact.score import answers
-from intact.score.equations import evaluate
+from intact.score.arithmetic import evaluate
 from intact.score.latex import plain
 from intact.tasks.data import Row
 from intact.tasks.task import Item, Task

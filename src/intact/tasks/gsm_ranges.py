@@ -13,7 +13,8 @@ from typing import ClassVar, NamedTuple
 
 from intact.errors import ParameterError
 from intact.score import numbers
-from intact.score.equations import Equation, equations, evaluate
+from intact.score.arithmetic import evaluate
+from intact.score.equations import Equation, equations
 from intact.tasks.generated import Draws, Generated
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item
