@@ -172,7 +172,9 @@ def updated(page: str, scaling: str, formats: str) -> str:
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page would change or is stale")
+    p.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if the page would change or is stale"
+    )
     args = p.parse_args()
     before, scaling, formats = (path.read_text("utf-8") for path in (PAGE, SCALING, FORMATS))
     after = updated(before, scaling, formats)

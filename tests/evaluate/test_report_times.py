@@ -137,7 +137,12 @@ def test_work_of_a_token_is_the_runs_own():
 
 @pytest.mark.parametrize(
     ("layers", "width", "cards", "prompt", "step"),
-    [(32, 4096, 1, 0.167, 0.024), (50, 5120, 1, 0.38, 0.038), (96, 12288, 8, 0.597, 0.081), (70, 14336, 8, 0.669, 0.061)],
+    [
+        (32, 4096, 1, 0.167, 0.024),
+        (50, 5120, 1, 0.38, 0.038),
+        (96, 12288, 8, 0.597, 0.081),
+        (70, 14336, 8, 0.669, 0.061),
+    ],
 )
 def test_the_default_machine_is_near_what_the_paper_measured(layers, width, cards, prompt, step):
     """Models of the paper by their matrices, in 16 bits: a prompt of 1,920 tokens and a step."""

@@ -1,7 +1,8 @@
 """Digits of numbers in groups of three from the right, for tokenizers that group them (arXiv 2402.14903).
 
-A tokenizer with tokens of several digits cuts 1234567 from the left, into 123, 456 and 7. Commas make it cut numbers from
-the right, 1, 234 and 567, so that the digits of two numbers that are added stand in the same places of their tokens.
+A tokenizer with tokens of several digits cuts 1234567 from the left, into 123, 456 and 7. Commas make it cut numbers
+from the right, 1, 234 and 567, so that the digits of two numbers that are added stand in the same places of their
+tokens.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def check_grouping(tokenizer: Tokenizer) -> None:
     shown = " ".join(plain[0])
     if all(len(group) == 1 for groups in plain for group in groups):
         raise ParameterError(
-            f"digits=grouped groups nothing for this model: its tokenizer reads each digit alone ({shown}), with commas "
-            "and without; leave it out"
+            f"digits=grouped groups nothing for this model: its tokenizer reads each digit alone ({shown}), with "
+            "commas and without; leave it out"
         )
     if plain == right:
         raise ParameterError(

@@ -14,7 +14,7 @@ USCD = Mix(
             default=0,
             high=1,
             usual="0.89 / sqrt(V)",
-            effect="rows stay as they are whose probabilities deviate more than this from their mean; 0: 0.89 / sqrt(V)",
+            effect="rows stay as they are whose probabilities deviate more than this from their mean; 0: the default",
         ),
         "floor": Definition(
             kind="decimal", default=0.666667, high=1000, effect="tokens below this multiple of 1 / V are left out"

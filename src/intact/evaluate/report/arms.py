@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.evaluate.report.machine import DEFAULT, A100, IdealMachine, MachineChoice, ModelRuntime
+from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
 from intact.reason.registry import all_methods

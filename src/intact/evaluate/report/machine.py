@@ -127,8 +127,8 @@ A100: Final = IdealMachine(7.3e13, 6.8e11, 80e9, 5.12, "the rates of A100 cards 
 """The machine by default, from the logs of arXiv 2305.02440 (stanford-crfm/helm-efficiency).
 
 Medians over its nine architectures of 6 to 176 billion weights in 16 bits: multiply-adds from how the time of a prompt
-grows between 512 and 1,920 tokens (4.9e13 to 7.9e13), bytes from the time of a step (4.8e11 to 1.07e12; there each layer
-adds 0.8 ms, whatever its size). The price is the authors', an eighth of 40.96 dollars an hour.
+grows between 512 and 1,920 tokens (4.9e13 to 7.9e13), bytes from the time of a step (4.8e11 to 1.07e12; there each
+layer adds 0.8 ms, whatever its size). The price is the authors', an eighth of 40.96 dollars an hour.
 """
 
 _HARDWARE: Final = {"gmacs_per_s": 1e9, "gb_per_s": 1e9, "memory_gb": 1e9, "price": 1.0}
@@ -241,7 +241,9 @@ def _parse(text: str) -> StatedRuntime | IdealMachine:
     if {"read", "write"} <= found.keys() <= _RATES.keys() and found.get("machines", 1) % 1 == 0:
         prompts = ((1.0, 1 / found["read"]), (2.0, 2 / found["read"]))
         served = int(found.get("machines", 1)), found.get("price")
-        return StatedRuntime(name, bool(name), ModelRuntime(prompts, 1 / found["write"], 0.0, *served, "the rates given"))
+        return StatedRuntime(
+            name, bool(name), ModelRuntime(prompts, 1 / found["write"], 0.0, *served, "the rates given")
+        )
     raise ParameterError(f"a machine is {_FORMS}; got {text!r:.80}")
 
 
@@ -273,4 +275,6 @@ def _measured(name: str, path: Path) -> StatedRuntime:
         )
     points = tuple(sorted(({1.0: step} | prompts).items()))
     model = name or Path(str(document.get("model", ""))).name
-    return StatedRuntime(model, bool(name), ModelRuntime(points, step, 0.0, 1, None, f"the rates measured in {path.name}"))
+    return StatedRuntime(
+        model, bool(name), ModelRuntime(points, step, 0.0, 1, None, f"the rates measured in {path.name}")
+    )

@@ -127,7 +127,9 @@ class ToyTrial:
         little = SMALL | {"delimiter": ".", "end": ".", "vocabulary": 5}
         values = {one.name: little[one.name] for one in method.parameters if one.name in little}
         values |= {one.name: LetterScorer.name for one in method.parameters if one.names == "scorer"}
-        values |= {one.name: LARGE for one in method.parameters if one.names == "model" and one.default not in ("", LARGE)}
+        values |= {
+            one.name: LARGE for one in method.parameters if one.names == "model" and one.default not in ("", LARGE)
+        }
         return cls(method, label, values | dict(given or {}))
 
     def run(

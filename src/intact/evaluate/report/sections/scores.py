@@ -26,7 +26,7 @@ def _scores(arms: Sequence[ReportArm]) -> Table:
 
 
 def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
-    """Yield what the runs warn of: failures, spent budgets, chosen texts that were cut, fields that a file lacks, caveats of the model."""
+    """Yield what the runs warn of: failures, spent budgets, chosen texts that were cut, absent fields, caveats."""
     for path, run in runs_of(arms).items():
         for why, words in (("failed", "failed"), ("spent", "had spent their budget")):
             count = sum(record.why == why for record in run.records)
