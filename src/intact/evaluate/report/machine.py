@@ -186,7 +186,7 @@ class MachineChoice:
             raise ParameterError(f"--machine states two runtimes of the model {twice}")
         if "" in names and len(names) > 1:
             raise ParameterError("of several runtimes each --machine must name its model: MODEL=...")
-        return cls((machines or [None if stated else A100])[0], tuple(stated))
+        return cls(next(iter(machines), None if stated else A100), tuple(stated))
 
     def of(self, model: str, only: bool) -> ModelRuntime | IdealMachine | None:
         """Return a model's runtime, or else the machine; None if neither is stated.

@@ -94,9 +94,9 @@ def measure(arm: ReportArm) -> IdealRuntime | Omission:
     problems: dict[str, list[tuple[float, float]]] = {}
     for record in arm.records:
         cost = record.cost
-        one_by_one = runtime.seconds(cost["prefill"], cost["tokens"])
+        alone = runtime.seconds(cost["prefill"], cost["tokens"])
         together = runtime.seconds(cost["prefill"], cost["sequential"], cost["tokens"])
-        problems.setdefault(record.id, []).append((one_by_one, together))
+        problems.setdefault(record.id, []).append((alone, together))
     if len(problems) < 2:
         return Omission("it has only one problem")
     sizes = [len(own) for own in problems.values()]
