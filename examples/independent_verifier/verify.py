@@ -1083,7 +1083,7 @@ RECEIPT = {
 STREAM = {"prompt": either(NULL, list_of(TOKEN, 1)), "source": source, "model": lambda x: True}
 DECODING = {
     "name": one_of(*MIXES),
-    "version": one_of(1),
+    "version": one_of(1, 2),
     "parameters": lambda x: isinstance(x, dict) and all(map(integer(0, 2**40), x.values())),
     "streams": list_of(lambda x: isinstance(x, dict), 1, 8),
 }
@@ -1349,6 +1349,8 @@ def rows_of(receipt: dict[str, Any], model: Llama, others: list[Llama]) -> Rows 
         heads.append(states(last))
     mixed = list(logits[0])
     if "name" in decoding:
+        if decoding["version"] != (2 if decoding["name"] == "uscd" else 1):
+            raise CannotVerifyError(f"there is no version {decoding['version']} of the mix {decoding['name']} here")
         try:
             rule = MIXES[decoding["name"]]
             mixed = [rule(n, *rows, **decoding["parameters"]) for n, rows in enumerate(zip(*logits, strict=True))]

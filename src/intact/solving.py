@@ -411,7 +411,7 @@ def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) ->
 
 
 def check_tokenizer(tasks: Iterable[Chosen], backends: Mapping[str, Backend]) -> list[str]:
-    """Return what is to be said of the options of tasks for the first model's tokenizer.
+    """Return the caveats of tasks' options for the first model's tokenizer.
 
     Raises
     ------
@@ -419,7 +419,7 @@ def check_tokenizer(tasks: Iterable[Chosen], backends: Mapping[str, Backend]) ->
         If an option can have no effect with it.
     """
     tokenizer = getattr(next(iter(backends.values())), "tokenizer", None)  # an endpoint keeps its own
-    return [said for chosen in tasks if (said := chosen.check_tokenizer(tokenizer))]
+    return [caveat for chosen in tasks if (caveat := chosen.check_tokenizer(tokenizer))]
 
 
 def takes_conversations(backend: Backend) -> bool:

@@ -99,7 +99,7 @@ class Chosen(NamedTuple):
         return changed
 
     def check_tokenizer(self, tokenizer: Tokenizer | None) -> str:
-        """Return what is to be said of the options for a model with this tokenizer; None is an unknown one.
+        """Return the caveat of the options for a model with this tokenizer, or an empty text; None is an unknown one.
 
         Raises
         ------

@@ -69,16 +69,16 @@ def check_grouping(tokenizer: Tokenizer) -> None:
     plain = [digit_groups(tokenizer, number) for number in _PROBES]
     right = [tuple(f"{int(number):,}".split(",")) for number in _PROBES]
     grouped = [digit_groups(tokenizer, f"{int(number):,}") for number in _PROBES]
-    shown = " ".join(plain[0])
+    digits = " ".join(plain[0])
     if all(len(group) == 1 for groups in plain for group in groups):
         raise ParameterError(
-            f"digits=grouped groups nothing for this model: its tokenizer reads each digit alone ({shown}), with "
+            f"digits=grouped groups nothing for this model: its tokenizer reads each digit alone ({digits}), with "
             "commas and without; leave it out"
         )
     if plain == right:
         raise ParameterError(
             f"digits=grouped changes no groups for this model: its tokenizer groups digits from the right by itself "
-            f"({shown}); leave it out"
+            f"({digits}); leave it out"
         )
     if grouped != right:
         raise ParameterError(
