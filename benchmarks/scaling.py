@@ -16,6 +16,7 @@ import argparse
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,11 +65,20 @@ class Bench(NamedTuple):
 
 
 class Records:
-    """Outcomes in a file of lines, each appended as soon as it is known."""
+    """Outcomes in a file of lines, each appended as soon as it is known.
+
+    Raises
+    ------
+    ValueError
+        If the file has a row's problem twice.
+    """
 
     def __init__(self, path: Path) -> None:
         self.lines = common.Lines(path)
         self.all = [Outcome(**record) for record in self.lines.all if set(record) == set(Outcome._fields)]
+        counts = Counter(outcome[:4] for outcome in self.all)
+        if twice := next((" ".join(key) for key, count in counts.items() if count > 1), None):
+            raise ValueError(f"{path} has a record twice, expected once: {twice}")
 
     def of(self, model: str, setup: str, budget: str, ids: Iterable[str]) -> list[Outcome]:
         """Those of a row, in the problems' order."""

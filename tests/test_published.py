@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
+from support.modules import load
+
+TABLE = load("benchmarks/published_table.py")
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "published.md"
 VERDICTS = ("reproduced", "tie", "refuted", "not measured", "out of reach", "no figure")
@@ -74,6 +77,64 @@ def test_the_counts_of_verdicts_are_right() -> None:
         (verdict, str(every[verdict]), str(methods[verdict]), str(orderings[verdict])) for verdict in VERDICTS
     ]
     assert set(every) == set(VERDICTS)
+
+
+def test_figures_and_verdicts_are_those_of_the_records() -> None:
+    """`python benchmarks/published_table.py` writes them."""
+    page, scaling, formats = (path.read_text("utf-8") for path in (TABLE.PAGE, TABLE.SCALING, TABLE.FORMATS))
+    assert TABLE.updated(page, scaling, formats) == page
+    assert TABLE.stale(list(TABLE.lines_of(page)), TABLE.measured(scaling)) == []
+
+
+SCALING = """\
+<!-- scaling: judges -->
+| method | right | beyond self-consistency 4 | p | tokens |
+|---|---|---|---|---|
+| [self-consistency 4](methods/self_consistency.md) | 31.0% |  |  | 1,164 |
+| [rebase 4](methods/rebase.md) | 33.0% | {rebase} | 0.1 | 900 |
+| [generative verifier 4](methods/generative_verifier.md) | 19.0% | -12.0% (-19.0% to -5.0%) | 0.1 | 950 |
+<!-- end of scaling -->
+"""
+FORMATS = """\
+# Formats
+
+## A tiny Llama trained in float32
+
+| claim | first | second | here | second - first, nats | ratio of KL |
+| --- | --- | --- | --- | --- | --- |
+| MXFP6 before MXINT6 (INT v.s. FP) | mxfp6 | mxint6 | the other way | -0.1 (-0.2 to -0.05) | 1.50 |
+"""
+PAGE_OF_THREE = """\
+| verdict | meaning | lines | of methods | of orderings of formats |
+|---|---|---|---|---|
+| reproduced | the same | 0 | 0 | 0 |
+| refuted | the other way | 0 | 0 | 0 |
+
+| [rebase](methods/rebase.md) | better | old | [GSM8K, 0.5B, beyond a vote of four](scaling.md#a) | tie |
+| [generative_verifier](methods/generative_verifier.md) | worse | | [GSM8K, 0.5B, beyond a vote of four](a.md) | tie |
+
+## Orderings of formats
+
+| [MXFP6 before MXINT6](quantizing.md#fp8) | on all | old | [tiny Llama](formats.md#a) | reproduced |
+"""
+
+
+def test_a_line_takes_figure_and_verdict_from_the_record_that_it_names() -> None:
+    page = TABLE.updated(PAGE_OF_THREE, SCALING.format(rebase="+2.0% (+1.0% to +3.0%)"), FORMATS)
+    lines = list(TABLE.lines_of(page))
+    assert [line.here for line in lines] == [
+        "+2.0% (+1.0% to +3.0%); tokens: 900", "-12.0% (-19.0% to -5.0%); tokens: 950", "-0.1 (-0.2 to -0.05)",
+    ]  # fmt: skip
+    assert [line.verdict for line in lines] == ["reproduced", "reproduced", "refuted"]
+    assert "| reproduced | the same | 2 | 2 | 0 |" in page
+    assert "| refuted | the other way | 1 | 0 | 1 |" in page
+    page = TABLE.updated(PAGE_OF_THREE, SCALING.format(rebase="-2.0% (-3.0% to -1.0%)"), FORMATS)
+    assert next(TABLE.lines_of(page)).verdict == "refuted"
+    rows = TABLE.measured(SCALING.format(rebase="+0.0% (-1.0% to +1.0%)"))
+    assert rows["judges"]["rebase"].verdict(against=False) == "tie"
+    assert TABLE.stale(lines[1:], rows) == ["rebase"]
+    with pytest.raises(ValueError, match="has no row of rebase"):
+        TABLE.updated(PAGE_OF_THREE, "", FORMATS)
 
 
 def test_every_method_has_a_line_with_a_link_to_its_page() -> None:

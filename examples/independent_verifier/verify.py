@@ -933,7 +933,7 @@ def m3id(n: int, c: Array, u: Array, decay: int, cap: int, alpha: int, certain: 
 def uscd(n: int, c: Array, u: Array, deviation: int, floor: int, weight: int, contrast: int) -> Array:
     w, other, V = weights_of(c), weights_of(u), len(c)
     M, squares = int(w.sum()), sum(int(x) ** 2 for x in w)
-    if (V * squares - M**2) * D**2 > (deviation * V * M) ** 2:
+    if (V * squares - M**2) * D**2 > (deviation**2 * V if deviation else 890_000**2) * V * M**2:
         return c
     d = 2**32 * w // M * weight - 2**32 * other // int(other.sum()) * contrast
     stay = (d > 0) & (w >= -(-floor * M // (V * D)))
@@ -1083,7 +1083,7 @@ RECEIPT = {
 STREAM = {"prompt": either(NULL, list_of(TOKEN, 1)), "source": source, "model": lambda x: True}
 DECODING = {
     "name": one_of(*MIXES),
-    "version": one_of(1),
+    "version": one_of(1, 2),
     "parameters": lambda x: isinstance(x, dict) and all(map(integer(0, 2**40), x.values())),
     "streams": list_of(lambda x: isinstance(x, dict), 1, 8),
 }
@@ -1349,6 +1349,8 @@ def rows_of(receipt: dict[str, Any], model: Llama, others: list[Llama]) -> Rows 
         heads.append(states(last))
     mixed = list(logits[0])
     if "name" in decoding:
+        if decoding["version"] != (2 if decoding["name"] == "uscd" else 1):
+            raise CannotVerifyError(f"there is no version {decoding['version']} of the mix {decoding['name']} here")
         try:
             rule = MIXES[decoding["name"]]
             mixed = [rule(n, *rows, **decoding["parameters"]) for n, rows in enumerate(zip(*logits, strict=True))]

@@ -394,6 +394,7 @@ def solve_items(
     check_parts(task.uses)
     check_method(method, parameters or {})
     check_data(method, parameters or {}, [item.data for item in items])
+    check_tokenizer([chosen], backends)
     if style is None:
         style = "chat" if takes_conversations(next(iter(backends.values()))) else "base"
     chat = style == "chat"
@@ -407,6 +408,18 @@ def solve_items(
 def task_sampling(task: Task, chat: bool, sampling: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the user's sampling for a task's problems; a text that continues another ends where the task says."""
     return ({} if chat else {"stop": task.stops}) | dict(sampling or {})
+
+
+def check_tokenizer(tasks: Iterable[Chosen], backends: Mapping[str, Backend]) -> list[str]:
+    """Return the caveats of tasks' options for the first model's tokenizer.
+
+    Raises
+    ------
+    ParameterError
+        If an option can have no effect with it.
+    """
+    tokenizer = getattr(next(iter(backends.values())), "tokenizer", None)  # an endpoint keeps its own
+    return [caveat for chosen in tasks if (caveat := chosen.check_tokenizer(tokenizer))]
 
 
 def takes_conversations(backend: Backend) -> bool:

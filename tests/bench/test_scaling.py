@@ -97,3 +97,14 @@ def test_every_page_of_a_method_has_what_was_measured_or_says_why_not(tables):
         if not ("**Measured" in text or "Measured on" in text or "**Not measured**" in text):
             lacking.append(name)
     assert lacking == []
+
+
+def test_no_problem_of_a_row_is_recorded_twice(scaling, tmp_path):
+    for path in sorted((BENCHMARKS / "records").glob("*-512.jsonl")):
+        scaling.Records(path)
+    path = tmp_path / "twice.jsonl"
+    records = scaling.Records(path)
+    for outcome in outcomes(scaling, "vote", "1") * 2:
+        records.add(outcome)
+    with pytest.raises(ValueError, match="has a record twice, expected once: m vote  set/0"):
+        scaling.Records(path)

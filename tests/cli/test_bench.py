@@ -39,7 +39,8 @@ def test_the_command_prints_both_forms(intact_command, tiny_path):
     assert "to drop" in result.out
     assert result.err == ""
     facts = intact_command("bench", "-m", tiny_path, "--only", "prompt", "--repeats", "2", "--json").json
-    [figure] = facts["figures"]
+    assert [one["what"] for one in facts["figures"]] == ["prompt of 128", "prompt of 512", "prompt of 1000"]
+    figure = facts["figures"][0]
     assert (figure["group"], figure["unit"], len(figure["values"])) == ("prompt", "tokens/s", 2)
     assert figure["least"] <= figure["median"] <= figure["most"]
     assert facts["executor"]["threads"] >= 1
@@ -55,7 +56,7 @@ def test_the_profile_tells_operations_and_the_share_of_python(intact_command, ti
     assert "limits measured: " in result.out
     facts = intact_command("bench", "-m", tiny_path, *only, "--json").json
     [found] = facts["profiles"]
-    assert found["what"] == "prompt of 512"
+    assert found["what"] == "prompt of 1000"
     assert {"linear", "attention"} <= {operation["kind"] for operation in found["operations"]}
     assert facts["limits"]["macs"] > 0
 
@@ -72,7 +73,7 @@ def test_the_profiled_runs_compute_every_row_of_their_prompts(intact_command, ti
     profile = profiling.profile
     monkeypatch.setattr(profiling, "profile", counted)
     intact_command("bench", "-m", tiny_path, "--only", "prompt", "--repeats", "1", "--profile")
-    assert rows == [2 * 512]
+    assert rows == [2 * 1000]
 
 
 def test_the_table_shows_medians_spreads_and_bars():

@@ -110,10 +110,8 @@ def test_scores_and_differences_are_printed_and_no_file_is_written(runs, intact_
 
 
 def test_a_machine_is_stated_in_the_report(report, runs):
-    assert "reads 400 tokens and takes 60 steps a second (as given)" in report(
-        runs["greedy"], "--machine", "read=400,write=60"
-    )
-    assert "a machine is read=RATE,write=RATE" in report(runs["greedy"], "--machine", "fast", code=2)
+    assert "At the rates given a problem would take" in report(runs["greedy"], "--machine", "read=400,write=60")
+    assert "a machine is gmacs_per_s=NUMBER,gb_per_s=NUMBER" in report(runs["greedy"], "--machine", "fast", code=2)
 
 
 class Page(HTMLParser):

@@ -94,10 +94,9 @@ def test_the_page_loads_again_while_a_run_goes_on(records, manifest, tmp_path):
     so_far = partial.PartialResult(run, Planned, manifest, every=0)
     so_far.add(done(0, records[0]))
     out = tmp_path / "report.html"
-    machine = arm([[{"correct": True}]]).machine
-    command._write(report(command._read({run: so_far.path}), "", machine), out, refresh=10)
+    command._write(report(command._read({run: so_far.path})), out, refresh=10)
     assert '<meta http-equiv="refresh" content="10">' in out.read_text()
     run.write_bytes(EvaluationRun(manifest, tuple(records), scores(Planned.tasks, records)).data())
-    command._write(report(command._read({run: run}), "", machine), out)
+    command._write(report(command._read({run: run})), out)
     assert "refresh" not in out.read_text()
     assert json.loads(run.read_text().splitlines()[0])["records"] == 12

@@ -23,6 +23,7 @@ from intact.evaluate.report.sections import (
     summary,
 )
 from intact.evaluate.report.sections.base import Omission, SectionBody
+from intact.evaluate.report.sections.scores import caveats_of
 from intact.evaluate.results import AnswerTurn, SingleVerdict, TaskScore
 from intact.stats.laws.revision import RevisionChain
 from intact.stats.laws.verifier import Verifier, ceiling
@@ -461,3 +462,10 @@ def test_markers_are_not_shown_without_their_data(problems, because):
     made = markers.SECTION.make([written(problems)])
     assert isinstance(made, Omission)
     assert because in made.because
+
+
+def test_a_report_says_that_chosen_texts_were_cut():
+    whole, cut = {"correct": True}, {"correct": True, "why": "length", "cut": True}
+    warned = [one.text for one in caveats_of([arm([[whole], [cut], [cut]])])]
+    assert warned == ["made.jsonl: 2 of 3 chosen texts were cut before their end (length 2)."]
+    assert [*caveats_of([arm([[whole], [whole]])])] == []

@@ -8,7 +8,7 @@ import pytest
 
 from intact.errors import FormatError, ParameterError
 from intact.evaluate.report.contents import report
-from intact.evaluate.report.machine import A100_175B, IdealMachine
+from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime, TokenWork
 from intact.evaluate.report.sections import regret, runtime
 from intact.evaluate.report.sections.base import Omission
 from intact.evaluate.results import SampleStep
@@ -87,57 +87,162 @@ def costed(made, costs):
     return replace(made, run=replace(made.run, records=records))
 
 
-def test_seconds_are_tokens_over_rates():
-    made = costed(arm([[{"correct": True}], [{"correct": False}]]), [(100, 40, 10, 1), (300, 80, 20, 1)])
-    timed = replace(made, machine=IdealMachine(100, 10, "as given"))
-    (found,) = runtime.SECTION.make([timed]).numbers.values()
-    assert found.one_by_one.estimate == pytest.approx((1 + 4 + 3 + 8) / 2)
-    assert found.side_by_side.estimate == pytest.approx((1 + 1 + 3 + 2) / 2)
-    assert found.per_right == pytest.approx(7)
-    assert (found.read, found.written, found.in_a_row) == (200, 60, 15)
+def of_model(made, weights, bits=8):
+    """The same run by a model of so many weights: each token takes a multiply-add for each."""
+    records = tuple(
+        one._replace(cost=one.cost | {"operations": weights * (one.cost["prefill"] + one.cost["tokens"])})
+        for one in made.run.records
+    )
+    manifest = made.run.manifest | {"models": [{"name": f"{weights}.gguf", "weights": f"{weights}", "bits": bits}]}
+    return replace(made, run=replace(made.run, records=records, manifest=manifest))
 
 
-def test_the_default_machine_is_the_papers():
-    assert A100_175B.seconds(128, 0) + 63 / A100_175B.write == pytest.approx(5.198)
+RATES = ModelRuntime(((1, 0.1), (101, 1.1), (201, 3.1)), 0.1, 0.0, 2, 36.0, "as given")
+
+
+def test_seconds_are_those_of_a_prompt_and_of_a_step_for_each_token_after_the_first():
+    made = costed(arm([[{"correct": True}], [{"correct": False}]]), [(51, 41, 11, 1), (301, 81, 21, 1)])
+    (found,) = runtime.SECTION.make([replace(made, machine=RATES)]).numbers.values()
+    assert found.one_by_one.estimate == pytest.approx((0.6 + 4 + 5.1 + 8) / 2)
+    assert found.side_by_side.estimate == pytest.approx((0.6 + 1 + 5.1 + 2) / 2)
+    assert found.machine_seconds == pytest.approx(8.7)
+    assert found.per_right == pytest.approx(17.4)
+    assert found.dollars == pytest.approx(8.7 / 100)
+    assert (found.read, found.written, found.in_a_row) == (176, 61, 16)
+
+
+def test_a_larger_model_takes_longer_for_the_same_tokens():
+    costs = [(100, 400, 40, 1), (300, 800, 80, 1)]
+    small, large = (
+        of_model(costed(arm([[{"correct": True}], [{"correct": False}]], name), costs), weights)
+        for name, weights in (("small", 500_000_000), ("large", 70_000_000_000))
+    )
+    found = runtime.SECTION.make([small, large]).numbers
+    assert found["large"].one_by_one.estimate == pytest.approx(140 * found["small"].one_by_one.estimate)
+    assert (found["small"].machines, found["large"].machines) == (1, 1)
+    halves = of_model(large, 140_000_000_000)
+    (twice,) = runtime.SECTION.make([halves]).numbers.values()
+    assert twice.machines == 2
+    assert twice.one_by_one.estimate == pytest.approx(found["large"].one_by_one.estimate)
+    assert twice.machine_seconds == pytest.approx(2 * found["large"].machine_seconds)
+
+
+def test_work_of_a_token_is_the_runs_own():
+    made = of_model(costed(arm([[{"correct": True}]] * 2), [(10, 10, 10, 1), (10, 30, 30, 1)]), 1000, bits=4)
+    records = list(made.run.records)
+    records[1] = records[1]._replace(cost=records[1].cost | {"operations": 44_000})  # attention over a longer context
+    made = replace(made, run=replace(made.run, records=tuple(records)))
+    assert runtime.token_work(made) == TokenWork(64_000 / 60, 500)
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "cards", "prompt", "step"),
+    [
+        (32, 4096, 1, 0.167, 0.024),
+        (50, 5120, 1, 0.38, 0.038),
+        (96, 12288, 8, 0.597, 0.081),
+        (70, 14336, 8, 0.669, 0.061),
+    ],
+)
+def test_the_default_machine_is_near_what_the_paper_measured(layers, width, cards, prompt, step):
+    """Models of the paper by their matrices, in 16 bits: a prompt of 1,920 tokens and a step."""
+    weights = 12 * layers * width**2
+    found = A100.runtime(TokenWork(weights, 2 * weights))
+    assert found.machines == cards
+    assert found.read(1920) == pytest.approx(prompt, rel=0.2)
+    assert found.step == pytest.approx(step, rel=0.3)
+
+
+def test_a_step_of_many_texts_takes_the_longer_of_weights_and_products():
+    found = IdealMachine(1000, 10).runtime(TokenWork(100, 10))
+    assert [found.read(tokens) for tokens in (1, 10, 20, 50)] == pytest.approx([1, 1, 2, 5])
+    assert found.seconds(10, 5, 5) == pytest.approx(1 + 4)
+    assert found.seconds(10, 5, 100) == pytest.approx(1 + 4 * 2)
 
 
 def test_a_run_without_its_costs_is_not_timed():
     assert isinstance(runtime.SECTION.make([arm([[{"correct": True}]] * 2)]), Omission)
     unread = costed(arm([[{"correct": True}]] * 2), [(0, 40, 10, 1)] * 2)
     assert "prompts are not known" in runtime.SECTION.make([unread]).because
+    endpoint = costed(arm([[{"correct": True}]] * 2), [(10, 40, 10, 0)] * 2)
+    assert "operations of its model are not counted" in runtime.SECTION.make([endpoint]).because
+    assert "no --machine is of its model" in runtime.SECTION.make([replace(endpoint, machine=None)]).because
 
 
-def test_a_machine_is_stated_or_measured(tmp_path):
-    assert IdealMachine.parse("read=400,write=31.5") == IdealMachine(400, 31.5, "as given")
+def bench(path, model="small.gguf", least=0):
+    """A file of intact bench."""
     figure = {"unit": "tokens/s", "median": 50.0}
     figures = [
+        figure | {"group": "prompt", "what": "prompt of 128", "median": 320},
         figure | {"group": "prompt", "what": "prompt of 512", "median": 400},
         figure | {"group": "stream", "what": "one stream of 64, greedy, drafting", "median": 99},
         figure | {"group": "stream", "what": "one stream of 64, greedy"},
         figure | {"group": "samples", "what": "8 x 32 after a prompt of 64"},
     ]
-    path = tmp_path / "bench.json"
-    path.write_text(json.dumps({"figures": figures}))
-    assert IdealMachine.parse(str(path)) == IdealMachine(400, 50, "measured, bench.json")
-    path.write_text(json.dumps({"figures": figures[1:]}))
+    path.write_text(json.dumps({"model": model, "figures": figures[least:]}))
+    return path
+
+
+def test_rates_are_stated_or_measured(tmp_path):
+    assert MachineChoice.parse([]) == DEFAULT
+    (given,) = MachineChoice.parse(["read=400,write=20"]).stated
+    assert given.runtime.seconds(800, 41) == pytest.approx(2 + 2)
+    assert MachineChoice.parse(["gmacs_per_s=100,gb_per_s=20,memory_gb=8,price=2"]).machine == IdealMachine(
+        1e11, 2e10, 8e9, 2, "the rates given"
+    )
+    (found,) = MachineChoice.parse([str(bench(tmp_path / "bench.json"))]).stated
+    assert (found.model, found.named) == ("small.gguf", False)
+    assert found.runtime.prompts == ((1, 0.02), (128, 0.4), (512, 1.28))
+    assert found.runtime.read(256) == pytest.approx(0.4 + 0.88 / 3)
     with pytest.raises(ParameterError, match="no rates of a prompt and of one stream"):
-        IdealMachine.parse(str(path))
-    path.write_text("not JSON")
+        MachineChoice.parse([str(bench(tmp_path / "bench.json", least=2))])
+    (tmp_path / "bench.json").write_text("not JSON")
     with pytest.raises(FormatError, match="cannot be read as JSON"):
-        IdealMachine.parse(str(path))
+        MachineChoice.parse([str(tmp_path / "bench.json")])
     with pytest.raises(FormatError, match=r"absent\.json cannot be read: No such file or directory$") as absent:
-        IdealMachine.parse(str(tmp_path / "absent.json"))
+        MachineChoice.parse([str(tmp_path / "absent.json")])
     assert str(absent.value).count("cannot be read") == 1
 
 
-@pytest.mark.parametrize("text", ["fast", "read=10", "read=10,write=x", "read=10,write=0", "read=1,write=2,cost=3"])
+def test_each_model_has_its_own_rates(tmp_path):
+    measured = str(bench(tmp_path / "bench.json"))
+    choice = MachineChoice.parse([measured, "large=read=10,write=1,machines=4"])
+    assert choice.of("models/large.gguf", False).machines == 4
+    assert choice.of("small.gguf", False).step == 0.02
+    assert choice.of("other.gguf", False) is None
+    assert MachineChoice.parse([measured]).of("other.gguf", True).step == 0.02  # all runs are of one model
+    assert MachineChoice.parse([measured]).of("other.gguf", False) is None
+    with pytest.raises(ParameterError, match="rates of one model, and the runs are of several"):
+        MachineChoice.parse(["read=400,write=20"]).of("other.gguf", False)
+    with pytest.raises(ParameterError, match="two runtimes of the model large"):
+        MachineChoice.parse(["large=read=10,write=1", "large=read=10,write=1"])
+    with pytest.raises(ParameterError, match="each --machine must name its model"):
+        MachineChoice.parse(["large=read=10,write=1", "read=10,write=1"])
+    machine = "gmacs_per_s=1,gb_per_s=1"
+    with pytest.raises(ParameterError, match="two machines"):
+        MachineChoice.parse([machine, machine])
+
+
+def test_runs_of_several_models_refuse_the_rates_of_one():
+    small, large = (costed(arm([[{"correct": True}]] * 2, name), [(1, 1, 1, 1)] * 2) for name in ("small", "large"))
+    manifest = large.run.manifest | {"models": [{"name": "large.gguf", "weights": "other", "bits": 8}]}
+    runs = {small.path: small.run, large.path: replace(large.run, manifest=manifest)}
+    with pytest.raises(ParameterError, match="rates of one model, and the runs are of several"):
+        report(runs, machines=MachineChoice.parse(["read=400,write=20"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fast", "read=10", "read=10,write=x", "read=10,write=0", "read=1,write=2,cost=3", "gmacs_per_s=1",
+     "read=1,write=2,machines=1.5", "large=gmacs_per_s=1,gb_per_s=1"],
+)  # fmt: skip
 def test_what_is_no_machine_is_refused(text):
-    with pytest.raises(ParameterError, match=r"a machine is|must be a rate above 0"):
-        IdealMachine.parse(text)
+    with pytest.raises(ParameterError, match=r"a machine is|must be a number above 0"):
+        MachineChoice.parse([text])
 
 
 def test_a_run_of_one_problem_has_a_report():
-    one = costed(arm(texts()[:1]), [(100, 40, 10, 1)])
+    one = of_model(costed(arm(texts()[:1]), [(100, 40, 10, 1)]), 1000)
     document = report({one.path: one.run})
     assert document.omitted["Regret of test-time compute"].startswith("it has only one problem")
     assert document.omitted["Idealised runtime"] == "it has only one problem"

@@ -21,7 +21,18 @@ from support.effort import effort
 
 METHODS = {name: one for name, one in all_methods().items() if "tool proof" not in one.uses}
 """All but those that wait for a proof assistant."""
-FEW = {"n": 4, "k": 3, "m": 2, "simulations": 4, "width": 2, "steps": 2, "iterations": 2, "warmup": 2, "rounds": 2}
+FEW = {
+    "n": 4,
+    "k": 3,
+    "m": 2,
+    "simulations": 4,
+    "width": 2,
+    "steps": 2,
+    "iterations": 2,
+    "warmup": 2,
+    "rounds": 2,
+    "nudger": "large",
+}
 LENGTHS = "max_tokens", "thinking", "tokens"
 MOST = 64
 """Lines and C calls for a token: some 25 µs, where the smallest model takes a thread 1,400 µs."""

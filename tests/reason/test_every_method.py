@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from intact.evaluate.samples import leaves
+from intact.evaluate.samples import leaves, texts_of
 from intact.reason import all_methods
 from intact.reason.backends.base import Generation
 from intact.reason.choice import Arm, Policy, pilot_arm
@@ -102,6 +102,16 @@ def test_a_method_gives_the_same_bytes_in_other_processes(
     """The remaining check of users, `replays`, for all methods in one process."""
     expected, _ = trial.usual
     assert [found[name] for found in elsewhere] == [expected] * len(checks.HASH_SEEDS)
+
+
+def test_an_answer_is_that_of_a_text_of_the_record(trial: ToyTrial) -> None:
+    """Result files name the text that an answer is taken from, also of called methods and where words are appended."""
+    for result in trial.results(problems(2)):
+        texts, place = texts_of(result)
+        assert (place is None) == (result.answer.chosen is None)
+        assert result.answer.answer is None or place is not None
+        assert place is None or texts[place].text == result.answer.chosen.text
+        assert len({text.branch for text in texts}) == len(texts)
 
 
 def test_whatever_a_method_asks_stands_in_the_problem_s_conversation(name: str, trial: ToyTrial) -> None:

@@ -217,3 +217,22 @@ def test_shared_parameters_are_those_of_each_method_that_takes_them() -> None:
         drawn(problem, count=0)
     with pytest.raises(ParameterError, match="drawn has no parameter 'how'"):
         drawn(problem, how=TWICE)
+
+
+@pytest.mark.parametrize(("name", "texts", "conclusion"), [("path_top_p", 1, 0), ("saffron", 1, 0), ("hogwild", 2, 1)])
+def test_the_user_s_max_tokens_bounds_whole_texts_that_methods_write_in_parts(
+    name: str, texts: int, conclusion: int
+) -> None:
+    """Without it path_top_p and Saffron cut every text at 128 tokens; a value given to the method itself goes first."""
+
+    def length(parameters: dict[str, Any]) -> int:
+        services = Services(lambda _: Half("half"))
+        driver = Driver({"toy": MarkovBackend({"": {"z": 1}})}, services=services, sampling={"max_tokens": 5})
+        given = {"conclude": 1, "rules": "{question}", "finish": "So"} if name == "hogwild" else {"n": 1}
+        ((_, result),) = driver.solve([MethodJob(find(name), Problem("p", "ask?"), given | parameters)])
+        assert result.why == "done", result.error
+        return result.answer.chosen.text.count("z")
+
+    assert length({}) == 5 * texts + conclusion
+    assert length({"tokens": 3}) == 3 * texts + conclusion
+    assert find(name).parameter("tokens").default == 512

@@ -106,6 +106,7 @@ MIXES: list[tuple[str, dict[str, float]]] = [
     ("m3id", {"decay": 0.2}),
     ("m3id", {"certain": 0.06}),
     ("uscd", {"deviation": 0.02}),
+    ("uscd", {}),
     ("uscd", {"deviation": 1, "floor": 0.1}),
     ("contrastive", {}),
     ("proxy", {"scale": 0.5}),
@@ -122,10 +123,13 @@ def test_receipts_of_mixes_are_true(tiny: Tiny, tmp_path: Path, name: str, value
     receipt = v.parse(model.generate(PROMPTS[0], **asked)[0][0].receipt.encode())
     others = [v.Llama(v.Gguf(path)) for path in paths[::-1]]
     assert v.verify(receipt, tiny.model, tiny.tokenizer, others) == (True, "", None)
-    receipt["request"]["decoding"]["parameters"][next(iter(values), "beta")] += 1
+    receipt["request"]["decoding"]["parameters"][next(iter(values), "floor" if name == "uscd" else "beta")] += 10**5
     assert v.verify(receipt, tiny.model, tiny.tokenizer, others) == (False, "hidden state", 0)
     receipt["request"]["decoding"]["parameters"]["more"] = 1
     assert v.verify(receipt, tiny.model, tiny.tokenizer, others) == (False, "decoding", None)
+    receipt["request"]["decoding"]["version"] = 1 if name == "uscd" else 2
+    with pytest.raises(v.CannotVerifyError, match=f"there is no version . of the mix {name}"):
+        v.verify(receipt, tiny.model, tiny.tokenizer, others)
     if model.partners:
         with pytest.raises(v.CannotVerifyError, match="takes another model"):
             v.verify(receipt, tiny.model, tiny.tokenizer, others[:0])

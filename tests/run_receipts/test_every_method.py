@@ -20,7 +20,7 @@ ELSEWHERE = ("value", "next_value", "unit_tests", "self_certainty")
 """Scorers that need a file, tests or likeliest tokens: test_models, test_tasks, test_likeliest."""
 DIALOGUE = (("system", "You lie."), ("user", "What is 1 + 1?"), ("assistant", "3"))
 """What was never said."""
-LITTLE = SMALL | {"delimiter": "e", "end": "e", "vocabulary": 301, "seconds": 60.0}
+LITTLE = SMALL | {"nudger": "large", "delimiter": "e", "end": "e", "vocabulary": 301, "seconds": 60.0}
 
 
 @pytest.fixture(scope="module")

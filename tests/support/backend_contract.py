@@ -24,7 +24,7 @@ SMALL |= {"thinking": 8, "answering": 8, "tokens": 4, "batch": 2, "window": 4, "
 OWN = {"linc": {"tokens": 40, "formalise": "{sentences}", "constrained": False}}
 OWN |= {"hogwild": {"rules": "{question}", "finish": "So", "burst": 4}}
 """Of methods that would write nothing otherwise: a prompt longer than the context, a grammar of endpoints."""
-OWN |= {"nudging": {"gamma": 0.0}}  # endpoints know no `stop_below`
+OWN |= {"nudging": {"gamma": 0.0, "nudger": "large"}}  # endpoints know no `stop_below`
 OWN |= {  # by the assistant that starts no process
     name: {"assistant": "metamath", "statement": PROVABLE}
     for name in ("draft_sketch_prove", "proof_repair", "proof_search")

@@ -4,15 +4,22 @@ import json
 import re
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from intact.errors import ParameterError
+from intact.evaluate.manifest import manifest
+from intact.evaluate.plan import plan
+from intact.reason import find
+from intact.solving import solve_items
 from intact.tasks import find_task
 from intact.tasks.annotated import AnnotatedProgram, program
 from intact.tasks.choose import choose
-from intact.tasks.digits import write_digits
+from intact.tasks.digits import INSTRUCTIONS, check_grouping, digit_groups, write_digits
 from intact.tasks.gsm8k_numbers import GSM8KNumbers
+from intact.text import Tokenizer
+from text.vocabularies import byte_level
 
 QUESTION = "Ann has 12 apples and buys 30 more. She gives a third of them to Ben. How many has Ben in 2 bags of 7?"
 SOLUTION = "She has 12+30=<<12+30=42>>42. Ben gets 42/3=<<42/3=14>>14.\n#### 14"
@@ -138,7 +145,8 @@ def test_levels_are_from_0_to_6(level):
         ("1,234,567 is $1234567.", "1,234,567 is $1,234,567.", "1234567 is $1234567."),
         ("in 1999, 2099 or 2100", "in 1999, 2099 or 2,100", "in 1999, 2099 or 2100"),
         ("0.12345 and 12,34 and x12345", "0.12345 and 12,34 and x12345", "0.12345 and 12,34 and x12345"),
-        ("12345, 678", "12345, 678", "12345, 678"),
+        ("12345, 678, and 12345.", "12,345, 678, and 12,345.", "12345, 678, and 12345."),
+        ("12,345, so", "12,345, so", "12345, so"),
     ],
 )
 def test_digits_are_grouped_from_the_right_or_not_at_all(text, grouped, plain):
@@ -155,6 +163,71 @@ def test_digits_are_an_option_of_prompts_and_not_of_problems(data_dir, monkeypat
     item = plain.load(1)[0]
     asked = grouped.problem(item, "chat", 0)
     assert write_digits(item.question, "grouped") in asked.prompt[-1][1] != plain.problem(item, "chat", 0).prompt[-1][1]
+
+
+@pytest.mark.parametrize(("form", "number", "other"), [("grouped", "13,455", "13455"), ("plain", "13455", "13,455")])
+def test_examples_and_answers_have_the_digits_of_the_question(data_dir, monkeypatch, form, number, other):
+    monkeypatch.setenv("INTACT_DATA", str(data_dir))
+    chosen = choose(f"gsm8k:digits={form},shots=5")
+    item = chosen.load(1)[0]
+    base, chat = (chosen.problem(item, style, 0).prompt for style in ("base", "chat"))
+    assert f"The answer is {number}." in base
+    assert other not in base
+    (_, first), (_, answer), *_, (_, last) = chat
+    assert f"The answer is {number}." in answer
+    assert INSTRUCTIONS[form] in first
+    assert INSTRUCTIONS[form] in last
+    assert INSTRUCTIONS[form] not in chosen.task.instruction  # the task itself is as it was
+    assert len(chosen.task.shots) == 4
+
+
+def tokenizer(kind, groups=True):
+    """A byte-level vocabulary, with tokens for all numbers of up to three digits or for digits and 12 alone."""
+    metadata = byte_level(kind)
+    if groups:
+        two = [f"{number:02}" for number in range(100) if number != 12]  # which it has
+        three = [f"{number:03}" for number in range(1000)]
+        metadata["tokenizer.ggml.tokens"] = [*metadata["tokenizer.ggml.tokens"], *two, *three]
+        merges = [f"{text[:1]} {text[1:]}" for text in (*two, *three)] + [f"{text[:2]} {text[2]}" for text in three]
+        metadata["tokenizer.ggml.merges"] = [*metadata["tokenizer.ggml.merges"], *merges]
+        metadata["tokenizer.ggml.token_type"] = [*metadata["tokenizer.ggml.token_type"], *[1] * 1099]
+    return Tokenizer.from_gguf(metadata)
+
+
+def test_commas_group_digits_from_the_right_where_tokens_have_several():
+    found = tokenizer("llama-bpe")
+    assert digit_groups(found, "1234567") == ("123", "456", "7")
+    assert digit_groups(found, "1,234,567") == ("1", "234", "567")
+    check_grouping(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "because"),
+    [
+        ("qwen2", True, r"reads each digit alone \(1 2 3 4 5 6 7\)"),
+        ("llama-bpe", False, r"does not make this model's tokenizer group .* it reads 1,234,567 as 1 2 3 4 5 6 7"),
+        ("afmoe", True, r"groups digits from the right by itself \(1 234 567\)"),
+    ],
+)
+def test_grouped_digits_are_refused_where_commas_group_nothing(kind, groups, because):
+    with pytest.raises(ParameterError, match=because):
+        choose("gsm8k:digits=grouped").check_tokenizer(tokenizer(kind, groups))
+    assert choose("gsm8k:digits=plain").check_tokenizer(tokenizer(kind, groups)) == ""
+
+
+def test_an_unknown_tokenizer_is_said():
+    assert "the endpoint's tokenizer is not known" in choose("gsm8k:digits=grouped").check_tokenizer(None)
+
+
+def test_grouped_digits_are_refused_before_the_work(data_dir, monkeypatch):
+    """Manifests, which every run begins with, and graded problems ask the first model's tokenizer."""
+    monkeypatch.setenv("INTACT_DATA", str(data_dir))
+    chosen = choose("gsm8k:digits=grouped")
+    backends = {"main": SimpleNamespace(tokenizer=tokenizer("qwen2"), caveats=())}
+    with pytest.raises(ParameterError, match="gsm8k:digits=grouped: digits=grouped groups nothing"):
+        manifest(plan([chosen], "self_consistency", {"n": 2}, limit=1), backends)
+    with pytest.raises(ParameterError, match="groups nothing"):
+        next(solve_items(backends, find("self_consistency"), chosen, chosen.load(1), {"n": 2}))
 
 
 def test_digits_are_refused_where_answers_are_no_numbers():

@@ -206,7 +206,7 @@ def _percentiles(part: str, seconds: list[float]) -> list[Metric]:
 
 
 GROUPS: dict[str, tuple[Workload, ...]] = {
-    "prompt": (prompt(512),),
+    "prompt": (prompt(128), prompt(512), prompt(1000)),
     "stream": (stream(64, 64, draft=True), stream(64, 64)),
     "samples": (samples(8, 64, 32), samples(64, 64, 32), samples(8, 512, 128), samples(64, 512, 128)),
     "forks": (forks(1000, 512),),

@@ -43,6 +43,8 @@ While a run goes on
 With the seconds that this machine would take for the tokens of each run
   intact bench --json --only prompt --only stream > bench.json
   intact report greedy.jsonl vote8.jsonl --machine bench.json --out seconds.html
+Of two models, each by its own rates
+  intact report small.jsonl large.jsonl --machine small.gguf=small.json --machine large.gguf=large.json --out both.html
 """
 
 
@@ -60,15 +62,16 @@ def command(
     ] = None,
     title: Annotated[str, typer.Option("--title", help="The title of the report.", show_default=False)] = "",
     machine: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--machine",
             metavar="RATES",
-            help="The machine of the section Idealised runtime: read=1000,write=20 in tokens a second, or a file of "
-            "intact bench --json.",
-            show_default="that of arXiv 2305.02440",
+            help="The machine of the section Idealised runtime: gmacs_per_s=100,gb_per_s=20, from which the runtime of "
+            "every model follows; or that of one model, MODEL=read=1000,write=20 in tokens a second or MODEL=FILE of "
+            "intact bench --json; may be given again.",
+            show_default="A100 cards as in arXiv 2305.02440",
         ),
-    ] = "",
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Write the report anew while intact eval --partial goes on, until all runs end."),
@@ -77,7 +80,7 @@ def command(
 ) -> None:
     """Report runs: scores with intervals, and with --out curves, fitted laws, costs, failures with their texts."""
     from intact.evaluate.report.arms import arms_of
-    from intact.evaluate.report.machine import A100_175B, IdealMachine
+    from intact.evaluate.report.machine import MachineChoice
 
     if out_file is not None and out_file.suffix not in (".html", ".md"):
         raise ParameterError(f"--out must end in .html or .md, got {out_file}")
@@ -85,7 +88,7 @@ def command(
         raise ParameterError("a run was given twice")
     if watch and json:
         raise ParameterError("--watch writes the report again and again: leave out --json")
-    ideal = IdealMachine.parse(machine) if machine else A100_175B
+    machines = MachineChoice.parse(machine or [])
     if not watch:
         found = _read({run: run for run in runs})
         if not json:
@@ -95,7 +98,7 @@ def command(
             return
         from intact.evaluate.report.contents import as_list, report
 
-        made = report(found, title, ideal)
+        made = report(found, title, machines)
         written = [] if out_file is None else _write(made, out_file)
         if json:
             emit({"files": written, "sections": as_list(made)})
@@ -109,7 +112,7 @@ def command(
     out_file = out_file or WATCHED
     for sources in _versions(runs):
         try:
-            made = report(_read(sources), title, ideal)
+            made = report(_read(sources), title, machines)
         except ParameterError:
             if all(source.is_file() for source in sources.values()):
                 raise

@@ -165,7 +165,7 @@ def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedPr
     try:
         if tree["id"] != record.id:
             raise KeyError(f"the tree of {record.id}")
-        texts = {leaf.branch: leaf.text for leaf in leaves(tree["nodes"])}
+        texts = {leaf.branch: leaf.text for leaf in leaves(tree["nodes"], tree.get("chosen"))}
         solution = texts.get(_right_branch(record) or "", "").rpartition(THINK_TAGS.closes)[2].strip()
         if not solution:
             return None

@@ -22,7 +22,7 @@ from intact.reason.problem import Prompt
 from intact.reason.registry import Method
 from intact.receipts.identity import digests_of, numerics_of
 from intact.run_receipts.versions import versions_of_method, versions_of_task
-from intact.solving import takes_conversations
+from intact.solving import check_tokenizer, takes_conversations
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.task import Task
 from intact.text.template import DEFAULT_NOW
@@ -66,8 +66,16 @@ def run_settings(
 
 
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
-    """Return a run's manifest; models have the names of `backends`."""
+    """Return a run's manifest; models have the names of `backends`.
+
+    Raises
+    ------
+    ParameterError
+        If an option of a task can have no effect with the first model's tokenizer.
+    """
     first = next(iter(backends.values()))
+    caveats = [caveat for backend in backends.values() for caveat in backend.caveats]
+    caveats += [*check_tokenizer(plan.tasks, backends), *_samples(plan)]
     own = run_settings(plan.method, plan.parameters, plan.sampling, plan.budget, backends)
     return {
         "models": own["models"],
@@ -77,7 +85,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "tasks": [_task(plan, task, backends.values()) for task in range(len(plan.tasks))],
         "now": own["now"],
         "records": sum(1 for _ in plan.units()),
-        "caveats": list(dict.fromkeys([*(c for one in backends.values() for c in one.caveats), *_samples(plan)])),
+        "caveats": list(dict.fromkeys(caveats)),
         "command": command(
             plan,
             list(backends),

@@ -10,6 +10,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from intact.evaluate.results import ItemRecord, ItemSample, SingleVerdict
+from intact.reason.problem import Result
 from intact.reason.writing import paragraph_ends
 
 
@@ -44,10 +45,16 @@ class Leaf(NamedTuple):
     ends: tuple[StepEnd, ...] = ()
 
 
-def leaves(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Leaf]:
-    """Yield the leaves of a tree in the order of requests, without the texts of methods that were called.
+def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Iterator[Leaf]:
+    """Yield the leaves of a tree in the order of requests.
 
-    A reply to another prompt, such as a demand to verify a text, is a text of its own: it continues nothing.
+    A reply to another prompt, such as a demand to verify a text, is a text of its own: it continues nothing. Texts of
+    methods that were called are left out, but for those of the call whose text was chosen.
+
+    Parameters
+    ----------
+    chosen : str, optional
+        The branch of the chosen text, which is yielded even if others continue it.
     """
     texts = {node["branch"]: node for node in nodes if node["kind"] == "extend"}
 
@@ -57,7 +64,7 @@ def leaves(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Leaf]:
 
     inner = {parent["branch"] for node in texts.values() if (parent := before(node)) is not None}
     for branch, node in texts.items():
-        if branch in inner:
+        if branch in inner and branch != chosen:
             continue
         path = [node]
         while (parent := before(path[-1])) is not None:
@@ -72,15 +79,50 @@ def leaves(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Leaf]:
             ends.append(StepEnd(part["branch"], text, tokens))
         logprob = sum(part["logprob"] for part in path)
         yield Leaf(branch, text, tokens, logprob, node["why"], bool(path[-1].get("other_prompt")), tuple(ends))
+    if chosen is not None and chosen not in texts:
+        for node in nodes:
+            if node["kind"] == "call" and "method" in node and chosen in _branches(node["nodes"]):
+                yield from leaves(node["nodes"], chosen)
+
+
+def texts_of(result: Result) -> tuple[list[Leaf], int | None]:
+    """Return the complete texts of a result, and the place of the one that its answer is taken from.
+
+    A chosen text to which the method has appended words of its own, without writing on, is a text of its own. Of a
+    method that failed none is chosen.
+    """
+    chosen = None if result.why == "failed" else result.answer.chosen
+    if chosen is None:
+        return list(leaves(result.trace["nodes"])), None
+    branch = result.trace["chosen"]
+    found = list(leaves(result.trace["nodes"], branch))
+    for place, leaf in enumerate(found):
+        if leaf.branch == branch and leaf.text == chosen.text:
+            return found, place
+    prompts = result.trace["prompt"], chosen.prompt
+    own = Leaf(f"{branch}/+", chosen.text, chosen.length, chosen.logprob, chosen.why, prompts[0] != prompts[1])
+    return [*found, own], len(found)
+
+
+def _branches(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the branches of all texts of a tree, also of methods that were called."""
+    for node in nodes:
+        if node["kind"] == "extend":
+            yield node["branch"]
+        elif node["kind"] == "call" and "method" in node:
+            yield from _branches(node["nodes"])
 
 
 def rewards_of(nodes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the last reward of each scorer for each branch that it judged."""
+    """Return the last reward of each scorer for each branch that it judged, also in methods that were called."""
     found: dict[str, dict[str, float]] = {}
     for node in nodes:
         if node["kind"] == "score":
             for branch, reward in node["scores"]:
                 found.setdefault(branch, {})[node["scorer"]] = reward
+        elif node["kind"] == "call" and "method" in node:
+            for branch, rewards in rewards_of(node["nodes"]).items():
+                found.setdefault(branch, {}).update(rewards)
     return found
 
 

@@ -21,7 +21,7 @@ from intact.reason.services import MethodJob
 from intact.score.value import Example, Learnt, NextExample, NextHead, ValueHead, learn, learn_next, prefix_values
 from intact.score.value.learning import check_installed
 from intact.score.value.learnt import profile_of
-from intact.solving import solve_all, takes_conversations, task_sampling
+from intact.solving import check_tokenizer, solve_all, takes_conversations, task_sampling
 from intact.stats.calibration import auroc, brier, calibration_error, choice
 from intact.tasks.choose import Chosen
 from intact.tasks.task import Item, Style, Task
@@ -95,6 +95,7 @@ def sample(
     """
     chosen = Chosen.of(task)
     task = chosen.task
+    check_tokenizer([chosen], {"main": backend})
     style: Style = chosen.style or ("chat" if takes_conversations(backend) else "base")
     drawn = search_texts if labels == "search" else samples
     jobs = [MethodJob(drawn, chosen.problem(item, style, seed), {"n": n}) for item in items]

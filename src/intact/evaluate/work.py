@@ -14,7 +14,7 @@ from intact.evaluate.judging import Judge, ready
 from intact.evaluate.likelihood import Likelihoods, likeliest
 from intact.evaluate.plan import Plan, Unit
 from intact.evaluate.results import AnswerTurn, ItemRecord, ItemSample, SampleStep, line, was_cut
-from intact.evaluate.samples import Leaf, leaves, rewards_of, turns_of, verdicts_of
+from intact.evaluate.samples import Leaf, rewards_of, texts_of, turns_of, verdicts_of
 from intact.reason.backends.base import Backend
 from intact.reason.driver import PARALLEL
 from intact.reason.journal import JournalFolder
@@ -64,7 +64,8 @@ class _Pending:
 
     unit: Unit
     result: Result
-    leaves: list[Leaf] = field(default_factory=list)
+    leaves: list[Leaf]
+    chosen: int | None
     answers: list[str | None] = field(default_factory=list)
     verdicts: list[Future[bool | None]] = field(default_factory=list)
     before: list[list[str | None]] = field(default_factory=list)
@@ -158,7 +159,7 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     """
     chosen, item = plan.tasks[unit.task], plan.item(unit)
     task = chosen.task
-    found = list(leaves(result.trace["nodes"]))
+    found, place = texts_of(result)
     answers: list[str | None] = []
     before: list[list[str | None]] = []
     unread: list[bool] = []
@@ -178,7 +179,7 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     verdicts.insert(0, own)
     noted = [] if result.why == "failed" else turns_of(result.answer.details)
     turns = [[(answer, judge.ask(task, item, answer)) for answer in draft] for draft in noted]
-    return _Pending(unit, result, found, answers, verdicts, before, turns)
+    return _Pending(unit, result, found, place, answers, verdicts, before, turns)
 
 
 def _done(plan: Plan, one: _Pending) -> Done:
@@ -201,9 +202,7 @@ def _done(plan: Plan, one: _Pending) -> Done:
         for leaf, answer, verdict, before in zip(one.leaves, one.answers, verdicts, one.before, strict=True)
     )  # fmt: skip
     turns = tuple(tuple(AnswerTurn(answer, verdict.result()) for answer, verdict in draft) for draft in one.turns)
-    places = [leaf.branch for leaf in one.leaves]
-    failed = result.why == "failed"
-    chosen = places.index(result.trace["chosen"]) if not failed and result.trace["chosen"] in places else None
+    failed, chosen = result.why == "failed", one.chosen
     answer, confidence = (None, None) if failed else (result.answer.answer, result.answer.confidence)
     seed = plan.seeds[one.unit.seed]
     measures = (

@@ -26,6 +26,7 @@ QUANTIZERS: Final = Registry[Quantizer](
 ALIASES: Final = {
     "mxint8": "int8s-32@power",
     "mxint4": "int4s-32@power",
+    "mxint6": "int6s-32@power",
     "mxfp6": "e2m3-32@power",
     "mxfp6e3m2": "e3m2-32@power",
     "mxfp8": "fp8:e4m3-32@power",

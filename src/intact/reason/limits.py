@@ -119,8 +119,16 @@ class CommaList:
     """Says that a parameter's value is a list in one text, whose parts commas separate."""
 
 
+class Follows(NamedTuple):
+    """Says that a parameter takes the value of the user's sampling parameter of this name, where it is not given."""
+
+    sampling: str
+
+
 Count: TypeAlias = Annotated[int, partial(at_least, 1)]
 """A number of at least 1."""
+TextLength: TypeAlias = Annotated[int, partial(at_least, 1), Follows("max_tokens")]
+"""The most tokens of a whole text that a method writes in parts: the user's `max_tokens` goes before the default."""
 Natural: TypeAlias = Annotated[int, partial(at_least, 0)]
 """A number of at least 0."""
 Likeliest: TypeAlias = Annotated[int, partial(within, 1, MOST_TOP_LOGPROBS)]

@@ -18,7 +18,7 @@ from intact.engine.sampling.definitions import whole
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.errors import ParameterError
 from intact.plugins import Registry
-from intact.reason.limits import CommaList, Named, Need, Needs
+from intact.reason.limits import CommaList, Follows, Named, Need, Needs
 from intact.reason.problem import Answer, Problem
 from intact.reason.requests import Request
 from intact.suggest import unknown_among_many, unknown_name
@@ -48,6 +48,9 @@ class Parameter(NamedTuple):
         What its values require of the scorer; None stands for every value.
     listed : bool
         If true, its value is a list in one text, whose parts commas separate.
+    follows : str
+        The sampling parameter whose value by the user it takes, where it is not given itself; by default that of its
+        own name.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Parameter(NamedTuple):
     names: Literal["", "scorer", "model", "tool"] = ""
     needs: Mapping[str | None, Need] = MappingProxyType({})
     listed: bool = False
+    follows: str = ""
 
     @property
     def kind(self) -> Any:
@@ -256,8 +260,9 @@ class Method:
         SamplingParameters.by_name({**self.sampling, **options})
 
     def with_sampling(self, options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters; one that bears the name of a sampling parameter is the user's wish, where it is not given."""
-        return {one.name: options[one.name] for one in self.parameters if one.name in options} | dict(parameters)
+        """Add to parameters those that follow a sampling parameter of the user's, where they are not given."""
+        followed = {one.name: one.follows or one.name for one in self.parameters}
+        return {name: options[key] for name, key in followed.items() if key in options} | dict(parameters)
 
 
 def method(
@@ -339,6 +344,7 @@ def _parameter(known: Mapping[str, Any], name: str, annotation: Any, default: An
         next((mark.kind for mark in marks if isinstance(mark, Named)), ""),
         _needs(marks),
         any(isinstance(mark, CommaList) for mark in marks),
+        next((mark.sampling for mark in marks if isinstance(mark, Follows)), ""),
     )
 
 

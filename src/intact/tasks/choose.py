@@ -6,21 +6,25 @@ label names: `available` names it where the full set is absent, and nothing else
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from intact.errors import ParameterError
 from intact.reason.problem import Problem
 from intact.suggest import unknown_name
 from intact.tasks.data import SAMPLE_SIZE, SAMPLES, data_folder, find_file
-from intact.tasks.digits import DIGITS, write_digits
+from intact.tasks.digits import DIGITS, EXAMPLE, INSTRUCTIONS, check_grouping, write_digits
 from intact.tasks.numeric import Numeric
 from intact.tasks.prompting import PROMPTS, check_prompt, problem_of
 from intact.tasks.task import Item, Style, Task, all_tasks, find_task
+
+if TYPE_CHECKING:
+    from intact.text import Tokenizer
 
 STYLES = ("chat", "base")
 CUTS = ("any", "stated")
@@ -46,7 +50,7 @@ class Chosen(NamedTuple):
     cut : {'any', 'stated'}
         Which answers of texts that were cut count: any that is read, or those that are stated as such alone.
     digits : {'given', 'grouped', 'plain'}
-        How numbers of many digits are written in questions (`intact.tasks.digits`).
+        The form of numbers of many digits in questions and examples (`intact.tasks.digits`).
     prompt : {'steps', 'direct', 'reflective'}
         The prompt type (`intact.tasks.prompting`).
     sample : int or None
@@ -79,9 +83,41 @@ class Chosen(NamedTuple):
 
     def problem(self, item: Item, style: Style, seed: int) -> Problem:
         """Return an item as methods see it, asked in this way."""
-        written = replace(item, question=write_digits(item.question, self.digits)) if self.digits != DIGITS[0] else item
-        problem = problem_of(self.task, written, self.prompt, style, seed, self.shots)
+        task, written = self.task, item
+        if self.digits != DIGITS[0]:
+            task, written = self._with_digits, replace(item, question=write_digits(item.question, self.digits))
+        problem = problem_of(task, written, self.prompt, style, seed, self.shots)
         return replace(problem, read_cut=partial(self.task.read_stated, item)) if self.cut == "stated" else problem
+
+    @property
+    def _with_digits(self) -> Task:
+        """The task with its examples in the form of `digits`, one of large numbers first, and an instruction."""
+        changed = copy.copy(self.task)
+        shots = [tuple(write_digits(text, self.digits) for text in pair) for pair in (EXAMPLE, *self.task.shots)]
+        instruction = f"{self.task.instruction} {INSTRUCTIONS[self.digits]}".strip()
+        vars(changed).update(instruction=instruction, shots=tuple(shots))
+        return changed
+
+    def check_tokenizer(self, tokenizer: Tokenizer | None) -> str:
+        """Return the caveat of the options for a model with this tokenizer, or an empty text; None is an unknown one.
+
+        Raises
+        ------
+        ParameterError
+            If an option can have no effect with it.
+        """
+        if self.digits != "grouped":
+            return ""
+        if tokenizer is None:
+            return (
+                f"{self.label}: the endpoint's tokenizer is not known; if it reads each digit alone, digits=grouped "
+                "groups nothing"
+            )
+        try:
+            check_grouping(tokenizer)
+        except ParameterError as error:
+            raise ParameterError(f"{self.label}: {error}") from None
+        return ""
 
     @property
     def label(self) -> str:
@@ -141,18 +177,19 @@ def choose(text: str) -> Chosen:
     if style is not None and style not in STYLES:
         raise ParameterError(f"{name}: style must be chat or base, got {style!r}")
     shots = _value(name, "shots", given["shots"], 0) if "shots" in given else None
-    if shots is not None and not 0 <= shots <= len(task.shots):
-        raise ParameterError(f"{name} has {len(task.shots)} examples; shots must be from 0 to that, got {shots}")
-    cut = given.get("cut", CUTS[0])
-    if cut not in CUTS:
-        raise ParameterError(f"{name}: cut must be any or stated, got {cut!r}")
-    if cut == "stated":
-        task.read_stated(Item("", "", "", {}), "")  # raises where it cannot
     digits = given.get("digits", DIGITS[0])
     if digits not in DIGITS:
         raise ParameterError(f"{name}: digits must be {', '.join(DIGITS[:-1])} or {DIGITS[-1]}, got {digits!r}")
     if digits != DIGITS[0] and not isinstance(task, Numeric):
         raise ParameterError(f"{name}: digits={digits} is for tasks whose answers are numbers")
+    most = len(task.shots) + (digits != DIGITS[0])
+    if shots is not None and not 0 <= shots <= most:
+        raise ParameterError(f"{name} has {most} examples; shots must be from 0 to that, got {shots}")
+    cut = given.get("cut", CUTS[0])
+    if cut not in CUTS:
+        raise ParameterError(f"{name}: cut must be any or stated, got {cut!r}")
+    if cut == "stated":
+        task.read_stated(Item("", "", "", {}), "")  # raises where it cannot
     prompt = given.get("prompt", OPTIONS["prompt"])
     check_prompt(task, prompt)
     return Chosen(task, parameters, split, style, shots, cut, digits, prompt, sample)  # type: ignore[arg-type]

@@ -1,15 +1,36 @@
-"""Digits of numbers in groups of three from the right, so that tokenizers group them alike (arXiv 2402.14903)."""
+"""Digits of numbers in groups of three from the right, for tokenizers that group them (arXiv 2402.14903).
+
+A tokenizer with tokens of several digits cuts 1234567 from the left, into 123, 456 and 7. Commas make it cut numbers
+from the right, 1, 234 and 567, so that the digits of two numbers that are added stand in the same places of their
+tokens.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from intact.errors import ParameterError
+
+if TYPE_CHECKING:
+    from intact.text import Tokenizer
 
 DIGITS: Final = ("given", "grouped", "plain")
 """As the data have them; in groups, with commas; without commas."""
-_WHOLE = re.compile(r"(?<![\w.,])\d{4,}(?=(?:\.\d+)?(?![\w,]|\.\d))")
-_GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?![\w,])")
+INSTRUCTIONS: Final = {
+    "grouped": "Write all numbers of four digits or more with commas between groups of three digits, such as 12,345.",
+    "plain": "Write all numbers without commas, such as 12345.",
+}
+"""Instructions behind a task's own, by the form, so that texts and answers have the form of the question."""
+EXAMPLE: Final = (
+    "A library has 12345 books and buys 2310 more. Then it sells 1200. How many books does it have in the end?",
+    "It has 12345 + 2310 = 14655 books. After the sale 14655 - 1200 = 13455 are left. The answer is 13455.",
+)
+"""An example with numbers of several groups, which stands before a task's own."""
+_WHOLE = re.compile(r"(?<![\w.,])\d{4,}(?=(?:\.\d+)?(?!\w|[.,]\d))")
+_GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?!\w|,\d)")
 _YEARS: Final = range(1900, 2100)
+_PROBES: Final = ("1234567", "98765", "3141")
 
 
 def write_digits(text: str, form: str) -> str:
@@ -25,3 +46,42 @@ def write_digits(text: str, form: str) -> str:
     if form == "grouped":
         return _WHOLE.sub(lambda match: match[0] if int(match[0]) in _YEARS else f"{int(match[0]):,}", text)
     return _GROUPED.sub(lambda match: match[0].replace(",", ""), text) if form == "plain" else text
+
+
+def digit_groups(tokenizer: Tokenizer, number: str) -> tuple[str, ...]:
+    """Return the digits of each token of a number, without the tokens that have none.
+
+    The number stands behind a letter and a space, as in a text.
+    """
+    tokens = tokenizer.encode(f"x {number}", bos=False)
+    digits = (re.sub(rb"\D", b"", tokenizer.token_bytes(token)).decode() for token in tokens)
+    return tuple([found for found in digits if found])
+
+
+def check_grouping(tokenizer: Tokenizer) -> None:
+    """Raise unless commas make a tokenizer group digits from the right, and it does not do so without them.
+
+    Raises
+    ------
+    ParameterError
+        If it reads each digit alone, groups from the right by itself, or groups otherwise with commas, too.
+    """
+    plain = [digit_groups(tokenizer, number) for number in _PROBES]
+    right = [tuple(f"{int(number):,}".split(",")) for number in _PROBES]
+    grouped = [digit_groups(tokenizer, f"{int(number):,}") for number in _PROBES]
+    digits = " ".join(plain[0])
+    if all(len(group) == 1 for groups in plain for group in groups):
+        raise ParameterError(
+            f"digits=grouped groups nothing for this model: its tokenizer reads each digit alone ({digits}), with "
+            "commas and without; leave it out"
+        )
+    if plain == right:
+        raise ParameterError(
+            f"digits=grouped changes no groups for this model: its tokenizer groups digits from the right by itself "
+            f"({digits}); leave it out"
+        )
+    if grouped != right:
+        raise ParameterError(
+            f"digits=grouped does not make this model's tokenizer group digits by threes from the right: it reads "
+            f"{int(_PROBES[0]):,} as {' '.join(grouped[0])}; leave it out"
+        )

@@ -6,14 +6,15 @@ from intact.numerics import mix
 
 USCD = Mix(
     name="uscd",
-    version=1,
+    version=2,
     streams=("shadow",),
     parameters={
         "deviation": Definition(
             kind="decimal",
-            default=0.005,
+            default=0,
             high=1,
-            effect="rows stay as they are whose probabilities deviate more than this from their mean",
+            usual="0.89 / sqrt(V)",
+            effect="rows stay as they are whose probabilities deviate more than this from their mean; 0: the default",
         ),
         "floor": Definition(
             kind="decimal", default=0.666667, high=1000, effect="tokens below this multiple of 1 / V are left out"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from intact.errors import ParameterError
-from intact.evaluate.report.machine import A100_175B, IdealMachine
+from intact.evaluate.report.machine import A100, DEFAULT, IdealMachine, MachineChoice, ModelRuntime
 from intact.evaluate.results import EvaluationRun, ItemRecord, TaskScore
 from intact.evaluate.samples import direct, own_samples
 from intact.reason.registry import all_methods
@@ -37,8 +37,8 @@ class ReportArm:
         The run's file.
     task : int
         The task's place in the run.
-    machine : IdealMachine
-        The machine by whose rates runs are timed (`intact.evaluate.report.sections.runtime`).
+    machine : ModelRuntime, IdealMachine or None
+        The runtime of its model, or the machine from which it follows (`intact.evaluate.report.sections.runtime`).
     measured : dict
         What several sections need, by the function that measures it (`intact.evaluate.report.sections.base.once`).
     """
@@ -47,7 +47,7 @@ class ReportArm:
     path: Path
     run: EvaluationRun
     task: int
-    machine: IdealMachine = A100_175B
+    machine: ModelRuntime | IdealMachine | None = A100
     measured: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -130,23 +130,35 @@ class ReportArm:
                 yield record, json.loads(text)
 
 
-def arms_of(runs: Mapping[Path, EvaluationRun], machine: IdealMachine = A100_175B) -> list[ReportArm]:
+def arms_of(runs: Mapping[Path, EvaluationRun], machines: MachineChoice = DEFAULT) -> list[ReportArm]:
     """Return the tasks of all runs, run by run, without those of which a run that goes on has nothing yet.
 
     Raises
     ------
     ParameterError
-        If there is no run.
+        If there is no run, or the rates of one model are stated for several.
     """
     if not runs:
         raise ParameterError("there is no run to report")
     names = _names(runs)
+    identities = {json.dumps(_identities(run)) for run in runs.values()}
+    timed = {path: machines.of(_models(run), len(identities) == 1) for path, run in runs.items()}
     return [
-        ReportArm(name, path, run, task, machine)
+        ReportArm(name, path, run, task, timed[path])
         for name, (path, run) in zip(names, runs.items(), strict=True)
         for task in range(len(run.manifest["tasks"]))
         if any(record.task == task for record in run.records)
     ]
+
+
+def _models(run: EvaluationRun) -> str:
+    """Return the names of a run's models, joined by plus signs."""
+    return "+".join(str(model["name"]) for model in run.manifest["models"])
+
+
+def _identities(run: EvaluationRun) -> list[Any]:
+    """Return what tells a run's models from those of other runs: their weights, or an endpoint's identity."""
+    return [model.get("weights") or model.get("identity") or model["name"] for model in run.manifest["models"]]
 
 
 def runs_of(arms: Sequence[ReportArm]) -> dict[Path, EvaluationRun]:

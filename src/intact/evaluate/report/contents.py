@@ -13,7 +13,7 @@ import numpy as np
 from intact.errors import NotInstalledError
 from intact.evaluate.report.arms import ReportArm, arms_of
 from intact.evaluate.report.blocks import Block, Paragraph, Picture, ReportDocument, Section, Table
-from intact.evaluate.report.machine import A100_175B, IdealMachine
+from intact.evaluate.report.machine import DEFAULT, MachineChoice
 from intact.evaluate.report.sections import (
     calibration,
     checkers,
@@ -71,22 +71,22 @@ PICTURES = "Pictures"
 """The title under which pictures that cannot be drawn are said to be left out."""
 
 
-def report(runs: Mapping[Path, EvaluationRun], title: str = "", machine: IdealMachine = A100_175B) -> ReportDocument:
+def report(runs: Mapping[Path, EvaluationRun], title: str = "", machines: MachineChoice = DEFAULT) -> ReportDocument:
     """Build the report of runs.
 
     Parameters
     ----------
     runs : mapping of Path to Run
         As `intact.evaluate.files.read` gives them.
-    machine : IdealMachine
-        By whose rates runs are timed.
+    machines : MachineChoice
+        The machines by which runs are timed.
 
     Raises
     ------
     ParameterError
         If there is none.
     """
-    arms = arms_of(runs, machine)
+    arms = arms_of(runs, machines)
     labels = list(dict.fromkeys(arm.label for arm in arms))
     found: list[Section] = []
     lacking: dict[str, str] = {}

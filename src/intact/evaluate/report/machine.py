@@ -1,90 +1,280 @@
-"""A hypothetical machine, by whose rates all runs of a report are timed alike."""
+"""Idealised machines: the seconds that a model would take on uniform hardware, from its own work (arXiv 2305.02440)."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from intact.errors import FormatError, ParameterError
 from intact.files import read_text
 
-_RATES = ("read", "write")
+
+class TokenWork(NamedTuple):
+    """The work of one token of a model.
+
+    Attributes
+    ----------
+    macs : float
+        Multiply-adds of a token, attention over its context included.
+    weights : float
+        Bytes of weights that a step reads.
+    """
+
+    macs: float
+    weights: float
+
+
+@dataclass(frozen=True)
+class ModelRuntime:
+    """The idealised runtime of one model: `prompt(read) + (written - 1) step`.
+
+    Attributes
+    ----------
+    prompts : tuple of (float, float)
+        Lengths of prompts in tokens, ascending, and the seconds until the first token after each.
+    step : float
+        Seconds of a step that writes the next token of one text.
+    text : float
+        The least seconds of a step for each text in it: multiply-adds of one token. 0 where it was not measured.
+    machines : int
+        The machines that serve the model.
+    price : float or None
+        Dollars of one machine for an hour, if known.
+    name : str
+        The source of the numbers.
+    """
+
+    prompts: tuple[tuple[float, float], ...]
+    step: float
+    text: float
+    machines: int
+    price: float | None
+    name: str
+
+    def read(self, tokens: float) -> float:
+        """Return the seconds to read a prompt and to draw the token after it.
+
+        Linear between the prompts of `prompts`, and on beyond the last as in the piece before it.
+        """
+        if tokens <= 0:
+            return 0.0
+        lengths, seconds = np.array(self.prompts).T
+        if len(lengths) > 1 and tokens > lengths[-1]:
+            slope = (seconds[-1] - seconds[-2]) / (lengths[-1] - lengths[-2])
+            return float(seconds[-1] + slope * (tokens - lengths[-1]))
+        return float(np.interp(tokens, lengths, seconds))
+
+    def write(self, steps: float, tokens: float) -> float:
+        """Return the seconds of some steps that write these tokens; the prompt gives the first one."""
+        if steps <= 1:
+            return 0.0
+        return max(self.step, self.text * tokens / steps) * (steps - 1)
+
+    def seconds(self, read: float, steps: float, tokens: float | None = None) -> float:
+        """Return the seconds to read a prompt and to write tokens in so many steps; by default a token a step."""
+        return self.read(read) + self.write(steps, steps if tokens is None else tokens)
+
+    def cost(self, seconds: float) -> float | None:
+        """Return the price of all machines for so many seconds in dollars; None if a machine's price is unknown."""
+        return None if self.price is None else seconds * self.machines * self.price / 3600
 
 
 @dataclass(frozen=True)
 class IdealMachine:
-    """Rates of one stream.
+    """A machine by its rates, from which the runtime of every model follows.
+
+    A step reads all weights once and multiplies each text's token by them; the slower of the two takes its time. Of a
+    prompt that is a line from the length on at which the products take longer than the weights. A model is served by
+    the least power of two of machines whose memory holds its weights, which divide the work without loss.
 
     Attributes
     ----------
-    read : float
-        Tokens of prompts that it reads in a second.
-    write : float
-        Steps that it takes in a second, each of which writes a token of every text that it is at.
+    macs, bytes : float
+        Multiply-adds, and bytes of weights, of one machine in a second.
+    memory : float
+        Bytes of weights that one machine holds.
+    price : float or None
+        Dollars for an hour.
     name : str
-        Where the rates come from.
+        The source of the rates.
     """
 
-    read: float
-    write: float
-    name: str
+    macs: float
+    bytes: float
+    memory: float = math.inf
+    price: float | None = None
+    name: str = "the rates given"
 
-    def __post_init__(self) -> None:
-        for rate in _RATES:
-            value = getattr(self, rate)
-            if not 0 < value < math.inf:
-                raise ParameterError(f"the machine's {rate} must be a rate above 0 tokens a second, got {value!r}")
+    def runtime(self, work: TokenWork) -> ModelRuntime:
+        """Return the runtime of a model with this work a token."""
+        needed = max(1, math.ceil(work.weights / self.memory))
+        machines = 1 << (needed - 1).bit_length()
+        step, text = work.weights / (machines * self.bytes), work.macs / (machines * self.macs)
+        knee = max(1.0, step / text)
+        prompts = ((1.0, max(step, text)), (knee, knee * text), (2 * knee, 2 * knee * text))
+        distinct = tuple(dict(prompts).items())
+        return ModelRuntime(distinct, max(step, text), text, machines, self.price, self.name)
 
-    def seconds(self, read: float, steps: float) -> float:
-        """Return the time to read so many tokens and then to take so many steps."""
-        return read / self.read + steps / self.write
+
+A100: Final = IdealMachine(7.3e13, 6.8e11, 80e9, 5.12, "the rates of A100 cards of 80 GB")
+"""The machine by default, from the logs of arXiv 2305.02440 (stanford-crfm/helm-efficiency).
+
+Medians over its nine architectures of 6 to 176 billion weights in 16 bits: multiply-adds from how the time of a prompt
+grows between 512 and 1,920 tokens (4.9e13 to 7.9e13), bytes from the time of a step (4.8e11 to 1.07e12; there each
+layer adds 0.8 ms, whatever its size). The price is the authors', an eighth of 40.96 dollars an hour.
+"""
+
+_HARDWARE: Final = {"gmacs_per_s": 1e9, "gb_per_s": 1e9, "memory_gb": 1e9, "price": 1.0}
+"""Fields of `--machine` for a machine, with their units; as in the files of `intact plan`."""
+_RATES: Final = {"read": 1.0, "write": 1.0, "machines": 1.0, "price": 1.0}
+"""Fields of `--machine` for one model on its machine."""
+_FORMS: Final = (
+    "gmacs_per_s=NUMBER,gb_per_s=NUMBER with memory_gb= and price= if known, or of one model [MODEL=]read=RATE,"
+    "write=RATE in tokens a second with machines= and price= if known, or [MODEL=]FILE.json of `intact bench --json`"
+)
+
+
+class StatedRuntime(NamedTuple):
+    """A runtime that the user states: the model's name, if true as given by the user, and the runtime."""
+
+    model: str
+    named: bool
+    runtime: ModelRuntime
+
+
+@dataclass(frozen=True)
+class MachineChoice:
+    """The machines by which the runs of a report are timed.
+
+    Attributes
+    ----------
+    machine : IdealMachine or None
+        That of models without a runtime of their own; None: these are not timed.
+    stated : tuple of StatedRuntime
+        Runtimes of models.
+    """
+
+    machine: IdealMachine | None = A100
+    stated: tuple[StatedRuntime, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> IdealMachine:
-        """Return the machine that ``read=1000,write=20`` states, or that a file of ``intact bench --json`` measured.
+    def parse(cls, texts: Sequence[str]) -> MachineChoice:
+        """Return what the options ``--machine`` state; the default without any.
 
         Raises
         ------
         ParameterError
-            If the text is neither, or the file has no rate of a prompt or of one stream without drafting.
+            If a text states neither a machine, nor rates, nor a file with rates of a prompt and of one stream; if two
+            are of one model, or one of several runtimes names none.
         FormatError
-            If the file is not JSON.
+            If a file is not JSON.
         """
-        if text.endswith(".json"):
-            return _measured(Path(text))
-        found = dict(re.findall(r"(?:^|,)\s*([a-z]+)=(\d+(?:\.\d+)?)\s*(?=,|$)", text))
-        if set(found) != set(_RATES) or len(text.split(",")) != len(_RATES):
+        found = [_parse(text) for text in texts]
+        machines = [one for one in found if isinstance(one, IdealMachine)]
+        stated = [one for one in found if isinstance(one, StatedRuntime)]
+        if len(machines) > 1:
+            raise ParameterError("--machine states two machines: give one, and runtimes of models (MODEL=...)")
+        names = [one.model for one in stated]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ParameterError(f"--machine states two runtimes of the model {twice}")
+        if "" in names and len(names) > 1:
+            raise ParameterError("of several runtimes each --machine must name its model: MODEL=...")
+        return cls(next(iter(machines), None if stated else A100), tuple(stated))
+
+    def of(self, model: str, only: bool) -> ModelRuntime | IdealMachine | None:
+        """Return a model's runtime, or else the machine; None if neither is stated.
+
+        Parameters
+        ----------
+        model : str
+            Its name, or its file's.
+        only : bool
+            If true, all runs are of this model, so that a runtime whose model the user did not name is its own.
+
+        Raises
+        ------
+        ParameterError
+            If a runtime that names no model is stated for runs of several models.
+        """
+        for one in self.stated:
+            if one.model and one.model in (model, Path(model).name, Path(model).stem):
+                return one.runtime
+        unnamed = [one for one in self.stated if not one.named]
+        if only and len(self.stated) == len(unnamed) == 1:
+            return unnamed[0].runtime
+        if any(not one.model for one in unnamed):
             raise ParameterError(
-                f"a machine is read=RATE,write=RATE in tokens a second, or a .json file of `intact bench --json`, "
-                f"got {text!r:.80}"
+                "--machine states the rates of one model, and the runs are of several: name the model of each "
+                "(MODEL=read=RATE,write=RATE), or state the machine (gmacs_per_s=NUMBER,gb_per_s=NUMBER)"
             )
-        return cls(float(found["read"]), float(found["write"]), "as given")
+        return self.machine
 
 
-A100_175B = IdealMachine(128 / 0.095, 1 / 0.081, "a model of 175 billion weights on A100 cards, from arXiv 2305.02440")
-"""The machine by default: 0.095 s for a prompt of 128 tokens and the first token after it, 0.081 s for any other."""
+DEFAULT: Final = MachineChoice()
+"""The machines without ``--machine``."""
 
 
-def _measured(path: Path) -> IdealMachine:
+def _parse(text: str) -> StatedRuntime | IdealMachine:
+    """Return what one ``--machine`` states."""
+    name, equals, rest = text.partition("=")
+    if not equals or name in (*_HARDWARE, *_RATES):
+        name, rest = "", text
+    if rest.endswith(".json"):
+        return _measured(name, Path(rest))
+    pairs = re.findall(r"(?:^|,)\s*([a-z_]+)=(\d+(?:\.\d+)?)\s*(?=,|$)", rest)
+    found = {key: float(value) for key, value in pairs}
+    if len(rest.split(",")) != len(found):
+        raise ParameterError(f"a machine is {_FORMS}; got {text!r:.80}")
+    for key, value in found.items():
+        if not 0 < value < math.inf:
+            raise ParameterError(f"the machine's {key} must be a number above 0, got {value:g}")
+    if {"gmacs_per_s", "gb_per_s"} <= found.keys() <= _HARDWARE.keys() and not name:
+        own = {key: value * _HARDWARE[key] for key, value in found.items()}
+        return IdealMachine(own["gmacs_per_s"], own["gb_per_s"], own.get("memory_gb", math.inf), own.get("price"))
+    if {"read", "write"} <= found.keys() <= _RATES.keys() and found.get("machines", 1) % 1 == 0:
+        prompts = ((1.0, 1 / found["read"]), (2.0, 2 / found["read"]))
+        served = int(found.get("machines", 1)), found.get("price")
+        return StatedRuntime(
+            name, bool(name), ModelRuntime(prompts, 1 / found["write"], 0.0, *served, "the rates given")
+        )
+    raise ParameterError(f"a machine is {_FORMS}; got {text!r:.80}")
+
+
+def _measured(name: str, path: Path) -> StatedRuntime:
+    """Return the runtime that a file of ``intact bench --json`` measured; by default of the model that it names."""
     text = read_text(path)
     try:
         document = json.loads(text)
     except ValueError as error:
         raise FormatError(f"{path} cannot be read as JSON: {error}") from error
-    figures = document.get("figures", ()) if isinstance(document, Mapping) else ()
-    rates: dict[str, float] = {}
+    figures: Any = document.get("figures", ()) if isinstance(document, Mapping) else ()
+    prompts: dict[float, float] = {}
+    step: float | None = None
     for one in figures:
-        if isinstance(one, Mapping) and one.get("unit") == "tokens/s" and "drafting" not in str(one.get("what")):
-            kind = {"prompt": "read", "stream": "write"}.get(str(one.get("group")))
-            if kind is not None and isinstance(one.get("median"), int | float):
-                rates[kind] = float(one["median"])
-    if set(rates) != set(_RATES):
+        if not isinstance(one, Mapping) or one.get("unit") != "tokens/s" or "drafting" in str(one.get("what")):
+            continue
+        rate = one.get("median")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+            continue
+        length = re.fullmatch(r"prompt of (\d+)", str(one.get("what")))
+        if one.get("group") == "prompt" and length is not None:
+            prompts[float(length[1])] = float(length[1]) / rate
+        elif one.get("group") == "stream":
+            step = 1 / rate
+    if not prompts or step is None:
         raise ParameterError(
             f"{path} has no rates of a prompt and of one stream: `intact bench --json --only prompt --only stream` "
             "writes them"
         )
-    return IdealMachine(rates["read"], rates["write"], f"measured, {path.name}")
+    points = tuple(sorted(({1.0: step} | prompts).items()))
+    model = name or Path(str(document.get("model", ""))).name
+    return StatedRuntime(
+        model, bool(name), ModelRuntime(points, step, 0.0, 1, None, f"the rates measured in {path.name}")
+    )

@@ -23,7 +23,7 @@ from intact.engine.shared_cache.rules import (
 )
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Filled, Natural, one_of, within
+from intact.reason.limits import Count, Filled, Natural, TextLength, one_of, within
 from intact.reason.problem import Piece, Why
 from intact.reason.prompting import make_prompt
 from intact.reason.requests import WriteTogether
@@ -39,7 +39,7 @@ RULES: Final = """\
 paragraph. You see all finished steps, and what the others are writing now, which may go on where it says <...>
 
 Share the work: say what you take on, use and check what the others find. If somebody does what you are doing, say so \
-and do something else. Whoever is sure of the result writes it as \\boxed{answer}, which ends the work.
+and do something else. Whoever is sure of the result writes it in \\boxed{}, which ends the work.
 
 Problem: {question}"""
 
@@ -115,6 +115,7 @@ def _share(problem: Problem, request: WriteTogether) -> Steps:
 
 @method(
     "Rodionov et al. 2025, arXiv 2504.06261",
+    version=2,
     group="plans, roles and layers of models",
     temperature=0.6,
     top_p=0.95,
@@ -123,7 +124,7 @@ def hogwild(
     problem: Problem,
     *,
     n: Workers = 2,
-    tokens: Count = 512,
+    tokens: TextLength = 512,
     burst: Count = 16,
     layout: Layout = "combined",
     cache: Cache = "text",
@@ -142,7 +143,7 @@ def hogwild(
     n : int
         Workers, at most 8.
     tokens : int
-        Tokens of each worker, at most.
+        The most tokens of each worker; the user's `max_tokens` goes before the default.
     burst : int
         Tokens that all write side by side before they see each other's.
     layout : str

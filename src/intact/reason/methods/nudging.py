@@ -34,11 +34,11 @@ def _accept(text: State, nudge: list[str], gamma: float) -> Part[tuple[State, in
     return text, taken
 
 
-@method("Fei et al. 2024, arXiv 2410.09300", group="races, and how long a text thinks", temperature=0.0)
+@method("Fei et al. 2024, arXiv 2410.09300", version=2, group="races, and how long a text thinks", temperature=0.0)
 def nudging(
     problem: Problem,
     *,
-    nudger: ModelName = "large",
+    nudger: ModelName = "nudger",
     gamma: Share = 0.4,
     tokens: Count = 16,
     rounds: Count = 150,
@@ -50,7 +50,7 @@ def nudging(
     Parameters
     ----------
     nudger : str
-        The aligned model, by the driver's name.
+        The small aligned model, by the driver's name.
     gamma : float
         The probability of its likeliest token below which the base is unsure.
     tokens : int

@@ -9,7 +9,7 @@ from intact.exact import total
 from intact.numerics.sampling import LOGPROB_SCALE
 from intact.reason import Extend, Problem, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Likeliest, Share
+from intact.reason.limits import Count, Likeliest, Share, TextLength
 from intact.reason.next_tokens import branch, end_words, nucleus
 from intact.reason.populations.resampling import resample
 from intact.reason.populations.weights import relative
@@ -39,6 +39,7 @@ def path_nucleus(paths: Sequence[Path], top_p: float) -> list[Path]:
 
 @method(
     "Analysis on Riemann Hypothesis with Cross Entropy Optimization and Reasoning, arXiv 2409.19790",
+    version=2,
     group="search step by step",
     temperature=1.0,
 )
@@ -49,7 +50,7 @@ def path_top_p(
     path_p: Share = 0.9,
     top_p: Share = 0.9,
     k: Likeliest = 20,
-    tokens: Count = 128,
+    tokens: TextLength = 512,
     final: FinalRule = "best",
 ) -> Steps:
     """Write n texts token by token, drawn without repetition from the likeliest paths that share most probability.
@@ -65,7 +66,7 @@ def path_top_p(
     k : int
         Next tokens of a text at most, to 20.
     tokens : int
-        Tokens of a text at most.
+        The most tokens of a text; the user's `max_tokens` goes before the default.
     final : str
         How texts make the answer: best, the likeliest one's; weighted by their probabilities; or majority.
     """

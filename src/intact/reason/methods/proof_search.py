@@ -61,7 +61,7 @@ def _are_perspectives(**values: str) -> None:
 
 
 @method(
-    "Yang et al. 2023, arXiv 2306.15064 (ReProver)",
+    "Yang et al. 2023, arXiv 2306.15626 (ReProver)",
     group="proofs, judged by a proof assistant",
     version=2,
     uses=("tool premises", "tool proof"),

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 
 from intact.reason import Extend, Problem, Score, State, Steps, method
 from intact.reason.aggregate.votes import take
-from intact.reason.limits import Count, Likeliest, Named, Natural, Need, Share
+from intact.reason.limits import Count, Likeliest, Named, Natural, Need, Share, TextLength
 from intact.reason.next_tokens import branch, end_words
 from intact.reason.populations.beam import keep_best
 from intact.reason.stepwise import FinalRule, or_spent, settle, until_spent
@@ -21,7 +21,7 @@ class Judged(NamedTuple):
     reward: float
 
 
-@method("Qiu et al. 2025, arXiv 2506.06444", group="search step by step", temperature=0.0)
+@method("Qiu et al. 2025, arXiv 2506.06444", version=2, group="search step by step", temperature=0.0)
 def saffron(
     problem: Problem,
     *,
@@ -29,7 +29,7 @@ def saffron(
     scorer: PartScorer = "p_true",
     top_p: Share = 0.8,
     k: Likeliest = 20,
-    tokens: Count = 128,
+    tokens: TextLength = 512,
     least: Natural = 16,
     final: FinalRule = "best",
 ) -> Steps:
@@ -46,7 +46,7 @@ def saffron(
     k : int
         Tokens of a text that are tried at most, to 20.
     tokens : int
-        Tokens of a text at most.
+        The most tokens of a text; the user's `max_tokens` goes before the default.
     least : int
         Tokens before a text may end.
     final : str

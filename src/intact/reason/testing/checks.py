@@ -38,6 +38,8 @@ PROBLEMS: Final = 5
 MOST_TOKENS: Final = 2_000
 """A method that writes more for a problem of the toy model, with texts of 12 tokens, is taken not to end."""
 SAMPLING: Final = {"max_tokens": 12, "temperature": 1.0}
+LARGE: Final = "large"
+"""The name of the second toy model, which stands for whatever other model a method takes."""
 CAPS: Final = ("tokens", "scores", "prefill", "runs")
 CONVERSATION: Final[tuple[tuple[str, str], ...]] = (
     ("system", "be brief"),
@@ -125,6 +127,9 @@ class ToyTrial:
         little = SMALL | {"delimiter": ".", "end": ".", "vocabulary": 5}
         values = {one.name: little[one.name] for one in method.parameters if one.name in little}
         values |= {one.name: LetterScorer.name for one in method.parameters if one.names == "scorer"}
+        values |= {
+            one.name: LARGE for one in method.parameters if one.names == "model" and one.default not in ("", LARGE)
+        }
         return cls(method, label, values | dict(given or {}))
 
     def run(
@@ -160,7 +165,7 @@ class ToyTrial:
         **caps: int,
     ) -> list[Result]:
         """Solve problems and return their results in the order in which they end (`run`)."""
-        backends = {model: self.kind(Anywhere(WEIGHTS), timing) for model in ("toy", "large")}
+        backends = {model: self.kind(Anywhere(WEIGHTS), timing) for model in ("toy", LARGE)}
 
         def watch(tokens: int) -> None:
             if stop_at is not None and tokens >= stop_at:

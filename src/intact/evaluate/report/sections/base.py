@@ -157,7 +157,7 @@ def drawn_texts(arm: ReportArm) -> dict[str, list[SampleText]] | Omission:
     texts: dict[str, list[str]] = {}
     try:
         for record, trace in arm.trees():
-            of = {leaf.branch: leaf.text for leaf in leaves(trace["nodes"])}
+            of = {leaf.branch: leaf.text for leaf in leaves(trace["nodes"], trace.get("chosen"))}
             texts.setdefault(record.id, []).extend(of[one.branch] for one in own_samples(record))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FormatError(f"{traces_of(arm.path)} is damaged: {error!r:.200}") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from intact.evaluate.report.arms import ReportArm, runs_of
 from intact.evaluate.report.blocks import Paragraph, Table
 from intact.evaluate.report.formatting import bounds, percent
 from intact.evaluate.report.sections.base import ReportSection, SectionBody
+from intact.evaluate.results import was_cut
 
 
 def _scores(arms: Sequence[ReportArm]) -> Table:
@@ -24,12 +26,19 @@ def _scores(arms: Sequence[ReportArm]) -> Table:
 
 
 def caveats_of(arms: Sequence[ReportArm]) -> Iterator[Paragraph]:
-    """Yield what the runs warn of: failures, spent budgets, fields that a file lacks, caveats of the model."""
+    """Yield what the runs warn of: failures, spent budgets, chosen texts that were cut, absent fields, caveats."""
     for path, run in runs_of(arms).items():
         for why, words in (("failed", "failed"), ("spent", "had spent their budget or context")):
             count = sum(record.why == why for record in run.records)
             if count:
                 yield Paragraph(f"{path.name}: {count} of {len(run.records)} problems {words}.", True)
+        chosen = [record.samples[record.chosen] for record in run.records if record.chosen is not None]
+        cut = Counter(one.why for one in chosen if was_cut(one.why, one.other_prompt))
+        if cut:
+            whys = ", ".join(f"{why} {count}" for why, count in sorted(cut.items()))
+            yield Paragraph(
+                f"{path.name}: {cut.total()} of {len(chosen)} chosen texts were cut before their end ({whys}).", True
+            )
         if run.missing:
             lacks = f"of version {run.version} of the format, and lacks {', '.join(run.missing)}"
             yield Paragraph(f"{path.name} is {lacks}.", True)
