@@ -418,6 +418,11 @@ class Tokenizer:
         """
         return self.encode(self.render_chat(messages, add_generation_prompt, **variables), bos=False)
 
+    @property
+    def template_source(self) -> str:
+        """The texts of the chat templates; empty if there is none."""
+        return "" if self.chat_template is None else "".join(self.chat_template.sources)
+
     def render_chat(self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any) -> str:
         """Write a conversation as the model's chat template does; the parameters are those of `ChatTemplate.render`.
 

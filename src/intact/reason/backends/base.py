@@ -191,8 +191,17 @@ class Rendering(Protocol):
         """
         ...
 
-    def time_digest(self, prompt: Prompt) -> str:
-        """Return the digest of a prompt's tokens where the chat template asks for the date; else nothing."""
+    def prompt_digest(self, prompt: Prompt) -> str:
+        """Return the digest of a prompt's tokens where the chat template is given more than messages; else nothing."""
+        ...
+
+
+@runtime_checkable
+class ThinkingBackend(Protocol):
+    """A back end that knows by which marks its model sets thoughts apart."""
+
+    def thinking_mark(self, prompt: Prompt) -> str:
+        """Return the mark that a prompt begins a text's thoughts with (`intact.text.thinking.prompt_mark`)."""
         ...
 
 

@@ -32,10 +32,12 @@ from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.backends.program_cost import ProgramCost
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.problem import Hidden, Piece, Prompt, State, Top, Why
+from intact.reason.thinking import Thinking, ThoughtCap
 from intact.receipts.identity import version_of
 from intact.text import Tokenizer
 from intact.text.stream import Detokenizer
 from intact.text.template import DEFAULT_NOW
+from intact.text.thinking import PROMPT_TAIL, prompt_mark
 
 
 class TokenizerBackend:
@@ -47,17 +49,26 @@ class TokenizerBackend:
         The most tokens of a text with its prompt.
     now : datetime
         The time given to a chat template that needs it.
+    thinking : Thinking, optional
+        How the model thinks before it answers; by default as its chat template has it.
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot think like that.
     """
 
     _live: Mapping[Generation, object]
     """What is being written."""
 
-    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime) -> None:
-        self.tokenizer, self.context, self.now = tokenizer, context, now
+    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime, thinking: Thinking | None = None) -> None:
+        self.tokenizer, self.context, self.now, self.thinking = tokenizer, context, now, thinking
+        self._variables = {} if thinking is None else thinking.variables(tokenizer)
         self._waiting: deque[Generation] = deque()
         self._ended: list[Generation] = []
         self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
         self._words: dict[int, str] = {}
+        self._marks: dict[Prompt, str] = {}
 
     @cached_property
     def vocabulary(self) -> str:
@@ -86,13 +97,26 @@ class TokenizerBackend:
         """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""
         if isinstance(prompt, str):
             return prompt
-        return self.tokenizer.render_chat([{"role": r, "content": text} for r, text in prompt], now=self.now)
+        messages = [{"role": role, "content": text} for role, text in prompt]
+        return self.tokenizer.render_chat(messages, now=self.now, **self._variables)
 
-    def time_digest(self, prompt: Prompt) -> str:
-        """Return the digest of a prompt's tokens where the chat template asks for the date; else nothing."""
-        if isinstance(prompt, str) or not self.needs_time:
+    @property
+    def thought_cap(self) -> ThoughtCap | None:
+        """The cap on the thoughts of each text."""
+        return None if self.thinking is None else self.thinking.cap(self.tokenizer)
+
+    def prompt_digest(self, prompt: Prompt) -> str:
+        """Return the digest of a prompt's tokens where the chat template is given more than messages; else nothing."""
+        if isinstance(prompt, str) or not (self.needs_time or self._variables):
             return ""
         return hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest()
+
+    def thinking_mark(self, prompt: Prompt) -> str:
+        """Return the mark that a prompt begins a text's thoughts with (`intact.text.thinking.prompt_mark`)."""
+        if prompt not in self._marks:
+            end = self.tokenizer.decode(list(self._tokens(prompt)[-PROMPT_TAIL:]), skip_special=False)
+            self._marks[prompt] = prompt_mark(self.tokenizer.template_source, end)
+        return self._marks[prompt]
 
     def tokens_of(self, state: State) -> list[int]:
         """Return the tokens of a prompt and all that follows."""
@@ -232,6 +256,8 @@ class NativeBackend(TokenizerBackend):
         The time given to a chat template that needs it: by default a fixed one.
     mix : TextMix, optional
         The mix that texts are drawn from; by default the model's own distribution.
+    thinking : Thinking, optional
+        How the model thinks before it answers; by default as its chat template has it.
 
     Attributes
     ----------
@@ -247,8 +273,14 @@ class NativeBackend(TokenizerBackend):
     caveats: tuple[str, ...] = ()
     spreads = True
 
-    def __init__(self, model: Model, now: datetime = DEFAULT_NOW, mix: TextMix | None = None) -> None:
-        super().__init__(model.tokenizer, model.context, now)
+    def __init__(
+        self,
+        model: Model,
+        now: datetime = DEFAULT_NOW,
+        mix: TextMix | None = None,
+        thinking: Thinking | None = None,
+    ) -> None:
+        super().__init__(model.tokenizer, model.context, now, thinking)
         if mix is not None:
             check_partners(mix.chosen, len(mix.partners or model.partners))
             if model.adapter:
