@@ -27,7 +27,7 @@ from intact.reason.problem import Problem, Result, as_prompt
 from intact.reason.prompting import with_system
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services, check_tools
-from intact.reason.thinking import Thinking
+from intact.reason.thinking import ThinkingMode
 from intact.reason.tool import MethodTool
 from intact.score.answers import read_answer as read_answer
 from intact.score.available import check_data, check_method, check_parts, check_reader
@@ -55,7 +55,7 @@ def backend_of(
     key: str = KEY,
     now: datetime | str | None = None,
     mix: TextMix | None = None,
-    thinking: Thinking | None = None,
+    thinking: ThinkingMode | None = None,
 ) -> Backend:
     """Return the back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
 
@@ -70,7 +70,7 @@ def backend_of(
         `intact.text.template.DEFAULT_NOW`. Endpoints apply their templates themselves.
     mix : TextMix, optional
         The mix that texts of a model that runs here are drawn from.
-    thinking : Thinking, optional
+    thinking : ThinkingMode, optional
         How a model that runs here thinks before it answers.
 
     Raises
@@ -114,7 +114,7 @@ def backends_of(
     continues: str = "no",
     now: datetime | str | None = None,
     mix: TextMix | None = None,
-    thinking: Thinking | None = None,
+    thinking: ThinkingMode | None = None,
 ) -> dict[str, Backend]:
     """Return back ends by name; one alone is called 'main', and a mix is the first one's. Others as of `backend_of`.
 
@@ -128,8 +128,10 @@ def backends_of(
     if continues != "no" and not keys:
         raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
     made = {
-        name: backend_of(
-            one, *((continues, keys[name]) if name in keys else ("no", KEY, now)), mix=own, thinking=thinking
+        name: (
+            backend_of(one, continues, keys[name], mix=own, thinking=thinking)
+            if name in keys
+            else backend_of(one, now=now, mix=own, thinking=thinking)
         )
         for (name, one), own in zip(several.items(), chain([mix], repeat(None)), strict=False)
     }
@@ -148,7 +150,7 @@ def opened(
     continues: str = "no",
     now: datetime | str | None = None,
     mix: TextMix | None = None,
-    thinking: Thinking | None = None,
+    thinking: ThinkingMode | None = None,
 ) -> Iterator[dict[str, Backend]]:
     """Return `backends_of` a model for a `with` block, at whose end the connections that it opened are closed."""
     backends = backends_of(model, continues, now, mix, thinking)
@@ -295,7 +297,7 @@ def solve(
         check_reader(question.read)
     if system is not None and isinstance(question, Problem):
         raise ParameterError("system is for a question that is a text; a Problem has it in its prompt")
-    mixed, mode = TextMix.of(mix, shadow), None if thinking is None else Thinking.parse(thinking)
+    mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(thinking)
     with opened(model, now=now, mix=mixed, thinking=mode) as backends:
         check_system(system, backends.values())
         if isinstance(question, str):

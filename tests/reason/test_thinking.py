@@ -8,7 +8,7 @@ from intact.reason.driver import Driver
 from intact.reason.problem import Piece
 from intact.reason.registry import find
 from intact.reason.services import MethodJob
-from intact.reason.thinking import Thinking, ThoughtCap
+from intact.reason.thinking import ThinkingMode, ThoughtCap
 from intact.score import answers
 from intact.tasks.choose import choose
 from intact.tasks.task import Item, find_task
@@ -90,7 +90,7 @@ def test_a_task_reads_nothing_in_thoughts_that_were_cut():
 class Thinker(ScriptBackend):
     """A scripted model whose thoughts have a cap."""
 
-    thinking = Thinking(True, 12)
+    thinking = ThinkingMode(True, 12)
     thought_cap = ThoughtCap(12, "</think>")
 
 
@@ -153,16 +153,16 @@ def test_races_have_no_cap_on_thoughts():
 @pytest.mark.parametrize("text", ["", "yes", "0", "-1", "012", "1.5", str(1 << 25)])
 def test_what_is_no_way_to_think_is_refused(text):
     with pytest.raises(ParameterError, match="thinking must be on, off, or a number of tokens"):
-        Thinking.parse(text)
+        ThinkingMode.parse(text)
 
 
 @pytest.mark.parametrize("text", ["on", "off", "512"])
 def test_ways_to_think_are_written_as_they_are_read(text):
-    assert str(Thinking.parse(text)) == text
+    assert str(ThinkingMode.parse(text)) == text
 
 
 class Tokens:
-    """What `Thinking` asks of a tokenizer."""
+    """What `ThinkingMode` asks of a tokenizer."""
 
     def __init__(self, source):
         self.chat_template = ChatTemplate(source) if source else None
@@ -181,7 +181,7 @@ class Tokens:
     ],
 )
 def test_the_chat_template_is_told(source, text, variables):
-    assert Thinking.parse(text).variables(Tokens(source)) == variables
+    assert ThinkingMode.parse(text).variables(Tokens(source)) == variables
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_the_chat_template_is_told(source, text, variables):
 )
 def test_what_a_model_cannot_do_is_refused_before_the_work(source, text, message):
     with pytest.raises(ParameterError, match=message):
-        Thinking.parse(text).variables(Tokens(source))
+        ThinkingMode.parse(text).variables(Tokens(source))

@@ -9,7 +9,7 @@ import intact
 from intact.errors import ParameterError, ReceiptError
 from intact.reason import Problem
 from intact.reason.backends.native import NativeBackend
-from intact.reason.thinking import Thinking
+from intact.reason.thinking import ThinkingMode
 from intact.run_receipts.document import RunReceipt
 from intact.run_receipts.schema import schema
 from intact.score.answers import read_answer
@@ -50,10 +50,10 @@ def test_what_the_template_is_told_stands_in_the_receipt(model):
 
 def test_forged_ways_to_think_are_found(model):
     receipt = run(model, "on").receipt
-    forged = RunReceipt.make(replace(receipt.header, thinking=Thinking(False)), receipt.entries, receipt.result)
+    forged = RunReceipt.make(replace(receipt.header, thinking=ThinkingMode(False)), receipt.entries, receipt.result)
     assert judge(model, forged)[0] == "false"
     text = run(model, None, Problem("text", "2 + 2 =", read_answer)).receipt
-    assert judge(model, cover(model, text, thinking=Thinking(True)))[:2] == ("false", "extra")
+    assert judge(model, cover(model, text, thinking=ThinkingMode(True)))[:2] == ("false", "extra")
     with pytest.raises(ReceiptError, match="thinking must be on, off, or a number of tokens"):
         RunReceipt.parse(receipt.encode().replace(b'"thinking":"on"', b'"thinking":"of"'))
 

@@ -24,7 +24,7 @@ from intact.cli.options import (
     PrefixCacheOption,
     ProfileOption,
     ShadowOption,
-    SystemOption,
+    TaskSystemOption,
     TensorParallelOption,
     ThinkingOption,
     ThreadsOption,
@@ -40,7 +40,7 @@ from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.reason.backends.text_mix import TextMix
-    from intact.reason.thinking import Thinking
+    from intact.reason.thinking import ThinkingMode
 
 
 def short_name(model: str) -> str:
@@ -137,9 +137,9 @@ class ModelOptions(LoadOptions):
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """The part of a prompt that is no question: the system message, and what the chat template is told of thinking."""
+    """The part of a prompt that is no question: the system message, and the chat template's switch for thinking."""
 
-    system: SystemOption = None
+    system: TaskSystemOption = None
     thinking: ThinkingOption = None
 
     def check(self) -> None:
@@ -147,13 +147,13 @@ class PromptOptions:
         self.mode  # noqa: B018 reading it validates
 
     @property
-    def mode(self) -> Thinking | None:
-        """How models think."""
+    def mode(self) -> ThinkingMode | None:
+        """The setting of models' thinking; None if it is not given."""
         if self.thinking is None:
             return None
-        from intact.reason.thinking import Thinking
+        from intact.reason.thinking import ThinkingMode
 
-        return Thinking.parse(self.thinking)
+        return ThinkingMode.parse(self.thinking)
 
 
 @dataclass(frozen=True)

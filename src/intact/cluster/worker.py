@@ -13,7 +13,7 @@ from intact.library import Model, load
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import JournalFolder
-from intact.reason.thinking import Thinking
+from intact.reason.thinking import ThinkingMode
 from intact.text.template import DEFAULT_NOW
 
 
@@ -32,13 +32,13 @@ class ClusterJob(Protocol):
 
 
 class Resources(NamedTuple):
-    """The part that workers of a pool share: models, actors with files and journals, what chat templates are told."""
+    """The part that workers of a pool share: models, actors with files and journals, what chat templates get."""
 
     shipments: Mapping[str, Shipment]
     files: Any
     keeper: Any = None
     now: datetime = DEFAULT_NOW
-    thinking: Thinking | None = None
+    thinking: ThinkingMode | None = None
 
 
 class Worker:

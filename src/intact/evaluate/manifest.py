@@ -20,7 +20,7 @@ from intact.reason.budget import Budget
 from intact.reason.driver import template_time
 from intact.reason.problem import Prompt
 from intact.reason.registry import Method
-from intact.reason.thinking import Thinking, common_thinking
+from intact.reason.thinking import ThinkingMode, common_thinking
 from intact.receipts.identity import digests_of, numerics_of
 from intact.run_receipts.versions import versions_of_method, versions_of_task
 from intact.solving import check_system, takes_conversations
@@ -75,7 +75,7 @@ def run_settings(
     }
 
 
-def _prompts(system: str | None, thinking: Thinking | None) -> dict[str, str]:
+def _prompts(system: str | None, thinking: ThinkingMode | None) -> dict[str, str]:
     """Return what prompts are made of besides questions and time, as far as it is given."""
     given = {"system": system, "thinking": None if thinking is None else str(thinking)}
     return {name: value for name, value in given.items() if value is not None}

@@ -73,7 +73,7 @@ class Driver:
     ----------
     now : datetime or None
         The time given to chat templates; None where no model's template needs it.
-    thinking : Thinking or None
+    thinking : ThinkingMode or None
         How models think before they answer; None where nothing is said of it.
     written : int
         Tokens written so far.

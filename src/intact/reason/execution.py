@@ -158,7 +158,7 @@ class Execution:
         return backend, SharedRequest(prompt, **own, sampling=sampling, seed=self.problem.seed, branch=branch)
 
     def _note_template(self, state: State, backend: Backend) -> None:
-        """Note what the chat template is told besides the messages, if it is used."""
+        """Note what the chat template is given besides the messages, if it is used."""
         if isinstance(state.prompt, str):
             return
         if self.root.now is None and self.driver.needs_time(backend):

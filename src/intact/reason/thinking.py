@@ -1,4 +1,4 @@
-"""How a run's models think before they answer: the switch of their chat templates, and a cap on tokens of thought."""
+"""Thinking before the answer, as a run sets it: the switch of chat templates, and a cap on tokens of thought."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ThoughtCap(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Thinking:
+class ThinkingMode:
     """The value of ``--thinking``: ``on``, ``off``, or the most tokens of thought of each text.
 
     Attributes
@@ -39,7 +39,7 @@ class Thinking:
     budget: int | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Thinking:
+    def parse(cls, text: str) -> ThinkingMode:
         """Read ``on``, ``off`` or a number of tokens.
 
         Raises
@@ -91,7 +91,7 @@ class Thinking:
         )
 
 
-def common_thinking(backends: Iterable[Any]) -> Thinking | None:
+def common_thinking(backends: Iterable[Any]) -> ThinkingMode | None:
     """Return the setting of back ends; None if none has one.
 
     Raises
@@ -146,8 +146,8 @@ def with_capped_thoughts(steps: Generator[Any, Any, Any], cap_of: CapOf, default
 def _serve(request: Any, cap_of: CapOf, default: int) -> Generator[Any, Any, Any]:
     """Make a request, or several side by side, in two rounds: up to the end of thoughts, and beyond it."""
     several = isinstance(request, list | tuple)
-    asked = list(request) if several else [request]
-    begun = [_Begun.of(one, cap_of, default) for one in asked]
+    requests = list(request) if several else [request]
+    begun = [_Begun.of(one, cap_of, default) for one in requests]
     found = yield [own.request for own in begun] if several else begun[0].request
     results = list(found) if several else [found]
     further = {place: more for place, own in enumerate(begun) if (more := own.further(results[place])) is not None}

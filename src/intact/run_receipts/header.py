@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from intact.errors import ParameterError
 from intact.reason.problem import Prompt
-from intact.reason.thinking import Thinking
+from intact.reason.thinking import ThinkingMode
 from intact.receipts.canonical import HASHES, HashName
 from intact.run_receipts import FORMAT
 from intact.run_receipts.mixes import LONGEST, RunModel
@@ -82,7 +82,7 @@ class RunHeader:
         Where programs ran, if there are any.
     now : datetime or None
         The time given to chat templates, where one that asks for it was used.
-    thinking : Thinking or None
+    thinking : ThinkingMode or None
         How models think before they answer, where it was said and a chat template was used.
     """
 
@@ -102,7 +102,7 @@ class RunHeader:
     sandbox: Sandbox | None = None
     now: datetime | None = None
     hash: HashName = "sha256"
-    thinking: Thinking | None = None
+    thinking: ThinkingMode | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Describe it."""
@@ -202,9 +202,9 @@ def _time(fields: Fields, name: str) -> datetime:
     return time
 
 
-def _thinking(fields: Fields) -> Thinking:
+def _thinking(fields: Fields) -> ThinkingMode:
     try:
-        return Thinking.parse(fields.text("thinking"))
+        return ThinkingMode.parse(fields.text("thinking"))
     except ParameterError:
         fields.fail("thinking", "on, off, or a number of tokens, as text")
 

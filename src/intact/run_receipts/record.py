@@ -26,7 +26,7 @@ from intact.reason.problem import Result, path
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
-from intact.reason.thinking import Thinking
+from intact.reason.thinking import ThinkingMode
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
@@ -73,7 +73,7 @@ class RecordingBackend(NativeBackend):
         model: Model,
         now: datetime = DEFAULT_NOW,
         mix: TextMix | None = None,
-        thinking: Thinking | None = None,
+        thinking: ThinkingMode | None = None,
     ) -> None:
         super().__init__(model, now, mix, thinking)
         self.entries: dict[Generation, TextEntry] = {}

@@ -349,7 +349,7 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
         raise false("time", None, f"its now is {now}; the models' chat templates got {result.trace['now']}")
     thinking = None if header.thinking is None else str(header.thinking)
     if thinking != result.trace.get("thinking"):
-        raise false("extra", None, f"it states thinking={thinking}, of which no chat template was told")
+        raise false("extra", None, f"it states thinking={thinking}; the run has {result.trace.get('thinking')}")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
         raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
     claimed_end, found = run.result, outcome_of(result)

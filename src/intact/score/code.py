@@ -24,8 +24,8 @@ net: ten million steps take one to five on a processor of today.
 """
 
 _FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)")
-_BEHIND_WORDS = re.compile(r"[^`]*[^`\s][^`]*(?P<fence>`{3,})[ \t]*(?P<info>[\w+.-]*)[ \t]*")
-_BEHIND_CODE = re.compile(r"(?P<code>.*[^`\s])[ \t]*`{3,}[ \t]*")
+_FENCE_AFTER_WORDS = re.compile(r"[^`]*[^`\s][^`]*(?P<fence>`{3,})[ \t]*(?P<info>[\w+.-]*)[ \t]*")
+_FENCE_AFTER_CODE = re.compile(r"(?P<code>.*[^`\s])[ \t]*`{3,}[ \t]*")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
 _TRIALS: Final = 200
 """How many stretches of a text are parsed at most in search of bare code."""
@@ -43,7 +43,7 @@ class _Block(NamedTuple):
         """Its text. A block that no line closes may be closed behind the last words of a line."""
         if not self.closed:
             for place, line in enumerate(self.lines):
-                if found := _BEHIND_CODE.fullmatch(line):
+                if found := _FENCE_AFTER_CODE.fullmatch(line):
                     return "\n".join([*self.lines[:place], found["code"]])
         return "\n".join(self.lines)
 
@@ -109,7 +109,7 @@ def _split(text: str) -> tuple[str, list[_Block]]:
     fence, indent = "", 0
     for line in text.split("\n"):
         match = _FENCE.fullmatch(line)
-        behind = None if match or fence else _BEHIND_WORDS.fullmatch(line)
+        after_words = None if match or fence else _FENCE_AFTER_WORDS.fullmatch(line)
         if match and (not fence or (match["fence"].startswith(fence) and len(match["indent"]) < indent + 4)):
             info = match["info"].strip()
             if fence:
@@ -119,9 +119,9 @@ def _split(text: str) -> tuple[str, list[_Block]]:
             else:
                 fence, indent = match["fence"], len(match["indent"])
                 blocks.append(_Block(info, [], False))
-        elif behind:
-            fence, indent = behind["fence"], 0
-            blocks.append(_Block(behind["info"], [], False))
+        elif after_words:
+            fence, indent = after_words["fence"], 0
+            blocks.append(_Block(after_words["info"], [], False))
         elif fence:
             blocks[-1].lines.append(line[min(indent, len(line) - len(line.lstrip(" \t"))) :])
         elif not blocks:

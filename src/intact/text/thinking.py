@@ -230,8 +230,8 @@ def _final_channel(text: str) -> str | None:
     """Return a text of several channels without its thoughts; None if it is nothing but thoughts."""
     reader = HARMONY.reader()
     parts = reader.push(text) + reader.flush()
-    said = "".join([part for is_thought, part in parts if not is_thought])
-    return said if said or not parts else None
+    rest = "".join([part for is_thought, part in parts if not is_thought])
+    return rest if rest or not parts else None
 
 
 @cache

@@ -32,7 +32,7 @@ from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.backends.program_cost import ProgramCost
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.problem import Hidden, Piece, Prompt, State, Top, Why
-from intact.reason.thinking import Thinking, ThoughtCap
+from intact.reason.thinking import ThinkingMode, ThoughtCap
 from intact.receipts.identity import version_of
 from intact.text import Tokenizer
 from intact.text.stream import Detokenizer
@@ -49,7 +49,7 @@ class TokenizerBackend:
         The most tokens of a text with its prompt.
     now : datetime
         The time given to a chat template that needs it.
-    thinking : Thinking, optional
+    thinking : ThinkingMode, optional
         How the model thinks before it answers; by default as its chat template has it.
 
     Raises
@@ -61,7 +61,7 @@ class TokenizerBackend:
     _live: Mapping[Generation, object]
     """What is being written."""
 
-    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime, thinking: Thinking | None = None) -> None:
+    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime, thinking: ThinkingMode | None = None) -> None:
         self.tokenizer, self.context, self.now, self.thinking = tokenizer, context, now, thinking
         self._variables = {} if thinking is None else thinking.variables(tokenizer)
         self._waiting: deque[Generation] = deque()
@@ -256,7 +256,7 @@ class NativeBackend(TokenizerBackend):
         The time given to a chat template that needs it: by default a fixed one.
     mix : TextMix, optional
         The mix that texts are drawn from; by default the model's own distribution.
-    thinking : Thinking, optional
+    thinking : ThinkingMode, optional
         How the model thinks before it answers; by default as its chat template has it.
 
     Attributes
@@ -278,7 +278,7 @@ class NativeBackend(TokenizerBackend):
         model: Model,
         now: datetime = DEFAULT_NOW,
         mix: TextMix | None = None,
-        thinking: Thinking | None = None,
+        thinking: ThinkingMode | None = None,
     ) -> None:
         super().__init__(model.tokenizer, model.context, now, thinking)
         if mix is not None:
