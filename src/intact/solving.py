@@ -24,8 +24,10 @@ from intact.reason.budget import Budget
 from intact.reason.driver import PARALLEL, Driver
 from intact.reason.journal import Journal, JournalFolder
 from intact.reason.problem import Problem, Result, as_prompt
+from intact.reason.prompting import with_system
 from intact.reason.registry import Method, find
 from intact.reason.services import MethodJob, Services, check_tools
+from intact.reason.thinking import ThinkingMode
 from intact.reason.tool import MethodTool
 from intact.score.answers import read_answer as read_answer
 from intact.score.available import check_data, check_method, check_parts, check_reader
@@ -53,6 +55,7 @@ def backend_of(
     key: str = KEY,
     now: datetime | str | None = None,
     mix: TextMix | None = None,
+    thinking: ThinkingMode | None = None,
 ) -> Backend:
     """Return the back end for a model, a name, a path, or an endpoint such as ``http://127.0.0.1:8000/v1#qwen``.
 
@@ -67,13 +70,18 @@ def backend_of(
         `intact.text.template.DEFAULT_NOW`. Endpoints apply their templates themselves.
     mix : TextMix, optional
         The mix that texts of a model that runs here are drawn from.
+    thinking : ThinkingMode, optional
+        How a model that runs here thinks before it answers.
 
     Raises
     ------
     ParameterError
-        If `continues` is unknown; if a back end is given that was made with another `now`; if a mix is wanted of what
-        does not run here, or of a back end that was made already.
+        If `continues` is unknown; if a back end is given that was made with another `now` or `thinking`; if a mix or
+        `thinking` is wanted of what does not run here; if a mix is wanted of a back end that was made already, or
+        `thinking` of a model that cannot think so.
     """
+    if thinking is not None and is_address(model):
+        raise ParameterError(f"thinking={thinking} is for models that run here; endpoints apply their chat templates")
     time = None if now is None else read_time(now)
     if mix is not None and (is_address(model) or not isinstance(model, str | os.PathLike | Model)):
         raise ParameterError(f"a mix needs a model that runs here, got {model!r:.80}")
@@ -86,11 +94,13 @@ def backend_of(
     if isinstance(model, str | os.PathLike):
         model = load(model)
     if isinstance(model, Model):
-        return NativeBackend(model, time or DEFAULT_NOW, mix)
+        return NativeBackend(model, time or DEFAULT_NOW, mix, thinking)
     if not hasattr(model, "caveats"):
         raise ParameterError(f"model must be a model, a name, a path, an address or a Backend, got {model!r:.60}")
     if time is not None and isinstance(model, Rendering) and model.now != time:
         raise ParameterError(f"now is {time.isoformat()}, but the back end was made with {model.now.isoformat()}")
+    if thinking is not None and thinking != (own := getattr(model, "thinking", None)):
+        raise ParameterError(f"thinking is {thinking}, but the back end was made with {own}")
     return model
 
 
@@ -104,6 +114,7 @@ def backends_of(
     continues: str = "no",
     now: datetime | str | None = None,
     mix: TextMix | None = None,
+    thinking: ThinkingMode | None = None,
 ) -> dict[str, Backend]:
     """Return back ends by name; one alone is called 'main', and a mix is the first one's. Others as of `backend_of`.
 
@@ -117,7 +128,11 @@ def backends_of(
     if continues != "no" and not keys:
         raise ParameterError(f"continues={continues!r} is for endpoints given by their address; no model here is one")
     made = {
-        name: backend_of(one, continues, keys[name], mix=own) if name in keys else backend_of(one, now=now, mix=own)
+        name: (
+            backend_of(one, continues, keys[name], mix=own, thinking=thinking)
+            if name in keys
+            else backend_of(one, now=now, mix=own, thinking=thinking)
+        )
         for (name, one), own in zip(several.items(), chain([mix], repeat(None)), strict=False)
     }
     if now is not None and not any(isinstance(one, Rendering) for one in made.values()):
@@ -135,9 +150,10 @@ def opened(
     continues: str = "no",
     now: datetime | str | None = None,
     mix: TextMix | None = None,
+    thinking: ThinkingMode | None = None,
 ) -> Iterator[dict[str, Backend]]:
     """Return `backends_of` a model for a `with` block, at whose end the connections that it opened are closed."""
-    backends = backends_of(model, continues, now, mix)
+    backends = backends_of(model, continues, now, mix, thinking)
     try:
         yield backends
     finally:
@@ -148,11 +164,28 @@ def opened(
 
 
 def as_problem(
-    question: str, backend: Backend, read: Callable[[str], str | None] = read_answer, seed: int = 0
+    question: str,
+    backend: Backend,
+    read: Callable[[str], str | None] = read_answer,
+    seed: int = 0,
+    system: str | None = None,
 ) -> Problem:
     """Return a question as a problem, named by a digest of its text: a conversation if the model takes such."""
     name = hashlib.sha256(question.encode()).hexdigest()[:16]
-    return Problem(name, (("user", question),) if takes_conversations(backend) else question, read, seed=seed)
+    prompt = (("user", question),) if takes_conversations(backend) else question
+    return with_system(Problem(name, prompt, read, seed=seed), system)
+
+
+def check_system(system: str | None, backends: Iterable[Backend]) -> None:
+    """Raise ParameterError if a system message is given that a model's chat template does not take."""
+    if system is None:
+        return
+    if not system.strip():
+        raise ParameterError("the system message is empty; leave it out")
+    for backend in backends:
+        tokenizer = getattr(backend, "tokenizer", None)  # an endpoint keeps its own
+        if tokenizer is not None and (tokenizer.chat_template is None or not tokenizer.chat_template.takes_system):
+            raise ParameterError("a model's chat template takes no system message; put it into the question")
 
 
 def solve(
@@ -168,6 +201,8 @@ def solve(
     tools: Mapping[str, MethodTool] | None = None,
     mix: str | Mapping[str, Any] | None = None,
     shadow: str | None = None,
+    system: str | None = None,
+    thinking: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
     top_p: float | None = None,
@@ -209,6 +244,11 @@ def solve(
         the model was loaded with.
     shadow : str, optional
         What the mix reads in the place of each prompt's last message, if it takes a shadow.
+    system : str, optional
+        The system message before a question that is a text.
+    thinking : str, optional
+        "on", "off", or the most tokens of each text's thoughts: how models that run here think before they answer
+        (docs/reasoning.md, Thoughts). By default as their chat templates have it.
     max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar : optional
         Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
         what is meant where it has one.
@@ -255,10 +295,13 @@ def solve(
     found.check_sampling(sampling)
     if isinstance(question, Problem):
         check_reader(question.read)
-    mixed = TextMix.of(mix, shadow)
-    with opened(model, now=now, mix=mixed) as backends:
+    if system is not None and isinstance(question, Problem):
+        raise ParameterError("system is for a question that is a text; a Problem has it in its prompt")
+    mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(thinking)
+    with opened(model, now=now, mix=mixed, thinking=mode) as backends:
+        check_system(system, backends.values())
         if isinstance(question, str):
-            question = as_problem(question, next(iter(backends.values())), seed=seed)
+            question = as_problem(question, next(iter(backends.values())), seed=seed, system=system)
         job = MethodJob(found, question, parameters)
         ((_, result),) = solve_all(
             backends, [job], sampling=sampling, budget=caps, journal=journal, receipt=receipt, tools=tools
@@ -374,6 +417,7 @@ def solve_items(
     sampling: Mapping[str, Any] | None = None,
     seed: int = 0,
     style: Style | None = None,
+    system: str | None = None,
     **options: Any,
 ) -> Generator[Graded, None, None]:
     """Answer items of a task by a method, and yield each graded as it ends.
@@ -386,6 +430,8 @@ def solve_items(
         A task, or what `intact.tasks.choose.choose` makes of a text such as "gsm8k:shots=2".
     style : {'chat', 'base'}, optional
         How questions are asked; by default as the task was chosen, or as the first back end's model takes them.
+    system : str, optional
+        The system message before each question.
     **options
         As in `solve_all`: budget (for each problem), journal, seconds, parallel, progress, receipt, tools.
     """
@@ -398,7 +444,9 @@ def solve_items(
     if style is None:
         style = "chat" if takes_conversations(next(iter(backends.values()))) else "base"
     chat = style == "chat"
-    jobs = [MethodJob(method, chosen.problem(item, style, seed), parameters or {}) for item in items]
+    check_system(system, backends.values())
+    problems = [with_system(chosen.problem(item, style, seed), system) for item in items]
+    jobs = [MethodJob(method, problem, parameters or {}) for problem in problems]
     with closing(solve_all(backends, jobs, sampling=task_sampling(task, chat, sampling), **options)) as results:
         for number, result in results:
             failed = result.why == "failed"  # its answer is a vote of the texts, which the method never gave

@@ -70,8 +70,8 @@ def test_prompts_that_spell_control_tokens_are_other_ones_than_those_of_earlier_
     monkeypatch.undo()
     assert found[0] != found[1]
     assert backend.spells_control_tokens((("user", "Hi<|im_end|>"),))
-    assert backend.tokens_digest((("user", "Hi<|im_end|>"),))
-    assert not backend.tokens_digest((("user", "Hi"),))
+    assert backend.prompt_digest((("user", "Hi<|im_end|>"),))
+    assert not backend.prompt_digest((("user", "Hi"),))
 
 
 def test_a_result_goes_into_a_file_of_its_own(tmp_path):

@@ -78,7 +78,7 @@ def test_a_prompt_with_the_date_is_another_one_at_another_time(tmp_path: Path, m
 def test_only_a_template_that_writes_the_date_needs_the_time(tiny: Model) -> None:
     backend = NativeBackend(tiny)
     assert not backend.needs_time
-    assert backend.tokens_digest((("user", "Hi"),)) == ""
+    assert backend.prompt_digest((("user", "Hi"),)) == ""
 
 
 def test_workers_whose_turn_does_not_come_in_time_are_told(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:

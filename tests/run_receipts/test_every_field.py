@@ -23,17 +23,18 @@ from intact.run_receipts.schema import schema
 from intact.run_receipts.verify import verify_run
 from intact.score.value import ValueHead
 from intact.tools.sandbox import protection
-from support.clock import write_dated
+from support.clock import DATED, write_dated
 from support.fields import PARTLY, UNCHECKED, Place, SchemaFields, at, lies, listed
 from support.run_forger import cover
+from support.tiny import write_tiny
 
 pytestmark = pytest.mark.skipif(protection().kind == "none", reason="nothing here keeps programs in")
-COUNT = 7
+COUNT = 8
 FIELDS = SchemaFields(schema())
 BLOCK = r"```python\nprint\([0-9]{1,2}\)\n```\n"
 UNUSED = (
     "sampling", "budget", "problem.id", "problem.seed", "models[].mix", "method.parameters", "problem.reader",
-    "problem.data", "files",
+    "problem.data", "files", "thinking",
 )  # fmt: skip
 """Members whose value may make no difference (docs/receipts.md)."""
 UNUSED_NAMES = tuple(name.replace("[]", "") for name in UNUSED)
@@ -46,8 +47,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Iterator[Model]:
-    """One whose template writes the date, with partners for mixes."""
-    paths = [write_dated(folder / f"{seed}.gguf", seed, context=2048) for seed in range(3)]
+    """One whose template writes the date and has a switch for thoughts, with partners for mixes."""
+    template = {"tokenizer.chat_template": DATED + "{% if enable_thinking %}<think>\n{% endif %}"}
+    first = write_tiny(folder / "0.gguf", context=2048, metadata=template)
+    paths = [first, *(write_dated(folder / f"{seed}.gguf", seed, context=2048) for seed in (1, 2))]
     with intact.load(paths[0], partners=paths[1:], drafter="off", threads=1) as loaded:
         yield loaded
 
@@ -72,6 +75,7 @@ def runs(model: Model, folder: Path) -> list[RunReceipt]:
         (model, "interleaved_code", {"n": 1, "rounds": 1, "seconds": 60.0, "regex": BLOCK, "max_tokens": 60}),
         (model, "program_aided", {"n": 1, "seconds": 60.0, "regex": r"print\([0-9]{1,2}\)\n```", "max_tokens": 24}),
         *((backends, "self_consistency", {"n": 1}) for backends in mixed),
+        (model, "self_consistency", {"n": 1, "thinking": "12", "max_tokens": 16}),
     ]
     found = []
     for one, method, more in asked:

@@ -49,6 +49,42 @@ def test_the_program_is_taken_out_of_its_text(text, entry, program):
     assert code.extract(text, entry) == program
 
 
+F = "def f():\n    return 1\n"
+SPEAKING = "import math\n\ndef f():\n    '''Say.\n\nmore\n'''\n    return 2\n"
+HELPER = "def g():\n    return h\n\nh = 2"
+
+
+def fenced(*programs):
+    return "\nThen:\n".join(f"```python\n{program}\n```" for program in programs)
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        (f"{F}```\nDone.", F),
+        (f"Here is the function:\n\n{F}\nIt returns 1.", F),
+        (f"Explanation\n{F}Done", F),
+        (f"Here it is: ```python\n{F}```\nDone.", F),
+        ("```python\ndef f():\n    return 1```\nDone: it works.", F),
+        (f"{F}```\nTry it:\n```python\nprint(f())\n```", F),
+        ("    return 1\n```\nThis is it.", "    return 1\n"),
+        (
+            fenced("def g():\n    return 1", "def f():\n    return g()"),
+            "def g():\n    return 1\n\ndef f():\n    return g()\n",
+        ),
+        (
+            fenced("import re", "def f(x):\n    return re.sub(x)", "print(f(4))"),
+            "import re\n\ndef f(x):\n    return re.sub(x)\n",
+        ),
+        (fenced("def f():\n    return g()", f"{HELPER}\nprint(h)"), f"{HELPER}\n\ndef f():\n    return g()\n"),
+        (f"Sure!\n{SPEAKING}\nNote: it works\nDone", SPEAKING),
+        ("def f():\n    return (\n", "def f():\n    return (\n"),
+    ],
+)
+def test_prose_loose_fences_and_helpers_hide_no_program(text, program):
+    assert code.extract(text, "f") == program
+
+
 def test_a_continuation_gets_its_head_and_a_whole_function_only_what_stands_above():
     before = "import math\n\ndef f(x):\n    '''Say.'''\n"
     assert code.complete("    return x\n", before, "f") == before + "    return x\n"

@@ -38,7 +38,9 @@ from intact.score import answers, arithmetic, code, equations
 from intact.score.scorers import SCORERS, find_scorer
 from intact.score.value import NextHead, ValueHead
 from intact.tasks import Item, Task, all_tasks
+from intact.tasks.choice import Choice
 from intact.text import Tokenizer
+from intact.text.thinking import HARMONY, answer_part
 from intact.tools.sandbox import protection
 from support.tiny import TEMPLATE
 
@@ -81,6 +83,39 @@ TEXTS = (
     "theorem add : 1 + 1 = 2 := by norm_num",
 )
 """What a model may write; each task reads all of them, and judges what it reads."""
+LETTERED = (
+    "So I take option (c).",
+    "The answer is 'C'.",
+    "It's B, not A",
+    "I choose B over A",
+    "I choose A because it fits.",
+    "B is right. C is wrong.",
+    "Let X be 5. Then F is 3, so B",
+)
+"""What only tasks with letters read."""
+ADD = "def add(a, b):\n    return plus(a, b)\n"
+PLUS = "def plus(a, b):\n    return a + b\n"
+LOOSE = (
+    f"{ADD}```\nDone.",
+    f"Sure, here it is:\n\nimport math\n\n{ADD}\nIt adds.",
+    f"Here: ```python\n{ADD}```",
+    f"```python\n{PLUS}```\nThen:\n```python\n{ADD}```\n```python\nprint(add(1, 2))\n```",
+    f"{ADD}```\nTry it:\n```python\nprint(add(1, 2))\n```",
+    "    return a + b\n```\nThis is it.",
+)
+"""Programs that no pair of fences holds."""
+THOUGHTS = (
+    ("<think>5</think>\n6", ""),
+    ("5</think>6", ""),
+    ("<think>5", ""),
+    ("5", "<think>"),
+    ("mark = '</think>'", ""),
+    ("5\n<think>No", ""),
+    ("<|channel>thought 5<channel|>6", ""),
+    ("analysisHm.assistantfinalAir", ""),
+    ("analysisHm.", HARMONY.template_mark),
+)
+"""Texts with the marks that their prompts begin thoughts with."""
 RIGHT = ("42", "1/2", "-0.75", "19.5", "B", "D", "x^2+2x+1", "4\\sqrt{3}", "24", "False")
 PROGRAM = Item(
     "pinned/0",
@@ -122,7 +157,7 @@ def of_task(task: Task) -> Any:
     items = [*made, *(Item(f"pinned/{n}", "4 4 6 8", right) for n, right in enumerate(RIGHT))]
     if task.extra:
         items = made  # its judge knows only what it made
-    read = [task.read(text) for text in TEXTS]
+    read = [task.read(text) for text in (*TEXTS, *(LETTERED if isinstance(task, Choice) else ()))]
     given = list(dict.fromkeys([None, *read, *(task.read(f"\\boxed{{{item.answer}}}") for item in items)]))
     verdicts = [[item.answer, [answer for answer in given if _correct(task, item, answer)]] for item in items]
     measured = [sorted(task.measure(item, text).items()) for item in made for text in (*TEXTS, item.answer)]
@@ -205,11 +240,16 @@ def of_prompts() -> Any:
 
 def of_programs() -> Any:
     """How programs are found, written and tested."""
-    found = [[code.extract(text, entry) for text in TEXTS] for entry in ("add", "")]
+    found = [[code.extract(text, entry) for text in (*TEXTS, *LOOSE)] for entry in ("add", "")]
     whole = [code.complete(text, PROGRAM.data["before"], "add") for text in found[0] if text]
     tests = code.doctests(">>> add(1, [2])  # why\n(3,\n 4)\n>>> x = 1\n>>> add(0, 'it')\n-1\n")
     verdicts = [code.passes(text, PROGRAM.secret["tests"]) for text in whole]
     return [found, [code.canonical(text) for text in whole], tests, verdicts]
+
+
+def of_thoughts() -> Any:
+    """What of a text stands behind its thoughts."""
+    return [answer_part(text, mark) for text, mark in THOUGHTS]
 
 
 def of_equations() -> Any:
@@ -276,6 +316,7 @@ def pieces() -> dict[str, Callable[[], Any]]:
         "equations": of_equations,
         "programs": of_programs,
         "prompts": of_prompts,
+        "thoughts": of_thoughts,
     }
     found |= {f"reader {name}": lambda name=name: read_of_reader(name) for name in answers.READERS}
     found |= {f"task {name}": lambda task=task: of_task(task) for name, task in all_tasks().items()}

@@ -68,7 +68,17 @@ def test_a_declared_task_is_asked_and_judged_as_it_says(declared):
     [
         ("choice", {"q": "Which?", "a": "B", "c": ["x", "y"]}, "The answer is B."),
         ("choice", {"q": "Which?", "a": 1, "c": ["x", "y"]}, "(B)"),
+        ("choice", {"q": "Which?", "a": "(b)", "c": ["x", "y"]}, "I take option (b)."),
+        ("choice", {"q": "Which?", "a": "Paris", "c": ["Rome", "Paris"]}, "It's B, not A"),
+        ("choice", {"q": "Which?", "a": "J", "c": list("abcdefghik")}, "I choose J over A."),
+        ("choice", {"q": "Which?", "a": 9, "c": list("9876543210")}, "The answer is J."),
+        ("choice", {"q": "Which?", "a": ["A", "x"], "c": ["x", "y"]}, "(A)"),
         ("exact", {"q": "Capital of France?", "a": "Paris"}, "The answer is paris."),
+        ("exact", {"q": "Capital of France?", "a": "Paris"}, "Answer: “Paris”.\nIt lies on the Seine."),
+        ("exact", {"q": "Capital of France?", "a": ["Paris", "Lutetia"]}, "**Answer:** Lutetia"),
+        ("exact", {"q": "Where?", "a": "caf\u00e9"}, "The answer is cafe\u0301"),
+        ("exact", {"q": "A haiku?", "a": "One\ntwo\nthree"}, "Answer:\nOne\n two\n\nThree.\nDone."),
+        ("number", {"q": "One or two?", "a": [1, 2]}, "The answer is 2."),
         ("expression", {"q": "Half?", "a": "\\frac{1}{2}"}, "\\boxed{0.5}"),
     ],
 )
@@ -100,12 +110,16 @@ ASKING = 'grader = "{}"\n[items]\nfile = "sums.jsonl"\nquestion = "{{q}}"\nanswe
         (
             "choice",
             {"q": "Which?", "a": "D", "c": ["x", "y", "z"]},
-            r"item 0 .*'D' is none of 3 choices; it must be its letter, A to C, or its place, 0 to 2$",
+            r"item 0 .*'D' is none of 3 choices; it must be its letter, A to C, its place, 0 to 2, or its text$",
         ),
         ("choice", {"q": "Which?", "a": "AB", "c": ["x", "y", "z"]}, "item 0 .*'AB' is none of 3 choices"),
         ("choice", {"q": "Which?", "a": "", "c": ["x", "y", "z"]}, "item 0 .*'' is none of 3 choices"),
         ("likelihood", {"q": "Which?", "a": 3, "c": ["x", "y", "z"]}, "item 0 .*'3' is none of 3 choices"),
-        ("choice", {"q": "Which?", "a": "A", "c": list("uvwxyz")}, "item 0 .*6 choices, but letters for 5: A to E"),
+        (
+            "choice",
+            {"q": "Which?", "a": "A", "c": ["x"] + ["y"] * 26},
+            "item 0 .*27 choices, but letters for 26: A to Z",
+        ),
         ("choice", {"q": "Which?", "a": "A", "c": "xyz"}, "item 0 .*c should hold a list of choices.*'xyz'"),
         ("choice", {"q": "Which?", "a": "A", "c": ["x", None]}, "item 0 .*c should hold a list of choices"),
         ("choice", {"q": "Which?", "a": "A", "c": None}, "item 0 .*the field c holds nothing"),
@@ -366,3 +380,70 @@ def test_reasoning_gym_needs_no_download_and_judges_by_itself():
         assert not chosen.task.correct(item, chosen.task.read("The answer is 0.5."))
     with pytest.raises(ParameterError, match=r"has no data set 'nothing'; it has .*chain_sum"):
         choose("reasoning_gym:dataset=nothing").load()
+
+
+EXACT = 'grader = "exact"\n[items]\nfile = "{file}"\nquestion = "{{q}}"\nanswer = "{{a}}"\n'
+CHOICE = 'grader = "choice"\n[items]\nfile = "sums.jsonl"\nquestion = "{q}"\nanswer = "{a}"\nchoices = "c"\n'
+
+
+@pytest.mark.parametrize(
+    ("declaration", "row", "text"),
+    [
+        (EXACT.format(file="sums.jsonl"), {"q": "A poem?", "a": "One\ntwo"}, "The answer is One\nthree"),
+        (EXACT.format(file="sums.jsonl"), {"q": "Which?", "a": ["Paris", "Lutetia"]}, "The answer is Rome"),
+        (CHOICE, {"q": "Which?", "a": "b", "c": ["x", "y"]}, "It is not B but A."),
+    ],
+)
+def test_other_answers_are_wrong(declared, declaration, row, text):
+    chosen = choose(declared(declaration, [row]))
+    (item,) = chosen.load()
+    assert not chosen.task.correct(item, chosen.task.read_for(item, text))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "error", "message"),
+    [
+        ("a.csv", "q,a\nWhy?,no\nWho?,me,you\n", FormatError, "row 2: it has 3 values, and the header 2 names"),
+        ("a.csv", "q,a,a\n1,2,3\n", FormatError, "the header names the field 'a' twice"),
+        ("a.tsv", "q\ta\nWhy?\tno\tyes\n", FormatError, "row 1: it has 3 values"),
+        ("a.txt", "Why?", ParameterError, r"no kind that is read here.*\.tsv \(CSV with tabs and a header\)"),
+        ("a.csv", "q,a\nWhy?,no\nWhy?,yes\n", FormatError, "ask the same question and have different answers"),
+        ("a.json", '[{"q": "Why?", "a": []}]', FormatError, "should list right answers"),
+    ],
+)
+def test_damaged_data_of_ones_own_are_refused(tmp_path, file, text, error, message):
+    (tmp_path / file).write_text(text)
+    (tmp_path / "own.toml").write_text(EXACT.format(file=file))
+    with pytest.raises(error, match=message):
+        choose(str(tmp_path / "own.toml")).load()
+
+
+def test_tables_with_tabs_are_read_and_the_same_row_twice_is_no_contradiction(tmp_path):
+    (tmp_path / "a.tsv").write_text('q\ta\nWhy, say?\t"no"\nWhy, say?\tno\n')
+    (tmp_path / "own.toml").write_text(EXACT.format(file="a.tsv"))
+    items = choose(str(tmp_path / "own.toml")).load()
+    assert [(item.question, item.answer) for item in items] == [("Why, say?", "no")] * 2
+
+
+def test_parquet_is_read(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.Table.from_pylist([{"q": "Why?", "a": ["no", "never"]}]), tmp_path / "a.parquet")
+    (tmp_path / "own.toml").write_text(EXACT.format(file="a.parquet"))
+    (item,) = choose(str(tmp_path / "own.toml")).load()
+    assert item.secret == {"answers": ["no", "never"]}
+
+
+@pytest.mark.parametrize(("answer", "choices"), [("1", ["0", "2", "1"]), ("A", ["b", "a"]), ("Z", ["x", "y"])])
+def test_answers_that_may_mean_several_choices_or_none_are_refused(declared, answer, choices):
+    with pytest.raises(
+        FormatError, match=r"may mean A\) .* or .\)|may mean B\)|none of 2 choices; it must be its letter"
+    ):
+        choose(declared(CHOICE, [{"q": "Which?", "a": answer, "c": choices}])).load()
+
+
+def test_questions_that_share_a_passage_are_a_cluster(declared):
+    rows = [{"q": f"{i}?", "a": "yes", "passage": i // 2} for i in range(6)]
+    path = declared(EXACT.format(file="sums.jsonl") + 'cluster = "p{passage}"\n', rows)
+    assert [item.cluster for item in choose(path).load()] == ["p0", "p0", "p1", "p1", "p2", "p2"]

@@ -91,8 +91,9 @@ class ClusterOptions:
                 name: ship(backend.model.path, models.loading | loading | ({} if i else first), None if i else others)
                 for i, (name, backend) in enumerate(backends.items())
             }
-        now = next(iter(backends.values())).now
-        with opened_pool(self.ray, shipments, count=self.workers, journals=journals, now=now) as pool:
+        backend = next(iter(backends.values()))
+        given = {"now": backend.now, "thinking": backend.thinking}
+        with opened_pool(self.ray, shipments, count=self.workers, journals=journals, **given) as pool:
             yield pool
             for machine, why in pool.refused.items():
                 note(f"the machine {machine.address} took no part: {why}")

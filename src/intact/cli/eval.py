@@ -15,7 +15,7 @@ from intact.cli import FAILED, UNDECIDED
 from intact.cli.cluster import ClusterOptions
 from intact.cli.eval_output import host, print_scores, summary, watch
 from intact.cli.interruption import resumable
-from intact.cli.loading import MixOptions, ModelOptions, short_name
+from intact.cli.loading import MixOptions, ModelOptions, PromptOptions, short_name
 from intact.cli.model_option import MODEL_OR_ADDRESS_HELP
 from intact.cli.options import (
     Advanced,
@@ -103,7 +103,9 @@ class PlanOptions:
         note_old_form(f"--seeds {self.seeds}", f"--seed {self.seeds}")
         return parse_seeds(self.seeds, "--seeds")
 
-    def planned(self, tasks: list[Chosen], others: dict[str, str], sampling: dict[str, Any]) -> Plan:
+    def planned(
+        self, tasks: list[Chosen], others: dict[str, str], sampling: dict[str, Any], system: str | None
+    ) -> Plan:
         """Load the tasks' items, and put the plan together."""
         from intact.evaluate.plan import plan
         from intact.reason.registry import find
@@ -117,6 +119,7 @@ class PlanOptions:
             seeds=self.chosen_seeds(),
             budget=self.budget or "",
             others={name: short_name(one) for name, one in others.items()},
+            system=system,
         )
 
 
@@ -213,6 +216,7 @@ def command(
     result: ResultOptions,
     models: ModelOptions,
     mixes: MixOptions,
+    prompts: PromptOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Evaluate a model on whole tasks: the same bytes whatever the threads, batch, order or machines."""
@@ -224,7 +228,8 @@ def command(
     from intact.evaluate.work import How, check_mix, check_receipts
     from intact.tasks.choose import choose
 
-    others = models.named
+    others, named = models.named, {short_name(model): model} | models.named
+    prompts.check()
     chosen = [choose(task_name(task)) for task in tasks or [DEFAULT_TASK]]
     check_output("--receipt", result.receipt)
     mixes.check(models, ray=cluster.ray)
@@ -234,11 +239,11 @@ def command(
         check_receipts(chosen)
     cluster.check(models)
     with spinner("reading the tasks"):
-        planned = evaluation.planned(chosen, others, sampling)
+        planned = evaluation.planned(chosen, others, sampling, prompts.system)
     place = result.out_file or _place(planned, model)
     began, start = datetime.now(UTC), time.monotonic()
     kept = work.journal or place.with_suffix(".journal")
-    with resumable(kept), models.opened({short_name(model): model} | others, mixes, **work.loading) as backends:
+    with resumable(kept), models.opened(named, mixes, prompts, **work.loading) as backends:
         with spinner("digesting the model and the tasks"):
             described = manifest(planned, backends)
         check_place(place, described)

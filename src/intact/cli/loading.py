@@ -24,7 +24,9 @@ from intact.cli.options import (
     PrefixCacheOption,
     ProfileOption,
     ShadowOption,
+    TaskSystemOption,
     TensorParallelOption,
+    ThinkingOption,
     ThreadsOption,
     WeightsMemoryOption,
     WithOption,
@@ -38,6 +40,7 @@ from intact.errors import ParameterError
 
 if TYPE_CHECKING:
     from intact.reason.backends.text_mix import TextMix
+    from intact.reason.thinking import ThinkingMode
 
 
 def short_name(model: str) -> str:
@@ -104,7 +107,11 @@ class ModelOptions(LoadOptions):
         return dict(map(pair, self.others or []))
 
     def opened(
-        self, named: Mapping[str, str], mixes: MixOptions | None = None, **loading: Any
+        self,
+        named: Mapping[str, str],
+        mixes: MixOptions | None = None,
+        prompts: PromptOptions | None = None,
+        **loading: Any,
     ) -> AbstractContextManager[dict[str, Any]]:
         """Load models by their names, and open a back end for each.
 
@@ -113,6 +120,7 @@ class ModelOptions(LoadOptions):
         from intact.solving import is_address, opened
 
         arguments, models = self.loading | loading, {}
+        thinking = None if prompts is None else prompts.mode
         mix = None if mixes is None else mixes.text_mix
         for i, (name, one) in enumerate(named.items()):
             own: dict[str, Any] = {} if i else self.first
@@ -124,7 +132,28 @@ class ModelOptions(LoadOptions):
                 option = option.replace("_", "-")
                 raise ParameterError(f"--{option} needs a model that runs here, and {one} is a server's")
             models[name] = one if is_address(one) else fetch.load(one, **own, **arguments)
-        return opened(models, self.continues, self.now, mix)
+        return opened(models, self.continues, self.now, mix, thinking)
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """The part of a prompt that is no question: the system message, and the chat template's switch for thinking."""
+
+    system: TaskSystemOption = None
+    thinking: ThinkingOption = None
+
+    def check(self) -> None:
+        """Raise ParameterError if an option makes no sense."""
+        self.mode  # noqa: B018 reading it validates
+
+    @property
+    def mode(self) -> ThinkingMode | None:
+        """The setting of models' thinking; None if it is not given."""
+        if self.thinking is None:
+            return None
+        from intact.reason.thinking import ThinkingMode
+
+        return ThinkingMode.parse(self.thinking)
 
 
 @dataclass(frozen=True)

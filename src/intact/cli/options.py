@@ -385,6 +385,22 @@ FixedNowOption = Annotated[
     str | None,
     typer.Option("--now", metavar="TIME", help=_NOW, rich_help_panel=Advanced(), show_default=DEFAULT_NOW.isoformat()),
 ]
+ThinkingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--thinking",
+        metavar="on|off|N",
+        help="Whether the model thinks first (its chat template's switch); N: in at most N tokens of each text.",
+        rich_help_panel=Advanced(),
+        show_default="as the chat template",
+    ),
+]
+TaskSystemOption = Annotated[
+    str | None,
+    typer.Option(
+        "--system", help="System message before each question.", rich_help_panel=Advanced(), show_default=False
+    ),
+]
 ClockNowOption = Annotated[
     str | None, typer.Option("--now", metavar="TIME", help=_NOW, rich_help_panel=Advanced(), show_default="the clock")
 ]

@@ -14,7 +14,7 @@ import typer
 from intact.catalogue import DEFAULT, is_name
 from intact.cli.cluster import ClusterOptions
 from intact.cli.interruption import resumable
-from intact.cli.loading import MixOptions, ModelOptions
+from intact.cli.loading import MixOptions, ModelOptions, PromptOptions
 from intact.cli.model_option import ModelOrAddressOption
 from intact.cli.options import Advanced, JsonOption, NOption, SetOption, check_output, with_method_sampling
 from intact.cli.output import emit, printable, say, show, show_rows, spinner
@@ -110,6 +110,7 @@ def command(
     cluster: ClusterOptions,
     models: ModelOptions,
     mixes: MixOptions,
+    prompts: PromptOptions,
     sampling: dict[str, Any],
 ) -> None:
     """Answer a question, or a task's problems, by a reasoning method: sampling, votes, search, under a hard budget."""
@@ -119,7 +120,7 @@ def command(
     from intact.receipts.document import write_receipts
     from intact.score.answers import KINDS, READERS
     from intact.score.available import check_method
-    from intact.solving import as_problem, solve_all
+    from intact.solving import as_problem, check_system, solve_all
 
     if is_name(method) or method.endswith(".gguf"):
         raise ParameterError(f"{method} is a model: intact solve METHOD QUESTION --model {method}")
@@ -145,15 +146,19 @@ def command(
     check_output("--trace", work.trace)
     check_method(chosen, parameters)
     chosen.check_sampling(sampling)
+    prompts.check()
     mixes.check(models, ray=cluster.ray)
     cluster.check(models)
     if cluster.ray is not None and caps.seconds is not None:
         raise ParameterError("--budget seconds cannot be combined with --ray: cap tokens or operations instead")
     named = {MAIN: model} | models.named
     if task.task is not None:
-        one_run = TaskRun(task, work, caps, model, method, chosen, parameters, sampling, seeds[0])
+        one_run = TaskRun(task, work, caps, model, method, chosen, parameters, sampling, seeds[0], prompts)
         run_task(
-            lambda: models.opened(named, mixes), one_run, json, partial(_opened_pool, cluster, models, work.journal)
+            lambda: models.opened(named, mixes, prompts),
+            one_run,
+            json,
+            partial(_opened_pool, cluster, models, work.journal),
         )
         return
     text = sys.stdin.read() if question == "-" else str(question)
@@ -163,14 +168,16 @@ def command(
     read = READERS[reader]
     run = None if calibration is None else _open_calibration(calibration)
     receipt = work.receipt is not None
-    with resumable(work.journal), models.opened(named, mixes) as backends:
+    with resumable(work.journal), models.opened(named, mixes, prompts) as backends:
         first = next(iter(backends.values()))
-        jobs = [MethodJob(chosen, as_problem(text, first, read, seed=seed), parameters) for seed in seeds]
+        check_system(prompts.system, backends.values())
+        problems = [as_problem(text, first, read, seed=seed, system=prompts.system) for seed in seeds]
+        jobs = [MethodJob(chosen, problem, parameters) for problem in problems]
         own: dict[str, Any] = {}
         if run is not None:
             from intact.evaluate.manifest import run_settings
 
-            own = run_settings(chosen, parameters, sampling, caps, backends)
+            own = run_settings(chosen, parameters, sampling, caps, backends, prompts.system)
             if differences := run.differences(own):
                 raise ParameterError(f"{calibration} is no calibration of such answers: {'; '.join(differences)}")
         with spinner(f"{chosen.name} …"):

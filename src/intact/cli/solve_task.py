@@ -6,7 +6,7 @@ import json as encoder
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 
 from intact.cli import FAILED, UNDECIDED
 from intact.cli.interruption import resumable
+from intact.cli.loading import PromptOptions
 from intact.cli.options import TASK_HELP, Advanced, ReceiptOption
 from intact.cli.output import Pace, emit, err, occasional_note, show, spinner
 from intact.cli.seeds import SeedsOption
@@ -125,6 +126,7 @@ class TaskRun:
     parameters: dict[str, Any]
     sampling: dict[str, Any]
     seed: int
+    prompts: PromptOptions
 
 
 def run_task(
@@ -193,6 +195,7 @@ def _solve(
         options: dict[str, Any] = {
             "sampling": run.sampling,
             "seed": run.seed,
+            "system": run.prompts.system,
             "budget": replace(view.caps, seconds=None).divide(len(items)),
             "parallel": run.options.parallel or PARALLEL,
         }
@@ -260,6 +263,7 @@ def _summary(results: list[Graded], run: TaskRun) -> dict[str, Any]:
         "parameters": run.parameters,
         "sampling": run.sampling,
         "seed": run.seed,
+        **{name: value for name, value in asdict(run.prompts).items() if value is not None},
         "budget": run.caps.as_dict(),
         "problems": len(results),
         "right": right,

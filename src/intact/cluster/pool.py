@@ -18,6 +18,7 @@ from intact.cluster.machines import Machine, machines, on, probe, refusal
 from intact.cluster.models import FileServer, Shipment
 from intact.cluster.worker import ClusterJob, Resources, Worker
 from intact.errors import WorkerError
+from intact.reason.thinking import ThinkingMode
 from intact.text.template import DEFAULT_NOW
 
 _LOG = logging.getLogger("intact")
@@ -292,6 +293,7 @@ def opened_pool(
     count: int | None = None,
     journals: Path | None = None,
     now: datetime = DEFAULT_NOW,
+    thinking: ThinkingMode | None = None,
 ) -> Iterator[Pool]:
     """Yield a pool on the cluster at an address; at the end its workers go.
 
@@ -307,6 +309,8 @@ def opened_pool(
         The folder of the journals of all workers, on this machine.
     now : datetime, optional
         The time given to chat templates that need it.
+    thinking : ThinkingMode, optional
+        How models think before they answer.
 
     Raises
     ------
@@ -319,6 +323,6 @@ def opened_pool(
         keeper = None
         if journals is not None:
             keeper = ray.remote(JournalKeeper).options(**on(here)).remote(journals.absolute())
-        yield Pool(ray, Resources(dict(shipments), files, keeper, now), count)
+        yield Pool(ray, Resources(dict(shipments), files, keeper, now, thinking), count)
         if keeper is not None:
             ray.get(keeper.close.remote())

@@ -13,6 +13,7 @@ from intact.library import Model, load
 from intact.reason.backends.base import Backend
 from intact.reason.backends.native import NativeBackend
 from intact.reason.journal import JournalFolder
+from intact.reason.thinking import ThinkingMode
 from intact.text.template import DEFAULT_NOW
 
 
@@ -31,12 +32,13 @@ class ClusterJob(Protocol):
 
 
 class Resources(NamedTuple):
-    """The part that workers of a pool share: models, the actors that have files and journals, the time in templates."""
+    """The part that workers of a pool share: models, actors with files and journals, what chat templates get."""
 
     shipments: Mapping[str, Shipment]
     files: Any
     keeper: Any = None
     now: datetime = DEFAULT_NOW
+    thinking: ThinkingMode | None = None
 
 
 class Worker:
@@ -71,4 +73,5 @@ class Worker:
     def _backends(self) -> dict[str, Backend]:
         if not self._models:
             raise WorkerError("this worker has not loaded its models")
-        return {name: NativeBackend(model, self._resources.now) for name, model in self._models.items()}
+        now, thinking = self._resources.now, self._resources.thinking
+        return {name: NativeBackend(model, now, thinking=thinking) for name, model in self._models.items()}

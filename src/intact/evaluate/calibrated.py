@@ -187,7 +187,10 @@ class CalibrationRun:
         rest = ("name", "parameters", "sampling")
         found += _differing("of the method", _without(own, *rest), _without(other, *rest))
         found += _differing("of the budget", self.manifest["budget"], settings["budget"])
-        return found + _differing("", {"now": self.manifest["now"]}, {"now": settings["now"]})
+        own, other = (
+            {name: one.get(name) for name in ("now", "system", "thinking")} for one in (self.manifest, settings)
+        )
+        return found + _differing("", own, other)
 
     def calibrate(self, result: Result, read: Callable[[str], str | None], level: float = LEVEL) -> CalibratedAnswer:
         """Return what the run says of an answer by the same settings (`differences`).
@@ -220,8 +223,11 @@ class CalibrationRun:
 
     def _read(self, leaf: Leaf, read: Callable[[str], str | None]) -> str | None:
         """Return a text's answer, which the task must read as the method did."""
+        text = leaf.answer_part
+        if text is None:
+            return None
         with noting() as timeouts:
-            answer, other = self.task.read(leaf.text), read(leaf.text)
+            answer, other = self.task.read(text), read(text)
         if timeouts:
             raise ParameterError("computer algebra ran out of time over a text")
         if answer != other:

@@ -36,7 +36,6 @@ from intact.reason.prompting import make_prompt, question
 from intact.reason.registry import find
 from intact.reason.services import LARGEST_FILE, MethodJob
 from intact.solving import solve_all, takes_conversations
-from intact.text.thinking import THINK_TAGS
 
 METHOD: Final = "chain_of_thought"
 """Writes each concept: one text, at temperature 0."""
@@ -165,8 +164,8 @@ def _solved(run: EvaluationRun, number: int, place: int, file: Path) -> SolvedPr
     try:
         if tree["id"] != record.id:
             raise KeyError(f"the tree of {record.id}")
-        texts = {leaf.branch: leaf.text for leaf in leaves(tree["nodes"], tree.get("chosen"))}
-        solution = texts.get(_right_branch(record) or "", "").rpartition(THINK_TAGS.closes)[2].strip()
+        texts = {leaf.branch: leaf.answer_part or "" for leaf in leaves(tree["nodes"], tree.get("chosen"))}
+        solution = texts.get(_right_branch(record) or "", "").strip()
         if not solution:
             return None
         given = tree["prompt"]

@@ -20,11 +20,12 @@ from intact.reason.budget import Budget
 from intact.reason.driver import template_time
 from intact.reason.problem import Prompt
 from intact.reason.registry import Method
+from intact.reason.thinking import ThinkingMode, common_thinking
 from intact.receipts.identity import digests_of, numerics_of
 from intact.run_receipts.versions import versions_of_method, versions_of_task
-from intact.solving import check_tokenizer, takes_conversations
+from intact.solving import check_system, check_tokenizer, takes_conversations
 from intact.tasks.likelihood import LikelihoodTask
-from intact.tasks.task import Task
+from intact.tasks.task import Item, Task
 from intact.text.template import DEFAULT_NOW
 
 USUAL = "int8"
@@ -37,8 +38,9 @@ def run_settings(
     sampling: Mapping[str, Any],
     budget: Budget,
     backends: Mapping[str, Backend],
+    system: str | None = None,
 ) -> dict[str, Any]:
-    """Return the part of a manifest that does not depend on problems: models, method, budget, time.
+    """Return the part of a manifest that does not depend on problems: models, method, budget, what prompts are made of.
 
     Parameters
     ----------
@@ -46,6 +48,13 @@ def run_settings(
         As given: the method's defaults stand for what is absent.
     backends : mapping of str to Backend
         The models, by the names that they get.
+    system : str, optional
+        The system message before each question.
+
+    Returns
+    -------
+    dict
+        `system` and `thinking` are in it where they are given.
     """
     own = not method.function.__module__.startswith("intact.")
     complete = {p.name: parameters.get(p.name, p.default) for p in method.parameters}
@@ -62,7 +71,14 @@ def run_settings(
         },
         "budget": budget.as_dict(),
         "now": None if time is None else time.isoformat(),
+        **_prompts(system, common_thinking(backends.values())),
     }
+
+
+def _prompts(system: str | None, thinking: ThinkingMode | None) -> dict[str, str]:
+    """Return what prompts are made of besides questions and time, as far as it is given."""
+    given = {"system": system, "thinking": None if thinking is None else str(thinking)}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
@@ -74,9 +90,10 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         If an option of a task can have no effect with the first model's tokenizer.
     """
     first = next(iter(backends.values()))
+    check_system(plan.system, backends.values())
     caveats = [caveat for backend in backends.values() for caveat in backend.caveats]
     caveats += [*check_tokenizer(plan.tasks, backends), *_samples(plan)]
-    own = run_settings(plan.method, plan.parameters, plan.sampling, plan.budget, backends)
+    own = run_settings(plan.method, plan.parameters, plan.sampling, plan.budget, backends, plan.system)
     return {
         "models": own["models"],
         "method": own["method"],
@@ -84,6 +101,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
         "seeds": list(plan.seeds),
         "tasks": [_task(plan, task, backends.values()) for task in range(len(plan.tasks))],
         "now": own["now"],
+        **{name: own[name] for name in ("system", "thinking") if name in own},
         "records": sum(1 for _ in plan.units()),
         "caveats": list(dict.fromkeys(caveats)),
         "command": command(
@@ -92,6 +110,7 @@ def manifest(plan: Plan, backends: Mapping[str, Backend]) -> dict[str, Any]:
             profile_of(first),
             continues_of(backends.values()),
             now=own["now"],
+            thinking=own.get("thinking"),
             adapter=adapter_of(first),
             mix=mix_of(first),
         ),
@@ -131,6 +150,7 @@ def command(
     profile: str = USUAL,
     continues: str = "no",
     now: str | None = None,
+    thinking: str | None = None,
     adapter: Path | None = None,
     mix: Sequence[str] = (),
 ) -> str:
@@ -153,6 +173,10 @@ def command(
         words += ["--continues", continues]
     if now is not None and now != DEFAULT_NOW.isoformat():
         words += ["--now", now]
+    if plan.system is not None:
+        words += ["--system", plan.system]
+    if thinking is not None:
+        words += ["--thinking", thinking]
     if plan.limit is not None:
         words += ["--limit", str(plan.limit)]
     if plan.seeds != (0,):
@@ -234,10 +258,15 @@ def _samples(plan: Plan) -> Iterator[str]:
             )
 
 
+def _described(item: Item) -> list[Any]:
+    """Return what an item's digest is of."""
+    return [item.id, item.question, item.answer, item.data, item.secret, *([item.cluster] if item.cluster else [])]
+
+
 def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any]:
     chosen, items = plan.tasks[task], plan.items[task]
-    style = plan.style(task, takes_conversations(next(iter(backends))))
-    prompts = [chosen.problem(item, style, 0).prompt for item in items]
+    converses = takes_conversations(next(iter(backends)))
+    style, prompts = plan.style(task, converses), [plan.problem_of(task, item, converses).prompt for item in items]
     return {
         "name": chosen.task.name,
         "label": chosen.label,
@@ -250,7 +279,7 @@ def _task(plan: Plan, task: int, backends: Collection[Backend]) -> dict[str, Any
         "problems": len(items),
         "versions": versions_of_task(chosen.task).to_document(),
         "digests": {
-            "items": digest([[i.id, i.question, i.answer, i.data, i.secret] for i in items]),
+            "items": digest(list(map(_described, items))),
             "prompts": digest([[_model_input(backend, prompt) for prompt in prompts] for backend in backends]),
             "grader": grader_digest(chosen.task),
         },

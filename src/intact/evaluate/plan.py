@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from intact.errors import ParameterError
 from intact.reason.budget import Budget
 from intact.reason.problem import Problem
+from intact.reason.prompting import with_system
 from intact.reason.registry import Method, find
 from intact.score.available import check_data, check_method, check_parts
 from intact.tasks.choose import Chosen
@@ -48,6 +49,8 @@ class Plan:
         The method's name, or ``FILE.py:NAME``.
     others : mapping of str to str
         Names or paths of the models besides the first, by the names that the method calls them.
+    system : str or None
+        The system message before each question.
     """
 
     tasks: tuple[Chosen, ...]
@@ -60,6 +63,7 @@ class Plan:
     limit: int | None = None
     source: str = ""
     others: Mapping[str, str] = field(default_factory=dict)
+    system: str | None = None
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -97,9 +101,15 @@ class Plan:
 
     def problem(self, unit: Unit, converses: bool) -> Problem:
         """Return a unit as a problem for methods."""
-        chosen = self.tasks[unit.task]
-        style = self.style(unit.task, converses)
-        return chosen.problem(self.item(unit), style, self.seeds[unit.seed])
+        return self.problem_of(unit.task, self.item(unit), converses, self.seeds[unit.seed])
+
+    def problem_of(self, task: int, item: Item, converses: bool, seed: int = 0) -> Problem:
+        """Return an item of a task as a problem; raise ParameterError if it takes no system message and one is given.
+
+        Likelihoods are those of choices behind a question alone.
+        """
+        problem = self.tasks[task].problem(item, self.style(task, converses), seed)
+        return with_system(problem, self.system)
 
     def task_sampling(self, task: int, converses: bool) -> dict[str, Any]:
         """Return the sampling parameters of a task; for a base model they include the task's stop strings."""
@@ -117,6 +127,7 @@ def plan(
     seeds: Sequence[int] = (0,),
     budget: Budget | str = "",
     others: Mapping[str, str] | None = None,
+    system: str | None = None,
 ) -> Plan:
     """Load the first items of tasks, and put the plan together.
 
@@ -137,6 +148,7 @@ def plan(
     empty = Plan(
         *(tuple(tasks), (), found, dict(parameters or {}), dict(sampling or {}), tuple(seeds), caps, limit, method),
         others=dict(others or {}),
+        system=system,
     )
     items = tuple(tuple(chosen.load(limit)) for chosen in tasks)  # read once all else makes sense
     for chosen, own in zip(tasks, items, strict=True):

@@ -201,6 +201,8 @@ class ItemRecord(NamedTuple):
         beforehand (`intact.reason.registry.Method`); None: not known, in a file of an earlier version.
     turns : tuple of tuple of AnswerTurn
         Of methods that revise: for each draft its answers, turn by turn, the last one included.
+    cluster : str
+        The name of what the item shares with others (`Item.cluster`); empty, and in no file, if nothing.
     """
 
     task: int
@@ -218,6 +220,7 @@ class ItemRecord(NamedTuple):
     samples: tuple[ItemSample, ...]
     independent: bool | None = None
     turns: tuple[tuple[AnswerTurn, ...], ...] = ()
+    cluster: str = ""
 
     @property
     def undecided(self) -> bool:
@@ -228,6 +231,8 @@ class ItemRecord(NamedTuple):
     def as_dict(self, version: int = VERSION) -> dict[str, Any]:
         """Return the record as JSON has it, in a version of the format."""
         value = self._asdict() | {"samples": [sample.as_dict(version) for sample in self.samples]}
+        if not self.cluster:
+            del value["cluster"]
         if version < 3:
             return {name: one for name, one in value.items() if name not in SINCE_3[0]}
         turns = [[turn._asdict() for turn in draft] for draft in self.turns]
@@ -243,7 +248,8 @@ class ItemRecord(NamedTuple):
             If a field is missing or of another type.
         """
         samples = tuple(ItemSample.of(sample, version) for sample in value["samples"])
-        found = cls(**{**typed(value, _RECORD | (_RECORD_3 if version >= 3 else {})), "samples": samples})
+        kinds = _RECORD | (_RECORD_3 if version >= 3 else {}) | ({"cluster": _TEXT} if "cluster" in value else {})
+        found = cls(**{**typed(value, kinds), "samples": samples})
         turns = tuple(tuple(AnswerTurn(**typed(turn, _TURN)) for turn in draft) for draft in found.turns)
         found = found._replace(turns=turns)
         if found.chosen is not None and not 0 <= found.chosen < len(samples):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from intact.evaluate.results import ItemRecord, ItemSample, SingleVerdict
 from intact.reason.problem import Result
 from intact.reason.writing import paragraph_ends
+from intact.text.thinking import answer_part
 
 
 class StepEnd(NamedTuple):
@@ -23,6 +24,12 @@ class StepEnd(NamedTuple):
     branch: str
     text: str
     tokens: int
+    thinking: str = ""
+
+    @property
+    def answer_part(self) -> str | None:
+        """The text behind its thoughts (`intact.text.thinking.answer_part`); None if it ends within them."""
+        return answer_part(self.text, self.thinking)
 
 
 class Leaf(NamedTuple):
@@ -34,6 +41,8 @@ class Leaf(NamedTuple):
         If true, it replies to another prompt than the problem's own.
     ends : tuple of StepEnd
         The ends of its steps, in order.
+    thinking : str
+        The mark that its prompt begins its thoughts with (`State.thinking`).
     """
 
     branch: str
@@ -43,6 +52,12 @@ class Leaf(NamedTuple):
     why: str
     other_prompt: bool = False
     ends: tuple[StepEnd, ...] = ()
+    thinking: str = ""
+
+    @property
+    def answer_part(self) -> str | None:
+        """The text behind its thoughts (`intact.text.thinking.answer_part`); None if it ends within them."""
+        return answer_part(self.text, self.thinking)
 
 
 def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Iterator[Leaf]:
@@ -69,16 +84,17 @@ def leaves(nodes: Sequence[Mapping[str, Any]], chosen: str | None = None) -> Ite
         path = [node]
         while (parent := before(path[-1])) is not None:
             path.append(parent)
-        text, tokens, ends = "", 0, list[StepEnd]()
+        text, tokens, ends, mark = "", 0, list[StepEnd](), node.get("thinking", "")
         for part in reversed(path):
             text += part.get("appended", "")
             for place, count in zip(paragraph_ends(part["text"]), part.get("ends", ()), strict=False):
-                ends.append(StepEnd("", text + part["text"][:place], tokens + count))
+                ends.append(StepEnd("", text + part["text"][:place], tokens + count, mark))
             text += part["text"]
             tokens += part["tokens"]
-            ends.append(StepEnd(part["branch"], text, tokens))
+            ends.append(StepEnd(part["branch"], text, tokens, mark))
         logprob = sum(part["logprob"] for part in path)
-        yield Leaf(branch, text, tokens, logprob, node["why"], bool(path[-1].get("other_prompt")), tuple(ends))
+        other_prompt = bool(path[-1].get("other_prompt"))
+        yield Leaf(branch, text, tokens, logprob, node["why"], other_prompt, tuple(ends), mark)
     if chosen is not None and chosen not in texts:
         for node in nodes:
             if node["kind"] == "call" and "method" in node and chosen in _branches(node["nodes"]):

@@ -24,9 +24,9 @@ def scores(tasks: Sequence[Chosen], records: Sequence[ItemRecord]) -> tuple[Task
 
     Accuracy is that of the method's answers. Where a problem's samples are independent draws, pass@k and majority@k
     follow, unbiased, for k = 1, 2, 4, ... Intervals are Wilson's if each problem was asked once, else those of
-    Student's t over problems as clusters, as several answers to a problem are not independent. If all values or all
-    problems are alike, or there is one problem, there is no interval, and its name says why. A task with an undecided
-    verdict has only the scores that need no verdict.
+    Student's t over problems as clusters, as several answers to a problem are not independent; where items name their
+    clusters (`Item.cluster`), over these. If all values or all problems are alike, or there is one problem, there is no
+    interval, and its name says why. A task with an undecided verdict has only the scores that need no verdict.
     """
     found: list[TaskScore] = []
     for place, chosen in enumerate(tasks):
@@ -79,8 +79,10 @@ def _of_task(place: int, own: Sequence[ItemRecord], likelihood: bool, measures: 
     if not likelihood:
         figures["tokens"] = _tokens(own)
     supports = {"tokens": AMOUNTS}
-    ids = [record.id for record in own]
-    return [_score(place, name, values, ids, supports.get(name, SHARES)) for name, values in figures.items()]
+    problems, clusters = len({record.id for record in own}), [record.cluster or record.id for record in own]
+    return [
+        _score(place, name, values, problems, clusters, supports.get(name, SHARES)) for name, values in figures.items()
+    ]
 
 
 def _tokens(records: Sequence[ItemRecord]) -> list[float]:
@@ -106,22 +108,25 @@ def _curves(records: Sequence[ItemRecord]) -> Iterator[tuple[str, list[float]]]:
         yield f"majority@{k}", majority_at_k(answers, verdicts, k).tolist()
 
 
-def _score(place: int, metric: str, values: Sequence[float], ids: Sequence[str], support: Support) -> TaskScore:
-    problems = len(set(ids))
+def _score(
+    place: int, metric: str, values: Sequence[float], problems: int, clusters: Sequence[str], support: Support
+) -> TaskScore:
+    groups = len(set(clusters))
     terms, unit = integers(values)
     mean = float(Fraction(sum(terms), unit * len(terms)))
-    if support == SHARES and (set(values) <= {0.0, 1.0} if problems == len(values) else set(values) in ({0.0}, {1.0})):
+    if support == SHARES and (set(values) <= {0.0, 1.0} if groups == len(values) else set(values) in ({0.0}, {1.0})):
         # where all are alike, how problems differ cannot be told from their spread
-        low, high, how = *wilson(round(mean * problems), problems), "Wilson"
+        low, high, how = *wilson(round(mean * groups), groups), "Wilson"
     elif len(set(values)) == 1:
         return TaskScore(place, metric, _rounded(mean), None, None, problems, "all alike")
-    elif problems > 1:
-        found = clustered(values, ids, support=support)
-        low, high, how = found.low, found.high, "t over problems"
+    elif groups > 1:
+        found = clustered(values, clusters, support=support)
+        low, high, how = found.low, found.high, "t over problems" if groups == problems else "t over clusters"
         if _rounded(low) == _rounded(high):  # how problems differ cannot be told where they do not
             return TaskScore(place, metric, _rounded(mean), None, None, problems, "problems all alike")
     else:
-        return TaskScore(place, metric, _rounded(mean), None, None, problems, "one problem")
+        why = "one problem" if problems == 1 else "one cluster"
+        return TaskScore(place, metric, _rounded(mean), None, None, problems, why)
     return TaskScore(place, metric, _rounded(mean), _rounded(low), _rounded(high), problems, how)
 
 

@@ -104,7 +104,8 @@ def sample(
     ):
         if result.why == "done":
             item, states = items[number], result.answer.details["states"]
-            graded = [(state, task.grade(item, chosen.read(item, state.text, state.why in CUT))) for state in states]
+            answers = [chosen.read(item, state.answer_part, state.why in CUT) for state in states]
+            graded = [(state, task.grade(item, answer)) for state, answer in zip(states, answers, strict=True)]
             decided = [(state, right) for state, right in graded if right is not None]
             yield GradedTexts(item, [state for state, _ in decided], [right for _, right in decided])
 

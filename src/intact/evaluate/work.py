@@ -148,7 +148,7 @@ def _compare(backend: Backend, plan: Plan, units: Sequence[Unit], how: How) -> I
             correct, measures = str(best) == item.answer, {"acc_norm": float(str(by_length) == item.answer)}
             answer = item.answer, str(best), correct, best, None, "done", "", measures, cost, samples
             tree = line({"task": unit.task, "id": item.id, "nodes": []})
-            yield Done(unit, ItemRecord(unit.task, 0, item.id, *answer, False), tree)
+            yield Done(unit, ItemRecord(unit.task, 0, item.id, *answer, False, cluster=item.cluster), tree)
 
 
 def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
@@ -165,8 +165,8 @@ def _judged(plan: Plan, unit: Unit, result: Result, judge: Judge) -> _Pending:
     unread: list[bool] = []
     for leaf in found:
         with noting() as timeouts:
-            answers.append(chosen.read(item, leaf.text, leaf.why in CUT))
-            before.append([chosen.read(item, end.text, True) for end in leaf.ends[:-1]])
+            answers.append(chosen.read(item, leaf.answer_part, leaf.why in CUT))
+            before.append([chosen.read(item, end.answer_part, True) for end in leaf.ends[:-1]])
         unread.append(bool(timeouts))
     verdicts = [
         ready(None) if timed_out else judge.ask(task, item, answer)
@@ -195,8 +195,8 @@ def _done(plan: Plan, one: _Pending) -> Done:
 
     samples = tuple(
         ItemSample(
-            leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why, task.measure(item, leaf.text),
-            was_cut(leaf.why, leaf.other_prompt), leaf.other_prompt,
+            leaf.branch, answer, verdict, leaf.tokens, leaf.logprob, leaf.why,
+            task.measure(item, leaf.answer_part or ""), was_cut(leaf.why, leaf.other_prompt), leaf.other_prompt,
             rewards.get(leaf.branch, {}), tuple(single.get(leaf.branch, ())), steps_of(leaf, [*before, answer]),
         )
         for leaf, answer, verdict, before in zip(one.leaves, one.answers, verdicts, one.before, strict=True)
@@ -211,7 +211,7 @@ def _done(plan: Plan, one: _Pending) -> Done:
     record = ItemRecord(
         one.unit.task, seed, item.id, item.answer, answer, correct, chosen, confidence,
         result.why, result.error, measures, dict(result.trace["cost"]), samples,
-        plan.method.independent, turns,
+        plan.method.independent, turns, item.cluster,
     )  # fmt: skip
     receipt = result.receipt or result.error or " ".join(result.caveats) or None
     return Done(one.unit, record, line({"task": one.unit.task, **result.trace}), receipt)

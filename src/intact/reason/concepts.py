@@ -17,7 +17,7 @@ from intact.errors import FormatError, ParameterError
 from intact.reason.problem import Problem
 from intact.reason.prompting import question
 from intact.strict_json import parse
-from intact.text.thinking import THINK_TAGS
+from intact.text.thinking import answer_part
 from intact.tools.retrieve import passages
 
 FORMAT: Final = "intact concepts"
@@ -92,7 +92,7 @@ def parse_concept(text: str, cut: bool = False) -> Concept | None:
     cut : bool
         If true, the text might have gone on: only what an empty line ends counts.
     """
-    text = text.rpartition(THINK_TAGS.closes)[2].encode("utf-8", "backslashreplace").decode()
+    text = (answer_part(text) or "").encode("utf-8", "backslashreplace").decode()
     lines = text.split("\n")
     if cut:
         blank = [place for place, line in enumerate(lines) if not line.strip()]

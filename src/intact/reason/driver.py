@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime
+from inspect import isgenerator
 from pathlib import Path
 from threading import Event
 from traceback import extract_tb
@@ -16,10 +17,11 @@ from typing import Any, Final, NamedTuple
 from intact.errors import IntactError, NoRoomError, ParameterError
 from intact.reason.backends.base import Backend, Generation, Rendering
 from intact.reason.budget import Budget, Ledger
-from intact.reason.execution import Execution
+from intact.reason.execution import DEFAULTS, Execution
 from intact.reason.journal import Journal, key_of
 from intact.reason.problem import Answer, Result, path
 from intact.reason.services import MethodJob, Root, Services
+from intact.reason.thinking import ThoughtCap, common_thinking, with_capped_thoughts
 from intact.reason.writing import ReadTexts
 from intact.suggest import unknown_name
 
@@ -71,6 +73,8 @@ class Driver:
     ----------
     now : datetime or None
         The time given to chat templates; None where no model's template needs it.
+    thinking : ThinkingMode or None
+        How models think before they answer; None where nothing is said of it.
     written : int
         Tokens written so far.
     """
@@ -90,7 +94,7 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.backends, self.journal = dict(backends), journal
-        self.now = template_time(backends.values())
+        self.now, self.thinking = template_time(backends.values()), common_thinking(backends.values())
         self.budget, self.sampling, self.parallel = budget or Budget(), dict(sampling or {}), parallel
         self.services = services or Services()
         self.ready: deque[Execution] = deque()
@@ -183,6 +187,16 @@ class Driver:
             self.services.note_model(execution.root, name)
         return found
 
+    def capped(self, steps: Any, sampling: Mapping[str, Any]) -> Any:
+        """Return the steps of a method, which keep the cap on thoughts if there is one."""
+        if self.thinking is None or self.thinking.budget is None or not isgenerator(steps):
+            return steps
+
+        def cap_of(name: str) -> ThoughtCap | None:
+            return getattr(self.backends.get(name) if name else next(iter(self.backends.values())), "thought_cap", None)
+
+        return with_capped_thoughts(steps, cap_of, sampling.get("max_tokens") or DEFAULTS["max_tokens"])
+
     # The loop's parts
 
     def _pump(self) -> None:
@@ -204,7 +218,7 @@ class Driver:
             timed_out = True
             self._note_timeout(key, 0.0)
         root, ledger = Root(key, timed, timed_out), Ledger(replace(self.budget, seconds=None))
-        generator = method(problem, **method.with_sampling(self.sampling, parameters))
+        generator = self.capped(method(problem, **method.with_sampling(self.sampling, parameters)), sampling)
         reader, options = ReadTexts(), self.sampling
         execution = Execution(
             self, root, problem, generator, sampling=sampling, options=options, ledger=ledger, reader=reader
@@ -276,6 +290,7 @@ class Driver:
             "seed": problem.seed,
             "prompt": problem.prompt,
             "now": None if execution.root.now is None else execution.root.now.isoformat(),
+            **({} if execution.root.thinking is None else {"thinking": str(execution.root.thinking)}),
             "budget": self.budget.as_dict(),
             "answer": value.answer,
             "chosen": None if value.chosen is None else path(value.chosen.branch),

@@ -127,8 +127,7 @@ class Execution:
         fields["stop"] = tuple(dict.fromkeys([*own, *ends]))
         parameters = _parameters(tuple(sorted(fields.items())))
         state = self._readable(request.model, backend, request.state)
-        if self.root.now is None and not isinstance(state.prompt, str) and self.driver.needs_time(backend):
-            self.root.now = self.driver.now
+        self._note_template(state, backend)
         resolved = state, self._child(request.state), parameters, ends, other and begins
         cap = self.ledger.budget.text
         left = None if cap is None else max(0, cap - state.length)
@@ -150,11 +149,22 @@ class Execution:
         if others := parameters.changed.keys() - {"max_tokens", *_DRAWING}:
             names = ", ".join(sorted(others))
             raise ParameterError(f"workers who share a cache take {', '.join(_DRAWING)} alone, got {names}")
-        prompt = tuple(backend.tokens_of(self._readable(request.model, backend, request.state)))
+        state = self._readable(request.model, backend, request.state)
+        self._note_template(state, backend)
+        prompt = tuple(backend.tokens_of(state))
         own = {one.name: getattr(request, one.name) for one in dataclass_fields(request)}
         del own["state"], own["model"]
         branch, sampling = self._child(request.state), parameters.sampling
         return backend, SharedRequest(prompt, **own, sampling=sampling, seed=self.problem.seed, branch=branch)
+
+    def _note_template(self, state: State, backend: Backend) -> None:
+        """Note what the chat template is given besides the messages, if it is used."""
+        if isinstance(state.prompt, str):
+            return
+        if self.root.now is None and self.driver.needs_time(backend):
+            self.root.now = self.driver.now
+        if self.root.thinking is None and getattr(backend, "thinking", None) is not None:
+            self.root.thinking = self.driver.thinking
 
     def _child(self, state: State) -> Branch:
         """Return the branch of the next text that continues a state, numbered among all of this execution."""
@@ -381,9 +391,10 @@ class Execution:
         needs = TokenNeeds()
         if isinstance(request, CallMethod):
             method = self.driver.services.method(request)
-            name, generator = method.name, method(problem, **method.with_sampling(self.options, request.parameters))
-            needs = self.look_up(method, request.parameters)
             sampling = dict(method.sampling) | dict(self.options)
+            steps = method(problem, **method.with_sampling(self.options, request.parameters))
+            name, generator = method.name, self.driver.capped(steps, sampling)
+            needs = self.look_up(method, request.parameters)
         else:
             scorer = self._scorer(request.scorer)
             name, generator = getattr(scorer, "name", ""), scorer.score(problem, list(request.states))  # type: ignore[assignment]

@@ -13,6 +13,7 @@ from intact.markup.render import quoted
 from intact.numerics.sampling import LOGPROB_SCALE, branch_key
 from intact.reason.budget import Cost
 from intact.reason.closeness import Closeness
+from intact.text.thinking import answer_part
 
 if TYPE_CHECKING:
     from intact.reason.populations.weighted import Weighted
@@ -108,6 +109,9 @@ class State:
         Why the last extension ended.
     error : str
         What went wrong, where `why` is 'error'.
+    thinking : str
+        The mark that the model's prompt begins the text's thoughts with (`intact.text.thinking.prompt_mark`); empty
+        where it does not, and before a model has written.
     """
 
     prompt: Prompt
@@ -115,6 +119,7 @@ class State:
     pieces: tuple[Piece, ...] = ()
     why: Why = ""
     error: str = ""
+    thinking: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -125,6 +130,11 @@ class State:
     def text(self) -> str:
         """Everything after the prompt."""
         return "".join([piece.text for piece in self.pieces])
+
+    @property
+    def answer_part(self) -> str | None:
+        """The text behind the thoughts (`intact.text.thinking.answer_part`); None if it ends within them."""
+        return answer_part(self.text, self.thinking)
 
     @property
     def last(self) -> str:
@@ -201,7 +211,7 @@ class State:
             pieces = (*pieces[:-1], replace(kept, spread=last.spread[:-1]))
         elif self.why == "closed" and pieces:
             pieces = (*pieces[:-1], replace(pieces[-1], tokens=(), logprobs=(), top=(), spread=()))
-        return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)))
+        return State(self.prompt, self.branch, (*pieces, Piece(text, special=special)), thinking=self.thinking)
 
     def prefixes(self, delimiter: str) -> list[State]:
         """Return the text after each of its steps, for scorers, the whole last. These have texts, but no tokens."""
@@ -209,8 +219,8 @@ class State:
         texts = [delimiter.join(steps[: i + 1]) + delimiter * (i + 1 < len(steps)) for i in range(len(steps))]
         if len(texts) > 1 and not steps[-1]:
             texts.pop()  # the text ends with a delimiter
-        states = [State(self.prompt, self.branch, (Piece(text, special=False),), "stop") for text in texts[:-1]]
-        return [*states, self]
+        whole = State(self.prompt, self.branch, why="stop", thinking=self.thinking)
+        return [*(replace(whole, pieces=(Piece(text, special=False),)) for text in texts[:-1]), self]
 
     def ask(self, prompt: str | Sequence[Mapping[str, str]] | Prompt) -> State:
         """Begin anew with another prompt at this place of the tree, such as a question about this text."""
@@ -240,7 +250,8 @@ class Problem:
     prompt : Prompt
         A text, or a conversation.
     read : callable
-        The canonical answer in a text, or None where there is none. Answers are the same if these texts are.
+        The canonical answer in a text, or None where there is none. Answers are the same if these texts are. It is
+        given texts without their thoughts (`answer`).
     read_cut : callable, optional
         The same of a text that was cut (`CUT`): the last number of such a text is no answer. By default `read`.
     data : mapping
@@ -282,11 +293,15 @@ class Problem:
         return branch_key(self.seed, (*self.root, *path))
 
     def answer(self, state: State) -> str | None:
-        """Return the answer in a state's text; a text that broke off with an error has none."""
-        if state.why == "error":
+        """Return the answer in a state's text, behind its thoughts.
+
+        A text that broke off with an error, or within its thoughts, has none.
+        """
+        text = None if state.why == "error" else state.answer_part
+        if text is None:
             return None
         read = self.read_cut if self.read_cut is not None and state.why in CUT else self.read
-        return read(state.text)
+        return read(text)
 
     def answers(self, states: Sequence[State]) -> list[str | None]:
         """Return the answer in each state's text."""

@@ -47,6 +47,21 @@ def bare_question(problem: Problem, method: str) -> str:
     return question(problem)
 
 
+def with_system(problem: Problem, system: str | None) -> Problem:
+    """Return a problem with a system message before its conversation; None is no message.
+
+    Raises
+    ------
+    ParameterError
+        If its prompt is a text to continue.
+    """
+    if system is None:
+        return problem
+    if isinstance(problem.prompt, str):
+        raise ParameterError("a system message is for conversations, and this model is given a text to continue")
+    return replace(problem, prompt=(("system", system), *problem.prompt))
+
+
 def make_prompt(problem: Problem, template: str, **values: str) -> Prompt:
     """Return a prompt made of a template: a text where the problem's own is one, else a turn in its conversation.
 

@@ -16,6 +16,7 @@ from intact.reason.problem import Problem, Result
 from intact.reason.registry import Method, find
 from intact.reason.requests import CallMethod, RunProgram
 from intact.reason.scorer import Scorer
+from intact.reason.thinking import ThinkingMode
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.reason.tools import TOOLS, find_tool
 from intact.tools import sandbox
@@ -45,11 +46,14 @@ class Root:
         If true, that time is over: nothing new begins.
     now : datetime or None
         The time given to chat templates; None until one that needs it is used.
+    thinking : ThinkingMode or None
+        How models think; None until a chat template is used that has a setting.
     """
 
     def __init__(self, key: bytes, timed: bool, timed_out: bool) -> None:
         self.key, self.timed, self.timed_out = key, timed, timed_out
         self.now: datetime | None = None
+        self.thinking: ThinkingMode | None = None
 
 
 class Services:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from intact.engine.request import no_room
 from intact.engine.sampling.parameters import SamplingParameters
 from intact.numerics.sampling import LOGPROB_SCALE
-from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Spelling, Written
+from intact.reason.backends.base import Backend, Generation, Heat, Rendering, Spelling, ThinkingBackend, Written
 from intact.reason.budget import Cost, Ledger
 from intact.reason.journal import key_of, plain
 from intact.reason.problem import Branch, Piece, State, Why, path
@@ -123,7 +123,7 @@ class Writing:
         """Return the journal's key of the request, or of one for another number of tokens."""
         parameters = replace(self.parameters, max_tokens=tokens or self.allowed).to_json()
         more = tuple([name for name, on in (("hidden", self.request.hidden), ("spread", self.spread)) if on])
-        if isinstance(self.backend, Rendering) and (prompt := self.backend.tokens_digest(self.state.prompt)):
+        if isinstance(self.backend, Rendering) and (prompt := self.backend.prompt_digest(self.state.prompt)):
             more = (*more, prompt)
         return key_of("extend", self.backend.identity, plain(self.state), parameters, self.branch, *more)
 
@@ -154,7 +154,8 @@ class Writing:
         fields = written.tokens[:count], written.logprobs[:count], written.top[:count]
         piece = Piece(text, *fields, model=self.model, hidden=written.hidden, spread=written.spread[:count])
         pieces = (*old.pieces, piece) if count > 0 or text else old.pieces
-        return State(old.prompt, self.branch, pieces, why, written.error)
+        mark = self.backend.thinking_mark(old.prompt) if isinstance(self.backend, ThinkingBackend) else ""
+        return State(old.prompt, self.branch, pieces, why, written.error, mark)
 
 
 def closed(state: State, text: str, ends: Sequence[str]) -> str | None:
@@ -215,6 +216,7 @@ def extension(writing: Writing, state: State, written: Written) -> dict[str, Any
         "error": written.error,
         "other_prompt": writing.other_prompt,
         "ends": ends,
+        "thinking": state.thinking,
     }
     return node | {name: value for name, value in extras.items() if value}
 

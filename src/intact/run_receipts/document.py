@@ -14,7 +14,7 @@ from intact.receipts.document import AnyReceipt
 from intact.receipts.identity import Proof, path_of, root_of
 from intact.run_receipts import FORMAT
 from intact.run_receipts.entries import Entry, SharedEntry, TextEntry, read_entry
-from intact.run_receipts.header import MEMBERS, READERS, VERSION, RunHeader
+from intact.run_receipts.header import MEMBERS, OPTIONAL, READERS, VERSION, RunHeader
 from intact.run_receipts.values import bits, read_branch, read_number
 from intact.strict_json import Fields, check_kind
 
@@ -122,7 +122,7 @@ class RunReceipt(AnyReceipt):
     def from_document(cls, value: Any) -> RunReceipt:
         """Read what `unsigned` returns."""
         check_kind(value, "receipt of a run", FORMAT, VERSION, READERS)
-        fields = Fields(value, "the receipt", (*MEMBERS, "entries", "result", "root"), ("signature",))
+        fields = Fields(value, "the receipt", (*MEMBERS, "entries", "result", "root"), (*OPTIONAL, "signature"))
         receipt = cls(
             RunHeader.from_document(fields),
             fields.each("entries", read_entry),

@@ -9,7 +9,9 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
+from intact.errors import ParameterError
 from intact.reason.problem import Prompt
+from intact.reason.thinking import ThinkingMode
 from intact.receipts.canonical import HASHES, HashName
 from intact.run_receipts import FORMAT
 from intact.run_receipts.mixes import LONGEST, RunModel
@@ -26,6 +28,7 @@ MEMBERS: Final = (
     "format", "version", "hash", "models", "method", "problem", "files", "compiler", "sandbox", "now",
     "sampling", "budget",
 )  # fmt: skip
+OPTIONAL: Final = ("thinking",)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class RunHeader:
         Where programs ran, if there are any.
     now : datetime or None
         The time given to chat templates, where one that asks for it was used.
+    thinking : ThinkingMode or None
+        How models think before they answer, where it was said and a chat template was used.
     """
 
     models: tuple[RunModel, ...]
@@ -97,6 +102,7 @@ class RunHeader:
     sandbox: Sandbox | None = None
     now: datetime | None = None
     hash: HashName = "sha256"
+    thinking: ThinkingMode | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Describe it."""
@@ -124,6 +130,7 @@ class RunHeader:
             "now": None if self.now is None else self.now.isoformat(),
             "sampling": write_values(self.sampling),
             "budget": write_values(self.budget),
+            **({} if self.thinking is None else {"thinking": str(self.thinking)}),
         }
 
     @classmethod
@@ -152,6 +159,7 @@ class RunHeader:
             fields.maybe("sandbox", lambda name: Sandbox.from_document(fields.values[name])),
             fields.maybe("now", lambda name: _time(fields, name)),
             fields.choice("hash", HASHES),
+            _thinking(fields) if "thinking" in fields.values else None,
         )
 
 
@@ -192,6 +200,13 @@ def _time(fields: Fields, name: str) -> datetime:
     if time is None:
         fields.fail(name, "a time such as 2026-11-20T17:45:00")
     return time
+
+
+def _thinking(fields: Fields) -> ThinkingMode:
+    try:
+        return ThinkingMode.parse(fields.text("thinking"))
+    except ParameterError:
+        fields.fail("thinking", "on, off, or a number of tokens, as text")
 
 
 def _seed(fields: Fields) -> int:

@@ -26,6 +26,7 @@ from intact.reason.problem import Result, path
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
+from intact.reason.thinking import ThinkingMode
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
@@ -67,8 +68,14 @@ class RecordingBackend(NativeBackend):
         Of texts that have ended, until somebody takes them.
     """
 
-    def __init__(self, model: Model, now: datetime = DEFAULT_NOW, mix: TextMix | None = None) -> None:
-        super().__init__(model, now, mix)
+    def __init__(
+        self,
+        model: Model,
+        now: datetime = DEFAULT_NOW,
+        mix: TextMix | None = None,
+        thinking: ThinkingMode | None = None,
+    ) -> None:
+        super().__init__(model, now, mix, thinking)
         self.entries: dict[Generation, TextEntry] = {}
 
     @cached_property
@@ -151,7 +158,7 @@ def recording_driver(
         if not isinstance(backend, NativeBackend):
             raise ParameterError(f"a run with a receipt takes models that run here; {name!r:.80} is an endpoint")
         if not isinstance(backend, RecordingBackend):
-            backend = RecordingBackend(backend.model, backend.now, backend.mix)
+            backend = RecordingBackend(backend.model, backend.now, backend.mix, backend.thinking)
         writers[name] = backend
     if seconds is not None or (budget is not None and budget.seconds is not None):
         raise ParameterError("a run with a receipt cannot have a budget in seconds: nobody can repeat it exactly")
@@ -291,6 +298,7 @@ class RunRecorder(SealedServices):
             constraints.compiler() if root in self._constrained else None,
             here() if ran else None,
             root.now,
+            thinking=root.thinking,
         )
         receipt = RunReceipt.make(header, entries, outcome_of(result))
         first = next(iter(self._writers))

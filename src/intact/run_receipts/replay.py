@@ -49,7 +49,8 @@ class ReplayBackend(NativeBackend):
     def __init__(self, model: Model, name: str, claims: Claims) -> None:
         header = claims.run.header
         (own,) = (one for one in header.models if one.name == name)
-        super().__init__(model, header.now or DEFAULT_NOW, text_mix_of(own, model, header.hash))
+        mix = text_mix_of(own, model, header.hash)
+        super().__init__(model, header.now or DEFAULT_NOW, mix, header.thinking)
         self._claims, self._name, self._own = claims, name, own
 
     def count(self, part: Prompt | Piece) -> int:
@@ -346,6 +347,9 @@ def _compare(run: RunReceipt, claims: Claims, services: Replayer, result: Result
     now = None if header.now is None else header.now.isoformat()
     if now != result.trace["now"]:
         raise false("time", None, f"its now is {now}; the models' chat templates got {result.trace['now']}")
+    thinking = None if header.thinking is None else str(header.thinking)
+    if thinking != result.trace.get("thinking"):
+        raise false("extra", None, f"it states thinking={thinking}; the run has {result.trace.get('thinking')}")
     if (header.compiler is None) == claims.constrained or (header.sandbox is None) != (not claims.programs):
         raise false("extra", None, "it names a compiler of constraints or a sandbox, and needs none, or lacks it")
     claimed_end, found = run.result, outcome_of(result)

@@ -11,7 +11,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from intact.plugins import installed
 from intact.reason import aggregate, choice, driver, prompting
@@ -21,6 +21,10 @@ from intact.receipts import canonical
 from intact.score import answers, code, equations, symbolic
 from intact.score.scorers import SCORERS
 from intact.tasks.task import TASKS, Task
+from intact.text import thinking
+
+OF_METHODS: Final = ("aggregation", "driver", "thoughts")
+"""The parts that every method uses."""
 
 
 class _Part(NamedTuple):
@@ -88,7 +92,7 @@ def versions_of(names: Iterable[str], others: Mapping[str, _Part] | None = None)
 def versions_of_task(task: Task) -> Versions:
     """Return the versions of what reads and judges a task's answers."""
     name = f"task {task.name}"
-    return versions_of([name], {name: _part_of(task)})
+    return versions_of([name], {name: _part_of(task, "thoughts")})
 
 
 def versions_of_method(method: Method, parameters: Mapping[str, Any]) -> Versions:
@@ -98,7 +102,7 @@ def versions_of_method(method: Method, parameters: Mapping[str, Any]) -> Version
     tools = [f"tool {parameters.get(one.name)}" for one in method.parameters if one.names == "tool"]
     tools = [name for name in tools if name.removeprefix("tool ") in TOOLS.own]
     name = f"method {method.name}"
-    return versions_of([name, *judges, *tools], {name: _part_of(method, "aggregation", "driver")})
+    return versions_of([name, *judges, *tools], {name: _part_of(method, *OF_METHODS)})
 
 
 def versions_of_all() -> Versions:
@@ -115,7 +119,7 @@ def _part_of(value: Any, *uses: str) -> _Part:
 @cache
 def _parts() -> dict[str, _Part]:
     """Return all parts of this package by name."""
-    methods = {f"method {name}": _part_of(method, "aggregation", "driver") for name, method in all_methods().items()}
+    methods = {f"method {name}": _part_of(method, *OF_METHODS) for name, method in all_methods().items()}
     readers = {f"reader {name}": _Part(number) for name, number in answers.VERSIONS.items()}
     return {
         "aggregation": _Part(aggregate.VERSION),
@@ -125,11 +129,12 @@ def _parts() -> dict[str, _Part]:
         "policies": _Part(choice.VERSION, tuple(methods)),
         "programs": _Part(code.VERSION),
         "prompts": _Part(prompting.VERSION),
+        "thoughts": _Part(thinking.VERSION),
         **methods,
         **readers,
         "reader number": readers["reader number"]._replace(uses=("equations",)),
         "reader expression": readers["reader expression"]._replace(uses=("algebra", "equations")),
         **{f"scorer {name}": _part_of(kind) for name, kind in SCORERS.own.items()},
-        **{f"task {name}": _part_of(kind) for name, kind in TASKS.own.items()},
+        **{f"task {name}": _part_of(kind, "thoughts") for name, kind in TASKS.own.items()},
         **{f"tool {name}": _part_of(kind) for name, kind in TOOLS.own.items()},
     }

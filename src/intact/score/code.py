@@ -7,13 +7,13 @@ import doctest
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from intact.errors import UndecidedError
 from intact.score.layout import laid_out
 from intact.tools.sandbox import ProgramLimits, run
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of how programs are found in texts, written and tested; raise it when that changes."""
 
 TESTING = ProgramLimits(seconds=600, cpu_seconds=60, steps=10_000_000)
@@ -24,54 +24,203 @@ net: ten million steps take one to five on a processor of today.
 """
 
 _FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)")
+_FENCE_AFTER_WORDS = re.compile(r"[^`]*[^`\s][^`]*(?P<fence>`{3,})[ \t]*(?P<info>[\w+.-]*)[ \t]*")
+_FENCE_AFTER_CODE = re.compile(r"(?P<code>.*[^`\s])[ \t]*`{3,}[ \t]*")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
+_TRIALS: Final = 200
+"""How many stretches of a text are parsed at most in search of bare code."""
+
+
+class _Block(NamedTuple):
+    """A fenced block: what is said of it behind its fence, its lines, and true if a fence closed it."""
+
+    info: str
+    lines: list[str]
+    closed: bool
+
+    @property
+    def code(self) -> str:
+        """Its text. A block that no line closes may be closed behind the last words of a line."""
+        if not self.closed:
+            for place, line in enumerate(self.lines):
+                if found := _FENCE_AFTER_CODE.fullmatch(line):
+                    return "\n".join([*self.lines[:place], found["code"]])
+        return "\n".join(self.lines)
+
+    @property
+    def is_python(self) -> bool:
+        """If true, it is not said to be something other than Python."""
+        return not self.info or self.info.casefold().startswith("py")
 
 
 def extract(text: str, entry: str = "") -> str | None:
     """Return the program in an answer, or None.
 
-    Of the fenced blocks the last that defines `entry` counts, or else the first that is not said to be something other
-    than Python. Without any fence the text itself is the program; if it begins with an indented line it continues a
-    function, and ends with it.
+    Of the fenced blocks the last that defines `entry` counts, with the definitions that it needs from other blocks, or
+    else the first that is not said to be something other than Python. Code without a fence before it counts if no
+    block defines `entry`: lines that continue a function, up to the first that is not indented, or the longest stretch
+    of statements around a definition of `entry`, without the prose before and behind it.
     """
     text = text.replace("\r\n", "\n")
-    blocks = _blocks(text)
+    bare, blocks = _split(text)
+    codes = [block.code for block in blocks]
+    defining = [place for place, code in enumerate(codes) if entry and _defines(code, entry)]
+    if defining:
+        others = [code for place, code in enumerate(codes) if place != defining[-1] and blocks[place].is_python]
+        return _with_helpers(codes[defining[-1]].rstrip() + "\n", others)
     if blocks:
-        defining = [block for _, block in blocks if entry and _defines(block, entry)]
-        python = [block for info, block in blocks if not info or info.casefold().startswith("py")]
-        found = defining[-1:] or python[:1]
-        return found[0].rstrip() + "\n" if found else None
+        return _bare(bare, entry, fenced=True) or next(
+            (code.rstrip() + "\n" for code, block in zip(codes, blocks, strict=True) if block.is_python), None
+        )
+    return _bare(bare, entry, fenced=False)
+
+
+def _bare(text: str, entry: str, *, fenced: bool) -> str | None:
+    """Return the program in a text without fences, or None.
+
+    Parameters
+    ----------
+    fenced : bool
+        If true, a block follows, which is the program unless this text certainly holds one.
+    """
     code = text.strip("\n").rstrip()
     if not code:
         return None
     if code[0] in " \t":
         end = _NEXT.search(code)
         code = code[: end.start()].rstrip() if end else code
-    elif entry and not _defines(code, entry):
+        return code + "\n" if not fenced or _parsed(f"def _():\n{code}") is not None else None
+    if entry and not _defines(code, entry):
         return None  # words
-    return code + "\n"
+    found = _stretch(code, entry) if entry else None
+    if found is None and fenced:
+        return None
+    return (code if found is None else found) + "\n"
 
 
-def _blocks(text: str) -> list[tuple[str, str]]:
-    """Return what is said of each fenced block that is not empty, and its lines, less its fence's indentation.
+def _split(text: str) -> tuple[str, list[_Block]]:
+    """Return the text before the first fence, and the fenced blocks that are not empty, less their fences' indentation.
 
     A fence ends the block before it, and begins one if none was open or if something is said behind it. As in Markdown
-    it is ended by one of its kind, at least as long, and a line indented by four more than the fence is none.
+    it is ended by one of its kind, at least as long, and a line indented by four more than the fence is none. Other
+    than in Markdown a fence may stand behind the words of a line, if at most the language follows it.
     """
-    found: list[tuple[str, list[str]]] = []
+    bare, blocks = list[str](), list[_Block]()
     fence, indent = "", 0
     for line in text.split("\n"):
         match = _FENCE.fullmatch(line)
+        after_words = None if match or fence else _FENCE_AFTER_WORDS.fullmatch(line)
         if match and (not fence or (match["fence"].startswith(fence) and len(match["indent"]) < indent + 4)):
             info = match["info"].strip()
+            if fence:
+                blocks[-1] = blocks[-1]._replace(closed=True)
             if fence and not info:
                 fence = ""
             else:
                 fence, indent = match["fence"], len(match["indent"])
-                found.append((info, []))
+                blocks.append(_Block(info, [], False))
+        elif after_words:
+            fence, indent = after_words["fence"], 0
+            blocks.append(_Block(after_words["info"], [], False))
         elif fence:
-            found[-1][1].append(line[min(indent, len(line) - len(line.lstrip(" \t"))) :])
-    return [(info, "\n".join(lines)) for info, lines in found if "".join(lines).strip()]
+            blocks[-1].lines.append(line[min(indent, len(line) - len(line.lstrip(" \t"))) :])
+        elif not blocks:
+            bare.append(line)
+    return "\n".join(bare), [block for block in blocks if "".join(block.lines).strip()]
+
+
+def _parsed(code: str) -> list[ast.stmt] | None:
+    """Return the statements of a program; None if it is none."""
+    try:
+        return ast.parse(code).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _is_words(statement: ast.stmt) -> bool:
+    """If true, a statement is more likely prose that Python can parse, such as the word "Explanation"."""
+    if isinstance(statement, ast.AnnAssign):
+        return statement.value is None
+    return isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Call | ast.Constant | ast.Await)
+
+
+def _stretch(text: str, entry: str) -> str | None:
+    """Return the longest stretch of statements around the last definition of `entry`; None if that is not in Python."""
+    lines = text.split("\n")
+    heads = [place for place, line in enumerate(lines) if line.strip() and line[0] not in " \t)]}#"]
+    own = next((n for n in reversed(range(len(heads))) if _defines(lines[heads[n]], entry)), None)
+    if own is None:
+        return None
+    bounds = [*heads, len(lines)]
+
+    def code_between(first: int, last: int) -> str | None:
+        """Return the lines from one head to another, if they are statements and no prose."""
+        stretch = "\n".join(lines[bounds[first] : bounds[last]]).rstrip()
+        found = _parsed(stretch)
+        return None if found is None or any(map(_is_words, found)) else stretch
+
+    ends = range(len(heads), own, -1)[:_TRIALS]
+    end = next((last for last in ends if code_between(own, last) is not None), None)
+    if end is None:
+        return None
+    best = str(code_between(own, end))
+    for first in range(own - 1, max(-1, own - 1 - _TRIALS), -1):  # a docstring's lines begin no statement of their own
+        longer = code_between(first, end)
+        best = best if longer is None else longer
+    return best
+
+
+def _with_helpers(code: str, others: Sequence[str]) -> str:
+    """Return a program with the definitions before it that it needs from other programs."""
+    own = _parsed(code)
+    if own is None or not others:
+        return code
+    offered = [(other, statement) for other in others for statement in _parsed(other) or () if _names_of(statement)]
+    needed = _used(own) - _bound(own)
+    taken = set[int]()
+    while True:
+        more = {
+            place for place, (_, one) in enumerate(offered) if place not in taken and _names_of(one) & needed
+        }  # fmt: skip
+        if not more:
+            break
+        taken |= more
+        needed = needed.union(*(_used([offered[place][1]]) for place in more))
+    helpers = [_lines_of(*offered[place]) for place in sorted(taken)]
+    return "\n\n".join([*helpers, code]) if helpers else code
+
+
+def _lines_of(code: str, statement: ast.stmt) -> str:
+    """Return the lines of a statement, with its decorators."""
+    first = min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", ()))])
+    return "\n".join(code.split("\n")[first - 1 : statement.end_lineno])
+
+
+def _names_of(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement of the outermost level defines."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {statement.name}
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return {(one.asname or one.name).partition(".")[0] for one in statement.names}
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        return _bound([statement])
+    return set()
+
+
+def _used(statements: Sequence[ast.stmt]) -> set[str]:
+    """Return the names that statements read."""
+    nodes = [node for one in statements for node in ast.walk(one)]
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def _bound(statements: Sequence[ast.stmt]) -> set[str]:
+    """Return the names that statements bind, at whatever level."""
+    nodes = [node for one in statements for node in ast.walk(one)]
+    stored = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    named = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    imported = [one for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for one in node.names]
+    given = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    return stored | named | given | {(one.asname or one.name).partition(".")[0] for one in imported}
 
 
 def _defines(code: str, entry: str) -> bool:

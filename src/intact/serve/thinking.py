@@ -8,12 +8,9 @@ from typing import TypeAlias
 
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
-from intact.serve.tools import PROMPT_TAIL
 from intact.text import Tokenizer
-from intact.text.thinking import THINK_TAGS, ThinkingTags, ThoughtReader, find_thinking
+from intact.text.thinking import PROMPT_TAIL, SWITCH, THINK_TAGS, ThinkingTags, ThoughtReader, find_thinking
 
-SWITCH = "enable_thinking"
-"""The variable by which chat templates know whether a model should think first."""
 LEVELS = "reasoning_effort"
 """The variable by which templates know how much."""
 MakeReader: TypeAlias = Callable[[], ThoughtReader]
@@ -26,8 +23,7 @@ def can_think(source: str) -> bool:
 
 def template_source(served: Served) -> str:
     """Return the texts of a model's chat templates; empty if it has none."""
-    template = served.loaded.tokenizer.chat_template
-    return "" if template is None else "".join(template.sources)
+    return served.loaded.tokenizer.template_source
 
 
 def with_variable(request: ChatRequest, name: str, value: bool | str) -> ChatRequest:

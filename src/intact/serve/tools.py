@@ -18,7 +18,7 @@ from intact.serve.errors import ApiError, as_api_error
 from intact.serve.identity import new_identifier
 from intact.serve.requests import ChatRequest, NamedTool, Tool, as_turns
 from intact.text import ChatPrompt, Tokenizer
-from intact.text.thinking import TAGS, ThinkingTags
+from intact.text.thinking import PROMPT_TAIL, TAGS, ThinkingTags
 from intact.text.tool_calls import (
     CallReader,
     ParsedCall,
@@ -31,8 +31,6 @@ from intact.text.tool_calls.bare_json import BareJson
 from intact.text.tool_calls.hermes import Hermes
 from intact.text.tool_prompt import with_tools
 
-PROMPT_TAIL = 8
-"""Tokens at the end of a prompt in which the opening mark of a thought is looked for."""
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 

@@ -4,20 +4,66 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from functools import cache
+from typing import ClassVar, Final, NamedTuple
 
 from intact.score import answers
 from intact.score.latex import plain
 from intact.tasks.task import Item, Task
 
-LETTERS = "ABCDE"
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+USUAL: Final = "ABCDE"
+"""The letters that are read where nothing says how many choices there are: others are more likely to be variables."""
 
 _CUE = re.compile(r"(?:answer|option|choice)\s*(?:is|:|=)+[\s:*]*", re.IGNORECASE)
-_LETTER = re.compile(r"\(([a-e])\)|\(?([A-E])(?![\w'’])|([a-e])\)?[\s.*$]*$", re.MULTILINE)
-_ALONE = re.compile(
-    r"(?<![\w'’])(?:(?i:option|choice|answer)\s+(A)(?![\w'’])|\(([A-E])\)|([B-E])(?![\w'’])|(A)(?=\s*(?:[).:,]|$)))",
-    re.MULTILINE,
-)
+_AROUND: Final = " *$.:\n\"'“”‘’`"
+_OPEN, _CLOSE = r"[\"'“‘`(*]*", r"[\"'”’`)*]*"
+
+
+class _Patterns(NamedTuple):
+    """The patterns of some letters.
+
+    Attributes
+    ----------
+    beginning : re.Pattern
+        A letter at the beginning of a text. A small one counts in brackets, or where nothing follows it on its line.
+    alone : re.Pattern
+        A letter that stands alone; `I` and `A` may be words, and so may small letters.
+    rejected : re.Pattern
+        What is said of a choice that is not taken: "not A", "over A", "A is wrong".
+    """
+
+    beginning: re.Pattern[str]
+    alone: re.Pattern[str]
+    rejected: re.Pattern[str]
+
+
+@cache
+def _patterns(letters: str) -> _Patterns:
+    large, small = f"[{letters}]", f"[{letters.casefold()}]"
+    words = "".join([letter for letter in letters if letter in "AI"])
+    sure = "".join([letter for letter in letters if letter not in "AI"])
+    named = r"(?i:option|choice|answer|letter)\s+"
+    chosen = r"(?i:choose|chose|pick|picked|select|selected|go(?:ing)?\s+with|went\s+with)\s+"
+    ways = [
+        rf"(?:{named}|{chosen}){_OPEN}({large})(?![\w'’])",
+        rf"{named}(?:\(({small})\)|({small})(?=\s*(?:[).:,;\"'”’]|$)))",
+        rf"\(({large})\)",
+        rf"[\"'“‘`]({large})[\"'”’`](?!\w)",
+        *([rf"([{sure}])(?![\w'’])"] if sure else []),
+        rf"([{words}])(?=\s*(?:[).:,]|$))",
+    ]
+    one = rf"(?:(?i:the|option|choice|answer|letter)\s+)*{_OPEN}{large}{_CLOSE}(?![\w'’])"
+    against = r"(?i:not|nor|over|than|instead\s+of|unlike|except|isn['’]t)"
+    wrong = r"\s+(?i:is|are|was)\s+(?i:wrong|incorrect|not\b[^.,;\n]*)"
+    return _Patterns(
+        re.compile(
+            rf"(?:(?i:option|choice)\s+)?(?:\(({small})\)|\(?({large})(?![\w'’])|({small})\)?[\s.*$\"'”’]*$)",
+            re.MULTILINE,
+        ),
+        re.compile(rf"(?<![\w'’])(?:{'|'.join(ways)})", re.MULTILINE),
+        re.compile(rf"\b{against}\s+{one}|(?<![\w'’]){_OPEN}{large}{_CLOSE}{wrong}"),
+    )
 
 
 class Choice(Task):
@@ -29,36 +75,47 @@ class Choice(Task):
         Where the choices are always the same, the letter that each word means.
     """
 
+    version = 2
     words: ClassVar[Mapping[str, str]] = {}
     instruction = "Please reason step by step, and put the letter of the right choice within \\boxed{}."
 
     def read(self, text: str) -> str | None:
         """Return the letter in the last box, behind the last "answer is", or else the last that stands alone.
 
-        A small letter counts in brackets, or where nothing follows it on its line: "a" may be a word.
+        A small letter counts in brackets, or where nothing follows it on its line: "a" may be a word. A letter that is
+        rejected ("not A", "over A", "A is wrong") does not count.
         """
-        in_box, found = self._stated(text)
+        return self.read_letter(text, USUAL)
+
+    def read_letter(self, text: str, letters: str) -> str | None:
+        """Return the same as `read`, of some letters."""
+        in_box, found = self._stated(text, letters)
         if in_box or found is not None:
             return found
-        alone = [next(filter(None, groups)) for groups in _ALONE.findall(text)]
-        return alone[-1] if alone else self._last_word(text)
+        patterns = _patterns(letters)
+        alone = [next(filter(None, groups)) for groups in patterns.alone.findall(patterns.rejected.sub(" ", text))]
+        return alone[-1].upper() if alone else self._last_word(text)
 
     def read_stated(self, item: Item, text: str) -> str | None:
         """Return the letter in the last box, or behind the last "answer is"; one that stands alone is none."""
-        return self._stated(text)[1]
+        return self.read_stated_letter(text, USUAL)
 
-    def _stated(self, text: str) -> tuple[bool, str | None]:
+    def read_stated_letter(self, text: str, letters: str) -> str | None:
+        """Return the same as `read_stated`, of some letters."""
+        return self._stated(text, letters)[1]
+
+    def _stated(self, text: str, letters: str) -> tuple[bool, str | None]:
         """Return true if there is a box, and the letter in the last box or behind the last "answer is"."""
         inside = answers.boxed(text)
         if inside is not None or "\\boxed" in text:
-            return True, None if inside is None else self._meant(plain(inside))
-        after = (self._meant(text[cue.end() :]) for cue in reversed(list(_CUE.finditer(text))))
+            return True, None if inside is None else self._meant(plain(inside), letters)
+        after = (self._meant(text[cue.end() :], letters) for cue in reversed(list(_CUE.finditer(text))))
         return False, next(filter(None, after), None)
 
-    def _meant(self, text: str) -> str | None:
+    def _meant(self, text: str, letters: str) -> str | None:
         """Return the letter at the beginning of a text, or that of the word there."""
-        text = text.strip(" *$.:\n")
-        letter = _LETTER.match(text)
+        text = text.strip(_AROUND)
+        letter = _patterns(letters).beginning.match(text)
         if letter:
             return letter[letter.lastindex or 0].upper()
         return next((mean for word, mean in self.words.items() if re.match(rf"{word}\b", text, re.IGNORECASE)), None)
@@ -86,3 +143,35 @@ def with_choices(question: str, choices: Sequence[str]) -> str:
             f"there are {len(choices)} choices, but letters for {len(LETTERS)}: {LETTERS[0]} to {LETTERS[-1]}"
         )
     return "\n".join([question, *(f"{letter}) {choice}" for letter, choice in zip(LETTERS, choices, strict=False))])
+
+
+def place_of(answer: str, choices: Sequence[str], *, is_place: bool = False) -> int:
+    """Return the place of the right choice, which data name by its letter, its place from 0 on, or its text.
+
+    Letters may be small, in brackets, or have a bracket or a full stop behind them.
+
+    Parameters
+    ----------
+    is_place : bool
+        If true, the answer is a number in the data, so that it is a place.
+
+    Raises
+    ------
+    ValueError
+        If the answer is none of the choices, or may be one as well as another.
+    """
+    count, given = len(choices), answer.strip()
+    letters = LETTERS[:count]
+    found = {place for place, choice in enumerate(choices) if choice.strip().casefold() == given.casefold()}
+    letter = re.fullmatch(r"\(?([A-Za-z])[).:]?", given)
+    if letter and letter[1].upper() in letters:
+        found.add(letters.index(letter[1].upper()))
+    if given.isdecimal() and int(given) < count:
+        found = {int(given)} if is_place else found | {int(given)}
+    if not found:
+        expected = f"its letter, {letters[:1]} to {letters[-1:]}, its place, 0 to {count - 1}, or its text"
+        raise ValueError(f"the answer {answer!r:.80} is none of {count} choices; it must be {expected}")
+    if len(found) > 1:
+        meant = " or ".join([f"{LETTERS[place : place + 1]}) {choices[place]:.40}" for place in sorted(found)])
+        raise ValueError(f"the answer {answer!r:.80} may mean {meant}; name the right choice by its text or its letter")
+    return found.pop()

@@ -76,8 +76,10 @@ class Chosen(NamedTuple):
         """Return the first items."""
         return self.task.load(self.split, limit, None if self.sample is None else SAMPLES)
 
-    def read(self, item: Item, text: str, cut: bool) -> str | None:
-        """Return the answer in a text, which was cut or not."""
+    def read(self, item: Item, text: str | None, cut: bool) -> str | None:
+        """Return the answer in a text without its thoughts, which was cut or not; None is a text of thoughts alone."""
+        if text is None:
+            return None
         stated = cut and self.cut == "stated"
         return self.task.read_stated(item, text) if stated else self.task.read_for(item, text)
 

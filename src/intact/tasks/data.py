@@ -15,12 +15,23 @@ from intact import strict_json
 from intact.catalogue.place import cache
 from intact.errors import FormatError, ParameterError
 from intact.files import expand_home, numbered_lines
+from intact.packages import check_installed
 
 Row = Mapping[str, Any]
 SAMPLES: Final = Path(__file__).with_name("samples")
 """The folder of samples, which has the layout of the folder of problems."""
 SAMPLE_SIZE: Final = 100
 """Problems of each sample: the first of the full file (scripts/sample_tasks.py)."""
+KINDS: Final[Mapping[str, str]] = {
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+    ".json": "a JSON list",
+    ".csv": "CSV with a header",
+    ".tsv": "CSV with tabs and a header",
+    ".parquet": "Parquet",
+}
+"""The kinds of files of problems by the ends of their names."""
+_DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
 observers: list[Callable[[Path], None]] = []
 """Called with the path of every file of problems that is read."""
 
@@ -59,30 +70,35 @@ def name_of(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a file: JSON lines, a JSON list, or CSV with a header; compressed if its name ends in ``.gz``.
+    """Return the rows of a file, whose kind its name tells (`KINDS`); compressed if its name ends in ``.gz``.
 
     Raises
     ------
     ParameterError
-        If there is no such file.
+        If there is no such file, or its name ends otherwise.
     FormatError
         If it is damaged, naming the line.
+    NotInstalledError
+        If it is in Parquet, and pyarrow is missing.
     """
+    kind = _kind(path)
+    if kind not in KINDS:
+        listed = ", ".join(f"{ending} ({what})" for ending, what in KINDS.items())
+        raise ParameterError(f"{path} is of no kind that is read here; its name must end in one of {listed}")
     if not path.is_file():
-        raise ParameterError(f"{path} is absent; expected a file of JSON lines, a JSON list, or CSV with a header")
+        raise ParameterError(f"{path} is absent; expected {KINDS[kind]}")
+    if kind == ".parquet":
+        check_installed(f"{path}, a Parquet file,", "pyarrow")
     for observe in observers:
         observe(path)
+    if kind == ".parquet":
+        return _parquet_rows(path)
     try:
         text = _text(path)
     except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
-    kind = _kind(path)
-    if kind == ".csv":
-        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-        try:
-            return list(csv.DictReader(io.StringIO(text, newline="")))  # what stands in quotes may have several lines
-        except csv.Error as error:
-            raise FormatError(f"{path} is no CSV: {error}") from error
+    if kind in _DELIMITERS:
+        return _table_rows(path, text, _DELIMITERS[kind])
     if kind == ".json":
         rows = strict_json.parse(text, str(path), error=FormatError)
         if not isinstance(rows, list):
@@ -93,9 +109,42 @@ def read_rows(path: Path) -> list[Row]:
     ]
 
 
+def _table_rows(path: Path, text: str, delimiter: str) -> list[Row]:
+    """Return the rows of a table in text; what stands in quotes may have several lines."""
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        names = list(reader.fieldnames or ())
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise FormatError(f"{path}: the header names the field {twice!r:.60} twice")
+        rows = list[Row]()
+        for row in reader:
+            if None in row:
+                count = len(names) + len(row[None])
+                raise FormatError(
+                    f"{path}, row {len(rows) + 1}: it has {count} values, and the header {len(names)} names; "
+                    "put values that hold the delimiter in quotation marks"
+                )
+            rows.append(row)
+    except csv.Error as error:
+        raise FormatError(f"{path} is no {_kind(path)[1:].upper()}: {error}") from error
+    return rows
+
+
+def _parquet_rows(path: Path) -> list[Row]:
+    from pyarrow import ArrowException, BufferReader, parquet
+
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        rows: list[Row] = parquet.read_table(BufferReader(data)).to_pylist()
+    except (ArrowException, OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"{path} is no Parquet: {error!s:.200}") from error
+    return rows
+
+
 def row_place(path: Path, index: int) -> str:
-    """Return where a row of a file that `read_rows` reads stands, from 1: its line, or in JSON and CSV its number."""
-    if _kind(path) in (".csv", ".json"):
+    """Return where a row of a file that `read_rows` reads stands, from 1: its line of JSON lines, else its number."""
+    if _kind(path) not in (".jsonl", ".ndjson"):
         return f"row {index + 1}"
     return f"line {numbered_lines(_text(path))[index][0]}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,36 +13,21 @@ from intact.errors import FormatError, ParameterError
 from intact.packages import check_installed
 from intact.score import answers
 from intact.suggest import unknown_name
-from intact.tasks.choice import LETTERS, Choice, with_choices
+from intact.tasks.choice import LETTERS, Choice, place_of, with_choices
 from intact.tasks.data import Row, read_rows, row_place
+from intact.tasks.exact import LINES, Exact, count_lines
 from intact.tasks.likelihood import LikelihoodTask
 from intact.tasks.numeric import Numeric
 from intact.tasks.task import Item, Task
 
 _TABLES = {
     "": {"name", "line", "source", "licence", "grader", "items", "prompt"},
-    "items": {"file", "hub", "config", "split", "revision", "id", "question", "answer", "choices", "after"},
+    "items": {"file", "hub", "config", "split", "revision", "id", "question", "answer", "choices", "after", "cluster"},
     "prompt": {"instruction", "shots", "stops"},
 }
 _FIELD = re.compile(r"\{([\w.]+)\}")
-
-
-class _Exact(Task):
-    """Answers are texts: the whole of what was written, without white space around it, capitals aside."""
-
-    def read(self, text: str) -> str | None:
-        """A box, or what stands behind "the answer is", or the first line."""
-        boxed = answers.boxed(text)
-        answer = boxed if boxed is not None else text.rpartition("nswer is")[2].strip().partition("\n")[0]
-        return answer.strip(" .:*\n").casefold() or None
-
-    def can_judge(self, item: Item) -> bool:
-        """Whatever is more than marks around nothing."""
-        return self.read(item.answer) is not None
-
-    def correct(self, item: Item, answer: str | None) -> bool:
-        """Compare texts."""
-        return answer is not None and answer == self.read(item.answer)
+_ANSWERS = "answers"
+"""The name under which an item's secret data have all right answers, if there are several."""
 
 
 class _Expression(Task):
@@ -63,6 +49,18 @@ class _Expression(Task):
         return answer is not None and answers.same(item.answer, answer)
 
 
+class _LetteredChoice(Choice):
+    """Answers are letters of as many choices as an item has."""
+
+    def read_for(self, item: Item, text: str) -> str | None:
+        """Return the letter in a text."""
+        return self.read_letter(text, LETTERS[: len(item.data["choices"])])
+
+    def read_stated(self, item: Item, text: str) -> str | None:
+        """Return the letter that a text states."""
+        return self.read_stated_letter(text, LETTERS[: len(item.data.get("choices", LETTERS))])
+
+
 class _Likeliest(LikelihoodTask):
     """Answers are places of choices."""
 
@@ -73,9 +71,9 @@ class _Likeliest(LikelihoodTask):
 
 GRADERS: Mapping[str, Any] = {
     "number": Numeric,
-    "choice": Choice,
+    "choice": _LetteredChoice,
     "expression": _Expression,
-    "exact": _Exact,
+    "exact": Exact,
     "likelihood": _Likeliest,
 }
 
@@ -102,22 +100,58 @@ class _Declared(Task):
     def parse(self, row: Row, index: int) -> Item:
         """Fill the declared templates with a row's fields."""
         items = self.declaration["items"]
-        for key in ("question", "answer", "choices", "id"):
+        for key in ("question", "answer", "choices", "id", "cluster"):
             if key in items and (problem := _missing_field(key, items[key], row)):
                 raise FormatError(f"{self._place(items, index)}: {problem}")
-        question, answer = _fill(items["question"], row), _fill(items["answer"], row)
-        if "after" in items:
-            answer = answer.rpartition(items["after"])[2].strip()
-            if isinstance(self, Numeric):
-                answer = answer.replace(",", "")  # of thousands; in other answers commas have a meaning
+        question = _fill(items["question"], row)
+        given = [self._after(answer) for answer in _answers(items["answer"], row)]
         name = _fill(items["id"], row) if "id" in items else str(index)
-        if "choices" not in items:
-            return Item(name, question, answer)
-        choices = _choices(items["choices"], row)
-        place = _place(answer, len(choices))
-        if isinstance(self, LikelihoodTask):
-            return Item(name, question, str(place), {"choices": choices})
-        return Item(name, with_choices(question, choices), LETTERS[place], {"choices": choices})
+        cluster = _fill(items["cluster"], row) if "cluster" in items else ""
+        data: dict[str, Any] = {}
+        if "choices" in items:
+            choices = _choices(items["choices"], row)
+            is_place = _is_whole_number(items["answer"], row)
+            places = [place_of(answer, choices, is_place=is_place) for answer in given]
+            data = {"choices": choices}
+            if isinstance(self, LikelihoodTask):
+                given = list(map(str, places))
+            else:
+                question, given = with_choices(question, choices), [LETTERS[place] for place in places]
+        elif isinstance(self, Exact) and (lines := max(map(count_lines, given))) > 1:
+            data = {LINES: lines}
+        given = list(dict.fromkeys(given))
+        if len(given) > 1 and isinstance(self, LikelihoodTask):
+            raise ValueError("the answer is a list, and of the choices that are compared one alone can be right")
+        secret = {_ANSWERS: given} if len(given) > 1 else {}
+        return Item(name, question, given[0], data, secret, cluster)
+
+    def _after(self, answer: str) -> str:
+        """Return what of a field is the answer: what follows the declared mark."""
+        mark = self.declaration["items"].get("after")
+        if mark is None:
+            return answer
+        answer = answer.rpartition(mark)[2].strip()
+        return answer.replace(",", "") if isinstance(self, Numeric) else answer  # elsewhere commas have a meaning
+
+    def load(self, split: str | None = None, limit: int | None = None, folder: Path | None = None) -> list[Item]:
+        """Return the first items of the split; errors as of `Task.load`, and if a question has two right answers."""
+        items, known = super().load(split, limit, folder), dict[tuple[str, str], Item]()
+        for item in items:
+            first = known.setdefault((item.question, repr(item.data)), item)
+            if (item.answer, item.secret) != (first.answer, first.secret):
+                raise FormatError(
+                    f"{self.called}: {first.id} and {item.id} ask the same question and have different answers, "
+                    f"{first.answer!r:.60} and {item.answer!r:.60}; several right answers are a list in one row"
+                )
+        return items
+
+    def can_judge(self, item: Item) -> bool:
+        """Return true if each right answer is one that `correct` can compare with."""
+        return all(super(_Declared, self).can_judge(one) for one in _right(item))
+
+    def correct(self, item: Item, answer: str | None) -> bool:
+        """Compare with each right answer."""
+        return any(super(_Declared, self).correct(one, answer) for one in _right(item))
 
     def _place(self, items: Mapping[str, Any], index: int) -> str:
         """Return where a row stands, for messages."""
@@ -240,19 +274,36 @@ def _choices(name: str, row: Row) -> list[str]:
     return [str(choice) for choice in found]
 
 
-def _place(answer: str, count: int) -> int:
-    """Return the place of the right choice, which an answer names by its letter or as a number from 0 on."""
-    places = dict(zip(LETTERS, range(count), strict=False)) | {str(place): place for place in range(count)}
-    if answer.strip() not in places:
-        letters = LETTERS[: min(count, len(LETTERS))]
-        expected = f"its letter, {letters[0]} to {letters[-1]}, or its place, 0 to {count - 1}" if count else "a choice"
-        raise ValueError(f"the answer {answer!r:.80} is none of {count} choices; it must be {expected}")
-    return places[answer.strip()]
+def _answers(template: str, row: Row) -> list[str]:
+    """Fill the template of answers: one for each element where a field that it names holds a list."""
+    lists = [name for name in dict.fromkeys(_FIELD.findall(template)) if isinstance(_field(name, row), list)]
+    if not lists:
+        return [_fill(template, row)]
+    if len(lists) > 1:
+        raise ValueError(f"{' and '.join(lists)} are lists of answers; there may be one")
+    found = _field(lists[0], row)
+    if not found or None in found:
+        raise ValueError(f"the field {lists[0]} should list right answers, but holds {found!r:.80}")
+    return [_fill(template, row, {lists[0]: one}) for one in found]
 
 
-def _fill(template: str, row: Row) -> str:
-    """Fill a template: {field} is replaced by the row's text; its other braces stay."""
-    return _FIELD.sub(lambda match: str(_field(match[1], row)), template)
+def _is_whole_number(template: str, row: Row) -> bool:
+    """If true, the template of answers is one field, and that holds an integer, or a list of such."""
+    field = _FIELD.fullmatch(template)
+    value = _field(field[1], row) if field else None
+    values = value if isinstance(value, list) else [value]
+    return all(type(one) is int for one in values)
+
+
+def _right(item: Item) -> list[Item]:
+    """Return an item once for each right answer."""
+    return [replace(item, answer=answer) for answer in item.secret.get(_ANSWERS, [item.answer])]
+
+
+def _fill(template: str, row: Row, chosen: Mapping[str, Any] | None = None) -> str:
+    """Fill a template: {field} is replaced by the row's text, or the one that is chosen; its other braces stay."""
+    given = chosen or {}
+    return _FIELD.sub(lambda one: str(given[one[1]] if one[1] in given else _field(one[1], row)), template)
 
 
 def _from_hub(items: Mapping[str, Any]) -> Iterable[Row]:

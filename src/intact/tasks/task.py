@@ -39,6 +39,9 @@ class Item:
         Data for methods, such as public tests. Never the answer.
     secret : mapping
         Data for the judge alone, such as hidden tests.
+    cluster : str
+        The name of what it shares with other items, such as a passage; empty if nothing. Intervals take the items of
+        one cluster together.
     """
 
     id: str
@@ -46,6 +49,7 @@ class Item:
     answer: str
     data: Mapping[str, Any] = field(default_factory=dict)
     secret: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str = ""
 
 
 class Task(ABC):

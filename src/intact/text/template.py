@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from intact.errors import FormatError, IntactError, ParameterError
 from intact.process import LimitReached, WorkerFailure, WorkerProcess
+from intact.text.thinking import SWITCHES
 from intact.text.tool_calls.base import read_json
 
 Message = Mapping[str, Any]
@@ -113,6 +114,18 @@ class ChatTemplate:
             return mark in self.render(turns, now=DEFAULT_NOW)
         except ParameterError:
             return False
+
+    @cached_property
+    def thinking_switch(self) -> str | None:
+        """The variable with which the template makes a model think, or not, before it answers; None if it has none."""
+        turns = [{"role": "user", "content": "Hello"}]
+        for name in SWITCHES:
+            if any(name in text for text in self.sources):
+                with suppress(ParameterError):
+                    prompts = {self.render(turns, now=DEFAULT_NOW, **{name: value}) for value in (True, False)}
+                    if len(prompts) > 1:
+                        return name
+        return None
 
     def render(
         self,

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Final, Literal, NamedTuple, Protocol
 
-from intact.text.channels import HARMONY
+from intact.text.channels import ANALYSIS, FINAL, HARMONY, MESSAGE
+
+VERSION: Final = 1
+"""Version of `answer_part`; raise it when that changes (`intact.run_receipts.versions`)."""
+SWITCH: Final = "enable_thinking"
+"""The variable by which most chat templates know whether a model should think first."""
+SWITCHES: Final = (SWITCH, "thinking")
+"""The names of that variable: DeepSeek V3.1 and Granite 3 have the second."""
+BUDGET: Final = "thinking_budget"
+"""The variable by which some chat templates, such as Seed-OSS's, tell the model how many tokens it may think."""
+PROMPT_TAIL: Final = 16
+"""Tokens at the end of a prompt in which the opening mark of a thought is looked for."""
 
 
 class ThoughtReader(Protocol):
@@ -163,3 +176,66 @@ FORMATS: Final[tuple[ThinkingFormat, ...]] = (*TAGS, HARMONY)
 def find_thinking(source: str) -> ThinkingFormat | None:
     """Return the format of thoughts that a chat template shows, or None if it shows none."""
     return next((form for form in FORMATS if form.template_mark in source), None)
+
+
+_CHANNELS: Final = re.compile(rf"\s*(?:{MESSAGE})?{ANALYSIS}.*{MESSAGE}{FINAL}", re.DOTALL)
+
+
+def prompt_mark(source: str, prompt: str) -> str:
+    """Return the mark of the thoughts that a text begins with because of its prompt; empty if there are none.
+
+    It is the opening mark where the prompt ends with it, and the name of the channel of thoughts where the model writes
+    channels, whose marks a text does not show.
+
+    Parameters
+    ----------
+    source : str
+        The model's chat template; empty if it has none.
+    prompt : str
+        The end of the prompt, with control tokens.
+    """
+    form = find_thinking(source) or THINK_TAGS
+    if isinstance(form, ThinkingTags):
+        return form.opens if prompt.rstrip().endswith(form.opens) else ""
+    return form.template_mark
+
+
+def answer_part(text: str, mark: str = "") -> str | None:
+    """Return the part of a text that may hold its answer: what follows its thoughts; None if it ends within them.
+
+    Everything up to the last closing mark is thoughts, whether or not the text has the opening mark: it may be the end
+    of the prompt. An opening mark counts at the beginning of a line, and marks in quotation marks are text. A text
+    without marks is returned as it is.
+
+    Parameters
+    ----------
+    mark : str
+        The mark that the prompt begins the text's thoughts with (`prompt_mark`).
+    """
+    if mark == HARMONY.template_mark or _CHANNELS.match(text):
+        return _final_channel(text)
+    for tags in TAGS:
+        is_open, end = mark == tags.opens, 0
+        for found in _marks(tags).finditer(text):
+            is_open = found["opens"] is not None
+            end = end if is_open else found.end()
+        if is_open:
+            return None
+        if end:
+            return text[end:].lstrip()
+    return text
+
+
+def _final_channel(text: str) -> str | None:
+    """Return a text of several channels without its thoughts; None if it is nothing but thoughts."""
+    reader = HARMONY.reader()
+    parts = reader.push(text) + reader.flush()
+    rest = "".join([part for is_thought, part in parts if not is_thought])
+    return rest if rest or not parts else None
+
+
+@cache
+def _marks(tags: ThinkingTags) -> re.Pattern[str]:
+    """Return the pattern of marks that are no quotations."""
+    opens, closes = re.escape(tags.opens), re.escape(tags.closes)
+    return re.compile(rf"^[ \t]*(?P<opens>{opens})|(?<![\"'`])(?P<closes>{closes})(?![\"'`])", re.MULTILINE)

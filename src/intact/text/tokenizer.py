@@ -478,6 +478,11 @@ class Tokenizer:
         controls = ControlTexts(self._parts.parsing, kept) if kept else self._control_texts
         return controls.mark({**variables, "messages": messages})
 
+    @property
+    def template_source(self) -> str:
+        """The texts of the chat templates; empty if there is none."""
+        return "" if self.chat_template is None else "".join(self.chat_template.sources)
+
     def render_chat(self, messages: Sequence[Message], /, add_generation_prompt: bool = True, **variables: Any) -> str:
         """Write a conversation as the model's chat template does; the parameters are those of `ChatTemplate.render`.
 

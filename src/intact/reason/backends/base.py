@@ -195,12 +195,21 @@ class Rendering(Protocol):
         """Return whether contents of a conversation spell control tokens, which are text there."""
         ...
 
-    def tokens_digest(self, prompt: Prompt) -> str:
+    def prompt_digest(self, prompt: Prompt) -> str:
         """Return the digest of a prompt's tokens where its messages alone do not tell them; else nothing.
 
-        That is where the chat template asks for the date, or contents spell control tokens, which earlier versions read
-        as tokens.
+        That is where the chat template asks for the date or is given more than messages, and where contents spell
+        control tokens, which earlier versions read as tokens.
         """
+        ...
+
+
+@runtime_checkable
+class ThinkingBackend(Protocol):
+    """A back end that knows by which marks its model sets thoughts apart."""
+
+    def thinking_mark(self, prompt: Prompt) -> str:
+        """Return the mark that a prompt begins a text's thoughts with (`intact.text.thinking.prompt_mark`)."""
         ...
 
 

@@ -32,10 +32,12 @@ from intact.reason.backends.base import Cut, Generation, Heat, Written
 from intact.reason.backends.program_cost import ProgramCost
 from intact.reason.backends.text_mix import TextMix
 from intact.reason.problem import Hidden, Piece, Prompt, State, Top, Why
+from intact.reason.thinking import ThinkingMode, ThoughtCap
 from intact.receipts.identity import version_of
 from intact.text import Tokenizer
 from intact.text.stream import Detokenizer
 from intact.text.template import DEFAULT_NOW
+from intact.text.thinking import PROMPT_TAIL, prompt_mark
 
 
 class TokenizerBackend:
@@ -47,17 +49,26 @@ class TokenizerBackend:
         The most tokens of a text with its prompt.
     now : datetime
         The time given to a chat template that needs it.
+    thinking : ThinkingMode, optional
+        How the model thinks before it answers; by default as its chat template has it.
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot think like that.
     """
 
     _live: Mapping[Generation, object]
     """What is being written."""
 
-    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime) -> None:
-        self.tokenizer, self.context, self.now = tokenizer, context, now
+    def __init__(self, tokenizer: Tokenizer, context: int, now: datetime, thinking: ThinkingMode | None = None) -> None:
+        self.tokenizer, self.context, self.now, self.thinking = tokenizer, context, now, thinking
+        self._variables = {} if thinking is None else thinking.variables(tokenizer)
         self._waiting: deque[Generation] = deque()
         self._ended: list[Generation] = []
         self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
         self._words: dict[int, str] = {}
+        self._marks: dict[Prompt, str] = {}
 
     @cached_property
     def vocabulary(self) -> str:
@@ -86,17 +97,29 @@ class TokenizerBackend:
         """Return the text that is tokenised for a prompt; errors as of `Tokenizer.render_chat`."""
         if isinstance(prompt, str):
             return prompt
-        return self.tokenizer.render_chat(_messages(prompt), now=self.now)
+        return self.tokenizer.render_chat(_messages(prompt), now=self.now, **self._variables)
+
+    @property
+    def thought_cap(self) -> ThoughtCap | None:
+        """The cap on the thoughts of each text."""
+        return None if self.thinking is None else self.thinking.cap(self.tokenizer)
 
     def spells_control_tokens(self, prompt: Prompt) -> bool:
         """Return whether contents of a conversation spell control tokens, which are text there."""
         return not isinstance(prompt, str) and self.tokenizer.spells_control_tokens(_messages(prompt), {})
 
-    def tokens_digest(self, prompt: Prompt) -> str:
+    def prompt_digest(self, prompt: Prompt) -> str:
         """Return the digest of a prompt's tokens where its messages alone do not tell them; else nothing."""
-        if isinstance(prompt, str) or not (self.needs_time or self.spells_control_tokens(prompt)):
+        if isinstance(prompt, str) or not (self.needs_time or self._variables or self.spells_control_tokens(prompt)):
             return ""
         return hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest()
+
+    def thinking_mark(self, prompt: Prompt) -> str:
+        """Return the mark that a prompt begins a text's thoughts with (`intact.text.thinking.prompt_mark`)."""
+        if prompt not in self._marks:
+            end = self.tokenizer.decode(list(self._tokens(prompt)[-PROMPT_TAIL:]), skip_special=False)
+            self._marks[prompt] = prompt_mark(self.tokenizer.template_source, end)
+        return self._marks[prompt]
 
     def tokens_of(self, state: State) -> list[int]:
         """Return the tokens of a prompt and all that follows."""
@@ -174,7 +197,8 @@ class TokenizerBackend:
             return self.tokenizer.encode(part.text, special=part.special, bos=False)
         if isinstance(part, str):
             return self.tokenizer.encode(part, most=self.context)
-        return self.tokenizer.encode_conversation(_messages(part), {"now": self.now}, most=self.context)
+        variables = {"now": self.now, **self._variables}
+        return self.tokenizer.encode_conversation(_messages(part), variables, most=self.context)
 
     def _text(self, state: State, tokens: tuple[int, ...], why: Why) -> str:
         """Return the text of new tokens: of a character that two pieces share, the second has all."""
@@ -236,6 +260,8 @@ class NativeBackend(TokenizerBackend):
         The time given to a chat template that needs it: by default a fixed one.
     mix : TextMix, optional
         The mix that texts are drawn from; by default the model's own distribution.
+    thinking : ThinkingMode, optional
+        How the model thinks before it answers; by default as its chat template has it.
 
     Attributes
     ----------
@@ -251,8 +277,14 @@ class NativeBackend(TokenizerBackend):
     caveats: tuple[str, ...] = ()
     spreads = True
 
-    def __init__(self, model: Model, now: datetime = DEFAULT_NOW, mix: TextMix | None = None) -> None:
-        super().__init__(model.tokenizer, model.context, now)
+    def __init__(
+        self,
+        model: Model,
+        now: datetime = DEFAULT_NOW,
+        mix: TextMix | None = None,
+        thinking: ThinkingMode | None = None,
+    ) -> None:
+        super().__init__(model.tokenizer, model.context, now, thinking)
         if mix is not None:
             check_partners(mix.chosen, len(mix.partners or model.partners))
             if model.adapter:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from intact.serve.apis.anthropic.forms import TokensRequest
 from intact.serve.errors import ApiError
 from intact.serve.models import Served
-from intact.serve.thinking import SWITCH, template_source
+from intact.serve.thinking import template_source
+from intact.text.thinking import SWITCH
 
 
 def is_enabled(request: TokensRequest) -> bool:

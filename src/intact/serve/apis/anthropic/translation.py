@@ -25,7 +25,7 @@ from intact.serve.apis.anthropic.forms import (
 from intact.serve.errors import ApiError
 from intact.serve.forms import validate
 from intact.serve.requests import BodySampling, ChatRequest, Function, FunctionTool, Message, Tool, ToolCall
-from intact.serve.thinking import SWITCH
+from intact.text.thinking import SWITCH
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _ALLOWED = {

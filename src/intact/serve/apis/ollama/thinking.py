@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from intact.serve.errors import ApiError
 from intact.serve.models import Served
 from intact.serve.requests import ChatRequest
-from intact.serve.thinking import LEVELS, SWITCH, can_think, template_source, with_variable
+from intact.serve.thinking import LEVELS, can_think, template_source, with_variable
+from intact.text.thinking import SWITCH
 
 
 @dataclass(frozen=True)

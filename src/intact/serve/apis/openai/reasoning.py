@@ -103,7 +103,9 @@ class MethodRequest:
         caps = self.budget
         if caps.tokens == methods.MOST_TOKENS:  # the server's own cap: an answer that it ends is "spent"
             caps = replace(caps, tokens=None)
-        return run_settings(self.method, self.parameters, self.sampling, caps, {"main": backend})
+        prompt = self.problem.prompt
+        system = prompt[0][1] if not isinstance(prompt, str) and prompt and prompt[0][0] == "system" else None
+        return run_settings(self.method, self.parameters, self.sampling, caps, {"main": backend}, system)
 
     def receipt(self, result: Result) -> dict[str, Any]:
         """Return a choice's field with its receipt, if one is requested."""
@@ -119,7 +121,8 @@ class MethodRequest:
         from intact.evaluate.samples import leaves  # not at the start of the server
 
         texts = [leaf for leaf in leaves(result.trace["nodes"]) if not leaf.other_prompt]
-        if any(self.problem.read(leaf.text) is not None for leaf in texts):  # the method accepted none
+        parts = [leaf.answer_part for leaf in texts]
+        if any(part is not None and self.problem.read(part) is not None for part in parts):  # the method accepted none
             return ReplyText("")
         ended = [leaf for leaf in texts if leaf.why in ("end", "closed")]
         return next((ReplyText(leaf.text, leaf.why, unread=True) for leaf in ended + texts), ReplyText("", unread=True))
