@@ -17,7 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / ".ci" / "nightly.json"
 FRESH = timedelta(days=7)
-SUMMARIES = re.compile(r"container: .*|targets: .*|(?:mutants|mutations): .*|\d+ (?:failed|passed)[^=\n]*|mutate\w*: \d+ of .*")
+SUMMARIES = re.compile(
+    r"container: .*|targets: .*|(?:mutants|mutations): .*|\d+ (?:failed|passed)[^=\n]*|mutate\w*: \d+ of .*"
+)
 
 
 def read() -> dict[str, dict[str, str | int]]:

@@ -58,7 +58,7 @@ def check(stated: Sequence[TaskScore], records: Sequence[ItemRecord], *, nearly:
         due = {score.metric: score for score in _of_task(place, own, "acc" in given, measures)} if own else {}
         for metric, score in given.items():
             if score.low is not None and score.low < 0 and metric == "tokens":
-                due["tokens"] = _score(place, metric, _tokens(own), [record.id for record in own], ANY)
+                due["tokens"] = _score(place, metric, _tokens(own), own, ANY)
             if metric not in due or not (score == due[metric] or (nearly and _alike(score, due[metric]))):
                 raise ValueError(f"{metric} of task {place} does not follow from the records: {due.get(metric)}")
 
@@ -79,10 +79,7 @@ def _of_task(place: int, own: Sequence[ItemRecord], likelihood: bool, measures: 
     if not likelihood:
         figures["tokens"] = _tokens(own)
     supports = {"tokens": AMOUNTS}
-    problems, clusters = len({record.id for record in own}), [record.cluster or record.id for record in own]
-    return [
-        _score(place, name, values, problems, clusters, supports.get(name, SHARES)) for name, values in figures.items()
-    ]
+    return [_score(place, name, values, own, supports.get(name, SHARES)) for name, values in figures.items()]
 
 
 def _tokens(records: Sequence[ItemRecord]) -> list[float]:
@@ -109,9 +106,10 @@ def _curves(records: Sequence[ItemRecord]) -> Iterator[tuple[str, list[float]]]:
 
 
 def _score(
-    place: int, metric: str, values: Sequence[float], problems: int, clusters: Sequence[str], support: Support
+    place: int, metric: str, values: Sequence[float], records: Sequence[ItemRecord], support: Support
 ) -> TaskScore:
-    groups = len(set(clusters))
+    clusters = [record.cluster or record.id for record in records]
+    groups, problems = len(set(clusters)), len({record.id for record in records})
     terms, unit = integers(values)
     mean = float(Fraction(sum(terms), unit * len(terms)))
     if support == SHARES and (set(values) <= {0.0, 1.0} if groups == len(values) else set(values) in ({0.0}, {1.0})):
