@@ -31,7 +31,7 @@ TESTS = {  # run in one process each, by name
         f"tests/cli/test_{name}.py"
         for name in ("eval", "keys", "learn", "lock", "perplexity", "receipt", "report", "run", "verify")
     ),
-    "reason": "tests/reason",
+    "reason": "tests/reason tests/run_receipts/test_versions.py",
     "serve": "tests/serve",
     "shared_cache": "tests/engine/test_shared_cache.py tests/engine/test_shared_workers.py",
 }

@@ -367,6 +367,42 @@ def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     again.close()
 
 
+def test_entries_of_another_journal_that_came_damaged_are_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path / "one.sqlite") as one, Journal(tmp_path / "two.sqlite") as two:
+        keys = [key_of("extend", str(i)) for i in range(8)]
+        for key in keys:
+            one.add(key, {"text": key.hex()})
+        one.commit()
+        stored = {key: one.find_stored(key) for key in keys}
+        for key, data in stored.items():
+            for place in (0, len(data) - 1):
+                for change in (1, 255):
+                    bad = bytearray(data)
+                    bad[place] = (bad[place] + change) % 256
+                    with pytest.raises(JournalError, match=f"the entry {key.hex()} came damaged"):
+                        two.add_stored({**stored, key: bytes(bad)})
+                    assert two.find(keys[0]) is None
+        two.add_stored(stored)
+        assert [two.find(key) for key in keys] == [{"text": key.hex()} for key in keys]
+
+
+def test_what_a_timed_run_found_of_another_stays_its_own(tmp_path: Path) -> None:
+    """It keeps them under keys of its own, so that a replay has these and no others."""
+    path = tmp_path / "j.sqlite"
+
+    def entries_after(cap: float | None) -> int:
+        with Journal(path) as journal:
+            budget = None if cap is None else Budget(seconds=cap)
+            solve(MarkovBackend(), tasks(1), budget=budget, journal=journal, services=Services(Letters))
+        with sqlite3.connect(path) as database:
+            return int(database.execute("select count(*) from entries").fetchone()[0])
+
+    free = entries_after(None)
+    timed = entries_after(1e6)
+    assert timed >= 2 * free
+    assert entries_after(1e6) == timed
+
+
 def test_a_cap_in_seconds_stops_a_replay_at_the_same_token(tmp_path: Path) -> None:
     """By a clock that moves with the steps; killed or not, what it cut stays as it was."""
 

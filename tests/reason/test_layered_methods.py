@@ -242,6 +242,17 @@ def test_cot_decoding_begins_with_the_likeliest_tokens_and_goes_on_greedily() ->
         find("cot_decoding")(problem, k=21)
 
 
+def test_cot_decoding_begins_with_no_empty_or_broken_token() -> None:
+    problem = Problem("p", "ask", read=lambda text: text[:1] or None)
+    steps = find("cot_decoding")(problem, k=4)
+    first = next(steps)
+    top = (((text, -1 << 24) for text in ("a", "", "\ufffd", "b\ufffd")),)
+    written = State("ask", ("p", 0), (Piece("a", (1,), (-1 << 24,), top=tuple(map(tuple, top)), model=""),), "length")
+    assert first.top_logprobs == 4
+    asked = steps.send(written)
+    assert [one.state.text for one in asked] == ["a"]
+
+
 # TrimR
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from intact.reason.populations.annealing import entropic_temperature
 from intact.reason.populations.beam import best_of_trees, keep_best
 from intact.reason.populations.rebase import allot
 from intact.reason.populations.thompson import PRIORS, Beta, Normal, thompson, wider_or_deeper
+from intact.reason.populations.transformers import join
 from intact.reason.populations.tree import Child, puct, uct
 from intact.reason.populations.variates import RandomStream
+from intact.reason.populations.weighted import Weighted
 from intact.reason.populations.weights import effective_size, log_mean, logit, normalised_entropy, relative
 
 LOGS = st.lists(st.floats(-50, 50), min_size=1, max_size=12)
@@ -58,6 +61,13 @@ def test_impossible_particles_weigh_nothing() -> None:
             log_mean(bad)
     with pytest.raises(ParameterError, match="temperature"):
         relative([0.0], 0.0)
+
+
+def test_a_population_of_nothing_changes_no_mass_beside_it() -> None:
+    some: Weighted[str] = Weighted(("a", "b"), (2, 1), 4)
+    nothing: Weighted[str] = Weighted((), (), 0)
+    for joined in (join(some, nothing), join(nothing, some)):
+        assert [Fraction(weight) / joined.whole for weight in joined.weights] == [Fraction(1, 2), Fraction(1, 4)]
 
 
 def test_temperatures_of_collapsed_weights() -> None:

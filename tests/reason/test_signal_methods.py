@@ -173,6 +173,15 @@ def test_what_matters_for_the_answer_is_kept() -> None:
     assert asked[2].state.text == "x = 3\ncheck two\n"
 
 
+def test_steps_of_texts_without_log_probabilities_are_not_pruned() -> None:
+    def serve(request: Any) -> Any:
+        return [State("ask", ("p", 0), (Piece("x = 3\ncheck one\nSo 7", (1,), (), model=""),), "end")]
+
+    problem = Problem("p", "ask", read=lambda text: text[-1:] or None)
+    with pytest.raises(ParameterError, match="the back end tells no log-probabilities"):
+        requests(find("step_pruning")(problem, n=1, share=1.0, markers="check"), serve)
+
+
 def test_a_back_end_that_knows_no_expressions_is_named() -> None:
     def serve(request: Any) -> Any:
         if request[0].regex is None:

@@ -169,7 +169,7 @@ def _correct(task: Task, item: Item, answer: str | None) -> bool:
 
 
 def of_method(name: str) -> Any:
-    """What a method makes of three problems on the toy model."""
+    """What a method makes of three problems on the toy model, and the parameters that it has by default."""
     parameters = dict(ToyTrial.of(all_methods()[name], name).parameters)
     with TemporaryDirectory() as folder:
         if name == "compute_optimal":
@@ -179,7 +179,9 @@ def of_method(name: str) -> Any:
             parameters["table"] = str(table)
         with patch.object(PythonTool, "environment", lambda tool, values: STATED):
             solved = _solved(name, parameters, lambda _: LetterScorer())
-        return json.dumps(solved).replace(folder, "")
+        made = all_methods()[name]
+        usual = [[one.name, repr(one.default)] for one in made.parameters], sorted(made.sampling.items())
+        return json.dumps([usual, solved]).replace(folder, "")
 
 
 def of_scorer(name: str) -> Any:
