@@ -16,7 +16,9 @@ from intact.errors import ParameterError
 from intact.reason import Answer, CallMethod, Problem, State, Steps, all_methods, find, method
 from intact.reason.driver import Driver
 from intact.reason.limits import Count, above, at_least, filled, one_of, within
-from intact.reason.methods.proof_search import _are_perspectives
+from intact.reason.methods.archon import are_layers
+from intact.reason.methods.proof_search import are_perspectives
+from intact.reason.methods.text_selectors import are_words
 from intact.reason.registry import Parameter, SharedParameters
 from intact.reason.services import MethodJob, Services
 from intact.reason.testing.toy import MarkovBackend
@@ -35,12 +37,14 @@ class Half:
 
 
 WRONG: dict[Any, tuple[Any, ...]] = {
-    _are_perspectives: ("", "likely, loud"),
+    are_perspectives: ("", "likely, loud"),
     at_least: (-1, -math.inf, math.nan),
     within: (-1, 1 << 40, math.nan),
     above: (0, -1, math.nan),
     one_of: ("bset", ""),
     filled: ("",),
+    are_layers: ("", "critique", "generate 2, dance"),
+    are_words: ("", " , "),
 }
 """What each check refuses, whatever its bounds."""
 OTHER: dict[str, tuple[Any, ...]] = {
@@ -57,7 +61,7 @@ FREE |= {"ask", "code", "constrain", "execute", "guide", "improve", "step", "thi
 FREE |= {"file", "follow_up", "formalise", "intermediate", "use", "with_passages"}
 FREE |= {"aggregate", "models", "observe", "plan", "retry", "solve", "syzygy"}
 FREE |= {"threshold"}  # of scores of any range
-FREE |= {"compare", "markers", "rates", "select", "value", "vote"}
+FREE |= {"compare", "rates", "select", "value", "vote"}
 FREE |= {"again", "implement", "propose", "translate"}
 FREE |= {"automation", "informal", "library", "prove", "sketch", "statement", "suggest"}
 FREE |= {"ends", "finish"}

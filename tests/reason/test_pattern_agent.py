@@ -202,9 +202,8 @@ def test_a_long_output_is_shown_by_its_beginning_and_its_end(output: str, shown:
 def test_tools_of_several_inputs_are_refused(tool: str) -> None:
     backend = MarkovBackend()
     job = MethodJob(find("pattern_agent"), Problem("p", "q"), {"tool": tool})
-    ((_, result),) = Driver({"toy": backend}).solve([job])
-    assert result.why == "failed"
-    assert "tool must be one of calculator, prover, python" in result.error
+    with pytest.raises(ParameterError, match="tool must be one of calculator, prover, python"):
+        list(Driver({"toy": backend}).solve([job]))
     assert backend.made == 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from intact.errors import ParameterError
 from intact.reason import Problem, Result, State, find
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
@@ -306,6 +307,5 @@ def test_an_ended_text_is_not_continued_and_leaves_fewer_places_to_the_others() 
 
 
 def test_an_uneven_width_is_refused() -> None:
-    result = solve(MarkovBackend(), "early_rejection", Table(len), n=5, width=2)
-    assert result.why == "failed"
-    assert "multiple of width, got 5 and 2" in result.error
+    with pytest.raises(ParameterError, match="multiple of the width, got n = 5 and width = 2"):
+        solve(MarkovBackend(), "early_rejection", Table(len), n=5, width=2)

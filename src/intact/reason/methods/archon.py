@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from intact.errors import ParameterError, SpentError
 from intact.reason import Extend, Part, Problem, State, Steps, Use, method
 from intact.reason.aggregate.votes import elect
 from intact.reason.comparing import demand, numbered
-from intact.reason.limits import Parts, ToolName, model_names, together
+from intact.reason.limits import CommaList, Parts, ToolName, model_names, together
 from intact.reason.methods.generative_verifier import DEMAND, VERIFY, verdict
 from intact.reason.methods.mixture_of_agents import AGGREGATE
 from intact.reason.problem import SPENT
@@ -205,6 +205,15 @@ def read_layers(text: str) -> list[Layer]:
     return layers
 
 
+def are_layers(**values: str) -> None:
+    """Raise ParameterError where a text is no list of layers (`read_layers`)."""
+    for name, text in values.items():
+        try:
+            read_layers(text)
+        except ParameterError as error:
+            raise ParameterError(f"{name}: {error}") from None
+
+
 def _check_layers(*, layers: str, tool: str) -> None:
     if any(layer.kind == "run" for layer in read_layers(layers)) and tool != "python":
         raise ParameterError("a layer run needs a tool that runs programs: tool=python")
@@ -219,7 +228,7 @@ def _check_layers(*, layers: str, tool: str) -> None:
 def archon(
     problem: Problem,
     *,
-    layers: Parts = "generate 4, critique, rank 2, fuse 1",
+    layers: Annotated[str, are_layers, CommaList()] = "generate 4, critique, rank 2, fuse 1",
     models: Parts = "",
     tool: ToolName = "",
 ) -> Steps:

@@ -95,7 +95,8 @@ def read_step(text: str) -> PatternStep:
 
 
 def _check_tool(*, tool: str) -> None:
-    one_of(["", *TOOLS], tool=tool)
+    if tool:
+        one_of(TOOLS, tool=tool)
 
 
 @method(

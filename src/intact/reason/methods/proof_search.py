@@ -55,7 +55,8 @@ def read_perspectives(text: str) -> list[str]:
     return names
 
 
-def _are_perspectives(**values: str) -> None:
+def are_perspectives(**values: str) -> None:
+    """Raise ParameterError where a text names no perspectives (`read_perspectives`)."""
     for text in values.values():
         read_perspectives(text)
 
@@ -73,7 +74,7 @@ def proof_search(
     n: Count = 8,
     steps: Count = 32,
     tokens: Count = 64,
-    perspectives: Annotated[str, _are_perspectives, CommaList()] = "likely",
+    perspectives: Annotated[str, are_perspectives, CommaList()] = "likely",
     claimed: ProofSettings = DEFAULTS,
     suggest: str = SUGGEST,
 ) -> Steps:

@@ -40,12 +40,13 @@ def marker_pattern(markers: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE)
 
 
-def _name_words(**values: str) -> None:
+def are_words(**values: str) -> None:
+    """Raise ParameterError where a text names no words (`marker_pattern`)."""
     for text in values.values():
         marker_pattern(text)
 
 
-Markers: TypeAlias = Annotated[str, _name_words, CommaList()]
+Markers: TypeAlias = Annotated[str, are_words, CommaList()]
 
 
 @composed("start sample weigh vote", "measure")
