@@ -40,7 +40,16 @@ TESTS = ROOT / "tests"
 SHARED = ("src/intact/__init__.py", "tests/conftest.py", "tests/support")
 NATIVE = ("native", "cmake", "CMakeLists.txt")
 WASM = "native/wasm"  # not part of "native"
-KERNEL_TESTS = ("tests/native", "tests/numerics", "tests/executors", "tests/test_conformance.py")
+KERNEL_TESTS = (
+    "tests/native",
+    *sorted(
+        f"tests/numerics/{path.name}"
+        for path in (TESTS / "numerics").glob("test_*.py")
+        if b"mark.native" in path.read_bytes()
+    ),
+    "tests/executors",
+    "tests/test_conformance.py",
+)
 REFERENCE = ("src/intact/numerics", "src/intact/executors", "src/intact/conformance", "src/intact/weights")
 RECIPES = ("docs/adding.md", "docs/operation.md")
 JAVASCRIPT = tuple(f"scripts/{name}.py" for name in ("wasm", "js_conformance", "js_definitions"))

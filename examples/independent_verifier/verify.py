@@ -933,7 +933,8 @@ def m3id(n: int, c: Array, u: Array, decay: int, cap: int, alpha: int, certain: 
 def uscd(n: int, c: Array, u: Array, deviation: int, floor: int, weight: int, contrast: int) -> Array:
     w, other, V = weights_of(c), weights_of(u), len(c)
     M, squares = int(w.sum()), sum(int(x) ** 2 for x in w)
-    if (V * squares - M**2) * D**2 > (deviation**2 * V if deviation else 890_000**2) * V * M**2:
+    deviation = deviation or math.isqrt(890_000**2 // V)
+    if (V * squares - M**2) * D**2 > deviation**2 * V * V * M**2:
         return c
     d = 2**32 * w // M * weight - 2**32 * other // int(other.sum()) * contrast
     stay = (d > 0) & (w >= -(-floor * M // (V * D)))

@@ -1,5 +1,7 @@
 """Texts of several streams: what is drawn is the definition's, and pages are shared where streams agree."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -178,3 +180,20 @@ def test_samples_can_be_cancelled_and_the_model_closed(paths):
     stream.close()
     assert model.engine.held == 0
     model.close()
+
+
+@pytest.mark.parametrize("size", [400, 32_000, 49_152, 151_936])
+def test_uscd_contrasts_unsure_rows_alone_by_default_whatever_the_vocabulary(size):
+    """A fixed deviation of 0.005 contrasts every row from 40,000 tokens on, even a certain one."""
+    everything, shadow = Place(np.ones(size, bool), 0), np.zeros(size, np.int32)
+    shadow[1] = 1 << 16
+
+    def is_contrasted(share):
+        """If true, a row is contrasted whose likeliest token has this probability, and all others the rest."""
+        row = np.zeros(size, np.int32)
+        row[0] = round(65536 * math.log(share * (size - 1) / (1 - share)))
+        return not np.array_equal(chosen_mix("uscd").row([row, shadow], everything), row)
+
+    assert is_contrasted(0.5)
+    assert is_contrasted(0.88)
+    assert not is_contrasted(0.92)

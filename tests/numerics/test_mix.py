@@ -97,7 +97,7 @@ def test_m3id_is_its_formula(given_rows, drawn, decay, cap, alpha):
 
 @given(
     rows(2),
-    st.sampled_from([0, 50_000, 300_000, DECIMALS]) | st.integers(0, DECIMALS),
+    st.sampled_from([50_000, 300_000, DECIMALS]) | st.integers(0, DECIMALS),
     st.integers(0, 2 * DECIMALS) | st.integers(0, 10**9),
     st.integers(1, 2 * DECIMALS) | st.integers(1, 10**8),
     st.integers(0, 2 * DECIMALS) | st.integers(0, 10**8),
@@ -111,8 +111,7 @@ def test_uscd_is_its_formula(given_rows, deviation, floor, factor, contrast):
     score = [x * factor - y * contrast for x, y in shares]
     kept = [Fraction(x, mass) >= Fraction(floor, size * DECIMALS) and s > 0 for x, s in zip(p, score, strict=True)]
     expected = c
-    bound = Fraction(deviation, DECIMALS) ** 2 if deviation else Fraction(89, 100) ** 2 / size
-    if variance <= bound and any(k and m for k, m in zip(kept, may, strict=True)):
+    if variance <= Fraction(deviation, DECIMALS) ** 2 and any(k and m for k, m in zip(kept, may, strict=True)):
         logs = [((log2_fixed(max(s, 1)) + 128) >> 8) * LN2 for s in score]
         expected = [(log + (1 << 33)) >> 34 if k else LEFT_OUT for log, k in zip(logs, kept, strict=True)]
     options = {"deviation": deviation, "floor": floor, "weight": factor, "contrast": contrast}
@@ -146,23 +145,6 @@ def test_real_formulas_are_approached():
     near(found("uscd", deviation=1), distribution(np.where(kept, np.log(np.maximum(p - 0.7 * q, 1e-300)), -1e9)))
     assert p.std() > 0.005
     near(found("uscd", deviation=0.005), p)
-
-
-@pytest.mark.parametrize("size", [400, 32_000, 49_152, 151_936])
-def test_uscd_contrasts_unsure_rows_alone_by_default_whatever_the_vocabulary(size):
-    """A fixed deviation of 0.005 contrasts every row from 40,000 tokens on, even a certain one."""
-    everything, shadow = place([True] * size), np.zeros(size, np.int32)
-    shadow[1] = 1 << 16
-
-    def is_contrasted(share):
-        """If true, a row is contrasted whose likeliest token has this probability, and all others the rest."""
-        row = np.zeros(size, np.int32)
-        row[0] = round(65536 * math.log(share * (size - 1) / (1 - share)))
-        return not np.array_equal(chosen_mix("uscd").row([row, shadow], everything), row)
-
-    assert is_contrasted(0.5)
-    assert is_contrasted(0.88)
-    assert not is_contrasted(0.92)
 
 
 @given(st.lists(LOGIT, min_size=2, max_size=20), st.integers(1, 1000))

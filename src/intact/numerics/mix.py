@@ -19,8 +19,6 @@ Row = NDArray[np.int64]
 
 LEFT_OUT = -LIMIT
 """The logit of a token that a rule leaves out; its weight is 0 at every temperature."""
-SPREAD = 890_000
-"""Millionths of 1 / sqrt(V): the deviation above which `uscd` leaves a row as it is, by default."""
 _FLAT = 64 << 16
 """A gap from which on every weight is 0."""
 
@@ -74,14 +72,12 @@ def uscd(standard: Row, lame: Row, place: Place, *, deviation: int, floor: int, 
 
     p and q are the probabilities by the two rows, in Q32 rounded down. The row is the standard one alone where the
     standard deviation of p over the vocabulary exceeds `deviation`, or nothing would be left. Left out are tokens with
-    p < floor / V, and those whose difference is not positive. A deviation of 0 stands for 0.89 / sqrt(V): that of no
-    distribution exceeds 1 / sqrt(V), and the paper's 0.005 is of a vocabulary of 32,000.
+    p < floor / V, and those whose difference is not positive.
     """
     p, q = _weights(standard), _weights(lame)
     size, mass = len(p), int(p.sum())
     spread = (size * _sum_of_squares(p) - mass * mass) * DECIMALS**2
-    bound = deviation**2 * size if deviation else SPREAD**2
-    if spread > bound * size * mass**2:
+    if spread > (deviation * size * mass) ** 2:
         return standard
     difference = (p << 32) // mass * weight - (q << 32) // int(q.sum()) * contrast
     kept = (p >= -(-floor * mass // (size * DECIMALS))) & (difference > 0)

@@ -132,7 +132,7 @@ def _table_rows(path: Path, text: str, delimiter: str) -> list[Row]:
 
 
 def _parquet_rows(path: Path) -> list[Row]:
-    from pyarrow import ArrowException, BufferReader, parquet
+    from pyarrow import ArrowException, BufferReader, parquet  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -1,8 +1,21 @@
 """USCD, for code: where the model is unsure, minus what it writes without the examples of the task."""
 
+from math import isqrt
+from typing import Any, Final
+
 from intact.engine.mixes import Mix
 from intact.engine.sampling.definitions import Definition
 from intact.numerics import mix
+
+SPREAD: Final = 890_000
+"""Millionths of 1 / sqrt(V), the largest deviation that there is: where the paper's 0.005 lies for its V of 32,000."""
+
+
+def rule(standard: mix.Row, shadow: mix.Row, place: mix.Place, *, deviation: int, **others: Any) -> mix.Row:
+    """Return a row of logits as `intact.numerics.mix.uscd` does; a deviation of 0 stands for 0.89 / sqrt(V)."""
+    deviation = deviation or isqrt(SPREAD**2 // len(standard))
+    return mix.uscd(standard, shadow, place, deviation=deviation, **others)
+
 
 USCD = Mix(
     name="uscd",
@@ -22,6 +35,6 @@ USCD = Mix(
         "weight": Definition(kind="decimal", default=1, high=100, above=True, effect="the weight of p"),
         "contrast": Definition(kind="decimal", default=0.7, high=100, effect="the weight of the shadow's p"),
     },
-    rule=mix.uscd,
+    rule=rule,
     source="Wang et al. 2024, arXiv 2409.05923",
 )
