@@ -574,3 +574,8 @@ def test_the_page_of_a_composition_has_it_with_its_laws(name: str) -> None:
     page = (DOCS / "methods" / f"{name}.md").read_text("utf-8")
     assert f"**Composition.** `{COMPOSED[name].composition}`" in page
     assert all(f"`{law}`" in page for law in COMPOSED[name].laws)
+
+
+def test_a_method_without_a_number_of_texts_has_no_measure() -> None:
+    with pytest.raises(LawError, match="chain_of_thought has no parameter n, the number of its texts"):
+        method_measures(find("chain_of_thought"), {}, 2)
