@@ -202,7 +202,7 @@ def solve(
     mix: str | Mapping[str, Any] | None = None,
     shadow: str | None = None,
     system: str | None = None,
-    thinking: str | None = None,
+    thinking: str | int | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
     top_p: float | None = None,
@@ -246,9 +246,10 @@ def solve(
         What the mix reads in the place of each prompt's last message, if it takes a shadow.
     system : str, optional
         The system message before a question that is a text.
-    thinking : str, optional
+    thinking : str or int, optional
         "on", "off", or the most tokens of each text's thoughts: how models that run here think before they answer
-        (docs/reasoning.md, Thoughts). By default as their chat templates have it.
+        (docs/reasoning.md, Thoughts). By default as their chat templates have it. A method's own parameter of this name
+        is what is meant where it has one, as budget_forcing does.
     max_tokens, temperature, top_p, top_k, min_p, stop, stop_mean_below, stop_window, regex, grammar : optional
         Sampling, as in `Model.generate`; by default as the method prefers. A method's own parameter of such a name is
         what is meant where it has one.
@@ -291,13 +292,15 @@ def solve(
             names = [parameter.name for parameter in found.parameters] + [*numbers, *ends, *texts]
             raise ParameterError(unknown_name(f"{found.name} has no parameter {name!r:.60}", name, names, "it has"))
     parameters |= {name: sampling.pop(name) for name in own & sampling.keys()}
+    if "thinking" in own and thinking is not None:
+        parameters["thinking"], thinking = thinking, None
     check_method(found, parameters)
     found.check_sampling(sampling)
     if isinstance(question, Problem):
         check_reader(question.read)
     if system is not None and isinstance(question, Problem):
         raise ParameterError("system is for a question that is a text; a Problem has it in its prompt")
-    mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(thinking)
+    mixed, mode = TextMix.of(mix, shadow), None if thinking is None else ThinkingMode.parse(str(thinking))
     with opened(model, now=now, mix=mixed, thinking=mode) as backends:
         check_system(system, backends.values())
         if isinstance(question, str):

@@ -433,7 +433,7 @@ class Breaking(ScriptBackend):
 @pytest.mark.parametrize("name", sorted(all_methods().keys() - {"compute_optimal"}))
 def test_half_a_text_is_no_answer_and_nobody_goes_on_from_it(name: str) -> None:
     problem = Problem("p", "6 * 7?", lambda text: (re.findall(r"answer is (\d+)", text) or [None])[-1])
-    backends = {model: Breaking(lambda prompt, text, place: "") for model in ("toy", "large")}
+    backends = {model: Breaking(lambda prompt, text, place: "") for model in ("toy", "large", "nudger")}
     driver = Driver(backends, services=Services(lambda name: Fair()), sampling={"max_tokens": 5})
     values = {"statement": "Theorem t : 1 + 1 = 3."} if "tool proof" in find(name).uses else {}
     ((_, result),) = driver.solve([MethodJob(find(name), problem, values)])

@@ -178,7 +178,7 @@ def test_the_page_has_each_mix_with_its_parameters():
         count = mix.streams.count("partner")
         takes = "shadow" if not count else f"{count} partner{'s' * (count > 1)}"
         bounds = [
-            f"`{key}` {one.default:g} ({'above ' if one.above else ''}{one.low} to {one.high})"
+            f"`{key}` {one.usual or f'{one.default:g}'} ({'above ' if one.above else ''}{one.low} to {one.high})"
             for key, one in mix.parameters.items()
         ]
         expected.append(f"| `{name}` | {takes} | {', '.join(bounds)} | {mix.source} |")

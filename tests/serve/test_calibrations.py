@@ -84,11 +84,16 @@ def ask(server, content):
     return answer.json()
 
 
+def answered(place):
+    """Return the numbers of problems of which some text gives an answer."""
+    return [number for number, record in enumerate(read(place / "run.jsonl").records) if record.answer is not None]
+
+
 def test_an_answer_has_what_the_run_says_of_it(server, place, calibrating):
     records = read(place / "run.jsonl").records
     right = sum(record.correct for record in records)
     assert 10 < right < PROBLEMS
-    for number in range(3):
+    for number in answered(place)[:3]:
         found = ask(server, body(place, number))["intact"]
         assert (found["answer"], found["confidence"]) == (records[number].answer, records[number].confidence)
         said = found["calibrated"]
@@ -215,7 +220,8 @@ def test_methods_that_no_client_may_choose_and_other_back_ends_are_refused(place
 
 def test_the_command_takes_the_file_and_says_what_is_wrong_with_it(place):
     with command(place / "tiny.gguf", "--calibration", str(place / "run.jsonl")) as (url, process):
-        found = httpx.post(url + "/v1/chat/completions", json=body(place, 0), timeout=PATIENCE).json()
+        asked = body(place, answered(place)[0])
+        found = httpx.post(url + "/v1/chat/completions", json=asked, timeout=PATIENCE).json()
         assert found["intact"]["calibrated"]["problems"] == PROBLEMS
     assert "Traceback" not in process.log
     words = ["serve", f"tiny={place / 'tiny.gguf'}", "--port", "0", "--calibration", str(place / "data")]

@@ -75,7 +75,7 @@ class RequestQueue:
         """Delete a sequence from the part that has it; `running` may be ahead of it, or behind."""
         for part in (self.running, self.waiting):
             place = bisect_left(part, sequence.order, key=order)
-            if part[place : place + 1] == [sequence]:
+            if place < len(part) and part[place] is sequence:
                 del part[place]
 
 

@@ -15,7 +15,7 @@ from intact import strict_json
 from intact.catalogue.place import cache
 from intact.errors import FormatError, ParameterError
 from intact.files import expand_home, numbered_lines
-from intact.packages import check_installed
+from intact.packages import check_installed, missing
 
 Row = Mapping[str, Any]
 SAMPLES: Final = Path(__file__).with_name("samples")
@@ -79,7 +79,7 @@ def read_rows(path: Path) -> list[Row]:
     FormatError
         If it is damaged, naming the line.
     NotInstalledError
-        If it is in Parquet, and pyarrow is missing.
+        If it is in Parquet, and pyarrow is missing, which comes with datasets.
     """
     kind = _kind(path)
     if kind not in KINDS:
@@ -87,8 +87,8 @@ def read_rows(path: Path) -> list[Row]:
         raise ParameterError(f"{path} is of no kind that is read here; its name must end in one of {listed}")
     if not path.is_file():
         raise ParameterError(f"{path} is absent; expected {KINDS[kind]}")
-    if kind == ".parquet":
-        check_installed(f"{path}, a Parquet file,", "pyarrow")
+    if kind == ".parquet" and missing("pyarrow"):
+        check_installed(f"{path}, a Parquet file,", "datasets")
     for observe in observers:
         observe(path)
     if kind == ".parquet":
