@@ -305,3 +305,11 @@ def test_a_prover_says_what_is_wrong() -> None:
         use("prover", problem=THEORY, prover="vampire")
     limited = use("prover", problem=THEORY.format("barks"), steps=1)
     assert (limited.text.splitlines()[0], limited.settled) == ("GaveUp", True)
+
+
+def test_a_tool_without_a_use_is_none() -> None:
+    class Useless(MethodTool):
+        name = "useless"
+
+    with pytest.raises(TypeError, match="abstract"):
+        Useless()  # type: ignore[abstract]

@@ -64,6 +64,13 @@ def test_what_an_encoder_cannot_do_is_refused(url, path, body, words):
     assert words in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("dimensions", [0, 65])
+def test_more_dimensions_than_there_are_are_refused_by_their_field(url, dimensions):
+    body = {"model": "embedder", "input": TEXTS, "dimensions": dimensions}
+    answer = httpx.post(url + "/v1/embeddings", json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "dimensions"), answer.text
+
+
 def test_a_model_without_a_pooling_is_refused_without_advice_that_no_request_can_take(url, folders):
     answer = httpx.post(url + "/v1/embeddings", json={"model": "reranker", "input": TEXTS})
     wanted = "this model does not support embeddings: its files name no pooling"

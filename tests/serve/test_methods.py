@@ -11,8 +11,9 @@ import openai
 import pytest
 
 import intact
-from intact.reason import Extend, Steps, method
+from intact.reason import Extend, Steps, find, method
 from intact.reason.aggregate.votes import elect
+from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Problem, whole_text
 from intact.reason.services import MethodJob
@@ -22,7 +23,7 @@ from intact.serve.apis.openai import reasoning
 from intact.serve.app import create_app
 from intact.serve.errors import ApiError
 from intact.serve.models import Loading, Models
-from intact.serve.requests import ChatRequest
+from intact.serve.requests import ChatRequest, Extension
 from intact.serve.service import Service
 from intact.serve.settings import ServerSettings
 from intact.solving import as_problem, backend_of
@@ -341,3 +342,15 @@ def test_an_answer_that_the_server_cannot_read_is_no_fault_of_the_request(monkey
     with pytest.raises(ApiError, match="is no number, and reading it needs math-verify") as caught:
         reasoning._checked(result)
     assert (caught.value.status, caught.value.code) == (501, "unavailable")
+
+
+@pytest.mark.parametrize(("name", "parameters", "texts"), [
+    ("chain_of_thought", {}, 1),
+    ("self_consistency", {}, 16),
+    ("self_consistency", {"n": 3}, 3),
+    ("self_consistency", {"n": 1000}, 64),
+])  # fmt: skip
+def test_the_texts_that_a_method_writes_side_by_side_are_foreseen(name, parameters, texts):
+    problem = Problem("p", QUESTION)
+    wanted = reasoning.MethodRequest(find(name), parameters, Budget(), problem, {}, Extension())
+    assert wanted.texts == texts

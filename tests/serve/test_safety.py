@@ -1,6 +1,7 @@
 """Who is let in, and what happens to what is malformed, too long, too slow, or hostile."""
 
 import asyncio
+import hashlib
 import json
 import re
 import resource
@@ -14,8 +15,10 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from starlette.datastructures import Headers
 
 from intact.errors import ParameterError
+from intact.serve.middleware import SecurityMiddleware
 from intact.serve.settings import ServerSettings, is_loopback, read_keys
 from support.bombs import BOMBS, contained
 from support.patience import PATIENCE
@@ -534,3 +537,10 @@ def test_two_models_of_one_name_are_refused():
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     assert "NAME=b/m.gguf" in done.stderr
+
+
+def test_a_client_is_called_by_eight_digits_of_its_key_s_digest():
+    digest = hashlib.sha256(KEY.encode()).digest()
+    guard = SecurityMiddleware(None, ServerSettings(keys=(KEY,)), {})
+    scope = {"type": "http", "path": "/v1/models", "client": ("127.0.0.1", 1), "headers": []}
+    assert guard._client(scope, Headers({"x-api-key": KEY})) == f"key-{digest.hex()[:8]}"
