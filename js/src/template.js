@@ -3,7 +3,7 @@
 // (filters, calls, assignments), or has macros, is refused: that nobody takes a difference between two engines for a
 // lie of a receipt's maker.
 
-import { markControlTexts } from "./control-texts.js";
+import { markControlTexts } from "./controls.js";
 import { InputError } from "./sources.js";
 import { parseStrict } from "./strict.js";
 
