@@ -10,6 +10,8 @@ import pytest
 import intact
 from intact.receipts import canonical
 from intact.run_receipts.document import RunReceipt
+from intact.run_receipts.entries import TextEntry
+from intact.serve.apis.receipts import _expected
 from intact.serve.errors import ApiError
 from intact.serve.service import VERIFICATIONS, ReceiptStore
 from support.patience import PATIENCE
@@ -131,9 +133,11 @@ def test_a_run_is_charged_for_all_that_the_model_is_given_to_verify_it(server, c
     whole = client.chat.completions.create(**ASKED | {"n": 1}, extra_body={"intact": own})
     document = whole.choices[0].receipt
     run = RunReceipt.parse(canonical.encode(document))
+    cost, texts = run.result.cost, sum(isinstance(entry, TextEntry) for entry in run.entries)
+    assert _expected(run, 1 << 30) == (run.count + cost.prefill, texts)
+    assert _expected(run, 1) == (run.count + 1, texts)
     verdict, tokens = charged(document)
     assert (verdict["outcome"], verdict["given"]) == ("true", tokens)
-    cost = run.result.cost
     assert tokens == cost.prefill + run.count if name == "best_of_n" else tokens > cost.prefill + run.count
     costly = replace(run.result, cost=cost._replace(prefill=1 << 52))
     verdict, tokens = charged(RunReceipt.make(run.header, run.entries, costly).to_document())
