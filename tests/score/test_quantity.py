@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from intact.score import answers
+from intact.score import answers, code
 from intact.score.latex import plain
 from intact.score.quantity import LONGEST, last_value, stated_value
 
@@ -102,3 +102,11 @@ def test_notes_in_brackets_are_no_part_of_an_answer(said, answer):
     assert answers.read_answer(f"So the answer is {said}") == answer
     assert answers.number(f"So the answer is {said}") == answer
     assert answers.expression(f"\\boxed{{{said.rstrip('.')}}}") == answer
+
+
+@pytest.mark.parametrize("text", ["-" * 100_000 + "1", "the answer is " + "|" * 50_000 + "7", "9" * 200_000])
+def test_hostile_texts_are_read_in_time_that_grows_with_them(text: str) -> None:
+    """Patterns and walks that begin anew at each place take minutes for these, which are read at once."""
+    for read in (answers.number, answers.expression):
+        assert read(text) is None or len(str(read(text))) <= len(text)
+    assert code.extract(text, "f") is None

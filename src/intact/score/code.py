@@ -24,7 +24,7 @@ net: ten million steps take one to five on a processor of today.
 """
 
 _FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d+[.)])[ \t]+)?)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)")
-_FENCE_AFTER_WORDS = re.compile(r"[^`]*[^`\s][^`]*(?P<fence>`{3,})[ \t]*(?P<info>[\w+.-]*)[ \t]*")
+_FENCE_AFTER_WORDS = re.compile(r"\s*+[^`\s][^`]*+(?P<fence>`{3,}+)[ \t]*+(?P<info>[\w+.-]*+)[ \t]*+")
 _FENCE_AFTER_CODE = re.compile(r"(?P<code>.*[^`\s])[ \t]*`{3,}[ \t]*")
 _NEXT = re.compile(r"^(?=[^\s#)\]}'\"])", re.MULTILINE)
 _TRIALS: Final = 200

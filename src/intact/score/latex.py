@@ -40,7 +40,7 @@ _NAME = re.compile(
 _RELATIONS: Final = ("=", r"\in", "<", ">", r"\leq", r"\geq", r"\neq", r"\approx", r"\equiv", r"\sim")
 _JOINING: Final = re.compile(r"\s*(?:,\s*)?(?:and|or)\s*")
 _CURRENCIES: Final = ("USD", "EUR", "GBP", "Rs", "US")
-_COMMAND: Final = re.compile(r"\\[a-zA-Z]+$")
+_COMMAND: Final = re.compile(r"\\[a-zA-Z]+")
 _ALNUM: Final = re.compile(r"[^\W_]{2}")
 _UNIT_NAMES = """
     percent percentage pct degree degrees deg radians dollars dollar cents cent euros pounds rupees unit units square
@@ -160,15 +160,22 @@ def _written(nodes: Sequence[Node], spaces: bool = False) -> str:
         elif is_space(node):
             space = True
             continue
-        if part and ((_COMMAND.search(text) and part[0].isalpha()) or (space and _parted(text, part, spaces))):
+        if part and ((part[0].isalpha() and _ends_with_command(text)) or (space and _parted(text, part, spaces))):
             text += " "
         text, space = text + part, space and not part
     return text
 
 
+def _ends_with_command(text: str) -> bool:
+    at = text.rfind("\\")
+    return at >= 0 and _COMMAND.fullmatch(text, at) is not None
+
+
 def _parted(before: str, after: str, spaces: bool) -> bool:
     """Return whether white space stays: between letters or digits, and behind a comma between digits."""
-    if _ALNUM.fullmatch(before[-1:] + after[0]) or (re.search(r"\d,$", before) and re.match(r"\d{3}(?!\d)", after)):
+    if _ALNUM.fullmatch(before[-1:] + after[0]) or (
+        re.fullmatch(r"\d,", before[-2:]) and re.match(r"\d{3}(?!\d)", after)
+    ):
         return True
     return spaces and bool(before) and before[-1] not in "([{" and after[0] not in ")]},"
 
@@ -180,11 +187,11 @@ def _first_sign(nodes: Sequence[Node]) -> str:
 
 def _closes_matrix(nodes: Sequence[Node], place: int) -> bool:
     """Return whether a bracket is that of a matrix, which has none of itself."""
-    before = [i for i in range(place) if not is_space(nodes[i])]
-    table = nodes[before[-1]] if before else ""
+    before = (nodes[i] for i in range(place - 1, -1, -1) if not is_space(nodes[i]))
+    table = next(before, "")
     if not isinstance(table, Rows) or MATRICES.get(table.name) != "":
         return False
-    opening = nodes[before[-2]] if len(before) > 1 else ""
+    opening = next(before, "")
     return isinstance(opening, str) and f"{opening}{nodes[place]}" in ("()", "[]", "||")
 
 

@@ -22,7 +22,7 @@ CLAUSE: Final = re.compile(
     re.IGNORECASE,
 )
 """The beginning of a clause that says more about an answer."""
-RELATION: Final = re.compile(r"(?<![<>!:=])=+(?![<>])|≈|[-=]+>|→|⇒")
+RELATION: Final = re.compile(r"(?<![<>!:=])=+(?![<>])|≈|[-=]{1,8}>|→|⇒")
 """Signs between the sides of an equation."""
 FILLER: Final = re.compile(
     r"^\s*(?:(?:about|approximately|around|exactly|just|nearly|only|roughly|simply|a total of)\s+)+", re.IGNORECASE
