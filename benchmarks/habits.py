@@ -94,7 +94,7 @@ def draw() -> Iterator[tuple[str, str, str]]:
 
 
 class HabitScore(NamedTuple):
-    """How the phrases of a habit fare on labelled lines.
+    """The hits and misses of a habit's phrases on labelled lines.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ def backend_of(
     mix : TextMix, optional
         The mix that texts of a model that runs here are drawn from.
     thinking : ThinkingMode, optional
-        How a model that runs here thinks before it answers.
+        Whether a model that runs here thinks before it answers, and for how long.
 
     Raises
     ------

@@ -120,7 +120,7 @@ class ModelOptions(LoadOptions):
         from intact.solving import is_address, opened
 
         arguments, models = self.loading | loading, {}
-        thinking = None if prompts is None else prompts.mode
+        thinking = None if prompts is None else prompts.mode()
         mix = None if mixes is None else mixes.text_mix
         for i, (name, one) in enumerate(named.items()):
             own: dict[str, Any] = {} if i else self.first
@@ -142,13 +142,14 @@ class PromptOptions:
     system: TaskSystemOption = None
     thinking: ThinkingOption = None
 
-    def check(self) -> None:
-        """Raise ParameterError if an option makes no sense."""
-        self.mode  # noqa: B018 reading it validates
-
-    @property
     def mode(self) -> ThinkingMode | None:
-        """The setting of models' thinking; None if it is not given."""
+        """Return the setting of models' thinking; None if it is not given.
+
+        Raises
+        ------
+        ParameterError
+            If it makes no sense.
+        """
         if self.thinking is None:
             return None
         from intact.reason.thinking import ThinkingMode

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
 from threading import Event, Lock
@@ -16,17 +15,14 @@ from intact.engine.completion import Completion, Job
 from intact.engine.request import Mixing
 from intact.engine.sampling import constraints
 from intact.errors import ParameterError, ReceiptError
-from intact.library import Model
 from intact.reason.backends.base import Backend, Generation
 from intact.reason.backends.native import NativeBackend, Watcher
-from intact.reason.backends.text_mix import TextMix
 from intact.reason.budget import Budget
 from intact.reason.driver import Driver
 from intact.reason.problem import Result, path
 from intact.reason.requests import RunProgram
 from intact.reason.scorer import Scorer
 from intact.reason.services import MethodJob, Root, read_text
-from intact.reason.thinking import ThinkingMode
 from intact.reason.tool import MethodTool, ToolResult, ToolUse
 from intact.receipts.document import Header, Output
 from intact.receipts.identity import digests_of, numerics_of
@@ -43,7 +39,6 @@ from intact.run_receipts.prompts import needed_prompt
 from intact.run_receipts.sealed import SealedServices, entries_of, outcome_of, require_own_method, source
 from intact.run_receipts.values import unbounded, unwritten
 from intact.score.judging import noting
-from intact.text.template import DEFAULT_NOW
 from intact.tools.sandbox import Outcome
 
 
@@ -60,23 +55,12 @@ class TextRecorder(ChainRecorder):
 
 
 class RecordingBackend(NativeBackend):
-    """Our engine, which keeps an entry for each text.
+    """Our engine, which keeps an entry for each text."""
 
-    Attributes
-    ----------
-    entries : dict of Generation to TextEntry
-        Of texts that have ended, until somebody takes them.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        now: datetime = DEFAULT_NOW,
-        mix: TextMix | None = None,
-        thinking: ThinkingMode | None = None,
-    ) -> None:
-        super().__init__(model, now, mix, thinking)
-        self.entries: dict[Generation, TextEntry] = {}
+    @cached_property
+    def entries(self) -> dict[Generation, TextEntry]:
+        """The entries of texts that have ended, until somebody takes them."""
+        return {}
 
     @cached_property
     def run_mix(self) -> RunMix | None:

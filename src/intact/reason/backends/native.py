@@ -50,7 +50,7 @@ class TokenizerBackend:
     now : datetime
         The time given to a chat template that needs it.
     thinking : ThinkingMode, optional
-        How the model thinks before it answers; by default as its chat template has it.
+        Whether the model thinks before it answers, and for how long; by default as its chat template has it.
 
     Raises
     ------
@@ -69,6 +69,7 @@ class TokenizerBackend:
         self._encoded: dict[Prompt | tuple[str, bool], tuple[int, ...]] = {}
         self._words: dict[int, str] = {}
         self._marks: dict[Prompt, str] = {}
+        self._digests: dict[Prompt, str] = {}
 
     @cached_property
     def vocabulary(self) -> str:
@@ -110,9 +111,13 @@ class TokenizerBackend:
 
     def prompt_digest(self, prompt: Prompt) -> str:
         """Return the digest of a prompt's tokens where its messages alone do not tell them; else nothing."""
-        if isinstance(prompt, str) or not (self.needs_time or self._variables or self.spells_control_tokens(prompt)):
+        if isinstance(prompt, str):
             return ""
-        return hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest()
+        if prompt not in self._digests:  # all samples of a prompt ask for it
+            is_needed = self.needs_time or self._variables or self.spells_control_tokens(prompt)
+            digest = hashlib.sha256(repr(self._tokens(prompt)).encode()).hexdigest() if is_needed else ""
+            self._digests[prompt] = digest
+        return self._digests[prompt]
 
     def thinking_mark(self, prompt: Prompt) -> str:
         """Return the mark that a prompt begins a text's thoughts with (`intact.text.thinking.prompt_mark`)."""
@@ -261,7 +266,7 @@ class NativeBackend(TokenizerBackend):
     mix : TextMix, optional
         The mix that texts are drawn from; by default the model's own distribution.
     thinking : ThinkingMode, optional
-        How the model thinks before it answers; by default as its chat template has it.
+        Whether the model thinks before it answers, and for how long; by default as its chat template has it.
 
     Attributes
     ----------
