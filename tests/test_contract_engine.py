@@ -274,15 +274,15 @@ def rows(seed):
 
 
 @cache
-def dealt():
+def dealt(tiers=TIERS):
     """Settings in which each pair meets, dealt out to the models.
 
-    All pairs but those with two threads, which rows of few steps have: waiting for each other they take ten times the
-    processor time on a busy machine.
+    All pairs but those with two threads, which one row of each drafter has, that of the fewest steps: waiting for each
+    other they take ten times the processor time on a busy machine.
     """
-    few = all_pairs(FACTORS | {"threads": (1,)}, 0, tries=150)
-    last = {row["drafter"]: i for i, row in enumerate(few) if not row["company"] and row["chunk"] > 7}
-    few = [row | {"threads": 2 if last[row["drafter"]] == i else 1} for i, row in enumerate(few)]
+    few = all_pairs(FACTORS | {"tier": tiers, "threads": (1,)}, 0, tries=150)
+    fewest = {row["drafter"]: row for row in sorted(few, key=lambda row: (-row["company"], row["chunk"]))}
+    few = [row | {"threads": 2 if row is fewest[row["drafter"]] else 1} for row in few]
     return {model: few[i :: len(MODELS)] for i, model in enumerate(MODELS)}
 
 
@@ -307,11 +307,15 @@ def assert_all_pairs(settings, factors):
         assert {(row[a], row[b]) for row in settings} == set(product(factors[a], factors[b]))
 
 
-def test_all_pairs_are_dealt_out():
-    rows = [row for share in dealt().values() for row in share]
-    assert_all_pairs(rows, {name: values for name, values in FACTORS.items() if name != "threads"})
+@pytest.mark.parametrize("held", range(1, 7))
+def test_all_pairs_are_dealt_out(held):
+    """However many tiers a machine holds."""
+    tiers = ("scalar", *(f"tier{i}" for i in range(1, held)))
+    shares = dealt(tiers)
+    rows = [row for share in shares.values() for row in share]
+    assert_all_pairs(rows, {name: values for name, values in (FACTORS | {"tier": tiers}).items() if name != "threads"})
     assert {row["threads"] for row in rows} == set(FACTORS["threads"])
-    assert min(map(len, dealt().values())) > 0
+    assert min(map(len, shares.values())) > 0
 
 
 @pytest.mark.slow
