@@ -49,7 +49,7 @@ def definitions() -> dict[str, Any]:
         "pretokenizers": {name: kind._asdict() for name, kind in KINDS.items()},
         "profiles": {
             "plain": list(PROFILES),
-            "sparse": [name for name, scheme in SCHEMES.items() if not scheme.wide],
+            "sparse": [name for name, scheme in SCHEMES.items() if scheme.takes_sparsity],
             "rules": list(RULES),
             "codecs": list(CODECS),
         },

@@ -492,6 +492,8 @@ def test_an_impossible_text_to_score_is_named(model, method, tokens, message):
     ("options", "message"),
     [
         ({"profile": "int3"}, "profile must be one of int8, int8_row, .* fp32, .* got 'int3'"),
+        ({"profile": "llm_int8+wina50"}, "profile: sparse inputs go with int8, int8_row, .*got 'llm_int8.wina50'"),
+        ({"profile": "llm_int8", "weights_memory": "1GB"}, "weights_memory is not for the profile llm_int8"),
         ({"bits": 5}, "bits must be 8 or 4, got 5"),
         ({"page_size": 24}, r"page_size must be an integer from 16 to 65536 and a multiple of 16, got 24"),
         ({"page_size": 0}, "page_size must be .* got 0"),

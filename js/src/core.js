@@ -55,6 +55,7 @@ const OP_FIELDS = Object.entries({
   b_bias: -1,
   c_bias: -1,
   slowest: 0,
+  outliers: 0,
 });
 
 /** An instance of the module. */

@@ -550,6 +550,7 @@ export default {
       "mxfp8",
       "mxfp8e5m2",
       "int8_static",
+      "llm_int8",
       "fp32"
     ],
     "sparse": [
@@ -594,7 +595,7 @@ export default {
   "contract": {
     "operations": "29f28e246cf81f19407c51ff4f02c80620ebb07e01234eca73df5c0ed4551974",
     "layouts": "7fccbf351f8be9b96fd5611036cf7a1232fb495b776e4314c0df8d1b526e3bac",
-    "profiles": "e770f59ab6365a52d8902ab634c766d03ed44d3e2fa532f6da3249acfd7b170c"
+    "profiles": "bbca7cf9013134be433a21b982e32117aa8d87703ad1417bf8490a4fbdc7da1b"
   },
   "refused": {
     "expert_count": [

@@ -349,6 +349,7 @@ void bind_model(nb::module_& m) {
         .def_rw("keep", &Op::keep)
         .def_rw("norms", &Op::norms)
         .def_rw("random", &Op::random)
+        .def_rw("outliers", &Op::outliers)
         .def_rw("positions", &Op::positions)
         .def_rw("first", &Op::first)
         .def_rw("separator", &Op::separator)

@@ -65,9 +65,10 @@ struct Output {
 
 // The grid and the scales of rows that enter products (numerics/activations.py).
 struct Scheme {
-    std::int32_t largest;     // code
-    int step_bits, mantissa;  // a code is 2^step_bits times a level, a level has so many significant bits
-    bool power, whole_row;    // scales are powers of two; one scale for a row
+    std::int32_t largest;       // code
+    int step_bits, mantissa;    // a code is 2^step_bits times a level, a level has so many significant bits
+    bool power, whole_row;      // scales are powers of two; one scale for a row
+    std::int64_t outliers = 0;  // blocks of outliers, in which a row ends three times: last what the first codes leave
 };
 
 // Which inputs of a product stay (numerics/sparsity.py).

@@ -176,24 +176,28 @@ void quantize_to(const std::int64_t* x, std::int64_t n, int fraction, const Sche
     a.exponent[row] = e - fraction;
     std::int8_t* codes = a.codes + row * a.stride;
     std::int32_t* scale = a.scale + row * a.blocks;
-    std::int32_t top = 0;
+    const std::int64_t shared = scheme.whole_row ? a.blocks - 3 * scheme.outliers : 0,
+                       rest = a.blocks - scheme.outliers;
+    const auto value = [&](std::int64_t i) -> std::int64_t {
+        if (i >= n) return 0;
+        const std::int64_t u = shift_either(x[i], e), coded = i - 64 * scheme.outliers;  // its place among the first
+        return i < 32 * rest ? u : u - std::int64_t{codes[coded]} * scale[coded / 32];
+    };
+    const auto largest = [&](std::int64_t begin, std::int64_t end) {
+        std::int64_t top = 0;
+        for (std::int64_t i = begin; i < end; i++) top = larger(top, larger(value(i), -value(i)));
+        return static_cast<std::int32_t>(top);
+    };
+    const std::int32_t top = largest(0, 32 * shared);
     for (std::int64_t b = 0; b < a.blocks; b++) {
-        scale[b] = 0;  // first the block's largest
-        for (std::int64_t i = 32 * b; i < smaller<std::int64_t>(32 * b + 32, n); i++) {
-            const std::int64_t u = shift_either(x[i], e);
-            scale[b] = larger(scale[b], static_cast<std::int32_t>(larger(u, -u)));
-        }
-        top = larger(top, scale[b]);
-    }
-    for (std::int64_t b = 0; b < a.blocks; b++) {
-        const std::int32_t high = scheme.whole_row ? top : scale[b];
+        const std::int32_t high = b < shared ? top : largest(32 * b, 32 * b + 32);
         std::int32_t s = larger((high + scheme.largest - 1) / scheme.largest, 1);
         const int power = bit_length(s - 1);
         if (scheme.power) s = 1 << power;
         const std::int64_t reciprocal = ((1 << 24) + (s >> 1)) / s;
         scale[b] = s;
         for (std::int64_t i = 32 * b; i < 32 * b + 32; i++) {
-            const std::int64_t u = i < n ? shift_either(x[i], e) : 0;
+            const std::int64_t u = value(i);
             std::int64_t level;
             if (scheme.power) {
                 level = nearest_level(larger(u, -u), power + scheme.step_bits, scheme.mantissa);

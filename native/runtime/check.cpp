@@ -261,6 +261,13 @@ void check(const Model& model, const Op& op) {
         if (!fits || model.scheme)
             throw std::invalid_argument("a product's rows have a fixed scale from 1 to 8191, and no other scheme");
     }
+    if (op.outliers) {
+        const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
+        const bool alone = model.scheme && model.scheme->whole_row && op.kind == Op::kLinear && !op.keep;
+        if (!alone || op.outliers < 0 || op.outliers > width || width % 32 || 96 * op.outliers >= width)
+            throw std::invalid_argument(
+                "outliers are whole blocks, thrice at the end of all rows of a product that have one scale");
+    }
     if (op.keep) {
         const std::int64_t width = model.buffers[static_cast<std::size_t>(op.source)].width;
         if (op.kind != Op::kLinear || op.keep < 1 || op.keep > width)

@@ -116,6 +116,7 @@ struct Op {
     std::int64_t keep = 0;              // linear: inputs of a row that stay, 0 for all
     std::vector<std::int32_t> norms;    // linear: of the columns, where they weight the choice
     bool random = false;                // linear: that choice is random
+    std::int64_t outliers = 0;          // linear: blocks of outliers, in which its rows end three times; 0: none
     int positions = -1;                 // embed: a weight with a row for each position, which is added; or -1
     std::int64_t first = 0;             // embed: its row of position 0; multiply: the source's first column
     std::int32_t separator = -1;        // embed: rows behind the first such token get `second_bias` in place of `bias`

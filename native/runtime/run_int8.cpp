@@ -232,7 +232,13 @@ struct Int8Run : Run {
         if (op.kind == Op::kLinear && op.scale.mantissa)
             quantize_fixed(x, spec(op.source).width, fraction, {op.scale.mantissa, op.scale.exponent}, a, k);
         else
-            m_.kernel->quantize_to(x, spec(op.source).width, fraction, *m_.scheme, a, k);
+            m_.kernel->quantize_to(x, spec(op.source).width, fraction, scheme_of(op), a, k);
+    }
+
+    Scheme scheme_of(const Op& op) const {
+        Scheme scheme = *m_.scheme;
+        scheme.outliers = op.outliers;
+        return scheme;
     }
 
     // Row m of what enters a product, after the norm that belongs to it, and its fraction.

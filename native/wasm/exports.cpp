@@ -79,7 +79,7 @@ struct GivenOp {
     std::int64_t source, second, third, target, weight, heads, kv_heads, layer, width, window, accumulate, centered,
         bias, interleaved, gate, mantissa, exponent, cap_slope, cap_limit, multiplier, used, weights, factor, keep,
         random, groups, groups_used, states, taps, scan_bias, step_bias, rate, skip, delta, tiled, causal, positions,
-        first, separator, second_bias, fourth, added, selective, angles, b_bias, c_bias, slowest;
+        first, separator, second_bias, fourth, added, selective, angles, b_bias, c_bias, slowest, outliers;
 };
 struct GivenTarget {
     std::int32_t buffer, weight, bias, accumulate;
@@ -218,6 +218,7 @@ void intact_op(Model* model, const char* kind, const GivenOp* given, const Given
            "no such gate or weights of experts");
     Op op{};
     op.kind = found->second;
+    op.outliers = g.outliers;
     op.source = static_cast<int>(g.source);
     op.second = static_cast<int>(g.second);
     op.third = static_cast<int>(g.third);

@@ -1,5 +1,6 @@
 """Weights with an index of their inputs: a gather stands before their product, and every executor agrees."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from intact.executors.reference import ReferenceExecutor
 from intact.formats import Tensor, open_checkpoint
 from intact.models import Program, build_program
 from intact.models.gathers import add_gathers
-from intact.models.program import Gather, Linear
+from intact.models.program import Buffer, Gather, Linear
 from intact.numerics.dequantize import dequantize
 from intact.numerics.gather import gather
 from intact.numerics.integers import INTEGER, to_bytes
@@ -82,6 +83,47 @@ def test_no_setting_changes_a_bit(base: Program, tier: str, threads: int) -> Non
     assert not np.array_equal(expected, run(NativeExecutor(base)))
     for cuts in ((), (1, 2, 15)):
         assert np.array_equal(run(NativeExecutor(program, tier=tier, threads=threads), cuts), expected)
+
+
+def with_two_digits(program: Program) -> dict[str, BlockWeight]:
+    """Weights of some inputs in two digits apart, as the quantiser `llm_int8` stores them."""
+    found = {}
+    for name in program.tensors:
+        if name.endswith(PARTS):
+            matrix = floats(program, name)
+            count = matrix.shape[1]
+            chosen = np.random.default_rng(count).permutation(count)[:9]
+            own, apart = np.arange(-(-count // 32) * 32), np.pad(chosen, (0, 23), constant_values=-1)
+            own[count:] = own[chosen] = -1
+            index = np.concatenate([own, apart, apart]).astype(np.int32)
+            found[name] = from_floats(np.ascontiguousarray(matrix[:, index]), 8)._replace(
+                inputs=InputIndex(index, count)
+            )
+    return found
+
+
+@pytest.mark.parametrize(("tier", "threads"), tiers_with(1, 2, 3))
+def test_no_setting_changes_a_bit_of_outliers_in_16_bits(base: Program, tier: str, threads: int) -> None:
+    program = replaced(base, with_two_digits(base))
+    expected = run(ReferenceExecutor(program, 8, 32, "llm_int8"))
+    for cuts in ((), (1, 2, 15)):
+        assert np.array_equal(run(NativeExecutor(program, "llm_int8", threads, tier), cuts), expected)
+    assert not np.array_equal(run(NativeExecutor(program, "int8_row", threads, tier)), expected)
+    without = run(NativeExecutor(base, "llm_int8", threads, tier))
+    assert np.array_equal(without, run(NativeExecutor(base, "int8_row", threads, tier)))
+
+
+def test_outliers_beyond_the_columns_of_a_product_are_refused() -> None:
+    own, apart = np.full(32768 - 64, -1), np.arange(32)
+    index = np.concatenate([own, apart, apart]).astype(np.int32)
+    case = next(case for case in cases() if case.name == "gather normed")
+    weight = from_floats(np.ones((37, len(index)), np.float32), 8)._replace(inputs=InputIndex(index, 96))
+    tensor = Tensor("w", INTEGER, (37, len(index)), to_bytes(weight))
+    buffers = case.program.buffers | {"picked": Buffer(len(index))}
+    program = replace(case.program, tensors=case.program.tensors | {"w": tensor}, buffers=buffers)
+    NativeExecutor(program, "int8_row")
+    with pytest.raises(ModelError, match="32800 columns with outliers in 16 bits: a product has at most 32768"):
+        NativeExecutor(program, "llm_int8")
 
 
 def test_sequences_beside_each_other_change_no_bit(base: Program) -> None:

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from intact.errors import ParameterError
-from intact.numerics.weights import centred, model_values
+from intact.numerics.activations import SCHEMES, quantize
+from intact.numerics.gather import gather
+from intact.numerics.matmul import matmul
+from intact.numerics.outliers import outlier_blocks, with_rest
+from intact.numerics.weights import BlockWeight, centred, model_values
 from intact.quantizers import QUANTIZERS, InputStatistics, QuantizedMatrix, parse_spec, parse_target
 from intact.quantizers.fairy2i import phases, real_form, widely_linear
 from intact.quantizers.fixed import fix_rows
@@ -159,6 +163,35 @@ def test_outliers_are_wide_and_the_rest_as_without_them() -> None:
     assert np.all(np.abs(got - matrix)[:, rest] <= most / 127 * 0.55 + floor)
     sizes = np.abs(centred(weight)[:, 128:]).max()
     assert sizes <= 64
+
+
+def product(x: np.ndarray, weight: BlockWeight, scheme: str) -> np.ndarray:
+    """A product as a program has it, in a scheme of activations: inputs gathered, quantised and multiplied."""
+    index = None if weight.inputs is None else weight.inputs.index
+    blocks = 0 if index is None or not SCHEMES[scheme].outliers else outlier_blocks(index)
+    weight = with_rest(weight, blocks) if blocks else weight
+    rows = np.rint(x * (1 << 20)).astype(np.int64)
+    rows = rows if weight.inputs is None else gather(rows, weight.inputs.index)
+    return np.ldexp(matmul(quantize(rows, 20, SCHEMES[scheme], blocks), weight, 20).astype(float), -20)
+
+
+def test_outliers_cost_other_inputs_no_precision() -> None:
+    """The paper's case: a few inputs are 60 times as large as the others (arXiv 2208.07339, section 4)."""
+    draw = np.random.default_rng(3)
+    matrix = draw.standard_normal((24, 256)).astype(np.float32)
+    x = draw.standard_normal((40, 256))
+    x[:, [3, 80, 200]] *= 60
+    weight = quantized("llm_int8:int8s-row@largest", matrix, statistics(np.abs(x).max(axis=0))).weight
+    plain = quantized("int8s-row@largest", matrix).weight
+    exact = x @ matrix.T.astype(float)
+    error = {
+        (name, scheme): relative(product(x, one, scheme), exact)
+        for name, one in (("apart", weight), ("plain", plain))
+        for scheme in ("int8_row", "llm_int8")
+    }
+    assert error["plain", "llm_int8"] == error["plain", "int8_row"]
+    assert error["apart", "llm_int8"] < error["apart", "int8_row"] / 10
+    assert error["apart", "llm_int8"] < error["plain", "int8_row"] / 10
 
 
 def test_without_outliers_it_is_rounding() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from intact.conformance.kernels import Kernels, layout_results, results
-from intact.conformance.synthetic import PAGE, Case, cases, random_bytes, with_largest_inputs
+from intact.conformance.synthetic import PAGE, Case, cases, outlier_cases, random_bytes, with_largest_inputs
 from intact.engine.engine import Engine
 from intact.engine.model import prompt_id
 from intact.engine.request import Event, GenerateRequest
@@ -29,6 +29,7 @@ SAMPLED, SEED = make_sampling(0.8, top_p=0.95), 7
 PROFILED = (
     "int8_row", "int4", "mxint8", "mxfp4", "mxfp6", "mxfp8", "int8+wina50", "int8+teal50", "int8+random50",
     "mxfp4+wina25", "mxfp8e5m2", "int8_static", "int8_static+wina50", "int8+kv-int8", "int8+kv-int84", "int8+kv-int4",
+    "llm_int8",
 )  # fmt: skip
 """Integer profiles of the profiles digest, in its order; `int8` is that of all other digests."""
 PROFILED_CASES = (
@@ -124,9 +125,11 @@ def profiled_cases(profile: str, found: Sequence[Case]) -> list[Case]:
     """Return those of the programs that are run in a profile.
 
     Where its scales are static, their products have such scales; with a codec they are those that attend, but for
-    encoders, which came later (`tests/test_contract_encoders.py` has them).
+    encoders, which came later (`tests/test_contract_encoders.py` has them). Outliers in 16 bits have their own.
     """
     parts = parse_profile(profile)
+    if parts.scheme.outliers:
+        return list(outlier_cases())
     if (codec := parts.codec) is not None:
         attending = (case for case in found if any(isinstance(op, Attend) and op.causal for op in case.program.ops))
         return [case for case in attending if codec.holds(case.program.head_width)]

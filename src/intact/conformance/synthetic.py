@@ -461,6 +461,28 @@ def _gathers() -> Iterator[Case]:
         yield b.case([ALL_TOKENS])
 
 
+def outlier_cases() -> Iterator[Case]:
+    """Yield products whose weights have two digits of outliers apart, as the quantiser `llm_int8` stores them."""
+    for source, wide in (("normed", False), ("x", True)):
+        name = f"outliers {source}"
+        b = _Builder(name)
+        b.embed(96, low=-15)
+        b.ops.append(Norm("x", b.buffer("normed", 96), b.vector("gain", 96, 1.0, 0.5), 1e-5))
+        apart = np.full(64, -1)
+        apart[:40] = random_bytes(name, 96 * 2).view("<u2").argsort(kind="stable")[:40]
+        own = np.arange(96)
+        own[apart[apart >= 0]] = -1
+        index = np.concatenate([own, apart, apart]).astype(np.int32)
+        columns = len(index)
+        weight = from_floats(random_floats(f"{name}|w", (37, columns), columns**-0.5), 8)
+        data = to_bytes(weight._replace(inputs=InputIndex(index, 96)))
+        b.tensor("w", INTEGER, (37, columns), data.tobytes())
+        b.ops.append(Gather(source, b.buffer("picked", columns, wide), "w"))
+        b.ops.append(Linear("picked", (Target(b.buffer("y", 37), "w"),)))
+        b.logits("y")
+        yield b.case([ALL_TOKENS])
+
+
 def _scatters() -> Iterator[Case]:
     """Build latent attention's keys, of an own and a shared part, and values that zeros fill up."""
     heads, part, shared, value = 3, 12, 8, 10

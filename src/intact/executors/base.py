@@ -42,6 +42,7 @@ from intact.numerics.integers import INTEGER, from_bytes, read_inputs
 from intact.numerics.kv_codecs.definition import GRANULE
 from intact.numerics.multiply import row_multiplier
 from intact.numerics.norm import Gain, make_gain
+from intact.numerics.outliers import with_rest
 from intact.numerics.sampling import Draw
 from intact.numerics.scan import BLOCK, MOST_STATES, RATE_FRACTION, RATE_LIMIT, ScanWeights
 from intact.numerics.scatter import scatter_index
@@ -342,11 +343,15 @@ def check_whole(program: Program, chunks: Sequence[SequenceChunk]) -> None:
 
 
 def gather_index(program: Program, op: Gather) -> NDArray[np.int32]:
-    """Return a gather's index, int32 (K,), from -1 on."""
+    """Return a gather's index, int32 (K,), from -1 on.
+
+    Where the target has columns for what 8 bits leave of outliers (`with_outliers`), K counts them too.
+    """
     inputs = read_inputs(program.tensors[op.weight].data)
     if inputs is None:
         raise ModelError(f"tensor {program.tensors[op.weight].name}: has no index of inputs to gather by")
-    return inputs.index
+    more = program.buffers[op.target].width - len(inputs.index)
+    return np.concatenate([inputs.index, inputs.index[len(inputs.index) - more :]])
 
 
 def scatter_columns(program: Program, op: Scatter) -> NDArray[np.int32]:
@@ -452,8 +457,13 @@ def fixed_bias(tensor: Tensor, fraction: int) -> NDArray[np.int64]:
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64)
 
 
-def integer_weight(tensor: Tensor, bits: int) -> BlockWeight:
+def integer_weight(tensor: Tensor, bits: int, outliers: int = 0) -> BlockWeight:
     """Return a matrix as an integer weight; floats get so many bits.
+
+    Parameters
+    ----------
+    outliers : int
+        Blocks of outliers, of which the matrix then multiplies what 8 bits leave too (`with_outliers`).
 
     Raises
     ------
@@ -463,7 +473,8 @@ def integer_weight(tensor: Tensor, bits: int) -> BlockWeight:
     shape = (tensor.shape[0], tensor.shape[1])
     try:
         if tensor.kind == INTEGER:
-            return from_bytes(tensor.data)
+            weight = from_bytes(tensor.data)
+            return with_rest(weight, outliers) if outliers else weight
         if tensor.kind in FLOAT_FORMATS:
             return from_floats(dequantize(tensor.kind, tensor.data, shape), bits)
         return from_blocks(tensor.kind, tensor.data, shape)

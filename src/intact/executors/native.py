@@ -38,6 +38,7 @@ from intact.executors.base import (
     integer_multiplier,
     integer_room,
     integer_sinks,
+    integer_weight,
     kept_inputs,
     room_values,
     row_number,
@@ -47,6 +48,7 @@ from intact.executors.base import (
     tap_values,
     trapezoidal_weights,
 )
+from intact.executors.outliers import with_outliers
 from intact.executors.packing import pack
 from intact.executors.profile import Record, StepWork
 from intact.executors.profiles import Profile, parse_profile
@@ -83,7 +85,7 @@ from intact.numerics.attention import score_scale
 from intact.numerics.dequantize import dequantize
 from intact.numerics.experts import SIGMOID_FRACTION, ExpertWeights, weight_factor
 from intact.numerics.gate import GATES
-from intact.numerics.integers import INTEGER, from_bytes
+from intact.numerics.integers import INTEGER
 from intact.numerics.rope import factor_q30
 from intact.numerics.sampling import Draw
 from intact.numerics.soft_cap import make_soft_cap, score_cap
@@ -198,8 +200,9 @@ class NativeExecutor:
         weights_memory: int = 1 << 62,
     ) -> None:
         check_exchanges(program, exchange)
-        self.profile, self.page_size, self.program = profile, page_size, program
+        self.profile, self.page_size = profile, page_size
         self._parts = parse_profile(profile)
+        self.program, self._outliers = with_outliers(program, self._parts)
         check_experts(program, self._parts)
         check_adapters(program, self._parts)
         check_codec(program, self._parts)
@@ -291,16 +294,16 @@ class NativeExecutor:
         if name not in self._weights:
             tensor = self.program.tensors[name]
             try:
-                self._weights[name] = self._add_weight(tensor)
+                self._weights[name] = self._add_weight(tensor, self._outliers.get(name, 0))
             except (ModelError, ValueError) as error:
                 shape = " x ".join(map(str, tensor.shape))
                 raise ModelError(f"tensor {tensor.name} ({tensor.kind}, {shape}): {error}") from error
         return self._weights[name]
 
-    def _add_weight(self, tensor: Tensor) -> int:
+    def _add_weight(self, tensor: Tensor, outliers: int) -> int:
         kind, data = tensor.kind, tensor.data
         if kind == INTEGER and self.profile != "fp32":
-            return int(self._model.add_packed(pack(from_bytes(data), self._model.threads)))
+            return int(self._model.add_packed(pack(integer_weight(tensor, self.bits, outliers), self._model.threads)))
         if kind == INTEGER:
             kind, data = "F32", dequantize(kind, data, tensor.shape).reshape(-1).view(np.uint8)
         if self.profile == "fp32":
@@ -385,6 +388,8 @@ class NativeExecutor:
                     for t in op.targets
                 ]
                 fields: dict[str, Any] = {"source": ids[op.source], "targets": targets}
+                if op.source in self._outliers:
+                    fields["outliers"] = self._outliers[op.source]
                 kept = kept_inputs(self.program, op, self._parts)
                 if kept is not None:
                     fields |= {"keep": kept.keep, "random": kept.rule == "random"}

@@ -73,8 +73,9 @@ def parse_profile(profile: Profile) -> ProfileParts:
             f"(codecs: {', '.join(CODECS)}); got {profile!r:.60}"
         )
     scheme, rule, percent, codec = match.groups()
-    if rule and SCHEMES[scheme].wide:
-        raise ParameterError(f"profile must have activations of bytes to be sparse, got {profile!r:.60}")
+    if rule and not SCHEMES[scheme].takes_sparsity:
+        takes = ", ".join(name for name, one in SCHEMES.items() if one.takes_sparsity)
+        raise ParameterError(f"profile: sparse inputs go with {takes}; got {profile!r:.60}")
     sparsity = Sparsity(rule, int(percent)) if rule else None
     return ProfileParts(False, SCHEMES[scheme], sparsity, CODECS[codec] if codec else None)
 

@@ -42,6 +42,7 @@ from intact.executors.base import (
     state_slots,
     trapezoidal_weights,
 )
+from intact.executors.outliers import with_outliers
 from intact.executors.profiles import Profile, parse_profile
 from intact.models.program import (
     Adapt,
@@ -153,6 +154,7 @@ class ReferenceExecutor:
         products = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Linear)]
         self._scales: dict[int, FixedScale | None] = {i: input_scale(program, op, self._parts) for i, op in products}
         self._kept: dict[int, KeptInputs | None] = {}
+        program, self._outliers = with_outliers(program, self._parts)
         self._recurrent = [_recurrent_weights(program, op) for op in program.recurrent()]
         self.program, self.page_size, self.bits = program, page_size, bits
         self._weights: dict[str, BlockWeight] = {}
@@ -267,7 +269,7 @@ class ReferenceExecutor:
 
     def _weight(self, name: str) -> BlockWeight:
         if name not in self._weights:
-            self._weights[name] = integer_weight(self.program.tensors[name], self.bits)
+            self._weights[name] = integer_weight(self.program.tensors[name], self.bits, self._outliers.get(name, 0))
         return self._weights[name]
 
     def _gain(self, op: Norm) -> Gain:
@@ -311,7 +313,8 @@ class ReferenceExecutor:
                     if (scale := self._scales[index]) is not None:
                         a = quantize_fixed(rows[op.source], fraction[op.source], scale)
                     else:
-                        a = quantize(rows[op.source], fraction[op.source], self._parts.scheme)
+                        outliers = self._outliers.get(op.source, 0)
+                        a = quantize(rows[op.source], fraction[op.source], self._parts.scheme, outliers)
                     if index not in self._kept:
                         self._kept[index] = kept_inputs(self.program, op, self._parts)
                     if (kept := self._kept[index]) is not None:

@@ -275,6 +275,8 @@ def _weights_cap(
         raise ParameterError(f"weights_memory is for the native executor, got executor={executor!r}")
     if parts.float32:
         raise ParameterError("weights_memory is for integer profiles: fp32 reads the model's own file, which is mapped")
+    if parts.scheme.outliers:
+        raise ParameterError(f"weights_memory is not for the profile {parts.scheme.name}: it adds columns to matrices")
     if len(division.ranks) > 1:
         raise ParameterError(f"weights_memory and {division.way}_parallel do not go together: give one")
     if not can_page():

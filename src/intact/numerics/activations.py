@@ -48,6 +48,9 @@ class Scheme(NamedTuple):
         If true, all blocks of a row have the scale of the largest.
     static : bool
         If true, all rows of a product have one scale, which comes from calibration (`fixed_scale`).
+    outliers : bool
+        If true, outliers, where a weight has them apart, have scales of their own and 16 bits
+        (`intact.numerics.outliers`).
     """
 
     name: str
@@ -57,6 +60,7 @@ class Scheme(NamedTuple):
     power: bool = False
     whole_row: bool = False
     static: bool = False
+    outliers: bool = False
 
     @property
     def largest_scale(self) -> int:
@@ -69,8 +73,13 @@ class Scheme(NamedTuple):
         return self.largest > 127
 
     @property
+    def takes_sparsity(self) -> bool:
+        """If true, a rule of sparse inputs may follow it (`intact.numerics.sparsity`)."""
+        return not (self.wide or self.outliers)
+
+    @property
     def native(self) -> tuple[int, int, int, bool, bool]:
-        """The scheme as the extension takes it: the largest code, log2 of its unit or step, and the last three fields.
+        """The scheme as the extension takes it: the largest code, log2 of its unit or step, and the next three fields.
 
         A wide scheme's largest code is given in units that leave it 18 bits.
         """
@@ -92,16 +101,23 @@ SCHEMES: Final = {
         Scheme("mxfp8", 448 << 9, mantissa=4, power=True),
         Scheme("mxfp8e5m2", 57344 << 16, mantissa=3, power=True),
         Scheme("int8_static", 127, static=True),
+        Scheme("llm_int8", 127, whole_row=True, outliers=True),
     )
 }
 """Schemes of activations by name; the first is the usual one. mxfp4 is E2M1 in halves, mxfp6 E2M3 in eighths,
 mxfp8 E4M3 in units of 2^-9 and mxfp8e5m2 E5M2 in units of 2^-16, whose codes do not fit a byte."""
 
 
-def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8) -> Quantized:
-    """Quantise rows x (M, K) of integers with `fraction` fraction bits to blocks of bytes."""
+def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8, outliers: int = 0) -> Quantized:
+    """Quantise rows x (M, K) of integers with `fraction` fraction bits to blocks of bytes.
+
+    Parameters
+    ----------
+    outliers : int
+        Blocks of outliers, in which rows end three times: the last codes are of what the first leave.
+    """
     if scheme is not INT8:
-        return _quantize_to(scheme, x, fraction)
+        return _quantize_to(scheme, x, fraction, outliers)
     rows, columns = x.shape
     x = np.pad(np.asarray(x, np.int64), ((0, 0), (0, -columns % BLOCK)))
     amax = np.abs(x).max(axis=1)
@@ -115,7 +131,7 @@ def quantize(x: np.ndarray, fraction: int, scheme: Scheme = INT8) -> Quantized:
     return Quantized(codes.reshape(rows, -1).astype(np.int8), scale.astype(np.int16), (e - fraction).astype(np.int32))
 
 
-def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int) -> Quantized:
+def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int, outliers: int) -> Quantized:
     rows, columns = x.shape
     x = np.pad(np.asarray(x, np.int64), ((0, 0), (0, -columns % BLOCK)))
     amax = np.abs(x).max(axis=1)
@@ -124,19 +140,27 @@ def _quantize_to(scheme: Scheme, x: np.ndarray, fraction: int) -> Quantized:
     e = np.where(amax > np.where(e >= 0, most << np.maximum(e, 0), most >> np.maximum(-e, 0)), e + 1, e)
     e = np.where(amax == 0, 0, e)
     u = _scaled(x, e[:, None]).reshape(rows, -1, BLOCK)
+    own, once, twice, rest = np.split(u, [u.shape[1] - i * outliers for i in (3, 2, 1)], axis=1)
+    parts = [_codes_of(scheme, own, scheme.whole_row), _codes_of(scheme, once), _codes_of(scheme, twice)]
+    codes, scale = parts[1]
+    parts.append(_codes_of(scheme, rest - codes * scale[:, :, None]))
+    codes, scale = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+    codes = codes.reshape(rows, -1).astype(np.int64 if scheme.wide else np.int8)
+    return Quantized(codes, scale.astype(np.int16), (e - fraction).astype(np.int32))
+
+
+def _codes_of(scheme: Scheme, u: np.ndarray, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes and scales of blocks (M, blocks, 32); if `whole`, all of a row have one scale."""
     tops = np.abs(u).max(axis=2)
-    if scheme.whole_row:
-        tops = np.broadcast_to(tops.max(axis=1, keepdims=True), tops.shape)
+    if whole:
+        tops = np.broadcast_to(tops.max(axis=1, keepdims=True, initial=0), tops.shape)
     scale = np.maximum((tops + scheme.largest - 1) // scheme.largest, 1)
     if scheme.power:
         power = bitlen(scale - 1)
         codes = _nearest_float(u, power[:, :, None] + bitlen(scheme.step - 1), scheme.mantissa) * scheme.step
-        scale = np.int64(1) << power
-    else:
-        reciprocal = ((1 << 24) + (scale >> 1)) // scale
-        codes = rshift(u * reciprocal[:, :, None], 24 + bitlen(scheme.step - 1)) * scheme.step
-    codes = codes.reshape(rows, -1).astype(np.int64 if scheme.wide else np.int8)
-    return Quantized(codes, scale.astype(np.int16), (e - fraction).astype(np.int32))
+        return codes, np.int64(1) << power
+    reciprocal = ((1 << 24) + (scale >> 1)) // scale
+    return rshift(u * reciprocal[:, :, None], 24 + bitlen(scheme.step - 1)) * scheme.step, scale
 
 
 def _scaled(x: np.ndarray, e: np.ndarray) -> np.ndarray:

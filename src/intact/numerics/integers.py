@@ -37,7 +37,7 @@ _MAGIC: Final = b"INTW"
 _HEADER: Final = struct.Struct("<4s8i")
 _UNTABLED_SHIFT: Final = {8: 4, 6: 2, 5: 1, 4: 0, 3: 0, 2: 0}
 _LARGEST_SUM: Final = 32512
-_MOST_INPUTS: Final = 32768
+MOST_INPUTS: Final = 32768
 """Columns of a matrix, for which sums are known to stay in their bounds; also of the model's inputs."""
 
 
@@ -134,8 +134,8 @@ def read_header(data: Bytes) -> IntegerHeader:
     if version == 2:
         after = data[_HEADER.size : _HEADER.size + 4].tobytes()
         inputs = int.from_bytes(after, "little", signed=True)
-        if len(after) < 4 or not 1 <= inputs <= _MOST_INPUTS:
-            raise ModelError(f"an index of {inputs} inputs: expected 1 to {_MOST_INPUTS}")
+        if len(after) < 4 or not 1 <= inputs <= MOST_INPUTS:
+            raise ModelError(f"an index of {inputs} inputs: expected 1 to {MOST_INPUTS}")
     header = IntegerHeader(rows, columns, bits, block, zero, bool(table), bool(minimum), inputs)
     if data.size != header.nbytes:
         raise ModelError(f"{data.size} bytes of an integer weight of {rows} x {columns}: expected {header.nbytes}")

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from intact.errors import ParameterError
 from intact.numerics.encode import BlockScales, encode
-from intact.numerics.integers import shift_of
+from intact.numerics.integers import MOST_INPUTS, shift_of
 from intact.numerics.weights import BlockWeight, InputIndex, from_blocks
 from intact.quantizers.base import QuantizedMatrix
 from intact.quantizers.fixed import FRACTION, Floats, Int
 from intact.quantizers.spec import Spec
-
-MOST_COLUMNS: Final = 32768
-"""Of a matrix: so many the sums of products hold (docs/numerics.md, section 11)."""
 
 
 def segments(parts: Sequence[NDArray[np.int64]], count: int) -> InputIndex:
@@ -35,10 +31,8 @@ def segments(parts: Sequence[NDArray[np.int64]], count: int) -> InputIndex:
     """
     padded = [np.pad(part, (0, -len(part) % 32), constant_values=-1) for part in parts]
     index = np.concatenate(padded).astype(np.int32)
-    if len(index) > MOST_COLUMNS:
-        raise ParameterError(
-            f"planes of {len(index)} columns for {count} inputs: at most {MOST_COLUMNS} are multiplied"
-        )
+    if len(index) > MOST_INPUTS:
+        raise ParameterError(f"planes of {len(index)} columns for {count} inputs: at most {MOST_INPUTS} are multiplied")
     return InputIndex(index, count)
 
 

@@ -1,0 +1,43 @@
+"""Programs in which outliers have 16 bits: what the profile `llm_int8` makes of them (docs/numerics.md, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from intact.errors import ModelError
+from intact.executors.base import gather_index
+from intact.executors.profiles import ProfileParts
+from intact.models.program import Gather, Linear, Program
+from intact.numerics.activations import BLOCK
+from intact.numerics.integers import MOST_INPUTS
+from intact.numerics.outliers import outlier_blocks
+
+
+def with_outliers(program: Program, parts: ProfileParts) -> tuple[Program, dict[str, int]]:
+    """Return a program whose products multiply what 8 bits leave of outliers, where the profile gives them 16.
+
+    Returns
+    -------
+    Program
+        Its buffers of gathered inputs have more columns. `integer_weight` makes the matrices for them.
+    dict
+        Blocks of outliers by the name of such a buffer, and by that of each matrix that it is multiplied by.
+
+    Raises
+    ------
+    ModelError
+        If there are more columns then than a product can have.
+    """
+    if not parts.scheme.outliers:
+        return program, {}
+    found = {op.target: outlier_blocks(gather_index(program, op)) for op in program.ops if isinstance(op, Gather)}
+    blocks, buffers = {name: count for name, count in found.items() if count}, dict(program.buffers)
+    for name, count in blocks.items():
+        width = buffers[name].width + BLOCK * count
+        if width > MOST_INPUTS:
+            raise ModelError(f"{width} columns with outliers in 16 bits: a product has at most {MOST_INPUTS}")
+        buffers[name] = replace(buffers[name], width=width)
+    for op in program.ops:
+        if isinstance(op, Linear) and op.source in found:
+            blocks |= {target.weight: found[op.source] for target in op.targets if found[op.source]}
+    return replace(program, buffers=buffers), blocks

@@ -1,0 +1,67 @@
+"""Outliers in 16 bits, of the profile `llm_int8` (docs/numerics.md, section 3; arXiv 2208.07339)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from intact.numerics.activations import BLOCK
+from intact.numerics.weights import BlockWeight, InputIndex
+
+T = TypeVar("T", np.uint8, np.int16)
+
+
+def outlier_blocks(index: NDArray[np.int32]) -> int:
+    """Return the blocks of outliers that an index names: those of A, where it is made of (own, A, A).
+
+    Own are columns of inputs named once, at least one block; A is whole blocks of inputs named twice. Of any other
+    index there are none: 0.
+
+    Parameters
+    ----------
+    index : int32 (K,)
+        Of a weight's inputs, or -1.
+
+    Examples
+    --------
+    >>> outlier_blocks(np.array([*range(30), -1, -1, *([30, 31] + [-1] * 30) * 2]))
+    1
+    """
+    named = np.flatnonzero(index >= 0)
+    _, first, counts = np.unique(index[named], return_index=True, return_counts=True)
+    if not (counts > 1).any():
+        return 0
+    begin = int(named[first[counts > 1].min()])
+    size, odd = divmod(len(index) - begin, 2 * BLOCK)
+    once, again = np.split(index[begin:], 2) if not odd else (index, index)
+    alike = begin > 0 and begin % BLOCK == 0 and not odd and np.array_equal(once, again)
+    return size if alike and len(np.unique(once[once >= 0])) == np.count_nonzero(once >= 0) else 0
+
+
+def with_rest(weight: BlockWeight, blocks: int) -> BlockWeight:
+    """Return a weight of (own, A, A) as one of (own, A, A, A), whose last columns are those of the first A again.
+
+    They multiply what codes of 8 bits leave of the outliers (`intact.numerics.activations.quantize`).
+
+    Parameters
+    ----------
+    blocks : int
+        Of A: what `outlier_blocks` returns for the weight's index, and not 0.
+    """
+
+    def again(x: NDArray[T], width: int) -> NDArray[T]:
+        size = blocks * BLOCK // width
+        return np.concatenate([x, x[:, -2 * size : -size]], axis=1)
+
+    assert weight.inputs is not None
+    index = weight.inputs.index
+    index = np.concatenate([index, index[-blocks * BLOCK :]])
+    return weight._replace(
+        codes=again(weight.codes, 1),
+        scale=again(weight.scale, weight.block),
+        minimum=None if weight.minimum is None else again(weight.minimum, weight.block),
+        columns=len(index),
+        inputs=InputIndex(index, weight.inputs.count),
+    )
