@@ -7,7 +7,7 @@ once::
     METHODS = Registry("intact.methods", "intact.reason.methods", lambda value: getattr(value, "name", None))
 
     METHODS["beam_search"]        # a piece by its name; KeyError if there is none, PluginError if its package is broken
-    list(METHODS)                 # all names, sorted; imports no other package
+    list(METHODS)                 # all names, sorted; imports all files of the kind, and no other package
     METHODS.working()             # a dict of the pieces that can be loaded: a broken package takes away only its own
     METHODS.problems()            # a dict of the PluginErrors of the rest
     METHODS.origin("beam_search") # "intact", or the package and version that it came with, such as "my-methods 1.2"
@@ -17,12 +17,14 @@ Another package adds pieces by its ``pyproject.toml``; an entry point's name is 
     [project.entry-points."intact.methods"]
     my_method = "my_package.methods:my_method"
 
-Nothing is imported before a registry is asked. A piece of another package never replaces one of this project.
+Nothing is imported before a registry is asked, and then, where a file has the name of the piece, that file alone. A
+piece of another package never replaces one of this project.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -87,6 +89,16 @@ class Registry(Mapping[str, T], Generic[T]):
             found.setdefault(entry.name, []).append(entry)
         return found
 
+    def _find(self, name: object) -> T | None:
+        """Return a piece of this project, None if there is none; a file of its name is imported alone."""
+        if "own" not in vars(self) and isinstance(name, str) and name.isidentifier() and not name.startswith("_"):
+            module = f"{self.package}.{name}"
+            if importlib.util.find_spec(module) is not None:
+                for value in vars(importlib.import_module(module)).values():
+                    if self._name_of(value) == name:
+                        return cast(T, value)
+        return self.own.get(cast(str, name))
+
     def __getitem__(self, name: str) -> T:
         """Return a piece.
 
@@ -97,8 +109,8 @@ class Registry(Mapping[str, T], Generic[T]):
         PluginError
             If another package provides it and cannot be loaded.
         """
-        if name in self.own:
-            return self.own[name]
+        if (own := self._find(name)) is not None:
+            return own
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
@@ -110,11 +122,11 @@ class Registry(Mapping[str, T], Generic[T]):
         return len({*self.own, *self._foreign})
 
     def __contains__(self, name: object) -> bool:
-        return name in self.own or name in self._foreign
+        return self._find(name) is not None or name in self._foreign
 
     def origin(self, name: str) -> str:
         """Return which package a piece is from: ``intact``, or another's name and version."""
-        return "intact" if name in self.own else ", ".join(map(_package_of, self._foreign[name]))
+        return "intact" if self._find(name) is not None else ", ".join(map(_package_of, self._foreign[name]))
 
     def working(self) -> dict[str, T]:
         """Return the pieces that can be loaded, sorted by name."""
@@ -126,7 +138,7 @@ class Registry(Mapping[str, T], Generic[T]):
         found = {}
         for name in sorted(self._foreign):
             try:
-                if name in self.own:
+                if self._find(name) is not None:
                     raise PluginError(f"{self._where(name)}: intact has a piece of this name; choose another name")
                 self[name]
             except PluginError as error:
